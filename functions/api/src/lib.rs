@@ -1,0 +1,1 @@
+//! The log service over HTTP: apps and keys; write, query, stats, prune

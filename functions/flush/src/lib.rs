@@ -1,0 +1,1 @@
+//! Blocks from the table's stream into CloudWatch Logs batches

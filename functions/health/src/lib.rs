@@ -1,0 +1,1 @@
+//! Probes of registered URLs on a schedule

@@ -1,0 +1,1 @@
+//! One S3 object into blocks, exactly once

@@ -1,0 +1,1 @@
+//! Presigned URLs for log files and multipart upload sessions

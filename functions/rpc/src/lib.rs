@@ -1,0 +1,1 @@
+//! The log service for internal callers, by direct invoke

@@ -1,0 +1,1 @@
+//! What was forgotten: overdue, stuck and missed files; expired sessions; unfinished prunes

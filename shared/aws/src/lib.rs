@@ -1,0 +1,1 @@
+//! The adapters: the only crate that names aws_sdk_*

@@ -1,0 +1,1 @@
+//! Batches of log events within every limit of CloudWatch Logs PutLogEvents

@@ -1,0 +1,268 @@
+//! The ledger: where each object stands, and which steps are legal.
+
+use std::collections::BTreeMap;
+
+use crate::app::AppId;
+use crate::object::ObjectRef;
+use crate::record::LevelCounts;
+use crate::time::Day;
+
+/// Where an object stands. Terminal states stay as they are except by an explicit redrive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum FileStatus {
+    /// Expected, or to be gone on with.
+    Pending,
+    /// A worker holds the lease.
+    Processing,
+    Completed,
+    Failed,
+}
+
+impl FileStatus {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "PENDING",
+            Self::Processing => "PROCESSING",
+            Self::Completed => "COMPLETED",
+            Self::Failed => "FAILED",
+        }
+    }
+
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Pending, Self::Processing, Self::Completed, Self::Failed]
+            .into_iter()
+            .find(|status| status.as_str() == text)
+    }
+
+    #[must_use]
+    pub fn is_terminal(self) -> bool {
+        match self {
+            Self::Completed | Self::Failed => true,
+            Self::Pending | Self::Processing => false,
+        }
+    }
+}
+
+/// Why a file FAILED, for programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum ReasonCode {
+    /// The object is larger than its prefix allows; it was not read.
+    TooLarge,
+    /// The gzip stream ends before its end.
+    GzipTruncated,
+    /// The gzip stream is damaged: header, data, checksum or length.
+    GzipCorrupt,
+    /// Something that is neither a gzip member nor zero padding follows the last member.
+    GzipTrailingGarbage,
+    ZstdTruncated,
+    ZstdCorrupt,
+    /// It expands to more than the allowed multiple of its compressed size.
+    ExpansionLimit,
+    /// A JSON array without its end.
+    ArrayUnterminated,
+    /// No registered app owns it.
+    NoOwner,
+    /// The key is not one that Logferry issues or accepts.
+    BadKey,
+    /// The object was gone, or replaced, when it was to be read.
+    ObjectGone,
+    /// Reading it was refused.
+    AccessDenied,
+    /// It failed as often as it may.
+    AttemptsExhausted,
+}
+
+impl ReasonCode {
+    pub const ALL: [Self; 13] = [
+        Self::TooLarge,
+        Self::GzipTruncated,
+        Self::GzipCorrupt,
+        Self::GzipTrailingGarbage,
+        Self::ZstdTruncated,
+        Self::ZstdCorrupt,
+        Self::ExpansionLimit,
+        Self::ArrayUnterminated,
+        Self::NoOwner,
+        Self::BadKey,
+        Self::ObjectGone,
+        Self::AccessDenied,
+        Self::AttemptsExhausted,
+    ];
+
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::TooLarge => "TOO_LARGE",
+            Self::GzipTruncated => "GZIP_TRUNCATED",
+            Self::GzipCorrupt => "GZIP_CORRUPT",
+            Self::GzipTrailingGarbage => "GZIP_TRAILING_GARBAGE",
+            Self::ZstdTruncated => "ZSTD_TRUNCATED",
+            Self::ZstdCorrupt => "ZSTD_CORRUPT",
+            Self::ExpansionLimit => "EXPANSION_LIMIT",
+            Self::ArrayUnterminated => "ARRAY_UNTERMINATED",
+            Self::NoOwner => "NO_OWNER",
+            Self::BadKey => "BAD_KEY",
+            Self::ObjectGone => "OBJECT_GONE",
+            Self::AccessDenied => "ACCESS_DENIED",
+            Self::AttemptsExhausted => "ATTEMPTS_EXHAUSTED",
+        }
+    }
+
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|code| code.as_str() == text)
+    }
+}
+
+/// Why a file FAILED.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Reason {
+    pub code: ReasonCode,
+    /// For people: offsets and limits, never contents.
+    pub message: String,
+}
+
+/// What a file held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+pub struct FileCounts {
+    /// Records stored.
+    pub ok: u64,
+    pub quarantined: u64,
+    /// Good records older than the app's prune watermark, and so not stored.
+    pub pruned: u64,
+    /// Decompressed bytes read.
+    pub bytes: u64,
+}
+
+/// Records and their bytes of one day, as counted into `stats`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DayCounts {
+    pub levels: LevelCounts,
+    /// Bytes of the entries.
+    pub bytes: i64,
+}
+
+impl std::ops::Sub for DayCounts {
+    type Output = Self;
+
+    fn sub(self, other: Self) -> Self {
+        Self { levels: self.levels - other.levels, bytes: self.bytes - other.bytes }
+    }
+}
+
+impl DayCounts {
+    #[must_use]
+    pub fn is_zero(&self) -> bool {
+        self.levels.is_zero() && self.bytes == 0
+    }
+}
+
+/// How far an interrupted run got: every block up to here is stored, none beyond is sure to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+pub struct Checkpoint {
+    /// Blocks from the beginning that are stored.
+    pub blocks: u64,
+    /// Quarantined records from the beginning that are stored.
+    pub quarantined: u64,
+}
+
+/// A key that was handed out: whose records the object will be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    pub bucket: String,
+    pub key: String,
+    pub app_id: AppId,
+    /// Of a browser upload: its meeting and attendee.
+    pub meeting: Option<(String, String)>,
+    /// The size that was signed, where the client declared one (bytes).
+    pub size_bytes: Option<u64>,
+    pub created_ms: i64,
+    /// When the URL stops working (ms).
+    pub expires_ms: i64,
+}
+
+/// A row of the ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileRow {
+    pub object: Option<ObjectRef>,
+    pub bucket: String,
+    pub key: String,
+    pub app_id: Option<AppId>,
+    pub status: FileStatus,
+    /// Raised by each claim: a worker with a lower one can change nothing any more.
+    pub fence: u64,
+    pub attempt: u32,
+    pub lease_until_ms: Option<i64>,
+    pub due_at_ms: Option<i64>,
+    pub checkpoint: Checkpoint,
+    pub counts: FileCounts,
+    pub size_bytes: Option<u64>,
+    pub reason: Option<Reason>,
+    pub created_ms: i64,
+    pub updated_ms: i64,
+    pub processed_ms: Option<i64>,
+}
+
+/// A bad record, kept with why and where.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Quarantined {
+    pub ordinal: u64,
+    pub reason: QuarantineReason,
+    /// Byte range in the decompressed stream, end excluded.
+    pub start: u64,
+    pub end: u64,
+    /// At most [`MAX_SAMPLE_BYTES`] from its beginning; bytes that are not UTF-8 replaced.
+    pub sample: String,
+}
+
+/// The most that a quarantined record's sample holds (bytes).
+pub const MAX_SAMPLE_BYTES: usize = 1024;
+
+/// What is wrong with a bad record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum QuarantineReason {
+    /// Not JSON, or JSON cut short.
+    BrokenJson,
+    /// JSON, but not an object.
+    NotAnObject,
+    /// Over the limit of a record (1 MiB).
+    TooLarge,
+    InvalidUtf8,
+    /// Nested over 64 levels.
+    TooDeep,
+}
+
+impl QuarantineReason {
+    pub const ALL: [Self; 5] =
+        [Self::BrokenJson, Self::NotAnObject, Self::TooLarge, Self::InvalidUtf8, Self::TooDeep];
+
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::BrokenJson => "BROKEN_JSON",
+            Self::NotAnObject => "NOT_AN_OBJECT",
+            Self::TooLarge => "TOO_LARGE",
+            Self::InvalidUtf8 => "INVALID_UTF8",
+            Self::TooDeep => "TOO_DEEP",
+        }
+    }
+
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == text)
+    }
+}
+
+/// How a run over an object ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// `None`: COMPLETED; else FAILED.
+    pub reason: Option<Reason>,
+    pub counts: FileCounts,
+    pub days: BTreeMap<Day, DayCounts>,
+}

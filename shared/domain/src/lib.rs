@@ -1,0 +1,12 @@
+//! What Logferry knows, without what it talks to: ids, records, formats, blocks, ledger states,
+//! keys and faults. No async, no AWS, no environment and no clock in here; `now_ms` is an argument.
+
+pub mod app;
+pub mod block;
+pub mod fault;
+pub mod hex128;
+pub mod ledger;
+pub mod object;
+pub mod record;
+pub mod time;
+mod varint;

@@ -1,0 +1,1 @@
+//! What the handlers ask of the outside world, in domain words

@@ -1,0 +1,1 @@
+//! What every function needs around its story: configuration, telemetry, metrics, authentication, HTTP envelope

@@ -1,0 +1,1 @@
+//! Feature tests against the local stack, fault tests, tidy tests
