@@ -1,1 +1,16 @@
-//! What the handlers ask of the outside world, in domain words
+//! What the handlers ask of the outside world, in domain words. The adapters of `logferry_aws`
+//! answer it, and so does the simulated cloud of the fault tests; both pass one suite.
+
+pub mod apps;
+pub mod blocks;
+pub mod clock;
+pub mod ledger;
+pub mod objects;
+pub mod secrets;
+
+pub use apps::Apps;
+pub use blocks::BlockTable;
+pub use clock::{Clock, SystemClock};
+pub use ledger::Ledger;
+pub use objects::ObjectStore;
+pub use secrets::Secrets;

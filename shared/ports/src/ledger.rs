@@ -1,0 +1,94 @@
+//! The `files` table: one row per object, and what hangs under it.
+
+use logferry_domain::app::AppId;
+use logferry_domain::fault::Fault;
+use logferry_domain::ledger::{Checkpoint, FileRow, FileStatus, Grant, Outcome, Quarantined};
+use logferry_domain::object::ObjectRef;
+
+/// A wish to work on an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    pub object: ObjectRef,
+    /// Whose records they are; `None` when nobody owns them (the row will be FAILED).
+    pub app_id: Option<AppId>,
+    /// The key was handed out by a grant, which this claim uses up.
+    pub granted: bool,
+    pub size_bytes: u64,
+    pub now_ms: i64,
+    pub lease_until_ms: i64,
+}
+
+/// What became of a claim.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Claimed {
+    /// The caller holds the lease, under this row's fence.
+    Yes(Box<FileRow>),
+    /// Another worker's lease lives until then.
+    Held { lease_until_ms: i64 },
+    /// It is PENDING but not yet due: `sweep` will start it.
+    NotDue { due_at_ms: i64 },
+    /// It is in a terminal state.
+    Done(FileStatus),
+}
+
+/// The lease under which a worker writes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    pub object: ObjectRef,
+    pub app_id: Option<AppId>,
+    /// When the app was registered; marks the stats (ms).
+    pub epoch_ms: i64,
+    pub fence: u64,
+}
+
+/// The ledger. Every write but `grant` and `claim` carries the fence in its condition and fails
+/// with `Conflict` when the lease was lost.
+pub trait Ledger: Send + Sync {
+    /// Binds a key to an app before its URL is handed out.
+    ///
+    /// # Errors
+    /// `Conflict` when the key was handed out before.
+    fn grant(&self, grant: &Grant) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// Whose a key is.
+    ///
+    /// # Errors
+    /// The read failed.
+    fn find_grant(&self, bucket: &str, key: &str) -> impl Future<Output = Result<Option<Grant>, Fault>> + Send;
+
+    /// Claims an object: new; or PENDING and due; or PROCESSING with an expired lease.
+    ///
+    /// # Errors
+    /// The write failed; it may have been carried out, and then the lease runs out by itself.
+    fn claim(&self, claim: &Claim) -> impl Future<Output = Result<Claimed, Fault>> + Send;
+
+    /// The row of an object.
+    ///
+    /// # Errors
+    /// The read failed.
+    fn find(&self, object: &ObjectRef) -> impl Future<Output = Result<Option<FileRow>, Fault>> + Send;
+
+    /// Keeps bad records under their file. The same records again change nothing.
+    ///
+    /// # Errors
+    /// The write failed; repeat it.
+    fn quarantine(&self, lease: &Lease, records: &[Quarantined]) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// Gives the object back with how far it got: PENDING, due at `due_at_ms`.
+    ///
+    /// # Errors
+    /// `Conflict` when the lease was lost.
+    fn release(
+        &self,
+        lease: &Lease,
+        checkpoint: Checkpoint,
+        due_at_ms: i64,
+        now_ms: i64,
+    ) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// Ends the object's way: COMPLETED or FAILED, and what it adds to the stats, once.
+    ///
+    /// # Errors
+    /// `Conflict` when the lease was lost. After any other error the same call may be repeated.
+    fn finish(&self, lease: &Lease, outcome: &Outcome, now_ms: i64) -> impl Future<Output = Result<(), Fault>> + Send;
+}

@@ -1,0 +1,31 @@
+//! Objects in the bucket.
+
+use std::pin::Pin;
+
+use bytes::Bytes;
+use futures::Stream;
+use logferry_domain::fault::Fault;
+use logferry_domain::object::{ObjectMeta, ObjectRef};
+
+/// The bytes of an object as they arrive.
+pub type ByteStream = Pin<Box<dyn Stream<Item = Result<Bytes, Fault>> + Send>>;
+
+/// Reads objects.
+pub trait ObjectStore: Send + Sync {
+    /// What S3 says of the object, or of the newest of that key when `version_id` is `None`.
+    ///
+    /// # Errors
+    /// `NotFound` when there is none.
+    fn head(
+        &self,
+        bucket: &str,
+        key: &str,
+        version_id: Option<&str>,
+    ) -> impl Future<Output = Result<ObjectMeta, Fault>> + Send;
+
+    /// Opens exactly this object: by version id, or with If-Match on its ETag.
+    ///
+    /// # Errors
+    /// `NotFound` when it is gone, `Conflict` when another has taken its place.
+    fn open(&self, object: &ObjectRef) -> impl Future<Output = Result<(ObjectMeta, ByteStream), Fault>> + Send;
+}
