@@ -1,0 +1,127 @@
+//! Configuration from a lookup, all problems reported at once.
+//!
+//! A function's config is a struct with `from_lookup(lookup)`, which names each variable as a
+//! string literal; a tidy test compares those names with `template.yaml`.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// Everything wrong with a configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadConfig(Vec<String>);
+
+impl fmt::Display for BadConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "configuration: {}", self.0.join("; "))
+    }
+}
+
+impl std::error::Error for BadConfig {}
+
+/// Reads variables and remembers what is wrong with them.
+///
+/// ```
+/// use logferry_service::config::Reader;
+/// let mut read = Reader::new(|name| (name == "TABLE_LOGS").then(|| "logs".to_owned()));
+/// let table = read.required("TABLE_LOGS");
+/// let days: u32 = read.parsed_or("RETENTION_DAYS_DEFAULT", 30);
+/// assert_eq!(read.finish((table, days)), Ok(("logs".to_owned(), 30)));
+/// ```
+#[derive(Debug)]
+pub struct Reader<L> {
+    lookup: L,
+    problems: Vec<String>,
+}
+
+impl<L: Fn(&str) -> Option<String>> Reader<L> {
+    pub fn new(lookup: L) -> Self {
+        Self { lookup, problems: Vec::new() }
+    }
+
+    fn get(&self, name: &str) -> Option<String> {
+        (self.lookup)(name).filter(|value| !value.is_empty())
+    }
+
+    /// A variable that must be there and not empty.
+    pub fn required(&mut self, name: &str) -> String {
+        self.get(name).unwrap_or_else(|| {
+            self.problems.push(format!("{name} is not set"));
+            String::new()
+        })
+    }
+
+    /// A variable that may be absent; empty is absent.
+    pub fn optional(&mut self, name: &str) -> Option<String> {
+        self.get(name)
+    }
+
+    /// A variable of another type, with a default for when it is absent.
+    pub fn parsed_or<T: FromStr>(&mut self, name: &str, default: T) -> T {
+        match self.get(name) {
+            None => default,
+            Some(text) => text.parse().unwrap_or_else(|_| {
+                self.problems.push(format!("{name} is not a {}", short_type_name::<T>()));
+                default
+            }),
+        }
+    }
+
+    /// A variable of another type that must be there; what is returned when it is not is never seen.
+    pub fn parsed<T: FromStr + Default>(&mut self, name: &str) -> T {
+        let text = self.required(name);
+        if text.is_empty() {
+            return T::default();
+        }
+        text.parse().unwrap_or_else(|_| {
+            self.problems.push(format!("{name} is not a {}", short_type_name::<T>()));
+            T::default()
+        })
+    }
+
+    /// A list separated by commas; absent is empty.
+    pub fn list(&mut self, name: &str) -> Vec<String> {
+        let text = self.get(name).unwrap_or_default();
+        text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
+    }
+
+    /// Says that a variable is wrong in a way that its type does not show.
+    pub fn problem(&mut self, text: impl Into<String>) {
+        self.problems.push(text.into());
+    }
+
+    /// The config, or everything that was wrong.
+    ///
+    /// # Errors
+    /// [`BadConfig`] with one line for each problem.
+    pub fn finish<T>(self, config: T) -> Result<T, BadConfig> {
+        if self.problems.is_empty() { Ok(config) } else { Err(BadConfig(self.problems)) }
+    }
+}
+
+fn short_type_name<T>() -> &'static str {
+    let name = std::any::type_name::<T>();
+    name.rsplit("::").next().unwrap_or(name)
+}
+
+/// The process's environment as a lookup.
+#[must_use]
+pub fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_problems_are_reported_at_once() {
+        let mut read = Reader::new(|name| (name == "SIZE").then(|| "big".to_owned()));
+        let _ = read.required("TABLE");
+        let _: u64 = read.parsed_or("SIZE", 1);
+        let _: u64 = read.parsed("OTHER");
+        assert_eq!(
+            read.finish(()).unwrap_err().to_string(),
+            "configuration: TABLE is not set; SIZE is not a u64; OTHER is not set"
+        );
+    }
+}

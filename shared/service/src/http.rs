@@ -1,0 +1,283 @@
+//! HTTP as API Gateway hands it over (payload format 2.0): a plain request and a plain response,
+//! and the envelope `{"ok": …}`.
+
+use aws_lambda_events::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse};
+use aws_lambda_events::encodings::Body;
+use base64::Engine as _;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use logferry_domain::fault::{Fault, chain};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+/// A request, decoded: dispatch on `path`, never on the gateway's route key.
+#[derive(Debug, Clone)]
+pub struct Request {
+    pub method: Method,
+    /// As it came, percent-encoding kept, without the query string.
+    pub path: String,
+    /// In order, decoded, repeated names kept.
+    pub query: Vec<(String, String)>,
+    pub headers: HeaderMap,
+    pub body: Vec<u8>,
+    /// API Gateway's request id, for our own logs.
+    pub request_id: String,
+    pub source_ip: Option<String>,
+}
+
+impl Request {
+    /// Reads the gateway's event.
+    ///
+    /// # Errors
+    /// A 400 when the body says that it is base64 and is not.
+    pub fn from_event(event: ApiGatewayV2httpRequest) -> Result<Self, ApiError> {
+        let context = event.request_context;
+        let body =
+            match event.body {
+                None => Vec::new(),
+                Some(text) if event.is_base64_encoded => base64::engine::general_purpose::STANDARD
+                    .decode(text)
+                    .map_err(|_| ApiError::bad_request("body", "the body is not valid base64"))?,
+                Some(text) => text.into_bytes(),
+            };
+        let raw_query = event.raw_query_string.unwrap_or_default();
+        let query = form_urlencoded(&raw_query);
+        Ok(Self {
+            method: context.http.method,
+            path: event.raw_path.unwrap_or_else(|| "/".to_owned()),
+            query,
+            headers: event.headers,
+            body,
+            request_id: context.request_id.unwrap_or_default(),
+            source_ip: context.http.source_ip,
+        })
+    }
+
+    /// A header's value, where it is text.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// The first value of a query parameter.
+    #[must_use]
+    pub fn param(&self, name: &str) -> Option<&str> {
+        self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The body as JSON of a type.
+    ///
+    /// # Errors
+    /// A 400 that says what is wrong, and where.
+    pub fn json<'a, T: serde::Deserialize<'a>>(&'a self) -> Result<T, ApiError> {
+        if self.body.is_empty() {
+            return Err(ApiError::bad_request("body", "a JSON body is required"));
+        }
+        serde_json::from_slice(&self.body)
+            .map_err(|error| ApiError::bad_request("body", format!("the body is not as expected: {error}")))
+    }
+}
+
+fn form_urlencoded(query: &str) -> Vec<(String, String)> {
+    let decode = |text: &str| {
+        let spaced = text.replace('+', " ");
+        percent_encoding::percent_decode_str(&spaced).decode_utf8_lossy().into_owned()
+    };
+    query
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (decode(name), decode(value))
+        })
+        .collect()
+}
+
+/// An answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Response {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: String,
+}
+
+impl Response {
+    /// Any JSON, without the envelope.
+    #[must_use]
+    pub fn json(status: StatusCode, body: &impl Serialize) -> Self {
+        match serde_json::to_string(body) {
+            Ok(body) => Self::text(status, "application/json", body),
+            Err(error) => ApiError::internal(&error).response(),
+        }
+    }
+
+    /// Text of a content type.
+    #[must_use]
+    pub fn text(status: StatusCode, content_type: &'static str, body: String) -> Self {
+        let mut headers = HeaderMap::new();
+        headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        headers.insert(http::header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        Self { status, headers, body }
+    }
+
+    /// `{"ok": true, "data": …}` with 200.
+    #[must_use]
+    pub fn ok(data: &impl Serialize) -> Self {
+        Self::data(StatusCode::OK, data)
+    }
+
+    /// `{"ok": true, "data": …}`
+    #[must_use]
+    pub fn data(status: StatusCode, data: &impl Serialize) -> Self {
+        #[derive(Serialize)]
+        struct Envelope<'a, T> {
+            ok: bool,
+            data: &'a T,
+        }
+        Self::json(status, &Envelope { ok: true, data })
+    }
+
+    #[must_use]
+    pub fn with_header(mut self, name: HeaderName, value: &str) -> Self {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            self.headers.insert(name, value);
+        }
+        self
+    }
+
+    /// What the gateway expects.
+    #[must_use]
+    pub fn into_event(self) -> ApiGatewayV2httpResponse {
+        let mut event = ApiGatewayV2httpResponse::default();
+        event.status_code = i64::from(self.status.as_u16());
+        event.headers = self.headers;
+        event.body = Some(Body::Text(self.body));
+        event
+    }
+}
+
+/// A refusal or failure: what the caller sees. What our log sees is written where it is made.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ApiError {
+    pub status: StatusCode,
+    /// For programs, such as `BAD_REQUEST`.
+    pub code: &'static str,
+    /// For people.
+    pub message: String,
+    pub details: Option<Value>,
+    pub retry_after_secs: Option<u32>,
+}
+
+impl ApiError {
+    #[must_use]
+    pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into(), details: None, retry_after_secs: None }
+    }
+
+    /// 400, naming the field.
+    #[must_use]
+    pub fn bad_request(field: &str, message: impl Into<String>) -> Self {
+        let mut error = Self::new(StatusCode::BAD_REQUEST, "BAD_REQUEST", message);
+        error.details = Some(json!({"field": field}));
+        error
+    }
+
+    #[must_use]
+    pub fn unauthorized(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", message)
+    }
+
+    #[must_use]
+    pub fn forbidden(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "FORBIDDEN", message)
+    }
+
+    #[must_use]
+    pub fn not_found(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "NOT_FOUND", message)
+    }
+
+    #[must_use]
+    pub fn conflict(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, "CONFLICT", message)
+    }
+
+    /// 500. The caller learns nothing; our log gets the chain.
+    #[must_use]
+    pub fn internal(error: &dyn std::error::Error) -> Self {
+        tracing::error!(error.chain = %chain(error), "a request failed");
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL", "something went wrong on our side")
+    }
+
+    #[must_use]
+    pub fn response(&self) -> Response {
+        let mut error = json!({"code": self.code, "message": self.message});
+        if let Some(details) = &self.details {
+            error["details"] = details.clone();
+        }
+        let body = json!({"ok": false, "error": error}).to_string();
+        let response = Response::text(self.status, "application/json", body);
+        match self.retry_after_secs {
+            Some(secs) => response.with_header(http::header::RETRY_AFTER, &secs.to_string()),
+            None => response,
+        }
+    }
+}
+
+impl From<Fault> for ApiError {
+    /// 503 with Retry-After for what passes, 500 for the rest.
+    fn from(fault: Fault) -> Self {
+        if !fault.retryable() {
+            return Self::internal(&fault);
+        }
+        tracing::warn!(error.chain = %chain(&fault), "a request met a passing fault");
+        let mut error = Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "UNAVAILABLE",
+            "a service behind this one is not available; try again",
+        );
+        error.retry_after_secs = Some(1);
+        error
+    }
+}
+
+impl From<ApiError> for Response {
+    fn from(error: ApiError) -> Self {
+        error.response()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_have_the_envelope_and_name_the_field() {
+        let response = ApiError::bad_request("level", "level must be …").response();
+        assert_eq!(response.status, 400);
+        assert_eq!(
+            response.body,
+            r#"{"ok":false,"error":{"code":"BAD_REQUEST","message":"level must be …","details":{"field":"level"}}}"#
+        );
+    }
+
+    #[test]
+    fn query_strings_are_decoded_once_and_repeats_are_kept() {
+        let pairs = form_urlencoded("a=1%2B1+x&a=%25&b&=c");
+        let expected = [("a", "1+1 x"), ("a", "%"), ("b", ""), ("", "c")];
+        assert_eq!(pairs, expected.map(|(k, v)| (k.to_owned(), v.to_owned())));
+    }
+
+    #[test]
+    fn a_gateway_event_becomes_a_request() {
+        let event = serde_json::from_str(
+            r#"{"version":"2.0","routeKey":"$default","rawPath":"/logs","rawQueryString":"level=INFO",
+                "headers":{"x-api-key":"k"},"isBase64Encoded":true,"body":"e30=",
+                "requestContext":{"http":{"method":"POST","path":"/logs","sourceIp":"1.2.3.4"},"requestId":"r"}}"#,
+        )
+        .unwrap();
+        let request = Request::from_event(event).unwrap();
+        assert_eq!((request.method.as_str(), request.path.as_str()), ("POST", "/logs"));
+        assert_eq!(request.header("X-API-Key"), Some("k"));
+        assert_eq!((request.param("level"), request.body.as_slice()), (Some("INFO"), b"{}".as_slice()));
+    }
+}
