@@ -3,14 +3,18 @@
 
 pub mod apps;
 pub mod blocks;
+pub mod checks;
 pub mod clock;
 pub mod ledger;
+pub mod notifier;
 pub mod objects;
 pub mod secrets;
 
 pub use apps::Apps;
 pub use blocks::BlockTable;
+pub use checks::CheckTable;
 pub use clock::{Clock, SystemClock};
 pub use ledger::Ledger;
+pub use notifier::Notifier;
 pub use objects::ObjectStore;
 pub use secrets::Secrets;

@@ -1,0 +1,342 @@
+//! Gatus's conditions (`[STATUS] == 200`, `len([BODY].items) > 0`), parsed at registration, evaluated at probe.
+//!
+//! Stricter than Gatus where Gatus would quietly decide: an unknown placeholder, a condition without any,
+//! an unclosed function and `<` against a word are refused; a missing or non-numeric value fails `<`, not counts as 0.
+
+use std::cell::OnceCell;
+use std::fmt;
+
+use serde_json::Value;
+
+use crate::glob::Glob;
+use crate::number::{parse_integer, parse_quantity, show_duration_ms};
+
+/// Characters of one condition.
+pub const MAX_CONDITION_CHARS: usize = 500;
+/// Characters of a resolved value shown in a failed condition, and beside a pattern.
+const MAX_SHOWN_CHARS: usize = 100;
+const MAX_SHOWN_BESIDE_PATTERN_CHARS: usize = 25;
+
+/// A condition that parsed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Condition {
+    source: String,
+    left: Operand,
+    operator: Operator,
+    right: Operand,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Operator {
+    Equal,
+    NotEqual,
+    AtMost,
+    AtLeast,
+    Above,
+    Below,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Operand {
+    text: String,
+    kind: OperandKind,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum OperandKind {
+    Status,
+    ResponseTime,
+    Connected,
+    CertificateExpiration,
+    Body(Vec<Step>),
+    LenOfBody(Vec<Step>),
+    HasBody(Vec<Step>),
+    Pattern(Glob),
+    AnyOf(Vec<String>),
+    Literal,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Step {
+    Key(String),
+    Index(usize),
+}
+
+/// What a probe found, for conditions to judge.
+#[derive(Debug, Default)]
+pub struct Facts {
+    /// 0 when nothing answered.
+    pub status: u16,
+    pub response_time_ms: u64,
+    pub connected: bool,
+    /// Until the certificate expires; 0 without TLS.
+    pub certificate_expires_in_ms: i64,
+    pub body: String,
+    json: OnceCell<Option<Value>>,
+}
+
+impl Facts {
+    pub fn new(status: u16, response_time_ms: u64, connected: bool, certificate_expires_in_ms: i64, body: String) -> Facts {
+        Facts { status, response_time_ms, connected, certificate_expires_in_ms, body, json: OnceCell::new() }
+    }
+
+    fn at(&self, path: &[Step]) -> Option<&Value> {
+        let root = self.json.get_or_init(|| serde_json::from_str(&self.body).ok()).as_ref()?;
+        path.iter()
+            .try_fold(root, |value, step| match step {
+                Step::Key(key) => value.as_object()?.get(key),
+                Step::Index(index) => value.as_array()?.get(*index),
+            })
+            .filter(|value| !value.is_null())
+    }
+}
+
+/// A condition that does not hold, with what was found: `[STATUS] (404) == 200`.
+pub type Failure = String;
+
+impl Condition {
+    /// The error is the reason for the one who wrote the condition.
+    pub fn parse(source: &str) -> Result<Condition, String> {
+        if source.chars().count() > MAX_CONDITION_CHARS {
+            return Err(format!("is longer than {MAX_CONDITION_CHARS} characters"));
+        }
+        let (left, operator, right) = split(source).ok_or("has no operator: write one of == != <= >= < > with a space on each side")?;
+        let condition = Condition { source: source.trim().to_string(), left: Operand::parse(left)?, operator, right: Operand::parse(right)? };
+        condition.check_sense()?;
+        Ok(condition)
+    }
+
+    fn check_sense(&self) -> Result<(), String> {
+        let sides = [(&self.left, &self.right), (&self.right, &self.left)];
+        if !sides.iter().any(|(side, _)| side.is_placeholder()) {
+            return Err("has no placeholder such as [STATUS] on either side".to_string());
+        }
+        let ordering = !matches!(self.operator, Operator::Equal | Operator::NotEqual);
+        for (side, other) in sides {
+            match &side.kind {
+                OperandKind::Pattern(_) | OperandKind::AnyOf(_) if ordering => return Err("uses pat() or any() with an operator other than == and !=".to_string()),
+                OperandKind::Literal if ordering && parse_quantity(&side.text).is_none() => {
+                    return Err(format!("compares with {:?}, which is neither a number nor a duration", side.text));
+                }
+                OperandKind::Connected | OperandKind::HasBody(_) if ordering => return Err(format!("orders {}, which is true or false", side.text)),
+                OperandKind::Connected | OperandKind::HasBody(_)
+                    if other.kind == OperandKind::Literal && !matches!(other.text.as_str(), "true" | "false") =>
+                {
+                    return Err(format!("compares {} with {:?}; it is true or false", side.text, other.text));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.source
+    }
+
+    /// Whether the answer's body must be read.
+    pub fn needs_body(&self) -> bool {
+        [&self.left, &self.right].iter().any(|side| matches!(side.kind, OperandKind::Body(_) | OperandKind::LenOfBody(_) | OperandKind::HasBody(_)))
+    }
+
+    /// Judges the facts; a failure shows what was found.
+    pub fn evaluate(&self, facts: &Facts) -> Result<(), Failure> {
+        let (left, right) = (self.left.resolve(facts), self.right.resolve(facts));
+        let holds = match self.operator {
+            Operator::Equal => self.equal(left.as_deref(), right.as_deref()),
+            Operator::NotEqual => !self.equal(left.as_deref(), right.as_deref()),
+            ordering => match (left.as_deref().and_then(parse_quantity), right.as_deref().and_then(parse_quantity)) {
+                (Some(left), Some(right)) => match ordering {
+                    Operator::AtMost => left <= right,
+                    Operator::AtLeast => left >= right,
+                    Operator::Above => left > right,
+                    Operator::Below | Operator::Equal | Operator::NotEqual => left < right,
+                },
+                _ => false,
+            },
+        };
+        if holds {
+            return Ok(());
+        }
+        let beside_pattern = matches!(self.left.kind, OperandKind::Pattern(_)) || matches!(self.right.kind, OperandKind::Pattern(_));
+        let limit = if beside_pattern { MAX_SHOWN_BESIDE_PATTERN_CHARS } else { MAX_SHOWN_CHARS };
+        Err(format!("{} {} {}", self.left.shown(left.as_deref(), limit), self.operator, self.right.shown(right.as_deref(), limit)))
+    }
+
+    /// Gatus's equality: a pattern or list against the other side's text, integers by value, else text.
+    fn equal(&self, left: Option<&str>, right: Option<&str>) -> bool {
+        match (&self.left.kind, &self.right.kind) {
+            (OperandKind::Pattern(glob), _) => right.is_some_and(|text| glob.matches(text)),
+            (_, OperandKind::Pattern(glob)) => left.is_some_and(|text| glob.matches(text)),
+            (OperandKind::AnyOf(options), _) => right.is_some_and(|text| options.iter().any(|option| option == text)),
+            (_, OperandKind::AnyOf(options)) => left.is_some_and(|text| options.iter().any(|option| option == text)),
+            _ => match (left, right) {
+                (Some(left), Some(right)) => match (parse_integer(left), parse_integer(right)) {
+                    (Some(left), Some(right)) => left == right,
+                    _ => left == right,
+                },
+                _ => false,
+            },
+        }
+    }
+}
+
+impl fmt::Display for Operator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Operator::Equal => "==",
+            Operator::NotEqual => "!=",
+            Operator::AtMost => "<=",
+            Operator::AtLeast => ">=",
+            Operator::Above => ">",
+            Operator::Below => "<",
+        })
+    }
+}
+
+/// Gatus's order: `==` is looked for first, so that a pattern may contain ` < `.
+fn split(source: &str) -> Option<(&str, Operator, &str)> {
+    [
+        (" == ", Operator::Equal),
+        (" != ", Operator::NotEqual),
+        (" <= ", Operator::AtMost),
+        (" >= ", Operator::AtLeast),
+        (" > ", Operator::Above),
+        (" < ", Operator::Below),
+    ]
+    .into_iter()
+    .find_map(|(text, operator)| source.split_once(text).map(|(left, right)| (left, operator, right)))
+}
+
+impl Operand {
+    fn parse(text: &str) -> Result<Operand, String> {
+        let text = text.trim();
+        if text.is_empty() {
+            return Err("has nothing on one side of its operator".to_string());
+        }
+        let kind = if let Some(inner) = call(text, "len")? {
+            OperandKind::LenOfBody(body_path(inner).ok_or_else(|| only_body("len", inner))??)
+        } else if let Some(inner) = call(text, "has")? {
+            OperandKind::HasBody(body_path(inner).ok_or_else(|| only_body("has", inner))??)
+        } else if let Some(inner) = call(text, "pat")? {
+            OperandKind::Pattern(Glob::parse(inner)?)
+        } else if let Some(inner) = call(text, "any")? {
+            OperandKind::AnyOf(inner.split(',').map(|option| option.trim().to_string()).collect())
+        } else if let Some(path) = body_path(text) {
+            OperandKind::Body(path?)
+        } else {
+            match placeholder_name(text).map(|name| name.to_ascii_uppercase()).as_deref() {
+                None => OperandKind::Literal,
+                Some("STATUS") => OperandKind::Status,
+                Some("RESPONSE_TIME") => OperandKind::ResponseTime,
+                Some("CONNECTED") => OperandKind::Connected,
+                Some("CERTIFICATE_EXPIRATION") => OperandKind::CertificateExpiration,
+                Some(_) => {
+                    return Err(format!(
+                        "names {text}, which is not known; known are [STATUS], [RESPONSE_TIME], [CONNECTED], [BODY] with a path, and [CERTIFICATE_EXPIRATION]"
+                    ));
+                }
+            }
+        };
+        Ok(Operand { text: text.to_string(), kind })
+    }
+
+    fn is_placeholder(&self) -> bool {
+        !matches!(self.kind, OperandKind::Literal | OperandKind::Pattern(_) | OperandKind::AnyOf(_))
+    }
+
+    /// The text to compare; `None` where the body has no such value.
+    fn resolve(&self, facts: &Facts) -> Option<String> {
+        match &self.kind {
+            OperandKind::Status => Some(facts.status.to_string()),
+            OperandKind::ResponseTime => Some(facts.response_time_ms.to_string()),
+            OperandKind::Connected => Some(facts.connected.to_string()),
+            OperandKind::CertificateExpiration => Some(facts.certificate_expires_in_ms.to_string()),
+            OperandKind::Body(path) if path.is_empty() => Some(facts.body.trim().to_string()),
+            OperandKind::Body(path) => facts.at(path).map(show_json),
+            OperandKind::HasBody(path) if path.is_empty() => Some((!facts.body.trim().is_empty()).to_string()),
+            OperandKind::HasBody(path) => Some(facts.at(path).is_some().to_string()),
+            OperandKind::LenOfBody(path) => {
+                let found = facts.at(path);
+                match (found, path.is_empty()) {
+                    (Some(Value::Array(items)), _) => Some(items.len().to_string()),
+                    (_, true) => Some(facts.body.trim().chars().count().to_string()),
+                    (Some(value), false) => Some(show_json(value).chars().count().to_string()),
+                    (None, false) => None,
+                }
+            }
+            OperandKind::Pattern(_) | OperandKind::AnyOf(_) | OperandKind::Literal => Some(self.text.clone()),
+        }
+    }
+
+    fn shown(&self, resolved: Option<&str>, limit: usize) -> String {
+        let text = &self.text;
+        match (&self.kind, resolved) {
+            (OperandKind::Pattern(_) | OperandKind::AnyOf(_) | OperandKind::Literal, _) => text.clone(),
+            (_, None) => format!("{text} (INVALID)"),
+            (OperandKind::CertificateExpiration, Some(ms)) => format!("{text} ({})", show_duration_ms(ms.parse().unwrap_or_default())),
+            (_, Some(value)) if value.chars().count() > limit => {
+                format!("{text} ({}...(truncated))", value.chars().take(limit).collect::<String>())
+            }
+            (_, Some(value)) => format!("{text} ({value})"),
+        }
+    }
+}
+
+/// The inside of `name(…)`; an error where the parenthesis is never closed.
+fn call<'a>(text: &'a str, name: &str) -> Result<Option<&'a str>, String> {
+    let Some(rest) = text.strip_prefix(name).and_then(|rest| rest.strip_prefix('(')) else { return Ok(None) };
+    rest.strip_suffix(')').map(Some).ok_or_else(|| format!("has a {name}( without its )"))
+}
+
+fn only_body(function: &str, inner: &str) -> String {
+    format!("uses {function}() on {inner:?}; it works only with [BODY] and a path")
+}
+
+/// `NAME` of `[NAME]`, `[NAME].path` and `[NAME][0]`; `[]` and `[1]` are plain text.
+fn placeholder_name(text: &str) -> Option<&str> {
+    let name = text.strip_prefix('[')?.split_once(']')?.0;
+    (!name.is_empty() && name.bytes().all(|b| b.is_ascii_alphabetic() || b == b'_')).then_some(name)
+}
+
+/// The path after `[BODY]`, `None` when this is not about the body.
+fn body_path(text: &str) -> Option<Result<Vec<Step>, String>> {
+    let head = text.get(..6)?;
+    if !head.eq_ignore_ascii_case("[BODY]") {
+        return None;
+    }
+    Some(parse_path(text.get(6..)?).ok_or_else(|| format!("has a path that cannot be read: {text}; write it like [BODY].users[0].name")))
+}
+
+fn parse_path(mut rest: &str) -> Option<Vec<Step>> {
+    let mut steps = Vec::new();
+    while !rest.is_empty() {
+        if let Some(after) = rest.strip_prefix('[') {
+            let (index, tail) = after.split_once(']')?;
+            steps.push(Step::Index(index.parse().ok()?));
+            rest = tail;
+        } else {
+            let after = rest.strip_prefix('.')?;
+            let end = after.find(['.', '[']).unwrap_or(after.len());
+            let (key, tail) = after.split_at(end);
+            if key.is_empty() || key.contains(char::is_whitespace) {
+                return None;
+            }
+            steps.push(Step::Key(key.to_string()));
+            rest = tail;
+        }
+    }
+    Some(steps)
+}
+
+/// Strings bare, whole numbers without a fraction, everything else as minified JSON.
+fn show_json(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Number(number) => match number.as_f64() {
+            Some(float) if number.is_f64() && float.fract() == 0.0 && float.abs() < 1e15 => format!("{float:.0}"),
+            _ => number.to_string(),
+        },
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,15 @@
+//! What registration (`api`) and probing (`health`) share: check definitions, the guard against probes
+//! of private networks, conditions, states, uptime and badges. Makes no HTTP request and knows no AWS.
+
+pub mod badge;
+pub mod check;
+pub mod condition;
+mod glob;
+pub mod guard;
+pub mod history;
+pub mod number;
+pub mod register;
+pub mod resolve;
+pub mod state;
+pub mod target;
+pub mod uptime;

@@ -1,0 +1,135 @@
+//! The `checks` table: one row per probed URL and slot, and what is known of each URL now.
+
+use logferry_domain::app::AppId;
+use logferry_domain::fault::Fault;
+use serde::{Deserialize, Serialize};
+
+/// Whose check of what: the partition of its rows. The target is a URL, or `push:{name}` for a job
+/// that reports itself.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CheckKey {
+    pub app_id: AppId,
+    pub target: String,
+}
+
+/// The result of one check in one slot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckRow {
+    pub key: CheckKey,
+    /// Start of the slot; for a pushed report, its arrival (ms since the epoch).
+    pub slot_ms: i64,
+    /// The app's `created_ms`: rows of an earlier app of the same id are not this app's.
+    pub epoch_ms: i64,
+    /// 0 when nothing answered.
+    pub status: u16,
+    pub latency_ms: u32,
+    pub ok: bool,
+    /// The run had no time for it; says nothing about the URL.
+    pub skipped: bool,
+    pub error: Option<String>,
+    /// Conditions that did not hold, with what was found.
+    pub failed_conditions: Vec<String>,
+    /// Where the answer would have sent us; not followed.
+    pub redirect_to: Option<String>,
+    pub certificate_expires_ms: Option<i64>,
+    pub checked_at_ms: i64,
+}
+
+/// What became of a row that was to be recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Recorded {
+    Stored,
+    /// The slot has a result already, which stays.
+    Existing(CheckRow),
+}
+
+/// Whether a URL answers as it should.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Health {
+    Unknown,
+    Up,
+    Down,
+}
+
+impl Health {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Up => "up",
+            Self::Down => "down",
+        }
+    }
+}
+
+/// A recent result, as a notification shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecentResult {
+    pub slot_ms: i64,
+    pub ok: bool,
+    pub status: u16,
+    pub latency_ms: u32,
+    pub error: Option<String>,
+    pub failed_conditions: Vec<String>,
+}
+
+/// A change of state that has not been published yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealthChange {
+    pub from: Health,
+    pub to: Health,
+    pub slot_ms: i64,
+}
+
+/// What is known of a URL now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UrlState {
+    pub target: String,
+    pub epoch_ms: i64,
+    pub health: Health,
+    /// Since when it is so; for `Unknown`, since when it is watched.
+    pub since_ms: i64,
+    pub ok_streak: u32,
+    pub failure_streak: u32,
+    /// The newest slot counted in.
+    pub last_slot_ms: Option<i64>,
+    /// Oldest first.
+    pub recent: Vec<RecentResult>,
+    pub pending: Option<HealthChange>,
+    /// Raised by one with every write; 0 was never written.
+    pub version: u64,
+}
+
+/// Stores and reads results and states. Rows expire 30 days after their slot.
+pub trait CheckTable: Send + Sync {
+    /// Records a result: the first of a slot stays, but takes the place of a skipped one.
+    ///
+    /// # Errors
+    /// The write failed; the row may have been stored.
+    fn record(&self, row: &CheckRow) -> impl Future<Output = Result<Recorded, Fault>> + Send;
+
+    /// Rows with `from_ms <= slot_ms <= to_ms`, newest first, at most `limit`.
+    ///
+    /// # Errors
+    /// The read failed.
+    fn history(
+        &self,
+        key: &CheckKey,
+        from_ms: i64,
+        to_ms: i64,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<CheckRow>, Fault>> + Send;
+
+    /// The states of an app's URLs, strongly consistent.
+    ///
+    /// # Errors
+    /// The read failed.
+    fn states(&self, app_id: &AppId) -> impl Future<Output = Result<Vec<UrlState>, Fault>> + Send;
+
+    /// Writes a state over the one with the version before it. `false`: somebody else was first.
+    ///
+    /// # Errors
+    /// The write failed; the state may have been stored.
+    fn save_state(&self, app_id: &AppId, state: &UrlState) -> impl Future<Output = Result<bool, Fault>> + Send;
+}
