@@ -196,6 +196,8 @@ pub struct FileRow {
     /// Raised by each claim: a worker with a lower one can change nothing any more.
     pub fence: u64,
     pub attempt: u32,
+    /// Drawn anew by each claim: tells a worker whose answer was lost that the claim is its own.
+    pub claim_id: String,
     pub lease_until_ms: Option<i64>,
     pub due_at_ms: Option<i64>,
     pub checkpoint: Checkpoint,
@@ -205,6 +207,37 @@ pub struct FileRow {
     pub created_ms: i64,
     pub updated_ms: i64,
     pub processed_ms: Option<i64>,
+}
+
+/// What a worker that wants a file may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claimable {
+    Yes,
+    /// Another worker's lease lives until then (ms).
+    Held(i64),
+    /// It waits until then (ms).
+    NotDue(i64),
+    /// It is in a terminal state.
+    Done(FileStatus),
+}
+
+impl FileRow {
+    /// Whether a worker may claim this file at `now_ms`: PENDING and due, or PROCESSING with an
+    /// expired lease.
+    #[must_use]
+    pub fn claimable(&self, now_ms: i64) -> Claimable {
+        match self.status {
+            FileStatus::Completed | FileStatus::Failed => Claimable::Done(self.status),
+            FileStatus::Pending => match self.due_at_ms {
+                Some(due) if due > now_ms => Claimable::NotDue(due),
+                _ => Claimable::Yes,
+            },
+            FileStatus::Processing => match self.lease_until_ms {
+                Some(until) if until > now_ms => Claimable::Held(until),
+                _ => Claimable::Yes,
+            },
+        }
+    }
 }
 
 /// A bad record, kept with why and where.

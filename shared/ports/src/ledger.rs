@@ -14,6 +14,8 @@ pub struct Claim {
     /// The key was handed out by a grant, which this claim uses up.
     pub granted: bool,
     pub size_bytes: u64,
+    /// Random and fresh for each attempt to claim, so that a claim whose answer was lost is known again.
+    pub claim_id: String,
     pub now_ms: i64,
     pub lease_until_ms: i64,
 }
@@ -54,7 +56,11 @@ pub trait Ledger: Send + Sync {
     ///
     /// # Errors
     /// The read failed.
-    fn find_grant(&self, bucket: &str, key: &str) -> impl Future<Output = Result<Option<Grant>, Fault>> + Send;
+    fn find_grant(
+        &self,
+        bucket: &str,
+        key: &str,
+    ) -> impl Future<Output = Result<Option<Grant>, Fault>> + Send;
 
     /// Claims an object: new; or PENDING and due; or PROCESSING with an expired lease.
     ///
@@ -72,7 +78,11 @@ pub trait Ledger: Send + Sync {
     ///
     /// # Errors
     /// The write failed; repeat it.
-    fn quarantine(&self, lease: &Lease, records: &[Quarantined]) -> impl Future<Output = Result<(), Fault>> + Send;
+    fn quarantine(
+        &self,
+        lease: &Lease,
+        records: &[Quarantined],
+    ) -> impl Future<Output = Result<(), Fault>> + Send;
 
     /// Gives the object back with how far it got: PENDING, due at `due_at_ms`.
     ///
@@ -90,5 +100,10 @@ pub trait Ledger: Send + Sync {
     ///
     /// # Errors
     /// `Conflict` when the lease was lost. After any other error the same call may be repeated.
-    fn finish(&self, lease: &Lease, outcome: &Outcome, now_ms: i64) -> impl Future<Output = Result<(), Fault>> + Send;
+    fn finish(
+        &self,
+        lease: &Lease,
+        outcome: &Outcome,
+        now_ms: i64,
+    ) -> impl Future<Output = Result<(), Fault>> + Send;
 }
