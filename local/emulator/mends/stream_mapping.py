@@ -1,0 +1,229 @@
+"""Gap: the mapping from a table's stream to a function treats a partial failure as a success, retries
+a failed batch for ever and as a whole, does not wait for its batching window, and cannot put what it
+gives up into a bucket. Here it does what AWS says:
+https://docs.aws.amazon.com/lambda/latest/dg/services-ddb-batchfailurereporting.html
+https://docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-errors.html
+
+The rules are pure (`first_failure`, `Progress`); what is below them talks to the emulator."""
+
+import dataclasses
+import datetime
+import json
+import os
+import time
+import uuid
+
+import botocore.session
+from ministack.core import lambda_runtime
+from ministack.services import dynamodb, lambda_svc
+
+# AWS waits longer and longer; tests want to see the end of it.
+RETRY_PAUSE_SECS = 0.2
+SHARD_ID = "shardId-00000000000000000000-00000000"
+
+
+def first_failure(answer, sequence_numbers: list[str]) -> int | None:
+    """Index of the first record that an answer with batch item failures gives back; None is success.
+
+    An answer that names no failures is a success; one that names an unknown record fails everything."""
+    failures = answer.get("batchItemFailures") if isinstance(answer, dict) else None
+    if not failures:
+        return None
+    try:
+        return min(sequence_numbers.index(failure["itemIdentifier"]) for failure in failures)
+    except (KeyError, TypeError, ValueError):
+        return 0
+
+
+@dataclasses.dataclass
+class Progress:
+    """Where a mapping stands: `position` is the first record that is not done."""
+
+    position: int
+    # Ends of the pieces that a batch under retry was cut into, the nearest last.
+    ends: list[int] = dataclasses.field(default_factory=list)
+    tries: int = 0
+    waiting_since: float | None = None
+
+    def limit(self, batch_size: int) -> int:
+        return self.ends[-1] - self.position if self.ends else batch_size
+
+    def must_wait(self, records: int, batch_size: int, window_secs: float, now: float) -> bool:
+        """Whether a batch that is not full yet still has time to fill."""
+        if self.ends or records >= batch_size:
+            return False
+        if self.waiting_since is None:
+            self.waiting_since = now
+        return now - self.waiting_since < window_secs
+
+    def done(self, records: int) -> None:
+        self.position += records
+        self.tries, self.waiting_since = 0, None
+        while self.ends and self.ends[-1] <= self.position:
+            self.ends.pop()
+
+    def failed(self, at: int, records: int, bisects: bool, max_retries: int) -> bool:
+        """Takes note of a failure at record `at` of `records`; True when they are to be given up.
+
+        What comes before the failure is done and is not sent again. Cutting in halves does not use up
+        a retry; progress does not give retries back."""
+        end, tries = self.position + records, self.tries + 1
+        if at > 0:
+            self.done(at)
+        elif bisects and records > 1:
+            if not self.ends:
+                self.ends.append(end)
+            self.ends.append(self.position + records // 2)
+            self.tries = 0
+            return False
+        if not self.ends or self.ends[-1] != end:
+            self.ends.append(end)
+        self.tries = tries
+        return 0 <= max_retries < tries
+
+
+_progress: dict[str, Progress] = {}
+
+
+def _poll() -> bool:
+    """One pass over all mappings; True when one of them got further."""
+    any_done = False
+    for account, region, mapping in lambda_svc._iter_all_esms():
+        account_token = lambda_svc._request_account_id.set(account)
+        region_token = lambda_svc._request_region.set(region)
+        try:
+            any_done = _poll_one(mapping) or any_done
+        finally:
+            lambda_svc._request_account_id.reset(account_token)
+            lambda_svc._request_region.reset(region_token)
+    return any_done
+
+
+def _poll_one(mapping: dict) -> bool:
+    stream = mapping.get("EventSourceArn", "")
+    if not mapping.get("Enabled", True) or ":dynamodb:" not in stream:
+        return False
+    table = lambda_svc._dynamodb_stream_table_from_arn_spec(lambda_svc.parse_arn(stream))[0]
+    function, _ = lambda_svc._get_func_record_for_qualifier(mapping["FunctionName"], mapping.get("Qualifier"))
+    if function is None or dynamodb._tables.get(table, {}).get("LatestStreamArn") != stream:
+        return False
+    now = time.time()
+    if lambda_svc._esm_backoff_until.get(mapping["UUID"], 0) > now:
+        return False
+
+    progress = _progress_of(mapping, table)
+    batch_size = mapping.get("BatchSize", 100)
+    records = dynamodb.stream_records_since(table, progress.position, progress.limit(batch_size))
+    window_secs = mapping.get("MaximumBatchingWindowInSeconds", 0)
+    if not records or progress.must_wait(len(records), batch_size, window_secs, now):
+        return False
+
+    age_limit = mapping.get("MaximumRecordAgeInSeconds", -1)
+    too_old = sum(age_limit > 0 and now - _created(record) > age_limit for record in records)
+    if too_old:
+        _give_up(mapping, function, records[:too_old], {}, "RecordAgeExceeded")
+        progress.done(too_old)
+        return True
+
+    batch = lambda_svc._apply_filter_criteria(records, mapping)
+    result = lambda_svc._execute_function(function, {"Records": batch}) if batch else {}
+    at = None
+    if result.get("error"):
+        at = 0
+    elif "ReportBatchItemFailures" in (mapping.get("FunctionResponseTypes") or []):
+        at = first_failure(result.get("body"), [record["dynamodb"]["SequenceNumber"] for record in records])
+    if at is None:
+        mapping["LastProcessingResult"] = "OK"
+        progress.done(len(records))
+        return True
+
+    mapping["LastProcessingResult"] = "PROBLEM: Function call failed"
+    log_tail = (result.get("log") or "")[-500:]
+    lambda_svc.logger.warning("mapping of %s: %d records failed at %d: %s", table, len(batch), at, log_tail)
+    bisects = bool(mapping.get("BisectBatchOnFunctionError") and result.get("error"))
+    given_up = progress.failed(at, len(records), bisects, mapping.get("MaximumRetryAttempts", -1))
+    if given_up:
+        rest = records[at:]
+        _give_up(mapping, function, rest, result, "RetryAttemptsExhausted")
+        progress.done(len(rest))
+    else:
+        lambda_svc._esm_backoff_until[mapping["UUID"]] = now + RETRY_PAUSE_SECS
+    return given_up
+
+
+def _progress_of(mapping: dict, table: str) -> Progress:
+    start, end = dynamodb.stream_start_position(table), dynamodb.stream_end_position(table)
+    progress = _progress.get(mapping["UUID"])
+    if progress is None:
+        from_start = mapping.get("StartingPosition", "LATEST") == "TRIM_HORIZON"
+        anchored = lambda_svc._dynamodb_stream_positions.get(mapping["UUID"], start if from_start else end)
+        progress = _progress[mapping["UUID"]] = Progress(anchored)
+    progress.position = max(progress.position, start)
+    return progress
+
+
+def _created(record: dict) -> float:
+    return float(record["dynamodb"].get("ApproximateCreationDateTime", time.time()))
+
+
+def _give_up(mapping: dict, function: dict, records: list[dict], result: dict, condition: str) -> None:
+    """Tells the mapping's failure destination about records that will not be tried again."""
+    destination = ((mapping.get("DestinationConfig") or {}).get("OnFailure") or {}).get("Destination", "")
+    if ":s3:" not in destination:
+        lambda_svc._send_ddb_stream_failure_record(
+            mapping, function, records, mapping["EventSourceArn"], result, condition
+        )
+        return
+    now = datetime.datetime.now(datetime.timezone.utc)
+    stamp = now.strftime("%Y-%m-%dT%H.%M.%S")
+    name = f"aws/lambda/{mapping['UUID']}/{SHARD_ID}/{now:%Y/%m/%d}/{stamp}-{uuid.uuid4()}"
+    config = function.get("config") or function
+    # With the function's own role, as on AWS, so that a missing permission shows.
+    credentials = lambda_runtime.execution_credentials(config)
+    session = botocore.session.get_session()
+    session.set_credentials(*credentials.values())
+    region = mapping["EventSourceArn"].split(":")[3]
+    s3 = session.create_client("s3", region_name=region, endpoint_url=os.environ["AWS_ENDPOINT_URL"])
+    body = json.dumps(_invocation_record(mapping, config, records, result, condition, now))
+    try:
+        s3.put_object(Bucket=destination.split(":::")[1], Key=name, Body=body)
+    except Exception as problem:
+        lambda_svc.logger.error("failure destination %s: %s", destination, problem)
+
+
+def _invocation_record(mapping, config, records, result, condition, now) -> dict:
+    """The shape AWS writes: metadata, and with a bucket the whole event as text in `payload`."""
+    first, last = records[0], records[-1]
+
+    def iso(seconds: float) -> str:
+        return datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    return {
+        "requestContext": {
+            "requestId": str(uuid.uuid4()),
+            "functionArn": config.get("FunctionArn", ""),
+            "condition": condition,
+            "approximateInvokeCount": max(1, mapping.get("MaximumRetryAttempts", 0) + 1),
+        },
+        "responseContext": {
+            "statusCode": 200,
+            "executedVersion": "$LATEST",
+            "functionError": "Unhandled" if result.get("error") else None,
+        },
+        "version": "1.0",
+        "timestamp": now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        "DDBStreamBatchInfo": {
+            "shardId": SHARD_ID,
+            "startSequenceNumber": first["dynamodb"]["SequenceNumber"],
+            "endSequenceNumber": last["dynamodb"]["SequenceNumber"],
+            "approximateArrivalOfFirstRecord": iso(_created(first)),
+            "approximateArrivalOfLastRecord": iso(_created(last)),
+            "batchSize": len(records),
+            "streamArn": mapping["EventSourceArn"],
+        },
+        "payload": json.dumps({"Records": records}, default=str),
+    }
+
+
+def apply() -> None:
+    lambda_svc._poll_dynamodb_streams = _poll

@@ -1,0 +1,59 @@
+"""Compiles the functions and packs each into a zip as Lambda wants it.
+
+release: what is deployed, by cargo-lambda into target/lambda. dev: plain `cargo build`, quick to
+compile, for the machine at hand only, into target/lambda-dev."""
+
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import zipfile
+
+from .settings import FUNCTIONS, ROOT, Problem
+
+
+def build(profile: str, architecture: str = "x86_64") -> pathlib.Path:
+    """Compiles all functions in one go, so that they share every crate; returns the folder with
+    a {function}/bootstrap each."""
+    packages = [argument for name in FUNCTIONS for argument in ("--package", f"logferry-{name}")]
+    if profile == "dev":
+        _cargo("build", "--bins", *packages)
+        return _copy_stripped()
+    arm = ["--arm64"] if architecture == "arm64" else []
+    _cargo("lambda", "build", "--release", "--bins", *arm, *packages)
+    return ROOT / "target" / "lambda"
+
+
+def pack(bootstrap: pathlib.Path, archive: pathlib.Path) -> None:
+    """A zip with equal bytes for equal binaries: no times of today in it."""
+    entry = zipfile.ZipInfo("bootstrap", (1980, 1, 1, 0, 0, 0))
+    entry.external_attr = 0o755 << 16
+    entry.compress_type = zipfile.ZIP_DEFLATED
+    with zipfile.ZipFile(archive, "w", compresslevel=1) as packed:
+        packed.writestr(entry, bootstrap.read_bytes())
+
+
+def _cargo(*arguments: str) -> None:
+    # cargo finds `cargo lambda` and it finds zig beside the interpreter of our tools.
+    tools = pathlib.Path(sys.executable).parent
+    environment = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"}
+    if subprocess.run(["cargo", *arguments], cwd=ROOT, env=environment).returncode:
+        raise Problem("the functions do not compile; see above")
+
+
+def _copy_stripped() -> pathlib.Path:
+    """Copies without debug sections: those are most of a dev binary, and the emulator keeps all of it in memory."""
+    target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target")
+    folder = target / "lambda-dev"
+    for name in FUNCTIONS:
+        built, bootstrap = target / "debug" / name, folder / name / "bootstrap"
+        if bootstrap.exists() and bootstrap.stat().st_mtime_ns == built.stat().st_mtime_ns:
+            continue
+        bootstrap.parent.mkdir(parents=True, exist_ok=True)
+        if shutil.which("strip"):
+            subprocess.run(["strip", "--strip-debug", "-o", bootstrap, built], check=True)
+        else:
+            shutil.copy(built, bootstrap)
+        os.utime(bootstrap, ns=(built.stat().st_atime_ns, built.stat().st_mtime_ns))
+    return folder

@@ -1,0 +1,56 @@
+"""`python -m stack up|down`: what the Makefile calls."""
+
+import sys
+import time
+
+from . import binaries, deploy, emulator, settings
+
+
+def up(chosen: settings.Settings) -> dict[str, str]:
+    """Builds, starts what does not run, deploys, and writes local.env; returns what it holds."""
+    chosen.state.mkdir(parents=True, exist_ok=True)
+    folder = binaries.build(chosen.profile)
+    begun = time.monotonic()
+    running = emulator.find(chosen)
+    if running and running.fingerprint != emulator.fingerprint(chosen):
+        print("the emulator or its settings changed: starting it afresh, its data goes")
+        emulator.stop(chosen)
+        running = None
+    if not running:
+        emulator.start(chosen)
+    values = deploy.local_env(chosen, deploy.deploy(chosen, folder))
+    chosen.local_env.write_text("".join(f"{name}={value}\n" for name, value in values.items()))
+    _summary(chosen, values, time.monotonic() - begun)
+    return values
+
+
+def _summary(chosen: settings.Settings, values: dict[str, str], seconds: float) -> None:
+    print(f"\nLogferry is up ({chosen.profile} binaries, {seconds:.0f} s beside compilation)")
+    rows = {
+        "API": values["API_URL"],
+        "admin key": f"ADMIN_KEY in {chosen.local_env}",
+        "AWS endpoint": values["AWS_ENDPOINT_URL"],
+        "bucket": values["BUCKET"],
+        "everything": f"set -a; . {chosen.local_env}; set +a",
+        "emulator log": chosen.emulator_dir / "log",
+        "stop it": "make down",
+    }
+    for name, value in rows.items():
+        print(f"  {name:<13} {value}")
+
+
+def down(chosen: settings.Settings) -> None:
+    print("stopped" if emulator.stop(chosen) else "nothing was running")
+
+
+def main(arguments: list[str]) -> int:
+    commands = {"up": up, "down": down, "build": lambda chosen: binaries.build(chosen.profile)}
+    if len(arguments) != 1 or arguments[0] not in commands:
+        print(f"usage: python -m stack {'|'.join(commands)}", file=sys.stderr)
+        return 2
+    try:
+        commands[arguments[0]](settings.from_environment())
+    except settings.Problem as problem:
+        print(f"logferry: {problem}", file=sys.stderr)
+        return 1
+    return 0

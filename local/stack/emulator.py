@@ -1,0 +1,151 @@
+"""Starts and stops the emulator: on loopback, in a process group of its own, with nothing of the
+caller's environment, so that neither it nor a function can reach a real account."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+
+from .settings import ACCESS_KEY, REGION, ROOT, SECRET_KEY, Problem, Settings
+
+LAUNCHER = ROOT / "local" / "emulator" / "main.py"
+START_SECS = 60
+STOP_SECS = 10
+# Passed on to the emulator and by it to the functions: a proxy that injects faults may stand between.
+PASSED_ON = ("AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL_CLOUDWATCH_LOGS",
+             "AWS_ENDPOINT_URL_LAMBDA", "LOGFERRY_MENDS")
+
+
+@dataclasses.dataclass(frozen=True)
+class Running:
+    """A process of ours. The start time tells it from a later process with the same number."""
+
+    pid: int
+    started: str
+    fingerprint: str
+
+    def alive(self) -> bool:
+        return _start_time(self.pid) == self.started
+
+
+def find(settings: Settings) -> Running | None:
+    """The emulator this state folder started, if it still runs."""
+    try:
+        running = Running(**json.loads(_record(settings).read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+    return running if running.alive() else None
+
+
+def start(settings: Settings) -> Running:
+    """Starts it and returns when it answers."""
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", settings.port)) == 0:
+            raise Problem(f"port {settings.port} is taken by something else: set LOGFERRY_PORT to a free one")
+    folder = settings.emulator_dir
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "tmp").mkdir(parents=True)
+    with open(folder / "log", "w") as log:
+        process = subprocess.Popen(
+            [sys.executable, LAUNCHER], env=_environment(settings), cwd=folder, start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+    running = Running(process.pid, _start_time(process.pid), fingerprint(settings))
+    _record(settings).write_text(json.dumps(dataclasses.asdict(running)))
+    deadline = time.monotonic() + START_SECS
+    while not _answers(settings):
+        if process.poll() is not None or time.monotonic() > deadline:
+            stop(settings)
+            raise Problem(f"the emulator did not start; its log: {folder / 'log'}")
+        time.sleep(0.05)
+    return running
+
+
+def stop(settings: Settings) -> bool:
+    """Ends what `start` started, functions included; True when there was something to end."""
+    running = find(settings)
+    if running:
+        for kind in (signal.SIGTERM, signal.SIGKILL):
+            _signal_group(running.pid, kind)
+            if _gone_within(running, STOP_SECS):
+                break
+        # Functions that outlived the emulator are still in its group.
+        _signal_group(running.pid, signal.SIGKILL)
+    _record(settings).unlink(missing_ok=True)
+    settings.local_env.unlink(missing_ok=True)
+    return running is not None
+
+
+def fingerprint(settings: Settings) -> str:
+    """Changes when a running emulator would no longer be what `start` starts."""
+    digest = hashlib.sha256(json.dumps(_environment(settings), sort_keys=True).encode())
+    for source in sorted(LAUNCHER.parent.rglob("*.py")):
+        digest.update(source.read_bytes())
+    return digest.hexdigest()
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    folder = settings.emulator_dir
+    return {
+        "PATH": "/usr/bin:/bin",
+        "HOME": str(folder),
+        "TMPDIR": str(folder / "tmp"),
+        "BIND_HOST": "127.0.0.1",
+        "GATEWAY_PORT": str(settings.port),
+        "AWS_ENDPOINT_URL": settings.endpoint,
+        "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+        "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+        "AWS_DEFAULT_REGION": REGION,
+        "MINISTACK_REGION": REGION,
+        # The functions run with the rights of their roles in the template and no others.
+        "AUTH": "true",
+        "LAMBDA_ASYNC_RETRY_BASE_SECONDS": "1",
+        "LOGFERRY_UNPROCESSED_FILE": str(settings.unprocessed_file),
+        **{name: os.environ[name] for name in PASSED_ON if os.environ.get(name)},
+    }
+
+
+def _record(settings: Settings) -> pathlib.Path:
+    return settings.state / "emulator.json"
+
+
+def _answers(settings: Settings) -> bool:
+    try:
+        with urllib.request.urlopen(f"{settings.endpoint}/_ministack/health", timeout=2):
+            return True
+    except OSError:
+        return False
+
+
+def _start_time(pid: int) -> str:
+    """Field 22 of /proc/{pid}/stat; empty when there is no such process, or only its corpse."""
+    try:
+        fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return "" if fields[0] == "Z" else fields[19]
+
+
+def _signal_group(group: int, kind: signal.Signals) -> None:
+    try:
+        os.killpg(group, kind)
+    except ProcessLookupError:
+        pass
+
+
+def _gone_within(running: Running, seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while running.alive():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True

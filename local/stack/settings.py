@@ -1,0 +1,70 @@
+"""What can be chosen by environment, and the names that follow from it."""
+
+import dataclasses
+import os
+import pathlib
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+FUNCTIONS = ("presign", "ingest", "flush", "api", "rpc", "health", "sweep")
+TABLES = ("apps", "logs", "files", "stats", "checks", "uploads")
+# The emulator's root caller; the functions get credentials of their own roles.
+ACCESS_KEY, SECRET_KEY = "test", "test"
+REGION = "us-east-1"
+STACK_NAME = "logferry"
+
+
+class Problem(Exception):
+    """Something the person at the terminal can act on; printed without a traceback."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    port: int
+    state: pathlib.Path
+    profile: str
+    # Values for the template's parameters, beside those that a local stack always sets.
+    parameters: dict[str, str]
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def local_env(self) -> pathlib.Path:
+        return self.state / "local.env"
+
+    @property
+    def emulator_dir(self) -> pathlib.Path:
+        return self.state / "emulator"
+
+    @property
+    def unprocessed_file(self) -> pathlib.Path:
+        """While it holds a number n, every n-th BatchWriteItem leaves its last item unprocessed."""
+        return self.emulator_dir / "unprocessed-every"
+
+    @property
+    def client_config(self) -> dict[str, str]:
+        return {
+            "endpoint_url": self.endpoint,
+            "region_name": REGION,
+            "aws_access_key_id": ACCESS_KEY,
+            "aws_secret_access_key": SECRET_KEY,
+        }
+
+
+def from_environment(environment=os.environ) -> Settings:
+    """LOGFERRY_PORT, LOGFERRY_STATE (a folder), PROFILE (release or dev), PARAMETERS ("Name=value …")."""
+    port = environment.get("LOGFERRY_PORT") or "4566"
+    if not port.isdigit() or not 0 < int(port) < 65536:
+        raise Problem(f"LOGFERRY_PORT must be a port number, not {port!r}")
+    profile = environment.get("PROFILE") or "release"
+    if profile not in ("release", "dev"):
+        raise Problem(f"PROFILE must be release or dev, not {profile!r}")
+    parameters = {}
+    for pair in (environment.get("PARAMETERS") or "").split():
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise Problem(f"PARAMETERS must be Name=value pairs, not {pair!r}")
+        parameters[name] = value
+    state = ROOT / (environment.get("LOGFERRY_STATE") or ".logferry")
+    return Settings(int(port), state.resolve(), profile, parameters)
