@@ -1,1 +1,16 @@
-//! The adapters: the only crate that names aws_sdk_*
+//! The adapters: the only crate that names `aws_sdk_*`. A feature per service, so that a function
+//! links no SDK that it does not call.
+
+pub mod client;
+pub mod faults;
+
+#[cfg(feature = "dynamodb")]
+pub mod blocks;
+#[cfg(feature = "dynamodb")]
+pub mod item;
+#[cfg(feature = "dynamodb")]
+pub mod ledger;
+#[cfg(feature = "s3")]
+pub mod objects;
+#[cfg(feature = "secrets")]
+pub mod secrets;

@@ -1,0 +1,97 @@
+//! SDK errors by what a caller can do about them.
+
+use std::error::Error;
+
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use logferry_domain::fault::{Fault, FaultClass};
+
+/// The class of an error code that AWS services answer with; `None` where the code says nothing.
+fn class_of_code(code: &str) -> Option<FaultClass> {
+    Some(match code {
+        "ThrottlingException"
+        | "Throttling"
+        | "ThrottledException"
+        | "ProvisionedThroughputExceededException"
+        | "RequestLimitExceeded"
+        | "TooManyRequestsException"
+        | "LimitExceededException"
+        | "SlowDown"
+        | "TransactionInProgressException" => FaultClass::RateLimited,
+        "InternalServerError"
+        | "InternalError"
+        | "InternalFailure"
+        | "ServiceUnavailable"
+        | "ServiceUnavailableException"
+        | "TransactionConflictException"
+        | "OperationAbortedException" => FaultClass::Transient,
+        "RequestTimeout" | "RequestTimeoutException" => FaultClass::Timeout,
+        "NoSuchKey"
+        | "NoSuchVersion"
+        | "NoSuchBucket"
+        | "NoSuchUpload"
+        | "NotFound"
+        | "ResourceNotFoundException" => FaultClass::NotFound,
+        "ConditionalCheckFailedException"
+        | "PreconditionFailed"
+        | "IdempotentParameterMismatchException"
+        | "ResourceAlreadyExistsException" => FaultClass::Conflict,
+        "AccessDenied"
+        | "AccessDeniedException"
+        | "UnrecognizedClientException"
+        | "InvalidAccessKeyId"
+        | "SignatureDoesNotMatch"
+        | "ExpiredToken"
+        | "ExpiredTokenException" => FaultClass::Denied,
+        _ => return None,
+    })
+}
+
+fn class_of_status(status: u16) -> FaultClass {
+    match status {
+        401 | 403 => FaultClass::Denied,
+        404 => FaultClass::NotFound,
+        409 | 412 => FaultClass::Conflict,
+        429 => FaultClass::RateLimited,
+        500.. => FaultClass::Transient,
+        _ => FaultClass::Permanent,
+    }
+}
+
+/// The fault of a failed call. `operation` as the service names it.
+pub fn fault<E>(operation: &'static str, error: SdkError<E, HttpResponse>) -> Fault
+where
+    E: Error + ProvideErrorMetadata + Send + Sync + 'static,
+{
+    let (class, code) = match &error {
+        SdkError::TimeoutError(_) => (FaultClass::Timeout, "no answer in time".to_owned()),
+        SdkError::DispatchFailure(failure) if failure.is_timeout() => {
+            (FaultClass::Timeout, "no answer in time".to_owned())
+        }
+        SdkError::DispatchFailure(_) => (FaultClass::Transient, "connection failed".to_owned()),
+        SdkError::ResponseError(_) => (FaultClass::Transient, "unreadable answer".to_owned()),
+        SdkError::ServiceError(answer) => {
+            let status = answer.raw().status().as_u16();
+            let code = answer.err().code().unwrap_or("error without a code").to_owned();
+            (class_of_code(&code).unwrap_or_else(|| class_of_status(status)), code)
+        }
+        _ => (FaultClass::Permanent, "the request could not be made".to_owned()),
+    };
+    Fault::new(class, operation, code).with_source(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_and_statuses_fall_into_classes() {
+        assert_eq!(class_of_code("SlowDown"), Some(FaultClass::RateLimited));
+        assert_eq!(class_of_code("NoSuchVersion"), Some(FaultClass::NotFound));
+        assert_eq!(class_of_code("ValidationException"), None);
+        let classes = [400, 403, 404, 412, 429, 500, 503].map(class_of_status);
+        use FaultClass::{Conflict, Denied, NotFound, Permanent, RateLimited, Transient};
+        assert_eq!(classes, [Permanent, Denied, NotFound, Conflict, RateLimited, Transient, Transient]);
+    }
+}
