@@ -29,11 +29,31 @@ const MAX_NAME_CHARS: usize = 64;
 const METHODS: [&str; 7] = ["HEAD", "GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 /// Set by the probe, or about the connection rather than the request.
 const RESERVED_HEADERS: [&str; 12] = [
-    "host", "connection", "content-length", "transfer-encoding", "te", "trailer", "upgrade", "expect", "keep-alive", "proxy-connection",
-    "proxy-authorization", "accept-encoding",
+    "host",
+    "connection",
+    "content-length",
+    "transfer-encoding",
+    "te",
+    "trailer",
+    "upgrade",
+    "expect",
+    "keep-alive",
+    "proxy-connection",
+    "proxy-authorization",
+    "accept-encoding",
 ];
 const FIELDS: [&str; 11] = [
-    "url", "name", "method", "headers", "body", "timeout_ms", "conditions", "failure_threshold", "success_threshold", "interval", "heartbeat",
+    "url",
+    "name",
+    "method",
+    "headers",
+    "body",
+    "timeout_ms",
+    "conditions",
+    "failure_threshold",
+    "success_threshold",
+    "interval",
+    "heartbeat",
 ];
 
 /// A check that was found valid.
@@ -103,7 +123,10 @@ impl Check {
                 Err(refusal) => Err(vec![FieldError { field: at.to_string(), message: refusal.to_string() }]),
             },
             Value::Object(object) => Reader { object, at, errors: Vec::new() }.check(policy),
-            _ => Err(vec![FieldError { field: at.to_string(), message: "must be a URL or an object with a url".to_string() }]),
+            _ => Err(vec![FieldError {
+                field: at.to_string(),
+                message: "must be a URL or an object with a url".to_string(),
+            }]),
         }
     }
 
@@ -123,7 +146,11 @@ impl Check {
                     object.insert("method".to_string(), method.as_str().into());
                 }
                 if !probe.headers.is_empty() {
-                    let headers: Map<String, Value> = probe.headers.iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect();
+                    let headers: Map<String, Value> = probe
+                        .headers
+                        .iter()
+                        .map(|(name, value)| (name.clone(), value.as_str().into()))
+                        .collect();
                     object.insert("headers".to_string(), headers.into());
                 }
                 if let Some(body) = &probe.body {
@@ -133,7 +160,8 @@ impl Check {
                     object.insert("timeout_ms".to_string(), probe.timeout_ms.into());
                 }
                 if !probe.conditions.is_empty() {
-                    let conditions: Vec<Value> = probe.conditions.iter().map(|condition| condition.as_str().into()).collect();
+                    let conditions: Vec<Value> =
+                        probe.conditions.iter().map(|condition| condition.as_str().into()).collect();
                     object.insert("conditions".to_string(), conditions.into());
                 }
                 if let Some(interval_ms) = probe.interval_ms {
@@ -169,12 +197,20 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn check(mut self, policy: &Policy) -> Result<Check, Vec<FieldError>> {
         for field in self.object.keys().filter(|field| !FIELDS.contains(&field.as_str())) {
-            self.errors.push(FieldError { field: format!("{}.{field}", self.at), message: format!("is not known; known are {}", FIELDS.join(", ")) });
+            self.errors.push(FieldError {
+                field: format!("{}.{field}", self.at),
+                message: format!("is not known; known are {}", FIELDS.join(", ")),
+            });
         }
         let name = self.name();
-        let thresholds = Thresholds { failures: self.threshold("failure_threshold"), successes: self.threshold("success_threshold") };
+        let thresholds = Thresholds {
+            failures: self.threshold("failure_threshold"),
+            successes: self.threshold("success_threshold"),
+        };
         let kind = match (self.object.get("url"), self.object.get("heartbeat")) {
-            (Some(_), Some(_)) => self.wrong("heartbeat", "belongs to a job that reports itself, which has no url").map(|()| None),
+            (Some(_), Some(_)) => self
+                .wrong("heartbeat", "belongs to a job that reports itself, which has no url")
+                .map(|()| None),
             (None, None) => self.wrong("url", "is missing").map(|()| None),
             (Some(_), None) => self.probe(policy).map(|probe| Some(CheckKind::Probe(Box::new(probe)))),
             (None, Some(_)) => self.push(name.as_deref()).map(Some),
@@ -204,8 +240,15 @@ impl Reader<'_> {
 
     fn name(&mut self) -> Option<String> {
         let name = self.text("name")?;
-        if name.trim() != name || name.is_empty() || name.chars().count() > MAX_NAME_CHARS || name.chars().any(char::is_control) {
-            return self.wrong("name", format!("must be 1 to {MAX_NAME_CHARS} characters without white space around them"));
+        if name.trim() != name
+            || name.is_empty()
+            || name.chars().count() > MAX_NAME_CHARS
+            || name.chars().any(char::is_control)
+        {
+            return self.wrong(
+                "name",
+                format!("must be 1 to {MAX_NAME_CHARS} characters without white space around them"),
+            );
         }
         Some(name)
     }
@@ -216,7 +259,9 @@ impl Reader<'_> {
             None => default,
             Some(value) => match value.as_u64() {
                 Some(count @ 1..=MAX_THRESHOLD) => u32::try_from(count).unwrap_or(default),
-                _ => self.wrong(field, format!("must be a number from 1 to {MAX_THRESHOLD}")).unwrap_or(default),
+                _ => self
+                    .wrong(field, format!("must be a number from 1 to {MAX_THRESHOLD}"))
+                    .unwrap_or(default),
             },
         }
     }
@@ -227,7 +272,14 @@ impl Reader<'_> {
         let ms = parse_duration_ms(&text).map(|ms| ms as u64);
         match ms {
             Some(ms) if range.contains(&ms) && ms % 1000 == 0 => Some(ms),
-            _ => self.wrong(field, format!("must be a duration from {} to {}, such as 5m or 1h30m", show_ms(*range.start()), show_ms(*range.end()))),
+            _ => self.wrong(
+                field,
+                format!(
+                    "must be a duration from {} to {}, such as 5m or 1h30m",
+                    show_ms(*range.start()),
+                    show_ms(*range.end())
+                ),
+            ),
         }
     }
 
@@ -239,9 +291,14 @@ impl Reader<'_> {
         }
         let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
         if !name.is_some_and(|name| name.chars().all(legal)) {
-            self.wrong::<()>("name", "must be given, of a-z, A-Z, 0-9, '.', '_' and '-', since the job reports under it");
+            self.wrong::<()>(
+                "name",
+                "must be given, of a-z, A-Z, 0-9, '.', '_' and '-', since the job reports under it",
+            );
         }
-        Some(CheckKind::Push { heartbeat_ms: self.duration("heartbeat", MIN_INTERVAL_MS..=MAX_HEARTBEAT_MS)? })
+        Some(CheckKind::Push {
+            heartbeat_ms: self.duration("heartbeat", MIN_INTERVAL_MS..=MAX_HEARTBEAT_MS)?,
+        })
     }
 
     fn probe(&mut self, policy: &Policy) -> Option<Probe> {
@@ -264,7 +321,11 @@ impl Reader<'_> {
 
     fn method(&mut self) -> Option<String> {
         let method = self.text("method")?.to_ascii_uppercase();
-        if METHODS.contains(&method.as_str()) { Some(method) } else { self.wrong("method", format!("must be one of {}", METHODS.join(", "))) }
+        if METHODS.contains(&method.as_str()) {
+            Some(method)
+        } else {
+            self.wrong("method", format!("must be one of {}", METHODS.join(", ")))
+        }
     }
 
     fn headers(&mut self) -> Vec<(String, String)> {
@@ -286,7 +347,10 @@ impl Reader<'_> {
                 self.wrong::<()>(&field, "is set by the probe itself");
             } else {
                 match value {
-                    Value::String(value) if value.len() <= MAX_HEADER_VALUE_CHARS && value.bytes().all(|b| (0x20..0x7f).contains(&b)) => {
+                    Value::String(value)
+                        if value.len() <= MAX_HEADER_VALUE_CHARS
+                            && value.bytes().all(|b| (0x20..0x7f).contains(&b)) =>
+                    {
                         kept.push((name, value));
                     }
                     _ => {
@@ -314,7 +378,12 @@ impl Reader<'_> {
             None => MAX_TIMEOUT_MS,
             Some(value) => match value.as_u64() {
                 Some(ms @ MIN_TIMEOUT_MS..=MAX_TIMEOUT_MS) => ms,
-                _ => self.wrong("timeout_ms", format!("must be a number from {MIN_TIMEOUT_MS} to {MAX_TIMEOUT_MS}")).unwrap_or(MAX_TIMEOUT_MS),
+                _ => self
+                    .wrong(
+                        "timeout_ms",
+                        format!("must be a number from {MIN_TIMEOUT_MS} to {MAX_TIMEOUT_MS}"),
+                    )
+                    .unwrap_or(MAX_TIMEOUT_MS),
             },
         }
     }
@@ -336,7 +405,10 @@ impl Reader<'_> {
                     self.wrong::<()>(&format!("conditions[{index}]"), reason);
                 }
                 None => {
-                    self.wrong::<()>(&format!("conditions[{index}]"), format!("must be a string of at most {MAX_CONDITION_CHARS} characters"));
+                    self.wrong::<()>(
+                        &format!("conditions[{index}]"),
+                        format!("must be a string of at most {MAX_CONDITION_CHARS} characters"),
+                    );
                 }
             }
         }
@@ -351,8 +423,13 @@ mod tests {
     use serde_json::json;
 
     fn read(value: Value) -> Result<Check, String> {
-        Check::from_value(&value, "urls[0]", &Policy::default())
-            .map_err(|errors| errors.iter().map(|error| format!("{} {}", error.field, error.message)).collect::<Vec<_>>().join("\n"))
+        Check::from_value(&value, "urls[0]", &Policy::default()).map_err(|errors| {
+            errors
+                .iter()
+                .map(|error| format!("{} {}", error.field, error.message))
+                .collect::<Vec<_>>()
+                .join("\n")
+        })
     }
 
     #[test]
@@ -368,7 +445,10 @@ mod tests {
         ] {
             assert_eq!(read(value.clone()).unwrap().to_value(), value);
         }
-        assert_eq!(read(json!({"url": "https://Example.com"})).unwrap().to_value(), json!("https://example.com/"));
+        assert_eq!(
+            read(json!({"url": "https://Example.com"})).unwrap().to_value(),
+            json!("https://example.com/")
+        );
     }
 
     #[test]
@@ -407,12 +487,30 @@ urls[0].interval must be a duration from 1m to 24h, such as 5m or 1h30m";
         for (value, expect) in [
             (json!({}), "urls[0].url is missing"),
             (json!(5), "urls[0] must be a URL or an object with a url"),
-            (json!({"url": "https://e.com", "heartbeat": "1h"}), "urls[0].heartbeat belongs to a job that reports itself, which has no url"),
-            (json!({"url": "https://e.com", "body": "x"}), "urls[0].body needs a method that sends one, such as POST"),
-            (json!({"url": "https://e.com", "method": "HEAD", "conditions": ["[BODY] == a"]}), "urls[0].conditions read the body, which HEAD never has"),
-            (json!({"heartbeat": "1h"}), "urls[0].name must be given, of a-z, A-Z, 0-9, '.', '_' and '-', since the job reports under it"),
-            (json!({"name": "a", "heartbeat": "1h", "conditions": []}), "urls[0].conditions has no meaning for a job that reports itself"),
-            (json!({"name": "a", "heartbeat": "1s"}), "urls[0].heartbeat must be a duration from 1m to 744h, such as 5m or 1h30m"),
+            (
+                json!({"url": "https://e.com", "heartbeat": "1h"}),
+                "urls[0].heartbeat belongs to a job that reports itself, which has no url",
+            ),
+            (
+                json!({"url": "https://e.com", "body": "x"}),
+                "urls[0].body needs a method that sends one, such as POST",
+            ),
+            (
+                json!({"url": "https://e.com", "method": "HEAD", "conditions": ["[BODY] == a"]}),
+                "urls[0].conditions read the body, which HEAD never has",
+            ),
+            (
+                json!({"heartbeat": "1h"}),
+                "urls[0].name must be given, of a-z, A-Z, 0-9, '.', '_' and '-', since the job reports under it",
+            ),
+            (
+                json!({"name": "a", "heartbeat": "1h", "conditions": []}),
+                "urls[0].conditions has no meaning for a job that reports itself",
+            ),
+            (
+                json!({"name": "a", "heartbeat": "1s"}),
+                "urls[0].heartbeat must be a duration from 1m to 744h, such as 5m or 1h30m",
+            ),
         ] {
             assert_eq!(read(value).unwrap_err(), expect);
         }

@@ -76,7 +76,13 @@ pub struct Facts {
 }
 
 impl Facts {
-    pub fn new(status: u16, response_time_ms: u64, connected: bool, certificate_expires_in_ms: i64, body: String) -> Facts {
+    pub fn new(
+        status: u16,
+        response_time_ms: u64,
+        connected: bool,
+        certificate_expires_in_ms: i64,
+        body: String,
+    ) -> Facts {
         Facts { status, response_time_ms, connected, certificate_expires_in_ms, body, json: OnceCell::new() }
     }
 
@@ -100,8 +106,14 @@ impl Condition {
         if source.chars().count() > MAX_CONDITION_CHARS {
             return Err(format!("is longer than {MAX_CONDITION_CHARS} characters"));
         }
-        let (left, operator, right) = split(source).ok_or("has no operator: write one of == != <= >= < > with a space on each side")?;
-        let condition = Condition { source: source.trim().to_string(), left: Operand::parse(left)?, operator, right: Operand::parse(right)? };
+        let (left, operator, right) =
+            split(source).ok_or("has no operator: write one of == != <= >= < > with a space on each side")?;
+        let condition = Condition {
+            source: source.trim().to_string(),
+            left: Operand::parse(left)?,
+            operator,
+            right: Operand::parse(right)?,
+        };
         condition.check_sense()?;
         Ok(condition)
     }
@@ -114,13 +126,21 @@ impl Condition {
         let ordering = !matches!(self.operator, Operator::Equal | Operator::NotEqual);
         for (side, other) in sides {
             match &side.kind {
-                OperandKind::Pattern(_) | OperandKind::AnyOf(_) if ordering => return Err("uses pat() or any() with an operator other than == and !=".to_string()),
-                OperandKind::Literal if ordering && parse_quantity(&side.text).is_none() => {
-                    return Err(format!("compares with {:?}, which is neither a number nor a duration", side.text));
+                OperandKind::Pattern(_) | OperandKind::AnyOf(_) if ordering => {
+                    return Err("uses pat() or any() with an operator other than == and !=".to_string());
                 }
-                OperandKind::Connected | OperandKind::HasBody(_) if ordering => return Err(format!("orders {}, which is true or false", side.text)),
+                OperandKind::Literal if ordering && parse_quantity(&side.text).is_none() => {
+                    return Err(format!(
+                        "compares with {:?}, which is neither a number nor a duration",
+                        side.text
+                    ));
+                }
+                OperandKind::Connected | OperandKind::HasBody(_) if ordering => {
+                    return Err(format!("orders {}, which is true or false", side.text));
+                }
                 OperandKind::Connected | OperandKind::HasBody(_)
-                    if other.kind == OperandKind::Literal && !matches!(other.text.as_str(), "true" | "false") =>
+                    if other.kind == OperandKind::Literal
+                        && !matches!(other.text.as_str(), "true" | "false") =>
                 {
                     return Err(format!("compares {} with {:?}; it is true or false", side.text, other.text));
                 }
@@ -136,7 +156,9 @@ impl Condition {
 
     /// Whether the answer's body must be read.
     pub fn needs_body(&self) -> bool {
-        [&self.left, &self.right].iter().any(|side| matches!(side.kind, OperandKind::Body(_) | OperandKind::LenOfBody(_) | OperandKind::HasBody(_)))
+        [&self.left, &self.right].iter().any(|side| {
+            matches!(side.kind, OperandKind::Body(_) | OperandKind::LenOfBody(_) | OperandKind::HasBody(_))
+        })
     }
 
     /// Judges the facts; a failure shows what was found.
@@ -145,22 +167,30 @@ impl Condition {
         let holds = match self.operator {
             Operator::Equal => self.equal(left.as_deref(), right.as_deref()),
             Operator::NotEqual => !self.equal(left.as_deref(), right.as_deref()),
-            ordering => match (left.as_deref().and_then(parse_quantity), right.as_deref().and_then(parse_quantity)) {
-                (Some(left), Some(right)) => match ordering {
-                    Operator::AtMost => left <= right,
-                    Operator::AtLeast => left >= right,
-                    Operator::Above => left > right,
-                    Operator::Below | Operator::Equal | Operator::NotEqual => left < right,
-                },
-                _ => false,
-            },
+            ordering => {
+                match (left.as_deref().and_then(parse_quantity), right.as_deref().and_then(parse_quantity)) {
+                    (Some(left), Some(right)) => match ordering {
+                        Operator::AtMost => left <= right,
+                        Operator::AtLeast => left >= right,
+                        Operator::Above => left > right,
+                        Operator::Below | Operator::Equal | Operator::NotEqual => left < right,
+                    },
+                    _ => false,
+                }
+            }
         };
         if holds {
             return Ok(());
         }
-        let beside_pattern = matches!(self.left.kind, OperandKind::Pattern(_)) || matches!(self.right.kind, OperandKind::Pattern(_));
+        let beside_pattern = matches!(self.left.kind, OperandKind::Pattern(_))
+            || matches!(self.right.kind, OperandKind::Pattern(_));
         let limit = if beside_pattern { MAX_SHOWN_BESIDE_PATTERN_CHARS } else { MAX_SHOWN_CHARS };
-        Err(format!("{} {} {}", self.left.shown(left.as_deref(), limit), self.operator, self.right.shown(right.as_deref(), limit)))
+        Err(format!(
+            "{} {} {}",
+            self.left.shown(left.as_deref(), limit),
+            self.operator,
+            self.right.shown(right.as_deref(), limit)
+        ))
     }
 
     /// Gatus's equality: a pattern or list against the other side's text, integers by value, else text.
@@ -168,8 +198,12 @@ impl Condition {
         match (&self.left.kind, &self.right.kind) {
             (OperandKind::Pattern(glob), _) => right.is_some_and(|text| glob.matches(text)),
             (_, OperandKind::Pattern(glob)) => left.is_some_and(|text| glob.matches(text)),
-            (OperandKind::AnyOf(options), _) => right.is_some_and(|text| options.iter().any(|option| option == text)),
-            (_, OperandKind::AnyOf(options)) => left.is_some_and(|text| options.iter().any(|option| option == text)),
+            (OperandKind::AnyOf(options), _) => {
+                right.is_some_and(|text| options.iter().any(|option| option == text))
+            }
+            (_, OperandKind::AnyOf(options)) => {
+                left.is_some_and(|text| options.iter().any(|option| option == text))
+            }
             _ => match (left, right) {
                 (Some(left), Some(right)) => match (parse_integer(left), parse_integer(right)) {
                     (Some(left), Some(right)) => left == right,
@@ -254,7 +288,9 @@ impl Operand {
             OperandKind::CertificateExpiration => Some(facts.certificate_expires_in_ms.to_string()),
             OperandKind::Body(path) if path.is_empty() => Some(facts.body.trim().to_string()),
             OperandKind::Body(path) => facts.at(path).map(show_json),
-            OperandKind::HasBody(path) if path.is_empty() => Some((!facts.body.trim().is_empty()).to_string()),
+            OperandKind::HasBody(path) if path.is_empty() => {
+                Some((!facts.body.trim().is_empty()).to_string())
+            }
             OperandKind::HasBody(path) => Some(facts.at(path).is_some().to_string()),
             OperandKind::LenOfBody(path) => {
                 let found = facts.at(path);
@@ -274,7 +310,9 @@ impl Operand {
         match (&self.kind, resolved) {
             (OperandKind::Pattern(_) | OperandKind::AnyOf(_) | OperandKind::Literal, _) => text.clone(),
             (_, None) => format!("{text} (INVALID)"),
-            (OperandKind::CertificateExpiration, Some(ms)) => format!("{text} ({})", show_duration_ms(ms.parse().unwrap_or_default())),
+            (OperandKind::CertificateExpiration, Some(ms)) => {
+                format!("{text} ({})", show_duration_ms(ms.parse().unwrap_or_default()))
+            }
             (_, Some(value)) if value.chars().count() > limit => {
                 format!("{text} ({}...(truncated))", value.chars().take(limit).collect::<String>())
             }
@@ -305,7 +343,11 @@ fn body_path(text: &str) -> Option<Result<Vec<Step>, String>> {
     if !head.eq_ignore_ascii_case("[BODY]") {
         return None;
     }
-    Some(parse_path(text.get(6..)?).ok_or_else(|| format!("has a path that cannot be read: {text}; write it like [BODY].users[0].name")))
+    Some(
+        parse_path(text.get(6..)?).ok_or_else(|| {
+            format!("has a path that cannot be read: {text}; write it like [BODY].users[0].name")
+        }),
+    )
 }
 
 fn parse_path(mut rest: &str) -> Option<Vec<Step>> {
@@ -334,7 +376,9 @@ fn show_json(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Number(number) => match number.as_f64() {
-            Some(float) if number.is_f64() && float.fract() == 0.0 && float.abs() < 1e15 => format!("{float:.0}"),
+            Some(float) if number.is_f64() && float.fract() == 0.0 && float.abs() < 1e15 => {
+                format!("{float:.0}")
+            }
             _ => number.to_string(),
         },
         other => other.to_string(),

@@ -1,1 +1,216 @@
-//! To be written.
+//! What the API answers about checks: rows, states, uptime, series, badges, and reports of jobs.
+
+use futures::StreamExt;
+use logferry_domain::app::App;
+use logferry_domain::fault::Fault;
+use logferry_domain::time::rfc3339_ms;
+use logferry_ports::CheckTable;
+use logferry_ports::checks::{CheckRow, Health, Recorded, UrlState};
+use serde_json::{Value, json};
+
+use crate::badge::{self, Badge, Subject};
+use crate::check::CheckKind;
+use crate::guard::Policy;
+use crate::register::{StoredCheck, stored_checks};
+use crate::uptime::{Window, series, uptime};
+
+/// Partitions read at once.
+const READ_AT_ONCE: usize = 10;
+/// Rows of 30 days at the shortest schedule of one minute.
+const MAX_ROWS: usize = 45_000;
+const MAX_ERROR_CHARS: usize = 300;
+
+/// The checks of an app, as they are stored.
+pub fn checks_of(app: &App, policy: &Policy) -> Vec<StoredCheck> {
+    stored_checks(&app.health_checks, policy)
+}
+
+/// The check of this URL or name, for routes that are about one.
+pub fn find<'a>(checks: &'a [StoredCheck], url_or_name: &str) -> Option<&'a StoredCheck> {
+    let parsed = url::Url::parse(url_or_name).ok().map(|mut url| {
+        url.set_fragment(None);
+        url.to_string()
+    });
+    checks.iter().find(|check| {
+        check.name.as_deref() == Some(url_or_name)
+            || check.target == url_or_name
+            || Some(&check.target) == parsed.as_ref()
+    })
+}
+
+/// Rows of one check, or of all, newest first, at most `limit`.
+pub async fn history(
+    table: &impl CheckTable,
+    app: &App,
+    checks: &[StoredCheck],
+    limit: usize,
+    now_ms: i64,
+) -> Result<Vec<Value>, Fault> {
+    let reads = checks.iter().map(|check| async move {
+        let key = check.key(&app.app_id);
+        let rows = table.history(&key, app.created_ms, now_ms, limit).await?;
+        Ok(rows
+            .into_iter()
+            .filter(|row| row.epoch_ms == app.created_ms)
+            .map(|row| (check.name.clone(), row))
+            .collect::<Vec<_>>())
+    });
+    let pages: Vec<Result<_, Fault>> = futures::stream::iter(reads).buffered(READ_AT_ONCE).collect().await;
+    let mut rows: Vec<(Option<String>, CheckRow)> =
+        pages.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect();
+    rows.sort_by(|(_, a), (_, b)| (b.slot_ms, &a.key.target).cmp(&(a.slot_ms, &b.key.target)));
+    Ok(rows.iter().take(limit).map(|(name, row)| show_row(name.as_deref(), row)).collect())
+}
+
+/// `{url, status, latency_ms, ok, error, checked_at}` and what else is known.
+fn show_row(name: Option<&str>, row: &CheckRow) -> Value {
+    let mut shown = json!({
+        "url": row.key.target, "status": row.status, "latency_ms": row.latency_ms, "ok": row.ok, "error": row.error,
+        "checked_at": rfc3339_ms(row.checked_at_ms), "slot": rfc3339_ms(row.slot_ms),
+    });
+    let mut set = |field: &str, value: Value| {
+        if let Some(object) = shown.as_object_mut() {
+            object.insert(field.to_string(), value);
+        }
+    };
+    if let Some(name) = name {
+        set("name", name.into());
+    }
+    if row.skipped {
+        set("skipped", true.into());
+    }
+    if !row.failed_conditions.is_empty() {
+        set("failed_conditions", row.failed_conditions.clone().into());
+    }
+    if let Some(redirect_to) = &row.redirect_to {
+        set("redirect_to", redirect_to.as_str().into());
+    }
+    if let Some(expires_ms) = row.certificate_expires_ms {
+        set("certificate_expires_at", rfc3339_ms(expires_ms).into());
+    }
+    shown
+}
+
+async fn rows_of(
+    table: &impl CheckTable,
+    app: &App,
+    check: &StoredCheck,
+    window: Window,
+    now_ms: i64,
+) -> Result<Vec<CheckRow>, Fault> {
+    let from_ms = now_ms.saturating_sub(window.ms()).saturating_add(1);
+    let mut rows = table.history(&check.key(&app.app_id), from_ms, now_ms, MAX_ROWS).await?;
+    rows.retain(|row| row.epoch_ms == app.created_ms);
+    Ok(rows)
+}
+
+/// Each check with its state and its uptime over all windows.
+pub async fn overview(
+    table: &impl CheckTable,
+    app: &App,
+    checks: &[StoredCheck],
+    now_ms: i64,
+) -> Result<Vec<Value>, Fault> {
+    let states = table.states(&app.app_id).await?;
+    let reads = checks.iter().map(|check| async {
+        let rows = rows_of(table, app, check, Window::Month, now_ms).await?;
+        let windows: Vec<_> = Window::ALL.into_iter().map(|window| uptime(&rows, window, now_ms)).collect();
+        let state = state_of(&states, app, check);
+        Ok(json!({
+            "url": check.target, "name": check.name, "state": state.map_or(Health::Unknown, |state| state.health),
+            "since": state.map(|state| rfc3339_ms(state.since_ms)), "uptime": windows,
+        }))
+    });
+    futures::stream::iter(reads).buffered(READ_AT_ONCE).collect::<Vec<_>>().await.into_iter().collect()
+}
+
+fn state_of<'a>(states: &'a [UrlState], app: &App, check: &StoredCheck) -> Option<&'a UrlState> {
+    states.iter().find(|state| state.target == check.target && state.epoch_ms == app.created_ms)
+}
+
+/// The response-time series of one check: buckets with a start, counts, average, least and most.
+pub async fn response_times(
+    table: &impl CheckTable,
+    app: &App,
+    check: &StoredCheck,
+    window: Window,
+    now_ms: i64,
+) -> Result<Value, Fault> {
+    let rows = rows_of(table, app, check, window, now_ms).await?;
+    let buckets: Vec<Value> = series(&rows, window, now_ms)
+        .into_iter()
+        .map(|bucket| {
+            json!({"start": rfc3339_ms(bucket.start_ms), "checks": bucket.checks, "ok": bucket.ok,
+                   "average_ms": bucket.average_ms, "min_ms": bucket.min_ms, "max_ms": bucket.max_ms})
+        })
+        .collect();
+    Ok(
+        json!({"url": check.target, "window": window.as_str(), "bucket_ms": window.bucket_ms(), "buckets": buckets}),
+    )
+}
+
+/// One badge of one check.
+pub async fn badge(
+    table: &impl CheckTable,
+    app: &App,
+    check: &StoredCheck,
+    subject: Subject,
+    window: Window,
+    now_ms: i64,
+) -> Result<Badge, Fault> {
+    if subject == Subject::Health {
+        let states = table.states(&app.app_id).await?;
+        return Ok(badge::health(
+            state_of(&states, app, check).map_or(Health::Unknown, |state| state.health),
+        ));
+    }
+    let found = uptime(&rows_of(table, app, check, window, now_ms).await?, window, now_ms);
+    Ok(if subject == Subject::Uptime { badge::uptime(&found) } else { badge::response_time(&found) })
+}
+
+/// What a job reports about its run.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Report {
+    pub ok: bool,
+    pub error: Option<String>,
+    pub duration_ms: u32,
+}
+
+/// Stores a job's report; `None` when the app has no such job. The next run of `health` counts it.
+pub async fn push(
+    table: &impl CheckTable,
+    app: &App,
+    checks: &[StoredCheck],
+    name: &str,
+    report: &Report,
+    now_ms: i64,
+) -> Result<Option<Value>, Fault> {
+    let job = |check: &&StoredCheck| {
+        check.name.as_deref() == Some(name)
+            && check.check.as_ref().is_ok_and(|check| matches!(check.kind, CheckKind::Push { .. }))
+    };
+    let Some(check) = checks.iter().find(job) else { return Ok(None) };
+    let mut row = CheckRow {
+        key: check.key(&app.app_id),
+        slot_ms: now_ms,
+        epoch_ms: app.created_ms,
+        status: if report.ok { 200 } else { 500 },
+        latency_ms: report.duration_ms,
+        ok: report.ok,
+        skipped: false,
+        error: report
+            .error
+            .as_ref()
+            .filter(|_| !report.ok)
+            .map(|error| error.chars().take(MAX_ERROR_CHARS).collect()),
+        failed_conditions: Vec::new(),
+        redirect_to: None,
+        certificate_expires_ms: None,
+        checked_at_ms: now_ms,
+    };
+    // two reports in one millisecond are two reports
+    while let Recorded::Existing(_) = table.record(&row).await? {
+        row.slot_ms += 1;
+    }
+    Ok(Some(show_row(check.name.as_deref(), &row)))
+}

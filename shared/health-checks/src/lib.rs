@@ -4,7 +4,7 @@
 pub mod badge;
 pub mod check;
 pub mod condition;
-mod glob;
+pub mod glob;
 pub mod guard;
 pub mod history;
 pub mod number;

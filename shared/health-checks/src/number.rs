@@ -92,9 +92,22 @@ mod tests {
     #[test]
     fn durations_read_as_in_go() {
         for (text, ms) in [
-            ("1s", Some(1000.0)), ("1h30m", Some(5_400_000.0)), ("1.5s", Some(1500.0)), ("300ms", Some(300.0)), ("48h", Some(172_800_000.0)),
-            ("-1m", Some(-60_000.0)), ("0", Some(0.0)), ("500us", Some(0.5)), ("5", None), ("1d", None), ("h", None), ("", None),
-            ("1 h", None), ("-", None), ("1h30", None), ("..s", None),
+            ("1s", Some(1000.0)),
+            ("1h30m", Some(5_400_000.0)),
+            ("1.5s", Some(1500.0)),
+            ("300ms", Some(300.0)),
+            ("48h", Some(172_800_000.0)),
+            ("-1m", Some(-60_000.0)),
+            ("0", Some(0.0)),
+            ("500us", Some(0.5)),
+            ("5", None),
+            ("1d", None),
+            ("h", None),
+            ("", None),
+            ("1 h", None),
+            ("-", None),
+            ("1h30", None),
+            ("..s", None),
         ] {
             assert_eq!(parse_duration_ms(text), ms, "{text}");
         }
@@ -103,8 +116,20 @@ mod tests {
     #[test]
     fn integers_read_as_in_go() {
         for (text, number) in [
-            ("200", Some(200)), ("-5", Some(-5)), ("0x1F", Some(31)), ("0o17", Some(15)), ("0b10", Some(2)), ("017", Some(15)),
-            ("0", Some(0)), ("1_000", Some(1000)), ("1.5", None), ("abc", None), ("", None), ("0x", None), ("--1", None), ("1__0", None),
+            ("200", Some(200)),
+            ("-5", Some(-5)),
+            ("0x1F", Some(31)),
+            ("0o17", Some(15)),
+            ("0b10", Some(2)),
+            ("017", Some(15)),
+            ("0", Some(0)),
+            ("1_000", Some(1000)),
+            ("1.5", None),
+            ("abc", None),
+            ("", None),
+            ("0x", None),
+            ("--1", None),
+            ("1__0", None),
         ] {
             assert_eq!(parse_integer(text), number, "{text}");
         }
@@ -112,7 +137,14 @@ mod tests {
 
     #[test]
     fn durations_are_shown_without_zero_parts() {
-        for (ms, text) in [(0, "0s"), (1_209_600_000, "336h"), (5_400_000, "1h30m"), (3_615_000, "1h0m15s"), (61_999, "1m1s"), (-90_000, "-1m30s")] {
+        for (ms, text) in [
+            (0, "0s"),
+            (1_209_600_000, "336h"),
+            (5_400_000, "1h30m"),
+            (3_615_000, "1h0m15s"),
+            (61_999, "1m1s"),
+            (-90_000, "-1m30s"),
+        ] {
             assert_eq!(show_duration_ms(ms), text);
         }
     }

@@ -20,7 +20,9 @@ pub struct SystemResolver;
 
 impl Resolver for SystemResolver {
     fn resolve<'a>(&'a self, name: &'a str) -> BoxFuture<'a, io::Result<Vec<IpAddr>>> {
-        Box::pin(async move { Ok(tokio::net::lookup_host((name, 0)).await?.map(|address| address.ip()).collect()) })
+        Box::pin(async move {
+            Ok(tokio::net::lookup_host((name, 0)).await?.map(|address| address.ip()).collect())
+        })
     }
 }
 
@@ -35,10 +37,16 @@ pub enum ResolveError {
 
 /// The addresses a connection may go to, IPv4 first (a function outside a VPC has no IPv6 way out).
 /// All of them passed the guard; connect to one of these and resolve nothing again.
-pub async fn checked_addresses(target: &Target, resolver: &dyn Resolver, policy: &Policy) -> Result<Vec<SocketAddr>, ResolveError> {
+pub async fn checked_addresses(
+    target: &Target,
+    resolver: &dyn Resolver,
+    policy: &Policy,
+) -> Result<Vec<SocketAddr>, ResolveError> {
     let mut addresses = match target.host() {
         TargetHost::Address(address) => vec![*address],
-        TargetHost::Name(name) => resolver.resolve(name).await.map_err(|_| ResolveError::NoAnswer(name.clone()))?,
+        TargetHost::Name(name) => {
+            resolver.resolve(name).await.map_err(|_| ResolveError::NoAnswer(name.clone()))?
+        }
     };
     if addresses.is_empty() {
         return Err(ResolveError::NoAnswer(target.host_header()));

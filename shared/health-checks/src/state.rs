@@ -75,7 +75,8 @@ pub fn after(state: &UrlState, row: &CheckRow, thresholds: Thresholds) -> Option
         next.since_ms = row.slot_ms;
         let told = state.pending.as_ref().map_or(state.health, |pending| pending.from);
         let worth_telling = reached != told && !(told == Health::Unknown && reached == Health::Up);
-        next.pending = worth_telling.then_some(HealthChange { from: told, to: reached, slot_ms: row.slot_ms });
+        next.pending =
+            worth_telling.then_some(HealthChange { from: told, to: reached, slot_ms: row.slot_ms });
     }
     next.version = state.version.saturating_add(1);
     Some(next)

@@ -12,7 +12,8 @@ use crate::guard::{Policy, Refusal, check_address};
 pub const MAX_URL_CHARS: usize = 1000;
 
 /// Zones that only private resolvers answer for (RFC 6761, 6762, 8375; `.internal` is ICANN's).
-const PRIVATE_ZONES: [&str; 8] = ["localhost", "localdomain", "local", "internal", "intranet", "lan", "home.arpa", "in-addr.arpa"];
+const PRIVATE_ZONES: [&str; 8] =
+    ["localhost", "localdomain", "local", "internal", "intranet", "lan", "home.arpa", "in-addr.arpa"];
 
 /// A URL that passed the guard's checks of its text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -147,14 +148,29 @@ mod tests {
 
     #[test]
     fn every_refusal_says_its_reason() {
-        assert_eq!(refusal("gopher://example.com/"), "has the scheme \"gopher\"; only http and https are probed");
-        assert_eq!(refusal("http://user:pw@example.com/"), "carries a user name or password; send credentials as a header");
-        assert_eq!(refusal("http://@example.com/"), "carries a user name or password; send credentials as a header");
+        assert_eq!(
+            refusal("gopher://example.com/"),
+            "has the scheme \"gopher\"; only http and https are probed"
+        );
+        assert_eq!(
+            refusal("http://user:pw@example.com/"),
+            "carries a user name or password; send credentials as a header"
+        );
+        assert_eq!(
+            refusal("http://@example.com/"),
+            "carries a user name or password; send credentials as a header"
+        );
         assert_eq!(refusal("http://example.com:22/"), "names port 22; allowed: 80, 443");
         assert_eq!(refusal("http://localhost/"), "names localhost, which is not a public name");
-        assert_eq!(refusal("http://2130706433/"), "leads to 127.0.0.1, which is not public (loopback, 127.0.0.0/8)");
+        assert_eq!(
+            refusal("http://2130706433/"),
+            "leads to 127.0.0.1, which is not public (loopback, 127.0.0.0/8)"
+        );
         assert_eq!(refusal("example.com"), "is not a URL: relative URL without a base");
-        assert_eq!(refusal(&format!("http://example.com/{}", "a".repeat(1000))), "is longer than 1000 characters");
+        assert_eq!(
+            refusal(&format!("http://example.com/{}", "a".repeat(1000))),
+            "is longer than 1000 characters"
+        );
     }
 
     #[test]

@@ -128,7 +128,11 @@ fn certificate_expiration_is_a_duration_and_zero_without_tls() {
     check("[CERTIFICATE_EXPIRATION] > 48h", &certificate(24), "[CERTIFICATE_EXPIRATION] (24h) > 48h");
     check("[CERTIFICATE_EXPIRATION] > 48h", &certificate(1), "[CERTIFICATE_EXPIRATION] (1h) > 48h");
     check("[CERTIFICATE_EXPIRATION] > 2419200000", &certificate(24 * 60), "");
-    check("[CERTIFICATE_EXPIRATION] > 2419200000", &certificate(24 * 14), "[CERTIFICATE_EXPIRATION] (336h) > 2419200000");
+    check(
+        "[CERTIFICATE_EXPIRATION] > 2419200000",
+        &certificate(24 * 14),
+        "[CERTIFICATE_EXPIRATION] (336h) > 2419200000",
+    );
     check("[CERTIFICATE_EXPIRATION] > 1h30m", &certificate(2), "");
     check("[CERTIFICATE_EXPIRATION] == 0", &answer(200, 1), "");
     check("[CERTIFICATE_EXPIRATION] > 48h", &answer(200, 1), "[CERTIFICATE_EXPIRATION] (0s) > 48h");
@@ -161,7 +165,11 @@ fn body_paths_walk_objects_and_arrays() {
         ("[BODY].grid[1][0] == 3", r#"{"grid":[[1,2],[3,4]]}"#, ""),
         ("[BODY].age == [BODY].id", r#"{"age":1,"id":1}"#, ""),
         ("[BODY].user.first != [BODY].user.last", r#"{"user":{"first":"john","last":"doe"}}"#, ""),
-        ("[BODY].user.first == [BODY].user.last", r#"{"user":{"first":"john","last":"doe"}}"#, "[BODY].user.first (john) == [BODY].user.last (doe)"),
+        (
+            "[BODY].user.first == [BODY].user.last",
+            r#"{"user":{"first":"john","last":"doe"}}"#,
+            "[BODY].user.first (john) == [BODY].user.last (doe)",
+        ),
         ("[STATUS] == [BODY].code", r#"{"code":200}"#, ""),
         ("[BODY].data.name == john", r#"{"data":{"id":1}}"#, "[BODY].data.name (INVALID) == john"),
         ("[BODY].data == OK", r#"{"data":null}"#, "[BODY].data (INVALID) == OK"),
@@ -190,7 +198,11 @@ fn body_paths_walk_objects_and_arrays() {
         ("[BODY].id == any(1, 2)", r#"{"id":2}"#, ""),
         ("[BODY].id == any(1, 2)", r#"{"id":3}"#, "[BODY].id (3) == any(1, 2)"),
         ("[BODY].name == any(john.doe, jane.doe)", r#"{"name":"jane.doe"}"#, ""),
-        ("[BODY].name == any(john.doe, jane.doe)", r#"{"name":"bob"}"#, "[BODY].name (bob) == any(john.doe, jane.doe)"),
+        (
+            "[BODY].name == any(john.doe, jane.doe)",
+            r#"{"name":"bob"}"#,
+            "[BODY].name (bob) == any(john.doe, jane.doe)",
+        ),
         ("[BODY].text == hello world", r#"{"text":"hello world"}"#, ""),
     ];
     for (condition, text, expect) in cases {
@@ -274,20 +286,35 @@ fn a_condition_that_does_not_parse_is_refused_with_the_reason() {
         ("[CONNECTED] == yes", "compares [CONNECTED] with \"yes\"; it is true or false"),
         ("[CONNECTED] > 1", "orders [CONNECTED], which is true or false"),
         ("has([BODY].a) == 1", "compares has([BODY].a) with \"1\"; it is true or false"),
-        ("[BODY].a[x] == 1", "has a path that cannot be read: [BODY].a[x]; write it like [BODY].users[0].name"),
+        (
+            "[BODY].a[x] == 1",
+            "has a path that cannot be read: [BODY].a[x]; write it like [BODY].users[0].name",
+        ),
         ("[BODY]name == 1", "has a path that cannot be read: [BODY]name; write it like [BODY].users[0].name"),
-        ("[BODY].a..b == 1", "has a path that cannot be read: [BODY].a..b; write it like [BODY].users[0].name"),
+        (
+            "[BODY].a..b == 1",
+            "has a path that cannot be read: [BODY].a..b; write it like [BODY].users[0].name",
+        ),
         ("[BODY].a[0 == 1", "has a path that cannot be read: [BODY].a[0; write it like [BODY].users[0].name"),
     ];
     for (condition, reason) in cases {
         assert_eq!(Condition::parse(condition).unwrap_err(), reason, "{condition}");
     }
-    assert_eq!(Condition::parse(&format!("[BODY] == {}", "x".repeat(500))).unwrap_err(), "is longer than 500 characters");
+    assert_eq!(
+        Condition::parse(&format!("[BODY] == {}", "x".repeat(500))).unwrap_err(),
+        "is longer than 500 characters"
+    );
 }
 
 #[test]
 fn only_conditions_about_the_body_ask_for_it() {
-    for (condition, needs) in [("[STATUS] == 200", false), ("[BODY] == a", true), ("200 == [BODY].code", true), ("has([BODY].a) == true", true), ("[STATUS] == pat([BODY])", false)] {
+    for (condition, needs) in [
+        ("[STATUS] == 200", false),
+        ("[BODY] == a", true),
+        ("200 == [BODY].code", true),
+        ("has([BODY].a) == true", true),
+        ("[STATUS] == pat([BODY])", false),
+    ] {
         assert_eq!(Condition::parse(condition).unwrap().needs_body(), needs, "{condition}");
     }
 }
