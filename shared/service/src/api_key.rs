@@ -1,0 +1,276 @@
+//! API keys and the admin key. An API key is 48 hex characters: 16 of key id, 32 of secret; only a
+//! SHA-256 of the secret is stored. All comparisons take the same time whatever is shown.
+
+use std::fmt;
+
+use logferry_domain::app::App;
+use logferry_domain::fault::{Fault, FaultClass};
+use logferry_ports::apps::KeyRow;
+use logferry_ports::{Apps, Secrets};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use crate::http::{ApiError, Request};
+use crate::secret_cache::SecretCache;
+
+/// The header that carries an API key.
+pub const API_KEY_HEADER: &str = "x-api-key";
+/// The header that may name the app beside its key.
+pub const APP_ID_HEADER: &str = "x-app-id";
+/// The header that carries the admin key.
+pub const ADMIN_KEY_HEADER: &str = "x-admin-key";
+
+/// The length of a key (characters).
+pub const KEY_CHARS: usize = 48;
+/// The length of its id (characters).
+pub const KEY_ID_CHARS: usize = 16;
+
+/// An API key in clear, as its owner knows it. `Debug` shows only the id.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ApiKey(String);
+
+impl fmt::Debug for ApiKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ApiKey({}..)", self.key_id())
+    }
+}
+
+impl ApiKey {
+    /// A new key from the system's randomness.
+    ///
+    /// # Errors
+    /// The system has none.
+    pub fn generate() -> Result<Self, Fault> {
+        let mut bytes = [0; KEY_CHARS / 2];
+        getrandom::fill(&mut bytes)
+            .map_err(|error| Fault::new(FaultClass::Transient, "getrandom", error.to_string()))?;
+        Ok(Self(hex::encode(bytes)))
+    }
+
+    /// Reads 48 lower-case hex characters.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let legal = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+        (text.len() == KEY_CHARS && text.bytes().all(legal)).then(|| Self(text.to_owned()))
+    }
+
+    /// The public part, by which the key is found.
+    #[must_use]
+    pub fn key_id(&self) -> &str {
+        &self.0[..KEY_ID_CHARS]
+    }
+
+    /// What is stored of the secret part.
+    #[must_use]
+    pub fn secret_hash(&self) -> [u8; 32] {
+        Sha256::digest(&self.0.as_bytes()[KEY_ID_CHARS..]).into()
+    }
+
+    /// The whole key, to be shown once.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether this is the key of the row. `None` is compared all the same, with what nothing equals.
+    #[must_use]
+    pub fn fits(&self, row: Option<&KeyRow>) -> bool {
+        let stored = row.map_or([0; 32], |row| row.secret_hash);
+        let equal: bool = self.secret_hash().ct_eq(&stored).into();
+        equal & row.is_some()
+    }
+}
+
+/// The row of a key that is live; `None` for anything else.
+///
+/// # Errors
+/// The key could not be looked up.
+pub async fn verify(apps: &impl Apps, shown: &str) -> Result<Option<KeyRow>, Fault> {
+    let Some(key) = ApiKey::parse(shown) else { return Ok(None) };
+    let row = apps.find_key(key.key_id()).await?;
+    Ok(if key.fits(row.as_ref()) { row } else { None })
+}
+
+/// The app whose key a request carries; `None` when it carries none.
+///
+/// # Errors
+/// 401 for a wrong key, or `X-App-ID` without one; 403 when `X-App-ID` names another app.
+pub async fn app_of_request(apps: &impl Apps, request: &Request) -> Result<Option<App>, ApiError> {
+    let named = request.headers.get(APP_ID_HEADER);
+    let Some(shown) = request.headers.get(API_KEY_HEADER) else {
+        return match named {
+            Some(_) => Err(ApiError::unauthorized("X-App-ID needs an X-API-Key beside it")),
+            None => Ok(None),
+        };
+    };
+    let wrong = || ApiError::unauthorized("the API key is not valid");
+    let row = verify(apps, shown.to_str().map_err(|_| wrong())?).await?.ok_or_else(wrong)?;
+    if named.is_some_and(|named| named.as_bytes() != row.app_id.as_str().as_bytes()) {
+        return Err(ApiError::forbidden("the API key belongs to another app than X-App-ID names"));
+    }
+    apps.find(&row.app_id).await?.ok_or_else(wrong).map(Some)
+}
+
+/// The key of the administration, a secret of Secrets Manager. Only its current version is accepted.
+#[derive(Debug)]
+pub struct AdminKey<S> {
+    secret: SecretCache<S>,
+}
+
+impl<S: Secrets> AdminKey<S> {
+    pub fn new(secrets: S, secret_id: impl Into<String>) -> Self {
+        Self { secret: SecretCache::new(secrets, secret_id) }
+    }
+
+    /// Whether `shown` is the admin key.
+    ///
+    /// # Errors
+    /// The secret could not be read.
+    pub async fn verify(&self, shown: &str, now_ms: i64) -> Result<bool, Fault> {
+        let shown = Sha256::digest(shown.as_bytes());
+        let equals = |value: &str| bool::from(shown.ct_eq(&Sha256::digest(value.as_bytes())));
+        let current = self.secret.current(now_ms).await?;
+        if equals(&current.value) {
+            return Ok(true);
+        }
+        // It may have been rotated since; the previous version never counts.
+        let newer = self
+            .secret
+            .first_where(now_ms, |version| version.version_id != current.version_id && equals(&version.value))
+            .await?;
+        match newer {
+            Some(version) => Ok(self.secret.current(now_ms).await?.version_id == version.version_id),
+            None => Ok(false),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, HeaderName, HeaderValue, Method};
+    use logferry_domain::app::{AppId, FlushSetting};
+
+    use super::*;
+    use crate::secret_cache::MIN_REREAD_MS;
+    use crate::secret_cache::tests::OneSecret;
+
+    struct OneApp {
+        app: App,
+        keys: Vec<KeyRow>,
+    }
+
+    impl OneApp {
+        fn with_keys(keys: &[&ApiKey]) -> Self {
+            let app_id: AppId = "my-app".parse().unwrap();
+            let keys = keys
+                .iter()
+                .map(|key| KeyRow {
+                    key_id: key.key_id().to_owned(),
+                    app_id: app_id.clone(),
+                    secret_hash: key.secret_hash(),
+                })
+                .collect();
+            let app = App {
+                app_id,
+                name: "My app".to_owned(),
+                created_ms: 1,
+                retention_days: None,
+                pruned_before_ms: None,
+                flush: FlushSetting::default(),
+                health_checks: serde_json::Value::Null,
+            };
+            Self { app, keys }
+        }
+    }
+
+    impl Apps for OneApp {
+        async fn find(&self, app_id: &AppId) -> Result<Option<App>, Fault> {
+            Ok((*app_id == self.app.app_id).then(|| self.app.clone()))
+        }
+
+        async fn find_key(&self, key_id: &str) -> Result<Option<KeyRow>, Fault> {
+            Ok(self.keys.iter().find(|row| row.key_id == key_id).cloned())
+        }
+
+        async fn list(&self) -> Result<Vec<App>, Fault> {
+            Ok(vec![self.app.clone()])
+        }
+    }
+
+    fn request(headers: &[(&'static str, &str)]) -> Request {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.insert(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
+        }
+        Request {
+            method: Method::GET,
+            path: "/".to_owned(),
+            query: Vec::new(),
+            headers: map,
+            body: Vec::new(),
+            request_id: String::new(),
+            source_ip: None,
+        }
+    }
+
+    #[test]
+    fn a_key_is_48_hex_characters_and_reads_back() {
+        let key = ApiKey::generate().unwrap();
+        assert_eq!(key.reveal().len(), 48);
+        assert_eq!(ApiKey::parse(key.reveal()), Some(key.clone()));
+        assert_ne!(ApiKey::generate().unwrap(), key);
+        assert!(!format!("{key:?}").contains(&key.reveal()[KEY_ID_CHARS..]));
+        for bad in
+            ["", "abc", &"g".repeat(48), &"A".repeat(48), &"a".repeat(47), &"a".repeat(49), &"ä".repeat(24)]
+        {
+            assert_eq!(ApiKey::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_live_key_opens_its_app_and_no_other_text_does() {
+        let (first, second, other) =
+            (ApiKey::generate().unwrap(), ApiKey::generate().unwrap(), ApiKey::generate().unwrap());
+        let apps = OneApp::with_keys(&[&first, &second]);
+        for key in [&first, &second] {
+            assert!(verify(&apps, key.reveal()).await.unwrap().is_some());
+        }
+        let mixed = format!("{}{}", first.key_id(), &second.reveal()[KEY_ID_CHARS..]);
+        for wrong in [other.reveal(), mixed.as_str(), "", "nonsense", &first.reveal().to_uppercase()] {
+            assert_eq!(verify(&apps, wrong).await.unwrap(), None, "{wrong}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_request_is_its_keys_app_unless_it_names_another() {
+        let (key, other) = (ApiKey::generate().unwrap(), ApiKey::generate().unwrap());
+        let apps = OneApp::with_keys(&[&key]);
+        let (shown, wrong) = (key.reveal(), other.reveal());
+        for (headers, answer) in [
+            (vec![], Ok(false)),
+            (vec![(API_KEY_HEADER, shown)], Ok(true)),
+            (vec![(API_KEY_HEADER, shown), (APP_ID_HEADER, "my-app")], Ok(true)),
+            (vec![(API_KEY_HEADER, shown), (APP_ID_HEADER, "other")], Err(403)),
+            (vec![(APP_ID_HEADER, "my-app")], Err(401)),
+            (vec![(API_KEY_HEADER, wrong)], Err(401)),
+            (vec![(API_KEY_HEADER, "short")], Err(401)),
+            (vec![(API_KEY_HEADER, "short"), (APP_ID_HEADER, "other")], Err(401)),
+        ] {
+            let app = app_of_request(&apps, &request(&headers)).await;
+            let app = app.map(|app| app.is_some()).map_err(|error| error.status.as_u16());
+            assert_eq!(app, answer, "{:?}", headers.iter().map(|(name, _)| name).collect::<Vec<_>>());
+        }
+    }
+
+    #[tokio::test]
+    async fn the_admin_key_is_the_current_secret_also_right_after_a_rotation() {
+        let secret = OneSecret::with("old");
+        let admin = AdminKey::new(&secret, "id");
+        assert!(admin.verify("old", 0).await.unwrap());
+        assert!(!admin.verify("guess", 0).await.unwrap());
+        assert!(!admin.verify("", 0).await.unwrap());
+        secret.rotate("new");
+        assert!(admin.verify("new", MIN_REREAD_MS).await.unwrap());
+        assert!(!admin.verify("old", MIN_REREAD_MS).await.unwrap());
+    }
+}

@@ -1,0 +1,362 @@
+//! Join tokens and upload tokens: JSON web tokens, HS256 and nothing else, signed with a version of
+//! one secret; `kid` is that version's id, so that a rotation breaks no token before its time.
+
+use std::fmt;
+
+use jsonwebtoken::errors::ErrorKind;
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use logferry_domain::app::AppId;
+use logferry_domain::fault::{Fault, FaultClass};
+use logferry_ports::Secrets;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::secret_cache::SecretCache;
+
+/// How long a token works when its minter does not say (s).
+pub const DEFAULT_TTL_SECS: u32 = 3_600;
+/// The longest that a join token may work: a day (s).
+pub const MAX_JOIN_TTL_SECS: u32 = 86_400;
+/// The longest that an upload token may work: as long as a session, a week (s).
+pub const MAX_UPLOAD_TTL_SECS: u32 = 7 * 86_400;
+
+/// Nothing longer is looked at (bytes).
+const MAX_TOKEN_BYTES: usize = 4_096;
+
+/// What a join token says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JoinClaims {
+    pub app: AppId,
+    #[serde(rename = "meetingId")]
+    pub meeting_id: String,
+    #[serde(rename = "attendeeId")]
+    pub attendee_id: String,
+    /// When it stops working (s since the epoch).
+    pub exp: i64,
+    /// When it was minted (s); ours always say so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub iat: Option<i64>,
+}
+
+/// What an upload token says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UploadClaims {
+    pub app: AppId,
+    /// Who uploads; part of the keys.
+    pub sub: String,
+    /// The largest file (bytes); absent: what the deployment allows.
+    #[serde(default, rename = "maxBytes", skip_serializing_if = "Option::is_none")]
+    pub max_bytes: Option<u64>,
+    /// When it stops working (s since the epoch).
+    pub exp: i64,
+    /// When it was minted (s); ours always say so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub iat: Option<i64>,
+}
+
+/// Claims of either kind.
+pub trait Claims: Serialize + DeserializeOwned {
+    /// When the token stops working (s since the epoch).
+    fn expires_secs(&self) -> i64;
+}
+
+impl Claims for JoinClaims {
+    fn expires_secs(&self) -> i64 {
+        self.exp
+    }
+}
+
+impl Claims for UploadClaims {
+    fn expires_secs(&self) -> i64 {
+        self.exp
+    }
+}
+
+/// A token and when it stops working (ms).
+#[derive(Clone, PartialEq, Eq)]
+pub struct Minted {
+    pub token: String,
+    pub expires_ms: i64,
+}
+
+impl fmt::Debug for Minted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Minted").field("expires_ms", &self.expires_ms).finish_non_exhaustive()
+    }
+}
+
+/// Why a token is not accepted.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenError {
+    #[error("the token is malformed")]
+    Malformed,
+    /// Signed by nobody we know: another key, or none of our secret's versions.
+    #[error("the token's signature is wrong")]
+    WrongSignature,
+    #[error("the token has expired")]
+    Expired,
+    /// Ours and alive, but meant for something else.
+    #[error("the token is not meant for this")]
+    Foreign,
+    #[error("the token could not be checked")]
+    Unchecked(#[from] Fault),
+}
+
+/// Mints and verifies tokens.
+#[derive(Debug)]
+pub struct Tokens<S> {
+    secret: SecretCache<S>,
+}
+
+impl<S: Secrets> Tokens<S> {
+    /// `secret_id`: the secret that signs, as Secrets Manager knows it.
+    pub fn new(secrets: S, secret_id: impl Into<String>) -> Self {
+        crate::jwt_crypto::install();
+        Self { secret: SecretCache::new(secrets, secret_id) }
+    }
+
+    /// A join token that works for `ttl_secs`.
+    ///
+    /// # Errors
+    /// The secret could not be read.
+    pub async fn mint_join(
+        &self,
+        app: &AppId,
+        meeting_id: &str,
+        attendee_id: &str,
+        ttl_secs: u32,
+        now_ms: i64,
+    ) -> Result<Minted, Fault> {
+        let now_secs = now_ms.div_euclid(1000);
+        let claims = JoinClaims {
+            app: app.clone(),
+            meeting_id: meeting_id.to_owned(),
+            attendee_id: attendee_id.to_owned(),
+            exp: now_secs + i64::from(ttl_secs),
+            iat: Some(now_secs),
+        };
+        self.mint(&claims, now_ms).await
+    }
+
+    /// An upload token that works for `ttl_secs`.
+    ///
+    /// # Errors
+    /// The secret could not be read.
+    pub async fn mint_upload(
+        &self,
+        app: &AppId,
+        sub: &str,
+        max_bytes: Option<u64>,
+        ttl_secs: u32,
+        now_ms: i64,
+    ) -> Result<Minted, Fault> {
+        let now_secs = now_ms.div_euclid(1000);
+        let claims = UploadClaims {
+            app: app.clone(),
+            sub: sub.to_owned(),
+            max_bytes,
+            exp: now_secs + i64::from(ttl_secs),
+            iat: Some(now_secs),
+        };
+        self.mint(&claims, now_ms).await
+    }
+
+    /// Signs claims with the current secret.
+    ///
+    /// # Errors
+    /// The secret could not be read.
+    pub async fn mint<C: Claims>(&self, claims: &C, now_ms: i64) -> Result<Minted, Fault> {
+        let secret = self.secret.current(now_ms).await?;
+        let mut header = Header::new(Algorithm::HS256);
+        header.kid = Some(secret.version_id);
+        let key = EncodingKey::from_secret(secret.value.as_bytes());
+        let token = jsonwebtoken::encode(&header, claims, &key)
+            .map_err(|e| Fault::new(FaultClass::Permanent, "sign token", "not signed").with_source(e))?;
+        Ok(Minted { token, expires_ms: claims.expires_secs() * 1000 })
+    }
+
+    /// The claims of a token that is ours, alive and of this kind.
+    ///
+    /// # Errors
+    /// See [`TokenError`].
+    pub async fn verify<C: Claims>(&self, token: &str, now_ms: i64) -> Result<C, TokenError> {
+        if token.len() > MAX_TOKEN_BYTES {
+            return Err(TokenError::Malformed);
+        }
+        // `none` and other unheard-of algorithms do not even parse.
+        let header = jsonwebtoken::decode_header(token).map_err(|_| TokenError::Malformed)?;
+        if header.alg != Algorithm::HS256 || header.crit.is_some() {
+            return Err(TokenError::Malformed);
+        }
+        let kid = header.kid.ok_or(TokenError::Malformed)?;
+        let secret = self.secret.first_where(now_ms, |version| version.version_id == kid).await?;
+        let secret = secret.ok_or(TokenError::WrongSignature)?;
+
+        // The clock is ours, not the library's, so that it is left nothing but the signature.
+        let mut validation = Validation::new(Algorithm::HS256);
+        validation.required_spec_claims.clear();
+        validation.validate_exp = false;
+        validation.validate_aud = false;
+        let key = DecodingKey::from_secret(secret.value.as_bytes());
+        let claims = jsonwebtoken::decode::<serde_json::Value>(token, &key, &validation)
+            .map_err(|error| match error.kind() {
+                ErrorKind::InvalidSignature => TokenError::WrongSignature,
+                _ => TokenError::Malformed,
+            })?
+            .claims;
+
+        let exp = claims.get("exp").and_then(serde_json::Value::as_i64).ok_or(TokenError::Malformed)?;
+        if now_ms.div_euclid(1000) >= exp {
+            return Err(TokenError::Expired);
+        }
+        serde_json::from_value(claims).map_err(|_| TokenError::Foreign)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine as _;
+    use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::secret_cache::MIN_REREAD_MS;
+    use crate::secret_cache::tests::OneSecret;
+
+    const NOW_MS: i64 = 1_743_532_441_581;
+
+    fn app() -> AppId {
+        "my-app".parse().unwrap()
+    }
+
+    async fn join_token(secret: &OneSecret) -> String {
+        let tokens = Tokens::new(secret, "id");
+        tokens.mint_join(&app(), "meeting-1", "attendee-1", 60, NOW_MS).await.unwrap().token
+    }
+
+    async fn verify(secret: &OneSecret, token: &str, now_ms: i64) -> Result<JoinClaims, String> {
+        let tokens = Tokens::new(secret, "id");
+        tokens.verify(token, now_ms).await.map_err(|error| format!("{error:?}"))
+    }
+
+    fn part(value: &Value) -> String {
+        BASE64_URL_SAFE_NO_PAD.encode(value.to_string())
+    }
+
+    /// A token of any header and claims, signed with `key` by HMAC-SHA256 whatever the header says.
+    fn forge(header: &Value, claims: &Value, key: &str) -> String {
+        let message = format!("{}.{}", part(header), part(claims));
+        let key = EncodingKey::from_secret(key.as_bytes());
+        let signature = jsonwebtoken::crypto::sign(message.as_bytes(), &key, Algorithm::HS256).unwrap();
+        format!("{message}.{signature}")
+    }
+
+    #[tokio::test]
+    async fn a_minted_token_verifies_until_its_last_second() {
+        let secret = OneSecret::with("s1");
+        let token = join_token(&secret).await;
+        let claims = verify(&secret, &token, NOW_MS).await.unwrap();
+        assert_eq!(
+            (claims.app, claims.meeting_id.as_str(), claims.attendee_id.as_str()),
+            (app(), "meeting-1", "attendee-1")
+        );
+        let last = claims.exp * 1000 - 1;
+        assert!(verify(&secret, &token, last).await.is_ok());
+        assert_eq!(verify(&secret, &token, last + 1).await.unwrap_err(), "Expired");
+    }
+
+    #[tokio::test]
+    async fn a_token_outlives_one_rotation_of_the_secret_and_not_two() {
+        let secret = OneSecret::with("s1");
+        let token = join_token(&secret).await;
+        secret.rotate("s2");
+        assert!(verify(&secret, &token, NOW_MS).await.is_ok());
+        secret.rotate("s3");
+        assert_eq!(verify(&secret, &token, NOW_MS).await.unwrap_err(), "WrongSignature");
+    }
+
+    #[tokio::test]
+    async fn a_token_of_a_rotation_that_the_cache_has_not_seen_is_accepted_after_a_moment() {
+        let secret = OneSecret::with("s1");
+        let verifier = Tokens::new(&secret, "id");
+        let old = join_token(&secret).await;
+        verifier.verify::<JoinClaims>(&old, NOW_MS).await.unwrap();
+        secret.rotate("s2");
+        let new = join_token(&secret).await;
+        let later = NOW_MS + MIN_REREAD_MS;
+        assert!(verifier.verify::<JoinClaims>(&new, later).await.is_ok());
+        assert!(verifier.verify::<JoinClaims>(&old, later).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn every_bad_token_is_refused_for_its_own_reason() {
+        let secret = OneSecret::with("s1");
+        let good = join_token(&secret).await;
+        let exp = NOW_MS / 1000 + 60;
+        let claims = json!({"app": "my-app", "meetingId": "m", "attendeeId": "a", "exp": exp});
+        let header = json!({"alg": "HS256", "typ": "JWT", "kid": "v-s1"});
+        let with = |base: &Value, name: &str, value: Value| {
+            let mut changed = base.clone();
+            changed[name] = value;
+            changed
+        };
+        let without = |base: &Value, name: &str| {
+            let mut changed = base.clone();
+            changed.as_object_mut().unwrap().shift_remove(name);
+            changed
+        };
+        assert!(verify(&secret, &forge(&header, &claims, "s1"), NOW_MS).await.is_ok());
+
+        let (message, signature) = good.rsplit_once('.').unwrap();
+        let (head, _) = message.split_once('.').unwrap();
+        let none = with(&header, "alg", json!("none"));
+        for (what, token, refusal) in [
+            ("empty", String::new(), "Malformed"),
+            ("not a token", "abc".to_owned(), "Malformed"),
+            ("two parts", message.to_owned(), "Malformed"),
+            ("four parts", format!("{good}.x"), "Malformed"),
+            ("not base64", good.replace('.', ".*"), "Malformed"),
+            ("endless", format!("{good}{}", "a".repeat(5_000)), "Malformed"),
+            ("alg none, unsigned", format!("{}.{}.", part(&none), part(&claims)), "Malformed"),
+            ("alg none, signed", forge(&none, &claims, "s1"), "Malformed"),
+            ("alg NONE", forge(&with(&header, "alg", json!("NONE")), &claims, "s1"), "Malformed"),
+            ("alg RS256", forge(&with(&header, "alg", json!("RS256")), &claims, "s1"), "Malformed"),
+            ("alg HS512", forge(&with(&header, "alg", json!("HS512")), &claims, "s1"), "Malformed"),
+            ("no kid", forge(&without(&header, "kid"), &claims, "s1"), "Malformed"),
+            ("critical", forge(&with(&header, "crit", json!(["b64"])), &claims, "s1"), "Malformed"),
+            ("other kid", forge(&with(&header, "kid", json!("v-s0")), &claims, "s1"), "WrongSignature"),
+            ("other key", forge(&header, &claims, "guess"), "WrongSignature"),
+            ("no signature", format!("{message}."), "WrongSignature"),
+            ("other claims", format!("{head}.{}.{signature}", part(&claims)), "WrongSignature"),
+            ("no exp", forge(&header, &without(&claims, "exp"), "s1"), "Malformed"),
+            ("exp as text", forge(&header, &with(&claims, "exp", json!("9999999999")), "s1"), "Malformed"),
+            ("expired", forge(&header, &with(&claims, "exp", json!(NOW_MS / 1000)), "s1"), "Expired"),
+            ("no meeting", forge(&header, &without(&claims, "meetingId"), "s1"), "Foreign"),
+            ("bad app", forge(&header, &with(&claims, "app", json!("No App")), "s1"), "Foreign"),
+            ("claims of no object", forge(&header, &json!([1]), "s1"), "Malformed"),
+        ] {
+            let refused = verify(&secret, &token, NOW_MS).await;
+            assert_eq!(refused.map_err(|e| e.clone()), Err(refusal.to_owned()), "{what}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_upload_token_is_no_join_token_nor_the_other_way_round() {
+        let secret = OneSecret::with("s1");
+        let tokens = Tokens::new(&secret, "id");
+        let upload = tokens.mint_upload(&app(), "jo", Some(5), 60, NOW_MS).await.unwrap().token;
+        let claims: UploadClaims = tokens.verify(&upload, NOW_MS).await.unwrap();
+        assert_eq!((claims.sub.as_str(), claims.max_bytes), ("jo", Some(5)));
+        let refused = tokens.verify::<JoinClaims>(&upload, NOW_MS).await;
+        assert!(matches!(refused, Err(TokenError::Foreign)));
+        let refused = tokens.verify::<UploadClaims>(&join_token(&secret).await, NOW_MS).await;
+        assert!(matches!(refused, Err(TokenError::Foreign)));
+    }
+
+    #[tokio::test]
+    async fn debug_shows_no_token() {
+        let secret = OneSecret::with("s1");
+        let minted = Tokens::new(&secret, "id").mint_join(&app(), "m", "a", 60, NOW_MS).await.unwrap();
+        assert!(!format!("{minted:?}").contains(&minted.token));
+    }
+}
