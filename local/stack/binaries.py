@@ -1,7 +1,7 @@
 """Compiles the functions and packs each into a zip as Lambda wants it.
 
 release: what is deployed, by cargo-lambda into target/lambda. dev: plain `cargo build`, quick to
-compile, for the machine at hand only, into target/lambda-dev."""
+compile, for the machine at hand only, into target/lambda-dev. BUILD=no takes what was built last."""
 
 import os
 import pathlib
@@ -17,11 +17,14 @@ def build(profile: str, architecture: str = "x86_64") -> pathlib.Path:
     """Compiles all functions in one go, so that they share every crate; returns the folder with
     a {function}/bootstrap each."""
     packages = [argument for name in FUNCTIONS for argument in ("--package", f"logferry-{name}")]
+    compiles = os.environ.get("BUILD") != "no"
     if profile == "dev":
-        _cargo("build", "--bins", *packages)
+        if compiles:
+            _cargo("build", "--bins", *packages)
         return _copy_stripped()
     arm = ["--arm64"] if architecture == "arm64" else []
-    _cargo("lambda", "build", "--release", "--bins", *arm, *packages)
+    if compiles:
+        _cargo("lambda", "build", "--release", "--bins", *arm, *packages)
     return ROOT / "target" / "lambda"
 
 
