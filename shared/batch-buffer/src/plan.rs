@@ -1,0 +1,172 @@
+//! Events in, legal batches out. Pure: the time is an argument, nothing is sent.
+
+use crate::event::Event;
+use crate::limits::{
+    EVENT_OVERHEAD_BYTES, MAX_AGE_MS, MAX_AHEAD_MS, MAX_BATCH_BYTES, MAX_BATCH_EVENTS, MAX_BATCH_SPAN_MS,
+    MIN_MESSAGE_BYTES,
+};
+use crate::split::{Label, label_by_content, pieces, with_original_timestamp};
+
+/// The limits a plan keeps. The default is what AWS allows; smaller is fine, larger is not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Events in one batch.
+    pub max_events: usize,
+    /// Bytes in one batch, [`EVENT_OVERHEAD_BYTES`] per event included.
+    pub max_bytes: usize,
+    /// Milliseconds an event may be old: 14 days, or the group's retention where that is shorter.
+    pub max_age_ms: i64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { max_events: MAX_BATCH_EVENTS, max_bytes: MAX_BATCH_BYTES, max_age_ms: MAX_AGE_MS }
+    }
+}
+
+impl Limits {
+    /// Bytes of the longest message that is sent in one piece.
+    pub fn max_message_bytes(&self) -> usize {
+        self.max_bytes.saturating_sub(EVENT_OVERHEAD_BYTES)
+    }
+
+    fn would_be_rejected(&self, timestamp_ms: i64, now_ms: i64) -> bool {
+        timestamp_ms < now_ms.saturating_sub(self.max_age_ms)
+            || timestamp_ms > now_ms.saturating_add(MAX_AHEAD_MS)
+    }
+}
+
+/// Batches to send in this order, and what no batch may carry.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    pub batches: Vec<Vec<Event>>,
+    /// Events with an empty message, which PutLogEvents refuses.
+    pub refused: Vec<Event>,
+}
+
+/// Plans the requests for one stream: events are re-stamped where CloudWatch would reject their
+/// time, split where they are too long, sorted by time (events of equal time stay in the order
+/// given) and cut greedily, which gives the least number of batches that keeps the order.
+pub fn plan(events: Vec<Event>, now_ms: i64, limits: &Limits) -> Plan {
+    let mut plan = Plan::default();
+    let mut prepared = Vec::with_capacity(events.len());
+    for event in events {
+        if let Err(event) = prepare(event, None, now_ms, limits, |piece| prepared.push(piece)) {
+            plan.refused.push(event);
+        }
+    }
+    prepared.sort_by_key(|event| event.timestamp_ms);
+    let mut batcher = Batcher::new(limits.clone());
+    for event in prepared {
+        if !batcher.fits(&event) {
+            plan.batches.push(batcher.take());
+        }
+        batcher.push(event);
+    }
+    if !batcher.is_empty() {
+        plan.batches.push(batcher.take());
+    }
+    plan
+}
+
+/// Makes one event legal and hands it on: as it is, re-stamped to `now_ms` with its original time
+/// inside, or as several pieces. Pieces carry `label`, or a hash of the message when there is none.
+///
+/// # Errors
+/// The event itself when its message is empty: nothing can make that legal.
+pub fn prepare(
+    event: Event,
+    label: Option<&Label<'_>>,
+    now_ms: i64,
+    limits: &Limits,
+    mut each: impl FnMut(Event),
+) -> Result<(), Event> {
+    let max = limits.max_message_bytes();
+    if event.message.len() < MIN_MESSAGE_BYTES {
+        return Err(event);
+    }
+    let stamp = limits.would_be_rejected(event.timestamp_ms, now_ms).then_some(event.timestamp_ms);
+    let stamped = |message: String| match stamp {
+        Some(original_ms) => {
+            Event { timestamp_ms: now_ms, message: with_original_timestamp(&message, original_ms) }
+        }
+        None => Event { timestamp_ms: event.timestamp_ms, message },
+    };
+    if event.message.len() <= max {
+        if stamp.is_none() {
+            each(event);
+            return Ok(());
+        }
+        let whole = stamped(event.message.clone());
+        if whole.message.len() <= max {
+            each(whole);
+            return Ok(());
+        }
+    }
+    let by_content;
+    let label = match label {
+        Some(label) => label,
+        None => {
+            by_content = label_by_content(&event.message);
+            &by_content
+        }
+    };
+    for piece in pieces(&event.message, label, max) {
+        each(stamped(piece));
+    }
+    Ok(())
+}
+
+/// One batch in the making.
+#[derive(Debug)]
+pub struct Batcher {
+    limits: Limits,
+    events: Vec<Event>,
+    bytes: usize,
+    first_ms: i64,
+    last_ms: i64,
+}
+
+impl Batcher {
+    pub fn new(limits: Limits) -> Self {
+        Self { limits, events: Vec::new(), bytes: 0, first_ms: i64::MAX, last_ms: i64::MIN }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+
+    /// Bytes so far, overhead included.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub fn len(&self) -> usize {
+        self.events.len()
+    }
+
+    /// Whether the batch stays legal with `event` in it. An empty batch takes any prepared event.
+    pub fn fits(&self, event: &Event) -> bool {
+        let first_ms = self.first_ms.min(event.timestamp_ms);
+        let last_ms = self.last_ms.max(event.timestamp_ms);
+        self.events.is_empty()
+            || (self.events.len() < self.limits.max_events
+                && self.bytes + event.size_bytes() <= self.limits.max_bytes
+                && last_ms.saturating_sub(first_ms) <= MAX_BATCH_SPAN_MS)
+    }
+
+    pub fn push(&mut self, event: Event) {
+        self.first_ms = self.first_ms.min(event.timestamp_ms);
+        self.last_ms = self.last_ms.max(event.timestamp_ms);
+        self.bytes += event.size_bytes();
+        self.events.push(event);
+    }
+
+    /// The batch in time order; the next one starts empty.
+    pub fn take(&mut self) -> Vec<Event> {
+        let mut events = std::mem::take(&mut self.events);
+        events.sort_by_key(|event| event.timestamp_ms);
+        *self = Self::new(self.limits.clone());
+        events
+    }
+}
