@@ -7,10 +7,16 @@ pub mod faults;
 #[cfg(feature = "dynamodb")]
 pub mod blocks;
 #[cfg(feature = "dynamodb")]
+pub mod checks;
+#[cfg(feature = "dynamodb")]
 pub mod item;
 #[cfg(feature = "dynamodb")]
 pub mod ledger;
+#[cfg(feature = "sns")]
+pub mod notifier;
 #[cfg(feature = "s3")]
 pub mod objects;
+#[cfg(feature = "s3")]
+pub mod presign;
 #[cfg(feature = "secrets")]
 pub mod secrets;
