@@ -3,6 +3,7 @@
 
 pub mod app;
 pub mod block;
+pub mod decode;
 pub mod fault;
 pub mod hex128;
 mod json_text;
