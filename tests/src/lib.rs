@@ -1,1 +1,3 @@
-//! Feature tests against the local stack, fault tests, tidy tests
+//! What the tests stand on: the running local stack, as a user reaches it.
+
+pub mod stack;

@@ -1,0 +1,3 @@
+//! Through the front door of the running local stack: real binaries, the real template.
+
+mod pipe;

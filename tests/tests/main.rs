@@ -1,0 +1,4 @@
+//! Every feature test, in one binary.
+
+mod e2e;
+mod tidy;

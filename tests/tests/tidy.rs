@@ -1,0 +1,82 @@
+//! Rules about the code itself that the compiler does not check.
+
+use std::path::{Path, PathBuf};
+
+fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
+
+fn rust_files(dir: &str) -> Vec<(PathBuf, String)> {
+    let mut files = Vec::new();
+    let mut folders = vec![root().join(dir)];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|ending| ending == "rs") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                files.push((path.strip_prefix(root()).unwrap().to_owned(), text));
+            }
+        }
+    }
+    assert!(!files.is_empty(), "no Rust files under {dir}");
+    files
+}
+
+fn offenders(dirs: &[&str], forbidden: &[&str]) -> Vec<String> {
+    let files = dirs.iter().flat_map(|dir| rust_files(dir));
+    files
+        .flat_map(|(path, text)| {
+            let code: Vec<_> = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+            let code = code.join("\n");
+            forbidden
+                .iter()
+                .filter(|word| code.contains(**word))
+                .map(|word| format!("{}: {word}", path.display()))
+                .collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+#[test]
+fn only_the_aws_crate_names_the_sdk() {
+    let dirs = [
+        "functions",
+        "shared/domain",
+        "shared/ports",
+        "shared/logbook",
+        "shared/service",
+        "shared/batch-buffer",
+        "shared/health-checks",
+        "cli/src",
+    ];
+    assert_eq!(offenders(&dirs, &["aws_sdk_"]), [""; 0]);
+}
+
+#[test]
+fn the_domain_has_no_async_no_clock_and_no_environment() {
+    let forbidden =
+        ["async fn", ".await", "SystemTime::now", "Timestamp::now", "Instant::now", "std::env", "tokio::"];
+    assert_eq!(offenders(&["shared/domain/src"], &forbidden), [""; 0]);
+}
+
+#[test]
+fn functions_never_depend_on_functions() {
+    let names = ["presign", "ingest", "flush", "api", "rpc", "health", "sweep"];
+    for name in names {
+        let manifest = std::fs::read_to_string(root().join(format!("functions/{name}/Cargo.toml"))).unwrap();
+        for other in names.iter().filter(|other| **other != name) {
+            assert!(!manifest.contains(&format!("logferry-{other} ")), "{name} depends on {other}");
+        }
+    }
+}
+
+#[test]
+fn each_main_is_wiring_only() {
+    for name in ["presign", "ingest", "flush", "api", "rpc", "health", "sweep"] {
+        let path = root().join(format!("functions/{name}/src/main.rs"));
+        let lines = std::fs::read_to_string(path).unwrap().lines().count();
+        assert!(lines <= 70, "functions/{name}/src/main.rs has {lines} lines: its story belongs in lib.rs");
+    }
+}
