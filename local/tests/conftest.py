@@ -1,0 +1,49 @@
+"""Two emulators for the tests of the mends: one as it comes, one mended."""
+
+import dataclasses
+import os
+import pathlib
+import socket
+import sys
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+from stack import emulator, settings  # noqa: E402
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+@pytest.fixture(scope="session")
+def start_emulator(tmp_path_factory):
+    """Starts emulators that end with the session."""
+    started = []
+
+    def start(mends: str) -> settings.Settings:
+        chosen = dataclasses.replace(
+            settings.from_environment({}), port=free_port(), state=tmp_path_factory.mktemp(f"mends-{mends}")
+        )
+        os.environ["LOGFERRY_MENDS"] = mends
+        emulator.start(chosen)
+        started.append(chosen)
+        return chosen
+
+    yield start
+    os.environ.pop("LOGFERRY_MENDS", None)
+    for chosen in started:
+        emulator.stop(chosen)
+
+
+@pytest.fixture(scope="session")
+def stock(start_emulator) -> settings.Settings:
+    return start_emulator("off")
+
+
+@pytest.fixture(scope="session")
+def mended(start_emulator) -> settings.Settings:
+    return start_emulator("on")

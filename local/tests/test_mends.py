@@ -1,0 +1,206 @@
+"""Every mend is needed and works: the emulator as it comes has the gap, the mended one has not.
+
+When a test fails on the emulator as it comes, the emulator has learnt it: take the mend out."""
+
+import io
+import json
+import sys
+import time
+import urllib.error
+import urllib.request
+import uuid
+import zipfile
+
+import boto3
+import botocore.exceptions
+import pytest
+
+GIVE_UP_SECS = 30
+
+
+class Cloud:
+    """Clients of one emulator, and small stacks in it."""
+
+    def __init__(self, chosen):
+        self.settings = chosen
+
+    def client(self, service: str):
+        return boto3.client(service, **self.settings.client_config)
+
+    # `cloud.s3` and the like.
+    __getattr__ = client
+
+    def deploy(self, resources: dict) -> dict[str, str]:
+        """Creates a stack of these resources; returns their physical ids by logical id."""
+        name = f"s{uuid.uuid4().hex[:8]}"
+        template = json.dumps({"AWSTemplateFormatVersion": "2010-09-09", "Resources": resources})
+        self.cloudformation.create_stack(StackName=name, TemplateBody=template, Capabilities=["CAPABILITY_IAM"])
+        eventually(lambda: self._status(name) == "CREATE_COMPLETE")
+        found = self.cloudformation.describe_stack_resources(StackName=name)["StackResources"]
+        return {resource["LogicalResourceId"]: resource["PhysicalResourceId"] for resource in found}
+
+    def _status(self, name: str) -> str:
+        status = self.cloudformation.describe_stacks(StackName=name)["Stacks"][0]["StackStatus"]
+        assert "FAILED" not in status and "ROLLBACK" not in status
+        return status
+
+
+def eventually(condition, seconds=GIVE_UP_SECS):
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, "it did not come true in time"
+        time.sleep(0.1)
+    return value
+
+
+def refused(call) -> bool:
+    try:
+        call()
+    except botocore.exceptions.ClientError:
+        return True
+    return False
+
+
+TABLE = {
+    "BillingMode": "PAY_PER_REQUEST",
+    "AttributeDefinitions": [{"AttributeName": "pk", "AttributeType": "S"}],
+    "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}],
+}
+
+
+def preflights_are_refused(cloud: Cloud) -> bool:
+    ids = cloud.deploy({
+        "Api": {"Type": "AWS::ApiGatewayV2::Api", "Properties": {
+            "Name": "cors", "ProtocolType": "HTTP", "CorsConfiguration": {"AllowOrigins": ["https://a.example"]}}},
+        "Stage": {"Type": "AWS::ApiGatewayV2::Stage", "Properties": {
+            "ApiId": {"Ref": "Api"}, "StageName": "$default", "AutoDeploy": True}},
+    })  # fmt: skip
+    url = f"{cloud.settings.endpoint}/_aws/execute-api/{ids['Api']}/anything"
+    headers = {"Origin": "https://a.example", "Access-Control-Request-Method": "GET"}
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, method="OPTIONS", headers=headers)) as answer:
+            return answer.headers["Access-Control-Allow-Origin"] != "https://a.example"
+    except urllib.error.HTTPError as error:
+        return error.code == 403
+
+
+def time_to_live_stays_off(cloud: Cloud) -> bool:
+    specification = {"AttributeName": "expires_at", "Enabled": True}
+    ids = cloud.deploy({
+        "Table": {"Type": "AWS::DynamoDB::Table", "Properties": {**TABLE, "TimeToLiveSpecification": specification}}
+    })  # fmt: skip
+    described = cloud.dynamodb.describe_time_to_live(TableName=ids["Table"])
+    return described["TimeToLiveDescription"]["TimeToLiveStatus"] != "ENABLED"
+
+
+def nothing_is_left_unprocessed(cloud: Cloud) -> bool:
+    ids = cloud.deploy({"Table": {"Type": "AWS::DynamoDB::Table", "Properties": TABLE}})
+    puts = [{"PutRequest": {"Item": {"pk": {"S": name}}}} for name in "ab"]
+    cloud.settings.unprocessed_file.write_text("1")
+    try:
+        answer = cloud.dynamodb.batch_write_item(RequestItems={ids["Table"]: puts})
+    finally:
+        cloud.settings.unprocessed_file.unlink()
+    return answer["UnprocessedItems"] != {ids["Table"]: puts[1:]}
+
+
+def log_batches_are_not_checked(cloud: Cloud) -> bool:
+    group = f"/g/{uuid.uuid4()}"
+    logs = cloud.logs
+    logs.create_log_group(logGroupName=group)
+    logs.create_log_stream(logGroupName=group, logStreamName="s")
+    now, day = int(time.time() * 1000), 86_400_000
+
+    def put(*events):
+        batch = [{"timestamp": timestamp, "message": message} for timestamp, message in events]
+        return logs.put_log_events(logGroupName=group, logStreamName="s", logEvents=batch)
+
+    illegal = (
+        [(now, "later"), (now - 1, "earlier")],
+        [(now - day - 1, "a"), (now, "b")],
+        [(now, "x")] * 10_001,
+        [(now, "x" * 524_288)] * 2,
+    )
+    checked = all(refused(lambda batch=batch: put(*batch)) for batch in illegal)
+    answer = put((now - 15 * day, "old"), (now, "good"), (now + day // 2, "new"))
+    told = answer.get("rejectedLogEventsInfo") == {"tooOldLogEventEndIndex": 1, "tooNewLogEventStartIndex": 2}
+    return not (checked and told)
+
+
+# A runtime of few lines: gives back every record whose key begins with "poison".
+BOOTSTRAP = f"""#!{sys.executable}
+import json, os, urllib.request
+api = "http://" + os.environ["AWS_LAMBDA_RUNTIME_API"] + "/2018-06-01/runtime/invocation/"
+while True:
+    with urllib.request.urlopen(api + "next") as given:
+        request, event = given.headers["Lambda-Runtime-Aws-Request-Id"], json.load(given)
+    bad = [r["dynamodb"]["SequenceNumber"] for r in event["Records"]
+           if r["dynamodb"]["Keys"]["pk"]["S"].startswith("poison")]
+    answer = {{"batchItemFailures": [{{"itemIdentifier": number}} for number in bad]}}
+    urllib.request.urlopen(api + request + "/response", json.dumps(answer).encode()).close()
+"""
+
+
+def partial_failures_are_lost(cloud: Cloud) -> bool:
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as packed:
+        entry = zipfile.ZipInfo("bootstrap")
+        entry.external_attr = 0o755 << 16
+        packed.writestr(entry, BOOTSTRAP)
+    code, failures = f"code-{uuid.uuid4()}", f"failures-{uuid.uuid4()}"
+    for bucket in (code, failures):
+        cloud.s3.create_bucket(Bucket=bucket)
+    cloud.s3.put_object(Bucket=code, Key="zip", Body=archive.getvalue())
+    ids = cloud.deploy({
+        "Table": {"Type": "AWS::DynamoDB::Table", "Properties": {
+            **TABLE, "StreamSpecification": {"StreamViewType": "NEW_IMAGE"}}},
+        "Role": {"Type": "AWS::IAM::Role", "Properties": {
+            "AssumeRolePolicyDocument": {"Version": "2012-10-17", "Statement": [{
+                "Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}]},
+            "Policies": [{"PolicyName": "p", "PolicyDocument": {"Version": "2012-10-17", "Statement": [{
+                "Effect": "Allow", "Action": ["dynamodb:*", "s3:*", "logs:*"], "Resource": "*"}]}}]}},
+        "Function": {"Type": "AWS::Lambda::Function", "Properties": {
+            "Runtime": "provided.al2023", "Handler": "bootstrap", "Code": {"S3Bucket": code, "S3Key": "zip"},
+            "Role": {"Fn::GetAtt": ["Role", "Arn"]}}},
+    })  # fmt: skip
+    for name in ("good", "poison", "after"):
+        cloud.dynamodb.put_item(TableName=ids["Table"], Item={"pk": {"S": name}})
+    functions = cloud.client("lambda")
+    # Made after the items, so that they are one batch.
+    mapping = functions.create_event_source_mapping(
+        FunctionName=ids["Function"],
+        EventSourceArn=cloud.dynamodb.describe_table(TableName=ids["Table"])["Table"]["LatestStreamArn"],
+        StartingPosition="TRIM_HORIZON",
+        MaximumRetryAttempts=1,
+        FunctionResponseTypes=["ReportBatchItemFailures"],
+        DestinationConfig={"OnFailure": {"Destination": f"arn:aws:s3:::{failures}"}},
+    )
+
+    def given_up():
+        return cloud.s3.list_objects_v2(Bucket=failures).get("Contents", [])
+
+    def answered():
+        described = functions.get_event_source_mapping(UUID=mapping["UUID"])
+        return "3 records" in described["LastProcessingResult"] or given_up()
+
+    eventually(answered)
+    if not given_up():
+        return True
+    record = json.load(cloud.s3.get_object(Bucket=failures, Key=given_up()[0]["Key"])["Body"])
+    first = json.loads(record["payload"])["Records"][0]
+    return first["dynamodb"]["Keys"]["pk"]["S"] != "poison"
+
+
+@pytest.mark.parametrize(
+    "gap",
+    [
+        preflights_are_refused,
+        time_to_live_stays_off,
+        nothing_is_left_unprocessed,
+        log_batches_are_not_checked,
+        partial_failures_are_lost,
+    ],
+)
+def test_the_emulator_has_the_gap_and_the_mend_closes_it(gap, stock, mended):
+    assert gap(Cloud(stock)), "the emulator does this by itself now: take the mend out"
+    assert not gap(Cloud(mended))

@@ -1,0 +1,86 @@
+"""The rules of the stream mapping, without an emulator."""
+
+import importlib.util
+import pathlib
+import sys
+
+import pytest
+
+MENDS = pathlib.Path(__file__).resolve().parents[1] / "emulator" / "mends"
+
+
+@pytest.fixture(scope="module")
+def rules():
+    # By its path: the package itself patches the emulator, which these tests do not need.
+    spec = importlib.util.spec_from_file_location("stream_mapping", MENDS / "stream_mapping.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (None, None),
+        ({}, None),
+        ({"batchItemFailures": []}, None),
+        ({"batchItemFailures": None}, None),
+        ({"batchItemFailures": [{"itemIdentifier": "3"}, {"itemIdentifier": "2"}]}, 1),
+        ({"batchItemFailures": [{"itemIdentifier": ""}]}, 0),
+        ({"batchItemFailures": [{"itemIdentifier": None}]}, 0),
+        ({"batchItemFailures": [{"wrong": "2"}]}, 0),
+        ({"batchItemFailures": [{"itemIdentifier": "9"}]}, 0),
+    ],
+)
+def test_answers_mean_what_aws_says(rules, answer, expected):
+    assert rules.first_failure(answer, ["1", "2", "3"]) == expected
+
+
+def deliver(rules, records, handler, retries, bisects):
+    """Runs a whole stream through a handler; returns what was delivered and what was given up."""
+    progress, delivered, lost = rules.Progress(0), [], []
+    for _ in range(1000):
+        batch = records[progress.position : progress.position + progress.limit(100)]
+        if not batch:
+            return delivered, lost
+        at, error = handler(batch)
+        if at is None:
+            delivered += batch
+            progress.done(len(batch))
+            continue
+        delivered += batch[:at]
+        if progress.failed(at, len(batch), bisects and error, retries):
+            lost += batch[at:]
+            progress.done(len(batch) - at)
+    raise AssertionError("the stream is blocked")
+
+
+def test_a_poisoned_record_alone_is_given_up_when_batches_are_cut(rules):
+    def fails_whole(batch):
+        return (0, True) if "bad" in batch else (None, False)
+
+    records = ["a", "b", "c", "bad", "d", "e"]
+    delivered, lost = deliver(rules, records, fails_whole, retries=2, bisects=True)
+    assert (delivered, lost) == (["a", "b", "c", "d", "e"], ["bad"])
+
+
+def test_without_cutting_the_whole_rest_is_given_up(rules):
+    def reports(batch):
+        return (batch.index("bad"), False) if "bad" in batch else (None, False)
+
+    delivered, lost = deliver(rules, ["a", "bad", "b"], reports, retries=2, bisects=False)
+    assert (delivered, lost) == (["a"], ["bad", "b"])
+
+
+def test_without_a_limit_it_is_tried_for_ever(rules):
+    with pytest.raises(AssertionError, match="blocked"):
+        deliver(rules, ["bad"], lambda batch: (0, True), retries=-1, bisects=True)
+
+
+def test_a_batch_waits_for_its_window_unless_it_is_full(rules):
+    progress = rules.Progress(0)
+    assert progress.must_wait(1, 10, 5, now=100.0)
+    assert progress.must_wait(2, 10, 5, now=104.9)
+    assert not progress.must_wait(2, 10, 5, now=105.0)
+    assert not rules.Progress(0).must_wait(10, 10, 5, now=100.0)
