@@ -1,20 +1,30 @@
 //! What the handlers ask of the outside world, in domain words. The adapters of `logferry_aws`
 //! answer it, and so does the simulated cloud of the fault tests; both pass one suite.
 
+pub mod app_admin;
 pub mod apps;
+pub mod attendees;
+pub mod backlog;
 pub mod blocks;
 pub mod checks;
 pub mod clock;
 pub mod ledger;
 pub mod notifier;
 pub mod objects;
+pub mod records;
 pub mod secrets;
+pub mod stats;
 
+pub use app_admin::AppAdmin;
 pub use apps::Apps;
+pub use attendees::Attendees;
+pub use backlog::{Backlog, Starter};
 pub use blocks::BlockTable;
 pub use checks::CheckTable;
 pub use clock::{Clock, SystemClock};
 pub use ledger::Ledger;
 pub use notifier::Notifier;
 pub use objects::ObjectStore;
+pub use records::Records;
 pub use secrets::Secrets;
+pub use stats::Stats;

@@ -1,0 +1,145 @@
+//! Writing and removing records outside of files: blocks and their counters in one step.
+
+use std::collections::BTreeMap;
+
+use logferry_domain::app::AppId;
+use logferry_domain::block::{Block, BlockHeader};
+use logferry_domain::fault::Fault;
+use logferry_domain::ledger::DayCounts;
+use logferry_domain::time::Day;
+
+/// What is remembered of a write with an idempotency key, so that a repeat gives the same answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Memo {
+    pub body_hash: [u8; 32],
+    /// When the first request arrived (ms): the time of entries that have none.
+    pub arrived_ms: i64,
+    /// The request id that the first request gave its entries.
+    pub request_id: Option<String>,
+    /// Tells apart uses of one key that are more than its lifetime apart.
+    pub salt: Option<i64>,
+    /// All parts of the write are stored.
+    pub complete: bool,
+    /// When the key may be used anew (s since the epoch).
+    pub expires_at_secs: i64,
+}
+
+/// What the memo's row must be for a write to happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MemoExpected {
+    Absent,
+    /// The memo of the request that arrived then (ms).
+    ArrivedAt(i64),
+}
+
+/// A memo to be written along with the records.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemoChange {
+    /// Hash of the idempotency key.
+    pub key_hash: [u8; 32],
+    pub memo: Memo,
+    pub expected: MemoExpected,
+}
+
+/// Blocks and their counts: stored together or not at all. At most 100 items and 4 MB.
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html>
+#[derive(Debug, Clone)]
+pub struct Write {
+    pub app_id: AppId,
+    pub epoch_ms: i64,
+    pub blocks: Vec<Block>,
+    pub days: BTreeMap<Day, DayCounts>,
+    /// The counter row to add to.
+    pub counter: u8,
+    pub memo: Option<MemoChange>,
+}
+
+/// What became of a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Written {
+    Stored,
+    /// The memo was not as expected; nothing was stored.
+    MemoDiffers,
+    /// One of the blocks exists already; nothing was stored. Only checked where there is a memo.
+    BlockExists,
+}
+
+/// What is taken from a block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Removal {
+    /// The whole block.
+    Block,
+    /// Its records before this time (ms), after those before `was_ms` that were taken already.
+    /// The block stays as it is and remembers the time.
+    Before { was_ms: Option<i64>, to_ms: i64 },
+}
+
+/// A removal and what it takes from the counters.
+#[derive(Debug, Clone)]
+pub struct CountedRemoval {
+    pub header: BlockHeader,
+    /// Items behind the block's own.
+    pub extents: u8,
+    pub removal: Removal,
+    pub counts: DayCounts,
+}
+
+/// Some blocks of a range without their data, newest first.
+#[derive(Debug, Clone, Default)]
+pub struct HeaderPage {
+    pub blocks: Vec<StoredHeader>,
+    /// `None`: the range is exhausted.
+    pub next: Option<crate::blocks::BlockPosition>,
+}
+
+/// A block without its data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredHeader {
+    pub header: BlockHeader,
+    pub extents: u8,
+    /// Records before this time (ms) were taken from the counters.
+    pub pruned_to_ms: Option<i64>,
+}
+
+/// Stores and removes records that belong to no file.
+pub trait Records: Send + Sync {
+    /// What is remembered of a key; also when it has expired.
+    ///
+    /// # Errors
+    /// The read failed.
+    fn memo(
+        &self,
+        app_id: &AppId,
+        key_hash: &[u8; 32],
+    ) -> impl Future<Output = Result<Option<Memo>, Fault>> + Send;
+
+    /// Stores blocks, their counts and the memo in one transaction.
+    ///
+    /// # Errors
+    /// The transaction failed. After a `Timeout` it may have been carried out.
+    fn write(&self, write: &Write) -> impl Future<Output = Result<Written, Fault>> + Send;
+
+    /// The next blocks of a range without data, newest first, at most `limit` items, strongly consistent.
+    ///
+    /// # Errors
+    /// The read failed.
+    fn headers(
+        &self,
+        range: &crate::blocks::BlockRange,
+        limit: u32,
+        after: Option<&crate::blocks::BlockPosition>,
+    ) -> impl Future<Output = Result<HeaderPage, Fault>> + Send;
+
+    /// Removes blocks, without regard to counters. Those that are gone already count as removed.
+    ///
+    /// # Errors
+    /// A write failed; some may be gone. Repeat it.
+    fn remove(&self, blocks: &[StoredHeader]) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// Removes from a block and from the counters in one step. `false`: the block was not as
+    /// expected, and nothing changed.
+    ///
+    /// # Errors
+    /// The write failed. Repeat it.
+    fn remove_counted(&self, removal: &CountedRemoval) -> impl Future<Output = Result<bool, Fault>> + Send;
+}

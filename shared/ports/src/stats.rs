@@ -1,0 +1,54 @@
+//! The `stats` table: counters per app, day and level, spread over a few rows a day.
+
+use logferry_domain::app::AppId;
+use logferry_domain::fault::Fault;
+use logferry_domain::ledger::DayCounts;
+use logferry_domain::time::Day;
+
+/// Which counter row: day, the app's epoch (ms), number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CounterKey {
+    pub day: Day,
+    pub epoch_ms: i64,
+    pub counter: u8,
+}
+
+/// One of the rows that a day's counts are spread over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CounterRow {
+    pub key: CounterKey,
+    pub counts: DayCounts,
+}
+
+/// Some counter rows, newest day first.
+#[derive(Debug, Clone, Default)]
+pub struct CounterPage {
+    pub rows: Vec<CounterRow>,
+    /// `None`: there are no more.
+    pub next: Option<CounterKey>,
+    /// Read units that DynamoDB charged.
+    pub read_units: f64,
+}
+
+/// Reads and removes counters.
+pub trait Stats: Send + Sync {
+    /// Counter rows of the days `from..=to`, newest first, at most `limit`, strongly consistent; of
+    /// every epoch of the app's id.
+    ///
+    /// # Errors
+    /// The read failed.
+    fn newest(
+        &self,
+        app_id: &AppId,
+        from: Day,
+        to: Day,
+        limit: u32,
+        after: Option<CounterKey>,
+    ) -> impl Future<Output = Result<CounterPage, Fault>> + Send;
+
+    /// Removes counter rows; those that are gone already count as removed.
+    ///
+    /// # Errors
+    /// A write failed; some may be gone. Repeat it.
+    fn remove(&self, app_id: &AppId, keys: &[CounterKey]) -> impl Future<Output = Result<(), Fault>> + Send;
+}
