@@ -1,0 +1,139 @@
+"""template.yaml and the functions agree: what one side names the other knows."""
+
+import json
+import re
+
+import pytest
+import yaml
+from stack.settings import FUNCTIONS, ROOT, TABLES
+
+# The runtime sets these itself.
+OF_THE_RUNTIME = re.compile(r"AWS_")
+# How Rust names a variable: `read.required("X")` and its kin of the config reader, or `environment("X")`.
+NAMED = re.compile(
+    r'(?:\.(?:required|optional|parsed|parsed_or|list)(?:::<[^>]*>)?|\b(?:environment|lookup))\(\s*"([A-Z][A-Z0-9_]*)"'
+)
+TEST_MODULE = re.compile(r"^#\[cfg\(test\)\]\s*\nmod \w+ \{.*", re.MULTILINE | re.DOTALL)
+
+
+class Loader(yaml.SafeLoader):
+    """YAML with CloudFormation's short forms kept as {"Fn": value}."""
+
+
+def _short_form(loader, suffix, node):
+    if isinstance(node, yaml.ScalarNode):
+        value = loader.construct_scalar(node)
+    elif isinstance(node, yaml.SequenceNode):
+        value = loader.construct_sequence(node, deep=True)
+    else:
+        value = loader.construct_mapping(node, deep=True)
+    return {suffix: value}
+
+
+Loader.add_multi_constructor("!", _short_form)
+TEMPLATE = yaml.load((ROOT / "template.yaml").read_text(), Loader)
+RESOURCES = TEMPLATE["Resources"]
+
+
+def function(name: str) -> dict:
+    return RESOURCES[f"{name.capitalize()}Function"]["Properties"]
+
+
+def variables_of_template(name: str) -> dict:
+    everywhere = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]
+    return {**everywhere, **function(name)["Environment"]["Variables"]}
+
+
+def variables_of_code(name: str) -> set[str]:
+    named = set()
+    for source in (ROOT / "functions" / name / "src").rglob("*.rs"):
+        named |= set(NAMED.findall(TEST_MODULE.sub("", source.read_text())))
+    return {variable for variable in named if not OF_THE_RUNTIME.match(variable)}
+
+
+def statements(name: str) -> list[dict]:
+    role = RESOURCES[f"{name.capitalize()}Role"]["Properties"]
+    flat = []
+    for statement in role["Policies"][0]["PolicyDocument"]["Statement"]:
+        flat.append(statement["If"][1] if "If" in statement else statement)
+    return flat
+
+
+def as_list(value) -> list:
+    return value if isinstance(value, list) else [value]
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_every_function_has_a_resource_a_role_a_log_group_and_events(name):
+    properties = function(name)
+    assert properties["CodeUri"] == f"target/lambda/{name}/"
+    assert properties["Role"] == {"GetAtt": f"{name.capitalize()}Role.Arn"}
+    assert properties["MemorySize"] > 128
+    group = RESOURCES[f"{name.capitalize()}LogGroup"]["Properties"]
+    assert group["RetentionInDays"]
+    # Lambda's default name, for whoever looks it up by the function's.
+    assert group["LogGroupName"]["Sub"] == "/aws/lambda/" + properties["FunctionName"]["Sub"]
+    events = list((ROOT / "events" / name).glob("*.json"))
+    assert events, f"no sample event in events/{name}"
+    for event in events:
+        json.loads(event.read_text())
+
+
+def test_there_is_no_function_that_nobody_wrote():
+    of_template = {key for key, value in RESOURCES.items() if value["Type"] == "AWS::Serverless::Function"}
+    assert of_template == {f"{name.capitalize()}Function" for name in FUNCTIONS}
+    assert {path.name for path in (ROOT / "functions").iterdir()} == set(FUNCTIONS)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_the_variables_of_template_and_code_are_the_same(name):
+    in_template, in_code = set(variables_of_template(name)), variables_of_code(name)
+    assert in_code - in_template == set(), "read by the code, not set by the template"
+    assert in_template - in_code == set(), "set by the template, not read by the code"
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_what_a_function_is_told_of_is_in_its_role_and_nothing_else(name):
+    role = json.dumps(statements(name))
+    variables = variables_of_template(name)
+    for table in TABLES:
+        resource = f"{table.capitalize()}Table"
+        told = variables.get(f"TABLE_{table.upper()}") == {"Ref": resource}
+        in_role = f'"{resource}.Arn"' in role or f"${{{resource}.Arn}}" in role
+        assert told == in_role, f"the {table} table"
+    for variable, marker in {
+        "BUCKET": "${AWS::StackName}-logs-${AWS::AccountId}",
+        "FAILURE_BUCKET": "FailureBucket.Arn",
+        "TOKEN_SECRET": "TokenSecret.Id",
+        "ADMIN_KEY_SECRET": "AdminKeySecret.Id",
+        "ALERTS_TOPIC_ARN": '{"Ref": "AlertsTopic"}',
+        "INGEST_FUNCTION": "IngestFunction.Arn",
+        "LOG_GROUP_PREFIX": "${LogGroupPrefix}",
+    }.items():
+        assert (variable in variables) == (marker in role), variable
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_roles_name_exact_actions_and_resources(name):
+    for statement in statements(name):
+        for action in as_list(statement["Action"]):
+            assert "*" not in action
+        if statement["Sid"] != "FindStreams":  # dynamodb:ListStreams knows no resource
+            assert "*" not in as_list(statement["Resource"])
+
+
+def test_every_table_has_keys_and_expiry_and_apps_can_be_restored():
+    for table in TABLES:
+        properties = RESOURCES[f"{table.capitalize()}Table"]["Properties"]
+        assert [key["AttributeName"] for key in properties["KeySchema"]] == ["pk", "sk"]
+        assert properties["TimeToLiveSpecification"] == {"AttributeName": "expires_at", "Enabled": True}
+    apps = RESOURCES["AppsTable"]["Properties"]
+    assert apps["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"] is True
+
+
+def test_alarms_watch_metrics_of_the_catalogue():
+    catalogue = (ROOT / "shared" / "service" / "src" / "metrics.rs").read_text()
+    for resource in RESOURCES.values():
+        properties = resource.get("Properties", {})
+        if resource["Type"] == "AWS::CloudWatch::Alarm" and properties["Namespace"] == {"Ref": "MetricsNamespace"}:
+            assert f'"{properties["MetricName"]}"' in catalogue
