@@ -72,6 +72,15 @@ pub fn file_key(object: &ObjectRef) -> Item {
     key(file_pk(&object.bucket, &object.key), file_sk(&object.version))
 }
 
+/// The key of a row: an object's, or a grant's.
+#[must_use]
+pub fn row_key(row: &FileRow) -> Item {
+    match &row.object {
+        Some(object) => file_key(object),
+        None => key(file_pk(&row.bucket, &row.key), "grant"),
+    }
+}
+
 fn due_shard(object_key: &str) -> String {
     let sum = object_key.bytes().fold(0u8, u8::wrapping_add);
     (sum % DUE_SHARDS).to_string()
@@ -594,10 +603,7 @@ fn action_update(
 /// A row as an item.
 #[must_use]
 pub fn row_to_item(row: &FileRow) -> Item {
-    let mut item = match &row.object {
-        Some(object) => file_key(object),
-        None => key(file_pk(&row.bucket, &row.key), "grant"),
-    };
+    let mut item = row_key(row);
     item.put("bucket", s(&row.bucket));
     item.put("key", s(&row.key));
     item.put("status", s(row.status.as_str()));

@@ -5,13 +5,23 @@ pub mod client;
 pub mod faults;
 
 #[cfg(feature = "dynamodb")]
+pub mod backlog;
+#[cfg(feature = "dynamodb")]
 pub mod blocks;
 #[cfg(feature = "dynamodb")]
 pub mod checks;
+#[cfg(feature = "chime")]
+pub mod chime;
+#[cfg(feature = "s3")]
+pub mod dead_letters;
+#[cfg(feature = "dynamodb")]
+pub mod flush_marks;
 #[cfg(feature = "dynamodb")]
 pub mod item;
 #[cfg(feature = "dynamodb")]
 pub mod ledger;
+#[cfg(feature = "logs")]
+pub mod logs;
 #[cfg(feature = "sns")]
 pub mod notifier;
 #[cfg(feature = "s3")]
@@ -20,3 +30,5 @@ pub mod objects;
 pub mod presign;
 #[cfg(feature = "secrets")]
 pub mod secrets;
+#[cfg(feature = "lambda")]
+pub mod starter;

@@ -74,10 +74,12 @@ pub enum ReasonCode {
     AccessDenied,
     /// It failed as often as it may.
     AttemptsExhausted,
+    /// A URL was handed out and nothing was put there while it was valid.
+    NeverUploaded,
 }
 
 impl ReasonCode {
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::TooLarge,
         Self::GzipTruncated,
         Self::GzipCorrupt,
@@ -91,6 +93,7 @@ impl ReasonCode {
         Self::ObjectGone,
         Self::AccessDenied,
         Self::AttemptsExhausted,
+        Self::NeverUploaded,
     ];
 
     #[must_use]
@@ -109,6 +112,7 @@ impl ReasonCode {
             Self::ObjectGone => "OBJECT_GONE",
             Self::AccessDenied => "ACCESS_DENIED",
             Self::AttemptsExhausted => "ATTEMPTS_EXHAUSTED",
+            Self::NeverUploaded => "NEVER_UPLOADED",
         }
     }
 

@@ -1,0 +1,43 @@
+//! Starting `ingest` by a direct, asynchronous invoke.
+
+use aws_sdk_lambda::Client;
+use aws_sdk_lambda::primitives::Blob;
+use aws_sdk_lambda::types::InvocationType;
+use logferry_domain::fault::Fault;
+use logferry_domain::object::{ObjectRef, ObjectVersion};
+use logferry_ports::Starter;
+
+use crate::faults::fault;
+
+/// Invokes the ingest function.
+#[derive(Debug, Clone)]
+pub struct LambdaStarter {
+    client: Client,
+    function: String,
+}
+
+impl LambdaStarter {
+    #[must_use]
+    pub fn new(client: Client, function: impl Into<String>) -> Self {
+        Self { client, function: function.into() }
+    }
+}
+
+impl Starter for LambdaStarter {
+    async fn start(&self, object: &ObjectRef) -> Result<(), Fault> {
+        let mut event = serde_json::json!({"bucket": object.bucket, "key": object.key});
+        match &object.version {
+            ObjectVersion::Id(id) => event["versionId"] = id.as_str().into(),
+            ObjectVersion::ETag(etag) => event["etag"] = etag.as_str().into(),
+        }
+        self.client
+            .invoke()
+            .function_name(&self.function)
+            .invocation_type(InvocationType::Event)
+            .payload(Blob::new(event.to_string().into_bytes()))
+            .send()
+            .await
+            .map_err(|error| fault("Invoke", error))?;
+        Ok(())
+    }
+}
