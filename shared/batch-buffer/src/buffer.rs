@@ -277,7 +277,7 @@ impl<S: Sender> BatchBuffer<S> {
     /// # Errors
     /// As [`Self::add`].
     pub fn add_structured(&self, group: &str, stream: &str, entry: &Structured) -> Result<(), AddError> {
-        self.add(group, stream, Event { timestamp_ms: (self.inner.clock)(), message: entry.to_line() })
+        self.add(group, stream, Event::new((self.inner.clock)(), entry.to_line()))
     }
 
     /// Sends what the stream holds, after any flush of it that is under way. Returns the number

@@ -327,14 +327,12 @@ fn restamp(events: Vec<Event>, now_ms: i64) -> Vec<Vec<Event>> {
     for event in events {
         let message = with_original_timestamp(&event.message, event.timestamp_ms);
         if message.len() <= limits.max_message_bytes() {
-            again.push(Event { timestamp_ms: now_ms, message });
+            again.push(Event { timestamp_ms: now_ms, message, tag: event.tag });
         } else {
             let label = crate::split::label_by_content(&event.message);
             let cut = crate::split::pieces(&event.message, &label, limits.max_message_bytes());
-            again.extend(
-                cut.iter()
-                    .map(|piece| Event::new(now_ms, with_original_timestamp(piece, event.timestamp_ms))),
-            );
+            let stamped = |piece: &String| Event::new(now_ms, with_original_timestamp(piece, event.timestamp_ms));
+            again.extend(cut.iter().map(|piece| stamped(piece).tagged(event.tag)));
         }
     }
     plan(again, now_ms, &limits).batches

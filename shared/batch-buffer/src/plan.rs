@@ -86,11 +86,10 @@ pub fn prepare(
         return Err(event);
     }
     let stamp = limits.would_be_rejected(event.timestamp_ms, now_ms).then_some(event.timestamp_ms);
+    let (own_ms, tag) = (event.timestamp_ms, event.tag);
     let stamped = |message: String| match stamp {
-        Some(original_ms) => {
-            Event { timestamp_ms: now_ms, message: with_original_timestamp(&message, original_ms) }
-        }
-        None => Event { timestamp_ms: event.timestamp_ms, message },
+        Some(original_ms) => Event::new(now_ms, with_original_timestamp(&message, original_ms)).tagged(tag),
+        None => Event::new(own_ms, message).tagged(tag),
     };
     if event.message.len() <= max {
         if stamp.is_none() {

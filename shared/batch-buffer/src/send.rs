@@ -64,6 +64,10 @@ impl ErrorClass {
             "ServiceUnavailableException" | "ServiceUnavailable" => Self::ServiceUnavailable,
             // Two creators of one resource at a time: passes as soon as one of them is through.
             "OperationAbortedException" => Self::ServiceUnavailable,
+            // Credentials run out and clocks drift: the next environment has others.
+            "ExpiredTokenException" | "ExpiredToken" | "RequestExpired" | "InvalidSignatureException" => {
+                Self::ServiceUnavailable
+            }
             "InternalServerError" | "InternalServerException" | "InternalFailure" | "InternalError" => {
                 Self::InternalServerError
             }

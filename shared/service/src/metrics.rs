@@ -53,6 +53,8 @@ catalogue! {
     EVENTS_SENT = "EventsSent", Count, "Records whose sending CloudWatch Logs confirmed.";
     EVENTS_NARROWED = "EventsNarrowed", Count, "Records left out by their app's flush setting.";
     EVENTS_DEAD_LETTERED = "EventsDeadLettered", Count, "Records put into the failure bucket with a reason.";
+    EVENTS_LEFT = "EventsLeft", Count, "Records that flush gave back to the stream; a later run is given them again.";
+    EVENTS_SENT_BEFORE = "EventsSentBefore", Count, "Records that an earlier run had sent before it ended early.";
     REQUESTS = "Requests", Count, "HTTP requests answered.";
     REQUEST_ERRORS = "RequestErrors", Count, "HTTP requests answered with a 5xx.";
     CHECKS_UP = "ChecksUp", Count, "Probes that met their conditions.";

@@ -27,7 +27,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => Just("{\"level\":\"info\"}".to_owned()),
         1 => Just(String::new()),
     ];
-    (time(), message).prop_map(|(timestamp_ms, message)| Event { timestamp_ms, message })
+    (time(), message).prop_map(|(timestamp_ms, message)| Event::new(timestamp_ms, message))
 }
 
 fn size(events: &[Event]) -> usize {
