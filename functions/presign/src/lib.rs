@@ -1,1 +1,69 @@
-//! Presigned URLs for log files and multipart upload sessions
+//! Presigned URLs for log files, and multipart upload sessions: who asks is checked, whose the
+//! object will be is written down, and only then something is signed.
+
+mod config;
+mod field;
+mod log_upload;
+
+use http::{Method, StatusCode};
+use logferry_aws::presign::Presigner;
+use logferry_domain::app::AppId;
+use logferry_domain::fault::{Fault, FaultClass};
+use logferry_domain::keys::{AccountId, Region};
+use logferry_ports::{Apps, Attendees, Ledger, Secrets};
+use logferry_service::http::{ApiError, Request, Response};
+use logferry_service::tokens::Tokens;
+use ulid::Ulid;
+
+pub use config::{Config, JoinVerification};
+pub use log_upload::{CONTENT_TYPE, EXPIRY_SECS};
+
+/// Who says whether a join token is genuine.
+#[derive(Debug)]
+pub enum JoinVerifier<S, C> {
+    /// It is a token that we signed.
+    OwnTokens(Tokens<S>),
+    /// It is the one that Amazon Chime gave the attendee; the records belong to this app.
+    Chime { attendees: C, app_id: AppId },
+}
+
+/// Everything the function needs, made once.
+#[derive(Debug)]
+pub struct App<A, L, S, C> {
+    pub apps: A,
+    pub ledger: L,
+    pub join_verifier: JoinVerifier<S, C>,
+    pub presigner: Presigner,
+    pub region: Region,
+    pub account_id: AccountId,
+    /// The largest log file through a presigned URL.
+    pub max_presigned_bytes: u64,
+}
+
+impl<A: Apps, L: Ledger, S: Secrets, C: Attendees> App<A, L, S, C> {
+    /// Answers one request. Every refusal is a response too.
+    pub async fn handle(&self, request: &Request, now_ms: i64) -> Response {
+        let answer = match (&request.method, request.path.as_str()) {
+            (&Method::POST, "/presigned-url") => self.presigned_url(request, now_ms).await,
+            (_, "/presigned-url") => Err(method_not_allowed("POST")),
+            _ => Err(ApiError::not_found("no such path")),
+        };
+        answer.unwrap_or_else(Response::from)
+    }
+}
+
+fn method_not_allowed(allowed: &str) -> ApiError {
+    ApiError::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "METHOD_NOT_ALLOWED",
+        format!("only {allowed} is served here"),
+    )
+}
+
+/// A ULID of this moment, from the system's randomness.
+fn new_ulid(now_ms: i64) -> Result<Ulid, Fault> {
+    let mut random = [0; 16];
+    getrandom::fill(&mut random)
+        .map_err(|error| Fault::new(FaultClass::Transient, "getrandom", error.to_string()))?;
+    Ok(Ulid::from_parts(u64::try_from(now_ms).unwrap_or(0), u128::from_be_bytes(random)))
+}

@@ -1,1 +1,49 @@
-fn main() {}
+//! Wiring: configuration and clients once, then the story in `lib.rs`.
+
+use aws_lambda_events::apigw::ApiGatewayV2httpRequest;
+use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use logferry_aws::apps::DynamoApps;
+use logferry_aws::chime::ChimeMeetings;
+use logferry_aws::client::AwsEnv;
+use logferry_aws::ledger::DynamoLedger;
+use logferry_aws::presign::Presigner;
+use logferry_aws::secrets::SecretsManager;
+use logferry_ports::{Clock, SystemClock};
+use logferry_presign::{App, Config, JoinVerification, JoinVerifier};
+use logferry_service::config::environment;
+use logferry_service::http::{Request, Response};
+use logferry_service::telemetry;
+use logferry_service::tokens::Tokens;
+
+#[tokio::main]
+async fn main() -> Result<(), Error> {
+    telemetry::start(environment("LOG_LEVEL").as_deref());
+    let config = Config::from_lookup(environment)?;
+    let aws = AwsEnv::from_environment()?;
+    let dynamodb = aws.dynamodb();
+    let app = App {
+        apps: DynamoApps::new(dynamodb.clone(), config.table_apps),
+        ledger: DynamoLedger::new(dynamodb, config.table_files, ""),
+        join_verifier: match config.join_verification {
+            JoinVerification::OwnTokens => {
+                JoinVerifier::OwnTokens(Tokens::new(SecretsManager::new(aws.secrets()), config.token_secret))
+            }
+            JoinVerification::Chime { app_id } => {
+                JoinVerifier::Chime { attendees: ChimeMeetings::new(aws.chime()), app_id }
+            }
+        },
+        presigner: Presigner::new(&aws, &config.bucket),
+        region: config.region,
+        account_id: config.account_id,
+        max_presigned_bytes: config.max_presigned_bytes,
+    };
+    let app = &app;
+    run(service_fn(|event: LambdaEvent<ApiGatewayV2httpRequest>| async move {
+        let response = match Request::from_event(event.payload) {
+            Ok(request) => app.handle(&request, SystemClock.now_ms()).await,
+            Err(error) => Response::from(error),
+        };
+        Ok::<_, Error>(response.into_event())
+    }))
+    .await
+}

@@ -50,7 +50,8 @@ pub struct AwsEnv {
 }
 
 /// The services' names in `AWS_ENDPOINT_URL_<NAME>`.
-const SERVICES: [&str; 6] = ["CLOUDWATCH_LOGS", "DYNAMODB", "LAMBDA", "S3", "SECRETS_MANAGER", "SNS"];
+const SERVICES: [&str; 7] =
+    ["CHIME_SDK_MEETINGS", "CLOUDWATCH_LOGS", "DYNAMODB", "LAMBDA", "S3", "SECRETS_MANAGER", "SNS"];
 
 impl AwsEnv {
     /// Reads `AWS_REGION` (or `AWS_DEFAULT_REGION`), the `AWS_*` credentials, `AWS_ENDPOINT_URL`
@@ -156,6 +157,7 @@ macro_rules! client {
     };
 }
 
+client!("chime", chime, aws_sdk_chimesdkmeetings, "CHIME_SDK_MEETINGS");
 client!("dynamodb", dynamodb, aws_sdk_dynamodb, "DYNAMODB");
 client!("lambda", lambda, aws_sdk_lambda, "LAMBDA");
 client!("logs", logs, aws_sdk_cloudwatchlogs, "CLOUDWATCH_LOGS");

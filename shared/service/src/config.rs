@@ -78,6 +78,15 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
         })
     }
 
+    /// A variable that must be there, of a type without a default; `None` has left its problem.
+    pub fn typed<T: FromStr<Err: fmt::Display>>(&mut self, name: &str) -> Option<T> {
+        let Some(text) = self.get(name) else {
+            self.problems.push(format!("{name} is not set"));
+            return None;
+        };
+        text.parse().map_err(|error| self.problems.push(format!("{name}: {error}"))).ok()
+    }
+
     /// A list separated by commas; absent is empty.
     pub fn list(&mut self, name: &str) -> Vec<String> {
         let text = self.get(name).unwrap_or_default();
@@ -95,6 +104,19 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
     /// [`BadConfig`] with one line for each problem.
     pub fn finish<T>(self, config: T) -> Result<T, BadConfig> {
         if self.problems.is_empty() { Ok(config) } else { Err(BadConfig(self.problems)) }
+    }
+}
+
+impl<L: Fn(&str) -> Option<String>> Reader<L> {
+    /// As [`Reader::finish`], for a config whose parts came from [`Reader::typed`].
+    ///
+    /// # Errors
+    /// [`BadConfig`] with one line for each problem.
+    pub fn finish_typed<T>(self, config: Option<T>) -> Result<T, BadConfig> {
+        match config {
+            Some(config) => self.finish(config),
+            None => Err(BadConfig(self.problems)),
+        }
     }
 }
 

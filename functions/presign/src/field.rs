@@ -1,0 +1,52 @@
+//! Fields of a JSON body, each refused by its own name.
+
+use std::str::FromStr;
+
+use logferry_domain::keys::BadPart;
+use logferry_service::http::{ApiError, Request};
+use serde_json::{Map, Value};
+
+/// A body that is a JSON object. No body at all is an empty one.
+pub(crate) struct Fields(Map<String, Value>);
+
+impl Fields {
+    pub(crate) fn of(request: &Request) -> Result<Self, ApiError> {
+        if request.body.is_empty() {
+            return Ok(Self(Map::new()));
+        }
+        match request.json()? {
+            Value::Object(fields) => Ok(Self(fields)),
+            _ => Err(ApiError::bad_request("body", "the body must be a JSON object")),
+        }
+    }
+
+    /// A field that may be missing; `null` is missing.
+    fn get(&self, name: &str) -> Option<&Value> {
+        self.0.get(name).filter(|value| !value.is_null())
+    }
+
+    /// A text of a type that may be missing.
+    pub(crate) fn optional<T: FromStr<Err = BadPart>>(&self, name: &str) -> Result<Option<T>, ApiError> {
+        let Some(value) = self.get(name) else { return Ok(None) };
+        let text =
+            value.as_str().ok_or_else(|| ApiError::bad_request(name, format!("{name} must be a text")))?;
+        let part = text.parse().map_err(|bad: BadPart| {
+            ApiError::bad_request(name, format!("{name} must match {}", bad.pattern))
+        })?;
+        Ok(Some(part))
+    }
+
+    /// A text of a type that must be there.
+    pub(crate) fn required<T: FromStr<Err = BadPart>>(&self, name: &str) -> Result<T, ApiError> {
+        self.optional(name)?.ok_or_else(|| ApiError::bad_request(name, format!("{name} is required")))
+    }
+
+    /// A whole number from 1 up that may be missing.
+    pub(crate) fn size(&self, name: &str) -> Result<Option<u64>, ApiError> {
+        let Some(value) = self.get(name) else { return Ok(None) };
+        match value.as_u64() {
+            Some(size) if size > 0 => Ok(Some(size)),
+            _ => Err(ApiError::bad_request(name, format!("{name} must be a whole number of at least 1"))),
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! `POST /presigned-url`, over stand-ins for tables and secrets; signatures are checked in `logferry_aws`.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod support;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use http::Method;
+use logferry_domain::fault::FaultClass;
+use logferry_domain::keys::ObjectKey;
+use logferry_presign::JoinVerifier;
+use serde_json::{Value, json};
+use support::{CREATED_MS, MAX_BYTES, NOW_MS, OneMeeting, TestApp, answer, app, app_id, request, tokens};
+
+async fn join_token(meeting: &str, attendee: &str) -> String {
+    tokens().mint_join(&app_id(), meeting, attendee, 60, NOW_MS).await.unwrap().token
+}
+
+async fn ask(app: &TestApp, headers: &[(&'static str, &str)], body: &Value) -> (u16, Value) {
+    let body = if body.is_null() { String::new() } else { body.to_string() };
+    let request = request(Method::POST, "/presigned-url", headers, &body);
+    answer(&app.handle(&request, NOW_MS).await)
+}
+
+/// Asks as the attendee of a genuine token.
+async fn ask_as_attendee(app: &TestApp, body: &Value) -> (u16, Value) {
+    let bearer = format!("Bearer {}", join_token("meeting-1", "attendee-1").await);
+    ask(app, &[("authorization", &bearer)], body).await
+}
+
+fn granted_keys(app: &TestApp) -> Vec<String> {
+    app.ledger.granted.lock().unwrap().iter().map(|grant| grant.key.clone()).collect()
+}
+
+#[tokio::test]
+async fn an_attendee_gets_a_url_for_a_key_that_the_ledger_knows() {
+    let app = app();
+    let body = json!({"meetingId": "meeting-1", "attendeeId": "attendee-1"});
+    let (status, answer) = ask_as_attendee(&app, &body).await;
+    assert_eq!(status, 200, "{answer}");
+
+    let key = answer["key"].as_str().unwrap();
+    let Ok(ObjectKey::Chime(parsed)) = ObjectKey::parse(key) else { panic!("{key}") };
+    assert_eq!(
+        (parsed.region.as_str(), parsed.account.as_str(), parsed.meeting.as_str(), parsed.attendee.as_str()),
+        ("eu-west-1", "123456789012", "meeting-1", "attendee-1")
+    );
+    assert_eq!((parsed.filename.as_str(), parsed.ulid.unwrap().timestamp_ms()), ("logs.gz", NOW_MS as u64));
+
+    let url = answer["presignedUrl"].as_str().unwrap();
+    assert!(url.starts_with(&format!("https://bucket.s3.eu-west-1.amazonaws.com/{key}?")), "{url}");
+    assert!(url.contains("x-amz-meta-meetingid=meeting-1&x-amz-meta-attendeeid=attendee-1&"), "{url}");
+    assert!(url.contains("X-Amz-SignedHeaders=content-type%3Bhost"), "{url}");
+    assert_eq!(answer["method"], "PUT");
+    assert_eq!(answer["headers"], json!({"Content-Type": "application/gzip"}));
+    assert_eq!(answer["expiresIn"], 300);
+    assert_eq!(answer["maxBytes"], MAX_BYTES);
+    assert_eq!(answer["post"]["fields"]["key"], key);
+    assert_eq!(answer["post"]["fields"]["x-amz-meta-meetingid"], "meeting-1");
+    let policy = BASE64_STANDARD.decode(answer["post"]["fields"]["policy"].as_str().unwrap()).unwrap();
+    let policy: Value = serde_json::from_slice(&policy).unwrap();
+    let conditions = policy["conditions"].as_array().unwrap();
+    assert!(conditions.contains(&json!(["content-length-range", 1, MAX_BYTES])), "{policy}");
+
+    let grants = app.ledger.granted.lock().unwrap();
+    let [grant] = grants.as_slice() else { panic!("{grants:?}") };
+    assert_eq!((grant.key.as_str(), grant.bucket.as_str(), &grant.app_id), (key, "bucket", &app_id()));
+    assert_eq!(grant.meeting, Some(("meeting-1".to_owned(), "attendee-1".to_owned())));
+    assert_eq!((grant.size_bytes, grant.expires_ms), (None, NOW_MS + 300_000));
+}
+
+#[tokio::test]
+async fn a_service_gets_a_url_under_its_own_prefix() {
+    let app = app();
+    let key = app.apps.key.reveal().to_owned();
+    for body in [Value::Null, json!({}), json!({"filename": "logs.gz", "meetingId": "../ignored"})] {
+        let (status, answer) = ask(&app, &[("x-api-key", &key)], &body).await;
+        assert_eq!(status, 200, "{answer}");
+        let key = answer["key"].as_str().unwrap();
+        assert!(key.starts_with("logs/my-app/2025/04/01/") && key.ends_with("-logs.gz"), "{key}");
+        assert!(!answer.to_string().contains("x-amz-meta-"), "{answer}");
+    }
+    assert_eq!(granted_keys(&app).len(), 3);
+}
+
+#[tokio::test]
+async fn a_declared_length_is_signed_and_noted() {
+    let app = app();
+    let body = json!({"meetingId": "meeting-1", "attendeeId": "attendee-1", "filename": "a.txt",
+        "contentLength": MAX_BYTES});
+    let (status, answer) = ask_as_attendee(&app, &body).await;
+    assert_eq!(status, 200, "{answer}");
+    let url = answer["presignedUrl"].as_str().unwrap();
+    assert!(url.contains("X-Amz-SignedHeaders=content-length%3Bcontent-type%3Bhost"), "{url}");
+    assert_eq!(app.ledger.granted.lock().unwrap()[0].size_bytes, Some(MAX_BYTES));
+}
+
+#[tokio::test]
+async fn every_bad_body_is_a_400_or_413_that_names_its_field_and_grants_nothing() {
+    let app = app();
+    let body = |field: &str, value: Value| {
+        let mut body = json!({"meetingId": "meeting-1", "attendeeId": "attendee-1"});
+        body[field] = value;
+        body
+    };
+    for (body, status, field) in [
+        (body("meetingId", json!("../x")), 400, "meetingId"),
+        (body("meetingId", json!("")), 400, "meetingId"),
+        (body("meetingId", json!("a/b")), 400, "meetingId"),
+        (body("meetingId", json!("x".repeat(65))), 400, "meetingId"),
+        (body("meetingId", json!(7)), 400, "meetingId"),
+        (body("meetingId", Value::Null), 400, "meetingId"),
+        (body("attendeeId", json!("ä")), 400, "attendeeId"),
+        (body("attendeeId", json!("a b")), 400, "attendeeId"),
+        (body("filename", json!("../logs.gz")), 400, "filename"),
+        (body("filename", json!(".gz")), 400, "filename"),
+        (body("filename", json!("a\nb")), 400, "filename"),
+        (body("contentLength", json!(0)), 400, "contentLength"),
+        (body("contentLength", json!(-1)), 400, "contentLength"),
+        (body("contentLength", json!(1.5)), 400, "contentLength"),
+        (body("contentLength", json!("5")), 400, "contentLength"),
+        (body("contentLength", json!(MAX_BYTES + 1)), 413, "contentLength"),
+        (json!([]), 400, "body"),
+        (json!("x"), 400, "body"),
+        (Value::Null, 400, "meetingId"),
+    ] {
+        let (got, answer) = ask_as_attendee(&app, &body).await;
+        assert_eq!((got, &answer["error"]["details"]["field"]), (status, &json!(field)), "{body}: {answer}");
+        assert_eq!(answer["ok"], false);
+    }
+    let bearer = format!("Bearer {}", join_token("meeting-1", "attendee-1").await);
+    let request = request(Method::POST, "/presigned-url", &[("authorization", &bearer)], "{\"meetingId");
+    assert_eq!(answer(&app.handle(&request, NOW_MS).await).0, 400);
+    assert!(granted_keys(&app).is_empty());
+}
+
+#[tokio::test]
+async fn every_bad_credential_is_a_401_or_403_and_grants_nothing() {
+    let app = app();
+    let body = json!({"meetingId": "meeting-1", "attendeeId": "attendee-1"});
+    let good = join_token("meeting-1", "attendee-1").await;
+    let key = app.apps.key.reveal().to_owned();
+    let bearer = |token: &str| format!("Bearer {token}");
+    let mint = |ttl, at| tokens_of("my-app", ttl, at);
+    let expired = mint(60, NOW_MS - 60_000).await;
+    let of_unknown_app = tokens_of("other-app", 60, NOW_MS).await;
+    let of_earlier_app = mint(600, CREATED_MS - 1_000).await;
+    let upload = tokens().mint_upload(&app_id(), "jo", None, 60, NOW_MS).await.unwrap().token;
+    let unsigned = format!("{}.", good.rsplit_once('.').unwrap().0);
+
+    for (what, headers, status) in [
+        ("nothing", vec![], 401),
+        ("basic", vec![("authorization", "Basic abc".to_owned())], 401),
+        ("no token", vec![("authorization", "Bearer".to_owned())], 401),
+        ("empty token", vec![("authorization", "Bearer ".to_owned())], 401),
+        ("garbage", vec![("authorization", bearer("a.b.c"))], 401),
+        ("unsigned", vec![("authorization", bearer(&unsigned))], 401),
+        ("expired", vec![("authorization", bearer(&expired))], 401),
+        ("upload token", vec![("authorization", bearer(&upload))], 403),
+        ("unknown app", vec![("authorization", bearer(&of_unknown_app))], 403),
+        ("earlier app", vec![("authorization", bearer(&of_earlier_app))], 403),
+        ("other meeting", vec![("authorization", bearer(&join_token("other", "attendee-1").await))], 403),
+        ("other attendee", vec![("authorization", bearer(&join_token("meeting-1", "o").await))], 403),
+        ("wrong key", vec![("x-api-key", "0".repeat(48))], 401),
+        ("no key at all", vec![("x-api-key", String::new())], 401),
+        ("app id alone", vec![("x-app-id", "my-app".to_owned())], 401),
+        ("other app", vec![("x-api-key", key.clone()), ("x-app-id", "other".to_owned())], 403),
+        ("both", vec![("x-api-key", key.clone()), ("authorization", bearer(&good))], 400),
+    ] {
+        let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let (got, answer) = ask(&app, &headers, &body).await;
+        assert_eq!(got, status, "{what}: {answer}");
+        assert!(!answer["error"]["message"].as_str().unwrap().is_empty());
+    }
+    assert!(granted_keys(&app).is_empty());
+}
+
+async fn tokens_of(app: &str, ttl_secs: u32, now_ms: i64) -> String {
+    let app = app.parse().unwrap();
+    tokens().mint_join(&app, "meeting-1", "attendee-1", ttl_secs, now_ms).await.unwrap().token
+}
+
+#[tokio::test]
+async fn without_a_ledger_row_no_url_is_handed_out() {
+    let body = json!({"meetingId": "meeting-1", "attendeeId": "attendee-1"});
+    for (failures, status, granted) in [
+        (vec![FaultClass::Transient], 503, 0),
+        (vec![FaultClass::Denied], 500, 0),
+        (vec![FaultClass::Conflict], 200, 1),
+        (vec![FaultClass::Conflict, FaultClass::Conflict], 500, 0),
+    ] {
+        let app = app();
+        app.ledger.failures.lock().unwrap().clone_from(&failures);
+        let (got, answer) = ask_as_attendee(&app, &body).await;
+        assert_eq!((got, granted_keys(&app).len()), (status, granted), "{failures:?}: {answer}");
+        assert_eq!(answer.get("presignedUrl").is_some(), status == 200);
+    }
+}
+
+#[tokio::test]
+async fn two_requests_never_get_the_same_key() {
+    let app = app();
+    let body = json!({"meetingId": "meeting-1", "attendeeId": "attendee-1"});
+    for _ in 0..50 {
+        assert_eq!(ask_as_attendee(&app, &body).await.0, 200);
+    }
+    let mut keys = granted_keys(&app);
+    keys.sort_unstable();
+    keys.dedup();
+    assert_eq!(keys.len(), 50);
+}
+
+#[tokio::test]
+async fn where_chime_vouches_for_attendees_its_token_opens_and_no_other_does() {
+    let verifier = || JoinVerifier::Chime { attendees: OneMeeting, app_id: app_id() };
+    let app = TestApp { join_verifier: verifier(), ..app() };
+    let body = |attendee: &str| json!({"meetingId": "meeting-1", "attendeeId": attendee});
+    let own = format!("Bearer {}", join_token("meeting-1", "attendee-1").await);
+    for (token, attendee, status) in [
+        ("Bearer chime-join-token", "attendee-1", 200),
+        ("Bearer chime-join-token", "attendee-2", 401),
+        ("Bearer chime-join-toke", "attendee-1", 401),
+        ("Bearer ", "attendee-2", 401),
+        (&own, "attendee-1", 401),
+    ] {
+        let (got, answer) = ask(&app, &[("authorization", token)], &body(attendee)).await;
+        assert_eq!(got, status, "{token} {attendee}: {answer}");
+    }
+    assert_eq!(app.ledger.granted.lock().unwrap()[0].app_id, app_id());
+}
+
+#[tokio::test]
+async fn other_paths_and_methods_are_404_and_405() {
+    let app = app();
+    for (method, path, status) in [
+        (Method::GET, "/presigned-url", 405),
+        (Method::POST, "/presigned-url/", 404),
+        (Method::POST, "/", 404),
+    ] {
+        let response = app.handle(&request(method, path, &[], ""), NOW_MS).await;
+        assert_eq!(answer(&response).0, status, "{path}");
+    }
+}

@@ -1,0 +1,174 @@
+//! One app, its key and its tokens, a ledger that remembers grants, and requests to send.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, dead_code, unreachable_pub)]
+
+use std::sync::Mutex;
+
+use aws_credential_types::Credentials;
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use logferry_aws::presign::Presigner;
+use logferry_domain::app::{App as Registered, AppId, FlushSetting};
+use logferry_domain::fault::{Fault, FaultClass};
+use logferry_domain::ledger::{Checkpoint, FileRow, Grant, Outcome, Quarantined};
+use logferry_domain::object::ObjectRef;
+use logferry_ports::apps::KeyRow;
+use logferry_ports::ledger::{Claim, Claimed, Lease};
+use logferry_ports::secrets::SecretVersion;
+use logferry_ports::{Apps, Attendees, Ledger, Secrets};
+use logferry_presign::{App, JoinVerifier};
+use logferry_service::api_key::ApiKey;
+use logferry_service::http::{Request, Response};
+use logferry_service::tokens::Tokens;
+use serde_json::Value;
+
+/// 2025-04-01T18:34:01.581Z
+pub const NOW_MS: i64 = 1_743_532_441_581;
+pub const MAX_BYTES: u64 = 10_485_760;
+pub const CREATED_MS: i64 = NOW_MS - 60_000;
+
+pub fn app_id() -> AppId {
+    "my-app".parse().unwrap()
+}
+
+/// `my-app` with one key.
+pub struct OneApp {
+    pub key: ApiKey,
+    pub app: Option<Registered>,
+}
+
+impl OneApp {
+    pub fn new() -> Self {
+        Self {
+            key: ApiKey::generate().unwrap(),
+            app: Some(Registered {
+                app_id: app_id(),
+                name: "My app".to_owned(),
+                created_ms: CREATED_MS,
+                retention_days: None,
+                pruned_before_ms: None,
+                flush: FlushSetting::default(),
+                health_checks: Value::Null,
+            }),
+        }
+    }
+}
+
+impl Apps for OneApp {
+    async fn find(&self, app_id: &AppId) -> Result<Option<Registered>, Fault> {
+        Ok(self.app.clone().filter(|app| app.app_id == *app_id))
+    }
+
+    async fn find_key(&self, key_id: &str) -> Result<Option<KeyRow>, Fault> {
+        Ok((key_id == self.key.key_id()).then(|| KeyRow {
+            key_id: key_id.to_owned(),
+            app_id: app_id(),
+            secret_hash: self.key.secret_hash(),
+        }))
+    }
+
+    async fn list(&self) -> Result<Vec<Registered>, Fault> {
+        Ok(self.app.iter().cloned().collect())
+    }
+}
+
+/// Remembers grants; fails them when told to.
+#[derive(Default)]
+pub struct Grants {
+    pub granted: Mutex<Vec<Grant>>,
+    pub failures: Mutex<Vec<FaultClass>>,
+}
+
+impl Ledger for Grants {
+    async fn grant(&self, grant: &Grant) -> Result<(), Fault> {
+        if let Some(class) = self.failures.lock().unwrap().pop() {
+            return Err(Fault::new(class, "PutItem", "told to fail"));
+        }
+        self.granted.lock().unwrap().push(grant.clone());
+        Ok(())
+    }
+
+    async fn find_grant(&self, _: &str, _: &str) -> Result<Option<Grant>, Fault> {
+        unreachable!("presign only grants")
+    }
+
+    async fn claim(&self, _: &Claim) -> Result<Claimed, Fault> {
+        unreachable!("presign only grants")
+    }
+
+    async fn find(&self, _: &ObjectRef) -> Result<Option<FileRow>, Fault> {
+        unreachable!("presign only grants")
+    }
+
+    async fn quarantine(&self, _: &Lease, _: &[Quarantined]) -> Result<(), Fault> {
+        unreachable!("presign only grants")
+    }
+
+    async fn release(&self, _: &Lease, _: Checkpoint, _: i64, _: i64) -> Result<(), Fault> {
+        unreachable!("presign only grants")
+    }
+
+    async fn finish(&self, _: &Lease, _: &Outcome, _: i64) -> Result<(), Fault> {
+        unreachable!("presign only grants")
+    }
+}
+
+/// One secret that never changes.
+pub struct OneSecret;
+
+impl Secrets for OneSecret {
+    async fn versions(&self, _: &str) -> Result<Vec<SecretVersion>, Fault> {
+        Ok(vec![SecretVersion { version_id: "v1".to_owned(), value: "the secret of the tests".to_owned() }])
+    }
+}
+
+/// Meeting `meeting-1` with one attendee.
+pub struct OneMeeting;
+
+impl Attendees for OneMeeting {
+    async fn join_token(&self, meeting: &str, attendee: &str) -> Result<Option<String>, Fault> {
+        Ok((meeting == "meeting-1" && attendee == "attendee-1").then(|| "chime-join-token".to_owned()))
+    }
+}
+
+pub type TestApp = App<OneApp, Grants, OneSecret, OneMeeting>;
+
+pub fn tokens() -> Tokens<OneSecret> {
+    Tokens::new(OneSecret, "token-secret")
+}
+
+pub fn app() -> TestApp {
+    let credentials = Credentials::new("AKIDEXAMPLE", "secret", None, None, "tests");
+    App {
+        apps: OneApp::new(),
+        ledger: Grants::default(),
+        join_verifier: JoinVerifier::OwnTokens(tokens()),
+        presigner: Presigner::with(credentials, "eu-west-1", "bucket", None),
+        region: "eu-west-1".parse().unwrap(),
+        account_id: "123456789012".parse().unwrap(),
+        max_presigned_bytes: MAX_BYTES,
+    }
+}
+
+pub fn request(method: Method, target: &str, headers: &[(&'static str, &str)], body: &str) -> Request {
+    let mut map = HeaderMap::new();
+    for (name, value) in headers {
+        map.insert(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
+    }
+    let event = serde_json::json!({
+        "version": "2.0",
+        "rawPath": target.split('?').next(),
+        "rawQueryString": target.split_once('?').map_or("", |(_, query)| query),
+        "headers": {},
+        "isBase64Encoded": false,
+        "body": body,
+        "requestContext": {"http": {"method": method.as_str()}, "requestId": "r"},
+    });
+    let mut request = Request::from_event(serde_json::from_value(event).unwrap()).unwrap();
+    request.headers = map;
+    request
+}
+
+/// Status and JSON body.
+pub fn answer(response: &Response) -> (u16, Value) {
+    (response.status.as_u16(), serde_json::from_str(&response.body).unwrap())
+}

@@ -1,0 +1,32 @@
+//! Amazon Chime SDK meetings.
+
+use aws_sdk_chimesdkmeetings::Client;
+use logferry_domain::fault::{Fault, FaultClass};
+use logferry_ports::Attendees;
+
+use crate::faults::fault;
+
+/// Asks Amazon Chime for its attendees.
+#[derive(Debug, Clone)]
+pub struct ChimeMeetings {
+    client: Client,
+}
+
+impl ChimeMeetings {
+    #[must_use]
+    pub fn new(client: Client) -> Self {
+        Self { client }
+    }
+}
+
+impl Attendees for ChimeMeetings {
+    async fn join_token(&self, meeting_id: &str, attendee_id: &str) -> Result<Option<String>, Fault> {
+        let answer = self.client.get_attendee().meeting_id(meeting_id).attendee_id(attendee_id).send().await;
+        match answer.map_err(|error| fault("GetAttendee", error)) {
+            Ok(answer) => Ok(answer.attendee.and_then(|attendee| attendee.join_token)),
+            // Ids that are not Chime's own are a BadRequest: nobody has such an id.
+            Err(fault) if matches!(fault.class, FaultClass::NotFound | FaultClass::Permanent) => Ok(None),
+            Err(fault) => Err(fault),
+        }
+    }
+}
