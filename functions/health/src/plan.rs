@@ -1,0 +1,173 @@
+//! What a run does, decided from the slot, the apps' checks and the states. Pure.
+
+use logferry_domain::app::App;
+use logferry_health_checks::check::CheckKind;
+use logferry_health_checks::guard::Policy;
+use logferry_health_checks::register::{StoredCheck, stored_checks};
+use logferry_health_checks::state::watched_since;
+use logferry_ports::checks::{CheckKey, UrlState};
+
+/// Something to do about one check.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Job {
+    pub key: CheckKey,
+    pub epoch_ms: i64,
+    pub check: StoredCheck,
+    /// As it was when the run began.
+    pub state: UrlState,
+    /// `false`: only an earlier change is still to be told.
+    pub due: bool,
+    /// How long after its time it is; a check that never ran is the latest of all.
+    late_ms: i64,
+}
+
+/// The start of the slot an event belongs to: its own time, never ours, so that a repeated event
+/// means the same slot.
+#[must_use]
+pub fn slot_of(event_ms: i64, schedule_ms: i64) -> i64 {
+    let schedule_ms = schedule_ms.max(1);
+    event_ms.div_euclid(schedule_ms) * schedule_ms
+}
+
+/// The jobs of a slot for one app, given the app's states.
+#[must_use]
+pub fn jobs(app: &App, states: &[UrlState], policy: &Policy, slot_ms: i64) -> Vec<Job> {
+    stored_checks(&app.health_checks, policy)
+        .into_iter()
+        .filter(|check| !check.target.is_empty())
+        .filter_map(|check| {
+            let stored = states.iter().find(|state| state.target == check.target);
+            let state = match stored {
+                Some(state) if state.epoch_ms == app.created_ms => state.clone(),
+                // another app's state under the same id: written over, hence its version
+                Some(other) => UrlState {
+                    version: other.version,
+                    ..watched_since(&check.target, app.created_ms, slot_ms)
+                },
+                None => watched_since(&check.target, app.created_ms, slot_ms),
+            };
+            let interval_ms = interval_ms(&check);
+            let due = is_due(state.last_slot_ms, interval_ms, slot_ms);
+            let untold = state.pending.as_ref().is_some_and(|change| change.slot_ms < slot_ms);
+            if !due && !untold {
+                return None;
+            }
+            let late_ms = state
+                .last_slot_ms
+                .map_or(i64::MAX, |last| slot_ms.saturating_sub(last).saturating_sub(interval_ms));
+            let key = CheckKey { app_id: app.app_id.clone(), target: check.target.clone() };
+            Some(Job { key, epoch_ms: app.created_ms, check, state, due, late_ms })
+        })
+        .collect()
+}
+
+/// The most overdue first: what a run had no time for is first in the next.
+#[must_use]
+pub fn in_order(mut jobs: Vec<Job>) -> Vec<Job> {
+    jobs.sort_by(|a, b| b.late_ms.cmp(&a.late_ms).then_with(|| a.key.cmp(&b.key)));
+    jobs
+}
+
+fn interval_ms(check: &StoredCheck) -> i64 {
+    let interval = match check.check.as_ref().map(|check| &check.kind) {
+        Ok(CheckKind::Probe(probe)) => probe.interval_ms,
+        Ok(CheckKind::Push { .. }) | Err(_) => None,
+    };
+    interval.and_then(|ms| i64::try_from(ms).ok()).unwrap_or(0)
+}
+
+/// Whether a new interval has begun since the last slot that counted. A slot already counted, or
+/// older, is never due.
+fn is_due(last_slot_ms: Option<i64>, interval_ms: i64, slot_ms: i64) -> bool {
+    match last_slot_ms {
+        None => true,
+        Some(last) if slot_ms <= last => false,
+        Some(_) if interval_ms == 0 => true,
+        Some(last) => slot_ms.div_euclid(interval_ms) > last.div_euclid(interval_ms),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use logferry_ports::checks::{Health, HealthChange};
+    use serde_json::json;
+
+    const MINUTE: i64 = 60_000;
+
+    fn app(checks: serde_json::Value) -> App {
+        App {
+            app_id: "shop".parse().unwrap(),
+            name: "Shop".to_string(),
+            created_ms: 7,
+            retention_days: None,
+            pruned_before_ms: None,
+            flush: logferry_domain::app::FlushSetting::default(),
+            health_checks: checks,
+        }
+    }
+
+    fn seen(target: &str, last_slot_ms: i64) -> UrlState {
+        UrlState { last_slot_ms: Some(last_slot_ms), version: 3, ..watched_since(target, 7, 0) }
+    }
+
+    fn targets(jobs: &[Job]) -> Vec<&str> {
+        jobs.iter().map(|job| job.key.target.as_str()).collect()
+    }
+
+    #[test]
+    fn a_slot_begins_at_a_multiple_of_the_schedule() {
+        assert_eq!(slot_of(1_700_000_123_456, 5 * MINUTE), 1_700_000_100_000);
+        assert_eq!(slot_of(1_700_000_100_000, 5 * MINUTE), 1_700_000_100_000);
+        assert_eq!(slot_of(1_700_000_399_999, 5 * MINUTE), 1_700_000_100_000);
+    }
+
+    #[test]
+    fn a_slot_is_due_once_and_never_after_a_newer_one() {
+        assert!(is_due(None, 0, 5) && is_due(Some(4), 0, 5));
+        assert!(!is_due(Some(5), 0, 5) && !is_due(Some(6), 0, 5));
+    }
+
+    #[test]
+    fn an_interval_skips_the_slots_inside_it_and_catches_up_after_a_missed_one() {
+        let due: Vec<bool> = (0..8).map(|n| is_due(Some(0), 15 * MINUTE, n * 5 * MINUTE)).collect();
+        assert_eq!(due, [false, false, false, true, true, true, true, true]);
+        assert!(!is_due(Some(15 * MINUTE), 15 * MINUTE, 25 * MINUTE));
+    }
+
+    #[test]
+    fn what_was_skipped_or_never_ran_comes_first() {
+        let app = app(
+            json!(["https://a.example/", "https://b.example/", "https://c.example/", {"url": "https://d.example/", "interval": "1h"}]),
+        );
+        let slot = 120 * MINUTE;
+        let states = [
+            seen("https://a.example/", slot - 5 * MINUTE),
+            seen("https://b.example/", slot - 10 * MINUTE),
+            seen("https://d.example/", slot - 60 * MINUTE),
+        ];
+        let ordered = in_order(jobs(&app, &states, &Policy::default(), slot));
+        assert_eq!(
+            targets(&ordered),
+            ["https://c.example/", "https://b.example/", "https://a.example/", "https://d.example/"]
+        );
+    }
+
+    #[test]
+    fn an_untold_change_is_told_by_a_later_run_even_when_no_probe_is_due() {
+        let app = app(json!([{"url": "https://a.example/", "interval": "1h"}]));
+        let mut state = seen("https://a.example/", 60 * MINUTE);
+        state.pending = Some(HealthChange { from: Health::Up, to: Health::Down, slot_ms: 60 * MINUTE });
+        let later = jobs(&app, &[state.clone()], &Policy::default(), 65 * MINUTE);
+        assert_eq!(later.iter().map(|job| job.due).collect::<Vec<_>>(), [false]);
+        assert_eq!(jobs(&app, &[state], &Policy::default(), 60 * MINUTE), []);
+    }
+
+    #[test]
+    fn a_state_of_an_earlier_app_of_this_id_is_not_believed() {
+        let old = UrlState { epoch_ms: 3, health: Health::Down, ..seen("https://a.example/", 100) };
+        let found = jobs(&app(json!(["https://a.example/"])), &[old], &Policy::default(), 100);
+        assert_eq!((found[0].state.health, found[0].state.version, found[0].due), (Health::Unknown, 3, true));
+    }
+}

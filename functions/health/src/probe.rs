@@ -1,0 +1,412 @@
+//! One probe: resolve, check every address, connect to a checked one, ask, read no more than needed.
+//! Follows no redirect, knows no proxy, resolves nothing twice; see the guard's threat model.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use http::{Method, Request, StatusCode, header};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use logferry_health_checks::check::Probe;
+use logferry_health_checks::condition::{Condition, Facts};
+use logferry_health_checks::guard::Policy;
+use logferry_health_checks::resolve::{Resolver, checked_addresses};
+use logferry_health_checks::target::TargetHost;
+use rustls::pki_types::{CertificateDer, ServerName};
+use tokio::net::TcpStream;
+
+/// Bytes of a body that conditions see; the rest is not read.
+pub const MAX_BODY_BYTES: usize = 256 * 1024;
+/// Bytes of an answer's head.
+const MAX_HEAD_BYTES: usize = 32 * 1024;
+/// Headers of an answer.
+const MAX_HEADERS: usize = 100;
+/// Addresses of one name that are tried.
+const MAX_ADDRESSES_TRIED: usize = 3;
+/// Characters of a `Location` that are kept.
+const MAX_LOCATION_CHARS: usize = 500;
+const USER_AGENT: &str = concat!("logferry-health/", env!("CARGO_PKG_VERSION"));
+
+/// Opens connections. A port of its own, so that tests count what is connected to.
+pub trait Dial: Send + Sync + fmt::Debug {
+    fn dial(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<TcpStream>>;
+}
+
+/// Plain TCP.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Tcp;
+
+impl Dial for Tcp {
+    fn dial(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<TcpStream>> {
+        Box::pin(TcpStream::connect(address))
+    }
+}
+
+/// What probes need besides the check.
+#[derive(Debug, Clone)]
+pub struct Prober {
+    pub resolver: Arc<dyn Resolver>,
+    pub dial: Arc<dyn Dial>,
+    pub tls: Arc<rustls::ClientConfig>,
+    pub policy: Policy,
+}
+
+/// What a probe found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Finding {
+    /// 0 when nothing answered.
+    pub status: u16,
+    /// Of the request that was answered, from its start to the end of the head.
+    pub latency_ms: u32,
+    pub error: Option<String>,
+    pub failed_conditions: Vec<String>,
+    pub redirect_to: Option<String>,
+    pub certificate_expires_ms: Option<i64>,
+    pub ok: bool,
+}
+
+/// TLS towards the public web: Mozilla's roots, built in.
+///
+/// # Errors
+/// The crypto provider supports no protocol version; a start-up failure.
+pub fn public_tls() -> Result<Arc<rustls::ClientConfig>, rustls::Error> {
+    let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    tls_trusting(roots)
+}
+
+/// TLS that trusts these roots.
+///
+/// # Errors
+/// The crypto provider supports no protocol version; a start-up failure.
+pub fn tls_trusting(roots: rustls::RootCertStore) -> Result<Arc<rustls::ClientConfig>, rustls::Error> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+impl Prober {
+    /// Probes and judges; never fails, a failure is a finding. Takes at most the check's time-out.
+    pub async fn probe(&self, probe: &Probe, now_ms: i64) -> Finding {
+        let steps = Steps::default();
+        let started = Instant::now();
+        let limit = Duration::from_millis(probe.timeout_ms);
+        let answer = match tokio::time::timeout(limit, self.ask(probe, &steps)).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                Err(format!("time-out: no answer within {} ms, while {}", probe.timeout_ms, steps.current()))
+            }
+        };
+        let connected = steps.reached(Step::Sending);
+        let (answer, error) = match answer {
+            Ok(answer) => (answer, None),
+            Err(error) => (Answer { latency: started.elapsed(), ..Answer::default() }, Some(error)),
+        };
+        judge(&probe.conditions, answer, error, connected, now_ms)
+    }
+
+    /// HEAD, then GET where HEAD is not understood; or what the check says.
+    async fn ask(&self, probe: &Probe, steps: &Steps) -> Result<Answer, String> {
+        steps.enter(Step::Resolving);
+        let addresses = checked_addresses(&probe.target, self.resolver.as_ref(), &self.policy)
+            .await
+            .map_err(|error| error.to_string())?;
+        let reads_body = probe.conditions.iter().any(Condition::needs_body);
+        match probe.method.as_deref() {
+            Some(method) => {
+                let method = Method::from_bytes(method.as_bytes())
+                    .map_err(|_| format!("http: {method} is not a method"))?;
+                self.request(probe, &addresses, method, reads_body, steps).await
+            }
+            None if reads_body => self.request(probe, &addresses, Method::GET, true, steps).await,
+            None => {
+                let answer = self.request(probe, &addresses, Method::HEAD, false, steps).await?;
+                if matches!(answer.status, 405 | 501) {
+                    return self.request(probe, &addresses, Method::GET, false, steps).await;
+                }
+                Ok(answer)
+            }
+        }
+    }
+
+    async fn request(
+        &self,
+        probe: &Probe,
+        addresses: &[SocketAddr],
+        method: Method,
+        reads_body: bool,
+        steps: &Steps,
+    ) -> Result<Answer, String> {
+        let started = Instant::now();
+        steps.enter(Step::Connecting);
+        let tcp = self.connect(addresses).await?;
+        let request = build(probe, method)?;
+        let (head, body, certificate_expires_ms) = if probe.target.is_tls() {
+            steps.enter(Step::Handshaking);
+            let name = server_name(probe.target.host())?;
+            let stream = tokio_rustls::TlsConnector::from(Arc::clone(&self.tls))
+                .connect(name, tcp)
+                .await
+                .map_err(|error| tls_error(&error))?;
+            let expires = stream.get_ref().1.peer_certificates().and_then(<[_]>::first).and_then(expires_ms);
+            let (head, body) = exchange(TokioIo::new(stream), request, steps).await?;
+            (head, body, expires)
+        } else {
+            let (head, body) = exchange(TokioIo::new(tcp), request, steps).await?;
+            (head, body, None)
+        };
+        let latency = started.elapsed();
+        let location = head.headers.get(header::LOCATION).filter(|_| head.status.is_redirection());
+        let redirect_to = location.map(|location| {
+            String::from_utf8_lossy(location.as_bytes()).chars().take(MAX_LOCATION_CHARS).collect()
+        });
+        steps.enter(Step::ReadingBody);
+        let body = if reads_body { read_body(body).await? } else { String::new() };
+        Ok(Answer { status: head.status.as_u16(), latency, redirect_to, certificate_expires_ms, body })
+    }
+
+    /// The first address that accepts; every one of them was checked.
+    async fn connect(&self, addresses: &[SocketAddr]) -> Result<TcpStream, String> {
+        let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+        for address in addresses.iter().take(MAX_ADDRESSES_TRIED) {
+            match self.dial.dial(*address).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) => last = error,
+            }
+        }
+        Err(connect_error(&last))
+    }
+}
+
+/// An answer, before it is judged.
+#[derive(Debug, Default)]
+struct Answer {
+    status: u16,
+    latency: Duration,
+    redirect_to: Option<String>,
+    certificate_expires_ms: Option<i64>,
+    body: String,
+}
+
+/// Without conditions any status from 200 to 399 is good; with them, they alone decide. An error is never good.
+fn judge(
+    conditions: &[Condition],
+    answer: Answer,
+    error: Option<String>,
+    connected: bool,
+    now_ms: i64,
+) -> Finding {
+    let latency_ms = u32::try_from(answer.latency.as_millis()).unwrap_or(u32::MAX);
+    let expires_in_ms = answer.certificate_expires_ms.map_or(0, |expires| expires.saturating_sub(now_ms));
+    let facts = Facts::new(answer.status, latency_ms.into(), connected, expires_in_ms, answer.body);
+    let failed_conditions: Vec<String> =
+        conditions.iter().filter_map(|condition| condition.evaluate(&facts).err()).collect();
+    let good_status = !conditions.is_empty() || (200..400).contains(&answer.status);
+    Finding {
+        status: answer.status,
+        latency_ms,
+        ok: error.is_none() && failed_conditions.is_empty() && good_status,
+        error,
+        failed_conditions,
+        redirect_to: answer.redirect_to,
+        certificate_expires_ms: answer.certificate_expires_ms,
+    }
+}
+
+fn build(probe: &Probe, method: Method) -> Result<Request<Full<Bytes>>, String> {
+    let body = probe.body.clone().unwrap_or_default();
+    let mut request = Request::builder()
+        .method(method)
+        .uri(probe.target.path_and_query())
+        .header(header::HOST, probe.target.host_header())
+        .header(header::CONNECTION, "close");
+    let given = |name: &str| probe.headers.iter().any(|(given, _)| given.eq_ignore_ascii_case(name));
+    if !given("user-agent") {
+        request = request.header(header::USER_AGENT, USER_AGENT);
+    }
+    if !given("accept") {
+        request = request.header(header::ACCEPT, "*/*");
+    }
+    for (name, value) in &probe.headers {
+        request = request.header(name, value);
+    }
+    request
+        .body(Full::new(Bytes::from(body)))
+        .map_err(|error| format!("http: the request cannot be built: {error}"))
+}
+
+fn server_name(host: &TargetHost) -> Result<ServerName<'static>, String> {
+    match host {
+        TargetHost::Address(address) => Ok(ServerName::from(*address)),
+        TargetHost::Name(name) => ServerName::try_from(name.trim_end_matches('.').to_owned())
+            .map_err(|_| format!("tls: {name} cannot be the name of a certificate")),
+    }
+}
+
+/// Ends the connection's task with the probe, also when the probe is dropped by its time-out.
+struct Driver(tokio::task::JoinHandle<()>);
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// A body and the connection it comes from.
+struct Body {
+    incoming: Incoming,
+    _driver: Driver,
+}
+
+async fn exchange<S>(
+    stream: TokioIo<S>,
+    request: Request<Full<Bytes>>,
+    steps: &Steps,
+) -> Result<(http::response::Parts, Body), String>
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+{
+    let mut builder = hyper::client::conn::http1::Builder::new();
+    builder.max_buf_size(MAX_HEAD_BYTES).max_headers(MAX_HEADERS);
+    steps.enter(Step::Sending);
+    let (mut sender, connection) = builder.handshake(stream).await.map_err(|error| http_error(&error))?;
+    let driver = Driver(tokio::spawn(async move {
+        // what goes wrong on the connection reaches the one who waits for the answer
+        let _ = connection.await;
+    }));
+    steps.enter(Step::Waiting);
+    let response = sender.send_request(request).await.map_err(|error| http_error(&error))?;
+    let (head, incoming) = response.into_parts();
+    if head.status == StatusCode::SWITCHING_PROTOCOLS {
+        return Err("http: the answer asks for another protocol".to_owned());
+    }
+    Ok((head, Body { incoming, _driver: driver }))
+}
+
+async fn read_body(mut body: Body) -> Result<String, String> {
+    let mut bytes = Vec::new();
+    while bytes.len() < MAX_BODY_BYTES {
+        match body.incoming.frame().await {
+            None => break,
+            Some(Ok(frame)) => {
+                if let Some(data) = frame.data_ref() {
+                    let room = MAX_BODY_BYTES - bytes.len();
+                    bytes.extend_from_slice(data.get(..room).unwrap_or(data));
+                }
+            }
+            Some(Err(error)) => return Err(http_error(&error)),
+        }
+    }
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// When the certificate stops being valid, in ms since the epoch.
+fn expires_ms(certificate: &CertificateDer<'_>) -> Option<i64> {
+    use x509_cert::der::Decode as _;
+    let certificate = x509_cert::Certificate::from_der(certificate).ok()?;
+    i64::try_from(certificate.tbs_certificate.validity.not_after.to_unix_duration().as_millis()).ok()
+}
+
+fn connect_error(error: &io::Error) -> String {
+    format!("connect: {}", io_words(error))
+}
+
+fn io_words(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
+        io::ErrorKind::ConnectionReset => "connection reset".to_owned(),
+        io::ErrorKind::TimedOut => "timed out".to_owned(),
+        io::ErrorKind::HostUnreachable => "host unreachable".to_owned(),
+        io::ErrorKind::NetworkUnreachable => "network unreachable".to_owned(),
+        io::ErrorKind::UnexpectedEof => "the connection was closed".to_owned(),
+        kind => kind.to_string(),
+    }
+}
+
+fn tls_error(error: &io::Error) -> String {
+    use rustls::CertificateError as Bad;
+    let Some(tls) = error.get_ref().and_then(|source| source.downcast_ref::<rustls::Error>()) else {
+        return format!("tls: {}", io_words(error));
+    };
+    match tls {
+        rustls::Error::InvalidCertificate(Bad::Expired | Bad::ExpiredContext { .. }) => {
+            "tls: the certificate has expired".to_owned()
+        }
+        rustls::Error::InvalidCertificate(Bad::NotValidYet | Bad::NotValidYetContext { .. }) => {
+            "tls: the certificate is not valid yet".to_owned()
+        }
+        rustls::Error::InvalidCertificate(Bad::NotValidForName | Bad::NotValidForNameContext { .. }) => {
+            "tls: the certificate is for another name".to_owned()
+        }
+        rustls::Error::InvalidCertificate(Bad::UnknownIssuer) => {
+            "tls: the certificate's issuer is not trusted".to_owned()
+        }
+        rustls::Error::InvalidMessage(_) => "tls: the answer is not TLS".to_owned(),
+        other => format!("tls: {other}"),
+    }
+}
+
+fn http_error(error: &hyper::Error) -> String {
+    let io = std::error::Error::source(error).and_then(|source| source.downcast_ref::<io::Error>());
+    if error.is_parse() && error.to_string().contains("too large") {
+        format!("http: the answer's head is longer than {MAX_HEAD_BYTES} bytes or {MAX_HEADERS} headers")
+    } else if error.is_parse() {
+        "http: the answer is not HTTP/1.1".to_owned()
+    } else if error.is_incomplete_message() {
+        "http: the connection was closed before the answer ended".to_owned()
+    } else {
+        match io {
+            Some(io) => format!("http: {}", io_words(io)),
+            None => format!("http: {error}"),
+        }
+    }
+}
+
+/// How far a probe got, for the text of a time-out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Step {
+    Resolving,
+    Connecting,
+    Handshaking,
+    Sending,
+    Waiting,
+    ReadingBody,
+}
+
+#[derive(Debug, Default)]
+struct Steps {
+    current: AtomicU8,
+    furthest: AtomicU8,
+}
+
+impl Steps {
+    fn enter(&self, step: Step) {
+        self.current.store(step as u8, Ordering::Relaxed);
+        self.furthest.fetch_max(step as u8, Ordering::Relaxed);
+    }
+
+    fn reached(&self, step: Step) -> bool {
+        self.furthest.load(Ordering::Relaxed) >= step as u8
+    }
+
+    fn current(&self) -> &'static str {
+        match self.current.load(Ordering::Relaxed) {
+            0 => "resolving its name",
+            1 => "connecting",
+            2 => "agreeing on TLS",
+            3 => "sending the request",
+            4 => "waiting for the answer",
+            _ => "reading the body",
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! Whole runs: slots, repeated events, states and messages, skipped work, jobs that report themselves.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use logferry_health::Summary;
+use logferry_health_checks::history::{Report, checks_of, push};
+use serde_json::{Value, json};
+
+use crate::servers::{Server, status};
+use crate::world::{SLOT, World, app, local};
+
+/// A server that is up or down as the test says.
+async fn switched() -> (Server, Arc<AtomicBool>) {
+    let up = Arc::new(AtomicBool::new(true));
+    let now = Arc::clone(&up);
+    let server = Server::answering(move |_| {
+        status(if now.load(Ordering::SeqCst) { "200 OK" } else { "500 Internal Server Error" })
+    })
+    .await;
+    (server, up)
+}
+
+#[tokio::test]
+async fn two_hundred_urls_fit_into_one_run_at_most_fifty_at_once() {
+    let server = Server::answering(|_| status("200 OK")).await;
+    let urls: Vec<String> = (0..200).map(|n| server.url(&format!("/{n}"))).collect();
+    let world = World::new(vec![app("a", json!(urls[..100])), app("b", json!(urls[100..]))]);
+    let summary = world.run(10).await.unwrap();
+    assert_eq!(summary, Summary { up: 200, down: 0, skipped: 0, told: 0 });
+    assert_eq!((world.table.rows().len(), server.accepted()), (200, 200));
+    assert!(server.most_at_once() <= 50, "{}", server.most_at_once());
+}
+
+#[tokio::test]
+async fn the_same_event_three_times_leaves_one_row_per_url() {
+    let server = Server::answering(|_| status("200 OK")).await;
+    let urls: Vec<String> = (0..20).map(|n| server.url(&format!("/{n}"))).collect();
+    let world = World::new(vec![app("shop", json!(urls))]);
+    for _ in 0..3 {
+        world.run(10).await.unwrap();
+    }
+    assert_eq!((world.table.rows().len(), server.accepted()), (20, 20));
+    assert!(world.table.rows().iter().all(|row| row.slot_ms == 10 * SLOT && row.ok && row.status == 200));
+}
+
+#[tokio::test]
+async fn three_runs_of_one_slot_at_the_same_time_count_and_tell_once() {
+    let (server, up) = switched().await;
+    let world = World::new(vec![app("shop", json!([server.url("/")]))]);
+    world.run(1).await.unwrap();
+    world.run(2).await.unwrap();
+    up.store(false, Ordering::SeqCst);
+    for slot in 3..6 {
+        let (a, b, c) = tokio::join!(world.run(slot), world.run(slot), world.run(slot));
+        assert!(a.is_ok() && b.is_ok() && c.is_ok());
+    }
+    assert_eq!(world.table.rows().len(), 5);
+    assert_eq!(world.topic.subjects(), [format!("DOWN: {} (shop)", server.url("/"))]);
+}
+
+#[tokio::test]
+async fn the_first_result_of_a_slot_stays() {
+    let (server, up) = switched().await;
+    let world = World::new(vec![app("shop", json!([server.url("/")]))]);
+    world.run(1).await.unwrap();
+    up.store(false, Ordering::SeqCst);
+    world.run(1).await.unwrap();
+    world.run(0).await.unwrap();
+    let rows = world.table.rows();
+    assert_eq!((rows.len(), rows[0].ok), (1, true));
+}
+
+#[tokio::test]
+async fn up_flap_down_recover_tells_exactly_down_and_recovered() {
+    let (server, up) = switched().await;
+    let check = json!({"url": server.url("/"), "name": "Shop", "conditions": ["[STATUS] == 200"]});
+    let world = World::new(vec![app("shop", json!([check]))]);
+    let results = "++-+-++--+-----+++";
+    for (slot, result) in (0..).zip(results.chars()) {
+        up.store(result == '+', Ordering::SeqCst);
+        world.run(slot).await.unwrap();
+    }
+    assert_eq!(world.topic.subjects(), ["DOWN: Shop (shop)", "RECOVERED: Shop (shop)"]);
+    let down = &world.topic.texts()[0];
+    assert!(down.contains("Conditions that do not hold:\n  [STATUS] (500) == 200\n"), "{down}");
+    assert_eq!(down.matches("status ").count(), 5, "{down}");
+}
+
+#[tokio::test]
+async fn a_message_that_could_not_be_sent_is_sent_by_the_next_slot_and_once() {
+    let (server, up) = switched().await;
+    let check = json!({"url": server.url("/"), "name": "Shop", "failure_threshold": 1, "success_threshold": 1, "interval": "1h"});
+    let world = World::new(vec![app("shop", json!([check]))]);
+    up.store(false, Ordering::SeqCst);
+    world.topic.broken.store(true, Ordering::SeqCst);
+    assert!(world.run(12).await.is_err());
+    world.topic.broken.store(false, Ordering::SeqCst);
+    assert_eq!(world.topic.subjects(), [""; 0]);
+    for slot in [13, 14] {
+        world.run(slot).await.unwrap();
+    }
+    assert_eq!(world.topic.subjects(), ["DOWN: Shop (shop)"]);
+    assert_eq!(world.table.rows().len(), 1);
+}
+
+#[tokio::test]
+async fn what_does_not_fit_is_recorded_as_skipped_and_done_first_next_time() {
+    let server = Server::answering(|_| status("200 OK")).await;
+    let urls: Vec<String> = (0..5).map(|n| server.url(&format!("/{n}"))).collect();
+    let world = World::new(vec![app("shop", json!(urls))]);
+    let summary = world.health.run(SLOT, Duration::from_secs(9)).await.unwrap();
+    assert_eq!(summary, Summary { up: 0, down: 0, skipped: 5, told: 0 });
+    assert!(world.table.rows().iter().all(|row| row.skipped && !row.ok && row.status == 0));
+    assert_eq!(server.accepted(), 0);
+    // the same event again finds time, and the result takes the place of the skipped row
+    assert_eq!(world.run(1).await.unwrap().up, 5);
+    assert_eq!(world.table.rows().len(), 5);
+    assert!(world.table.rows().iter().all(|row| row.ok && !row.skipped));
+}
+
+#[tokio::test]
+async fn an_interval_longer_than_the_schedule_is_kept() {
+    let server = Server::answering(|_| status("200 OK")).await;
+    let world = World::new(vec![app("shop", json!([{"url": server.url("/"), "interval": "15m"}]))]);
+    for slot in 0..9 {
+        world.run(slot).await.unwrap();
+    }
+    let slots: Vec<i64> = world.table.rows().iter().map(|row| row.slot_ms / SLOT).collect();
+    assert_eq!(slots, [0, 3, 6]);
+}
+
+fn report(ok: bool) -> Report {
+    Report { ok, error: (!ok).then(|| "disk full".to_owned()), duration_ms: 7 }
+}
+
+#[tokio::test]
+async fn a_job_that_reports_is_up_and_one_that_falls_silent_or_fails_is_down() {
+    let checks: Value = json!([{"name": "backup", "heartbeat": "10m"}]);
+    let shop = app("shop", checks);
+    let world = World::new(vec![shop.clone()]);
+    let stored = checks_of(&shop, &local());
+    let tell = async |at_ms: i64, ok: bool| {
+        push(&world.table, &shop, &stored, "backup", &report(ok), at_ms).await.unwrap()
+    };
+    for slot in 0..3 {
+        // not expected yet
+        world.run(slot).await.unwrap();
+    }
+    assert_eq!(world.table.rows().len(), 0);
+    tell(2 * SLOT + 5, true).await.unwrap();
+    for slot in 3..5 {
+        world.run(slot).await.unwrap();
+    }
+    assert_eq!(world.topic.subjects(), [""; 0]);
+    for slot in 5..8 {
+        world.run(slot).await.unwrap();
+    }
+    assert_eq!(world.topic.subjects(), ["DOWN: backup (shop)"]);
+    assert!(world.topic.texts()[0].contains("heartbeat: no report for 10m"));
+    tell(8 * SLOT - 1, true).await.unwrap();
+    for slot in 8..10 {
+        world.run(slot).await.unwrap();
+    }
+    tell(10 * SLOT - 1, false).await.unwrap();
+    for slot in 10..12 {
+        world.run(slot).await.unwrap();
+    }
+    assert_eq!(
+        world.topic.subjects(),
+        ["DOWN: backup (shop)", "RECOVERED: backup (shop)", "DOWN: backup (shop)"]
+    );
+    assert!(world.topic.texts()[2].contains("disk full"));
+    assert_eq!(push(&world.table, &shop, &stored, "other", &report(true), 1).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn two_reports_in_one_millisecond_are_two_rows() {
+    let shop = app("shop", json!([{"name": "backup", "heartbeat": "10m"}]));
+    let world = World::new(vec![shop.clone()]);
+    for _ in 0..2 {
+        push(&world.table, &shop, &checks_of(&shop, &local()), "backup", &report(true), 5)
+            .await
+            .unwrap()
+            .unwrap();
+    }
+    assert_eq!(world.table.rows().len(), 2);
+}

@@ -1,0 +1,247 @@
+//! What the function talks to, in memory: tables with the contract of the port, a topic, DNS, a dialler that counts.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use logferry_domain::app::{App, AppId, FlushSetting};
+use logferry_domain::fault::{Fault, FaultClass};
+use logferry_health::probe::{Dial, Prober, Tcp, tls_trusting};
+use logferry_health::{App as Health, Summary};
+use logferry_health_checks::guard::{Policy, Ports};
+use logferry_health_checks::resolve::Resolver;
+use logferry_ports::Clock;
+use logferry_ports::apps::{Apps, KeyRow};
+use logferry_ports::checks::{CheckKey, CheckRow, CheckTable, Recorded, UrlState};
+use logferry_ports::notifier::{Notification, Notifier};
+use tokio::net::TcpStream;
+
+/// Loopback servers on any port may be probed.
+pub(crate) fn local() -> Policy {
+    Policy { allow_private: true, ports: Ports::Any }
+}
+
+pub(crate) fn app(app_id: &str, checks: serde_json::Value) -> App {
+    App {
+        app_id: app_id.parse().unwrap(),
+        name: app_id.to_owned(),
+        created_ms: 1,
+        retention_days: None,
+        pruned_before_ms: None,
+        flush: FlushSetting::default(),
+        health_checks: checks,
+    }
+}
+
+#[derive(Debug, Clone, Default)]
+pub(crate) struct AppList(pub(crate) Vec<App>);
+
+impl Apps for AppList {
+    async fn find(&self, app_id: &AppId) -> Result<Option<App>, Fault> {
+        Ok(self.0.iter().find(|app| &app.app_id == app_id).cloned())
+    }
+
+    async fn find_key(&self, _: &str) -> Result<Option<KeyRow>, Fault> {
+        Ok(None)
+    }
+
+    async fn list(&self) -> Result<Vec<App>, Fault> {
+        Ok(self.0.clone())
+    }
+}
+
+/// The `checks` table.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Memory {
+    rows: Arc<Mutex<BTreeMap<(CheckKey, i64), CheckRow>>>,
+    states: Arc<Mutex<HashMap<(AppId, String), UrlState>>>,
+}
+
+impl Memory {
+    pub(crate) fn rows(&self) -> Vec<CheckRow> {
+        self.rows.lock().unwrap().values().cloned().collect()
+    }
+}
+
+impl CheckTable for Memory {
+    async fn record(&self, row: &CheckRow) -> Result<Recorded, Fault> {
+        tokio::task::yield_now().await;
+        let mut rows = self.rows.lock().unwrap();
+        let key = (row.key.clone(), row.slot_ms);
+        match rows.get(&key) {
+            Some(first) if first.epoch_ms == row.epoch_ms && (row.skipped || !first.skipped) => {
+                Ok(Recorded::Existing(first.clone()))
+            }
+            _ => {
+                rows.insert(key, row.clone());
+                Ok(Recorded::Stored)
+            }
+        }
+    }
+
+    async fn history(
+        &self,
+        key: &CheckKey,
+        from_ms: i64,
+        to_ms: i64,
+        limit: usize,
+    ) -> Result<Vec<CheckRow>, Fault> {
+        let rows = self.rows.lock().unwrap();
+        let found =
+            rows.values().rev().filter(|row| &row.key == key && (from_ms..=to_ms).contains(&row.slot_ms));
+        Ok(found.take(limit).cloned().collect())
+    }
+
+    async fn states(&self, app_id: &AppId) -> Result<Vec<UrlState>, Fault> {
+        tokio::task::yield_now().await;
+        let states = self.states.lock().unwrap();
+        Ok(states.iter().filter(|((owner, _), _)| owner == app_id).map(|(_, state)| state.clone()).collect())
+    }
+
+    async fn save_state(&self, app_id: &AppId, state: &UrlState) -> Result<bool, Fault> {
+        tokio::task::yield_now().await;
+        let mut states = self.states.lock().unwrap();
+        let key = (app_id.clone(), state.target.clone());
+        let before = states.get(&key).map_or(0, |stored| stored.version);
+        let first = before + 1 == state.version;
+        if first {
+            states.insert(key, state.clone());
+        }
+        Ok(first)
+    }
+}
+
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Topic {
+    published: Arc<Mutex<Vec<Notification>>>,
+    pub(crate) broken: Arc<AtomicBool>,
+}
+
+impl Topic {
+    pub(crate) fn subjects(&self) -> Vec<String> {
+        self.published.lock().unwrap().iter().map(|message| message.subject.clone()).collect()
+    }
+
+    pub(crate) fn texts(&self) -> Vec<String> {
+        self.published.lock().unwrap().iter().map(|message| message.text.clone()).collect()
+    }
+}
+
+impl Notifier for Topic {
+    async fn publish(&self, notification: &Notification) -> Result<(), Fault> {
+        if self.broken.load(Ordering::SeqCst) {
+            return Err(Fault::new(FaultClass::Transient, "Publish", "InternalError"));
+        }
+        self.published.lock().unwrap().push(notification.clone());
+        Ok(())
+    }
+}
+
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Watch(Arc<AtomicI64>);
+
+impl Clock for Watch {
+    fn now_ms(&self) -> i64 {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+/// DNS: answers per name, given in turn, the last one over and over.
+#[derive(Debug, Default)]
+pub(crate) struct Zone {
+    answers: HashMap<String, Vec<Vec<IpAddr>>>,
+    asked: AtomicUsize,
+}
+
+impl Zone {
+    pub(crate) fn with(mut self, name: &str, answers: &[&[&str]]) -> Zone {
+        let answers =
+            answers.iter().map(|answer| answer.iter().map(|ip| ip.parse().unwrap()).collect()).collect();
+        self.answers.insert(name.to_owned(), answers);
+        self
+    }
+
+    pub(crate) fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+}
+
+impl Resolver for Zone {
+    fn resolve<'a>(&'a self, name: &'a str) -> BoxFuture<'a, io::Result<Vec<IpAddr>>> {
+        let turn = self.asked.fetch_add(1, Ordering::SeqCst);
+        Box::pin(async move {
+            let answers = self.answers.get(name).ok_or_else(|| io::Error::other("no such name"))?;
+            Ok(answers.get(turn).or(answers.last()).cloned().unwrap_or_default())
+        })
+    }
+}
+
+/// Connects public addresses to a server of ours, and everything else to the private listener.
+#[derive(Debug)]
+pub(crate) struct Detour {
+    pub(crate) public: Option<SocketAddr>,
+    pub(crate) private: SocketAddr,
+    pub(crate) dialled: Mutex<Vec<SocketAddr>>,
+}
+
+impl Dial for Detour {
+    fn dial(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<TcpStream>> {
+        self.dialled.lock().unwrap().push(address);
+        let to = if logferry_health_checks::guard::is_public(address.ip()) {
+            self.public
+        } else {
+            Some(self.private)
+        };
+        Box::pin(async move {
+            match to {
+                Some(to) => TcpStream::connect(to).await,
+                None => Err(io::ErrorKind::ConnectionRefused.into()),
+            }
+        })
+    }
+}
+
+pub(crate) fn prober(policy: Policy) -> Prober {
+    let localhost = Zone::default().with("localhost", &[&["127.0.0.1"]]);
+    Prober {
+        resolver: Arc::new(localhost),
+        dial: Arc::new(Tcp),
+        tls: tls_trusting(rustls::RootCertStore::empty()).unwrap(),
+        policy,
+    }
+}
+
+pub(crate) struct World {
+    pub(crate) table: Memory,
+    pub(crate) topic: Topic,
+    pub(crate) health: Health<AppList, Memory, Topic, Watch>,
+}
+
+/// Five minutes.
+pub(crate) const SLOT: i64 = 300_000;
+pub(crate) const PLENTY: Duration = Duration::from_secs(240);
+
+impl World {
+    pub(crate) fn new(apps: Vec<App>) -> World {
+        let (table, topic) = (Memory::default(), Topic::default());
+        let health = Health {
+            apps: AppList(apps),
+            table: table.clone(),
+            notifier: topic.clone(),
+            clock: Watch::default(),
+            prober: prober(local()),
+            schedule_ms: SLOT,
+            metrics_namespace: "Test".to_owned(),
+        };
+        World { table, topic, health }
+    }
+
+    /// Runs the nth slot, as an event some time into it.
+    pub(crate) async fn run(&self, slot: i64) -> Result<Summary, Fault> {
+        self.health.run(slot * SLOT + 17_000, PLENTY).await
+    }
+}
