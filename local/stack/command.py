@@ -1,5 +1,6 @@
-"""`python -m stack up|down`: what the Makefile calls."""
+"""`python -m stack {up,down,build,test}`: what the Makefile calls."""
 
+import os
 import sys
 import time
 
@@ -43,8 +44,17 @@ def down(chosen: settings.Settings) -> None:
     print("stopped" if emulator.stop(chosen) else "nothing was running")
 
 
+def build(chosen: settings.Settings) -> None:
+    folder = binaries.build(chosen.profile, os.environ.get("ARCHITECTURE", "x86_64"))
+    for name in settings.FUNCTIONS:
+        bootstrap = folder / name / "bootstrap"
+        print(f"  {name:<8} {bootstrap.stat().st_size / 1e6:6.2f} MB  {bootstrap.relative_to(settings.ROOT)}")
+
+
 def main(arguments: list[str]) -> int:
-    commands = {"up": up, "down": down, "build": lambda chosen: binaries.build(chosen.profile)}
+    from . import tests  # it needs `up`
+
+    commands = {"up": up, "down": down, "build": build, "test": tests.run}
     if len(arguments) != 1 or arguments[0] not in commands:
         print(f"usage: python -m stack {'|'.join(commands)}", file=sys.stderr)
         return 2

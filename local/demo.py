@@ -1,0 +1,209 @@
+"""`make demo`: three log files from presigned URL to CloudWatch Logs and back out of a query.
+
+Everything a client does here is plain HTTP. Ends non-zero when anything is missing."""
+
+import gzip
+import json
+import pathlib
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+import uuid
+
+import boto3
+from stack import command, settings
+
+FIXTURES = settings.ROOT / "tests" / "fixtures"
+PATIENCE_SECS = 60
+BOLD, DIM, GREEN, PLAIN = ("\033[1m", "\033[2m", "\033[32m", "\033[0m") if sys.stdout.isatty() else [""] * 4
+
+
+class Missing(Exception):
+    """Something the demo expected and did not get."""
+
+
+def say(text: str = "") -> None:
+    print(text, flush=True)
+
+
+def step(text: str) -> None:
+    say(f"\n{BOLD}{text}{PLAIN}")
+
+
+def done(text: str) -> None:
+    say(f"  {GREEN}✓{PLAIN} {text}")
+
+
+def expect(condition, text: str) -> None:
+    if not condition:
+        raise Missing(text)
+
+
+def http(method: str, url: str, headers: dict | None = None, body: bytes | None = None) -> bytes:
+    request = urllib.request.Request(url, data=body, method=method, headers=headers or {})
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return answer.read()
+    except urllib.error.HTTPError as error:
+        where = urllib.parse.urlsplit(url).path
+        raise Missing(f"{method} {where} answered {error.code}: {error.read()[:500].decode()}") from None
+
+
+def eventually(question, text: str):
+    """Asks until there is an answer."""
+    deadline = time.monotonic() + PATIENCE_SECS
+    while True:
+        answer = question()
+        if answer:
+            return answer
+        expect(time.monotonic() < deadline, f"{text} within {PATIENCE_SECS} s")
+        time.sleep(0.2)
+
+
+class Logferry:
+    """The API as a client sees it."""
+
+    def __init__(self, env: dict[str, str]):
+        self.env = env
+        self.api_key = None
+
+    def call(self, method: str, path: str, body=None, headers=None):
+        url = f"{self.env['API_URL']}{path}"
+        data = None if body is None else json.dumps(body).encode()
+        common = {"Content-Type": "application/json"} if data else {}
+        return json.loads(http(method, url, {**common, **(headers or {})}, data))
+
+    def admin(self, method: str, path: str, body=None):
+        return self.call(method, path, body, {"X-Admin-Key": self.env["ADMIN_KEY"]})["data"]
+
+    def app(self, method: str, path: str, body=None):
+        return self.call(method, path, body, {"X-API-Key": self.api_key})
+
+    def query(self, **filters) -> list[dict]:
+        return self.app("GET", f"/logs?{urllib.parse.urlencode(filters)}")["data"]
+
+
+def upload(logferry: Logferry, token: str, filename: str, body: bytes) -> str:
+    """What a browser does: ask for a URL, put the file there. Returns the object's key."""
+    wanted = {"meetingId": "meeting-1", "attendeeId": "attendee-1", "filename": filename}
+    given = logferry.call("POST", "/presigned-url", wanted, {"Authorization": f"Bearer {token}"})
+    given = given.get("data", given)
+    http("PUT", given["presignedUrl"], {"Content-Type": "application/gzip"}, body)
+    return given["key"]
+
+
+def ledger_row(logferry: Logferry, key: str) -> dict | None:
+    """The file's row once it has reached its end."""
+    rows = logferry.app("GET", f"/files?{urllib.parse.urlencode({'key': key})}")["data"]
+    return next((row for row in rows if row["key"] == key and row["status"] in ("COMPLETED", "FAILED")), None)
+
+
+def records_of(lines: bytes) -> int:
+    return len(lines.splitlines())
+
+
+def run(env: dict[str, str]) -> None:
+    logferry = Logferry(env)
+    app_id = f"demo-{uuid.uuid4().hex[:6]}"
+
+    step("1. An app registers and vouches for a browser")
+    logferry.api_key = logferry.admin("POST", "/apps", {"app_id": app_id, "name": "Demo shop"})["api_key"]
+    done(f"POST /apps → app {app_id}, API key {logferry.api_key[:6]}… (shown once)")
+    attendee = {"meetingId": "meeting-1", "attendeeId": "attendee-1"}
+    token = logferry.app("POST", f"/apps/{app_id}/join-tokens", attendee)["data"]["token"]
+    done(f"POST /apps/{app_id}/join-tokens → a join token of {len(token)} characters")
+
+    step("2. Three files go up through presigned URLs, with plain HTTP")
+    pino = (FIXTURES / "pino" / "service.ndjson.gz").read_bytes()
+    worker = (FIXTURES / "browser" / "worker.log").read_bytes()
+    entries = (FIXTURES / "browser" / "entries.json").read_bytes()
+    pino_records = records_of(gzip.decompress(pino))
+    files = {
+        "service.ndjson.gz": (pino, pino_records, "real pino output, gzip"),
+        "worker.log.gz": (gzip.compress(worker, mtime=0), 40, "a browser worker's text lines, gzip"),
+        "entries.gz": (entries, 25, "a browser's array, not compressed though it says so"),
+    }
+    keys = {}
+    for name, (body, _, what) in files.items():
+        keys[name] = upload(logferry, token, name, body)
+        done(f"PUT {name:<18} {len(body):>7,} bytes   {DIM}{what}{PLAIN}")
+
+    step("3. Ingest stores their records")
+    for name, (_, records, _) in files.items():
+        row = eventually(lambda key=keys[name]: ledger_row(logferry, key), f"{name} should be ingested")
+        expect(row["status"] == "COMPLETED", f"{name} ended {row['status']}: {row.get('reason')}")
+        expect(row["records_ok"] == records, f"{name}: {row['records_ok']} records stored, {records} sent")
+        done(f"{name:<18} {row['status']}   {row['records_ok']:>5,} records")
+    total = sum(records for _, records, _ in files.values())
+
+    step("4. Queries find them")
+    newest = logferry.query(limit=3)
+    expect(len(newest) == 3, "GET /logs should return records")
+    done("GET /logs?limit=3")
+    for record in newest:
+        say(f"      {record['timestamp']}  {record['level']:<5}  {record['message'][:60]}")
+    errors = logferry.query(level="ERROR", limit=1000)
+    expect(errors and all(record["level"] == "ERROR" for record in errors), "GET /logs?level=ERROR should find errors")
+    done(f"GET /logs?level=ERROR → {len(errors)} records")
+    found = logferry.query(search="zürich")
+    expect(len(found) == 1, "GET /logs?search=zürich should find one record")
+    done(f"GET /logs?search=zürich → {found[0]['message']!r}")
+    written = {"level": "info", "message": "hello from the demo", "context": {"step": "4"}}
+    logferry.app("POST", "/logs", written)
+    found = logferry.query(**{"context.step": "4"})
+    expect([record["message"] for record in found] == [written["message"]], "a write should be in the next query")
+    done("POST /logs → in the next query at once")
+    total += 1
+
+    step("5. The counters agree")
+    days = logferry.app("GET", f"/stats/{app_id}?days=7")["data"]
+    expect(len(days) == 7, "GET /stats should return seven days")
+    today = {name: days[0][name] for name in ("date", "debug", "info", "warn", "error")}
+    done(f"GET /stats/{app_id}?days=7 → today {json.dumps(today)}")
+    expect(today["info"] == 1, "today's counters should show the one record written today")
+
+    step("6. CloudWatch Logs has them too")
+    logs = boto3.client(
+        "logs",
+        endpoint_url=env["AWS_ENDPOINT_URL"],
+        region_name=env["AWS_REGION"],
+        aws_access_key_id=env["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=env["AWS_SECRET_ACCESS_KEY"],
+    )
+    group = f"/logferry/{app_id}"
+
+    def flushed() -> list[dict] | None:
+        try:
+            pages = logs.get_paginator("filter_log_events").paginate(logGroupName=group)
+            events = [json.loads(event["message"]) for page in pages for event in page["events"]]
+        except logs.exceptions.ResourceNotFoundException:
+            return None
+        return events if len({event["logId"] for event in events}) >= total else None
+
+    events = eventually(flushed, f"{total} events should be in the log group {group}")
+    distinct = len({event["logId"] for event in events})
+    expect(distinct == total, f"{distinct} distinct events in {group}, {total} records stored")
+    streams = {stream["logStreamName"] for stream in logs.describe_log_streams(logGroupName=group)["logStreams"]}
+    done(f"{distinct:,} events in {group}, streams {', '.join(sorted(streams)[:3])}{' …' if len(streams) > 3 else ''}")
+    say(f"      {DIM}{json.dumps(events[-1])[:100]}…{PLAIN}")
+
+    local_env = pathlib.Path(settings.from_environment().local_env)
+    step("To go on (the stack keeps running; `make down` stops it)")
+    say(f"  set -a; . {local_env}; API_KEY={logferry.api_key}; set +a")
+    say('  curl -sH "X-API-Key: $API_KEY" "$API_URL/logs?level=ERROR&limit=2"')
+    say("""  curl -sH "X-API-Key: $API_KEY" -d '{"level":"warn","message":"mine"}' "$API_URL/logs\"""")
+
+
+def main() -> int:
+    try:
+        run(command.up(settings.from_environment()))
+    except (Missing, settings.Problem) as problem:
+        say(f"\nthe demo failed: {problem}")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
