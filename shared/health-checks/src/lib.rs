@@ -12,4 +12,6 @@ pub mod register;
 pub mod resolve;
 pub mod state;
 pub mod target;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod uptime;

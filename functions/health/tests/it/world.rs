@@ -1,6 +1,6 @@
 //! What the function talks to, in memory: tables with the contract of the port, a topic, DNS, a dialler that counts.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
@@ -14,9 +14,9 @@ use logferry_health::probe::{Dial, Prober, Tcp, tls_trusting};
 use logferry_health::{App as Health, Summary};
 use logferry_health_checks::guard::{Policy, Ports};
 use logferry_health_checks::resolve::Resolver;
+use logferry_health_checks::testing::MemoryChecks;
 use logferry_ports::Clock;
 use logferry_ports::apps::{Apps, KeyRow};
-use logferry_ports::checks::{CheckKey, CheckRow, CheckTable, Recorded, UrlState};
 use logferry_ports::notifier::{Notification, Notifier};
 use tokio::net::TcpStream;
 
@@ -51,67 +51,6 @@ impl Apps for AppList {
 
     async fn list(&self) -> Result<Vec<App>, Fault> {
         Ok(self.0.clone())
-    }
-}
-
-/// The `checks` table.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Memory {
-    rows: Arc<Mutex<BTreeMap<(CheckKey, i64), CheckRow>>>,
-    states: Arc<Mutex<HashMap<(AppId, String), UrlState>>>,
-}
-
-impl Memory {
-    pub(crate) fn rows(&self) -> Vec<CheckRow> {
-        self.rows.lock().unwrap().values().cloned().collect()
-    }
-}
-
-impl CheckTable for Memory {
-    async fn record(&self, row: &CheckRow) -> Result<Recorded, Fault> {
-        tokio::task::yield_now().await;
-        let mut rows = self.rows.lock().unwrap();
-        let key = (row.key.clone(), row.slot_ms);
-        match rows.get(&key) {
-            Some(first) if first.epoch_ms == row.epoch_ms && (row.skipped || !first.skipped) => {
-                Ok(Recorded::Existing(first.clone()))
-            }
-            _ => {
-                rows.insert(key, row.clone());
-                Ok(Recorded::Stored)
-            }
-        }
-    }
-
-    async fn history(
-        &self,
-        key: &CheckKey,
-        from_ms: i64,
-        to_ms: i64,
-        limit: usize,
-    ) -> Result<Vec<CheckRow>, Fault> {
-        let rows = self.rows.lock().unwrap();
-        let found =
-            rows.values().rev().filter(|row| &row.key == key && (from_ms..=to_ms).contains(&row.slot_ms));
-        Ok(found.take(limit).cloned().collect())
-    }
-
-    async fn states(&self, app_id: &AppId) -> Result<Vec<UrlState>, Fault> {
-        tokio::task::yield_now().await;
-        let states = self.states.lock().unwrap();
-        Ok(states.iter().filter(|((owner, _), _)| owner == app_id).map(|(_, state)| state.clone()).collect())
-    }
-
-    async fn save_state(&self, app_id: &AppId, state: &UrlState) -> Result<bool, Fault> {
-        tokio::task::yield_now().await;
-        let mut states = self.states.lock().unwrap();
-        let key = (app_id.clone(), state.target.clone());
-        let before = states.get(&key).map_or(0, |stored| stored.version);
-        let first = before + 1 == state.version;
-        if first {
-            states.insert(key, state.clone());
-        }
-        Ok(first)
     }
 }
 
@@ -216,9 +155,9 @@ pub(crate) fn prober(policy: Policy) -> Prober {
 }
 
 pub(crate) struct World {
-    pub(crate) table: Memory,
+    pub(crate) table: MemoryChecks,
     pub(crate) topic: Topic,
-    pub(crate) health: Health<AppList, Memory, Topic, Watch>,
+    pub(crate) health: Health<AppList, MemoryChecks, Topic, Watch>,
 }
 
 /// Five minutes.
@@ -227,7 +166,7 @@ pub(crate) const PLENTY: Duration = Duration::from_secs(240);
 
 impl World {
     pub(crate) fn new(apps: Vec<App>) -> World {
-        let (table, topic) = (Memory::default(), Topic::default());
+        let (table, topic) = (MemoryChecks::default(), Topic::default());
         let health = Health {
             apps: AppList(apps),
             table: table.clone(),

@@ -1,0 +1,160 @@
+//! The `checks` table in memory, and the promises that it and the real one keep alike.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex};
+
+use logferry_domain::app::AppId;
+use logferry_domain::fault::Fault;
+use logferry_ports::checks::{CheckKey, CheckRow, CheckTable, Health, HealthChange, Recorded, UrlState};
+
+use crate::state::watched_since;
+
+/// A `checks` table in memory; clones are one table.
+#[derive(Debug, Clone, Default)]
+pub struct MemoryChecks {
+    rows: Arc<Mutex<BTreeMap<(CheckKey, i64), CheckRow>>>,
+    states: Arc<Mutex<HashMap<(AppId, String), UrlState>>>,
+}
+
+impl MemoryChecks {
+    /// All rows, by check and slot.
+    pub fn rows(&self) -> Vec<CheckRow> {
+        self.rows.lock().unwrap().values().cloned().collect()
+    }
+}
+
+impl CheckTable for MemoryChecks {
+    async fn record(&self, row: &CheckRow) -> Result<Recorded, Fault> {
+        tokio::task::yield_now().await;
+        let mut rows = self.rows.lock().unwrap();
+        let key = (row.key.clone(), row.slot_ms);
+        match rows.get(&key) {
+            Some(first) if first.epoch_ms == row.epoch_ms && (row.skipped || !first.skipped) => {
+                Ok(Recorded::Existing(first.clone()))
+            }
+            _ => {
+                rows.insert(key, row.clone());
+                Ok(Recorded::Stored)
+            }
+        }
+    }
+
+    async fn history(
+        &self,
+        key: &CheckKey,
+        from_ms: i64,
+        to_ms: i64,
+        limit: usize,
+    ) -> Result<Vec<CheckRow>, Fault> {
+        let rows = self.rows.lock().unwrap();
+        let found =
+            rows.values().rev().filter(|row| &row.key == key && (from_ms..=to_ms).contains(&row.slot_ms));
+        Ok(found.take(limit).cloned().collect())
+    }
+
+    async fn states(&self, app_id: &AppId) -> Result<Vec<UrlState>, Fault> {
+        tokio::task::yield_now().await;
+        let states = self.states.lock().unwrap();
+        Ok(states.iter().filter(|((owner, _), _)| owner == app_id).map(|(_, state)| state.clone()).collect())
+    }
+
+    async fn save_state(&self, app_id: &AppId, state: &UrlState) -> Result<bool, Fault> {
+        tokio::task::yield_now().await;
+        let mut states = self.states.lock().unwrap();
+        let key = (app_id.clone(), state.target.clone());
+        let before = states.get(&key).map_or(0, |stored| stored.version);
+        let first = before + 1 == state.version;
+        if first {
+            states.insert(key, state.clone());
+        }
+        Ok(first)
+    }
+}
+
+/// A row as a probe makes it.
+pub fn row(app_id: &AppId, target: &str, slot_ms: i64, ok: bool) -> CheckRow {
+    CheckRow {
+        key: CheckKey { app_id: app_id.clone(), target: target.to_string() },
+        slot_ms,
+        epoch_ms: 5,
+        status: if ok { 200 } else { 0 },
+        latency_ms: 12,
+        ok,
+        skipped: false,
+        error: (!ok).then(|| "connect: connection refused".to_string()),
+        failed_conditions: if ok { Vec::new() } else { vec!["[STATUS] (0) == 200".to_string()] },
+        redirect_to: None,
+        certificate_expires_ms: ok.then_some(slot_ms + 1),
+        checked_at_ms: slot_ms + 17,
+    }
+}
+
+/// Panics where a table breaks a promise of [`CheckTable`]. `app_id` must be nobody else's.
+pub async fn keeps_its_promises(table: &impl CheckTable, app_id: &AppId) {
+    let (url, other) = ("https://shop.example.com/a?b=c", "https://shop.example.com/");
+    let slot = |n: i64| 1_700_000_100_000 + n * 300_000;
+
+    // the first result of a slot stays
+    let first = row(app_id, url, slot(0), false);
+    assert_eq!(table.record(&first).await.unwrap(), Recorded::Stored);
+    assert_eq!(
+        table.record(&row(app_id, url, slot(0), true)).await.unwrap(),
+        Recorded::Existing(first.clone())
+    );
+    assert_eq!(table.record(&first).await.unwrap(), Recorded::Existing(first.clone()));
+
+    // a skipped slot gives way to a result, and to nothing else
+    let skipped = CheckRow { skipped: true, ..row(app_id, url, slot(1), false) };
+    assert_eq!(table.record(&skipped).await.unwrap(), Recorded::Stored);
+    assert_eq!(table.record(&skipped).await.unwrap(), Recorded::Existing(skipped.clone()));
+    let result = row(app_id, url, slot(1), true);
+    assert_eq!(table.record(&result).await.unwrap(), Recorded::Stored);
+    assert_eq!(table.record(&skipped).await.unwrap(), Recorded::Existing(result.clone()));
+
+    // a row of an earlier app of this id gives way
+    let later = CheckRow { epoch_ms: 9, ..row(app_id, url, slot(2), true) };
+    assert_eq!(table.record(&row(app_id, url, slot(2), false)).await.unwrap(), Recorded::Stored);
+    assert_eq!(table.record(&later).await.unwrap(), Recorded::Stored);
+
+    // history: one check's rows, newest first, both ends included, no more than asked for
+    table.record(&row(app_id, other, slot(1), true)).await.unwrap();
+    let key = first.key.clone();
+    let all = table.history(&key, slot(0), slot(2), 100).await.unwrap();
+    assert_eq!(all, [later.clone(), result.clone(), first]);
+    assert_eq!(table.history(&key, slot(1), slot(1), 100).await.unwrap(), [result]);
+    assert_eq!(table.history(&key, slot(0), slot(2), 1).await.unwrap(), [later]);
+    assert_eq!(table.history(&key, slot(3), slot(9), 100).await.unwrap(), []);
+    assert_eq!(table.history(&key, slot(9), slot(0), 100).await.unwrap(), []);
+
+    // states: written over the version they came from, by one writer
+    let state = UrlState { version: 1, ..watched_since(url, 5, slot(0)) };
+    assert!(table.save_state(app_id, &state).await.unwrap());
+    assert!(!table.save_state(app_id, &state).await.unwrap());
+    let change = HealthChange { from: Health::Up, to: Health::Down, slot_ms: slot(1) };
+    let next = UrlState {
+        version: 2,
+        health: Health::Down,
+        last_slot_ms: Some(slot(1)),
+        pending: Some(change),
+        ..state.clone()
+    };
+    assert!(table.save_state(app_id, &next).await.unwrap());
+    assert!(!table.save_state(app_id, &UrlState { version: 2, ..state.clone() }).await.unwrap());
+    assert!(!table.save_state(app_id, &UrlState { version: 5, ..state.clone() }).await.unwrap());
+    assert_eq!(table.states(app_id).await.unwrap(), [next]);
+    let second = UrlState { target: other.to_string(), ..state };
+    assert!(table.save_state(app_id, &second).await.unwrap());
+    assert_eq!(table.states(app_id).await.unwrap().len(), 2);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_table_in_memory_keeps_the_promises_of_the_port() {
+        keeps_its_promises(&MemoryChecks::default(), &"shop".parse().unwrap()).await;
+    }
+}
