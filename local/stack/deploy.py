@@ -1,8 +1,11 @@
-"""Deploys template.yaml to the emulator through the CloudFormation API. The one thing changed is
-where the code lies: `CodeUri: target/lambda/{function}/` becomes the zip put into a bucket."""
+"""Deploys template.yaml through the CloudFormation API, to the emulator and to AWS alike. The one
+thing changed is where the code lies: `CodeUri: target/lambda/{function}/` becomes its zip in a bucket."""
 
+import dataclasses
 import hashlib
 import io
+import os
+import pathlib
 import re
 import time
 
@@ -12,38 +15,89 @@ import botocore.exceptions
 from . import binaries
 from .settings import FUNCTIONS, ROOT, STACK_NAME, TABLES, Problem, Settings
 
-ARTIFACTS = "logferry-artifacts"
 CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"]
-DEPLOY_SECS = 120
 # There is no TLS on loopback, and the servers to probe are on this machine.
 LOCAL_PARAMETERS = {"TlsOnly": "false", "AllowPrivateHealthTargets": "true"}
 CODE_URI = re.compile(r"CodeUri: target/lambda/([a-z]+)/")
 
 
-def deploy(settings: Settings, folder) -> dict[str, str]:
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """Where to deploy: whose clients, which stack, which bucket for the code."""
+
+    client_config: dict[str, str]
+    stack: str
+    code_bucket: str
+    # What the bucket's objects are called over HTTP, without their key.
+    bucket_url: str
+    parameters: dict[str, str]
+    # Whether an update keeps the parameters that nobody names, or sets them back to their defaults.
+    keeps_parameters: bool
+    patience_secs: int
+
+
+def emulator(settings: Settings) -> Target:
+    bucket = "logferry-artifacts"
+    boto3.client("s3", **settings.client_config).create_bucket(Bucket=bucket)
+    return Target(
+        client_config=settings.client_config,
+        stack=STACK_NAME,
+        code_bucket=bucket,
+        bucket_url=f"{settings.endpoint}/{bucket}",
+        parameters={**LOCAL_PARAMETERS, **settings.parameters},
+        keeps_parameters=False,
+        patience_secs=120,
+    )
+
+
+def aws(settings: Settings) -> Target:
+    """An account of the caller's, by the SDK's usual variables and files."""
+    bucket = os.environ.get("CODE_BUCKET")
+    if not bucket:
+        raise Problem("CODE_BUCKET must name a bucket of yours in the region you deploy to")
+    region = boto3.session.Session().region_name
+    if not region:
+        raise Problem("AWS_REGION must be set")
+    return Target(
+        client_config={"region_name": region},
+        stack=os.environ.get("STACK_NAME") or STACK_NAME,
+        code_bucket=bucket,
+        bucket_url=f"https://{bucket}.s3.{region}.amazonaws.com",
+        parameters={"Architecture": os.environ.get("ARCHITECTURE") or "x86_64", **settings.parameters},
+        keeps_parameters=True,
+        patience_secs=1800,
+    )
+
+
+def deploy(target: Target, folder: pathlib.Path) -> dict[str, str]:
     """Creates the stack, or brings a running one up to date; returns its outputs."""
-    s3 = boto3.client("s3", **settings.client_config)
-    cloudformation = boto3.client("cloudformation", **settings.client_config)
-    s3.create_bucket(Bucket=ARTIFACTS)
-    uris = {name: _upload(s3, settings, folder / name / "bootstrap", name) for name in FUNCTIONS}
+    s3 = boto3.client("s3", **target.client_config)
+    cloudformation = boto3.client("cloudformation", **target.client_config)
+    uris = {name: _upload(s3, target, folder / name / "bootstrap", name) for name in FUNCTIONS}
     template = CODE_URI.sub(lambda match: f"CodeUri: {uris[match[1]]}", (ROOT / "template.yaml").read_text())
-    s3.put_object(Bucket=ARTIFACTS, Key="template.yaml", Body=template.encode())
+    key = f"{target.stack}/template.yaml"
+    s3.put_object(Bucket=target.code_bucket, Key=key, Body=template.encode())
+    present = _describe(cloudformation, target)
+    parameters = [{"ParameterKey": name, "ParameterValue": value} for name, value in target.parameters.items()]
+    if target.keeps_parameters:
+        parameters += [
+            {"ParameterKey": parameter["ParameterKey"], "UsePreviousValue": True}
+            for parameter in (present or {}).get("Parameters", [])
+            if parameter["ParameterKey"] not in target.parameters
+        ]
     request = {
-        "StackName": STACK_NAME,
-        "TemplateURL": f"{settings.endpoint}/{ARTIFACTS}/template.yaml",
+        "StackName": target.stack,
+        "TemplateURL": f"{target.bucket_url}/{key}",
         "Capabilities": CAPABILITIES,
-        "Parameters": [
-            {"ParameterKey": name, "ParameterValue": value}
-            for name, value in {**LOCAL_PARAMETERS, **settings.parameters}.items()
-        ],
+        "Parameters": parameters,
     }
-    if _exists(cloudformation):
+    if present:
         _update(cloudformation, request)
     else:
         cloudformation.create_stack(**request)
-    stack = _settled(cloudformation)
+    stack = _settled(cloudformation, target)
     if stack["StackStatus"] not in ("CREATE_COMPLETE", "UPDATE_COMPLETE"):
-        raise Problem(f"the stack ended {stack['StackStatus']}:\n{_failures(cloudformation)}")
+        raise Problem(f"the stack ended {stack['StackStatus']}:\n{_failures(cloudformation, target)}")
     return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
 
 
@@ -71,27 +125,24 @@ def local_env(settings: Settings, outputs: dict[str, str]) -> dict[str, str]:
     }
 
 
-def _upload(s3, settings: Settings, bootstrap, name: str) -> str:
+def _upload(s3, target: Target, bootstrap: pathlib.Path, name: str) -> str:
     """Puts the zip under a key that names its content, unless it is there already."""
     digest = hashlib.sha256(bootstrap.read_bytes()).hexdigest()[:16]
-    key = f"{name}/{digest}.zip"
-    present = s3.list_objects_v2(Bucket=ARTIFACTS, Prefix=f"{name}/").get("Contents", [])
-    if key not in {entry["Key"] for entry in present}:
+    key = f"{target.stack}/{name}/{digest}.zip"
+    if not s3.list_objects_v2(Bucket=target.code_bucket, Prefix=key).get("KeyCount"):
         archive = io.BytesIO()
         binaries.pack(bootstrap, archive)
-        s3.put_object(Bucket=ARTIFACTS, Key=key, Body=archive.getvalue())
-    for entry in present:
-        if entry["Key"] != key:
-            s3.delete_object(Bucket=ARTIFACTS, Key=entry["Key"])
-    return f"s3://{ARTIFACTS}/{key}"
+        s3.put_object(Bucket=target.code_bucket, Key=key, Body=archive.getvalue())
+    return f"s3://{target.code_bucket}/{key}"
 
 
-def _exists(cloudformation) -> bool:
+def _describe(cloudformation, target: Target) -> dict | None:
     try:
-        cloudformation.describe_stacks(StackName=STACK_NAME)
-    except botocore.exceptions.ClientError:
-        return False
-    return True
+        return cloudformation.describe_stacks(StackName=target.stack)["Stacks"][0]
+    except botocore.exceptions.ClientError as problem:
+        if "does not exist" in str(problem):
+            return None
+        raise
 
 
 def _update(cloudformation, request: dict) -> None:
@@ -102,19 +153,19 @@ def _update(cloudformation, request: dict) -> None:
             raise
 
 
-def _settled(cloudformation) -> dict:
-    deadline = time.monotonic() + DEPLOY_SECS
+def _settled(cloudformation, target: Target) -> dict:
+    deadline = time.monotonic() + target.patience_secs
     while True:
-        stack = cloudformation.describe_stacks(StackName=STACK_NAME)["Stacks"][0]
+        stack = _describe(cloudformation, target)
         if not stack["StackStatus"].endswith("IN_PROGRESS"):
             return stack
         if time.monotonic() > deadline:
-            raise Problem(f"the stack is still {stack['StackStatus']} after {DEPLOY_SECS} s")
-        time.sleep(0.1)
+            raise Problem(f"the stack is still {stack['StackStatus']} after {target.patience_secs} s")
+        time.sleep(0.1 if target.bucket_url.startswith("http:") else 5)
 
 
-def _failures(cloudformation) -> str:
-    events = cloudformation.describe_stack_events(StackName=STACK_NAME)["StackEvents"]
+def _failures(cloudformation, target: Target) -> str:
+    events = cloudformation.describe_stack_events(StackName=target.stack)["StackEvents"]
     return "\n".join(
         f"  {event['LogicalResourceId']}: {event.get('ResourceStatusReason', event['ResourceStatus'])}"
         for event in reversed(events)
