@@ -272,11 +272,13 @@ pub enum QuarantineReason {
     InvalidUtf8,
     /// Nested over 64 levels.
     TooDeep,
+    /// The stream broke off inside it.
+    CutOff,
 }
 
 impl QuarantineReason {
-    pub const ALL: [Self; 5] =
-        [Self::BrokenJson, Self::NotAnObject, Self::TooLarge, Self::InvalidUtf8, Self::TooDeep];
+    pub const ALL: [Self; 6] =
+        [Self::BrokenJson, Self::NotAnObject, Self::TooLarge, Self::InvalidUtf8, Self::TooDeep, Self::CutOff];
 
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -286,6 +288,7 @@ impl QuarantineReason {
             Self::TooLarge => "TOO_LARGE",
             Self::InvalidUtf8 => "INVALID_UTF8",
             Self::TooDeep => "TOO_DEEP",
+            Self::CutOff => "CUT_OFF",
         }
     }
 

@@ -4,14 +4,17 @@
 pub mod app;
 pub mod block;
 pub mod decode;
+pub mod entry;
 pub mod fault;
 pub mod framing;
 pub mod hex128;
+pub mod intake;
 mod json_text;
 pub mod keys;
 pub mod ledger;
 pub mod log_record;
 pub mod object;
+pub mod pack;
 pub mod record;
 pub mod split;
 pub mod stats;

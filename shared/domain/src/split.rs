@@ -27,6 +27,8 @@ pub struct Piece<'a> {
     pub end: u64,
     /// The stream broke off inside this entry.
     pub cut_off: bool,
+    /// What the file turned out to be.
+    pub framing: Framing,
     pub body: Body<'a>,
 }
 
@@ -159,12 +161,6 @@ impl Splitter {
         }
     }
 
-    /// What the file turned out to be; `None` before its first entry.
-    #[must_use]
-    pub fn framing(&self) -> Option<Framing> {
-        self.framing
-    }
-
     /// Whether the stream ended inside an array.
     #[must_use]
     pub fn unterminated(&self) -> bool {
@@ -208,6 +204,7 @@ impl Splitter {
     fn piece(&mut self, kind: Kind, end: u64, next: u64, whole: bool) -> Piece<'_> {
         let ordinal = self.ordinal;
         self.ordinal += 1;
+        let framing = self.framing.unwrap_or(Framing::Text);
         let cut_off = self.ended == Some(StreamEnd::CutOff) && !whole;
         let begin = std::mem::replace(&mut self.begin, next);
         self.at = next;
@@ -218,6 +215,7 @@ impl Splitter {
                 start: oversize.start,
                 end,
                 cut_off,
+                framing,
                 body: Body::TooLarge(&self.sample),
             };
         }
@@ -231,7 +229,7 @@ impl Splitter {
                 Kind::Worker => Body::Worker(bytes),
             }
         };
-        Piece { ordinal, start: begin, end, cut_off, body }
+        Piece { ordinal, start: begin, end, cut_off, framing, body }
     }
 
     /// How much of an entry that is too large is kept.

@@ -1,0 +1,323 @@
+//! The whole pure path of a file: bytes → decompressed → split → looked at → packed. The ingest
+//! function, the command line and the bench run this and nothing else.
+//!
+//! The path knows nothing of earlier runs: the same bytes give the same blocks and the same bad
+//! records under the same numbers, so a resumed run repeats it and stores only what is missing.
+
+use std::io::{self, Read};
+
+use crate::block::BadBlock;
+use crate::decode::{DEFAULT_MAX_EXPANSION_RATIO, DecodeError, Decoder};
+use crate::entry;
+use crate::ledger::{FileCounts, Outcome, Quarantined, Reason, ReasonCode};
+use crate::pack::{PackSource, Packed, Packer};
+use crate::record::Entry;
+use crate::split::{DEFAULT_MAX_RECORD_BYTES, Piece, Splitter, StreamEnd};
+
+/// What a file may do to us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IntakeLimits {
+    /// Decompressed bytes for each compressed one, after the first MiB.
+    pub max_expansion_ratio: u64,
+    pub max_record_bytes: usize,
+}
+
+impl Default for IntakeLimits {
+    fn default() -> Self {
+        Self { max_expansion_ratio: DEFAULT_MAX_EXPANSION_RATIO, max_record_bytes: DEFAULT_MAX_RECORD_BYTES }
+    }
+}
+
+/// The receiver wants no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stopped;
+
+/// Takes what becomes of a file, in order.
+pub trait Sink {
+    /// A block, or the number of one that is empty by now.
+    ///
+    /// # Errors
+    /// No more is wanted.
+    fn packed(&mut self, packed: Packed) -> Result<(), Stopped>;
+
+    /// A bad record.
+    ///
+    /// # Errors
+    /// No more is wanted.
+    fn quarantined(&mut self, record: Quarantined) -> Result<(), Stopped>;
+}
+
+/// Why a file was not gone through to its end. What is wrong with the file itself is no error:
+/// the [`Outcome`] tells it.
+#[derive(Debug, thiserror::Error)]
+pub enum IntakeError {
+    #[error("the object could not be read")]
+    Read(#[source] io::Error),
+    #[error("stopped before the end")]
+    Stopped,
+    #[error("a block could not be built")]
+    Block(#[from] BadBlock),
+}
+
+impl From<Stopped> for IntakeError {
+    fn from(_: Stopped) -> Self {
+        Self::Stopped
+    }
+}
+
+/// Goes through a file.
+///
+/// # Errors
+/// [`IntakeError`]; a file that is damaged is no error but an [`Outcome`] with a reason.
+pub fn take_in(
+    reader: impl Read,
+    source: PackSource<'_>,
+    limits: &IntakeLimits,
+    sink: &mut impl Sink,
+) -> Result<Outcome, IntakeError> {
+    let mut decoder = Decoder::new(reader, limits.max_expansion_ratio);
+    let mut splitter = Splitter::new(limits.max_record_bytes);
+    let fallback_ms = source.arrived_ms;
+    let mut intake =
+        Intake { packer: Packer::new(source, ""), fallback_ms, ready: Vec::new(), quarantined: 0, sink };
+    let mut bytes = 0;
+    let damage = loop {
+        match decoder.next_chunk() {
+            Ok(Some(chunk)) => {
+                bytes += chunk.len() as u64;
+                splitter.push(chunk);
+                intake.drain(&mut splitter)?;
+            }
+            Ok(None) => break None,
+            Err(DecodeError::Bad(reason)) => break Some(reason),
+            Err(DecodeError::Read(error)) => return Err(IntakeError::Read(error)),
+        }
+    };
+    splitter.finish(if damage.is_some() { StreamEnd::CutOff } else { StreamEnd::Whole });
+    intake.drain(&mut splitter)?;
+    let unterminated = || {
+        splitter.unterminated().then(|| Reason {
+            code: ReasonCode::ArrayUnterminated,
+            message: format!("the JSON array has no end (decompressed {bytes} bytes)"),
+        })
+    };
+    let reason = damage.or_else(unterminated);
+    intake.finish(reason, bytes)
+}
+
+struct Intake<'s, 'a, S> {
+    packer: Packer<'a>,
+    fallback_ms: i64,
+    ready: Vec<Packed>,
+    quarantined: u64,
+    sink: &'s mut S,
+}
+
+impl<S: Sink> Intake<'_, '_, S> {
+    fn drain(&mut self, splitter: &mut Splitter) -> Result<(), IntakeError> {
+        while let Some(piece) = splitter.next_piece() {
+            self.take(&piece)?;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, piece: &Piece<'_>) -> Result<(), IntakeError> {
+        let parsed = match entry::parse(piece) {
+            Ok(parsed) => parsed,
+            Err(reason) => {
+                self.quarantined += 1;
+                return Ok(self.sink.quarantined(entry::quarantined(piece, reason))?);
+            }
+        };
+        // Redaction belongs here: before anything of the entry is stored.
+        let entry = Entry {
+            ordinal: piece.ordinal,
+            timestamp_ms: parsed.timestamp_ms.unwrap_or(self.fallback_ms),
+            level: parsed.level,
+            kind: parsed.kind,
+            timestamp_fallback: parsed.timestamp_ms.is_none(),
+            raw: parsed.raw,
+        };
+        self.packer.set_format(piece.framing.as_str());
+        self.packer.push(&entry, &mut self.ready)?;
+        self.hand_over()
+    }
+
+    fn hand_over(&mut self) -> Result<(), IntakeError> {
+        for packed in self.ready.drain(..) {
+            self.sink.packed(packed)?;
+        }
+        Ok(())
+    }
+
+    fn finish(mut self, reason: Option<Reason>, bytes: u64) -> Result<Outcome, IntakeError> {
+        let counts = FileCounts {
+            ok: self.packer.stored(),
+            quarantined: self.quarantined,
+            pruned: self.packer.pruned(),
+            bytes,
+        };
+        let days = self.packer.finish(&mut self.ready)?;
+        for packed in self.ready.drain(..) {
+            self.sink.packed(packed)?;
+        }
+        Ok(Outcome { reason, counts, days })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::block::Payload;
+    use crate::hex128::Seed;
+    use crate::ledger::QuarantineReason;
+
+    const ARRIVED_MS: i64 = 1_743_532_441_581;
+
+    #[derive(Default, Debug, PartialEq)]
+    struct Kept {
+        packed: Vec<Packed>,
+        quarantined: Vec<Quarantined>,
+    }
+
+    impl Sink for Kept {
+        fn packed(&mut self, packed: Packed) -> Result<(), Stopped> {
+            self.packed.push(packed);
+            Ok(())
+        }
+
+        fn quarantined(&mut self, record: Quarantined) -> Result<(), Stopped> {
+            self.quarantined.push(record);
+            Ok(())
+        }
+    }
+
+    impl Kept {
+        /// The originals of all records, in the order of their ordinals.
+        fn raws(&self) -> Vec<String> {
+            let mut all = Vec::new();
+            for block in self.packed.iter().flat_map(|packed| &packed.block) {
+                let payload = Payload::decode(&block.data).unwrap();
+                all.extend(payload.entries().map(|entry| (entry.ordinal, entry.raw.to_owned())));
+            }
+            all.sort();
+            all.into_iter().map(|(_, raw)| raw).collect()
+        }
+
+        fn reasons(&self) -> Vec<QuarantineReason> {
+            self.quarantined.iter().map(|record| record.reason).collect()
+        }
+    }
+
+    fn run(bytes: &[u8]) -> (Kept, Outcome) {
+        let app_id = "app".parse().unwrap();
+        let seed = Seed::of(&[b"object"]);
+        let source = PackSource {
+            app_id: &app_id,
+            seed: &seed,
+            source: "s3://b/k",
+            epoch_ms: 1,
+            arrived_ms: ARRIVED_MS,
+            retention_days: 30,
+            pruned_before_ms: None,
+        };
+        let mut kept = Kept::default();
+        let outcome = take_in(bytes, source, &IntakeLimits::default(), &mut kept).unwrap();
+        assert_eq!(outcome.counts.ok as usize, kept.raws().len());
+        assert_eq!(outcome.counts.quarantined as usize, kept.quarantined.len());
+        assert_eq!(
+            outcome.days.values().map(|day| day.levels.total()).sum::<i64>(),
+            outcome.counts.ok as i64
+        );
+        (kept, outcome)
+    }
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(6));
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn code(outcome: &Outcome) -> Option<ReasonCode> {
+        outcome.reason.as_ref().map(|reason| reason.code)
+    }
+
+    #[test]
+    fn bad_files_end_in_a_documented_state() {
+        use QuarantineReason::{InvalidUtf8, NotAnObject, TooLarge};
+        let long = "x".repeat(10_000_000);
+        for (bytes, ok, reasons, state) in [
+            (b"".as_slice(), 0, vec![], None),
+            (b"   \n\n", 0, vec![], None),
+            (b"null", 0, vec![NotAnObject], None),
+            (b"[]", 0, vec![], None),
+            (b"[1,2]", 0, vec![NotAnObject, NotAnObject], None),
+            (b"plain text, called x.gz\nmore\n", 2, vec![], None),
+            (b"\xff\xfe\n\xfd", 0, vec![InvalidUtf8, InvalidUtf8], None),
+            (long.as_bytes(), 0, vec![TooLarge], None),
+            (b"[{\"a\":1}", 1, vec![], Some(ReasonCode::ArrayUnterminated)),
+        ] {
+            let (kept, outcome) = run(bytes);
+            let what = String::from_utf8_lossy(&bytes[..bytes.len().min(40)]).into_owned();
+            assert_eq!((outcome.counts.ok, kept.reasons(), code(&outcome)), (ok, reasons, state), "{what}");
+        }
+    }
+
+    #[test]
+    fn what_was_good_before_the_cut_is_kept_and_the_rest_is_told() {
+        let lines: Vec<_> = (0..3000).map(|i| format!("{{\"time\":{},\"i\":{i}}}", ARRIVED_MS + i)).collect();
+        let file = gzip(lines.join("\n").as_bytes());
+        let (kept, outcome) = run(&file[..file.len() / 2]);
+        assert_eq!(code(&outcome), Some(ReasonCode::GzipTruncated));
+        let raws = kept.raws();
+        assert!(raws.len() > 1000 && lines.starts_with(&raws));
+        assert!(kept.reasons().iter().all(|&reason| reason == QuarantineReason::CutOff));
+    }
+
+    #[test]
+    fn an_array_and_lines_of_the_same_entries_store_the_same() {
+        let entries: Vec<_> =
+            (0..500).map(|i| format!("{{\"level\":30,\"time\":{}}}", ARRIVED_MS + i * 1000)).collect();
+        let (lines, _) = run(entries.join("\n").as_bytes());
+        let (array, _) = run(format!("[{}]", entries.join(",\n")).as_bytes());
+        assert_eq!(lines.raws(), entries);
+        let payloads = |kept: &Kept| -> Vec<Vec<u8>> {
+            kept.packed.iter().flat_map(|packed| &packed.block).map(|block| block.data.clone()).collect()
+        };
+        assert_eq!(payloads(&lines), payloads(&array));
+    }
+
+    #[test]
+    fn blocks_say_what_the_file_was() {
+        for (text, format) in [("{}", "ndjson"), ("[{}]", "json-array"), ("x", "text")] {
+            let (kept, _) = run(text.as_bytes());
+            assert_eq!(kept.packed[0].block.as_ref().unwrap().header.format, format);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(400))]
+        #[test]
+        fn mutated_files_neither_panic_nor_differ_from_run_to_run(
+            flips in prop::collection::vec((0usize..4000, any::<u8>()), 0..12), framing in 0usize..4, packed in any::<bool>()
+        ) {
+            let line = |i: i64| match framing {
+                0 | 1 => format!("{{\"level\":{},\"time\":{},\"msg\":\"m\\n{i}\",\"a\":[{{}}]}}", i % 7 * 10, ARRIVED_MS + i * 100_000),
+                2 => format!("2025-04-01T00:00:{:02}.000Z [INFO] {i}\n  more", i % 60),
+                _ => format!("text {i}"),
+            };
+            let lines: Vec<_> = (0..60).map(line).collect();
+            let text = if framing == 0 { format!("[{}]", lines.join(",\n")) } else { lines.join("\n") };
+            let mut bytes = if packed { gzip(text.as_bytes()) } else { text.into_bytes() };
+            for (at, value) in flips {
+                let at = at % bytes.len();
+                bytes[at] = value;
+            }
+            prop_assert_eq!(run(&bytes), run(&bytes));
+        }
+    }
+}

@@ -1,0 +1,380 @@
+//! The packer: entries into blocks, a pure function of the entries.
+//!
+//! Entries gather by UTC hour. A block is closed when it is as large as the last one's ratio says
+//! that [`TARGET_COMPRESSED_BYTES`] are, when all open ones together are too much (the fullest
+//! first), or when its hour has not been heard of for a while. Blocks are numbered in the order in
+//! which they are closed, so that a run can be resumed: the same entries make the same blocks under
+//! the same numbers, whatever was pruned in between.
+
+use std::collections::BTreeMap;
+
+use crate::app::AppId;
+use crate::block::{BadBlock, Block, BlockBuilder, BlockSource, Payload, TARGET_COMPRESSED_BYTES};
+use crate::hex128::Seed;
+use crate::ledger::DayCounts;
+use crate::record::Entry;
+use crate::time::{Day, hour_of_ms};
+
+/// What the open blocks may hold together (bytes).
+pub const MAX_OPEN_BYTES: usize = 32 * 1024 * 1024;
+
+/// An hour is closed when so many bytes of other hours have come since its last entry.
+const IDLE_BYTES: u64 = 8 * 1024 * 1024;
+
+/// How often idle hours are looked for (bytes).
+const IDLE_CHECK_BYTES: u64 = 1024 * 1024;
+
+/// What an entry costs beside its bytes (bytes).
+const ROW_BYTES: usize = 32;
+
+/// Raw bytes of a block: to begin with, and within these bounds later.
+const FIRST_TARGET_BYTES: usize = 320 * 1024;
+const MIN_TARGET_BYTES: usize = 64 * 1024;
+const MAX_TARGET_BYTES: usize = 4 * 1024 * 1024;
+
+const SECONDS_PER_DAY: i64 = 86_400;
+
+/// Whose entries they are and what becomes of them.
+#[derive(Debug, Clone)]
+pub struct PackSource<'a> {
+    pub app_id: &'a AppId,
+    pub seed: &'a Seed,
+    /// For people: `s3://bucket/key`, or `api`.
+    pub source: &'a str,
+    /// When the app was registered (ms).
+    pub epoch_ms: i64,
+    /// The object's LastModified, or the arrival of a request (ms): retention counts from here or
+    /// from the record's time, whichever is later.
+    pub arrived_ms: i64,
+    pub retention_days: u32,
+    /// Records older than this are not stored (ms).
+    pub pruned_before_ms: Option<i64>,
+}
+
+/// A block that is ready, or the number of one of which nothing is left to store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Packed {
+    /// From 0, without gaps.
+    pub sequence: u64,
+    pub block: Option<Block>,
+}
+
+/// Packs the entries of one source, pushed in the order of their ordinals.
+#[derive(Debug)]
+pub struct Packer<'a> {
+    source: PackSource<'a>,
+    format: &'static str,
+    open: BTreeMap<i64, Open>,
+    open_bytes: usize,
+    /// Bytes pushed so far.
+    pushed: u64,
+    next_idle_check: u64,
+    target: usize,
+    next_sequence: u64,
+    stored: u64,
+    pruned: u64,
+    days: BTreeMap<Day, DayCounts>,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    builder: BlockBuilder,
+    /// When the last entry came, in bytes pushed.
+    touched: u64,
+}
+
+impl Open {
+    fn weight(&self) -> usize {
+        self.builder.raw_bytes() + self.builder.len() * ROW_BYTES
+    }
+}
+
+impl<'a> Packer<'a> {
+    /// `format`: what the entries came as, for people.
+    #[must_use]
+    pub fn new(source: PackSource<'a>, format: &'static str) -> Self {
+        Self {
+            source,
+            format,
+            open: BTreeMap::new(),
+            open_bytes: 0,
+            pushed: 0,
+            next_idle_check: IDLE_CHECK_BYTES,
+            target: FIRST_TARGET_BYTES,
+            next_sequence: 0,
+            stored: 0,
+            pruned: 0,
+            days: BTreeMap::new(),
+        }
+    }
+
+    /// Takes note of what the entries come as, before the first of them.
+    pub fn set_format(&mut self, format: &'static str) {
+        self.format = format;
+    }
+
+    /// Entries pushed that are to be stored.
+    #[must_use]
+    pub fn stored(&self) -> u64 {
+        self.stored
+    }
+
+    /// Entries pushed that are older than the app's prune watermark.
+    #[must_use]
+    pub fn pruned(&self) -> u64 {
+        self.pruned
+    }
+
+    /// Adds an entry; blocks that are ready go to `ready`.
+    ///
+    /// # Errors
+    /// See [`BlockBuilder::build`].
+    pub fn push(&mut self, entry: &Entry<'_>, ready: &mut Vec<Packed>) -> Result<(), BadBlock> {
+        self.count(entry);
+        let hour = hour_of_ms(entry.timestamp_ms);
+        let weight = entry.raw.len() + ROW_BYTES;
+        self.pushed += weight as u64;
+        self.open_bytes += weight;
+        let open = self.open.entry(hour).or_default();
+        open.builder.push(entry);
+        open.touched = self.pushed;
+        if open.weight() >= self.target {
+            self.close(hour, ready)?;
+        }
+        while self.open_bytes > MAX_OPEN_BYTES {
+            // Of equally full ones the latest hour; any rule would do, as long as it is one.
+            let Some(fullest) = self.open.iter().max_by_key(|(_, open)| open.weight()) else { break };
+            let hour = *fullest.0;
+            self.close(hour, ready)?;
+        }
+        if self.pushed >= self.next_idle_check {
+            self.next_idle_check = self.pushed + IDLE_CHECK_BYTES;
+            let idle_since = self.pushed.saturating_sub(IDLE_BYTES);
+            let idle = self.open.iter().filter(|(_, open)| open.touched < idle_since);
+            for hour in idle.map(|(&hour, _)| hour).collect::<Vec<_>>() {
+                self.close(hour, ready)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Closes what is open, and says what was stored per day.
+    ///
+    /// # Errors
+    /// See [`BlockBuilder::build`].
+    pub fn finish(mut self, ready: &mut Vec<Packed>) -> Result<BTreeMap<Day, DayCounts>, BadBlock> {
+        while let Some((&hour, _)) = self.open.first_key_value() {
+            self.close(hour, ready)?;
+        }
+        Ok(self.days)
+    }
+
+    fn is_pruned(&self, timestamp_ms: i64) -> bool {
+        self.source.pruned_before_ms.is_some_and(|before| timestamp_ms < before)
+    }
+
+    fn count(&mut self, entry: &Entry<'_>) {
+        if self.is_pruned(entry.timestamp_ms) {
+            self.pruned += 1;
+            return;
+        }
+        self.stored += 1;
+        let day = self.days.entry(Day::of_ms(entry.timestamp_ms)).or_default();
+        day.levels.count(entry.level);
+        day.bytes += entry.raw.len() as i64;
+    }
+
+    fn close(&mut self, hour: i64, ready: &mut Vec<Packed>) -> Result<(), BadBlock> {
+        let Some(open) = self.open.remove(&hour) else { return Ok(()) };
+        let weight = open.weight();
+        self.open_bytes -= weight;
+        let blocks = open.builder.build(&self.block_source())?;
+        let compressed: usize = blocks.iter().map(|block| block.data.len()).sum();
+        let target = weight as u128 * TARGET_COMPRESSED_BYTES as u128 / compressed.max(1) as u128;
+        self.target = usize::try_from(target).unwrap_or(usize::MAX).clamp(MIN_TARGET_BYTES, MAX_TARGET_BYTES);
+        for block in blocks {
+            let block = self.without_pruned(block)?.map(|mut block| {
+                block.header.expires_at_secs = Some(self.expires_at_secs(block.header.last_ms));
+                block
+            });
+            ready.push(Packed { sequence: self.next_sequence, block });
+            self.next_sequence += 1;
+        }
+        Ok(())
+    }
+
+    fn block_source(&self) -> BlockSource<'_> {
+        BlockSource {
+            app_id: self.source.app_id,
+            seed: self.source.seed,
+            format: self.format,
+            source: self.source.source,
+            epoch_ms: self.source.epoch_ms,
+            expires_at_secs: None,
+        }
+    }
+
+    fn expires_at_secs(&self, last_ms: i64) -> i64 {
+        last_ms.max(self.source.arrived_ms) / 1000 + i64::from(self.source.retention_days) * SECONDS_PER_DAY
+    }
+
+    /// Leaves out what was pruned, only after the block's bounds and id are settled: an earlier run
+    /// may have stored it before the watermark was set, and this must be the same item.
+    fn without_pruned(&self, block: Block) -> Result<Option<Block>, BadBlock> {
+        if self.is_pruned(block.header.last_ms) {
+            return Ok(None);
+        }
+        if !self.is_pruned(block.header.first_ms) {
+            return Ok(Some(block));
+        }
+        let payload = Payload::decode(&block.data)?;
+        let mut builder = BlockBuilder::default();
+        payload
+            .entries()
+            .filter(|entry| !self.is_pruned(entry.timestamp_ms))
+            .for_each(|entry| builder.push(&entry));
+        let rebuilt = builder.build(&self.block_source())?.into_iter().next();
+        Ok(rebuilt.map(|mut rebuilt| {
+            rebuilt.header.block_id = block.header.block_id;
+            rebuilt
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::block::MAX_ITEM_DATA_BYTES;
+    use crate::record::{EntryKind, Level};
+
+    const START_MS: i64 = 1_743_465_600_000;
+
+    struct Made {
+        packed: Vec<Packed>,
+        days: BTreeMap<Day, DayCounts>,
+        stored: u64,
+        pruned: u64,
+    }
+
+    fn pack(entries: &[(i64, String)], pruned_before_ms: Option<i64>) -> Made {
+        let app_id = "app".parse().unwrap();
+        let seed = Seed::of(&[b"object"]);
+        let source = PackSource {
+            app_id: &app_id,
+            seed: &seed,
+            source: "s3://b/k",
+            epoch_ms: 1,
+            arrived_ms: START_MS,
+            retention_days: 30,
+            pruned_before_ms,
+        };
+        let mut packer = Packer::new(source, "ndjson");
+        let mut packed = Vec::new();
+        for (ordinal, (timestamp_ms, raw)) in entries.iter().enumerate() {
+            let entry = Entry {
+                ordinal: ordinal as u64,
+                timestamp_ms: *timestamp_ms,
+                level: Level::ALL[ordinal % 4],
+                kind: EntryKind::PlainText,
+                timestamp_fallback: false,
+                raw,
+            };
+            packer.push(&entry, &mut packed).unwrap();
+        }
+        let (stored, pruned) = (packer.stored(), packer.pruned());
+        let days = packer.finish(&mut packed).unwrap();
+        Made { packed, days, stored, pruned }
+    }
+
+    fn lines(count: usize, step_ms: i64) -> Vec<(i64, String)> {
+        let mut state = 1u64;
+        (0..count)
+            .map(|i| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                let raw = format!("{{\"msg\":\"line {i} {:x}\",\"id\":{}}}", state >> 20, state >> 40);
+                (START_MS + i as i64 * step_ms, raw)
+            })
+            .collect()
+    }
+
+    fn ordinals(made: &Made) -> Vec<u64> {
+        let mut all: Vec<_> = made
+            .packed
+            .iter()
+            .flat_map(|packed| &packed.block)
+            .flat_map(|b| Payload::decode(&b.data).unwrap().entries().map(|e| e.ordinal).collect::<Vec<_>>())
+            .collect();
+        all.sort_unstable();
+        all
+    }
+
+    #[test]
+    fn every_entry_is_in_one_block_and_no_block_crosses_an_hour() {
+        let made = pack(&lines(50_000, 500), None);
+        assert_eq!(ordinals(&made), (0..50_000).collect::<Vec<_>>());
+        for (index, packed) in made.packed.iter().enumerate() {
+            assert_eq!(packed.sequence, index as u64);
+            let block = packed.block.as_ref().unwrap();
+            assert_eq!(hour_of_ms(block.header.first_ms), hour_of_ms(block.header.last_ms));
+            assert!(block.data.len() <= MAX_ITEM_DATA_BYTES);
+            assert_eq!(block.header.expires_at_secs, Some(block.header.last_ms / 1000 + 30 * 86_400));
+        }
+        assert_eq!(made.days.values().map(|day| day.levels.total()).sum::<i64>(), 50_000);
+    }
+
+    #[test]
+    fn blocks_come_to_about_the_target() {
+        let made = pack(&lines(100_000, 1), None);
+        let sizes: Vec<_> = made.packed.iter().flat_map(|p| &p.block).map(|b| b.data.len()).collect();
+        let middle = &sizes[1..sizes.len() - 1];
+        assert!(middle.len() > 10);
+        for size in middle {
+            assert!((56 * 1024..=72 * 1024).contains(size), "{sizes:?}");
+        }
+    }
+
+    #[test]
+    fn the_same_entries_make_the_same_blocks() {
+        let entries = lines(20_000, 700);
+        assert_eq!(pack(&entries, None).packed, pack(&entries, None).packed);
+    }
+
+    #[test]
+    fn entries_of_many_hours_at_once_stay_within_the_memory_and_are_all_stored() {
+        let mut entries = lines(120_000, 1);
+        for (i, (timestamp_ms, raw)) in entries.iter_mut().enumerate() {
+            *timestamp_ms = START_MS + (i as i64 * 7919 % 4000) * 3_600_000;
+            raw.push_str(&"x".repeat(400));
+        }
+        let made = pack(&entries, None);
+        assert_eq!(ordinals(&made).len(), 120_000);
+        assert!(made.packed.len() > 4000);
+    }
+
+    #[test]
+    fn pruning_in_between_changes_neither_bounds_nor_ids() {
+        let entries = lines(30_000, 400);
+        let before = START_MS + 5_000_000;
+        let (whole, pruned) = (pack(&entries, None), pack(&entries, Some(before)));
+        assert_eq!(whole.packed.len(), pruned.packed.len());
+        let mut straddling = 0;
+        for (old, new) in whole.packed.iter().zip(&pruned.packed) {
+            let old = old.block.as_ref().unwrap();
+            match &new.block {
+                None => assert!(old.header.last_ms < before),
+                Some(new) => {
+                    assert_eq!(
+                        (new.header.block_id, new.header.sort_key()),
+                        (old.header.block_id, old.header.sort_key())
+                    );
+                    assert!(new.header.first_ms >= before);
+                    straddling += usize::from(new.header.count < old.header.count);
+                }
+            }
+        }
+        assert_eq!(straddling, 1);
+        assert_eq!((pruned.stored, pruned.pruned), (17_500, 12_500));
+        assert_eq!(ordinals(&pruned), (12_500..30_000).collect::<Vec<_>>());
+        assert_eq!(pruned.days.values().map(|day| day.levels.total()).sum::<i64>(), 17_500);
+    }
+}
