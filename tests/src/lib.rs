@@ -1,3 +1,4 @@
 //! What the tests stand on: the running local stack, as a user reaches it.
 
+pub mod contract;
 pub mod stack;

@@ -1,0 +1,208 @@
+//! The ledger's promises.
+
+use std::collections::BTreeMap;
+
+use logferry_domain::app::AppId;
+use logferry_domain::fault::{Fault, FaultClass};
+use logferry_domain::ledger::{
+    Checkpoint, DayCounts, FileCounts, FileRow, FileStatus, Grant, Outcome, QuarantineReason, Quarantined,
+    Reason, ReasonCode,
+};
+use logferry_domain::object::{ObjectRef, ObjectVersion};
+use logferry_domain::record::LevelCounts;
+use logferry_domain::time::Day;
+use logferry_ports::Ledger;
+use logferry_ports::ledger::{Claim, Claimed, Lease};
+
+const T0: i64 = 1_760_000_000_000;
+
+/// Reads what is counted for an app: records per day.
+pub trait CountedDays {
+    fn counted(&self, app_id: &AppId, epoch_ms: i64) -> impl Future<Output = BTreeMap<Day, i64>> + Send;
+}
+
+fn ok<T>(result: Result<T, Fault>) -> T {
+    result.unwrap_or_else(|fault| panic!("{fault:?}"))
+}
+
+fn fresh(name: &str) -> (ObjectRef, AppId) {
+    let unique = ulid::Ulid::generate().to_string().to_lowercase();
+    let object = ObjectRef {
+        bucket: "contract".to_owned(),
+        key: format!("logs/{name}/{unique} ü#.gz"),
+        version: ObjectVersion::Id(format!("v{unique}")),
+    };
+    let app_id = format!("c{unique}").parse().unwrap_or_else(|error| panic!("{error}"));
+    (object, app_id)
+}
+
+fn claim(object: &ObjectRef, app_id: &AppId, now_ms: i64) -> Claim {
+    Claim {
+        object: object.clone(),
+        app_id: Some(app_id.clone()),
+        granted: false,
+        size_bytes: 10,
+        claim_id: ulid::Ulid::generate().to_string(),
+        now_ms,
+        lease_until_ms: now_ms + 60_000,
+    }
+}
+
+async fn claimed(ledger: &impl Ledger, claim: &Claim) -> FileRow {
+    match ok(ledger.claim(claim).await) {
+        Claimed::Yes(row) => *row,
+        other => panic!("not claimed: {other:?}"),
+    }
+}
+
+fn lease(row: &FileRow) -> Lease {
+    let object = row.object.clone().unwrap_or_else(|| panic!("a row without an object"));
+    Lease { object, app_id: row.app_id.clone(), epoch_ms: T0, fence: row.fence }
+}
+
+fn outcome(days: impl IntoIterator<Item = (i32, i64)>) -> Outcome {
+    let count = |records| DayCounts { levels: LevelCounts::new(0, records, 0, 0), bytes: records * 10 };
+    let days: BTreeMap<_, _> = days.into_iter().map(|(day, records)| (Day(day), count(records))).collect();
+    let stored: i64 = days.values().map(|day| day.levels.total()).sum();
+    let counts = FileCounts { ok: u64::try_from(stored).unwrap_or(0), ..FileCounts::default() };
+    Outcome { reason: None, counts, days }
+}
+
+/// Of many that claim one object at once, one gets it; a later claim is refused until the lease ends.
+pub async fn one_of_many_claims_wins_and_an_expired_lease_can_be_taken_over(ledger: &impl Ledger) {
+    let (object, app_id) = fresh("claims");
+    let claims: Vec<_> = (0..8).map(|_| claim(&object, &app_id, T0)).collect();
+    let results = futures::future::join_all(claims.iter().map(|claim| ledger.claim(claim))).await;
+    let mut won = 0;
+    for result in results {
+        match ok(result) {
+            Claimed::Yes(row) => {
+                won += 1;
+                assert_eq!((row.fence, row.attempt, row.status), (1, 1, FileStatus::Processing));
+            }
+            Claimed::Held { lease_until_ms } => assert_eq!(lease_until_ms, T0 + 60_000),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(won, 1);
+    let late = claimed(ledger, &claim(&object, &app_id, T0 + 60_001)).await;
+    assert_eq!((late.fence, late.attempt), (2, 2));
+}
+
+/// The same claim again is the same lease: its first answer may have been lost.
+pub async fn a_claim_repeated_by_its_owner_is_the_same_claim(ledger: &impl Ledger) {
+    let (object, app_id) = fresh("repeat");
+    let wish = claim(&object, &app_id, T0);
+    let first = claimed(ledger, &wish).await;
+    assert_eq!(claimed(ledger, &wish).await, first);
+}
+
+/// A worker that lost its lease can change nothing.
+pub async fn a_worker_without_its_lease_can_change_nothing(ledger: &impl Ledger) {
+    let (object, app_id) = fresh("fence");
+    let old = lease(&claimed(ledger, &claim(&object, &app_id, T0)).await);
+    let new = lease(&claimed(ledger, &claim(&object, &app_id, T0 + 70_000)).await);
+    let before = ok(ledger.find(&object).await);
+    let refused = [
+        ledger.finish(&old, &outcome([(20_000, 5)]), T0).await,
+        ledger.release(&old, Checkpoint { blocks: 9, quarantined: 9 }, T0, T0).await,
+    ];
+    for result in refused {
+        assert_eq!(result.map_err(|fault| fault.class), Err(FaultClass::Conflict));
+    }
+    assert_eq!(ok(ledger.find(&object).await), before);
+    ok(ledger.finish(&new, &outcome([]), T0 + 80_000).await);
+}
+
+/// A file that was given back is claimed only when due, with how far it got.
+pub async fn a_released_file_is_gone_on_with_when_due(ledger: &impl Ledger) {
+    let (object, app_id) = fresh("release");
+    let held = lease(&claimed(ledger, &claim(&object, &app_id, T0)).await);
+    let checkpoint = Checkpoint { blocks: 12, quarantined: 3 };
+    ok(ledger.release(&held, checkpoint, T0 + 5000, T0 + 1000).await);
+    let early = ok(ledger.claim(&claim(&object, &app_id, T0 + 4999)).await);
+    assert_eq!(early, Claimed::NotDue { due_at_ms: T0 + 5000 });
+    let row = claimed(ledger, &claim(&object, &app_id, T0 + 5000)).await;
+    assert_eq!((row.checkpoint, row.fence), (checkpoint, 2));
+}
+
+/// The end is reached once and counted once, however often it is announced; nothing leaves it.
+pub async fn an_end_is_counted_once_and_stays(ledger: &(impl Ledger + CountedDays)) {
+    let (object, app_id) = fresh("end");
+    let held = lease(&claimed(ledger, &claim(&object, &app_id, T0)).await);
+    let mut end = outcome([(20_000, 5), (20_001, 7)]);
+    end.reason = Some(Reason { code: ReasonCode::GzipTruncated, message: "at byte 7".to_owned() });
+    for _ in 0..3 {
+        ok(ledger.finish(&held, &end, T0 + 10).await);
+    }
+    let row = ok(ledger.find(&object).await).unwrap_or_else(|| panic!("no row"));
+    assert_eq!((row.status, &row.reason, row.counts), (FileStatus::Failed, &end.reason, end.counts));
+    assert_eq!(row.processed_ms, Some(T0 + 10));
+    let again = ok(ledger.claim(&claim(&object, &app_id, T0 + 1_000_000)).await);
+    assert_eq!(again, Claimed::Done(FileStatus::Failed));
+    let expected = BTreeMap::from([(Day(20_000), 5), (Day(20_001), 7)]);
+    assert_eq!(ledger.counted(&app_id, T0).await, expected);
+}
+
+/// A file of more days than a transaction holds is counted once, also when its first half was counted before.
+pub async fn a_file_of_very_many_days_is_counted_once(ledger: &(impl Ledger + CountedDays)) {
+    let (object, app_id) = fresh("days");
+    let held = lease(&claimed(ledger, &claim(&object, &app_id, T0)).await);
+    let end = outcome((0..130).map(|day| (20_000 + day, i64::from(day) + 1)));
+    ok(ledger.finish(&held, &end, T0).await);
+    let expected: BTreeMap<_, _> = (0..130).map(|day| (Day(20_000 + day), i64::from(day) + 1)).collect();
+    assert_eq!(ledger.counted(&app_id, T0).await, expected);
+}
+
+/// Many files of one app that end at once are all counted.
+pub async fn ends_at_once_are_all_counted(ledger: &(impl Ledger + CountedDays)) {
+    let (_, app_id) = fresh("crowd");
+    let files: Vec<_> = (0..12).map(|_| fresh("crowd").0).collect();
+    let ends = files.iter().map(|object| async {
+        let held = lease(&claimed(ledger, &claim(object, &app_id, T0)).await);
+        ok(ledger.finish(&held, &outcome([(20_000, 1), (20_001, 2)]), T0).await);
+    });
+    futures::future::join_all(ends).await;
+    let expected = BTreeMap::from([(Day(20_000), 12), (Day(20_001), 24)]);
+    assert_eq!(ledger.counted(&app_id, T0).await, expected);
+}
+
+/// A key is handed out once, and its claim uses the grant up without losing whose it is.
+pub async fn a_key_is_granted_once_and_its_grant_outlives_the_claim(ledger: &impl Ledger) {
+    let (object, app_id) = fresh("grant");
+    let grant = Grant {
+        bucket: object.bucket.clone(),
+        key: object.key.clone(),
+        app_id: app_id.clone(),
+        meeting: Some(("meeting".to_owned(), "attendee".to_owned())),
+        size_bytes: Some(77),
+        created_ms: T0,
+        expires_ms: T0 + 300_000,
+    };
+    assert_eq!(ok(ledger.find_grant(&object.bucket, &object.key).await), None);
+    ok(ledger.grant(&grant).await);
+    assert_eq!(ledger.grant(&grant).await.map_err(|fault| fault.class), Err(FaultClass::Conflict));
+    let wish = Claim { granted: true, ..claim(&object, &app_id, T0) };
+    let held = lease(&claimed(ledger, &wish).await);
+    ok(ledger.finish(&held, &outcome([]), T0).await);
+    assert_eq!(ok(ledger.find_grant(&object.bucket, &object.key).await), Some(grant));
+}
+
+/// Quarantined records may be written again, in any number.
+pub async fn quarantined_records_can_be_written_again(ledger: &impl Ledger) {
+    let (object, app_id) = fresh("quarantine");
+    let held = lease(&claimed(ledger, &claim(&object, &app_id, T0)).await);
+    let records: Vec<_> = (0..60)
+        .map(|i| Quarantined {
+            ordinal: i,
+            reason: QuarantineReason::BrokenJson,
+            start: i * 10,
+            end: i * 10 + 9,
+            sample: "{\"a\":".to_owned(),
+        })
+        .collect();
+    for _ in 0..2 {
+        ok(ledger.quarantine(&held, &records).await);
+    }
+    ok(ledger.finish(&held, &outcome([]), T0).await);
+}

@@ -1,0 +1,110 @@
+//! The adapters on the local stack keep the ports' promises.
+
+use std::collections::BTreeMap;
+
+use logferry_aws::blocks::DynamoBlocks;
+use logferry_aws::item::{Get, s};
+use logferry_aws::ledger::DynamoLedger;
+use logferry_domain::app::AppId;
+use logferry_domain::fault::Fault;
+use logferry_domain::ledger::{Checkpoint, FileRow, Grant, Outcome, Quarantined};
+use logferry_domain::object::ObjectRef;
+use logferry_domain::stats::parse_sort_key;
+use logferry_domain::time::Day;
+use logferry_ports::Ledger;
+use logferry_ports::ledger::{Claim, Claimed, Lease};
+use logferry_tests::contract::ledger::CountedDays;
+use logferry_tests::contract::{blocks, ledger};
+use logferry_tests::stack::Stack;
+
+fn table() -> DynamoBlocks {
+    let stack = Stack::new();
+    DynamoBlocks::new(stack.aws.dynamodb(), stack.value("TABLE_LOGS"))
+}
+
+/// The adapter, and the counters it moves.
+struct Real {
+    stack: Stack,
+    ledger: DynamoLedger,
+}
+
+fn real() -> Real {
+    let stack = Stack::new();
+    let ledger =
+        DynamoLedger::new(stack.aws.dynamodb(), stack.value("TABLE_FILES"), stack.value("TABLE_STATS"));
+    Real { stack, ledger }
+}
+
+impl CountedDays for Real {
+    async fn counted(&self, app_id: &AppId, epoch_ms: i64) -> BTreeMap<Day, i64> {
+        let query = self.stack.aws.dynamodb().query().table_name(self.stack.value("TABLE_STATS"));
+        let query = query.key_condition_expression("pk = :pk").consistent_read(true);
+        let query = query.expression_attribute_values(":pk", s(app_id.as_str()));
+        let items = query.into_paginator().items().send().collect::<Result<Vec<_>, _>>().await.unwrap();
+        let mut days = BTreeMap::new();
+        for item in items {
+            let (day, epoch, _) = parse_sort_key(item.text("sk").unwrap()).unwrap();
+            assert_eq!(epoch, epoch_ms);
+            let records: i64 = item.number("records").unwrap();
+            assert_eq!(item.number::<i64>("info").unwrap(), records);
+            *days.entry(day).or_default() += records;
+        }
+        days
+    }
+}
+
+impl Ledger for Real {
+    async fn grant(&self, grant: &Grant) -> Result<(), Fault> {
+        self.ledger.grant(grant).await
+    }
+
+    async fn find_grant(&self, bucket: &str, key: &str) -> Result<Option<Grant>, Fault> {
+        self.ledger.find_grant(bucket, key).await
+    }
+
+    async fn claim(&self, claim: &Claim) -> Result<Claimed, Fault> {
+        self.ledger.claim(claim).await
+    }
+
+    async fn find(&self, object: &ObjectRef) -> Result<Option<FileRow>, Fault> {
+        self.ledger.find(object).await
+    }
+
+    async fn quarantine(&self, lease: &Lease, records: &[Quarantined]) -> Result<(), Fault> {
+        self.ledger.quarantine(lease, records).await
+    }
+
+    async fn release(&self, lease: &Lease, at: Checkpoint, due_at_ms: i64, now_ms: i64) -> Result<(), Fault> {
+        self.ledger.release(lease, at, due_at_ms, now_ms).await
+    }
+
+    async fn finish(&self, lease: &Lease, outcome: &Outcome, now_ms: i64) -> Result<(), Fault> {
+        self.ledger.finish(lease, outcome, now_ms).await
+    }
+}
+
+macro_rules! keeps {
+    ($module:ident on $subject:expr; $($promise:ident,)*) => {
+        $(#[tokio::test]
+        async fn $promise() {
+            $module::$promise(&$subject).await;
+        })*
+    };
+}
+
+keeps! { blocks on table();
+    blocks_come_back_newest_first_and_only_those_of_the_range,
+    a_block_larger_than_an_item_comes_back_whole,
+}
+
+keeps! { ledger on real();
+    one_of_many_claims_wins_and_an_expired_lease_can_be_taken_over,
+    a_claim_repeated_by_its_owner_is_the_same_claim,
+    a_worker_without_its_lease_can_change_nothing,
+    a_released_file_is_gone_on_with_when_due,
+    an_end_is_counted_once_and_stays,
+    a_file_of_very_many_days_is_counted_once,
+    ends_at_once_are_all_counted,
+    a_key_is_granted_once_and_its_grant_outlives_the_claim,
+    quarantined_records_can_be_written_again,
+}

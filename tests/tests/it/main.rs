@@ -1,0 +1,6 @@
+//! Every feature test, in one binary.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on stops")]
+
+mod contract;
+mod e2e;
+mod tidy;

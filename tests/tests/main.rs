@@ -1,4 +1,0 @@
-//! Every feature test, in one binary.
-
-mod e2e;
-mod tidy;
