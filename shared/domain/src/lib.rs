@@ -19,5 +19,6 @@ pub mod record;
 pub mod split;
 pub mod stats;
 pub mod time;
+pub mod upload;
 mod varint;
 pub mod worker_line;

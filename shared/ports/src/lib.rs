@@ -15,6 +15,7 @@ pub mod notifier;
 pub mod objects;
 pub mod records;
 pub mod secrets;
+pub mod sessions;
 pub mod stats;
 
 pub use app_admin::AppAdmin;
@@ -31,4 +32,5 @@ pub use notifier::Notifier;
 pub use objects::ObjectStore;
 pub use records::Records;
 pub use secrets::Secrets;
+pub use sessions::{Multipart, Sessions};
 pub use stats::Stats;

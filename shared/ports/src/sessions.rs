@@ -1,0 +1,141 @@
+//! Multipart upload sessions: the `uploads` table, and the uploads themselves in S3.
+
+use logferry_domain::app::AppId;
+use logferry_domain::fault::Fault;
+use logferry_domain::keys::Subject;
+use logferry_domain::object::ObjectMeta;
+use logferry_domain::upload::{ListedPart, Session, SessionStatus, StoredPart};
+
+/// How many sessions may be open at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OpenLimits {
+    pub per_app: u32,
+    pub per_subject: u32,
+}
+
+/// What became of a new session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Opened {
+    Yes,
+    TooManyOfApp,
+    TooManyOfSubject,
+}
+
+/// Some of an app's sessions.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SessionPage {
+    pub sessions: Vec<Session>,
+    /// The upload id to go on after; `None`: that was all.
+    pub next: Option<String>,
+}
+
+/// The sessions' rows. How many are open is counted exactly: in the transaction that opens or ends.
+pub trait Sessions: Send + Sync {
+    /// Writes a new session down, unless there are too many.
+    ///
+    /// # Errors
+    /// The write failed; it may have been carried out.
+    fn open(
+        &self,
+        session: &Session,
+        limits: OpenLimits,
+    ) -> impl Future<Output = Result<Opened, Fault>> + Send;
+
+    /// The app's session of this upload id; another app's is `None`.
+    ///
+    /// # Errors
+    /// The read failed.
+    fn find(
+        &self,
+        app_id: &AppId,
+        upload_id: &str,
+    ) -> impl Future<Output = Result<Option<Session>, Fault>> + Send;
+
+    /// Ends an open session. `false`: it had ended before, and stays as it ended.
+    ///
+    /// # Errors
+    /// The write failed; repeat it.
+    fn end(
+        &self,
+        session: &Session,
+        status: SessionStatus,
+        now_ms: i64,
+    ) -> impl Future<Output = Result<bool, Fault>> + Send;
+
+    /// The app's sessions, in the order of their upload ids; of one subject where one is named.
+    ///
+    /// # Errors
+    /// The read failed.
+    fn list(
+        &self,
+        app_id: &AppId,
+        subject: Option<&Subject>,
+        limit: u32,
+        after: Option<&str>,
+    ) -> impl Future<Output = Result<SessionPage, Fault>> + Send;
+
+    /// Open sessions whose time was over at `now_ms`, the longest overdue first.
+    ///
+    /// # Errors
+    /// The read failed.
+    fn overdue(&self, now_ms: i64, limit: u32) -> impl Future<Output = Result<Vec<Session>, Fault>> + Send;
+
+    /// Counts a request of the app in this minute. `false`: there were `limit` before it.
+    ///
+    /// # Errors
+    /// The write failed.
+    fn count_request(
+        &self,
+        app_id: &AppId,
+        limit: u32,
+        now_ms: i64,
+    ) -> impl Future<Output = Result<bool, Fault>> + Send;
+}
+
+/// Multipart uploads of one bucket.
+pub trait Multipart: Send + Sync {
+    /// Begins an upload and returns its id.
+    ///
+    /// # Errors
+    /// The call failed; an upload may have begun that nobody knows of.
+    fn create(
+        &self,
+        key: &str,
+        content_type: &str,
+        metadata: &[(String, String)],
+    ) -> impl Future<Output = Result<String, Fault>> + Send;
+
+    /// All parts that S3 holds, in order.
+    ///
+    /// # Errors
+    /// `NotFound`: completed or aborted.
+    fn parts(
+        &self,
+        key: &str,
+        upload_id: &str,
+    ) -> impl Future<Output = Result<Vec<StoredPart>, Fault>> + Send;
+
+    /// Makes the object of these parts; S3 is told how large it must become.
+    ///
+    /// # Errors
+    /// `NotFound`: completed or aborted. An error inside of a 200 is an error.
+    fn complete(
+        &self,
+        key: &str,
+        upload_id: &str,
+        parts: &[ListedPart],
+        size_bytes: u64,
+    ) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// Ends the upload and frees its parts. One that is no more counts as ended.
+    ///
+    /// # Errors
+    /// The call failed; repeat it.
+    fn abort(&self, key: &str, upload_id: &str) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// The object, where it has come to be.
+    ///
+    /// # Errors
+    /// The read failed.
+    fn object(&self, key: &str) -> impl Future<Output = Result<Option<ObjectMeta>, Fault>> + Send;
+}
