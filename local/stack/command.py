@@ -1,6 +1,7 @@
 """`python -m stack {up,down,build,deploy,test}`: what the Makefile calls."""
 
 import os
+import re
 import sys
 import time
 
@@ -20,9 +21,17 @@ def up(chosen: settings.Settings) -> dict[str, str]:
     if not running:
         emulator.start(chosen)
     values = deploy.local_env(chosen, deploy.deploy(deploy.emulator(chosen), folder))
-    chosen.local_env.write_text("".join(f"{name}={value}\n" for name, value in values.items()))
+    chosen.local_env.write_text(_lines(values))
     _summary(chosen, values, time.monotonic() - begun)
     return values
+
+
+def _lines(values: dict[str, str]) -> str:
+    """NAME=value lines that a shell reads like everything else does: nothing in them needs quotes."""
+    for name, value in values.items():
+        if not re.fullmatch(r"[A-Za-z0-9_./:@%+,-]*", value):
+            raise settings.Problem(f"{name} cannot go into local.env: {value!r}")
+    return "".join(f"{name}={value}\n" for name, value in values.items())
 
 
 def _summary(chosen: settings.Settings, values: dict[str, str], seconds: float) -> None:

@@ -93,6 +93,14 @@ def time_to_live_stays_off(cloud: Cloud) -> bool:
     return described["TimeToLiveDescription"]["TimeToLiveStatus"] != "ENABLED"
 
 
+def generated_secrets_have_punctuation(cloud: Cloud) -> bool:
+    wanted = {"PasswordLength": 64, "ExcludePunctuation": True}
+    ids = cloud.deploy({
+        "Secret": {"Type": "AWS::SecretsManager::Secret", "Properties": {"GenerateSecretString": wanted}}
+    })  # fmt: skip
+    return not cloud.secretsmanager.get_secret_value(SecretId=ids["Secret"])["SecretString"].isalnum()
+
+
 def nothing_is_left_unprocessed(cloud: Cloud) -> bool:
     ids = cloud.deploy({"Table": {"Type": "AWS::DynamoDB::Table", "Properties": TABLE}})
     puts = [{"PutRequest": {"Item": {"pk": {"S": name}}}} for name in "ab"]
@@ -196,6 +204,7 @@ def partial_failures_are_lost(cloud: Cloud) -> bool:
     [
         preflights_are_refused,
         time_to_live_stays_off,
+        generated_secrets_have_punctuation,
         nothing_is_left_unprocessed,
         log_batches_are_not_checked,
         partial_failures_are_lost,
