@@ -1,1 +1,35 @@
-fn main() {}
+//! Wiring: configuration and clients once, then the story in `lib.rs`.
+
+use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use logferry_aws::apps::DynamoApps;
+use logferry_aws::blocks::DynamoBlocks;
+use logferry_aws::client::AwsEnv;
+use logferry_aws::ledger::DynamoLedger;
+use logferry_aws::objects::S3Objects;
+use logferry_ingest::{App, Config};
+use logferry_ports::SystemClock;
+use logferry_service::config::environment;
+use logferry_service::telemetry;
+use serde_json::Value;
+
+#[tokio::main]
+async fn main() -> Result<(), Error> {
+    telemetry::start(environment("LOG_LEVEL").as_deref());
+    let config = Config::from_lookup(environment)?;
+    let aws = AwsEnv::from_environment()?;
+    let dynamodb = aws.dynamodb();
+    let app = App {
+        objects: S3Objects::new(aws.s3()),
+        blocks: DynamoBlocks::new(dynamodb.clone(), config.table_logs),
+        apps: DynamoApps::new(dynamodb.clone(), config.table_apps),
+        ledger: DynamoLedger::new(dynamodb, config.table_files, config.table_stats),
+        clock: SystemClock,
+        settings: config.settings,
+    };
+    let app = &app;
+    run(service_fn(|event: LambdaEvent<Value>| async move {
+        let deadline_ms = i64::try_from(event.context.deadline).unwrap_or(i64::MAX);
+        app.handle(&event.payload, deadline_ms).await.map_err(Error::from)
+    }))
+    .await
+}

@@ -123,7 +123,6 @@ impl<R: Read> Decoder<R> {
     }
 
     /// Writes some bytes from `chunk[filled..]` on. Says how many, and whether that was the end.
-    #[expect(clippy::type_complexity, reason = "end, with or without a reason")]
     fn step(&mut self, filled: usize) -> Result<(usize, Option<Option<Reason>>), DecodeError> {
         const END: Option<Option<Reason>> = Some(None);
         self.input.fill()?;

@@ -43,10 +43,11 @@ pub fn parse<'a>(piece: &Piece<'a>) -> Result<Parsed<'a>, QuarantineReason> {
         },
         Body::Line(bytes) => {
             let trimmed = bytes.trim_ascii();
-            if trimmed.starts_with(b"{") && trimmed.ends_with(b"}") {
-                if let Ok(parsed) = parse_json(trimmed) {
-                    return Ok(parsed);
-                }
+            if trimmed.starts_with(b"{")
+                && trimmed.ends_with(b"}")
+                && let Ok(parsed) = parse_json(trimmed)
+            {
+                return Ok(parsed);
             }
             text(piece, bytes, EntryKind::PlainText)
         }
@@ -128,10 +129,11 @@ fn number_ms(text: &str) -> Option<i64> {
     const MICROS_BELOW: i64 = MILLIS_BELOW * 1000;
     if let Ok(number) = text.parse::<i64>() {
         return Some(match number {
-            ..SECONDS_BELOW => number * 1000,
-            ..MILLIS_BELOW => number,
-            ..MICROS_BELOW => number / 1000,
-            _ => number / 1_000_000,
+            0..SECONDS_BELOW => number * 1000,
+            SECONDS_BELOW..MILLIS_BELOW => number,
+            MILLIS_BELOW..MICROS_BELOW => number / 1000,
+            MICROS_BELOW.. => number / 1_000_000,
+            ..0 => return None,
         });
     }
     let number = text.parse::<f64>().ok().filter(|number| number.is_finite())?;

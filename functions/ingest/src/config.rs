@@ -1,0 +1,94 @@
+//! What ingest reads from its environment.
+
+use logferry_domain::app::AppId;
+use logferry_domain::decode::DEFAULT_MAX_EXPANSION_RATIO;
+use logferry_domain::intake::IntakeLimits;
+use logferry_domain::split::DEFAULT_MAX_RECORD_BYTES;
+use logferry_service::config::{BadConfig, Reader};
+
+/// The largest presigned log file (bytes), unless configured otherwise.
+const DEFAULT_MAX_PRESIGNED_BYTES: u64 = 10 * 1024 * 1024;
+/// The largest object that a service puts itself (bytes), unless configured otherwise.
+const DEFAULT_MAX_OBJECT_BYTES: u64 = 5 * 1024 * 1024 * 1024;
+const DEFAULT_RETENTION_DAYS: u32 = 30;
+
+/// The configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    pub table_apps: String,
+    pub table_logs: String,
+    pub table_files: String,
+    pub table_stats: String,
+    pub settings: Settings,
+}
+
+/// What the story needs to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The only bucket whose objects are taken.
+    pub bucket: String,
+    /// Owns the browser logs for which there is no grant.
+    pub chime_app: Option<AppId>,
+    pub max_presigned_bytes: u64,
+    pub max_object_bytes: u64,
+    pub limits: IntakeLimits,
+    pub retention_days_default: u32,
+    pub metrics_namespace: String,
+}
+
+impl Config {
+    /// Reads the configuration.
+    ///
+    /// # Errors
+    /// All that is missing or wrong, at once.
+    pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, BadConfig> {
+        let mut read = Reader::new(lookup);
+        let chime_app = read.optional("CHIME_APP").and_then(|text| match text.parse() {
+            Ok(app_id) => Some(app_id),
+            Err(bad) => {
+                read.problem(format!("CHIME_APP: {bad}"));
+                None
+            }
+        });
+        let config = Self {
+            table_apps: read.required("TABLE_APPS"),
+            table_logs: read.required("TABLE_LOGS"),
+            table_files: read.required("TABLE_FILES"),
+            table_stats: read.required("TABLE_STATS"),
+            settings: Settings {
+                bucket: read.required("BUCKET"),
+                chime_app,
+                max_presigned_bytes: read.parsed_or("MAX_PRESIGNED_BYTES", DEFAULT_MAX_PRESIGNED_BYTES),
+                max_object_bytes: read.parsed_or("MAX_OBJECT_BYTES", DEFAULT_MAX_OBJECT_BYTES),
+                limits: IntakeLimits {
+                    max_expansion_ratio: read.parsed_or("MAX_EXPANSION_RATIO", DEFAULT_MAX_EXPANSION_RATIO),
+                    max_record_bytes: read.parsed_or("MAX_RECORD_BYTES", DEFAULT_MAX_RECORD_BYTES),
+                },
+                retention_days_default: read.parsed_or("RETENTION_DAYS_DEFAULT", DEFAULT_RETENTION_DAYS),
+                metrics_namespace: read
+                    .optional("METRICS_NAMESPACE")
+                    .unwrap_or_else(|| "Logferry".to_owned()),
+            },
+        };
+        read.finish(config)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_that_is_wrong_is_reported_at_once() {
+        let wrong = Config::from_lookup(|name| match name {
+            "CHIME_APP" => Some("No App".to_owned()),
+            "MAX_OBJECT_BYTES" => Some("much".to_owned()),
+            "BUCKET" => None,
+            _ => Some("1".to_owned()),
+        });
+        let text = wrong.unwrap_err().to_string();
+        for name in ["CHIME_APP", "MAX_OBJECT_BYTES", "BUCKET"] {
+            assert!(text.contains(name), "{text}");
+        }
+    }
+}

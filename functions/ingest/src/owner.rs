@@ -1,0 +1,96 @@
+//! Whose an object's records are, and how large it may be: decided by the grant that was written
+//! before its URL was handed out, else by its key. Nothing that the client sends has a say.
+
+use logferry_domain::app::AppId;
+use logferry_domain::keys::{BadKey, ObjectKey};
+use logferry_domain::ledger::{Grant, Reason, ReasonCode};
+
+/// What is to be done with an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ownership {
+    /// It is no log: an upload of another kind.
+    NoLog,
+    /// The records are this app's, if it is registered.
+    App { app_id: AppId, presigned: bool },
+    /// Nobody's: FAILED.
+    Refused(Reason),
+}
+
+/// Decides by key and grant. `chime_app` owns browser logs for which there is no grant.
+#[must_use]
+pub fn ownership(key: &str, grant: Option<&Grant>, chime_app: Option<&AppId>) -> Ownership {
+    match (ObjectKey::parse(key), grant) {
+        (Ok(ObjectKey::Upload(_)) | Err(BadKey::Upload), _) => Ownership::NoLog,
+        (_, Some(grant)) => Ownership::App { app_id: grant.app_id.clone(), presigned: true },
+        (Ok(ObjectKey::Log(key)), None) => Ownership::App { app_id: key.app_id, presigned: false },
+        (Ok(ObjectKey::Chime(_)), None) => match chime_app {
+            Some(app_id) => Ownership::App { app_id: app_id.clone(), presigned: true },
+            None => refused(ReasonCode::NoOwner, "nobody was handed this key, and no app owns such objects"),
+        },
+        (Err(bad), None) => refused(ReasonCode::BadKey, &format!("the key is {bad}")),
+    }
+}
+
+/// The refusal of an object whose app is not registered.
+#[must_use]
+pub fn unregistered(app_id: &AppId) -> Ownership {
+    refused(ReasonCode::NoOwner, &format!("app {app_id} is not registered"))
+}
+
+fn refused(code: ReasonCode, message: &str) -> Ownership {
+    Ownership::Refused(Reason { code, message: message.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CHIME: &str = "chime-client-logs/us-east-1/123456789012/m/a/x.gz";
+
+    fn grant(app_id: &str) -> Grant {
+        Grant {
+            bucket: "b".to_owned(),
+            key: "k".to_owned(),
+            app_id: app_id.parse().unwrap(),
+            meeting: None,
+            size_bytes: None,
+            created_ms: 0,
+            expires_ms: 0,
+        }
+    }
+
+    fn check(key: &str, grant: Option<&Grant>, chime_app: Option<&str>, expect: &str) {
+        let chime_app = chime_app.map(|app_id| app_id.parse().unwrap());
+        let is = match ownership(key, grant, chime_app.as_ref()) {
+            Ownership::NoLog => "no log".to_owned(),
+            Ownership::App { app_id, presigned } => {
+                format!("{app_id}{}", if presigned { " presigned" } else { "" })
+            }
+            Ownership::Refused(reason) => reason.code.as_str().to_owned(),
+        };
+        assert_eq!(is, expect, "{key}");
+    }
+
+    #[test]
+    fn the_grant_decides_before_the_key() {
+        check("logs/other/x", Some(&grant("mine")), None, "mine presigned");
+        check(CHIME, Some(&grant("mine")), Some("chime"), "mine presigned");
+    }
+
+    #[test]
+    fn without_a_grant_the_prefix_names_the_app() {
+        check("logs/my-app/a b/+%/ü", None, None, "my-app");
+        check(CHIME, None, Some("chime"), "chime presigned");
+        check(CHIME, None, None, "NO_OWNER");
+    }
+
+    #[test]
+    fn keys_of_no_known_shape_are_refused_and_uploads_left_alone() {
+        for key in ["logs/My_App/x", "logs/app", "chime-client-logs/x", "elsewhere/x", "logs//x"] {
+            check(key, None, Some("chime"), "BAD_KEY");
+        }
+        for key in ["uploads/app/sub/01JQR4X8V7N3K5M2P6T9W1Y0ZC/x.mp4", "uploads/x"] {
+            check(key, Some(&grant("mine")), None, "no log");
+        }
+    }
+}
