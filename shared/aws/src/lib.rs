@@ -5,7 +5,11 @@ pub mod client;
 pub mod faults;
 
 #[cfg(feature = "dynamodb")]
+pub mod apps;
+#[cfg(feature = "dynamodb")]
 pub mod backlog;
+#[cfg(feature = "dynamodb")]
+mod batch;
 #[cfg(feature = "dynamodb")]
 pub mod blocks;
 #[cfg(feature = "dynamodb")]
@@ -28,7 +32,13 @@ pub mod notifier;
 pub mod objects;
 #[cfg(feature = "s3")]
 pub mod presign;
+#[cfg(feature = "dynamodb")]
+pub mod records;
 #[cfg(feature = "secrets")]
 pub mod secrets;
 #[cfg(feature = "lambda")]
 pub mod starter;
+#[cfg(feature = "dynamodb")]
+pub mod stats;
+#[cfg(feature = "dynamodb")]
+mod transact;

@@ -1,1 +1,13 @@
-//! Writing, querying and counting an app's records, for the two doors api and rpc
+//! Writing, querying and counting an app's records, for the two doors `api` and `rpc`. Knows the
+//! ports and no AWS; `now_ms` is an argument.
+
+mod best;
+pub mod cursor;
+mod days;
+pub mod entry;
+mod feed;
+pub mod filter;
+pub mod prune;
+pub mod query;
+pub mod stats;
+pub mod write;

@@ -1,0 +1,431 @@
+//! The `apps` table: a row per app, a row per key, a row per job.
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::{
+    AttributeValue, ConditionCheck, Delete, Put as PutAction, ReturnValue, Update,
+};
+use logferry_domain::app::{App, AppId, FlushSetting};
+use logferry_domain::fault::{Fault, FaultClass};
+use logferry_domain::record::Level;
+use logferry_ports::app_admin::{AppAdmin, AppChange, Job, JobKind, KeyAdded, Registered};
+use logferry_ports::apps::{Apps, KeyRow};
+
+use crate::faults::fault;
+use crate::item::{Get, Item, Put, b, key, malformed, n, s};
+use crate::transact::{self, End, transact};
+
+const APP_SK: &str = "app";
+const KEY_SK: &str = "key";
+const JOBS_PK: &str = "jobs";
+
+/// Apps in a DynamoDB table.
+#[derive(Debug, Clone)]
+pub struct DynamoApps {
+    client: Client,
+    table: String,
+}
+
+fn app_key(app_id: &AppId) -> Item {
+    key(format!("app#{app_id}"), APP_SK)
+}
+
+fn key_key(key_id: &str) -> Item {
+    key(format!("key#{key_id}"), KEY_SK)
+}
+
+fn job_key(app_id: &AppId, epoch_ms: i64, kind: JobKind) -> Item {
+    key(JOBS_PK, format!("{app_id}#{epoch_ms:013}#{}", kind.as_str()))
+}
+
+fn app_to_item(app: &App, key_ids: Vec<String>) -> Item {
+    let mut item = app_key(&app.app_id);
+    item.put("name", s(&app.name));
+    item.put("created_ms", n(app.created_ms));
+    item.put_some("retention_days", app.retention_days.map(n));
+    item.put_some("pruned_before_ms", app.pruned_before_ms.map(n));
+    item.put("flush_enabled", AttributeValue::Bool(app.flush.enabled));
+    item.put("flush_min_level", s(app.flush.min_level.as_str()));
+    item.put("health_checks", s(app.health_checks.to_string()));
+    item.put("key_ids", AttributeValue::Ss(key_ids));
+    item
+}
+
+fn app_from_item(item: &Item) -> Result<App, Fault> {
+    let app_id = item.text("pk")?.strip_prefix("app#").and_then(|id| id.parse().ok());
+    let health_checks = match item.text_opt("health_checks") {
+        Some(json) => serde_json::from_str(json).map_err(|_| malformed("health_checks"))?,
+        None => serde_json::Value::Array(Vec::new()),
+    };
+    let enabled = item.get("flush_enabled").and_then(|flag| flag.as_bool().ok()).copied();
+    let min_level = match item.text_opt("flush_min_level") {
+        Some(level) => level.parse().map_err(|_| malformed("flush_min_level"))?,
+        None => Level::default(),
+    };
+    Ok(App {
+        app_id: app_id.ok_or_else(|| malformed("pk"))?,
+        name: item.text("name")?.to_owned(),
+        created_ms: item.number("created_ms")?,
+        retention_days: item.number_opt("retention_days"),
+        pruned_before_ms: item.number_opt("pruned_before_ms"),
+        flush: FlushSetting { enabled: enabled.unwrap_or(true), min_level },
+        health_checks,
+    })
+}
+
+fn key_to_item(row: &KeyRow) -> Item {
+    let mut item = key_key(&row.key_id);
+    item.put("app_id", s(row.app_id.as_str()));
+    item.put("secret_hash", b(row.secret_hash.to_vec()));
+    item
+}
+
+fn key_from_item(item: &Item) -> Result<KeyRow, Fault> {
+    let hash = item.get("secret_hash").and_then(|value| value.as_b().ok());
+    Ok(KeyRow {
+        key_id: item.text("pk")?.strip_prefix("key#").ok_or_else(|| malformed("pk"))?.to_owned(),
+        app_id: item.text("app_id")?.parse().map_err(|_| malformed("app_id"))?,
+        secret_hash: hash
+            .and_then(|blob| blob.as_ref().try_into().ok())
+            .ok_or_else(|| malformed("secret_hash"))?,
+    })
+}
+
+fn job_to_item(job: &Job) -> Item {
+    let mut item = job_key(&job.app_id, job.epoch_ms, job.kind);
+    item.put("before_ms", n(job.before_ms));
+    item.put("due_ms", n(job.due_ms));
+    item.put("deleted", n(job.deleted));
+    item.put("last_pass", AttributeValue::Bool(job.last_pass));
+    item
+}
+
+fn job_from_item(item: &Item) -> Result<Job, Fault> {
+    let mut parts = item.text("sk")?.split('#');
+    let mut part = || parts.next().ok_or_else(|| malformed("sk"));
+    Ok(Job {
+        app_id: part()?.parse().map_err(|_| malformed("sk"))?,
+        epoch_ms: part()?.parse().map_err(|_| malformed("sk"))?,
+        kind: JobKind::parse(part()?).ok_or_else(|| malformed("sk"))?,
+        before_ms: item.number("before_ms")?,
+        due_ms: item.number("due_ms")?,
+        deleted: item.number("deleted")?,
+        last_pass: item.get("last_pass").and_then(|flag| flag.as_bool().ok()).copied().unwrap_or(false),
+    })
+}
+
+fn key_ids(item: &Item) -> Vec<String> {
+    let mut ids = item.get("key_ids").and_then(|ids| ids.as_ss().ok()).cloned().unwrap_or_default();
+    ids.sort_unstable();
+    ids
+}
+
+impl DynamoApps {
+    #[must_use]
+    pub fn new(client: Client, table: impl Into<String>) -> Self {
+        Self { client, table: table.into() }
+    }
+
+    async fn get(&self, key: Item) -> Result<Option<Item>, Fault> {
+        let answer = self
+            .client
+            .get_item()
+            .table_name(&self.table)
+            .set_key(Some(key))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(|error| fault("GetItem", error))?;
+        Ok(answer.item)
+    }
+}
+
+impl Apps for DynamoApps {
+    async fn find(&self, app_id: &AppId) -> Result<Option<App>, Fault> {
+        self.get(app_key(app_id)).await?.as_ref().map(app_from_item).transpose()
+    }
+
+    async fn find_key(&self, key_id: &str) -> Result<Option<KeyRow>, Fault> {
+        self.get(key_key(key_id)).await?.as_ref().map(key_from_item).transpose()
+    }
+
+    async fn list(&self) -> Result<Vec<App>, Fault> {
+        let items = self
+            .client
+            .scan()
+            .table_name(&self.table)
+            .consistent_read(true)
+            .filter_expression("sk = :app")
+            .expression_attribute_values(":app", s(APP_SK))
+            .into_paginator()
+            .items()
+            .send()
+            .collect::<Result<Vec<_>, _>>()
+            .await
+            .map_err(|error| fault("Scan", error))?;
+        let mut apps = items.iter().map(app_from_item).collect::<Result<Vec<_>, _>>()?;
+        apps.sort_by(|a, b| a.app_id.cmp(&b.app_id));
+        Ok(apps)
+    }
+}
+
+impl AppAdmin for DynamoApps {
+    async fn register(&self, app: &App, new_key: &KeyRow) -> Result<Registered, Fault> {
+        let actions = [
+            transact::put(
+                PutAction::builder()
+                    .table_name(&self.table)
+                    .set_item(Some(app_to_item(app, vec![new_key.key_id.clone()])))
+                    .condition_expression("attribute_not_exists(pk)"),
+            )?,
+            transact::check(
+                ConditionCheck::builder()
+                    .table_name(&self.table)
+                    .set_key(Some(job_key(&app.app_id, app.created_ms, JobKind::Delete)))
+                    .condition_expression("attribute_not_exists(pk)"),
+            )?,
+            transact::put(
+                PutAction::builder()
+                    .table_name(&self.table)
+                    .set_item(Some(key_to_item(new_key)))
+                    .condition_expression("attribute_not_exists(pk)"),
+            )?,
+        ];
+        match transact(&self.client, &actions).await? {
+            End::Done => Ok(Registered::Yes),
+            End::Condition(0) => Ok(Registered::Taken),
+            End::Condition(1) => Ok(Registered::EpochInUse),
+            End::Condition(_) => Err(Fault::new(FaultClass::Transient, "register", "the key id is taken")),
+        }
+    }
+
+    async fn key_ids(&self, app_id: &AppId) -> Result<Vec<String>, Fault> {
+        Ok(self.get(app_key(app_id)).await?.as_ref().map(key_ids).unwrap_or_default())
+    }
+
+    async fn change(&self, app_id: &AppId, epoch_ms: i64, change: &AppChange) -> Result<Option<App>, Fault> {
+        let mut set = vec!["created_ms = :epoch"];
+        let mut action = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(app_key(app_id)))
+            .condition_expression("created_ms = :epoch")
+            .expression_attribute_values(":epoch", n(epoch_ms))
+            .return_values(ReturnValue::AllNew);
+        if let Some(name) = &change.name {
+            set.push("#name = :name");
+            action = action
+                .expression_attribute_names("#name", "name")
+                .expression_attribute_values(":name", s(name));
+        }
+        if let Some(Some(days)) = change.retention_days {
+            set.push("retention_days = :days");
+            action = action.expression_attribute_values(":days", n(days));
+        }
+        if let Some(flush) = change.flush {
+            set.push("flush_enabled = :enabled, flush_min_level = :level");
+            action = action
+                .expression_attribute_values(":enabled", AttributeValue::Bool(flush.enabled))
+                .expression_attribute_values(":level", s(flush.min_level.as_str()));
+        }
+        if let Some(checks) = &change.health_checks {
+            set.push("health_checks = :checks");
+            action = action.expression_attribute_values(":checks", s(checks.to_string()));
+        }
+        let remove = if change.retention_days == Some(None) { " REMOVE retention_days" } else { "" };
+        let sent = action.update_expression(format!("SET {}{remove}", set.join(", "))).send().await;
+        match sent.map_err(|error| fault("UpdateItem", error)) {
+            Ok(answer) => answer.attributes.as_ref().map(app_from_item).transpose(),
+            Err(fault) if fault.class == FaultClass::Conflict => Ok(None),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    async fn add_key(&self, new_key: &KeyRow, epoch_ms: i64, most: usize) -> Result<KeyAdded, Fault> {
+        let actions = [
+            transact::update(
+                Update::builder()
+                    .table_name(&self.table)
+                    .set_key(Some(app_key(&new_key.app_id)))
+                    .condition_expression(
+                        "created_ms = :epoch AND (attribute_not_exists(key_ids) OR size(key_ids) < :most)",
+                    )
+                    .update_expression("ADD key_ids :id")
+                    .expression_attribute_values(":epoch", n(epoch_ms))
+                    .expression_attribute_values(":most", n(most))
+                    .expression_attribute_values(":id", AttributeValue::Ss(vec![new_key.key_id.clone()])),
+            )?,
+            transact::put(
+                PutAction::builder()
+                    .table_name(&self.table)
+                    .set_item(Some(key_to_item(new_key)))
+                    .condition_expression("attribute_not_exists(pk)"),
+            )?,
+        ];
+        match transact(&self.client, &actions).await? {
+            End::Done => Ok(KeyAdded::Yes),
+            End::Condition(0) => {
+                let app = self.find(&new_key.app_id).await?;
+                let same = app.is_some_and(|app| app.created_ms == epoch_ms);
+                Ok(if same { KeyAdded::TooMany } else { KeyAdded::NoApp })
+            }
+            End::Condition(_) => Err(Fault::new(FaultClass::Transient, "add key", "the key id is taken")),
+        }
+    }
+
+    async fn revoke_key(&self, app_id: &AppId, key_id: &str) -> Result<bool, Fault> {
+        let actions = [
+            transact::update(
+                Update::builder()
+                    .table_name(&self.table)
+                    .set_key(Some(app_key(app_id)))
+                    .condition_expression("contains(key_ids, :id)")
+                    .update_expression("DELETE key_ids :ids")
+                    .expression_attribute_values(":id", s(key_id))
+                    .expression_attribute_values(":ids", AttributeValue::Ss(vec![key_id.to_owned()])),
+            )?,
+            transact::delete(Delete::builder().table_name(&self.table).set_key(Some(key_key(key_id))))?,
+        ];
+        Ok(transact(&self.client, &actions).await? == End::Done)
+    }
+
+    async fn delete(&self, app: &App, job: &Job) -> Result<bool, Fault> {
+        // A key that is added meanwhile would be left: then read again.
+        for _ in 0..4 {
+            let Some(item) = self.get(app_key(&app.app_id)).await? else { return Ok(false) };
+            if item.number::<i64>("created_ms")? != app.created_ms {
+                return Ok(false);
+            }
+            let ids = key_ids(&item);
+            let condition = Delete::builder()
+                .table_name(&self.table)
+                .set_key(Some(app_key(&app.app_id)))
+                .expression_attribute_values(":epoch", n(app.created_ms));
+            let mut actions = vec![transact::delete(if ids.is_empty() {
+                condition.condition_expression("created_ms = :epoch AND attribute_not_exists(key_ids)")
+            } else {
+                condition
+                    .condition_expression("created_ms = :epoch AND key_ids = :ids")
+                    .expression_attribute_values(":ids", AttributeValue::Ss(ids.clone()))
+            })?];
+            for id in &ids {
+                actions.push(transact::delete(
+                    Delete::builder().table_name(&self.table).set_key(Some(key_key(id))),
+                )?);
+            }
+            actions.push(transact::put(
+                PutAction::builder().table_name(&self.table).set_item(Some(job_to_item(job))),
+            )?);
+            if transact(&self.client, &actions).await? == End::Done {
+                return Ok(true);
+            }
+        }
+        Err(Fault::new(FaultClass::Transient, "delete app", "its keys keep changing"))
+    }
+
+    async fn prune(&self, job: &Job) -> Result<Option<i64>, Fault> {
+        let raise = |condition: &str| {
+            Update::builder()
+                .table_name(&self.table)
+                .set_key(Some(app_key(&job.app_id)))
+                .condition_expression(condition)
+                .update_expression("SET pruned_before_ms = :before")
+                .expression_attribute_values(":epoch", n(job.epoch_ms))
+                .expression_attribute_values(":before", n(job.before_ms))
+        };
+        let lower =
+            "created_ms = :epoch AND (attribute_not_exists(pruned_before_ms) OR pruned_before_ms <= :before)";
+        let actions = [
+            transact::update(raise(lower))?,
+            transact::put(PutAction::builder().table_name(&self.table).set_item(Some(job_to_item(job))))?,
+        ];
+        if transact(&self.client, &actions).await? == End::Done {
+            return Ok(Some(job.before_ms));
+        }
+        let app = self.find(&job.app_id).await?.filter(|app| app.created_ms == job.epoch_ms);
+        Ok(app.and_then(|app| app.pruned_before_ms))
+    }
+
+    async fn jobs(&self) -> Result<Vec<Job>, Fault> {
+        let items = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .consistent_read(true)
+            .key_condition_expression("pk = :jobs")
+            .expression_attribute_values(":jobs", s(JOBS_PK))
+            .into_paginator()
+            .items()
+            .send()
+            .collect::<Result<Vec<_>, _>>()
+            .await
+            .map_err(|error| fault("Query", error))?;
+        items.iter().map(job_from_item).collect()
+    }
+
+    async fn save_job(&self, job: &Job, was_due_ms: i64) -> Result<bool, Fault> {
+        let sent = self
+            .client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(job_to_item(job)))
+            .condition_expression("due_ms = :due")
+            .expression_attribute_values(":due", n(was_due_ms))
+            .send()
+            .await;
+        match sent.map_err(|error| fault("PutItem", error)) {
+            Ok(_) => Ok(true),
+            Err(fault) if fault.class == FaultClass::Conflict => Ok(false),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    async fn end_job(&self, job: &Job, was_due_ms: i64) -> Result<(), Fault> {
+        let sent = self
+            .client
+            .delete_item()
+            .table_name(&self.table)
+            .set_key(Some(job_key(&job.app_id, job.epoch_ms, job.kind)))
+            .condition_expression("due_ms = :due")
+            .expression_attribute_values(":due", n(was_due_ms))
+            .send()
+            .await;
+        match sent.map_err(|error| fault("DeleteItem", error)) {
+            Err(fault) if fault.class != FaultClass::Conflict => Err(fault),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn apps_keys_and_jobs_read_back_from_their_items() {
+        let app = App {
+            app_id: "my-app".parse().unwrap(),
+            name: "My app ü".to_owned(),
+            created_ms: 1_743_532_441_581,
+            retention_days: Some(7),
+            pruned_before_ms: Some(5),
+            flush: FlushSetting { enabled: false, min_level: Level::Warn },
+            health_checks: serde_json::json!(["https://example.com/"]),
+        };
+        let item = app_to_item(&app, vec!["b".to_owned(), "a".to_owned()]);
+        assert_eq!(app_from_item(&item).unwrap(), app);
+        assert_eq!(key_ids(&item), ["a", "b"]);
+        let row = KeyRow { key_id: "0123".to_owned(), app_id: app.app_id.clone(), secret_hash: [3; 32] };
+        assert_eq!(key_from_item(&key_to_item(&row)).unwrap(), row);
+        let job = Job {
+            app_id: app.app_id,
+            epoch_ms: 5,
+            kind: JobKind::Prune,
+            before_ms: 6,
+            due_ms: 7,
+            deleted: 8,
+            last_pass: true,
+        };
+        assert_eq!(job_from_item(&job_to_item(&job)).unwrap(), job);
+    }
+}

@@ -1,0 +1,291 @@
+//! Records that belong to no file: blocks, counters and memos in one transaction; and their removal.
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::{Delete, DeleteRequest, Put as PutAction, Update, WriteRequest};
+use logferry_domain::app::AppId;
+use logferry_domain::block::{Block, BlockHeader};
+use logferry_domain::fault::Fault;
+use logferry_domain::ledger::DayCounts;
+use logferry_domain::record::LevelCounts;
+use logferry_domain::stats::COUNTERS;
+use logferry_domain::time::Day;
+use logferry_ports::blocks::{BlockPage, BlockPosition, BlockRange};
+use logferry_ports::records::{
+    CountedRemoval, HeaderPage, Memo, MemoChange, MemoExpected, Removal, StoredHeader, Write, Written,
+};
+use logferry_ports::stats::{CounterKey, CounterPage};
+use logferry_ports::{BlockTable, Records, Stats};
+
+use crate::batch::write_all;
+use crate::blocks::{DynamoBlocks, block_from_item, block_to_items};
+use crate::faults::fault;
+use crate::item::{Get, Item, Put, b, key, malformed, n, s};
+use crate::stats::DynamoStats;
+use crate::transact::{self, End, transact};
+
+/// An app's records in two DynamoDB tables: all that the log service needs of them.
+#[derive(Debug, Clone)]
+pub struct DynamoRecords {
+    client: Client,
+    logs: String,
+    blocks: DynamoBlocks,
+    stats: DynamoStats,
+}
+
+impl DynamoRecords {
+    #[must_use]
+    pub fn new(client: Client, logs: impl Into<String>, stats: impl Into<String>) -> Self {
+        let logs = logs.into();
+        Self {
+            blocks: DynamoBlocks::new(client.clone(), logs.clone()),
+            stats: DynamoStats::new(client.clone(), stats),
+            client,
+            logs,
+        }
+    }
+
+    fn memo_put(
+        &self,
+        app_id: &AppId,
+        change: &MemoChange,
+    ) -> Result<aws_sdk_dynamodb::types::TransactWriteItem, Fault> {
+        let action =
+            PutAction::builder().table_name(&self.stats.table).set_item(Some(memo_to_item(app_id, change)));
+        transact::put(match change.expected {
+            MemoExpected::Absent => action.condition_expression("attribute_not_exists(pk)"),
+            MemoExpected::ArrivedAt(arrived_ms) => action
+                .condition_expression("arrived_ms = :arrived")
+                .expression_attribute_values(":arrived", n(arrived_ms)),
+        })
+    }
+}
+
+fn memo_key(app_id: &AppId, key_hash: &[u8; 32]) -> Item {
+    let hex: String = key_hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    key(format!("{app_id}#idem"), hex)
+}
+
+fn memo_to_item(app_id: &AppId, change: &MemoChange) -> Item {
+    let memo = &change.memo;
+    let mut item = memo_key(app_id, &change.key_hash);
+    item.put("body_hash", b(memo.body_hash.to_vec()));
+    item.put("arrived_ms", n(memo.arrived_ms));
+    item.put_some("request_id", memo.request_id.as_deref().map(s));
+    item.put_some("salt", memo.salt.map(n));
+    item.put("complete", n(u8::from(memo.complete)));
+    item.put("expires_at", n(memo.expires_at_secs));
+    item
+}
+
+fn memo_from_item(item: &Item) -> Result<Memo, Fault> {
+    let hash = item.get("body_hash").and_then(|value| value.as_b().ok());
+    let hash = hash.and_then(|blob| blob.as_ref().try_into().ok());
+    Ok(Memo {
+        body_hash: hash.ok_or_else(|| malformed("body_hash"))?,
+        arrived_ms: item.number("arrived_ms")?,
+        request_id: item.text_opt("request_id").map(str::to_owned),
+        salt: item.number_opt("salt"),
+        complete: item.number::<u8>("complete")? == 1,
+        expires_at_secs: item.number("expires_at")?,
+    })
+}
+
+fn negative(counts: &DayCounts) -> DayCounts {
+    DayCounts { levels: LevelCounts::default(), bytes: 0 } - *counts
+}
+
+fn item_keys(header: &BlockHeader, extents: u8) -> impl Iterator<Item = Item> {
+    let (pk, sk) = (header.partition().key(), header.sort_key());
+    // The block first: a reader never meets one whose extents are gone.
+    (0..=extents).map(move |index| match index {
+        0 => key(&pk, &sk),
+        _ => key(&pk, format!("{sk}#{index:02}")),
+    })
+}
+
+impl Records for DynamoRecords {
+    async fn memo(&self, app_id: &AppId, key_hash: &[u8; 32]) -> Result<Option<Memo>, Fault> {
+        let answer = self
+            .client
+            .get_item()
+            .table_name(&self.stats.table)
+            .set_key(Some(memo_key(app_id, key_hash)))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(|error| fault("GetItem", error))?;
+        answer.item.as_ref().map(memo_from_item).transpose()
+    }
+
+    async fn write(&self, write: &Write) -> Result<Written, Fault> {
+        let mut actions = Vec::new();
+        if let Some(change) = &write.memo {
+            actions.push(self.memo_put(&write.app_id, change)?);
+        }
+        for item in write.blocks.iter().flat_map(block_to_items) {
+            let action = PutAction::builder().table_name(&self.logs).set_item(Some(item));
+            actions.push(transact::put(match &write.memo {
+                Some(_) => action.condition_expression("attribute_not_exists(pk)"),
+                None => action,
+            })?);
+        }
+        for (day, counts) in &write.days {
+            let table = &self.stats.table;
+            let action = transact::count(table, &write.app_id, write.epoch_ms, write.counter, *day, counts);
+            actions.push(action?);
+        }
+        Ok(match transact(&self.client, &actions).await? {
+            End::Done => Written::Stored,
+            End::Condition(0) if write.memo.is_some() => Written::MemoDiffers,
+            End::Condition(_) => Written::BlockExists,
+        })
+    }
+
+    async fn headers(
+        &self,
+        range: &BlockRange,
+        limit: u32,
+        after: Option<&BlockPosition>,
+    ) -> Result<HeaderPage, Fault> {
+        let pk = range.partition.key();
+        let answer = self
+            .client
+            .query()
+            .table_name(&self.logs)
+            .consistent_read(true)
+            .scan_index_forward(false)
+            .limit(i32::try_from(limit).unwrap_or(i32::MAX))
+            .key_condition_expression("pk = :pk AND sk BETWEEN :from AND :to")
+            .projection_expression(
+                "pk, sk, first_ms, last_ms, #count, levels, #format, #source, epoch, expires_at, extents, pruned_to",
+            )
+            .expression_attribute_names("#count", "count")
+            .expression_attribute_names("#format", "format")
+            .expression_attribute_names("#source", "source")
+            .expression_attribute_values(":pk", s(&pk))
+            .expression_attribute_values(":from", s(format!("{:013}", range.last_ms_from)))
+            .expression_attribute_values(":to", s(format!("{:013}#~", range.last_ms_to)))
+            .set_exclusive_start_key(after.map(|position| key(&pk, &position.0)))
+            .send()
+            .await
+            .map_err(|error| fault("Query", error))?;
+        let mut page = HeaderPage::default();
+        for mut item in answer.items.unwrap_or_default() {
+            let pruned_to_ms = item.number_opt("pruned_to");
+            item.put("data", b(Vec::new()));
+            if let Some((block, extents)) = block_from_item(&mut item)? {
+                page.blocks.push(StoredHeader { header: block.header, extents, pruned_to_ms });
+            }
+        }
+        if let Some(last) = answer.last_evaluated_key {
+            page.next = Some(BlockPosition(last.text("sk")?.to_owned()));
+        }
+        Ok(page)
+    }
+
+    async fn remove(&self, blocks: &[StoredHeader]) -> Result<(), Fault> {
+        let keys = blocks.iter().flat_map(|stored| item_keys(&stored.header, stored.extents));
+        let requests = keys.map(|key| {
+            let delete = DeleteRequest::builder().set_key(Some(key)).build().map_err(|_| malformed("pk"))?;
+            Ok(WriteRequest::builder().delete_request(delete).build())
+        });
+        write_all(&self.client, &self.logs, requests.collect::<Result<_, Fault>>()?).await
+    }
+
+    async fn remove_counted(&self, removal: &CountedRemoval) -> Result<bool, Fault> {
+        let header = &removal.header;
+        let mut actions = Vec::new();
+        match removal.removal {
+            Removal::Block => {
+                for (index, key) in item_keys(header, removal.extents).enumerate() {
+                    let action = Delete::builder().table_name(&self.logs).set_key(Some(key));
+                    actions.push(transact::delete(match index {
+                        0 => action.condition_expression("attribute_exists(pk)"),
+                        _ => action,
+                    })?);
+                }
+            }
+            Removal::Before { was_ms, to_ms } => {
+                let action = Update::builder()
+                    .table_name(&self.logs)
+                    .set_key(Some(key(header.partition().key(), header.sort_key())))
+                    .update_expression("SET pruned_to = :to")
+                    .expression_attribute_values(":to", n(to_ms));
+                actions.push(transact::update(match was_ms {
+                    None => action
+                        .condition_expression("attribute_exists(pk) AND attribute_not_exists(pruned_to)"),
+                    Some(was_ms) => action
+                        .condition_expression("pruned_to = :was")
+                        .expression_attribute_values(":was", n(was_ms)),
+                })?);
+            }
+        }
+        let counter = header.block_id.0[0] % COUNTERS;
+        let counts = negative(&removal.counts);
+        let (table, day) = (&self.stats.table, header.day());
+        actions.push(transact::count(table, &header.app_id, header.epoch_ms, counter, day, &counts)?);
+        Ok(transact(&self.client, &actions).await? == End::Done)
+    }
+}
+
+impl BlockTable for DynamoRecords {
+    async fn put(&self, blocks: Vec<Block>) -> Result<Vec<Block>, Fault> {
+        self.blocks.put(blocks).await
+    }
+
+    async fn newest(
+        &self,
+        range: &BlockRange,
+        limit: u32,
+        after: Option<&BlockPosition>,
+    ) -> Result<BlockPage, Fault> {
+        BlockTable::newest(&self.blocks, range, limit, after).await
+    }
+
+    async fn with_extents(
+        &self,
+        header: &BlockHeader,
+        first: Vec<u8>,
+        extents: u8,
+    ) -> Result<Vec<u8>, Fault> {
+        self.blocks.with_extents(header, first, extents).await
+    }
+}
+
+impl Stats for DynamoRecords {
+    async fn newest(
+        &self,
+        app_id: &AppId,
+        from: Day,
+        to: Day,
+        limit: u32,
+        after: Option<CounterKey>,
+    ) -> Result<CounterPage, Fault> {
+        Stats::newest(&self.stats, app_id, from, to, limit, after).await
+    }
+
+    async fn remove(&self, app_id: &AppId, keys: &[CounterKey]) -> Result<(), Fault> {
+        self.stats.remove(app_id, keys).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_memo_reads_back_from_its_item() {
+        let memo = Memo {
+            body_hash: [7; 32],
+            arrived_ms: 5,
+            request_id: Some("r".to_owned()),
+            salt: None,
+            complete: true,
+            expires_at_secs: 9,
+        };
+        let change = MemoChange { key_hash: [1; 32], memo: memo.clone(), expected: MemoExpected::Absent };
+        let item = memo_to_item(&"app".parse().unwrap(), &change);
+        assert_eq!(item.text_opt("pk"), Some("app#idem"));
+        assert_eq!(memo_from_item(&item).unwrap(), memo);
+    }
+}

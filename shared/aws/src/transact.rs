@@ -1,0 +1,117 @@
+//! TransactWriteItems: repeated while it only loses against other transactions.
+
+use std::time::Duration;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::types::builders::{ConditionCheckBuilder, DeleteBuilder, PutBuilder, UpdateBuilder};
+use aws_sdk_dynamodb::types::{TransactWriteItem, Update};
+use logferry_domain::app::AppId;
+use logferry_domain::fault::{Fault, FaultClass};
+use logferry_domain::ledger::DayCounts;
+use logferry_domain::stats;
+use logferry_domain::time::Day;
+
+use crate::faults::fault;
+use crate::item::{key, level_name, n};
+
+/// How often a transaction that lost against another is repeated, and the first pause.
+const CONFLICT_ATTEMPTS: u32 = 12;
+const CONFLICT_PAUSE: Duration = Duration::from_millis(15);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// How a transaction ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    Done,
+    /// The condition of the action of this index did not hold (the first of them); nothing was written.
+    Condition(usize),
+}
+
+pub(crate) async fn transact(client: &Client, actions: &[TransactWriteItem]) -> Result<End, Fault> {
+    let mut pause = CONFLICT_PAUSE;
+    for attempt in 1.. {
+        let sent = client.transact_write_items().set_transact_items(Some(actions.to_vec())).send().await;
+        let error = match sent {
+            Ok(_) => return Ok(End::Done),
+            Err(error) => error,
+        };
+        let reasons = cancellation_codes(&error);
+        if let Some(index) = reasons.iter().position(|code| code == "ConditionalCheckFailed") {
+            return Ok(End::Condition(index));
+        }
+        let passing = !reasons.is_empty()
+            && reasons.iter().all(|code| {
+                matches!(
+                    code.as_str(),
+                    "None" | "TransactionConflict" | "ThrottlingError" | "ProvisionedThroughputExceeded"
+                )
+            });
+        if !passing || attempt == CONFLICT_ATTEMPTS {
+            let mut fault = fault("TransactWriteItems", error);
+            if passing {
+                fault.class = FaultClass::Transient;
+            }
+            return Err(fault);
+        }
+        tokio::time::sleep(pause.mul_f64(0.5 + rand::random::<f64>())).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+    Err(Fault::new(FaultClass::Transient, "TransactWriteItems", "TransactionConflict"))
+}
+
+fn cancellation_codes<R>(error: &SdkError<TransactWriteItemsError, R>) -> Vec<String> {
+    match error.as_service_error() {
+        Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => cancelled
+            .cancellation_reasons()
+            .iter()
+            .map(|reason| reason.code().unwrap_or("None").to_owned())
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn unbuildable(error: impl std::error::Error + Send + Sync + 'static) -> Fault {
+    Fault::new(FaultClass::Permanent, "TransactWriteItems", "an action is incomplete").with_source(error)
+}
+
+pub(crate) fn put(action: PutBuilder) -> Result<TransactWriteItem, Fault> {
+    Ok(TransactWriteItem::builder().put(action.build().map_err(unbuildable)?).build())
+}
+
+pub(crate) fn update(action: UpdateBuilder) -> Result<TransactWriteItem, Fault> {
+    Ok(TransactWriteItem::builder().update(action.build().map_err(unbuildable)?).build())
+}
+
+pub(crate) fn delete(action: DeleteBuilder) -> Result<TransactWriteItem, Fault> {
+    Ok(TransactWriteItem::builder().delete(action.build().map_err(unbuildable)?).build())
+}
+
+pub(crate) fn check(action: ConditionCheckBuilder) -> Result<TransactWriteItem, Fault> {
+    Ok(TransactWriteItem::builder().condition_check(action.build().map_err(unbuildable)?).build())
+}
+
+/// Adds counts to a counter row; negative ones take away.
+pub(crate) fn count(
+    table: &str,
+    app_id: &AppId,
+    epoch_ms: i64,
+    counter: u8,
+    day: Day,
+    counts: &DayCounts,
+) -> Result<TransactWriteItem, Fault> {
+    let mut action = Update::builder()
+        .table_name(table)
+        .set_key(Some(key(app_id.as_str(), stats::sort_key(day, epoch_ms, counter))))
+        .update_expression(
+            "ADD debug :debug, info :info, warn :warn, #error :error, records :records, bytes :bytes",
+        )
+        .expression_attribute_names("#error", "error")
+        .expression_attribute_values(":records", n(counts.levels.total()))
+        .expression_attribute_values(":bytes", n(counts.bytes));
+    for (level, number) in counts.levels.iter() {
+        action = action.expression_attribute_values(format!(":{}", level_name(level)), n(number));
+    }
+    update(action)
+}

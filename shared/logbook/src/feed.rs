@@ -1,0 +1,117 @@
+//! Blocks of one partition, newest last record first, read in pages that grow.
+
+use std::collections::VecDeque;
+
+use logferry_domain::block::Block;
+use logferry_domain::fault::Fault;
+use logferry_ports::BlockTable;
+use logferry_ports::blocks::{BlockPosition, BlockRange};
+
+/// Items of the first page, and of the largest where blocks are of their target size.
+pub(crate) const FIRST_PAGE: u32 = 2;
+const LARGEST_PAGE: u32 = 16;
+
+/// Items of the largest page of small blocks, and what a page is to hold (bytes): a Query answers
+/// with 1 MB at most. <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_Query.html>
+const LARGEST_SMALL_PAGE: usize = 256;
+const PAGE_BYTES: usize = 1024 * 1024;
+
+enum Next {
+    Start,
+    After(BlockPosition),
+    End,
+}
+
+/// One partition's blocks, of which some are read.
+pub(crate) struct Feed {
+    range: BlockRange,
+    /// Which of the apps that are asked about.
+    pub app: usize,
+    read: VecDeque<Block>,
+    next: Next,
+    limit: u32,
+    /// No unread block has a later last record (ms).
+    unread_until_ms: i64,
+}
+
+/// What reading a page has cost.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct PageCost {
+    pub blocks: usize,
+    pub data_bytes: usize,
+    pub units: f64,
+}
+
+impl Feed {
+    pub(crate) fn new(range: BlockRange, app: usize, first_page: u32) -> Self {
+        let unread_until_ms = range.last_ms_to;
+        Self { range, app, read: VecDeque::new(), next: Next::Start, limit: first_page, unread_until_ms }
+    }
+
+    /// No block still to come has a later last record; `None` when no block is still to come.
+    pub(crate) fn bound_ms(&self) -> Option<i64> {
+        match (self.read.front(), &self.next) {
+            (Some(block), _) => Some(block.header.last_ms),
+            (None, Next::End) => None,
+            (None, Next::Start | Next::After(_)) => Some(self.unread_until_ms),
+        }
+    }
+
+    /// Whether the next block must be fetched.
+    pub(crate) fn is_dry(&self) -> bool {
+        self.read.is_empty() && !matches!(self.next, Next::End)
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<Block> {
+        self.read.pop_front()
+    }
+
+    pub(crate) fn limit(&self) -> u32 {
+        self.limit
+    }
+
+    /// Reads the next page.
+    pub(crate) async fn fetch(&mut self, table: &impl BlockTable) -> Result<PageCost, Fault> {
+        let after = match &self.next {
+            Next::Start => None,
+            Next::After(position) => Some(position),
+            Next::End => return Ok(PageCost::default()),
+        };
+        let page = table.newest(&self.range, self.limit, after).await?;
+        let data_bytes = page.blocks.iter().map(|block| block.data.len()).sum();
+        let cost = PageCost { blocks: page.blocks.len(), data_bytes, units: page.read_units };
+        if let Some(last) = page.blocks.last() {
+            self.unread_until_ms = last.header.last_ms;
+        }
+        self.limit = next_limit(self.limit, cost.blocks, data_bytes);
+        self.read.extend(page.blocks);
+        self.next = page.next.map_or(Next::End, Next::After);
+        Ok(cost)
+    }
+}
+
+/// How many items the next page asks for: twice as many up to 16, and more where blocks are small.
+fn next_limit(limit: u32, blocks: usize, data_bytes: usize) -> u32 {
+    let doubled = (limit * 2).clamp(1, LARGEST_PAGE.max(limit));
+    let fitting = PAGE_BYTES / (data_bytes / blocks.max(1)).max(1024);
+    let small = u32::try_from(fitting.min(LARGEST_SMALL_PAGE)).unwrap_or(LARGEST_PAGE);
+    if blocks == 0 || small <= LARGEST_PAGE { doubled } else { (limit * 8).min(small) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_double_up_to_16_and_grow_faster_where_blocks_are_small() {
+        let mut limits = vec![FIRST_PAGE];
+        for _ in 0..4 {
+            let last = limits[limits.len() - 1];
+            limits.push(next_limit(last, 2, 2 * 64 * 1024));
+        }
+        assert_eq!(limits, [2, 4, 8, 16, 16]);
+        assert_eq!(next_limit(2, 2, 600), 16);
+        assert_eq!(next_limit(128, 128, 128 * 300), 256);
+        assert_eq!(next_limit(4, 0, 0), 8);
+    }
+}

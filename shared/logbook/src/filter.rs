@@ -1,0 +1,340 @@
+//! Which records a query is about. Level and time are columns of a block and are looked at first;
+//! the rest needs the entry itself, which is parsed only where its bytes may hold what is sought.
+
+use logferry_domain::log_record::{Field, LogRecord};
+use logferry_domain::record::{Entry, Level, LevelCounts};
+use serde_json::{Number, Value};
+use sha2::{Digest, Sha256};
+
+use crate::cursor::QuestionHash;
+
+/// Filters of a query; all must hold.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Filter {
+    /// None of them: every level.
+    pub levels: Vec<Level>,
+    /// Included (ms).
+    pub since_ms: Option<i64>,
+    /// Excluded (ms).
+    pub until_ms: Option<i64>,
+    pub request_id: Option<String>,
+    /// A part of the message, case-blind.
+    pub search: Option<String>,
+    /// Paths into the context, and what must be there.
+    pub context: Vec<(String, String)>,
+}
+
+/// A filter made ready for many records.
+#[derive(Debug)]
+pub struct Matcher<'f> {
+    filter: &'f Filter,
+    search: Option<Needle>,
+    request_id: Option<Needle>,
+    context: Vec<(Vec<&'f str>, Wanted<'f>)>,
+}
+
+impl Filter {
+    #[must_use]
+    pub fn has_level(&self, level: Level) -> bool {
+        self.levels.is_empty() || self.levels.contains(&level)
+    }
+
+    /// Whether anything with these counts can have a level that is asked for.
+    #[must_use]
+    pub fn may_be_in(&self, levels: &LevelCounts) -> bool {
+        self.levels.is_empty() || self.levels.iter().any(|&level| levels[level] != 0)
+    }
+
+    /// The hash of this question about one app, or about all.
+    #[must_use]
+    pub fn question(&self, scope: Option<&str>) -> QuestionHash {
+        let mut hash = Sha256::new();
+        let mut part = |name: u8, text: &[u8]| {
+            hash.update([name]);
+            hash.update((text.len() as u64).to_be_bytes());
+            hash.update(text);
+        };
+        match scope {
+            Some(app_id) => part(b'a', app_id.as_bytes()),
+            None => part(b'*', b""),
+        }
+        for level in Level::ALL {
+            if self.levels.contains(&level) {
+                part(b'l', level.as_str().as_bytes());
+            }
+        }
+        for (name, time) in [(b's', self.since_ms), (b'u', self.until_ms)] {
+            if let Some(ms) = time {
+                part(name, &ms.to_be_bytes());
+            }
+        }
+        for (name, text) in [(b'r', &self.request_id), (b't', &self.search)] {
+            if let Some(text) = text {
+                part(name, text.as_bytes());
+            }
+        }
+        for (path, value) in &self.context {
+            part(b'p', path.as_bytes());
+            part(b'v', value.as_bytes());
+        }
+        let whole: [u8; 32] = hash.finalize().into();
+        let mut half = [0; 16];
+        half.copy_from_slice(&whole[..16]);
+        half
+    }
+
+    #[must_use]
+    pub fn matcher(&self) -> Matcher<'_> {
+        Matcher {
+            filter: self,
+            search: self
+                .search
+                .as_deref()
+                .filter(|text| !text.is_empty())
+                .map(|text| Needle::new(text, true)),
+            request_id: self.request_id.as_deref().map(|text| Needle::new(text, false)),
+            context: self
+                .context
+                .iter()
+                .map(|(path, value)| (path.split('.').collect(), Wanted::new(value)))
+                .collect(),
+        }
+    }
+}
+
+impl Matcher<'_> {
+    /// Whether a record's entry must be looked at, level and time having passed.
+    #[must_use]
+    pub fn reads_entries(&self) -> bool {
+        self.search.is_some() || self.request_id.is_some() || !self.context.is_empty()
+    }
+
+    #[must_use]
+    pub fn has_level(&self, level: Level) -> bool {
+        self.filter.has_level(level)
+    }
+
+    /// `false` only where the entry surely does not match: spares most of them being parsed.
+    #[must_use]
+    pub fn may_match(&self, entry: &Entry<'_>) -> bool {
+        [&self.search, &self.request_id].into_iter().flatten().all(|needle| needle.may_be_in(entry.raw))
+    }
+
+    #[must_use]
+    pub fn matches(&self, record: &LogRecord<'_>) -> bool {
+        self.search.as_ref().is_none_or(|needle| needle.is_in(&record.message))
+            && self
+                .filter
+                .request_id
+                .as_deref()
+                .is_none_or(|wanted| record.request_id.as_deref() == Some(wanted))
+            && (self.context.is_empty() || self.context_matches(record))
+    }
+
+    fn context_matches(&self, record: &LogRecord<'_>) -> bool {
+        let Some(raw) = record.field(Field::Context) else { return false };
+        let Ok(context) = serde_json::from_str::<Value>(raw.get()) else { return false };
+        self.context.iter().all(|(path, wanted)| found(&context, path, wanted))
+    }
+}
+
+/// Whether the value at `path` is what is wanted. Keys that themselves have dots are found too.
+fn found(value: &Value, path: &[&str], wanted: &Wanted<'_>) -> bool {
+    if path.is_empty() {
+        return wanted.is(value);
+    }
+    match value {
+        Value::Object(members) => (1..=path.len()).any(|taken| {
+            let next = if taken == 1 { members.get(path[0]) } else { members.get(&path[..taken].join(".")) };
+            next.is_some_and(|next| found(next, &path[taken..], wanted))
+        }),
+        Value::Array(items) => path[0]
+            .parse::<usize>()
+            .ok()
+            .and_then(|index| items.get(index))
+            .is_some_and(|item| found(item, &path[1..], wanted)),
+        _ => false,
+    }
+}
+
+/// What a context value is compared with: strings by their text, numbers and booleans by value.
+#[derive(Debug)]
+struct Wanted<'f> {
+    text: &'f str,
+    number: Option<Number>,
+}
+
+impl<'f> Wanted<'f> {
+    fn new(text: &'f str) -> Self {
+        Self { text, number: serde_json::from_str(text).ok() }
+    }
+
+    fn is(&self, value: &Value) -> bool {
+        match value {
+            Value::String(text) => text == self.text,
+            Value::Bool(flag) => self.text == if *flag { "true" } else { "false" },
+            Value::Null => self.text == "null",
+            Value::Number(number) => self.number.as_ref().is_some_and(|wanted| same_number(number, wanted)),
+            Value::Object(_) | Value::Array(_) => false,
+        }
+    }
+}
+
+fn same_number(a: &Number, b: &Number) -> bool {
+    match (a.as_i128(), b.as_i128()) {
+        (Some(a), Some(b)) => a == b,
+        _ => a.as_f64().is_some() && a.as_f64() == b.as_f64(),
+    }
+}
+
+/// A text that is looked for.
+#[derive(Debug)]
+struct Needle {
+    lower: String,
+    /// ASCII without characters that JSON escapes: such a text stands in the bytes of an entry as
+    /// it is, unless the entry has escapes.
+    plain: bool,
+    first: [u8; 2],
+    case_blind: bool,
+}
+
+impl Needle {
+    fn new(text: &str, case_blind: bool) -> Self {
+        let lower = if case_blind { text.to_lowercase() } else { text.to_owned() };
+        let plain = !lower.is_empty()
+            && lower.bytes().all(|b| matches!(b, b' '..=b'~') && !matches!(b, b'"' | b'\\'));
+        let first = lower.bytes().next().unwrap_or_default();
+        let other = if case_blind { first.to_ascii_uppercase() } else { first };
+        Self { lower, plain, first: [first, other], case_blind }
+    }
+
+    fn may_be_in(&self, raw: &str) -> bool {
+        let bytes = raw.as_bytes();
+        // Letters beyond ASCII may have ASCII ones as their small form.
+        let sure =
+            self.plain && memchr::memchr(b'\\', bytes).is_none() && (!self.case_blind || bytes.is_ascii());
+        !sure || self.ascii_is_in(bytes)
+    }
+
+    fn is_in(&self, text: &str) -> bool {
+        if self.plain && text.is_ascii() {
+            self.ascii_is_in(text.as_bytes())
+        } else if self.case_blind {
+            text.to_lowercase().contains(&self.lower)
+        } else {
+            text.contains(&self.lower)
+        }
+    }
+
+    fn ascii_is_in(&self, haystack: &[u8]) -> bool {
+        let needle = self.lower.as_bytes();
+        let Some(last) = haystack.len().checked_sub(needle.len()) else { return false };
+        memchr::memchr2_iter(self.first[0], self.first[1], &haystack[..=last]).any(|at| {
+            let here = &haystack[at..at + needle.len()];
+            if self.case_blind { here.eq_ignore_ascii_case(needle) } else { here == needle }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use logferry_domain::hex128::Seed;
+    use logferry_domain::record::{EntryKind, StoredRecord};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn matches(filter: &Filter, raw: &str) -> bool {
+        let entry = Entry {
+            ordinal: 0,
+            timestamp_ms: 0,
+            level: Level::Info,
+            kind: EntryKind::Json,
+            timestamp_fallback: false,
+            raw,
+        };
+        let matcher = filter.matcher();
+        let matches = matcher.matches(&LogRecord::read(&StoredRecord {
+            id: Seed::of(&[b"x"]).record_id(0),
+            entry: entry.clone(),
+        }));
+        assert!(matcher.may_match(&entry) || !matches, "{filter:?} {raw}");
+        matches
+    }
+
+    fn context(path: &str, value: &str) -> Filter {
+        Filter { context: vec![(path.to_owned(), value.to_owned())], ..Filter::default() }
+    }
+
+    #[test]
+    fn context_paths_descend_and_values_compare_by_value() {
+        let raw = r#"{"msg":"x","context":{"user":{"id":7,"name":"7","ok":true,"none":null},"a.b":{"c":1.50},"list":[{"x":"y"}]}}"#;
+        for (path, value) in [
+            ("user.id", "7"),
+            ("user.id", "7.0"),
+            ("user.name", "7"),
+            ("user.ok", "true"),
+            ("user.none", "null"),
+            ("a.b.c", "1.5"),
+            ("list.0.x", "y"),
+        ] {
+            assert!(matches(&context(path, value), raw), "{path}={value}");
+        }
+        for (path, value) in [
+            ("user.id", "8"),
+            ("user.name", "7.0"),
+            ("user", "7"),
+            ("user.id.x", "7"),
+            ("", "7"),
+            ("user.ok", "1"),
+            ("list.1.x", "y"),
+            ("list.x", "y"),
+            ("__proto__", "7"),
+        ] {
+            assert!(!matches(&context(path, value), raw), "{path}={value}");
+        }
+        assert!(!matches(&context("a", "b"), r#"{"msg":"x"}"#));
+    }
+
+    #[test]
+    fn search_is_case_blind_and_sees_the_message_alone() {
+        let search = |text: &str| Filter { search: Some(text.to_owned()), ..Filter::default() };
+        let raw = r#"{"msg":"User \"Jo\" LOGGED in über","other":"needle"}"#;
+        for text in ["logged IN", "\"jo\"", "ÜBER", ""] {
+            assert!(matches(&search(text), raw), "{text}");
+        }
+        assert!(!matches(&search("needle"), raw));
+        assert!(matches(&search("kelvin"), "{\"msg\":\"\u{212a}elvin\"}"));
+        assert!(matches(&search("a"), r#"{"msg":"\u0041"}"#));
+    }
+
+    #[test]
+    fn questions_differ_by_scope_and_by_every_filter() {
+        let filters = [
+            Filter::default(),
+            Filter { levels: vec![Level::Error], ..Filter::default() },
+            Filter { since_ms: Some(1), ..Filter::default() },
+            Filter { until_ms: Some(1), ..Filter::default() },
+            Filter { request_id: Some("1".into()), ..Filter::default() },
+            Filter { search: Some("1".into()), ..Filter::default() },
+            context("1", ""),
+            context("", "1"),
+        ];
+        let mut hashes: Vec<_> = filters
+            .iter()
+            .flat_map(|f| [f.question(None), f.question(Some("a")), f.question(Some("b"))])
+            .collect();
+        hashes.sort_unstable();
+        hashes.dedup();
+        assert_eq!(hashes.len(), filters.len() * 3);
+    }
+
+    proptest! {
+        #[test]
+        fn a_search_finds_what_a_plain_one_finds(message in "[a-cA-Cüé\"\\\\ \u{212a}k]{0,12}", sought in "[a-cA-Cü\"k ]{0,3}") {
+            let raw = serde_json::json!({"msg": message}).to_string();
+            let filter = Filter { search: Some(sought.clone()), ..Filter::default() };
+            prop_assert_eq!(matches(&filter, &raw), message.to_lowercase().contains(&sought.to_lowercase()));
+        }
+    }
+}
