@@ -44,7 +44,7 @@ impl<A: Apps, L: Ledger, S: Secrets, C: Attendees> App<A, L, S, C> {
     /// Answers one request. Every refusal is a response too.
     pub async fn handle(&self, request: &Request, now_ms: i64) -> Response {
         let answer = match (&request.method, request.path.as_str()) {
-            (&Method::POST, "/presigned-url") => self.presigned_url(request, now_ms).await,
+            (&Method::POST, "/presigned-url") => Box::pin(self.presigned_url(request, now_ms)).await,
             (_, "/presigned-url") => Err(method_not_allowed("POST")),
             _ => Err(ApiError::not_found("no such path")),
         };

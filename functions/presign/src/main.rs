@@ -40,7 +40,7 @@ async fn main() -> Result<(), Error> {
     let app = &app;
     run(service_fn(|event: LambdaEvent<ApiGatewayV2httpRequest>| async move {
         let response = match Request::from_event(event.payload) {
-            Ok(request) => app.handle(&request, SystemClock.now_ms()).await,
+            Ok(request) => Box::pin(app.handle(&request, SystemClock.now_ms())).await,
             Err(error) => Response::from(error),
         };
         Ok::<_, Error>(response.into_event())
