@@ -17,7 +17,7 @@ from .settings import FUNCTIONS, ROOT, STACK_NAME, TABLES, Problem, Settings
 
 CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"]
 # There is no TLS on loopback, and the servers to probe are on this machine.
-LOCAL_PARAMETERS = {"TlsOnly": "false", "AllowPrivateHealthTargets": "true"}
+LOCAL_PARAMETERS = {"TlsOnly": "false", "AllowPrivateHealthTargets": "true", "HealthPorts": "any"}
 CODE_URI = re.compile(r"CodeUri: target/lambda/([a-z]+)/")
 
 

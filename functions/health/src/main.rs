@@ -1,1 +1,47 @@
-fn main() {}
+//! Wiring: configuration and clients once, then the story in `lib.rs`.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use aws_lambda_events::eventbridge::EventBridgeEvent;
+use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use logferry_aws::apps::DynamoApps;
+use logferry_aws::checks::DynamoChecks;
+use logferry_aws::client::AwsEnv;
+use logferry_aws::notifier::SnsNotifier;
+use logferry_health::probe::{Prober, Tcp, public_tls};
+use logferry_health::{App, Config};
+use logferry_health_checks::resolve::SystemResolver;
+use logferry_ports::{Clock, SystemClock};
+use logferry_service::config::environment;
+use logferry_service::telemetry;
+use serde_json::Value;
+
+#[tokio::main]
+async fn main() -> Result<(), Error> {
+    telemetry::start(environment("LOG_LEVEL").as_deref());
+    let config = Config::from_lookup(environment)?;
+    let aws = AwsEnv::from_environment()?;
+    let dynamodb = aws.dynamodb();
+    let app = App {
+        apps: DynamoApps::new(dynamodb.clone(), config.table_apps),
+        table: DynamoChecks::new(dynamodb, config.table_checks),
+        notifier: SnsNotifier::new(aws.sns(), config.alerts_topic_arn),
+        clock: SystemClock,
+        prober: Prober {
+            resolver: Arc::new(SystemResolver),
+            dial: Arc::new(Tcp),
+            tls: public_tls()?,
+            policy: config.policy,
+        },
+        schedule_ms: config.schedule_ms,
+        metrics_namespace: config.metrics_namespace,
+    };
+    let app = &app;
+    run(service_fn(|event: LambdaEvent<EventBridgeEvent<Value>>| async move {
+        let budget = event.context.deadline().duration_since(SystemTime::now()).unwrap_or(Duration::ZERO);
+        let event_ms = event.payload.time.map_or_else(|| app.clock.now_ms(), |time| time.timestamp_millis());
+        app.run(event_ms, budget).await.map(|_| ()).map_err(Error::from)
+    }))
+    .await
+}

@@ -18,16 +18,10 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// What may be probed, from `ALLOW_PRIVATE_HEALTH_TARGETS` and `HEALTH_PORTS`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Policy {
     pub allow_private: bool,
     pub ports: Ports,
-}
-
-impl Default for Policy {
-    fn default() -> Self {
-        Policy { allow_private: false, ports: Ports::default() }
-    }
 }
 
 /// The ports a check may name.
