@@ -1,1 +1,57 @@
-fn main() {}
+//! Wiring: configuration and clients once, then the story in `lib.rs`.
+
+use std::time::Duration;
+
+use batch_buffer::RetryPolicy;
+use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use logferry_aws::apps::DynamoApps;
+use logferry_aws::blocks::DynamoBlocks;
+use logferry_aws::client::AwsEnv;
+use logferry_aws::dead_letters::S3DeadLetters;
+use logferry_aws::flush_marks::DynamoFlushMarks;
+use logferry_aws::logs::{CloudWatchLogs, GroupSettings};
+use logferry_flush::config::Config;
+use logferry_flush::stream::StreamEvent;
+use logferry_flush::{Flush, Sending};
+use logferry_ports::{Clock, SystemClock};
+use logferry_service::config::environment;
+use logferry_service::telemetry;
+use tokio::time::Instant;
+
+/// How long before its deadline an invocation starts no further request and gives up the one under
+/// way (ms): time for the mark and the answer.
+const STOP_BEFORE_DEADLINE_MS: i64 = 8_000;
+
+#[tokio::main]
+async fn main() -> Result<(), Error> {
+    telemetry::start(environment("LOG_LEVEL").as_deref());
+    let config = Config::from_lookup(environment)?;
+    let aws = AwsEnv::from_environment()?;
+    let dynamodb = aws.dynamodb();
+    let groups =
+        GroupSettings { class: Some(config.log_group_class), retention_days: config.log_retention_days };
+    let sending = Sending {
+        group_prefix: config.log_group_prefix,
+        retention_days: config.log_retention_days,
+        retry: RetryPolicy::default(),
+    };
+    let flush = Flush::new(
+        DynamoBlocks::new(dynamodb.clone(), config.table_logs),
+        DynamoApps::new(dynamodb.clone(), config.table_apps),
+        CloudWatchLogs::new(aws.logs(), groups),
+        S3DeadLetters::new(aws.s3(), config.failure_bucket),
+        DynamoFlushMarks::new(dynamodb, config.table_files),
+        SystemClock,
+        sending,
+    );
+    let (flush, namespace) = (&flush, config.metrics_namespace.as_str());
+    run(service_fn(|event: LambdaEvent<StreamEvent>| async move {
+        let deadline_ms = i64::try_from(event.context.deadline).unwrap_or(i64::MAX);
+        let left_ms = deadline_ms - STOP_BEFORE_DEADLINE_MS - SystemClock.now_ms();
+        let deadline = Instant::now() + Duration::from_millis(u64::try_from(left_ms).unwrap_or(0));
+        let handled = flush.handle(&event.payload, Some(deadline)).await;
+        handled.tally.emission(namespace).emit(SystemClock.now_ms());
+        Ok::<_, Error>(handled.response)
+    }))
+    .await
+}

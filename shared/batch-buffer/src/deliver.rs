@@ -331,7 +331,8 @@ fn restamp(events: Vec<Event>, now_ms: i64) -> Vec<Vec<Event>> {
         } else {
             let label = crate::split::label_by_content(&event.message);
             let cut = crate::split::pieces(&event.message, &label, limits.max_message_bytes());
-            let stamped = |piece: &String| Event::new(now_ms, with_original_timestamp(piece, event.timestamp_ms));
+            let stamped =
+                |piece: &String| Event::new(now_ms, with_original_timestamp(piece, event.timestamp_ms));
             again.extend(cut.iter().map(|piece| stamped(piece).tagged(event.tag)));
         }
     }

@@ -41,6 +41,8 @@ struct World {
     /// `None`: groups and streams exist by themselves.
     created: Option<BTreeMap<(String, String), ()>>,
     stored: BTreeMap<(String, String), Vec<Event>>,
+    /// Where each accepted request's events begin in their stream.
+    accepted: Vec<((String, String), usize)>,
     tokens: Option<BTreeMap<(String, String), u64>>,
     calls: Vec<Call>,
     faults: VecDeque<Option<Fault>>,
@@ -125,6 +127,20 @@ impl StrictLogs {
             .iter()
             .map(|((group, stream), events)| (group.clone(), stream.clone(), events.clone()))
             .collect()
+    }
+
+    /// What each accepted request stored, in the order of the requests.
+    pub fn accepted(&self) -> Vec<Vec<Event>> {
+        let world = self.world();
+        let mut ends: BTreeMap<_, _> = world.stored.iter().map(|(key, events)| (key, events.len())).collect();
+        let mut requests = Vec::new();
+        for (key, begin) in world.accepted.iter().rev() {
+            let end = ends.insert(key, *begin).unwrap_or_default();
+            let events = world.stored.get(key).and_then(|events| events.get(*begin..end));
+            requests.push(events.unwrap_or_default().to_vec());
+        }
+        requests.reverse();
+        requests
     }
 
     fn world(&self) -> MutexGuard<'_, World> {
@@ -257,7 +273,9 @@ impl World {
             *count += 1;
             next_sequence_token = Some(count.to_string());
         }
-        self.stored.entry(key).or_default().extend_from_slice(valid);
+        let stored = self.stored.entry(key.clone()).or_default();
+        self.accepted.push((key, stored.len()));
+        stored.extend_from_slice(valid);
         let rejected = Rejected {
             too_new_from: (too_new < events.len()).then_some(too_new),
             too_old_until: (too_old > 0).then_some(too_old),

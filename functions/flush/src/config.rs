@@ -1,0 +1,43 @@
+//! What flush is configured with.
+
+use logferry_service::config::{BadConfig, Reader};
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    pub table_apps: String,
+    pub table_logs: String,
+    /// Holds the marks of how far flush got.
+    pub table_files: String,
+    pub failure_bucket: String,
+    pub log_group_prefix: String,
+    pub log_group_class: String,
+    /// `None`: 0 was given, and events are kept for ever.
+    pub log_retention_days: Option<u32>,
+    pub metrics_namespace: String,
+    pub log_level: Option<String>,
+}
+
+impl Config {
+    /// # Errors
+    /// Everything that is missing or wrong.
+    pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, BadConfig> {
+        let mut read = Reader::new(lookup);
+        let retention_days: u32 = read.parsed_or("LOG_RETENTION_DAYS", 30);
+        let log_group_class = read.optional("LOG_GROUP_CLASS").unwrap_or_else(|| "STANDARD".to_owned());
+        if !["STANDARD", "INFREQUENT_ACCESS"].contains(&log_group_class.as_str()) {
+            read.problem("LOG_GROUP_CLASS is neither STANDARD nor INFREQUENT_ACCESS");
+        }
+        let config = Self {
+            table_apps: read.required("TABLE_APPS"),
+            table_logs: read.required("TABLE_LOGS"),
+            table_files: read.required("TABLE_FILES"),
+            failure_bucket: read.required("FAILURE_BUCKET"),
+            log_group_prefix: read.optional("LOG_GROUP_PREFIX").unwrap_or_else(|| "/logferry".to_owned()),
+            log_group_class,
+            log_retention_days: Some(retention_days).filter(|days| *days > 0),
+            metrics_namespace: read.optional("METRICS_NAMESPACE").unwrap_or_else(|| "Logferry".to_owned()),
+            log_level: read.optional("LOG_LEVEL"),
+        };
+        read.finish(config)
+    }
+}

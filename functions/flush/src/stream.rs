@@ -1,0 +1,259 @@
+//! The stream's event, as far as flush reads it, and the answer it wants.
+
+use std::borrow::Cow;
+use std::cmp::Ordering;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use logferry_domain::block::{Block, BlockHeader, Partition};
+use logferry_domain::hex128::BlockId;
+use logferry_domain::record::LevelCounts;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+/// A batch of the table's stream. The images stay unread until their turn comes, so that a bad one
+/// spoils no other.
+#[derive(Debug, Deserialize)]
+pub struct StreamEvent {
+    #[serde(rename = "Records")]
+    pub records: Vec<StreamRecord>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct StreamRecord {
+    #[serde(rename = "eventName")]
+    pub event_name: String,
+    pub dynamodb: Change,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Change {
+    #[serde(rename = "SequenceNumber")]
+    pub sequence: SequenceNumber,
+    #[serde(rename = "NewImage")]
+    pub new_image: Option<Box<RawValue>>,
+}
+
+/// A position in the stream: a decimal number of up to 40 digits. Ordered by its value.
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_streams_StreamRecord.html>
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize, Serialize)]
+pub struct SequenceNumber(String);
+
+impl SequenceNumber {
+    #[must_use]
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    fn digits(&self) -> &str {
+        self.0.trim_start_matches('0')
+    }
+}
+
+impl Ord for SequenceNumber {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let (a, b) = (self.digits(), other.digits());
+        (a.len(), a, self.as_str()).cmp(&(b.len(), b, other.as_str()))
+    }
+}
+
+impl PartialOrd for SequenceNumber {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// The answer: the mapping goes on from the lowest sequence number in it. Empty means that all is
+/// through, so it is never given for an error.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/services-ddb-batchfailurereporting.html>
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Response {
+    pub batch_item_failures: Vec<ItemFailure>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ItemFailure {
+    pub item_identifier: SequenceNumber,
+}
+
+/// What a stream record holds for flush.
+#[derive(Debug)]
+pub enum Image {
+    /// No block was inserted: another kind of change, or an extent.
+    Nothing,
+    /// The block with the data of its own item, and the number of its extents.
+    Block { block: Block, extents: u8 },
+    /// An item that claims to be a block and is not as we write them.
+    Bad { partition: Option<Partition>, reason: &'static str },
+}
+
+#[derive(Deserialize)]
+struct Text<'a> {
+    #[serde(rename = "S", borrow)]
+    s: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+struct Number<'a> {
+    #[serde(rename = "N", borrow)]
+    n: Cow<'a, str>,
+}
+
+impl Number<'_> {
+    fn read<T: std::str::FromStr>(&self) -> Option<T> {
+        self.n.parse().ok()
+    }
+}
+
+#[derive(Deserialize)]
+struct Binary<'a> {
+    #[serde(rename = "B", borrow)]
+    b: Cow<'a, str>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Levels<'a> {
+    #[serde(borrow)]
+    debug: Option<Number<'a>>,
+    info: Option<Number<'a>>,
+    warn: Option<Number<'a>>,
+    error: Option<Number<'a>>,
+}
+
+#[derive(Deserialize)]
+struct LevelsMap<'a> {
+    #[serde(rename = "M", borrow)]
+    m: Levels<'a>,
+}
+
+#[derive(Deserialize)]
+struct Key<'a> {
+    #[serde(borrow)]
+    pk: Text<'a>,
+    #[serde(borrow)]
+    count: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Item<'a> {
+    #[serde(borrow)]
+    sk: Text<'a>,
+    first_ms: Number<'a>,
+    last_ms: Number<'a>,
+    count: Number<'a>,
+    levels: Option<LevelsMap<'a>>,
+    format: Text<'a>,
+    source: Text<'a>,
+    epoch: Number<'a>,
+    expires_at: Option<Number<'a>>,
+    extents: Option<Number<'a>>,
+    data: Binary<'a>,
+}
+
+impl StreamRecord {
+    #[must_use]
+    pub fn image(&self) -> Image {
+        let Some(image) = self.dynamodb.new_image.as_deref().filter(|_| self.event_name == "INSERT") else {
+            return Image::Nothing;
+        };
+        let Ok(key) = serde_json::from_str::<Key<'_>>(image.get()) else {
+            return Image::Bad { partition: None, reason: "an item without a key" };
+        };
+        if key.count.is_none() {
+            return Image::Nothing;
+        }
+        let Some(partition) = Partition::parse(&key.pk.s) else {
+            return Image::Bad { partition: None, reason: "pk is not a partition" };
+        };
+        let Ok(item) = serde_json::from_str::<Item<'_>>(image.get()) else {
+            return Image::Bad {
+                partition: Some(partition),
+                reason: "an attribute is missing or of another type",
+            };
+        };
+        match item.block(&partition) {
+            Some((block, extents)) => Image::Block { block, extents },
+            None => Image::Bad { partition: Some(partition), reason: "an attribute has no legal value" },
+        }
+    }
+}
+
+impl Item<'_> {
+    fn block(&self, partition: &Partition) -> Option<(Block, u8)> {
+        let (_, id) = self.sk.s.split_once('#')?;
+        let level = |count: Option<&Number<'_>>| count.map_or(Some(0), Number::read);
+        let levels = match &self.levels {
+            Some(LevelsMap { m }) => LevelCounts::new(
+                level(m.debug.as_ref())?,
+                level(m.info.as_ref())?,
+                level(m.warn.as_ref())?,
+                level(m.error.as_ref())?,
+            ),
+            None => LevelCounts::default(),
+        };
+        let header = BlockHeader {
+            app_id: partition.app_id.clone(),
+            block_id: BlockId::parse(id)?,
+            first_ms: self.first_ms.read()?,
+            last_ms: self.last_ms.read()?,
+            count: self.count.read()?,
+            levels,
+            format: self.format.s.clone().into_owned(),
+            source: self.source.s.clone().into_owned(),
+            epoch_ms: self.epoch.read()?,
+            expires_at_secs: self.expires_at.as_ref().and_then(Number::read),
+        };
+        let extents = self.extents.as_ref().map_or(Some(0), Number::read)?;
+        let data = STANDARD.decode(self.data.b.as_bytes()).ok()?;
+        (header.partition() == *partition).then_some((Block { header, data }, extents))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sequence_numbers_are_ordered_by_value_and_not_by_text() {
+        let number = SequenceNumber::new;
+        assert!(number("9") < number("10"));
+        assert!(number("100000000000000000001") < number("100000000000000000002"));
+        assert!(number("00000000000000000000012") > number("9"));
+    }
+
+    fn image(json: &str) -> Image {
+        let text =
+            format!(r#"{{"eventName":"INSERT","dynamodb":{{"SequenceNumber":"1","NewImage":{json}}}}}"#);
+        serde_json::from_str::<StreamRecord>(&text).unwrap().image()
+    }
+
+    #[test]
+    fn what_is_no_block_is_told_from_a_bad_one() {
+        assert!(matches!(image(r#"{"pk":{"S":"a#2024-01-01#0"},"sk":{"S":"1#x#01"}}"#), Image::Nothing));
+        let bad = [
+            r#"{"pk":{"S":"nonsense"},"count":{"N":"1"}}"#,
+            r#"{"pk":{"S":"a#2024-01-01#0"},"count":{"N":"1"}}"#,
+            r#"{"pk":{"N":"1"},"count":{"N":"1"}}"#,
+            r#"[]"#,
+        ];
+        for json in bad {
+            assert!(matches!(image(json), Image::Bad { .. }), "{json}");
+        }
+    }
+
+    #[test]
+    fn an_answer_is_what_the_mapping_reads() {
+        let failure = ItemFailure { item_identifier: SequenceNumber::new("7") };
+        let text = |failures| serde_json::to_string(&Response { batch_item_failures: failures }).unwrap();
+        assert_eq!(text(vec![failure]), r#"{"batchItemFailures":[{"itemIdentifier":"7"}]}"#);
+        assert_eq!(text(vec![]), r#"{"batchItemFailures":[]}"#);
+    }
+}
