@@ -19,6 +19,9 @@ const READ_AT_ONCE: usize = 10;
 /// Rows of 30 days at the shortest schedule of one minute.
 const MAX_ROWS: usize = 45_000;
 const MAX_ERROR_CHARS: usize = 300;
+/// Checks for which one answer covers 30 days (8,640 rows each at the default schedule); of more, it
+/// covers a day, and each check's own answer covers the rest.
+pub const MAX_CHECKS_OVER_A_MONTH: usize = 10;
 
 /// The checks of an app, as they are stored.
 pub fn checks_of(app: &App, policy: &Policy) -> Vec<StoredCheck> {
@@ -104,7 +107,8 @@ async fn rows_of(
     Ok(rows)
 }
 
-/// Each check with its state and its uptime over all windows.
+/// Each check with its state and its uptime: over all windows, or, of more than
+/// [`MAX_CHECKS_OVER_A_MONTH`] checks, over an hour and a day.
 pub async fn overview(
     table: &impl CheckTable,
     app: &App,
@@ -112,13 +116,15 @@ pub async fn overview(
     now_ms: i64,
 ) -> Result<Vec<Value>, Fault> {
     let states = table.states(&app.app_id).await?;
+    let windows = if checks.len() <= MAX_CHECKS_OVER_A_MONTH { &Window::ALL[..] } else { &Window::ALL[..2] };
+    let longest = windows.last().copied().unwrap_or(Window::Day);
     let reads = checks.iter().map(|check| async {
-        let rows = rows_of(table, app, check, Window::Month, now_ms).await?;
-        let windows: Vec<_> = Window::ALL.into_iter().map(|window| uptime(&rows, window, now_ms)).collect();
+        let rows = rows_of(table, app, check, longest, now_ms).await?;
+        let uptimes: Vec<_> = windows.iter().map(|window| uptime(&rows, *window, now_ms)).collect();
         let state = state_of(&states, app, check);
         Ok(json!({
             "url": check.target, "name": check.name, "state": state.map_or(Health::Unknown, |state| state.health),
-            "since": state.map(|state| rfc3339_ms(state.since_ms)), "uptime": windows,
+            "since": state.map(|state| rfc3339_ms(state.since_ms)), "uptime": uptimes,
         }))
     });
     futures::stream::iter(reads).buffered(READ_AT_ONCE).collect::<Vec<_>>().await.into_iter().collect()

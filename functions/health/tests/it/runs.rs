@@ -187,3 +187,18 @@ async fn two_reports_in_one_millisecond_are_two_rows() {
     }
     assert_eq!(world.table.rows().len(), 2);
 }
+
+#[test]
+fn the_sample_events_name_their_slot() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../events/health");
+    let mut seen = 0;
+    for file in std::fs::read_dir(folder).unwrap() {
+        let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+        let event: aws_lambda_events::eventbridge::EventBridgeEvent<Value> =
+            serde_json::from_str(&text).unwrap();
+        let time_ms = event.time.unwrap().timestamp_millis();
+        assert_eq!(logferry_health::plan::slot_of(time_ms, SLOT) % SLOT, 0);
+        seen += 1;
+    }
+    assert!(seen >= 2);
+}
