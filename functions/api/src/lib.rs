@@ -1,3 +1,166 @@
-//! The log service over HTTP: apps and keys; write, query, stats, prune
+//! The log service over HTTP: apps and keys; write, query, stats, prune; files.
+//!
+//! A request goes through four gates, in this order: its path and method, its size, who sends it,
+//! how often. Only then its fields are looked at. Every refusal is an answer in the envelope.
 
-pub mod health_routes;
+mod apps;
+mod auth;
+mod config;
+mod counts;
+mod fields;
+mod files;
+mod logs;
+mod openapi;
+mod rate;
+mod routes;
+mod tokens;
+
+use std::sync::Arc;
+
+use http::header::ALLOW;
+use http::{Method, StatusCode};
+use logferry_health_checks::guard::Policy;
+use logferry_health_checks::resolve::Resolver;
+use logferry_ports::{AppAdmin, BlockTable, Files, Records, Secrets, Stats};
+use logferry_service::api_key::AdminKey;
+use logferry_service::http::{ApiError, Request, Response};
+use logferry_service::tokens::Tokens;
+use serde_json::json;
+
+pub use auth::Caller;
+pub use config::Config;
+pub use openapi::DOCUMENT as OPENAPI;
+pub use rate::Limiter;
+pub use routes::{Action, ROUTES};
+
+use routes::{Found, Router};
+
+/// The largest body (bytes).
+pub const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
+
+/// What the service talks to.
+pub trait Cloud: Send + Sync {
+    type Book: BlockTable + Stats + Records;
+    type Apps: AppAdmin;
+    type Files: Files;
+    type Secrets: Secrets;
+}
+
+/// The service, made once.
+#[derive(Debug)]
+pub struct App<C: Cloud> {
+    pub book: C::Book,
+    pub apps: C::Apps,
+    pub files: C::Files,
+    pub admin_key: AdminKey<C::Secrets>,
+    pub tokens: Tokens<C::Secrets>,
+    pub limiter: Limiter,
+    pub settings: Settings,
+    router: Router,
+}
+
+/// What is set by the deployment.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where the files of the ledger are.
+    pub bucket: String,
+    /// Days that records of an app are kept which says nothing else.
+    pub default_retention_days: u32,
+    pub health_policy: Policy,
+    pub resolver: Arc<dyn Resolver>,
+}
+
+/// The parts that [`App::new`] is made of.
+#[derive(Debug)]
+pub struct Parts<C: Cloud> {
+    pub book: C::Book,
+    pub apps: C::Apps,
+    pub files: C::Files,
+    pub admin_key: AdminKey<C::Secrets>,
+    pub tokens: Tokens<C::Secrets>,
+    pub limiter: Limiter,
+    pub settings: Settings,
+}
+
+impl<C: Cloud> App<C> {
+    #[must_use]
+    pub fn new(parts: Parts<C>) -> Self {
+        let Parts { book, apps, files, admin_key, tokens, limiter, settings } = parts;
+        Self { book, apps, files, admin_key, tokens, limiter, settings, router: Router::new() }
+    }
+
+    /// Answers one request.
+    pub async fn handle(&self, request: &Request, now_ms: i64) -> Response {
+        self.answer(request, now_ms).await.unwrap_or_else(Response::from)
+    }
+
+    async fn answer(&self, request: &Request, now_ms: i64) -> Result<Response, ApiError> {
+        let (action, id, key_id) = match self.router.find(&request.method, &request.path) {
+            Found::Action { action, id, key_id } => (action, id, key_id),
+            Found::OtherMethods(methods) => return Ok(method_not_allowed(&methods)),
+            Found::Nothing => return Err(ApiError::not_found("no such path")),
+        };
+        if request.body.len() > MAX_BODY_BYTES {
+            let message = format!("a body must be at most {MAX_BODY_BYTES} bytes");
+            return Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE", message));
+        }
+        match action {
+            Action::About => {
+                return Ok(Response::ok(
+                    &json!({"service": "logferry", "version": env!("CARGO_PKG_VERSION")}),
+                ));
+            }
+            Action::ServiceStatus => return Ok(Response::ok(&json!({"status": "ok"}))),
+            Action::OpenApi => {
+                return Ok(Response::text(StatusCode::OK, "application/json", OPENAPI.to_owned()));
+            }
+            _ => {}
+        }
+        let caller = self.caller(request, action, now_ms).await?;
+        self.limiter.admit(caller.bucket(), now_ms)?;
+        let id = id.unwrap_or_default();
+        match action {
+            Action::RegisterApp => self.register_app(request, now_ms).await,
+            Action::ListApps => self.list_apps(&caller).await,
+            Action::QueryLogs => self.query_logs(&caller, request, now_ms).await,
+            Action::ListFiles => self.list_files(&caller, request).await,
+            Action::ListQuarantined => self.list_quarantined(&caller, request).await,
+            Action::Redrive => self.redrive(&caller, request, now_ms).await,
+            Action::WriteLogs => {
+                let Caller::App(app) = &caller else {
+                    return Err(ApiError::forbidden("logs are written with an app's key"));
+                };
+                self.write_logs(app, request, now_ms).await
+            }
+            _ => {
+                let app = self.app_of_path(&caller, id).await?;
+                match action {
+                    Action::ShowApp => self.show_app(&app).await,
+                    Action::ChangeApp => self.change_app(&app, request).await,
+                    Action::DeleteApp => self.delete_app(&app, now_ms).await,
+                    Action::AddKey => self.add_key(&app).await,
+                    Action::RevokeKey => self.revoke_key(&app, key_id.unwrap_or_default()).await,
+                    Action::MintJoinToken => self.mint_join_token(&app, request, now_ms).await,
+                    Action::MintUploadToken => self.mint_upload_token(&app, request, now_ms).await,
+                    Action::Prune => self.prune(&app, request, now_ms).await,
+                    Action::SetHealthUrls => self.set_health_urls(&app, request).await,
+                    Action::Stats => self.stats(&app, request, now_ms).await,
+                    // `GET /health/{id}` has its place here.
+                    _ => Err(ApiError::not_found("no such path")),
+                }
+            }
+        }
+    }
+}
+
+fn method_not_allowed(methods: &[Method]) -> Response {
+    let names: Vec<&str> = methods.iter().map(Method::as_str).collect();
+    let allowed = names.join(", ");
+    ApiError::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "METHOD_NOT_ALLOWED",
+        format!("this path answers {allowed}"),
+    )
+    .response()
+    .with_header(ALLOW, &allowed)
+}

@@ -1,1 +1,62 @@
-fn main() {}
+//! Wiring: configuration and clients once, then the story in `lib.rs`.
+
+// The future of a request is nested deeper than rustc looks by default.
+#![recursion_limit = "256"]
+
+use aws_lambda_events::apigw::ApiGatewayV2httpRequest;
+use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use logferry_api::{App, Cloud, Config, Limiter, Parts};
+use logferry_aws::apps::DynamoApps;
+use logferry_aws::client::AwsEnv;
+use logferry_aws::files::DynamoFiles;
+use logferry_aws::records::DynamoRecords;
+use logferry_aws::secrets::SecretsManager;
+use logferry_ports::{Clock, SystemClock};
+use logferry_service::api_key::AdminKey;
+use logferry_service::config::environment;
+use logferry_service::http::{Request, Response};
+use logferry_service::metrics::{Emission, REQUEST_ERRORS, REQUESTS};
+use logferry_service::telemetry;
+use logferry_service::tokens::Tokens;
+
+#[derive(Debug)]
+struct Aws;
+
+impl Cloud for Aws {
+    type Book = DynamoRecords;
+    type Apps = DynamoApps;
+    type Files = DynamoFiles;
+    type Secrets = SecretsManager;
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Error> {
+    telemetry::start(environment("LOG_LEVEL").as_deref());
+    let config = Config::from_lookup(environment)?;
+    let aws = AwsEnv::from_environment()?;
+    let (dynamodb, secrets) = (aws.dynamodb(), SecretsManager::new(aws.secrets()));
+    let app: App<Aws> = App::new(Parts {
+        book: DynamoRecords::new(dynamodb.clone(), config.table_logs, config.table_stats),
+        apps: DynamoApps::new(dynamodb.clone(), config.table_apps),
+        files: DynamoFiles::new(dynamodb, config.table_files),
+        admin_key: AdminKey::new(secrets.clone(), config.admin_key_secret),
+        tokens: Tokens::new(secrets, config.token_secret),
+        limiter: Limiter::new(config.rate_per_second),
+        settings: config.settings,
+    });
+    let (app, namespace) = (&app, config.metrics_namespace.as_str());
+    run(service_fn(|event: LambdaEvent<ApiGatewayV2httpRequest>| async move {
+        let now_ms = SystemClock.now_ms();
+        let response = match Request::from_event(event.payload) {
+            Ok(request) => app.handle(&request, now_ms).await,
+            Err(error) => Response::from(error),
+        };
+        Emission::new(namespace)
+            .dimension("Function", "api")
+            .value(REQUESTS, 1)
+            .value(REQUEST_ERRORS, u64::from(response.status.is_server_error()))
+            .emit(now_ms);
+        Ok::<_, Error>(response.into_event())
+    }))
+    .await
+}

@@ -81,7 +81,7 @@ pub fn row_key(row: &FileRow) -> Item {
     }
 }
 
-fn due_shard(object_key: &str) -> String {
+pub(crate) fn due_shard(object_key: &str) -> String {
     let sum = object_key.bytes().fold(0u8, u8::wrapping_add);
     (sum % DUE_SHARDS).to_string()
 }

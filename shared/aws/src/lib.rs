@@ -19,6 +19,8 @@ pub mod chime;
 #[cfg(feature = "s3")]
 pub mod dead_letters;
 #[cfg(feature = "dynamodb")]
+pub mod files;
+#[cfg(feature = "dynamodb")]
 pub mod flush_marks;
 #[cfg(feature = "dynamodb")]
 pub mod item;
@@ -26,6 +28,10 @@ pub mod item;
 pub mod ledger;
 #[cfg(feature = "logs")]
 pub mod logs;
+#[cfg(feature = "bench")]
+pub mod logs_bench;
+#[cfg(feature = "s3")]
+pub mod multipart;
 #[cfg(feature = "sns")]
 pub mod notifier;
 #[cfg(feature = "s3")]
@@ -36,6 +42,8 @@ pub mod presign;
 pub mod records;
 #[cfg(feature = "secrets")]
 pub mod secrets;
+#[cfg(feature = "dynamodb")]
+pub mod sessions;
 #[cfg(feature = "lambda")]
 pub mod starter;
 #[cfg(feature = "dynamodb")]

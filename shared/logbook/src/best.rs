@@ -94,10 +94,6 @@ impl Best {
         self.heap.peek().map(|Reverse(worst)| worst.0.position)
     }
 
-    pub(crate) fn missing(&self) -> usize {
-        self.wanted.saturating_sub(self.heap.len())
-    }
-
     /// Takes a record that [`Best::may_take`] let pass.
     pub(crate) fn take(&mut self, candidate: Candidate) {
         self.bytes += candidate.raw.len();

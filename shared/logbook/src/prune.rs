@@ -1,1 +1,305 @@
-//! Taking records away.
+//! Taking records away: what a watermark has made invisible, or all that a deleted app has stored.
+//!
+//! Readers honour the watermark, or the app's absence, at once; blocks and counters follow. A job
+//! row remembers what is to be done until a pass finds nothing more, and one last pass, later than
+//! any writer that did not know yet can still be writing, has found nothing either. Days before the
+//! watermark's lose their blocks and then their counters as a whole; on the watermark's own day
+//! each block leaves together with its counts, and one that reaches beyond stays, less what is older.
+
+use std::collections::BTreeMap;
+
+use logferry_domain::app::App;
+use logferry_domain::block::{Partition, Payload, SHARDS};
+use logferry_domain::fault::{Fault, FaultClass};
+use logferry_domain::ledger::DayCounts;
+use logferry_domain::time::{Day, EARLIEST_MS, LATEST_MS, MS_PER_HOUR, hour_of_ms};
+use logferry_ports::app_admin::{AppAdmin, Job, JobKind};
+use logferry_ports::blocks::BlockRange;
+use logferry_ports::records::{CountedRemoval, Removal, StoredHeader};
+use logferry_ports::stats::CounterKey;
+use logferry_ports::{BlockTable, Records, Stats};
+
+/// How long whoever works on a job holds it (ms).
+const HOLD_MS: i64 = 5 * 60_000;
+/// When the last pass is due: a Lambda function runs for 15 minutes at most (ms).
+/// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
+const SETTLE_MS: i64 = 16 * 60_000;
+
+/// What one request, or one job of a sweep, removes at most: blocks; one that is counted costs more.
+pub const BUDGET: u32 = 3_000;
+const COUNTED_COST: u32 = 8;
+
+/// Headers read at once, and counter rows.
+const HEADER_PAGE: u32 = 100;
+const COUNTER_PAGE: u32 = 1_000;
+
+/// What a prune has done by the time it is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pruned {
+    /// Records removed.
+    pub deleted: u64,
+    /// `false`: the rest is invisible, and a sweep removes it.
+    pub complete: bool,
+}
+
+/// Makes everything older than `before_ms` (at most now) invisible and removes what it can within
+/// its budget. `None`: there is no such app any more.
+///
+/// # Errors
+/// A call failed; the same call may be repeated.
+pub async fn prune<B: BlockTable + Stats + Records>(
+    apps: &impl AppAdmin,
+    book: &B,
+    app: &App,
+    before_ms: i64,
+    now_ms: i64,
+) -> Result<Option<Pruned>, Fault> {
+    let job = Job {
+        app_id: app.app_id.clone(),
+        epoch_ms: app.created_ms,
+        kind: JobKind::Prune,
+        before_ms: before_ms.min(now_ms),
+        due_ms: now_ms + HOLD_MS,
+        deleted: 0,
+        last_pass: false,
+    };
+    if apps.prune(&job).await?.is_none() {
+        return Ok(None);
+    }
+    let (job, complete) = work(apps, book, job, now_ms).await?;
+    Ok(Some(Pruned { deleted: job.deleted, complete }))
+}
+
+/// Removes an app. Its records are gone for readers at once. `false`: it was gone already.
+///
+/// # Errors
+/// A call failed; the same call may be repeated.
+pub async fn delete<B: BlockTable + Stats + Records>(
+    apps: &impl AppAdmin,
+    book: &B,
+    app: &App,
+    now_ms: i64,
+) -> Result<bool, Fault> {
+    let job = Job {
+        app_id: app.app_id.clone(),
+        epoch_ms: app.created_ms,
+        kind: JobKind::Delete,
+        before_ms: LATEST_MS,
+        due_ms: now_ms + HOLD_MS,
+        deleted: 0,
+        last_pass: false,
+    };
+    if !apps.delete(app, &job).await? {
+        return Ok(false);
+    }
+    work(apps, book, job, now_ms).await?;
+    Ok(true)
+}
+
+/// Goes on with the jobs that are due. Returns how many were worked on.
+///
+/// # Errors
+/// A call failed; what is left is due again later.
+pub async fn go_on<B: BlockTable + Stats + Records>(
+    apps: &impl AppAdmin,
+    book: &B,
+    now_ms: i64,
+) -> Result<u32, Fault> {
+    let mut worked = 0;
+    for job in apps.jobs().await? {
+        if job.due_ms > now_ms {
+            continue;
+        }
+        let held = Job { due_ms: now_ms + HOLD_MS, ..job.clone() };
+        if apps.save_job(&held, job.due_ms).await? {
+            work(apps, book, held, now_ms).await?;
+            worked += 1;
+        }
+    }
+    Ok(worked)
+}
+
+/// One pass over a job that the caller holds; then it is finished, or due later.
+async fn work<B: BlockTable + Stats + Records>(
+    apps: &impl AppAdmin,
+    book: &B,
+    mut job: Job,
+    now_ms: i64,
+) -> Result<(Job, bool), Fault> {
+    let held_until = job.due_ms;
+    let mut pass = Pass { book, job: &job, budget: BUDGET, deleted: 0 };
+    let complete = pass.run().await?;
+    job.deleted += pass.deleted;
+    if complete && job.last_pass {
+        apps.end_job(&job, held_until).await?;
+        return Ok((job, true));
+    }
+    job.last_pass = complete;
+    job.due_ms = if complete { now_ms + SETTLE_MS } else { now_ms };
+    apps.save_job(&job, held_until).await?;
+    Ok((job, complete))
+}
+
+struct Pass<'a, B> {
+    book: &'a B,
+    job: &'a Job,
+    budget: u32,
+    deleted: u64,
+}
+
+impl<B: BlockTable + Stats + Records> Pass<'_, B> {
+    /// `false`: the budget is spent.
+    async fn run(&mut self) -> Result<bool, Fault> {
+        let last = Day::of_ms(self.job.before_ms - 1);
+        for (day, counters) in self.days(last).await? {
+            let whole = day.end_ms() < self.job.before_ms;
+            for shard in 0..SHARDS {
+                let partition = Partition { app_id: self.job.app_id.clone(), day, shard };
+                let finished = match whole {
+                    true => self.empty(partition).await?,
+                    false => self.trim(partition).await?,
+                };
+                if !finished {
+                    return Ok(false);
+                }
+            }
+            if whole {
+                Stats::remove(self.book, &self.job.app_id, &counters).await?;
+            }
+        }
+        Ok(true)
+    }
+
+    /// The days of the job's app that have counters, and those.
+    async fn days(&self, last: Day) -> Result<BTreeMap<Day, Vec<CounterKey>>, Fault> {
+        let mut days: BTreeMap<Day, Vec<CounterKey>> = BTreeMap::new();
+        let (first, mut after) = (Day::of_ms(EARLIEST_MS), None);
+        loop {
+            let page = Stats::newest(self.book, &self.job.app_id, first, last, COUNTER_PAGE, after).await?;
+            for row in page.rows.iter().filter(|row| row.key.epoch_ms == self.job.epoch_ms) {
+                days.entry(row.key.day).or_default().push(row.key);
+            }
+            match page.next {
+                Some(next) => after = Some(next),
+                None => return Ok(days),
+            }
+        }
+    }
+
+    /// Removes all of the app's blocks from a partition.
+    async fn empty(&mut self, partition: Partition) -> Result<bool, Fault> {
+        let day = partition.day;
+        let range = BlockRange { partition, last_ms_from: day.start_ms(), last_ms_to: day.end_ms() };
+        let mut after = None;
+        loop {
+            if self.budget == 0 {
+                return Ok(false);
+            }
+            let page = self.book.headers(&range, HEADER_PAGE, after.as_ref()).await?;
+            let own: Vec<StoredHeader> = page
+                .blocks
+                .into_iter()
+                .filter(|stored| stored.header.epoch_ms == self.job.epoch_ms)
+                .collect();
+            let mut records = 0;
+            for stored in &own {
+                records += match stored.pruned_to_ms {
+                    None => u64::from(stored.header.count),
+                    // Its older records were counted as removed before.
+                    Some(from) => total(&self.counts(stored, Some(from), LATEST_MS).await?),
+                };
+            }
+            Records::remove(self.book, &own).await?;
+            self.deleted += records;
+            self.budget = self.budget.saturating_sub(u32::try_from(own.len()).unwrap_or(u32::MAX));
+            match page.next {
+                Some(next) => after = Some(next),
+                None => return Ok(true),
+            }
+        }
+    }
+
+    /// Removes what is older than the watermark from a partition of its day.
+    async fn trim(&mut self, partition: Partition) -> Result<bool, Fault> {
+        let before_ms = self.job.before_ms;
+        let range = BlockRange {
+            last_ms_from: partition.day.start_ms(),
+            // A block never crosses an hour: those with older records end in that of the last one.
+            last_ms_to: (hour_of_ms(before_ms - 1) + 1) * MS_PER_HOUR - 1,
+            partition,
+        };
+        let mut after = None;
+        loop {
+            let page = self.book.headers(&range, HEADER_PAGE, after.as_ref()).await?;
+            for stored in page.blocks {
+                let header = &stored.header;
+                let from_ms = stored.pruned_to_ms;
+                if header.epoch_ms != self.job.epoch_ms
+                    || header.first_ms >= before_ms
+                    || from_ms.is_some_and(|from| from >= before_ms)
+                {
+                    continue;
+                }
+                if self.budget == 0 {
+                    return Ok(false);
+                }
+                self.budget = self.budget.saturating_sub(COUNTED_COST);
+                let counts = self.counts(&stored, from_ms, before_ms).await?;
+                let removal = match header.last_ms < before_ms {
+                    true => Removal::Block,
+                    false => Removal::Before { was_ms: from_ms, to_ms: before_ms },
+                };
+                let removal =
+                    CountedRemoval { header: stored.header, extents: stored.extents, removal, counts };
+                if self.book.remove_counted(&removal).await? {
+                    self.deleted += total(&counts);
+                }
+            }
+            match page.next {
+                Some(next) => after = Some(next),
+                None => return Ok(true),
+            }
+        }
+    }
+
+    /// What of a block lies in a stretch of time; nothing when the block is gone.
+    async fn counts(
+        &self,
+        stored: &StoredHeader,
+        from_ms: Option<i64>,
+        to_ms: i64,
+    ) -> Result<DayCounts, Fault> {
+        let header = &stored.header;
+        let range = BlockRange {
+            partition: header.partition(),
+            last_ms_from: header.last_ms,
+            last_ms_to: header.last_ms,
+        };
+        let mut counts = DayCounts::default();
+        let mut after = None;
+        loop {
+            let page = BlockTable::newest(self.book, &range, 16, after.as_ref()).await?;
+            if let Some(block) = page.blocks.iter().find(|block| block.header.block_id == header.block_id) {
+                let payload = Payload::decode(&block.data).map_err(|error| {
+                    Fault::new(FaultClass::Permanent, "reading a block", "the block is damaged")
+                        .with_source(error)
+                })?;
+                for entry in payload.entries() {
+                    if entry.timestamp_ms < to_ms && from_ms.is_none_or(|from| entry.timestamp_ms >= from) {
+                        counts.levels.count(entry.level);
+                        counts.bytes += i64::try_from(entry.raw.len()).unwrap_or(0);
+                    }
+                }
+                return Ok(counts);
+            }
+            match page.next {
+                Some(next) => after = Some(next),
+                None => return Ok(counts),
+            }
+        }
+    }
+}
+
+fn total(counts: &DayCounts) -> u64 {
+    u64::try_from(counts.levels.total()).unwrap_or(0)
+}

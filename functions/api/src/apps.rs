@@ -1,0 +1,204 @@
+//! Apps and their keys.
+
+use http::StatusCode;
+use logferry_domain::app::{App as Tenant, AppId, FlushSetting};
+use logferry_domain::time::rfc3339_ms;
+use logferry_health_checks::register::register;
+use logferry_logbook::prune;
+use logferry_ports::app_admin::{AppAdmin, AppChange, KeyAdded, Registered};
+use logferry_ports::apps::{Apps, KeyRow};
+use logferry_service::api_key::ApiKey;
+use logferry_service::http::{ApiError, Request, Response};
+use serde_json::{Value, json};
+
+use crate::fields::{Fields, number, required};
+use crate::{App, Caller, Cloud};
+
+/// Live keys of an app at most.
+const MAX_KEYS: usize = 2;
+/// The longest name (characters).
+const MAX_NAME_CHARS: usize = 200;
+/// The longest retention (days): ten years.
+const MAX_RETENTION_DAYS: u64 = 3_653;
+
+/// How often another moment is tried when an app's was used by one that is being removed.
+const EPOCH_ATTEMPTS: i64 = 8;
+
+impl<C: Cloud> App<C> {
+    pub(crate) async fn register_app(&self, request: &Request, now_ms: i64) -> Result<Response, ApiError> {
+        let mut fields = Fields::of(request)?;
+        let app_id: AppId =
+            fields.require_text("app_id")?.parse().map_err(|bad: logferry_domain::app::BadAppId| {
+                ApiError::bad_request("app_id", bad.to_string())
+            })?;
+        let name = name(&fields.require_text("name")?)?;
+        let retention_days = retention_days(fields.take("retention_days"))?;
+        let flush = flush(fields.take("flush"))?.unwrap_or_default();
+        let health_urls = fields.take("health_urls");
+        fields.finish()?;
+        let health_checks = match health_urls {
+            Some(urls) => self.checked_health_urls(&urls, "health_urls").await?,
+            None => json!([]),
+        };
+        let key = ApiKey::generate()?;
+        let row = KeyRow {
+            key_id: key.key_id().to_owned(),
+            app_id: app_id.clone(),
+            secret_hash: key.secret_hash(),
+        };
+        let mut app = Tenant {
+            app_id,
+            name,
+            created_ms: now_ms,
+            retention_days,
+            pruned_before_ms: None,
+            flush,
+            health_checks,
+        };
+        for _ in 0..EPOCH_ATTEMPTS {
+            match self.apps.register(&app, &row).await? {
+                Registered::Yes => {
+                    let mut shown = details(&app, &[row.key_id]);
+                    shown["api_key"] = key.reveal().into();
+                    return Ok(Response::data(StatusCode::CREATED, &shown));
+                }
+                Registered::Taken => return Err(ApiError::conflict("this app_id is taken")),
+                Registered::EpochInUse => app.created_ms += 1,
+            }
+        }
+        Err(ApiError::conflict("an app of this id is being removed; try again"))
+    }
+
+    pub(crate) async fn list_apps(&self, caller: &Caller) -> Result<Response, ApiError> {
+        let ids: Vec<AppId> = match caller {
+            Caller::App(app) => vec![app.app_id.clone()],
+            Caller::Admin => self.apps.list().await?.into_iter().map(|app| app.app_id).collect(),
+        };
+        Ok(Response::ok(&ids))
+    }
+
+    pub(crate) async fn show_app(&self, app: &Tenant) -> Result<Response, ApiError> {
+        let key_ids = self.apps.key_ids(&app.app_id).await?;
+        Ok(Response::ok(&details(app, &key_ids)))
+    }
+
+    pub(crate) async fn change_app(&self, app: &Tenant, request: &Request) -> Result<Response, ApiError> {
+        let mut fields = Fields::of(request)?;
+        let change = AppChange {
+            name: fields.take_text("name")?.map(|text| name(&text)).transpose()?,
+            retention_days: match fields.take_nullable("retention_days") {
+                None => None,
+                Some(Value::Null) => Some(None),
+                some => Some(retention_days(some)?),
+            },
+            flush: flush(fields.take("flush"))?,
+            health_checks: None,
+        };
+        fields.finish()?;
+        let changed = self.apps.change(&app.app_id, app.created_ms, &change).await?;
+        self.show_app(&changed.ok_or_else(|| ApiError::not_found("no such app"))?).await
+    }
+
+    pub(crate) async fn delete_app(&self, app: &Tenant, now_ms: i64) -> Result<Response, ApiError> {
+        match prune::delete(&self.apps, &self.book, app, now_ms).await? {
+            true => Ok(Response::ok(&json!({"deleted": true}))),
+            false => Err(ApiError::not_found("no such app")),
+        }
+    }
+
+    pub(crate) async fn add_key(&self, app: &Tenant) -> Result<Response, ApiError> {
+        let key = ApiKey::generate()?;
+        let row = KeyRow {
+            key_id: key.key_id().to_owned(),
+            app_id: app.app_id.clone(),
+            secret_hash: key.secret_hash(),
+        };
+        match self.apps.add_key(&row, app.created_ms, MAX_KEYS).await? {
+            KeyAdded::Yes => Ok(Response::data(
+                StatusCode::CREATED,
+                &json!({"key_id": row.key_id, "api_key": key.reveal()}),
+            )),
+            KeyAdded::TooMany => {
+                Err(ApiError::conflict(format!("an app has at most {MAX_KEYS} live keys: revoke one first")))
+            }
+            KeyAdded::NoApp => Err(ApiError::not_found("no such app")),
+        }
+    }
+
+    pub(crate) async fn revoke_key(&self, app: &Tenant, key_id: &str) -> Result<Response, ApiError> {
+        match self.apps.revoke_key(&app.app_id, key_id).await? {
+            true => Ok(Response::ok(&json!({"deleted": true}))),
+            false => Err(ApiError::not_found("no such key")),
+        }
+    }
+
+    pub(crate) async fn set_health_urls(
+        &self,
+        app: &Tenant,
+        request: &Request,
+    ) -> Result<Response, ApiError> {
+        let mut fields = Fields::of(request)?;
+        let urls = fields.take("urls").ok_or_else(|| required("urls"))?;
+        fields.finish()?;
+        let health_checks = Some(self.checked_health_urls(&urls, "urls").await?);
+        let change = AppChange { health_checks, ..AppChange::default() };
+        let changed = self.apps.change(&app.app_id, app.created_ms, &change).await?;
+        let changed = changed.ok_or_else(|| ApiError::not_found("no such app"))?;
+        Ok(Response::ok(&json!({"urls": health_urls(&changed.health_checks)})))
+    }
+
+    async fn checked_health_urls(&self, urls: &Value, at: &str) -> Result<Value, ApiError> {
+        let settings = &self.settings;
+        match register(urls, at, false, &settings.health_policy, &*settings.resolver).await {
+            Ok(settings) => Ok(settings.to_value()),
+            Err(problems) => {
+                let all: Vec<Value> = problems
+                    .iter()
+                    .map(|problem| json!({"field": problem.field, "message": problem.message}))
+                    .collect();
+                let (field, message) = problems
+                    .first()
+                    .map_or((at, "is wrong"), |first| (first.field.as_str(), first.message.as_str()));
+                let mut error = ApiError::bad_request(field, format!("{field} {message}"));
+                error.details = Some(json!({"field": field, "problems": all}));
+                Err(error)
+            }
+        }
+    }
+}
+
+fn health_urls(stored: &Value) -> &Value {
+    stored.get("checks").unwrap_or(stored)
+}
+
+/// An app as its owners see it: never a key, never a hash.
+fn details(app: &Tenant, key_ids: &[String]) -> Value {
+    json!({
+        "app_id": app.app_id, "name": app.name, "created_at": rfc3339_ms(app.created_ms),
+        "retention_days": app.retention_days, "pruned_before": app.pruned_before_ms.map(rfc3339_ms),
+        "flush": app.flush, "health_urls": health_urls(&app.health_checks), "key_ids": key_ids,
+    })
+}
+
+fn name(text: &str) -> Result<String, ApiError> {
+    let name = text.trim();
+    if name.is_empty() || name.chars().count() > MAX_NAME_CHARS {
+        return Err(ApiError::bad_request(
+            "name",
+            format!("name must have 1 to {MAX_NAME_CHARS} characters"),
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+fn retention_days(value: Option<Value>) -> Result<Option<u32>, ApiError> {
+    let days = value.map(|value| number("retention_days", &value, 1, MAX_RETENTION_DAYS)).transpose()?;
+    Ok(days.and_then(|days| u32::try_from(days).ok()))
+}
+
+fn flush(value: Option<Value>) -> Result<Option<FlushSetting>, ApiError> {
+    let bad = |error: serde_json::Error| {
+        ApiError::bad_request("flush", format!("flush is not as expected: {error}"))
+    };
+    value.map(serde_json::from_value).transpose().map_err(bad)
+}

@@ -1,0 +1,104 @@
+//! Who sends a request: the administration, or an app by one of its keys.
+
+use logferry_domain::app::{App as Tenant, AppId};
+use logferry_ports::Apps;
+use logferry_service::api_key::{ADMIN_KEY_HEADER, APP_ID_HEADER, app_of_request};
+use logferry_service::http::{ApiError, Request};
+
+use crate::{Action, App, Cloud};
+
+/// Who sends a request.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Caller {
+    Admin,
+    App(Box<Tenant>),
+}
+
+impl Caller {
+    /// Whose share of requests this one uses.
+    pub(crate) fn bucket(&self) -> &str {
+        match self {
+            // No app has this id.
+            Self::Admin => "*",
+            Self::App(app) => app.app_id.as_str(),
+        }
+    }
+}
+
+fn admin_alone(action: Action) -> bool {
+    matches!(action, Action::RegisterApp)
+}
+
+impl<C: Cloud> App<C> {
+    /// Who sends this request.
+    ///
+    /// # Errors
+    /// 400 without any credential (401 where only the administration may ask), 401 for wrong ones.
+    pub(crate) async fn caller(
+        &self,
+        request: &Request,
+        action: Action,
+        now_ms: i64,
+    ) -> Result<Caller, ApiError> {
+        if let Some(shown) = request.headers.get(ADMIN_KEY_HEADER) {
+            let wrong = || ApiError::unauthorized("the admin key is not valid");
+            let shown = shown.to_str().map_err(|_| wrong())?;
+            return match self.admin_key.verify(shown, now_ms).await? {
+                true => Ok(Caller::Admin),
+                false => Err(wrong()),
+            };
+        }
+        match app_of_request(&self.apps, request).await? {
+            Some(_) if admin_alone(action) => {
+                Err(ApiError::forbidden("only the administration may do this: send X-Admin-Key"))
+            }
+            Some(app) => Ok(Caller::App(Box::new(app))),
+            None if admin_alone(action) => Err(ApiError::unauthorized("X-Admin-Key is required")),
+            None => {
+                Err(ApiError::bad_request("X-API-Key", "a credential is required: X-API-Key or X-Admin-Key"))
+            }
+        }
+    }
+
+    /// The app that a path names, if the caller may act for it.
+    ///
+    /// # Errors
+    /// 403 for another app's caller, whether or not the named one exists; 404 for the administration
+    /// when it does not.
+    pub(crate) async fn app_of_path(&self, caller: &Caller, id: &str) -> Result<Tenant, ApiError> {
+        match caller {
+            Caller::App(app) if app.app_id.as_str() == id => Ok((**app).clone()),
+            Caller::App(_) => Err(ApiError::forbidden("the API key belongs to another app")),
+            Caller::Admin => self.find_app(id).await,
+        }
+    }
+
+    /// The app that a request is about where its path names none: its caller's, or the one that the
+    /// administration names in `app_id` or `X-App-ID`; `None`: all.
+    ///
+    /// # Errors
+    /// As [`App::app_of_path`].
+    pub(crate) async fn app_asked_for(
+        &self,
+        caller: &Caller,
+        request: &Request,
+    ) -> Result<Option<Tenant>, ApiError> {
+        let named = request.param("app_id");
+        let header = request.header(APP_ID_HEADER);
+        match (caller, named.or(header)) {
+            (Caller::App(_), Some(id)) => self.app_of_path(caller, id).await.map(Some),
+            (Caller::App(app), None) => Ok(Some((**app).clone())),
+            (Caller::Admin, _) if named.is_some() && header.is_some() && named != header => {
+                Err(ApiError::forbidden("X-App-ID names another app than app_id"))
+            }
+            (Caller::Admin, Some(id)) => self.find_app(id).await.map(Some),
+            (Caller::Admin, None) => Ok(None),
+        }
+    }
+
+    async fn find_app(&self, id: &str) -> Result<Tenant, ApiError> {
+        let unknown = || ApiError::not_found("no such app");
+        let app_id: AppId = id.parse().map_err(|_| unknown())?;
+        self.apps.find(&app_id).await?.ok_or_else(unknown)
+    }
+}

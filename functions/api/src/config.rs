@@ -1,0 +1,64 @@
+//! What api reads from its environment.
+
+use std::sync::Arc;
+
+use logferry_health_checks::guard::{Policy, Ports};
+use logferry_health_checks::resolve::SystemResolver;
+use logferry_service::config::{BadConfig, Reader};
+
+use crate::Settings;
+
+/// Requests of one app that one instance admits per second, where the environment does not say.
+const DEFAULT_RATE: u32 = 100;
+
+/// The configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub table_apps: String,
+    pub table_logs: String,
+    pub table_files: String,
+    pub table_stats: String,
+    pub table_checks: String,
+    pub admin_key_secret: String,
+    pub token_secret: String,
+    pub rate_per_second: u32,
+    pub metrics_namespace: String,
+    pub settings: Settings,
+}
+
+impl Config {
+    /// Reads the configuration.
+    ///
+    /// # Errors
+    /// All that is missing or wrong, at once.
+    pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, BadConfig> {
+        let mut read = Reader::new(lookup);
+        let ports = match read.optional("HEALTH_PORTS").map(|text| Ports::parse(&text)) {
+            None => Policy::default().ports,
+            Some(Ok(ports)) => ports,
+            Some(Err(why)) => {
+                read.problem(format!("HEALTH_PORTS: {why}"));
+                Policy::default().ports
+            }
+        };
+        let allow_private = read.parsed_or("ALLOW_PRIVATE_HEALTH_TARGETS", false);
+        let config = Self {
+            table_apps: read.required("TABLE_APPS"),
+            table_logs: read.required("TABLE_LOGS"),
+            table_files: read.required("TABLE_FILES"),
+            table_stats: read.required("TABLE_STATS"),
+            table_checks: read.required("TABLE_CHECKS"),
+            admin_key_secret: read.required("ADMIN_KEY_SECRET"),
+            token_secret: read.required("TOKEN_SECRET"),
+            rate_per_second: read.parsed_or("RATE_LIMIT_PER_SECOND", DEFAULT_RATE),
+            metrics_namespace: read.optional("METRICS_NAMESPACE").unwrap_or_else(|| "Logferry".to_owned()),
+            settings: Settings {
+                bucket: read.required("BUCKET"),
+                default_retention_days: read.parsed_or("RETENTION_DAYS_DEFAULT", 90),
+                health_policy: Policy { allow_private, ports },
+                resolver: Arc::new(SystemResolver),
+            },
+        };
+        read.finish(config)
+    }
+}

@@ -1,0 +1,50 @@
+//! Counting records, and taking them away.
+
+use logferry_domain::app::App as Tenant;
+use logferry_domain::record::Level;
+use logferry_logbook::prune;
+use logferry_logbook::stats::{self, DEFAULT_DAYS, MAX_DAYS};
+use logferry_service::http::{ApiError, Request, Response};
+use serde_json::{Value, json};
+
+use crate::fields::{Fields, known_params, param_number, record_time_ms, required};
+use crate::{App, Cloud};
+
+impl<C: Cloud> App<C> {
+    pub(crate) async fn stats(
+        &self,
+        app: &Tenant,
+        request: &Request,
+        now_ms: i64,
+    ) -> Result<Response, ApiError> {
+        known_params(request, &["days"])?;
+        let days = param_number(request, "days", 1, u64::from(MAX_DAYS))?;
+        let days = days.and_then(|days| u32::try_from(days).ok()).unwrap_or(DEFAULT_DAYS);
+        let counted = stats::days(&self.book, app, days, now_ms).await?;
+        let shown: Vec<Value> = counted
+            .into_iter()
+            .map(|(day, levels)| {
+                json!({
+                    "date": day.to_string(), "debug": levels[Level::Debug], "info": levels[Level::Info],
+                    "warn": levels[Level::Warn], "error": levels[Level::Error],
+                })
+            })
+            .collect();
+        Ok(Response::ok(&shown))
+    }
+
+    pub(crate) async fn prune(
+        &self,
+        app: &Tenant,
+        request: &Request,
+        now_ms: i64,
+    ) -> Result<Response, ApiError> {
+        let mut fields = Fields::of(request)?;
+        let before = fields.take("before").ok_or_else(|| required("before"))?;
+        let before_ms = record_time_ms("before", &before)?;
+        fields.finish()?;
+        let pruned = prune::prune(&self.apps, &self.book, app, before_ms, now_ms).await?;
+        let pruned = pruned.ok_or_else(|| ApiError::not_found("no such app"))?;
+        Ok(Response::ok(&json!({"deleted": pruned.deleted, "complete": pruned.complete})))
+    }
+}

@@ -1,0 +1,115 @@
+//! Fields of a request, each refused by its own name.
+
+use logferry_domain::time::{in_range, parse_rfc3339_ms};
+use logferry_logbook::entry::Invalid;
+use logferry_service::http::{ApiError, Request};
+use serde_json::{Map, Value};
+
+/// A body that is a JSON object; what is not asked for is refused in the end.
+pub(crate) struct Fields(Map<String, Value>);
+
+impl Fields {
+    /// The body, which must be an object.
+    pub(crate) fn of(request: &Request) -> Result<Self, ApiError> {
+        match request.json()? {
+            Value::Object(fields) => Ok(Self(fields)),
+            _ => Err(ApiError::bad_request("body", "the body must be a JSON object")),
+        }
+    }
+
+    /// A field that may be missing; `null` is missing.
+    pub(crate) fn take(&mut self, name: &str) -> Option<Value> {
+        self.0.shift_remove(name).filter(|value| !value.is_null())
+    }
+
+    /// A field that tells null from missing.
+    pub(crate) fn take_nullable(&mut self, name: &str) -> Option<Value> {
+        self.0.shift_remove(name)
+    }
+
+    pub(crate) fn take_text(&mut self, name: &str) -> Result<Option<String>, ApiError> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(_) => Err(ApiError::bad_request(name, format!("{name} must be a string"))),
+        }
+    }
+
+    pub(crate) fn require_text(&mut self, name: &str) -> Result<String, ApiError> {
+        self.take_text(name)?.ok_or_else(|| required(name))
+    }
+
+    /// A whole number between `least` and `most`.
+    pub(crate) fn take_number(&mut self, name: &str, least: u64, most: u64) -> Result<Option<u64>, ApiError> {
+        let Some(value) = self.take(name) else { return Ok(None) };
+        number(name, &value, least, most).map(Some)
+    }
+
+    /// Refuses what was not taken.
+    pub(crate) fn finish(self) -> Result<(), ApiError> {
+        match self.0.keys().next() {
+            None => Ok(()),
+            Some(name) => Err(ApiError::bad_request(name, format!("{name} is not a field of this request"))),
+        }
+    }
+}
+
+pub(crate) fn number(name: &str, value: &Value, least: u64, most: u64) -> Result<u64, ApiError> {
+    value.as_u64().filter(|number| (least..=most).contains(number)).ok_or_else(|| {
+        ApiError::bad_request(name, format!("{name} must be a whole number from {least} to {most}"))
+    })
+}
+
+pub(crate) fn required(name: &str) -> ApiError {
+    ApiError::bad_request(name, format!("{name} is required"))
+}
+
+/// A query parameter that is a whole number between `least` and `most`.
+pub(crate) fn param_number(
+    request: &Request,
+    name: &str,
+    least: u64,
+    most: u64,
+) -> Result<Option<u64>, ApiError> {
+    let Some(text) = request.param(name) else { return Ok(None) };
+    let value = text.parse::<u64>().map_or(Value::Null, Value::from);
+    number(name, &value, least, most).map(Some)
+}
+
+/// A time that bounds a range: RFC 3339, or milliseconds since the epoch. Any year will do.
+pub(crate) fn bound_ms(name: &str, text: &str) -> Result<i64, ApiError> {
+    parse_rfc3339_ms(text).or_else(|| text.parse().ok()).ok_or_else(|| {
+        let message = format!("{name} must be RFC 3339 with an offset, or milliseconds since the epoch");
+        ApiError::bad_request(name, message)
+    })
+}
+
+/// A time in a body that records can have.
+pub(crate) fn record_time_ms(name: &str, value: &Value) -> Result<i64, ApiError> {
+    let ms = match value {
+        Value::String(text) => parse_rfc3339_ms(text),
+        value => value.as_i64(),
+    };
+    ms.filter(|&ms| in_range(ms)).ok_or_else(|| {
+        let message = format!(
+            "{name} must be RFC 3339 with an offset, or milliseconds since the epoch, from 2000 to 2100"
+        );
+        ApiError::bad_request(name, message)
+    })
+}
+
+/// Refuses query parameters that a route does not know: a misspelt filter must not look like an answer.
+pub(crate) fn known_params(request: &Request, known: &[&str]) -> Result<(), ApiError> {
+    let legal =
+        |name: &str| known.contains(&name) || (known.contains(&"context.") && name.starts_with("context."));
+    match request.query.iter().find(|(name, _)| !legal(name)) {
+        None => Ok(()),
+        Some((name, _)) => {
+            Err(ApiError::bad_request(name, format!("{name} is not a parameter of this request")))
+        }
+    }
+}
+
+pub(crate) fn invalid(bad: &Invalid) -> ApiError {
+    ApiError::bad_request(&bad.field, bad.message.clone())
+}

@@ -1,0 +1,181 @@
+//! Writing and querying records.
+
+use http::StatusCode;
+use logferry_domain::app::App as Tenant;
+use logferry_domain::fault::{Fault, FaultClass};
+use logferry_domain::record::Level;
+use logferry_logbook::entry::{self, MAX_REQUEST_ID_BYTES};
+use logferry_logbook::filter::Filter;
+use logferry_logbook::query::{self, DEFAULT_LIMIT, MAX_LIMIT, MAX_OFFSET, Query, QueryError};
+use logferry_logbook::write::{self, MAX_KEY_BYTES, WriteError, WriteRequest};
+use logferry_ports::Apps;
+use logferry_service::http::{ApiError, Request, Response};
+use serde_json::Value;
+
+use crate::fields::{bound_ms, invalid, known_params, param_number};
+use crate::{App, Caller, Cloud};
+
+const IDEMPOTENCY_KEY_HEADER: &str = "idempotency-key";
+const REQUEST_ID_HEADER: &str = "x-request-id";
+
+const QUERY_PARAMS: &[&str] = &[
+    "app_id",
+    "level",
+    "since",
+    "until",
+    "request_id",
+    "search",
+    "context.",
+    "limit",
+    "cursor",
+    "offset",
+    "raw",
+];
+
+impl<C: Cloud> App<C> {
+    pub(crate) async fn write_logs(
+        &self,
+        app: &Tenant,
+        request: &Request,
+        now_ms: i64,
+    ) -> Result<Response, ApiError> {
+        let request_id = header(request, REQUEST_ID_HEADER, MAX_REQUEST_ID_BYTES)?;
+        let idempotency_key = header(request, IDEMPOTENCY_KEY_HEADER, MAX_KEY_BYTES)?;
+        let entries = entry::entries(&request.body).map_err(|bad| invalid(&bad))?;
+        let mut unique = [0; 16];
+        getrandom::fill(&mut unique)
+            .map_err(|error| Fault::new(FaultClass::Transient, "getrandom", error.to_string()))?;
+        let written = write::write(
+            &self.book,
+            &WriteRequest {
+                app,
+                entries: &entries,
+                request_id,
+                idempotency_key,
+                body: &request.body,
+                now_ms,
+                unique,
+                default_retention_days: self.settings.default_retention_days,
+            },
+        )
+        .await;
+        match written {
+            Ok(stored) if entries.batch => Ok(enveloped(&array(&stored), None)),
+            Ok(stored) => Ok(enveloped(stored.first().map_or("null", String::as_str), None)),
+            Err(WriteError::Invalid(bad)) => Err(invalid(&bad)),
+            Err(WriteError::KeyReused) => Err(ApiError::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "IDEMPOTENCY_KEY_REUSED",
+                "this Idempotency-Key was used with another body",
+            )),
+            Err(WriteError::Fault(fault)) => Err(fault.into()),
+        }
+    }
+
+    pub(crate) async fn query_logs(
+        &self,
+        caller: &Caller,
+        request: &Request,
+        now_ms: i64,
+    ) -> Result<Response, ApiError> {
+        known_params(request, QUERY_PARAMS)?;
+        let filter = filter(request)?;
+        let limit = param_number(request, "limit", 1, MAX_LIMIT as u64)?.map_or(DEFAULT_LIMIT as u64, |n| n);
+        let offset = param_number(request, "offset", 0, MAX_OFFSET as u64)?.unwrap_or(0);
+        let raw = match request.param("raw") {
+            None | Some("false") => false,
+            Some("true") => true,
+            Some(_) => return Err(ApiError::bad_request("raw", "raw must be true or false")),
+        };
+        let asked = self.app_asked_for(caller, request).await?;
+        let merged = asked.is_none();
+        let apps = match asked {
+            Some(app) => vec![app],
+            None => self.apps.list().await?,
+        };
+        let question = Query {
+            apps: &apps,
+            merged,
+            filter: &filter,
+            limit: usize::try_from(limit).unwrap_or(MAX_LIMIT),
+            offset: usize::try_from(offset).unwrap_or(MAX_OFFSET),
+            cursor: request.param("cursor"),
+            raw,
+            now_ms,
+            max_read_bytes: query::MAX_READ_BYTES,
+        };
+        let page = query::query(&self.book, &question).await.map_err(query_error)?;
+        tracing::info!(
+            query.pages = page.cost.pages,
+            query.blocks = page.cost.blocks,
+            query.opened = page.cost.opened,
+            query.read_units = page.cost.units,
+            query.records = page.records.len(),
+            "answered a query"
+        );
+        Ok(enveloped(&array(&page.records), Some(page.cursor.as_deref())))
+    }
+}
+
+fn query_error(error: QueryError) -> ApiError {
+    match error {
+        QueryError::BadCursor => {
+            ApiError::bad_request("cursor", "cursor is not one that this query has given")
+        }
+        QueryError::OffsetTooFar => {
+            ApiError::bad_request("offset", "offset skips more than one query reads: go on by cursor")
+        }
+        QueryError::Fault(fault) => fault.into(),
+    }
+}
+
+/// A header that must be text of at most so many bytes; an empty one is none.
+fn header<'r>(request: &'r Request, name: &str, most_bytes: usize) -> Result<Option<&'r str>, ApiError> {
+    let Some(value) = request.headers.get(name) else { return Ok(None) };
+    let text = std::str::from_utf8(value.as_bytes()).ok().filter(|text| text.len() <= most_bytes);
+    let text = text.ok_or_else(|| {
+        ApiError::bad_request(name, format!("{name} must be text of at most {most_bytes} bytes"))
+    })?;
+    Ok(Some(text).filter(|text| !text.is_empty()))
+}
+
+fn filter(request: &Request) -> Result<Filter, ApiError> {
+    let levels = match request.param("level") {
+        None => Vec::new(),
+        Some(list) => list
+            .split(',')
+            .map(|level| level.trim().parse::<Level>())
+            .collect::<Result<_, _>>()
+            .map_err(|bad| ApiError::bad_request("level", bad.to_string()))?,
+    };
+    let bound = |name: &str| request.param(name).map(|text| bound_ms(name, text)).transpose();
+    let mut context = Vec::new();
+    for (name, value) in &request.query {
+        let Some(path) = name.strip_prefix("context.") else { continue };
+        if path.is_empty() || path.split('.').count() > entry::MAX_DEPTH {
+            return Err(ApiError::bad_request(name, format!("{name} is not a path into the context")));
+        }
+        context.push((path.to_owned(), value.clone()));
+    }
+    Ok(Filter {
+        levels,
+        since_ms: bound("since")?,
+        until_ms: bound("until")?,
+        request_id: request.param("request_id").map(str::to_owned),
+        search: request.param("search").map(str::to_owned),
+        context,
+    })
+}
+
+fn array(records: &[String]) -> String {
+    format!("[{}]", records.join(","))
+}
+
+/// The envelope around JSON that is written already; with a cursor beside it where there can be one.
+fn enveloped(data: &str, cursor: Option<Option<&str>>) -> Response {
+    let body = match cursor {
+        None => format!("{{\"ok\":true,\"data\":{data}}}"),
+        Some(cursor) => format!("{{\"ok\":true,\"data\":{data},\"cursor\":{}}}", Value::from(cursor)),
+    };
+    Response::text(StatusCode::OK, "application/json", body)
+}

@@ -1,0 +1,126 @@
+//! Which path and method is which action: the one list of routes. The OpenAPI document is checked
+//! against it by a test.
+
+use http::Method;
+
+/// What a request asks for. `{id}` in a pattern is an app.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Action {
+    About,
+    ServiceStatus,
+    OpenApi,
+    RegisterApp,
+    ListApps,
+    ShowApp,
+    ChangeApp,
+    DeleteApp,
+    AddKey,
+    RevokeKey,
+    MintJoinToken,
+    MintUploadToken,
+    Prune,
+    SetHealthUrls,
+    WriteLogs,
+    QueryLogs,
+    Stats,
+    HealthHistory,
+    ListFiles,
+    ListQuarantined,
+    Redrive,
+}
+
+/// Every route.
+pub const ROUTES: &[(Method, &str, Action)] = &[
+    (Method::GET, "/", Action::About),
+    (Method::GET, "/health", Action::ServiceStatus),
+    (Method::GET, "/openapi.json", Action::OpenApi),
+    (Method::POST, "/apps", Action::RegisterApp),
+    (Method::GET, "/apps", Action::ListApps),
+    (Method::GET, "/apps/{id}", Action::ShowApp),
+    (Method::PATCH, "/apps/{id}", Action::ChangeApp),
+    (Method::DELETE, "/apps/{id}", Action::DeleteApp),
+    (Method::POST, "/apps/{id}/keys", Action::AddKey),
+    (Method::DELETE, "/apps/{id}/keys/{key_id}", Action::RevokeKey),
+    (Method::POST, "/apps/{id}/join-tokens", Action::MintJoinToken),
+    (Method::POST, "/apps/{id}/upload-tokens", Action::MintUploadToken),
+    (Method::POST, "/apps/{id}/prune", Action::Prune),
+    (Method::POST, "/apps/{id}/health-urls", Action::SetHealthUrls),
+    (Method::POST, "/logs", Action::WriteLogs),
+    (Method::GET, "/logs", Action::QueryLogs),
+    (Method::GET, "/stats/{id}", Action::Stats),
+    (Method::GET, "/health/{id}", Action::HealthHistory),
+    (Method::GET, "/files", Action::ListFiles),
+    (Method::GET, "/files/quarantine", Action::ListQuarantined),
+    (Method::POST, "/files/redrive", Action::Redrive),
+];
+
+/// What a path and method lead to.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Found<'p> {
+    Action {
+        action: Action,
+        id: Option<&'p str>,
+        key_id: Option<&'p str>,
+    },
+    /// The path exists, for these methods.
+    OtherMethods(Vec<Method>),
+    Nothing,
+}
+
+/// Finds routes by path.
+#[derive(Debug)]
+pub(crate) struct Router(matchit::Router<Vec<(Method, Action)>>);
+
+impl Router {
+    /// # Panics
+    /// Two patterns of [`ROUTES`] exclude each other; a test would have found it.
+    #[expect(clippy::expect_used, reason = "at start-up, over a constant")]
+    pub(crate) fn new() -> Self {
+        let mut patterns: Vec<(&str, Vec<(Method, Action)>)> = Vec::new();
+        for (method, pattern, action) in ROUTES {
+            match patterns.iter_mut().find(|(known, _)| known == pattern) {
+                Some((_, actions)) => actions.push((method.clone(), *action)),
+                None => patterns.push((pattern, vec![(method.clone(), *action)])),
+            }
+        }
+        let mut router = matchit::Router::new();
+        for (pattern, actions) in patterns {
+            router.insert(pattern, actions).expect("routes do not exclude each other");
+        }
+        Self(router)
+    }
+
+    pub(crate) fn find<'p>(&self, method: &Method, path: &'p str) -> Found<'p> {
+        let Ok(found) = self.0.at(path) else { return Found::Nothing };
+        match found.value.iter().find(|(known, _)| known == method) {
+            Some((_, action)) => Found::Action {
+                action: *action,
+                id: found.params.get("id"),
+                key_id: found.params.get("key_id"),
+            },
+            None => Found::OtherMethods(found.value.iter().map(|(method, _)| method.clone()).collect()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_lead_to_actions_and_unknown_ones_to_nothing() {
+        let router = Router::new();
+        let action = |method: Method, path: &str| match router.find(&method, path) {
+            Found::Action { action, id, .. } => Some((action, id.map(str::to_owned))),
+            _ => None,
+        };
+        assert_eq!(action(Method::GET, "/"), Some((Action::About, None)));
+        assert_eq!(action(Method::GET, "/health"), Some((Action::ServiceStatus, None)));
+        assert_eq!(action(Method::GET, "/health/x"), Some((Action::HealthHistory, Some("x".to_owned()))));
+        assert_eq!(action(Method::GET, "/apps/%61"), Some((Action::ShowApp, Some("%61".to_owned()))));
+        for path in ["", "/nope", "/apps/", "/logs/", "/apps/a/b", "//logs", "/apps/a/keys/"] {
+            assert_eq!(router.find(&Method::GET, path), Found::Nothing, "{path}");
+        }
+        assert_eq!(router.find(&Method::PUT, "/logs"), Found::OtherMethods(vec![Method::POST, Method::GET]));
+    }
+}

@@ -1,0 +1,67 @@
+//! The ledger as its owners look at it: lists of files, bad records, and starting over.
+
+use logferry_domain::app::AppId;
+use logferry_domain::fault::Fault;
+use logferry_domain::ledger::{FileRow, FileStatus, Quarantined};
+use logferry_domain::object::ObjectRef;
+
+/// Where a list is gone on with. Opaque; made by the adapter, checked by it when it comes back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FilePosition(pub String);
+
+/// Some files of an app, the newest first.
+#[derive(Debug, Clone, Default)]
+pub struct FilePage {
+    pub rows: Vec<FileRow>,
+    /// `None`: there are no more.
+    pub next: Option<FilePosition>,
+}
+
+/// Some bad records of a file, in order.
+#[derive(Debug, Clone, Default)]
+pub struct QuarantinePage {
+    pub records: Vec<Quarantined>,
+    /// The ordinal of the last one, where there are more.
+    pub next: Option<u64>,
+}
+
+/// Lists and restarts files.
+pub trait Files: Send + Sync {
+    /// Files of an app that were first heard of at `since_ms` or later, newest first; keys that were
+    /// handed out and not yet used are among them. A moment behind.
+    ///
+    /// # Errors
+    /// `Permanent` with the code `bad position` for a position that is not one of this app.
+    fn of_app(
+        &self,
+        app_id: &AppId,
+        since_ms: i64,
+        status: Option<FileStatus>,
+        limit: u32,
+        after: Option<&FilePosition>,
+    ) -> impl Future<Output = Result<FilePage, Fault>> + Send;
+
+    /// All objects that have had this key, and the key itself while it waits for one; whosever they are.
+    ///
+    /// # Errors
+    /// The read failed.
+    fn of_key(&self, bucket: &str, key: &str) -> impl Future<Output = Result<Vec<FileRow>, Fault>> + Send;
+
+    /// Bad records of a file behind the one with the ordinal `after`.
+    ///
+    /// # Errors
+    /// The read failed.
+    fn quarantined(
+        &self,
+        object: &ObjectRef,
+        limit: u32,
+        after: Option<u64>,
+    ) -> impl Future<Output = Result<QuarantinePage, Fault>> + Send;
+
+    /// Makes a terminal file PENDING and due, to be read anew from its beginning. `false`: it is not
+    /// as it was read any more.
+    ///
+    /// # Errors
+    /// The write failed.
+    fn redrive(&self, row: &FileRow, now_ms: i64) -> impl Future<Output = Result<bool, Fault>> + Send;
+}
