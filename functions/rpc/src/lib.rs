@@ -1,1 +1,270 @@
-//! The log service for internal callers, by direct invoke
+//! The log service for internal callers, by direct invoke: `log`, `logBatch`, `query`. IAM is the
+//! lock: whoever may invoke this function may act for every app. Answers have the envelope of the
+//! HTTP API.
+
+mod config;
+
+use logferry_domain::app::{App as Tenant, AppId};
+use logferry_domain::fault::{Fault, FaultClass, chain};
+use logferry_domain::record::Level;
+use logferry_domain::time::parse_rfc3339_ms;
+use logferry_logbook::entry::{self, Invalid};
+use logferry_logbook::filter::Filter;
+use logferry_logbook::query::{self, DEFAULT_LIMIT, MAX_LIMIT, Query, QueryError};
+use logferry_logbook::write::{self, WriteError, WriteRequest};
+use logferry_ports::{Apps, BlockTable, Records, Stats};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+
+pub use config::Config;
+
+/// The service, made once.
+#[derive(Debug)]
+pub struct App<B, A> {
+    pub book: B,
+    pub apps: A,
+    pub default_retention_days: u32,
+}
+
+/// Why a call was refused or failed.
+#[derive(Debug)]
+enum Refusal {
+    Invalid(Invalid),
+    NoSuchApp,
+    Fault(Fault),
+}
+
+impl From<Invalid> for Refusal {
+    fn from(bad: Invalid) -> Self {
+        Self::Invalid(bad)
+    }
+}
+
+impl From<Fault> for Refusal {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl<B: BlockTable + Stats + Records, A: Apps> App<B, A> {
+    /// Answers one call: always with an envelope, an error of a call is no error of the function.
+    pub async fn handle(&self, event: &RawValue, now_ms: i64) -> Box<RawValue> {
+        let answer = match self.answer(event, now_ms).await {
+            Ok(text) => text,
+            Err(refusal) => refused(&refusal).to_string(),
+        };
+        RawValue::from_string(answer).unwrap_or_else(|_| RawValue::NULL.to_owned())
+    }
+
+    async fn answer(&self, event: &RawValue, now_ms: i64) -> Result<String, Refusal> {
+        let call: Value = serde_json::from_str(event.get())
+            .map_err(|error| Invalid::new("event", format!("the event is not as expected: {error}")))?;
+        let Value::Object(mut call) = call else {
+            return Err(Invalid::new("event", "the event must be an object").into());
+        };
+        let method = text(&mut call, "method")?;
+        match method.as_str() {
+            "log" | "logBatch" => {
+                let app = self.app(&mut call).await?;
+                self.write(&app, event, method == "logBatch", now_ms).await
+            }
+            "query" => {
+                let app = self.app(&mut call).await?;
+                self.query(&app, call, now_ms).await
+            }
+            _ => Err(Invalid::new("method", "method must be log, logBatch or query").into()),
+        }
+    }
+
+    async fn app(&self, call: &mut Map<String, Value>) -> Result<Tenant, Refusal> {
+        let app_id: AppId = text(call, "app_id")?
+            .parse()
+            .map_err(|bad: logferry_domain::app::BadAppId| Invalid::new("app_id", bad.to_string()))?;
+        self.apps.find(&app_id).await?.ok_or(Refusal::NoSuchApp)
+    }
+
+    async fn write(
+        &self,
+        app: &Tenant,
+        event: &RawValue,
+        batch: bool,
+        now_ms: i64,
+    ) -> Result<String, Refusal> {
+        // The entries as they were written, byte for byte.
+        let members: std::collections::BTreeMap<String, &RawValue> = serde_json::from_str(event.get())
+            .map_err(|error| Invalid::new("event", format!("the event is not as expected: {error}")))?;
+        let name = if batch { "entries" } else { "entry" };
+        let given = members.get(name).ok_or_else(|| Invalid::new(name, format!("{name} is required")))?;
+        let entries = match batch {
+            true => entry::batch(given, name)?,
+            false => entry::Entries { batch, entries: vec![given] },
+        };
+        let mut unique = [0; 16];
+        getrandom::fill(&mut unique)
+            .map_err(|error| Fault::new(FaultClass::Transient, "getrandom", error.to_string()))?;
+        let request = WriteRequest {
+            app,
+            entries: &entries,
+            request_id: None,
+            idempotency_key: None,
+            body: &[],
+            now_ms,
+            unique,
+            default_retention_days: self.default_retention_days,
+        };
+        match write::write(&self.book, &request).await {
+            Ok(stored) if batch => Ok(format!("{{\"ok\":true,\"data\":[{}]}}", stored.join(","))),
+            Ok(stored) => {
+                Ok(format!("{{\"ok\":true,\"data\":{}}}", stored.first().map_or("null", String::as_str)))
+            }
+            Err(WriteError::Invalid(bad)) => Err(renamed(bad, name).into()),
+            Err(WriteError::KeyReused) => Err(Invalid::new(name, "the key was used").into()),
+            Err(WriteError::Fault(fault)) => Err(fault.into()),
+        }
+    }
+
+    async fn query(
+        &self,
+        app: &Tenant,
+        mut call: Map<String, Value>,
+        now_ms: i64,
+    ) -> Result<String, Refusal> {
+        let mut filters = match call.shift_remove("filters") {
+            None | Some(Value::Null) => Map::new(),
+            Some(Value::Object(filters)) => filters,
+            Some(_) => return Err(Invalid::new("filters", "filters must be an object").into()),
+        };
+        let filter = filter(&mut filters)?;
+        let limit = match filters.shift_remove("limit") {
+            None | Some(Value::Null) => DEFAULT_LIMIT,
+            Some(limit) => limit
+                .as_u64()
+                .and_then(|limit| usize::try_from(limit).ok())
+                .filter(|limit| (1..=MAX_LIMIT).contains(limit))
+                .ok_or_else(|| {
+                    Invalid::new(
+                        "filters.limit",
+                        format!("limit must be a whole number from 1 to {MAX_LIMIT}"),
+                    )
+                })?,
+        };
+        let cursor = optional(&mut filters, "cursor")?;
+        if let Some(name) = filters.keys().next() {
+            return Err(Invalid::new(format!("filters.{name}"), format!("{name} is not a filter")).into());
+        }
+        let apps = std::slice::from_ref(app);
+        let question = Query {
+            apps,
+            merged: false,
+            filter: &filter,
+            limit,
+            offset: 0,
+            cursor: cursor.as_deref(),
+            raw: false,
+            now_ms,
+            max_read_bytes: query::MAX_READ_BYTES,
+        };
+        match query::query(&self.book, &question).await {
+            Ok(page) => Ok(format!(
+                "{{\"ok\":true,\"data\":[{}],\"cursor\":{}}}",
+                page.records.join(","),
+                Value::from(page.cursor)
+            )),
+            Err(QueryError::BadCursor | QueryError::OffsetTooFar) => {
+                Err(Invalid::new("filters.cursor", "cursor is not one that this query has given").into())
+            }
+            Err(QueryError::Fault(fault)) => Err(fault.into()),
+        }
+    }
+}
+
+/// An entry's problem, named by its place in the event.
+fn renamed(bad: Invalid, name: &str) -> Invalid {
+    let field = match bad.field.strip_prefix("logs") {
+        Some(rest) => format!("{name}{rest}"),
+        None if bad.field == "body" => name.to_owned(),
+        None => format!("{name}.{}", bad.field),
+    };
+    Invalid::new(field, bad.message)
+}
+
+fn filter(filters: &mut Map<String, Value>) -> Result<Filter, Invalid> {
+    let levels = match optional(filters, "level")? {
+        None => Vec::new(),
+        Some(level) => {
+            vec![level.parse::<Level>().map_err(|bad| Invalid::new("filters.level", bad.to_string()))?]
+        }
+    };
+    Ok(Filter {
+        levels,
+        since_ms: time(filters, "since")?,
+        until_ms: time(filters, "until")?,
+        request_id: optional(filters, "request_id")?,
+        search: optional(filters, "search")?,
+        context: context(filters)?,
+    })
+}
+
+/// `context`: an object of paths and what must be there.
+fn context(filters: &mut Map<String, Value>) -> Result<Vec<(String, String)>, Invalid> {
+    let wrong =
+        || Invalid::new("filters.context", "context must be an object of strings, numbers and booleans");
+    let paths = match filters.shift_remove("context") {
+        None | Some(Value::Null) => return Ok(Vec::new()),
+        Some(Value::Object(paths)) => paths,
+        Some(_) => return Err(wrong()),
+    };
+    paths
+        .into_iter()
+        .map(|(path, value)| match value {
+            Value::String(text) => Ok((path, text)),
+            Value::Number(_) | Value::Bool(_) | Value::Null => Ok((path, value.to_string())),
+            Value::Array(_) | Value::Object(_) => Err(wrong()),
+        })
+        .collect()
+}
+
+fn time(filters: &mut Map<String, Value>, name: &str) -> Result<Option<i64>, Invalid> {
+    let ms = match filters.shift_remove(name) {
+        None | Some(Value::Null) => return Ok(None),
+        Some(Value::String(text)) => parse_rfc3339_ms(&text),
+        Some(value) => value.as_i64(),
+    };
+    let message = format!("{name} must be RFC 3339 with an offset, or milliseconds since the epoch");
+    ms.map(Some).ok_or_else(|| Invalid::new(format!("filters.{name}"), message))
+}
+
+fn optional(fields: &mut Map<String, Value>, name: &str) -> Result<Option<String>, Invalid> {
+    match fields.shift_remove(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(_) => Err(Invalid::new(format!("filters.{name}"), format!("{name} must be a string"))),
+    }
+}
+
+fn text(call: &mut Map<String, Value>, name: &str) -> Result<String, Invalid> {
+    match call.shift_remove(name) {
+        Some(Value::String(text)) => Ok(text),
+        None | Some(Value::Null) => Err(Invalid::new(name, format!("{name} is required"))),
+        Some(_) => Err(Invalid::new(name, format!("{name} must be a string"))),
+    }
+}
+
+fn refused(refusal: &Refusal) -> Value {
+    let (code, message, field) = match refusal {
+        Refusal::Invalid(bad) => ("BAD_REQUEST", bad.message.as_str(), Some(&bad.field)),
+        Refusal::NoSuchApp => ("NOT_FOUND", "no such app", None),
+        Refusal::Fault(fault) => {
+            tracing::error!(error.chain = %chain(fault), "a call failed");
+            match fault.retryable() {
+                true => ("UNAVAILABLE", "a service behind this one is not available; try again", None),
+                false => ("INTERNAL", "something went wrong on our side", None),
+            }
+        }
+    };
+    let mut error = json!({"code": code, "message": message});
+    if let Some(field) = field {
+        error["details"] = json!({"field": field});
+    }
+    json!({"ok": false, "error": error})
+}

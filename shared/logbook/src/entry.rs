@@ -75,11 +75,19 @@ pub fn entries(body: &[u8]) -> Result<Entries<'_>, Invalid> {
     if found.others {
         return Err(Invalid::new("logs", "logs must stand alone: a body is one entry, or a batch"));
     }
-    let entries: Vec<&RawValue> = serde_json::from_str(logs.get())
-        .map_err(|_| Invalid::new("logs", "logs must be an array of entries"))?;
+    batch(logs, "logs")
+}
+
+/// The entries of an array; `name` is its field.
+///
+/// # Errors
+/// It is no array, or has too many.
+pub fn batch<'a>(array: &'a RawValue, name: &str) -> Result<Entries<'a>, Invalid> {
+    let entries: Vec<&RawValue> = serde_json::from_str(array.get())
+        .map_err(|_| Invalid::new(name, format!("{name} must be an array of entries")))?;
     if entries.len() > MAX_ENTRIES {
-        let message = format!("logs must have at most {MAX_ENTRIES} entries, this has {}", entries.len());
-        return Err(Invalid::new("logs", message));
+        let message = format!("{name} must have at most {MAX_ENTRIES} entries, this has {}", entries.len());
+        return Err(Invalid::new(name, message));
     }
     Ok(Entries { batch: true, entries })
 }

@@ -1,0 +1,29 @@
+//! What rpc reads from its environment.
+
+use logferry_service::config::{BadConfig, Reader};
+
+/// The configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    pub table_apps: String,
+    pub table_logs: String,
+    pub table_stats: String,
+    pub default_retention_days: u32,
+}
+
+impl Config {
+    /// Reads the configuration.
+    ///
+    /// # Errors
+    /// All that is missing or wrong, at once.
+    pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, BadConfig> {
+        let mut read = Reader::new(lookup);
+        let config = Self {
+            table_apps: read.required("TABLE_APPS"),
+            table_logs: read.required("TABLE_LOGS"),
+            table_stats: read.required("TABLE_STATS"),
+            default_retention_days: read.parsed_or("RETENTION_DAYS_DEFAULT", 90),
+        };
+        read.finish(config)
+    }
+}
