@@ -80,3 +80,15 @@ fn each_main_is_wiring_only() {
         assert!(lines <= 70, "functions/{name}/src/main.rs has {lines} lines: its story belongs in lib.rs");
     }
 }
+
+#[test]
+fn the_operations_page_lists_the_metrics_of_the_catalogue_and_no_others() {
+    let page = std::fs::read_to_string(root().join("docs/operations.md")).unwrap();
+    let section = page.split("## Metrics").nth(1).unwrap().split("\n## ").next().unwrap();
+    let listed: Vec<_> = section.lines().filter(|line| line.starts_with("| `")).collect();
+    let catalogue: Vec<_> = logferry_service::metrics::CATALOGUE
+        .iter()
+        .map(|metric| format!("| `{}` | {} | {} |", metric.name, metric.unit.as_str(), metric.meaning))
+        .collect();
+    assert_eq!(listed, catalogue);
+}
