@@ -1,4 +1,5 @@
 //! What the tests stand on: the running local stack, as a user reaches it.
 
 pub mod contract;
+pub mod sim;
 pub mod stack;

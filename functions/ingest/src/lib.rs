@@ -25,7 +25,7 @@ use logferry_ports::ledger::{Claim, Claimed, Lease};
 use logferry_ports::{Apps, BlockTable, Clock, Ledger, ObjectStore};
 use logferry_service::metrics::{self, Emission};
 use owner::{Ownership, ownership, unregistered};
-use pipeline::{End, Job, Written};
+use pipeline::{End, Job, Schedule, Written};
 use tokio::time::Instant;
 use ulid::Ulid;
 
@@ -73,7 +73,14 @@ pub enum Ingested {
 struct Held {
     row: FileRow,
     lease: Lease,
-    stop_at: Instant,
+    schedule: Schedule,
+}
+
+impl Held {
+    /// The end is tried for longer than the work: the lease outlives it.
+    fn give_up_at(&self) -> Instant {
+        self.schedule.stop_at + self.schedule.settle * 2
+    }
 }
 
 impl<O: ObjectStore, B: BlockTable, L: Ledger, A: Apps, C: Clock> App<O, B, L, A, C> {
@@ -118,8 +125,9 @@ impl<O: ObjectStore, B: BlockTable, L: Ledger, A: Apps, C: Clock> App<O, B, L, A
             return Err(Fault::new(FaultClass::Timeout, "ingest", "no time is left"));
         }
         // A function with a short timeout gets on too, if by smaller steps.
-        let work_ms = remaining_ms - STOP_AHEAD_MS.min(remaining_ms / 2);
-        let stop_at = Instant::now() + Duration::from_millis(u64::try_from(work_ms).unwrap_or(0));
+        let ahead = Duration::from_millis(STOP_AHEAD_MS.min(remaining_ms / 2).unsigned_abs());
+        let stop_at = Instant::now() + Duration::from_millis(remaining_ms.unsigned_abs()) - ahead;
+        let schedule = Schedule { stop_at, settle: ahead / 2 };
 
         let grant = self.ledger.find_grant(&arrival.bucket, &arrival.key).await?;
         let mut owner = ownership(&arrival.key, grant.as_ref(), self.settings.chime_app.as_ref());
@@ -134,14 +142,14 @@ impl<O: ObjectStore, B: BlockTable, L: Ledger, A: Apps, C: Clock> App<O, B, L, A
             }
         }
 
-        let Some((object, size_bytes)) = self.identify(arrival).await? else {
+        let Some((object, size)) = self.identify(arrival).await? else {
             return Ok(Ingested::Ignored);
         };
         let claim = Claim {
             object: object.clone(),
             app_id: app.as_ref().map(|app| app.app_id.clone()),
             granted: grant.is_some(),
-            size_bytes: size_bytes.unwrap_or(0),
+            size_bytes: *size.as_ref().unwrap_or(&0),
             claim_id: Ulid::generate().to_string(),
             now_ms: self.clock.now_ms(),
             lease_until_ms: deadline_ms + LEASE_AFTER_DEADLINE_MS,
@@ -158,48 +166,50 @@ impl<O: ObjectStore, B: BlockTable, L: Ledger, A: Apps, C: Clock> App<O, B, L, A
             epoch_ms: app.as_ref().map_or(0, |app| app.created_ms),
             fence: row.fence,
         };
-        let held = Held { row, lease, stop_at };
-        match (owner, app, size_bytes) {
-            (Ownership::App { presigned, .. }, Some(app), Some(size_bytes)) => {
-                let max = if presigned {
-                    self.settings.max_presigned_bytes
-                } else {
-                    self.settings.max_object_bytes
-                };
-                if size_bytes > max {
-                    let message = format!("{size_bytes} bytes, of {max} that are allowed");
-                    return self.refuse(held, ReasonCode::TooLarge, message).await;
-                }
-                self.ingest(held, app).await
+        let held = Held { row, lease, schedule };
+        let (presigned, app) = match (owner, app) {
+            (Ownership::App { presigned, .. }, Some(app)) => (presigned, app),
+            (Ownership::Refused(reason), _) => return self.refuse(held, reason).await,
+            (Ownership::App { .. } | Ownership::NoLog, _) => return Ok(Ingested::Ignored),
+        };
+        match size {
+            Ok(size_bytes) if size_bytes > self.max_bytes(presigned) => {
+                let message =
+                    format!("{size_bytes} bytes, of {} that are allowed", self.max_bytes(presigned));
+                self.refuse(held, Reason { code: ReasonCode::TooLarge, message }).await
             }
-            (Ownership::Refused(reason), ..) => self.refuse(held, reason.code, reason.message).await,
-            _ => {
-                self.refuse(held, ReasonCode::ObjectGone, "the object is not there any more".to_owned()).await
-            }
+            Ok(_) => self.ingest(held, app).await,
+            Err(reason) => self.refuse(held, reason).await,
         }
     }
 
-    /// Exactly which object it is and its size, which is `None` when it is gone. `None` when even
-    /// its version cannot be known any more.
-    async fn identify(&self, arrival: &Arrival) -> Result<Option<(ObjectRef, Option<u64>)>, Fault> {
+    fn max_bytes(&self, presigned: bool) -> u64 {
+        if presigned { self.settings.max_presigned_bytes } else { self.settings.max_object_bytes }
+    }
+
+    /// Exactly which object it is, and its size or why it will never be read. `None` when even its
+    /// version cannot be known any more.
+    async fn identify(&self, arrival: &Arrival) -> Result<Option<(ObjectRef, Result<u64, Reason>)>, Fault> {
         let object =
             |version| ObjectRef { bucket: arrival.bucket.clone(), key: arrival.key.clone(), version };
         if let (Some(version), Some(size)) = (&arrival.version, arrival.size_bytes) {
-            return Ok(Some((object(version.clone()), Some(size))));
+            return Ok(Some((object(version.clone()), Ok(size))));
         }
         let id = match &arrival.version {
             Some(ObjectVersion::Id(id)) => Some(id.as_str()),
             Some(ObjectVersion::ETag(_)) | None => None,
         };
         match (self.objects.head(&arrival.bucket, &arrival.key, id).await, &arrival.version) {
-            (Ok(meta), Some(version)) => Ok(Some((object(version.clone()), Some(meta.size_bytes)))),
+            (Ok(meta), Some(version)) => Ok(Some((object(version.clone()), Ok(meta.size_bytes)))),
             (Ok(meta), None) => {
                 let version = meta.version_id.map_or(ObjectVersion::ETag(meta.etag), ObjectVersion::Id);
-                Ok(Some((object(version), Some(meta.size_bytes))))
+                Ok(Some((object(version), Ok(meta.size_bytes))))
             }
-            (Err(fault), _) if fault.retryable() => Err(fault),
-            (Err(_), Some(version)) => Ok(Some((object(version.clone()), None))),
-            (Err(_), None) => Ok(None),
+            (Err(fault), version) => match (unreadable(&fault), version) {
+                (None, _) => Err(fault),
+                (Some(reason), Some(version)) => Ok(Some((object(version.clone()), Err(reason)))),
+                (Some(_), None) => Ok(None),
+            },
         }
     }
 
@@ -208,7 +218,7 @@ impl<O: ObjectStore, B: BlockTable, L: Ledger, A: Apps, C: Clock> App<O, B, L, A
         let (meta, body) = match opened {
             Ok(opened) => opened,
             Err(fault) => match unreadable(&fault) {
-                Some((code, message)) => return self.refuse(held, code, message.to_owned()).await,
+                Some(reason) => return self.refuse(held, reason).await,
                 None => return self.give_back(&held, held.row.checkpoint, Err(fault)).await,
             },
         };
@@ -221,7 +231,7 @@ impl<O: ObjectStore, B: BlockTable, L: Ledger, A: Apps, C: Clock> App<O, B, L, A
             lease: held.lease.clone(),
             checkpoint: held.row.checkpoint,
         };
-        let (end, written) = pipeline::run(body, &job, &self.blocks, &self.ledger, held.stop_at).await;
+        let (end, written) = pipeline::run(body, &job, &self.blocks, &self.ledger, held.schedule).await;
         self.measure_writes(written);
         match end {
             End::Whole(outcome) => self.finish(&held, outcome).await,
@@ -234,15 +244,13 @@ impl<O: ObjectStore, B: BlockTable, L: Ledger, A: Apps, C: Clock> App<O, B, L, A
     }
 
     /// FAILED without a record.
-    async fn refuse(&self, held: Held, code: ReasonCode, message: String) -> Result<Ingested, Fault> {
-        let reason = Some(Reason { code, message });
-        let outcome = Outcome { reason, counts: FileCounts::default(), days: BTreeMap::new() };
+    async fn refuse(&self, held: Held, reason: Reason) -> Result<Ingested, Fault> {
+        let outcome = Outcome { reason: Some(reason), counts: FileCounts::default(), days: BTreeMap::new() };
         self.finish(&held, outcome).await
     }
 
     async fn finish(&self, held: &Held, outcome: Outcome) -> Result<Ingested, Fault> {
-        // The lease outlives `stop_at`: the end is tried for longer than the work.
-        let until = held.stop_at + Duration::from_secs(10);
+        let until = held.give_up_at();
         let ended =
             retry::until(until, || self.ledger.finish(&held.lease, &outcome, self.clock.now_ms())).await;
         match ended {
@@ -263,7 +271,7 @@ impl<O: ObjectStore, B: BlockTable, L: Ledger, A: Apps, C: Clock> App<O, B, L, A
         checkpoint: Checkpoint,
         end: Result<Ingested, Fault>,
     ) -> Result<Ingested, Fault> {
-        let until = held.stop_at + Duration::from_secs(10);
+        let until = held.give_up_at();
         let now_ms = self.clock.now_ms();
         let released =
             retry::until(until, || self.ledger.release(&held.lease, checkpoint, now_ms, now_ms)).await;
@@ -299,12 +307,13 @@ impl<O: ObjectStore, B: BlockTable, L: Ledger, A: Apps, C: Clock> App<O, B, L, A
 }
 
 /// Why an object will never be read; `None` where a repeat may help.
-fn unreadable(fault: &Fault) -> Option<(ReasonCode, &'static str)> {
-    match fault.class {
-        FaultClass::NotFound => Some((ReasonCode::ObjectGone, "the object is not there any more")),
-        FaultClass::Conflict => Some((ReasonCode::ObjectGone, "another object has taken its place")),
-        FaultClass::Permanent => Some((ReasonCode::ObjectGone, "S3 does not know such a version of it")),
-        FaultClass::Denied => Some((ReasonCode::AccessDenied, "reading it was refused")),
-        FaultClass::RateLimited | FaultClass::Transient | FaultClass::Timeout => None,
-    }
+fn unreadable(fault: &Fault) -> Option<Reason> {
+    let (code, message) = match fault.class {
+        FaultClass::NotFound => (ReasonCode::ObjectGone, "the object is not there any more"),
+        FaultClass::Conflict => (ReasonCode::ObjectGone, "another object has taken its place"),
+        FaultClass::Permanent => (ReasonCode::ObjectGone, "S3 does not know such a version of it"),
+        FaultClass::Denied => (ReasonCode::AccessDenied, "reading it was refused"),
+        FaultClass::RateLimited | FaultClass::Transient | FaultClass::Timeout => return None,
+    };
+    Some(Reason { code, message: message.to_owned() })
 }

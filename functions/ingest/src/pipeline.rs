@@ -20,7 +20,7 @@ use logferry_ports::objects::ByteStream;
 use logferry_ports::{BlockTable, Ledger};
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, spawn_blocking};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::low_water::LowWater;
 use crate::retry::{self, Backoff};
@@ -37,9 +37,6 @@ const REQUEST_BYTES: usize = 768 * 1024;
 /// Items of a BatchWriteItem request.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchWriteItem.html>
 const REQUEST_ITEMS: usize = 25;
-/// How long writes that have begun may take when the run ends early.
-const SETTLE: Duration = Duration::from_secs(8);
-
 /// What is done with which object.
 #[derive(Debug, Clone)]
 pub struct Job {
@@ -71,13 +68,22 @@ pub struct Written {
     pub quarantined: u64,
 }
 
+/// When a run is over.
+#[derive(Debug, Clone, Copy)]
+pub struct Schedule {
+    /// From here on nothing is begun.
+    pub stop_at: Instant,
+    /// So long may then take what had been begun.
+    pub settle: Duration,
+}
+
 /// Goes through an object until its end or `stop_at`.
 pub async fn run<B: BlockTable, L: Ledger>(
     body: ByteStream,
     job: &Job,
     blocks: &B,
     ledger: &L,
-    stop_at: Instant,
+    schedule: Schedule,
 ) -> (End, Written) {
     let (body_in, body_out) = mpsc::channel(BODY_CHUNKS);
     let (made_in, made_out) = mpsc::channel(MADE);
@@ -87,7 +93,7 @@ pub async fn run<B: BlockTable, L: Ledger>(
             work(&job, BodyReader::new(body_out), ChannelSink { made: made_in, skip, seen: 0 })
         })
     };
-    let mut writer = Writer::new(job, blocks, ledger, stop_at);
+    let mut writer = Writer::new(job, blocks, ledger, schedule);
     let (fed, stored) = {
         let mut feed = std::pin::pin!(feed(body, job.meta.size_bytes, body_in));
         let mut store = std::pin::pin!(writer.store(made_out));
@@ -230,7 +236,7 @@ struct Writer<'a, B, L> {
     job: &'a Job,
     blocks: &'a B,
     ledger: &'a L,
-    stop_at: Instant,
+    schedule: Schedule,
     low_water: LowWater,
     quarantined: u64,
     batch: Vec<(u64, Block)>,
@@ -247,12 +253,12 @@ struct Stored {
 }
 
 impl<'a, B: BlockTable, L: Ledger> Writer<'a, B, L> {
-    fn new(job: &'a Job, blocks: &'a B, ledger: &'a L, stop_at: Instant) -> Self {
+    fn new(job: &'a Job, blocks: &'a B, ledger: &'a L, schedule: Schedule) -> Self {
         Self {
             job,
             blocks,
             ledger,
-            stop_at,
+            schedule,
             low_water: LowWater::from(job.checkpoint.blocks),
             quarantined: job.checkpoint.quarantined,
             batch: Vec::new(),
@@ -270,7 +276,7 @@ impl<'a, B: BlockTable, L: Ledger> Writer<'a, B, L> {
     /// Writes what the worker makes, until it is done, the time is over or a write fails.
     async fn store(&mut self, mut made: mpsc::Receiver<Made>) -> Result<(), Halt> {
         let mut requests = FuturesUnordered::new();
-        let mut time_is_over = std::pin::pin!(sleep_until(self.stop_at));
+        let mut time_is_over = std::pin::pin!(sleep_until(self.schedule.stop_at));
         let mut making = true;
         let halt = loop {
             if !making && self.batch.is_empty() && requests.is_empty() {
@@ -278,7 +284,7 @@ impl<'a, B: BlockTable, L: Ledger> Writer<'a, B, L> {
             }
             let room = requests.len() < MAX_REQUESTS && self.in_flight_bytes < MAX_IN_FLIGHT_BYTES;
             if room && self.batch_is_full(!making) {
-                requests.push(put(self.blocks, self.next_batch(), self.stop_at));
+                requests.push(put(self.blocks, self.next_batch(), self.schedule.stop_at));
                 continue;
             }
             tokio::select! {
@@ -304,15 +310,13 @@ impl<'a, B: BlockTable, L: Ledger> Writer<'a, B, L> {
         };
         let Some(halt) = halt else { return Ok(()) };
         drop(made);
-        let settle = async {
-            while let Some(stored) = requests.next().await {
-                if let Ok(stored) = stored {
-                    self.note(&stored);
-                }
-            }
-        };
+        let settled_at = Instant::now() + self.schedule.settle;
         // What has not settled by then counts as not stored; storing it again is no harm.
-        let _ = timeout(SETTLE, settle).await;
+        while let Ok(Some(stored)) = timeout_at(settled_at, requests.next()).await {
+            if let Ok(stored) = stored {
+                self.note(&stored);
+            }
+        }
         Err(halt)
     }
 
@@ -347,7 +351,7 @@ impl<'a, B: BlockTable, L: Ledger> Writer<'a, B, L> {
             return Ok(());
         }
         let (ledger, lease, bad) = (self.ledger, &self.job.lease, &self.bad);
-        retry::until(self.stop_at, || ledger.quarantine(lease, bad)).await.map_err(Halt::Fault)?;
+        retry::until(self.schedule.stop_at, || ledger.quarantine(lease, bad)).await.map_err(Halt::Fault)?;
         self.quarantined += self.bad.len() as u64;
         self.written.quarantined += self.bad.len() as u64;
         self.bad.clear();

@@ -3,4 +3,6 @@
 
 mod contract;
 mod e2e;
+mod ingest;
+mod sim;
 mod tidy;

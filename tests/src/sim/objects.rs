@@ -1,0 +1,99 @@
+//! S3, as far as reading goes: versions, If-Match, bodies in small pieces.
+
+use bytes::Bytes;
+use futures::stream;
+use logferry_domain::fault::{Fault, FaultClass};
+use logferry_domain::object::{ObjectMeta, ObjectRef, ObjectVersion};
+use logferry_ports::objects::ByteStream;
+use logferry_ports::{Clock, ObjectStore};
+
+use super::SimCloud;
+
+/// Bytes of a body that arrive together.
+const PIECE_BYTES: usize = 10_000;
+
+#[derive(Debug, Clone)]
+pub(super) struct Stored {
+    meta: ObjectMeta,
+    bytes: Bytes,
+    /// The body breaks off after so many bytes, once.
+    breaks_at: Option<usize>,
+}
+
+impl SimCloud {
+    /// Stores a new version of an object in a versioned bucket.
+    pub fn put_object(&self, bucket: &str, key: &str, bytes: impl Into<Bytes>) -> ObjectRef {
+        let bytes = bytes.into();
+        let last_modified_ms = self.clock.now_ms();
+        let mut state = self.state();
+        let versions = state.objects.entry((bucket.to_owned(), key.to_owned())).or_default();
+        let version = format!("v{}", versions.len());
+        let etag = format!("e{}-{}", versions.len(), bytes.len());
+        let meta = ObjectMeta {
+            size_bytes: bytes.len() as u64,
+            last_modified_ms,
+            etag,
+            version_id: Some(version.clone()),
+        };
+        versions.push(Stored { meta, bytes, breaks_at: None });
+        ObjectRef { bucket: bucket.to_owned(), key: key.to_owned(), version: ObjectVersion::Id(version) }
+    }
+
+    /// Removes all versions of an object.
+    pub fn delete_object(&self, bucket: &str, key: &str) {
+        self.state().objects.remove(&(bucket.to_owned(), key.to_owned()));
+    }
+
+    /// The connection breaks the next time that this object is read, after so many bytes.
+    pub fn break_body(&self, object: &ObjectRef, after_bytes: usize) {
+        let mut state = self.state();
+        let versions = state.objects.get_mut(&(object.bucket.clone(), object.key.clone()));
+        for stored in versions.into_iter().flatten() {
+            stored.breaks_at = Some(after_bytes);
+        }
+    }
+}
+
+fn not_found(operation: &'static str) -> Fault {
+    Fault::new(FaultClass::NotFound, operation, "NoSuchKey")
+}
+
+impl ObjectStore for SimCloud {
+    async fn head(&self, bucket: &str, key: &str, version_id: Option<&str>) -> Result<ObjectMeta, Fault> {
+        self.call("HeadObject", |state| {
+            let versions = state.objects.get(&(bucket.to_owned(), key.to_owned()));
+            let wanted =
+                |stored: &&Stored| version_id.is_none_or(|id| stored.meta.version_id.as_deref() == Some(id));
+            let found = versions.and_then(|versions| versions.iter().rev().find(wanted));
+            found.map(|stored| stored.meta.clone()).ok_or_else(|| not_found("HeadObject"))
+        })
+    }
+
+    async fn open(&self, object: &ObjectRef) -> Result<(ObjectMeta, ByteStream), Fault> {
+        self.call("GetObject", |state| {
+            let versions = state.objects.get_mut(&(object.bucket.clone(), object.key.clone()));
+            let versions = versions.ok_or_else(|| not_found("GetObject"))?;
+            let found = match &object.version {
+                ObjectVersion::Id(id) => versions.iter_mut().find(|s| s.meta.version_id.as_ref() == Some(id)),
+                ObjectVersion::ETag(etag) => match versions.last_mut() {
+                    Some(newest) if newest.meta.etag != *etag => {
+                        return Err(Fault::new(FaultClass::Conflict, "GetObject", "PreconditionFailed"));
+                    }
+                    newest => newest,
+                },
+            };
+            let stored = found.ok_or_else(|| not_found("GetObject"))?;
+            let breaks_at = stored.breaks_at.take();
+            let end = breaks_at.unwrap_or(stored.bytes.len()).min(stored.bytes.len());
+            let mut pieces: Vec<Result<Bytes, Fault>> = (0..end)
+                .step_by(PIECE_BYTES)
+                .map(|from| Ok(stored.bytes.slice(from..end.min(from + PIECE_BYTES))))
+                .collect();
+            if breaks_at.is_some() {
+                pieces.push(Err(Fault::new(FaultClass::Transient, "GetObject", "the body broke off")));
+            }
+            let body: ByteStream = Box::pin(stream::iter(pieces));
+            Ok((stored.meta.clone(), body))
+        })
+    }
+}

@@ -1,0 +1,387 @@
+//! Ingest over the simulated cloud: exactly once, whatever goes wrong around it.
+
+use std::io::Write;
+
+use logferry_domain::fault::FaultClass;
+use logferry_domain::intake::IntakeLimits;
+use logferry_domain::ledger::{FileStatus, Grant, ReasonCode};
+use logferry_domain::object::{ObjectRef, ObjectVersion};
+use logferry_ingest::{App, Ingested, Settings};
+use logferry_ports::{Clock, Ledger};
+use logferry_tests::sim::{How, SimClock, SimCloud, T0};
+use serde_json::{Value, json};
+
+const BUCKET: &str = "logs-bucket";
+const MINUTE_MS: i64 = 60_000;
+
+type Function = App<SimCloud, SimCloud, SimCloud, SimCloud, SimClock>;
+
+fn function(cloud: &SimCloud) -> Function {
+    App {
+        objects: cloud.clone(),
+        blocks: cloud.clone(),
+        ledger: cloud.clone(),
+        apps: cloud.clone(),
+        clock: cloud.clock(),
+        settings: Settings {
+            bucket: BUCKET.to_owned(),
+            chime_app: None,
+            max_presigned_bytes: 1_000_000,
+            max_object_bytes: 10_000_000,
+            limits: IntakeLimits::default(),
+            retention_days_default: 30,
+            metrics_namespace: "Test".to_owned(),
+        },
+    }
+}
+
+/// A deadline a minute from now.
+fn deadline(cloud: &SimCloud) -> i64 {
+    cloud.clock().now_ms() + MINUTE_MS
+}
+
+fn event(object: &ObjectRef) -> Value {
+    json!({"bucket": object.bucket, "key": object.key, "versionId": object.version.as_str()})
+}
+
+fn gzip(text: &str) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(1));
+    encoder.write_all(text.as_bytes()).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// Entries over many hours, some of them bad: many blocks.
+fn lines(count: i64) -> (String, Vec<String>) {
+    let mut text = String::new();
+    let mut good = Vec::new();
+    for i in 0..count {
+        if i % 50 == 7 {
+            text.push_str("{broken\n");
+            continue;
+        }
+        let line =
+            format!("{{\"level\":{},\"time\":{},\"msg\":\"entry {i}\"}}", i % 6 * 10, T0 + i * MINUTE_MS);
+        text.push_str(&line);
+        text.push('\n');
+        good.push(line);
+    }
+    (text, good)
+}
+
+/// What holds in the end, whatever happened: each good record once, counters that equal them.
+#[track_caller]
+fn check_stored(cloud: &SimCloud, good: &[String]) {
+    let app_id = "my-app".parse().unwrap();
+    let stored: Vec<_> = cloud.records(&app_id).into_iter().map(|(.., raw)| raw).collect();
+    assert_eq!(stored, good);
+    let counted: i64 = cloud.counted_days(&app_id, T0 - 1000).values().sum();
+    assert_eq!(counted, i64::try_from(good.len()).unwrap());
+}
+
+fn cloud() -> SimCloud {
+    let cloud = SimCloud::default();
+    cloud.add_app("my-app");
+    cloud
+}
+
+async fn run(cloud: &SimCloud, object: &ObjectRef) -> Ingested {
+    function(cloud).handle(&event(object), deadline(cloud)).await.unwrap().remove(0)
+}
+
+fn failed(ingested: &Ingested) -> Option<ReasonCode> {
+    match ingested {
+        Ingested::Failed { reason, .. } => Some(reason.code),
+        _ => None,
+    }
+}
+
+#[tokio::test]
+async fn a_file_is_stored_whole_with_its_bad_records_and_counters() {
+    let cloud = cloud();
+    let (text, good) = lines(2000);
+    let object = cloud.put_object(BUCKET, "logs/my-app/a b/+%ü.gz", gzip(&text));
+    let Ingested::Completed { counts } = run(&cloud, &object).await else { panic!() };
+    assert_eq!((counts.ok, counts.quarantined, counts.bytes), (1960, 40, text.len() as u64));
+    check_stored(&cloud, &good);
+    let bad = cloud.quarantined(&object);
+    assert_eq!(bad.len(), 40);
+    assert_eq!((bad[0].ordinal, bad[0].sample.as_str()), (7, "{broken"));
+    assert_eq!(&text[bad[0].start as usize..bad[0].end as usize], "{broken");
+    let row = &cloud.rows()[0];
+    assert_eq!((row.status, row.due_at_ms, row.counts), (FileStatus::Completed, None, counts));
+    assert!(
+        cloud.stream().iter().all(|block| block.header.source == "s3://logs-bucket/logs/my-app/a b/+%ü.gz")
+    );
+}
+
+#[tokio::test]
+async fn the_same_event_again_changes_nothing() {
+    let cloud = cloud();
+    let (text, good) = lines(500);
+    let object = cloud.put_object(BUCKET, "logs/my-app/x", text);
+    run(&cloud, &object).await;
+    let (rows, stream) = (cloud.rows(), cloud.stream());
+    for _ in 0..3 {
+        assert_eq!(run(&cloud, &object).await, Ingested::Duplicate);
+    }
+    assert_eq!((cloud.rows(), cloud.stream()), (rows, stream));
+    check_stored(&cloud, &good);
+}
+
+#[tokio::test]
+async fn of_many_events_at_once_one_does_the_work() {
+    let cloud = cloud();
+    let (text, good) = lines(500);
+    let object = cloud.put_object(BUCKET, "logs/my-app/x", text);
+    let results = futures::future::join_all((0..5).map(|_| run(&cloud, &object))).await;
+    assert_eq!(results.iter().filter(|&result| matches!(result, Ingested::Completed { .. })).count(), 1);
+    assert_eq!(results.iter().filter(|&result| *result == Ingested::Duplicate).count(), 4);
+    check_stored(&cloud, &good);
+    assert_eq!(cloud.rows()[0].fence, 1);
+}
+
+#[tokio::test]
+async fn a_new_version_of_a_key_is_another_file() {
+    let cloud = cloud();
+    let first = cloud.put_object(BUCKET, "logs/my-app/x", "{\"a\":1}");
+    let second = cloud.put_object(BUCKET, "logs/my-app/x", "{\"a\":2}");
+    for object in [&second, &first] {
+        assert!(matches!(run(&cloud, object).await, Ingested::Completed { .. }));
+    }
+    assert_eq!(cloud.records(&"my-app".parse().unwrap()).len(), 2);
+}
+
+#[tokio::test]
+async fn blocks_that_are_not_taken_are_offered_again() {
+    let cloud = cloud();
+    cloud.leave_unprocessed(3);
+    let (text, good) = lines(3000);
+    let object = cloud.put_object(BUCKET, "logs/my-app/x", text);
+    assert!(matches!(run(&cloud, &object).await, Ingested::Completed { .. }));
+    check_stored(&cloud, &good);
+}
+
+/// Runs until the file is in a terminal state, as Lambda's retries and `sweep` would.
+async fn run_to_the_end(cloud: &SimCloud, object: &ObjectRef) {
+    for _ in 0..5 {
+        let _ = function(cloud).handle(&event(object), deadline(cloud)).await;
+        if cloud.rows().first().is_some_and(|row| row.status.is_terminal()) {
+            return;
+        }
+        cloud.clock().advance_ms(10 * MINUTE_MS);
+    }
+    panic!("not at its end: {:?}", cloud.rows());
+}
+
+#[tokio::test(start_paused = true)]
+async fn whichever_call_fails_each_record_is_stored_once() {
+    let (text, good) = lines(400);
+    let file = gzip(&text);
+    let calls = {
+        let cloud = cloud();
+        let object = cloud.put_object(BUCKET, "logs/my-app/x", file.clone());
+        run(&cloud, &object).await;
+        cloud.calls()
+    };
+    assert!(calls >= 6);
+    for call in 0..calls {
+        for class in [FaultClass::Transient, FaultClass::Timeout, FaultClass::RateLimited, FaultClass::Denied]
+        {
+            for how in [How::Before(class), How::ReplyLost(class)] {
+                let cloud = cloud();
+                let object = cloud.put_object(BUCKET, "logs/my-app/x", file.clone());
+                cloud.fail_call(call, how);
+                run_to_the_end(&cloud, &object).await;
+                let row = &cloud.rows()[0];
+                // Being refused to read it is for good; everything else passes.
+                if row.status == FileStatus::Failed {
+                    assert_eq!(row.reason.as_ref().unwrap().code, ReasonCode::AccessDenied);
+                    check_stored(&cloud, &[]);
+                } else {
+                    check_stored(&cloud, &good);
+                    assert_eq!(cloud.quarantined(&object).len(), 8);
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_broken_connection_is_not_a_truncated_file() {
+    let cloud = cloud();
+    let (text, good) = lines(500);
+    let object = cloud.put_object(BUCKET, "logs/my-app/x", gzip(&text));
+    cloud.break_body(&object, 1000);
+    let fault = function(&cloud).handle(&event(&object), deadline(&cloud)).await.unwrap_err();
+    assert!(fault.retryable());
+    assert_eq!(cloud.rows()[0].status, FileStatus::Pending);
+    assert!(matches!(run(&cloud, &object).await, Ingested::Completed { .. }));
+    check_stored(&cloud, &good);
+}
+
+#[tokio::test]
+async fn a_worker_that_lost_its_lease_changes_nothing() {
+    let cloud = cloud();
+    let (text, good) = lines(300);
+    let object = cloud.put_object(BUCKET, "logs/my-app/x", text);
+    // Its reply lost, the first worker's claim stands and nobody works.
+    cloud.fail_call(3, How::ReplyLost(FaultClass::Denied));
+    function(&cloud).handle(&event(&object), deadline(&cloud)).await.unwrap_err();
+    assert_eq!(run(&cloud, &object).await, Ingested::Duplicate, "the lease lives");
+    cloud.clock().advance_ms(MINUTE_MS + 30_001);
+    assert!(matches!(run(&cloud, &object).await, Ingested::Completed { .. }));
+    assert_eq!(cloud.rows()[0].fence, 2);
+    check_stored(&cloud, &good);
+}
+
+#[tokio::test]
+async fn damaged_files_are_failed_with_a_code_and_keep_what_was_good() {
+    let cloud = cloud();
+    let (text, good) = lines(2000);
+    let file = gzip(&text);
+    let object = cloud.put_object(BUCKET, "logs/my-app/x.gz", file[..file.len() / 2].to_vec());
+    assert_eq!(failed(&run(&cloud, &object).await), Some(ReasonCode::GzipTruncated));
+    let row = &cloud.rows()[0];
+    assert!(row.counts.ok > 100);
+    check_stored(&cloud, &good[..usize::try_from(row.counts.ok).unwrap()]);
+}
+
+#[tokio::test]
+async fn files_without_records_are_completed() {
+    let cloud = cloud();
+    for (name, bytes, quarantined) in
+        [("empty", "", 0), ("null", "null", 1), ("array", "[]", 0), ("numbers", "[1,2]", 2)]
+    {
+        let object = cloud.put_object(BUCKET, &format!("logs/my-app/{name}"), bytes);
+        let Ingested::Completed { counts } = run(&cloud, &object).await else { panic!("{name}") };
+        assert_eq!((counts.ok, counts.quarantined), (0, quarantined), "{name}");
+    }
+    check_stored(&cloud, &[]);
+}
+
+#[tokio::test]
+async fn what_may_not_be_taken_in_is_failed_without_being_read() {
+    let cloud = cloud();
+    let large = vec![b'x'; 1_000_001];
+    let grant = |key: &str, app_id: &str| Grant {
+        bucket: BUCKET.to_owned(),
+        key: key.to_owned(),
+        app_id: app_id.parse().unwrap(),
+        meeting: None,
+        size_bytes: None,
+        created_ms: T0,
+        expires_ms: T0 + 300_000,
+    };
+    let chime = "chime-client-logs/us-east-1/123456789012/m/a/x.gz";
+    for (key, granted_to, size, code) in [
+        ("logs/nobody/x", None, 1, ReasonCode::NoOwner),
+        ("logs/Bad_App/x", None, 1, ReasonCode::BadKey),
+        (chime, None, 1, ReasonCode::NoOwner),
+        ("chime-client-logs/us-east-1/123456789012/m/b/x.gz", Some("deleted-app"), 1, ReasonCode::NoOwner),
+        (
+            "chime-client-logs/us-east-1/123456789012/m/c/x.gz",
+            Some("my-app"),
+            1_000_001,
+            ReasonCode::TooLarge,
+        ),
+        ("logs/my-app/2025/x.gz", Some("my-app"), 1_000_001, ReasonCode::TooLarge),
+    ] {
+        if let Some(app_id) = granted_to {
+            cloud.grant(&grant(key, app_id)).await.unwrap();
+        }
+        let object = cloud.put_object(BUCKET, key, large[..size].to_vec());
+        assert_eq!(failed(&run(&cloud, &object).await), Some(code), "{key}");
+    }
+    check_stored(&cloud, &[]);
+    let object = cloud.put_object(BUCKET, "uploads/my-app/s/01JQR4X8V7N3K5M2P6T9W1Y0ZC/x.mp4", "x");
+    assert_eq!(run(&cloud, &object).await, Ingested::Ignored);
+    let object = cloud.put_object("elsewhere", "logs/my-app/x", "x");
+    assert_eq!(run(&cloud, &object).await, Ingested::Ignored);
+}
+
+#[tokio::test]
+async fn an_object_that_is_gone_or_replaced_is_failed() {
+    let cloud = cloud();
+    let object = cloud.put_object(BUCKET, "logs/my-app/gone", "x");
+    cloud.delete_object(BUCKET, "logs/my-app/gone");
+    assert_eq!(failed(&run(&cloud, &object).await), Some(ReasonCode::ObjectGone));
+    cloud.put_object(BUCKET, "logs/my-app/new", "new");
+    let old = json!({"bucket": BUCKET, "key": "logs/my-app/new", "etag": "old", "size": 3});
+    let ended = function(&cloud).handle(&old, deadline(&cloud)).await.unwrap();
+    assert_eq!(failed(&ended[0]), Some(ReasonCode::ObjectGone));
+    let unversioned = json!({"bucket": BUCKET, "key": "logs/my-app/new"});
+    let ended = function(&cloud).handle(&unversioned, deadline(&cloud)).await.unwrap();
+    assert!(matches!(ended[0], Ingested::Completed { .. }));
+    assert!(cloud.rows().iter().any(|row| {
+        row.object.as_ref().is_some_and(|object| {
+            object.version == ObjectVersion::Id("v0".to_owned()) && row.status == FileStatus::Completed
+        })
+    }));
+}
+
+#[tokio::test]
+async fn pruned_records_are_left_out_and_counted_as_such() {
+    let cloud = cloud();
+    let mut app = cloud.add_app("my-app");
+    app.pruned_before_ms = Some(T0 + 100 * MINUTE_MS);
+    cloud.set_app(app);
+    let (text, good) = lines(300);
+    let object = cloud.put_object(BUCKET, "logs/my-app/x", text);
+    let Ingested::Completed { counts } = run(&cloud, &object).await else { panic!() };
+    assert_eq!((counts.ok, counts.pruned, counts.quarantined), (196, 98, 6));
+    check_stored(&cloud, &good[98..]);
+}
+
+#[tokio::test]
+async fn without_time_nothing_is_begun() {
+    let cloud = cloud();
+    let object = cloud.put_object(BUCKET, "logs/my-app/x", "x");
+    let now = cloud.clock().now_ms();
+    for remaining in [0, -5000] {
+        let fault = function(&cloud).handle(&event(&object), now + remaining).await.unwrap_err();
+        assert!(fault.retryable());
+    }
+    assert_eq!(cloud.rows(), []);
+}
+
+#[tokio::test]
+async fn a_file_is_finished_in_as_many_runs_as_it_needs_and_nothing_is_written_twice() {
+    let cloud = cloud();
+    let (text, good) = lines(30_000);
+    let object = cloud.put_object(BUCKET, "logs/my-app/x", gzip(&text));
+    let mut marks = Vec::new();
+    loop {
+        assert!(marks.len() < 50, "no progress: {marks:?}");
+        let before = cloud.stream().len();
+        cloud.hang_after_puts(Some(3));
+        let deadline_ms = cloud.clock().now_ms() + 1000;
+        match function(&cloud).handle(&event(&object), deadline_ms).await.unwrap().remove(0) {
+            Ingested::Released { blocks } => {
+                let row = &cloud.rows()[0];
+                assert_eq!((row.status, row.checkpoint.blocks), (FileStatus::Pending, blocks));
+                assert!(cloud.stream().len() > before);
+                marks.push(blocks);
+            }
+            Ingested::Completed { .. } => break,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(marks.len() > 2 && marks.is_sorted(), "{marks:?}");
+    check_stored(&cloud, &good);
+    assert_eq!(cloud.stream().len(), cloud.blocks_stored());
+    assert_eq!(cloud.quarantined(&object).len(), 600);
+}
+
+#[tokio::test]
+async fn sample_events_are_understood() {
+    let cloud = cloud();
+    let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/../events/ingest");
+    let mut seen = 0;
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let event: Value =
+            serde_json::from_str(&std::fs::read_to_string(entry.unwrap().path()).unwrap()).unwrap();
+        function(&cloud).handle(&event, deadline(&cloud)).await.unwrap();
+        seen += 1;
+    }
+    assert!(seen >= 8);
+}

@@ -1,0 +1,30 @@
+//! The simulated cloud keeps the same promises as the adapters.
+
+use logferry_tests::contract::{blocks, ledger};
+use logferry_tests::sim::SimCloud;
+
+macro_rules! keeps {
+    ($module:ident; $($promise:ident,)*) => {
+        $(#[tokio::test]
+        async fn $promise() {
+            $module::$promise(&SimCloud::default()).await;
+        })*
+    };
+}
+
+keeps! { blocks;
+    blocks_come_back_newest_first_and_only_those_of_the_range,
+    a_block_larger_than_an_item_comes_back_whole,
+}
+
+keeps! { ledger;
+    one_of_many_claims_wins_and_an_expired_lease_can_be_taken_over,
+    a_claim_repeated_by_its_owner_is_the_same_claim,
+    a_worker_without_its_lease_can_change_nothing,
+    a_released_file_is_gone_on_with_when_due,
+    an_end_is_counted_once_and_stays,
+    a_file_of_very_many_days_is_counted_once,
+    ends_at_once_are_all_counted,
+    a_key_is_granted_once_and_its_grant_outlives_the_claim,
+    quarantined_records_can_be_written_again,
+}
