@@ -16,17 +16,73 @@ pub enum JoinVerification {
     Chime { app_id: AppId },
 }
 
+/// What an upload session may be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UploadLimits {
+    /// The largest file (bytes); a token may say less.
+    pub max_bytes: u64,
+    /// Content types that are taken, such as `video/mp4` or `video/*`; empty: all.
+    pub content_types: Vec<String>,
+    pub open_per_app: u32,
+    pub open_per_subject: u32,
+    /// Requests of one app in one minute; 0: any number, and none is counted.
+    pub requests_per_minute: u32,
+    /// How long a session lives (s).
+    pub session_secs: u32,
+}
+
+/// The largest object in S3, where the environment does not say (bytes).
+/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html>
+const DEFAULT_MAX_UPLOAD_BYTES: u64 = 5 * 1024 * 1024 * 1024 * 1024;
+const DEFAULT_OPEN_PER_APP: u32 = 1_000;
+const DEFAULT_OPEN_PER_SUBJECT: u32 = 50;
+const DEFAULT_REQUESTS_PER_MINUTE: u32 = 3_000;
+const DEFAULT_SESSION_DAYS: u32 = 7;
+
+impl UploadLimits {
+    fn read<L: Fn(&str) -> Option<String>>(read: &mut Reader<L>) -> Self {
+        Self {
+            max_bytes: read.parsed_or("MAX_UPLOAD_BYTES", DEFAULT_MAX_UPLOAD_BYTES),
+            content_types: read.list("UPLOAD_CONTENT_TYPES"),
+            open_per_app: read.parsed_or("MAX_OPEN_UPLOADS_PER_APP", DEFAULT_OPEN_PER_APP),
+            open_per_subject: read.parsed_or("MAX_OPEN_UPLOADS_PER_SUBJECT", DEFAULT_OPEN_PER_SUBJECT),
+            requests_per_minute: read.parsed_or("UPLOAD_REQUESTS_PER_MINUTE", DEFAULT_REQUESTS_PER_MINUTE),
+            session_secs: read.parsed_or("UPLOAD_SESSION_DAYS", DEFAULT_SESSION_DAYS).saturating_mul(86_400),
+        }
+    }
+
+    /// Whether a file of this type is taken; parameters such as `; charset=` do not count.
+    #[must_use]
+    pub fn takes_type(&self, content_type: &str) -> bool {
+        let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        self.content_types.is_empty()
+            || self.content_types.iter().any(|taken| match taken.strip_suffix("/*") {
+                Some("*") => true,
+                Some(kind) => essence.split('/').next() == Some(kind),
+                None => *taken == essence,
+            })
+    }
+}
+
+impl Default for UploadLimits {
+    fn default() -> Self {
+        Self::read(&mut Reader::new(|_| None))
+    }
+}
+
 /// The configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     pub table_apps: String,
     pub table_files: String,
+    pub table_uploads: String,
     pub bucket: String,
     pub token_secret: String,
     pub region: Region,
     pub account_id: AccountId,
     pub max_presigned_bytes: u64,
     pub join_verification: JoinVerification,
+    pub limits: UploadLimits,
     pub metrics_namespace: String,
 }
 
@@ -39,6 +95,7 @@ impl Config {
         let mut read = Reader::new(lookup);
         let table_apps = read.required("TABLE_APPS");
         let table_files = read.required("TABLE_FILES");
+        let table_uploads = read.required("TABLE_UPLOADS");
         let bucket = read.required("BUCKET");
         let token_secret = read.required("TOKEN_SECRET");
         let region = read.typed("AWS_REGION");
@@ -52,18 +109,21 @@ impl Config {
                 None
             }
         };
+        let limits = UploadLimits::read(&mut read);
         let metrics_namespace = read.optional("METRICS_NAMESPACE").unwrap_or_else(|| "Logferry".to_owned());
         let config =
             region.zip(account_id).zip(join_verification).map(|((region, account_id), join_verification)| {
                 Self {
                     table_apps,
                     table_files,
+                    table_uploads,
                     bucket,
                     token_secret,
                     region,
                     account_id,
                     max_presigned_bytes,
                     join_verification,
+                    limits,
                     metrics_namespace,
                 }
             });
@@ -79,6 +139,7 @@ mod tests {
         let all = [
             ("TABLE_APPS", "apps"),
             ("TABLE_FILES", "files"),
+            ("TABLE_UPLOADS", "uploads"),
             ("BUCKET", "bucket"),
             ("TOKEN_SECRET", "secret"),
             ("AWS_REGION", "eu-west-1"),
@@ -110,5 +171,18 @@ mod tests {
         let chime = config(&[("JOIN_VERIFIER", "chime"), ("CHIME_APP", "meetings")]).unwrap();
         let app_id = "meetings".parse().unwrap();
         assert_eq!(chime.join_verification, JoinVerification::Chime { app_id });
+    }
+
+    #[test]
+    fn content_types_are_taken_by_name_or_by_kind() {
+        let taking = |types: &[&str]| UploadLimits {
+            content_types: types.iter().map(|text| (*text).to_owned()).collect(),
+            ..UploadLimits::default()
+        };
+        assert!(taking(&[]).takes_type("anything"));
+        assert!(taking(&["*/*"]).takes_type("a/b"));
+        let some = taking(&["video/*", "application/pdf"]);
+        assert!(some.takes_type("video/mp4") && some.takes_type("Application/PDF; charset=x"));
+        assert!(!some.takes_type("image/png") && !some.takes_type("videos/x") && !some.takes_type(""));
     }
 }

@@ -1,51 +1,80 @@
 //! Presigned URLs for log files, and multipart upload sessions: who asks is checked, whose the
 //! object will be is written down, and only then something is signed.
 
+mod companion;
 mod config;
 mod field;
 mod log_upload;
+mod upload_session;
+mod uploader;
+
+use std::fmt;
 
 use http::{Method, StatusCode};
 use logferry_aws::presign::Presigner;
 use logferry_domain::app::AppId;
 use logferry_domain::fault::{Fault, FaultClass};
 use logferry_domain::keys::{AccountId, Region};
-use logferry_ports::{Apps, Attendees, Ledger, Secrets};
+use logferry_ports::{Apps, Attendees, Ledger, Multipart, Secrets, Sessions};
 use logferry_service::http::{ApiError, Request, Response};
 use logferry_service::tokens::Tokens;
 use ulid::Ulid;
 
-pub use config::{Config, JoinVerification};
+pub use config::{Config, JoinVerification, UploadLimits};
 pub use log_upload::{CONTENT_TYPE, EXPIRY_SECS};
+
+/// What presign talks to.
+pub trait World {
+    type Apps: Apps;
+    type Ledger: Ledger;
+    type Secrets: Secrets;
+    type Attendees: Attendees;
+    type Sessions: Sessions;
+    type Multipart: Multipart;
+}
 
 /// Who says whether a join token is genuine.
 #[derive(Debug)]
-pub enum JoinVerifier<S, C> {
+pub enum JoinVerifier<C> {
     /// It is a token that we signed.
-    OwnTokens(Tokens<S>),
+    OwnTokens,
     /// It is the one that Amazon Chime gave the attendee; the records belong to this app.
     Chime { attendees: C, app_id: AppId },
 }
 
 /// Everything the function needs, made once.
-#[derive(Debug)]
-pub struct App<A, L, S, C> {
-    pub apps: A,
-    pub ledger: L,
-    pub join_verifier: JoinVerifier<S, C>,
+pub struct App<W: World> {
+    pub apps: W::Apps,
+    pub ledger: W::Ledger,
+    pub tokens: Tokens<W::Secrets>,
+    pub join_verifier: JoinVerifier<W::Attendees>,
+    pub sessions: W::Sessions,
+    pub multipart: W::Multipart,
     pub presigner: Presigner,
     pub region: Region,
     pub account_id: AccountId,
     /// The largest log file through a presigned URL.
     pub max_presigned_bytes: u64,
+    pub limits: UploadLimits,
 }
 
-impl<A: Apps, L: Ledger, S: Secrets, C: Attendees> App<A, L, S, C> {
+impl<W: World> fmt::Debug for App<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("App").field("presigner", &self.presigner).finish_non_exhaustive()
+    }
+}
+
+impl<W: World> App<W> {
     /// Answers one request. Every refusal is a response too.
     pub async fn handle(&self, request: &Request, now_ms: i64) -> Response {
+        if let Some(call) = companion::Call::of(request) {
+            return Box::pin(self.companion(request, &call, now_ms)).await;
+        }
         let answer = match (&request.method, request.path.as_str()) {
             (&Method::POST, "/presigned-url") => Box::pin(self.presigned_url(request, now_ms)).await,
             (_, "/presigned-url") => Err(method_not_allowed("POST")),
+            (&Method::GET, "/uploads") => Box::pin(self.list_uploads(request, now_ms)).await,
+            (_, "/uploads") => Err(method_not_allowed("GET")),
             _ => Err(ApiError::not_found("no such path")),
         };
         answer.unwrap_or_else(Response::from)

@@ -7,7 +7,7 @@ use logferry_domain::fault::FaultClass;
 use logferry_domain::keys::{AttendeeId, ChimeKey, Filename, LogKey, MeetingId, ObjectKey};
 use logferry_domain::ledger::Grant;
 use logferry_domain::time::Day;
-use logferry_ports::{Apps, Attendees, Ledger, Secrets};
+use logferry_ports::{Apps, Attendees, Ledger};
 use logferry_service::api_key::{API_KEY_HEADER, app_of_request};
 use logferry_service::http::{ApiError, Request, Response};
 use logferry_service::tokens::{JoinClaims, TokenError};
@@ -15,7 +15,7 @@ use serde::Serialize;
 use subtle::ConstantTimeEq;
 
 use crate::field::Fields;
-use crate::{App, JoinVerifier, new_ulid};
+use crate::{App, JoinVerifier, World, new_ulid};
 
 /// How long a URL or form works (s). The contract's limit.
 pub const EXPIRY_SECS: u32 = 300;
@@ -53,7 +53,7 @@ struct Sender {
     meeting: Option<(MeetingId, AttendeeId)>,
 }
 
-impl<A: Apps, L: Ledger, S: Secrets, C: Attendees> App<A, L, S, C> {
+impl<W: World> App<W> {
     /// Checks who asks and what for, writes down whose the key will be, and only then signs.
     pub(crate) async fn presigned_url(&self, request: &Request, now_ms: i64) -> Result<Response, ApiError> {
         let sender = match (bearer(request)?, request.headers.contains_key(API_KEY_HEADER)) {
@@ -86,8 +86,8 @@ impl<A: Apps, L: Ledger, S: Secrets, C: Attendees> App<A, L, S, C> {
     /// The attendee whose join token this is; body and token must agree.
     async fn attendee(&self, request: &Request, token: &str, now_ms: i64) -> Result<Sender, ApiError> {
         match &self.join_verifier {
-            JoinVerifier::OwnTokens(tokens) => {
-                let claims: JoinClaims = tokens.verify(token, now_ms).await.map_err(refused_token)?;
+            JoinVerifier::OwnTokens => {
+                let claims: JoinClaims = self.tokens.verify(token, now_ms).await.map_err(refused_token)?;
                 let (meeting, attendee) = meeting_of(request)?;
                 if (meeting.as_str(), attendee.as_str()) != (&claims.meeting_id, &claims.attendee_id) {
                     return Err(ApiError::forbidden("the token is for another meeting or attendee"));
@@ -184,6 +184,7 @@ impl<A: Apps, L: Ledger, S: Secrets, C: Attendees> App<A, L, S, C> {
             key: &key,
             content_type: Some(CONTENT_TYPE),
             metadata: &metadata,
+            success_status: None,
             length_bytes: (MIN_FORM_BYTES, self.max_presigned_bytes),
             expires_secs: EXPIRY_SECS,
         };
@@ -210,12 +211,12 @@ fn meeting_of(request: &Request) -> Result<(MeetingId, AttendeeId), ApiError> {
 
 /// Whether a token of that age was minted for this registration of the app, not for an earlier
 /// app of the same id (`iat` counts whole seconds).
-fn minted_for(app: &app::App, iat: Option<i64>) -> bool {
+pub(crate) fn minted_for(app: &app::App, iat: Option<i64>) -> bool {
     iat.is_none_or(|iat| iat.saturating_add(1).saturating_mul(1000) > app.created_ms)
 }
 
 /// The token of `Authorization: Bearer …`, where there is that header.
-fn bearer(request: &Request) -> Result<Option<&str>, ApiError> {
+pub(crate) fn bearer(request: &Request) -> Result<Option<&str>, ApiError> {
     let Some(value) = request.headers.get(http::header::AUTHORIZATION) else { return Ok(None) };
     value
         .to_str()
@@ -223,10 +224,10 @@ fn bearer(request: &Request) -> Result<Option<&str>, ApiError> {
         .and_then(|value| value.split_once(' '))
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
         .map(|(_, token)| Some(token.trim()))
-        .ok_or_else(|| ApiError::unauthorized("Authorization must be Bearer with a join token"))
+        .ok_or_else(|| ApiError::unauthorized("Authorization must be Bearer and a token"))
 }
 
-fn refused_token(error: TokenError) -> ApiError {
+pub(crate) fn refused_token(error: TokenError) -> ApiError {
     match error {
         TokenError::Malformed | TokenError::WrongSignature | TokenError::Expired => {
             ApiError::unauthorized(error.to_string())

@@ -6,14 +6,28 @@ use logferry_aws::apps::DynamoApps;
 use logferry_aws::chime::ChimeMeetings;
 use logferry_aws::client::AwsEnv;
 use logferry_aws::ledger::DynamoLedger;
+use logferry_aws::multipart::S3Multipart;
 use logferry_aws::presign::Presigner;
 use logferry_aws::secrets::SecretsManager;
+use logferry_aws::sessions::DynamoSessions;
 use logferry_ports::{Clock, SystemClock};
-use logferry_presign::{App, Config, JoinVerification, JoinVerifier};
+use logferry_presign::{App, Config, JoinVerification, JoinVerifier, World};
 use logferry_service::config::environment;
 use logferry_service::http::{Request, Response};
 use logferry_service::telemetry;
 use logferry_service::tokens::Tokens;
+
+/// AWS itself.
+struct Aws;
+
+impl World for Aws {
+    type Apps = DynamoApps;
+    type Ledger = DynamoLedger;
+    type Secrets = SecretsManager;
+    type Attendees = ChimeMeetings;
+    type Sessions = DynamoSessions;
+    type Multipart = S3Multipart;
+}
 
 #[tokio::main]
 async fn main() -> Result<(), Error> {
@@ -21,21 +35,24 @@ async fn main() -> Result<(), Error> {
     let config = Config::from_lookup(environment)?;
     let aws = AwsEnv::from_environment()?;
     let dynamodb = aws.dynamodb();
-    let app = App {
+    let app = App::<Aws> {
         apps: DynamoApps::new(dynamodb.clone(), config.table_apps),
-        ledger: DynamoLedger::new(dynamodb, config.table_files, ""),
+        // Grants are all that presign writes, and they touch no stats.
+        ledger: DynamoLedger::new(dynamodb.clone(), config.table_files, ""),
+        tokens: Tokens::new(SecretsManager::new(aws.secrets()), config.token_secret),
         join_verifier: match config.join_verification {
-            JoinVerification::OwnTokens => {
-                JoinVerifier::OwnTokens(Tokens::new(SecretsManager::new(aws.secrets()), config.token_secret))
-            }
+            JoinVerification::OwnTokens => JoinVerifier::OwnTokens,
             JoinVerification::Chime { app_id } => {
                 JoinVerifier::Chime { attendees: ChimeMeetings::new(aws.chime()), app_id }
             }
         },
+        sessions: DynamoSessions::new(dynamodb, config.table_uploads),
+        multipart: S3Multipart::new(aws.s3(), &config.bucket),
         presigner: Presigner::new(&aws, &config.bucket),
         region: config.region,
         account_id: config.account_id,
         max_presigned_bytes: config.max_presigned_bytes,
+        limits: config.limits,
     };
     let app = &app;
     run(service_fn(|event: LambdaEvent<ApiGatewayV2httpRequest>| async move {

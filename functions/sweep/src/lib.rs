@@ -4,9 +4,10 @@
 //! run goes on where this one stopped. It decides by [`policy::verdict`] and acts by starting
 //! `ingest`, whose claim decides who works, or by conditional writes. Two sweeps at once do no harm.
 //!
-//! Absent so far: objects that the ledger does not know, expired upload sessions, unfinished prunes.
+//! Absent so far: objects that the ledger does not know, unfinished prunes.
 
 pub mod policy;
+pub mod uploads;
 
 use logferry_domain::fault::{Fault, FaultClass, chain};
 use logferry_domain::ledger::{FileRow, Reason, ReasonCode};
@@ -23,6 +24,8 @@ pub const ROWS_PER_SHARD: u32 = 100;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     pub table_files: String,
+    pub table_uploads: String,
+    pub bucket: String,
     pub ingest_function: String,
     pub metrics_namespace: String,
 }
@@ -34,6 +37,8 @@ impl Config {
         let mut read = Reader::new(lookup);
         let config = Self {
             table_files: read.required("TABLE_FILES"),
+            table_uploads: read.required("TABLE_UPLOADS"),
+            bucket: read.required("BUCKET"),
             ingest_function: read.required("INGEST_FUNCTION"),
             metrics_namespace: read.required("METRICS_NAMESPACE"),
         };

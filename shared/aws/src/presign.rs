@@ -75,6 +75,8 @@ pub struct Post<'a> {
     pub key: &'a str,
     pub content_type: Option<&'a str>,
     pub metadata: &'a [(&'a str, &'a str)],
+    /// What S3 answers with, where not 204.
+    pub success_status: Option<u16>,
     /// The smallest and the largest file (bytes).
     pub length_bytes: (u64, u64),
     pub expires_secs: u32,
@@ -198,6 +200,9 @@ impl Presigner {
         let mut field = |name: &str, value: &str| fields.push((name.to_owned(), value.to_owned()));
         if let Some(content_type) = post.content_type {
             field("Content-Type", content_type);
+        }
+        if let Some(status) = post.success_status {
+            field("success_action_status", &status.to_string());
         }
         for (name, value) in post.metadata {
             field(&format!("x-amz-meta-{name}"), value);
@@ -457,6 +462,7 @@ mod tests {
             key: PUT.key,
             content_type: PUT.content_type,
             metadata: PUT.metadata,
+            success_status: Some(201),
             length_bytes: (1, 10_485_760),
             expires_secs: 300,
         };

@@ -51,7 +51,8 @@ pub trait Sessions: Send + Sync {
         upload_id: &str,
     ) -> impl Future<Output = Result<Option<Session>, Fault>> + Send;
 
-    /// Ends an open session. `false`: it had ended before, and stays as it ended.
+    /// Ends an open session. `false`: it had ended before, and stays as it ended, except that
+    /// completed outdoes aborted: an abort that came too late aborted nothing.
     ///
     /// # Errors
     /// The write failed; repeat it.

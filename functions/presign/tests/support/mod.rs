@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, dead_code, unreachable_pub)]
 
+pub mod uploads;
+
 use std::sync::Mutex;
 
 use aws_credential_types::Credentials;
@@ -15,7 +17,7 @@ use logferry_ports::apps::KeyRow;
 use logferry_ports::ledger::{Claim, Claimed, Lease};
 use logferry_ports::secrets::SecretVersion;
 use logferry_ports::{Apps, Attendees, Ledger, Secrets};
-use logferry_presign::{App, JoinVerifier};
+use logferry_presign::{App, JoinVerifier, UploadLimits, World};
 use logferry_service::api_key::ApiKey;
 use logferry_service::http::{Request, Response};
 use logferry_service::tokens::Tokens;
@@ -130,7 +132,19 @@ impl Attendees for OneMeeting {
     }
 }
 
-pub type TestApp = App<OneApp, Grants, OneSecret, OneMeeting>;
+/// The stand-ins together.
+pub struct Fakes;
+
+impl World for Fakes {
+    type Apps = OneApp;
+    type Ledger = Grants;
+    type Secrets = OneSecret;
+    type Attendees = OneMeeting;
+    type Sessions = uploads::Rows;
+    type Multipart = uploads::S3;
+}
+
+pub type TestApp = App<Fakes>;
 
 pub fn tokens() -> Tokens<OneSecret> {
     Tokens::new(OneSecret, "token-secret")
@@ -141,7 +155,11 @@ pub fn app() -> TestApp {
     App {
         apps: OneApp::new(),
         ledger: Grants::default(),
-        join_verifier: JoinVerifier::OwnTokens(tokens()),
+        tokens: tokens(),
+        join_verifier: JoinVerifier::OwnTokens,
+        sessions: uploads::Rows::default(),
+        multipart: uploads::S3::default(),
+        limits: UploadLimits::default(),
         presigner: Presigner::with(credentials, "eu-west-1", "bucket", None),
         region: "eu-west-1".parse().unwrap(),
         account_id: "123456789012".parse().unwrap(),

@@ -1,0 +1,85 @@
+//! Who uploads: a service with an API key, or the subject of an upload token.
+
+use logferry_domain::app::AppId;
+use logferry_domain::keys::Subject;
+use logferry_domain::upload::Session;
+use logferry_ports::{Apps, Sessions};
+use logferry_service::api_key::{API_KEY_HEADER, app_of_request};
+use logferry_service::http::{ApiError, Request};
+use logferry_service::tokens::UploadClaims;
+
+use crate::log_upload::{bearer, minted_for, refused_token};
+use crate::{App, World};
+
+/// The subject of what a service uploads with its API key.
+const SERVICE_SUBJECT: &str = "service";
+
+/// Who uploads, and what they may.
+#[derive(Debug, Clone)]
+pub(crate) struct Uploader {
+    pub(crate) app_id: AppId,
+    pub(crate) subject: Subject,
+    /// A service sees all sessions of its app; a subject only its own.
+    pub(crate) whole_app: bool,
+    /// The largest file (bytes).
+    pub(crate) max_bytes: u64,
+}
+
+impl Uploader {
+    pub(crate) fn may_use(&self, session: &Session) -> bool {
+        session.app_id == self.app_id && (self.whole_app || session.subject == self.subject)
+    }
+}
+
+impl<W: World> App<W> {
+    /// Who sends this request. `path_token` is a token from the path, which outdoes all headers:
+    /// it is there because the client cannot send its own.
+    pub(crate) async fn uploader(
+        &self,
+        request: &Request,
+        path_token: Option<&str>,
+        now_ms: i64,
+    ) -> Result<Uploader, ApiError> {
+        let token = match path_token {
+            Some(token) => Some(token),
+            None if request.headers.contains_key(API_KEY_HEADER) => None,
+            None => bearer(request)?,
+        };
+        let uploader = match token {
+            Some(token) => self.subject(token, now_ms).await?,
+            None => self.service(request).await?,
+        };
+        let limit = self.limits.requests_per_minute;
+        if limit > 0 && !self.sessions.count_request(&uploader.app_id, limit, now_ms).await? {
+            let mut error = ApiError::new(
+                http::StatusCode::TOO_MANY_REQUESTS,
+                "RATE_LIMITED",
+                format!("more than {limit} requests in a minute"),
+            );
+            let left_ms = 60_000 - now_ms.rem_euclid(60_000);
+            error.retry_after_secs = Some(u32::try_from(left_ms / 1000 + 1).unwrap_or(60));
+            return Err(error);
+        }
+        Ok(uploader)
+    }
+
+    async fn service(&self, request: &Request) -> Result<Uploader, ApiError> {
+        let app = app_of_request(&self.apps, request).await?;
+        let app = app.ok_or_else(|| {
+            ApiError::unauthorized(
+                "send X-API-Key, or an upload token as Authorization: Bearer or in the path",
+            )
+        })?;
+        let subject = SERVICE_SUBJECT.parse().map_err(|error| ApiError::internal(&error))?;
+        Ok(Uploader { app_id: app.app_id, subject, whole_app: true, max_bytes: self.limits.max_bytes })
+    }
+
+    async fn subject(&self, token: &str, now_ms: i64) -> Result<Uploader, ApiError> {
+        let claims: UploadClaims = self.tokens.verify(token, now_ms).await.map_err(refused_token)?;
+        let subject = claims.sub.parse().map_err(|_| ApiError::forbidden("the token's sub is not usable"))?;
+        let app = self.apps.find(&claims.app).await?.filter(|app| minted_for(app, claims.iat));
+        let app = app.ok_or_else(|| ApiError::forbidden("the token's app is not registered"))?;
+        let max_bytes = claims.max_bytes.unwrap_or(u64::MAX).min(self.limits.max_bytes);
+        Ok(Uploader { app_id: app.app_id, subject, whole_app: false, max_bytes })
+    }
+}

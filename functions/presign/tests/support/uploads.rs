@@ -1,0 +1,203 @@
+//! The `uploads` table and S3's multipart uploads in memory, with answers that get lost on demand.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Mutex;
+
+use logferry_domain::app::AppId;
+use logferry_domain::fault::{Fault, FaultClass};
+use logferry_domain::keys::Subject;
+use logferry_domain::object::ObjectMeta;
+use logferry_domain::upload::{ListedPart, Session, SessionStatus, StoredPart};
+use logferry_ports::sessions::{OpenLimits, Opened, SessionPage};
+use logferry_ports::{Multipart, Sessions};
+
+fn lost(operation: &'static str) -> Fault {
+    Fault::new(FaultClass::Timeout, operation, "the answer was lost")
+}
+
+#[derive(Default)]
+pub struct Rows {
+    rows: Mutex<BTreeMap<String, Session>>,
+    requests: Mutex<HashMap<i64, u32>>,
+    /// How many `end`s to come are carried out and lose their answer.
+    pub lose_ends: Mutex<u32>,
+}
+
+impl Rows {
+    pub fn statuses(&self) -> Vec<SessionStatus> {
+        self.rows.lock().unwrap().values().map(|row| row.status).collect()
+    }
+}
+
+impl Sessions for Rows {
+    async fn open(&self, session: &Session, limits: OpenLimits) -> Result<Opened, Fault> {
+        let mut rows = self.rows.lock().unwrap();
+        let open = |subject: Option<&Subject>| {
+            let open = rows
+                .values()
+                .filter(|row| row.status == SessionStatus::Open && subject.is_none_or(|s| *s == row.subject));
+            u32::try_from(open.count()).unwrap()
+        };
+        if open(None) >= limits.per_app {
+            return Ok(Opened::TooManyOfApp);
+        }
+        if open(Some(&session.subject)) >= limits.per_subject {
+            return Ok(Opened::TooManyOfSubject);
+        }
+        rows.insert(session.upload_id.clone(), session.clone());
+        Ok(Opened::Yes)
+    }
+
+    async fn find(&self, app_id: &AppId, upload_id: &str) -> Result<Option<Session>, Fault> {
+        let rows = self.rows.lock().unwrap();
+        Ok(rows.get(upload_id).filter(|row| row.app_id == *app_id).cloned())
+    }
+
+    async fn end(&self, session: &Session, status: SessionStatus, _: i64) -> Result<bool, Fault> {
+        let mut rows = self.rows.lock().unwrap();
+        let row = rows.get_mut(&session.upload_id).unwrap();
+        let open = row.status == SessionStatus::Open;
+        if open || status == SessionStatus::Completed {
+            row.status = status;
+        }
+        let mut lose = self.lose_ends.lock().unwrap();
+        if *lose > 0 {
+            *lose -= 1;
+            return Err(lost("TransactWriteItems"));
+        }
+        Ok(open)
+    }
+
+    async fn list(
+        &self,
+        app_id: &AppId,
+        subject: Option<&Subject>,
+        limit: u32,
+        after: Option<&str>,
+    ) -> Result<SessionPage, Fault> {
+        let rows = self.rows.lock().unwrap();
+        let mut sessions: Vec<_> = rows
+            .values()
+            .filter(|row| row.app_id == *app_id && subject.is_none_or(|subject| *subject == row.subject))
+            .filter(|row| after.is_none_or(|after| row.upload_id.as_str() > after))
+            .cloned()
+            .collect();
+        let more = sessions.len() > limit as usize;
+        sessions.truncate(limit as usize);
+        let next = sessions.last().filter(|_| more).map(|last| last.upload_id.clone());
+        Ok(SessionPage { sessions, next })
+    }
+
+    async fn overdue(&self, now_ms: i64, _: u32) -> Result<Vec<Session>, Fault> {
+        let rows = self.rows.lock().unwrap();
+        let due = |row: &&Session| row.status == SessionStatus::Open && row.expires_ms <= now_ms;
+        Ok(rows.values().filter(due).cloned().collect())
+    }
+
+    async fn count_request(&self, _: &AppId, limit: u32, now_ms: i64) -> Result<bool, Fault> {
+        let mut requests = self.requests.lock().unwrap();
+        let count = requests.entry(now_ms / 60_000).or_default();
+        *count += 1;
+        Ok(*count <= limit)
+    }
+}
+
+#[derive(Default)]
+struct Bucket {
+    created: u32,
+    uploads: HashMap<String, (String, BTreeMap<u32, StoredPart>)>,
+    objects: BTreeMap<String, u64>,
+}
+
+#[derive(Default)]
+pub struct S3 {
+    bucket: Mutex<Bucket>,
+    /// How many `complete`s to come are carried out and lose their answer.
+    pub lose_completes: Mutex<u32>,
+}
+
+impl S3 {
+    /// As if somebody had PUT the part.
+    pub fn put_part(&self, upload_id: &str, number: u32, size_bytes: u64) -> String {
+        let etag = format!("etag-{number}-{size_bytes}");
+        let part = StoredPart { number, etag: etag.clone(), size_bytes };
+        self.bucket.lock().unwrap().uploads.get_mut(upload_id).unwrap().1.insert(number, part);
+        etag
+    }
+
+    pub fn object_sizes(&self) -> Vec<u64> {
+        self.bucket.lock().unwrap().objects.values().copied().collect()
+    }
+
+    pub fn open_uploads(&self) -> usize {
+        self.bucket.lock().unwrap().uploads.len()
+    }
+}
+
+fn no_such_upload(operation: &'static str) -> Fault {
+    Fault::new(FaultClass::NotFound, operation, "NoSuchUpload")
+}
+
+impl Multipart for S3 {
+    async fn create(&self, key: &str, _: &str, _: &[(String, String)]) -> Result<String, Fault> {
+        let mut bucket = self.bucket.lock().unwrap();
+        bucket.created += 1;
+        let upload_id = format!("upload-{:04}", bucket.created);
+        bucket.uploads.insert(upload_id.clone(), (key.to_owned(), BTreeMap::new()));
+        Ok(upload_id)
+    }
+
+    async fn parts(&self, key: &str, upload_id: &str) -> Result<Vec<StoredPart>, Fault> {
+        let bucket = self.bucket.lock().unwrap();
+        let upload = bucket.uploads.get(upload_id).filter(|(of, _)| of == key);
+        Ok(upload.ok_or_else(|| no_such_upload("ListParts"))?.1.values().cloned().collect())
+    }
+
+    async fn complete(
+        &self,
+        key: &str,
+        upload_id: &str,
+        parts: &[ListedPart],
+        size_bytes: u64,
+    ) -> Result<(), Fault> {
+        const OPERATION: &str = "CompleteMultipartUpload";
+        // Let others in between our look at the parts and this.
+        tokio::task::yield_now().await;
+        let mut bucket = self.bucket.lock().unwrap();
+        let (_, stored) = bucket
+            .uploads
+            .get(upload_id)
+            .filter(|(of, _)| of == key)
+            .ok_or_else(|| no_such_upload(OPERATION))?;
+        let mut total = 0;
+        for part in parts {
+            let stored = stored.get(&part.number).filter(|stored| stored.etag == part.etag);
+            let stored = stored.ok_or_else(|| Fault::new(FaultClass::Permanent, OPERATION, "InvalidPart"))?;
+            total += stored.size_bytes;
+        }
+        assert_eq!(total, size_bytes, "MpuObjectSize");
+        bucket.uploads.remove(upload_id);
+        assert_eq!(bucket.objects.insert(key.to_owned(), total), None, "made twice");
+        let mut lose = self.lose_completes.lock().unwrap();
+        if *lose > 0 {
+            *lose -= 1;
+            return Err(lost(OPERATION));
+        }
+        Ok(())
+    }
+
+    async fn abort(&self, _: &str, upload_id: &str) -> Result<(), Fault> {
+        self.bucket.lock().unwrap().uploads.remove(upload_id);
+        Ok(())
+    }
+
+    async fn object(&self, key: &str) -> Result<Option<ObjectMeta>, Fault> {
+        let bucket = self.bucket.lock().unwrap();
+        Ok(bucket.objects.get(key).map(|size_bytes| ObjectMeta {
+            size_bytes: *size_bytes,
+            last_modified_ms: 0,
+            etag: "etag".to_owned(),
+            version_id: None,
+        }))
+    }
+}

@@ -1,0 +1,263 @@
+//! The `uploads` table. Of each app (`pk`): a row per session (`s#{upload_id}`), a counter of the
+//! open ones (`open`, and `open#{subject}`), and a counter of requests per minute (`rate#{minute}`).
+//! Open sessions stand in the sparse index `by_due`, from which `sweep` takes those overdue.
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::{Put as PutAction, TransactWriteItem, Update};
+use logferry_domain::app::AppId;
+use logferry_domain::fault::{Fault, FaultClass};
+use logferry_domain::keys::Subject;
+use logferry_domain::upload::{Session, SessionStatus};
+use logferry_ports::Sessions;
+use logferry_ports::sessions::{OpenLimits, Opened, SessionPage};
+
+use crate::faults::fault;
+use crate::item::{Get, Item, Put, key, malformed, n, s};
+use crate::transact::{self, End, transact};
+
+/// How long a row stays after its session's end (s): 30 days, to be looked at.
+const KEEP_SECS: i64 = 30 * 86_400;
+/// How long a minute's counter stays (s).
+const KEEP_RATE_SECS: i64 = 600;
+/// All open sessions are in one partition of the index: few are ever due at once.
+const DUE_SHARD: &str = "0";
+
+const SESSION_PREFIX: &str = "s#";
+
+/// Sessions in a DynamoDB table.
+#[derive(Debug, Clone)]
+pub struct DynamoSessions {
+    client: Client,
+    table: String,
+}
+
+fn session_key(app_id: &AppId, upload_id: &str) -> Item {
+    key(app_id.as_str(), format!("{SESSION_PREFIX}{upload_id}"))
+}
+
+fn to_item(session: &Session) -> Item {
+    let mut item = session_key(&session.app_id, &session.upload_id);
+    item.put("subject", s(session.subject.as_str()));
+    item.put("bucket", s(&session.bucket));
+    item.put("key", s(&session.key));
+    item.put("filename", s(&session.filename));
+    item.put("content_type", s(&session.content_type));
+    item.put_some("size", session.size_bytes.map(n));
+    item.put("max_bytes", n(session.max_bytes));
+    item.put("status", s(session.status.as_str()));
+    item.put("created_ms", n(session.created_ms));
+    item.put("session_expires_ms", n(session.expires_ms));
+    item.put("due_shard", s(DUE_SHARD));
+    item.put("due_at", n(session.expires_ms));
+    item.put("expires_at", n(session.expires_ms / 1000 + KEEP_SECS));
+    item
+}
+
+fn from_item(item: &Item) -> Result<Session, Fault> {
+    let upload_id = item.text("sk")?.strip_prefix(SESSION_PREFIX).ok_or_else(|| malformed("sk"))?;
+    Ok(Session {
+        upload_id: upload_id.to_owned(),
+        app_id: item.text("pk")?.parse().map_err(|_| malformed("pk"))?,
+        subject: item.text("subject")?.parse().map_err(|_| malformed("subject"))?,
+        bucket: item.text("bucket")?.to_owned(),
+        key: item.text("key")?.to_owned(),
+        filename: item.text("filename")?.to_owned(),
+        content_type: item.text("content_type")?.to_owned(),
+        size_bytes: item.number_opt("size"),
+        max_bytes: item.number("max_bytes")?,
+        status: SessionStatus::parse(item.text("status")?).ok_or_else(|| malformed("status"))?,
+        created_ms: item.number("created_ms")?,
+        expires_ms: item.number("session_expires_ms")?,
+    })
+}
+
+impl DynamoSessions {
+    #[must_use]
+    pub fn new(client: Client, table: impl Into<String>) -> Self {
+        Self { client, table: table.into() }
+    }
+
+    /// One more open session, below a limit.
+    fn one_more(&self, app_id: &AppId, sk: String, limit: u32) -> Result<TransactWriteItem, Fault> {
+        transact::update(
+            Update::builder()
+                .table_name(&self.table)
+                .set_key(Some(key(app_id.as_str(), sk)))
+                .update_expression("ADD open_count :one")
+                .condition_expression("attribute_not_exists(open_count) OR open_count < :limit")
+                .expression_attribute_values(":one", n(1))
+                .expression_attribute_values(":limit", n(limit)),
+        )
+    }
+
+    async fn outdo_abort(&self, session: &Session) -> Result<(), Fault> {
+        let updated = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(session_key(&session.app_id, &session.upload_id)))
+            .update_expression("SET #status = :completed")
+            .condition_expression("#status = :aborted")
+            .expression_attribute_names("#status", "status")
+            .expression_attribute_values(":completed", s(SessionStatus::Completed.as_str()))
+            .expression_attribute_values(":aborted", s(SessionStatus::Aborted.as_str()))
+            .send()
+            .await
+            .map_err(|error| fault("UpdateItem", error));
+        match updated {
+            Err(fault) if fault.class != FaultClass::Conflict => Err(fault),
+            _ => Ok(()),
+        }
+    }
+
+    fn one_less(&self, app_id: &AppId, sk: String) -> Result<TransactWriteItem, Fault> {
+        transact::update(
+            Update::builder()
+                .table_name(&self.table)
+                .set_key(Some(key(app_id.as_str(), sk)))
+                .update_expression("ADD open_count :less")
+                .expression_attribute_values(":less", n(-1)),
+        )
+    }
+}
+
+fn counter_of(subject: &Subject) -> String {
+    format!("open#{subject}")
+}
+
+impl Sessions for DynamoSessions {
+    async fn open(&self, session: &Session, limits: OpenLimits) -> Result<Opened, Fault> {
+        let put = PutAction::builder()
+            .table_name(&self.table)
+            .set_item(Some(to_item(session)))
+            .condition_expression("attribute_not_exists(pk)");
+        let app_id = &session.app_id;
+        let actions = [
+            transact::put(put)?,
+            self.one_more(app_id, "open".to_owned(), limits.per_app)?,
+            self.one_more(app_id, counter_of(&session.subject), limits.per_subject)?,
+        ];
+        Ok(match transact(&self.client, &actions).await? {
+            // Upload ids are S3's and unique: the row is our own, of a try whose answer was lost.
+            End::Done | End::Condition(0) => Opened::Yes,
+            End::Condition(1) => Opened::TooManyOfApp,
+            End::Condition(_) => Opened::TooManyOfSubject,
+        })
+    }
+
+    async fn find(&self, app_id: &AppId, upload_id: &str) -> Result<Option<Session>, Fault> {
+        let answer = self
+            .client
+            .get_item()
+            .table_name(&self.table)
+            .set_key(Some(session_key(app_id, upload_id)))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(|error| fault("GetItem", error))?;
+        answer.item.as_ref().map(from_item).transpose()
+    }
+
+    async fn end(&self, session: &Session, status: SessionStatus, now_ms: i64) -> Result<bool, Fault> {
+        let update = Update::builder()
+            .table_name(&self.table)
+            .set_key(Some(session_key(&session.app_id, &session.upload_id)))
+            .update_expression("SET #status = :status, ended_ms = :now REMOVE due_shard, due_at")
+            .condition_expression("#status = :open")
+            .expression_attribute_names("#status", "status")
+            .expression_attribute_values(":status", s(status.as_str()))
+            .expression_attribute_values(":open", s(SessionStatus::Open.as_str()))
+            .expression_attribute_values(":now", n(now_ms));
+        let actions = [
+            transact::update(update)?,
+            self.one_less(&session.app_id, "open".to_owned())?,
+            self.one_less(&session.app_id, counter_of(&session.subject))?,
+        ];
+        if transact(&self.client, &actions).await? == End::Done {
+            return Ok(true);
+        }
+        if status == SessionStatus::Completed {
+            self.outdo_abort(session).await?;
+        }
+        Ok(false)
+    }
+
+    async fn list(
+        &self,
+        app_id: &AppId,
+        subject: Option<&Subject>,
+        limit: u32,
+        after: Option<&str>,
+    ) -> Result<SessionPage, Fault> {
+        let mut page = SessionPage::default();
+        let mut start = after.map(|upload_id| session_key(app_id, upload_id));
+        loop {
+            let mut query = self
+                .client
+                .query()
+                .table_name(&self.table)
+                .key_condition_expression("pk = :app AND begins_with(sk, :prefix)")
+                .expression_attribute_values(":app", s(app_id.as_str()))
+                .expression_attribute_values(":prefix", s(SESSION_PREFIX))
+                .limit(i32::try_from(limit).unwrap_or(i32::MAX))
+                .consistent_read(true)
+                .set_exclusive_start_key(start);
+            if let Some(subject) = subject {
+                query = query
+                    .filter_expression("subject = :subject")
+                    .expression_attribute_values(":subject", s(subject.as_str()));
+            }
+            let answer = query.send().await.map_err(|error| fault("Query", error))?;
+            for item in answer.items() {
+                page.sessions.push(from_item(item)?);
+            }
+            start = answer.last_evaluated_key;
+            let full = page.sessions.len() >= limit as usize;
+            if full {
+                let more = start.is_some() || page.sessions.len() > limit as usize;
+                page.sessions.truncate(limit as usize);
+                page.next = page.sessions.last().filter(|_| more).map(|session| session.upload_id.clone());
+            }
+            if full || start.is_none() {
+                return Ok(page);
+            }
+        }
+    }
+
+    async fn overdue(&self, now_ms: i64, limit: u32) -> Result<Vec<Session>, Fault> {
+        let answer = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .index_name("by_due")
+            .key_condition_expression("due_shard = :shard AND due_at <= :now")
+            .expression_attribute_values(":shard", s(DUE_SHARD))
+            .expression_attribute_values(":now", n(now_ms))
+            .limit(i32::try_from(limit).unwrap_or(i32::MAX))
+            .send()
+            .await
+            .map_err(|error| fault("Query", error))?;
+        answer.items().iter().map(from_item).collect()
+    }
+
+    async fn count_request(&self, app_id: &AppId, limit: u32, now_ms: i64) -> Result<bool, Fault> {
+        let counted = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(key(app_id.as_str(), format!("rate#{}", now_ms.div_euclid(60_000)))))
+            .update_expression("ADD requests :one SET expires_at = :expires")
+            .condition_expression("attribute_not_exists(requests) OR requests < :limit")
+            .expression_attribute_values(":one", n(1))
+            .expression_attribute_values(":limit", n(limit))
+            .expression_attribute_values(":expires", n(now_ms.div_euclid(1000) + KEEP_RATE_SECS))
+            .send()
+            .await
+            .map_err(|error| fault("UpdateItem", error));
+        match counted {
+            Ok(_) => Ok(true),
+            Err(fault) if fault.class == FaultClass::Conflict => Ok(false),
+            Err(fault) => Err(fault),
+        }
+    }
+}
