@@ -3,7 +3,7 @@
 use http::StatusCode;
 use logferry_domain::app::{App as Tenant, AppId, FlushSetting};
 use logferry_domain::time::rfc3339_ms;
-use logferry_health_checks::register::register;
+use logferry_health_checks::register::{public_badges, register};
 use logferry_logbook::prune;
 use logferry_ports::app_admin::{AppAdmin, AppChange, KeyAdded, Registered};
 use logferry_ports::apps::{Apps, KeyRow};
@@ -37,7 +37,7 @@ impl<C: Cloud> App<C> {
         let health_urls = fields.take("health_urls");
         fields.finish()?;
         let health_checks = match health_urls {
-            Some(urls) => self.checked_health_urls(&urls, "health_urls").await?,
+            Some(urls) => self.checked_health_urls(&urls, "health_urls", false).await?,
             None => json!([]),
         };
         let key = ApiKey::generate()?;
@@ -139,17 +139,29 @@ impl<C: Cloud> App<C> {
     ) -> Result<Response, ApiError> {
         let mut fields = Fields::of(request)?;
         let urls = fields.take("urls").ok_or_else(|| required("urls"))?;
+        let public = match fields.take("public_badges") {
+            None => public_badges(&app.health_checks),
+            Some(Value::Bool(public)) => public,
+            Some(_) => {
+                return Err(ApiError::bad_request("public_badges", "public_badges must be true or false"));
+            }
+        };
         fields.finish()?;
-        let health_checks = Some(self.checked_health_urls(&urls, "urls").await?);
+        let health_checks = Some(self.checked_health_urls(&urls, "urls", public).await?);
         let change = AppChange { health_checks, ..AppChange::default() };
         let changed = self.apps.change(&app.app_id, app.created_ms, &change).await?;
         let changed = changed.ok_or_else(|| ApiError::not_found("no such app"))?;
-        Ok(Response::ok(&json!({"urls": health_urls(&changed.health_checks)})))
+        Ok(Response::ok(&json!({"urls": health_urls(&changed.health_checks), "public_badges": public})))
     }
 
-    async fn checked_health_urls(&self, urls: &Value, at: &str) -> Result<Value, ApiError> {
+    async fn checked_health_urls(
+        &self,
+        urls: &Value,
+        at: &str,
+        public_badges: bool,
+    ) -> Result<Value, ApiError> {
         let settings = &self.settings;
-        match register(urls, at, false, &settings.health_policy, &*settings.resolver).await {
+        match register(urls, at, public_badges, &settings.health_policy, &*settings.resolver).await {
             Ok(settings) => Ok(settings.to_value()),
             Err(problems) => {
                 let all: Vec<Value> = problems

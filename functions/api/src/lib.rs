@@ -9,6 +9,7 @@ mod config;
 mod counts;
 mod fields;
 mod files;
+mod health_routes;
 mod logs;
 mod openapi;
 mod rate;
@@ -21,7 +22,7 @@ use http::header::ALLOW;
 use http::{Method, StatusCode};
 use logferry_health_checks::guard::Policy;
 use logferry_health_checks::resolve::Resolver;
-use logferry_ports::{AppAdmin, BlockTable, Files, Records, Secrets, Stats};
+use logferry_ports::{AppAdmin, BlockTable, CheckTable, Files, Records, Secrets, Stats};
 use logferry_service::api_key::AdminKey;
 use logferry_service::http::{ApiError, Request, Response};
 use logferry_service::tokens::Tokens;
@@ -43,6 +44,7 @@ pub trait Cloud: Send + Sync {
     type Book: BlockTable + Stats + Records;
     type Apps: AppAdmin;
     type Files: Files;
+    type Checks: CheckTable;
     type Secrets: Secrets;
 }
 
@@ -52,6 +54,7 @@ pub struct App<C: Cloud> {
     pub book: C::Book,
     pub apps: C::Apps,
     pub files: C::Files,
+    pub checks: C::Checks,
     pub admin_key: AdminKey<C::Secrets>,
     pub tokens: Tokens<C::Secrets>,
     pub limiter: Limiter,
@@ -76,6 +79,7 @@ pub struct Parts<C: Cloud> {
     pub book: C::Book,
     pub apps: C::Apps,
     pub files: C::Files,
+    pub checks: C::Checks,
     pub admin_key: AdminKey<C::Secrets>,
     pub tokens: Tokens<C::Secrets>,
     pub limiter: Limiter,
@@ -85,8 +89,8 @@ pub struct Parts<C: Cloud> {
 impl<C: Cloud> App<C> {
     #[must_use]
     pub fn new(parts: Parts<C>) -> Self {
-        let Parts { book, apps, files, admin_key, tokens, limiter, settings } = parts;
-        Self { book, apps, files, admin_key, tokens, limiter, settings, router: Router::new() }
+        let Parts { book, apps, files, checks, admin_key, tokens, limiter, settings } = parts;
+        Self { book, apps, files, checks, admin_key, tokens, limiter, settings, router: Router::new() }
     }
 
     /// Answers one request.
@@ -95,8 +99,8 @@ impl<C: Cloud> App<C> {
     }
 
     async fn answer(&self, request: &Request, now_ms: i64) -> Result<Response, ApiError> {
-        let (action, id, key_id) = match self.router.find(&request.method, &request.path) {
-            Found::Action { action, id, key_id } => (action, id, key_id),
+        let (action, id, part) = match self.router.find(&request.method, &request.path) {
+            Found::Action { action, id, part } => (action, id, part),
             Found::OtherMethods(methods) => return Ok(method_not_allowed(&methods)),
             Found::Nothing => return Err(ApiError::not_found("no such path")),
         };
@@ -115,6 +119,12 @@ impl<C: Cloud> App<C> {
                 return Ok(Response::text(StatusCode::OK, "application/json", OPENAPI.to_owned()));
             }
             _ => {}
+        }
+        if action == Action::HealthBadge
+            && let Some(app) = self.app_with_public_badges(request, id.unwrap_or_default()).await?
+        {
+            self.limiter.admit(app.app_id.as_str(), now_ms)?;
+            return self.health_badge(request, part.unwrap_or_default(), &app, now_ms).await;
         }
         let caller = self.caller(request, action, now_ms).await?;
         self.limiter.admit(caller.bucket(), now_ms)?;
@@ -139,13 +149,21 @@ impl<C: Cloud> App<C> {
                     Action::ChangeApp => self.change_app(&app, request).await,
                     Action::DeleteApp => self.delete_app(&app, now_ms).await,
                     Action::AddKey => self.add_key(&app).await,
-                    Action::RevokeKey => self.revoke_key(&app, key_id.unwrap_or_default()).await,
+                    Action::RevokeKey => self.revoke_key(&app, part.unwrap_or_default()).await,
                     Action::MintJoinToken => self.mint_join_token(&app, request, now_ms).await,
                     Action::MintUploadToken => self.mint_upload_token(&app, request, now_ms).await,
                     Action::Prune => self.prune(&app, request, now_ms).await,
                     Action::SetHealthUrls => self.set_health_urls(&app, request).await,
                     Action::Stats => self.stats(&app, request, now_ms).await,
-                    // `GET /health/{id}` has its place here.
+                    Action::HealthHistory => self.health_history(request, &app, now_ms).await,
+                    Action::HealthUptime => self.health_uptime(request, &app, now_ms).await,
+                    Action::HealthResponseTimes => self.health_response_times(request, &app, now_ms).await,
+                    Action::HealthBadge => {
+                        self.health_badge(request, part.unwrap_or_default(), &app, now_ms).await
+                    }
+                    Action::HealthPush => {
+                        self.health_push(request, part.unwrap_or_default(), &app, now_ms).await
+                    }
                     _ => Err(ApiError::not_found("no such path")),
                 }
             }

@@ -7,6 +7,7 @@ use aws_lambda_events::apigw::ApiGatewayV2httpRequest;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use logferry_api::{App, Cloud, Config, Limiter, Parts};
 use logferry_aws::apps::DynamoApps;
+use logferry_aws::checks::DynamoChecks;
 use logferry_aws::client::AwsEnv;
 use logferry_aws::files::DynamoFiles;
 use logferry_aws::records::DynamoRecords;
@@ -26,6 +27,7 @@ impl Cloud for Aws {
     type Book = DynamoRecords;
     type Apps = DynamoApps;
     type Files = DynamoFiles;
+    type Checks = DynamoChecks;
     type Secrets = SecretsManager;
 }
 
@@ -38,7 +40,8 @@ async fn main() -> Result<(), Error> {
     let app: App<Aws> = App::new(Parts {
         book: DynamoRecords::new(dynamodb.clone(), config.table_logs, config.table_stats),
         apps: DynamoApps::new(dynamodb.clone(), config.table_apps),
-        files: DynamoFiles::new(dynamodb, config.table_files),
+        files: DynamoFiles::new(dynamodb.clone(), config.table_files),
+        checks: DynamoChecks::new(dynamodb, config.table_checks),
         admin_key: AdminKey::new(secrets.clone(), config.admin_key_secret),
         tokens: Tokens::new(secrets, config.token_secret),
         limiter: Limiter::new(config.rate_per_second),

@@ -24,6 +24,10 @@ pub enum Action {
     QueryLogs,
     Stats,
     HealthHistory,
+    HealthUptime,
+    HealthResponseTimes,
+    HealthBadge,
+    HealthPush,
     ListFiles,
     ListQuarantined,
     Redrive,
@@ -49,6 +53,10 @@ pub const ROUTES: &[(Method, &str, Action)] = &[
     (Method::GET, "/logs", Action::QueryLogs),
     (Method::GET, "/stats/{id}", Action::Stats),
     (Method::GET, "/health/{id}", Action::HealthHistory),
+    (Method::GET, "/health/{id}/uptime", Action::HealthUptime),
+    (Method::GET, "/health/{id}/response-times", Action::HealthResponseTimes),
+    (Method::GET, "/health/{id}/badges/{file}", Action::HealthBadge),
+    (Method::POST, "/health/{id}/{name}/push", Action::HealthPush),
     (Method::GET, "/files", Action::ListFiles),
     (Method::GET, "/files/quarantine", Action::ListQuarantined),
     (Method::POST, "/files/redrive", Action::Redrive),
@@ -57,10 +65,11 @@ pub const ROUTES: &[(Method, &str, Action)] = &[
 /// What a path and method lead to.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Found<'p> {
+    /// `part`: what the path names besides the app: a key, a badge's file, a job.
     Action {
         action: Action,
         id: Option<&'p str>,
-        key_id: Option<&'p str>,
+        part: Option<&'p str>,
     },
     /// The path exists, for these methods.
     OtherMethods(Vec<Method>),
@@ -96,7 +105,7 @@ impl Router {
             Some((_, action)) => Found::Action {
                 action: *action,
                 id: found.params.get("id"),
-                key_id: found.params.get("key_id"),
+                part: ["key_id", "file", "name"].into_iter().find_map(|name| found.params.get(name)),
             },
             None => Found::OtherMethods(found.value.iter().map(|(method, _)| method.clone()).collect()),
         }
@@ -117,6 +126,14 @@ mod tests {
         assert_eq!(action(Method::GET, "/"), Some((Action::About, None)));
         assert_eq!(action(Method::GET, "/health"), Some((Action::ServiceStatus, None)));
         assert_eq!(action(Method::GET, "/health/x"), Some((Action::HealthHistory, Some("x".to_owned()))));
+        assert_eq!(
+            action(Method::GET, "/health/x/badges/y.svg"),
+            Some((Action::HealthBadge, Some("x".to_owned())))
+        );
+        assert_eq!(
+            action(Method::POST, "/health/x/job/push"),
+            Some((Action::HealthPush, Some("x".to_owned())))
+        );
         assert_eq!(action(Method::GET, "/apps/%61"), Some((Action::ShowApp, Some("%61".to_owned()))));
         for path in ["", "/nope", "/apps/", "/logs/", "/apps/a/b", "//logs", "/apps/a/keys/"] {
             assert_eq!(router.find(&Method::GET, path), Found::Nothing, "{path}");

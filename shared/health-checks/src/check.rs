@@ -289,6 +289,9 @@ impl Reader<'_> {
                 self.wrong::<()>(field, "has no meaning for a job that reports itself");
             }
         }
+        if name == Some("badges") {
+            self.wrong::<()>("name", "is taken by the badges of this app");
+        }
         let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
         if !name.is_some_and(|name| name.chars().all(legal)) {
             self.wrong::<()>(
