@@ -220,3 +220,106 @@ pub async fn push(
     }
     Ok(Some(show_row(check.name.as_deref(), &row)))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::testing::{MemoryChecks, row};
+    use logferry_domain::app::FlushSetting;
+
+    const NOW: i64 = 1_700_000_100_000;
+
+    fn app(health_checks: Value) -> App {
+        App {
+            app_id: "shop".parse().unwrap(),
+            name: "Shop".to_string(),
+            created_ms: 5,
+            retention_days: None,
+            pruned_before_ms: None,
+            flush: FlushSetting::default(),
+            health_checks,
+        }
+    }
+
+    /// A row every five minutes back from now, the third of them bad.
+    async fn four_rows(app: &App) -> MemoryChecks {
+        let table = MemoryChecks::default();
+        for n in 0..4 {
+            table
+                .record(&row(&app.app_id, "https://shop.example.com/", NOW - n * 300_000, n != 2))
+                .await
+                .unwrap();
+        }
+        table
+    }
+
+    fn checks(app: &App) -> Vec<StoredCheck> {
+        checks_of(app, &Policy::default())
+    }
+
+    #[tokio::test]
+    async fn rows_are_newest_first_and_have_the_documented_fields() {
+        let app = app(json!(["https://shop.example.com/"]));
+        let rows = history(&four_rows(&app).await, &app, &checks(&app), 3, NOW).await.unwrap();
+        assert_eq!(rows.len(), 3);
+        assert_eq!(
+            rows[0],
+            json!({"url": "https://shop.example.com/", "status": 200, "latency_ms": 12, "ok": true, "error": null,
+                   "checked_at": "2023-11-14T22:15:00.017Z", "slot": "2023-11-14T22:15:00.000Z",
+                   "certificate_expires_at": "2023-11-14T22:15:00.001Z"})
+        );
+        assert_eq!(
+            (&rows[2]["error"], &rows[2]["failed_conditions"]),
+            (&json!("connect: connection refused"), &json!(["[STATUS] (0) == 200"]))
+        );
+    }
+
+    #[tokio::test]
+    async fn rows_of_an_earlier_app_of_this_id_are_not_seen() {
+        let app = App { created_ms: 6, ..app(json!(["https://shop.example.com/"])) };
+        let table = four_rows(&app).await;
+        assert_eq!(history(&table, &app, &checks(&app), 100, NOW).await.unwrap(), [Value::Null; 0]);
+        let overview = overview(&table, &app, &checks(&app), NOW).await.unwrap();
+        assert_eq!(overview[0]["uptime"][3]["checks"], 0);
+    }
+
+    #[tokio::test]
+    async fn overview_series_and_badges_are_of_the_same_rows() {
+        let app = app(json!([{"name": "Shop", "url": "https://shop.example.com/"}]));
+        let (table, checks) = (four_rows(&app).await, checks(&app));
+        let overview = overview(&table, &app, &checks, NOW).await.unwrap();
+        let hour = json!({"window": "1h", "checks": 4, "ok": 3, "uptime": 0.75, "average_ms": 12});
+        assert_eq!((&overview[0]["uptime"][0], &overview[0]["state"]), (&hour, &json!("unknown")));
+        let check = find(&checks, "Shop").unwrap();
+        let series = response_times(&table, &app, check, Window::Hour, NOW).await.unwrap();
+        assert_eq!(series["buckets"].as_array().unwrap().len(), 4);
+        for (subject, message) in
+            [(Subject::Uptime, "75%"), (Subject::ResponseTime, "12ms"), (Subject::Health, "?")]
+        {
+            assert_eq!(
+                badge(&table, &app, check, subject, Window::Hour, NOW).await.unwrap().message,
+                message
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn of_many_checks_an_overview_covers_a_day() {
+        let urls: Vec<String> = (0..11).map(|n| format!("https://shop.example.com/{n}")).collect();
+        let app = app(json!(urls));
+        let overview = overview(&MemoryChecks::default(), &app, &checks(&app), NOW).await.unwrap();
+        assert_eq!((overview.len(), overview[0]["uptime"].as_array().unwrap().len()), (11, 2));
+    }
+
+    #[test]
+    fn a_check_is_found_by_its_name_or_any_spelling_of_its_url() {
+        let app =
+            app(json!([{"name": "Shop", "url": "https://shop.example.com/"}, "https://b.example.com/x"]));
+        let checks = checks(&app);
+        for wanted in ["Shop", "https://shop.example.com", "https://SHOP.example.com:443/#a"] {
+            assert_eq!(find(&checks, wanted).unwrap().target, "https://shop.example.com/", "{wanted}");
+        }
+        assert_eq!(find(&checks, "https://c.example.com/"), None);
+    }
+}
