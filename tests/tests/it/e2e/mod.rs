@@ -1,4 +1,7 @@
 //! Through the front door of the running local stack: real binaries, the real template.
 
+mod flush;
 mod health;
 mod pipe;
+mod presigned_urls;
+mod uploads;
