@@ -7,7 +7,7 @@ use logferry_ports::blocks::{BlockPage, BlockPosition, BlockRange};
 
 use super::SimCloud;
 
-fn key(header: &BlockHeader) -> (String, String) {
+pub(super) fn key(header: &BlockHeader) -> (String, String) {
     (header.partition().key(), header.sort_key())
 }
 

@@ -2,10 +2,13 @@
 //! unprocessed items, a stream that reports only changes. Calls can be made to fail before they act,
 //! or to act and lose their answer. It passes the same contract suite as the real adapters.
 
+mod apps;
 mod blocks;
 mod faults;
+mod files;
 mod ledger;
 mod objects;
+mod records;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -19,8 +22,10 @@ use logferry_domain::fault::Fault;
 use logferry_domain::ledger::{DayCounts, FileRow, Grant, Quarantined};
 use logferry_domain::object::ObjectRef;
 use logferry_domain::time::Day;
+use logferry_ports::Clock;
+use logferry_ports::app_admin::Job;
 use logferry_ports::apps::KeyRow;
-use logferry_ports::{Apps, Clock};
+use logferry_ports::records::Memo;
 
 /// 2025-10-09T08:53:20Z, when every simulation begins.
 pub const T0: i64 = 1_760_000_000_000;
@@ -48,6 +53,11 @@ struct State {
     files: BTreeMap<ledger::FileKey, ledger::File>,
     grants: BTreeMap<(String, String), Grant>,
     stats: BTreeMap<(AppId, i64, Day), DayCounts>,
+    keys: BTreeMap<String, KeyRow>,
+    jobs: BTreeMap<apps::JobKey, Job>,
+    memos: BTreeMap<(AppId, [u8; 32]), Memo>,
+    /// Blocks whose older records were taken from the counters.
+    pruned_to: BTreeMap<(String, String), i64>,
 }
 
 /// A clock that is turned by hand.
@@ -187,19 +197,5 @@ impl SimCloud {
                 Err(Fault::new(class, operation, "simulated, reply lost"))
             }
         }
-    }
-}
-
-impl Apps for SimCloud {
-    async fn find(&self, app_id: &AppId) -> Result<Option<App>, Fault> {
-        self.call("GetItem", |state| Ok(state.apps.get(app_id).cloned()))
-    }
-
-    async fn find_key(&self, _: &str) -> Result<Option<KeyRow>, Fault> {
-        self.call("GetItem", |_| Ok(None))
-    }
-
-    async fn list(&self) -> Result<Vec<App>, Fault> {
-        self.call("Scan", |state| Ok(state.apps.values().cloned().collect()))
     }
 }

@@ -1,0 +1,164 @@
+//! Writes and removals of the log service, and the counters.
+
+use std::collections::BTreeSet;
+
+use logferry_domain::app::AppId;
+use logferry_domain::block::MAX_ITEM_DATA_BYTES;
+use logferry_domain::fault::Fault;
+use logferry_domain::ledger::DayCounts;
+use logferry_domain::time::Day;
+use logferry_ports::blocks::{BlockPosition, BlockRange};
+use logferry_ports::records::{
+    CountedRemoval, HeaderPage, Memo, MemoExpected, Removal, StoredHeader, Write, Written,
+};
+use logferry_ports::stats::{CounterKey, CounterPage, CounterRow};
+use logferry_ports::{BlockTable, Records, Stats};
+
+use super::blocks::key;
+use super::{SimCloud, State};
+
+/// Items of a transaction.
+const MAX_TRANSACTION_ITEMS: usize = 100;
+const MAX_TRANSACTION_BYTES: usize = 4_000_000;
+
+impl State {
+    fn count(&mut self, app_id: &AppId, epoch_ms: i64, day: Day, counts: &DayCounts) {
+        let counter = self.stats.entry((app_id.clone(), epoch_ms, day)).or_default();
+        counter.levels += counts.levels;
+        counter.bytes += counts.bytes;
+    }
+}
+
+impl Records for SimCloud {
+    async fn memo(&self, app_id: &AppId, key_hash: &[u8; 32]) -> Result<Option<Memo>, Fault> {
+        self.call("GetItem", |state| Ok(state.memos.get(&(app_id.clone(), *key_hash)).cloned()))
+    }
+
+    async fn write(&self, write: &Write) -> Result<Written, Fault> {
+        // So that writers that run at once take turns.
+        tokio::task::yield_now().await;
+        self.call("TransactWriteItems", |state| {
+            let items =
+                write.blocks.iter().map(|block| block.data.len().div_ceil(MAX_ITEM_DATA_BYTES).max(1));
+            let items = items.sum::<usize>() + write.days.len() + usize::from(write.memo.is_some());
+            let bytes: usize = write.blocks.iter().map(|block| block.data.len()).sum();
+            assert!(items <= MAX_TRANSACTION_ITEMS, "{items} items in a transaction");
+            assert!(bytes <= MAX_TRANSACTION_BYTES, "{bytes} bytes in a transaction");
+            let keys: BTreeSet<_> = write.blocks.iter().map(|block| key(&block.header)).collect();
+            assert_eq!(keys.len(), write.blocks.len(), "two actions on one item");
+            if let Some(change) = &write.memo {
+                let memo_key = (write.app_id.clone(), change.key_hash);
+                let known = state.memos.get(&memo_key).map(|memo| memo.arrived_ms);
+                let expected = match change.expected {
+                    MemoExpected::Absent => None,
+                    MemoExpected::ArrivedAt(ms) => Some(ms),
+                };
+                if known != expected {
+                    return Ok(Written::MemoDiffers);
+                }
+                if keys.iter().any(|key| state.blocks.contains_key(key)) {
+                    return Ok(Written::BlockExists);
+                }
+                state.memos.insert(memo_key, change.memo.clone());
+            }
+            for block in &write.blocks {
+                state.stream.push(block.clone());
+                state.blocks.insert(key(&block.header), block.clone());
+            }
+            for (day, counts) in &write.days {
+                state.count(&write.app_id, write.epoch_ms, *day, counts);
+            }
+            Ok(Written::Stored)
+        })
+    }
+
+    async fn headers(
+        &self,
+        range: &BlockRange,
+        limit: u32,
+        after: Option<&BlockPosition>,
+    ) -> Result<HeaderPage, Fault> {
+        let page = BlockTable::newest(self, range, limit, after).await?;
+        let state = self.state();
+        let blocks = page.blocks.into_iter().map(|block| StoredHeader {
+            extents: u8::try_from(block.data.len().div_ceil(MAX_ITEM_DATA_BYTES).saturating_sub(1))
+                .unwrap_or(0),
+            pruned_to_ms: state.pruned_to.get(&key(&block.header)).copied(),
+            header: block.header,
+        });
+        Ok(HeaderPage { blocks: blocks.collect(), next: page.next })
+    }
+
+    async fn remove(&self, blocks: &[StoredHeader]) -> Result<(), Fault> {
+        self.call("BatchWriteItem", |state| {
+            for stored in blocks {
+                state.blocks.remove(&key(&stored.header));
+                state.pruned_to.remove(&key(&stored.header));
+            }
+            Ok(())
+        })
+    }
+
+    async fn remove_counted(&self, removal: &CountedRemoval) -> Result<bool, Fault> {
+        self.call("TransactWriteItems", |state| {
+            let header = &removal.header;
+            let block_key = key(header);
+            if !state.blocks.contains_key(&block_key) {
+                return Ok(false);
+            }
+            match removal.removal {
+                Removal::Block => {
+                    state.blocks.remove(&block_key);
+                    state.pruned_to.remove(&block_key);
+                }
+                Removal::Before { was_ms, to_ms } => {
+                    if state.pruned_to.get(&block_key).copied() != was_ms {
+                        return Ok(false);
+                    }
+                    state.pruned_to.insert(block_key, to_ms);
+                }
+            }
+            let counts = DayCounts::default() - removal.counts;
+            state.count(&header.app_id, header.epoch_ms, header.day(), &counts);
+            Ok(true)
+        })
+    }
+}
+
+impl Stats for SimCloud {
+    async fn newest(
+        &self,
+        app_id: &AppId,
+        from: Day,
+        to: Day,
+        limit: u32,
+        after: Option<CounterKey>,
+    ) -> Result<CounterPage, Fault> {
+        self.call("Query", |state| {
+            let mut rows: Vec<CounterRow> = state
+                .stats
+                .iter()
+                .filter(|((app, _, day), _)| app == app_id && (from..=to).contains(day))
+                .map(|((_, epoch_ms, day), counts)| CounterRow {
+                    key: CounterKey { day: *day, epoch_ms: *epoch_ms, counter: 0 },
+                    counts: *counts,
+                })
+                .filter(|row| after.is_none_or(|after| row.key < after))
+                .collect();
+            rows.sort_by_key(|row| std::cmp::Reverse(row.key));
+            let more = rows.len() > limit as usize;
+            rows.truncate(limit as usize);
+            let next = rows.last().filter(|_| more).map(|row| row.key);
+            Ok(CounterPage { rows, next, read_units: 0.5 })
+        })
+    }
+
+    async fn remove(&self, app_id: &AppId, keys: &[CounterKey]) -> Result<(), Fault> {
+        self.call("BatchWriteItem", |state| {
+            for counter in keys {
+                state.stats.remove(&(app_id.clone(), counter.epoch_ms, counter.day));
+            }
+            Ok(())
+        })
+    }
+}
