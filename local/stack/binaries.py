@@ -3,6 +3,7 @@
 release: what is deployed, by cargo-lambda into target/lambda. dev: plain `cargo build`, quick to
 compile, for the machine at hand only, into target/lambda-dev. BUILD=no takes what was built last."""
 
+import io
 import os
 import pathlib
 import shutil
@@ -28,12 +29,12 @@ def build(profile: str, architecture: str = "x86_64") -> pathlib.Path:
     return ROOT / "target" / "lambda"
 
 
-def pack(bootstrap: pathlib.Path, archive: pathlib.Path) -> None:
+def pack(bootstrap: pathlib.Path, archive: io.BytesIO, compressed: bool) -> None:
     """A zip with equal bytes for equal binaries: no times of today in it."""
     entry = zipfile.ZipInfo("bootstrap", (1980, 1, 1, 0, 0, 0))
     entry.external_attr = 0o755 << 16
-    entry.compress_type = zipfile.ZIP_DEFLATED
-    with zipfile.ZipFile(archive, "w", compresslevel=1) as packed:
+    entry.compress_type = zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED
+    with zipfile.ZipFile(archive, "w") as packed:
         packed.writestr(entry, bootstrap.read_bytes())
 
 

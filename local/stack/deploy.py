@@ -34,6 +34,8 @@ class Target:
     # Whether an update keeps the parameters that nobody names, or sets them back to their defaults.
     keeps_parameters: bool
     patience_secs: int
+    # Where nothing travels, nothing need be compressed, and changes show at once.
+    is_local: bool
 
 
 def emulator(settings: Settings) -> Target:
@@ -47,6 +49,7 @@ def emulator(settings: Settings) -> Target:
         parameters={**LOCAL_PARAMETERS, **settings.parameters},
         keeps_parameters=False,
         patience_secs=120,
+        is_local=True,
     )
 
 
@@ -66,6 +69,7 @@ def aws(settings: Settings) -> Target:
         parameters={"Architecture": os.environ.get("ARCHITECTURE") or "x86_64", **settings.parameters},
         keeps_parameters=True,
         patience_secs=1800,
+        is_local=False,
     )
 
 
@@ -131,7 +135,7 @@ def _upload(s3, target: Target, bootstrap: pathlib.Path, name: str) -> str:
     key = f"{target.stack}/{name}/{digest}.zip"
     if not s3.list_objects_v2(Bucket=target.code_bucket, Prefix=key).get("KeyCount"):
         archive = io.BytesIO()
-        binaries.pack(bootstrap, archive)
+        binaries.pack(bootstrap, archive, compressed=not target.is_local)
         s3.put_object(Bucket=target.code_bucket, Key=key, Body=archive.getvalue())
     return f"s3://{target.code_bucket}/{key}"
 
@@ -161,7 +165,7 @@ def _settled(cloudformation, target: Target) -> dict:
             return stack
         if time.monotonic() > deadline:
             raise Problem(f"the stack is still {stack['StackStatus']} after {target.patience_secs} s")
-        time.sleep(0.1 if target.bucket_url.startswith("http:") else 5)
+        time.sleep(0.1 if target.is_local else 5)
 
 
 def _failures(cloudformation, target: Target) -> str:
