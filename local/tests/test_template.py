@@ -102,7 +102,6 @@ def test_what_a_function_is_told_of_is_in_its_role_and_nothing_else(name):
         in_role = f'"{resource}.Arn"' in role or f"${{{resource}.Arn}}" in role
         assert told == in_role, f"the {table} table"
     for variable, marker in {
-        "BUCKET": "${AWS::StackName}-logs-${AWS::AccountId}",
         "FAILURE_BUCKET": "FailureBucket.Arn",
         "TOKEN_SECRET": "TokenSecret.Id",
         "ADMIN_KEY_SECRET": "AdminKeySecret.Id",
@@ -110,9 +109,12 @@ def test_what_a_function_is_told_of_is_in_its_role_and_nothing_else(name):
         "INGEST_FUNCTION": "IngestFunction.Arn",
         "LOG_GROUP_PREFIX": "${LogGroupPrefix}",
     }.items():
-        assert (variable in variables) <= (marker in role), f"{variable} is of no use without rights"
-        # The ledger's rows tell sweep which bucket to look into.
-        assert (marker in role) <= (variable in variables or (name, variable) == ("sweep", "BUCKET")), variable
+        assert (variable in variables) == (marker in role), variable
+    # Others know the bucket's name as a part of the ledger's keys only.
+    speaks_s3 = '"s3"' in (ROOT / "functions" / name / "Cargo.toml").read_text()
+    in_role = "LogBucket" in role or "-logs-${AWS::AccountId}" in role
+    assert in_role <= speaks_s3, "rights to the bucket, and no use for them"
+    assert ("BUCKET" in variables and speaks_s3) <= in_role, "the bucket, and no rights to it"
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
