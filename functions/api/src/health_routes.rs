@@ -25,12 +25,7 @@ impl<C: Cloud> App<C> {
     }
 
     /// `GET /health/{id}?url&limit`: rows, newest first; of one URL (or name), or of all.
-    pub(crate) async fn health_history(
-        &self,
-        request: &Request,
-        app: &Tenant,
-        now_ms: i64,
-    ) -> Result<Response, ApiError> {
+    pub(crate) async fn health_history(&self, request: &Request, app: &Tenant) -> Result<Response, ApiError> {
         let limit = param_number(request, "limit", 1, MAX_LIMIT)?.unwrap_or(DEFAULT_LIMIT);
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let mut checks = self.checks_of(app);
@@ -39,7 +34,7 @@ impl<C: Cloud> App<C> {
             let gone = || StoredCheck { target: wanted.to_owned(), name: None, check: Err(String::new()) };
             checks = vec![find(&checks, wanted).cloned().unwrap_or_else(gone)];
         }
-        Ok(Response::ok(&history::history(&self.checks, app, &checks, limit, now_ms).await?))
+        Ok(Response::ok(&history::history(&self.checks, app, &checks, limit).await?))
     }
 
     /// `GET /health/{id}/uptime?url`: each check with its state and its uptime for 1h, 24h, 7d and 30d

@@ -155,7 +155,7 @@ impl<C: Cloud> App<C> {
                     Action::Prune => self.prune(&app, request, now_ms).await,
                     Action::SetHealthUrls => self.set_health_urls(&app, request).await,
                     Action::Stats => self.stats(&app, request, now_ms).await,
-                    Action::HealthHistory => self.health_history(request, &app, now_ms).await,
+                    Action::HealthHistory => self.health_history(request, &app).await,
                     Action::HealthUptime => self.health_uptime(request, &app, now_ms).await,
                     Action::HealthResponseTimes => self.health_response_times(request, &app, now_ms).await,
                     Action::HealthBadge => {

@@ -1,7 +1,7 @@
 //! Health monitoring: from a registered URL to its history, and to the message people get.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 
 use logferry_aws::checks::DynamoChecks;
 use logferry_aws::notifier::SnsNotifier;
@@ -15,6 +15,11 @@ use tokio::net::TcpListener;
 
 /// Five minutes, the schedule's default.
 const SLOT_SECS: i64 = 300;
+
+static NEXT_HOUR_SECS: LazyLock<i64> = LazyLock::new(|| {
+    let now = i64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_secs()).unwrap();
+    (now / 3600 + 1) * 3600
+});
 
 #[tokio::test]
 async fn the_checks_table_in_dynamodb_keeps_the_promises_of_its_port() {
@@ -41,51 +46,69 @@ async fn a_notification_reaches_the_topics_subscribers() {
     assert_eq!(told["to"], "down");
 }
 
+/// One test, since a run of the function is a run for all apps.
 #[tokio::test]
-async fn one_slot_fired_three_times_leaves_one_row_per_url() {
-    let stack = Stack::new();
-    let (address, _up) = switched_server().await;
-    let urls: Vec<String> = (0..10).map(|n| format!("http://{address}/{n}")).collect();
-    let app = app_with_checks(&stack, "slots", json!(urls)).await;
-    for _ in 0..3 {
-        fire(&stack, 0).await;
-    }
-    let rows = history(&stack, &app).await;
-    assert_eq!(rows.len(), 10, "{rows:?}");
-    let good = |row: &Value| row["ok"] == true && row["status"] == 200 && row["error"].is_null();
-    assert!(rows.iter().all(good), "{rows:?}");
-}
-
-#[tokio::test]
-async fn up_flap_down_and_recover_tell_exactly_down_and_recovered() {
+async fn a_slot_fired_three_times_is_one_row_and_a_change_of_state_one_message() {
     let stack = Stack::new();
     let inbox = Inbox::subscribed(&stack).await;
     let (address, up) = switched_server().await;
-    let check =
-        json!({"name": "Shop", "url": format!("http://{address}/"), "conditions": ["[STATUS] == 200"]});
-    let app = app_with_checks(&stack, "states", json!([check])).await;
+    let url = |path: usize| format!("http://{address}/{path}");
+    let check = json!({"name": "Shop", "url": url(0), "conditions": ["[STATUS] == 200"]});
+    let app = app_with_checks(&stack, "health", json!([check, url(1), url(2), url(3)])).await;
     let results = "++-+--++";
-    for (slot, result) in (1..).zip(results.chars()) {
+    for (slot, result) in (0..).zip(results.chars()) {
         up.store(result == '+', Ordering::SeqCst);
-        fire(&stack, slot).await;
+        for _ in 0..3 {
+            fire(&stack, slot).await;
+        }
     }
-    let told = until("both messages", async || {
-        let told = inbox.about(&app.app_id).await;
-        (told.len() >= 2).then_some(told)
-    })
-    .await;
-    let states: Vec<_> = told.iter().map(|message| message["to"].as_str().unwrap_or_default()).collect();
-    assert_eq!(states, ["down", "up"]);
-    assert_eq!(told[0]["failed_conditions"], json!(["[STATUS] (500) == 200"]));
 
     let rows = history(&stack, &app).await;
-    let found: String = rows.iter().rev().map(|row| if row["ok"] == true { '+' } else { '-' }).collect();
-    assert_eq!(found, results);
-    let overview = stack.app(&app, "GET", &format!("/health/{}/uptime", app.app_id), None).await.data();
+    for path in 0..4 {
+        let rows = rows.iter().rev().filter(|row| row["url"] == url(path));
+        let found: String = rows.map(|row| if row["ok"] == true { '+' } else { '-' }).collect();
+        assert_eq!(found, results, "{path}");
+    }
+
+    // down and up of four checks, told once each
+    let told = until("all messages", async || {
+        let told = inbox.about(&app.app_id).await;
+        (told.len() >= 8).then_some(told)
+    })
+    .await;
+    let shop: Vec<_> = told.iter().filter(|message| message["name"] == "Shop").collect();
+    assert_eq!((told.len(), shop.len()), (8, 2));
+    assert_eq!((&shop[0]["to"], &shop[1]["to"]), (&json!("down"), &json!("up")));
+    assert_eq!(shop[0]["failed_conditions"], json!(["[STATUS] (500) == 200"]));
+
+    let path = format!("/health/{}", app.app_id);
+    let overview = stack.app(&app, "GET", &format!("{path}/uptime?url=Shop"), None).await.data();
     assert_eq!(overview[0]["state"], "up", "{overview}");
-    let badge = format!("/health/{}/badges/uptime.json?url=Shop&window=24h", app.app_id);
+    // a badge needs a key until the app says otherwise
+    let badge = format!("{path}/badges/health.json?url=Shop");
+    assert_eq!(stack.call("GET", &badge, &[], None).await.status, 400);
+    let urls = json!({"urls": [check], "public_badges": true});
+    let _ = stack.app(&app, "POST", &format!("/apps/{}/health-urls", app.app_id), Some(&urls)).await.data();
+    let badge = stack.call("GET", &badge, &[], None).await.json();
+    assert_eq!((badge["label"].as_str(), badge["message"].as_str()), (Some("health"), Some("up")));
+    let _ = stack.app(&app, "DELETE", &format!("/apps/{}", app.app_id), None).await.data();
+}
+
+#[tokio::test]
+async fn a_job_reports_itself_and_is_in_its_history() {
+    let stack = Stack::new();
+    let app = app_with_checks(&stack, "job", json!([{"name": "backup", "heartbeat": "26h"}])).await;
+    let path = format!("/health/{}", app.app_id);
+    let report = json!({"ok": false, "error": "disk full", "duration_ms": 1200});
+    let _ = stack.app(&app, "POST", &format!("{path}/backup/push"), Some(&report)).await.data();
+    let _ = stack.app(&app, "POST", &format!("{path}/backup/push"), None).await.data();
+    assert_eq!(stack.app(&app, "POST", &format!("{path}/other/push"), None).await.status, 404);
+    let rows = history(&stack, &app).await;
+    let found: Vec<_> = rows.iter().map(|row| (&row["ok"], &row["error"])).collect();
+    assert_eq!(found, [(&json!(true), &Value::Null), (&json!(false), &json!("disk full"))]);
+    let badge = format!("{path}/badges/uptime.json?window=1h");
     let badge = stack.app(&app, "GET", &badge, None).await.json();
-    assert_eq!((badge["label"].as_str(), badge["message"].as_str()), (Some("uptime 24h"), Some("62.5%")));
+    assert_eq!((badge["label"].as_str(), badge["message"].as_str()), (Some("uptime 1h"), Some("50%")));
 }
 
 #[tokio::test]
@@ -109,10 +132,10 @@ async fn app_with_checks(stack: &Stack, name: &str, urls: Value) -> TestApp {
     app
 }
 
-/// Fires the schedule for the nth slot since an hour ago; the real one may fire for now's.
+/// Fires the schedule for the nth slot from an hour ahead. The real schedule fires for slots before
+/// those, which then change nothing.
 async fn fire(stack: &Stack, slot: i64) {
-    let now = i64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_secs()).unwrap();
-    let start = (now / 3600) * 3600 - 3600 + slot * SLOT_SECS;
+    let start = *NEXT_HOUR_SECS + slot * SLOT_SECS;
     let time = logferry_domain::time::rfc3339_ms(start * 1000);
     let event = json!({
         "version": "0", "id": "7bf73129-1428-4cd3-a780-95db273d1602", "detail-type": "Scheduled Event",
