@@ -131,5 +131,9 @@ pub trait CheckTable: Send + Sync {
     ///
     /// # Errors
     /// The write failed; the state may have been stored.
-    fn save_state(&self, app_id: &AppId, state: &UrlState) -> impl Future<Output = Result<bool, Fault>> + Send;
+    fn save_state(
+        &self,
+        app_id: &AppId,
+        state: &UrlState,
+    ) -> impl Future<Output = Result<bool, Fault>> + Send;
 }
