@@ -1,1 +1,36 @@
-fn main() {}
+//! `logferry`: what the service does, from the command line.
+
+mod ingest;
+mod local_file;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use logferry_domain::fault::chain;
+
+/// Log files into DynamoDB blocks, and back out of a query.
+#[derive(Debug, Parser)]
+#[command(name = "logferry", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Take in a local file: print what would be stored, or store it.
+    Ingest(ingest::Args),
+}
+
+fn main() -> ExitCode {
+    let ended = match Cli::parse().command {
+        Command::Ingest(args) => ingest::run(&args),
+    };
+    match ended {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("logferry: {}", chain(&*error));
+            ExitCode::from(2)
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! A local file in the place of an object: what makes it the same file is its content.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+use bytes::Bytes;
+use futures::stream;
+use logferry_domain::app::AppId;
+use logferry_domain::fault::{Fault, FaultClass};
+use logferry_domain::keys::LOGS_PREFIX;
+use logferry_domain::object::{ObjectMeta, ObjectRef, ObjectVersion};
+use logferry_ports::ObjectStore;
+use logferry_ports::objects::ByteStream;
+use sha2::{Digest, Sha256};
+
+/// What stands for a bucket in the ledger.
+pub(crate) const LOCAL_BUCKET: &str = "local-files";
+
+/// Bytes read at a time.
+const CHUNK_BYTES: usize = 256 * 1024;
+
+#[derive(Debug, Clone)]
+pub(crate) struct LocalFile {
+    path: PathBuf,
+    meta: ObjectMeta,
+}
+
+impl LocalFile {
+    /// Reads the file once, for its hash.
+    pub(crate) fn of(path: &Path) -> io::Result<Self> {
+        let mut file = File::open(path)
+            .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
+        let modified = file.metadata()?.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let mut hash = Sha256::new();
+        let mut chunk = vec![0; CHUNK_BYTES];
+        let mut size_bytes = 0;
+        loop {
+            match file.read(&mut chunk)? {
+                0 => break,
+                count => {
+                    hash.update(&chunk[..count]);
+                    size_bytes += count as u64;
+                }
+            }
+        }
+        let meta = ObjectMeta {
+            size_bytes,
+            last_modified_ms: i64::try_from(modified.as_millis()).unwrap_or(i64::MAX),
+            etag: hex::encode(hash.finalize()),
+            version_id: None,
+        };
+        Ok(Self { path: path.to_owned(), meta })
+    }
+
+    pub(crate) fn size_bytes(&self) -> u64 {
+        self.meta.size_bytes
+    }
+
+    pub(crate) fn modified_ms(&self) -> i64 {
+        self.meta.last_modified_ms
+    }
+
+    /// The object that this file is to an app.
+    pub(crate) fn object(&self, app_id: &AppId) -> ObjectRef {
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
+        ObjectRef {
+            bucket: LOCAL_BUCKET.to_owned(),
+            key: format!("{LOGS_PREFIX}{app_id}/{name}"),
+            version: ObjectVersion::ETag(self.meta.etag.clone()),
+        }
+    }
+}
+
+impl ObjectStore for LocalFile {
+    async fn head(&self, _: &str, _: &str, _: Option<&str>) -> Result<ObjectMeta, Fault> {
+        Ok(self.meta.clone())
+    }
+
+    async fn open(&self, _: &ObjectRef) -> Result<(ObjectMeta, ByteStream), Fault> {
+        let fault = |error: io::Error| {
+            Fault::new(FaultClass::NotFound, "open", "the file cannot be read").with_source(error)
+        };
+        let file = File::open(&self.path).map_err(fault)?;
+        let body = stream::try_unfold(file, move |mut file| async move {
+            let mut chunk = vec![0; CHUNK_BYTES];
+            let count = file.read(&mut chunk).map_err(fault)?;
+            chunk.truncate(count);
+            Ok((count > 0).then(|| (Bytes::from(chunk), file)))
+        });
+        Ok((self.meta.clone(), Box::pin(body)))
+    }
+}
