@@ -21,6 +21,7 @@ def up(chosen: settings.Settings) -> dict[str, str]:
     if not running:
         emulator.start(chosen)
     values = deploy.local_env(chosen, deploy.deploy(deploy.emulator(chosen), folder))
+    chosen.local_env.touch(mode=0o600)
     chosen.local_env.write_text(_lines(values))
     _summary(chosen, values, time.monotonic() - begun)
     return values

@@ -78,8 +78,9 @@ def stop(settings: Settings) -> bool:
             _signal_group(running.pid, kind)
             if _gone_within(running, STOP_SECS):
                 break
-        # Functions that outlived the emulator are still in its group.
-        _signal_group(running.pid, signal.SIGKILL)
+    # Functions that outlived the emulator, also one that did not end here.
+    for pid in _functions_left(settings):
+        os.kill(pid, signal.SIGKILL)
     _record(settings).unlink(missing_ok=True)
     settings.local_env.unlink(missing_ok=True)
     return running is not None
@@ -133,6 +134,19 @@ def _start_time(pid: int) -> str:
     except OSError:
         return ""
     return "" if fields[0] == "Z" else fields[19]
+
+
+def _functions_left(settings: Settings) -> list[int]:
+    """Processes whose program was unpacked in our own folder."""
+    left = []
+    for entry in pathlib.Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                if (entry / "exe").readlink().is_relative_to(settings.emulator_dir):
+                    left.append(int(entry.name))
+            except OSError:
+                pass  # ended meanwhile, or somebody else's
+    return left
 
 
 def _signal_group(group: int, kind: signal.Signals) -> None:
