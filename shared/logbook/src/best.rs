@@ -3,6 +3,7 @@
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 
+use logferry_domain::hex128::RecordId;
 use logferry_domain::record::{Entry, EntryKind, Level, StoredRecord};
 
 use crate::cursor::Position;
@@ -11,9 +12,9 @@ use crate::cursor::Position;
 #[derive(Debug)]
 pub(crate) struct Candidate {
     pub position: Position,
+    pub id: RecordId,
     /// Which of the apps that are asked about.
     pub app: usize,
-    pub ordinal: u64,
     pub level: Level,
     pub kind: EntryKind,
     pub timestamp_fallback: bool,
@@ -23,9 +24,9 @@ pub(crate) struct Candidate {
 impl Candidate {
     pub(crate) fn stored(&self) -> StoredRecord<'_> {
         StoredRecord {
-            id: self.position.id,
+            id: self.id,
             entry: Entry {
-                ordinal: self.ordinal,
+                ordinal: self.position.ordinal,
                 timestamp_ms: self.position.timestamp_ms,
                 level: self.level,
                 kind: self.kind,
@@ -81,6 +82,11 @@ impl Best {
     /// Whether a record of this time could still get in.
     pub(crate) fn may_take_time(&self, timestamp_ms: i64) -> bool {
         !self.is_full() || self.least().is_some_and(|least| timestamp_ms >= least.timestamp_ms)
+    }
+
+    /// Whether records below this position could still get in.
+    pub(crate) fn may_take_below(&self, bound: &Position) -> bool {
+        !self.is_full() || self.least().is_some_and(|least| *bound > least)
     }
 
     pub(crate) fn may_take(&self, position: &Position) -> bool {

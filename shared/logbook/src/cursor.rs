@@ -3,25 +3,20 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use logferry_domain::hex128::RecordId;
+use logferry_domain::hex128::BlockId;
 
-/// A place in the order of records. Answers go from the greatest to the least.
+/// A place in the order of records: by time, then by block, then by position in the block's source.
+/// Answers go from the greatest to the least. Blocks are read in this order too, so that of a
+/// million records of one millisecond (a file without times) no more are read than are asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
     pub timestamp_ms: i64,
-    pub id: RecordId,
-}
-
-impl Position {
-    /// Before every record of this time or earlier, and behind all later ones.
-    #[must_use]
-    pub fn above(timestamp_ms: i64) -> Self {
-        Self { timestamp_ms: timestamp_ms.saturating_add(1), id: RecordId([0; 16]) }
-    }
+    pub block_id: BlockId,
+    pub ordinal: u64,
 }
 
 const VERSION: u8 = 1;
-const BYTES: usize = 1 + 8 + 16 + 16;
+const BYTES: usize = 1 + 8 + 16 + 8 + 16;
 
 /// What is asked, hashed: the scope (an app, or all) and the filters.
 pub type QuestionHash = [u8; 16];
@@ -32,7 +27,8 @@ pub fn encode(position: &Position, question: &QuestionHash) -> String {
     let mut bytes = Vec::with_capacity(BYTES);
     bytes.push(VERSION);
     bytes.extend_from_slice(&position.timestamp_ms.to_be_bytes());
-    bytes.extend_from_slice(&position.id.0);
+    bytes.extend_from_slice(&position.block_id.0);
+    bytes.extend_from_slice(&position.ordinal.to_be_bytes());
     bytes.extend_from_slice(question);
     URL_SAFE_NO_PAD.encode(bytes)
 }
@@ -44,9 +40,13 @@ pub fn decode(text: &str, question: &QuestionHash) -> Option<Position> {
     let bytes: &[u8; BYTES] = bytes.as_slice().try_into().ok()?;
     let (&version, rest) = bytes.split_first()?;
     let (time, rest) = rest.split_first_chunk::<8>()?;
-    let (id, hash) = rest.split_first_chunk::<16>()?;
-    (version == VERSION && hash == question)
-        .then(|| Position { timestamp_ms: i64::from_be_bytes(*time), id: RecordId(*id) })
+    let (block_id, rest) = rest.split_first_chunk::<16>()?;
+    let (ordinal, hash) = rest.split_first_chunk::<8>()?;
+    (version == VERSION && hash == question).then(|| Position {
+        timestamp_ms: i64::from_be_bytes(*time),
+        block_id: BlockId(*block_id),
+        ordinal: u64::from_be_bytes(*ordinal),
+    })
 }
 
 #[cfg(test)]
@@ -55,7 +55,7 @@ mod tests {
 
     #[test]
     fn a_cursor_works_for_its_question_alone() {
-        let position = Position { timestamp_ms: 1_743_532_441_581, id: RecordId([7; 16]) };
+        let position = Position { timestamp_ms: 1_743_532_441_581, block_id: BlockId([7; 16]), ordinal: 9 };
         let text = encode(&position, &[1; 16]);
         assert_eq!(decode(&text, &[1; 16]), Some(position));
         assert_eq!(decode(&text, &[2; 16]), None);

@@ -4,8 +4,11 @@ use std::collections::VecDeque;
 
 use logferry_domain::block::Block;
 use logferry_domain::fault::Fault;
+use logferry_domain::hex128::BlockId;
 use logferry_ports::BlockTable;
 use logferry_ports::blocks::{BlockPosition, BlockRange};
+
+use crate::cursor::Position;
 
 /// Items of the first page, and of the largest where blocks are of their target size.
 pub(crate) const FIRST_PAGE: u32 = 2;
@@ -30,8 +33,8 @@ pub(crate) struct Feed {
     read: VecDeque<Block>,
     next: Next,
     limit: u32,
-    /// No unread block has a later last record (ms).
-    unread_until_ms: i64,
+    /// All records of unread blocks are below.
+    unread_below: Position,
 }
 
 /// What reading a page has cost.
@@ -44,16 +47,17 @@ pub(crate) struct PageCost {
 
 impl Feed {
     pub(crate) fn new(range: BlockRange, app: usize, first_page: u32) -> Self {
-        let unread_until_ms = range.last_ms_to;
-        Self { range, app, read: VecDeque::new(), next: Next::Start, limit: first_page, unread_until_ms }
+        let unread_below =
+            Position { timestamp_ms: range.last_ms_to, block_id: BlockId([u8::MAX; 16]), ordinal: u64::MAX };
+        Self { range, app, read: VecDeque::new(), next: Next::Start, limit: first_page, unread_below }
     }
 
-    /// No block still to come has a later last record; `None` when no block is still to come.
-    pub(crate) fn bound_ms(&self) -> Option<i64> {
+    /// All records still to come are below; `None` when none are to come.
+    pub(crate) fn bound(&self) -> Option<Position> {
         match (self.read.front(), &self.next) {
-            (Some(block), _) => Some(block.header.last_ms),
+            (Some(block), _) => Some(place(block, u64::MAX)),
             (None, Next::End) => None,
-            (None, Next::Start | Next::After(_)) => Some(self.unread_until_ms),
+            (None, Next::Start | Next::After(_)) => Some(self.unread_below),
         }
     }
 
@@ -81,13 +85,19 @@ impl Feed {
         let data_bytes = page.blocks.iter().map(|block| block.data.len()).sum();
         let cost = PageCost { blocks: page.blocks.len(), data_bytes, units: page.read_units };
         if let Some(last) = page.blocks.last() {
-            self.unread_until_ms = last.header.last_ms;
+            self.unread_below = place(last, 0);
         }
         self.limit = next_limit(self.limit, cost.blocks, data_bytes);
         self.read.extend(page.blocks);
         self.next = page.next.map_or(Next::End, Next::After);
         Ok(cost)
     }
+}
+
+/// The greatest position (of an ordinal) that a record of this block can have. Blocks come in this
+/// order.
+fn place(block: &Block, ordinal: u64) -> Position {
+    Position { timestamp_ms: block.header.last_ms, block_id: block.header.block_id, ordinal }
 }
 
 /// How many items the next page asks for: twice as many up to 16, and more where blocks are small.

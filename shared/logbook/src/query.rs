@@ -2,9 +2,9 @@
 //!
 //! Days come from the counters, blocks from four partitions a day, each sorted by the time of its
 //! last record. Blocks are taken in that order over all partitions, and the records that pass go
-//! into a set of the newest so many. Once the set is full and no unread block's last record is as
-//! new as the set's oldest, the answer is certain: nothing else is read. At any time the set, one
-//! decompressed block and a page of compressed ones per partition are all that is in memory.
+//! into a set of the newest so many. Once the set is full and all that is unread is older than the
+//! set's oldest, the answer is certain: nothing else is read. At any time the set, one decompressed
+//! block and a page of compressed ones per partition are all that is in memory.
 
 use futures::stream::{FuturesUnordered, StreamExt};
 use logferry_domain::app::App;
@@ -163,7 +163,7 @@ fn render(candidate: &Candidate, query: &Query<'_>) -> String {
     }
     // A megabyte of control characters is six when written as JSON: more than any answer holds.
     let mut shown = serde_json::json!({
-        "id": candidate.position.id, "timestamp": logferry_domain::time::rfc3339_ms(candidate.position.timestamp_ms),
+        "id": candidate.id, "timestamp": logferry_domain::time::rfc3339_ms(candidate.position.timestamp_ms),
         "level": candidate.level,
         "message": LogRecord::read(&stored).message.chars().take(1_000).collect::<String>(),
         "truncated": true,
@@ -195,7 +195,7 @@ struct Found {
     found: Vec<Candidate>,
     /// More was found than could be held.
     cut: bool,
-    /// Reading was stopped: nothing at or below was looked at.
+    /// Reading was stopped: not all below was looked at.
     unread_at: Option<Position>,
 }
 
@@ -235,8 +235,8 @@ impl<'q> Search<'q> {
             if feeds.is_empty() {
                 break;
             }
-            if let Some(at_ms) = self.read(table, &mut feeds, &mut best, &mut budget, cost).await? {
-                unread_at = Some(Position::above(at_ms));
+            unread_at = self.read(table, &mut feeds, &mut best, &mut budget, cost).await?;
+            if unread_at.is_some() {
                 break;
             }
             first_page = feeds.iter().map(Feed::limit).max().unwrap_or(first_page);
@@ -248,7 +248,7 @@ impl<'q> Search<'q> {
         }
         let (mut found, cut) = best.finish();
         if let Some(unread) = unread_at {
-            // What is below may have company that was not read.
+            // Among those below there may be others that were not read.
             found.retain(|candidate| candidate.position >= unread);
         }
         Ok(Found { unread_at, cut, found })
@@ -305,7 +305,7 @@ impl<'q> Search<'q> {
     }
 
     /// Reads blocks in the order of their last records until the rest cannot matter. `Some`: the
-    /// budget is spent, and blocks whose last record is of this time (ms) or older are unread.
+    /// budget is spent, and not all below was looked at.
     async fn read<T: BlockTable>(
         &self,
         table: &T,
@@ -313,31 +313,26 @@ impl<'q> Search<'q> {
         best: &mut Best,
         budget: &mut usize,
         cost: &mut Cost,
-    ) -> Result<Option<i64>, Fault> {
+    ) -> Result<Option<Position>, Fault> {
         loop {
-            let top = feeds
-                .iter()
-                .enumerate()
-                .filter_map(|(i, feed)| Some((feed.bound_ms()?, feed.is_dry(), i)))
-                .max();
-            // Among equals a dry one comes first: what it holds may be greater.
-            let Some((bound_ms, dry, index)) = top.filter(|(bound_ms, ..)| best.may_take_time(*bound_ms))
-            else {
+            let top = feeds.iter().enumerate().filter_map(|(i, feed)| Some((feed.bound()?, i))).max();
+            let Some((bound, index)) = top.filter(|(bound, _)| best.may_take_below(bound)) else {
                 return Ok(None);
             };
-            if !dry {
+            if !feeds[index].is_dry() {
                 if let Some(block) = feeds[index].pop() {
                     let app = feeds[index].app;
                     self.open(&block, app, best, cost)?;
                 }
                 continue;
             }
-            if *budget == 0 {
-                return Ok(Some(bound_ms));
+            // A cursor must get further than the one that it follows.
+            if *budget == 0 && self.below.is_none_or(|below| bound < below) {
+                return Ok(Some(bound));
             }
             let mut waiting: FuturesUnordered<_> = feeds
                 .iter_mut()
-                .filter(|feed| feed.is_dry() && feed.bound_ms().is_some_and(|ms| best.may_take_time(ms)))
+                .filter(|feed| feed.is_dry() && feed.bound().is_some_and(|bound| best.may_take_below(&bound)))
                 .take(READ_AT_ONCE)
                 .map(|feed| feed.fetch(table))
                 .collect();
@@ -382,18 +377,19 @@ impl<'q> Search<'q> {
             if reads_entries && !self.matcher.may_match(&entry) {
                 continue;
             }
-            let record = payload.record(index);
-            let position = Position { timestamp_ms: entry.timestamp_ms, id: record.id };
+            let block_id = block.header.block_id;
+            let position = Position { timestamp_ms: entry.timestamp_ms, block_id, ordinal: entry.ordinal };
             if self.below.is_some_and(|below| position >= below) || !best.may_take(&position) {
                 continue;
             }
+            let record = payload.record(index);
             if reads_entries && !self.matcher.matches(&LogRecord::read(&record)) {
                 continue;
             }
             best.take(Candidate {
                 position,
+                id: record.id,
                 app,
-                ordinal: entry.ordinal,
                 level: entry.level,
                 kind: entry.kind,
                 timestamp_fallback: entry.timestamp_fallback,

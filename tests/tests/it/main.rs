@@ -4,5 +4,6 @@
 mod contract;
 mod e2e;
 mod ingest;
+mod query;
 mod sim;
 mod tidy;
