@@ -2,6 +2,7 @@
 
 mod ingest;
 mod local_file;
+mod upload;
 
 use std::process::ExitCode;
 
@@ -20,11 +21,17 @@ struct Cli {
 enum Command {
     /// Take in a local file: print what would be stored, or store it.
     Ingest(ingest::Args),
+    /// Upload a large file in parts; go on with an interrupted one.
+    Upload(upload::UploadArgs),
+    /// Upload log files, to be ingested.
+    UploadLogs(upload::LogArgs),
 }
 
 fn main() -> ExitCode {
     let ended = match Cli::parse().command {
         Command::Ingest(args) => ingest::run(&args),
+        Command::Upload(args) => upload::run(&args),
+        Command::UploadLogs(args) => upload::run_logs(&args),
     };
     match ended {
         Ok(code) => code,

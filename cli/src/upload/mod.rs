@@ -1,0 +1,129 @@
+//! `logferry upload FILE` and `logferry upload-logs FILE…`.
+
+mod logs;
+mod pace;
+mod service;
+mod store;
+mod transfer;
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use pace::{Throttle, parse_bytes};
+use service::{Credential, Service};
+use store::Store;
+use transfer::Transfer;
+
+pub(crate) use logs::{LogArgs, run as run_logs};
+
+/// Where the service is, and who asks.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Connection {
+    /// The service's address.
+    #[arg(long, env = "API_URL", value_name = "URL")]
+    api: String,
+    /// An app's API key. Better in the environment than on the command line, where others see it.
+    #[arg(long, env = "LOGFERRY_API_KEY", hide_env_values = true, value_name = "KEY")]
+    api_key: Option<String>,
+    /// A token instead of a key: an upload token, or for log files a join token.
+    #[arg(long, env = "LOGFERRY_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    token: Option<String>,
+}
+
+impl Connection {
+    fn service(&self) -> Result<Service, Box<dyn Error>> {
+        let credential = match (&self.token, &self.api_key) {
+            (Some(token), _) => Credential::Token(token.clone()),
+            (None, Some(key)) => Credential::ApiKey(key.clone()),
+            (None, None) => return Err("set LOGFERRY_API_KEY or LOGFERRY_TOKEN, or pass one".into()),
+        };
+        Ok(Service::new(&self.api, credential)?)
+    }
+}
+
+/// Uploads a large file in parts. When it is interrupted, by whatever, the same command goes on
+/// where it stopped.
+#[derive(Debug, clap::Args)]
+pub(crate) struct UploadArgs {
+    file: PathBuf,
+    #[command(flatten)]
+    connection: Connection,
+    /// The file's content type.
+    #[arg(long = "type", default_value = "application/octet-stream", value_name = "TYPE")]
+    content_type: String,
+    /// Parts in flight.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=64), value_name = "N")]
+    parallel: u8,
+    /// The most bytes per second, such as 500k or 10M.
+    #[arg(long, value_parser = parse_bytes, value_name = "RATE")]
+    limit_rate: Option<u64>,
+    /// Gives up the interrupted upload of this file and frees its parts.
+    #[arg(long)]
+    cancel: bool,
+    /// Where interrupted uploads are remembered.
+    #[arg(long, env = "LOGFERRY_STATE_DIR", value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+}
+
+/// `~/.local/state/logferry`, or as XDG says.
+fn default_state_dir() -> Result<PathBuf, Box<dyn Error>> {
+    let state = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from);
+    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state"));
+    let state = state.filter(|path| path.is_absolute()).or_else(home);
+    Ok(state.ok_or("neither HOME nor XDG_STATE_HOME is set; pass --state-dir")?.join("logferry"))
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, std::io::Error> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()
+}
+
+fn progress_bar() -> Result<ProgressBar, Box<dyn Error>> {
+    let template = "{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta} left";
+    let bar = ProgressBar::new(0);
+    bar.set_style(ProgressStyle::with_template(template)?);
+    Ok(bar)
+}
+
+pub(crate) fn run(args: &UploadArgs) -> Result<ExitCode, Box<dyn Error>> {
+    let service = args.connection.service()?;
+    let file = args.file.canonicalize().map_err(|error| format!("{}: {error}", args.file.display()))?;
+    let dir = args.state_dir.clone().map_or_else(default_state_dir, Ok)?;
+    let store = Store::open(&dir, service.base(), &file)?;
+    let transfer = Transfer {
+        service,
+        parallel: usize::from(args.parallel),
+        throttle: Arc::new(Throttle::new(args.limit_rate)),
+        progress: progress_bar()?,
+        content_type: args.content_type.clone(),
+    };
+    runtime()?.block_on(async {
+        if args.cancel {
+            let found = transfer.cancel(store).await?;
+            eprintln!("{}", if found { "cancelled" } else { "there is no upload of this file to cancel" });
+            return Ok(ExitCode::SUCCESS);
+        }
+        tokio::select! {
+            done = transfer.run(&file, store) => {
+                let done = done?;
+                transfer.progress.finish_and_clear();
+                print_line(&serde_json::json!({"key": done.key, "location": done.location}));
+                Ok(ExitCode::SUCCESS)
+            }
+            interrupted = tokio::signal::ctrl_c() => {
+                interrupted?;
+                transfer.progress.abandon();
+                eprintln!("paused; the same command goes on, with --cancel it is given up");
+                Ok(ExitCode::from(130))
+            }
+        }
+    })
+}
+
+/// What programs read: one JSON object a line on standard output.
+#[expect(clippy::print_stdout, reason = "this is the command's answer")]
+fn print_line(line: &serde_json::Value) {
+    println!("{line}");
+}
