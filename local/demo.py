@@ -14,6 +14,7 @@ import urllib.request
 import uuid
 
 import boto3
+
 from stack import command, settings
 
 FIXTURES = settings.ROOT / "tests" / "fixtures"

@@ -20,6 +20,7 @@ import urllib.request
 import venv
 
 import boto3
+
 from stack import command, settings
 
 SAM = "aws-sam-cli==1.170.0"
@@ -84,7 +85,9 @@ def build_image(sam: pathlib.Path) -> None:
         add("var/rapid/aws-lambda-rie", emulator.read_bytes(), 0o755)
     changes = [f"ENV {IMAGE_ENV}", "WORKDIR /var/task", 'ENTRYPOINT ["/var/rapid/aws-lambda-rie"]']
     options = [word for change in changes for word in ("--change", change)]
-    subprocess.run(["docker", "import", *options, "-", IMAGE], input=root.getvalue(), check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(
+        ["docker", "import", *options, "-", IMAGE], input=root.getvalue(), check=True, stdout=subprocess.DEVNULL
+    )
 
 
 def start_relay(address: str, port: int) -> None:

@@ -1,6 +1,7 @@
 """Starts and stops the emulator: on loopback, in a process group of its own, with nothing of the
 caller's environment, so that neither it nor a function can reach a real account."""
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -21,8 +22,13 @@ LAUNCHER = ROOT / "local" / "emulator" / "main.py"
 START_SECS = 60
 STOP_SECS = 10
 # Passed on to the emulator and by it to the functions: a proxy that injects faults may stand between.
-PASSED_ON = ("AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL_CLOUDWATCH_LOGS",
-             "AWS_ENDPOINT_URL_LAMBDA", "LOGFERRY_MENDS")
+PASSED_ON = (
+    "AWS_ENDPOINT_URL_DYNAMODB",
+    "AWS_ENDPOINT_URL_S3",
+    "AWS_ENDPOINT_URL_CLOUDWATCH_LOGS",
+    "AWS_ENDPOINT_URL_LAMBDA",
+    "LOGFERRY_MENDS",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,10 +156,8 @@ def _functions_left(settings: Settings) -> list[int]:
 
 
 def _signal_group(group: int, kind: signal.Signals) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(group, kind)
-    except ProcessLookupError:
-        pass
 
 
 def _gone_within(running: Running, seconds: float) -> bool:

@@ -10,7 +10,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-from stack import emulator, settings  # noqa: E402
+from stack import emulator, settings
 
 
 def free_port() -> int:

@@ -7,6 +7,7 @@ import socket
 import subprocess
 
 import pytest
+
 from stack import emulator, settings
 
 

@@ -5,6 +5,7 @@ import re
 
 import pytest
 import yaml
+
 from stack.settings import FUNCTIONS, ROOT, TABLES
 
 # The runtime sets these itself.
