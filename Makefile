@@ -45,5 +45,5 @@ build: tools ## compile the functions for Lambda into target/lambda (ARCHITECTUR
 deploy: build ## deploy to AWS with your credentials: CODE_BUCKET, STACK_NAME (logferry), PARAMETERS
 	@$(PYTHON) -m stack deploy
 
-sam-local: build ## run three functions in containers by `sam local invoke`; needs Docker and the SAM CLI
+sam-local: tools ## run three functions in containers by `sam local invoke`; needs Docker and the SAM CLI
 	@$(PYTHON) local/sam_local.py

@@ -6,6 +6,7 @@ reach the local stack through a relay on Docker's bridge."""
 
 import asyncio
 import io
+import ipaddress
 import json
 import os
 import pathlib
@@ -21,7 +22,7 @@ import venv
 
 import boto3
 
-from stack import command, settings
+from stack import binaries, command, settings
 
 SAM = "aws-sam-cli==1.170.0"
 # The name under which SAM looks for its runtime image, so that it neither builds nor pulls one.
@@ -90,6 +91,13 @@ def build_image(sam: pathlib.Path) -> None:
     )
 
 
+def bridge_address() -> str:
+    """This machine's address on Docker's default bridge; older engines tell only the network."""
+    [network] = json.loads(output_of("docker", "network", "inspect", "bridge") or "[{}]")
+    [config] = network["IPAM"]["Config"]
+    return config.get("Gateway") or str(next(ipaddress.ip_network(config["Subnet"]).hosts()))
+
+
 def start_relay(address: str, port: int) -> None:
     """Carries what containers send to the bridge on to the stack, which listens on loopback alone."""
 
@@ -146,14 +154,14 @@ def run() -> None:
     env = command.up(chosen)
     sam = sam_cli()
     build_image(sam)
-    bridge = output_of("docker", "network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}")
+    bridge = bridge_address()
     start_relay(bridge, chosen.port)
 
     work = chosen.state / "sam-local"
     work.mkdir(exist_ok=True)
     # SAM passes on only variables that the template declares.
     template = (settings.ROOT / "template.yaml").read_text()
-    template = template.replace("CodeUri: target/", f"CodeUri: {settings.ROOT}/target/")
+    template = template.replace("CodeUri: target/lambda/", f"CodeUri: {binaries.folder(chosen.profile)}/")
     template = template.replace("        LOG_LEVEL:", '        AWS_ENDPOINT_URL: ""\n        LOG_LEVEL:', 1)
     (work / "template.yaml").write_text(template)
     functions = boto3.client("lambda", **chosen.client_config)

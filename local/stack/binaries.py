@@ -13,29 +13,38 @@ import zipfile
 
 from .settings import FUNCTIONS, ROOT, Problem
 
+TARGET = ROOT / (os.environ.get("CARGO_TARGET_DIR") or "target")
+
 
 def build(profile: str, architecture: str = "x86_64") -> pathlib.Path:
     """Compiles all functions in one go, so that they share every crate; returns the folder with
     a {function}/bootstrap each."""
     packages = [argument for name in FUNCTIONS for argument in ("--package", f"logferry-{name}")]
-    compiles = os.environ.get("BUILD") != "no"
-    if profile == "dev":
-        if compiles:
-            _cargo("build", "--bins", *packages)
-        return _copy_stripped()
-    arm = ["--arm64"] if architecture == "arm64" else []
-    if compiles:
+    if os.environ.get("BUILD") == "no":
+        pass
+    elif profile == "dev":
+        _cargo("build", "--bins", *packages)
+    else:
+        arm = ["--arm64"] if architecture == "arm64" else []
         _cargo("lambda", "build", "--release", "--bins", *arm, *packages)
-    return ROOT / "target" / "lambda"
+    if profile == "dev":
+        _copy_stripped()
+    return folder(profile)
 
 
-def pack(bootstrap: pathlib.Path, archive: io.BytesIO, compressed: bool) -> None:
+def folder(profile: str) -> pathlib.Path:
+    return TARGET / ("lambda" if profile == "release" else "lambda-dev")
+
+
+def pack(bootstrap: pathlib.Path, compressed: bool) -> bytes:
     """A zip with equal bytes for equal binaries: no times of today in it."""
     entry = zipfile.ZipInfo("bootstrap", (1980, 1, 1, 0, 0, 0))
     entry.external_attr = 0o755 << 16
     entry.compress_type = zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED
+    archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as packed:
         packed.writestr(entry, bootstrap.read_bytes())
+    return archive.getvalue()
 
 
 def _cargo(*arguments: str) -> None:
@@ -46,12 +55,10 @@ def _cargo(*arguments: str) -> None:
         raise Problem("the functions do not compile; see above")
 
 
-def _copy_stripped() -> pathlib.Path:
+def _copy_stripped() -> None:
     """Copies without debug sections: those are most of a dev binary, and the emulator keeps all of it in memory."""
-    target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target")
-    folder = target / "lambda-dev"
     for name in FUNCTIONS:
-        built, bootstrap = target / "debug" / name, folder / name / "bootstrap"
+        built, bootstrap = TARGET / "debug" / name, folder("dev") / name / "bootstrap"
         if bootstrap.exists() and bootstrap.stat().st_mtime_ns == built.stat().st_mtime_ns:
             continue
         bootstrap.parent.mkdir(parents=True, exist_ok=True)
@@ -60,4 +67,3 @@ def _copy_stripped() -> pathlib.Path:
         else:
             shutil.copy(built, bootstrap)
         os.utime(bootstrap, ns=(built.stat().st_atime_ns, built.stat().st_mtime_ns))
-    return folder

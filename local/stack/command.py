@@ -63,7 +63,7 @@ def build(chosen: settings.Settings) -> None:
 
 def deploy_to_aws(chosen: settings.Settings) -> None:
     target = deploy.aws(chosen)
-    for name, value in deploy.deploy(target, settings.ROOT / "target" / "lambda").items():
+    for name, value in deploy.deploy(target, binaries.folder("release")).items():
         print(f"  {name:<22} {value}")
 
 

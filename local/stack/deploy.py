@@ -3,7 +3,6 @@ thing changed is where the code lies: `CodeUri: target/lambda/{function}/` becom
 
 import dataclasses
 import hashlib
-import io
 import os
 import pathlib
 import re
@@ -134,9 +133,8 @@ def _upload(s3, target: Target, bootstrap: pathlib.Path, name: str) -> str:
     digest = hashlib.sha256(bootstrap.read_bytes()).hexdigest()[:16]
     key = f"{target.stack}/{name}/{digest}.zip"
     if not s3.list_objects_v2(Bucket=target.code_bucket, Prefix=key).get("KeyCount"):
-        archive = io.BytesIO()
-        binaries.pack(bootstrap, archive, compressed=not target.is_local)
-        s3.put_object(Bucket=target.code_bucket, Key=key, Body=archive.getvalue())
+        archive = binaries.pack(bootstrap, compressed=not target.is_local)
+        s3.put_object(Bucket=target.code_bucket, Key=key, Body=archive)
     return f"s3://{target.code_bucket}/{key}"
 
 
