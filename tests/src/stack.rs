@@ -75,6 +75,8 @@ impl Stack {
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect();
         let aws = AwsEnv::from_lookup(|name| env.get(name).cloned());
+        // The command's TLS is built into reqwest here too, where the whole workspace is built at once.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         Self {
             http: reqwest::Client::builder()
                 .no_proxy()
