@@ -4,7 +4,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help tools demo test up down check bench build deploy sam-local
+.PHONY: help uppy tools demo test up down check bench build deploy sam-local
 
 TOOLS = .logferry/venv/bin
 PYTHON = PYTHONPATH=local $(TOOLS)/python
@@ -21,6 +21,10 @@ demo: tools ## three log files all the way from upload to CloudWatch and back ou
 
 test: tools ## every test, against a local stack of its own
 	@$(PYTHON) -m stack test
+
+uppy: ## the published Uppy uploader against the stack of `make up`; needs node
+	npm install --prefix tests/uppy --no-package-lock --no-audit --no-fund --loglevel=error
+	cargo test --package logferry-tests --test it -- --ignored uppy
 
 up: tools ## build, start the emulator on loopback, deploy, write .logferry/local.env
 	@$(PYTHON) -m stack up

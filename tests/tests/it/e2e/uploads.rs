@@ -3,6 +3,7 @@
 use logferry_aws::item::{key, n};
 use logferry_tests::stack::{Answer, Stack, TestApp, encode};
 use serde_json::{Value, json};
+use sha2::Digest as _;
 
 const MIB: usize = 1024 * 1024;
 
@@ -155,4 +156,30 @@ async fn sweep_ends_what_has_expired_and_frees_its_parts() {
     assert_eq!(stack.app(&app, "GET", "/uploads", None).await.data()[0]["status"], "ABORTED");
     let parts = stack.aws.s3().list_parts().bucket(stack.value("BUCKET")).key(&upload.key);
     assert!(parts.upload_id(&upload.id).send().await.is_err(), "the parts are freed");
+}
+
+/// Uppy as npm has it, which knows nothing of Logferry; `make uppy` installs it and runs this.
+#[tokio::test]
+#[ignore = "needs node and the packages of tests/uppy: make uppy"]
+async fn the_published_uppy_uploads_thirty_mib_in_parts_and_a_small_file_by_form() {
+    let stack = Stack::new();
+    let app = stack.new_app("uppy").await;
+    let path = format!("/apps/{}/upload-tokens", app.app_id);
+    let minted = stack.app(&app, "POST", &path, Some(&json!({"sub": "jo@example.org"}))).await.data();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/uppy/upload.mjs");
+    let output = std::process::Command::new("node")
+        .args([script, stack.value("API_URL"), minted["token"].as_str().unwrap(), &(30 * MIB).to_string()])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    for (kind, size) in [("multipart", 30 * MIB), ("form", 1000)] {
+        let key = told[kind]["key"].as_str().unwrap();
+        let object = stack.aws.s3().get_object().bucket(stack.value("BUCKET")).key(key).send().await.unwrap();
+        let bytes = object.body.collect().await.unwrap().into_bytes();
+        let sha256 = hex::encode(sha2::Sha256::digest(&bytes));
+        assert_eq!((bytes.len(), told[kind]["sha256"].as_str()), (size, Some(sha256.as_str())), "{told}");
+    }
+    let uploads = stack.app(&app, "GET", "/uploads", None).await.data();
+    assert_eq!((uploads.as_array().unwrap().len(), &uploads[0]["status"]), (1, &json!("COMPLETED")));
 }
