@@ -1,5 +1,6 @@
 //! What the tests stand on: the running local stack, as a user reaches it.
 
+pub mod api;
 pub mod contract;
 pub mod sim;
 pub mod stack;

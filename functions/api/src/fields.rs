@@ -78,7 +78,9 @@ pub(crate) fn param_number(
 
 /// A time that bounds a range: RFC 3339, or milliseconds since the epoch. Any year will do.
 pub(crate) fn bound_ms(name: &str, text: &str) -> Result<i64, ApiError> {
-    parse_rfc3339_ms(text).or_else(|| text.parse().ok()).ok_or_else(|| {
+    // People write the end of all days; the library's last one is a little earlier.
+    let end_of_days = || parse_rfc3339_ms(&format!("9998-12-31{}", text.strip_prefix("9999-12-31")?));
+    parse_rfc3339_ms(text).or_else(end_of_days).or_else(|| text.parse().ok()).ok_or_else(|| {
         let message = format!("{name} must be RFC 3339 with an offset, or milliseconds since the epoch");
         ApiError::bad_request(name, message)
     })

@@ -77,7 +77,9 @@ impl Request {
     }
 }
 
-fn form_urlencoded(query: &str) -> Vec<(String, String)> {
+/// The pairs of a query string, decoded, in order.
+#[must_use]
+pub fn form_urlencoded(query: &str) -> Vec<(String, String)> {
     let decode = |text: &str| {
         let spaced = text.replace('+', " ");
         percent_encoding::percent_decode_str(&spaced).decode_utf8_lossy().into_owned()

@@ -1,0 +1,188 @@
+//! The log service over the simulated cloud, called as API Gateway would.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use logferry_api::{App, Cloud, Limiter, Parts, Settings};
+use logferry_health_checks::guard::Policy;
+use logferry_health_checks::resolve::Resolver;
+use logferry_health_checks::testing::MemoryChecks;
+use logferry_ports::Clock;
+use logferry_service::api_key::AdminKey;
+use logferry_service::http::Request;
+use logferry_service::tokens::Tokens;
+use serde_json::{Value, json};
+
+use crate::sim::SimCloud;
+
+/// The key of the administration.
+pub const ADMIN_KEY: &str = "value-of-admin";
+
+/// The cloud of the tests.
+#[derive(Debug)]
+pub struct Sim;
+
+impl Cloud for Sim {
+    type Book = SimCloud;
+    type Apps = SimCloud;
+    type Files = SimCloud;
+    type Checks = MemoryChecks;
+    type Secrets = SimCloud;
+}
+
+/// Every name leads to one public address.
+#[derive(Debug)]
+struct OneAddress;
+
+impl Resolver for OneAddress {
+    fn resolve<'a>(&'a self, _: &'a str) -> BoxFuture<'a, std::io::Result<Vec<IpAddr>>> {
+        Box::pin(async { Ok(vec![IpAddr::from([93, 184, 215, 14])]) })
+    }
+}
+
+/// The service and the cloud behind it.
+#[derive(Debug)]
+pub struct Api {
+    pub cloud: SimCloud,
+    app: App<Sim>,
+}
+
+/// An answer.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub text: String,
+}
+
+impl Answer {
+    #[must_use]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("{}: {}", self.status, self.text))
+    }
+
+    /// The `data` of a good answer.
+    #[must_use]
+    pub fn data(&self) -> Value {
+        assert!(self.status < 300, "{}: {}", self.status, self.text);
+        self.json()["data"].take()
+    }
+
+    /// Of a refusal: status and the field that it names.
+    #[must_use]
+    pub fn refused(&self) -> (u16, String) {
+        let json = self.json();
+        assert_eq!(json["ok"], false, "{}", self.text);
+        (self.status, json["error"]["details"]["field"].as_str().unwrap_or_default().to_owned())
+    }
+}
+
+impl Api {
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with_rate(0)
+    }
+
+    /// The service, with a limit of requests per second.
+    #[must_use]
+    pub fn with_rate(per_second: u32) -> Self {
+        let cloud = SimCloud::default();
+        let app = App::new(Parts {
+            book: cloud.clone(),
+            apps: cloud.clone(),
+            files: cloud.clone(),
+            checks: MemoryChecks::default(),
+            admin_key: AdminKey::new(cloud.clone(), "admin"),
+            tokens: Tokens::new(cloud.clone(), "tokens"),
+            limiter: Limiter::new(per_second),
+            settings: Settings {
+                bucket: "bucket".to_owned(),
+                default_retention_days: 90,
+                health_policy: Policy::default(),
+                resolver: Arc::new(OneAddress),
+            },
+        });
+        Self { cloud, app }
+    }
+
+    pub async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            let name = HeaderName::from_bytes(name.as_bytes()).unwrap_or_else(|e| panic!("{name}: {e}"));
+            map.insert(
+                name,
+                HeaderValue::from_bytes(value.as_bytes()).unwrap_or_else(|e| panic!("{value}: {e}")),
+            );
+        }
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        let response = self
+            .app
+            .handle(
+                &Request {
+                    method: Method::from_bytes(method.as_bytes()).unwrap_or_else(|e| panic!("{method}: {e}")),
+                    path: path.to_owned(),
+                    query: logferry_service::http::form_urlencoded(query),
+                    headers: map,
+                    body: body.to_vec(),
+                    request_id: String::new(),
+                    source_ip: None,
+                },
+                self.cloud.clock().now_ms(),
+            )
+            .await;
+        Answer { status: response.status.as_u16(), headers: response.headers, text: response.body }
+    }
+
+    pub async fn call(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &Value) -> Answer {
+        let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
+        self.send(method, path, headers, &body).await
+    }
+
+    pub async fn admin(&self, method: &str, path: &str, body: &Value) -> Answer {
+        self.call(method, path, &[("x-admin-key", ADMIN_KEY)], body).await
+    }
+
+    /// As the app with this key.
+    pub async fn app(&self, key: &str, method: &str, path: &str, body: &Value) -> Answer {
+        self.call(method, path, &[("x-api-key", key)], body).await
+    }
+
+    /// Registers an app; its key.
+    pub async fn register(&self, app_id: &str) -> String {
+        let body = json!({"app_id": app_id, "name": app_id});
+        let data = self.admin("POST", "/apps", &body).await.data();
+        data["api_key"].as_str().map(str::to_owned).unwrap_or_else(|| panic!("no key: {data}"))
+    }
+
+    /// All records of an app, through all pages.
+    pub async fn records(&self, key: &str, filter: &str) -> Vec<Value> {
+        let (mut all, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let page = self
+                .app(key, "GET", &format!("/logs?limit=1000&{filter}{cursor}"), &Value::Null)
+                .await
+                .json();
+            all.extend(page["data"].as_array().cloned().unwrap_or_else(|| panic!("{page}")));
+            match page["cursor"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => return all,
+            }
+        }
+    }
+
+    /// Records per level over all days, as counted.
+    pub async fn counted(&self, key: &str, app_id: &str) -> [i64; 4] {
+        let days = self.app(key, "GET", &format!("/stats/{app_id}?days=366"), &Value::Null).await.data();
+        let days = days.as_array().cloned().unwrap_or_default();
+        ["debug", "info", "warn", "error"]
+            .map(|level| days.iter().map(|day| day[level].as_i64().unwrap_or_default()).sum())
+    }
+}
+
+impl Default for Api {
+    fn default() -> Self {
+        Self::new()
+    }
+}

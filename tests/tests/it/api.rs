@@ -1,0 +1,727 @@
+//! The log service over the simulated cloud: who may do what, what is refused, what stays exact.
+
+use std::collections::BTreeSet;
+
+use logferry_api::{OPENAPI, ROUTES};
+use logferry_domain::time::{MS_PER_DAY, MS_PER_HOUR, rfc3339_ms};
+use logferry_logbook::prune;
+use logferry_ports::{AppAdmin, Apps, Clock};
+use logferry_tests::api::{ADMIN_KEY, Api};
+use logferry_tests::sim::T0;
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+use serde_json::{Value, json};
+
+const NONE: Value = Value::Null;
+
+#[tokio::test]
+async fn a_conversation_from_registration_to_deletion() {
+    let api = Api::new();
+    let shop = json!({"app_id": "shop", "name": "The shop", "health_urls": ["https://shop.example.com/"]});
+    let answer = api.admin("POST", "/apps", &shop).await;
+    assert_eq!(answer.status, 201);
+    let key = answer.data()["api_key"].as_str().unwrap().to_owned();
+    assert_eq!(key.len(), 48);
+    assert_eq!(api.admin("POST", "/apps", &shop).await.status, 409);
+    assert_eq!(api.admin("POST", "/apps", &json!({"app_id": "x"})).await.refused(), (400, "name".to_owned()));
+
+    let one = api.app(&key, "POST", "/logs", &json!({"level": "info", "message": "hello"})).await.data();
+    assert_eq!(one["level"], "INFO");
+    let context = json!({"user": {"id": 7}});
+    let three = json!({"logs": [
+        {"level": "WARN", "message": "Careful", "timestamp": rfc3339_ms(T0 - 1000), "context": context},
+        {"level": "ERROR", "message": "Broken", "timestamp": rfc3339_ms(T0 - 2000), "request_id": "own"},
+        {"level": "DEBUG", "message": "Detail", "timestamp": T0 - 3000},
+    ]});
+    let sent = [("x-api-key", key.as_str()), ("x-request-id", "r-1"), ("x-app-id", "shop")];
+    let stored = api.call("POST", "/logs", &sent, &three).await.data();
+    assert_eq!(
+        (stored[0]["request_id"].as_str(), stored[1]["request_id"].as_str()),
+        (Some("r-1"), Some("own"))
+    );
+
+    let all = api.records(&key, "").await;
+    let mut expected = vec![one];
+    expected.extend(stored.as_array().unwrap().clone());
+    assert_eq!(all, expected, "what was answered is what is found");
+    for (filter, messages) in [
+        ("level=ERROR", vec!["Broken"]),
+        ("level=warn,error", vec!["Careful", "Broken"]),
+        ("search=CARE", vec!["Careful"]),
+        ("request_id=own", vec!["Broken"]),
+        ("context.user.id=7", vec!["Careful"]),
+        ("since=2099-01-01T00:00:00Z", vec![]),
+        (&format!("since={}&until={}", T0 - 2000, T0), vec!["Careful", "Broken"]),
+    ] {
+        let found = api.records(&key, filter).await;
+        let found: Vec<_> = found.iter().map(|record| record["message"].as_str().unwrap()).collect();
+        assert_eq!(found, messages, "{filter}");
+    }
+    let merged = api.admin("GET", "/logs", &NONE).await.data();
+    assert!(merged.as_array().unwrap().iter().all(|record| record["app_id"] == "shop"));
+    let own = api.admin("GET", "/logs?app_id=shop", &NONE).await.data();
+    assert!(own.as_array().unwrap().iter().all(|record| record.get("app_id").is_none()));
+
+    let stats = api.app(&key, "GET", "/stats/shop", &NONE).await.data();
+    assert_eq!(stats.as_array().unwrap().len(), 7);
+    assert_eq!(stats[0], json!({"date": "2025-10-09", "debug": 1, "info": 1, "warn": 1, "error": 1}));
+    let details = api.app(&key, "GET", "/apps/shop", &NONE).await;
+    assert_eq!(details.data()["health_urls"], json!(["https://shop.example.com/"]));
+    assert!(!details.text.contains(&key[16..]) && !details.text.contains("hash"));
+    assert_eq!(api.admin("GET", "/apps", &NONE).await.data(), json!(["shop"]));
+
+    assert_eq!(api.app(&key, "DELETE", "/apps/shop", &NONE).await.data(), json!({"deleted": true}));
+    assert_eq!(api.app(&key, "GET", "/logs", &NONE).await.status, 401);
+    let again = api.register("shop").await;
+    assert_eq!(api.records(&again, "").await, [NONE; 0]);
+    assert_eq!(api.counted(&again, "shop").await, [0; 4]);
+    assert_eq!(api.app(&key, "GET", "/logs", &NONE).await.status, 401, "a key of the app before it");
+}
+
+/// A request of each route for an app that is good but for its credential.
+fn requests(app_id: &str) -> Vec<(String, String, Value)> {
+    ROUTES
+        .iter()
+        .map(|(method, pattern, _)| {
+            let path = pattern
+                .replace("{id}", app_id)
+                .replace("{key_id}", "0123456789abcdef")
+                .replace("{file}", "health.svg")
+                .replace("{name}", "job");
+            let (path, body) = match (method.as_str(), *pattern) {
+                ("POST", "/apps") => (path, json!({"app_id": "fresh", "name": "x"})),
+                ("PATCH", _) => (path, json!({"name": "changed"})),
+                ("POST", "/logs") => (path, json!({"level": "INFO", "message": "x"})),
+                ("GET", "/logs") => (format!("{path}?app_id={app_id}"), NONE),
+                ("GET", "/files") => (format!("{path}?app_id={app_id}"), NONE),
+                ("GET", "/files/quarantine") => (format!("{path}?app_id={app_id}&key=logs/x"), NONE),
+                ("POST", "/files/redrive") => (path, json!({"key": "logs/x"})),
+                (_, "/apps/{id}/prune") => (path, json!({"before": "2024-01-01T00:00:00Z"})),
+                (_, "/apps/{id}/join-tokens") => (path, json!({"meetingId": "m", "attendeeId": "a"})),
+                (_, "/apps/{id}/upload-tokens") => (path, json!({"sub": "s"})),
+                (_, "/apps/{id}/health-urls") => (path, json!({"urls": []})),
+                _ => (path, NONE),
+            };
+            (method.to_string(), path, body)
+        })
+        .collect()
+}
+
+fn is_open(path: &str) -> bool {
+    ["/", "/health", "/openapi.json"].contains(&path)
+}
+
+#[tokio::test]
+async fn every_route_asks_for_the_right_credential() {
+    let api = Api::new();
+    let key = api.register("shop").await;
+    let wrong = format!("{}{}", &key[..16], "0".repeat(32));
+    let cases: [(&str, Vec<(&str, &str)>, u16, u16); 8] = [
+        // what is sent, and the answer of app routes and of those for the administration alone
+        ("nothing", vec![], 400, 401),
+        ("a wrong secret", vec![("x-api-key", wrong.as_str())], 401, 401),
+        ("no key at all", vec![("x-api-key", "hello")], 401, 401),
+        ("an empty key", vec![("x-api-key", "")], 401, 401),
+        ("only the app's id", vec![("x-app-id", "shop")], 401, 401),
+        ("a wrong admin key", vec![("x-admin-key", "guess")], 401, 401),
+        ("an empty admin key", vec![("x-admin-key", "")], 401, 401),
+        ("a key and another app's id", vec![("x-api-key", &key), ("x-app-id", "other")], 403, 403),
+    ];
+    for (method, path, body) in requests("shop") {
+        for (what, headers, status, admin_status) in &cases {
+            let answer = api.call(&method, &path, headers, &body).await;
+            let expected = match (method.as_str(), path.as_str()) {
+                (_, path) if is_open(path) => 200,
+                ("POST", "/apps") => *admin_status,
+                _ => *status,
+            };
+            assert_eq!(answer.status, expected, "{method} {path} with {what}: {}", answer.text);
+        }
+    }
+    assert_eq!(api.app(&key, "POST", "/apps", &json!({"app_id": "b", "name": "b"})).await.status, 403);
+    assert_eq!(api.admin("POST", "/logs", &json!({"level": "INFO", "message": "x"})).await.status, 403);
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_404_and_a_wrong_method_405() {
+    let api = Api::new();
+    let key = api.register("shop").await;
+    for (method, path) in [("GET", "/nope"), ("POST", "/apps/shop/nope"), ("GET", "/logs/"), ("GET", "/LOGS")]
+    {
+        let answer = api.call(method, path, &[], &NONE).await;
+        assert_eq!(
+            (answer.status, answer.json()["error"]["code"].as_str()),
+            (404, Some("NOT_FOUND")),
+            "{path}"
+        );
+    }
+    let answer = api.app(&key, "PUT", "/logs", &NONE).await;
+    assert_eq!((answer.status, answer.headers["allow"].to_str().unwrap()), (405, "POST, GET"));
+    for (method, path, body) in requests("no-such-app") {
+        let one_app = path.contains("no-such-app");
+        if one_app {
+            assert_eq!(api.admin(&method, &path, &body).await.status, 404, "{method} {path}");
+        }
+    }
+    assert_eq!(api.admin("GET", "/apps/NOT%20AN%20ID", &NONE).await.status, 404);
+    assert_eq!(api.app(&key, "DELETE", "/apps/shop/keys/0123456789abcdef", &NONE).await.status, 404);
+}
+
+#[tokio::test]
+async fn an_app_never_sees_or_changes_another() {
+    let api = Api::new();
+    let (mine, theirs) = (api.register("mine").await, api.register("theirs").await);
+    let secret = json!({"level": "INFO", "message": "secret-of-theirs", "request_id": "secret-of-theirs"});
+    assert_eq!(api.app(&theirs, "POST", "/logs", &secret).await.status, 200);
+    let before = api.cloud.apps_now();
+    for (method, path, body) in requests("theirs") {
+        let answer = api.app(&mine, &method, &path, &body).await;
+        let about_theirs = path.contains("theirs");
+        assert!(!answer.text.contains("secret-of-theirs"), "{method} {path}");
+        if about_theirs {
+            assert_eq!(answer.status, 403, "{method} {path}: {}", answer.text);
+            let missing = api.app(&mine, &method, &path.replace("theirs", "nobody"), &body).await;
+            assert_eq!(missing.status, 403, "{method} {path}: an app cannot tell whether another exists");
+        }
+    }
+    assert_eq!(api.cloud.apps_now(), before);
+    assert_eq!(api.records(&theirs, "").await.len(), 1);
+
+    // Cursors: theirs in our hands, ours with a byte changed, and any bytes at all.
+    for _ in 0..3 {
+        assert_eq!(api.app(&theirs, "POST", "/logs", &secret).await.status, 200);
+        assert_eq!(
+            api.app(&mine, "POST", "/logs", &json!({"level": "INFO", "message": "mine"})).await.status,
+            200
+        );
+    }
+    let own_ids: Vec<_> =
+        api.records(&mine, "").await.into_iter().map(|record| record["id"].clone()).collect();
+    let cursor_of = async |key: &str| {
+        let page = api.app(key, "GET", "/logs?limit=1", &NONE).await.json();
+        page["cursor"].as_str().unwrap().to_owned()
+    };
+    let (own, foreign) = (cursor_of(&mine).await, cursor_of(&theirs).await);
+    assert_eq!(api.app(&mine, "GET", &format!("/logs?cursor={foreign}"), &NONE).await.refused().0, 400);
+    for at in 0..own.len() {
+        let mut forged = own.clone().into_bytes();
+        forged[at] = if forged[at] == b'A' { b'B' } else { b'A' };
+        let forged = String::from_utf8(forged).unwrap();
+        let answer = api.app(&mine, "GET", &format!("/logs?cursor={forged}"), &NONE).await;
+        assert!(matches!(answer.status, 200 | 400), "{}", answer.text);
+        assert!(!answer.text.contains("\"app_id\""), "{}", answer.text);
+        let ours = answer.json()["data"].as_array().cloned().unwrap_or_default();
+        assert!(ours.iter().all(|record| own_ids.contains(&record["id"])), "{}", answer.text);
+    }
+    for garbage in ["x", "%00", "AAAA", "%F0%9F%92%A9", "../../etc/passwd"] {
+        let answer = api.app(&mine, "GET", &format!("/logs?cursor={garbage}"), &NONE).await;
+        assert_eq!(answer.refused(), (400, "cursor".to_owned()), "{garbage}");
+    }
+}
+
+#[tokio::test]
+async fn keys_are_rotated_one_at_a_time() {
+    let api = Api::new();
+    let first = api.register("shop").await;
+    let minted = api.app(&first, "POST", "/apps/shop/keys", &NONE).await;
+    assert_eq!(minted.status, 201);
+    let second = minted.data()["api_key"].as_str().unwrap().to_owned();
+    assert_eq!(api.app(&second, "POST", "/apps/shop/keys", &NONE).await.status, 409);
+    let path = format!("/apps/shop/keys/{}", &first[..16]);
+    assert_eq!(api.app(&second, "DELETE", &path, &NONE).await.status, 200);
+    assert_eq!(api.app(&first, "GET", "/logs", &NONE).await.status, 401);
+    assert_eq!(api.app(&second, "GET", "/logs", &NONE).await.status, 200);
+    assert_eq!(api.app(&second, "DELETE", &path, &NONE).await.status, 404);
+    let other = api.register("other").await;
+    let foreign = format!("/apps/other/keys/{}", &second[..16]);
+    assert_eq!(api.app(&other, "DELETE", &foreign, &NONE).await.status, 404);
+    assert_eq!(api.app(&second, "GET", "/logs", &NONE).await.status, 200);
+    assert_eq!(api.app(&second, "POST", "/apps/shop/keys", &NONE).await.status, 201);
+}
+
+#[tokio::test]
+async fn settings_change_and_wrong_ones_are_named() {
+    let api = Api::new();
+    let key = api.register("shop").await;
+    let change = json!({"name": "New", "retention_days": 7, "flush": {"min_level": "WARN"}});
+    let changed = api.app(&key, "PATCH", "/apps/shop", &change).await.data();
+    assert_eq!(changed["name"], "New");
+    assert_eq!(changed["retention_days"], 7);
+    assert_eq!(changed["flush"], json!({"enabled": true, "min_level": "WARN"}));
+    let changed = api.app(&key, "PATCH", "/apps/shop", &json!({"retention_days": null})).await.data();
+    assert_eq!((changed["name"].as_str(), changed["retention_days"].clone()), (Some("New"), NONE));
+    for (path, body, field) in [
+        ("/apps/shop", json!({"name": ""}), "name"),
+        ("/apps/shop", json!({"name": 5}), "name"),
+        ("/apps/shop", json!({"retention_days": 0}), "retention_days"),
+        ("/apps/shop", json!({"retention_days": "7"}), "retention_days"),
+        ("/apps/shop", json!({"flush": true}), "flush"),
+        ("/apps/shop", json!({"flush": {"min_level": "LOUD"}}), "flush"),
+        ("/apps/shop", json!({"pruned_before": 1}), "pruned_before"),
+        ("/apps/shop", json!([]), "body"),
+    ] {
+        assert_eq!(api.app(&key, "PATCH", path, &body).await.refused(), (400, field.to_owned()), "{body}");
+    }
+    for (body, field) in [
+        (json!({"app_id": "Shop", "name": "x"}), "app_id"),
+        (json!({"app_id": "x".repeat(64), "name": "x"}), "app_id"),
+        (json!({"name": "x"}), "app_id"),
+        (json!({"app_id": "x", "name": "x", "health_urls": ["http://10.0.0.1/"]}), "health_urls[0]"),
+        (json!({"app_id": "x", "name": "x", "health_urls": "http://x/"}), "health_urls"),
+        (json!({"app_id": "x", "name": "x", "owner": "y"}), "owner"),
+    ] {
+        assert_eq!(api.admin("POST", "/apps", &body).await.refused(), (400, field.to_owned()), "{body}");
+    }
+    for (path, body, field) in [
+        ("/apps/shop/join-tokens", json!({"meetingId": "../x", "attendeeId": "a"}), "meetingId"),
+        ("/apps/shop/join-tokens", json!({"meetingId": "m"}), "attendeeId"),
+        ("/apps/shop/join-tokens", json!({"meetingId": "m", "attendeeId": "a", "ttl_secs": 0}), "ttl_secs"),
+        ("/apps/shop/upload-tokens", json!({"sub": "a/b"}), "sub"),
+        ("/apps/shop/upload-tokens", json!({"sub": "a", "max_bytes": -1}), "max_bytes"),
+        ("/apps/shop/prune", json!({}), "before"),
+        ("/apps/shop/prune", json!({"before": "yesterday"}), "before"),
+        ("/apps/shop/health-urls", json!({}), "urls"),
+    ] {
+        assert_eq!(api.app(&key, "POST", path, &body).await.refused(), (400, field.to_owned()), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn bad_writes_are_400_with_the_field_and_nothing_is_half_written() {
+    let api = Api::new();
+    let key = api.register("shop").await;
+    let entry = |fields: Value| {
+        let mut entry = json!({"level": "INFO", "message": "x"});
+        entry.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        entry
+    };
+    let good = entry(json!({}));
+    for (body, field) in [
+        (json!([]), "body"),
+        (json!("text"), "body"),
+        (json!({}), "level"),
+        (entry(json!({"level": "LOUD"})), "level"),
+        (entry(json!({"timestamp": "1969-12-31T23:59:59Z"})), "timestamp"),
+        (entry(json!({"timestamp": "9999-01-01T00:00:00Z"})), "timestamp"),
+        (entry(json!({"timestamp": "soon"})), "timestamp"),
+        (entry(json!({"message": null})), "message"),
+        (entry(json!({"context": []})), "context"),
+        (entry(json!({"message": "x".repeat(1 << 20)})), "body"),
+        (json!({"logs": {}}), "logs"),
+        (json!({"logs": vec![&good; 10_001]}), "logs"),
+        (json!({"logs": [good, good, {"level": "INFO"}]}), "logs[2].message"),
+        (json!({"logs": [good, 5]}), "logs[1]"),
+    ] {
+        let answer = api.app(&key, "POST", "/logs", &body).await;
+        assert_eq!(answer.refused(), (400, field.to_owned()), "{}", answer.text);
+    }
+    let headers = [("x-api-key", key.as_str())];
+    for body in [&b""[..], b"{", b"\xff\xfe", br#"{"level":"INFO","message":"\ud800"}"#] {
+        assert_eq!(api.send("POST", "/logs", &headers, body).await.refused(), (400, "body".to_owned()));
+    }
+    let large = vec![b' '; 4 * 1024 * 1024 + 1];
+    assert_eq!(api.send("POST", "/logs", &headers, &large).await.status, 413);
+    assert_eq!(api.cloud.blocks_stored(), 0);
+    assert_eq!(api.counted(&key, "shop").await, [0; 4]);
+
+    let mut whole = br#"{"level":"INFO","message":"fits"}"#.to_vec();
+    whole.resize(4 * 1024 * 1024, b' ');
+    assert_eq!(api.send("POST", "/logs", &headers, &whole).await.status, 200);
+}
+
+#[tokio::test]
+async fn bad_queries_are_400_with_the_parameter() {
+    let api = Api::new();
+    let key = api.register("shop").await;
+    for (query, field) in [
+        ("level=LOUD", "level"),
+        ("level=", "level"),
+        ("since=yesterday", "since"),
+        ("until=2024-13-01T00:00:00Z", "until"),
+        ("limit=0", "limit"),
+        ("limit=1001", "limit"),
+        ("limit=ten", "limit"),
+        ("offset=-1", "offset"),
+        ("offset=10001", "offset"),
+        ("raw=perhaps", "raw"),
+        ("context.=x", "context."),
+        ("leevl=ERROR", "leevl"),
+    ] {
+        let answer = api.app(&key, "GET", &format!("/logs?{query}"), &NONE).await;
+        assert_eq!(answer.refused(), (400, field.to_owned()), "{query}");
+    }
+    for query in ["days=0", "days=367", "days=x", "day=1"] {
+        assert_eq!(api.app(&key, "GET", &format!("/stats/shop?{query}"), &NONE).await.refused().0, 400);
+    }
+    for query in ["status=DONE", "limit=0", "cursor=%21", "since=x", "sort=key"] {
+        assert_eq!(api.app(&key, "GET", &format!("/files?{query}"), &NONE).await.refused().0, 400, "{query}");
+    }
+    assert_eq!(api.admin("GET", "/files", &NONE).await.refused(), (400, "app_id".to_owned()));
+    assert_eq!(api.app(&key, "GET", "/files/quarantine", &NONE).await.refused(), (400, "key".to_owned()));
+    for query in
+        ["since=0001-01-01T00:00:00Z&until=9999-12-31T23:59:59Z", "since=-5", "until=0", "limit=1000"]
+    {
+        let answer = api.app(&key, "GET", &format!("/logs?{query}"), &NONE).await;
+        assert_eq!(answer.json(), json!({"ok": true, "data": [], "cursor": null}), "{query}");
+    }
+}
+
+#[tokio::test]
+async fn a_repeated_write_acts_once_and_answers_alike() {
+    let api = Api::new();
+    let key = api.register("shop").await;
+    let send = async |idempotency: &str, request_id: &str, body: &Value| {
+        let headers =
+            [("x-api-key", key.as_str()), ("idempotency-key", idempotency), ("x-request-id", request_id)];
+        api.call("POST", "/logs", &headers, body).await
+    };
+    let body = json!({"logs": [{"level": "INFO", "message": "a"}, {"level": "WARN", "message": "b", "timestamp": T0}]});
+    let first = send("k", "r-1", &body).await;
+    api.cloud.clock().advance_ms(60_000);
+    // A retry comes later and with a request id of its own.
+    let again = send("k", "r-2", &body).await;
+    assert_eq!((again.status, again.text), (200, first.text.clone()));
+    let other = send("k", "r-1", &json!({"level": "INFO", "message": "a"})).await;
+    assert_eq!(other.status, 422);
+    assert_ne!(send("k2", "r-1", &body).await.text, first.text, "another key is another write");
+    assert_eq!(api.counted(&key, "shop").await, [0, 2, 2, 0]);
+
+    // The key of another app is another key, and after a day it may be used anew.
+    let theirs = api.register("theirs").await;
+    let headers = [("x-api-key", theirs.as_str()), ("idempotency-key", "k")];
+    assert_eq!(
+        api.call("POST", "/logs", &headers, &json!({"level": "INFO", "message": "c"})).await.status,
+        200
+    );
+    api.cloud.clock().advance_ms(MS_PER_DAY + 1000);
+    let anew = json!({"level": "ERROR", "message": "anew", "timestamp": T0});
+    assert_eq!(send("k", "r-3", &anew).await.status, 200);
+    assert_eq!(send("k", "r-4", &anew).await.status, 200);
+    assert_eq!(api.counted(&key, "shop").await, [0, 2, 2, 1]);
+    assert_eq!(api.records(&key, "").await.len(), 5);
+    let long = "k".repeat(256);
+    assert_eq!(send(&long, "r", &body).await.refused(), (400, "idempotency-key".to_owned()));
+}
+
+#[tokio::test]
+async fn writers_at_once_with_repeats_leave_every_record_once_and_exact_counts() {
+    let api = Api::new();
+    let key = api.register("shop").await;
+    let writers = (0..10).map(|writer| {
+        let (api, key) = (&api, &key);
+        async move {
+            let mut random = SmallRng::seed_from_u64(writer);
+            for batch in 0..200 {
+                let level = ["DEBUG", "INFO", "WARN", "ERROR"][batch % 4];
+                let entries: Vec<_> = (0..3)
+                    .map(|i| json!({"level": level, "message": format!("{writer}-{batch}-{i}")}))
+                    .collect();
+                let idempotency = format!("{writer}-{batch}");
+                let headers = [("x-api-key", key.as_str()), ("idempotency-key", idempotency.as_str())];
+                let body = json!({"logs": entries});
+                let send = || api.call("POST", "/logs", &headers, &body);
+                if random.random_bool(0.2) {
+                    // The repeat does not wait for the first answer.
+                    let (one, other) = tokio::join!(send(), send());
+                    assert_eq!((one.status, &one.text), (200, &other.text));
+                } else {
+                    assert_eq!(send().await.status, 200);
+                }
+                if batch % 20 == 0 {
+                    api.cloud.clock().advance_ms(61_000);
+                }
+            }
+        }
+    });
+    futures::future::join_all(writers).await;
+    let records = api.records(&key, "").await;
+    let messages: BTreeSet<_> = records.iter().map(|record| record["message"].to_string()).collect();
+    let ids: BTreeSet<_> = records.iter().map(|record| record["id"].to_string()).collect();
+    assert_eq!((records.len(), messages.len(), ids.len()), (6_000, 6_000, 6_000));
+    assert_eq!(api.counted(&key, "shop").await, [1_500; 4]);
+}
+
+#[tokio::test]
+async fn a_batch_over_more_hours_than_a_transaction_holds_is_stored_whole_and_once() {
+    use logferry_domain::fault::FaultClass;
+    use logferry_tests::sim::How;
+    let api = Api::new();
+    let key = api.register("shop").await;
+    let entries: Vec<_> = (0..400)
+        .map(|i| json!({"level": "INFO", "message": i.to_string(), "timestamp": T0 - i * MS_PER_HOUR}))
+        .collect();
+    let body = json!({"logs": entries});
+    let headers = [("x-api-key", key.as_str()), ("idempotency-key", "k")];
+    // Wherever it breaks off, a repeat finishes what is missing.
+    for call in 3..9 {
+        let calls = api.cloud.calls();
+        let how = if call % 2 == 0 {
+            How::Before(FaultClass::Permanent)
+        } else {
+            How::ReplyLost(FaultClass::Timeout)
+        };
+        api.cloud.fail_call(calls + call, how);
+        let _ = api.call("POST", "/logs", &headers, &body).await;
+    }
+    let mut answer = api.call("POST", "/logs", &headers, &body).await;
+    while answer.status != 200 {
+        // A fault that was planned for a call that the attempts before did not get to.
+        assert!(matches!(answer.status, 500 | 503), "{}", answer.text);
+        answer = api.call("POST", "/logs", &headers, &body).await;
+    }
+    assert_eq!(answer.data().as_array().unwrap().len(), 400);
+    for _ in 0..9 {
+        let _ = api.app(&key, "GET", "/apps/shop", &NONE).await;
+    }
+    assert_eq!(api.records(&key, "").await.len(), 400);
+    assert_eq!(api.counted(&key, "shop").await, [0, 400, 0, 0]);
+    let without = [("x-api-key", key.as_str())];
+    assert_eq!(api.call("POST", "/logs", &without, &body).await.status, 200);
+    assert_eq!(api.records(&key, "").await.len(), 800);
+}
+
+#[tokio::test]
+async fn a_record_of_a_megabyte_that_hardly_compresses_is_stored_and_found() {
+    let api = Api::new();
+    let key = api.register("shop").await;
+    let mut random = SmallRng::seed_from_u64(1);
+    let noise: String = (0..1_000_000).map(|_| char::from(random.random_range(b'#'..b'['))).collect();
+    let body = json!({"logs": [{"level": "INFO", "message": noise}, {"level": "INFO", "message": "small"}]});
+    let stored = api.app(&key, "POST", "/logs", &body).await.data();
+    let mut found = api.records(&key, "").await;
+    found.sort_by_key(|record| record["message"] == "small");
+    assert_eq!(Value::from(found), stored);
+    // Several of them are more than an answer holds: the page is short and a cursor goes on.
+    for _ in 0..7 {
+        let one = json!({"level": "INFO", "message": noise});
+        assert_eq!(api.app(&key, "POST", "/logs", &one).await.status, 200);
+    }
+    let page = api.app(&key, "GET", "/logs", &NONE).await.json();
+    assert!(page["data"].as_array().unwrap().len() < 8 && page["cursor"].is_string());
+    assert_eq!(api.records(&key, "").await.len(), 9);
+}
+
+#[tokio::test]
+async fn pruned_records_are_gone_at_once_and_counts_equal_what_is_left() {
+    for seed in 0..12 {
+        let api = Api::new();
+        let key = api.register("shop").await;
+        let mut random = SmallRng::seed_from_u64(seed);
+        for _ in 0..6 {
+            for _ in 0..random.random_range(1..20) {
+                let entries: Vec<_> = (0..random.random_range(1..9))
+                    .map(|i| {
+                        let time = api.cloud.clock().now_ms() - random.random_range(0..3 * MS_PER_HOUR);
+                        let level = if i % 2 == 0 { "INFO" } else { "WARN" };
+                        json!({"level": level, "message": "x", "timestamp": time})
+                    })
+                    .collect();
+                // Some are older than the watermark, and are refused.
+                let _ = api.app(&key, "POST", "/logs", &json!({"logs": entries})).await;
+            }
+            let before = api.records(&key, "").await;
+            let cut = api.cloud.clock().now_ms() - random.random_range(0..4 * MS_PER_HOUR);
+            let answer = api.app(&key, "POST", "/apps/shop/prune", &json!({"before": cut})).await.data();
+            let after = api.records(&key, "").await;
+            let newer = |record: &&Value| record["timestamp"].as_str().unwrap() >= rfc3339_ms(cut).as_str();
+            assert_eq!(after.iter().collect::<Vec<_>>(), before.iter().filter(newer).collect::<Vec<_>>());
+            assert_eq!(answer["deleted"], before.len() - after.len(), "{answer}");
+            let counted = api.counted(&key, "shop").await;
+            let of = |level: &str| after.iter().filter(|record| record["level"] == level).count();
+            assert_eq!(counted, [0, of("INFO") as i64, of("WARN") as i64, 0], "seed {seed}");
+            let too_old = json!({"level": "INFO", "message": "x", "timestamp": cut - 1});
+            assert_eq!(
+                api.app(&key, "POST", "/logs", &too_old).await.refused(),
+                (400, "timestamp".to_owned())
+            );
+            api.cloud.clock().advance_ms(random.random_range(0..30 * MS_PER_HOUR));
+        }
+        // What the requests left is finished later, in several passes.
+        for _ in 0..40 {
+            api.cloud.clock().advance_ms(20 * 60_000);
+            prune::go_on(&api.cloud, &api.cloud, api.cloud.clock().now_ms()).await.unwrap();
+        }
+        assert_eq!(api.cloud.jobs().await.unwrap(), []);
+        let left = api.records(&key, "").await.len() as i64;
+        assert_eq!(api.counted(&key, "shop").await.iter().sum::<i64>(), left);
+    }
+}
+
+#[tokio::test]
+async fn a_large_prune_is_answered_in_time_and_finished_by_later_passes() {
+    let api = Api::new();
+    let key = api.register("shop").await;
+    for _ in 0..4_000 {
+        let entry = json!({"level": "INFO", "message": "x", "timestamp": T0 - 2 * MS_PER_DAY});
+        assert_eq!(api.app(&key, "POST", "/logs", &entry).await.status, 200);
+    }
+    let answer = api.app(&key, "POST", "/apps/shop/prune", &json!({"before": T0})).await.data();
+    assert_eq!(answer["complete"], false);
+    assert!(answer["deleted"].as_u64().unwrap() < 4_000);
+    assert_eq!(api.records(&key, "").await.len(), 0, "the rest is invisible");
+    assert_eq!(api.counted(&key, "shop").await, [0; 4]);
+    for _ in 0..4 {
+        prune::go_on(&api.cloud, &api.cloud, api.cloud.clock().now_ms()).await.unwrap();
+        api.cloud.clock().advance_ms(20 * 60_000);
+    }
+    assert_eq!((api.cloud.blocks_stored(), api.cloud.jobs().await.unwrap().len()), (0, 0));
+}
+
+#[tokio::test]
+async fn a_deleted_apps_blocks_and_counters_go_and_its_successors_stay() {
+    let api = Api::new();
+    let key = api.register("shop").await;
+    let write = async |key: &str, message: &str| {
+        for day in 0..3 {
+            let entry = json!({"level": "INFO", "message": message, "timestamp": T0 - day * MS_PER_DAY});
+            assert_eq!(api.app(key, "POST", "/logs", &entry).await.status, 200);
+        }
+    };
+    write(&key, "old").await;
+    assert_eq!(api.admin("DELETE", "/apps/shop", &NONE).await.status, 200);
+    // Registered again in the same millisecond.
+    let again = api.register("shop").await;
+    write(&again, "new").await;
+    for _ in 0..3 {
+        api.cloud.clock().advance_ms(20 * 60_000);
+        prune::go_on(&api.cloud, &api.cloud, api.cloud.clock().now_ms()).await.unwrap();
+    }
+    let records = api.records(&again, "").await;
+    assert!(records.len() == 3 && records.iter().all(|record| record["message"] == "new"));
+    assert_eq!(api.cloud.blocks_stored(), 3);
+    let app = api.cloud.find(&"shop".parse().unwrap()).await.unwrap().unwrap();
+    assert_eq!(api.cloud.counted_days(&app.app_id, app.created_ms).len(), 3);
+    assert_eq!(api.cloud.jobs().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn naughty_strings_come_back_as_they_went_or_are_refused() {
+    let strings: Vec<String> =
+        serde_json::from_str(include_str!("../../fixtures/naughty/blns.json")).unwrap();
+    assert_eq!(strings.len(), 485);
+    let api = Api::new();
+    let key = api.register("shop").await;
+    let entries: Vec<_> = strings
+        .iter()
+        .map(|text| json!({"level": "INFO", "message": text, "request_id": text, "context": {"text": text, text.as_str(): 1}}))
+        .collect();
+    let stored = api.app(&key, "POST", "/logs", &json!({"logs": entries})).await.data();
+    for (entry, stored) in entries.iter().zip(stored.as_array().unwrap()) {
+        for field in ["message", "request_id", "context"] {
+            assert_eq!(stored[field], entry[field]);
+        }
+    }
+    let mut found = api.records(&key, "raw=true").await;
+    assert_eq!(found.len(), strings.len());
+    found.reverse();
+    for (entry, record) in entries.iter().zip(&found) {
+        assert_eq!(record["rawData"], *entry);
+    }
+    let encode = logferry_tests::stack::encode;
+    for text in &strings {
+        let found = api.records(&key, &format!("request_id={}", encode(text))).await;
+        assert!(found.iter().any(|record| record["message"] == *text), "{text:?}");
+        assert!(found.iter().all(|record| record["request_id"] == *text), "{text:?}");
+        let found = api.records(&key, &format!("search={}", encode(text))).await;
+        assert!(found.iter().any(|record| record["message"] == *text), "{text:?}");
+        let found = api.records(&key, &format!("context.text={}", encode(text))).await;
+        assert!(found.iter().any(|record| record["message"] == *text), "{text:?}");
+
+        for (path, body) in [
+            ("/apps", json!({"app_id": text, "name": "x"})),
+            ("/apps/shop/join-tokens", json!({"meetingId": text, "attendeeId": "a"})),
+            ("/apps/shop/upload-tokens", json!({"sub": text})),
+            ("/apps/shop/prune", json!({"before": text})),
+            ("/apps/shop/health-urls", json!({"urls": [text]})),
+            ("/files/redrive", json!({"key": text})),
+        ] {
+            let status = api.admin("POST", path, &body).await.status;
+            assert!(matches!(status, 200 | 201 | 400 | 404 | 409), "{path} {text:?}: {status}");
+        }
+        let named = api.admin("PATCH", "/apps/shop", &json!({"name": text})).await;
+        match named.status {
+            200 => assert_eq!(named.data()["name"], *text),
+            status => assert_eq!(status, 400, "{text:?}"),
+        }
+        let path = format!("/files?key={}&status={}", encode(text), encode(text));
+        let status = api.app(&key, "GET", &path, &NONE).await.status;
+        assert_eq!(status, 400, "{text:?} is no status");
+    }
+    for (header, text) in strings.iter().flat_map(|text| [("x-request-id", text), ("idempotency-key", text)])
+    {
+        if http::HeaderValue::from_bytes(text.as_bytes()).is_err() {
+            continue;
+        }
+        let headers = [("x-api-key", key.as_str()), (header, text.as_str())];
+        let answer = api.call("POST", "/logs", &headers, &json!({"level": "INFO", "message": text})).await;
+        match answer.status {
+            200 if header == "x-request-id" && !text.is_empty() => {
+                assert_eq!(answer.data()["request_id"], *text)
+            }
+            status => assert!(matches!(status, 200 | 400), "{text:?}: {status}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn too_many_requests_of_one_app_are_429_with_a_pause() {
+    let api = Api::with_rate(5);
+    let (busy, calm) = (api.register("busy").await, api.register("calm").await);
+    let mut statuses = Vec::new();
+    for _ in 0..12 {
+        statuses.push(api.app(&busy, "GET", "/logs", &NONE).await);
+    }
+    let refused = statuses.last().unwrap();
+    assert_eq!(refused.status, 429);
+    assert_eq!(refused.headers["retry-after"], "1");
+    assert_eq!(api.app(&calm, "GET", "/logs", &NONE).await.status, 200);
+    api.cloud.clock().advance_ms(1_000);
+    assert_eq!(api.app(&busy, "GET", "/logs", &NONE).await.status, 200);
+}
+
+#[test]
+fn the_openapi_document_has_every_route_and_no_other() {
+    let document: Value = serde_json::from_str(OPENAPI).unwrap();
+    let documented: BTreeSet<(String, String)> = document["paths"]
+        .as_object()
+        .unwrap()
+        .iter()
+        .flat_map(|(path, methods)| {
+            methods.as_object().unwrap().keys().map(|method| (method.to_uppercase(), path.clone()))
+        })
+        .collect();
+    let served: BTreeSet<_> =
+        ROUTES.iter().map(|(method, path, _)| (method.to_string(), (*path).to_owned())).collect();
+    assert_eq!(documented, served);
+    let codes = logferry_domain::ledger::ReasonCode::ALL.map(|code| Value::from(code.as_str()));
+    assert_eq!(document["components"]["schemas"]["ReasonCode"]["enum"], Value::from(codes.to_vec()));
+}
+
+#[test]
+fn the_api_page_has_a_curl_for_every_route() {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/api.md")).unwrap();
+    for (method, path, _) in ROUTES {
+        let heading = format!("### `{method} {path}`");
+        let section = page.split(&heading).nth(1).unwrap_or_else(|| panic!("no section {heading}"));
+        let section = section.split("\n### ").next().unwrap();
+        assert!(section.contains("curl "), "{heading} has no curl");
+    }
+}
+
+#[tokio::test]
+async fn an_admin_key_opens_what_is_the_administrations() {
+    let api = Api::new();
+    api.register("shop").await;
+    for (method, path, body) in requests("shop") {
+        let answer = api.admin(&method, &path, &body).await;
+        let expected: &[u16] = match (method.as_str(), path.as_str()) {
+            ("POST", "/logs") => &[403],
+            _ => &[200, 201, 400, 404],
+        };
+        assert!(expected.contains(&answer.status), "{method} {path}: {}", answer.text);
+        if path == "/apps/shop" && method == "DELETE" {
+            api.register("shop").await;
+        }
+    }
+    assert!(!ADMIN_KEY.is_empty());
+}
