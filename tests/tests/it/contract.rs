@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use logferry_aws::apps::DynamoApps;
 use logferry_aws::blocks::DynamoBlocks;
 use logferry_aws::item::{Get, s};
 use logferry_aws::ledger::DynamoLedger;
+use logferry_aws::records::DynamoRecords;
 use logferry_domain::app::AppId;
 use logferry_domain::fault::Fault;
 use logferry_domain::ledger::{Checkpoint, FileRow, Grant, Outcome, Quarantined};
@@ -14,7 +16,7 @@ use logferry_domain::time::Day;
 use logferry_ports::Ledger;
 use logferry_ports::ledger::{Claim, Claimed, Lease};
 use logferry_tests::contract::ledger::CountedDays;
-use logferry_tests::contract::{blocks, ledger};
+use logferry_tests::contract::{apps, blocks, ledger, records};
 use logferry_tests::stack::Stack;
 
 fn table() -> DynamoBlocks {
@@ -83,6 +85,16 @@ impl Ledger for Real {
     }
 }
 
+fn real_apps() -> DynamoApps {
+    let stack = Stack::new();
+    DynamoApps::new(stack.aws.dynamodb(), stack.value("TABLE_APPS"))
+}
+
+fn book() -> DynamoRecords {
+    let stack = Stack::new();
+    DynamoRecords::new(stack.aws.dynamodb(), stack.value("TABLE_LOGS"), stack.value("TABLE_STATS"))
+}
+
 macro_rules! keeps {
     ($module:ident on $subject:expr; $($promise:ident,)*) => {
         $(#[tokio::test]
@@ -107,4 +119,20 @@ keeps! { ledger on real();
     ends_at_once_are_all_counted,
     a_key_is_granted_once_and_its_grant_outlives_the_claim,
     quarantined_records_can_be_written_again,
+}
+
+keeps! { apps on real_apps();
+    an_app_is_registered_once_and_found,
+    settings_change_one_by_one,
+    keys_come_and_go_and_are_never_too_many,
+    a_deleted_app_leaves_a_job,
+    a_watermark_only_rises_and_its_job_has_one_holder,
+}
+
+keeps! { records on book();
+    a_write_is_stored_and_counted,
+    a_memo_lets_one_write_pass,
+    writes_at_once_are_all_counted,
+    removals_are_counted_once,
+    headers_come_in_pages_and_blocks_with_extents_go_whole,
 }

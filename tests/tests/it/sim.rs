@@ -1,6 +1,6 @@
 //! The simulated cloud keeps the same promises as the adapters.
 
-use logferry_tests::contract::{blocks, ledger};
+use logferry_tests::contract::{apps, blocks, ledger, records};
 use logferry_tests::sim::SimCloud;
 
 macro_rules! keeps {
@@ -27,4 +27,20 @@ keeps! { ledger;
     ends_at_once_are_all_counted,
     a_key_is_granted_once_and_its_grant_outlives_the_claim,
     quarantined_records_can_be_written_again,
+}
+
+keeps! { apps;
+    an_app_is_registered_once_and_found,
+    settings_change_one_by_one,
+    keys_come_and_go_and_are_never_too_many,
+    a_deleted_app_leaves_a_job,
+    a_watermark_only_rises_and_its_job_has_one_holder,
+}
+
+keeps! { records;
+    a_write_is_stored_and_counted,
+    a_memo_lets_one_write_pass,
+    writes_at_once_are_all_counted,
+    removals_are_counted_once,
+    headers_come_in_pages_and_blocks_with_extents_go_whole,
 }

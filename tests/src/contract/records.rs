@@ -1,0 +1,268 @@
+//! The promises of writes, counters and removals.
+
+use std::collections::BTreeMap;
+
+use logferry_domain::app::AppId;
+use logferry_domain::block::{Block, BlockBuilder, BlockSource};
+use logferry_domain::fault::Fault;
+use logferry_domain::hex128::Seed;
+use logferry_domain::ledger::DayCounts;
+use logferry_domain::record::{Entry, EntryKind, Level, LevelCounts};
+use logferry_domain::time::{Day, MS_PER_DAY};
+use logferry_ports::blocks::BlockRange;
+use logferry_ports::records::{
+    CountedRemoval, Memo, MemoChange, MemoExpected, Removal, StoredHeader, Write, Written,
+};
+use logferry_ports::{BlockTable, Records, Stats};
+
+/// 2025-10-09T08:53:20Z
+const T0: i64 = 1_760_000_000_000;
+const EPOCH: i64 = T0 - 5;
+
+fn good<T>(result: Result<T, Fault>) -> T {
+    result.unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn fresh_app() -> AppId {
+    let id = format!("r{}", ulid::Ulid::generate().to_string().to_lowercase());
+    id.parse().unwrap_or_else(|error| panic!("{id}: {error}"))
+}
+
+fn block(app_id: &AppId, name: &str, times_ms: &[i64]) -> Block {
+    let mut builder = BlockBuilder::default();
+    for (ordinal, &timestamp_ms) in (0..).zip(times_ms) {
+        builder.push(&Entry {
+            ordinal,
+            timestamp_ms,
+            level: Level::Warn,
+            kind: EntryKind::PlainText,
+            timestamp_fallback: false,
+            raw: "0123456789",
+        });
+    }
+    let seed = Seed::of(&[name.as_bytes()]);
+    let source = BlockSource {
+        app_id,
+        seed: &seed,
+        format: "text",
+        source: "contract",
+        epoch_ms: EPOCH,
+        expires_at_secs: Some(4_000_000_000),
+    };
+    good(builder.build(&source).map_err(|_| unreachable!())).swap_remove(0)
+}
+
+fn counts(records: i64) -> DayCounts {
+    DayCounts { levels: LevelCounts::new(0, 0, records, 0), bytes: records * 10 }
+}
+
+fn write(app_id: &AppId, blocks: Vec<Block>) -> Write {
+    let mut days: BTreeMap<Day, DayCounts> = BTreeMap::new();
+    for block in &blocks {
+        let day = days.entry(block.header.day()).or_default();
+        day.levels += block.header.levels;
+        day.bytes += i64::from(block.header.count) * 10;
+    }
+    Write { app_id: app_id.clone(), epoch_ms: EPOCH, blocks, days, counter: 3, memo: None }
+}
+
+/// Everything counted for an app, by day, newest first, read in pages of two rows.
+async fn counted(stats: &impl Stats, app_id: &AppId, from: Day, to: Day) -> Vec<(Day, DayCounts)> {
+    let (mut days, mut after): (Vec<(Day, DayCounts)>, _) = (Vec::new(), None);
+    loop {
+        let page = good(stats.newest(app_id, from, to, 2, after).await);
+        assert!(page.rows.len() <= 2);
+        for row in &page.rows {
+            assert_eq!(row.key.epoch_ms, EPOCH);
+            match days.last_mut() {
+                Some((day, sum)) if *day == row.key.day => {
+                    sum.levels += row.counts.levels;
+                    sum.bytes += row.counts.bytes;
+                }
+                _ => days.push((row.key.day, row.counts)),
+            }
+        }
+        match page.next {
+            Some(next) => after = Some(next),
+            None => return days,
+        }
+    }
+}
+
+const ALWAYS: (Day, Day) = (Day(0), Day(40_000));
+
+async fn stored(records: &(impl Records + BlockTable), like: &Block) -> Vec<StoredHeader> {
+    let range = BlockRange {
+        partition: like.header.partition(),
+        last_ms_from: like.header.day().start_ms(),
+        last_ms_to: like.header.day().end_ms(),
+    };
+    let (mut found, mut after) = (Vec::new(), None);
+    loop {
+        let page = good(records.headers(&range, 2, after.as_ref()).await);
+        found.extend(page.blocks);
+        match page.next {
+            Some(next) => after = Some(next),
+            None => return found,
+        }
+    }
+}
+
+/// Blocks and counts appear together; days are listed newest first.
+pub async fn a_write_is_stored_and_counted<B: Records + Stats + BlockTable>(book: &B) {
+    let app_id = fresh_app();
+    let today = Day::of_ms(T0);
+    for day in 0..5 {
+        let blocks = vec![
+            block(&app_id, &format!("{day}a"), &[T0 - day * MS_PER_DAY, T0 - day * MS_PER_DAY - 1]),
+            block(&app_id, &format!("{day}b"), &[T0 - day * MS_PER_DAY]),
+        ];
+        let mut part = write(&app_id, blocks);
+        part.counter = u8::try_from(day).unwrap_or(0);
+        assert_eq!(good(book.write(&part).await), Written::Stored);
+        part.blocks = vec![block(&app_id, &format!("{day}c"), &[T0 - day * MS_PER_DAY])];
+        part.days = BTreeMap::from([(part.blocks[0].header.day(), counts(1))]);
+        assert_eq!(good(book.write(&part).await), Written::Stored);
+    }
+    let all = counted(book, &app_id, ALWAYS.0, ALWAYS.1).await;
+    let expected: Vec<_> = (0..5).map(|i| (Day(today.0 - i), counts(4))).collect();
+    assert_eq!(all, expected);
+    let some = counted(book, &app_id, Day(today.0 - 3), Day(today.0 - 1)).await;
+    assert_eq!(some, expected[1..4]);
+}
+
+/// A memo guards its write: a second request with it stores nothing.
+pub async fn a_memo_lets_one_write_pass<B: Records + Stats + BlockTable>(book: &B) {
+    let app_id = fresh_app();
+    let memo = Memo {
+        body_hash: [4; 32],
+        arrived_ms: T0,
+        request_id: Some("r".to_owned()),
+        salt: None,
+        complete: true,
+        expires_at_secs: 4_000_000_000,
+    };
+    let change = MemoChange { key_hash: [5; 32], memo: memo.clone(), expected: MemoExpected::Absent };
+    let mut part = write(&app_id, vec![block(&app_id, "a", &[T0])]);
+    part.memo = Some(change.clone());
+    assert_eq!(good(book.memo(&app_id, &[5; 32]).await), None);
+    let at_once = futures::future::join_all((0..5).map(|_| book.write(&part))).await;
+    let at_once: Vec<_> = at_once.into_iter().map(good).collect();
+    assert_eq!(at_once.iter().filter(|written| **written == Written::Stored).count(), 1);
+    assert_eq!(at_once.iter().filter(|written| **written == Written::MemoDiffers).count(), 4);
+    assert_eq!(good(book.memo(&app_id, &[5; 32]).await), Some(memo.clone()));
+    assert_eq!(good(book.memo(&fresh_app(), &[5; 32]).await), None);
+
+    // The next part of the same write, and one whose blocks are there.
+    let next = |expected, blocks| {
+        let mut part = write(&app_id, blocks);
+        part.memo = Some(MemoChange { expected, ..change.clone() });
+        part
+    };
+    let same = next(MemoExpected::ArrivedAt(T0), vec![block(&app_id, "a", &[T0])]);
+    assert_eq!(good(book.write(&same).await), Written::BlockExists);
+    let wrong = next(MemoExpected::ArrivedAt(T0 + 1), vec![block(&app_id, "b", &[T0])]);
+    assert_eq!(good(book.write(&wrong).await), Written::MemoDiffers);
+    let right = next(MemoExpected::ArrivedAt(T0), vec![block(&app_id, "b", &[T0])]);
+    assert_eq!(good(book.write(&right).await), Written::Stored);
+    assert_eq!(counted(book, &app_id, ALWAYS.0, ALWAYS.1).await, [(Day::of_ms(T0), counts(2))]);
+}
+
+/// Writers of one counter row all count.
+pub async fn writes_at_once_are_all_counted<B: Records + Stats + BlockTable>(book: &B) {
+    let app_id = fresh_app();
+    let parts: Vec<_> =
+        (0..12).map(|i| write(&app_id, vec![block(&app_id, &i.to_string(), &[T0])])).collect();
+    let written = futures::future::join_all(parts.iter().map(|part| book.write(part))).await;
+    assert!(written.into_iter().map(good).all(|written| written == Written::Stored));
+    assert_eq!(counted(book, &app_id, ALWAYS.0, ALWAYS.1).await, [(Day::of_ms(T0), counts(12))]);
+}
+
+/// A block leaves together with its counts, once; one that is trimmed stays and remembers.
+pub async fn removals_are_counted_once<B: Records + Stats + BlockTable>(book: &B) {
+    let app_id = fresh_app();
+    let (whole, part) = (block(&app_id, "whole", &[T0, T0 + 1]), block(&app_id, "part", &[T0, T0 + 9]));
+    good(book.write(&write(&app_id, vec![whole.clone(), part.clone()])).await);
+    let removal = CountedRemoval {
+        header: whole.header.clone(),
+        extents: 0,
+        removal: Removal::Block,
+        counts: counts(2),
+    };
+    assert!(good(book.remove_counted(&removal).await));
+    assert!(!good(book.remove_counted(&removal).await));
+    let trim = |was_ms, to_ms, taken| CountedRemoval {
+        header: part.header.clone(),
+        extents: 0,
+        removal: Removal::Before { was_ms, to_ms },
+        counts: counts(taken),
+    };
+    assert!(good(book.remove_counted(&trim(None, T0 + 5, 1)).await));
+    assert!(!good(book.remove_counted(&trim(None, T0 + 5, 1)).await));
+    assert!(good(book.remove_counted(&trim(Some(T0 + 5), T0 + 6, 0)).await));
+    assert_eq!(counted(book, &app_id, ALWAYS.0, ALWAYS.1).await, [(Day::of_ms(T0), counts(1))]);
+    let left = stored(book, &part).await;
+    assert_eq!(left.len(), 1);
+    assert_eq!((left[0].header.clone(), left[0].pruned_to_ms), (part.header.clone(), Some(T0 + 6)));
+
+    good(Records::remove(book, &left).await);
+    good(Records::remove(book, &left).await);
+    assert_eq!(stored(book, &part).await, []);
+    let page = good(Stats::newest(book, &app_id, ALWAYS.0, ALWAYS.1, 100, None).await);
+    let keys: Vec<_> = page.rows.iter().map(|row| row.key).collect();
+    good(Stats::remove(book, &app_id, &keys).await);
+    good(Stats::remove(book, &app_id, &keys).await);
+    assert_eq!(counted(book, &app_id, ALWAYS.0, ALWAYS.1).await, []);
+}
+
+/// Headers come without data, in pages, and tell a block's extents.
+pub async fn headers_come_in_pages_and_blocks_with_extents_go_whole<B: Records + Stats + BlockTable>(
+    book: &B,
+) {
+    let app_id = fresh_app();
+    let mut blocks: Vec<_> = (0..20).map(|i| block(&app_id, &i.to_string(), &[T0 + i])).collect();
+    let mut state = 1u64;
+    let noise: String = (0..1 << 20)
+        .map(|_| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            char::from(33 + u8::try_from((state >> 33) % 90).unwrap_or(0))
+        })
+        .collect();
+    let mut large = BlockBuilder::default();
+    large.push(&Entry {
+        ordinal: 0,
+        timestamp_ms: T0 + 5,
+        level: Level::Warn,
+        kind: EntryKind::PlainText,
+        timestamp_fallback: false,
+        raw: &noise,
+    });
+    let seed = Seed::of(&[b"large"]);
+    let source = BlockSource {
+        app_id: &app_id,
+        seed: &seed,
+        format: "text",
+        source: "contract",
+        epoch_ms: EPOCH,
+        expires_at_secs: None,
+    };
+    let large = large.build(&source).map_or_else(|e| panic!("{e}"), |mut blocks| blocks.swap_remove(0));
+    blocks.push(large.clone());
+    good(book.write(&write(&app_id, blocks.clone())).await);
+    let mut found = Vec::new();
+    for shard in 0..4 {
+        let like = blocks.iter().find(|block| block.header.block_id.shard() == shard);
+        if let Some(like) = like {
+            let own = stored(book, like).await;
+            assert!(own.is_sorted_by_key(|stored| std::cmp::Reverse(stored.header.sort_key())));
+            found.extend(own);
+        }
+    }
+    assert_eq!(found.len(), 21);
+    let whole = found.iter().find(|stored| stored.header.block_id == large.header.block_id);
+    assert_eq!(whole.map(|stored| stored.extents), Some(2));
+    good(Records::remove(book, &found).await);
+    let range = BlockRange { partition: large.header.partition(), last_ms_from: T0, last_ms_to: T0 + 100 };
+    assert_eq!(good(BlockTable::newest(book, &range, 100, None).await).blocks, []);
+    assert_eq!(stored(book, &large).await, []);
+}
