@@ -9,7 +9,25 @@ from . import binaries, deploy, emulator, settings
 
 
 def up(chosen: settings.Settings) -> dict[str, str]:
-    """Builds, starts what does not run, deploys, and writes local.env; returns what it holds."""
+    values, seconds = bring_up(chosen)
+    print(f"\nLogferry is up ({chosen.profile} binaries, {seconds:.0f} s beside compilation)")
+    rows = {
+        "API": values["API_URL"],
+        "admin key": f"ADMIN_KEY in {chosen.local_env}",
+        "AWS endpoint": values["AWS_ENDPOINT_URL"],
+        "bucket": values["BUCKET"],
+        "everything": f"set -a; . {chosen.local_env}; set +a",
+        "emulator log": chosen.emulator_dir / "log",
+        "stop it": "make down",
+    }
+    for name, value in rows.items():
+        print(f"  {name:<13} {value}")
+    return values
+
+
+def bring_up(chosen: settings.Settings) -> tuple[dict[str, str], float]:
+    """Builds, starts what does not run, deploys, and writes local.env; returns what it holds, and
+    the seconds it took beside compilation."""
     chosen.state.mkdir(parents=True, exist_ok=True)
     folder = binaries.build(chosen.profile)
     begun = time.monotonic()
@@ -23,8 +41,7 @@ def up(chosen: settings.Settings) -> dict[str, str]:
     values = deploy.local_env(chosen, deploy.deploy(deploy.emulator(chosen), folder))
     chosen.local_env.touch(mode=0o600)
     chosen.local_env.write_text(_lines(values))
-    _summary(chosen, values, time.monotonic() - begun)
-    return values
+    return values, time.monotonic() - begun
 
 
 def _lines(values: dict[str, str]) -> str:
@@ -33,21 +50,6 @@ def _lines(values: dict[str, str]) -> str:
         if not re.fullmatch(r"[A-Za-z0-9_./:@%+,-]*", value):
             raise settings.Problem(f"{name} cannot go into local.env: {value!r}")
     return "".join(f"{name}={value}\n" for name, value in values.items())
-
-
-def _summary(chosen: settings.Settings, values: dict[str, str], seconds: float) -> None:
-    print(f"\nLogferry is up ({chosen.profile} binaries, {seconds:.0f} s beside compilation)")
-    rows = {
-        "API": values["API_URL"],
-        "admin key": f"ADMIN_KEY in {chosen.local_env}",
-        "AWS endpoint": values["AWS_ENDPOINT_URL"],
-        "bucket": values["BUCKET"],
-        "everything": f"set -a; . {chosen.local_env}; set +a",
-        "emulator log": chosen.emulator_dir / "log",
-        "stop it": "make down",
-    }
-    for name, value in rows.items():
-        print(f"  {name:<13} {value}")
 
 
 def down(chosen: settings.Settings) -> None:

@@ -16,9 +16,17 @@ DEFAULT_PROFILE = "dev"
 
 
 def run(chosen: Settings) -> None:
-    """Python's tests, then a stack, then Rust's; raises when something failed."""
+    """Python's tests, then a stack, then Rust's; all of them, also after one failed."""
     tools = pathlib.Path(sys.executable).parent
-    _step("the local stack's own tests", [sys.executable, "-m", "pytest", "-q", ROOT / "local" / "tests"])
+    environment = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"}
+    failed = []
+
+    def step(what: str, *arguments) -> None:
+        print(f"\n== {what}", flush=True)
+        if subprocess.run(arguments, cwd=ROOT, env=environment).returncode:
+            failed.append(what)
+
+    step("the local stack's own tests", sys.executable, "-m", "pytest", "-q", ROOT / "local" / "tests")
     own = dataclasses.replace(
         chosen,
         port=int(os.environ.get("LOGFERRY_PORT") or _free_port()),
@@ -26,24 +34,21 @@ def run(chosen: Settings) -> None:
         profile=os.environ.get("PROFILE") or DEFAULT_PROFILE,
     )
     try:
-        command.up(own)
-        environment = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"}
+        print("\n== a stack for the tests", flush=True)
+        _, seconds = command.bring_up(own)
+        print(f"up after {seconds:.0f} s beside compilation, {own.profile} binaries, {own.endpoint}")
         environment["LOGFERRY_LOCAL_ENV"] = str(own.local_env)
+        # nextest leaves out the examples in the documentation.
+        step("the examples in the documentation", "cargo", "test", "--workspace", "--doc", "--quiet")
         if shutil.which("cargo-nextest", path=environment["PATH"]):
             runner = ["cargo", "nextest", "run", "--workspace", "--no-fail-fast"]
         else:
             runner = ["cargo", "test", "--workspace", "--no-fail-fast", "--lib", "--bins", "--tests"]
-        # Examples in the documentation are tests too; nextest does not run them.
-        _step("the examples in the documentation", ["cargo", "test", "--workspace", "--doc", "--quiet"], environment)
-        _step("Rust's tests, those of the whole pipe included", runner, environment)
+        step("Rust's tests, those of the whole pipe included", *runner)
     finally:
         emulator.stop(own)
-
-
-def _step(what: str, arguments: list, environment: dict[str, str] | None = None) -> None:
-    print(f"\n== {what}", flush=True)
-    if subprocess.run(arguments, cwd=ROOT, env=environment).returncode:
-        raise Problem(f"{what} failed")
+    if failed:
+        raise Problem(f"failed: {', '.join(failed)}")
 
 
 def _free_port() -> int:
