@@ -138,6 +138,37 @@ struct Row {
     end: usize,
 }
 
+/// Memory that building a block takes, to be used again for the next one: for a file, asking the
+/// system for it anew each time costs a sixth of everything.
+#[derive(Default)]
+pub struct BlockScratch {
+    payload: Vec<u8>,
+    compressed: Vec<u8>,
+    compressor: Option<zstd::bulk::Compressor<'static>>,
+}
+
+impl std::fmt::Debug for BlockScratch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BlockScratch").finish_non_exhaustive()
+    }
+}
+
+impl BlockScratch {
+    fn compress(&mut self) -> Result<Vec<u8>, BadBlock> {
+        let compressor = match &mut self.compressor {
+            Some(compressor) => compressor,
+            empty => {
+                let new = zstd::bulk::Compressor::new(ZSTD_LEVEL).map_err(|_| BadBlock::Frame)?;
+                empty.insert(new)
+            }
+        };
+        self.compressed.clear();
+        self.compressed.reserve(zstd::zstd_safe::compress_bound(self.payload.len()));
+        compressor.compress_to_buffer(&self.payload, &mut self.compressed).map_err(|_| BadBlock::Frame)?;
+        Ok(self.compressed.clone())
+    }
+}
+
 /// What belongs in every block of one source.
 #[derive(Debug, Clone)]
 pub struct BlockSource<'a> {
@@ -177,33 +208,52 @@ impl BlockBuilder {
         self.rows.is_empty()
     }
 
+    /// Forgets the entries and keeps the memory.
+    pub fn clear(&mut self) {
+        self.rows.clear();
+        self.raw.clear();
+    }
+
     /// The blocks of these entries: one, or more where one would not fit an item. The same entries
     /// always make the same blocks, to the byte.
     ///
     /// # Errors
     /// [`BadBlock::Frame`] when zstd refuses to compress, which it does only without memory.
     pub fn build(&self, source: &BlockSource<'_>) -> Result<Vec<Block>, BadBlock> {
+        self.build_with(&mut BlockScratch::default(), source)
+    }
+
+    /// As [`BlockBuilder::build`], for somebody who builds many blocks.
+    ///
+    /// # Errors
+    /// As [`BlockBuilder::build`].
+    pub fn build_with(
+        &self,
+        scratch: &mut BlockScratch,
+        source: &BlockSource<'_>,
+    ) -> Result<Vec<Block>, BadBlock> {
         let mut blocks = Vec::with_capacity(1);
-        self.build_rows(0..self.rows.len(), source, &mut blocks)?;
+        self.build_rows(0..self.rows.len(), scratch, source, &mut blocks)?;
         Ok(blocks)
     }
 
     fn build_rows(
         &self,
         rows: std::ops::Range<usize>,
+        scratch: &mut BlockScratch,
         source: &BlockSource<'_>,
         blocks: &mut Vec<Block>,
     ) -> Result<(), BadBlock> {
         if rows.is_empty() {
             return Ok(());
         }
-        let payload = self.payload(rows.clone(), source.seed);
-        let data = zstd::bulk::compress(&payload, ZSTD_LEVEL).map_err(|_| BadBlock::Frame)?;
+        self.payload(rows.clone(), source.seed, &mut scratch.payload);
+        let data = scratch.compress()?;
         let splittable = rows.len() > 1;
-        if splittable && (data.len() > MAX_ITEM_DATA_BYTES || payload.len() > MAX_PAYLOAD_BYTES) {
+        if splittable && (data.len() > MAX_ITEM_DATA_BYTES || scratch.payload.len() > MAX_PAYLOAD_BYTES) {
             let middle = rows.start + rows.len() / 2;
-            self.build_rows(rows.start..middle, source, blocks)?;
-            return self.build_rows(middle..rows.end, source, blocks);
+            self.build_rows(rows.start..middle, scratch, source, blocks)?;
+            return self.build_rows(middle..rows.end, scratch, source, blocks);
         }
         let slice = &self.rows[rows];
         let mut levels = LevelCounts::default();
@@ -231,32 +281,32 @@ impl BlockBuilder {
         Ok(())
     }
 
-    fn payload(&self, range: std::ops::Range<usize>, seed: &Seed) -> Vec<u8> {
+    fn payload(&self, range: std::ops::Range<usize>, seed: &Seed, out: &mut Vec<u8>) {
         let begin = if range.start == 0 { 0 } else { self.rows[range.start - 1].end };
         let rows = &self.rows[range];
         let end = rows.last().map_or(begin, |row| row.end);
-        let mut out = Vec::with_capacity(64 + rows.len() * 8 + (end - begin));
+        out.clear();
+        out.reserve(64 + rows.len() * 8 + (end - begin));
         out.push(VERSION);
         out.extend_from_slice(&seed.0);
-        varint::put(&mut out, rows.len() as u64);
+        varint::put(out, rows.len() as u64);
         let mut previous = 0u64;
         for row in rows {
-            varint::put(&mut out, row.ordinal.wrapping_sub(previous));
+            varint::put(out, row.ordinal.wrapping_sub(previous));
             previous = row.ordinal;
         }
         let mut previous = 0i64;
         for row in rows {
-            varint::put(&mut out, varint::zigzag(row.timestamp_ms.wrapping_sub(previous)));
+            varint::put(out, varint::zigzag(row.timestamp_ms.wrapping_sub(previous)));
             previous = row.timestamp_ms;
         }
         out.extend(rows.iter().map(|row| flags(row.level, row.kind, row.timestamp_fallback)));
         let mut previous = begin;
         for row in rows {
-            varint::put(&mut out, (row.end - previous) as u64);
+            varint::put(out, (row.end - previous) as u64);
             previous = row.end;
         }
         out.extend_from_slice(&self.raw.as_bytes()[begin..end]);
-        out
     }
 }
 

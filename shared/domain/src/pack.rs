@@ -9,7 +9,9 @@
 use std::collections::BTreeMap;
 
 use crate::app::AppId;
-use crate::block::{BadBlock, Block, BlockBuilder, BlockSource, Payload, TARGET_COMPRESSED_BYTES};
+use crate::block::{
+    BadBlock, Block, BlockBuilder, BlockScratch, BlockSource, Payload, TARGET_COMPRESSED_BYTES,
+};
 use crate::hex128::Seed;
 use crate::ledger::DayCounts;
 use crate::record::Entry;
@@ -74,9 +76,12 @@ pub struct Packer<'a> {
     stored: u64,
     pruned: u64,
     days: BTreeMap<Day, DayCounts>,
+    scratch: BlockScratch,
+    /// Of a closed block, for the next one.
+    spare: Option<BlockBuilder>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Open {
     builder: BlockBuilder,
     /// When the last entry came, in bytes pushed.
@@ -105,6 +110,8 @@ impl<'a> Packer<'a> {
             stored: 0,
             pruned: 0,
             days: BTreeMap::new(),
+            scratch: BlockScratch::default(),
+            spare: None,
         }
     }
 
@@ -135,7 +142,11 @@ impl<'a> Packer<'a> {
         let weight = entry.raw.len() + ROW_BYTES;
         self.pushed += weight as u64;
         self.open_bytes += weight;
-        let open = self.open.entry(hour).or_default();
+        let spare = &mut self.spare;
+        let open = self
+            .open
+            .entry(hour)
+            .or_insert_with(|| Open { builder: spare.take().unwrap_or_default(), touched: 0 });
         open.builder.push(entry);
         open.touched = self.pushed;
         if open.weight() >= self.target {
@@ -185,10 +196,14 @@ impl<'a> Packer<'a> {
     }
 
     fn close(&mut self, hour: i64, ready: &mut Vec<Packed>) -> Result<(), BadBlock> {
-        let Some(open) = self.open.remove(&hour) else { return Ok(()) };
+        let Some(mut open) = self.open.remove(&hour) else { return Ok(()) };
         let weight = open.weight();
         self.open_bytes -= weight;
-        let blocks = open.builder.build(&self.block_source())?;
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let blocks = open.builder.build_with(&mut scratch, &self.block_source())?;
+        self.scratch = scratch;
+        open.builder.clear();
+        self.spare = Some(open.builder);
         let compressed: usize = blocks.iter().map(|block| block.data.len()).sum();
         let target = weight as u128 * TARGET_COMPRESSED_BYTES as u128 / compressed.max(1) as u128;
         self.target = usize::try_from(target).unwrap_or(usize::MAX).clamp(MIN_TARGET_BYTES, MAX_TARGET_BYTES);
