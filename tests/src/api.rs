@@ -174,7 +174,7 @@ impl Api {
 
     /// Records per level over all days, as counted.
     pub async fn counted(&self, key: &str, app_id: &str) -> [i64; 4] {
-        let days = self.app(key, "GET", &format!("/stats/{app_id}?days=366"), &Value::Null).await.data();
+        let days = self.app(key, "GET", &format!("/stats/{app_id}?days=3660"), &Value::Null).await.data();
         let days = days.as_array().cloned().unwrap_or_default();
         ["debug", "info", "warn", "error"]
             .map(|level| days.iter().map(|day| day[level].as_i64().unwrap_or_default()).sum())

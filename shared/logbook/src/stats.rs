@@ -9,7 +9,7 @@ use logferry_domain::time::Day;
 use logferry_ports::Stats;
 
 /// The most days of one answer.
-pub const MAX_DAYS: u32 = 366;
+pub const MAX_DAYS: u32 = 3_660;
 pub const DEFAULT_DAYS: u32 = 7;
 
 /// Counter rows read at once.
