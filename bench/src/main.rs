@@ -1,1 +1,84 @@
-fn main() {}
+//! `make bench`: what things cost, as ratios within one run; and the generator of pino files.
+
+mod cpu;
+mod ingest;
+mod pino;
+mod put_log_events;
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(name = "logferry-bench")]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Write a file of pino entries, gzipped when its name ends in .gz.
+    GeneratePino {
+        #[arg(long, default_value_t = 200_000)]
+        records: u64,
+        #[arg(long)]
+        out: PathBuf,
+    },
+    /// CPU and write units of the pure path, beside gunzip.
+    Ingest {
+        #[arg(long, default_value_t = 200_000)]
+        records: u64,
+        #[arg(long, default_value_t = 5)]
+        rounds: u32,
+    },
+    /// Peak memory for 100 MB and for ten times as much.
+    Memory {
+        #[arg(long, default_value_t = 187_300)]
+        records: u64,
+    },
+    /// Bodies of PutLogEvents beside the SDK's own types and memcpy.
+    Bodies {
+        #[arg(long, default_value_t = 200_000)]
+        records: u64,
+        #[arg(long, default_value_t = 5)]
+        rounds: u32,
+    },
+    /// Events through the batch buffer with 1, 10 and 1,000 streams.
+    Buffer {
+        #[arg(long, default_value_t = 2_000_000)]
+        events: usize,
+    },
+    /// Take in one file and say what it took; what `memory` runs.
+    #[command(hide = true)]
+    IngestOnce { file: PathBuf },
+}
+
+fn run(command: Option<Command>) -> Result<(), Box<dyn Error>> {
+    match command {
+        Some(Command::GeneratePino { records, out }) => Ok(ingest::generate(records, &out)?),
+        Some(Command::Ingest { records, rounds }) => ingest::speed(records, rounds),
+        Some(Command::Memory { records }) => ingest::memory(records, 10),
+        Some(Command::Bodies { records, rounds }) => put_log_events::bodies(records, rounds),
+        Some(Command::Buffer { events }) => put_log_events::buffer(events),
+        Some(Command::IngestOnce { file }) => ingest::once(&file),
+        None => {
+            ingest::speed(200_000, 5)?;
+            ingest::memory(187_300, 10)?;
+            put_log_events::bodies(200_000, 5)?;
+            put_log_events::buffer(2_000_000)
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("logferry-bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -15,6 +15,7 @@ mod tally;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use batch_buffer::limits::MAX_AGE_MS;
 use batch_buffer::plan::prepare;
@@ -31,6 +32,10 @@ use crate::progress::State;
 use crate::settings::{Settings, Wanted, wanted};
 use crate::stream::{Image, ItemFailure, Response, SequenceNumber, StreamEvent};
 pub use crate::tally::Tally;
+
+/// The pauses before marks that could not be read are read again.
+const MARK_PAUSES: [Duration; 3] =
+    [Duration::from_millis(100), Duration::from_millis(400), Duration::from_millis(1600)];
 
 const DAY_MS: i64 = 24 * 3_600_000;
 
@@ -78,7 +83,7 @@ where
     /// Sends what a batch of the stream brings. No request starts after `deadline`.
     pub async fn handle(&self, event: &StreamEvent, deadline: Option<Instant>) -> Handled {
         let mut lanes = lanes(event);
-        self.find_marks(&mut lanes).await;
+        self.find_marks(&mut lanes, deadline).await;
         let mut unmarked = None;
         for lane in &mut lanes {
             self.send_lane(lane, deadline, &mut unmarked).await;
@@ -92,12 +97,22 @@ where
         Handled { response: Response { batch_item_failures: failures }, tally }
     }
 
-    async fn find_marks(&self, lanes: &mut [Lane]) {
+    async fn find_marks(&self, lanes: &mut [Lane], deadline: Option<Instant>) {
         let partitions: Vec<Partition> = lanes.iter().filter_map(|lane| lane.partition.clone()).collect();
         if partitions.is_empty() {
             return;
         }
-        match self.marks.find(&partitions).await {
+        let mut found = self.marks.find(&partitions).await;
+        // A mark that is not read costs a request's worth of duplicates in each partition.
+        for pause in MARK_PAUSES {
+            let again = matches!(&found, Err(fault) if fault.retryable());
+            if !again || deadline.is_some_and(|deadline| Instant::now() + pause >= deadline) {
+                break;
+            }
+            tokio::time::sleep(pause).await;
+            found = self.marks.find(&partitions).await;
+        }
+        match found {
             Ok(found) => {
                 let mut found: HashMap<Partition, FlushMark> = found.into_iter().collect();
                 for lane in lanes {

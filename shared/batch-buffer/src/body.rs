@@ -1,7 +1,7 @@
 //! The request body of PutLogEvents (AWS JSON 1.1) written straight from events into one buffer:
 //! no map, no copy of a message beside the one into the body.
 
-use crate::escape::push_escaped;
+use crate::escape::Writer;
 use crate::event::Event;
 
 /// Appends the whole body to `out`.
@@ -12,34 +12,31 @@ pub fn write_body(
     sequence_token: Option<&str>,
     events: &[Event],
 ) {
-    let bytes: usize = events.iter().map(|event| event.message.len() + event.message.len() / 8 + 48).sum();
-    out.reserve(bytes + 256);
-    out.extend_from_slice(br#"{"logGroupName":""#);
-    push_escaped(out, group);
-    out.extend_from_slice(br#"","logStreamName":""#);
-    push_escaped(out, stream);
-    out.extend_from_slice(br#"","logEvents":["#);
+    let bytes: usize = events.iter().map(|event| event.message.len() + event.message.len() / 4 + 48).sum();
+    let mut body = Writer::new(out, bytes + 256);
+    body.push(br#"{"logGroupName":""#);
+    body.push_escaped(group);
+    body.push(br#"","logStreamName":""#);
+    body.push_escaped(stream);
+    body.push(br#"","logEvents":["#);
     for (index, event) in events.iter().enumerate() {
-        out.extend_from_slice(if index == 0 {
-            br#"{"timestamp":"#.as_slice()
-        } else {
-            br#",{"timestamp":"#.as_slice()
-        });
-        push_decimal(out, event.timestamp_ms);
-        out.extend_from_slice(br#","message":""#);
-        push_escaped(out, &event.message);
-        out.extend_from_slice(br#""}"#);
+        body.push(if index == 0 { br#"{"timestamp":"#.as_slice() } else { br#",{"timestamp":"#.as_slice() });
+        push_decimal(&mut body, event.timestamp_ms);
+        body.push(br#","message":""#);
+        body.push_escaped(&event.message);
+        body.push(br#""}"#);
     }
-    out.push(b']');
+    body.push(b"]");
     if let Some(token) = sequence_token {
-        out.extend_from_slice(br#","sequenceToken":""#);
-        push_escaped(out, token);
-        out.push(b'"');
+        body.push(br#","sequenceToken":""#);
+        body.push_escaped(token);
+        body.push(b"\"");
     }
-    out.push(b'}');
+    body.push(b"}");
+    body.finish();
 }
 
-fn push_decimal(out: &mut Vec<u8>, number: i64) {
+fn push_decimal(out: &mut Writer<'_>, number: i64) {
     let mut digits = [0; 20];
     let mut at = digits.len();
     let mut rest = number.unsigned_abs();
@@ -52,9 +49,9 @@ fn push_decimal(out: &mut Vec<u8>, number: i64) {
         }
     }
     if number < 0 {
-        out.push(b'-');
+        out.push(b"-");
     }
-    out.extend_from_slice(&digits[at..]);
+    out.push(&digits[at..]);
 }
 
 #[cfg(test)]

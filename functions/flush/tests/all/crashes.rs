@@ -20,7 +20,7 @@ fn batch() -> (Vec<Value>, BTreeSet<String>) {
         blocks("b", "2", &(0..9).map(big).collect::<Vec<_>>()),
         blocks("a", "3", &[big(1), long, big(2)]),
         vec![block("b", "4", 7)],
-        blocks("a", "5", &(0..30).map(big).collect::<Vec<_>>()),
+        blocks("a", "5", &(0..16).map(big).collect::<Vec<_>>()),
         vec![block("c", "6", 1), block("b", "7", 9)],
     ]
     .concat();

@@ -26,7 +26,7 @@ fn first_failure(batch: &[Value], answer: &Value) -> Option<usize> {
     if answer.is_null() || answer == &json!({}) {
         return None;
     }
-    let Some(failures) = answer.get("batchItemFailures") else { return None };
+    let failures = answer.get("batchItemFailures")?;
     if failures.is_null() {
         return None;
     }
