@@ -14,6 +14,7 @@ use logferry_ports::{Clock, SystemClock};
 use logferry_presign::{App, Config, JoinVerification, JoinVerifier, World};
 use logferry_service::config::environment;
 use logferry_service::http::{Request, Response};
+use logferry_service::metrics::{Emission, REQUEST_ERRORS, REQUESTS};
 use logferry_service::telemetry;
 use logferry_service::tokens::Tokens;
 
@@ -54,12 +55,18 @@ async fn main() -> Result<(), Error> {
         max_presigned_bytes: config.max_presigned_bytes,
         limits: config.limits,
     };
-    let app = &app;
+    let (app, namespace) = (&app, config.metrics_namespace.as_str());
     run(service_fn(|event: LambdaEvent<ApiGatewayV2httpRequest>| async move {
+        let now_ms = SystemClock.now_ms();
         let response = match Request::from_event(event.payload) {
-            Ok(request) => Box::pin(app.handle(&request, SystemClock.now_ms())).await,
+            Ok(request) => Box::pin(app.handle(&request, now_ms)).await,
             Err(error) => Response::from(error),
         };
+        Emission::new(namespace)
+            .dimension("Function", "presign")
+            .value(REQUESTS, 1)
+            .value(REQUEST_ERRORS, u64::from(response.status.is_server_error()))
+            .emit(now_ms);
         Ok::<_, Error>(response.into_event())
     }))
     .await

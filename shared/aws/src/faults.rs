@@ -44,12 +44,18 @@ fn class_of_code(code: &str) -> Option<FaultClass> {
         | "SignatureDoesNotMatch"
         | "ExpiredToken"
         | "ExpiredTokenException" => FaultClass::Denied,
+        // S3 says these inside of a 200, too.
+        "EntityTooSmall" | "InvalidPart" | "InvalidPartOrder" | "InvalidRequest" | "MalformedXML" => {
+            FaultClass::Permanent
+        }
         _ => return None,
     })
 }
 
 fn class_of_status(status: u16) -> FaultClass {
     match status {
+        // A success whose body cannot be read or says something unheard of: how the call ended is not known.
+        ..300 => FaultClass::Transient,
         401 | 403 => FaultClass::Denied,
         404 => FaultClass::NotFound,
         409 | 412 => FaultClass::Conflict,
@@ -90,8 +96,11 @@ mod tests {
         assert_eq!(class_of_code("SlowDown"), Some(FaultClass::RateLimited));
         assert_eq!(class_of_code("NoSuchVersion"), Some(FaultClass::NotFound));
         assert_eq!(class_of_code("ValidationException"), None);
-        let classes = [400, 403, 404, 412, 429, 500, 503].map(class_of_status);
+        let classes = [200, 400, 403, 404, 412, 429, 500, 503].map(class_of_status);
         use FaultClass::{Conflict, Denied, NotFound, Permanent, RateLimited, Transient};
-        assert_eq!(classes, [Permanent, Denied, NotFound, Conflict, RateLimited, Transient, Transient]);
+        assert_eq!(
+            classes,
+            [Transient, Permanent, Denied, NotFound, Conflict, RateLimited, Transient, Transient]
+        );
     }
 }

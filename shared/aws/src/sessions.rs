@@ -199,7 +199,7 @@ impl Sessions for DynamoSessions {
                 .key_condition_expression("pk = :app AND begins_with(sk, :prefix)")
                 .expression_attribute_values(":app", s(app_id.as_str()))
                 .expression_attribute_values(":prefix", s(SESSION_PREFIX))
-                .limit(i32::try_from(limit).unwrap_or(i32::MAX))
+                .limit(i32::try_from(limit).unwrap_or(i32::MAX).saturating_add(1))
                 .consistent_read(true)
                 .set_exclusive_start_key(start);
             if let Some(subject) = subject {
@@ -212,13 +212,13 @@ impl Sessions for DynamoSessions {
                 page.sessions.push(from_item(item)?);
             }
             start = answer.last_evaluated_key;
-            let full = page.sessions.len() >= limit as usize;
-            if full {
-                let more = start.is_some() || page.sessions.len() > limit as usize;
+            // One more than asked for tells whether there is a next page.
+            if page.sessions.len() > limit as usize {
                 page.sessions.truncate(limit as usize);
-                page.next = page.sessions.last().filter(|_| more).map(|session| session.upload_id.clone());
+                page.next = page.sessions.last().map(|session| session.upload_id.clone());
+                return Ok(page);
             }
-            if full || start.is_none() {
+            if start.is_none() {
                 return Ok(page);
             }
         }

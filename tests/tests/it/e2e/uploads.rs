@@ -1,6 +1,11 @@
 //! Multipart upload sessions through Companion's routes, with parts in the bucket.
 
 use logferry_aws::item::{key, n};
+use logferry_aws::sessions::DynamoSessions;
+use logferry_domain::app::AppId;
+use logferry_domain::upload::{Session, SessionStatus};
+use logferry_ports::Sessions as _;
+use logferry_ports::sessions::{OpenLimits, Opened};
 use logferry_tests::stack::{Answer, Stack, TestApp, encode};
 use serde_json::{Value, json};
 use sha2::Digest as _;
@@ -182,4 +187,97 @@ async fn the_published_uppy_uploads_thirty_mib_in_parts_and_a_small_file_by_form
     }
     let uploads = stack.app(&app, "GET", "/uploads", None).await.data();
     assert_eq!((uploads.as_array().unwrap().len(), &uploads[0]["status"]), (1, &json!("COMPLETED")));
+}
+
+/// The table itself: what only a conditional write can promise.
+#[tokio::test]
+async fn the_table_counts_open_sessions_exactly_and_a_session_ends_once() {
+    let stack = Stack::new();
+    let table = DynamoSessions::new(stack.aws.dynamodb(), stack.value("TABLE_UPLOADS"));
+    let app_id = |name: &str| format!("{name}-{}", ulid::Ulid::generate().to_string().to_lowercase());
+    let app: AppId = app_id("table").parse().unwrap();
+    let session = |id: &str, subject: &str| Session {
+        upload_id: id.to_owned(),
+        app_id: app.clone(),
+        subject: subject.parse().unwrap(),
+        bucket: "b".to_owned(),
+        key: format!("uploads/{id}"),
+        filename: "ü.mp4".to_owned(),
+        content_type: "video/mp4".to_owned(),
+        size_bytes: Some(7),
+        max_bytes: 9,
+        status: SessionStatus::Open,
+        created_ms: 1_000,
+        expires_ms: 2_000,
+    };
+    let limits = OpenLimits { per_app: 3, per_subject: 2 };
+    let all = ["a", "b", "c", "d", "e", "f"].map(|id| session(id, "jo"));
+    let opened = futures::future::join_all(all.iter().map(|session| table.open(session, limits))).await;
+    let taken: Vec<_> = opened.into_iter().map(Result::unwrap).collect();
+    assert_eq!(taken.iter().filter(|opened| **opened == Opened::Yes).count(), 2, "{taken:?}");
+    assert!(taken.iter().all(|opened| matches!(opened, Opened::Yes | Opened::TooManyOfSubject)), "{taken:?}");
+    assert_eq!(table.open(&session("g", "mary"), limits).await.unwrap(), Opened::Yes);
+    assert_eq!(table.open(&session("h", "ann"), limits).await.unwrap(), Opened::TooManyOfApp);
+
+    let found = table.find(&app, "g").await.unwrap();
+    assert_eq!(found, Some(session("g", "mary")));
+    assert_eq!(table.find(&app_id("other").parse().unwrap(), "g").await.unwrap(), None);
+    let jo = all.iter().zip(&taken).filter(|(_, opened)| **opened == Opened::Yes).map(|(session, _)| session);
+    let jo: Vec<_> = jo.collect();
+    let page = table.list(&app, None, 2, None).await.unwrap();
+    let rest = table.list(&app, None, 2, page.next.as_deref()).await.unwrap();
+    assert_eq!((page.sessions.len(), rest.sessions.len(), rest.next), (2, 1, None));
+    let of_jo = table.list(&app, Some(&jo[0].subject), 2, None).await.unwrap();
+    assert_eq!((of_jo.sessions.len(), of_jo.next), (2, None));
+
+    let ends = futures::future::join_all((0..4).map(|_| table.end(jo[0], SessionStatus::Aborted, 5))).await;
+    assert_eq!(ends.into_iter().filter(|ended| *ended.as_ref().unwrap()).count(), 1);
+    assert_eq!(table.open(&session("i", "ann"), limits).await.unwrap(), Opened::Yes);
+    assert_eq!(table.open(&session("j", "ann"), limits).await.unwrap(), Opened::TooManyOfApp);
+    assert!(!table.end(jo[0], SessionStatus::Completed, 5).await.unwrap());
+    let ended = table.find(&app, &jo[0].upload_id).await.unwrap().unwrap();
+    assert_eq!(ended.status, SessionStatus::Completed, "what is completed was not aborted");
+
+    let due = table.overdue(2_000, 1_000).await.unwrap();
+    let due: Vec<_> =
+        due.iter().filter(|session| session.app_id == app).map(|s| s.upload_id.as_str()).collect();
+    assert_eq!(due.len(), 3, "{due:?}");
+    assert!(!due.contains(&jo[0].upload_id.as_str()));
+    for session in table.list(&app, None, 10, None).await.unwrap().sessions {
+        table.end(&session, SessionStatus::Aborted, 5).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn the_table_counts_requests_of_a_minute() {
+    let stack = Stack::new();
+    let table = DynamoSessions::new(stack.aws.dynamodb(), stack.value("TABLE_UPLOADS"));
+    let app: AppId = format!("rate-{}", ulid::Ulid::generate().to_string().to_lowercase()).parse().unwrap();
+    let counted = futures::future::join_all((0..8).map(|_| table.count_request(&app, 5, 60_000))).await;
+    assert_eq!(counted.into_iter().filter(|counted| *counted.as_ref().unwrap()).count(), 5);
+    assert!(!table.count_request(&app, 5, 119_999).await.unwrap());
+    assert!(table.count_request(&app, 5, 120_000).await.unwrap());
+}
+
+#[tokio::test]
+async fn more_parts_than_a_page_are_all_listed() {
+    let stack = Stack::new();
+    let app = stack.new_app("pages").await;
+    let upload = Upload::create(&stack, &app, None).await;
+    let numbers: Vec<_> = (1..=1000).map(|n: u32| n.to_string()).collect();
+    let first = upload.call("GET", &format!("/batch?partNumbers={}", numbers.join(",")), None).await.json();
+    let second = upload.call("GET", "/batch?partNumbers=1001,10000", None).await.json();
+    let urls: Vec<_> = [&first, &second]
+        .into_iter()
+        .flat_map(|batch| batch["presignedUrls"].as_object().unwrap().values())
+        .map(|url| url.as_str().unwrap())
+        .collect();
+    assert_eq!(urls.len(), 1002);
+    for urls in urls.chunks(16) {
+        let put = futures::future::join_all(urls.iter().map(|url| stack.put_url(url, vec![1]))).await;
+        assert!(put.iter().all(|put| put.status == 200));
+    }
+    let listed = upload.call("GET", "", None).await.json();
+    assert_eq!(listed.as_array().unwrap().len(), 1002);
+    assert_eq!(upload.call("DELETE", "", None).await.status, 200);
 }
