@@ -25,7 +25,10 @@ def wanted_stamp() -> str:
 def install() -> None:
     print("installing the pinned tools into .logferry/venv (once; about a minute)", file=sys.stderr)
     shutil.rmtree(VENV, ignore_errors=True)
-    venv.create(VENV, with_pip=True)
+    try:
+        venv.create(VENV, with_pip=True)
+    except subprocess.CalledProcessError:
+        sys.exit("Python cannot make a virtual environment; on Debian, install python3-venv")
     pip = [VENV / "bin" / "python", "-m", "pip", "--disable-pip-version-check"]
     subprocess.run([*pip, "install", "--quiet", "--requirement", REQUIREMENTS], check=True, stdout=sys.stderr)
     STAMP.write_text(wanted_stamp())
