@@ -1,8 +1,11 @@
 //! What ingest reads from its environment.
 
+use std::sync::Arc;
+
 use logferry_domain::app::AppId;
 use logferry_domain::decode::DEFAULT_MAX_EXPANSION_RATIO;
 use logferry_domain::intake::IntakeLimits;
+use logferry_domain::redact::{DEFAULT_NAMES, DEFAULT_QUERY, Redactor};
 use logferry_domain::split::DEFAULT_MAX_RECORD_BYTES;
 use logferry_service::config::{BadConfig, Reader};
 
@@ -13,7 +16,7 @@ const DEFAULT_MAX_OBJECT_BYTES: u64 = 5 * 1024 * 1024 * 1024;
 const DEFAULT_RETENTION_DAYS: u32 = 30;
 
 /// The configuration.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Config {
     pub table_apps: String,
     pub table_logs: String,
@@ -23,7 +26,7 @@ pub struct Config {
 }
 
 /// What the story needs to know.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     /// The only bucket whose objects are taken.
     pub bucket: String,
@@ -32,6 +35,8 @@ pub struct Settings {
     pub max_presigned_bytes: u64,
     pub max_object_bytes: u64,
     pub limits: IntakeLimits,
+    /// What is never stored.
+    pub redactor: Arc<Redactor>,
     pub retention_days_default: u32,
     pub metrics_namespace: String,
 }
@@ -50,6 +55,15 @@ impl Config {
                 None
             }
         });
+        let redactor = Redactor::new(
+            &read.optional("REDACT_NAMES").unwrap_or_else(|| DEFAULT_NAMES.to_owned()),
+            &read.optional("REDACT_QUERY").unwrap_or_else(|| DEFAULT_QUERY.to_owned()),
+            &read.optional("REDACT_PATTERNS").unwrap_or_default(),
+        )
+        .unwrap_or_else(|bad| {
+            read.problem(format!("REDACT_PATTERNS: {bad}"));
+            Redactor::default()
+        });
         let config = Self {
             table_apps: read.required("TABLE_APPS"),
             table_logs: read.required("TABLE_LOGS"),
@@ -64,6 +78,7 @@ impl Config {
                     max_expansion_ratio: read.parsed_or("MAX_EXPANSION_RATIO", DEFAULT_MAX_EXPANSION_RATIO),
                     max_record_bytes: read.parsed_or("MAX_RECORD_BYTES", DEFAULT_MAX_RECORD_BYTES),
                 },
+                redactor: Arc::new(redactor),
                 retention_days_default: read.parsed_or("RETENTION_DAYS_DEFAULT", DEFAULT_RETENTION_DAYS),
                 metrics_namespace: read
                     .optional("METRICS_NAMESPACE")
@@ -84,10 +99,11 @@ mod tests {
             "CHIME_APP" => Some("No App".to_owned()),
             "MAX_OBJECT_BYTES" => Some("much".to_owned()),
             "BUCKET" => None,
+            "REDACT_PATTERNS" => Some("a( b".to_owned()),
             _ => Some("1".to_owned()),
         });
         let text = wrong.unwrap_err().to_string();
-        for name in ["CHIME_APP", "MAX_OBJECT_BYTES", "BUCKET"] {
+        for name in ["CHIME_APP", "MAX_OBJECT_BYTES", "BUCKET", "REDACT_PATTERNS"] {
             assert!(text.contains(name), "{text}");
         }
     }

@@ -228,6 +228,7 @@ impl<O: ObjectStore, B: BlockTable, L: Ledger, A: Apps, C: Clock> App<O, B, L, A
             app,
             meta,
             limits: self.settings.limits,
+            redactor: self.settings.redactor.clone(),
             lease: held.lease.clone(),
             checkpoint: held.row.checkpoint,
         };

@@ -3,6 +3,7 @@
 //! are bounded, so memory does not grow with the object. When this returns, nothing of it runs on.
 
 use std::io::{self, Read};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
@@ -11,10 +12,11 @@ use futures::stream::FuturesUnordered;
 use logferry_domain::app::App;
 use logferry_domain::block::Block;
 use logferry_domain::fault::{Fault, FaultClass};
-use logferry_domain::intake::{IntakeError, IntakeLimits, Sink, Stopped, take_in};
+use logferry_domain::intake::{IntakeError, IntakeLimits, Sink, Stopped, take_in_redacted};
 use logferry_domain::ledger::{Checkpoint, Outcome, Quarantined};
 use logferry_domain::object::{ObjectMeta, ObjectRef};
 use logferry_domain::pack::{PackSource, Packed};
+use logferry_domain::redact::Redactor;
 use logferry_ports::ledger::Lease;
 use logferry_ports::objects::ByteStream;
 use logferry_ports::{BlockTable, Ledger};
@@ -44,6 +46,7 @@ pub struct Job {
     pub app: App,
     pub meta: ObjectMeta,
     pub limits: IntakeLimits,
+    pub redactor: Arc<Redactor>,
     pub retention_days: u32,
     pub lease: Lease,
     /// What earlier runs have stored.
@@ -140,7 +143,7 @@ fn work(job: &Job, reader: impl Read, mut sink: ChannelSink) -> Result<Outcome, 
         retention_days: job.retention_days,
         pruned_before_ms: job.app.pruned_before_ms,
     };
-    take_in(reader, source, &job.limits, &mut sink)
+    take_in_redacted(reader, source, &job.limits, &job.redactor, &mut sink)
 }
 
 /// Hands the body to the worker. A body of another length than S3 said is a fault of the

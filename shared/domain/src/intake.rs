@@ -12,6 +12,7 @@ use crate::entry;
 use crate::ledger::{FileCounts, Outcome, Quarantined, Reason, ReasonCode};
 use crate::pack::{PackSource, Packed, Packer};
 use crate::record::Entry;
+use crate::redact::Redactor;
 use crate::split::{DEFAULT_MAX_RECORD_BYTES, Piece, Splitter, StreamEnd};
 
 /// What a file may do to us.
@@ -65,7 +66,7 @@ impl From<Stopped> for IntakeError {
     }
 }
 
-/// Goes through a file.
+/// Goes through a file, and stores its entries as they are.
 ///
 /// # Errors
 /// [`IntakeError`]; a file that is damaged is no error but an [`Outcome`] with a reason.
@@ -75,11 +76,31 @@ pub fn take_in(
     limits: &IntakeLimits,
     sink: &mut impl Sink,
 ) -> Result<Outcome, IntakeError> {
+    take_in_redacted(reader, source, limits, &Redactor::default(), sink)
+}
+
+/// Goes through a file; nothing of it that the rules forbid reaches the sink.
+///
+/// # Errors
+/// As [`take_in`].
+pub fn take_in_redacted(
+    reader: impl Read,
+    source: PackSource<'_>,
+    limits: &IntakeLimits,
+    redactor: &Redactor,
+    sink: &mut impl Sink,
+) -> Result<Outcome, IntakeError> {
     let mut decoder = Decoder::new(reader, limits.max_expansion_ratio);
     let mut splitter = Splitter::new(limits.max_record_bytes);
     let fallback_ms = source.arrived_ms;
-    let mut intake =
-        Intake { packer: Packer::new(source, ""), fallback_ms, ready: Vec::new(), quarantined: 0, sink };
+    let mut intake = Intake {
+        packer: Packer::new(source, ""),
+        fallback_ms,
+        redactor,
+        ready: Vec::new(),
+        quarantined: 0,
+        sink,
+    };
     let mut bytes = 0;
     let damage = loop {
         match decoder.next_chunk() {
@@ -108,6 +129,7 @@ pub fn take_in(
 struct Intake<'s, 'a, S> {
     packer: Packer<'a>,
     fallback_ms: i64,
+    redactor: &'s Redactor,
     ready: Vec<Packed>,
     quarantined: u64,
     sink: &'s mut S,
@@ -126,17 +148,19 @@ impl<S: Sink> Intake<'_, '_, S> {
             Ok(parsed) => parsed,
             Err(reason) => {
                 self.quarantined += 1;
-                return Ok(self.sink.quarantined(entry::quarantined(piece, reason))?);
+                let mut record = entry::quarantined(piece, reason);
+                record.sample = self.redactor.sample(record.sample);
+                return Ok(self.sink.quarantined(record)?);
             }
         };
-        // Redaction belongs here: before anything of the entry is stored.
+        let raw = self.redactor.entry(parsed.kind, parsed.raw);
         let entry = Entry {
             ordinal: piece.ordinal,
             timestamp_ms: parsed.timestamp_ms.unwrap_or(self.fallback_ms),
             level: parsed.level,
             kind: parsed.kind,
             timestamp_fallback: parsed.timestamp_ms.is_none(),
-            raw: parsed.raw,
+            raw: &raw,
         };
         self.packer.set_format(piece.framing.as_str());
         self.packer.push(&entry, &mut self.ready)?;

@@ -16,6 +16,7 @@ pub mod log_record;
 pub mod object;
 pub mod pack;
 pub mod record;
+pub mod redact;
 pub mod split;
 pub mod stats;
 pub mod time;

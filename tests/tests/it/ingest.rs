@@ -1,15 +1,19 @@
 //! Ingest over the simulated cloud: exactly once, whatever goes wrong around it.
 
 use std::io::Write;
+use std::sync::{Arc, LazyLock};
 
 use logferry_domain::fault::FaultClass;
 use logferry_domain::intake::IntakeLimits;
 use logferry_domain::ledger::{FileStatus, Grant, ReasonCode};
 use logferry_domain::object::{ObjectRef, ObjectVersion};
+use logferry_domain::redact::Redactor;
 use logferry_ingest::{App, Ingested, Settings};
 use logferry_ports::{Clock, Ledger};
 use logferry_tests::sim::{How, SimClock, SimCloud, T0};
 use serde_json::{Value, json};
+
+static REDACTOR: LazyLock<Arc<Redactor>> = LazyLock::new(|| Arc::new(Redactor::standard().unwrap()));
 
 const BUCKET: &str = "logs-bucket";
 const MINUTE_MS: i64 = 60_000;
@@ -29,6 +33,7 @@ fn function(cloud: &SimCloud) -> Function {
             max_presigned_bytes: 1_000_000,
             max_object_bytes: 10_000_000,
             limits: IntakeLimits::default(),
+            redactor: REDACTOR.clone(),
             retention_days_default: 30,
             metrics_namespace: "Test".to_owned(),
         },
@@ -330,6 +335,21 @@ async fn pruned_records_are_left_out_and_counted_as_such() {
     let Ingested::Completed { counts } = run(&cloud, &object).await else { panic!() };
     assert_eq!((counts.ok, counts.pruned, counts.quarantined), (196, 98, 6));
     check_stored(&cloud, &good[98..]);
+}
+
+#[tokio::test]
+async fn what_must_not_be_stored_is_redacted_in_records_and_in_samples_of_bad_ones() {
+    let cloud = cloud();
+    let text = concat!(
+        "{\"time\":1760000000000,\"req\":{\"headers\":{\"authorization\":\"Bearer SECRET\"},\"url\":\"/?token=SECRET\"}}\n",
+        "{\"cookie\":\"SECRET\n",
+    );
+    let object = cloud.put_object(BUCKET, "logs/my-app/x", text);
+    assert!(matches!(run(&cloud, &object).await, Ingested::Completed { .. }));
+    let (records, bad) = (cloud.records(&"my-app".parse().unwrap()), cloud.quarantined(&object));
+    assert_eq!((records.len(), bad.len()), (1, 1));
+    let expect = r#"{"time":1760000000000,"req":{"headers":{"authorization":"[redacted]"},"url":"/?token=[redacted]"}}"#;
+    assert_eq!((records[0].2.as_str(), bad[0].sample.as_str()), (expect, r#"{"cookie":"[redacted]"#));
 }
 
 #[tokio::test]
