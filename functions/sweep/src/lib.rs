@@ -3,9 +3,10 @@
 //! A run reads a bounded number of due rows per shard of the index, oldest first, so that the next
 //! run goes on where this one stopped. It decides by [`policy::verdict`] and acts by starting
 //! `ingest`, whose claim decides who works, or by conditional writes. Two sweeps at once do no harm.
-//!
-//! Absent so far: objects that the ledger does not know, unfinished prunes.
+//! Beside the ledger it looks through the bucket ([`missed`]), ends upload sessions ([`uploads`])
+//! and goes on with removals of records.
 
+pub mod missed;
 pub mod policy;
 pub mod uploads;
 
@@ -23,7 +24,10 @@ pub const ROWS_PER_SHARD: u32 = 100;
 /// What `sweep` reads from its environment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
+    pub table_apps: String,
     pub table_files: String,
+    pub table_logs: String,
+    pub table_stats: String,
     pub table_uploads: String,
     pub bucket: String,
     pub ingest_function: String,
@@ -36,7 +40,10 @@ impl Config {
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, BadConfig> {
         let mut read = Reader::new(lookup);
         let config = Self {
+            table_apps: read.required("TABLE_APPS"),
             table_files: read.required("TABLE_FILES"),
+            table_logs: read.required("TABLE_LOGS"),
+            table_stats: read.required("TABLE_STATS"),
             table_uploads: read.required("TABLE_UPLOADS"),
             bucket: read.required("BUCKET"),
             ingest_function: read.required("INGEST_FUNCTION"),
@@ -53,7 +60,7 @@ pub struct Swept {
     pub due: u64,
     /// Files handed to `ingest`.
     pub started: u64,
-    /// URLs that nobody used.
+    /// URLs that nobody used, and files that failed as often as they may.
     pub given_up: u64,
     /// Rows that could not be dealt with; they stay due.
     pub failed: u64,
@@ -110,6 +117,12 @@ impl<B: Backlog, O: ObjectStore, S: Starter, C: Clock> App<B, O, S, C> {
                 }
             }
             (Verdict::Start { .. }, None) => {}
+            (Verdict::GiveUp, _) => {
+                let message = format!("{} runs came to nothing", row.attempt);
+                let reason = Reason { code: ReasonCode::AttemptsExhausted, message };
+                let ended = self.backlog.give_up(row, &reason, self.clock.now_ms()).await?;
+                swept.given_up += u64::from(ended);
+            }
             (Verdict::LookForObject { given_up, look_again_ms }, _) => match self.find_object(row).await? {
                 Some(object) => {
                     self.starter.start(&object).await?;

@@ -1,15 +1,22 @@
 //! Wiring: configuration and clients once, then the story in `lib.rs`.
 
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use logferry_aws::apps::DynamoApps;
 use logferry_aws::backlog::DynamoBacklog;
+use logferry_aws::bookmarks::DynamoBookmarks;
 use logferry_aws::client::AwsEnv;
+use logferry_aws::ledger::DynamoLedger;
+use logferry_aws::listing::S3Listing;
 use logferry_aws::multipart::S3Multipart;
 use logferry_aws::objects::S3Objects;
+use logferry_aws::records::DynamoRecords;
 use logferry_aws::sessions::DynamoSessions;
 use logferry_aws::starter::LambdaStarter;
-use logferry_ports::SystemClock;
+use logferry_logbook::prune;
+use logferry_ports::{Clock, SystemClock};
 use logferry_service::config::environment;
 use logferry_service::telemetry;
+use logferry_sweep::missed::Missed;
 use logferry_sweep::uploads::Uploads;
 use logferry_sweep::{App, Config};
 use serde_json::{Value, json};
@@ -19,23 +26,40 @@ async fn main() -> Result<(), Error> {
     telemetry::start(environment("LOG_LEVEL").as_deref());
     let config = Config::from_lookup(environment)?;
     let aws = AwsEnv::from_environment()?;
+    let (dynamodb, s3) = (aws.dynamodb(), aws.s3());
+    let starter = LambdaStarter::new(aws.lambda(), config.ingest_function);
+    let apps = DynamoApps::new(dynamodb.clone(), config.table_apps);
+    let book = DynamoRecords::new(dynamodb.clone(), config.table_logs, config.table_stats.clone());
     let app = App {
-        backlog: DynamoBacklog::new(aws.dynamodb(), config.table_files),
-        objects: S3Objects::new(aws.s3()),
-        starter: LambdaStarter::new(aws.lambda(), config.ingest_function),
+        backlog: DynamoBacklog::new(dynamodb.clone(), config.table_files.clone()),
+        objects: S3Objects::new(s3.clone()),
+        starter: starter.clone(),
         clock: SystemClock,
         metrics_namespace: config.metrics_namespace,
     };
-    let uploads = Uploads {
-        sessions: DynamoSessions::new(aws.dynamodb(), config.table_uploads),
-        multipart: S3Multipart::new(aws.s3(), config.bucket),
+    let missed = Missed {
+        bucket: config.bucket.clone(),
+        bookmarks: DynamoBookmarks::new(dynamodb.clone(), config.table_files.clone()),
+        listing: S3Listing::new(s3.clone()),
+        ledger: DynamoLedger::new(dynamodb.clone(), config.table_files, config.table_stats),
+        apps: apps.clone(),
+        starter,
         clock: SystemClock,
     };
-    let (app, uploads) = (&app, &uploads);
+    let uploads = Uploads {
+        sessions: DynamoSessions::new(dynamodb, config.table_uploads),
+        multipart: S3Multipart::new(s3, config.bucket),
+        clock: SystemClock,
+    };
+    let (app, missed, uploads, apps, book) = (&app, &missed, &uploads, &apps, &book);
     run(service_fn(|_: LambdaEvent<Value>| async move {
-        // Each part does its work whatever became of the other.
+        // Each part does its work whatever became of the others.
         let (files, uploads) = (app.run().await, Box::pin(uploads.run()).await);
-        Ok::<_, Error>(json!({"files": files?, "uploads": uploads?}))
+        let removals = Box::pin(prune::go_on(apps, book, SystemClock.now_ms())).await;
+        let missed = Box::pin(missed.run()).await;
+        Ok::<_, Error>(
+            json!({"files": files?, "uploads": uploads?, "removals": removals?, "missed": missed?}),
+        )
     }))
     .await
 }

@@ -1,6 +1,6 @@
 //! What is to be done about a row that is due: a pure decision.
 
-use logferry_domain::ledger::{Claimable, FileRow, FileStatus};
+use logferry_domain::ledger::{Checkpoint, Claimable, FileRow, FileStatus};
 
 /// How long after its URL expired an upload may still be on its way: a PUT that began in time (ms).
 pub const UPLOAD_GRACE_MS: i64 = 15 * 60_000;
@@ -8,6 +8,10 @@ pub const UPLOAD_GRACE_MS: i64 = 15 * 60_000;
 /// The pause before a file that was just started is looked at again (ms); doubled by each attempt.
 const FIRST_PAUSE_MS: i64 = 60_000;
 const LONGEST_PAUSE_MS: i64 = 60 * 60_000;
+
+/// Runs of a file that may come to nothing. One of which something is stored is never given up: it
+/// was read before, and ends by its own means once what stands in its way is gone.
+pub const MAX_ATTEMPTS: u32 = 20;
 
 /// What a sweep does with a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +21,8 @@ pub enum Verdict {
     /// Hand it to `ingest`, and look again then should that come to nothing. A PENDING row keeps
     /// its time: a later one would make `ingest` refuse it.
     Start { look_again_ms: Option<i64> },
+    /// It failed as often as it may.
+    GiveUp,
     /// A URL was handed out: see whether its object arrived without its event.
     LookForObject {
         /// The upload can no longer come.
@@ -37,6 +43,9 @@ pub fn verdict(row: &FileRow, now_ms: i64) -> Verdict {
                 look_again_ms: due + UPLOAD_GRACE_MS,
             }
         }
+        Claimable::Yes if row.attempt >= MAX_ATTEMPTS && row.checkpoint == Checkpoint::default() => {
+            Verdict::GiveUp
+        }
         Claimable::Yes => match row.status {
             FileStatus::Processing => Verdict::Start { look_again_ms: Some(now_ms + pause_ms(row.attempt)) },
             FileStatus::Pending | FileStatus::Completed | FileStatus::Failed => {
@@ -52,7 +61,7 @@ fn pause_ms(attempt: u32) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use logferry_domain::ledger::{Checkpoint, FileCounts};
+    use logferry_domain::ledger::FileCounts;
     use logferry_domain::object::{ObjectRef, ObjectVersion};
 
     use super::*;
@@ -101,6 +110,19 @@ mod tests {
         assert_eq!(verdict(&stuck, NOW), Verdict::Start { look_again_ms: Some(NOW + 240_000) });
         let waiting = row(FileStatus::Pending, NOW, None, true);
         assert_eq!(verdict(&waiting, NOW), Verdict::Start { look_again_ms: None });
+    }
+
+    #[test]
+    fn a_file_that_always_fails_is_given_up_unless_something_of_it_is_stored() {
+        for status in [FileStatus::Processing, FileStatus::Pending] {
+            let mut file = row(status, NOW - 1, Some(NOW - 1), true);
+            file.attempt = MAX_ATTEMPTS - 1;
+            assert!(matches!(verdict(&file, NOW), Verdict::Start { .. }));
+            file.attempt = MAX_ATTEMPTS;
+            assert_eq!(verdict(&file, NOW), Verdict::GiveUp);
+            file.checkpoint.blocks = 1;
+            assert!(matches!(verdict(&file, NOW), Verdict::Start { .. }));
+        }
     }
 
     #[test]

@@ -13,6 +13,8 @@ mod batch;
 #[cfg(feature = "dynamodb")]
 pub mod blocks;
 #[cfg(feature = "dynamodb")]
+pub mod bookmarks;
+#[cfg(feature = "dynamodb")]
 pub mod checks;
 #[cfg(feature = "chime")]
 pub mod chime;
@@ -26,6 +28,8 @@ pub mod flush_marks;
 pub mod item;
 #[cfg(feature = "dynamodb")]
 pub mod ledger;
+#[cfg(feature = "s3")]
+pub mod listing;
 #[cfg(feature = "logs")]
 pub mod logs;
 #[cfg(feature = "bench")]

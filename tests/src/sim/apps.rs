@@ -25,15 +25,15 @@ impl State {
 
 impl Apps for SimCloud {
     async fn find(&self, app_id: &AppId) -> Result<Option<App>, Fault> {
-        self.call("GetItem", |state| Ok(state.apps.get(app_id).cloned()))
+        self.call("GetItem", |state| Ok(state.apps.get(app_id).cloned())).await
     }
 
     async fn find_key(&self, key_id: &str) -> Result<Option<KeyRow>, Fault> {
-        self.call("GetItem", |state| Ok(state.keys.get(key_id).cloned()))
+        self.call("GetItem", |state| Ok(state.keys.get(key_id).cloned())).await
     }
 
     async fn list(&self) -> Result<Vec<App>, Fault> {
-        self.call("Scan", |state| Ok(state.apps.values().cloned().collect()))
+        self.call("Scan", |state| Ok(state.apps.values().cloned().collect())).await
     }
 }
 
@@ -50,10 +50,11 @@ impl AppAdmin for SimCloud {
             state.keys.insert(key.key_id.clone(), key.clone());
             Ok(Registered::Yes)
         })
+        .await
     }
 
     async fn key_ids(&self, app_id: &AppId) -> Result<Vec<String>, Fault> {
-        self.call("GetItem", |state| Ok(state.key_ids(app_id)))
+        self.call("GetItem", |state| Ok(state.key_ids(app_id))).await
     }
 
     async fn change(&self, app_id: &AppId, epoch_ms: i64, change: &AppChange) -> Result<Option<App>, Fault> {
@@ -66,6 +67,7 @@ impl AppAdmin for SimCloud {
             app.health_checks = health_checks.unwrap_or_else(|| app.health_checks.clone());
             Ok(Some(app.clone()))
         })
+        .await
     }
 
     async fn add_key(&self, key: &KeyRow, epoch_ms: i64, most: usize) -> Result<KeyAdded, Fault> {
@@ -79,6 +81,7 @@ impl AppAdmin for SimCloud {
             state.keys.insert(key.key_id.clone(), key.clone());
             Ok(KeyAdded::Yes)
         })
+        .await
     }
 
     async fn revoke_key(&self, app_id: &AppId, key_id: &str) -> Result<bool, Fault> {
@@ -86,6 +89,7 @@ impl AppAdmin for SimCloud {
             let own = state.keys.get(key_id).is_some_and(|key| key.app_id == *app_id);
             Ok(own && state.keys.remove(key_id).is_some())
         })
+        .await
     }
 
     async fn delete(&self, app: &App, job: &Job) -> Result<bool, Fault> {
@@ -98,6 +102,7 @@ impl AppAdmin for SimCloud {
             state.jobs.insert(job_key(job), job.clone());
             Ok(true)
         })
+        .await
     }
 
     async fn prune(&self, job: &Job) -> Result<Option<i64>, Fault> {
@@ -110,10 +115,11 @@ impl AppAdmin for SimCloud {
             state.jobs.insert(job_key(job), job.clone());
             Ok(Some(job.before_ms))
         })
+        .await
     }
 
     async fn jobs(&self) -> Result<Vec<Job>, Fault> {
-        self.call("Query", |state| Ok(state.jobs.values().cloned().collect()))
+        self.call("Query", |state| Ok(state.jobs.values().cloned().collect())).await
     }
 
     async fn save_job(&self, job: &Job, was_due_ms: i64) -> Result<bool, Fault> {
@@ -124,6 +130,7 @@ impl AppAdmin for SimCloud {
             }
             _ => Ok(false),
         })
+        .await
     }
 
     async fn end_job(&self, job: &Job, was_due_ms: i64) -> Result<(), Fault> {
@@ -133,5 +140,6 @@ impl AppAdmin for SimCloud {
             }
             Ok(())
         })
+        .await
     }
 }

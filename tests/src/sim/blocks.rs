@@ -1,11 +1,13 @@
 //! The table of blocks.
 
+use std::collections::BTreeSet;
+
 use logferry_domain::block::{Block, BlockHeader, MAX_ITEM_DATA_BYTES};
 use logferry_domain::fault::{Fault, FaultClass};
 use logferry_ports::BlockTable;
 use logferry_ports::blocks::{BlockPage, BlockPosition, BlockRange};
 
-use super::SimCloud;
+use super::{Change, SimCloud};
 
 pub(super) fn key(header: &BlockHeader) -> (String, String) {
     (header.partition().key(), header.sort_key())
@@ -25,6 +27,8 @@ impl BlockTable for SimCloud {
             std::future::pending::<()>().await;
         }
         self.call("BatchWriteItem", |state| {
+            let keys: BTreeSet<_> = blocks.iter().map(|block| key(&block.header)).collect();
+            assert_eq!(keys.len(), blocks.len(), "one item twice in a batch");
             let mut left = Vec::new();
             for block in blocks {
                 assert!(
@@ -35,12 +39,13 @@ impl BlockTable for SimCloud {
                 if state.unprocessed_every > 0 && state.puts.is_multiple_of(state.unprocessed_every) {
                     left.push(block);
                 } else if state.blocks.get(&key(&block.header)) != Some(&block) {
-                    state.stream.push(block.clone());
-                    state.blocks.insert(key(&block.header), block);
+                    let old = state.blocks.insert(key(&block.header), block.clone());
+                    state.stream.push(Change { inserted: old.is_none(), block });
                 }
             }
             Ok(left)
         })
+        .await
     }
 
     async fn newest(
@@ -65,6 +70,7 @@ impl BlockTable for SimCloud {
             }
             Ok(page)
         })
+        .await
     }
 
     async fn with_extents(&self, header: &BlockHeader, _: Vec<u8>, _: u8) -> Result<Vec<u8>, Fault> {
@@ -74,5 +80,6 @@ impl BlockTable for SimCloud {
                 .map(|block| block.data.clone())
                 .ok_or_else(|| Fault::new(FaultClass::NotFound, "Query", "no block"))
         })
+        .await
     }
 }

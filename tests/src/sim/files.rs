@@ -40,6 +40,7 @@ impl Files for SimCloud {
             let next = rows.last().filter(|_| more).map(|row| FilePosition(place(row)));
             Ok(FilePage { rows, next })
         })
+        .await
     }
 
     async fn of_key(&self, bucket: &str, key: &str) -> Result<Vec<FileRow>, Fault> {
@@ -47,6 +48,7 @@ impl Files for SimCloud {
             let rows = state.files.values().map(|file| file.row.clone());
             Ok(rows.filter(|row| row.bucket == bucket && row.key == key).collect())
         })
+        .await
     }
 
     async fn quarantined(
@@ -63,6 +65,7 @@ impl Files for SimCloud {
             let next = left.next().and_then(|_| records.last()).map(|last| last.ordinal);
             Ok(QuarantinePage { records, next })
         })
+        .await
     }
 
     async fn redrive(&self, row: &FileRow, now_ms: i64) -> Result<bool, Fault> {
@@ -72,6 +75,7 @@ impl Files for SimCloud {
             if file.row.fence != row.fence || file.row.status != row.status {
                 return Ok(false);
             }
+            state.watched.remove(&file_key(object));
             file.row.status = FileStatus::Pending;
             file.row.fence += 1;
             file.row.attempt = 0;
@@ -83,5 +87,6 @@ impl Files for SimCloud {
             file.row.updated_ms = now_ms;
             Ok(true)
         })
+        .await
     }
 }

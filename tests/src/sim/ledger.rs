@@ -1,6 +1,6 @@
 //! The ledger and the counters that it moves.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use logferry_domain::app::AppId;
 use logferry_domain::fault::{Fault, FaultClass};
@@ -31,6 +31,42 @@ pub(super) fn file_key(object: &ObjectRef) -> FileKey {
     (object.bucket.clone(), object.key.clone(), object.version.as_str().to_owned())
 }
 
+/// Days in one transaction: few, so that a file of some days takes several. (DynamoDB takes 49.)
+const DAYS_PER_TRANSACTION: usize = 4;
+
+/// A URL that was handed out, and its place among the rows that are due.
+#[derive(Debug, Clone)]
+pub(super) struct Granted {
+    grant: Grant,
+    pub(super) row: FileRow,
+    pub(super) used: bool,
+}
+
+impl Granted {
+    fn new(grant: &Grant) -> Self {
+        let row = FileRow {
+            object: None,
+            bucket: grant.bucket.clone(),
+            key: grant.key.clone(),
+            app_id: Some(grant.app_id.clone()),
+            status: FileStatus::Pending,
+            fence: 0,
+            attempt: 0,
+            claim_id: String::new(),
+            lease_until_ms: None,
+            due_at_ms: Some(grant.expires_ms),
+            checkpoint: Checkpoint::default(),
+            counts: FileCounts::default(),
+            size_bytes: grant.size_bytes,
+            reason: None,
+            created_ms: grant.created_ms,
+            updated_ms: grant.created_ms,
+            processed_ms: None,
+        };
+        Self { grant: grant.clone(), row, used: false }
+    }
+}
+
 fn conflict(operation: &'static str) -> Fault {
     Fault::new(FaultClass::Conflict, operation, "ConditionalCheckFailedException")
 }
@@ -57,64 +93,46 @@ impl Ledger for SimCloud {
             if state.grants.contains_key(&key) {
                 return Err(conflict("PutItem"));
             }
-            state.grants.insert(key, grant.clone());
+            state.grants.insert(key, Granted::new(grant));
             Ok(())
         })
+        .await
     }
 
     async fn find_grant(&self, bucket: &str, key: &str) -> Result<Option<Grant>, Fault> {
-        self.call("GetItem", |state| Ok(state.grants.get(&(bucket.to_owned(), key.to_owned())).cloned()))
+        self.call("GetItem", |state| {
+            let granted = state.grants.get(&(bucket.to_owned(), key.to_owned()));
+            Ok(granted.map(|granted| granted.grant.clone()))
+        })
+        .await
     }
 
+    // As the adapter: a first claim, else a look and a conditional update, each a call of its own.
     async fn claim(&self, claim: &Claim) -> Result<Claimed, Fault> {
-        self.call("TransactWriteItems", |state| {
-            let file = state.files.entry(file_key(&claim.object)).or_insert_with(|| File {
-                row: FileRow {
-                    object: Some(claim.object.clone()),
-                    bucket: claim.object.bucket.clone(),
-                    key: claim.object.key.clone(),
-                    app_id: claim.app_id.clone(),
-                    status: FileStatus::Pending,
-                    fence: 0,
-                    attempt: 0,
-                    claim_id: String::new(),
-                    lease_until_ms: None,
-                    due_at_ms: None,
-                    checkpoint: Checkpoint::default(),
-                    counts: FileCounts::default(),
-                    size_bytes: Some(claim.size_bytes),
-                    reason: None,
-                    created_ms: claim.now_ms,
-                    updated_ms: claim.now_ms,
-                    processed_ms: None,
-                },
-                quarantined: BTreeMap::new(),
-                counted: BTreeMap::new(),
-                ended_by: None,
-            });
-            let row = &mut file.row;
-            if row.claim_id == claim.claim_id && row.status == FileStatus::Processing {
-                return Ok(Claimed::Yes(Box::new(row.clone())));
+        for _ in 0..3 {
+            if let Some(row) = self.first_claim(claim).await? {
+                return Ok(Claimed::Yes(Box::new(row)));
             }
-            match row.claimable(claim.now_ms) {
+            let Some(seen) = self.find(&claim.object).await? else { continue };
+            if seen.claim_id == claim.claim_id && seen.status == FileStatus::Processing {
+                return Ok(Claimed::Yes(Box::new(seen)));
+            }
+            match seen.claimable(claim.now_ms) {
                 Claimable::Done(status) => return Ok(Claimed::Done(status)),
                 Claimable::Held(lease_until_ms) => return Ok(Claimed::Held { lease_until_ms }),
                 Claimable::NotDue(due_at_ms) => return Ok(Claimed::NotDue { due_at_ms }),
                 Claimable::Yes => {}
             }
-            row.status = FileStatus::Processing;
-            row.fence += 1;
-            row.attempt += 1;
-            row.claim_id.clone_from(&claim.claim_id);
-            row.lease_until_ms = Some(claim.lease_until_ms);
-            row.due_at_ms = Some(claim.lease_until_ms);
-            row.updated_ms = claim.now_ms;
-            Ok(Claimed::Yes(Box::new(row.clone())))
-        })
+            if let Some(row) = self.take_over(claim, &seen).await? {
+                return Ok(Claimed::Yes(Box::new(row)));
+            }
+        }
+        Err(Fault::new(FaultClass::Transient, "claim", "the row keeps changing"))
     }
 
     async fn find(&self, object: &ObjectRef) -> Result<Option<FileRow>, Fault> {
         self.call("GetItem", |state| Ok(state.files.get(&file_key(object)).map(|file| file.row.clone())))
+            .await
     }
 
     async fn quarantine(&self, lease: &Lease, records: &[Quarantined]) -> Result<(), Fault> {
@@ -124,6 +142,7 @@ impl Ledger for SimCloud {
             file.quarantined.extend(records.iter().map(|record| (record.ordinal, record.clone())));
             Ok(())
         })
+        .await
     }
 
     async fn release(
@@ -142,42 +161,133 @@ impl Ledger for SimCloud {
             row.updated_ms = now_ms;
             Ok(())
         })
+        .await
     }
 
+    // As the adapter: what was counted is read, then come as many transactions as the days need, each
+    // under the fence and the condition that the day rows are as read.
     async fn finish(&self, lease: &Lease, outcome: &Outcome, now_ms: i64) -> Result<(), Fault> {
+        let key = file_key(&lease.object);
+        let counted = self
+            .call("Query", |state| Ok(state.files.get(&key).map(|file| file.counted.clone())))
+            .await?
+            .unwrap_or_default();
+        let days: BTreeSet<Day> = counted.keys().chain(outcome.days.keys()).copied().collect();
+        let changed = |day: &Day| {
+            let of = |days: &BTreeMap<Day, DayCounts>| days.get(day).copied().unwrap_or_default();
+            let delta = of(&outcome.days) - of(&counted);
+            (!delta.is_zero()).then(|| (*day, counted.get(day).copied(), of(&outcome.days), delta))
+        };
+        let changes: Vec<_> = days.iter().filter_map(changed).collect();
+        assert!(lease.app_id.is_some() || changes.is_empty(), "records without an app");
+        let chunks = changes.len().div_ceil(DAYS_PER_TRANSACTION).max(1);
+        for number in 1..=chunks {
+            let from = (number - 1) * DAYS_PER_TRANSACTION;
+            let chunk = &changes[from..changes.len().min(from + DAYS_PER_TRANSACTION)];
+            self.call("TransactWriteItems", |state| {
+                let file = state.files.get_mut(&key).ok_or_else(|| conflict("TransactWriteItems"))?;
+                if file.ended_by == Some(lease.fence) {
+                    return Ok(());
+                }
+                if file.row.fence != lease.fence || file.row.status != FileStatus::Processing {
+                    return Err(conflict("TransactWriteItems"));
+                }
+                if chunk.iter().any(|(day, was, ..)| file.counted.get(day) != was.as_ref()) {
+                    return Err(Fault::new(FaultClass::Transient, "TransactWriteItems", "a day has changed"));
+                }
+                if number == chunks {
+                    file.end(lease.fence, outcome, now_ms);
+                }
+                for (day, _, now, delta) in chunk {
+                    file.counted.insert(*day, *now);
+                    let Some(app_id) = &lease.app_id else { continue };
+                    let counter = state.stats.entry((app_id.clone(), lease.epoch_ms, *day)).or_default();
+                    counter.levels += delta.levels;
+                    counter.bytes += delta.bytes;
+                }
+                Ok(())
+            })
+            .await?;
+        }
+        Ok(())
+    }
+}
+
+impl SimCloud {
+    async fn first_claim(&self, claim: &Claim) -> Result<Option<FileRow>, Fault> {
         self.call("TransactWriteItems", |state| {
-            if state
-                .files
-                .get(&file_key(&lease.object))
-                .is_some_and(|file| file.ended_by == Some(lease.fence))
+            let key = file_key(&claim.object);
+            if state.files.contains_key(&key) {
+                return Ok(None);
+            }
+            if claim.granted
+                && let Some(granted) =
+                    state.grants.get_mut(&(claim.object.bucket.clone(), claim.object.key.clone()))
             {
-                return Ok(());
+                granted.row.due_at_ms = None;
+                granted.used = true;
             }
-            let file = state.held(lease, "TransactWriteItems")?;
-            let before = std::mem::replace(&mut file.counted, outcome.days.clone());
-            file.row.status =
-                if outcome.reason.is_some() { FileStatus::Failed } else { FileStatus::Completed };
-            file.row.reason.clone_from(&outcome.reason);
-            file.row.counts = outcome.counts;
-            file.row.lease_until_ms = None;
-            file.row.due_at_ms = None;
-            file.row.updated_ms = now_ms;
-            file.row.processed_ms = Some(now_ms);
-            file.ended_by = Some(lease.fence);
-            let Some(app_id) = &lease.app_id else {
-                assert!(outcome.days.is_empty(), "records without an app");
-                return Ok(());
+            let row = FileRow {
+                object: Some(claim.object.clone()),
+                bucket: claim.object.bucket.clone(),
+                key: claim.object.key.clone(),
+                app_id: claim.app_id.clone(),
+                status: FileStatus::Processing,
+                fence: 1,
+                attempt: 1,
+                claim_id: claim.claim_id.clone(),
+                lease_until_ms: Some(claim.lease_until_ms),
+                due_at_ms: Some(claim.lease_until_ms),
+                checkpoint: Checkpoint::default(),
+                counts: FileCounts::default(),
+                size_bytes: Some(claim.size_bytes),
+                reason: None,
+                created_ms: claim.now_ms,
+                updated_ms: claim.now_ms,
+                processed_ms: None,
             };
-            let days: std::collections::BTreeSet<_> =
-                before.keys().chain(outcome.days.keys()).copied().collect();
-            for day in days {
-                let of = |days: &BTreeMap<Day, DayCounts>| days.get(&day).copied().unwrap_or_default();
-                let change = of(&outcome.days) - of(&before);
-                let counter = state.stats.entry((app_id.clone(), lease.epoch_ms, day)).or_default();
-                counter.levels += change.levels;
-                counter.bytes += change.bytes;
-            }
-            Ok(())
+            let file = File {
+                row: row.clone(),
+                quarantined: BTreeMap::new(),
+                counted: BTreeMap::new(),
+                ended_by: None,
+            };
+            state.files.insert(key, file);
+            Ok(Some(row))
         })
+        .await
+    }
+
+    async fn take_over(&self, claim: &Claim, seen: &FileRow) -> Result<Option<FileRow>, Fault> {
+        self.call("UpdateItem", |state| {
+            let file = state.files.get_mut(&file_key(&claim.object));
+            let Some(file) = file.filter(|f| f.row.fence == seen.fence && f.row.status == seen.status) else {
+                return Ok(None);
+            };
+            let row = &mut file.row;
+            row.status = FileStatus::Processing;
+            row.fence = seen.fence + 1;
+            row.attempt = seen.attempt + 1;
+            row.claim_id.clone_from(&claim.claim_id);
+            row.lease_until_ms = Some(claim.lease_until_ms);
+            row.due_at_ms = Some(claim.lease_until_ms);
+            row.updated_ms = claim.now_ms;
+            Ok(Some(row.clone()))
+        })
+        .await
+    }
+}
+
+impl File {
+    fn end(&mut self, fence: u64, outcome: &Outcome, now_ms: i64) {
+        let row = &mut self.row;
+        row.status = if outcome.reason.is_some() { FileStatus::Failed } else { FileStatus::Completed };
+        row.reason.clone_from(&outcome.reason);
+        row.counts = outcome.counts;
+        row.lease_until_ms = None;
+        row.due_at_ms = None;
+        row.updated_ms = now_ms;
+        row.processed_ms = Some(now_ms);
+        self.ended_by = Some(fence);
     }
 }

@@ -3,29 +3,38 @@
 //! or to act and lose their answer. It passes the same contract suite as the real adapters.
 
 mod apps;
+mod backlog;
 mod blocks;
+mod bucket;
 mod faults;
 mod files;
+mod flush;
 mod ledger;
 mod objects;
 mod records;
+mod secrets;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use batch_buffer::testing::StrictLogs;
 use faults::Faults;
 pub use faults::How;
 use logferry_domain::app::{App, AppId, FlushSetting};
 use logferry_domain::block::{Block, Payload};
 use logferry_domain::fault::Fault;
-use logferry_domain::ledger::{DayCounts, FileRow, Grant, Quarantined};
+use logferry_domain::ledger::{DayCounts, FileRow, FileStatus, Quarantined};
 use logferry_domain::object::ObjectRef;
+use logferry_domain::record::LevelCounts;
 use logferry_domain::time::Day;
 use logferry_ports::Clock;
 use logferry_ports::app_admin::Job;
 use logferry_ports::apps::KeyRow;
+use logferry_ports::bucket::ListPosition;
+use logferry_ports::flush_marks::FlushMark;
 use logferry_ports::records::Memo;
+use tokio::time::Instant;
 
 /// 2025-10-09T08:53:20Z, when every simulation begins.
 pub const T0: i64 = 1_760_000_000_000;
@@ -35,6 +44,7 @@ pub const T0: i64 = 1_760_000_000_000;
 pub struct SimCloud {
     state: Arc<Mutex<State>>,
     clock: SimClock,
+    logs: StrictLogs,
 }
 
 #[derive(Debug, Default)]
@@ -45,13 +55,20 @@ struct State {
     /// By partition and sort key.
     blocks: BTreeMap<(String, String), Block>,
     /// What the stream of the blocks' table would have reported.
-    stream: Vec<Block>,
+    stream: Vec<Change>,
     unprocessed_every: usize,
     puts: usize,
     /// After so many calls to store blocks, the next ones hang.
     puts_until_hang: Option<usize>,
     files: BTreeMap<ledger::FileKey, ledger::File>,
-    grants: BTreeMap<(String, String), Grant>,
+    /// Fence and status of each file when last seen.
+    watched: BTreeMap<ledger::FileKey, (u64, FileStatus)>,
+    grants: BTreeMap<(String, String), ledger::Granted>,
+    /// Starts of ingest that were accepted.
+    started: Vec<ObjectRef>,
+    bookmarks: BTreeMap<String, ListPosition>,
+    marks: BTreeMap<String, FlushMark>,
+    dead_letters: BTreeMap<String, Vec<u8>>,
     stats: BTreeMap<(AppId, i64, Day), DayCounts>,
     keys: BTreeMap<String, KeyRow>,
     jobs: BTreeMap<apps::JobKey, Job>,
@@ -60,25 +77,50 @@ struct State {
     pruned_to: BTreeMap<(String, String), i64>,
 }
 
-/// A clock that is turned by hand.
+/// A change that the stream reports.
 #[derive(Debug, Clone)]
-pub struct SimClock(Arc<AtomicI64>);
+struct Change {
+    /// Nothing was there before.
+    inserted: bool,
+    block: Block,
+}
+
+/// A clock that is turned by hand, or runs with the runtime's.
+#[derive(Debug, Clone)]
+pub struct SimClock {
+    set_ms: Arc<AtomicI64>,
+    since: Arc<OnceLock<Instant>>,
+    /// What this clock is wrong by (ms).
+    skew_ms: i64,
+}
 
 impl Default for SimClock {
     fn default() -> Self {
-        Self(Arc::new(AtomicI64::new(T0)))
+        Self { set_ms: Arc::new(AtomicI64::new(T0)), since: Arc::default(), skew_ms: 0 }
     }
 }
 
 impl SimClock {
     pub fn advance_ms(&self, ms: i64) {
-        self.0.fetch_add(ms, Ordering::SeqCst);
+        self.set_ms.fetch_add(ms, Ordering::SeqCst);
+    }
+
+    /// From now on it runs with the runtime's clock, which a test may have paused.
+    pub fn run(&self) {
+        self.since.get_or_init(Instant::now);
+    }
+
+    /// The same clock as seen by somebody whose own is wrong.
+    #[must_use]
+    pub fn skewed(&self, skew_ms: i64) -> Self {
+        Self { skew_ms, ..self.clone() }
     }
 }
 
 impl Clock for SimClock {
     fn now_ms(&self) -> i64 {
-        self.0.load(Ordering::SeqCst)
+        let run = self.since.get().map_or(0, |since| since.elapsed().as_millis());
+        self.set_ms.load(Ordering::SeqCst) + i64::try_from(run).unwrap_or(i64::MAX) + self.skew_ms
     }
 }
 
@@ -112,9 +154,31 @@ impl SimCloud {
         self.state().apps.insert(app.app_id.clone(), app);
     }
 
+    /// All apps as they are.
+    #[must_use]
+    pub fn apps_now(&self) -> Vec<App> {
+        self.state().apps.values().cloned().collect()
+    }
+
     /// The call with this number, counted from 0 over all ports, goes wrong.
     pub fn fail_call(&self, number: u64, how: How) {
         self.state().faults.plan.insert(number, how);
+    }
+
+    /// Calls go wrong and take their time by lot: of a thousand, so many fail.
+    pub fn fail_by_lot(&self, seed: u64, per_mille: u32) {
+        self.state().faults.by_lot(seed, per_mille);
+    }
+
+    /// From now on nothing goes wrong.
+    pub fn stop_faults(&self) {
+        self.state().faults.stop();
+    }
+
+    /// How many calls have gone wrong.
+    #[must_use]
+    pub fn faults_hit(&self) -> u64 {
+        self.state().faults.hit
     }
 
     /// How many calls there have been.
@@ -151,7 +215,34 @@ impl SimCloud {
     /// Blocks that were new or changed, in the order of their writes.
     #[must_use]
     pub fn stream(&self) -> Vec<Block> {
-        self.state().stream.clone()
+        self.state().stream.iter().map(|change| change.block.clone()).collect()
+    }
+
+    /// Blocks that were replaced by something else, which a replay must never do.
+    #[must_use]
+    pub fn blocks_modified(&self) -> usize {
+        self.state().stream.iter().filter(|change| !change.inserted).count()
+    }
+
+    /// The sum of all blocks' own counts, per day.
+    #[must_use]
+    pub fn stored_days(&self, app_id: &AppId) -> BTreeMap<Day, LevelCounts> {
+        let mut days: BTreeMap<Day, LevelCounts> = BTreeMap::new();
+        for block in self.state().blocks.values().filter(|block| block.header.app_id == *app_id) {
+            *days.entry(block.header.day()).or_default() += block.header.levels;
+        }
+        days
+    }
+
+    /// The counters per day and level.
+    #[must_use]
+    pub fn counted_levels(&self, app_id: &AppId) -> BTreeMap<Day, LevelCounts> {
+        let mut days: BTreeMap<Day, LevelCounts> = BTreeMap::new();
+        for ((_, _, day), counts) in self.state().stats.iter().filter(|((app, ..), _)| app == app_id) {
+            *days.entry(*day).or_default() += counts.levels;
+        }
+        days.retain(|_, levels| !levels.is_zero());
+        days
     }
 
     /// How many blocks there are.
@@ -182,19 +273,56 @@ impl SimCloud {
         file.map(|file| file.quarantined.values().cloned().collect()).unwrap_or_default()
     }
 
+    /// Waits for a call's turn, and says how it goes wrong. Does not return from a hang that has
+    /// done nothing.
+    async fn turn(&self) -> Option<How> {
+        let latency = self.state().faults.latency();
+        if let Some(latency) = latency {
+            tokio::time::sleep(latency).await;
+        }
+        let how = self.state().faults.next();
+        match how {
+            Some(How::Hang) => std::future::pending().await,
+            Some(How::Stall(time)) => {
+                tokio::time::sleep(time).await;
+                None
+            }
+            _ => how,
+        }
+    }
+
     /// Runs one call of a port: counts it, and lets it go wrong when its time has come.
-    fn call<T>(
+    async fn call<T: Send>(
         &self,
         operation: &'static str,
-        act: impl FnOnce(&mut State) -> Result<T, Fault>,
+        act: impl FnOnce(&mut State) -> Result<T, Fault> + Send,
     ) -> Result<T, Fault> {
-        let mut state = self.state();
-        match state.faults.next() {
-            None => act(&mut state),
-            Some(How::Before(class)) => Err(Fault::new(class, operation, "simulated, before")),
-            Some(How::ReplyLost(class)) => {
-                let _ = act(&mut state);
-                Err(Fault::new(class, operation, "simulated, reply lost"))
+        let how = self.turn().await;
+        if let Some(How::Before(class)) = how {
+            return Err(Fault::new(class, operation, "simulated, before"));
+        }
+        let result = {
+            let mut state = self.state();
+            let result = act(&mut state);
+            state.watch();
+            result
+        };
+        match how {
+            None => result,
+            Some(How::ReplyLost(class)) => Err(Fault::new(class, operation, "simulated, reply lost")),
+            Some(_) => std::future::pending().await,
+        }
+    }
+}
+
+impl State {
+    /// Fences only rise, and an end stays.
+    fn watch(&mut self) {
+        for (key, file) in &self.files {
+            let now = (file.row.fence, file.row.status);
+            if let Some((fence, status)) = self.watched.insert(key.clone(), now) {
+                assert!(now.0 >= fence, "the fence of {key:?} fell from {fence} to {}", now.0);
+                assert!(!status.is_terminal() || now.1 == status, "{key:?} left {status:?}");
             }
         }
     }

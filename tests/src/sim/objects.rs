@@ -14,7 +14,7 @@ const PIECE_BYTES: usize = 10_000;
 
 #[derive(Debug, Clone)]
 pub(super) struct Stored {
-    meta: ObjectMeta,
+    pub(super) meta: ObjectMeta,
     bytes: Bytes,
     /// The body breaks off after so many bytes, once.
     breaks_at: Option<usize>,
@@ -67,6 +67,7 @@ impl ObjectStore for SimCloud {
             let found = versions.and_then(|versions| versions.iter().rev().find(wanted));
             found.map(|stored| stored.meta.clone()).ok_or_else(|| not_found("HeadObject"))
         })
+        .await
     }
 
     async fn open(&self, object: &ObjectRef) -> Result<(ObjectMeta, ByteStream), Fault> {
@@ -95,5 +96,6 @@ impl ObjectStore for SimCloud {
             let body: ByteStream = Box::pin(stream::iter(pieces));
             Ok((stored.meta.clone(), body))
         })
+        .await
     }
 }

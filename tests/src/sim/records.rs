@@ -15,7 +15,7 @@ use logferry_ports::stats::{CounterKey, CounterPage, CounterRow};
 use logferry_ports::{BlockTable, Records, Stats};
 
 use super::blocks::key;
-use super::{SimCloud, State};
+use super::{Change, SimCloud, State};
 
 /// Items of a transaction.
 const MAX_TRANSACTION_ITEMS: usize = 100;
@@ -31,7 +31,7 @@ impl State {
 
 impl Records for SimCloud {
     async fn memo(&self, app_id: &AppId, key_hash: &[u8; 32]) -> Result<Option<Memo>, Fault> {
-        self.call("GetItem", |state| Ok(state.memos.get(&(app_id.clone(), *key_hash)).cloned()))
+        self.call("GetItem", |state| Ok(state.memos.get(&(app_id.clone(), *key_hash)).cloned())).await
     }
 
     async fn write(&self, write: &Write) -> Result<Written, Fault> {
@@ -62,14 +62,15 @@ impl Records for SimCloud {
                 state.memos.insert(memo_key, change.memo.clone());
             }
             for block in &write.blocks {
-                state.stream.push(block.clone());
-                state.blocks.insert(key(&block.header), block.clone());
+                let old = state.blocks.insert(key(&block.header), block.clone());
+                state.stream.push(Change { inserted: old.is_none(), block: block.clone() });
             }
             for (day, counts) in &write.days {
                 state.count(&write.app_id, write.epoch_ms, *day, counts);
             }
             Ok(Written::Stored)
         })
+        .await
     }
 
     async fn headers(
@@ -97,6 +98,7 @@ impl Records for SimCloud {
             }
             Ok(())
         })
+        .await
     }
 
     async fn remove_counted(&self, removal: &CountedRemoval) -> Result<bool, Fault> {
@@ -122,6 +124,7 @@ impl Records for SimCloud {
             state.count(&header.app_id, header.epoch_ms, header.day(), &counts);
             Ok(true)
         })
+        .await
     }
 }
 
@@ -134,6 +137,7 @@ impl Stats for SimCloud {
         limit: u32,
         after: Option<CounterKey>,
     ) -> Result<CounterPage, Fault> {
+        assert!(from <= to, "a range that DynamoDB refuses");
         self.call("Query", |state| {
             let mut rows: Vec<CounterRow> = state
                 .stats
@@ -151,6 +155,7 @@ impl Stats for SimCloud {
             let next = rows.last().filter(|_| more).map(|row| row.key);
             Ok(CounterPage { rows, next, read_units: 0.5 })
         })
+        .await
     }
 
     async fn remove(&self, app_id: &AppId, keys: &[CounterKey]) -> Result<(), Fault> {
@@ -160,5 +165,6 @@ impl Stats for SimCloud {
             }
             Ok(())
         })
+        .await
     }
 }

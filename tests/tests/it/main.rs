@@ -1,8 +1,10 @@
 //! Every feature test, in one binary.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on stops")]
 
+mod api;
 mod contract;
 mod e2e;
+mod faults;
 mod ingest;
 mod query;
 mod sim;

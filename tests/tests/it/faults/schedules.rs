@@ -1,0 +1,80 @@
+//! Everything at once: duplicates, reordering, overlapping workers, clocks that are wrong, calls that
+//! fail by lot. A schedule follows from its seed: `LOGFERRY_SEED=n` runs one alone.
+
+use std::time::Duration;
+
+use rand::rngs::SmallRng;
+use rand::seq::SliceRandom;
+use rand::{Rng, SeedableRng};
+
+use super::world::{INGEST_MS, MINUTE_MS, World};
+
+/// Schedules that are tried; more by `LOGFERRY_SCHEDULES`.
+const SCHEDULES: u64 = 500;
+
+fn from_env(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+async fn run(seed: u64) {
+    let mut rng = SmallRng::seed_from_u64(seed);
+    let mut world = World::new().await;
+    world.cloud.fail_by_lot(seed, rng.random_range(0..150));
+    if rng.random_ratio(1, 3) {
+        world.cloud.leave_unprocessed(rng.random_range(2..9));
+    }
+    let mut events = world.objects();
+    events.extend((0..rng.random_range(0..5)).map(|_| world.objects()[rng.random_range(0..3)].clone()));
+    events.shuffle(&mut rng);
+    let skew =
+        |rng: &mut SmallRng| if rng.random_ratio(1, 4) { rng.random_range(-20_000..20_000) } else { 0 };
+    let times = [INGEST_MS, INGEST_MS, MINUTE_MS, 25_000, 3_000];
+    let deliveries: Vec<_> = events
+        .iter()
+        .map(|object| {
+            let starts = Duration::from_millis(rng.random_range(0..20_000));
+            (object, starts, times[rng.random_range(0..times.len())], skew(&mut rng))
+        })
+        .collect();
+    let sweeps: Vec<_> = (0..3).map(|i| (i * 300 + rng.random_range(0..60), skew(&mut rng))).collect();
+    {
+        let world = &world;
+        let deliveries = deliveries.iter().map(|&(object, starts, time_ms, skew_ms)| async move {
+            tokio::time::sleep(starts).await;
+            world.deliver(object, time_ms, skew_ms).await;
+        });
+        // Two sweeps may run at once.
+        let sweeps = sweeps.iter().map(|&(starts, skew_ms)| async move {
+            tokio::time::sleep(Duration::from_secs(starts)).await;
+            world.sweep(skew_ms).await;
+        });
+        futures::future::join(futures::future::join_all(deliveries), futures::future::join_all(sweeps)).await;
+    }
+    world.flush(10).await;
+    world.cloud.stop_faults();
+    let sweeps = world.settle(3).await;
+    world.check(&format!("seed {seed}, {sweeps} sweeps"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn any_schedule_ends_with_every_record_once_within_three_sweeps_of_the_last_fault() {
+    let seeds = match from_env("LOGFERRY_SEED") {
+        Some(seed) => seed..=seed,
+        None => 1..=from_env("LOGFERRY_SCHEDULES").unwrap_or(SCHEDULES),
+    };
+    for seed in seeds {
+        let told = Told(seed);
+        run(seed).await;
+        std::mem::forget(told);
+    }
+}
+
+/// Says which seed it was when a schedule panics.
+struct Told(u64);
+
+impl Drop for Told {
+    #[allow(clippy::print_stderr, reason = "a failing test's own words")]
+    fn drop(&mut self) {
+        eprintln!("this schedule again: LOGFERRY_SEED={}", self.0);
+    }
+}

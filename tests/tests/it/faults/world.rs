@@ -1,0 +1,341 @@
+//! A few files on their way through the simulated cloud, as Lambda would run the functions: events
+//! are delivered at least once and retried twice, invocations die at their deadlines, the stream is
+//! repeated until it is through, sweep comes every five minutes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use batch_buffer::RetryPolicy;
+use logferry_domain::block::Block;
+use logferry_domain::intake::IntakeLimits;
+use logferry_domain::ledger::{FileStatus, Grant};
+use logferry_domain::object::ObjectRef;
+use logferry_domain::redact::Redactor;
+use logferry_flush::stream::StreamEvent;
+use logferry_flush::{Flush, Sending};
+use logferry_ingest::{App, Settings};
+use logferry_ports::{Clock, Ledger};
+use logferry_sweep::missed::Missed;
+use logferry_tests::sim::{SimClock, SimCloud, T0};
+use serde_json::{Map, Value, json};
+
+static REDACTOR: LazyLock<Arc<Redactor>> = LazyLock::new(|| Arc::new(Redactor::standard().unwrap()));
+
+pub(super) const BUCKET: &str = "logs-bucket";
+pub(super) const MINUTE_MS: i64 = 60_000;
+pub(super) const INGEST_MS: i64 = 15 * MINUTE_MS;
+const FLUSH_MS: u64 = 120_000;
+const SWEEP_MS: u64 = 270_000;
+/// So that a sweep also finds objects that have become old enough to be missed.
+const SWEEP_EVERY_MS: i64 = 16 * MINUTE_MS;
+/// As flush's wiring.
+const FLUSH_STOPS_AHEAD_MS: u64 = 8_000;
+/// Blocks in one batch of the stream.
+const STREAM_BATCH: usize = 30;
+
+/// What a file holds, by a reference parser that shares nothing with ours.
+#[derive(Debug, Clone)]
+struct Expected {
+    object: ObjectRef,
+    good: BTreeMap<u64, String>,
+    bad: BTreeSet<u64>,
+}
+
+#[derive(Debug)]
+pub(super) struct World {
+    pub(super) cloud: SimCloud,
+    files: Vec<Expected>,
+    /// Objects whose event comes.
+    pub(super) events: Vec<ObjectRef>,
+    /// How much of the stream is through.
+    streamed: usize,
+}
+
+/// Entries at the times that `at` gives their numbers, and bad ones between them.
+fn entries(count: i64, at: impl Fn(i64) -> i64) -> Vec<String> {
+    let line = |i: i64| match i % 17 {
+        5 => "{broken".to_owned(),
+        11 => format!("[{i}]"),
+        _ => {
+            let time = at(i);
+            format!("{{\"level\":{},\"time\":{time},\"msg\":\"entry {i}\"}}", i % 6 * 10)
+        }
+    };
+    (0..count).map(line).collect()
+}
+
+pub(super) fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(1));
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+impl World {
+    /// Files of an app: one whose event comes, one whose event comes twice, one that was uploaded
+    /// with a presigned URL and one without, whose events are lost, and a URL that nobody used.
+    pub(super) async fn new() -> Self {
+        let cloud = SimCloud::default();
+        let _ = cloud.logs().clone().empty();
+        cloud.clock().run();
+        cloud.add_app("my-app");
+        let mut world = Self { cloud, files: Vec::new(), events: Vec::new(), streamed: 0 };
+        let presigned = "logs/my-app/2025/10/09/01JQR4X8V7N3K5M2P6T9W1Y0ZC-logs.gz";
+        for key in [presigned, "logs/my-app/2025/10/09/01JQR4X8V7N3K5M2P6T9W1Y0ZD-unused.gz"] {
+            let grant = Grant {
+                bucket: BUCKET.to_owned(),
+                key: key.to_owned(),
+                app_id: "my-app".parse().unwrap(),
+                meeting: None,
+                size_bytes: None,
+                created_ms: T0,
+                expires_ms: T0 + 5 * MINUTE_MS,
+            };
+            world.cloud.grant(&grant).await.unwrap();
+        }
+        // 30 hours, which are more blocks than a batch takes; one hour; more days than a transaction takes.
+        let hours = entries(120, |i| T0 - (i + 1) * 15 * MINUTE_MS);
+        let first = world.put("logs/my-app/first.gz", &hours, true);
+        let second = world.put("logs/my-app/a b/+%ü", &entries(120, |i| T0 + i * 1000), false);
+        let days = entries(110, |i| T0 - (i / 10) * 1440 * MINUTE_MS - i * 1000);
+        world.put(presigned, &days, true);
+        // Its event never comes, and nobody was told of its key.
+        let late = entries(100, |i| T0 - i * 1000);
+        world.put("logs/my-app/2025/10/09/01JQR4X8V7N3K5M2P6T9W1Y0ZE-unknown.gz", &late, true);
+        world.events = vec![first, second.clone(), second];
+        world
+    }
+
+    fn put(&mut self, key: &str, lines: &[String], packed: bool) -> ObjectRef {
+        let text = lines.join("\n");
+        let bytes = if packed { gzip(text.as_bytes()) } else { text.into_bytes() };
+        let object = self.cloud.put_object(BUCKET, key, bytes);
+        let mut expected = Expected { object: object.clone(), good: BTreeMap::new(), bad: BTreeSet::new() };
+        for (ordinal, line) in (0..).zip(lines) {
+            match serde_json::from_str::<Map<String, Value>>(line) {
+                Ok(_) => drop(expected.good.insert(ordinal, line.clone())),
+                Err(_) => drop(expected.bad.insert(ordinal)),
+            }
+        }
+        self.files.push(expected);
+        object
+    }
+
+    pub(super) fn objects(&self) -> Vec<ObjectRef> {
+        self.files.iter().map(|file| file.object.clone()).collect()
+    }
+
+    /// One invocation of ingest; `None` when it died.
+    pub(super) async fn ingest(&self, object: &ObjectRef, time_ms: i64, skew_ms: i64) -> Option<bool> {
+        let clock = self.cloud.clock();
+        let deadline_ms = clock.now_ms() + time_ms;
+        let app = function(&self.cloud, clock.skewed(skew_ms));
+        let event = json!({"bucket": object.bucket, "key": object.key, "versionId": object.version.as_str()});
+        let handled = app.handle(&event, deadline_ms);
+        let handled = tokio::time::timeout(Duration::from_millis(time_ms.unsigned_abs()), handled).await;
+        handled.ok().map(|result| result.is_ok())
+    }
+
+    /// An event as Lambda delivers it: twice more if the function fails.
+    pub(super) async fn deliver(&self, object: &ObjectRef, time_ms: i64, skew_ms: i64) {
+        for attempt in 1..=3 {
+            if self.ingest(object, time_ms, skew_ms).await == Some(true) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_secs(attempt * 60)).await;
+        }
+    }
+
+    /// The stream of the blocks' table into flush, until it is through. Returns whether it is.
+    pub(super) async fn flush(&mut self, attempts: usize) -> bool {
+        for _ in 0..attempts {
+            let stream = self.cloud.stream();
+            let batch = &stream[self.streamed..stream.len().min(self.streamed + STREAM_BATCH)];
+            if batch.is_empty() {
+                return true;
+            }
+            let event = stream_event(self.streamed, batch);
+            let cloud = || self.cloud.clone();
+            let sending = Sending {
+                group_prefix: "/logferry".into(),
+                retention_days: Some(30),
+                retry: RetryPolicy::default(),
+            };
+            let flush = Flush::new(cloud(), cloud(), cloud(), cloud(), cloud(), cloud().clock(), sending);
+            let ends = tokio::time::Instant::now() + Duration::from_millis(FLUSH_MS - FLUSH_STOPS_AHEAD_MS);
+            let handled = flush.handle(&event, Some(ends));
+            // Dead: all of it comes again.
+            let Ok(handled) = tokio::time::timeout(Duration::from_millis(FLUSH_MS), handled).await else {
+                continue;
+            };
+            let failed =
+                handled.response.batch_item_failures.first().map(|item| item.item_identifier.clone());
+            let through = match failed {
+                None => batch.len(),
+                Some(number) => {
+                    event.records.iter().position(|record| record.dynamodb.sequence == number).unwrap()
+                }
+            };
+            self.streamed += through;
+        }
+        self.streamed == self.cloud.stream().len()
+    }
+
+    /// A run of sweep, and what it starts.
+    pub(super) async fn sweep(&self, skew_ms: i64) {
+        let cloud = || self.cloud.clone();
+        let clock = || self.cloud.clock().skewed(skew_ms);
+        let app = logferry_sweep::App {
+            backlog: cloud(),
+            objects: cloud(),
+            starter: cloud(),
+            clock: clock(),
+            metrics_namespace: "Test".to_owned(),
+        };
+        let missed = Missed {
+            bucket: BUCKET.to_owned(),
+            bookmarks: cloud(),
+            listing: cloud(),
+            ledger: cloud(),
+            apps: cloud(),
+            starter: cloud(),
+            clock: clock(),
+        };
+        let run = async { (app.run().await.is_ok(), missed.run().await.is_ok()) };
+        let _ = tokio::time::timeout(Duration::from_millis(SWEEP_MS), run).await;
+        for object in self.cloud.take_started() {
+            self.deliver(&object, INGEST_MS, skew_ms).await;
+        }
+    }
+
+    /// Sweeps, each when something is due, until all is at its end. Returns how many it took.
+    pub(super) async fn settle(&mut self, most: usize) -> usize {
+        for sweeps in 0..=most {
+            if self.is_over() {
+                assert!(self.flush(200).await, "flush does not get through");
+                return sweeps;
+            }
+            let wait_ms = self.cloud.next_due_ms().map_or(0, |due| due - self.cloud.clock().now_ms());
+            let wait_ms = wait_ms.max(SWEEP_EVERY_MS).unsigned_abs();
+            tokio::time::sleep(Duration::from_millis(wait_ms + 1)).await;
+            self.sweep(0).await;
+        }
+        panic!("not at an end after {most} sweeps: {:#?}", self.cloud.rows());
+    }
+
+    fn is_over(&self) -> bool {
+        let rows = self.cloud.rows();
+        rows.len() == self.files.len() && rows.iter().all(|row| row.status.is_terminal())
+    }
+
+    /// The whole way as it usually goes.
+    pub(super) async fn run(&mut self) -> usize {
+        for object in self.events.clone() {
+            self.deliver(&object, INGEST_MS, 0).await;
+        }
+        self.flush(20).await;
+        self.settle(8).await
+    }
+
+    /// What holds in the end, whatever happened on the way.
+    #[track_caller]
+    pub(super) fn check(&self, what: &str) {
+        let app_id = "my-app".parse().unwrap();
+        let mut wanted = Vec::new();
+        for file in &self.files {
+            let source = format!("s3://{}/{}", file.object.bucket, file.object.key);
+            wanted.extend(file.good.iter().map(|(ordinal, raw)| (source.clone(), *ordinal, raw.clone())));
+            let bad: BTreeSet<_> =
+                self.cloud.quarantined(&file.object).iter().map(|bad| bad.ordinal).collect();
+            assert_eq!(bad, file.bad, "{what}: bad records of {source}");
+        }
+        wanted.sort();
+        assert_eq!(self.cloud.records(&app_id), wanted, "{what}: records");
+        for row in self.cloud.rows() {
+            assert_eq!(row.status, FileStatus::Completed, "{what}: {row:?}");
+            let file = self.files.iter().find(|file| Some(&file.object) == row.object.as_ref()).unwrap();
+            let counts = (row.counts.ok as usize, row.counts.quarantined as usize);
+            assert_eq!(counts, (file.good.len(), file.bad.len()), "{what}: {row:?}");
+        }
+        assert_eq!(self.cloud.counted_levels(&app_id), self.cloud.stored_days(&app_id), "{what}: counters");
+        assert_eq!(self.cloud.blocks_modified(), 0, "{what}: blocks were replaced by others");
+        self.check_logs(what, wanted.len());
+    }
+
+    /// Every record at least once, and no more requests with something twice than calls that failed.
+    #[track_caller]
+    fn check_logs(&self, what: &str, records: usize) {
+        let (mut seen, mut repeating) = (BTreeSet::new(), 0);
+        for request in self.cloud.logs().accepted() {
+            let id = |message: &str| {
+                let line: Value = serde_json::from_str(message).unwrap();
+                line["logId"].as_str().unwrap().to_owned()
+            };
+            let ids: Vec<_> = request.iter().map(|event| id(&event.message)).collect();
+            repeating += u64::from(ids.into_iter().filter(|id| !seen.insert(id.clone())).count() > 0);
+        }
+        assert_eq!(seen.len(), records, "{what}: ids in CloudWatch");
+        let hit = self.cloud.faults_hit();
+        assert!(repeating <= hit, "{what}: {repeating} requests repeat events, {hit} calls failed");
+    }
+}
+
+pub(super) fn function(
+    cloud: &SimCloud,
+    clock: SimClock,
+) -> App<SimCloud, SimCloud, SimCloud, SimCloud, SimClock> {
+    App {
+        objects: cloud.clone(),
+        blocks: cloud.clone(),
+        ledger: cloud.clone(),
+        apps: cloud.clone(),
+        clock,
+        settings: Settings {
+            bucket: BUCKET.to_owned(),
+            chime_app: None,
+            max_presigned_bytes: 1_000_000,
+            max_object_bytes: 10_000_000,
+            limits: IntakeLimits::default(),
+            redactor: REDACTOR.clone(),
+            retention_days_default: 30,
+            metrics_namespace: "Test".to_owned(),
+        },
+    }
+}
+
+/// A batch of the stream that begins with the record of this number.
+fn stream_event(first: usize, blocks: &[Block]) -> StreamEvent {
+    let records: Vec<Value> =
+        blocks.iter().enumerate().map(|(i, block)| inserted(first + i, block)).collect();
+    serde_json::from_str(&json!({ "Records": records }).to_string()).unwrap()
+}
+
+fn inserted(number: usize, block: &Block) -> Value {
+    let header = &block.header;
+    let levels = header.levels.iter().filter(|(_, count)| *count > 0);
+    let levels: Map<_, _> = levels
+        .map(|(level, count)| (level.as_str().to_lowercase(), json!({"N": count.to_string()})))
+        .collect();
+    json!({
+        "eventName": "INSERT",
+        "dynamodb": {
+            "SequenceNumber": (100_000_000_000_000_000_000_u128 + number as u128).to_string(),
+            "NewImage": {
+                "pk": {"S": header.partition().key()},
+                "sk": {"S": header.sort_key()},
+                "first_ms": {"N": header.first_ms.to_string()},
+                "last_ms": {"N": header.last_ms.to_string()},
+                "count": {"N": header.count.to_string()},
+                "levels": {"M": levels},
+                "format": {"S": header.format},
+                "source": {"S": header.source},
+                "epoch": {"N": header.epoch_ms.to_string()},
+                "expires_at": {"N": header.expires_at_secs.unwrap_or(0).to_string()},
+                "data": {"B": STANDARD.encode(&block.data)},
+            },
+        },
+    })
+}
