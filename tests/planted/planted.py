@@ -1,0 +1,164 @@
+"""Plants each of twelve bugs in a copy of the tree and shows that a test turns red. `make planted`.
+
+Needs no stack. The copy shares the build folder, so only our own crates are compiled again.
+Names of bugs as arguments plant only those.
+"""
+
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+# name: file, what is there, what takes its place, packages, which tests are to find it
+BUGS = {
+    "UnprocessedItems dropped": (
+        "functions/ingest/src/pipeline.rs",
+        "Ok(unprocessed) if unprocessed.is_empty() => return Ok(Stored { sequences, bytes })",
+        "Ok(_) if bytes < usize::MAX => return Ok(Stored { sequences, bytes })",
+        ["logferry-tests"],
+        "test(blocks_that_are_not_taken)",
+    ),
+    "no fence on complete": (
+        "shared/aws/src/ledger.rs",
+        '            .set_key(Some(file_key(&lease.object)))\n'
+        '            .condition_expression("fence = :fence AND #status = :processing")\n'
+        '            .expression_attribute_names("#status", "status")\n'
+        '            .expression_attribute_values(":fence", n(lease.fence))\n'
+        '            .expression_attribute_values(":processing", s(FileStatus::Processing.as_str()))\n'
+        '            .expression_attribute_values(":status"',
+        '            .set_key(Some(file_key(&lease.object)))\n'
+        '            .condition_expression("#status = :processing")\n'
+        '            .expression_attribute_names("#status", "status")\n'
+        '            .expression_attribute_values(":processing", s(FileStatus::Processing.as_str()))\n'
+        '            .expression_attribute_values(":status"',
+        ["logferry-aws"],
+        "binary(requests)",
+    ),
+    "a clock in a stored item": (
+        "functions/ingest/src/pipeline.rs",
+        'format!("s3://{}/{}", job.object.bucket, job.object.key)',
+        'format!("s3://{}/{}#{:?}", job.object.bucket, job.object.key, std::time::SystemTime::now())',
+        ["logferry-tests"],
+        "test(a_file_is_stored_whole)",
+    ),
+    "rejected info ignored": (
+        "shared/batch-buffer/src/deliver.rs",
+        "return Outcome::Accepted(accepted.rejected);",
+        "return Outcome::Accepted(None);",
+        ["batch-buffer"],
+        "all()",
+    ),
+    "only the first gzip member read": (
+        "shared/domain/src/decode.rs",
+        "[0, ..] if members > 0 => self.codec = Codec::GzipPadding,",
+        "[..] if members > 0 => self.codec = Codec::GzipPadding,",
+        ["logferry-domain"],
+        "test(members)",
+    ),
+    "no If-Match": (
+        "shared/aws/src/objects.rs",
+        'ObjectVersion::ETag(etag) => request.if_match(format!("\\"{etag}\\"")),',
+        "ObjectVersion::ETag(_) => request,",
+        ["logferry-aws"],
+        "binary(requests)",
+    ),
+    "ack before write": (
+        "functions/ingest/src/pipeline.rs",
+        "if !making && self.batch.is_empty() && requests.is_empty() {",
+        "if !making && self.batch.is_empty() {",
+        ["logferry-tests"],
+        "test(a_file_is_stored_whole)",
+    ),
+    "key decoded twice": (
+        "functions/ingest/src/events.rs",
+        "    let spaced = encoded.replace('+', \" \");\n",
+        "    let once = percent_decode_str(encoded).decode_utf8_lossy().into_owned();\n"
+        "    let spaced = once.replace('+', \" \");\n",
+        ["logferry-ingest"],
+        "all()",
+    ),
+    "IPv6 link-local range too narrow": (
+        "shared/health-checks/src/guard.rs",
+        "[first, ..] if first & 0xffc0 == 0xfe80",
+        "[first, ..] if first == 0xfe80",
+        ["logferry-health-checks"],
+        "all()",
+    ),
+    "secrets compared with ==": (
+        "shared/service/src/api_key.rs",
+        "self.secret_hash().ct_eq(&stored).into()",
+        "self.secret_hash() == stored",
+        ["logferry-tests"],
+        "test(tidy)",
+    ),
+    "stats outside the transaction": (
+        "shared/aws/src/ledger.rs",
+        "actions.extend(self.day_actions(lease, app_id, change)?);",
+        "let [row, counter] = self.day_actions(lease, app_id, change)?;\n"
+        "                    actions.push(row);\n"
+        "                    self.transact(&[counter]).await?;",
+        ["logferry-aws"],
+        "binary(requests)",
+    ),
+    "an empty batch answer on error": (
+        "functions/flush/src/lib.rs",
+        "Handled { response: Response { batch_item_failures: failures }, tally }",
+        "Handled { response: Response { batch_item_failures: Vec::new() }, tally }",
+        ["logferry-flush"],
+        "all()",
+    ),
+}
+
+TEST_FAILED = 100  # nextest's exit code: everything was built, a test is red
+
+
+def run_tests(tree: pathlib.Path, packages: list[str], tests: str) -> subprocess.CompletedProcess:
+    wanted = [argument for package in packages for argument in ("-p", package)]
+    environment = {**os.environ, "CARGO_TARGET_DIR": str(ROOT / "target")}
+    environment["PATH"] = f"{ROOT / '.logferry' / 'venv' / 'bin'}:{environment['PATH']}"
+    environment.pop("LOGFERRY_LOCAL_ENV", None)
+    command = ["cargo", "nextest", "run", "--cargo-quiet", "--no-fail-fast", *wanted, "-E", tests]
+    return subprocess.run(command, cwd=tree, env=environment, text=True, capture_output=True)
+
+
+def copy_tree(to: pathlib.Path) -> None:
+    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    for name in subprocess.run(listed, cwd=ROOT, text=True, capture_output=True, check=True).stdout.splitlines():
+        if (ROOT / name).is_file():
+            (to / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, to / name)
+
+
+def main() -> int:
+    wanted = sys.argv[1:] or list(BUGS)
+    missed = []
+    with tempfile.TemporaryDirectory(prefix="planted-") as folder:
+        tree = pathlib.Path(folder)
+        copy_tree(tree)
+        for name in wanted:
+            file, old, new, packages, tests = BUGS[name]
+            sound = (tree / file).read_text()
+            if sound.count(old) != 1:
+                print(f"{name}: {file} has changed, the bug no longer fits")
+                missed.append(name)
+                continue
+            (tree / file).write_text(sound.replace(old, new))
+            result = run_tests(tree, packages, tests)
+            (tree / file).write_text(sound)
+            red = [line.split()[-1] for line in result.stderr.splitlines() if line.strip().startswith("FAIL")]
+            if result.returncode == TEST_FAILED and red:
+                print(f"{name}: found by {sorted(set(red))[0]} and {len(set(red)) - 1} more")
+            else:
+                print(f"{name}: NOT FOUND (exit {result.returncode})\n{result.stderr[-2000:]}")
+                missed.append(name)
+            sys.stdout.flush()
+    print(f"{len(wanted) - len(missed)} of {len(wanted)} planted bugs were found")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
