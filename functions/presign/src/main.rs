@@ -13,8 +13,6 @@ use logferry_aws::sessions::DynamoSessions;
 use logferry_ports::{Clock, SystemClock};
 use logferry_presign::{App, Config, JoinVerification, JoinVerifier, World};
 use logferry_service::config::environment;
-use logferry_service::http::{Request, Response};
-use logferry_service::metrics::{Emission, REQUEST_ERRORS, REQUESTS};
 use logferry_service::telemetry;
 use logferry_service::tokens::Tokens;
 
@@ -54,20 +52,11 @@ async fn main() -> Result<(), Error> {
         account_id: config.account_id,
         max_presigned_bytes: config.max_presigned_bytes,
         limits: config.limits,
+        metrics_namespace: config.metrics_namespace,
     };
-    let (app, namespace) = (&app, config.metrics_namespace.as_str());
+    let app = &app;
     run(service_fn(|event: LambdaEvent<ApiGatewayV2httpRequest>| async move {
-        let now_ms = SystemClock.now_ms();
-        let response = match Request::from_event(event.payload) {
-            Ok(request) => Box::pin(app.handle(&request, now_ms)).await,
-            Err(error) => Response::from(error),
-        };
-        Emission::new(namespace)
-            .dimension("Function", "presign")
-            .value(REQUESTS, 1)
-            .value(REQUEST_ERRORS, u64::from(response.status.is_server_error()))
-            .emit(now_ms);
-        Ok::<_, Error>(response.into_event())
+        Ok::<_, Error>(app.serve(event.payload, SystemClock.now_ms()).await)
     }))
     .await
 }

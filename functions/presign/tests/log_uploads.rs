@@ -242,3 +242,15 @@ async fn other_paths_and_methods_are_404_and_405() {
         assert_eq!(answer(&response).0, status, "{path}");
     }
 }
+
+/// The sample events are what `sam local invoke` sends.
+#[tokio::test]
+async fn the_sample_events_are_understood() {
+    let app = app();
+    for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../../events/presign")).unwrap() {
+        let path = entry.unwrap().path();
+        let event = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        let response = app.serve(event, NOW_MS).await;
+        assert_eq!(response.status_code, 401, "a made-up token or key: {}", path.display());
+    }
+}
