@@ -4,6 +4,8 @@ mod cpu;
 mod ingest;
 mod pino;
 mod put_log_events;
+mod query;
+mod signing;
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -51,6 +53,18 @@ enum Command {
         #[arg(long, default_value_t = 2_000_000)]
         events: usize,
     },
+    /// Pages, read units and CPU of queries over ten million records.
+    Query {
+        #[arg(long, default_value_t = 10_000_000)]
+        records: u64,
+    },
+    /// CPU per presigned URL.
+    Signing {
+        #[arg(long, default_value_t = 1_000)]
+        urls: u32,
+        #[arg(long, default_value_t = 5)]
+        rounds: u32,
+    },
     /// Take in one file and say what it took; what `memory` runs.
     #[command(hide = true)]
     IngestOnce { file: PathBuf },
@@ -63,12 +77,16 @@ fn run(command: Option<Command>) -> Result<(), Box<dyn Error>> {
         Some(Command::Memory { records }) => ingest::memory(records, 10),
         Some(Command::Bodies { records, rounds }) => put_log_events::bodies(records, rounds),
         Some(Command::Buffer { events }) => put_log_events::buffer(events),
+        Some(Command::Query { records }) => query::costs(records),
+        Some(Command::Signing { urls, rounds }) => signing::signing(urls, rounds),
         Some(Command::IngestOnce { file }) => ingest::once(&file),
         None => {
             ingest::speed(200_000, 5)?;
             ingest::memory(187_300, 10)?;
             put_log_events::bodies(200_000, 5)?;
-            put_log_events::buffer(2_000_000)
+            put_log_events::buffer(2_000_000)?;
+            signing::signing(1_000, 5)?;
+            query::costs(10_000_000)
         }
     }
 }

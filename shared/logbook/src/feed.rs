@@ -11,7 +11,7 @@ use logferry_ports::blocks::{BlockPosition, BlockRange};
 use crate::cursor::Position;
 
 /// Items of the first page, and of the largest where blocks are of their target size.
-pub(crate) const FIRST_PAGE: u32 = 2;
+pub(crate) const FIRST_PAGE: u32 = 1;
 const LARGEST_PAGE: u32 = 16;
 
 /// Items of the largest page of small blocks, and what a page is to hold (bytes): a Query answers
@@ -105,7 +105,11 @@ fn next_limit(limit: u32, blocks: usize, data_bytes: usize) -> u32 {
     let doubled = (limit * 2).clamp(1, LARGEST_PAGE.max(limit));
     let fitting = PAGE_BYTES / (data_bytes / blocks.max(1)).max(1024);
     let small = u32::try_from(fitting.min(LARGEST_SMALL_PAGE)).unwrap_or(LARGEST_PAGE);
-    if blocks == 0 || small <= LARGEST_PAGE { doubled } else { (limit * 8).min(small) }
+    if blocks == 0 || small <= LARGEST_PAGE {
+        return doubled;
+    }
+    // One small block may be the end of a file, with large ones behind it.
+    (limit * if blocks == 1 { 4 } else { 16 }).min(small)
 }
 
 #[cfg(test)]
@@ -119,8 +123,9 @@ mod tests {
             let last = limits[limits.len() - 1];
             limits.push(next_limit(last, 2, 2 * 64 * 1024));
         }
-        assert_eq!(limits, [2, 4, 8, 16, 16]);
-        assert_eq!(next_limit(2, 2, 600), 16);
+        assert_eq!(limits, [1, 2, 4, 8, 16]);
+        assert_eq!(next_limit(16, 2, 2 * 64 * 1024), 16);
+        assert_eq!([next_limit(1, 1, 600), next_limit(4, 4, 2400)], [4, 64]);
         assert_eq!(next_limit(128, 128, 128 * 300), 256);
         assert_eq!(next_limit(4, 0, 0), 8);
     }

@@ -174,6 +174,9 @@ impl<B: BlockTable + Stats + Records> Pass<'_, B> {
     async fn days(&self, last: Day) -> Result<BTreeMap<Day, Vec<CounterKey>>, Fault> {
         let mut days: BTreeMap<Day, Vec<CounterKey>> = BTreeMap::new();
         let (first, mut after) = (Day::of_ms(EARLIEST_MS), None);
+        if last < first {
+            return Ok(days);
+        }
         loop {
             let page = Stats::newest(self.book, &self.job.app_id, first, last, COUNTER_PAGE, after).await?;
             for row in page.rows.iter().filter(|row| row.key.epoch_ms == self.job.epoch_ms) {

@@ -548,6 +548,18 @@ async fn pruned_records_are_gone_at_once_and_counts_equal_what_is_left() {
 }
 
 #[tokio::test]
+async fn a_prune_before_the_first_possible_record_removes_nothing() {
+    let api = Api::new();
+    let key = api.register("shop").await;
+    let entry = json!({"level": "INFO", "message": "x", "timestamp": "2000-01-01T00:00:00Z"});
+    assert_eq!(api.app(&key, "POST", "/logs", &entry).await.status, 200);
+    let before = json!({"before": "2000-01-01T00:00:00Z"});
+    let answer = api.app(&key, "POST", "/apps/shop/prune", &before).await.data();
+    assert_eq!(answer, json!({"deleted": 0, "complete": true}));
+    assert_eq!(api.records(&key, "").await.len(), 1);
+}
+
+#[tokio::test]
 async fn a_large_prune_is_answered_in_time_and_finished_by_later_passes() {
     let api = Api::new();
     let key = api.register("shop").await;

@@ -1,0 +1,305 @@
+//! What queries cost over ten million records of one app: pages read, read units, CPU beside the
+//! decompression alone of the blocks that were opened.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::io::Write as _;
+use std::sync::Mutex;
+
+use logferry_domain::app::{App, AppId, FlushSetting};
+use logferry_domain::block::{Block, BlockBuilder, BlockHeader, BlockSource};
+use logferry_domain::fault::Fault;
+use logferry_domain::hex128::Seed;
+use logferry_domain::ledger::DayCounts;
+use logferry_domain::record::{Entry, EntryKind, Level};
+use logferry_domain::time::{Day, MS_PER_DAY, MS_PER_HOUR, hour_of_ms};
+use logferry_logbook::filter::Filter;
+use logferry_logbook::query::{Cost, MAX_READ_BYTES, Query, query};
+use logferry_ports::blocks::{BlockPage, BlockPosition, BlockRange};
+use logferry_ports::stats::{CounterKey, CounterPage, CounterRow};
+use logferry_ports::{BlockTable, Stats};
+
+use crate::{cpu, pino};
+
+/// The first day, 2025-04-01, and how many there are.
+const FIRST_DAY_MS: i64 = 1_743_465_600_000;
+const DAYS: i64 = 30;
+/// Records of one file, and of one block of it.
+const FILE_RECORDS: u64 = 5_000;
+const BLOCK_RAW_BYTES: usize = 390 * 1024;
+/// One record in so many is an ERROR; one in so many has the word that is searched for.
+const ERROR_EVERY: u64 = 1_000_000;
+const WORD_EVERY: u64 = 20_000;
+/// Lines that the records repeat.
+const LINES: u64 = 40_000;
+
+/// Bytes of an item beside its data, and the bytes that a strongly consistent read unit pays for.
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html>
+const ITEM_OVERHEAD_BYTES: usize = 360;
+const READ_UNIT_BYTES: usize = 4096;
+
+/// Blocks and counters in memory.
+#[derive(Default)]
+struct Memory {
+    blocks: BTreeMap<(String, String), Block>,
+    days: BTreeMap<Day, DayCounts>,
+    /// The headers of what was read, and its data.
+    read: Mutex<Vec<(String, String)>>,
+}
+
+fn units(bytes: usize) -> f64 {
+    bytes.div_ceil(READ_UNIT_BYTES) as f64
+}
+
+impl BlockTable for Memory {
+    async fn put(&self, _: Vec<Block>) -> Result<Vec<Block>, Fault> {
+        Ok(Vec::new())
+    }
+
+    async fn newest(
+        &self,
+        range: &BlockRange,
+        limit: u32,
+        after: Option<&BlockPosition>,
+    ) -> Result<BlockPage, Fault> {
+        let pk = range.partition.key();
+        let from = (pk.clone(), format!("{:013}", range.last_ms_from));
+        let to = match after {
+            Some(after) => (pk, after.0.clone()),
+            None => (pk, format!("{:013}#~", range.last_ms_to)),
+        };
+        let mut page = BlockPage::default();
+        let mut bytes = 0;
+        for (key, block) in self.blocks.range(from..to).rev() {
+            bytes += block.data.len() + ITEM_OVERHEAD_BYTES;
+            page.blocks.push(block.clone());
+            if let Ok(mut read) = self.read.lock() {
+                read.push(key.clone());
+            }
+            // A Query answers with so many items or 1 MB.
+            if page.blocks.len() == limit as usize || bytes > 1024 * 1024 {
+                page.next = Some(BlockPosition(key.1.clone()));
+                break;
+            }
+        }
+        page.read_units = units(bytes.max(1));
+        Ok(page)
+    }
+
+    async fn with_extents(&self, _: &BlockHeader, first: Vec<u8>, _: u8) -> Result<Vec<u8>, Fault> {
+        Ok(first)
+    }
+}
+
+impl Stats for Memory {
+    async fn newest(
+        &self,
+        _: &AppId,
+        from: Day,
+        to: Day,
+        limit: u32,
+        after: Option<CounterKey>,
+    ) -> Result<CounterPage, Fault> {
+        let days =
+            self.days.range(from..=to).rev().filter(|(day, _)| after.is_none_or(|after| **day < after.day));
+        let row = |(day, counts): (&Day, &DayCounts)| CounterRow {
+            key: CounterKey { day: *day, epoch_ms: 1, counter: 0 },
+            counts: *counts,
+        };
+        let rows: Vec<_> = days.map(row).take(limit as usize).collect();
+        let next = rows.last().filter(|_| rows.len() == limit as usize).map(|row| row.key);
+        Ok(CounterPage { read_units: units(rows.len() * 120 + 1), rows, next })
+    }
+
+    async fn remove(&self, _: &AppId, _: &[CounterKey]) -> Result<(), Fault> {
+        Ok(())
+    }
+}
+
+fn app() -> Result<App, Box<dyn Error>> {
+    Ok(App {
+        app_id: "bench".parse()?,
+        name: "bench".to_owned(),
+        created_ms: 1,
+        retention_days: None,
+        pruned_before_ms: None,
+        flush: FlushSetting::default(),
+        health_checks: serde_json::Value::Null,
+    })
+}
+
+fn fill(records: u64, app_id: &AppId) -> Result<Memory, Box<dyn Error>> {
+    let mut text = Vec::new();
+    pino::write(LINES, &mut text)?;
+    let text = String::from_utf8(text)?;
+    let lines: Vec<&str> = text.lines().collect();
+    let mut memory = Memory::default();
+    let mut builder = BlockBuilder::default();
+    let span_ms = DAYS * MS_PER_DAY;
+    let time_of = |i: u64| FIRST_DAY_MS + (i128::from(i) * i128::from(span_ms) / i128::from(records)) as i64;
+    let mut hour = hour_of_ms(FIRST_DAY_MS);
+    let mut seed = Seed::of(&[b"file 0"]);
+    let mut flush = |builder: &mut BlockBuilder, seed: &Seed| -> Result<(), Box<dyn Error>> {
+        let source = BlockSource {
+            app_id,
+            seed,
+            format: "ndjson",
+            source: "bench",
+            epoch_ms: 1,
+            expires_at_secs: None,
+        };
+        for block in std::mem::take(builder).build(&source)? {
+            let counts = memory.days.entry(block.header.day()).or_default();
+            counts.levels += block.header.levels;
+            memory.blocks.insert((block.header.partition().key(), block.header.sort_key()), block);
+        }
+        Ok(())
+    };
+    for i in 0..records {
+        let timestamp_ms = time_of(i);
+        let new_file = i % FILE_RECORDS == 0;
+        if new_file || hour_of_ms(timestamp_ms) != hour || builder.raw_bytes() > BLOCK_RAW_BYTES {
+            flush(&mut builder, &seed)?;
+            hour = hour_of_ms(timestamp_ms);
+        }
+        if new_file {
+            seed = Seed::of(&[format!("file {}", i / FILE_RECORDS).as_bytes()]);
+        }
+        let with_word;
+        let raw = if i % WORD_EVERY == WORD_EVERY / 2 {
+            with_word = r#"{"level":30,"msg":"The needle in the haystack"}"#;
+            with_word
+        } else {
+            lines[(i % LINES) as usize]
+        };
+        let level = match i % ERROR_EVERY {
+            500_000 => Level::Error,
+            n if n % 9 == 0 => Level::Debug,
+            n if n % 9 == 1 => Level::Warn,
+            _ => Level::Info,
+        };
+        builder.push(&Entry {
+            ordinal: i % FILE_RECORDS,
+            timestamp_ms,
+            level,
+            kind: EntryKind::Json,
+            timestamp_fallback: false,
+            raw,
+        });
+    }
+    flush(&mut builder, &seed)?;
+    Ok(memory)
+}
+
+/// The records that a question finds through all its pages, and what that cost.
+async fn walk(
+    memory: &Memory,
+    app: &App,
+    filter: &Filter,
+    limit: usize,
+) -> Result<(usize, u32, Cost), Box<dyn Error>> {
+    let (mut found, mut requests, mut cost, mut cursor) = (0, 0, Cost::default(), None::<String>);
+    loop {
+        let question = Query {
+            apps: std::slice::from_ref(app),
+            merged: false,
+            filter,
+            limit: limit - found,
+            offset: 0,
+            cursor: cursor.as_deref(),
+            raw: false,
+            now_ms: 0,
+            max_read_bytes: MAX_READ_BYTES,
+        };
+        let page = query(memory, &question).await?;
+        found += page.records.len();
+        requests += 1;
+        cost.pages += page.cost.pages;
+        cost.blocks += page.cost.blocks;
+        cost.opened += page.cost.opened;
+        cost.data_bytes += page.cost.data_bytes;
+        cost.units += page.cost.units;
+        cursor = page.cursor;
+        if found == limit || cursor.is_none() {
+            return Ok((found, requests, cost));
+        }
+    }
+}
+
+/// Ten million records, or as many as are said, and four questions.
+pub(crate) fn costs(records: u64) -> Result<(), Box<dyn Error>> {
+    let app = app()?;
+    let (fill_secs, memory) = cpu::timed(|| fill(records, &app.app_id))?;
+    let memory = memory?;
+    let bytes: usize = memory.blocks.values().map(|block| block.data.len()).sum();
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "\n## queries: {records} records of one app in {DAYS} days")?;
+    writeln!(
+        out,
+        "{} blocks, {:.0} MB compressed; made in {fill_secs:.0} CPU s",
+        memory.blocks.len(),
+        bytes as f64 / 1e6
+    )?;
+    let middle = FIRST_DAY_MS + DAYS / 2 * MS_PER_DAY;
+    let any = Filter::default();
+    let hour = Filter { since_ms: Some(middle), until_ms: Some(middle + MS_PER_HOUR), ..Filter::default() };
+    let rare = Filter { levels: vec![Level::Error], ..Filter::default() };
+    let search = Filter { search: Some("NEEDLE in the".to_owned()), ..Filter::default() };
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    writeln!(
+        out,
+        "| question | found | requests | pages | blocks read | opened | MB read | read units | CPU ms | decompression alone, ms | ratio |"
+    )?;
+    writeln!(out, "|---|---|---|---|---|---|---|---|---|---|---|")?;
+    for (name, filter, limit) in [
+        ("the newest 100", &any, 100),
+        ("100 of an hour in the middle", &hour, 100),
+        ("1,000 of that hour", &hour, 1_000),
+        ("all of a level that is 1 in 1,000,000", &rare, 1_000),
+        ("the newest 100 with a word that 1 in 20,000 has", &search, 100),
+    ] {
+        if let Ok(mut read) = memory.read.lock() {
+            read.clear();
+        }
+        let (found, requests, cost) = runtime.block_on(walk(&memory, &app, filter, limit))?;
+        let opened = opened(&memory, filter, cost.opened as usize);
+        // The clock of a thread is coarse: what is quick is done many times.
+        let rounds = 1 + 1_000 / (1 + cost.opened);
+        let (secs, walked) = cpu::timed(|| {
+            (0..rounds).try_for_each(|_| runtime.block_on(walk(&memory, &app, filter, limit)).map(|_| ()))
+        })?;
+        walked?;
+        let (alone, bytes) =
+            cpu::timed(|| (0..rounds).map(|_| decompress(&opened)).sum::<Result<usize, _>>())?;
+        bytes?;
+        let (secs, alone) = (secs / f64::from(rounds), alone / f64::from(rounds));
+        writeln!(
+            out,
+            "| {name} | {found} | {requests} | {} | {} | {} | {:.1} | {:.0} | {:.1} | {:.1} | {:.2} |",
+            cost.pages,
+            cost.blocks,
+            cost.opened,
+            cost.data_bytes as f64 / 1e6,
+            cost.units,
+            secs * 1e3,
+            alone * 1e3,
+            alone / secs,
+        )?;
+    }
+    Ok(())
+}
+
+/// As many blocks as were opened, of those that were read.
+fn opened<'m>(memory: &'m Memory, filter: &Filter, opened: usize) -> Vec<&'m Block> {
+    let read = memory.read.lock().map(|read| read.clone()).unwrap_or_default();
+    read.iter()
+        .filter_map(|key| memory.blocks.get(key))
+        .filter(|block| filter.may_be_in(&block.header.levels))
+        .filter(|block| filter.until_ms.is_none_or(|until| block.header.first_ms < until))
+        .take(opened)
+        .collect()
+}
+
+fn decompress(blocks: &[&Block]) -> std::io::Result<usize> {
+    blocks.iter().map(|block| zstd::bulk::decompress(&block.data, 8 << 20).map(|raw| raw.len())).sum()
+}
