@@ -9,11 +9,10 @@ import pathlib
 import shutil
 import subprocess
 import sys
-import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
-# name: file, what is there, what takes its place, packages, which tests are to find it
+# name: file, what is there, what takes its place, package, which of its tests are to find it
 BUGS = {
     "UnprocessedItems dropped": (
         "functions/ingest/src/pipeline.rs",
@@ -24,18 +23,18 @@ BUGS = {
     ),
     "no fence on complete": (
         "shared/aws/src/ledger.rs",
-        '            .set_key(Some(file_key(&lease.object)))\n'
+        "            .set_key(Some(file_key(&lease.object)))\n"
         '            .condition_expression("fence = :fence AND #status = :processing")\n'
         '            .expression_attribute_names("#status", "status")\n'
         '            .expression_attribute_values(":fence", n(lease.fence))\n'
         '            .expression_attribute_values(":processing", s(FileStatus::Processing.as_str()))\n'
         '            .expression_attribute_values(":status"',
-        '            .set_key(Some(file_key(&lease.object)))\n'
+        "            .set_key(Some(file_key(&lease.object)))\n"
         '            .condition_expression("#status = :processing")\n'
         '            .expression_attribute_names("#status", "status")\n'
         '            .expression_attribute_values(":processing", s(FileStatus::Processing.as_str()))\n'
         '            .expression_attribute_values(":status"',
-        ["logferry-aws"],
+        ["logferry-aws", "--features=dynamodb,s3"],
         "binary(requests)",
     ),
     "a clock in a stored item": (
@@ -63,7 +62,7 @@ BUGS = {
         "shared/aws/src/objects.rs",
         'ObjectVersion::ETag(etag) => request.if_match(format!("\\"{etag}\\"")),',
         "ObjectVersion::ETag(_) => request,",
-        ["logferry-aws"],
+        ["logferry-aws", "--features=dynamodb,s3"],
         "binary(requests)",
     ),
     "ack before write": (
@@ -101,7 +100,7 @@ BUGS = {
         "let [row, counter] = self.day_actions(lease, app_id, change)?;\n"
         "                    actions.push(row);\n"
         "                    self.transact(&[counter]).await?;",
-        ["logferry-aws"],
+        ["logferry-aws", "--features=dynamodb,s3"],
         "binary(requests)",
     ),
     "an empty batch answer on error": (
@@ -116,12 +115,11 @@ BUGS = {
 TEST_FAILED = 100  # nextest's exit code: everything was built, a test is red
 
 
-def run_tests(tree: pathlib.Path, packages: list[str], tests: str) -> subprocess.CompletedProcess:
-    wanted = [argument for package in packages for argument in ("-p", package)]
+def run_tests(tree: pathlib.Path, package: list[str], tests: str) -> subprocess.CompletedProcess:
     environment = {**os.environ, "CARGO_TARGET_DIR": str(ROOT / "target")}
     environment["PATH"] = f"{ROOT / '.logferry' / 'venv' / 'bin'}:{environment['PATH']}"
     environment.pop("LOGFERRY_LOCAL_ENV", None)
-    command = ["cargo", "nextest", "run", "--cargo-quiet", "--no-fail-fast", *wanted, "-E", tests]
+    command = ["cargo", "nextest", "run", "--cargo-quiet", "--no-fail-fast", "-p", *package, "-E", tests]
     return subprocess.run(command, cwd=tree, env=environment, text=True, capture_output=True)
 
 
@@ -130,32 +128,34 @@ def copy_tree(to: pathlib.Path) -> None:
     for name in subprocess.run(listed, cwd=ROOT, text=True, capture_output=True, check=True).stdout.splitlines():
         if (ROOT / name).is_file():
             (to / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, to / name)
+            # With a new time: what was compiled last may have been a bug.
+            shutil.copyfile(ROOT / name, to / name)
 
 
 def main() -> int:
     wanted = sys.argv[1:] or list(BUGS)
     missed = []
-    with tempfile.TemporaryDirectory(prefix="planted-") as folder:
-        tree = pathlib.Path(folder)
-        copy_tree(tree)
-        for name in wanted:
-            file, old, new, packages, tests = BUGS[name]
-            sound = (tree / file).read_text()
-            if sound.count(old) != 1:
-                print(f"{name}: {file} has changed, the bug no longer fits")
-                missed.append(name)
-                continue
-            (tree / file).write_text(sound.replace(old, new))
-            result = run_tests(tree, packages, tests)
-            (tree / file).write_text(sound)
-            red = [line.split()[-1] for line in result.stderr.splitlines() if line.strip().startswith("FAIL")]
-            if result.returncode == TEST_FAILED and red:
-                print(f"{name}: found by {sorted(set(red))[0]} and {len(set(red)) - 1} more")
-            else:
-                print(f"{name}: NOT FOUND (exit {result.returncode})\n{result.stderr[-2000:]}")
-                missed.append(name)
-            sys.stdout.flush()
+    # Always in the same place, so that the build folder does not fill up.
+    tree = ROOT / "target" / "planted"
+    shutil.rmtree(tree, ignore_errors=True)
+    copy_tree(tree)
+    for name in wanted:
+        file, old, new, package, tests = BUGS[name]
+        sound = (tree / file).read_text()
+        if sound.count(old) != 1:
+            print(f"{name}: {file} has changed, the bug no longer fits")
+            missed.append(name)
+            continue
+        (tree / file).write_text(sound.replace(old, new))
+        result = run_tests(tree, package, tests)
+        (tree / file).write_text(sound)
+        red = [line.split()[-1] for line in result.stderr.splitlines() if line.strip().startswith("FAIL")]
+        if result.returncode == TEST_FAILED and red:
+            print(f"{name}: found by {sorted(set(red))[0]} and {len(set(red)) - 1} more")
+        else:
+            print(f"{name}: NOT FOUND (exit {result.returncode})\n{result.stderr[-2000:]}")
+            missed.append(name)
+        sys.stdout.flush()
     print(f"{len(wanted) - len(missed)} of {len(wanted)} planted bugs were found")
     return 1 if missed else 0
 
