@@ -13,6 +13,7 @@ from .settings import ROOT, Problem, Settings
 
 # Quick to compile and shared with the tests' own build; PROFILE=release tests what is deployed.
 DEFAULT_PROFILE = "dev"
+STATES = ROOT / ".logferry" / "tests"
 
 
 def run(chosen: Settings) -> None:
@@ -27,12 +28,15 @@ def run(chosen: Settings) -> None:
             failed.append(what)
 
     step("the local stack's own tests", sys.executable, "-m", "pytest", "-q", ROOT / "local" / "tests")
+    port = int(os.environ.get("LOGFERRY_PORT") or _free_port())
     own = dataclasses.replace(
         chosen,
-        port=int(os.environ.get("LOGFERRY_PORT") or _free_port()),
-        state=ROOT / ".logferry" / "test",
+        port=port,
+        # By port, so that two runs at once do not meet.
+        state=STATES / str(port),
         profile=os.environ.get("PROFILE") or DEFAULT_PROFILE,
     )
+    _forget_earlier_runs(own)
     try:
         print("\n== a stack for the tests", flush=True)
         _, seconds = command.bring_up(own)
@@ -48,7 +52,13 @@ def run(chosen: Settings) -> None:
     finally:
         emulator.stop(own)
     if failed:
-        raise Problem(f"failed: {', '.join(failed)}")
+        raise Problem(f"failed: {', '.join(failed)}; the emulator's log: {own.emulator_dir / 'log'}")
+
+
+def _forget_earlier_runs(own: Settings) -> None:
+    for state in STATES.glob("*"):
+        if not emulator.find(dataclasses.replace(own, state=state)):
+            shutil.rmtree(state)
 
 
 def _free_port() -> int:
