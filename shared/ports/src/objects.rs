@@ -27,5 +27,8 @@ pub trait ObjectStore: Send + Sync {
     ///
     /// # Errors
     /// `NotFound` when it is gone, `Conflict` when another has taken its place.
-    fn open(&self, object: &ObjectRef) -> impl Future<Output = Result<(ObjectMeta, ByteStream), Fault>> + Send;
+    fn open(
+        &self,
+        object: &ObjectRef,
+    ) -> impl Future<Output = Result<(ObjectMeta, ByteStream), Fault>> + Send;
 }
