@@ -1,7 +1,7 @@
 """Plants each of twelve bugs in a copy of the tree and shows that a test turns red. `make planted`.
 
-Needs no stack. The copy shares the build folder, so only our own crates are compiled again.
-Names of bugs as arguments plant only those.
+Needs no stack. The copy has a build folder of its own: cargo would take what is compiled of one tree
+for the other's, bug and all. Names of bugs as arguments plant only those.
 """
 
 import os
@@ -116,7 +116,7 @@ TEST_FAILED = 100  # nextest's exit code: everything was built, a test is red
 
 
 def run_tests(tree: pathlib.Path, package: list[str], tests: str) -> subprocess.CompletedProcess:
-    environment = {**os.environ, "CARGO_TARGET_DIR": str(ROOT / "target")}
+    environment = {**os.environ, "CARGO_TARGET_DIR": str(ROOT / "target" / "planted-build")}
     environment["PATH"] = f"{ROOT / '.logferry' / 'venv' / 'bin'}:{environment['PATH']}"
     environment.pop("LOGFERRY_LOCAL_ENV", None)
     command = ["cargo", "nextest", "run", "--cargo-quiet", "--no-fail-fast", "-p", *package, "-E", tests]
