@@ -25,7 +25,7 @@ use logferry_domain::block::{Block, Partition, Payload};
 use logferry_domain::fault::{Fault, chain};
 use logferry_domain::log_record::LogRecord;
 use logferry_ports::flush_marks::{FlushMark, PartMark};
-use logferry_ports::{Apps, BlockTable, Clock, DeadLetters, FlushMarks};
+use logferry_ports::{Apps, BlockTable, Clock, DeadLetters, FlushMarks, Retentions};
 use tokio::time::Instant;
 
 use crate::progress::State;
@@ -58,6 +58,7 @@ pub struct Flush<B, A, S, D, M, C> {
     marks: M,
     clock: C,
     sending: Sending,
+    retentions: Retentions,
 }
 
 /// What an invocation answers, and what it did.
@@ -77,7 +78,23 @@ where
     C: Clock,
 {
     pub fn new(blocks: B, apps: A, sender: S, dead_letters: D, marks: M, clock: C, sending: Sending) -> Self {
-        Self { blocks, settings: Settings::new(apps), sender, dead_letters, marks, clock, sending }
+        Self {
+            blocks,
+            settings: Settings::new(apps),
+            sender,
+            dead_letters,
+            marks,
+            clock,
+            sending,
+            retentions: Retentions::default(),
+        }
+    }
+
+    /// Tells what apps say of their retention, before anything of theirs is sent.
+    #[must_use]
+    pub fn with_retentions(mut self, retentions: Retentions) -> Self {
+        self.retentions = retentions;
+        self
     }
 
     /// Sends what a batch of the stream brings. No request starts after `deadline`.
@@ -175,7 +192,8 @@ where
     ) -> Result<(), Stop> {
         let Block { header, data } = block;
         let setting = self.settings.of(&header.app_id, self.clock.now_ms()).await.map_err(Stop::of)?;
-        let Wanted::AtLeast(min_level) = wanted(setting, &header) else {
+        self.retentions.set(&out.group, setting.retention_days);
+        let Wanted::AtLeast(min_level) = wanted(setting.flush, &header) else {
             let record = &mut lane.records[index];
             record.narrowed = header.count;
             lane.end_record(index, out);

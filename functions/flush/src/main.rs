@@ -13,7 +13,7 @@ use logferry_aws::logs::{CloudWatchLogs, GroupSettings};
 use logferry_flush::config::Config;
 use logferry_flush::stream::StreamEvent;
 use logferry_flush::{Flush, Sending};
-use logferry_ports::{Clock, SystemClock};
+use logferry_ports::{Clock, Retentions, SystemClock};
 use logferry_service::config::environment;
 use logferry_service::telemetry;
 use tokio::time::Instant;
@@ -35,15 +35,17 @@ async fn main() -> Result<(), Error> {
         retention_days: config.log_retention_days,
         retry: RetryPolicy::default(),
     };
+    let retentions = Retentions::default();
     let flush = Flush::new(
         DynamoBlocks::new(dynamodb.clone(), config.table_logs),
         DynamoApps::new(dynamodb.clone(), config.table_apps),
-        CloudWatchLogs::new(aws.logs(), groups),
+        CloudWatchLogs::new(aws.logs(), groups).with_retentions(retentions.clone()),
         S3DeadLetters::new(aws.s3(), config.failure_bucket),
         DynamoFlushMarks::new(dynamodb, config.table_files),
         SystemClock,
         sending,
-    );
+    )
+    .with_retentions(retentions);
     let (flush, namespace) = (&flush, config.metrics_namespace.as_str());
     run(service_fn(|event: LambdaEvent<StreamEvent>| async move {
         let deadline_ms = i64::try_from(event.context.deadline).unwrap_or(i64::MAX);

@@ -16,7 +16,15 @@ pub const CACHE_MS: i64 = 30_000;
 #[derive(Debug)]
 pub struct Settings<A> {
     apps: A,
-    known: Mutex<HashMap<AppId, (FlushSetting, i64)>>,
+    known: Mutex<HashMap<AppId, (AppSetting, i64)>>,
+}
+
+/// What of an app's settings concerns flush.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct AppSetting {
+    pub flush: FlushSetting,
+    /// The days that the app keeps its records, where it says so; its log group keeps them as long.
+    pub retention_days: Option<u32>,
 }
 
 impl<A: Apps> Settings<A> {
@@ -28,7 +36,7 @@ impl<A: Apps> Settings<A> {
     ///
     /// # Errors
     /// The setting could not be read and was never known.
-    pub async fn of(&self, app_id: &AppId, now_ms: i64) -> Result<FlushSetting, Fault> {
+    pub async fn of(&self, app_id: &AppId, now_ms: i64) -> Result<AppSetting, Fault> {
         let known = self.known().get(app_id).copied();
         if let Some((setting, read_ms)) = known
             && now_ms - read_ms < CACHE_MS
@@ -37,7 +45,10 @@ impl<A: Apps> Settings<A> {
         }
         match self.apps.find(app_id).await {
             Ok(app) => {
-                let setting = app.map(|app| app.flush).unwrap_or_default();
+                let setting = app.map_or_else(AppSetting::default, |app| AppSetting {
+                    flush: app.flush,
+                    retention_days: app.retention_days,
+                });
                 self.known().insert(app_id.clone(), (setting, now_ms));
                 Ok(setting)
             }
@@ -45,7 +56,7 @@ impl<A: Apps> Settings<A> {
         }
     }
 
-    fn known(&self) -> std::sync::MutexGuard<'_, HashMap<AppId, (FlushSetting, i64)>> {
+    fn known(&self) -> std::sync::MutexGuard<'_, HashMap<AppId, (AppSetting, i64)>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -16,6 +16,7 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use batch_buffer::body::write_body;
 use batch_buffer::{Accepted, ErrorClass, Rejected, Request, SendError, Sender};
 use bytes::Bytes;
+use logferry_ports::Retentions;
 
 /// What a log group is created with.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -26,17 +27,35 @@ pub struct GroupSettings {
     pub retention_days: Option<u32>,
 }
 
+/// The retentions that CloudWatch Logs knows (days).
+/// <https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html>
+const RETENTION_DAYS: [u32; 22] =
+    [1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653];
+
+/// The shortest retention there is that keeps events for so many days; `None`: there is none.
+fn retention_of(days: u32) -> Option<u32> {
+    RETENTION_DAYS.into_iter().find(|known| *known >= days)
+}
+
 /// CloudWatch Logs.
 #[derive(Debug, Clone)]
 pub struct CloudWatchLogs {
     client: Client,
     groups: GroupSettings,
+    retentions: Retentions,
 }
 
 impl CloudWatchLogs {
     #[must_use]
     pub fn new(client: Client, groups: GroupSettings) -> Self {
-        Self { client, groups }
+        Self { client, groups, retentions: Retentions::default() }
+    }
+
+    /// Groups of which something is said here get that retention instead.
+    #[must_use]
+    pub fn with_retentions(mut self, retentions: Retentions) -> Self {
+        self.retentions = retentions;
+        self
     }
 
     async fn create_group(&self, group: &str) -> Result<(), SendError> {
@@ -54,7 +73,8 @@ impl CloudWatchLogs {
     }
 
     async fn set_retention(&self, group: &str) -> Result<(), SendError> {
-        let Some(days) = self.groups.retention_days else { return Ok(()) };
+        let days = self.retentions.get(group).map_or(self.groups.retention_days, retention_of);
+        let Some(days) = days else { return Ok(()) };
         let call = self.client.put_retention_policy().log_group_name(group);
         let call = call.retention_in_days(i32::try_from(days).unwrap_or(i32::MAX));
         let answer = call.customize().config_override(once()).send().await;
@@ -159,5 +179,17 @@ fn send_error<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Sen
             SendError::new(class, format!("{code}: {}", answer.err().message().unwrap_or_default()))
         }
         _ => SendError::new(ErrorClass::Other, "the request could not be made"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_groups_retention_is_the_shortest_that_is_long_enough() {
+        let found = [1, 2, 7, 8, 90, 400, 3653].map(retention_of);
+        assert_eq!(found, [1, 3, 7, 14, 90, 400, 3653].map(Some));
+        assert_eq!(retention_of(3654), None);
     }
 }
