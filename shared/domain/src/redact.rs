@@ -225,8 +225,9 @@ fn in_strings(json: &str, change: impl Fn(&str) -> String) -> String {
     let mut rest = json;
     while let Some(open) = rest.find('"') {
         let inside = &rest[open + 1..];
-        let is_end =
-            |&(at, byte): &(usize, u8)| byte == b'"' && backslashes_before(inside.as_bytes(), at) % 2 == 0;
+        let is_end = |&(at, byte): &(usize, u8)| {
+            byte == b'"' && backslashes_before(inside.as_bytes(), at).is_multiple_of(2)
+        };
         let Some((end, _)) = inside.bytes().enumerate().find(is_end) else { break };
         out.push_str(&rest[..=open]);
         out.push_str(&change(&inside[..end]));
