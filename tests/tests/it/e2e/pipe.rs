@@ -104,6 +104,9 @@ async fn keys_with_signs_that_events_encode_are_decoded_exactly_once() {
     }
 }
 
+/// Name, content, and what the ledger says: status, code, records stored and quarantined.
+type BadFile = (&'static str, Vec<u8>, &'static str, Option<&'static str>, Option<i64>, Option<i64>);
+
 #[tokio::test]
 async fn bad_files_end_in_a_documented_state_and_keep_what_was_good() {
     let stack = Stack::new();
@@ -111,7 +114,7 @@ async fn bad_files_end_in_a_documented_state_and_keep_what_was_good() {
     let whole = gzip(ndjson(0..2000).as_bytes());
     let mut long_line = vec![b'{'; 10 << 20];
     long_line.push(b'\n');
-    let cases: Vec<(&str, Vec<u8>, &str, Option<&str>, Option<i64>, Option<i64>)> = vec![
+    let cases: Vec<BadFile> = vec![
         ("empty", vec![], "COMPLETED", None, Some(0), Some(0)),
         ("text.gz", b"just a line\n".to_vec(), "COMPLETED", None, Some(1), Some(0)),
         ("truncated.gz", whole[..whole.len() / 2].to_vec(), "FAILED", Some("GZIP_TRUNCATED"), None, None),
