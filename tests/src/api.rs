@@ -117,21 +117,20 @@ impl Api {
             );
         }
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
-        let response = self
-            .app
-            .handle(
-                &Request {
-                    method: Method::from_bytes(method.as_bytes()).unwrap_or_else(|e| panic!("{method}: {e}")),
-                    path: path.to_owned(),
-                    query: logferry_service::http::form_urlencoded(query),
-                    headers: map,
-                    body: body.to_vec(),
-                    request_id: String::new(),
-                    source_ip: None,
-                },
-                self.cloud.clock().now_ms(),
-            )
-            .await;
+        self.request(&Request {
+            method: Method::from_bytes(method.as_bytes()).unwrap_or_else(|e| panic!("{method}: {e}")),
+            path: path.to_owned(),
+            query: logferry_service::http::form_urlencoded(query),
+            headers: map,
+            body: body.to_vec(),
+            request_id: String::new(),
+            source_ip: None,
+        })
+        .await
+    }
+
+    pub async fn request(&self, request: &Request) -> Answer {
+        let response = self.app.handle(request, self.cloud.clock().now_ms()).await;
         Answer { status: response.status.as_u16(), headers: response.headers, text: response.body }
     }
 

@@ -36,6 +36,8 @@ const MAX_DATA_BYTES: usize = 3_500_000;
 /// Raw bytes after which a block is closed: about 64 KiB compressed.
 const BLOCK_RAW_BYTES: usize = 384 * 1024;
 
+const SECS_PER_DAY: i64 = 86_400;
+
 /// How often a write that met another with the same key is tried again.
 const ATTEMPTS: u32 = 4;
 
@@ -235,7 +237,7 @@ impl Plan {
             format: "api",
             source: "api",
             epoch_ms: request.app.created_ms,
-            expires_at_secs: Some(arrived_ms.div_euclid(1000) + i64::from(retention_days) * 86_400),
+            expires_at_secs: None,
         };
         let mut hours: BTreeMap<i64, Vec<Entry<'_>>> = BTreeMap::new();
         let mut answer = Vec::with_capacity(checked.len());
@@ -254,7 +256,9 @@ impl Plan {
         let mut parts = vec![Part::default()];
         for entries in hours.values() {
             for chunk in chunks(entries) {
-                add_blocks(&mut parts, chunk, &source)?;
+                add_blocks(&mut parts, chunk, &source, &|last_ms| {
+                    last_ms.max(arrived_ms).div_euclid(1000) + i64::from(retention_days) * SECS_PER_DAY
+                })?;
             }
         }
         Ok(Self { parts, answer })
@@ -298,10 +302,12 @@ fn chunks<'e, 'a>(entries: &'e [Entry<'a>]) -> impl Iterator<Item = &'e [Entry<'
     })
 }
 
+/// `expiry`: when a block is deleted whose last record has this time.
 fn add_blocks(
     parts: &mut Vec<Part>,
     entries: &[Entry<'_>],
     source: &BlockSource<'_>,
+    expiry: &dyn Fn(i64) -> i64,
 ) -> Result<(), WriteError> {
     let mut builder = BlockBuilder::default();
     entries.iter().for_each(|entry| builder.push(entry));
@@ -309,7 +315,8 @@ fn add_blocks(
         Fault::new(FaultClass::Permanent, "packing a block", "not packed").with_source(error)
     })?;
     let mut rest = entries;
-    for block in blocks {
+    for mut block in blocks {
+        block.header.expires_at_secs = Some(expiry(block.header.last_ms));
         let (own, after) = rest.split_at((block.header.count as usize).min(rest.len()));
         rest = after;
         let items = block.data.len().div_ceil(MAX_ITEM_DATA_BYTES).max(1);

@@ -3,5 +3,6 @@
 
 pub mod apps;
 pub mod blocks;
+pub mod files;
 pub mod ledger;
 pub mod records;

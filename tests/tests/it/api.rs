@@ -3,9 +3,13 @@
 use std::collections::BTreeSet;
 
 use logferry_api::{OPENAPI, ROUTES};
+use logferry_domain::ledger::{FileCounts, Outcome, QuarantineReason, Quarantined, Reason, ReasonCode};
+use logferry_domain::object::{ObjectRef, ObjectVersion};
 use logferry_domain::time::{MS_PER_DAY, MS_PER_HOUR, rfc3339_ms};
 use logferry_logbook::prune;
-use logferry_ports::{AppAdmin, Apps, Clock};
+use logferry_ports::ledger::{Claim, Claimed, Lease};
+use logferry_ports::{AppAdmin, Apps, Clock, Ledger};
+use logferry_service::http::Request;
 use logferry_tests::api::{ADMIN_KEY, Api};
 use logferry_tests::sim::T0;
 use rand::rngs::SmallRng;
@@ -601,7 +605,7 @@ async fn a_deleted_apps_blocks_and_counters_go_and_its_successors_stay() {
     let records = api.records(&again, "").await;
     assert!(records.len() == 3 && records.iter().all(|record| record["message"] == "new"));
     assert_eq!(api.cloud.blocks_stored(), 3);
-    let app = api.cloud.find(&"shop".parse().unwrap()).await.unwrap().unwrap();
+    let app = Apps::find(&api.cloud, &"shop".parse().unwrap()).await.unwrap().unwrap();
     assert_eq!(api.cloud.counted_days(&app.app_id, app.created_ms).len(), 3);
     assert_eq!(api.cloud.jobs().await.unwrap(), []);
 }
@@ -673,6 +677,127 @@ async fn naughty_strings_come_back_as_they_went_or_are_refused() {
             status => assert!(matches!(status, 200 | 400), "{text:?}: {status}"),
         }
     }
+}
+
+/// A file that FAILED with a bad record, in the ledger.
+async fn failed_file(api: &Api, app_id: &str, key: &str) -> ObjectRef {
+    let now_ms = api.cloud.clock().now_ms();
+    let object = ObjectRef {
+        bucket: "bucket".to_owned(),
+        key: key.to_owned(),
+        version: ObjectVersion::Id("v1".to_owned()),
+    };
+    let claim = Claim {
+        object: object.clone(),
+        app_id: Some(app_id.parse().unwrap()),
+        granted: false,
+        size_bytes: 9,
+        claim_id: key.to_owned(),
+        now_ms,
+        lease_until_ms: now_ms + 1,
+    };
+    let Claimed::Yes(row) = api.cloud.claim(&claim).await.unwrap() else { panic!("not claimed") };
+    let lease = Lease { object: object.clone(), app_id: row.app_id, epoch_ms: T0, fence: row.fence };
+    let bad = Quarantined {
+        ordinal: 3,
+        reason: QuarantineReason::BrokenJson,
+        start: 10,
+        end: 20,
+        sample: "{secret-of-theirs".to_owned(),
+    };
+    api.cloud.quarantine(&lease, &[bad]).await.unwrap();
+    let outcome = Outcome {
+        reason: Some(Reason { code: ReasonCode::GzipTruncated, message: "at byte 7".to_owned() }),
+        counts: FileCounts { ok: 2, quarantined: 1, ..FileCounts::default() },
+        days: Default::default(),
+    };
+    api.cloud.finish(&lease, &outcome, now_ms).await.unwrap();
+    object
+}
+
+#[tokio::test]
+async fn files_are_listed_with_reason_and_counts_and_started_over() {
+    let api = Api::new();
+    let (mine, theirs) = (api.register("mine").await, api.register("theirs").await);
+    let object = failed_file(&api, "theirs", "logs/theirs/a b.gz").await;
+    for i in 0..5 {
+        api.cloud.clock().advance_ms(1_000);
+        failed_file(&api, "theirs", &format!("logs/theirs/{i}")).await;
+    }
+    let list = async |key: &str, path: &str| api.app(key, "GET", path, &NONE).await;
+    let all = list(&theirs, "/files?status=FAILED&limit=4").await.json();
+    assert_eq!(all["data"][0]["key"], "logs/theirs/4");
+    assert_eq!(all["data"][0]["reason"], json!({"code": "GZIP_TRUNCATED", "message": "at byte 7"}));
+    assert_eq!(all["data"][0]["counts"]["ok"], 2);
+    let cursor = all["cursor"].as_str().unwrap();
+    let rest = list(&theirs, &format!("/files?status=FAILED&limit=4&cursor={cursor}")).await.json();
+    assert_eq!((rest["data"].as_array().unwrap().len(), &rest["cursor"]), (2, &NONE));
+    let by_key = list(&theirs, "/files?key=logs/theirs/a%20b.gz").await.data();
+    assert_eq!((&by_key[0]["status"], &by_key[0]["version"]), (&json!("FAILED"), &json!("v1")));
+    let bad = list(&theirs, "/files/quarantine?key=logs/theirs/a%20b.gz").await.data();
+    assert_eq!((&bad[0]["reason"], &bad[0]["ordinal"]), (&json!("BROKEN_JSON"), &json!(3)));
+
+    // Another app finds nothing of it, by no way.
+    for path in ["/files", "/files?key=logs/theirs/a%20b.gz", &format!("/files?cursor={cursor}")] {
+        let answer = list(&mine, path).await;
+        assert!(!answer.text.contains("theirs"), "{path}: {}", answer.text);
+    }
+    assert_eq!(list(&mine, "/files/quarantine?key=logs/theirs/a%20b.gz").await.status, 404);
+    let redrive = json!({"key": "logs/theirs/a b.gz"});
+    assert_eq!(api.app(&mine, "POST", "/files/redrive", &redrive).await.status, 404);
+    assert_eq!(api.app(&mine, "POST", "/files/redrive", &json!({})).await.data(), json!({"redriven": 0}));
+
+    assert_eq!(api.app(&theirs, "POST", "/files/redrive", &redrive).await.data(), json!({"redriven": 1}));
+    assert_eq!(api.app(&theirs, "POST", "/files/redrive", &redrive).await.data(), json!({"redriven": 0}));
+    let row = Ledger::find(&api.cloud, &object).await.unwrap().unwrap();
+    assert_eq!((row.status.as_str(), row.fence), ("PENDING", 2));
+    for (body, count) in [
+        (json!({"reason": "TOO_LARGE"}), 0),
+        (json!({"status": "COMPLETED"}), 0),
+        (json!({"reason": "GZIP_TRUNCATED"}), 5),
+    ] {
+        let answer = api.app(&theirs, "POST", "/files/redrive", &body).await.data();
+        assert_eq!(answer, json!({"redriven": count}), "{body}");
+    }
+    for (body, field) in [
+        (json!({"status": "PENDING"}), "status"),
+        (json!({"status": "DONE"}), "status"),
+        (json!({"reason": "BAD_WEATHER"}), "reason"),
+        (json!({"keys": []}), "keys"),
+    ] {
+        let refused = api.app(&theirs, "POST", "/files/redrive", &body).await.refused();
+        assert_eq!(refused, (400, field.to_owned()), "{body}");
+    }
+    // The files of an app are not those of the next app of its id.
+    assert_eq!(api.admin("DELETE", "/apps/theirs", &NONE).await.status, 200);
+    api.cloud.clock().advance_ms(1);
+    let again = api.register("theirs").await;
+    for path in ["/files", "/files?key=logs/theirs/a%20b.gz"] {
+        assert_eq!(list(&again, path).await.data(), json!([]), "{path}");
+    }
+    assert_eq!(list(&again, "/files/quarantine?key=logs/theirs/a%20b.gz").await.status, 404);
+}
+
+#[tokio::test]
+async fn the_sample_events_get_the_answers_that_their_names_promise() {
+    let api = Api::new();
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../events/api");
+    let mut seen = 0;
+    for file in std::fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        let event = std::fs::read_to_string(&path).unwrap();
+        let request = Request::from_event(serde_json::from_str(&event).unwrap()).unwrap();
+        let answer = api.request(&request).await;
+        let status = match path.file_stem().unwrap().to_str().unwrap() {
+            "get-root" | "get-health" => 200,
+            "unknown-path" => 404,
+            // Their keys are not of this deployment.
+            _ => 401,
+        };
+        assert_eq!(answer.status, status, "{}: {}", path.display(), answer.text);
+        seen += 1;
+    }
+    assert!(seen >= 6);
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use logferry_aws::apps::DynamoApps;
 use logferry_aws::blocks::DynamoBlocks;
+use logferry_aws::files::DynamoFiles;
 use logferry_aws::item::{Get, s};
 use logferry_aws::ledger::DynamoLedger;
 use logferry_aws::records::DynamoRecords;
@@ -16,7 +17,7 @@ use logferry_domain::time::Day;
 use logferry_ports::Ledger;
 use logferry_ports::ledger::{Claim, Claimed, Lease};
 use logferry_tests::contract::ledger::CountedDays;
-use logferry_tests::contract::{apps, blocks, ledger, records};
+use logferry_tests::contract::{apps, blocks, files, ledger, records};
 use logferry_tests::stack::Stack;
 
 fn table() -> DynamoBlocks {
@@ -135,4 +136,28 @@ keeps! { records on book();
     writes_at_once_are_all_counted,
     removals_are_counted_once,
     headers_come_in_pages_and_blocks_with_extents_go_whole,
+}
+
+fn real_files() -> (DynamoLedger, DynamoFiles) {
+    let stack = Stack::new();
+    let (client, table) = (stack.aws.dynamodb(), stack.value("TABLE_FILES"));
+    (DynamoLedger::new(client.clone(), table, stack.value("TABLE_STATS")), DynamoFiles::new(client, table))
+}
+
+#[tokio::test]
+async fn files_are_listed_newest_first() {
+    let (ledger, real) = real_files();
+    files::files_are_listed_newest_first(&ledger, &real).await;
+}
+
+#[tokio::test]
+async fn a_key_has_its_objects_and_their_bad_records() {
+    let (ledger, real) = real_files();
+    files::a_key_has_its_objects_and_their_bad_records(&ledger, &real).await;
+}
+
+#[tokio::test]
+async fn a_file_is_started_over_once() {
+    let (ledger, real) = real_files();
+    files::a_file_is_started_over_once(&ledger, &real).await;
 }

@@ -1,6 +1,6 @@
 //! The simulated cloud keeps the same promises as the adapters.
 
-use logferry_tests::contract::{apps, blocks, ledger, records};
+use logferry_tests::contract::{apps, blocks, files, ledger, records};
 use logferry_tests::sim::SimCloud;
 
 macro_rules! keeps {
@@ -43,4 +43,22 @@ keeps! { records;
     writes_at_once_are_all_counted,
     removals_are_counted_once,
     headers_come_in_pages_and_blocks_with_extents_go_whole,
+}
+
+#[tokio::test]
+async fn files_are_listed_newest_first() {
+    let cloud = SimCloud::default();
+    files::files_are_listed_newest_first(&cloud, &cloud).await;
+}
+
+#[tokio::test]
+async fn a_key_has_its_objects_and_their_bad_records() {
+    let cloud = SimCloud::default();
+    files::a_key_has_its_objects_and_their_bad_records(&cloud, &cloud).await;
+}
+
+#[tokio::test]
+async fn a_file_is_started_over_once() {
+    let cloud = SimCloud::default();
+    files::a_file_is_started_over_once(&cloud, &cloud).await;
 }

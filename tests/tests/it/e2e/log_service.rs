@@ -186,3 +186,20 @@ async fn what_a_deleted_app_stored_leaves_the_table() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn an_apps_log_group_keeps_events_as_long_as_the_app_its_records() {
+    let stack = Stack::new();
+    let app = stack.new_app("retention").await;
+    let change = json!({"retention_days": 6});
+    assert_eq!(stack.app(&app, "PATCH", &format!("/apps/{}", app.app_id), Some(&change)).await.status, 200);
+    let entry = json!({"level": "INFO", "message": "x"});
+    assert_eq!(stack.app(&app, "POST", "/logs", Some(&entry)).await.status, 200);
+    let group = format!("/logferry/{}", app.app_id);
+    let days = until("the log group's retention", async || {
+        let found = stack.aws.logs().describe_log_groups().log_group_name_prefix(&group).send().await.unwrap();
+        found.log_groups().first().and_then(|group| group.retention_in_days)
+    })
+    .await;
+    assert_eq!(days, 7, "the shortest that CloudWatch has for six days");
+}

@@ -1,0 +1,159 @@
+//! The promises of lists of files and of starting over.
+
+use std::collections::BTreeMap;
+
+use logferry_domain::app::AppId;
+use logferry_domain::fault::{Fault, FaultClass};
+use logferry_domain::ledger::{
+    Checkpoint, FileCounts, FileRow, FileStatus, Outcome, QuarantineReason, Quarantined, Reason, ReasonCode,
+};
+use logferry_domain::object::{ObjectRef, ObjectVersion};
+use logferry_ports::files::FilePosition;
+use logferry_ports::ledger::{Claim, Claimed, Lease};
+use logferry_ports::{Files, Ledger};
+
+/// 2025-10-09T08:53:20Z
+const T0: i64 = 1_760_000_000_000;
+
+fn good<T>(result: Result<T, Fault>) -> T {
+    result.unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn fresh_app() -> AppId {
+    let id = format!("f{}", ulid::Ulid::generate().to_string().to_lowercase());
+    id.parse().unwrap_or_else(|error| panic!("{id}: {error}"))
+}
+
+fn object(app_id: &AppId, name: &str) -> ObjectRef {
+    ObjectRef {
+        bucket: "contract".to_owned(),
+        key: format!("logs/{app_id}/{name}"),
+        version: ObjectVersion::Id(format!("v-{name}")),
+    }
+}
+
+/// Claims an object and ends it: COMPLETED, or FAILED for a reason.
+async fn ended(
+    ledger: &impl Ledger,
+    app_id: &AppId,
+    object: &ObjectRef,
+    at_ms: i64,
+    reason: Option<ReasonCode>,
+) -> Lease {
+    let claim = Claim {
+        object: object.clone(),
+        app_id: Some(app_id.clone()),
+        granted: false,
+        size_bytes: 7,
+        claim_id: ulid::Ulid::generate().to_string(),
+        now_ms: at_ms,
+        lease_until_ms: at_ms + 60_000,
+    };
+    let Claimed::Yes(row) = good(ledger.claim(&claim).await) else { panic!("not claimed") };
+    let lease = Lease { object: object.clone(), app_id: row.app_id, epoch_ms: T0, fence: row.fence };
+    let outcome = Outcome {
+        reason: reason.map(|code| Reason { code, message: "at byte 7".to_owned() }),
+        counts: FileCounts { ok: 3, quarantined: 1, pruned: 0, bytes: 9 },
+        days: BTreeMap::new(),
+    };
+    good(ledger.finish(&lease, &outcome, at_ms + 1).await);
+    lease
+}
+
+async fn all(
+    files: &impl Files,
+    app_id: &AppId,
+    since_ms: i64,
+    status: Option<FileStatus>,
+    limit: u32,
+) -> Vec<FileRow> {
+    let (mut found, mut after): (Vec<FileRow>, Option<FilePosition>) = (Vec::new(), None);
+    loop {
+        let page = good(files.of_app(app_id, since_ms, status, limit, after.as_ref()).await);
+        assert!(page.rows.len() <= limit as usize);
+        found.extend(page.rows);
+        after = page.next;
+        if after.is_none() {
+            return found;
+        }
+    }
+}
+
+/// Files come newest first, through pages of any size, and only those that are asked for.
+pub async fn files_are_listed_newest_first(ledger: &impl Ledger, files: &impl Files) {
+    let (app_id, other) = (fresh_app(), fresh_app());
+    for i in 0..7 {
+        let reason = (i % 2 == 0).then_some(ReasonCode::GzipTruncated);
+        ended(ledger, &app_id, &object(&app_id, &i.to_string()), T0 + i, reason).await;
+    }
+    ended(ledger, &other, &object(&other, "x"), T0, None).await;
+    let keys = |rows: Vec<FileRow>| rows.into_iter().map(|row| row.created_ms - T0).collect::<Vec<_>>();
+    for limit in [1, 2, 3, 7, 100] {
+        assert_eq!(
+            keys(all(files, &app_id, 0, None, limit).await),
+            [6, 5, 4, 3, 2, 1, 0],
+            "pages of {limit}"
+        );
+        let failed = all(files, &app_id, T0 + 1, Some(FileStatus::Failed), limit).await;
+        assert_eq!(keys(failed), [6, 4, 2], "pages of {limit}");
+    }
+    let nonsense = FilePosition("nonsense".to_owned());
+    let refused = files.of_app(&app_id, 0, None, 10, Some(&nonsense)).await.map_err(|fault| fault.class);
+    assert!(matches!(refused, Err(FaultClass::Permanent)));
+}
+
+/// A key has all its objects, each with what became of it, and its bad records in order.
+pub async fn a_key_has_its_objects_and_their_bad_records(ledger: &impl Ledger, files: &impl Files) {
+    let app_id = fresh_app();
+    let first = object(&app_id, "key with ü");
+    let second = ObjectRef { version: ObjectVersion::ETag("second".to_owned()), ..first.clone() };
+    let lease = ended(ledger, &app_id, &first, T0, Some(ReasonCode::TooLarge)).await;
+    ended(ledger, &app_id, &second, T0 + 1, None).await;
+    let bad: Vec<Quarantined> = (0..5)
+        .map(|i| Quarantined {
+            ordinal: i * 1_000_000_000,
+            reason: QuarantineReason::BrokenJson,
+            start: i,
+            end: i + 1,
+            sample: format!("bad {i} ü"),
+        })
+        .collect();
+    good(ledger.quarantine(&lease, &bad).await);
+    let mut rows = good(files.of_key(&first.bucket, &first.key).await);
+    rows.sort_by_key(|row| row.created_ms);
+    let objects: Vec<_> = rows.iter().map(|row| row.object.clone()).collect();
+    assert_eq!(objects, [Some(first.clone()), Some(second.clone())]);
+    assert_eq!(rows[0].reason.as_ref().map(|reason| reason.code), Some(ReasonCode::TooLarge));
+    assert_eq!(good(files.of_key(&first.bucket, "logs/nobody/x").await), []);
+    for limit in [1, 2, 5, 100] {
+        let (mut found, mut after) = (Vec::new(), None);
+        loop {
+            let page = good(files.quarantined(&first, limit, after).await);
+            found.extend(page.records);
+            match page.next {
+                Some(next) => after = Some(next),
+                None => break,
+            }
+        }
+        assert_eq!(found, bad, "pages of {limit}");
+    }
+    assert_eq!(good(files.quarantined(&second, 10, None).await).records, []);
+}
+
+/// A file that is started over is due from its beginning, once, and its old worker is locked out.
+pub async fn a_file_is_started_over_once(ledger: &impl Ledger, files: &impl Files) {
+    let app_id = fresh_app();
+    let object = object(&app_id, "again");
+    let old = ended(ledger, &app_id, &object, T0, Some(ReasonCode::AttemptsExhausted)).await;
+    let rows = good(files.of_key(&object.bucket, &object.key).await);
+    let at_once = futures::future::join_all((0..4).map(|_| files.redrive(&rows[0], T0 + 50))).await;
+    assert_eq!(at_once.into_iter().map(good).filter(|redriven| *redriven).count(), 1);
+    let row = good(ledger.find(&object).await).unwrap_or_else(|| panic!("no row"));
+    assert_eq!((row.status, row.attempt, row.due_at_ms), (FileStatus::Pending, 0, Some(T0 + 50)));
+    assert_eq!((&row.reason, row.checkpoint, row.processed_ms), (&None, Checkpoint::default(), None));
+    let late = good(ledger.find(&object).await).map(|row| row.fence);
+    assert!(late > Some(old.fence));
+    ended(ledger, &app_id, &object, T0 + 60, None).await;
+    let row = good(ledger.find(&object).await).unwrap_or_else(|| panic!("no row"));
+    assert_eq!((row.status, row.attempt), (FileStatus::Completed, 1));
+}
