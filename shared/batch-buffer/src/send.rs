@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::event::Event;
 
-/// One request, legal by [`crate::plan`]. Cheap to clone.
+/// One request, legal by [`crate::plan()`]. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Request {
     pub group: Arc<str>,

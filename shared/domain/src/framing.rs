@@ -1,4 +1,4 @@
-//! What a file is, by its first bytes after white space (at most [`LOOK_AHEAD_BYTES`] of them):
+//! What a file is, by its first bytes after white space (at most `LOOK_AHEAD_BYTES` of them):
 //!
 //! - `{`: JSON, an object a line; so are `null`, `true` or `false` alone on the first line.
 //! - `[` and the beginning of a JSON value: an array. `[INFO] x`, `[2024-…`, `[12:00] x`: text.
