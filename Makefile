@@ -4,7 +4,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help uppy tools demo test up down check planted bench build deploy sam-local
+.PHONY: help uppy tools demo test up down check planted bench build deploy sam-local fuzz-api
 
 TOOLS = .logferry/venv/bin
 PYTHON = PYTHONPATH=local $(TOOLS)/python
@@ -51,6 +51,9 @@ build: tools ## compile the functions for Lambda into target/lambda (ARCHITECTUR
 
 deploy: build ## deploy to AWS with your credentials: CODE_BUCKET, STACK_NAME (logferry), PARAMETERS
 	@$(PYTHON) -m stack deploy
+
+fuzz-api: ## what the OpenAPI document allows and what it does not, against the running local stack
+	@python3 local/fuzz_api.py
 
 sam-local: tools ## run three functions in containers by `sam local invoke`; needs Docker and the SAM CLI
 	@$(PYTHON) local/sam_local.py

@@ -1,0 +1,71 @@
+#!/usr/bin/env python3
+"""`make fuzz-api`: schemathesis sends the running local stack what its OpenAPI document allows and
+what it does not; no answer may be a 5xx, or of a status, type or shape that is not documented."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import urllib.request
+import uuid
+import venv
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+SCHEMATHESIS = "schemathesis==4.32.5"
+# Of its own: it must not move the versions that the emulator pins.
+VENV = ROOT / ".logferry" / "fuzz"
+CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
+
+
+def local_env() -> dict[str, str]:
+    path = ROOT / os.environ.get("LOGFERRY_STATE", ".logferry") / "local.env"
+    if not path.exists():
+        sys.exit(f"no local stack: {path} is not there; run `make up`")
+    return dict(line.split("=", 1) for line in path.read_text().splitlines() if "=" in line)
+
+
+def installed() -> pathlib.Path:
+    program = VENV / "bin" / "schemathesis"
+    if not program.exists():
+        venv.create(VENV, with_pip=True)
+        pip = [VENV / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+        subprocess.run([*pip, SCHEMATHESIS], check=True)
+    return program
+
+
+def register(env: dict[str, str]) -> tuple[str, str]:
+    app_id = f"fuzz-{uuid.uuid4().hex[:12]}"
+    request = urllib.request.Request(
+        f"{env['API_URL']}/apps",
+        data=json.dumps({"app_id": app_id, "name": "fuzz"}).encode(),
+        headers={"X-Admin-Key": env["ADMIN_KEY"], "Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request) as answer:
+        return app_id, json.load(answer)["data"]["api_key"]
+
+
+def main() -> int:
+    env = local_env()
+    program = installed()
+    app_id, key = register(env)
+    failed = 0
+    with tempfile.TemporaryDirectory() as folder:
+        config = pathlib.Path(folder) / "schemathesis.toml"
+        config.write_text(f'[parameters]\n"path.id" = "{app_id}"\n')
+        for who, header, more in [
+            # Deleting would end the run's own app.
+            ("the app", f"X-API-Key: {key}", ["--config-file", config, "run", "--exclude-method", "DELETE"]),
+            ("the administration", f"X-Admin-Key: {env['ADMIN_KEY']}", ["run"]),
+        ]:
+            print(f"\n== as {who}", flush=True)
+            options = ["--phases", "examples,fuzzing", "--suppress-health-check", "all", "--seed", "1"]
+            options += ["--max-examples", os.environ.get("EXAMPLES", "50"), "-c", CHECKS, "-H", header]
+            command = [program, *more, *options, "--url", env["API_URL"], f"{env['API_URL']}/openapi.json"]
+            failed |= subprocess.run(command, cwd=folder).returncode
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main())
