@@ -39,7 +39,13 @@ def bring_up(chosen: settings.Settings) -> tuple[dict[str, str], float]:
         running = None
     if not running:
         emulator.start(chosen)
-    values = deploy.local_env(chosen, deploy.deploy(deploy.emulator(chosen), folder))
+    try:
+        outputs = deploy.deploy(deploy.emulator(chosen), folder)
+    except settings.Problem:
+        if not running:
+            emulator.stop(chosen)  # half a stack is of no use to anybody
+        raise
+    values = deploy.local_env(chosen, outputs)
     chosen.local_env.touch(mode=0o600)
     chosen.local_env.write_text(_lines(values))
     return values, time.monotonic() - begun

@@ -74,6 +74,13 @@ def aws(settings: Settings) -> Target:
 
 def deploy(target: Target, folder: pathlib.Path) -> dict[str, str]:
     """Creates the stack, or brings a running one up to date; returns its outputs."""
+    try:
+        return _deploy(target, folder)
+    except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as problem:
+        raise Problem(str(problem)) from problem
+
+
+def _deploy(target: Target, folder: pathlib.Path) -> dict[str, str]:
     s3 = boto3.client("s3", **target.client_config)
     cloudformation = boto3.client("cloudformation", **target.client_config)
     uris = {name: _upload(s3, target, folder / name / "bootstrap", name) for name in FUNCTIONS}
