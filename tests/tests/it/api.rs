@@ -120,8 +120,9 @@ async fn every_route_asks_for_the_right_credential() {
     let api = Api::new();
     let key = api.register("shop").await;
     let wrong = format!("{}{}", &key[..16], "0".repeat(32));
-    let cases: [(&str, Vec<(&str, &str)>, u16, u16); 8] = [
-        // what is sent, and the answer of app routes and of those for the administration alone
+    // What is sent, and the answer of app routes and of those for the administration alone.
+    type Case<'a> = (&'a str, Vec<(&'a str, &'a str)>, u16, u16);
+    let cases: [Case<'_>; 8] = [
         ("nothing", vec![], 400, 401),
         ("a wrong secret", vec![("x-api-key", wrong.as_str())], 401, 401),
         ("no key at all", vec![("x-api-key", "hello")], 401, 401),
