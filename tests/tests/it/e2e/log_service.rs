@@ -197,7 +197,8 @@ async fn an_apps_log_group_keeps_events_as_long_as_the_app_its_records() {
     assert_eq!(stack.app(&app, "POST", "/logs", Some(&entry)).await.status, 200);
     let group = format!("/logferry/{}", app.app_id);
     let days = until("the log group's retention", async || {
-        let found = stack.aws.logs().describe_log_groups().log_group_name_prefix(&group).send().await.unwrap();
+        let found =
+            stack.aws.logs().describe_log_groups().log_group_name_prefix(&group).send().await.unwrap();
         found.log_groups().first().and_then(|group| group.retention_in_days)
     })
     .await;
