@@ -52,6 +52,16 @@ def find(settings: Settings) -> Running | None:
     return running if running.alive() else None
 
 
+def this_process() -> str:
+    """Names this process so that `process_alive` tells it from a later one with the same number."""
+    return f"{os.getpid()} {_start_time(os.getpid())}"
+
+
+def process_alive(name: str) -> bool:
+    pid, _, started = name.partition(" ")
+    return bool(started) and _start_time(int(pid)) == started
+
+
 def start(settings: Settings) -> Running:
     """Starts it and returns when it answers."""
     with socket.socket() as probe:

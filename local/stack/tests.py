@@ -37,6 +37,8 @@ def run(chosen: Settings) -> None:
         profile=os.environ.get("PROFILE") or DEFAULT_PROFILE,
     )
     _forget_earlier_runs(own)
+    own.state.mkdir(parents=True)
+    (own.state / "owner").write_text(emulator.this_process())
     try:
         print("\n== a stack for the tests", flush=True)
         _, seconds = command.bring_up(own)
@@ -56,8 +58,11 @@ def run(chosen: Settings) -> None:
 
 
 def _forget_earlier_runs(own: Settings) -> None:
+    """Ends and removes what runs left that were killed."""
     for state in STATES.glob("*"):
-        if not emulator.find(dataclasses.replace(own, state=state)):
+        owner = state / "owner"
+        if not (owner.exists() and emulator.process_alive(owner.read_text())):
+            emulator.stop(dataclasses.replace(own, state=state))
             shutil.rmtree(state)
 
 

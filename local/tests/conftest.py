@@ -24,10 +24,9 @@ def start_emulator(tmp_path_factory):
     """Starts emulators that end with the session."""
     started = []
 
-    def start(mends: str) -> settings.Settings:
-        chosen = dataclasses.replace(
-            settings.from_environment({}), port=free_port(), state=tmp_path_factory.mktemp(f"mends-{mends}")
-        )
+    def start(mends: str, state: pathlib.Path | None = None) -> settings.Settings:
+        state = state or tmp_path_factory.mktemp(f"mends-{mends}")
+        chosen = dataclasses.replace(settings.from_environment({}), port=free_port(), state=state)
         os.environ["LOGFERRY_MENDS"] = mends
         emulator.start(chosen)
         started.append(chosen)

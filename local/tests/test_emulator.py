@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from stack import emulator, settings
+from stack import emulator, settings, tests
 
 
 def test_a_stopped_emulator_leaves_no_process_and_frees_its_port(start_emulator):
@@ -48,3 +48,16 @@ def test_a_taken_port_is_reported_before_anything_starts(start_emulator, tmp_pat
 def test_wrong_settings_are_refused(environment):
     with pytest.raises(settings.Problem):
         settings.from_environment(environment)
+
+
+def test_what_a_killed_run_of_the_tests_left_is_ended_by_the_next(start_emulator, tmp_path, monkeypatch):
+    monkeypatch.setattr(tests, "STATES", tmp_path)
+    killed, alive = tmp_path / "killed", tmp_path / "alive"
+    for state, owner in ((killed, "1 0"), (alive, emulator.this_process())):
+        state.mkdir()
+        (state / "owner").write_text(owner)
+    left = start_emulator("on", killed)
+    running = emulator.find(left)
+    tests._forget_earlier_runs(left)
+    assert not running.alive()
+    assert (killed.exists(), alive.exists()) == (False, True)
