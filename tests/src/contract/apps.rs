@@ -8,8 +8,7 @@ use logferry_ports::app_admin::{AppChange, Job, JobKind, KeyAdded, Registered};
 use logferry_ports::apps::KeyRow;
 use serde_json::json;
 
-/// 2025-10-09T08:53:20Z
-const T0: i64 = 1_760_000_000_000;
+use super::T0;
 
 fn good<T>(result: Result<T, Fault>) -> T {
     result.unwrap_or_else(|error| panic!("{error}"))

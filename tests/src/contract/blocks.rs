@@ -7,8 +7,7 @@ use logferry_domain::record::{Entry, EntryKind, Level};
 use logferry_ports::BlockTable;
 use logferry_ports::blocks::BlockRange;
 
-/// 2025-10-09T08:53:20Z
-const T0: i64 = 1_760_000_000_000;
+use super::T0;
 
 fn fresh_app() -> AppId {
     let id = format!("c{}", ulid::Ulid::generate().to_string().to_lowercase());

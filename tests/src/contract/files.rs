@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use super::T0;
+
 use logferry_domain::app::AppId;
 use logferry_domain::fault::{Fault, FaultClass};
 use logferry_domain::ledger::{
@@ -11,9 +13,6 @@ use logferry_domain::object::{ObjectRef, ObjectVersion};
 use logferry_ports::files::FilePosition;
 use logferry_ports::ledger::{Claim, Claimed, Lease};
 use logferry_ports::{Files, Ledger};
-
-/// 2025-10-09T08:53:20Z
-const T0: i64 = 1_760_000_000_000;
 
 fn good<T>(result: Result<T, Fault>) -> T {
     result.unwrap_or_else(|error| panic!("{error}"))

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use super::T0;
+
 use logferry_domain::app::AppId;
 use logferry_domain::fault::{Fault, FaultClass};
 use logferry_domain::ledger::{
@@ -13,8 +15,6 @@ use logferry_domain::record::LevelCounts;
 use logferry_domain::time::Day;
 use logferry_ports::Ledger;
 use logferry_ports::ledger::{Claim, Claimed, Lease};
-
-const T0: i64 = 1_760_000_000_000;
 
 /// Reads what is counted for an app: records per day.
 pub trait CountedDays {

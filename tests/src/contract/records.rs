@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use super::T0;
+
 use logferry_domain::app::AppId;
 use logferry_domain::block::{Block, BlockBuilder, BlockSource};
 use logferry_domain::fault::Fault;
@@ -15,8 +17,6 @@ use logferry_ports::records::{
 };
 use logferry_ports::{BlockTable, Records, Stats};
 
-/// 2025-10-09T08:53:20Z
-const T0: i64 = 1_760_000_000_000;
 const EPOCH: i64 = T0 - 5;
 
 fn good<T>(result: Result<T, Fault>) -> T {
