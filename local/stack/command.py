@@ -26,11 +26,11 @@ def up(chosen: settings.Settings) -> dict[str, str]:
     return values
 
 
-def bring_up(chosen: settings.Settings) -> tuple[dict[str, str], float]:
+def bring_up(chosen: settings.Settings, with_tests: bool = False) -> tuple[dict[str, str], float]:
     """Builds, starts what does not run, deploys, and writes local.env; returns what it holds, and
     the seconds it took beside compilation."""
     chosen.state.mkdir(parents=True, exist_ok=True)
-    folder = binaries.build(chosen.profile)
+    folder = binaries.build(chosen.profile, with_tests=with_tests)
     begun = time.monotonic()
     running = emulator.find(chosen)
     if running and running.fingerprint != emulator.fingerprint(chosen):

@@ -41,7 +41,7 @@ def run(chosen: Settings) -> None:
     (own.state / "owner").write_text(emulator.this_process())
     try:
         print("\n== a stack for the tests", flush=True)
-        _, seconds = command.bring_up(own)
+        _, seconds = command.bring_up(own, with_tests=True)
         print(f"up after {seconds:.0f} s beside compilation, {own.profile} binaries, {own.endpoint}")
         environment["LOGFERRY_LOCAL_ENV"] = str(own.local_env)
         # nextest leaves out the examples in the documentation.

@@ -7,6 +7,6 @@ pub mod files;
 pub mod ledger;
 pub mod records;
 
-/// 2099-01-01T08:53:20Z: far ahead, so that neither a table's TTL nor a sweep on the clock of the
+/// 2070-01-01T08:53:20Z: far ahead, so that neither a table's TTL nor a sweep on the clock of the
 /// day touches what a test has just written.
-const T0: i64 = 4_070_940_800_000;
+const T0: i64 = 3_155_792_000_000;
