@@ -4,7 +4,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help uppy tools demo test up down check planted bench build deploy sam-local fuzz-api
+.PHONY: help uppy tools demo test up down check planted load bench build deploy sam-local fuzz-api
 
 TOOLS = .logferry/venv/bin
 PYTHON = PYTHONPATH=local $(TOOLS)/python
@@ -42,6 +42,9 @@ check: tools ## formatting, lints, documentation, dependencies, template
 
 planted: tools ## plant twelve bugs in a copy of the tree, one by one, and tell which a test finds
 	$(TOOLS)/python tests/planted/planted.py
+
+load: tools ## a file of RECORDS (200000) records through the stack of `make up`, counted where it arrives
+	@$(PYTHON) local/load.py
 
 bench: ## what it costs: write units, throughput beside their ceilings
 	cargo run --release --quiet --package logferry-bench

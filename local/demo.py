@@ -7,85 +7,13 @@ import gzip
 import json
 import re
 import sys
-import time
-import urllib.error
-import urllib.parse
-import urllib.request
 import uuid
 
-import boto3
-
+from client import DIM, PLAIN, Logferry, Missing, aws, done, eventually, expect, http, ledger_row, say, step
 from stack import command, settings
 
 FIXTURES = settings.ROOT / "tests" / "fixtures"
-PATIENCE_SECS = 60
 LEVELS = ("debug", "info", "warn", "error")
-BOLD, DIM, GREEN, PLAIN = ("\033[1m", "\033[2m", "\033[32m", "\033[0m") if sys.stdout.isatty() else [""] * 4
-
-
-class Missing(Exception):
-    """Something the demo expected and did not get."""
-
-
-def say(text: str = "") -> None:
-    print(text, flush=True)
-
-
-def step(text: str) -> None:
-    say(f"\n{BOLD}{text}{PLAIN}")
-
-
-def done(text: str) -> None:
-    say(f"  {GREEN}✓{PLAIN} {text}")
-
-
-def expect(condition, text: str) -> None:
-    if not condition:
-        raise Missing(text)
-
-
-def http(method: str, url: str, headers: dict | None = None, body: bytes | None = None) -> bytes:
-    request = urllib.request.Request(url, data=body, method=method, headers=headers or {})
-    try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return answer.read()
-    except urllib.error.HTTPError as error:
-        where = urllib.parse.urlsplit(url).path
-        raise Missing(f"{method} {where} answered {error.code}: {error.read()[:500].decode()}") from None
-
-
-def eventually(question, text: str):
-    """Asks until there is an answer."""
-    deadline = time.monotonic() + PATIENCE_SECS
-    while True:
-        answer = question()
-        if answer:
-            return answer
-        expect(time.monotonic() < deadline, f"{text} within {PATIENCE_SECS} s")
-        time.sleep(0.2)
-
-
-class Logferry:
-    """The API as a client sees it."""
-
-    def __init__(self, env: dict[str, str]):
-        self.env = env
-        self.api_key = None
-
-    def call(self, method: str, path: str, body=None, headers=None):
-        url = f"{self.env['API_URL']}{path}"
-        data = None if body is None else json.dumps(body).encode()
-        common = {"Content-Type": "application/json"} if data else {}
-        return json.loads(http(method, url, {**common, **(headers or {})}, data))
-
-    def admin(self, method: str, path: str, body=None):
-        return self.call(method, path, body, {"X-Admin-Key": self.env["ADMIN_KEY"]})["data"]
-
-    def app(self, method: str, path: str, body=None):
-        return self.call(method, path, body, {"X-API-Key": self.api_key})
-
-    def query(self, **filters) -> list[dict]:
-        return self.app("GET", f"/logs?{urllib.parse.urlencode(filters)}")["data"]
 
 
 def upload(logferry: Logferry, token: str, filename: str, body: bytes) -> str:
@@ -95,12 +23,6 @@ def upload(logferry: Logferry, token: str, filename: str, body: bytes) -> str:
     given = given.get("data", given)
     http("PUT", given["presignedUrl"], {"Content-Type": "application/gzip"}, body)
     return given["key"]
-
-
-def ledger_row(logferry: Logferry, key: str) -> dict | None:
-    """The file's row once it has reached its end."""
-    rows = logferry.app("GET", f"/files?{urllib.parse.urlencode({'key': key})}")["data"]
-    return next((row for row in rows if row["key"] == key and row["status"] in ("COMPLETED", "FAILED")), None)
 
 
 def just_now(worker: str, entries: str) -> tuple[str, str]:
@@ -179,13 +101,7 @@ def run(env: dict[str, str]) -> None:
     expect(counted == 66, f"the last seven days should count the 66 records of just now, not {counted}")
 
     step("6. CloudWatch Logs has them too")
-    logs = boto3.client(
-        "logs",
-        endpoint_url=env["AWS_ENDPOINT_URL"],
-        region_name=env["AWS_REGION"],
-        aws_access_key_id=env["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=env["AWS_SECRET_ACCESS_KEY"],
-    )
+    logs = aws(env, "logs")
     group = f"/logferry/{app_id}"
 
     def flushed() -> list[dict] | None:

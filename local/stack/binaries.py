@@ -18,14 +18,14 @@ TARGET = ROOT / (os.environ.get("CARGO_TARGET_DIR") or "target")
 
 def build(profile: str, architecture: str = "x86_64", with_tests: bool = False) -> pathlib.Path:
     """Compiles all functions in one go, so that they share every crate; returns the folder with
-    a {function}/bootstrap each. `with_tests`: the dev profile compiles the tests in the same go,
-    or else the SDKs would be compiled once more for the features that tests add."""
-    packages = [argument for name in FUNCTIONS for argument in ("--package", f"logferry-{name}")]
+    a {function}/bootstrap each. The dev profile compiles the whole workspace, and the tests too if
+    `with_tests`: another choice of packages has other features, and the SDKs are compiled once more."""
     if os.environ.get("BUILD") == "no":
         pass
     elif profile == "dev":
-        _cargo("build", "--bins", *(["--workspace", "--tests"] if with_tests else packages))
+        _cargo("build", "--bins", "--workspace", *(["--tests"] if with_tests else []))
     else:
+        packages = [argument for name in FUNCTIONS for argument in ("--package", f"logferry-{name}")]
         arm = ["--arm64"] if architecture == "arm64" else []
         _cargo("lambda", "build", "--release", "--bins", *arm, *packages)
     if profile == "dev":
