@@ -11,9 +11,11 @@ use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 use logferry_domain::app::AppId;
 use logferry_domain::hex128::Seed;
-use logferry_domain::intake::{IntakeLimits, Sink, Stopped, take_in};
-use logferry_domain::ledger::{Outcome, Quarantined};
+use logferry_domain::intake::{IntakeLimits, Sink, Stopped, take_in_redacted};
+use logferry_domain::ledger::Outcome;
 use logferry_domain::pack::{PackSource, Packed};
+use logferry_domain::quarantine::Quarantined;
+use logferry_domain::redact::Redactor;
 
 use crate::{cpu, pino};
 
@@ -52,7 +54,7 @@ impl Sink for Bill {
     }
 }
 
-fn ingest(reader: impl Read) -> Result<(Outcome, Bill), Box<dyn Error>> {
+fn ingest(reader: impl Read, redactor: &Redactor) -> Result<(Outcome, Bill), Box<dyn Error>> {
     let app_id: AppId = "bench".parse()?;
     let seed = Seed::of(&[b"bench"]);
     let source = PackSource {
@@ -65,7 +67,7 @@ fn ingest(reader: impl Read) -> Result<(Outcome, Bill), Box<dyn Error>> {
         pruned_before_ms: None,
     };
     let mut bill = Bill::default();
-    let outcome = take_in(reader, source, &IntakeLimits::default(), &mut bill)?;
+    let outcome = take_in_redacted(reader, source, &IntakeLimits::default(), redactor, &mut bill)?;
     Ok((outcome, bill))
 }
 
@@ -83,13 +85,14 @@ pub(crate) fn generate(records: u64, out: &Path) -> io::Result<()> {
     }
 }
 
-/// Time on the CPU per raw byte, beside gunzip alone; then the write units.
+/// Time on the CPU per raw byte, beside gunzip alone and with redaction; then the write units.
 pub(crate) fn speed(records: u64, rounds: u32) -> Result<(), Box<dyn Error>> {
     let mut gzip = GzEncoder::new(Vec::new(), Compression::new(6));
     pino::write(records, &mut gzip)?;
     let file = gzip.finish()?;
     let mut out = io::stdout().lock();
-    let (mut best_gunzip, mut best_ingest) = (f64::MAX, f64::MAX);
+    let (plain, redacting) = (Redactor::default(), Redactor::standard()?);
+    let (mut best_gunzip, mut best_ingest, mut best_redacted) = (f64::MAX, f64::MAX, f64::MAX);
     let mut last = None;
     for _ in 0..rounds {
         let mut chunk = vec![0; 128 * 1024];
@@ -99,9 +102,12 @@ pub(crate) fn speed(records: u64, rounds: u32) -> Result<(), Box<dyn Error>> {
             Ok::<_, io::Error>(())
         })?;
         gunzipped?;
-        let (ingest_secs, made) = cpu::timed(|| ingest(file.as_slice()))?;
+        let (ingest_secs, made) = cpu::timed(|| ingest(file.as_slice(), &plain))?;
+        let (redacted_secs, redacted) = cpu::timed(|| ingest(file.as_slice(), &redacting))?;
+        redacted?;
         best_gunzip = best_gunzip.min(gunzip_secs);
         best_ingest = best_ingest.min(ingest_secs);
+        best_redacted = best_redacted.min(redacted_secs);
         last = Some(made?);
     }
     let (outcome, bill) = last.ok_or("no round was run")?;
@@ -115,6 +121,12 @@ pub(crate) fn speed(records: u64, rounds: u32) -> Result<(), Box<dyn Error>> {
     writeln!(out, "  gunzip alone              {:8.0} MB per cpu-s", megabytes / best_gunzip)?;
     writeln!(out, "  bytes to blocks           {:8.0} MB per cpu-s", megabytes / best_ingest)?;
     writeln!(out, "  share of gunzip           {:8.2}", best_gunzip / best_ingest)?;
+    writeln!(
+        out,
+        "  redaction                 {:8.0} MB per cpu-s, {:.2} of without (the default rules)",
+        megabytes / best_redacted,
+        best_ingest / best_redacted
+    )?;
     writeln!(
         out,
         "  blocks                    {:8}   of {:.1} KiB",
@@ -157,7 +169,7 @@ pub(crate) fn memory(small_records: u64, factor: u64) -> Result<(), Box<dyn Erro
 
 /// Ingests a file, streaming, and prints raw bytes and peak memory (KiB).
 pub(crate) fn once(path: &Path) -> Result<(), Box<dyn Error>> {
-    let (outcome, _) = ingest(File::open(path)?)?;
+    let (outcome, _) = ingest(File::open(path)?, &Redactor::standard()?)?;
     writeln!(io::stdout().lock(), "{} {}", outcome.counts.bytes, cpu::peak_memory_kib()?)?;
     Ok(())
 }

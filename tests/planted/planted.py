@@ -1,9 +1,15 @@
 """Plants each of twelve bugs in a copy of the tree and shows that a test turns red. `make planted`.
 
-Needs no stack. The copy has a build folder of its own: cargo would take what is compiled of one tree
-for the other's, bug and all. Names of bugs as arguments plant only those.
+`bugs.json` says for each: in which folder, what stands there (once; behind the text `after`, where that is
+given), what takes its place, what is built, and which test is to find it. A test of the ordinary suite
+(`tidy`) holds that every bug still fits the tree.
+
+Needs no stack. The copy has a build folder of its own: cargo would take what is compiled of one tree for the
+other's, bug and all. Everything is built with the features of the whole workspace, so that no dependency is
+built twice, and of it only the test binary at hand. Names of bugs as arguments plant only those.
 """
 
+import json
 import os
 import pathlib
 import shutil
@@ -11,153 +17,90 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-
-# name: file, what is there, what takes its place, package, which of its tests are to find it
-BUGS = {
-    "UnprocessedItems dropped": (
-        "functions/ingest/src/pipeline.rs",
-        "Ok(unprocessed) if unprocessed.is_empty() => return Ok(Stored { sequences, bytes })",
-        "Ok(_) if bytes < usize::MAX => return Ok(Stored { sequences, bytes })",
-        ["logferry-tests"],
-        "test(blocks_that_are_not_taken)",
-    ),
-    "no fence on complete": (
-        "shared/aws/src/ledger.rs",
-        "            .set_key(Some(file_key(&lease.object)))\n"
-        '            .condition_expression("fence = :fence AND #status = :processing")\n'
-        '            .expression_attribute_names("#status", "status")\n'
-        '            .expression_attribute_values(":fence", n(lease.fence))\n'
-        '            .expression_attribute_values(":processing", s(FileStatus::Processing.as_str()))\n'
-        '            .expression_attribute_values(":status"',
-        "            .set_key(Some(file_key(&lease.object)))\n"
-        '            .condition_expression("#status = :processing")\n'
-        '            .expression_attribute_names("#status", "status")\n'
-        '            .expression_attribute_values(":processing", s(FileStatus::Processing.as_str()))\n'
-        '            .expression_attribute_values(":status"',
-        ["logferry-aws", "--features=dynamodb,s3"],
-        "binary(requests)",
-    ),
-    "a clock in a stored item": (
-        "functions/ingest/src/pipeline.rs",
-        'format!("s3://{}/{}", job.object.bucket, job.object.key)',
-        'format!("s3://{}/{}#{:?}", job.object.bucket, job.object.key, std::time::SystemTime::now())',
-        ["logferry-tests"],
-        "test(a_file_is_stored_whole)",
-    ),
-    "rejected info ignored": (
-        "shared/batch-buffer/src/deliver.rs",
-        "return Outcome::Accepted(accepted.rejected);",
-        "return Outcome::Accepted(None);",
-        ["batch-buffer"],
-        "all()",
-    ),
-    "only the first gzip member read": (
-        "shared/domain/src/decode.rs",
-        "[0, ..] if members > 0 => self.codec = Codec::GzipPadding,",
-        "[..] if members > 0 => self.codec = Codec::GzipPadding,",
-        ["logferry-domain"],
-        "test(members)",
-    ),
-    "no If-Match": (
-        "shared/aws/src/objects.rs",
-        'ObjectVersion::ETag(etag) => request.if_match(format!("\\"{etag}\\"")),',
-        "ObjectVersion::ETag(_) => request,",
-        ["logferry-aws", "--features=dynamodb,s3"],
-        "binary(requests)",
-    ),
-    "ack before write": (
-        "functions/ingest/src/pipeline.rs",
-        "if !making && self.batch.is_empty() && requests.is_empty() {",
-        "if !making && self.batch.is_empty() {",
-        ["logferry-tests"],
-        "test(a_file_is_stored_whole)",
-    ),
-    "key decoded twice": (
-        "functions/ingest/src/events.rs",
-        "    let spaced = encoded.replace('+', \" \");\n",
-        "    let once = percent_decode_str(encoded).decode_utf8_lossy().into_owned();\n"
-        "    let spaced = once.replace('+', \" \");\n",
-        ["logferry-ingest"],
-        "all()",
-    ),
-    "IPv6 link-local range too narrow": (
-        "shared/health-checks/src/guard.rs",
-        "[first, ..] if first & 0xffc0 == 0xfe80",
-        "[first, ..] if first == 0xfe80",
-        ["logferry-health-checks"],
-        "all()",
-    ),
-    "secrets compared with ==": (
-        "shared/service/src/api_key.rs",
-        "self.secret_hash().ct_eq(&stored).into()",
-        "self.secret_hash() == stored",
-        ["logferry-tests"],
-        "test(tidy)",
-    ),
-    "stats outside the transaction": (
-        "shared/aws/src/ledger.rs",
-        "actions.extend(self.day_actions(lease, app_id, change)?);",
-        "let [row, counter] = self.day_actions(lease, app_id, change)?;\n"
-        "                    actions.push(row);\n"
-        "                    self.transact(&[counter]).await?;",
-        ["logferry-aws", "--features=dynamodb,s3"],
-        "binary(requests)",
-    ),
-    "an empty batch answer on error": (
-        "functions/flush/src/lib.rs",
-        "Handled { response: Response { batch_item_failures: failures }, tally }",
-        "Handled { response: Response { batch_item_failures: Vec::new() }, tally }",
-        ["logferry-flush"],
-        "all()",
-    ),
-}
+BUGS = {bug["name"]: bug for bug in json.loads((ROOT / "tests" / "planted" / "bugs.json").read_text())}
+# Always in the same place, so that the build folder does not fill up.
+TREE = ROOT / "target" / "planted"
 
 TEST_FAILED = 100  # nextest's exit code: everything was built, a test is red
 
 
-def run_tests(tree: pathlib.Path, package: list[str], tests: str) -> subprocess.CompletedProcess:
+class Unfit(Exception):
+    """A bug that does not fit the tree."""
+
+
+def place(bug: dict) -> tuple[pathlib.Path, int]:
+    """The file that a bug goes into, and where in it."""
+    places = []
+    for file in sorted((TREE / bug["in"]).rglob("*.rs")):
+        text = file.read_text()
+        begin = text.find(bug["after"]) if "after" in bug else 0
+        if begin < 0:
+            continue
+        at = text.find(bug["find"], begin)
+        if at >= 0:
+            places.append((file, at))
+        if "after" not in bug and text.count(bug["find"]) > 1:
+            raise Unfit(f"{file.relative_to(TREE)} has it more than once")
+    if len(places) != 1:
+        raise Unfit(f"{len(places)} files of {bug['in']} have it, not one")
+    return places[0]
+
+
+def run_tests(build: list[str], tests: str) -> subprocess.CompletedProcess:
     environment = {**os.environ, "CARGO_TARGET_DIR": str(ROOT / "target" / "planted-build")}
     environment["PATH"] = f"{ROOT / '.logferry' / 'venv' / 'bin'}:{environment['PATH']}"
     environment.pop("LOGFERRY_LOCAL_ENV", None)
-    command = ["cargo", "nextest", "run", "--cargo-quiet", "--no-fail-fast", "-p", *package, "-E", tests]
-    return subprocess.run(command, cwd=tree, env=environment, text=True, capture_output=True)
+    command = ["cargo", "nextest", "run", "--workspace", "--cargo-quiet", "--no-fail-fast", *build, "-E", tests]
+    return subprocess.run(command, cwd=TREE, env=environment, text=True, capture_output=True)
 
 
-def copy_tree(to: pathlib.Path) -> None:
+def copy_tree() -> None:
+    shutil.rmtree(TREE, ignore_errors=True)
     listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
     for name in subprocess.run(listed, cwd=ROOT, text=True, capture_output=True, check=True).stdout.splitlines():
         if (ROOT / name).is_file():
-            (to / name).parent.mkdir(parents=True, exist_ok=True)
+            (TREE / name).parent.mkdir(parents=True, exist_ok=True)
             # With a new time: what was compiled last may have been a bug.
-            shutil.copyfile(ROOT / name, to / name)
+            shutil.copyfile(ROOT / name, TREE / name)
+
+
+def plant(bug: dict) -> bool:
+    """Whether a test found it."""
+    file, at = place(bug)
+    sound = file.read_text()
+    file.write_text(sound[:at] + bug["plant"] + sound[at + len(bug["find"]) :])
+    try:
+        result = run_tests(bug["build"], f"test({bug['found_by']})")
+    finally:
+        file.write_text(sound)
+    red = {line.split()[-1] for line in result.stderr.splitlines() if line.strip().startswith("FAIL")}
+    if result.returncode == TEST_FAILED and red:
+        more = f" and {len(red) - 1} more" if len(red) > 1 else ""
+        print(f"{bug['name']}: found by {min(red)}{more}", flush=True)
+        return True
+    print(f"{bug['name']}: NOT FOUND (exit {result.returncode})\n{result.stderr[-2000:]}", flush=True)
+    return False
 
 
 def main() -> int:
     wanted = sys.argv[1:] or list(BUGS)
-    missed = []
-    # Always in the same place, so that the build folder does not fill up.
-    tree = ROOT / "target" / "planted"
-    shutil.rmtree(tree, ignore_errors=True)
-    copy_tree(tree)
-    for name in wanted:
-        file, old, new, package, tests = BUGS[name]
-        sound = (tree / file).read_text()
-        if sound.count(old) != 1:
-            print(f"{name}: {file} has changed, the bug no longer fits")
-            missed.append(name)
-            continue
-        (tree / file).write_text(sound.replace(old, new))
-        result = run_tests(tree, package, tests)
-        (tree / file).write_text(sound)
-        red = [line.split()[-1] for line in result.stderr.splitlines() if line.strip().startswith("FAIL")]
-        if result.returncode == TEST_FAILED and red:
-            print(f"{name}: found by {sorted(set(red))[0]} and {len(set(red)) - 1} more")
-        else:
-            print(f"{name}: NOT FOUND (exit {result.returncode})\n{result.stderr[-2000:]}")
-            missed.append(name)
-        sys.stdout.flush()
-    print(f"{len(wanted) - len(missed)} of {len(wanted)} planted bugs were found")
-    return 1 if missed else 0
+    copy_tree()
+    try:
+        for name in wanted:
+            place(BUGS[name])
+    except Unfit as why:
+        print(f"{name}: the bug no longer fits the tree: {why}")
+        return 1
+    # A test that is red without the bug finds nothing.
+    names = sorted({BUGS[name]["found_by"] for name in wanted})
+    build = sorted({tuple(BUGS[name]["build"]) for name in wanted})
+    sound = run_tests([flag for flags in build for flag in flags], " | ".join(f"test({name})" for name in names))
+    if sound.returncode != 0:
+        print(f"red without a bug:\n{sound.stderr[-4000:]}")
+        return 1
+    found = sum(plant(BUGS[name]) for name in wanted)
+    print(f"{found} of {len(wanted)} planted bugs were found")
+    return 0 if found == len(wanted) else 1
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use logferry_api::{App, Cloud, Limiter, Parts, Settings};
+use logferry_domain::redact::Redactor;
 use logferry_health_checks::guard::Policy;
 use logferry_health_checks::resolve::Resolver;
 use logferry_health_checks::testing::MemoryChecks;
@@ -88,6 +89,16 @@ impl Api {
     /// The service, with a limit of requests per second.
     #[must_use]
     pub fn with_rate(per_second: u32) -> Self {
+        Self::with(per_second, Redactor::default())
+    }
+
+    /// The service that stores nothing of what these rules name.
+    #[must_use]
+    pub fn with_redactor(redactor: Redactor) -> Self {
+        Self::with(0, redactor)
+    }
+
+    fn with(per_second: u32, redactor: Redactor) -> Self {
         let cloud = SimCloud::default();
         let app = App::new(Parts {
             book: cloud.clone(),
@@ -100,6 +111,7 @@ impl Api {
             settings: Settings {
                 bucket: "bucket".to_owned(),
                 default_retention_days: 90,
+                redactor: Arc::new(redactor),
                 health_policy: Policy::default(),
                 resolver: Arc::new(OneAddress),
             },

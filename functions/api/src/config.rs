@@ -42,6 +42,9 @@ impl Config {
             }
         };
         let allow_private = read.parsed_or("ALLOW_PRIVATE_HEALTH_TARGETS", false);
+        let (names, query, patterns) =
+            (read.optional("REDACT_NAMES"), read.optional("REDACT_QUERY"), read.optional("REDACT_PATTERNS"));
+        let redactor = read.redactor(names, query, patterns);
         let config = Self {
             table_apps: read.required("TABLE_APPS"),
             table_logs: read.required("TABLE_LOGS"),
@@ -55,6 +58,7 @@ impl Config {
             settings: Settings {
                 bucket: read.required("BUCKET"),
                 default_retention_days: read.parsed_or("RETENTION_DAYS_DEFAULT", 90),
+                redactor,
                 health_policy: Policy { allow_private, ports },
                 resolver: Arc::new(SystemResolver),
             },

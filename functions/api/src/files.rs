@@ -73,16 +73,14 @@ impl<C: Cloud> App<C> {
             .ok_or_else(|| ApiError::not_found("no such file"))?;
         let page = self.files.quarantined(&object, u32::try_from(limit).unwrap_or(u32::MAX), after).await?;
         let version = object.version.as_str();
-        let records = page.records.iter().map(|record| {
+        let rows = page.rows.iter().map(|row| {
             let mut shown = json!({"key": key, "version": version});
-            if let (Value::Object(shown), Ok(Value::Object(record))) =
-                (&mut shown, serde_json::to_value(record))
-            {
-                shown.extend(record);
+            if let (Value::Object(shown), Ok(Value::Object(row))) = (&mut shown, serde_json::to_value(row)) {
+                shown.extend(row);
             }
             shown
         });
-        Ok(listed(records.collect(), page.next.map(|ordinal| ordinal.to_string())))
+        Ok(listed(rows.collect(), page.next.map(|ordinal| ordinal.to_string())))
     }
 
     pub(crate) async fn redrive(

@@ -20,6 +20,7 @@ use std::sync::Arc;
 
 use http::header::ALLOW;
 use http::{Method, StatusCode};
+use logferry_domain::redact::Redactor;
 use logferry_health_checks::guard::Policy;
 use logferry_health_checks::resolve::Resolver;
 use logferry_ports::{AppAdmin, BlockTable, CheckTable, Files, Records, Secrets, Stats};
@@ -69,6 +70,8 @@ pub struct Settings {
     pub bucket: String,
     /// Days that records of an app are kept which says nothing else.
     pub default_retention_days: u32,
+    /// What is never stored.
+    pub redactor: Arc<Redactor>,
     pub health_policy: Policy,
     pub resolver: Arc<dyn Resolver>,
 }

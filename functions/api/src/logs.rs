@@ -56,6 +56,7 @@ impl<C: Cloud> App<C> {
                 now_ms,
                 unique,
                 default_retention_days: self.settings.default_retention_days,
+                redactor: &self.settings.redactor,
             },
         )
         .await;

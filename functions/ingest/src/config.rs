@@ -5,7 +5,7 @@ use std::sync::Arc;
 use logferry_domain::app::AppId;
 use logferry_domain::decode::DEFAULT_MAX_EXPANSION_RATIO;
 use logferry_domain::intake::IntakeLimits;
-use logferry_domain::redact::{DEFAULT_NAMES, DEFAULT_QUERY, Redactor};
+use logferry_domain::redact::Redactor;
 use logferry_domain::split::DEFAULT_MAX_RECORD_BYTES;
 use logferry_service::config::{BadConfig, Reader};
 
@@ -55,15 +55,9 @@ impl Config {
                 None
             }
         });
-        let redactor = Redactor::new(
-            &read.optional("REDACT_NAMES").unwrap_or_else(|| DEFAULT_NAMES.to_owned()),
-            &read.optional("REDACT_QUERY").unwrap_or_else(|| DEFAULT_QUERY.to_owned()),
-            &read.optional("REDACT_PATTERNS").unwrap_or_default(),
-        )
-        .unwrap_or_else(|bad| {
-            read.problem(format!("REDACT_PATTERNS: {bad}"));
-            Redactor::default()
-        });
+        let (names, query, patterns) =
+            (read.optional("REDACT_NAMES"), read.optional("REDACT_QUERY"), read.optional("REDACT_PATTERNS"));
+        let redactor = read.redactor(names, query, patterns);
         let config = Self {
             table_apps: read.required("TABLE_APPS"),
             table_logs: read.required("TABLE_LOGS"),
@@ -78,7 +72,7 @@ impl Config {
                     max_expansion_ratio: read.parsed_or("MAX_EXPANSION_RATIO", DEFAULT_MAX_EXPANSION_RATIO),
                     max_record_bytes: read.parsed_or("MAX_RECORD_BYTES", DEFAULT_MAX_RECORD_BYTES),
                 },
-                redactor: Arc::new(redactor),
+                redactor,
                 retention_days_default: read.parsed_or("RETENTION_DAYS_DEFAULT", DEFAULT_RETENTION_DAYS),
                 metrics_namespace: read
                     .optional("METRICS_NAMESPACE")

@@ -165,6 +165,7 @@ impl<O: ObjectStore, B: BlockTable, L: Ledger, A: Apps, C: Clock> App<O, B, L, A
             app_id: claim.app_id,
             epoch_ms: app.as_ref().map_or(0, |app| app.created_ms),
             fence: row.fence,
+            claimed_ms: claim.now_ms,
         };
         let held = Held { row, lease, schedule };
         let (presigned, app) = match (owner, app) {

@@ -29,7 +29,7 @@ use crate::retry::{self, Backoff};
 
 /// Chunks of the body that wait to be decompressed.
 const BODY_CHUNKS: usize = 16;
-/// Blocks and bad records that wait to be written.
+/// Blocks and rows of bad records that wait to be written.
 const MADE: usize = 16;
 /// Requests in flight: at a few milliseconds each, they decide the speed more than any codec.
 const MAX_REQUESTS: usize = 16;
@@ -68,6 +68,7 @@ pub enum End {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Written {
     pub blocks: u64,
+    /// Rows of bad records.
     pub quarantined: u64,
 }
 
@@ -209,7 +210,7 @@ enum Made {
 struct ChannelSink {
     made: mpsc::Sender<Made>,
     skip: Checkpoint,
-    /// Bad records so far.
+    /// Rows of bad records so far.
     seen: u64,
 }
 
@@ -221,12 +222,12 @@ impl Sink for ChannelSink {
         self.made.blocking_send(Made::Packed(packed)).map_err(|_| Stopped)
     }
 
-    fn quarantined(&mut self, record: Quarantined) -> Result<(), Stopped> {
+    fn quarantined(&mut self, row: Quarantined) -> Result<(), Stopped> {
         self.seen += 1;
         if self.seen <= self.skip.quarantined {
             return Ok(());
         }
-        self.made.blocking_send(Made::Quarantined(record)).map_err(|_| Stopped)
+        self.made.blocking_send(Made::Quarantined(row)).map_err(|_| Stopped)
     }
 }
 
@@ -299,8 +300,8 @@ impl<'a, B: BlockTable, L: Ledger> Writer<'a, B, L> {
                 },
                 next = made.recv(), if making && room => match next {
                     Some(Made::Packed(packed)) => self.add(packed),
-                    Some(Made::Quarantined(record)) => {
-                        self.bad.push(record);
+                    Some(Made::Quarantined(row)) => {
+                        self.bad.push(row);
                         if self.bad.len() == REQUEST_ITEMS
                             && let Err(halt) = self.store_bad().await
                         {

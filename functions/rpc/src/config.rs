@@ -1,14 +1,19 @@
 //! What rpc reads from its environment.
 
+use std::sync::Arc;
+
+use logferry_domain::redact::Redactor;
 use logferry_service::config::{BadConfig, Reader};
 
 /// The configuration.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Config {
     pub table_apps: String,
     pub table_logs: String,
     pub table_stats: String,
     pub default_retention_days: u32,
+    /// What is never stored.
+    pub redactor: Arc<Redactor>,
 }
 
 impl Config {
@@ -18,11 +23,15 @@ impl Config {
     /// All that is missing or wrong, at once.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, BadConfig> {
         let mut read = Reader::new(lookup);
+        let (names, query, patterns) =
+            (read.optional("REDACT_NAMES"), read.optional("REDACT_QUERY"), read.optional("REDACT_PATTERNS"));
+        let redactor = read.redactor(names, query, patterns);
         let config = Self {
             table_apps: read.required("TABLE_APPS"),
             table_logs: read.required("TABLE_LOGS"),
             table_stats: read.required("TABLE_STATS"),
             default_retention_days: read.parsed_or("RETENTION_DAYS_DEFAULT", 90),
+            redactor,
         };
         read.finish(config)
     }

@@ -4,9 +4,12 @@
 
 mod config;
 
+use std::sync::Arc;
+
 use logferry_domain::app::{App as Tenant, AppId};
 use logferry_domain::fault::{Fault, FaultClass, chain};
 use logferry_domain::record::Level;
+use logferry_domain::redact::Redactor;
 use logferry_domain::time::parse_rfc3339_ms;
 use logferry_logbook::entry::{self, Invalid};
 use logferry_logbook::filter::Filter;
@@ -24,6 +27,8 @@ pub struct App<B, A> {
     pub book: B,
     pub apps: A,
     pub default_retention_days: u32,
+    /// What is never stored.
+    pub redactor: Arc<Redactor>,
 }
 
 /// Why a call was refused or failed.
@@ -111,6 +116,7 @@ impl<B: BlockTable + Stats + Records, A: Apps> App<B, A> {
             now_ms,
             unique,
             default_retention_days: self.default_retention_days,
+            redactor: &self.redactor,
         };
         match write::write(&self.book, &request).await {
             Ok(stored) if batch => Ok(format!("{{\"ok\":true,\"data\":[{}]}}", stored.join(","))),

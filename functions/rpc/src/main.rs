@@ -22,6 +22,7 @@ async fn main() -> Result<(), Error> {
         book: DynamoRecords::new(dynamodb.clone(), config.table_logs, config.table_stats),
         apps: DynamoApps::new(dynamodb, config.table_apps),
         default_retention_days: config.default_retention_days,
+        redactor: config.redactor,
     };
     let app = &app;
     run(service_fn(|event: LambdaEvent<Box<RawValue>>| async move {

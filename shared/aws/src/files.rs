@@ -1,15 +1,17 @@
 //! Lists of the ledger, by app and by key.
 
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::AttributeValue;
 use logferry_domain::app::AppId;
 use logferry_domain::fault::{Fault, FaultClass};
-use logferry_domain::ledger::{FileRow, FileStatus, QuarantineReason, Quarantined};
+use logferry_domain::ledger::{FileRow, FileStatus};
 use logferry_domain::object::ObjectRef;
+use logferry_domain::quarantine::{BadRecord, QuarantineReason, Quarantined};
 use logferry_ports::Files;
 use logferry_ports::files::{FilePage, FilePosition, QuarantinePage};
 
 use crate::faults::fault;
-use crate::item::{Get, Item, key, malformed, n, s};
+use crate::item::{Get, Item, Put, key, malformed, n, s};
 use crate::ledger::{due_shard, file_key, row_from_item};
 
 /// Files in a DynamoDB table.
@@ -41,14 +43,43 @@ fn start_key(app_id: &AppId, position: &FilePosition) -> Result<Item, Fault> {
     Ok(item)
 }
 
+/// Where a row of the quarantine stands: under its file, in the order of the ordinals.
+fn quarantine_sk(file_sk: &str, ordinal: u64) -> String {
+    format!("{file_sk}#q#{ordinal:012}")
+}
+
+/// A row of the quarantine as an item under the file with these keys.
+pub(crate) fn quarantined_item(pk: &str, file_sk: &str, row: &Quarantined) -> Item {
+    let mut item = key(pk, quarantine_sk(file_sk, row.ordinal));
+    item.put("ordinal", n(row.ordinal));
+    item.put("last_ordinal", n(row.last_ordinal));
+    item.put("count", n(row.count));
+    item.put("reason", s(row.reason.as_str()));
+    let reasons = row.reasons.iter().map(|(reason, count)| (reason.as_str().to_owned(), n(*count)));
+    item.put("reasons", AttributeValue::M(reasons.collect()));
+    item.put("start", n(row.start));
+    item.put("end", n(row.end));
+    item.put("sample", s(&row.sample));
+    item
+}
+
 fn quarantined_from(item: &Item) -> Result<Quarantined, Fault> {
-    Ok(Quarantined {
+    let reason_of = |name: &str| QuarantineReason::parse(name).ok_or_else(|| malformed("reason"));
+    let bad = BadRecord {
         ordinal: item.number("ordinal")?,
-        reason: QuarantineReason::parse(item.text("reason")?).ok_or_else(|| malformed("reason"))?,
+        reason: reason_of(item.text("reason")?)?,
         start: item.number("start")?,
         end: item.number("end")?,
-        sample: item.text("sample")?.to_owned(),
-    })
+    };
+    let mut row = Quarantined::single(bad, item.text("sample")?);
+    if let Some(AttributeValue::M(reasons)) = item.get("reasons") {
+        row.last_ordinal = item.number("last_ordinal")?;
+        row.count = item.number("count")?;
+        let known = QuarantineReason::ALL.into_iter();
+        row.reasons =
+            known.filter_map(|reason| Some((reason, reasons.number_opt(reason.as_str())?))).collect();
+    }
+    Ok(row)
 }
 
 impl Files for DynamoFiles {
@@ -129,7 +160,7 @@ impl Files for DynamoFiles {
         after: Option<u64>,
     ) -> Result<QuarantinePage, Fault> {
         let own = file_key(object);
-        let (pk, prefix) = (own.text("pk")?, format!("{}#q#", own.text("sk")?));
+        let (pk, file_sk) = (own.text("pk")?, own.text("sk")?);
         let answer = self
             .client
             .query()
@@ -138,15 +169,15 @@ impl Files for DynamoFiles {
             .limit(i32::try_from(limit).unwrap_or(i32::MAX))
             .key_condition_expression("pk = :pk AND begins_with(sk, :prefix)")
             .expression_attribute_values(":pk", s(pk))
-            .expression_attribute_values(":prefix", s(&prefix))
-            .set_exclusive_start_key(after.map(|ordinal| key(pk, format!("{prefix}{ordinal:012}"))))
+            .expression_attribute_values(":prefix", s(format!("{file_sk}#q#")))
+            .set_exclusive_start_key(after.map(|ordinal| key(pk, quarantine_sk(file_sk, ordinal))))
             .send()
             .await
             .map_err(|error| fault("Query", error))?;
-        let records =
+        let rows =
             answer.items.unwrap_or_default().iter().map(quarantined_from).collect::<Result<Vec<_>, _>>()?;
-        let next = answer.last_evaluated_key.and_then(|_| records.last()).map(|last| last.ordinal);
-        Ok(QuarantinePage { records, next })
+        let next = answer.last_evaluated_key.and_then(|_| rows.last()).map(|last| last.ordinal);
+        Ok(QuarantinePage { rows, next })
     }
 
     async fn redrive(&self, row: &FileRow, now_ms: i64) -> Result<bool, Fault> {

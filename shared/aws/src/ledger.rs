@@ -28,6 +28,7 @@ use logferry_ports::ledger::{Claim, Claimed, Lease};
 
 use crate::blocks::MAX_BATCH_ITEMS;
 use crate::faults::fault;
+use crate::files::quarantined_item;
 use crate::item::{Get, Item, Put, key, level_name, levels_from, malformed, n, s};
 
 /// Days in one transaction: two writes a day and one for the file, of 100.
@@ -433,18 +434,14 @@ impl Ledger for DynamoLedger {
         self.get(file_key(object)).await?.map(|item| row_from_item(&item)).transpose()
     }
 
-    async fn quarantine(&self, lease: &Lease, records: &[Quarantined]) -> Result<(), Fault> {
+    async fn quarantine(&self, lease: &Lease, rows: &[Quarantined]) -> Result<(), Fault> {
         let pk = file_pk(&lease.object.bucket, &lease.object.key);
         let sk = file_sk(&lease.object.version);
-        for chunk in records.chunks(MAX_BATCH_ITEMS) {
+        for chunk in rows.chunks(MAX_BATCH_ITEMS) {
             let mut requests = Vec::with_capacity(chunk.len());
-            for record in chunk {
-                let mut item = key(&pk, format!("{sk}#q#{:012}", record.ordinal));
-                item.put("ordinal", n(record.ordinal));
-                item.put("reason", s(record.reason.as_str()));
-                item.put("start", n(record.start));
-                item.put("end", n(record.end));
-                item.put("sample", s(&record.sample));
+            for row in chunk {
+                let mut item = quarantined_item(&pk, &sk, row);
+                item.put("expires_at", expires_at(lease.claimed_ms));
                 let put = PutRequest::builder().set_item(Some(item)).build().map_err(|e| unbuildable(&e))?;
                 requests.push(WriteRequest::builder().put_request(put).build());
             }

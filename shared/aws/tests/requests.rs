@@ -10,11 +10,12 @@ use logferry_aws::ledger::DynamoLedger;
 use logferry_aws::objects::S3Objects;
 use logferry_domain::ledger::{Checkpoint, DayCounts, FileCounts, Outcome};
 use logferry_domain::object::{ObjectRef, ObjectVersion};
+use logferry_domain::quarantine::{BadRecord, QuarantineReason, Quarantined};
 use logferry_domain::record::LevelCounts;
 use logferry_domain::time::Day;
 use logferry_ports::ledger::Lease;
 use logferry_ports::{Ledger, ObjectStore};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -86,7 +87,13 @@ fn object(version: ObjectVersion) -> ObjectRef {
 
 fn lease() -> Lease {
     let app_id = Some("my-app".parse().unwrap());
-    Lease { object: object(ObjectVersion::Id("v".to_owned())), app_id, epoch_ms: 1, fence: 7 }
+    Lease {
+        object: object(ObjectVersion::Id("v".to_owned())),
+        app_id,
+        epoch_ms: 1,
+        fence: 7,
+        claimed_ms: 5_000,
+    }
 }
 
 /// The action's table and condition.
@@ -132,6 +139,22 @@ async fn giving_back_is_written_under_the_fence() {
     let seen = seen.lock().unwrap();
     let condition = seen[0].body["ConditionExpression"].as_str().unwrap();
     assert!(condition.contains("fence = :fence"), "{condition}");
+}
+
+#[tokio::test]
+async fn bad_records_hang_under_their_file_and_are_kept_as_long() {
+    let (aws, seen) = server().await;
+    let ledger = DynamoLedger::new(aws.dynamodb(), "files", "stats");
+    let reason = QuarantineReason::BrokenJson;
+    let row = Quarantined::single(BadRecord { ordinal: 3, reason, start: 1, end: 2 }, "{");
+    ledger.quarantine(&lease(), &[row]).await.unwrap();
+    let seen = seen.lock().unwrap();
+    let item = &seen[0].body["RequestItems"]["files"][0]["PutRequest"]["Item"];
+    assert_eq!(
+        (&item["pk"]["S"], &item["sk"]["S"]),
+        (&json!("bucket/logs/my-app/x"), &json!("v#v#q#000000000003"))
+    );
+    assert_eq!(item["expires_at"]["N"], (5 + 90 * 86_400).to_string());
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::json_text;
-use crate::ledger::{MAX_SAMPLE_BYTES, QuarantineReason, Quarantined};
+use crate::quarantine::{BadRecord, MAX_SAMPLE_BYTES, QuarantineReason};
 use crate::record::{EntryKind, Level};
 use crate::split::{Body, Piece};
 use crate::time::{in_range, parse_rfc3339_ms};
@@ -55,13 +55,19 @@ pub fn parse<'a>(piece: &Piece<'a>) -> Result<Parsed<'a>, QuarantineReason> {
     }
 }
 
-/// What is kept of an entry that cannot be a record.
+/// Which entry cannot be a record.
 #[must_use]
-pub fn quarantined(piece: &Piece<'_>, reason: QuarantineReason) -> Quarantined {
+pub fn bad(piece: &Piece<'_>, reason: QuarantineReason) -> BadRecord {
+    BadRecord { ordinal: piece.ordinal, reason, start: piece.start, end: piece.end }
+}
+
+/// What is kept of an entry that cannot be a record: its beginning.
+#[must_use]
+pub fn sample(piece: &Piece<'_>) -> String {
     let (Body::Json(bytes) | Body::Line(bytes) | Body::Worker(bytes) | Body::TooLarge(bytes)) = piece.body;
     let mut sample = String::from_utf8_lossy(&bytes[..bytes.len().min(MAX_SAMPLE_BYTES)]).into_owned();
     sample.truncate(sample.floor_char_boundary(MAX_SAMPLE_BYTES));
-    Quarantined { ordinal: piece.ordinal, reason, start: piece.start, end: piece.end, sample }
+    sample
 }
 
 fn text<'a>(piece: &Piece<'_>, bytes: &'a [u8], kind: EntryKind) -> Result<Parsed<'a>, QuarantineReason> {
@@ -349,9 +355,7 @@ mod tests {
 
     #[test]
     fn samples_are_a_kibibyte_at_most_also_of_bytes_that_are_no_text() {
-        let sample =
-            |bytes: &[u8]| quarantined(&piece(Body::Json(bytes)), QuarantineReason::BrokenJson).sample;
-        assert_eq!(sample(b"abc"), "abc");
-        assert!((1020..=1024).contains(&sample(&[0xff; 5000]).len()));
+        assert_eq!(sample(&piece(Body::Json(b"abc"))), "abc");
+        assert!((1020..=1024).contains(&sample(&piece(Body::Line(&[0xff; 5000]))).len()));
     }
 }

@@ -11,6 +11,7 @@ use crate::decode::{DEFAULT_MAX_EXPANSION_RATIO, DecodeError, Decoder};
 use crate::entry;
 use crate::ledger::{FileCounts, Outcome, Quarantined, Reason, ReasonCode};
 use crate::pack::{PackSource, Packed, Packer};
+use crate::quarantine::Ranges;
 use crate::record::Entry;
 use crate::redact::Redactor;
 use crate::split::{DEFAULT_MAX_RECORD_BYTES, Piece, Splitter, StreamEnd};
@@ -41,11 +42,11 @@ pub trait Sink {
     /// No more is wanted.
     fn packed(&mut self, packed: Packed) -> Result<(), Stopped>;
 
-    /// A bad record.
+    /// A bad record, or a range of them.
     ///
     /// # Errors
     /// No more is wanted.
-    fn quarantined(&mut self, record: Quarantined) -> Result<(), Stopped>;
+    fn quarantined(&mut self, row: Quarantined) -> Result<(), Stopped>;
 }
 
 /// Why a file was not gone through to its end. What is wrong with the file itself is no error:
@@ -99,6 +100,7 @@ pub fn take_in_redacted(
         redactor,
         ready: Vec::new(),
         quarantined: 0,
+        ranges: Ranges::default(),
         sink,
     };
     let mut bytes = 0;
@@ -131,7 +133,9 @@ struct Intake<'s, 'a, S> {
     fallback_ms: i64,
     redactor: &'s Redactor,
     ready: Vec<Packed>,
+    /// Bad records, each of them.
     quarantined: u64,
+    ranges: Ranges,
     sink: &'s mut S,
 }
 
@@ -148,9 +152,11 @@ impl<S: Sink> Intake<'_, '_, S> {
             Ok(parsed) => parsed,
             Err(reason) => {
                 self.quarantined += 1;
-                let mut record = entry::quarantined(piece, reason);
-                record.sample = self.redactor.sample(record.sample);
-                return Ok(self.sink.quarantined(record)?);
+                let sample = || self.redactor.sample(entry::sample(piece));
+                if let Some(row) = self.ranges.add(entry::bad(piece, reason), sample) {
+                    self.sink.quarantined(row)?;
+                }
+                return Ok(());
             }
         };
         let raw = self.redactor.entry(parsed.kind, parsed.raw);
@@ -184,6 +190,9 @@ impl<S: Sink> Intake<'_, '_, S> {
         let days = self.packer.finish(&mut self.ready)?;
         for packed in self.ready.drain(..) {
             self.sink.packed(packed)?;
+        }
+        if let Some(row) = self.ranges.finish() {
+            self.sink.quarantined(row)?;
         }
         Ok(Outcome { reason, counts, days })
     }

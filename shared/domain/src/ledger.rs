@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::app::AppId;
 use crate::object::ObjectRef;
+pub use crate::quarantine::{MAX_SAMPLE_BYTES, QuarantineReason, Quarantined};
 use crate::record::LevelCounts;
 use crate::time::Day;
 
@@ -170,7 +171,7 @@ impl DayCounts {
 pub struct Checkpoint {
     /// Blocks from the beginning that are stored.
     pub blocks: u64,
-    /// Quarantined records from the beginning that are stored.
+    /// Rows of the quarantine from the beginning that are stored.
     pub quarantined: u64,
 }
 
@@ -241,60 +242,6 @@ impl FileRow {
                 _ => Claimable::Yes,
             },
         }
-    }
-}
-
-/// A bad record, kept with why and where.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Quarantined {
-    pub ordinal: u64,
-    pub reason: QuarantineReason,
-    /// Byte range in the decompressed stream, end excluded.
-    pub start: u64,
-    pub end: u64,
-    /// At most [`MAX_SAMPLE_BYTES`] from its beginning; bytes that are not UTF-8 replaced.
-    pub sample: String,
-}
-
-/// The most that a quarantined record's sample holds (bytes).
-pub const MAX_SAMPLE_BYTES: usize = 1024;
-
-/// What is wrong with a bad record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum QuarantineReason {
-    /// Not JSON, or JSON cut short.
-    BrokenJson,
-    /// JSON, but not an object.
-    NotAnObject,
-    /// Over the limit of a record (1 MiB).
-    TooLarge,
-    InvalidUtf8,
-    /// Nested over 64 levels.
-    TooDeep,
-    /// The stream broke off inside it.
-    CutOff,
-}
-
-impl QuarantineReason {
-    pub const ALL: [Self; 6] =
-        [Self::BrokenJson, Self::NotAnObject, Self::TooLarge, Self::InvalidUtf8, Self::TooDeep, Self::CutOff];
-
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::BrokenJson => "BROKEN_JSON",
-            Self::NotAnObject => "NOT_AN_OBJECT",
-            Self::TooLarge => "TOO_LARGE",
-            Self::InvalidUtf8 => "INVALID_UTF8",
-            Self::TooDeep => "TOO_DEEP",
-            Self::CutOff => "CUT_OFF",
-        }
-    }
-
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|reason| reason.as_str() == text)
     }
 }
 

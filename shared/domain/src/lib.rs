@@ -15,6 +15,7 @@ pub mod ledger;
 pub mod log_record;
 pub mod object;
 pub mod pack;
+pub mod quarantine;
 pub mod record;
 pub mod redact;
 pub mod split;

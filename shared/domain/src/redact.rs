@@ -9,7 +9,7 @@ use std::borrow::Cow;
 
 use regex::{Captures, Regex};
 
-use crate::ledger::MAX_SAMPLE_BYTES;
+use crate::quarantine::MAX_SAMPLE_BYTES;
 use crate::record::EntryKind;
 
 /// What stands in the place of a secret.
@@ -63,6 +63,22 @@ impl Redactor {
             query: rule(any_of(query).map(|query| format!(r#"(?i)([?&;](?:{query})=)[^&#\s"'\\<>]+"#)))?,
             patterns: patterns.split_whitespace().map(Regex::new).collect::<Result<_, _>>()?,
         })
+    }
+
+    /// As [`Redactor::new`], with the defaults where nothing is configured.
+    ///
+    /// # Errors
+    /// As [`Redactor::new`].
+    pub fn configured(
+        names: Option<&str>,
+        query: Option<&str>,
+        patterns: Option<&str>,
+    ) -> Result<Self, BadPattern> {
+        Self::new(
+            names.unwrap_or(DEFAULT_NAMES),
+            query.unwrap_or(DEFAULT_QUERY),
+            patterns.unwrap_or_default(),
+        )
     }
 
     /// The rules that hold unless configured otherwise.

@@ -320,14 +320,33 @@ mod tests {
     }
 
     #[test]
+    fn all_of_link_local_is_known_as_such_to_its_last_address() {
+        for text in ["fe80::", "fe80::1", "fe81::", "fe90::1", "febf:ffff:ffff:ffff:ffff:ffff:ffff:ffff"] {
+            let class = classify_v6(text.parse().unwrap());
+            assert_eq!(class, AddressClass::Reserved("link-local, fe80::/10"), "{text}");
+        }
+        for text in ["fe7f:ffff::", "fec0::"] {
+            let class = classify_v6(text.parse().unwrap());
+            assert_ne!(class, AddressClass::Reserved("link-local, fe80::/10"), "{text}");
+        }
+    }
+
+    #[test]
     fn the_parameter_opens_private_ranges_but_never_metadata() {
         let local = Policy { allow_private: true, ports: Ports::Any };
         for text in ["127.0.0.1", "::1", "10.1.2.3", "192.168.1.1", "fd12::1", "::ffff:127.0.0.1"] {
             assert_eq!(check_address(ip(text), &local), Ok(()), "{text}");
         }
-        for text in
-            ["169.254.169.254", "fd00:ec2::254", "fe80::1", "0.0.0.0", "224.0.0.1", "::ffff:169.254.169.254"]
-        {
+        for text in [
+            "169.254.169.254",
+            "fd00:ec2::254",
+            "fe80::1",
+            "fe90::1",
+            "febf:ffff::1",
+            "0.0.0.0",
+            "224.0.0.1",
+            "::ffff:169.254.169.254",
+        ] {
             assert!(check_address(ip(text), &local).is_err(), "{text}");
         }
     }

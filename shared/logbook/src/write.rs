@@ -1,9 +1,11 @@
-//! Writing records: all entries of a request are checked before anything is stored; blocks, their
+//! Writing records: all entries of a request are checked before anything is stored, and what must
+//! not be stored is taken out of them; blocks, their
 //! counts and the memo of the idempotency key are stored in one transaction.
 //!
 //! A request that touches more hours than a transaction has room for is stored in several, one
 //! after the other. With an idempotency key a repeat goes on where the first attempt ended.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use logferry_domain::app::App;
@@ -12,7 +14,8 @@ use logferry_domain::fault::{Fault, FaultClass};
 use logferry_domain::hex128::Seed;
 use logferry_domain::ledger::DayCounts;
 use logferry_domain::log_record::LogRecord;
-use logferry_domain::record::{Entry, StoredRecord};
+use logferry_domain::record::{Entry, EntryKind, StoredRecord};
+use logferry_domain::redact::Redactor;
 use logferry_domain::stats::counter_of;
 use logferry_domain::time::{Day, hour_of_ms};
 use logferry_ports::Records;
@@ -55,6 +58,8 @@ pub struct WriteRequest<'a> {
     /// 16 random or otherwise unique bytes, for ids of requests without a key.
     pub unique: [u8; 16],
     pub default_retention_days: u32,
+    /// What is never stored.
+    pub redactor: &'a Redactor,
 }
 
 /// Why nothing was stored.
@@ -75,6 +80,8 @@ pub enum WriteError {
 /// [`WriteError::Invalid`] names the field; nothing was stored then.
 pub async fn write(records: &impl Records, request: &WriteRequest<'_>) -> Result<Vec<String>, WriteError> {
     let checked = check_all(request)?;
+    let request_id = request.request_id.map(|id| request.redactor.entry(EntryKind::PlainText, id));
+    let request = &WriteRequest { request_id: request_id.as_deref(), ..*request };
     let Some(key) = request.idempotency_key else {
         let seed = seed(request.app, &[b"unique", &request.unique]);
         let plan = Plan::new(request, &checked, request.now_ms, request.request_id, &seed)?;
@@ -96,7 +103,10 @@ fn check_all(request: &WriteRequest<'_>) -> Result<Vec<NewEntry>, Invalid> {
     let Entries { batch, entries } = request.entries;
     let one = |(index, raw): (usize, &&serde_json::value::RawValue)| {
         let at = if *batch { format!("logs[{index}]") } else { String::new() };
-        let entry = entry::check(raw.get(), &at)?;
+        let mut entry = entry::check(raw.get(), &at)?;
+        if let Cow::Owned(redacted) = request.redactor.entry(NewEntry::KIND, &entry.raw) {
+            entry.raw = redacted;
+        }
         let pruned = request.app.pruned_before_ms;
         if entry.timestamp_ms.is_some_and(|ms| pruned.is_some_and(|pruned| ms < pruned)) {
             let field = if at.is_empty() { "timestamp".to_owned() } else { format!("{at}.timestamp") };
@@ -114,6 +124,13 @@ fn seed(app: &App, parts: &[&[u8]]) -> Seed {
     Seed::of(&all)
 }
 
+/// What a repeat is known by: the body as it may be stored. Of the body as it came even a hash would
+/// give a short secret away to whoever tries them all.
+fn hash_of(request: &WriteRequest<'_>) -> [u8; 32] {
+    let body = String::from_utf8_lossy(request.body);
+    Sha256::digest(request.redactor.entry(NewEntry::KIND, &body).as_bytes()).into()
+}
+
 /// One attempt with an idempotency key. `None`: another request was first, look again.
 async fn write_once(
     records: &impl Records,
@@ -123,7 +140,7 @@ async fn write_once(
 ) -> Result<Option<Vec<String>>, WriteError> {
     let app = request.app;
     let key_hash = seed(app, &[b"key", key.as_bytes()]).0;
-    let body_hash: [u8; 32] = Sha256::digest(request.body).into();
+    let body_hash = hash_of(request);
     let now_secs = request.now_ms.div_euclid(1000);
     let known = records.memo(&app.app_id, &key_hash).await?;
     let (mut memo, mut expected, resumed) = match known {

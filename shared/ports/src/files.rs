@@ -17,10 +17,10 @@ pub struct FilePage {
     pub next: Option<FilePosition>,
 }
 
-/// Some bad records of a file, in order.
+/// Some rows of a file's quarantine, in order.
 #[derive(Debug, Clone, Default)]
 pub struct QuarantinePage {
-    pub records: Vec<Quarantined>,
+    pub rows: Vec<Quarantined>,
     /// The ordinal of the last one, where there are more.
     pub next: Option<u64>,
 }
@@ -47,7 +47,7 @@ pub trait Files: Send + Sync {
     /// The read failed.
     fn of_key(&self, bucket: &str, key: &str) -> impl Future<Output = Result<Vec<FileRow>, Fault>> + Send;
 
-    /// Bad records of a file behind the one with the ordinal `after`.
+    /// Rows of a file's quarantine behind the one with the ordinal `after`.
     ///
     /// # Errors
     /// The read failed.

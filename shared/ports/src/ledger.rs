@@ -41,6 +41,8 @@ pub struct Lease {
     /// When the app was registered; marks the stats (ms).
     pub epoch_ms: i64,
     pub fence: u64,
+    /// When the object was claimed (ms): from here on its bad records are kept as long as its row.
+    pub claimed_ms: i64,
 }
 
 /// The ledger. Every write but `grant` and `claim` carries the fence in its condition and fails
@@ -74,14 +76,14 @@ pub trait Ledger: Send + Sync {
     /// The read failed.
     fn find(&self, object: &ObjectRef) -> impl Future<Output = Result<Option<FileRow>, Fault>> + Send;
 
-    /// Keeps bad records under their file. The same records again change nothing.
+    /// Keeps rows of bad records under their file. The same rows again change nothing.
     ///
     /// # Errors
     /// The write failed; repeat it.
     fn quarantine(
         &self,
         lease: &Lease,
-        records: &[Quarantined],
+        rows: &[Quarantined],
     ) -> impl Future<Output = Result<(), Fault>> + Send;
 
     /// Gives the object back with how far it got: PENDING, due at `due_at_ms`.

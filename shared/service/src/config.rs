@@ -5,6 +5,9 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
+
+use logferry_domain::redact::Redactor;
 
 /// Everything wrong with a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,6 +94,20 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
     pub fn list(&mut self, name: &str) -> Vec<String> {
         let text = self.get(name).unwrap_or_default();
         text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
+    }
+
+    /// What is never stored, of the variables that configure it.
+    pub fn redactor(
+        &mut self,
+        names: Option<String>,
+        query: Option<String>,
+        patterns: Option<String>,
+    ) -> Arc<Redactor> {
+        let made = Redactor::configured(names.as_deref(), query.as_deref(), patterns.as_deref());
+        Arc::new(made.unwrap_or_else(|bad| {
+            self.problems.push(format!("REDACT_PATTERNS: {bad}"));
+            Redactor::default()
+        }))
     }
 
     /// Says that a variable is wrong in a way that its type does not show.

@@ -6,10 +6,9 @@ use super::T0;
 
 use logferry_domain::app::AppId;
 use logferry_domain::fault::{Fault, FaultClass};
-use logferry_domain::ledger::{
-    Checkpoint, FileCounts, FileRow, FileStatus, Outcome, QuarantineReason, Quarantined, Reason, ReasonCode,
-};
+use logferry_domain::ledger::{Checkpoint, FileCounts, FileRow, FileStatus, Outcome, Reason, ReasonCode};
 use logferry_domain::object::{ObjectRef, ObjectVersion};
+use logferry_domain::quarantine::{BadRecord, QuarantineReason, Quarantined};
 use logferry_ports::files::FilePosition;
 use logferry_ports::ledger::{Claim, Claimed, Lease};
 use logferry_ports::{Files, Ledger};
@@ -49,7 +48,13 @@ async fn ended(
         lease_until_ms: at_ms + 60_000,
     };
     let Claimed::Yes(row) = good(ledger.claim(&claim).await) else { panic!("not claimed") };
-    let lease = Lease { object: object.clone(), app_id: row.app_id, epoch_ms: T0, fence: row.fence };
+    let lease = Lease {
+        object: object.clone(),
+        app_id: row.app_id,
+        epoch_ms: T0,
+        fence: row.fence,
+        claimed_ms: at_ms,
+    };
     let outcome = Outcome {
         reason: reason.map(|code| Reason { code, message: "at byte 7".to_owned() }),
         counts: FileCounts { ok: 3, quarantined: 1, pruned: 0, bytes: 9 },
@@ -108,14 +113,27 @@ pub async fn a_key_has_its_objects_and_their_bad_records(ledger: &impl Ledger, f
     let second = ObjectRef { version: ObjectVersion::ETag("second".to_owned()), ..first.clone() };
     let lease = ended(ledger, &app_id, &first, T0, Some(ReasonCode::TooLarge)).await;
     ended(ledger, &app_id, &second, T0 + 1, None).await;
+    let range = Quarantined {
+        ordinal: 5_000_000_000,
+        last_ordinal: 5_000_000_009,
+        count: 7,
+        reason: QuarantineReason::TooDeep,
+        reasons: BTreeMap::from([(QuarantineReason::InvalidUtf8, 3), (QuarantineReason::TooDeep, 4)]),
+        start: 70,
+        end: 80,
+        sample: "first of many".to_owned(),
+    };
     let bad: Vec<Quarantined> = (0..5)
-        .map(|i| Quarantined {
-            ordinal: i * 1_000_000_000,
-            reason: QuarantineReason::BrokenJson,
-            start: i,
-            end: i + 1,
-            sample: format!("bad {i} ü"),
+        .map(|i| {
+            let bad = BadRecord {
+                ordinal: i * 1_000_000_000,
+                reason: QuarantineReason::BrokenJson,
+                start: i,
+                end: i + 1,
+            };
+            Quarantined::single(bad, format!("bad {i} ü"))
         })
+        .chain([range])
         .collect();
     good(ledger.quarantine(&lease, &bad).await);
     let mut rows = good(files.of_key(&first.bucket, &first.key).await);
@@ -128,7 +146,7 @@ pub async fn a_key_has_its_objects_and_their_bad_records(ledger: &impl Ledger, f
         let (mut found, mut after) = (Vec::new(), None);
         loop {
             let page = good(files.quarantined(&first, limit, after).await);
-            found.extend(page.records);
+            found.extend(page.rows);
             match page.next {
                 Some(next) => after = Some(next),
                 None => break,
@@ -136,7 +154,7 @@ pub async fn a_key_has_its_objects_and_their_bad_records(ledger: &impl Ledger, f
         }
         assert_eq!(found, bad, "pages of {limit}");
     }
-    assert_eq!(good(files.quarantined(&second, 10, None).await).records, []);
+    assert_eq!(good(files.quarantined(&second, 10, None).await).rows, []);
 }
 
 /// A file that is started over is due from its beginning, once, and its old worker is locked out.

@@ -7,10 +7,10 @@ use super::T0;
 use logferry_domain::app::AppId;
 use logferry_domain::fault::{Fault, FaultClass};
 use logferry_domain::ledger::{
-    Checkpoint, DayCounts, FileCounts, FileRow, FileStatus, Grant, Outcome, QuarantineReason, Quarantined,
-    Reason, ReasonCode,
+    Checkpoint, DayCounts, FileCounts, FileRow, FileStatus, Grant, Outcome, Reason, ReasonCode,
 };
 use logferry_domain::object::{ObjectRef, ObjectVersion};
+use logferry_domain::quarantine::{BadRecord, QuarantineReason, Quarantined};
 use logferry_domain::record::LevelCounts;
 use logferry_domain::time::Day;
 use logferry_ports::Ledger;
@@ -57,7 +57,7 @@ async fn claimed(ledger: &impl Ledger, claim: &Claim) -> FileRow {
 
 fn lease(row: &FileRow) -> Lease {
     let object = row.object.clone().unwrap_or_else(|| panic!("a row without an object"));
-    Lease { object, app_id: row.app_id.clone(), epoch_ms: T0, fence: row.fence }
+    Lease { object, app_id: row.app_id.clone(), epoch_ms: T0, fence: row.fence, claimed_ms: row.updated_ms }
 }
 
 fn outcome(days: impl IntoIterator<Item = (i32, i64)>) -> Outcome {
@@ -193,12 +193,9 @@ pub async fn quarantined_records_can_be_written_again(ledger: &impl Ledger) {
     let (object, app_id) = fresh("quarantine");
     let held = lease(&claimed(ledger, &claim(&object, &app_id, T0)).await);
     let records: Vec<_> = (0..60)
-        .map(|i| Quarantined {
-            ordinal: i,
-            reason: QuarantineReason::BrokenJson,
-            start: i * 10,
-            end: i * 10 + 9,
-            sample: "{\"a\":".to_owned(),
+        .map(|i| {
+            let reason = QuarantineReason::BrokenJson;
+            Quarantined::single(BadRecord { ordinal: i, reason, start: i * 10, end: i * 10 + 9 }, "{\"a\":")
         })
         .collect();
     for _ in 0..2 {

@@ -60,10 +60,10 @@ impl Files for SimCloud {
         self.call("Query", |state| {
             let file = state.files.get(&file_key(object));
             let all = file.into_iter().flat_map(|file| file.quarantined.values());
-            let mut left = all.filter(|record| after.is_none_or(|after| record.ordinal > after)).cloned();
-            let records: Vec<_> = left.by_ref().take(limit as usize).collect();
-            let next = left.next().and_then(|_| records.last()).map(|last| last.ordinal);
-            Ok(QuarantinePage { records, next })
+            let mut left = all.filter(|row| after.is_none_or(|after| row.ordinal > after)).cloned();
+            let rows: Vec<_> = left.by_ref().take(limit as usize).collect();
+            let next = left.next().and_then(|_| rows.last()).map(|last| last.ordinal);
+            Ok(QuarantinePage { rows, next })
         })
         .await
     }

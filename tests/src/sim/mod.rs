@@ -265,7 +265,7 @@ impl SimCloud {
         self.state().files.values().map(|file| file.row.clone()).collect()
     }
 
-    /// The bad records kept under an object.
+    /// The rows of bad records kept under an object.
     #[must_use]
     pub fn quarantined(&self, object: &ObjectRef) -> Vec<Quarantined> {
         let state = self.state();

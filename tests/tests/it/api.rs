@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use logferry_api::{OPENAPI, ROUTES};
-use logferry_domain::ledger::{FileCounts, Outcome, QuarantineReason, Quarantined, Reason, ReasonCode};
+use logferry_domain::ledger::{FileCounts, Outcome, Reason, ReasonCode};
 use logferry_domain::object::{ObjectRef, ObjectVersion};
+use logferry_domain::quarantine::{BadRecord, QuarantineReason, Quarantined};
 use logferry_domain::time::{MS_PER_DAY, MS_PER_HOUR, rfc3339_ms};
 use logferry_logbook::prune;
 use logferry_ports::ledger::{Claim, Claimed, Lease};
@@ -698,14 +699,16 @@ async fn failed_file(api: &Api, app_id: &str, key: &str) -> ObjectRef {
         lease_until_ms: now_ms + 1,
     };
     let Claimed::Yes(row) = api.cloud.claim(&claim).await.unwrap() else { panic!("not claimed") };
-    let lease = Lease { object: object.clone(), app_id: row.app_id, epoch_ms: T0, fence: row.fence };
-    let bad = Quarantined {
-        ordinal: 3,
-        reason: QuarantineReason::BrokenJson,
-        start: 10,
-        end: 20,
-        sample: "{secret-of-theirs".to_owned(),
+    let lease = Lease {
+        object: object.clone(),
+        app_id: row.app_id,
+        epoch_ms: T0,
+        fence: row.fence,
+        claimed_ms: now_ms,
     };
+    let reason = QuarantineReason::BrokenJson;
+    let bad = BadRecord { ordinal: 3, reason, start: 10, end: 20 };
+    let bad = Quarantined::single(bad, "{secret-of-theirs");
     api.cloud.quarantine(&lease, &[bad]).await.unwrap();
     let outcome = Outcome {
         reason: Some(Reason { code: ReasonCode::GzipTruncated, message: "at byte 7".to_owned() }),
@@ -736,7 +739,14 @@ async fn files_are_listed_with_reason_and_counts_and_started_over() {
     let by_key = list(&theirs, "/files?key=logs/theirs/a%20b.gz").await.data();
     assert_eq!((&by_key[0]["status"], &by_key[0]["version"]), (&json!("FAILED"), &json!("v1")));
     let bad = list(&theirs, "/files/quarantine?key=logs/theirs/a%20b.gz").await.data();
-    assert_eq!((&bad[0]["reason"], &bad[0]["ordinal"]), (&json!("BROKEN_JSON"), &json!(3)));
+    assert_eq!(
+        bad,
+        json!([{
+            "key": "logs/theirs/a b.gz", "version": "v1", "ordinal": 3, "last_ordinal": 3, "count": 1,
+            "reason": "BROKEN_JSON", "reasons": {"BROKEN_JSON": 1}, "start": 10, "end": 20,
+            "sample": "{secret-of-theirs",
+        }])
+    );
 
     // Another app finds nothing of it, by no way.
     for path in ["/files", "/files?key=logs/theirs/a%20b.gz", &format!("/files?cursor={cursor}")] {

@@ -15,12 +15,12 @@ use serde_json::{Value, json};
 
 static REDACTOR: LazyLock<Arc<Redactor>> = LazyLock::new(|| Arc::new(Redactor::standard().unwrap()));
 
-const BUCKET: &str = "logs-bucket";
+pub(crate) const BUCKET: &str = "logs-bucket";
 const MINUTE_MS: i64 = 60_000;
 
-type Function = App<SimCloud, SimCloud, SimCloud, SimCloud, SimClock>;
+pub(crate) type Function = App<SimCloud, SimCloud, SimCloud, SimCloud, SimClock>;
 
-fn function(cloud: &SimCloud) -> Function {
+pub(crate) fn function(cloud: &SimCloud) -> Function {
     App {
         objects: cloud.clone(),
         blocks: cloud.clone(),
@@ -41,11 +41,11 @@ fn function(cloud: &SimCloud) -> Function {
 }
 
 /// A deadline a minute from now.
-fn deadline(cloud: &SimCloud) -> i64 {
+pub(crate) fn deadline(cloud: &SimCloud) -> i64 {
     cloud.clock().now_ms() + MINUTE_MS
 }
 
-fn event(object: &ObjectRef) -> Value {
+pub(crate) fn event(object: &ObjectRef) -> Value {
     json!({"bucket": object.bucket, "key": object.key, "versionId": object.version.as_str()})
 }
 
@@ -83,13 +83,13 @@ fn check_stored(cloud: &SimCloud, good: &[String]) {
     assert_eq!(counted, i64::try_from(good.len()).unwrap());
 }
 
-fn cloud() -> SimCloud {
+pub(crate) fn cloud() -> SimCloud {
     let cloud = SimCloud::default();
     cloud.add_app("my-app");
     cloud
 }
 
-async fn run(cloud: &SimCloud, object: &ObjectRef) -> Ingested {
+pub(crate) async fn run(cloud: &SimCloud, object: &ObjectRef) -> Ingested {
     function(cloud).handle(&event(object), deadline(cloud)).await.unwrap().remove(0)
 }
 

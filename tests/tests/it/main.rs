@@ -6,6 +6,8 @@ mod contract;
 mod e2e;
 mod faults;
 mod ingest;
+mod quarantine;
 mod query;
+mod redaction;
 mod sim;
 mod tidy;

@@ -110,3 +110,33 @@ fn secrets_are_compared_in_constant_time() {
         assert!(code.contains(".ct_eq("), "{file} compares nothing in constant time");
     }
 }
+
+/// `tests/planted/planted.py` plants them; here is only held that it still can.
+#[test]
+fn every_planted_bug_fits_the_tree_and_names_a_test_that_is_there() {
+    let bugs = std::fs::read_to_string(root().join("tests/planted/bugs.json")).unwrap();
+    let bugs: Vec<serde_json::Value> = serde_json::from_str(&bugs).unwrap();
+    assert_eq!(bugs.len(), 12);
+    let tests: Vec<_> = ["functions", "shared", "tests"].into_iter().flat_map(rust_files).collect();
+    for bug in &bugs {
+        let text = |field: &str| bug[field].as_str().unwrap_or_default();
+        let name = text("name");
+        let places: Vec<_> = rust_files(text("in"))
+            .into_iter()
+            .filter_map(|(path, code)| {
+                let behind = code.split_once(text("after")).map(|(_, behind)| behind.to_owned())?;
+                let times = behind.matches(text("find")).count();
+                assert!(
+                    times <= 1 || bug.get("after").is_some(),
+                    "{name}: {times} times in {}",
+                    path.display()
+                );
+                (times > 0).then_some(path)
+            })
+            .collect();
+        assert_eq!(places.len(), 1, "{name}: it would go into {places:?}");
+        let declared = format!("fn {}(", text("found_by"));
+        let found = tests.iter().any(|(_, code)| code.contains(&declared));
+        assert!(found, "{name}: no test {}", text("found_by"));
+    }
+}

@@ -16,7 +16,7 @@ use array::Element;
 use lines::WorkerLine;
 
 use crate::framing::{self, Framing, LOOK_AHEAD_BYTES};
-use crate::ledger::MAX_SAMPLE_BYTES;
+use crate::quarantine::MAX_SAMPLE_BYTES;
 
 /// The longest record (bytes) unless configured otherwise.
 pub const DEFAULT_MAX_RECORD_BYTES: usize = 1024 * 1024;

@@ -1,0 +1,71 @@
+//! Mutated files: no panic, every ordinal once, bounded memory.
+//!
+//! In parts, so that they run beside each other. `LOGFERRY_MUTATIONS` makes them more.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on stops")]
+
+mod support;
+
+use support::{gzip, lines, peak_memory_kib, random, run};
+
+const MUTATIONS: u64 = 200_000;
+const PARTS: u64 = 8;
+/// What a process may have had at most, test harness included.
+const MAX_MEMORY_KIB: u64 = 96 * 1024;
+
+fn seeds() -> [Vec<u8>; 6] {
+    let text = lines(4).join("\n");
+    let array = format!("[{}]", lines(4).join(","));
+    let worker = "2024-01-01T00:00:00.000Z [INFO] a\n  b\n2024-01-01T00:00:01.000Z [WARN] c\n".repeat(2);
+    let nested = "{\"a\":[[{\"b\":\"\\u00e4\\\\\"}]],\"time\":1e9,\"level\":\"warn\"}\n".repeat(3);
+    let packed = gzip(text.as_bytes());
+    let zstd = zstd::encode_all(text.as_bytes(), 1).unwrap();
+    [text.into_bytes(), array.into_bytes(), worker.into_bytes(), nested.into_bytes(), packed, zstd]
+}
+
+fn mutate(bytes: &mut Vec<u8>, state: &mut u64) {
+    for _ in 0..=random(state) % 4 {
+        let at = random(state) % bytes.len();
+        match random(state) % 6 {
+            0 => bytes[at] = random(state) as u8,
+            1 => bytes[at] ^= 1 << (random(state) % 8),
+            2 => bytes.truncate(at.max(1)),
+            3 => drop(bytes.drain(at..bytes.len().min(at + 1 + random(state) % 9))),
+            4 => bytes.extend_from_within(at..),
+            _ => bytes.insert(at, b"{}[]\",\\\n\0\xff"[random(state) % 10]),
+        }
+        if bytes.is_empty() {
+            bytes.push(0);
+        }
+    }
+}
+
+fn part(number: u64) {
+    let mutations = std::env::var("LOGFERRY_MUTATIONS").ok().and_then(|text| text.parse().ok());
+    let seeds = seeds();
+    let mut state = 42 + number;
+    for index in 0..mutations.unwrap_or(MUTATIONS).div_ceil(PARTS) {
+        let mut bytes = seeds[index as usize % seeds.len()].clone();
+        mutate(&mut bytes, &mut state);
+        run(&bytes);
+    }
+    if let Some(peak) = peak_memory_kib() {
+        assert!(peak < MAX_MEMORY_KIB, "{peak} KiB");
+    }
+}
+
+macro_rules! parts {
+    ($($name:ident: $number:literal;)*) => {
+        $(#[test] fn $name() { part($number); })*
+    };
+}
+
+parts! {
+    mutated_files_neither_panic_nor_lose_count_nor_grow_1: 0;
+    mutated_files_neither_panic_nor_lose_count_nor_grow_2: 1;
+    mutated_files_neither_panic_nor_lose_count_nor_grow_3: 2;
+    mutated_files_neither_panic_nor_lose_count_nor_grow_4: 3;
+    mutated_files_neither_panic_nor_lose_count_nor_grow_5: 4;
+    mutated_files_neither_panic_nor_lose_count_nor_grow_6: 5;
+    mutated_files_neither_panic_nor_lose_count_nor_grow_7: 6;
+    mutated_files_neither_panic_nor_lose_count_nor_grow_8: 7;
+}
