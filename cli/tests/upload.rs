@@ -1,12 +1,22 @@
 //! The command against the running local stack, killed as nobody would be kind enough to interrupt it.
+//!
+//! `LOGFERRY_UPLOAD_MIB` and `LOGFERRY_UPLOAD_KILLS` make the file larger and the kills more:
+//!
+//! ```text
+//! LOGFERRY_UPLOAD_MIB=1024 LOGFERRY_UPLOAD_KILLS=10 cargo test -p logferry --test upload killed -- --nocapture
+//! ```
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on stops")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
 use logferry_tests::stack::{Stack, TestApp, until};
+use rand::rngs::SmallRng;
+use rand::{RngCore as _, SeedableRng as _};
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 
 const MIB: usize = 1024 * 1024;
 
@@ -57,38 +67,55 @@ fn lines(output: &Output) -> Vec<Value> {
 
 /// Bytes that differ from place to place.
 fn bytes(length: usize) -> Vec<u8> {
-    let mut state = 1_u64;
-    let next = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 56) as u8
-    };
-    std::iter::repeat_with(next).take(length).collect()
+    let mut bytes = vec![0; length];
+    SmallRng::seed_from_u64(1).fill_bytes(&mut bytes);
+    bytes
+}
+
+/// A number from the environment, or what it is in everyday tests.
+fn setting(name: &str, everyday: usize) -> usize {
+    std::env::var(name).map_or(everyday, |text| text.parse().unwrap_or_else(|_| panic!("{name}={text}")))
+}
+
+async fn object(stack: &Stack, key: &str) -> Vec<u8> {
+    let object = stack.aws.s3().get_object().bucket(stack.value("BUCKET")).key(key).send().await.unwrap();
+    object.body.collect().await.unwrap().to_vec()
 }
 
 async fn uploads(stack: &Stack, app: &TestApp) -> Vec<Value> {
     stack.app(app, "GET", "/uploads", None).await.data().as_array().unwrap().clone()
 }
 
-/// Each part that S3 has, and when it was sent.
-async fn sent(stack: &Stack, upload: &Value) -> Vec<(i32, String, i128)> {
+/// What S3 has of a part, and when it was sent.
+#[derive(Debug, Clone, PartialEq)]
+struct SentPart {
+    number: i32,
+    etag: String,
+    size: i64,
+    sent_ns: i128,
+}
+
+async fn sent_parts(stack: &Stack, upload: &Value) -> Vec<SentPart> {
     let (key, id) = (upload["key"].as_str().unwrap(), upload["uploadId"].as_str().unwrap());
     let listed = stack.aws.s3().list_parts().bucket(stack.value("BUCKET")).key(key).upload_id(id);
     let listed = listed.send().await.unwrap();
-    let mut sent = Vec::new();
-    for part in listed.parts() {
-        let time = part.last_modified().unwrap().as_nanos();
-        sent.push((part.part_number().unwrap(), part.e_tag().unwrap().to_owned(), time));
-    }
-    sent
+    let parts = listed.parts().iter().map(|part| SentPart {
+        number: part.part_number().unwrap(),
+        etag: part.e_tag().unwrap().to_owned(),
+        size: part.size().unwrap(),
+        sent_ns: part.last_modified().unwrap().as_nanos(),
+    });
+    parts.collect()
 }
 
-/// Runs until so many parts are there, then kills it −9.
+/// Runs until so many parts are there, and a random moment longer; then kills it −9.
 async fn kill_after(stack: &Stack, app: &TestApp, mut child: Child, parts: u64) -> Value {
     until(&format!("{parts} parts"), async || {
         let all = uploads(stack, app).await;
         all.first().is_some_and(|upload| upload["parts"].as_u64() >= Some(parts)).then_some(())
     })
     .await;
+    tokio::time::sleep(Duration::from_millis(rand::random_range(0..300))).await;
     child.kill().unwrap();
     child.wait().unwrap();
     let all = uploads(stack, app).await;
@@ -98,29 +125,45 @@ async fn kill_after(stack: &Stack, app: &TestApp, mut child: Child, parts: u64) 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upload_killed_twice_goes_on_and_sends_no_part_again() {
+async fn an_upload_killed_again_and_again_goes_on_and_sends_no_part_twice() {
+    let (mib, kills) = (setting("LOGFERRY_UPLOAD_MIB", 64), setting("LOGFERRY_UPLOAD_KILLS", 2));
     let (stack, folder) = (Stack::new(), Folder::new("killed"));
     let app = stack.new_app("cli-killed").await;
-    let content = bytes(8 * 8 * MIB + 12_345);
+    let content = bytes(mib * MIB + 12_345);
     let file = folder.file("film.mp4", &content);
+    // Slow enough that the last kill, five parts before the end, comes before the end.
     let slow = ["upload", text(&file), "--type", "video/mp4", "--limit-rate", "16M", "--parallel", "2"];
 
-    let mut before = Vec::new();
-    for parts in [1, 4] {
+    let all_parts = content.len().div_ceil(part_size(content.len()));
+    let mut before: Vec<SentPart> = Vec::new();
+    for kill in 1..=kills {
+        let parts = (all_parts - 5) * kill / kills;
         let child = command(&stack, &app, &folder, &slow).spawn().unwrap();
-        let upload = kill_after(&stack, &app, child, parts).await;
-        let now = sent(&stack, &upload).await;
-        assert!(before.iter().all(|part| now.contains(part)), "{before:?} {now:?}");
+        let upload = kill_after(&stack, &app, child, parts.max(1) as u64).await;
+        let now = sent_parts(&stack, &upload).await;
+        assert!(before.iter().all(|part| now.contains(part)), "sent again: {before:?} {now:?}");
+        println!("kill {kill}: {} of {all_parts} parts are there", now.len());
         before = now;
     }
     let done = lines(&command(&stack, &app, &folder, &["upload", text(&file)]).output().unwrap());
-    let key = done[0]["key"].as_str().unwrap();
-    let object = stack.aws.s3().get_object().bucket(stack.value("BUCKET")).key(key).send().await.unwrap();
-    assert!(object.body.collect().await.unwrap().into_bytes() == content, "the object is the file");
+    let there: i64 = before.iter().map(|part| part.size).sum();
+    let (size, sent) = (done[0]["size"].as_i64().unwrap(), done[0]["sent"].as_i64().unwrap());
+    assert!(sent <= size - there, "{there} bytes were there and {sent} of {size} were sent");
+    println!("the last run: {there} bytes were there, {sent} of {size} were sent");
+
+    let stored = object(&stack, done[0]["key"].as_str().unwrap()).await;
+    let [stored, file] = [&stored, &content].map(|bytes| hex::encode(Sha256::digest(bytes)));
+    println!("SHA-256 of the file {file}\n    of the object   {stored}");
+    assert_eq!(stored, file);
     let all = uploads(&stack, &app).await;
     assert_eq!((all.len(), &all[0]["status"]), (1, &Value::from("COMPLETED")));
     let left: Vec<_> = std::fs::read_dir(folder.0.join("state")).unwrap().collect();
     assert!(left.is_empty(), "{left:?}");
+}
+
+/// As the service divides a file.
+fn part_size(size: usize) -> usize {
+    usize::try_from(logferry_domain::upload::part_size_bytes(Some(size as u64))).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -135,8 +178,7 @@ async fn a_file_that_changed_begins_a_new_upload_and_frees_the_old() {
     let file = folder.file("film.mp4", b"something else");
     let done = lines(&command(&stack, &app, &folder, &["upload", text(&file)]).output().unwrap());
     let key = done[0]["key"].as_str().unwrap();
-    let object = stack.aws.s3().get_object().bucket(stack.value("BUCKET")).key(key).send().await.unwrap();
-    assert_eq!(object.body.collect().await.unwrap().into_bytes().as_ref(), b"something else");
+    assert_eq!(object(&stack, key).await, b"something else");
     let mut statuses: Vec<_> = uploads(&stack, &app).await.iter().map(|u| u["status"].to_string()).collect();
     statuses.sort_unstable();
     assert_eq!(statuses, ["\"ABORTED\"", "\"COMPLETED\""]);
@@ -163,15 +205,44 @@ async fn refusals_are_told_and_end_in_an_error() {
     let app = TestApp { app_id: "nobody".to_owned(), api_key: "0".repeat(48) };
     let file = folder.file("film.mp4", b"x");
     for (args, said) in [
-        (["upload", text(&file)], "the API key is not valid (401"),
-        (["upload", text(&folder.file("empty", b""))], "the file is empty"),
-        (["upload", "/nowhere/at/all"], "No such file"),
-        (["upload-logs", text(&file)], "the API key is not valid (401"),
+        (vec!["upload", text(&file)], "logferry: s3: the API key is not valid (401)\n"),
+        (
+            vec!["upload", text(&folder.file("empty", b""))],
+            "empty is empty: an upload has at least one byte\n",
+        ),
+        (vec!["upload", "/nowhere/at/all"], "logferry: /nowhere/at/all cannot be read: No such file"),
+        (vec!["upload", text(&folder.0)], "is not a regular file\n"),
+        (vec!["upload", text(&file), "--api", "nowhere"], "the service cannot be called: nowhere: "),
+        (vec!["upload", text(&file), "--limit-rate", "0"], "expected a number such as 500k or 10M"),
     ] {
         let output = command(&stack, &app, &folder, &args).output().unwrap();
         let error = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(!output.status.success() && error.contains(said), "{args:?}: {error}");
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {error}");
+        assert!(error.contains(said) && output.stdout.is_empty(), "{args:?}: {error}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_log_files_those_that_fail_are_told_and_the_others_are_sent() {
+    let (stack, folder) = (Stack::new(), Folder::new("some-fail"));
+    let app = stack.new_app("cli-some-fail").await;
+    let [first, last] = ["a.log", "b.log"].map(|name| folder.file(name, b"{\"msg\":\"one\"}\n"));
+    let missing = folder.0.join("missing.log");
+    // What gzip cannot make smaller than ten megabytes.
+    let large = folder.file("large.log", &bytes(11 * MIB));
+    let args = ["upload-logs", text(&first), text(&missing), text(&large), text(&last)];
+    let output = command(&stack, &app, &folder, &args).output().unwrap();
+    let told: Vec<Value> = String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(told.iter().zip(&args[1..]).all(|(line, file)| line["file"] == *file), "{told:?}");
+    assert!(told[0]["key"].is_string() && told[3]["key"].is_string(), "{told:?}");
+    assert!(told[1]["error"].as_str().unwrap().contains("cannot be read: No such file"), "{told:?}");
+    assert_eq!(told[2]["error"], "contentLength must be at most 10485760 (413)");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(error.ends_with("logferry: 2 of 4 files failed\n"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -142,3 +142,16 @@ def test_alarms_watch_metrics_of_the_catalogue():
         properties = resource.get("Properties", {})
         if resource["Type"] == "AWS::CloudWatch::Alarm" and properties["Namespace"] == {"Ref": "MetricsNamespace"}:
             assert f'"{properties["MetricName"]}"' in catalogue
+
+
+def test_the_operations_page_lists_every_parameter_with_its_default():
+    page = (ROOT / "docs" / "operations.md").read_text()
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.+?) \|", page.split("## Parameters")[1].split("\n## ")[0], re.MULTILINE))
+    for name, parameter in TEMPLATE["Parameters"].items():
+        if name.startswith("ReservedConcurrency"):
+            continue
+        assert name in rows, f"{name} is not on the page"
+        default = str(parameter["Default"])
+        shown = rows[name].strip("`")
+        expected = "empty" if default == "" else default
+        assert shown == expected or (shown.endswith("…") and expected.startswith(shown[:-1])), name

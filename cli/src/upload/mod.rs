@@ -1,21 +1,17 @@
-//! `logferry upload FILE` and `logferry upload-logs FILE…`.
+//! `logferry upload FILE` and `logferry upload-logs FILE…`: the upload client with a progress bar.
 
 mod logs;
-mod pace;
-mod service;
-mod store;
-mod transfer;
+mod rate;
 
 use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use pace::{Throttle, parse_bytes};
-use service::{Credential, Service};
-use store::Store;
-use transfer::Transfer;
+use logferry_domain::fault::chain;
+use logferry_upload_client::{Client, Credential, Event, Upload};
+use rate::parse_bytes;
+use serde_json::json;
 
 pub(crate) use logs::{LogArgs, run as run_logs};
 
@@ -34,20 +30,22 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    fn service(&self) -> Result<Service, Box<dyn Error>> {
+    fn client(&self) -> Result<Client, Box<dyn Error>> {
         let credential = match (&self.token, &self.api_key) {
             (Some(token), _) => Credential::Token(token.clone()),
             (None, Some(key)) => Credential::ApiKey(key.clone()),
             (None, None) => return Err("set LOGFERRY_API_KEY or LOGFERRY_TOKEN, or pass one".into()),
         };
-        Ok(Service::new(&self.api, credential)?)
+        Ok(Client::new(&self.api, credential)?)
     }
 }
 
-/// Uploads a large file in parts. When it is interrupted, by whatever, the same command goes on
-/// where it stopped.
+/// Uploads a large file in parts and prints a line of JSON: its key, its location, its size and what
+/// this run sent of it. When it is interrupted, by whatever, the same command goes on where it stopped.
+/// Ends with 0 when the file is there, with 130 when Ctrl-C paused it, else with 2.
 #[derive(Debug, clap::Args)]
 pub(crate) struct UploadArgs {
+    /// Of at least one byte.
     file: PathBuf,
     #[command(flatten)]
     connection: Connection,
@@ -87,34 +85,53 @@ fn progress_bar() -> Result<ProgressBar, Box<dyn Error>> {
     Ok(bar)
 }
 
+fn show(bar: &ProgressBar, event: &Event<'_>) {
+    match event {
+        Event::Begin { there_bytes, total_bytes } => {
+            bar.set_length(*total_bytes);
+            bar.set_position(*there_bytes);
+            bar.reset_eta();
+        }
+        Event::Progress { bytes } => bar.set_position(*bytes),
+        Event::Retry { error, wait } => bar.suspend(|| {
+            eprintln!("logferry: {}; again in {:.1} s", chain(error), wait.as_secs_f64());
+        }),
+        Event::LeftToExpire { error } => bar.suspend(|| {
+            eprintln!("logferry: the earlier upload is left to expire: {}", chain(error));
+        }),
+        _ => {}
+    }
+}
+
 pub(crate) fn run(args: &UploadArgs) -> Result<ExitCode, Box<dyn Error>> {
-    let service = args.connection.service()?;
-    let file = args.file.canonicalize().map_err(|error| format!("{}: {error}", args.file.display()))?;
-    let dir = args.state_dir.clone().map_or_else(default_state_dir, Ok)?;
-    let store = Store::open(&dir, service.base(), &file)?;
-    let transfer = Transfer {
-        service,
-        parallel: usize::from(args.parallel),
-        throttle: Arc::new(Throttle::new(args.limit_rate)),
-        progress: progress_bar()?,
-        content_type: args.content_type.clone(),
-    };
+    let state_dir = args.state_dir.clone().map_or_else(default_state_dir, Ok)?;
+    let bar = progress_bar()?;
+    let shown = bar.clone();
+    let mut upload = Upload::new(args.connection.client()?, &args.file, state_dir)
+        .content_type(&args.content_type)
+        .parallel(usize::from(args.parallel))
+        .on_event(move |event| show(&shown, event));
+    if let Some(rate) = args.limit_rate {
+        upload = upload.limit_rate(rate);
+    }
     runtime()?.block_on(async {
         if args.cancel {
-            let found = transfer.cancel(store).await?;
+            let found = upload.cancel().await?;
             eprintln!("{}", if found { "cancelled" } else { "there is no upload of this file to cancel" });
             return Ok(ExitCode::SUCCESS);
         }
         tokio::select! {
-            done = transfer.run(&file, store) => {
+            done = upload.run() => {
+                bar.finish_and_clear();
                 let done = done?;
-                transfer.progress.finish_and_clear();
-                print_line(&serde_json::json!({"key": done.key, "location": done.location}));
+                print_line(&json!({
+                    "key": done.key, "location": done.location, "size": done.size_bytes, "sent": done.sent_bytes,
+                }));
                 Ok(ExitCode::SUCCESS)
             }
             interrupted = tokio::signal::ctrl_c() => {
                 interrupted?;
-                transfer.progress.abandon();
+                bar.abandon();
                 eprintln!("paused; the same command goes on, with --cancel it is given up");
                 Ok(ExitCode::from(130))
             }

@@ -15,8 +15,7 @@ use logferry_aws::secrets::SecretsManager;
 use logferry_ports::{Clock, SystemClock};
 use logferry_service::api_key::AdminKey;
 use logferry_service::config::environment;
-use logferry_service::http::{Request, Response};
-use logferry_service::metrics::{Emission, REQUEST_ERRORS, REQUESTS};
+use logferry_service::http::{Request, serve};
 use logferry_service::telemetry;
 use logferry_service::tokens::Tokens;
 
@@ -50,16 +49,8 @@ async fn main() -> Result<(), Error> {
     let (app, namespace) = (&app, config.metrics_namespace.as_str());
     run(service_fn(|event: LambdaEvent<ApiGatewayV2httpRequest>| async move {
         let now_ms = SystemClock.now_ms();
-        let response = match Request::from_event(event.payload) {
-            Ok(request) => app.handle(&request, now_ms).await,
-            Err(error) => Response::from(error),
-        };
-        Emission::new(namespace)
-            .dimension("Function", "api")
-            .value(REQUESTS, 1)
-            .value(REQUEST_ERRORS, u64::from(response.status.is_server_error()))
-            .emit(now_ms);
-        Ok::<_, Error>(response.into_event())
+        let handle = async |request: &Request| app.handle(request, now_ms).await;
+        Ok::<_, Error>(serve("api", namespace, event.payload, now_ms, handle).await)
     }))
     .await
 }

@@ -53,6 +53,9 @@ impl<C: Cloud> App<C> {
     ) -> Result<Response, ApiError> {
         let mut fields = Fields::of(request)?;
         let subject: Subject = part("sub", &fields.require_text("sub")?)?;
+        if subject.is_service() {
+            return Err(ApiError::bad_request("sub", "sub must not be that of the app itself, service"));
+        }
         let max_bytes = fields.take_number("max_bytes", 1, MAX_S3_OBJECT_BYTES)?;
         let ttl_secs = ttl_secs(&mut fields, MAX_UPLOAD_TTL_SECS)?;
         fields.finish()?;

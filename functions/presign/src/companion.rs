@@ -2,7 +2,7 @@
 //! `@uppy/aws-s3` and whatever else speaks to Companion works unchanged.
 
 use http::{Method, StatusCode};
-use logferry_domain::upload::{ListedPart, MAX_PARTS, bare_etag};
+use logferry_domain::upload::{ListedPart, MAX_PART_BYTES, MAX_PARTS, bare_etag};
 use logferry_service::http::{ApiError, Request, Response};
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value, json};
@@ -180,10 +180,13 @@ fn bad_part_number() -> Refusal {
 /// A part's length that the client declares, to be signed.
 fn one_size(text: Option<&str>) -> Result<Option<u64>, Refusal> {
     let Some(text) = text else { return Ok(None) };
-    text.parse().map(Some).map_err(|_| Refusal::bad_request("the size of a part must be a number of bytes."))
+    let size = text.parse().ok().filter(|size| *size <= MAX_PART_BYTES);
+    let wrong = || format!("the size of a part must be a number of bytes up to {MAX_PART_BYTES}.");
+    size.map(Some).ok_or_else(|| Refusal::bad_request(wrong()))
 }
 
-/// `partNumbers`, and beside them `sizes`, where the client declares these too.
+/// `partNumbers`, and beside them `sizes`, where the client declares these too: one for each, or one
+/// for all (a thousand of both would not fit into the line of a request that API Gateway takes).
 fn part_numbers(request: &Request) -> Result<Vec<(u32, Option<u64>)>, Refusal> {
     let numbers = only(request, "partNumbers").ok_or_else(|| {
         Refusal::bad_request(
@@ -201,10 +204,11 @@ fn part_numbers(request: &Request) -> Result<Vec<(u32, Option<u64>)>, Refusal> {
         return Ok(numbers.into_iter().map(|number| (number, None)).collect());
     };
     let sizes: Vec<_> = sizes.split(',').map(|size| one_size(Some(size))).collect::<Result<_, _>>()?;
-    if sizes.len() != numbers.len() {
-        return Err(Refusal::bad_request("there must be as many sizes as part numbers."));
+    match sizes.as_slice() {
+        [size] => Ok(numbers.into_iter().map(|number| (number, *size)).collect()),
+        _ if sizes.len() == numbers.len() => Ok(numbers.into_iter().zip(sizes).collect()),
+        _ => Err(Refusal::bad_request("there must be as many sizes as part numbers, or one for all.")),
     }
-    Ok(numbers.into_iter().zip(sizes).collect())
 }
 
 fn body(request: &Request) -> Result<Map<String, Value>, Refusal> {

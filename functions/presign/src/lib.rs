@@ -10,7 +10,6 @@ mod uploader;
 
 use std::fmt;
 
-use aws_lambda_events::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse};
 use http::{Method, StatusCode};
 use logferry_aws::presign::Presigner;
 use logferry_domain::app::AppId;
@@ -18,7 +17,6 @@ use logferry_domain::fault::{Fault, FaultClass};
 use logferry_domain::keys::{AccountId, Region};
 use logferry_ports::{Apps, Attendees, Ledger, Multipart, Secrets, Sessions};
 use logferry_service::http::{ApiError, Request, Response};
-use logferry_service::metrics::{Emission, REQUEST_ERRORS, REQUESTS};
 use logferry_service::tokens::Tokens;
 use ulid::Ulid;
 
@@ -58,7 +56,6 @@ pub struct App<W: World> {
     /// The largest log file through a presigned URL.
     pub max_presigned_bytes: u64,
     pub limits: UploadLimits,
-    pub metrics_namespace: String,
 }
 
 impl<W: World> fmt::Debug for App<W> {
@@ -68,20 +65,6 @@ impl<W: World> fmt::Debug for App<W> {
 }
 
 impl<W: World> App<W> {
-    /// Answers the gateway, and counts.
-    pub async fn serve(&self, event: ApiGatewayV2httpRequest, now_ms: i64) -> ApiGatewayV2httpResponse {
-        let response = match Request::from_event(event) {
-            Ok(request) => Box::pin(self.handle(&request, now_ms)).await,
-            Err(error) => Response::from(error),
-        };
-        Emission::new(&self.metrics_namespace)
-            .dimension("Function", "presign")
-            .value(REQUESTS, 1)
-            .value(REQUEST_ERRORS, u64::from(response.status.is_server_error()))
-            .emit(now_ms);
-        response.into_event()
-    }
-
     /// Answers one request. Every refusal is a response too.
     pub async fn handle(&self, request: &Request, now_ms: i64) -> Response {
         if let Some(call) = companion::Call::of(request) {

@@ -13,6 +13,7 @@ use logferry_aws::sessions::DynamoSessions;
 use logferry_ports::{Clock, SystemClock};
 use logferry_presign::{App, Config, JoinVerification, JoinVerifier, World};
 use logferry_service::config::environment;
+use logferry_service::http::{Request, serve};
 use logferry_service::telemetry;
 use logferry_service::tokens::Tokens;
 
@@ -52,11 +53,12 @@ async fn main() -> Result<(), Error> {
         account_id: config.account_id,
         max_presigned_bytes: config.max_presigned_bytes,
         limits: config.limits,
-        metrics_namespace: config.metrics_namespace,
     };
-    let app = &app;
+    let (app, namespace) = (&app, config.metrics_namespace.as_str());
     run(service_fn(|event: LambdaEvent<ApiGatewayV2httpRequest>| async move {
-        Ok::<_, Error>(app.serve(event.payload, SystemClock.now_ms()).await)
+        let now_ms = SystemClock.now_ms();
+        let handle = async |request: &Request| app.handle(request, now_ms).await;
+        Ok::<_, Error>(serve("presign", namespace, event.payload, now_ms, handle).await)
     }))
     .await
 }

@@ -30,6 +30,9 @@ const MAX_METADATA_BYTES: usize = 2_048;
 const PAGE: u32 = 20;
 const MAX_PAGE: u32 = 100;
 
+/// The most that is kept of a file's name (bytes); its key has less.
+const MAX_KEPT_FILENAME_BYTES: usize = 1_024;
+
 fn unknown_upload() -> Refusal {
     Refusal::new(StatusCode::NOT_FOUND, "there is no such upload")
 }
@@ -77,7 +80,7 @@ impl<W: World> App<W> {
             subject: uploader.subject.clone(),
             bucket: self.presigner.bucket().to_owned(),
             key,
-            filename: new.filename,
+            filename: shortened(new.filename),
             content_type: new.content_type,
             size_bytes: new.size_bytes,
             max_bytes: uploader.max_bytes,
@@ -101,12 +104,21 @@ impl<W: World> App<W> {
             Ok(Opened::TooManyOfSubject) => Ok("subject"),
             Err(fault) => Err(fault),
         };
-        if let Err(fault) = self.multipart.abort(&session.key, &session.upload_id).await {
-            tracing::warn!(error.message = %fault, "an upload without a session is left to the lifecycle");
-        }
+        self.take_back(&session, whose.is_err(), now_ms).await;
         let whose = whose?;
         let message = format!("too many uploads of this {whose} are open; complete or abort some first");
         Err(Refusal::new(StatusCode::TOO_MANY_REQUESTS, message).retry_after(60))
+    }
+
+    /// Frees an upload whose session could not be opened. Its row may have been written all the same,
+    /// with an answer that was lost: then it must not count as open.
+    async fn take_back(&self, session: &Session, may_have_row: bool, now_ms: i64) {
+        if let Err(fault) = self.multipart.abort(&session.key, &session.upload_id).await {
+            tracing::warn!(error.message = %fault, "an upload without a session is left to the lifecycle");
+        }
+        if may_have_row && let Err(fault) = self.sessions.end(session, SessionStatus::Aborted, now_ms).await {
+            tracing::warn!(error.message = %fault, "a session without an upload is left to expire");
+        }
     }
 
     fn check_new(&self, new: &NewUpload, uploader: &Uploader) -> Result<(), Refusal> {
@@ -217,6 +229,11 @@ impl<W: World> App<W> {
         content_length: Option<u64>,
         now_ms: i64,
     ) -> Result<String, Refusal> {
+        let most = session.size_bytes.unwrap_or(session.max_bytes);
+        if content_length.is_some_and(|length| length > most) {
+            let message = format!("a part of this upload has at most {most} bytes");
+            return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, message));
+        }
         let part = PutPart {
             key: &session.key,
             upload_id: &session.upload_id,
@@ -259,7 +276,7 @@ impl<W: World> App<W> {
                 Ok(self.completed_json(&session))
             }
             Err(fault) if fault.class == FaultClass::NotFound => self.gone(&session, now_ms).await,
-            Err(fault) if fault.retryable() => Err(fault.into()),
+            Err(fault) if fault.class != FaultClass::Permanent => Err(fault.into()),
             Err(fault) => {
                 // A part was replaced or aborted between our look and S3's.
                 tracing::warn!(error.message = %fault, "S3 refused to complete an upload");
@@ -326,8 +343,12 @@ impl<W: World> App<W> {
             }
         };
         let subject = (!uploader.whole_app).then_some(&uploader.subject);
-        let after = request.param("cursor").filter(|cursor| cursor.len() <= MAX_UPLOAD_ID_BYTES);
-        let page = self.sessions.list(&uploader.app_id, subject, limit, after).await?;
+        let after = request.param("cursor").filter(|cursor| !cursor.is_empty());
+        if after.is_some_and(|cursor| cursor.len() > MAX_UPLOAD_ID_BYTES) {
+            return Err(ApiError::bad_request("cursor", "cursor must be that of the answer before"));
+        }
+        let mut page = self.sessions.list(&uploader.app_id, subject, limit, after).await?;
+        page.sessions.retain(|session| uploader.may_use(session));
         let shown = join_all(page.sessions.iter().map(|session| self.session_json(session))).await;
         let mut body = json!({"ok": true, "data": shown.into_iter().collect::<Result<Value, _>>()?});
         if let Some(next) = page.next {
@@ -348,21 +369,35 @@ impl<W: World> App<W> {
             "created_at": rfc3339_ms(session.created_ms),
             "expires_at": rfc3339_ms(session.expires_ms),
         });
-        if session.status == SessionStatus::Open {
-            let parts = match self.multipart.parts(&session.key, &session.upload_id).await {
-                Ok(parts) => parts,
-                Err(fault) if fault.class == FaultClass::NotFound => Vec::new(),
-                Err(fault) => return Err(fault.into()),
-            };
-            shown["uploaded_bytes"] = total_bytes(&parts).into();
-            shown["parts"] = parts.len().into();
+        shown["uploaded_bytes"] = match session.status {
+            SessionStatus::Open => {
+                let parts = match self.multipart.parts(&session.key, &session.upload_id).await {
+                    Ok(parts) => parts,
+                    Err(fault) if fault.class == FaultClass::NotFound => Vec::new(),
+                    Err(fault) => return Err(fault.into()),
+                };
+                shown["parts"] = parts.len().into();
+                total_bytes(&parts)
+            }
+            SessionStatus::Completed => {
+                self.multipart.object(&session.key).await?.map_or(0, |object| object.size_bytes)
+            }
+            SessionStatus::Aborted => 0,
         }
+        .into();
         Ok(shown)
     }
 }
 
 /// No upload id of S3 is nearly as long (bytes).
 const MAX_UPLOAD_ID_BYTES: usize = 900;
+
+/// As much of the name as is kept: a row of the table holds no more than 400 KB.
+fn shortened(mut name: String) -> String {
+    let most = (0..=MAX_KEPT_FILENAME_BYTES).rev().find(|at| name.is_char_boundary(*at));
+    name.truncate(most.unwrap_or_default());
+    name
+}
 
 fn part_json(part: &StoredPart) -> Value {
     json!({"PartNumber": part.number, "ETag": format!("\"{}\"", part.etag), "Size": part.size_bytes})
@@ -375,15 +410,19 @@ fn is_header_value(text: &str) -> bool {
 /// Metadata as S3 takes it: names in lower case, and what is not ASCII as RFC 2047 writes it.
 fn s3_metadata(metadata: &[(String, String)]) -> Result<Vec<(String, String)>, Refusal> {
     let mut bytes = 0;
-    let mut taken = Vec::with_capacity(metadata.len());
+    let mut taken: Vec<(String, String)> = Vec::with_capacity(metadata.len());
     for (name, value) in metadata {
         let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
         if name.is_empty() || !name.bytes().all(legal) {
             return Err(Refusal::bad_request("metadata names must be letters, digits, '-', '_' and '.'"));
         }
+        let name = name.to_ascii_lowercase();
+        if taken.iter().any(|(other, _)| *other == name) {
+            return Err(Refusal::bad_request("metadata names must differ in more than capitals"));
+        }
         let value = if is_plain(value) { value.clone() } else { rfc2047(value) };
         bytes += name.len() + value.len();
-        taken.push((name.to_ascii_lowercase(), value));
+        taken.push((name, value));
     }
     if bytes > MAX_METADATA_BYTES {
         return Err(Refusal::bad_request(format!("metadata must be at most {MAX_METADATA_BYTES} bytes")));

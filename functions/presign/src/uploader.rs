@@ -11,14 +11,13 @@ use logferry_service::tokens::UploadClaims;
 use crate::log_upload::{bearer, minted_for, refused_token};
 use crate::{App, World};
 
-/// The subject of what a service uploads with its API key.
-const SERVICE_SUBJECT: &str = "service";
-
 /// Who uploads, and what they may.
 #[derive(Debug, Clone)]
 pub(crate) struct Uploader {
     pub(crate) app_id: AppId,
     pub(crate) subject: Subject,
+    /// When the app was registered: sessions of an earlier one of the same id are not its own.
+    pub(crate) since_ms: i64,
     /// A service sees all sessions of its app; a subject only its own.
     pub(crate) whole_app: bool,
     /// The largest file (bytes).
@@ -27,7 +26,9 @@ pub(crate) struct Uploader {
 
 impl Uploader {
     pub(crate) fn may_use(&self, session: &Session) -> bool {
-        session.app_id == self.app_id && (self.whole_app || session.subject == self.subject)
+        session.app_id == self.app_id
+            && session.created_ms >= self.since_ms
+            && (self.whole_app || session.subject == self.subject)
     }
 }
 
@@ -70,16 +71,26 @@ impl<W: World> App<W> {
                 "send X-API-Key, or an upload token as Authorization: Bearer or in the path",
             )
         })?;
-        let subject = SERVICE_SUBJECT.parse().map_err(|error| ApiError::internal(&error))?;
-        Ok(Uploader { app_id: app.app_id, subject, whole_app: true, max_bytes: self.limits.max_bytes })
+        let subject = Subject::service();
+        Ok(Uploader {
+            app_id: app.app_id,
+            subject,
+            since_ms: app.created_ms,
+            whole_app: true,
+            max_bytes: self.limits.max_bytes,
+        })
     }
 
     async fn subject(&self, token: &str, now_ms: i64) -> Result<Uploader, ApiError> {
         let claims: UploadClaims = self.tokens.verify(token, now_ms).await.map_err(refused_token)?;
-        let subject = claims.sub.parse().map_err(|_| ApiError::forbidden("the token's sub is not usable"))?;
+        let subject: Subject =
+            claims.sub.parse().map_err(|_| ApiError::forbidden("the token's sub is not usable"))?;
+        if subject.is_service() {
+            return Err(ApiError::forbidden("the token's sub is the service's own"));
+        }
         let app = self.apps.find(&claims.app).await?.filter(|app| minted_for(app, claims.iat));
         let app = app.ok_or_else(|| ApiError::forbidden("the token's app is not registered"))?;
         let max_bytes = claims.max_bytes.unwrap_or(u64::MAX).min(self.limits.max_bytes);
-        Ok(Uploader { app_id: app.app_id, subject, whole_app: false, max_bytes })
+        Ok(Uploader { app_id: app.app_id, subject, since_ms: app.created_ms, whole_app: false, max_bytes })
     }
 }

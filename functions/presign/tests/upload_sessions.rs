@@ -5,6 +5,7 @@
 mod support;
 
 use http::Method;
+use logferry_domain::fault::FaultClass;
 use logferry_domain::upload::SessionStatus::{Aborted, Completed, Open};
 use logferry_presign::UploadLimits;
 use serde_json::{Value, json};
@@ -147,9 +148,31 @@ async fn a_batch_signs_up_to_a_thousand_parts_with_their_lengths_where_declared(
             "{query}"
         );
     }
+    // One size for all: that many numbers and sizes would not fit into a request's line.
+    let (_, signed) = client.get(&batch("partNumbers=1,2,3&sizes=5")).await;
+    let urls = signed["presignedUrls"].as_object().unwrap();
+    assert!(urls.len() == 3 && urls.values().all(|url| url.to_string().contains("content-length%3Bhost")));
+
     let too_many = format!("partNumbers={},1001", numbers.join(","));
-    for query in [too_many.as_str(), "partNumbers=1,2&sizes=5", "partNumbers=1&sizes=x"] {
-        assert_eq!(client.get(&batch(query)).await.0, 400);
+    for query in [
+        too_many.as_str(),
+        "partNumbers=1,2,3&sizes=5,6",
+        "partNumbers=1&sizes=x",
+        "partNumbers=1&sizes=5368709121",
+        "partNumbers=1&sizes=-1",
+    ] {
+        assert_eq!(client.get(&batch(query)).await.0, 400, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn no_part_is_signed_that_is_larger_than_its_whole() {
+    let app = app();
+    let client = Client::service(&app);
+    let upload = client.create(Some(6 * MIB)).await;
+    for (size, status) in [(6 * MIB, 200), (6 * MIB + 1, 413), (0, 200)] {
+        let path = format!("/multipart/{}/1?key={}&size={size}", upload.id, upload.key);
+        assert_eq!(client.get(&path).await.0, status, "{size}");
     }
 }
 
@@ -299,6 +322,108 @@ async fn a_complete_whose_answer_was_lost_succeeds_when_repeated() {
         assert_eq!(answers[0], 503);
         assert_eq!(answers[3], 200, "{answers:?}");
         assert_eq!((app.multipart.object_sizes(), app.sessions.statuses()), (vec![3], vec![Completed]));
+    }
+}
+
+#[tokio::test]
+async fn a_create_whose_answer_was_lost_leaves_no_session_open_and_can_be_repeated() {
+    for (lose_s3, lose_row) in [(1, 0), (0, 1)] {
+        let app = app();
+        *app.multipart.lose_creates.lock().unwrap() = lose_s3;
+        *app.sessions.lose_opens.lock().unwrap() = lose_row;
+        let client = Client::service(&app);
+        let body = json!({"filename": "film.mp4", "type": "video/mp4"});
+        assert_eq!(client.call(Method::POST, "/multipart", body).await.0, 503);
+        assert!(!app.sessions.statuses().contains(&Open), "{:?}", app.sessions.statuses());
+        // What S3 began and nobody knows of is the lifecycle's.
+        assert_eq!(app.multipart.open_uploads(), lose_s3 as usize);
+        let upload = client.create(None).await;
+        let a = app.multipart.put_part(&upload.id, 1, 3);
+        assert_eq!(client.complete(&upload, &[(1, &a)]).await.0, 200);
+        assert_eq!(app.multipart.object_sizes(), [3]);
+    }
+}
+
+#[tokio::test]
+async fn a_complete_that_s3_refuses_is_a_409_and_what_is_our_own_fault_is_not() {
+    for (class, status) in [
+        (FaultClass::Permanent, 409),
+        (FaultClass::Denied, 500),
+        (FaultClass::Transient, 503),
+        (FaultClass::RateLimited, 503),
+    ] {
+        let app = app();
+        let client = Client::service(&app);
+        let upload = client.create(None).await;
+        let a = app.multipart.put_part(&upload.id, 1, 3);
+        *app.multipart.refuse_complete.lock().unwrap() = Some(class);
+        assert_eq!(client.complete(&upload, &[(1, &a)]).await.0, status, "{class:?}");
+        assert_eq!(client.complete(&upload, &[(1, &a)]).await.0, 200, "{class:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_app_of_an_earlier_ones_id_sees_nothing_of_its_sessions() {
+    let mut app = app();
+    let upload = Client::service(&app).create(None).await;
+    let registered = app.apps.app.as_mut().unwrap();
+    registered.created_ms = NOW_MS + 1;
+    let client = Client { now_ms: NOW_MS + 2, ..Client::service(&app) };
+    let path = format!("/multipart/{}/1?key={}", upload.id, upload.key);
+    assert_eq!(client.get(&path).await.0, 404);
+    assert_eq!(client.complete(&upload, &[]).await.0, 404);
+    assert_eq!(client.abort(&upload).await.0, 404);
+    let list = Client { base: String::new(), ..client };
+    assert_eq!(list.get("/uploads").await, (200, json!({"ok": true, "data": []})));
+}
+
+#[tokio::test]
+async fn a_token_for_the_app_itself_is_refused() {
+    let app = app();
+    let upload = Client::service(&app).create(None).await;
+    assert!(upload.key.starts_with("uploads/my-app/service/"), "{upload:?}");
+    let posing = Client::subject(&app, "service").await;
+    let path = format!("/multipart/{}?key={}", upload.id, upload.key);
+    assert_eq!(posing.get(&path).await.0, 403);
+    assert_eq!(posing.call(Method::POST, "/multipart", json!({"filename": "a", "type": "a/b"})).await.0, 403);
+}
+
+#[tokio::test]
+async fn a_name_of_any_length_is_taken_and_shortened() {
+    let app = app();
+    let client = Client::service(&app);
+    for name in ["x".repeat(1_000_000), "ü".repeat(600), format!("x{}", "€".repeat(400))] {
+        let body = json!({"filename": name, "type": "a/b"});
+        assert_eq!(client.call(Method::POST, "/multipart", body).await.0, 200);
+    }
+    let list = Client { base: String::new(), ..client };
+    let (_, all) = list.get("/uploads").await;
+    let lengths: Vec<_> = all["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|upload| upload["filename"].as_str().unwrap().len())
+        .collect();
+    assert_eq!(lengths, [1_024, 1_024, 1_024]);
+}
+
+#[tokio::test]
+async fn metadata_is_refused_that_s3_would_not_take() {
+    let app = app();
+    let client = Client::service(&app);
+    for (metadata, status) in [
+        (json!({"a": "1", "A": "2"}), 400),
+        (json!({"a b": "1"}), 400),
+        (json!({"": "1"}), 400),
+        (json!({"a": "x".repeat(2_048)}), 400),
+        (json!({"a": "x".repeat(2_047)}), 200),
+        (json!({"a": " spaced ", "b": "\n", "c": 7, "d": null}), 200),
+        (json!([]), 400),
+        (json!(null), 200),
+    ] {
+        let body = json!({"filename": "a", "type": "a/b", "metadata": metadata});
+        let (got, answer) = client.call(Method::POST, "/multipart", body).await;
+        assert_eq!(got, status, "{metadata}: {answer}");
     }
 }
 
@@ -491,7 +616,10 @@ async fn uploads_are_listed_with_their_progress() {
     assert_eq!((&shown["uploadId"], &shown["status"]), (&json!(upload.id), &json!("OPEN")));
     assert_eq!((&shown["size"], &shown["uploaded_bytes"]), (&json!(13 * MIB), &json!(8 * MIB)));
     assert_eq!(shown["expires_at"], "2025-04-08T18:34:01.581Z");
-    assert_eq!(all["data"][1]["status"], "COMPLETED");
+    assert_eq!(
+        (&all["data"][1]["status"], &all["data"][1]["uploaded_bytes"]),
+        (&json!("COMPLETED"), &json!(3))
+    );
 
     let (_, own) = list(&jo, "").await;
     assert_eq!(own["data"].as_array().unwrap().len(), 1);
@@ -500,5 +628,33 @@ async fn uploads_are_listed_with_their_progress() {
     let (_, second) = list(&service, &format!("?limit=1&cursor={cursor}")).await;
     assert_eq!(second["data"][0]["uploadId"], json!(done.id));
     assert_eq!(second.get("cursor"), None);
-    assert_eq!(list(&service, "?limit=0").await.0, 400);
+    for query in ["?limit=0", "?limit=101", "?limit=x", &format!("?cursor={}", "x".repeat(901))] {
+        assert_eq!(list(&service, query).await.0, 400, "{query}");
+    }
+    assert_eq!(jo.abort(&upload).await.0, 200);
+    let (_, all) = list(&service, "?cursor=").await;
+    assert_eq!(
+        (&all["data"][0]["status"], &all["data"][0]["uploaded_bytes"]),
+        (&json!("ABORTED"), &json!(0))
+    );
+}
+
+#[test]
+fn the_api_page_has_a_curl_for_every_route() {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/api.md")).unwrap();
+    for route in [
+        "POST /presigned-url",
+        "GET /s3/params",
+        "POST /s3/multipart",
+        "GET /s3/multipart/{uploadId}",
+        "GET /s3/multipart/{uploadId}/batch",
+        "GET /s3/multipart/{uploadId}/{partNumber}",
+        "POST /s3/multipart/{uploadId}/complete",
+        "DELETE /s3/multipart/{uploadId}",
+        "GET /uploads",
+    ] {
+        let section = page.split(&format!("### `{route}`\n")).nth(1);
+        let section = section.unwrap_or_else(|| panic!("no section {route}")).split("\n### ").next().unwrap();
+        assert!(section.contains("curl "), "{route} has no curl");
+    }
 }

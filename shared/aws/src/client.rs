@@ -25,7 +25,7 @@ const ROOTS: [&str; 5] = [
 const ATTEMPTS: u32 = 3;
 
 /// How long a connection may take, and how long a call may take to answer.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why no client can be made.

@@ -25,6 +25,7 @@ fn class_of_code(code: &str) -> Option<FaultClass> {
         | "ServiceUnavailable"
         | "ServiceUnavailableException"
         | "TransactionConflictException"
+        | "OperationAborted"
         | "OperationAbortedException" => FaultClass::Transient,
         "RequestTimeout" | "RequestTimeoutException" => FaultClass::Timeout,
         "NoSuchKey"

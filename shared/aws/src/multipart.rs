@@ -1,20 +1,27 @@
 //! Multipart uploads in S3.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
-use aws_sdk_s3::Client;
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
+use aws_sdk_s3::{Client, Config};
+use aws_smithy_types::timeout::TimeoutConfig;
 use logferry_domain::fault::{Fault, FaultClass};
 use logferry_domain::object::ObjectMeta;
 use logferry_domain::upload::{ListedPart, StoredPart, bare_etag};
 use logferry_ports::{Multipart, ObjectStore};
 
+use crate::client::CONNECT_TIMEOUT;
 use crate::faults::fault;
 use crate::objects::S3Objects;
 
 /// Parts that were on their way while an upload was aborted may stay: then it is aborted again.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_AbortMultipartUpload.html>
 const ABORTS: u32 = 3;
+
+/// How long completing may take, repeats included: what API Gateway waits for an answer, 30 s, less
+/// what is done before and after. Whoever is told to come again finds the object later.
+const COMPLETE_TIMEOUT: Duration = Duration::from_secs(22);
 
 /// Multipart uploads of one bucket.
 #[derive(Debug, Clone)]
@@ -28,6 +35,16 @@ impl S3Multipart {
     pub fn new(client: Client, bucket: impl Into<String>) -> Self {
         Self { client, bucket: bucket.into() }
     }
+}
+
+/// Putting thousands of parts together takes S3 longer than other calls.
+fn completing() -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .read_timeout(COMPLETE_TIMEOUT)
+        .operation_attempt_timeout(COMPLETE_TIMEOUT)
+        .operation_timeout(COMPLETE_TIMEOUT)
+        .build()
 }
 
 fn incomplete(operation: &'static str, what: &str) -> Fault {
@@ -118,6 +135,8 @@ impl Multipart for S3Multipart {
             .upload_id(upload_id)
             .mpu_object_size(i64::try_from(size_bytes).unwrap_or(i64::MAX))
             .multipart_upload(CompletedMultipartUpload::builder().set_parts(Some(parts)).build())
+            .customize()
+            .config_override(Config::builder().timeout_config(completing()))
             .send()
             .await
             .map_err(|error| fault("CompleteMultipartUpload", error))?;

@@ -108,6 +108,20 @@ part!(
     |text| text.len() == 12 && text.iter().all(u8::is_ascii_digit)
 );
 
+impl Subject {
+    /// Who uploads with an app's API key. No token is minted for it or accepted: its bearer would see
+    /// what the app itself uploads.
+    #[must_use]
+    pub fn service() -> Self {
+        Self("service".to_owned())
+    }
+
+    #[must_use]
+    pub fn is_service(&self) -> bool {
+        *self == Self::service()
+    }
+}
+
 impl Filename {
     /// `logs.gz`.
     #[must_use]

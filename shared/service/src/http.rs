@@ -9,6 +9,8 @@ use logferry_domain::fault::{Fault, chain};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::metrics::{Emission, REQUEST_ERRORS, REQUESTS};
+
 /// A request, decoded: dispatch on `path`, never on the gateway's route key.
 #[derive(Debug, Clone)]
 pub struct Request {
@@ -75,6 +77,26 @@ impl Request {
         serde_json::from_slice(&self.body)
             .map_err(|error| ApiError::bad_request("body", format!("the body is not as expected: {error}")))
     }
+}
+
+/// Answers one event of the gateway by `handle`, and counts it as a request of this function.
+pub async fn serve(
+    function: &'static str,
+    metrics_namespace: &str,
+    event: ApiGatewayV2httpRequest,
+    now_ms: i64,
+    handle: impl AsyncFnOnce(&Request) -> Response,
+) -> ApiGatewayV2httpResponse {
+    let response = match Request::from_event(event) {
+        Ok(request) => Box::pin(handle(&request)).await,
+        Err(error) => Response::from(error),
+    };
+    Emission::new(metrics_namespace)
+        .dimension("Function", function)
+        .value(REQUESTS, 1)
+        .value(REQUEST_ERRORS, u64::from(response.status.is_server_error()))
+        .emit(now_ms);
+    response.into_event()
 }
 
 /// The pairs of a query string, decoded, in order.

@@ -49,9 +49,23 @@ fn only_the_aws_crate_names_the_sdk() {
         "shared/service",
         "shared/batch-buffer",
         "shared/health-checks",
+        "shared/upload-client",
         "cli/src",
     ];
     assert_eq!(offenders(&dirs, &["aws_sdk_"]), [""; 0]);
+}
+
+#[test]
+fn the_libraries_for_others_know_nothing_of_logferry_or_aws() {
+    for name in ["batch-buffer", "upload-client"] {
+        let manifest = std::fs::read_to_string(root().join(format!("shared/{name}/Cargo.toml"))).unwrap();
+        let dependencies = manifest.split("[dependencies]").nth(1).unwrap();
+        let own: Vec<_> = dependencies
+            .lines()
+            .filter(|line| line.starts_with("logferry-") || line.starts_with("aws"))
+            .collect();
+        assert_eq!(own, [""; 0], "{name}");
+    }
 }
 
 #[test]

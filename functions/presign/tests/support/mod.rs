@@ -160,7 +160,6 @@ pub fn app() -> TestApp {
         sessions: uploads::Rows::default(),
         multipart: uploads::S3::default(),
         limits: UploadLimits::default(),
-        metrics_namespace: "Test".to_owned(),
         presigner: Presigner::with(credentials, "eu-west-1", "bucket", None),
         region: "eu-west-1".parse().unwrap(),
         account_id: "123456789012".parse().unwrap(),

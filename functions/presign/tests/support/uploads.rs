@@ -19,6 +19,8 @@ fn lost(operation: &'static str) -> Fault {
 pub struct Rows {
     rows: Mutex<BTreeMap<String, Session>>,
     requests: Mutex<HashMap<i64, u32>>,
+    /// How many `open`s to come are carried out and lose their answer.
+    pub lose_opens: Mutex<u32>,
     /// How many `end`s to come are carried out and lose their answer.
     pub lose_ends: Mutex<u32>,
 }
@@ -45,6 +47,11 @@ impl Sessions for Rows {
             return Ok(Opened::TooManyOfSubject);
         }
         rows.insert(session.upload_id.clone(), session.clone());
+        let mut lose = self.lose_opens.lock().unwrap();
+        if *lose > 0 {
+            *lose -= 1;
+            return Err(lost("TransactWriteItems"));
+        }
         Ok(Opened::Yes)
     }
 
@@ -55,7 +62,7 @@ impl Sessions for Rows {
 
     async fn end(&self, session: &Session, status: SessionStatus, _: i64) -> Result<bool, Fault> {
         let mut rows = self.rows.lock().unwrap();
-        let row = rows.get_mut(&session.upload_id).unwrap();
+        let Some(row) = rows.get_mut(&session.upload_id) else { return Ok(false) };
         let open = row.status == SessionStatus::Open;
         if open || status == SessionStatus::Completed {
             row.status = status;
@@ -112,8 +119,12 @@ struct Bucket {
 #[derive(Default)]
 pub struct S3 {
     bucket: Mutex<Bucket>,
+    /// How many `create`s to come are carried out and lose their answer.
+    pub lose_creates: Mutex<u32>,
     /// How many `complete`s to come are carried out and lose their answer.
     pub lose_completes: Mutex<u32>,
+    /// What the next `complete` says instead of doing anything.
+    pub refuse_complete: Mutex<Option<FaultClass>>,
 }
 
 impl S3 {
@@ -144,6 +155,11 @@ impl Multipart for S3 {
         bucket.created += 1;
         let upload_id = format!("upload-{:04}", bucket.created);
         bucket.uploads.insert(upload_id.clone(), (key.to_owned(), BTreeMap::new()));
+        let mut lose = self.lose_creates.lock().unwrap();
+        if *lose > 0 {
+            *lose -= 1;
+            return Err(lost("CreateMultipartUpload"));
+        }
         Ok(upload_id)
     }
 
@@ -161,6 +177,9 @@ impl Multipart for S3 {
         size_bytes: u64,
     ) -> Result<(), Fault> {
         const OPERATION: &str = "CompleteMultipartUpload";
+        if let Some(class) = self.refuse_complete.lock().unwrap().take() {
+            return Err(Fault::new(class, OPERATION, "refused"));
+        }
         // Let others in between our look at the parts and this.
         tokio::task::yield_now().await;
         let mut bucket = self.bucket.lock().unwrap();

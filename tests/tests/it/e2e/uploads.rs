@@ -1,11 +1,12 @@
 //! Multipart upload sessions through Companion's routes, with parts in the bucket.
 
 use logferry_aws::item::{key, n};
+use logferry_aws::multipart::S3Multipart;
 use logferry_aws::sessions::DynamoSessions;
 use logferry_domain::app::AppId;
-use logferry_domain::upload::{Session, SessionStatus};
-use logferry_ports::Sessions as _;
+use logferry_domain::upload::{ListedPart, Session, SessionStatus, bare_etag};
 use logferry_ports::sessions::{OpenLimits, Opened};
+use logferry_ports::{Clock as _, Multipart as _, Sessions as _, SystemClock};
 use logferry_tests::stack::{Answer, Stack, TestApp, encode};
 use serde_json::{Value, json};
 use sha2::Digest as _;
@@ -138,29 +139,146 @@ async fn a_token_in_the_path_uploads_in_one_form() {
     assert_eq!(refused.status, 413, "{}", refused.text);
 }
 
-#[tokio::test]
-async fn sweep_ends_what_has_expired_and_frees_its_parts() {
-    let stack = Stack::new();
-    let app = stack.new_app("expired").await;
-    let upload = Upload::create(&stack, &app, None).await;
-    let etag = upload.put(1, vec![1; 10]).await;
+/// Lets the session's time be over.
+async fn expire(stack: &Stack, upload: &Upload<'_>) {
     stack
         .aws
         .dynamodb()
         .update_item()
         .table_name(stack.value("TABLE_UPLOADS"))
-        .set_key(Some(key(&app.app_id, format!("s#{}", upload.id))))
+        .set_key(Some(key(&upload.app.app_id, format!("s#{}", upload.id))))
         .update_expression("SET due_at = :then, session_expires_ms = :then")
         .expression_attribute_values(":then", n(1))
         .send()
         .await
         .unwrap();
+}
+
+async fn status_of(stack: &Stack, upload: &Upload<'_>) -> Value {
+    let uploads = stack.app(upload.app, "GET", "/uploads", None).await.data();
+    let found = uploads.as_array().unwrap().iter().find(|shown| shown["uploadId"] == upload.id.as_str());
+    found.unwrap_or_else(|| panic!("{uploads}"))["status"].clone()
+}
+
+#[tokio::test]
+async fn sweep_ends_what_has_expired_frees_its_parts_and_finds_what_was_completed() {
+    let stack = Stack::new();
+    let app = stack.new_app("expired").await;
+    let (upload, done) = (Upload::create(&stack, &app, None).await, Upload::create(&stack, &app, None).await);
+    let etag = upload.put(1, vec![1; 10]).await;
+    // Completed, and nobody heard of it.
+    let part = ListedPart { number: 1, etag: bare_etag(&done.put(1, vec![1; 10]).await).to_owned() };
+    let s3 = S3Multipart::new(stack.aws.s3(), stack.value("BUCKET"));
+    s3.complete(&done.key, &done.id, &[part], 10).await.unwrap();
+    expire(&stack, &upload).await;
+    expire(&stack, &done).await;
     assert_eq!(upload.complete(&[(1, &etag)]).await.status, 404);
-    let swept = stack.invoke("FN_SWEEP", &json!({})).await;
-    assert!(swept["uploads"]["aborted"].as_u64() >= Some(1), "{swept}");
-    assert_eq!(stack.app(&app, "GET", "/uploads", None).await.data()[0]["status"], "ABORTED");
+    // A sweep of the schedule may have been quicker.
+    stack.invoke("FN_SWEEP", &json!({})).await;
+    assert_eq!(
+        (status_of(&stack, &upload).await, status_of(&stack, &done).await),
+        (json!("ABORTED"), json!("COMPLETED"))
+    );
     let parts = stack.aws.s3().list_parts().bucket(stack.value("BUCKET")).key(&upload.key);
     assert!(parts.upload_id(&upload.id).send().await.is_err(), "the parts are freed");
+}
+
+#[tokio::test]
+async fn completes_at_once_make_one_object_and_all_succeed() {
+    let stack = Stack::new();
+    let app = stack.new_app("at-once").await;
+    let upload = Upload::create(&stack, &app, Some(5 * MIB + 1)).await;
+    let (first, second) = (upload.put(1, vec![b'1'; 5 * MIB]).await, upload.put(2, vec![b'2']).await);
+    let parts = [(1, first.as_str()), (2, second.as_str())];
+    let answers = futures::future::join_all((0..4).map(|_| upload.complete(&parts))).await;
+    for answer in &answers {
+        assert_eq!((answer.status, &answer.text), (200, &answers[0].text));
+    }
+    let versions = stack.aws.s3().list_object_versions().bucket(stack.value("BUCKET")).prefix(&upload.key);
+    let versions = versions.send().await.unwrap();
+    assert_eq!(
+        versions.versions().iter().map(|v| v.size().unwrap()).collect::<Vec<_>>(),
+        [5 * MIB as i64 + 1]
+    );
+}
+
+#[tokio::test]
+async fn of_two_clients_on_one_session_the_later_part_counts_and_a_stale_list_completes_nothing() {
+    let stack = Stack::new();
+    let app = stack.new_app("two-clients").await;
+    let upload = Upload::create(&stack, &app, Some(3)).await;
+    let (stale, current) = (upload.put(1, b"old".to_vec()).await, upload.put(1, b"new".to_vec()).await);
+    let refused = upload.complete(&[(1, &stale)]).await;
+    assert_eq!(
+        (refused.status, &refused.json()["details"]["changed"]),
+        (409, &json!([1])),
+        "{}",
+        refused.text
+    );
+    assert_eq!(upload.complete(&[(1, &current)]).await.status, 200);
+    let object =
+        stack.aws.s3().get_object().bucket(stack.value("BUCKET")).key(&upload.key).send().await.unwrap();
+    assert_eq!(object.body.collect().await.unwrap().into_bytes().as_ref(), b"new");
+}
+
+#[tokio::test]
+async fn an_abort_while_parts_arrive_leaves_neither_parts_nor_object() {
+    let stack = Stack::new();
+    let app = stack.new_app("abort").await;
+    let upload = Upload::create(&stack, &app, None).await;
+    let kept = upload.put(1, vec![1; 5 * MIB]).await;
+    let signed = upload.call("GET", "/batch?partNumbers=2,3,4", None).await.json();
+    let urls: Vec<_> =
+        signed["presignedUrls"].as_object().unwrap().values().map(|url| url.as_str().unwrap()).collect();
+    let puts = futures::future::join_all(urls.iter().map(|url| stack.put_url(url, vec![2; 5 * MIB])));
+    let (puts, aborted) = futures::join!(puts, upload.call("DELETE", "", None));
+    assert_eq!((aborted.status, aborted.text.as_str()), (200, "{}"));
+    assert!(puts.iter().all(|put| [200, 404].contains(&put.status)), "whole or refused");
+    assert_eq!(stack.put_url(urls[0], vec![2; 5]).await.status, 404, "a URL that is left over is of no use");
+    assert_eq!(upload.complete(&[(1, &kept)]).await.status, 404);
+    let parts = stack.aws.s3().list_parts().bucket(stack.value("BUCKET")).key(&upload.key);
+    assert!(parts.upload_id(&upload.id).send().await.is_err(), "the parts are freed");
+    let head = stack.aws.s3().head_object().bucket(stack.value("BUCKET")).key(&upload.key).send().await;
+    assert!(head.is_err(), "nothing was written");
+}
+
+/// What a browser asks first, and what it must be shown.
+#[tokio::test]
+async fn browsers_of_other_origins_may_upload_and_see_the_etag() {
+    let stack = Stack::new();
+    let app = stack.new_app("cors").await;
+    let upload = Upload::create(&stack, &app, None).await;
+    let url = upload.call("GET", "/1", None).await.json()["url"].as_str().unwrap().to_owned();
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let origin = ("origin", "https://shop.example.com");
+    let preflight = |url: String, method: &'static str, headers: &'static str| {
+        let request = http.request(reqwest::Method::OPTIONS, url).header(origin.0, origin.1);
+        request
+            .header("access-control-request-method", method)
+            .header("access-control-request-headers", headers)
+            .send()
+    };
+    let allowed = |answer: &reqwest::Response, name: &str| {
+        answer
+            .headers()
+            .get(name)
+            .map(|value| value.to_str().unwrap().to_ascii_lowercase())
+            .unwrap_or_default()
+    };
+    let answer = preflight(url.clone(), "PUT", "content-type").await.unwrap();
+    assert!(answer.status().is_success(), "{}", answer.status());
+    assert!(allowed(&answer, "access-control-allow-methods").contains("put"));
+    let put = http.put(&url).header(origin.0, origin.1).body("x").send().await.unwrap();
+    assert!(put.status().is_success() && put.headers().contains_key("etag"));
+    assert!(allowed(&put, "access-control-expose-headers").contains("etag"), "{:?}", put.headers());
+
+    let multipart = format!("{}/s3/multipart", stack.value("API_URL"));
+    let answer = preflight(multipart, "POST", "authorization,content-type,x-api-key").await.unwrap();
+    let headers = allowed(&answer, "access-control-allow-headers");
+    assert!(
+        ["authorization", "content-type", "x-api-key"].iter().all(|name| headers.contains(name)),
+        "{headers}"
+    );
 }
 
 /// Uppy as npm has it, which knows nothing of Logferry; `make uppy` installs it and runs this.
@@ -189,13 +307,23 @@ async fn the_published_uppy_uploads_thirty_mib_in_parts_and_a_small_file_by_form
     assert_eq!((uploads.as_array().unwrap().len(), &uploads[0]["status"]), (1, &json!("COMPLETED")));
 }
 
+/// The table as two instances of the function see it, with nothing in common but the table.
+fn two_instances() -> [DynamoSessions; 2] {
+    let instance = || {
+        let stack = Stack::new();
+        DynamoSessions::new(stack.aws.dynamodb(), stack.value("TABLE_UPLOADS"))
+    };
+    [instance(), instance()]
+}
+
 /// The table itself: what only a conditional write can promise.
 #[tokio::test]
-async fn the_table_counts_open_sessions_exactly_and_a_session_ends_once() {
-    let stack = Stack::new();
-    let table = DynamoSessions::new(stack.aws.dynamodb(), stack.value("TABLE_UPLOADS"));
+async fn the_table_counts_open_sessions_of_all_instances_exactly_and_a_session_ends_once() {
+    let [table, other] = two_instances();
     let app_id = |name: &str| format!("{name}-{}", ulid::Ulid::generate().to_string().to_lowercase());
     let app: AppId = app_id("table").parse().unwrap();
+    // Ahead, so that neither a sweep nor the time to live takes it away meanwhile.
+    let expires_ms = SystemClock.now_ms() + 3_600_000;
     let session = |id: &str, subject: &str| Session {
         upload_id: id.to_owned(),
         app_id: app.clone(),
@@ -207,12 +335,17 @@ async fn the_table_counts_open_sessions_exactly_and_a_session_ends_once() {
         size_bytes: Some(7),
         max_bytes: 9,
         status: SessionStatus::Open,
-        created_ms: 1_000,
-        expires_ms: 2_000,
+        created_ms: expires_ms - 1_000,
+        expires_ms,
     };
     let limits = OpenLimits { per_app: 3, per_subject: 2 };
     let all = ["a", "b", "c", "d", "e", "f"].map(|id| session(id, "jo"));
-    let opened = futures::future::join_all(all.iter().map(|session| table.open(session, limits))).await;
+    let opened = futures::future::join_all(
+        all.iter()
+            .zip([&table, &other].into_iter().cycle())
+            .map(|(session, table)| table.open(session, limits)),
+    )
+    .await;
     let taken: Vec<_> = opened.into_iter().map(Result::unwrap).collect();
     assert_eq!(taken.iter().filter(|opened| **opened == Opened::Yes).count(), 2, "{taken:?}");
     assert!(taken.iter().all(|opened| matches!(opened, Opened::Yes | Opened::TooManyOfSubject)), "{taken:?}");
@@ -238,7 +371,7 @@ async fn the_table_counts_open_sessions_exactly_and_a_session_ends_once() {
     let ended = table.find(&app, &jo[0].upload_id).await.unwrap().unwrap();
     assert_eq!(ended.status, SessionStatus::Completed, "what is completed was not aborted");
 
-    let due = table.overdue(2_000, 1_000).await.unwrap();
+    let due = table.overdue(expires_ms, 1_000).await.unwrap();
     let due: Vec<_> =
         due.iter().filter(|session| session.app_id == app).map(|s| s.upload_id.as_str()).collect();
     assert_eq!(due.len(), 3, "{due:?}");
@@ -249,14 +382,17 @@ async fn the_table_counts_open_sessions_exactly_and_a_session_ends_once() {
 }
 
 #[tokio::test]
-async fn the_table_counts_requests_of_a_minute() {
-    let stack = Stack::new();
-    let table = DynamoSessions::new(stack.aws.dynamodb(), stack.value("TABLE_UPLOADS"));
+async fn the_table_counts_requests_of_a_minute_of_all_instances() {
+    let [table, other] = two_instances();
     let app: AppId = format!("rate-{}", ulid::Ulid::generate().to_string().to_lowercase()).parse().unwrap();
-    let counted = futures::future::join_all((0..8).map(|_| table.count_request(&app, 5, 60_000))).await;
+    // A minute that lies ahead: counters of past ones are taken away by the time to live.
+    let minute_ms = 60_000 * (SystemClock.now_ms() / 60_000 + 60);
+    let instances = [&table, &other].into_iter().cycle().take(16);
+    let counted = instances.map(|table| table.count_request(&app, 5, minute_ms));
+    let counted = futures::future::join_all(counted).await;
     assert_eq!(counted.into_iter().filter(|counted| *counted.as_ref().unwrap()).count(), 5);
-    assert!(!table.count_request(&app, 5, 119_999).await.unwrap());
-    assert!(table.count_request(&app, 5, 120_000).await.unwrap());
+    assert!(!other.count_request(&app, 5, minute_ms + 59_999).await.unwrap());
+    assert!(other.count_request(&app, 5, minute_ms + 60_000).await.unwrap());
 }
 
 #[tokio::test]

@@ -1,51 +1,35 @@
 //! The service's upload routes, seen from a client.
 
 use std::fmt;
+use std::io;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use reqwest::{Method, RequestBuilder, StatusCode};
+use bytes::Bytes;
+use futures::Stream;
+use reqwest::redirect::Policy;
+use reqwest::{Method, RequestBuilder};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use url::Url;
 
-/// How long a connection and an answer may take; a part's answer comes after all its bytes.
+use crate::error::Error;
+
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-const READ_TIMEOUT: Duration = Duration::from_secs(120);
-
-/// Why a call failed, by what to do.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum CallError {
-    /// No answer, or one that says to come again.
-    #[error("{0}")]
-    Passing(String, Option<Duration>),
-    /// The service said no; a repeat changes nothing.
-    #[error("{1} ({0})")]
-    Refused(StatusCode, String),
-    /// The file cannot be read.
-    #[error("the file could not be read: {0}")]
-    File(std::io::Error),
-}
-
-impl CallError {
-    pub(crate) fn status(&self) -> Option<StatusCode> {
-        match self {
-            Self::Refused(status, ..) => Some(*status),
-            Self::Passing(..) | Self::File(_) => None,
-        }
-    }
-}
-
-impl From<reqwest::Error> for CallError {
-    fn from(error: reqwest::Error) -> Self {
-        // Without the URL: it carries a signature.
-        Self::Passing(logferry_domain::fault::chain(&error.without_url()), None)
-    }
-}
+/// How long a call may take; a part's bytes are no part of one.
+const CALL_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long nothing of a part may move before it is given up. A slow line is no reason.
+const STALL_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// What proves who uploads. `Debug` does not show it.
 #[derive(Clone)]
-pub(crate) enum Credential {
+pub enum Credential {
+    /// An app's API key.
     ApiKey(String),
+    /// An upload token, or for log files a join token.
     Token(String),
 }
 
@@ -58,9 +42,9 @@ impl fmt::Debug for Credential {
     }
 }
 
-/// The service.
+/// A service, and who calls it. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(crate) struct Service {
+pub struct Client {
     http: reqwest::Client,
     base: String,
     credential: Credential,
@@ -106,30 +90,70 @@ pub(crate) struct LogTicket {
     pub(crate) headers: std::collections::BTreeMap<String, String>,
 }
 
-impl Service {
-    pub(crate) fn new(base: &str, credential: Credential) -> Result<Self, reqwest::Error> {
+/// What is on its way of one body: counted by what reads it, watched by who sends it.
+#[derive(Debug, Default)]
+pub(crate) struct Flow {
+    bytes: AtomicU64,
+    failure: Mutex<Option<Error>>,
+}
+
+impl Flow {
+    pub(crate) fn add(&self, bytes: u64) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Keeps why the body ends early: the error that comes out of the HTTP client does not say.
+    pub(crate) fn fail(&self, error: Error) -> io::Error {
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+        io::Error::other("the body ended early")
+    }
+
+    fn failure(&self) -> Option<Error> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Returns when nothing has moved for a while.
+    async fn stalled(&self) {
+        let mut seen = u64::MAX;
+        while seen != self.bytes() {
+            seen = self.bytes();
+            tokio::time::sleep(STALL_TIMEOUT).await;
+        }
+    }
+}
+
+impl Client {
+    /// A client of the service at `base`, such as `https://id.execute-api.eu-west-1.amazonaws.com`.
+    ///
+    /// # Errors
+    /// [`Error::Unusable`]: that is no address.
+    pub fn new(base: &str, credential: Credential) -> Result<Self, Error> {
         // Who came first has installed the same one.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let http =
-            reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT).read_timeout(READ_TIMEOUT).build()?;
-        Ok(Self { http, base: base.trim_end_matches('/').to_owned(), credential })
+        let address = Url::parse(base).map_err(|error| Error::Unusable(format!("{base}: {error}")))?;
+        if !matches!(address.scheme(), "http" | "https") {
+            return Err(Error::Unusable(format!("{base} is not an http address")));
+        }
+        // A redirect would carry the key to whoever it names.
+        let http = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT).redirect(Policy::none());
+        Ok(Self { http: http.build()?, base: base.trim_end_matches('/').to_owned(), credential })
     }
 
     /// The service's address, without a slash at the end.
-    pub(crate) fn base(&self) -> &str {
+    #[must_use]
+    pub fn base(&self) -> &str {
         &self.base
     }
 
-    fn request(
-        &self,
-        method: Method,
-        path: &str,
-        query: &[(&str, &str)],
-    ) -> Result<RequestBuilder, CallError> {
+    fn request(&self, method: Method, path: &str, query: &[(&str, &str)]) -> Result<RequestBuilder, Error> {
         let address = format!("{}{path}", self.base);
-        let url = url::Url::parse_with_params(&address, query);
-        let url = url.map_err(|error| CallError::Passing(format!("{address}: {error}"), None))?;
-        let request = self.http.request(method, url);
+        let url = Url::parse_with_params(&address, query);
+        let url = url.map_err(|error| Error::Unusable(format!("{address}: {error}")))?;
+        let request = self.http.request(method, url).timeout(CALL_TIMEOUT);
         Ok(match &self.credential {
             Credential::ApiKey(key) => request.header("x-api-key", key),
             Credential::Token(token) => request.bearer_auth(token),
@@ -141,14 +165,14 @@ impl Service {
         filename: &str,
         content_type: &str,
         size: u64,
-    ) -> Result<Created, CallError> {
+    ) -> Result<Created, Error> {
         let body = json!({
             "filename": filename, "type": content_type, "metadata": {"name": filename}, "size": size,
         });
         answer(self.request(Method::POST, "/s3/multipart", &[])?.json(&body)).await
     }
 
-    pub(crate) async fn parts(&self, upload_id: &str, key: &str) -> Result<Vec<RemotePart>, CallError> {
+    pub(crate) async fn parts(&self, upload_id: &str, key: &str) -> Result<Vec<RemotePart>, Error> {
         answer(self.request(Method::GET, &path_of(upload_id, ""), &[("key", key)])?).await
     }
 
@@ -158,7 +182,7 @@ impl Service {
         key: &str,
         number: u32,
         size: u64,
-    ) -> Result<String, CallError> {
+    ) -> Result<String, Error> {
         let query = [("key", key), ("size", &size.to_string())];
         let path = path_of(upload_id, &format!("/{number}"));
         Ok(answer::<Signed>(self.request(Method::GET, &path, &query)?).await?.url)
@@ -169,37 +193,46 @@ impl Service {
         upload_id: &str,
         key: &str,
         parts: &[(u32, String)],
-    ) -> Result<Completed, CallError> {
+    ) -> Result<Completed, Error> {
         let parts: Vec<_> =
             parts.iter().map(|(number, etag)| json!({"PartNumber": number, "ETag": etag})).collect();
         let request = self.request(Method::POST, &path_of(upload_id, "/complete"), &[("key", key)])?;
         answer(request.json(&json!({"parts": parts}))).await
     }
 
-    pub(crate) async fn abort(&self, upload_id: &str, key: &str) -> Result<(), CallError> {
+    pub(crate) async fn abort(&self, upload_id: &str, key: &str) -> Result<(), Error> {
         let request = self.request(Method::DELETE, &path_of(upload_id, ""), &[("key", key)])?;
         answer::<Value>(request).await.map(drop)
     }
 
-    pub(crate) async fn log_ticket(&self, body: &Value) -> Result<LogTicket, CallError> {
+    pub(crate) async fn log_ticket(&self, body: &Value) -> Result<LogTicket, Error> {
         answer(self.request(Method::POST, "/presigned-url", &[])?.json(body)).await
     }
 
-    /// Sends bytes to a presigned URL and returns the ETag.
+    /// Sends a body of that length to a presigned URL and returns the ETag.
     pub(crate) async fn put(
         &self,
         url: &str,
         headers: &[(&str, &str)],
         length: u64,
-        body: reqwest::Body,
-    ) -> Result<String, CallError> {
-        let mut request = self.http.put(url).header("content-length", length).body(body);
+        body: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
+        flow: &Flow,
+    ) -> Result<String, Error> {
+        let mut request = self.http.put(url).header("content-length", length);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let response = checked(request.send().await?).await?;
-        let etag = response.headers().get("etag").and_then(|etag| etag.to_str().ok());
-        etag.map(str::to_owned).ok_or_else(|| CallError::Passing("the answer has no ETag".to_owned(), None))
+        let request = request.body(reqwest::Body::wrap_stream(body));
+        let sending = async {
+            let response = checked(request.send().await?).await?;
+            let etag = response.headers().get("etag").and_then(|etag| etag.to_str().ok());
+            etag.map(str::to_owned).ok_or_else(|| Error::NoAnswer("the answer has no ETag".into()))
+        };
+        let sent = tokio::select! {
+            sent = sending => sent,
+            () = flow.stalled() => Err(Error::NoAnswer("nothing moved for two minutes".into())),
+        };
+        sent.map_err(|error| flow.failure().unwrap_or(error))
     }
 }
 
@@ -208,14 +241,13 @@ fn path_of(upload_id: &str, tail: &str) -> String {
     format!("/s3/multipart/{}{tail}", utf8_percent_encode(upload_id, NON_ALPHANUMERIC))
 }
 
-async fn answer<T: DeserializeOwned>(request: RequestBuilder) -> Result<T, CallError> {
+async fn answer<T: DeserializeOwned>(request: RequestBuilder) -> Result<T, Error> {
     let response = checked(request.send().await?).await?;
     let bytes = response.bytes().await?;
-    serde_json::from_slice(&bytes)
-        .map_err(|error| CallError::Passing(format!("the answer is not as expected: {error}"), None))
+    serde_json::from_slice(&bytes).map_err(|error| Error::NoAnswer(error.into()))
 }
 
-async fn checked(response: reqwest::Response) -> Result<reqwest::Response, CallError> {
+async fn checked(response: reqwest::Response) -> Result<reqwest::Response, Error> {
     let status = response.status();
     if status.is_success() {
         return Ok(response);
@@ -225,11 +257,12 @@ async fn checked(response: reqwest::Response) -> Result<reqwest::Response, CallE
     let body: Value = serde_json::from_str(&text).unwrap_or_default();
     let message = body["error"].as_str().or_else(|| body["error"]["message"].as_str());
     let message = message.map_or_else(|| s3_message(&text), str::to_owned);
-    if status.is_server_error() || matches!(status.as_u16(), 408 | 429) {
-        Err(CallError::Passing(format!("{message} ({})", status.as_u16()), after.map(Duration::from_secs)))
+    let (status, again) = (status.as_u16(), status.is_server_error());
+    Err(if again || matches!(status, 408 | 429) {
+        Error::Unavailable { status, message, retry_after: after.map(Duration::from_secs) }
     } else {
-        Err(CallError::Refused(status, message))
-    }
+        Error::Refused { status, message }
+    })
 }
 
 /// The code of an error as S3 writes it, or a few words.

@@ -1,0 +1,13 @@
+#![doc = include_str!("../README.md")]
+
+mod client;
+mod error;
+mod logs;
+mod pace;
+mod state;
+mod upload;
+
+pub use client::{Client, Credential};
+pub use error::Error;
+pub use logs::Attendee;
+pub use upload::{Event, Upload, Uploaded};

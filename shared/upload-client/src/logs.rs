@@ -1,0 +1,117 @@
+//! Log files through `POST /presigned-url`.
+
+use std::io::{self, Read as _, Write as _};
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use futures::stream;
+use serde_json::json;
+
+use crate::client::{Client, Flow, LogTicket};
+use crate::error::Error;
+use crate::pace::patiently;
+use crate::upload::Watcher;
+
+/// The longest name that the service takes (characters).
+const MAX_FILENAME_CHARS: usize = 100;
+const CHUNK_BYTES: usize = 64 * 1024;
+/// How many URLs are asked for, should S3 refuse the first.
+const TICKETS: u32 = 3;
+
+/// The meeting and attendee that a join token is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attendee {
+    pub meeting: String,
+    pub attendee: String,
+}
+
+impl Client {
+    /// Uploads a log file, to be ingested, and returns its key. What is not compressed is, on the way.
+    /// With a join token, `attendee` says whose it is; with an API key there is none.
+    ///
+    /// # Errors
+    /// The file cannot be read or is too large, or the service refused, or it could not be reached.
+    pub async fn upload_log(&self, path: &Path, attendee: Option<&Attendee>) -> Result<String, Error> {
+        let bytes = compressed(path).map_err(Error::file(path))?;
+        let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+        let mut body = json!({"filename": legal_filename(&name), "contentLength": bytes.len()});
+        if let Some(Attendee { meeting, attendee }) = attendee {
+            body["meetingId"] = meeting.as_str().into();
+            body["attendeeId"] = attendee.as_str().into();
+        }
+        let watcher = Watcher::default();
+        let mut tickets = 1;
+        loop {
+            let ticket = patiently(&watcher, || self.log_ticket(&body)).await?;
+            match patiently(&watcher, || self.put_log(&ticket, &bytes)).await {
+                Ok(_) => return Ok(ticket.key),
+                // It is there already: the answer to an earlier try was lost.
+                Err(error) if error.refused_status() == Some(412) => return Ok(ticket.key),
+                // Most likely the URL expired while it was tried.
+                Err(error) if error.refused_status() == Some(403) && tickets < TICKETS => tickets += 1,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn put_log(&self, ticket: &LogTicket, bytes: &Bytes) -> Result<String, Error> {
+        let named = ticket.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        // A repeat after a lost answer must not store, and so ingest, the file twice.
+        let headers: Vec<_> = named.chain([("if-none-match", "*")]).collect();
+        let flow = Arc::new(Flow::default());
+        let chunks = stream::unfold((bytes.clone(), Arc::clone(&flow)), |(mut rest, flow)| async move {
+            let chunk = rest.split_to(rest.len().min(CHUNK_BYTES));
+            flow.add(chunk.len() as u64);
+            (!chunk.is_empty()).then_some((Ok(chunk), (rest, flow)))
+        });
+        self.put(&ticket.presigned_url, &headers, bytes.len() as u64, chunks, &flow).await
+    }
+}
+
+/// The file as it is where it is gzip or zstd, else as gzip.
+fn compressed(path: &Path) -> io::Result<Bytes> {
+    let mut file = std::fs::File::open(path)?;
+    let mut head = Vec::new();
+    (&mut file).take(4).read_to_end(&mut head)?;
+    if head.starts_with(&[0x1f, 0x8b]) || head == [0x28, 0xb5, 0x2f, 0xfd] {
+        file.read_to_end(&mut head)?;
+        return Ok(head.into());
+    }
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(&head)?;
+    io::copy(&mut file, &mut encoder)?;
+    Ok(encoder.finish()?.into())
+}
+
+/// A name that the service takes, like the file's: `^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$`. Of a long one
+/// the end, where the extension is.
+fn legal_filename(name: &str) -> String {
+    let legal = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' };
+    let name: String = name.chars().map(legal).collect();
+    let end = name.get(name.len().saturating_sub(MAX_FILENAME_CHARS)..).unwrap_or_default();
+    let name = end.trim_start_matches(|c: char| !c.is_ascii_alphanumeric());
+    if name.is_empty() { "logs".to_owned() } else { name.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_made_legal_and_keep_their_end() {
+        for (name, legal) in [
+            ("app.log", "app.log"),
+            ("a b/ü.log.gz", "a_b__.log.gz"),
+            (".hidden", "hidden"),
+            ("日本", "logs"),
+            ("", "logs"),
+        ] {
+            assert_eq!(legal_filename(name), legal, "{name}");
+        }
+        let long = legal_filename(&format!("{}.log", "x".repeat(300)));
+        assert_eq!((long.len(), long.ends_with("x.log")), (100, true));
+    }
+}
