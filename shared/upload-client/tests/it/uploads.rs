@@ -41,7 +41,7 @@ async fn a_file_goes_in_parts_and_leaves_nothing_behind() {
     whole(&upload.run().await.unwrap(), CONTENT.len());
     assert_eq!(object(&service).unwrap().as_bytes(), CONTENT);
     assert_eq!(std::fs::read_dir(folder.state()).unwrap().count(), 0);
-    let told = told.lock().unwrap();
+    let told = told.lock().unwrap().clone();
     assert_eq!(told[0], "Begin { there_bytes: 0, total_bytes: 44 }");
     assert_eq!(told.last().unwrap(), "Progress { bytes: 44 }");
     assert!(!upload.cancel().await.unwrap(), "there is nothing to cancel");
