@@ -12,6 +12,7 @@ use logferry_ports::apps::{Apps, KeyRow};
 
 use crate::faults::fault;
 use crate::item::{Get, Item, Put, b, key, malformed, n, s};
+use crate::table::{Table, applied};
 use crate::transact::{self, End, transact};
 
 const APP_SK: &str = "app";
@@ -21,8 +22,7 @@ const JOBS_PK: &str = "jobs";
 /// Apps in a DynamoDB table.
 #[derive(Debug, Clone)]
 pub struct DynamoApps {
-    client: Client,
-    table: String,
+    table: Table,
 }
 
 fn app_key(app_id: &AppId) -> Item {
@@ -122,37 +122,25 @@ fn key_ids(item: &Item) -> Vec<String> {
 impl DynamoApps {
     #[must_use]
     pub fn new(client: Client, table: impl Into<String>) -> Self {
-        Self { client, table: table.into() }
-    }
-
-    async fn get(&self, key: Item) -> Result<Option<Item>, Fault> {
-        let answer = self
-            .client
-            .get_item()
-            .table_name(&self.table)
-            .set_key(Some(key))
-            .consistent_read(true)
-            .send()
-            .await
-            .map_err(|error| fault("GetItem", error))?;
-        Ok(answer.item)
+        Self { table: Table::new(client, table) }
     }
 }
 
 impl Apps for DynamoApps {
     async fn find(&self, app_id: &AppId) -> Result<Option<App>, Fault> {
-        self.get(app_key(app_id)).await?.as_ref().map(app_from_item).transpose()
+        self.table.get(app_key(app_id)).await?.as_ref().map(app_from_item).transpose()
     }
 
     async fn find_key(&self, key_id: &str) -> Result<Option<KeyRow>, Fault> {
-        self.get(key_key(key_id)).await?.as_ref().map(key_from_item).transpose()
+        self.table.get(key_key(key_id)).await?.as_ref().map(key_from_item).transpose()
     }
 
     async fn list(&self) -> Result<Vec<App>, Fault> {
         let items = self
+            .table
             .client
             .scan()
-            .table_name(&self.table)
+            .table_name(&self.table.name)
             .consistent_read(true)
             .filter_expression("sk = :app")
             .expression_attribute_values(":app", s(APP_SK))
@@ -173,24 +161,24 @@ impl AppAdmin for DynamoApps {
         let actions = [
             transact::put(
                 PutAction::builder()
-                    .table_name(&self.table)
+                    .table_name(&self.table.name)
                     .set_item(Some(app_to_item(app, vec![new_key.key_id.clone()])))
                     .condition_expression("attribute_not_exists(pk)"),
             )?,
             transact::check(
                 ConditionCheck::builder()
-                    .table_name(&self.table)
+                    .table_name(&self.table.name)
                     .set_key(Some(job_key(&app.app_id, app.created_ms, JobKind::Delete)))
                     .condition_expression("attribute_not_exists(pk)"),
             )?,
             transact::put(
                 PutAction::builder()
-                    .table_name(&self.table)
+                    .table_name(&self.table.name)
                     .set_item(Some(key_to_item(new_key)))
                     .condition_expression("attribute_not_exists(pk)"),
             )?,
         ];
-        match transact(&self.client, &actions).await? {
+        match transact(&self.table.client, &actions).await? {
             End::Done => Ok(Registered::Yes),
             End::Condition(0) => Ok(Registered::Taken),
             End::Condition(1) => Ok(Registered::EpochInUse),
@@ -199,15 +187,16 @@ impl AppAdmin for DynamoApps {
     }
 
     async fn key_ids(&self, app_id: &AppId) -> Result<Vec<String>, Fault> {
-        Ok(self.get(app_key(app_id)).await?.as_ref().map(key_ids).unwrap_or_default())
+        Ok(self.table.get(app_key(app_id)).await?.as_ref().map(key_ids).unwrap_or_default())
     }
 
     async fn change(&self, app_id: &AppId, epoch_ms: i64, change: &AppChange) -> Result<Option<App>, Fault> {
         let mut set = vec!["created_ms = :epoch"];
         let mut action = self
+            .table
             .client
             .update_item()
-            .table_name(&self.table)
+            .table_name(&self.table.name)
             .set_key(Some(app_key(app_id)))
             .condition_expression("created_ms = :epoch")
             .expression_attribute_values(":epoch", n(epoch_ms))
@@ -245,7 +234,7 @@ impl AppAdmin for DynamoApps {
         let actions = [
             transact::update(
                 Update::builder()
-                    .table_name(&self.table)
+                    .table_name(&self.table.name)
                     .set_key(Some(app_key(&new_key.app_id)))
                     .condition_expression(
                         "created_ms = :epoch AND (attribute_not_exists(key_ids) OR size(key_ids) < :most)",
@@ -257,12 +246,12 @@ impl AppAdmin for DynamoApps {
             )?,
             transact::put(
                 PutAction::builder()
-                    .table_name(&self.table)
+                    .table_name(&self.table.name)
                     .set_item(Some(key_to_item(new_key)))
                     .condition_expression("attribute_not_exists(pk)"),
             )?,
         ];
-        match transact(&self.client, &actions).await? {
+        match transact(&self.table.client, &actions).await? {
             End::Done => Ok(KeyAdded::Yes),
             End::Condition(0) => {
                 let app = self.find(&new_key.app_id).await?;
@@ -277,28 +266,28 @@ impl AppAdmin for DynamoApps {
         let actions = [
             transact::update(
                 Update::builder()
-                    .table_name(&self.table)
+                    .table_name(&self.table.name)
                     .set_key(Some(app_key(app_id)))
                     .condition_expression("contains(key_ids, :id)")
                     .update_expression("DELETE key_ids :ids")
                     .expression_attribute_values(":id", s(key_id))
                     .expression_attribute_values(":ids", AttributeValue::Ss(vec![key_id.to_owned()])),
             )?,
-            transact::delete(Delete::builder().table_name(&self.table).set_key(Some(key_key(key_id))))?,
+            transact::delete(Delete::builder().table_name(&self.table.name).set_key(Some(key_key(key_id))))?,
         ];
-        Ok(transact(&self.client, &actions).await? == End::Done)
+        Ok(transact(&self.table.client, &actions).await? == End::Done)
     }
 
     async fn delete(&self, app: &App, job: &Job) -> Result<bool, Fault> {
         // A key that is added meanwhile would be left: then read again.
         for _ in 0..4 {
-            let Some(item) = self.get(app_key(&app.app_id)).await? else { return Ok(false) };
+            let Some(item) = self.table.get(app_key(&app.app_id)).await? else { return Ok(false) };
             if item.number::<i64>("created_ms")? != app.created_ms {
                 return Ok(false);
             }
             let ids = key_ids(&item);
             let condition = Delete::builder()
-                .table_name(&self.table)
+                .table_name(&self.table.name)
                 .set_key(Some(app_key(&app.app_id)))
                 .expression_attribute_values(":epoch", n(app.created_ms));
             let mut actions = vec![transact::delete(if ids.is_empty() {
@@ -310,13 +299,13 @@ impl AppAdmin for DynamoApps {
             })?];
             for id in &ids {
                 actions.push(transact::delete(
-                    Delete::builder().table_name(&self.table).set_key(Some(key_key(id))),
+                    Delete::builder().table_name(&self.table.name).set_key(Some(key_key(id))),
                 )?);
             }
             actions.push(transact::put(
-                PutAction::builder().table_name(&self.table).set_item(Some(job_to_item(job))),
+                PutAction::builder().table_name(&self.table.name).set_item(Some(job_to_item(job))),
             )?);
-            if transact(&self.client, &actions).await? == End::Done {
+            if transact(&self.table.client, &actions).await? == End::Done {
                 return Ok(true);
             }
         }
@@ -326,7 +315,7 @@ impl AppAdmin for DynamoApps {
     async fn prune(&self, job: &Job) -> Result<Option<i64>, Fault> {
         let raise = |condition: &str| {
             Update::builder()
-                .table_name(&self.table)
+                .table_name(&self.table.name)
                 .set_key(Some(app_key(&job.app_id)))
                 .condition_expression(condition)
                 .update_expression("SET pruned_before_ms = :before")
@@ -337,9 +326,11 @@ impl AppAdmin for DynamoApps {
             "created_ms = :epoch AND (attribute_not_exists(pruned_before_ms) OR pruned_before_ms <= :before)";
         let actions = [
             transact::update(raise(lower))?,
-            transact::put(PutAction::builder().table_name(&self.table).set_item(Some(job_to_item(job))))?,
+            transact::put(
+                PutAction::builder().table_name(&self.table.name).set_item(Some(job_to_item(job))),
+            )?,
         ];
-        if transact(&self.client, &actions).await? == End::Done {
+        if transact(&self.table.client, &actions).await? == End::Done {
             return Ok(Some(job.before_ms));
         }
         let app = self.find(&job.app_id).await?.filter(|app| app.created_ms == job.epoch_ms);
@@ -347,53 +338,36 @@ impl AppAdmin for DynamoApps {
     }
 
     async fn jobs(&self) -> Result<Vec<Job>, Fault> {
-        let items = self
-            .client
-            .query()
-            .table_name(&self.table)
-            .consistent_read(true)
-            .key_condition_expression("pk = :jobs")
-            .expression_attribute_values(":jobs", s(JOBS_PK))
-            .into_paginator()
-            .items()
-            .send()
-            .collect::<Result<Vec<_>, _>>()
-            .await
-            .map_err(|error| fault("Query", error))?;
+        let items = self.table.partition(JOBS_PK).await?;
         items.iter().map(job_from_item).collect()
     }
 
     async fn save_job(&self, job: &Job, was_due_ms: i64) -> Result<bool, Fault> {
         let sent = self
+            .table
             .client
             .put_item()
-            .table_name(&self.table)
+            .table_name(&self.table.name)
             .set_item(Some(job_to_item(job)))
             .condition_expression("due_ms = :due")
             .expression_attribute_values(":due", n(was_due_ms))
             .send()
             .await;
-        match sent.map_err(|error| fault("PutItem", error)) {
-            Ok(_) => Ok(true),
-            Err(fault) if fault.class == FaultClass::Conflict => Ok(false),
-            Err(fault) => Err(fault),
-        }
+        applied(sent.map_err(|error| fault("PutItem", error)))
     }
 
     async fn end_job(&self, job: &Job, was_due_ms: i64) -> Result<(), Fault> {
         let sent = self
+            .table
             .client
             .delete_item()
-            .table_name(&self.table)
+            .table_name(&self.table.name)
             .set_key(Some(job_key(&job.app_id, job.epoch_ms, job.kind)))
             .condition_expression("due_ms = :due")
             .expression_attribute_values(":due", n(was_due_ms))
             .send()
             .await;
-        match sent.map_err(|error| fault("DeleteItem", error)) {
-            Err(fault) if fault.class != FaultClass::Conflict => Err(fault),
-            _ => Ok(()),
-        }
+        applied(sent.map_err(|error| fault("DeleteItem", error))).map(drop)
     }
 }
 

@@ -1,13 +1,14 @@
 //! The ledger's index of due rows.
 
 use aws_sdk_dynamodb::Client;
-use logferry_domain::fault::{Fault, FaultClass};
+use logferry_domain::fault::Fault;
 use logferry_domain::ledger::{FileRow, FileStatus, Reason};
 use logferry_ports::Backlog;
 
 use crate::faults::fault;
 use crate::item::{Item, n, s};
 use crate::ledger::{DUE_SHARDS, row_from_item, row_key};
+use crate::table::applied;
 
 /// Due rows in the `files` table.
 #[derive(Debug, Clone)]
@@ -89,14 +90,5 @@ impl DynamoBacklog {
         } else {
             update.condition_expression("#status = :status AND due_at = :was_due")
         }
-    }
-}
-
-/// A condition that did not hold is an answer, not a failure.
-fn applied<T>(result: Result<T, Fault>) -> Result<bool, Fault> {
-    match result {
-        Ok(_) => Ok(true),
-        Err(fault) if fault.class == FaultClass::Conflict => Ok(false),
-        Err(fault) => Err(fault),
     }
 }

@@ -13,6 +13,7 @@ use logferry_ports::blocks::{BlockPage, BlockPosition, BlockRange};
 
 use crate::faults::fault;
 use crate::item::{Get, Item, Put, b, key, levels_from, levels_to_map, malformed, n, s};
+use crate::table::Table;
 
 /// Items in one BatchWriteItem request.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchWriteItem.html>
@@ -25,14 +26,13 @@ pub const MAX_BATCH_BYTES: usize = 12 * 1024 * 1024;
 /// Blocks in a DynamoDB table.
 #[derive(Debug, Clone)]
 pub struct DynamoBlocks {
-    client: Client,
-    table: String,
+    table: Table,
 }
 
 impl DynamoBlocks {
     #[must_use]
     pub fn new(client: Client, table: impl Into<String>) -> Self {
-        Self { client, table: table.into() }
+        Self { table: Table::new(client, table) }
     }
 
     /// One request; what was not taken comes back.
@@ -45,31 +45,15 @@ impl DynamoBlocks {
             requests.push(WriteRequest::builder().put_request(put).build());
         }
         let answer = self
+            .table
             .client
             .batch_write_item()
-            .request_items(&self.table, requests)
+            .request_items(&self.table.name, requests)
             .send()
             .await
             .map_err(|error| fault("BatchWriteItem", error))?;
         let left = answer.unprocessed_items.unwrap_or_default().into_values().flatten();
         Ok(left.filter_map(|request| request.put_request).map(|put| put.item).collect())
-    }
-
-    async fn extents(&self, header: &BlockHeader) -> Result<Vec<Item>, Fault> {
-        let sk = header.sort_key();
-        self.client
-            .query()
-            .table_name(&self.table)
-            .consistent_read(true)
-            .key_condition_expression("pk = :pk AND begins_with(sk, :sk)")
-            .expression_attribute_values(":pk", s(header.partition().key()))
-            .expression_attribute_values(":sk", s(format!("{sk}#")))
-            .into_paginator()
-            .items()
-            .send()
-            .collect::<Result<Vec<_>, _>>()
-            .await
-            .map_err(|error| fault("Query", error))
     }
 }
 
@@ -177,9 +161,10 @@ impl BlockTable for DynamoBlocks {
         let pk = range.partition.key();
         let limit = i32::try_from(limit).unwrap_or(i32::MAX);
         let answer = self
+            .table
             .client
             .query()
-            .table_name(&self.table)
+            .table_name(&self.table.name)
             .consistent_read(true)
             .scan_index_forward(false)
             .limit(limit)
@@ -231,7 +216,8 @@ impl BlockTable for DynamoBlocks {
         first: Vec<u8>,
         extents: u8,
     ) -> Result<Vec<u8>, Fault> {
-        let items = self.extents(header).await?;
+        let sk = format!("{}#", header.sort_key());
+        let items = self.table.below(&header.partition().key(), &sk).await?;
         joined(header, first, items, extents)
             .ok_or_else(|| Fault::new(FaultClass::NotFound, "Query", "an extent of a block is missing"))
     }

@@ -12,6 +12,7 @@ use logferry_ports::checks::{CheckKey, CheckRow, Recorded, UrlState};
 
 use crate::faults::fault;
 use crate::item::{Get, Item, Put, key, malformed, n, s};
+use crate::table::Table;
 
 /// How long rows and states stay.
 const KEPT_SECS: i64 = 30 * 86_400;
@@ -19,14 +20,13 @@ const KEPT_SECS: i64 = 30 * 86_400;
 /// Check results in a DynamoDB table.
 #[derive(Debug, Clone)]
 pub struct DynamoChecks {
-    client: Client,
-    table: String,
+    table: Table,
 }
 
 impl DynamoChecks {
     #[must_use]
     pub fn new(client: Client, table: impl Into<String>) -> Self {
-        Self { client, table: table.into() }
+        Self { table: Table::new(client, table) }
     }
 }
 
@@ -116,9 +116,10 @@ impl CheckTable for DynamoChecks {
             "attribute_not_exists(pk) OR epoch <> :epoch OR skipped = :yes"
         };
         let mut put = self
+            .table
             .client
             .put_item()
-            .table_name(&self.table)
+            .table_name(&self.table.name)
             .set_item(Some(row_to_item(row)))
             .condition_expression(condition)
             .expression_attribute_values(":epoch", n(row.epoch_ms))
@@ -146,9 +147,10 @@ impl CheckTable for DynamoChecks {
             return Ok(Vec::new());
         }
         let mut pages = self
+            .table
             .client
             .query()
-            .table_name(&self.table)
+            .table_name(&self.table.name)
             .key_condition_expression("pk = :pk AND sk BETWEEN :from AND :to")
             .expression_attribute_values(":pk", s(partition(row_key)))
             .expression_attribute_values(":from", s(slot(from_ms.max(0))))
@@ -167,19 +169,7 @@ impl CheckTable for DynamoChecks {
     }
 
     async fn states(&self, app_id: &AppId) -> Result<Vec<UrlState>, Fault> {
-        let items = self
-            .client
-            .query()
-            .table_name(&self.table)
-            .consistent_read(true)
-            .key_condition_expression("pk = :pk")
-            .expression_attribute_values(":pk", s(state_partition(app_id)))
-            .into_paginator()
-            .items()
-            .send()
-            .collect::<Result<Vec<_>, _>>()
-            .await
-            .map_err(|error| fault("Query", error))?;
+        let items = self.table.partition(&state_partition(app_id)).await?;
         items.iter().map(state_from_item).collect()
     }
 
@@ -193,9 +183,10 @@ impl CheckTable for DynamoChecks {
         let condition =
             if before == 0 { "attribute_not_exists(pk) OR version = :before" } else { "version = :before" };
         let put = self
+            .table
             .client
             .put_item()
-            .table_name(&self.table)
+            .table_name(&self.table.name)
             .set_item(Some(item))
             .condition_expression(condition)
             .expression_attribute_values(":before", n(before));

@@ -13,6 +13,7 @@ use logferry_ports::files::{FilePage, FilePosition, QuarantinePage};
 use crate::faults::fault;
 use crate::item::{Get, Item, Put, key, malformed, n, s};
 use crate::ledger::{due_shard, file_key, row_from_item};
+use crate::table::applied;
 
 /// Files in a DynamoDB table.
 #[derive(Debug, Clone)]
@@ -203,11 +204,7 @@ impl Files for DynamoFiles {
             .expression_attribute_values(":shard", s(due_shard(&object.key)))
             .send()
             .await;
-        match sent.map_err(|error| fault("UpdateItem", error)) {
-            Ok(_) => Ok(true),
-            Err(fault) if fault.class == FaultClass::Conflict => Ok(false),
-            Err(fault) => Err(fault),
-        }
+        applied(sent.map_err(|error| fault("UpdateItem", error)))
     }
 }
 

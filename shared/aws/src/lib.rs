@@ -53,4 +53,6 @@ pub mod starter;
 #[cfg(feature = "dynamodb")]
 pub mod stats;
 #[cfg(feature = "dynamodb")]
+mod table;
+#[cfg(feature = "dynamodb")]
 mod transact;

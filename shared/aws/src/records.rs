@@ -49,8 +49,9 @@ impl DynamoRecords {
         app_id: &AppId,
         change: &MemoChange,
     ) -> Result<aws_sdk_dynamodb::types::TransactWriteItem, Fault> {
-        let action =
-            PutAction::builder().table_name(&self.stats.table).set_item(Some(memo_to_item(app_id, change)));
+        let action = PutAction::builder()
+            .table_name(&self.stats.table.name)
+            .set_item(Some(memo_to_item(app_id, change)));
         transact::put(match change.expected {
             MemoExpected::Absent => action.condition_expression("attribute_not_exists(pk)"),
             MemoExpected::ArrivedAt(arrived_ms) => action
@@ -105,16 +106,8 @@ fn item_keys(header: &BlockHeader, extents: u8) -> impl Iterator<Item = Item> {
 
 impl Records for DynamoRecords {
     async fn memo(&self, app_id: &AppId, key_hash: &[u8; 32]) -> Result<Option<Memo>, Fault> {
-        let answer = self
-            .client
-            .get_item()
-            .table_name(&self.stats.table)
-            .set_key(Some(memo_key(app_id, key_hash)))
-            .consistent_read(true)
-            .send()
-            .await
-            .map_err(|error| fault("GetItem", error))?;
-        answer.item.as_ref().map(memo_from_item).transpose()
+        let item = self.stats.table.get(memo_key(app_id, key_hash)).await?;
+        item.as_ref().map(memo_from_item).transpose()
     }
 
     async fn write(&self, write: &Write) -> Result<Written, Fault> {
@@ -130,7 +123,7 @@ impl Records for DynamoRecords {
             })?);
         }
         for (day, counts) in &write.days {
-            let table = &self.stats.table;
+            let table = &self.stats.table.name;
             let action = transact::count(table, &write.app_id, write.epoch_ms, write.counter, *day, counts);
             actions.push(action?);
         }
@@ -222,7 +215,7 @@ impl Records for DynamoRecords {
         }
         let counter = header.block_id.0[0] % COUNTERS;
         let counts = negative(&removal.counts);
-        let (table, day) = (&self.stats.table, header.day());
+        let (table, day) = (&self.stats.table.name, header.day());
         actions.push(transact::count(table, &header.app_id, header.epoch_ms, counter, day, &counts)?);
         Ok(transact(&self.client, &actions).await? == End::Done)
     }

@@ -13,18 +13,18 @@ use logferry_ports::stats::{CounterKey, CounterPage, CounterRow};
 use crate::batch::write_all;
 use crate::faults::fault;
 use crate::item::{Get, Item, key, levels_from, malformed, s};
+use crate::table::Table;
 
 /// Counters in a DynamoDB table.
 #[derive(Debug, Clone)]
 pub struct DynamoStats {
-    pub(crate) client: Client,
-    pub(crate) table: String,
+    pub(crate) table: Table,
 }
 
 impl DynamoStats {
     #[must_use]
     pub fn new(client: Client, table: impl Into<String>) -> Self {
-        Self { client, table: table.into() }
+        Self { table: Table::new(client, table) }
     }
 }
 
@@ -47,9 +47,10 @@ impl Stats for DynamoStats {
         after: Option<CounterKey>,
     ) -> Result<CounterPage, Fault> {
         let answer = self
+            .table
             .client
             .query()
-            .table_name(&self.table)
+            .table_name(&self.table.name)
             .consistent_read(true)
             .scan_index_forward(false)
             .limit(i32::try_from(limit).unwrap_or(i32::MAX))
@@ -80,6 +81,6 @@ impl Stats for DynamoStats {
             let delete = DeleteRequest::builder().set_key(Some(key(app_id.as_str(), sort_key(counter))));
             Ok(WriteRequest::builder().delete_request(delete.build().map_err(|_| malformed("pk"))?).build())
         });
-        write_all(&self.client, &self.table, requests.collect::<Result<_, Fault>>()?).await
+        write_all(&self.table.client, &self.table.name, requests.collect::<Result<_, Fault>>()?).await
     }
 }

@@ -214,6 +214,32 @@ pub struct FileRow {
     pub processed_ms: Option<i64>,
 }
 
+impl Grant {
+    /// The row of a key that waits for its object.
+    #[must_use]
+    pub fn waiting_row(&self) -> FileRow {
+        FileRow {
+            object: None,
+            bucket: self.bucket.clone(),
+            key: self.key.clone(),
+            app_id: Some(self.app_id.clone()),
+            status: FileStatus::Pending,
+            fence: 0,
+            attempt: 0,
+            claim_id: String::new(),
+            lease_until_ms: None,
+            due_at_ms: Some(self.expires_ms),
+            checkpoint: Checkpoint::default(),
+            counts: FileCounts::default(),
+            size_bytes: self.size_bytes,
+            reason: None,
+            created_ms: self.created_ms,
+            updated_ms: self.created_ms,
+            processed_ms: None,
+        }
+    }
+}
+
 /// What a worker that wants a file may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Claimable {

@@ -2,7 +2,7 @@
 
 use logferry_domain::app::AppId;
 use logferry_domain::fault::Fault;
-use logferry_domain::ledger::{Checkpoint, FileRow, FileStatus, Grant, Outcome, Quarantined};
+use logferry_domain::ledger::{Checkpoint, FileCounts, FileRow, FileStatus, Grant, Outcome, Quarantined};
 use logferry_domain::object::ObjectRef;
 
 /// A wish to work on an object.
@@ -18,6 +18,47 @@ pub struct Claim {
     pub claim_id: String,
     pub now_ms: i64,
     pub lease_until_ms: i64,
+}
+
+impl Claim {
+    /// The row that a first claim makes.
+    #[must_use]
+    pub fn first_row(&self) -> FileRow {
+        FileRow {
+            object: Some(self.object.clone()),
+            bucket: self.object.bucket.clone(),
+            key: self.object.key.clone(),
+            app_id: self.app_id.clone(),
+            status: FileStatus::Processing,
+            fence: 1,
+            attempt: 1,
+            claim_id: self.claim_id.clone(),
+            lease_until_ms: Some(self.lease_until_ms),
+            due_at_ms: Some(self.lease_until_ms),
+            checkpoint: Checkpoint::default(),
+            counts: FileCounts::default(),
+            size_bytes: Some(self.size_bytes),
+            reason: None,
+            created_ms: self.now_ms,
+            updated_ms: self.now_ms,
+            processed_ms: None,
+        }
+    }
+
+    /// The row as it is when this claim has taken it over.
+    #[must_use]
+    pub fn taken_over(&self, seen: &FileRow) -> FileRow {
+        FileRow {
+            status: FileStatus::Processing,
+            fence: seen.fence + 1,
+            attempt: seen.attempt + 1,
+            claim_id: self.claim_id.clone(),
+            lease_until_ms: Some(self.lease_until_ms),
+            due_at_ms: Some(self.lease_until_ms),
+            updated_ms: self.now_ms,
+            ..seen.clone()
+        }
+    }
 }
 
 /// What became of a claim.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use logferry_domain::app::AppId;
 use logferry_domain::fault::{Fault, FaultClass};
 use logferry_domain::ledger::{
-    Checkpoint, Claimable, DayCounts, FileCounts, FileRow, FileStatus, Grant, Outcome, Quarantined,
+    Checkpoint, Claimable, DayCounts, FileRow, FileStatus, Grant, Outcome, Quarantined,
 };
 use logferry_domain::object::ObjectRef;
 use logferry_domain::time::Day;
@@ -44,26 +44,7 @@ pub(super) struct Granted {
 
 impl Granted {
     fn new(grant: &Grant) -> Self {
-        let row = FileRow {
-            object: None,
-            bucket: grant.bucket.clone(),
-            key: grant.key.clone(),
-            app_id: Some(grant.app_id.clone()),
-            status: FileStatus::Pending,
-            fence: 0,
-            attempt: 0,
-            claim_id: String::new(),
-            lease_until_ms: None,
-            due_at_ms: Some(grant.expires_ms),
-            checkpoint: Checkpoint::default(),
-            counts: FileCounts::default(),
-            size_bytes: grant.size_bytes,
-            reason: None,
-            created_ms: grant.created_ms,
-            updated_ms: grant.created_ms,
-            processed_ms: None,
-        };
-        Self { grant: grant.clone(), row, used: false }
+        Self { grant: grant.clone(), row: grant.waiting_row(), used: false }
     }
 }
 
@@ -227,25 +208,7 @@ impl SimCloud {
                 granted.row.due_at_ms = None;
                 granted.used = true;
             }
-            let row = FileRow {
-                object: Some(claim.object.clone()),
-                bucket: claim.object.bucket.clone(),
-                key: claim.object.key.clone(),
-                app_id: claim.app_id.clone(),
-                status: FileStatus::Processing,
-                fence: 1,
-                attempt: 1,
-                claim_id: claim.claim_id.clone(),
-                lease_until_ms: Some(claim.lease_until_ms),
-                due_at_ms: Some(claim.lease_until_ms),
-                checkpoint: Checkpoint::default(),
-                counts: FileCounts::default(),
-                size_bytes: Some(claim.size_bytes),
-                reason: None,
-                created_ms: claim.now_ms,
-                updated_ms: claim.now_ms,
-                processed_ms: None,
-            };
+            let row = claim.first_row();
             let file = File {
                 row: row.clone(),
                 quarantined: BTreeMap::new(),
@@ -264,15 +227,8 @@ impl SimCloud {
             let Some(file) = file.filter(|f| f.row.fence == seen.fence && f.row.status == seen.status) else {
                 return Ok(None);
             };
-            let row = &mut file.row;
-            row.status = FileStatus::Processing;
-            row.fence = seen.fence + 1;
-            row.attempt = seen.attempt + 1;
-            row.claim_id.clone_from(&claim.claim_id);
-            row.lease_until_ms = Some(claim.lease_until_ms);
-            row.due_at_ms = Some(claim.lease_until_ms);
-            row.updated_ms = claim.now_ms;
-            Ok(Some(row.clone()))
+            file.row = claim.taken_over(seen);
+            Ok(Some(file.row.clone()))
         })
         .await
     }

@@ -1,0 +1,75 @@
+//! Claims: the first one makes the row, a later one takes it over.
+
+use aws_sdk_dynamodb::types::{Put, ReturnValue, Update};
+use logferry_domain::fault::{Fault, FaultClass};
+use logferry_domain::ledger::FileRow;
+use logferry_ports::ledger::Claim;
+
+use super::DynamoLedger;
+use super::row::{file_key, file_sk, grant_key, row_from_item, row_to_item};
+use crate::faults::fault;
+use crate::item::{n, s};
+use crate::transact::{self, End, transact};
+
+impl DynamoLedger {
+    /// `None`: there is a row already.
+    pub(super) async fn first_claim(&self, claim: &Claim) -> Result<Option<FileRow>, Fault> {
+        let row = claim.first_row();
+        let put = Put::builder()
+            .table_name(&self.files.name)
+            .set_item(Some(row_to_item(&row)))
+            .condition_expression("attribute_not_exists(pk)");
+        let mut actions = vec![transact::put(put)?];
+        if claim.granted {
+            let used = Update::builder()
+                .table_name(&self.files.name)
+                .set_key(Some(grant_key(&claim.object.bucket, &claim.object.key)))
+                .condition_expression("attribute_exists(pk)")
+                .update_expression("SET used_by = :v REMOVE listed_at, due_shard, due_at")
+                .expression_attribute_values(":v", s(file_sk(&claim.object.version)));
+            actions.push(transact::update(used)?);
+        }
+        let client = &self.files.client;
+        let done = match transact(client, &actions).await? {
+            End::Done => true,
+            End::Condition(0) => false,
+            // The grant expired meanwhile: whose it is has been read, the row stands alone.
+            End::Condition(_) => transact(client, &actions[..1]).await? == End::Done,
+        };
+        Ok(done.then_some(row))
+    }
+
+    /// Takes over a row that is still as `seen`; `None` when it is not.
+    pub(super) async fn take_over(&self, claim: &Claim, seen: &FileRow) -> Result<Option<FileRow>, Fault> {
+        let row = claim.taken_over(seen);
+        let answer = self
+            .files
+            .client
+            .update_item()
+            .table_name(&self.files.name)
+            .set_key(Some(file_key(&claim.object)))
+            .condition_expression("fence = :seen AND #status = :status")
+            .update_expression(
+                "SET #status = :processing, fence = :fence, attempt = :attempt, claim_id = :claim, \
+                 lease_until = :lease, due_at = :lease, updated_ms = :now",
+            )
+            .expression_attribute_names("#status", "status")
+            .expression_attribute_values(":seen", n(seen.fence))
+            .expression_attribute_values(":status", s(seen.status.as_str()))
+            .expression_attribute_values(":processing", s(row.status.as_str()))
+            .expression_attribute_values(":fence", n(row.fence))
+            .expression_attribute_values(":attempt", n(row.attempt))
+            .expression_attribute_values(":claim", s(&row.claim_id))
+            .expression_attribute_values(":lease", n(claim.lease_until_ms))
+            .expression_attribute_values(":now", n(row.updated_ms))
+            .return_values(ReturnValue::AllNew)
+            .send()
+            .await
+            .map_err(|error| fault("UpdateItem", error));
+        match answer {
+            Ok(answer) => row_from_item(&answer.attributes.unwrap_or_default()).map(Some),
+            Err(fault) if fault.class == FaultClass::Conflict => Ok(None),
+            Err(fault) => Err(fault),
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! The ledger in DynamoDB: the `files` table, and the counters in `stats` that a terminal state
+//! moves in the same transaction.
+
+mod claim;
+mod finish;
+mod row;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::{PutRequest, WriteRequest};
+use logferry_domain::fault::{Fault, FaultClass};
+use logferry_domain::ledger::{Checkpoint, Claimable, FileRow, FileStatus, Grant, Outcome, Quarantined};
+use logferry_domain::object::ObjectRef;
+use logferry_ports::Ledger;
+use logferry_ports::ledger::{Claim, Claimed, Lease};
+pub(crate) use row::due_shard;
+pub use row::{DUE_SHARDS, file_key, row_from_item, row_key, row_to_item};
+use row::{expires_at, file_pk, file_sk, grant_key};
+
+use crate::batch::write_all;
+use crate::faults::fault;
+use crate::files::quarantined_item;
+use crate::item::{Get, Put, malformed, n, s};
+use crate::table::Table;
+
+/// The condition under which a worker may write: the lease is still its own.
+const HELD: &str = "fence = :fence AND #status = :processing";
+
+/// The ledger in two DynamoDB tables.
+#[derive(Debug, Clone)]
+pub struct DynamoLedger {
+    files: Table,
+    stats: String,
+}
+
+impl DynamoLedger {
+    #[must_use]
+    pub fn new(client: Client, files: impl Into<String>, stats: impl Into<String>) -> Self {
+        Self { files: Table::new(client, files), stats: stats.into() }
+    }
+}
+
+impl Ledger for DynamoLedger {
+    async fn grant(&self, grant: &Grant) -> Result<(), Fault> {
+        let mut item = row_to_item(&grant.waiting_row());
+        item.put("url_expires_ms", n(grant.expires_ms));
+        item.put("expires_at", expires_at(grant.created_ms));
+        if let Some((meeting, attendee)) = &grant.meeting {
+            item.put("meeting_id", s(meeting));
+            item.put("attendee_id", s(attendee));
+        }
+        self.files
+            .client
+            .put_item()
+            .table_name(&self.files.name)
+            .set_item(Some(item))
+            .condition_expression("attribute_not_exists(pk)")
+            .send()
+            .await
+            .map_err(|error| fault("PutItem", error))?;
+        Ok(())
+    }
+
+    async fn find_grant(&self, bucket: &str, object_key: &str) -> Result<Option<Grant>, Fault> {
+        let Some(item) = self.files.get(grant_key(bucket, object_key)).await? else {
+            return Ok(None);
+        };
+        let meeting = match (item.text_opt("meeting_id"), item.text_opt("attendee_id")) {
+            (Some(meeting), Some(attendee)) => Some((meeting.to_owned(), attendee.to_owned())),
+            _ => None,
+        };
+        Ok(Some(Grant {
+            bucket: bucket.to_owned(),
+            key: object_key.to_owned(),
+            app_id: item.text("app_id")?.parse().map_err(|_| malformed("app_id"))?,
+            meeting,
+            size_bytes: item.number_opt("size"),
+            created_ms: item.number("created_ms")?,
+            expires_ms: item.number("url_expires_ms")?,
+        }))
+    }
+
+    async fn claim(&self, claim: &Claim) -> Result<Claimed, Fault> {
+        // Most objects are new: try that first, then look.
+        for _ in 0..3 {
+            if let Some(row) = self.first_claim(claim).await? {
+                return Ok(Claimed::Yes(Box::new(row)));
+            }
+            let Some(seen) = self.find(&claim.object).await? else {
+                continue;
+            };
+            if seen.claim_id == claim.claim_id && seen.status == FileStatus::Processing {
+                return Ok(Claimed::Yes(Box::new(seen)));
+            }
+            match seen.claimable(claim.now_ms) {
+                Claimable::Done(status) => return Ok(Claimed::Done(status)),
+                Claimable::Held(lease_until_ms) => return Ok(Claimed::Held { lease_until_ms }),
+                Claimable::NotDue(due_at_ms) => return Ok(Claimed::NotDue { due_at_ms }),
+                Claimable::Yes => {
+                    if let Some(row) = self.take_over(claim, &seen).await? {
+                        return Ok(Claimed::Yes(Box::new(row)));
+                    }
+                }
+            }
+        }
+        Err(Fault::new(FaultClass::Transient, "claim", "the row keeps changing"))
+    }
+
+    async fn find(&self, object: &ObjectRef) -> Result<Option<FileRow>, Fault> {
+        self.files.get(file_key(object)).await?.map(|item| row_from_item(&item)).transpose()
+    }
+
+    async fn quarantine(&self, lease: &Lease, rows: &[Quarantined]) -> Result<(), Fault> {
+        let pk = file_pk(&lease.object.bucket, &lease.object.key);
+        let sk = file_sk(&lease.object.version);
+        let requests = rows.iter().map(|row| {
+            let mut item = quarantined_item(&pk, &sk, row);
+            item.put("expires_at", expires_at(lease.claimed_ms));
+            let put = PutRequest::builder().set_item(Some(item)).build().map_err(|_| malformed("pk"))?;
+            Ok(WriteRequest::builder().put_request(put).build())
+        });
+        write_all(&self.files.client, &self.files.name, requests.collect::<Result<_, Fault>>()?).await
+    }
+
+    async fn release(
+        &self,
+        lease: &Lease,
+        checkpoint: Checkpoint,
+        due_at_ms: i64,
+        now_ms: i64,
+    ) -> Result<(), Fault> {
+        self.files
+            .client
+            .update_item()
+            .table_name(&self.files.name)
+            .set_key(Some(file_key(&lease.object)))
+            .condition_expression(HELD)
+            .update_expression(
+                "SET #status = :pending, due_at = :due, checkpoint_blocks = :blocks, \
+                 checkpoint_quarantined = :quarantined, updated_ms = :now REMOVE lease_until",
+            )
+            .expression_attribute_names("#status", "status")
+            .expression_attribute_values(":fence", n(lease.fence))
+            .expression_attribute_values(":processing", s(FileStatus::Processing.as_str()))
+            .expression_attribute_values(":pending", s(FileStatus::Pending.as_str()))
+            .expression_attribute_values(":due", n(due_at_ms))
+            .expression_attribute_values(":blocks", n(checkpoint.blocks))
+            .expression_attribute_values(":quarantined", n(checkpoint.quarantined))
+            .expression_attribute_values(":now", n(now_ms))
+            .send()
+            .await
+            .map_err(|error| fault("UpdateItem", error))?;
+        Ok(())
+    }
+
+    async fn finish(&self, lease: &Lease, outcome: &Outcome, now_ms: i64) -> Result<(), Fault> {
+        self.end(lease, outcome, now_ms).await
+    }
+}

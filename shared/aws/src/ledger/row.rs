@@ -1,0 +1,162 @@
+//! Rows of the `files` table and their items.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use logferry_domain::fault::Fault;
+use logferry_domain::ledger::{Checkpoint, FileCounts, FileRow, FileStatus, Reason, ReasonCode};
+use logferry_domain::object::{ObjectRef, ObjectVersion};
+
+use crate::item::{Get, Item, Put, key, malformed, n, s};
+
+/// Partitions of the index of what is due.
+pub const DUE_SHARDS: u8 = 4;
+
+/// How long an unused grant and an ended file stay in the ledger (days).
+const KEEP_DAYS: i64 = 90;
+
+pub(super) fn file_pk(bucket: &str, object_key: &str) -> String {
+    format!("{bucket}/{object_key}")
+}
+
+pub(super) fn file_sk(version: &ObjectVersion) -> String {
+    match version {
+        ObjectVersion::Id(id) => format!("v#{id}"),
+        ObjectVersion::ETag(etag) => format!("v#etag:{etag}"),
+    }
+}
+
+/// The key of an object's row.
+#[must_use]
+pub fn file_key(object: &ObjectRef) -> Item {
+    key(file_pk(&object.bucket, &object.key), file_sk(&object.version))
+}
+
+/// The key of a row: an object's, or a grant's.
+#[must_use]
+pub fn row_key(row: &FileRow) -> Item {
+    match &row.object {
+        Some(object) => file_key(object),
+        None => grant_key(&row.bucket, &row.key),
+    }
+}
+
+/// The key of the row that binds an object's key to its app.
+pub(super) fn grant_key(bucket: &str, object_key: &str) -> Item {
+    key(file_pk(bucket, object_key), "grant")
+}
+
+pub(crate) fn due_shard(object_key: &str) -> String {
+    let sum = object_key.bytes().fold(0u8, u8::wrapping_add);
+    (sum % DUE_SHARDS).to_string()
+}
+
+pub(super) fn expires_at(now_ms: i64) -> AttributeValue {
+    n(now_ms / 1000 + KEEP_DAYS * 86_400)
+}
+
+/// A row as an item.
+#[must_use]
+pub fn row_to_item(row: &FileRow) -> Item {
+    let mut item = row_key(row);
+    item.put("bucket", s(&row.bucket));
+    item.put("key", s(&row.key));
+    item.put("status", s(row.status.as_str()));
+    item.put("fence", n(row.fence));
+    item.put("attempt", n(row.attempt));
+    item.put("claim_id", s(&row.claim_id));
+    item.put("created_ms", n(row.created_ms));
+    item.put("updated_ms", n(row.updated_ms));
+    item.put("checkpoint_blocks", n(row.checkpoint.blocks));
+    item.put("checkpoint_quarantined", n(row.checkpoint.quarantined));
+    item.put_some("size", row.size_bytes.map(n));
+    item.put_some("lease_until", row.lease_until_ms.map(n));
+    item.put_some("processed_ms", row.processed_ms.map(n));
+    if let Some(app_id) = &row.app_id {
+        item.put("app_id", s(app_id.as_str()));
+        item.put("listed_at", s(format!("{:013}#{}", row.created_ms, row.key)));
+    }
+    if let Some(due_at_ms) = row.due_at_ms {
+        item.put("due_at", n(due_at_ms));
+        item.put("due_shard", s(due_shard(&row.key)));
+    }
+    item
+}
+
+/// Reads a row: an object's, or a grant that waits for its object.
+///
+/// # Errors
+/// An attribute is not as we write it.
+pub fn row_from_item(item: &Item) -> Result<FileRow, Fault> {
+    let (bucket, object_key) = (item.text("bucket")?.to_owned(), item.text("key")?.to_owned());
+    let version = item.text("sk")?.strip_prefix("v#").map(|version| match version.strip_prefix("etag:") {
+        Some(etag) => ObjectVersion::ETag(etag.to_owned()),
+        None => ObjectVersion::Id(version.to_owned()),
+    });
+    let reason = match item.text_opt("reason_code") {
+        None => None,
+        Some(code) => Some(Reason {
+            code: ReasonCode::parse(code).ok_or_else(|| malformed("reason_code"))?,
+            message: item.text_opt("reason_message").unwrap_or_default().to_owned(),
+        }),
+    };
+    let app_id = item.text_opt("app_id").map(|id| id.parse().map_err(|_| malformed("app_id"))).transpose()?;
+    Ok(FileRow {
+        object: version.map(|version| ObjectRef { bucket: bucket.clone(), key: object_key.clone(), version }),
+        bucket,
+        key: object_key,
+        app_id,
+        status: FileStatus::parse(item.text("status")?).ok_or_else(|| malformed("status"))?,
+        fence: item.number_opt("fence").unwrap_or(0),
+        attempt: item.number_opt("attempt").unwrap_or(0),
+        claim_id: item.text_opt("claim_id").unwrap_or_default().to_owned(),
+        lease_until_ms: item.number_opt("lease_until"),
+        due_at_ms: item.number_opt("due_at"),
+        checkpoint: Checkpoint {
+            blocks: item.number_opt("checkpoint_blocks").unwrap_or(0),
+            quarantined: item.number_opt("checkpoint_quarantined").unwrap_or(0),
+        },
+        counts: FileCounts {
+            ok: item.number_opt("records_ok").unwrap_or(0),
+            quarantined: item.number_opt("records_quarantined").unwrap_or(0),
+            pruned: item.number_opt("records_pruned").unwrap_or(0),
+            bytes: item.number_opt("bytes_read").unwrap_or(0),
+        },
+        size_bytes: item.number_opt("size"),
+        reason,
+        created_ms: item.number("created_ms")?,
+        updated_ms: item.number("updated_ms")?,
+        processed_ms: item.number_opt("processed_ms"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_reads_back_from_its_item() {
+        let row = FileRow {
+            object: Some(ObjectRef {
+                bucket: "b".to_owned(),
+                key: "logs/app/x y".to_owned(),
+                version: ObjectVersion::ETag("abc".to_owned()),
+            }),
+            bucket: "b".to_owned(),
+            key: "logs/app/x y".to_owned(),
+            app_id: Some("app".parse().unwrap()),
+            status: FileStatus::Processing,
+            fence: 2,
+            attempt: 2,
+            claim_id: "c".to_owned(),
+            lease_until_ms: Some(7),
+            due_at_ms: Some(7),
+            checkpoint: Checkpoint { blocks: 3, quarantined: 1 },
+            counts: FileCounts::default(),
+            size_bytes: Some(10),
+            reason: None,
+            created_ms: 1,
+            updated_ms: 2,
+            processed_ms: None,
+        };
+        assert_eq!(row_from_item(&row_to_item(&row)).unwrap(), row);
+    }
+}

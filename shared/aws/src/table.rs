@@ -1,0 +1,54 @@
+//! A DynamoDB table, and the requests that its users make alike.
+
+use aws_sdk_dynamodb::Client;
+use logferry_domain::fault::{Fault, FaultClass};
+
+use crate::faults::fault;
+use crate::item::{Item, s};
+
+/// A table.
+#[derive(Debug, Clone)]
+pub(crate) struct Table {
+    pub(crate) client: Client,
+    pub(crate) name: String,
+}
+
+impl Table {
+    pub(crate) fn new(client: Client, name: impl Into<String>) -> Self {
+        Self { client, name: name.into() }
+    }
+
+    /// One item, strongly consistent.
+    pub(crate) async fn get(&self, key: Item) -> Result<Option<Item>, Fault> {
+        let get = self.client.get_item().table_name(&self.name).set_key(Some(key)).consistent_read(true);
+        Ok(get.send().await.map_err(|error| fault("GetItem", error))?.item)
+    }
+
+    /// All items of a partition, in order, strongly consistent.
+    pub(crate) async fn partition(&self, pk: &str) -> Result<Vec<Item>, Fault> {
+        self.below(pk, "").await
+    }
+
+    /// The items of a partition whose sort key begins so, in order, strongly consistent.
+    pub(crate) async fn below(&self, pk: &str, prefix: &str) -> Result<Vec<Item>, Fault> {
+        let query = self.client.query().table_name(&self.name).consistent_read(true);
+        let query = query.expression_attribute_values(":pk", s(pk));
+        let query = match prefix {
+            "" => query.key_condition_expression("pk = :pk"),
+            _ => query
+                .key_condition_expression("pk = :pk AND begins_with(sk, :prefix)")
+                .expression_attribute_values(":prefix", s(prefix)),
+        };
+        let items = query.into_paginator().items().send().collect::<Result<Vec<_>, _>>().await;
+        items.map_err(|error| fault("Query", error))
+    }
+}
+
+/// A condition that did not hold is an answer, not a failure.
+pub(crate) fn applied<T>(result: Result<T, Fault>) -> Result<bool, Fault> {
+    match result {
+        Ok(_) => Ok(true),
+        Err(fault) if fault.class == FaultClass::Conflict => Ok(false),
+        Err(fault) => Err(fault),
+    }
+}
