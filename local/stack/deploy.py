@@ -132,6 +132,7 @@ def local_env(settings: Settings, outputs: dict[str, str]) -> dict[str, str]:
         "DEAD_LETTERS_URL": outputs["DeadLettersUrl"],
         "ALERTS_TOPIC_ARN": outputs["AlertsTopicArn"],
         "UNPROCESSED_FILE": str(settings.unprocessed_file),
+        "BINARIES": str(binaries.folder(settings.profile)),
     }
 
 

@@ -155,3 +155,32 @@ def test_the_operations_page_lists_every_parameter_with_its_default():
         shown = rows[name].strip("`")
         expected = "empty" if default == "" else default
         assert shown == expected or (shown.endswith("…") and expected.startswith(shown[:-1])), name
+
+
+def test_the_dashboard_is_json_and_searches_metrics_of_the_catalogue_by_dimensions_of_the_code():
+    catalogue = (ROOT / "shared" / "service" / "src" / "metrics.rs").read_text()
+    text = RESOURCES["Dashboard"]["Properties"]["DashboardBody"]["Sub"]
+    expressions = [
+        metric[0]["expression"]
+        for widget in json.loads(text)["widgets"]
+        for metric in widget["properties"]["metrics"]
+        if isinstance(metric[0], dict)
+    ]
+    measured = (ROOT / "functions" / "health" / "src" / "measure.rs").read_text()
+    searched = set()
+    for expression in expressions:
+        dimensions, metric = re.match(
+            r"SEARCH\('\{\$\{MetricsNamespace\},([^}]*)\} MetricName=\"(\w+)\"'", expression
+        ).groups()
+        assert f'"{metric}"' in catalogue
+        for dimension in dimensions.split(","):
+            assert f'dimension("{dimension}"' in measured
+        searched.add((dimensions, metric))
+    by_url = {(dimensions, metric) for dimensions, metric in searched if dimensions == "App,Url"}
+    assert by_url == {("App,Url", "ProbeLatency"), ("App,Url", "ChecksDown")}
+
+
+def test_the_details_of_health_metrics_are_those_that_the_code_knows():
+    measured = (ROOT / "functions" / "health" / "src" / "measure.rs").read_text()
+    in_code = set(re.findall(r'"(\w+)" => Ok\(Detail::', measured))
+    assert in_code == set(TEMPLATE["Parameters"]["HealthMetrics"]["AllowedValues"])

@@ -2,5 +2,6 @@
 
 pub mod api;
 pub mod contract;
+pub mod function;
 pub mod sim;
 pub mod stack;

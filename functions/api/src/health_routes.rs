@@ -3,14 +3,14 @@
 use http::StatusCode;
 use logferry_domain::app::App as Tenant;
 use logferry_health_checks::badge::{DEFAULT_WINDOW, parse_file};
-use logferry_health_checks::history::{self, Report, checks_of, find};
+use logferry_health_checks::history::{self, Report, checks_of, find, gone};
 use logferry_health_checks::register::{StoredCheck, public_badges};
 use logferry_health_checks::uptime::Window;
 use logferry_ports::Apps;
 use logferry_service::api_key::{ADMIN_KEY_HEADER, API_KEY_HEADER, APP_ID_HEADER};
 use logferry_service::http::{ApiError, Request, Response};
 
-use crate::fields::{Fields, number, param_number};
+use crate::fields::{Fields, known_params, number, param_number};
 use crate::{App, Cloud};
 
 /// Rows of one answer of `GET /health/{id}`.
@@ -26,25 +26,24 @@ impl<C: Cloud> App<C> {
 
     /// `GET /health/{id}?url&limit`: rows, newest first; of one URL (or name), or of all.
     pub(crate) async fn health_history(&self, request: &Request, app: &Tenant) -> Result<Response, ApiError> {
+        known_params(request, &["url", "limit"])?;
         let limit = param_number(request, "limit", 1, MAX_LIMIT)?.unwrap_or(DEFAULT_LIMIT);
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let mut checks = self.checks_of(app);
         if let Some(wanted) = request.param("url") {
-            // a URL that is no longer checked still has its rows for 30 days
-            let gone = || StoredCheck { target: wanted.to_owned(), name: None, check: Err(String::new()) };
-            checks = vec![find(&checks, wanted).cloned().unwrap_or_else(gone)];
+            checks = vec![find(&checks, wanted).cloned().unwrap_or_else(|| gone(wanted))];
         }
         Ok(Response::ok(&history::history(&self.checks, app, &checks, limit).await?))
     }
 
-    /// `GET /health/{id}/uptime?url`: each check with its state and its uptime for 1h, 24h, 7d and 30d
-    /// (without `url` and of more than ten checks: for 1h and 24h).
+    /// `GET /health/{id}/uptime?url`: each check with its state and its uptime for 1h, 24h, 7d and 30d.
     pub(crate) async fn health_uptime(
         &self,
         request: &Request,
         app: &Tenant,
         now_ms: i64,
     ) -> Result<Response, ApiError> {
+        known_params(request, &["url"])?;
         let mut checks = self.checks_of(app);
         if request.param("url").is_some() {
             checks = vec![one(request, &checks)?.clone()];
@@ -59,6 +58,7 @@ impl<C: Cloud> App<C> {
         app: &Tenant,
         now_ms: i64,
     ) -> Result<Response, ApiError> {
+        known_params(request, &["url", "window"])?;
         let checks = self.checks_of(app);
         let (check, window) = (one(request, &checks)?, window(request)?);
         Ok(Response::ok(&history::response_times(&self.checks, app, check, window, now_ms).await?))

@@ -5,6 +5,7 @@
 //! due again, the first row of a slot stays, and states are written over the version they came from.
 //! A crash between a state and its message leaves the change pending; the next slot tells it.
 
+pub mod measure;
 pub mod message;
 pub mod plan;
 pub mod probe;
@@ -17,11 +18,12 @@ use logferry_health_checks::check::CheckKind;
 use logferry_health_checks::guard::Ports;
 use logferry_health_checks::number::show_duration_ms;
 use logferry_health_checks::state::{after, published};
+use logferry_health_checks::sums::close_day;
 use logferry_ports::checks::{CheckRow, Recorded, UrlState};
 use logferry_ports::{Apps, CheckTable, Clock, Notifier};
 use logferry_service::config::{BadConfig, Reader};
-use logferry_service::metrics::{CHECKS_DOWN, CHECKS_SKIPPED, CHECKS_UP, Emission, PROBE_LATENCY};
 
+use measure::{Detail, is_down, is_up};
 use plan::Job;
 use probe::{Finding, Prober};
 
@@ -39,6 +41,7 @@ pub struct Config {
     pub table_checks: String,
     pub alerts_topic_arn: String,
     pub metrics_namespace: String,
+    pub metrics_detail: Detail,
     pub schedule_ms: i64,
     pub policy: logferry_health_checks::guard::Policy,
 }
@@ -56,6 +59,14 @@ impl Config {
                 Ports::default()
             }
         };
+        let metrics_detail = match read.optional("HEALTH_METRICS").map(|text| text.parse()) {
+            None => Detail::default(),
+            Some(Ok(detail)) => detail,
+            Some(Err(reason)) => {
+                read.problem(format!("HEALTH_METRICS {reason}"));
+                Detail::default()
+            }
+        };
         let minutes: i64 = read.parsed_or("HEALTH_SCHEDULE_MINUTES", 5);
         if !(1..=1440).contains(&minutes) {
             read.problem("HEALTH_SCHEDULE_MINUTES is not from 1 to 1440");
@@ -65,6 +76,7 @@ impl Config {
             table_checks: read.required("TABLE_CHECKS"),
             alerts_topic_arn: read.required("ALERTS_TOPIC_ARN"),
             metrics_namespace: read.optional("METRICS_NAMESPACE").unwrap_or_else(|| "Logferry".to_owned()),
+            metrics_detail,
             schedule_ms: minutes.saturating_mul(60_000),
             policy: logferry_health_checks::guard::Policy {
                 allow_private: read.parsed_or("ALLOW_PRIVATE_HEALTH_TARGETS", false),
@@ -85,6 +97,7 @@ pub struct App<A, T, N, C> {
     pub prober: Prober,
     pub schedule_ms: i64,
     pub metrics_namespace: String,
+    pub metrics_detail: Detail,
 }
 
 /// What a run did.
@@ -123,13 +136,13 @@ impl<A: Apps, T: CheckTable, N: Notifier, C: Clock> App<A, T, N, C> {
     pub async fn run(&self, event_ms: i64, budget: Duration) -> Result<Summary, Fault> {
         let slot_ms = plan::slot_of(event_ms, self.schedule_ms);
         let start_by = Instant::now() + budget.saturating_sub(RESERVE);
-        let jobs = self.plan(slot_ms).await?;
+        let (jobs, unplanned) = self.plan(slot_ms).await?;
         let outcomes: Vec<Result<Done, Fault>> = futures::stream::iter(&jobs)
             .map(|job| self.carry_out(job, slot_ms, start_by))
             .buffer_unordered(CONCURRENCY)
             .collect()
             .await;
-        let (mut rows, mut told, mut fault) = (Vec::new(), 0, None);
+        let (mut rows, mut told, mut fault) = (Vec::new(), 0, unplanned);
         for outcome in outcomes {
             match outcome {
                 Ok(done) => {
@@ -146,7 +159,10 @@ impl<A: Apps, T: CheckTable, N: Notifier, C: Clock> App<A, T, N, C> {
             |wanted: fn(&CheckRow) -> bool| rows.iter().map(|row| u64::from(wanted(row))).sum::<u64>();
         let summary =
             Summary { up: count(is_up), down: count(is_down), skipped: count(|row| row.skipped), told };
-        self.emit(&rows);
+        let now_ms = self.clock.now_ms();
+        for emission in measure::emissions(&self.metrics_namespace, self.metrics_detail, &rows) {
+            emission.emit(now_ms);
+        }
         tracing::info!(
             run.slot_ms = slot_ms,
             run.up = summary.up,
@@ -157,10 +173,10 @@ impl<A: Apps, T: CheckTable, N: Notifier, C: Clock> App<A, T, N, C> {
         fault.map_or(Ok(summary), Err)
     }
 
-    /// All apps' due checks, the most overdue first.
-    async fn plan(&self, slot_ms: i64) -> Result<Vec<Job>, Fault> {
+    /// All apps' due checks, the most overdue first. An app whose states cannot be read stops no other.
+    async fn plan(&self, slot_ms: i64) -> Result<(Vec<Job>, Option<Fault>), Fault> {
         let apps = self.apps.list().await?;
-        let watched = apps.iter().filter(|app| app.health_checks != serde_json::Value::Null);
+        let watched = apps.iter().filter(|app| plan::is_watched(app));
         let planned: Vec<Result<Vec<Job>, Fault>> = futures::stream::iter(watched)
             .map(|app| async move {
                 let states = self.table.states(&app.app_id).await?;
@@ -169,9 +185,17 @@ impl<A: Apps, T: CheckTable, N: Notifier, C: Clock> App<A, T, N, C> {
             .buffer_unordered(CONCURRENCY)
             .collect()
             .await;
-        Ok(plan::in_order(
-            planned.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect(),
-        ))
+        let (mut jobs, mut fault) = (Vec::new(), None);
+        for result in planned {
+            match result {
+                Ok(of_app) => jobs.extend(of_app),
+                Err(error) => {
+                    tracing::error!(error.chain = %chain(&error), "an app's states could not be read");
+                    fault = Some(error);
+                }
+            }
+        }
+        Ok((plan::in_order(jobs), fault))
     }
 
     async fn carry_out(&self, job: &Job, slot_ms: i64, start_by: Instant) -> Result<Done, Fault> {
@@ -198,7 +222,12 @@ impl<A: Apps, T: CheckTable, N: Notifier, C: Clock> App<A, T, N, C> {
         if !self.table.save_state(&job.key.app_id, &state).await? {
             return Ok(Done { row: Some(row), told: false });
         }
-        Ok(Done { row: Some(row), told: self.tell(job, state).await? })
+        let told = self.tell(job, state).await?;
+        if let Some(last_slot_ms) = job.state.last_slot_ms {
+            let between = (last_slot_ms, row.slot_ms);
+            close_day(&self.table, &job.key, job.epoch_ms, between, self.clock.now_ms()).await?;
+        }
+        Ok(Done { row: Some(row), told })
     }
 
     async fn tell(&self, job: &Job, state: UrlState) -> Result<bool, Fault> {
@@ -242,11 +271,14 @@ impl<A: Apps, T: CheckTable, N: Notifier, C: Clock> App<A, T, N, C> {
     async fn heartbeat(&self, job: &Job, slot_ms: i64, heartbeat_ms: u64) -> Result<Verdict, Fault> {
         let heartbeat_ms = i64::try_from(heartbeat_ms).unwrap_or(i64::MAX);
         let deadline_ms = slot_ms.saturating_sub(heartbeat_ms);
-        let rows = self.table.history(&job.key, deadline_ms, slot_ms, REPORTS_LOOKED_AT).await?;
-        let report = rows.into_iter().find(|row| row.epoch_ms == job.epoch_ms && row.status != 0);
-        if let Some(report) = report {
-            // counted under the slot, so that the state moves once a slot
-            return Ok(Verdict::Reported(CheckRow { slot_ms, ..report }));
+        // the newest row is nearly always the answer
+        for looked_at in [1, REPORTS_LOOKED_AT] {
+            let rows = self.table.history(&job.key, deadline_ms, slot_ms, looked_at).await?;
+            let report = rows.into_iter().find(|row| row.epoch_ms == job.epoch_ms && row.status != 0);
+            if let Some(report) = report {
+                // counted under the slot, so that the state moves once a slot
+                return Ok(Verdict::Reported(CheckRow { slot_ms, ..report }));
+            }
         }
         if job.state.health == logferry_ports::checks::Health::Unknown && job.state.since_ms >= deadline_ms {
             // not yet expected: remember since when it is watched
@@ -276,44 +308,7 @@ impl<A: Apps, T: CheckTable, N: Notifier, C: Clock> App<A, T, N, C> {
             checked_at_ms: self.clock.now_ms(),
         }
     }
-
-    /// Counts per app, latency and verdict per URL.
-    fn emit(&self, rows: &[CheckRow]) {
-        let now_ms = self.clock.now_ms();
-        let mut per_app = std::collections::BTreeMap::<&str, (u64, u64, u64)>::new();
-        for row in rows {
-            let counts = per_app.entry(row.key.app_id.as_str()).or_default();
-            counts.0 += u64::from(is_up(row));
-            counts.1 += u64::from(is_down(row));
-            counts.2 += u64::from(row.skipped);
-            if !row.skipped {
-                Emission::new(&self.metrics_namespace)
-                    .dimension("App", row.key.app_id.as_str())
-                    .dimension("Url", row.key.target.as_str())
-                    .value(PROBE_LATENCY, row.latency_ms.into())
-                    .value(CHECKS_UP, u64::from(is_up(row)))
-                    .value(CHECKS_DOWN, u64::from(is_down(row)))
-                    .emit(now_ms);
-            }
-        }
-        for (app_id, (up, down, skipped)) in per_app {
-            Emission::new(&self.metrics_namespace)
-                .dimension("App", app_id)
-                .value(CHECKS_UP, up)
-                .value(CHECKS_DOWN, down)
-                .value(CHECKS_SKIPPED, skipped)
-                .emit(now_ms);
-        }
-    }
 }
 
 /// Newest rows in which a report is looked for; the others are heartbeats that were missed.
 const REPORTS_LOOKED_AT: usize = 1000;
-
-fn is_up(row: &CheckRow) -> bool {
-    row.ok && !row.skipped
-}
-
-fn is_down(row: &CheckRow) -> bool {
-    !row.ok && !row.skipped
-}

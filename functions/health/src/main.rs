@@ -36,6 +36,7 @@ async fn main() -> Result<(), Error> {
         },
         schedule_ms: config.schedule_ms,
         metrics_namespace: config.metrics_namespace,
+        metrics_detail: config.metrics_detail,
     };
     let app = &app;
     run(service_fn(|event: LambdaEvent<EventBridgeEvent<Value>>| async move {

@@ -29,6 +29,13 @@ pub fn slot_of(event_ms: i64, schedule_ms: i64) -> i64 {
     event_ms.div_euclid(schedule_ms) * schedule_ms
 }
 
+/// Whether an app has checks at all; of most apps nothing need be read.
+#[must_use]
+pub fn is_watched(app: &App) -> bool {
+    let stored = app.health_checks.get("checks").unwrap_or(&app.health_checks);
+    stored.as_array().is_some_and(|checks| !checks.is_empty())
+}
+
 /// The jobs of a slot for one app, given the app's states.
 #[must_use]
 pub fn jobs(app: &App, states: &[UrlState], policy: &Policy, slot_ms: i64) -> Vec<Job> {
@@ -114,6 +121,19 @@ mod tests {
 
     fn targets(jobs: &[Job]) -> Vec<&str> {
         jobs.iter().map(|job| job.key.target.as_str()).collect()
+    }
+
+    #[test]
+    fn an_app_without_checks_is_not_watched() {
+        for (checks, watched) in [
+            (json!([]), false),
+            (serde_json::Value::Null, false),
+            (json!({"checks": [], "public_badges": true}), false),
+            (json!(["https://a.example/"]), true),
+            (json!({"checks": ["https://a.example/"], "public_badges": true}), true),
+        ] {
+            assert_eq!(is_watched(&app(checks.clone())), watched, "{checks}");
+        }
     }
 
     #[test]

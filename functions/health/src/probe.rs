@@ -4,8 +4,8 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -110,7 +110,10 @@ impl Prober {
         let connected = steps.reached(Step::Sending);
         let (answer, error) = match answer {
             Ok(answer) => (answer, None),
-            Err(error) => (Answer { latency: started.elapsed(), ..Answer::default() }, Some(error)),
+            Err(error) => {
+                let nothing = || Answer { latency: started.elapsed(), ..Answer::default() };
+                (steps.answered().unwrap_or_else(nothing), Some(error))
+            }
         };
         judge(&probe.conditions, answer, error, connected, now_ms)
     }
@@ -170,9 +173,18 @@ impl Prober {
         let redirect_to = location.map(|location| {
             String::from_utf8_lossy(location.as_bytes()).chars().take(MAX_LOCATION_CHARS).collect()
         });
-        steps.enter(Step::ReadingBody);
-        let body = if reads_body { read_body(body).await? } else { String::new() };
-        Ok(Answer { status: head.status.as_u16(), latency, redirect_to, certificate_expires_ms, body })
+        let answer = Answer {
+            status: head.status.as_u16(),
+            latency,
+            redirect_to,
+            certificate_expires_ms,
+            body: String::new(),
+        };
+        if !reads_body {
+            return Ok(answer);
+        }
+        steps.reading_body_of(&answer);
+        Ok(Answer { body: read_body(body).await?, ..answer })
     }
 
     /// The first address that accepts; every one of them was checked.
@@ -189,7 +201,7 @@ impl Prober {
 }
 
 /// An answer, before it is judged.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Answer {
     status: u16,
     latency: Duration,
@@ -362,7 +374,8 @@ fn http_error(error: &hyper::Error) -> String {
         format!("http: the answer's head is longer than {MAX_HEAD_BYTES} bytes or {MAX_HEADERS} headers")
     } else if error.is_parse() {
         "http: the answer is not HTTP/1.1".to_owned()
-    } else if error.is_incomplete_message() {
+    } else if error.is_incomplete_message() || io.is_some_and(|io| io.kind() == io::ErrorKind::UnexpectedEof)
+    {
         "http: the connection was closed before the answer ended".to_owned()
     } else {
         match io {
@@ -387,12 +400,23 @@ enum Step {
 struct Steps {
     current: AtomicU8,
     furthest: AtomicU8,
+    /// An answer whose body is still to come: should that fail, its head stays known.
+    answered: OnceLock<Answer>,
 }
 
 impl Steps {
     fn enter(&self, step: Step) {
         self.current.store(step as u8, Ordering::Relaxed);
         self.furthest.fetch_max(step as u8, Ordering::Relaxed);
+    }
+
+    fn reading_body_of(&self, answer: &Answer) {
+        self.enter(Step::ReadingBody);
+        self.answered.get_or_init(|| answer.clone());
+    }
+
+    fn answered(&self) -> Option<Answer> {
+        self.answered.get().cloned()
     }
 
     fn reached(&self, step: Step) -> bool {

@@ -1,18 +1,22 @@
-//! The `checks` table in DynamoDB: results under `{app_id}#{target}` and their slot, states under
-//! `{app_id}#state` and their target.
+//! The `checks` table in DynamoDB: results under `{app_id}#{target}` and their slot, beside them the hourly
+//! sums of finished days under `day#{epoch}#{yyyy-mm-dd}`; states under `{app_id}#state` and their target.
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
+use aws_sdk_dynamodb::types::{
+    AttributeValue, Put as PutAction, ReturnValuesOnConditionCheckFailure, Update,
+};
 use logferry_domain::app::AppId;
-use logferry_domain::fault::Fault;
+use logferry_domain::fault::{Fault, FaultClass};
+use logferry_domain::time::Day;
 use logferry_ports::CheckTable;
-use logferry_ports::checks::{CheckKey, CheckRow, Recorded, UrlState};
+use logferry_ports::checks::{CheckKey, CheckRow, DaySums, HOURS_PER_DAY, Recorded, Tally, UrlState};
 
 use crate::faults::fault;
 use crate::item::{Get, Item, Put, key, malformed, n, s};
 use crate::table::Table;
+use crate::transact::{self, End, transact};
 
 /// How long rows and states stay.
 const KEPT_SECS: i64 = 30 * 86_400;
@@ -36,6 +40,11 @@ fn partition(key: &CheckKey) -> String {
 
 fn slot(slot_ms: i64) -> String {
     format!("{slot_ms:013}")
+}
+
+/// Letters sort behind digits: no question for rows finds sums.
+fn day_key(epoch_ms: i64, day: Day) -> String {
+    format!("day#{epoch_ms:013}#{day}")
 }
 
 /// No target is called `state`: it is a URL or begins with `push:`.
@@ -95,6 +104,43 @@ pub fn row_from_item(row_key: &CheckKey, item: &Item) -> Result<CheckRow, Fault>
     })
 }
 
+/// One hour that has checks: its number, checks, ok, answered, total, least and most milliseconds.
+type StoredHour = (usize, u64, u64, u64, u64, Option<u32>, Option<u32>);
+
+/// The item of a day's sums, and how its hours are written: those without a check are left out.
+fn day_to_item(row_key: &CheckKey, epoch_ms: i64, sums: &DaySums) -> Result<Item, Fault> {
+    let mut item = key(partition(row_key), day_key(epoch_ms, sums.day));
+    item.put("revision", n(sums.revision));
+    item.put("expires_at", expires_at(sums.day.end_ms()));
+    if let Some(hours) = &sums.hours {
+        let checked = hours.iter().enumerate().filter(|(_, tally)| tally.checks > 0);
+        let stored: Vec<StoredHour> = checked
+            .map(|(hour, t)| (hour, t.checks, t.ok, t.answered, t.total_ms, t.min_ms, t.max_ms))
+            .collect();
+        let text = serde_json::to_string(&stored).map_err(|error| malformed("hours").with_source(error))?;
+        item.put("hours", s(text));
+    }
+    Ok(item)
+}
+
+fn day_from_item(item: &Item) -> Result<DaySums, Fault> {
+    let day = item.text("sk")?.rsplit('#').next().and_then(|day| day.parse().ok());
+    let hours = match item.text_opt("hours") {
+        None => None,
+        Some(text) => {
+            let stored: Vec<StoredHour> =
+                serde_json::from_str(text).map_err(|error| malformed("hours").with_source(error))?;
+            let mut hours = [Tally::default(); HOURS_PER_DAY];
+            for (hour, checks, ok, answered, total_ms, min_ms, max_ms) in stored {
+                *hours.get_mut(hour).ok_or_else(|| malformed("hours"))? =
+                    Tally { checks, ok, answered, total_ms, min_ms, max_ms };
+            }
+            Some(hours)
+        }
+    };
+    Ok(DaySums { day: day.ok_or_else(|| malformed("sk"))?, revision: item.number("revision")?, hours })
+}
+
 fn state_from_item(item: &Item) -> Result<UrlState, Fault> {
     serde_json::from_str(item.text("state")?).map_err(|error| malformed("state").with_source(error))
 }
@@ -107,21 +153,57 @@ fn in_the_way(error: &SdkError<PutItemError>) -> Option<Option<Item>> {
     }
 }
 
+/// A skipped slot gives way to a result; a row of an earlier app of this id to anything.
+fn gives_way(row: &CheckRow) -> &'static str {
+    if row.skipped {
+        "attribute_not_exists(pk) OR epoch <> :epoch"
+    } else {
+        "attribute_not_exists(pk) OR epoch <> :epoch OR skipped = :yes"
+    }
+}
+
+impl DynamoChecks {
+    /// The row and, in the same transaction, the end of the sums that do not know it.
+    async fn record_late(&self, row: &CheckRow) -> Result<Recorded, Fault> {
+        let day = Day::of_ms(row.slot_ms);
+        let mut put = PutAction::builder()
+            .table_name(&self.table.name)
+            .set_item(Some(row_to_item(row)))
+            .condition_expression(gives_way(row))
+            .expression_attribute_values(":epoch", n(row.epoch_ms));
+        if !row.skipped {
+            put = put.expression_attribute_values(":yes", AttributeValue::Bool(true));
+        }
+        let void = Update::builder()
+            .table_name(&self.table.name)
+            .set_key(Some(key(partition(&row.key), day_key(row.epoch_ms, day))))
+            .update_expression("ADD revision :one REMOVE hours SET expires_at = :expires")
+            .expression_attribute_values(":one", n(1))
+            .expression_attribute_values(":expires", expires_at(day.end_ms()));
+        match transact(&self.table.client, &[transact::put(put)?, transact::update(void)?]).await? {
+            End::Done => Ok(Recorded::Stored),
+            End::Condition(_) => {
+                let first = self.history(&row.key, row.slot_ms, row.slot_ms, 1).await?.into_iter().next();
+                let gone =
+                    || Fault::new(FaultClass::Transient, "TransactWriteItems", "the row in the way expired");
+                first.map(Recorded::Existing).ok_or_else(gone)
+            }
+        }
+    }
+}
+
 impl CheckTable for DynamoChecks {
     async fn record(&self, row: &CheckRow) -> Result<Recorded, Fault> {
-        // a skipped slot gives way to a result; a row of an earlier app of this id to anything
-        let condition = if row.skipped {
-            "attribute_not_exists(pk) OR epoch <> :epoch"
-        } else {
-            "attribute_not_exists(pk) OR epoch <> :epoch OR skipped = :yes"
-        };
+        if row.is_late() {
+            return self.record_late(row).await;
+        }
         let mut put = self
             .table
             .client
             .put_item()
             .table_name(&self.table.name)
             .set_item(Some(row_to_item(row)))
-            .condition_expression(condition)
+            .condition_expression(gives_way(row))
             .expression_attribute_values(":epoch", n(row.epoch_ms))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         if !row.skipped {
@@ -151,6 +233,7 @@ impl CheckTable for DynamoChecks {
             .client
             .query()
             .table_name(&self.table.name)
+            .consistent_read(true)
             .key_condition_expression("pk = :pk AND sk BETWEEN :from AND :to")
             .expression_attribute_values(":pk", s(partition(row_key)))
             .expression_attribute_values(":from", s(slot(from_ms.max(0))))
@@ -166,6 +249,56 @@ impl CheckTable for DynamoChecks {
             rows.push(row_from_item(row_key, &item.map_err(|error| fault("Query", error))?)?);
         }
         Ok(rows)
+    }
+
+    async fn days(
+        &self,
+        row_key: &CheckKey,
+        epoch_ms: i64,
+        first: Day,
+        last: Day,
+    ) -> Result<Vec<DaySums>, Fault> {
+        if first > last {
+            return Ok(Vec::new());
+        }
+        let items = self
+            .table
+            .client
+            .query()
+            .table_name(&self.table.name)
+            .consistent_read(true)
+            .key_condition_expression("pk = :pk AND sk BETWEEN :first AND :last")
+            .expression_attribute_values(":pk", s(partition(row_key)))
+            .expression_attribute_values(":first", s(day_key(epoch_ms, first)))
+            .expression_attribute_values(":last", s(day_key(epoch_ms, last)))
+            .into_paginator()
+            .items()
+            .send()
+            .collect::<Result<Vec<_>, _>>()
+            .await
+            .map_err(|error| fault("Query", error))?;
+        items.iter().map(day_from_item).collect()
+    }
+
+    async fn save_day(&self, row_key: &CheckKey, epoch_ms: i64, sums: &DaySums) -> Result<bool, Fault> {
+        let condition = if sums.revision == 0 {
+            "attribute_not_exists(pk) OR revision = :read"
+        } else {
+            "revision = :read"
+        };
+        let put = self
+            .table
+            .client
+            .put_item()
+            .table_name(&self.table.name)
+            .set_item(Some(day_to_item(row_key, epoch_ms, sums)?))
+            .condition_expression(condition)
+            .expression_attribute_values(":read", n(sums.revision));
+        match put.send().await {
+            Ok(_) => Ok(true),
+            Err(error) if in_the_way(&error).is_some() => Ok(false),
+            Err(error) => Err(fault("PutItem", error)),
+        }
     }
 
     async fn states(&self, app_id: &AppId) -> Result<Vec<UrlState>, Fault> {
@@ -201,6 +334,30 @@ impl CheckTable for DynamoChecks {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_days_sums_read_back_from_an_item_of_less_than_a_kibibyte() {
+        let row_key = CheckKey { app_id: "shop".parse().unwrap(), target: "push:job".to_owned() };
+        let tally = |n: u64| Tally {
+            checks: 12,
+            ok: n % 13,
+            answered: 12,
+            total_ms: n * 5_000,
+            min_ms: Some(7),
+            max_ms: Some(9_999),
+        };
+        let mut hours = [Tally::default(); HOURS_PER_DAY];
+        for (n, hour) in (0..).zip(hours.iter_mut().skip(1)) {
+            *hour = tally(n);
+        }
+        for hours in [Some(hours), Some([Tally::default(); HOURS_PER_DAY]), None] {
+            let sums = DaySums { day: Day(19_675), revision: 3, hours };
+            let item = day_to_item(&row_key, 1_700_000_000_000, &sums).unwrap();
+            assert_eq!(day_from_item(&item).unwrap(), sums);
+            assert_eq!(item.text("sk").unwrap(), "day#1700000000000#2023-11-14");
+            assert!(item.text_opt("hours").unwrap_or_default().len() < 900);
+        }
+    }
 
     #[test]
     fn a_row_reads_back_from_its_item_and_expires_30_days_after_its_slot() {

@@ -153,14 +153,15 @@ fn text_width(text: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sums::Sums;
     use crate::uptime::tests::{NOW, history, row};
     use crate::uptime::uptime as uptime_of;
 
     #[test]
     fn values_equal_those_of_the_rows() {
-        let rows = history(30 * 24 * 3_600_000);
+        let sums = Sums::of_rows(history(30 * 24 * 3_600_000));
         for window in Window::ALL {
-            let found = uptime_of(&rows, window, NOW);
+            let found = uptime_of(&sums, window, NOW);
             let badge = uptime(&found);
             let shown: f64 = badge.message.trim_end_matches('%').parse().unwrap_or(-1.0);
             assert!((found.ok as f64 * 100.0 / found.checks as f64 - shown).abs() < 0.01, "{badge:?}");
@@ -179,13 +180,13 @@ mod tests {
 
     #[test]
     fn an_empty_window_shows_a_question_mark() {
-        let empty = uptime_of(&[], Window::Hour, NOW);
+        let empty = uptime_of(&Sums::default(), Window::Hour, NOW);
         assert_eq!(
             uptime(&empty).shields().to_string(),
             r##"{"schemaVersion":1,"label":"uptime 1h","message":"?","color":"#ccb311"}"##
         );
         assert_eq!(response_time(&empty).message, "?");
-        let unanswered = uptime_of(&[row(NOW, false, 0, 10_000)], Window::Hour, NOW);
+        let unanswered = uptime_of(&Sums::of_rows(vec![row(NOW, false, 0, 10_000)]), Window::Hour, NOW);
         assert_eq!(
             (uptime(&unanswered).message, response_time(&unanswered).message),
             ("0%".to_string(), "?".to_string())

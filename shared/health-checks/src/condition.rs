@@ -8,8 +8,8 @@ use std::fmt;
 
 use serde_json::Value;
 
-use crate::glob::Glob;
-use crate::number::{parse_integer, parse_quantity, show_duration_ms};
+use crate::number::{parse_integer, parse_quantity};
+use crate::operand::{Operand, OperandKind, Step};
 
 /// Characters of one condition.
 pub const MAX_CONDITION_CHARS: usize = 500;
@@ -36,32 +36,6 @@ enum Operator {
     Below,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Operand {
-    text: String,
-    kind: OperandKind,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum OperandKind {
-    Status,
-    ResponseTime,
-    Connected,
-    CertificateExpiration,
-    Body(Vec<Step>),
-    LenOfBody(Vec<Step>),
-    HasBody(Vec<Step>),
-    Pattern(Glob),
-    AnyOf(Vec<String>),
-    Literal,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Step {
-    Key(String),
-    Index(usize),
-}
-
 /// What a probe found, for conditions to judge.
 #[derive(Debug, Default)]
 pub struct Facts {
@@ -86,7 +60,8 @@ impl Facts {
         Facts { status, response_time_ms, connected, certificate_expires_in_ms, body, json: OnceCell::new() }
     }
 
-    fn at(&self, path: &[Step]) -> Option<&Value> {
+    /// The value at a path of the body; `None` where there is none, or null.
+    pub(crate) fn at(&self, path: &[Step]) -> Option<&Value> {
         let root = self.json.get_or_init(|| serde_json::from_str(&self.body).ok()).as_ref()?;
         path.iter()
             .try_fold(root, |value, step| match step {
@@ -240,147 +215,4 @@ fn split(source: &str) -> Option<(&str, Operator, &str)> {
     ]
     .into_iter()
     .find_map(|(text, operator)| source.split_once(text).map(|(left, right)| (left, operator, right)))
-}
-
-impl Operand {
-    fn parse(text: &str) -> Result<Operand, String> {
-        let text = text.trim();
-        if text.is_empty() {
-            return Err("has nothing on one side of its operator".to_string());
-        }
-        let kind = if let Some(inner) = call(text, "len")? {
-            OperandKind::LenOfBody(body_path(inner).ok_or_else(|| only_body("len", inner))??)
-        } else if let Some(inner) = call(text, "has")? {
-            OperandKind::HasBody(body_path(inner).ok_or_else(|| only_body("has", inner))??)
-        } else if let Some(inner) = call(text, "pat")? {
-            OperandKind::Pattern(Glob::parse(inner)?)
-        } else if let Some(inner) = call(text, "any")? {
-            OperandKind::AnyOf(inner.split(',').map(|option| option.trim().to_string()).collect())
-        } else if let Some(path) = body_path(text) {
-            OperandKind::Body(path?)
-        } else {
-            match placeholder_name(text).map(|name| name.to_ascii_uppercase()).as_deref() {
-                None => OperandKind::Literal,
-                Some("STATUS") => OperandKind::Status,
-                Some("RESPONSE_TIME") => OperandKind::ResponseTime,
-                Some("CONNECTED") => OperandKind::Connected,
-                Some("CERTIFICATE_EXPIRATION") => OperandKind::CertificateExpiration,
-                Some(_) => {
-                    return Err(format!(
-                        "names {text}, which is not known; known are [STATUS], [RESPONSE_TIME], [CONNECTED], [BODY] with a path, and [CERTIFICATE_EXPIRATION]"
-                    ));
-                }
-            }
-        };
-        Ok(Operand { text: text.to_string(), kind })
-    }
-
-    fn is_placeholder(&self) -> bool {
-        !matches!(self.kind, OperandKind::Literal | OperandKind::Pattern(_) | OperandKind::AnyOf(_))
-    }
-
-    /// The text to compare; `None` where the body has no such value.
-    fn resolve(&self, facts: &Facts) -> Option<String> {
-        match &self.kind {
-            OperandKind::Status => Some(facts.status.to_string()),
-            OperandKind::ResponseTime => Some(facts.response_time_ms.to_string()),
-            OperandKind::Connected => Some(facts.connected.to_string()),
-            OperandKind::CertificateExpiration => Some(facts.certificate_expires_in_ms.to_string()),
-            OperandKind::Body(path) if path.is_empty() => Some(facts.body.trim().to_string()),
-            OperandKind::Body(path) => facts.at(path).map(show_json),
-            OperandKind::HasBody(path) if path.is_empty() => {
-                Some((!facts.body.trim().is_empty()).to_string())
-            }
-            OperandKind::HasBody(path) => Some(facts.at(path).is_some().to_string()),
-            OperandKind::LenOfBody(path) => {
-                let found = facts.at(path);
-                match (found, path.is_empty()) {
-                    (Some(Value::Array(items)), _) => Some(items.len().to_string()),
-                    (_, true) => Some(facts.body.trim().chars().count().to_string()),
-                    (Some(value), false) => Some(show_json(value).chars().count().to_string()),
-                    (None, false) => None,
-                }
-            }
-            OperandKind::Pattern(_) | OperandKind::AnyOf(_) | OperandKind::Literal => Some(self.text.clone()),
-        }
-    }
-
-    fn shown(&self, resolved: Option<&str>, limit: usize) -> String {
-        let text = &self.text;
-        match (&self.kind, resolved) {
-            (OperandKind::Pattern(_) | OperandKind::AnyOf(_) | OperandKind::Literal, _) => text.clone(),
-            (_, None) => format!("{text} (INVALID)"),
-            (OperandKind::CertificateExpiration, Some(ms)) => {
-                format!("{text} ({})", show_duration_ms(ms.parse().unwrap_or_default()))
-            }
-            (_, Some(value)) if value.chars().count() > limit => {
-                format!("{text} ({}...(truncated))", value.chars().take(limit).collect::<String>())
-            }
-            (_, Some(value)) => format!("{text} ({value})"),
-        }
-    }
-}
-
-/// The inside of `name(…)`; an error where the parenthesis is never closed.
-fn call<'a>(text: &'a str, name: &str) -> Result<Option<&'a str>, String> {
-    let Some(rest) = text.strip_prefix(name).and_then(|rest| rest.strip_prefix('(')) else { return Ok(None) };
-    rest.strip_suffix(')').map(Some).ok_or_else(|| format!("has a {name}( without its )"))
-}
-
-fn only_body(function: &str, inner: &str) -> String {
-    format!("uses {function}() on {inner:?}; it works only with [BODY] and a path")
-}
-
-/// `NAME` of `[NAME]`, `[NAME].path` and `[NAME][0]`; `[]` and `[1]` are plain text.
-fn placeholder_name(text: &str) -> Option<&str> {
-    let name = text.strip_prefix('[')?.split_once(']')?.0;
-    (!name.is_empty() && name.bytes().all(|b| b.is_ascii_alphabetic() || b == b'_')).then_some(name)
-}
-
-/// The path after `[BODY]`, `None` when this is not about the body.
-fn body_path(text: &str) -> Option<Result<Vec<Step>, String>> {
-    let head = text.get(..6)?;
-    if !head.eq_ignore_ascii_case("[BODY]") {
-        return None;
-    }
-    Some(
-        parse_path(text.get(6..)?).ok_or_else(|| {
-            format!("has a path that cannot be read: {text}; write it like [BODY].users[0].name")
-        }),
-    )
-}
-
-fn parse_path(mut rest: &str) -> Option<Vec<Step>> {
-    let mut steps = Vec::new();
-    while !rest.is_empty() {
-        if let Some(after) = rest.strip_prefix('[') {
-            let (index, tail) = after.split_once(']')?;
-            steps.push(Step::Index(index.parse().ok()?));
-            rest = tail;
-        } else {
-            let after = rest.strip_prefix('.')?;
-            let end = after.find(['.', '[']).unwrap_or(after.len());
-            let (key, tail) = after.split_at(end);
-            if key.is_empty() || key.contains(char::is_whitespace) {
-                return None;
-            }
-            steps.push(Step::Key(key.to_string()));
-            rest = tail;
-        }
-    }
-    Some(steps)
-}
-
-/// Strings bare, whole numbers without a fraction, everything else as minified JSON.
-fn show_json(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        Value::Number(number) => match number.as_f64() {
-            Some(float) if number.is_f64() && float.fract() == 0.0 && float.abs() < 1e15 => {
-                format!("{float:.0}")
-            }
-            _ => number.to_string(),
-        },
-        other => other.to_string(),
-    }
 }

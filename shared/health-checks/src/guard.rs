@@ -12,7 +12,8 @@
 //! Host and SNI kept; redirects are recorded and never followed; no proxy is consulted; headers and body
 //! are bounded. This holds at registration and again at every probe. `ALLOW_PRIVATE_HEALTH_TARGETS`
 //! opens loopback and private ranges for local use; link-local (metadata) stays shut even then.
-//! Not covered: a public address that forwards into somebody's private network; that is theirs to stop.
+//! Not covered: a public address that forwards into somebody's private network, or a NAT64 prefix of an
+//! operator's own; those are theirs to stop.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -158,13 +159,8 @@ fn classify_v6(address: Ipv6Addr) -> AddressClass {
         [0x2002, ..] => Reserved("6to4, 2002::/16"),
         [0x3fff, second, ..] if second < 0x1000 => Reserved("documentation, 3fff::/20"),
         [0x5f00, ..] => Reserved("segment routing, 5f00::/16"),
-        [first, ..] if first & 0xfe00 == 0xfc00 => {
-            if address == Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254) {
-                Reserved("instance metadata, fd00:ec2::254")
-            } else {
-                Private("unique local, fc00::/7")
-            }
-        }
+        [0xfd00, 0xec2, ..] => Reserved("a cloud's own services, fd00:ec2::/32"),
+        [first, ..] if first & 0xfe00 == 0xfc00 => Private("unique local, fc00::/7"),
         [first, ..] if first & 0xffc0 == 0xfe80 => Reserved("link-local, fe80::/10"),
         [first, ..] if first & 0xffc0 == 0xfec0 => Reserved("site-local, fec0::/10"),
         [first, ..] if first & 0xff00 == 0xff00 => Reserved("multicast, ff00::/8"),

@@ -12,18 +12,14 @@ use crate::badge::{self, Badge, Subject};
 use crate::check::CheckKind;
 use crate::guard::Policy;
 use crate::register::{StoredCheck, stored_checks};
+use crate::sums::{self, Sums};
 use crate::uptime::{Window, series, uptime};
 
 /// Partitions read at once.
 const READ_AT_ONCE: usize = 10;
-/// Rows of 30 days at the shortest schedule of one minute.
-const MAX_ROWS: usize = 45_000;
 const MAX_ERROR_CHARS: usize = 300;
 /// Later than every slot (year 2286, the last of 13 digits).
 const NO_END_MS: i64 = 9_999_999_999_999;
-/// Checks for which one answer covers 30 days (8,640 rows each at the default schedule); of more, it
-/// covers a day, and each check's own answer covers the rest.
-pub const MAX_CHECKS_OVER_A_MONTH: usize = 10;
 
 /// The checks of an app, as they are stored.
 pub fn checks_of(app: &App, policy: &Policy) -> Vec<StoredCheck> {
@@ -32,15 +28,26 @@ pub fn checks_of(app: &App, policy: &Policy) -> Vec<StoredCheck> {
 
 /// The check of this URL or name, for routes that are about one.
 pub fn find<'a>(checks: &'a [StoredCheck], url_or_name: &str) -> Option<&'a StoredCheck> {
-    let parsed = url::Url::parse(url_or_name).ok().map(|mut url| {
-        url.set_fragment(None);
-        url.to_string()
-    });
+    let target = target_of(url_or_name);
     checks.iter().find(|check| {
-        check.name.as_deref() == Some(url_or_name)
-            || check.target == url_or_name
-            || Some(&check.target) == parsed.as_ref()
+        check.name.as_deref() == Some(url_or_name) || check.target == url_or_name || check.target == target
     })
+}
+
+/// A check that is no longer there; what it found is, for 30 days.
+pub fn gone(url: &str) -> StoredCheck {
+    StoredCheck { target: target_of(url), name: None, check: Err("is no longer checked".to_string()) }
+}
+
+/// A URL as checks are stored under it; anything else as it is.
+fn target_of(text: &str) -> String {
+    match url::Url::parse(text) {
+        Ok(mut url) if matches!(url.scheme(), "http" | "https") => {
+            url.set_fragment(None);
+            url.into()
+        }
+        _ => text.to_string(),
+    }
 }
 
 /// Rows of one check, or of all, newest first, at most `limit`.
@@ -52,7 +59,8 @@ pub async fn history(
 ) -> Result<Vec<Value>, Fault> {
     let reads = checks.iter().map(|check| async move {
         let key = check.key(&app.app_id);
-        let rows = table.history(&key, app.created_ms, NO_END_MS, limit).await?;
+        // from the beginning: the slot that an app was registered in began before it
+        let rows = table.history(&key, 0, NO_END_MS, limit).await?;
         Ok(rows
             .into_iter()
             .filter(|row| row.epoch_ms == app.created_ms)
@@ -95,21 +103,7 @@ fn show_row(name: Option<&str>, row: &CheckRow) -> Value {
     shown
 }
 
-async fn rows_of(
-    table: &impl CheckTable,
-    app: &App,
-    check: &StoredCheck,
-    window: Window,
-    now_ms: i64,
-) -> Result<Vec<CheckRow>, Fault> {
-    let from_ms = now_ms.saturating_sub(window.ms()).saturating_add(1);
-    let mut rows = table.history(&check.key(&app.app_id), from_ms, now_ms, MAX_ROWS).await?;
-    rows.retain(|row| row.epoch_ms == app.created_ms);
-    Ok(rows)
-}
-
-/// Each check with its state and its uptime: over all windows, or, of more than
-/// [`MAX_CHECKS_OVER_A_MONTH`] checks, over an hour and a day.
+/// Each check with its state and its uptime over all windows.
 pub async fn overview(
     table: &impl CheckTable,
     app: &App,
@@ -117,11 +111,9 @@ pub async fn overview(
     now_ms: i64,
 ) -> Result<Vec<Value>, Fault> {
     let states = table.states(&app.app_id).await?;
-    let windows = if checks.len() <= MAX_CHECKS_OVER_A_MONTH { &Window::ALL[..] } else { &Window::ALL[..2] };
-    let longest = windows.last().copied().unwrap_or(Window::Day);
     let reads = checks.iter().map(|check| async {
-        let rows = rows_of(table, app, check, longest, now_ms).await?;
-        let uptimes: Vec<_> = windows.iter().map(|window| uptime(&rows, *window, now_ms)).collect();
+        let sums = sums_of(table, app, check, &Window::ALL, now_ms).await?;
+        let uptimes: Vec<_> = Window::ALL.iter().map(|window| uptime(&sums, *window, now_ms)).collect();
         let state = state_of(&states, app, check);
         Ok(json!({
             "url": check.target, "name": check.name, "state": state.map_or(Health::Unknown, |state| state.health),
@@ -129,6 +121,16 @@ pub async fn overview(
         }))
     });
     futures::stream::iter(reads).buffered(READ_AT_ONCE).collect::<Vec<_>>().await.into_iter().collect()
+}
+
+async fn sums_of(
+    table: &impl CheckTable,
+    app: &App,
+    check: &StoredCheck,
+    windows: &[Window],
+    now_ms: i64,
+) -> Result<Sums, Fault> {
+    sums::load(table, &check.key(&app.app_id), app.created_ms, windows, now_ms).await
 }
 
 fn state_of<'a>(states: &'a [UrlState], app: &App, check: &StoredCheck) -> Option<&'a UrlState> {
@@ -143,8 +145,8 @@ pub async fn response_times(
     window: Window,
     now_ms: i64,
 ) -> Result<Value, Fault> {
-    let rows = rows_of(table, app, check, window, now_ms).await?;
-    let buckets: Vec<Value> = series(&rows, window, now_ms)
+    let sums = sums_of(table, app, check, &[window], now_ms).await?;
+    let buckets: Vec<Value> = series(&sums, window, now_ms)
         .into_iter()
         .map(|bucket| {
             json!({"start": rfc3339_ms(bucket.start_ms), "checks": bucket.checks, "ok": bucket.ok,
@@ -171,7 +173,7 @@ pub async fn badge(
             state_of(&states, app, check).map_or(Health::Unknown, |state| state.health),
         ));
     }
-    let found = uptime(&rows_of(table, app, check, window, now_ms).await?, window, now_ms);
+    let found = uptime(&sums_of(table, app, check, &[window], now_ms).await?, window, now_ms);
     Ok(if subject == Subject::Uptime { badge::uptime(&found) } else { badge::response_time(&found) })
 }
 
@@ -306,11 +308,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn of_many_checks_an_overview_covers_a_day() {
+    async fn of_many_checks_an_overview_covers_every_window() {
         let urls: Vec<String> = (0..11).map(|n| format!("https://shop.example.com/{n}")).collect();
         let app = app(json!(urls));
         let overview = overview(&MemoryChecks::default(), &app, &checks(&app), NOW).await.unwrap();
-        assert_eq!((overview.len(), overview[0]["uptime"].as_array().unwrap().len()), (11, 2));
+        assert_eq!((overview.len(), overview[0]["uptime"].as_array().unwrap().len()), (11, 4));
+    }
+
+    #[tokio::test]
+    async fn a_slot_that_began_before_the_app_was_registered_is_in_its_history() {
+        let app = App { created_ms: NOW + 1, ..app(json!(["https://shop.example.com/"])) };
+        let table = MemoryChecks::default();
+        let first =
+            CheckRow { epoch_ms: NOW + 1, ..row(&app.app_id, "https://shop.example.com/", NOW, true) };
+        table.record(&first).await.unwrap();
+        assert_eq!(history(&table, &app, &checks(&app), 10).await.unwrap().len(), 1);
     }
 
     #[test]
@@ -322,5 +334,7 @@ mod tests {
             assert_eq!(find(&checks, wanted).unwrap().target, "https://shop.example.com/", "{wanted}");
         }
         assert_eq!(find(&checks, "https://c.example.com/"), None);
+        assert_eq!(gone("https://C.example.com#a").target, "https://c.example.com/");
+        assert_eq!(gone("push:job").target, "push:job");
     }
 }

@@ -4,13 +4,17 @@
 pub mod badge;
 pub mod check;
 pub mod condition;
+#[cfg(any(test, feature = "testing"))]
+pub mod forms;
 pub mod glob;
 pub mod guard;
 pub mod history;
 pub mod number;
+mod operand;
 pub mod register;
 pub mod resolve;
 pub mod state;
+pub mod sums;
 pub mod target;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

@@ -3,25 +3,45 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use logferry_domain::app::AppId;
 use logferry_domain::fault::Fault;
-use logferry_ports::checks::{CheckKey, CheckRow, CheckTable, Health, HealthChange, Recorded, UrlState};
+use logferry_domain::time::Day;
+use logferry_ports::checks::{
+    CheckKey, CheckRow, CheckTable, DaySums, HOURS_PER_DAY, Health, HealthChange, LATE_AFTER_MS, Recorded,
+    Tally, UrlState,
+};
 
 use crate::state::watched_since;
+
+/// Whose sums: check, epoch and day.
+type DayKey = (CheckKey, i64, Day);
 
 /// A `checks` table in memory; clones are one table.
 #[derive(Debug, Clone, Default)]
 pub struct MemoryChecks {
     rows: Arc<Mutex<BTreeMap<(CheckKey, i64), CheckRow>>>,
     states: Arc<Mutex<HashMap<(AppId, String), UrlState>>>,
+    days: Arc<Mutex<BTreeMap<DayKey, DaySums>>>,
+    rows_read: Arc<AtomicUsize>,
 }
 
 impl MemoryChecks {
     /// All rows, by check and slot.
     pub fn rows(&self) -> Vec<CheckRow> {
         self.rows.lock().unwrap().values().cloned().collect()
+    }
+
+    /// Takes a row away, as its time to live does.
+    pub fn expire(&self, key: &CheckKey, slot_ms: i64) {
+        self.rows.lock().unwrap().remove(&(key.clone(), slot_ms));
+    }
+
+    /// How many rows were read so far, over all questions.
+    pub fn rows_read(&self) -> usize {
+        self.rows_read.load(Ordering::SeqCst)
     }
 }
 
@@ -36,6 +56,13 @@ impl CheckTable for MemoryChecks {
             }
             _ => {
                 rows.insert(key, row.clone());
+                if row.is_late() {
+                    let day = Day::of_ms(row.slot_ms);
+                    let mut days = self.days.lock().unwrap();
+                    let none = DaySums { day, revision: 0, hours: None };
+                    let sums = days.entry((row.key.clone(), row.epoch_ms, day)).or_insert(none);
+                    *sums = DaySums { day, revision: sums.revision + 1, hours: None };
+                }
                 Ok(Recorded::Stored)
             }
         }
@@ -51,7 +78,34 @@ impl CheckTable for MemoryChecks {
         let rows = self.rows.lock().unwrap();
         let found =
             rows.values().rev().filter(|row| &row.key == key && (from_ms..=to_ms).contains(&row.slot_ms));
-        Ok(found.take(limit).cloned().collect())
+        let found: Vec<CheckRow> = found.take(limit).cloned().collect();
+        self.rows_read.fetch_add(found.len(), Ordering::SeqCst);
+        Ok(found)
+    }
+
+    async fn days(
+        &self,
+        key: &CheckKey,
+        epoch_ms: i64,
+        first: Day,
+        last: Day,
+    ) -> Result<Vec<DaySums>, Fault> {
+        if first > last {
+            return Ok(Vec::new());
+        }
+        let days = self.days.lock().unwrap();
+        let range = (key.clone(), epoch_ms, first)..=(key.clone(), epoch_ms, last);
+        Ok(days.range(range).map(|(_, sums)| sums.clone()).collect())
+    }
+
+    async fn save_day(&self, key: &CheckKey, epoch_ms: i64, sums: &DaySums) -> Result<bool, Fault> {
+        let mut days = self.days.lock().unwrap();
+        let place = (key.clone(), epoch_ms, sums.day);
+        let unchanged = days.get(&place).map_or(0, |stored| stored.revision) == sums.revision;
+        if unchanged {
+            days.insert(place, sums.clone());
+        }
+        Ok(unchanged)
     }
 
     async fn states(&self, app_id: &AppId) -> Result<Vec<UrlState>, Fault> {
@@ -128,6 +182,45 @@ pub async fn keeps_its_promises(table: &impl CheckTable, app_id: &AppId) {
     assert_eq!(table.history(&key, slot(0), slot(2), 1).await.unwrap(), [later]);
     assert_eq!(table.history(&key, slot(3), slot(9), 100).await.unwrap(), []);
     assert_eq!(table.history(&key, slot(9), slot(0), 100).await.unwrap(), []);
+
+    // sums of days: each check's and app's own, oldest first, both ends included
+    let day = Day::of_ms(slot(0));
+    let mut hours = [Tally::default(); HOURS_PER_DAY];
+    hours[23] =
+        Tally { checks: 12, ok: 11, answered: 10, total_ms: 99, min_ms: Some(1), max_ms: Some(u32::MAX) };
+    let sums = |day, revision| DaySums { day, revision, hours: Some(hours) };
+    assert!(table.save_day(&key, 5, &sums(day, 0)).await.unwrap());
+    assert!(table.save_day(&key, 5, &sums(day, 0)).await.unwrap(), "the same again");
+    assert!(table.save_day(&key, 5, &sums(day.previous(), 0)).await.unwrap());
+    assert!(!table.save_day(&key, 5, &sums(day, 1)).await.unwrap(), "a revision that never was");
+    let both = [sums(day.previous(), 0), sums(day, 0)];
+    assert_eq!(table.days(&key, 5, day.previous(), day).await.unwrap(), both);
+    assert_eq!(table.days(&key, 5, day, day).await.unwrap(), [sums(day, 0)]);
+    assert_eq!(table.days(&key, 5, day, day.previous()).await.unwrap(), []);
+    assert_eq!(table.days(&key, 4, day, day).await.unwrap(), []);
+    let elsewhere = CheckKey { target: other.to_string(), ..key.clone() };
+    assert_eq!(table.days(&elsewhere, 5, day, day).await.unwrap(), []);
+    assert_eq!(table.history(&key, slot(0), slot(2), 100).await.unwrap().len(), 3, "sums are no rows");
+
+    // a late row makes the sums of its day void, once; one that does not stand changes nothing
+    let late =
+        CheckRow { checked_at_ms: day.end_ms() + LATE_AFTER_MS + 1, ..row(app_id, url, slot(3), true) };
+    assert_eq!(table.record(&late).await.unwrap(), Recorded::Stored);
+    assert_eq!(table.record(&late).await.unwrap(), Recorded::Existing(late.clone()));
+    let void = DaySums { day, revision: 1, hours: None };
+    assert_eq!(table.days(&key, 5, day, day).await.unwrap(), [void]);
+    assert!(!table.save_day(&key, 5, &sums(day, 0)).await.unwrap(), "read before the late row");
+    assert!(table.save_day(&key, 5, &sums(day, 1)).await.unwrap());
+    assert_eq!(
+        table.days(&key, 5, day.previous(), day).await.unwrap(),
+        [sums(day.previous(), 0), sums(day, 1)]
+    );
+    let unsummed = CheckRow { key: elsewhere.clone(), ..late };
+    let skipped = CheckRow { skipped: true, ..unsummed.clone() };
+    assert_eq!(table.record(&skipped).await.unwrap(), Recorded::Stored);
+    assert_eq!(table.record(&unsummed).await.unwrap(), Recorded::Stored);
+    let void = DaySums { day, revision: 2, hours: None };
+    assert_eq!(table.days(&elsewhere, 5, day, day).await.unwrap(), [void]);
 
     // states: written over the version they came from, by one writer
     let state = UrlState { version: 1, ..watched_since(url, 5, slot(0)) };

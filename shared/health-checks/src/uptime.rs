@@ -1,7 +1,9 @@
-//! Uptime and response times, from rows. Pure. Skipped rows say nothing and are left out.
+//! Uptime and response times of a window. Pure. Skipped rows say nothing and are left out.
 
-use logferry_ports::checks::CheckRow;
+use logferry_ports::checks::Tally;
 use serde::Serialize;
+
+use crate::sums::Sums;
 
 /// A span of time that ends now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +39,7 @@ impl Window {
         }
     }
 
-    /// The width of a bucket of the series: 12 to 30 of them.
+    /// The width of a bucket of the series: 12 to 31 of them. Whole hours, or less than one.
     pub fn bucket_ms(self) -> i64 {
         match self {
             Window::Hour => 5 * 60_000,
@@ -47,9 +49,14 @@ impl Window {
         }
     }
 
-    /// Whether a row lies in the window that ends at `now_ms`: after its start, up to now.
+    /// The first millisecond of the window that ends at `now_ms`: it is as long as it says, its end included.
+    pub fn start_ms(self, now_ms: i64) -> i64 {
+        now_ms.saturating_sub(self.ms()).saturating_add(1)
+    }
+
+    /// Whether a row lies in the window that ends at `now_ms`.
     pub fn contains(self, slot_ms: i64, now_ms: i64) -> bool {
-        slot_ms > now_ms.saturating_sub(self.ms()) && slot_ms <= now_ms
+        (self.start_ms(now_ms)..=now_ms).contains(&slot_ms)
     }
 }
 
@@ -76,80 +83,41 @@ pub struct Bucket {
     pub max_ms: Option<u32>,
 }
 
-/// The uptime of one window; rows outside it may be among the rows.
-pub fn uptime(rows: &[CheckRow], window: Window, now_ms: i64) -> Uptime {
-    let rows = rows.iter().filter(|row| window.contains(row.slot_ms, now_ms));
-    let count = Count::of(rows);
-    #[allow(clippy::cast_precision_loss)] // some thousand rows
-    let uptime = (count.checks > 0).then(|| count.ok as f64 / count.checks as f64);
-    Uptime {
-        window: window.as_str(),
-        checks: count.checks,
-        ok: count.ok,
-        uptime,
-        average_ms: count.average_ms(),
-    }
+/// The uptime of one window; what lies outside it may be among the sums.
+pub fn uptime(sums: &Sums, window: Window, now_ms: i64) -> Uptime {
+    let mut all = Tally::default();
+    sums.each(window, now_ms, |_, tally| all.merge(tally));
+    #[allow(clippy::cast_precision_loss)] // some thousand checks
+    let uptime = (all.checks > 0).then(|| all.ok as f64 / all.checks as f64);
+    Uptime { window: window.as_str(), checks: all.checks, ok: all.ok, uptime, average_ms: all.average_ms() }
 }
 
 /// Response times in buckets aligned to the epoch, oldest first; empty buckets are left out.
-pub fn series(rows: &[CheckRow], window: Window, now_ms: i64) -> Vec<Bucket> {
-    let mut buckets = std::collections::BTreeMap::<i64, Count>::new();
-    for row in rows.iter().filter(|row| window.contains(row.slot_ms, now_ms) && !row.skipped) {
-        let start_ms = row.slot_ms.div_euclid(window.bucket_ms()) * window.bucket_ms();
-        buckets.entry(start_ms).or_default().add(row);
-    }
+pub fn series(sums: &Sums, window: Window, now_ms: i64) -> Vec<Bucket> {
+    let mut buckets = std::collections::BTreeMap::<i64, Tally>::new();
+    sums.each(window, now_ms, |at_ms, tally| {
+        let start_ms = at_ms.div_euclid(window.bucket_ms()) * window.bucket_ms();
+        buckets.entry(start_ms).or_default().merge(tally);
+    });
     buckets
         .into_iter()
-        .map(|(start_ms, count)| Bucket {
+        .filter(|(_, tally)| tally.checks > 0)
+        .map(|(start_ms, tally)| Bucket {
             start_ms,
-            checks: count.checks,
-            ok: count.ok,
-            average_ms: count.average_ms(),
-            min_ms: count.min_ms,
-            max_ms: count.max_ms,
+            checks: tally.checks,
+            ok: tally.ok,
+            average_ms: tally.average_ms(),
+            min_ms: tally.min_ms,
+            max_ms: tally.max_ms,
         })
         .collect()
-}
-
-#[derive(Debug, Default)]
-struct Count {
-    checks: u64,
-    ok: u64,
-    answered: u64,
-    total_ms: u64,
-    min_ms: Option<u32>,
-    max_ms: Option<u32>,
-}
-
-impl Count {
-    fn of<'a>(rows: impl Iterator<Item = &'a CheckRow>) -> Count {
-        let mut count = Count::default();
-        rows.filter(|row| !row.skipped).for_each(|row| count.add(row));
-        count
-    }
-
-    fn add(&mut self, row: &CheckRow) {
-        self.checks += 1;
-        self.ok += u64::from(row.ok);
-        if row.status != 0 {
-            self.answered += 1;
-            self.total_ms += u64::from(row.latency_ms);
-            self.min_ms = Some(self.min_ms.map_or(row.latency_ms, |min| min.min(row.latency_ms)));
-            self.max_ms = Some(self.max_ms.map_or(row.latency_ms, |max| max.max(row.latency_ms)));
-        }
-    }
-
-    /// Rounded to the nearest millisecond.
-    fn average_ms(&self) -> Option<u64> {
-        (self.answered > 0).then(|| (self.total_ms + self.answered / 2) / self.answered)
-    }
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use logferry_ports::checks::CheckKey;
+    use logferry_ports::checks::{CheckKey, CheckRow};
 
     pub(crate) const NOW: i64 = 1_700_000_000_000;
 
@@ -189,7 +157,7 @@ pub(crate) mod tests {
     }
 
     /// Written otherwise on purpose: counts with loops over raw rows.
-    fn reference(rows: &[CheckRow], from_ms: i64, to_ms: i64) -> (u64, u64, Option<u64>) {
+    pub(crate) fn reference(rows: &[CheckRow], from_ms: i64, to_ms: i64) -> (u64, u64, Option<u64>) {
         let (mut checks, mut ok) = (0, 0);
         let mut latencies = Vec::new();
         for row in rows {
@@ -215,6 +183,7 @@ pub(crate) mod tests {
             [0, 300_000, 20 * 60_000, 3_600_000, 5 * 3_600_000, day, 3 * day, 7 * day, 30 * day, 31 * day]
         {
             let rows = history(span_ms);
+            let sums = Sums::of_rows(rows.clone());
             for (window, ms) in [
                 (Window::Hour, 3_600_000),
                 (Window::Day, day),
@@ -222,7 +191,7 @@ pub(crate) mod tests {
                 (Window::Month, 30 * day),
             ] {
                 let (checks, ok, average_ms) = reference(&rows, NOW - ms, NOW);
-                let found = uptime(&rows, window, NOW);
+                let found = uptime(&sums, window, NOW);
                 assert_eq!(
                     (found.checks, found.ok, found.average_ms),
                     (checks, ok, average_ms),
@@ -231,21 +200,23 @@ pub(crate) mod tests {
                 assert_eq!(found.uptime, (checks > 0).then(|| ok as f64 / checks as f64));
             }
         }
-        assert_eq!(uptime(&[], Window::Day, NOW).uptime, None);
+        assert_eq!(uptime(&Sums::default(), Window::Day, NOW).uptime, None);
     }
 
     #[test]
     fn a_full_hour_has_twelve_checks_of_five_minutes() {
-        let rows: Vec<CheckRow> = (0..100).map(|n| row(NOW - n * 300_000, true, 200, 1)).collect();
-        assert_eq!(uptime(&rows, Window::Hour, NOW).checks, 12);
-        assert_eq!(uptime(&rows, Window::Hour, NOW + 1).checks, 12);
+        let rows = (0..100).map(|n| row(NOW - n * 300_000, true, 200, 1)).collect();
+        let sums = Sums::of_rows(rows);
+        assert_eq!(uptime(&sums, Window::Hour, NOW).checks, 12);
+        assert_eq!(uptime(&sums, Window::Hour, NOW + 1).checks, 12);
     }
 
     #[test]
     fn the_series_sums_up_to_the_window() {
         let rows = history(30 * 24 * 3_600_000);
         for window in Window::ALL {
-            let (series, whole) = (series(&rows, window, NOW), uptime(&rows, window, NOW));
+            let sums = Sums::of_rows(rows.clone());
+            let (series, whole) = (series(&sums, window, NOW), uptime(&sums, window, NOW));
             assert_eq!(series.iter().map(|bucket| bucket.checks).sum::<u64>(), whole.checks);
             assert_eq!(series.iter().map(|bucket| bucket.ok).sum::<u64>(), whole.ok);
             assert!(series.iter().all(|bucket| bucket.start_ms % window.bucket_ms() == 0));
@@ -261,7 +232,7 @@ pub(crate) mod tests {
     fn skipped_slots_do_not_count_as_down() {
         let mut skipped = row(NOW - 1, false, 0, 0);
         skipped.skipped = true;
-        let found = uptime(&[row(NOW, true, 200, 5), skipped], Window::Hour, NOW);
+        let found = uptime(&Sums::of_rows(vec![row(NOW, true, 200, 5), skipped]), Window::Hour, NOW);
         assert_eq!((found.checks, found.uptime), (1, Some(1.0)));
     }
 }

@@ -1,8 +1,17 @@
-//! The `checks` table: one row per probed URL and slot, and what is known of each URL now.
+//! The `checks` table: one row per probed URL and slot, hourly sums of finished days, and what is known
+//! of each URL now.
 
 use logferry_domain::app::AppId;
 use logferry_domain::fault::Fault;
+use logferry_domain::time::{Day, MS_PER_HOUR};
 use serde::{Deserialize, Serialize};
+
+/// A row that is written later than this after the end of its day is late: it makes the day's sums void.
+pub const LATE_AFTER_MS: i64 = MS_PER_HOUR / 2;
+/// Sums of a day are stored only from here on after its end. What lies between the two is room for a
+/// row that is on its way, and for clocks that differ.
+pub const SETTLED_AFTER_MS: i64 = MS_PER_HOUR;
+pub const HOURS_PER_DAY: usize = 24;
 
 /// Whose check of what: the partition of its rows. The target is a URL, or `push:{name}` for a job
 /// that reports itself.
@@ -33,6 +42,70 @@ pub struct CheckRow {
     pub redirect_to: Option<String>,
     pub certificate_expires_ms: Option<i64>,
     pub checked_at_ms: i64,
+}
+
+impl CheckRow {
+    /// Whether the sums of the row's day may have been stored before it came.
+    #[must_use]
+    pub fn is_late(&self) -> bool {
+        self.checked_at_ms > Day::of_ms(self.slot_ms).end_ms().saturating_add(LATE_AFTER_MS)
+    }
+}
+
+/// What rows add up to. Skipped rows add nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tally {
+    pub checks: u64,
+    pub ok: u64,
+    /// Checks with a status, and their latencies.
+    pub answered: u64,
+    pub total_ms: u64,
+    pub min_ms: Option<u32>,
+    pub max_ms: Option<u32>,
+}
+
+impl Tally {
+    pub fn add(&mut self, row: &CheckRow) {
+        if row.skipped {
+            return;
+        }
+        self.checks += 1;
+        self.ok += u64::from(row.ok);
+        if row.status != 0 {
+            self.merge(&Tally {
+                answered: 1,
+                total_ms: row.latency_ms.into(),
+                min_ms: Some(row.latency_ms),
+                max_ms: Some(row.latency_ms),
+                ..Tally::default()
+            });
+        }
+    }
+
+    pub fn merge(&mut self, other: &Tally) {
+        self.checks += other.checks;
+        self.ok += other.ok;
+        self.answered += other.answered;
+        self.total_ms += other.total_ms;
+        self.min_ms = [self.min_ms, other.min_ms].into_iter().flatten().min();
+        self.max_ms = self.max_ms.max(other.max_ms);
+    }
+
+    /// Rounded to the nearest millisecond; `None` where nothing was answered.
+    #[must_use]
+    pub fn average_ms(&self) -> Option<u64> {
+        (self.answered > 0).then(|| (self.total_ms + self.answered / 2) / self.answered)
+    }
+}
+
+/// The hourly sums of one check's finished day.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DaySums {
+    pub day: Day,
+    /// Raised by every late row; 0 where none came.
+    pub revision: u64,
+    /// `None`: a late row made them void, and nobody has added the rows up since.
+    pub hours: Option<[Tally; HOURS_PER_DAY]>,
 }
 
 /// What became of a row that was to be recorded.
@@ -103,13 +176,14 @@ pub struct UrlState {
 
 /// Stores and reads results and states. Rows expire 30 days after their slot.
 pub trait CheckTable: Send + Sync {
-    /// Records a result: the first of a slot stays, but takes the place of a skipped one.
+    /// Records a result: the first of a slot stays, but takes the place of a skipped one. A late row
+    /// makes the sums of its day void in the same write.
     ///
     /// # Errors
     /// The write failed; the row may have been stored.
     fn record(&self, row: &CheckRow) -> impl Future<Output = Result<Recorded, Fault>> + Send;
 
-    /// Rows with `from_ms <= slot_ms <= to_ms`, newest first, at most `limit`.
+    /// Rows with `from_ms <= slot_ms <= to_ms`, newest first, at most `limit`, strongly consistent.
     ///
     /// # Errors
     /// The read failed.
@@ -120,6 +194,30 @@ pub trait CheckTable: Send + Sync {
         to_ms: i64,
         limit: usize,
     ) -> impl Future<Output = Result<Vec<CheckRow>, Fault>> + Send;
+
+    /// What is stored of the days from `first` to `last`, oldest first, strongly consistent.
+    ///
+    /// # Errors
+    /// The read failed.
+    fn days(
+        &self,
+        key: &CheckKey,
+        epoch_ms: i64,
+        first: Day,
+        last: Day,
+    ) -> impl Future<Output = Result<Vec<DaySums>, Fault>> + Send;
+
+    /// Stores the sums of a day, read from its rows after its revision was. `false`: a late row came
+    /// between, nothing is stored.
+    ///
+    /// # Errors
+    /// The write failed; the sums may have been stored.
+    fn save_day(
+        &self,
+        key: &CheckKey,
+        epoch_ms: i64,
+        sums: &DaySums,
+    ) -> impl Future<Output = Result<bool, Fault>> + Send;
 
     /// The states of an app's URLs, strongly consistent.
     ///

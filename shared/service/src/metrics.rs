@@ -65,12 +65,15 @@ catalogue! {
     SWEEP_RESTARTED = "SweepRestarted", Count, "Files that a sweep handed to ingest again.";
 }
 
+/// Values of one metric in one emission, the format's limit.
+pub const MAX_VALUES: usize = 100;
+
 /// Values of one moment, of one set of dimensions.
 #[derive(Debug, Clone)]
 pub struct Emission {
     namespace: String,
     dimensions: Vec<(&'static str, String)>,
-    values: Vec<(Metric, f64)>,
+    values: Vec<(Metric, Value)>,
 }
 
 impl Emission {
@@ -88,7 +91,16 @@ impl Emission {
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
     pub fn value(mut self, metric: Metric, value: u64) -> Self {
-        self.values.push((metric, value as f64));
+        self.values.push((metric, Value::from(value as f64)));
+        self
+    }
+
+    /// Several values of one metric, [`MAX_VALUES`] at most; none is no metric.
+    #[must_use]
+    pub fn values(mut self, metric: Metric, values: &[u32]) -> Self {
+        if !values.is_empty() {
+            self.values.push((metric, Value::from(values)));
+        }
         self
     }
 
@@ -113,7 +125,7 @@ impl Emission {
             line.insert((*name).to_owned(), Value::from(value.as_str()));
         }
         for (metric, value) in &self.values {
-            line.insert(metric.name.to_owned(), Value::from(*value));
+            line.insert(metric.name.to_owned(), value.clone());
         }
         Value::Object(line).to_string()
     }

@@ -812,6 +812,79 @@ async fn the_sample_events_get_the_answers_that_their_names_promise() {
 }
 
 #[tokio::test]
+async fn no_spelling_of_a_private_target_is_registered_and_each_is_told_why() {
+    let api = Api::new();
+    let key = api.register("shop").await;
+    for (form, _) in logferry_health_checks::forms::FORMS {
+        let url = form.replace("{p}", "80");
+        for check in [json!(url), json!({"url": url})] {
+            let answer = api.app(&key, "POST", "/apps/shop/health-urls", &json!({"urls": [check]})).await;
+            assert_eq!(answer.status, 400, "{form}: {}", answer.text);
+            let problem = &answer.json()["error"]["details"]["problems"][0];
+            assert!(problem["field"].as_str().unwrap().starts_with("urls[0]"), "{form}: {problem}");
+            assert!(problem["message"].as_str().unwrap().len() > 10, "{form}: {problem}");
+        }
+    }
+    let app = api.app(&key, "GET", "/apps/shop", &NONE).await.data();
+    assert_eq!(app["health_urls"], json!([]));
+}
+
+#[tokio::test]
+async fn health_routes_name_what_is_wrong_with_a_request() {
+    let api = Api::new();
+    let key = api.register("shop").await;
+    let urls = json!({"urls": ["https://a.example.com/", {"name": "job", "heartbeat": "1h"}], "public_badges": true});
+    let set = api.app(&key, "POST", "/apps/shop/health-urls", &urls).await;
+    assert_eq!(set.data(), urls);
+    for (path, refused) in [
+        ("/health/shop?limit=0", (400, "limit")),
+        ("/health/shop?limit=1001", (400, "limit")),
+        ("/health/shop?limit=ten", (400, "limit")),
+        ("/health/shop?name=job", (400, "name")),
+        ("/health/shop/uptime?window=1h", (400, "window")),
+        ("/health/shop/uptime?url=other", (404, "")),
+        ("/health/shop/response-times?url=job&window=2h", (400, "window")),
+        ("/health/shop/response-times?url=job&limit=3", (400, "limit")),
+        ("/health/shop/response-times", (400, "url")),
+        ("/health/shop/badges/health.svg", (400, "url")),
+        ("/health/shop/badges/health.svg?url=other", (404, "")),
+        ("/health/shop/badges/health.png?url=job", (404, "")),
+        ("/health/shop/badges/uptime.svg?url=job&window=1y", (400, "window")),
+    ] {
+        let answer = api.app(&key, "GET", path, &NONE).await;
+        assert_eq!(answer.refused(), (refused.0, refused.1.to_owned()), "{path}");
+    }
+    for (body, refused) in [
+        (json!({"ok": "yes"}), (400, "ok")),
+        (json!({"error": 5}), (400, "error")),
+        (json!({"duration_ms": -1}), (400, "duration_ms")),
+        (json!({"status": "ok"}), (400, "status")),
+        (json!([]), (400, "body")),
+    ] {
+        let answer = api.app(&key, "POST", "/health/shop/job/push", &body).await;
+        assert_eq!(answer.refused(), (refused.0, refused.1.to_owned()), "{body}");
+    }
+    // a check that is probed reports nothing
+    let pushed = api.app(&key, "POST", "/health/shop/https:%2F%2Fa.example.com%2F/push", &NONE).await;
+    assert_eq!(pushed.status, 404);
+    // badges: SVG and JSON without a key, where they are public; a cache-buster does no harm
+    let svg = api.call("GET", "/health/shop/badges/health.svg?url=job&v=2", &[], &NONE).await;
+    assert_eq!((svg.status, svg.headers["content-type"].to_str().unwrap()), (200, "image/svg+xml"));
+    assert!(svg.text.starts_with("<svg ") && svg.text.contains(">?</text>"));
+    for (file, label) in
+        [("health", "health"), ("uptime", "uptime 24h"), ("response-time", "response time 24h")]
+    {
+        let json =
+            api.call("GET", &format!("/health/shop/badges/{file}.json?url=job"), &[], &NONE).await.json();
+        assert_eq!((json["schemaVersion"].as_i64(), json["label"].as_str()), (Some(1), Some(label)));
+    }
+    let private = json!({"urls": [{"name": "job", "heartbeat": "1h"}], "public_badges": false});
+    let _ = api.app(&key, "POST", "/apps/shop/health-urls", &private).await.data();
+    assert_eq!(api.call("GET", "/health/shop/badges/health.svg", &[], &NONE).await.status, 400);
+    assert_eq!(api.app(&key, "GET", "/health/shop/badges/health.svg", &NONE).await.status, 200);
+}
+
+#[tokio::test]
 async fn too_many_requests_of_one_app_are_429_with_a_pause() {
     let api = Api::with_rate(5);
     let (busy, calm) = (api.register("busy").await, api.register("calm").await);

@@ -100,7 +100,17 @@ async fn a_server_that_hangs_is_a_time_out_that_says_where() {
     let check = json!({"url": dripping.url("/"), "timeout_ms": 100, "conditions": ["[BODY] == ab"]});
     assert_eq!(
         shown(&probe(check).await),
-        "fail 0 | time-out: no answer within 100 ms, while reading the body | [BODY] () == ab"
+        "fail 200 | time-out: no answer within 100 ms, while reading the body | [BODY] () == ab"
+    );
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_keeps_its_status_and_fails() {
+    let server = Server::answering(|_| b"HTTP/1.1 203 OK\r\nContent-Length: 100\r\n\r\nab".to_vec()).await;
+    let check = json!({"url": server.url("/"), "conditions": ["[STATUS] == 203", "[BODY] == pat(*)"]});
+    assert_eq!(
+        shown(&probe(check).await),
+        "fail 203 | http: the connection was closed before the answer ended"
     );
 }
 

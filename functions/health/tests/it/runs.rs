@@ -4,12 +4,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use logferry_health::Summary;
+use logferry_domain::app::AppId;
+use logferry_domain::fault::{Fault, FaultClass};
+use logferry_domain::time::Day;
+use logferry_health::{App, Summary};
 use logferry_health_checks::history::{Report, checks_of, push};
+use logferry_health_checks::testing::MemoryChecks;
+use logferry_ports::CheckTable;
+use logferry_ports::checks::{CheckKey, CheckRow, DaySums, Recorded, UrlState};
 use serde_json::{Value, json};
 
 use crate::servers::{Server, status};
-use crate::world::{SLOT, World, app, local};
+use crate::world::{PLENTY, SLOT, World, app, local};
 
 /// A server that is up or down as the test says.
 async fn switched() -> (Server, Arc<AtomicBool>) {
@@ -201,4 +207,68 @@ fn the_sample_events_name_their_slot() {
         seen += 1;
     }
     assert!(seen >= 2);
+}
+
+/// A table that cannot read the states of one app.
+struct Broken(MemoryChecks, &'static str);
+
+impl CheckTable for Broken {
+    async fn record(&self, row: &CheckRow) -> Result<Recorded, Fault> {
+        self.0.record(row).await
+    }
+
+    async fn history(
+        &self,
+        key: &CheckKey,
+        from_ms: i64,
+        to_ms: i64,
+        limit: usize,
+    ) -> Result<Vec<CheckRow>, Fault> {
+        self.0.history(key, from_ms, to_ms, limit).await
+    }
+
+    async fn days(
+        &self,
+        key: &CheckKey,
+        epoch_ms: i64,
+        first: Day,
+        last: Day,
+    ) -> Result<Vec<DaySums>, Fault> {
+        self.0.days(key, epoch_ms, first, last).await
+    }
+
+    async fn save_day(&self, key: &CheckKey, epoch_ms: i64, sums: &DaySums) -> Result<bool, Fault> {
+        self.0.save_day(key, epoch_ms, sums).await
+    }
+
+    async fn states(&self, app_id: &AppId) -> Result<Vec<UrlState>, Fault> {
+        if app_id.as_str() == self.1 {
+            return Err(Fault::new(FaultClass::Permanent, "Query", "ValidationException"));
+        }
+        self.0.states(app_id).await
+    }
+
+    async fn save_state(&self, app_id: &AppId, state: &UrlState) -> Result<bool, Fault> {
+        self.0.save_state(app_id, state).await
+    }
+}
+
+#[tokio::test]
+async fn an_app_whose_states_cannot_be_read_stops_no_other_and_the_run_fails() {
+    let server = Server::answering(|_| status("200 OK")).await;
+    let apps = ["a", "b", "c"].map(|id| app(id, json!([server.url(&format!("/{id}"))])));
+    let World { table, health, .. } = World::new(apps.to_vec());
+    let health = App {
+        apps: health.apps,
+        table: Broken(table.clone(), "b"),
+        notifier: health.notifier,
+        clock: health.clock,
+        prober: health.prober,
+        schedule_ms: health.schedule_ms,
+        metrics_namespace: health.metrics_namespace,
+        metrics_detail: health.metrics_detail,
+    };
+    assert!(health.run(SLOT, PLENTY).await.is_err(), "so that it is run again");
+    let rows: Vec<_> = table.rows().iter().map(|row| row.key.app_id.to_string()).collect();
+    assert_eq!(rows, ["a", "c"]);
 }

@@ -175,6 +175,7 @@ impl World {
             prober: prober(local()),
             schedule_ms: SLOT,
             metrics_namespace: "Test".to_owned(),
+            metrics_detail: logferry_health::measure::Detail::Url,
         };
         World { table, topic, health }
     }

@@ -170,7 +170,7 @@ async fn switched_server() -> (std::net::SocketAddr, Arc<AtomicBool>) {
 }
 
 /// A queue that is subscribed to the alerts topic.
-struct Inbox {
+pub(super) struct Inbox {
     http: reqwest::Client,
     endpoint: String,
     queue_url: String,
@@ -178,7 +178,7 @@ struct Inbox {
 }
 
 impl Inbox {
-    async fn subscribed(stack: &Stack) -> Inbox {
+    pub(super) async fn subscribed(stack: &Stack) -> Inbox {
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
         let name = format!("inbox-{}", ulid::Ulid::generate());
         let endpoint = stack.value("AWS_ENDPOINT_URL").to_owned();
@@ -208,7 +208,7 @@ impl Inbox {
     }
 
     /// The messages about an app so far, in the order of what they tell.
-    async fn about(&self, app_id: &str) -> Vec<Value> {
+    pub(super) async fn about(&self, app_id: &str) -> Vec<Value> {
         let request = [
             ("Action", "ReceiveMessage"),
             ("MaxNumberOfMessages", "10"),

@@ -2,6 +2,7 @@
 
 mod flush;
 mod health;
+mod health_function;
 mod log_service;
 mod pipe;
 mod presigned_urls;

@@ -1,0 +1,144 @@
+//! What a run tells CloudWatch, in as much detail as is paid for. Pure.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+use logferry_ports::checks::CheckRow;
+use logferry_service::metrics::{
+    CHECKS_DOWN, CHECKS_SKIPPED, CHECKS_UP, Emission, MAX_VALUES, PROBE_LATENCY,
+};
+
+/// For what there are metrics of their own. CloudWatch charges for each metric of each set of dimensions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Detail {
+    /// Every app, and every URL of it.
+    #[default]
+    Url,
+    /// Every app.
+    App,
+    Off,
+}
+
+impl FromStr for Detail {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Detail, &'static str> {
+        match text {
+            "url" => Ok(Detail::Url),
+            "app" => Ok(Detail::App),
+            "off" => Ok(Detail::Off),
+            _ => Err("is none of url, app and off"),
+        }
+    }
+}
+
+pub(crate) fn is_up(row: &CheckRow) -> bool {
+    row.ok && !row.skipped
+}
+
+pub(crate) fn is_down(row: &CheckRow) -> bool {
+    !row.ok && !row.skipped
+}
+
+/// The metrics of a run's rows. Per URL there are two, since each costs: how often it was up is how
+/// often there was a latency, less how often it was down.
+#[must_use]
+pub fn emissions(namespace: &str, detail: Detail, rows: &[CheckRow]) -> Vec<Emission> {
+    if detail == Detail::Off {
+        return Vec::new();
+    }
+    let mut per_app = BTreeMap::<&str, Vec<&CheckRow>>::new();
+    for row in rows {
+        per_app.entry(row.key.app_id.as_str()).or_default().push(row);
+    }
+    let mut emissions = Vec::new();
+    for (app_id, rows) in per_app {
+        let of_app = || Emission::new(namespace).dimension("App", app_id);
+        let count = |wanted: fn(&CheckRow) -> bool| rows.iter().map(|row| u64::from(wanted(row))).sum();
+        let probed = || rows.iter().filter(|row| !row.skipped);
+        let latencies: Vec<u32> = probed().map(|row| row.latency_ms).collect();
+        let mut chunks = latencies.chunks(MAX_VALUES);
+        emissions.push(
+            of_app()
+                .value(CHECKS_UP, count(is_up))
+                .value(CHECKS_DOWN, count(is_down))
+                .value(CHECKS_SKIPPED, count(|row| row.skipped))
+                .values(PROBE_LATENCY, chunks.next().unwrap_or_default()),
+        );
+        emissions.extend(chunks.map(|chunk| of_app().values(PROBE_LATENCY, chunk)));
+        if detail == Detail::Url {
+            emissions.extend(probed().map(|row| {
+                of_app()
+                    .dimension("Url", public_part(&row.key.target))
+                    .value(PROBE_LATENCY, row.latency_ms.into())
+                    .value(CHECKS_DOWN, u64::from(is_down(row)))
+            }));
+        }
+    }
+    emissions
+}
+
+/// A URL without its query: people put tokens there, and metrics are read by many.
+fn public_part(target: &str) -> &str {
+    target.split('?').next().unwrap_or(target)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use logferry_health_checks::testing::row;
+
+    fn lines(detail: Detail, rows: &[CheckRow]) -> Vec<String> {
+        let line = |emission: &Emission| {
+            let line = emission.line(7);
+            line.split_once(r#""}]}]},"#).map(|(_, values)| values.to_owned()).unwrap_or(line)
+        };
+        emissions("Test", detail, rows).iter().map(line).collect()
+    }
+
+    fn rows() -> Vec<CheckRow> {
+        let row = |app: &str, target: &str, ok| row(&app.parse().unwrap(), target, 5, ok);
+        vec![
+            row("b", "https://b.example/", false),
+            row("a", "https://a.example/x?token=secret", true),
+            CheckRow { skipped: true, ..row("a", "https://a.example/y", false) },
+        ]
+    }
+
+    #[test]
+    fn per_url_there_are_metrics_of_apps_and_urls_without_their_queries() {
+        let expect = [
+            r#""App":"a","ChecksUp":1.0,"ChecksDown":0.0,"ChecksSkipped":1.0,"ProbeLatency":[12]}"#,
+            r#""App":"a","Url":"https://a.example/x","ProbeLatency":12.0,"ChecksDown":0.0}"#,
+            r#""App":"b","ChecksUp":0.0,"ChecksDown":1.0,"ChecksSkipped":0.0,"ProbeLatency":[12]}"#,
+            r#""App":"b","Url":"https://b.example/","ProbeLatency":12.0,"ChecksDown":1.0}"#,
+        ];
+        assert_eq!(lines(Detail::Url, &rows()), expect);
+    }
+
+    #[test]
+    fn per_app_there_are_none_of_urls_and_off_is_none_at_all() {
+        let lines_of_apps = lines(Detail::App, &rows());
+        assert_eq!(lines_of_apps.len(), 2);
+        assert!(lines_of_apps.iter().all(|line| !line.contains("Url")));
+        assert_eq!(lines(Detail::Off, &rows()), [""; 0]);
+        assert_eq!(lines(Detail::Url, &[]), [""; 0]);
+    }
+
+    #[test]
+    fn no_emission_has_more_values_than_the_format_takes() {
+        let app = "a".parse().unwrap();
+        let rows: Vec<CheckRow> =
+            (0..250).map(|n| row(&app, &format!("https://{n}.example/"), 5, true)).collect();
+        let values: Vec<usize> =
+            emissions("Test", Detail::App, &rows).iter().map(|e| e.line(7).matches("12").count()).collect();
+        assert_eq!(values, [100, 100, 50]);
+    }
+
+    #[test]
+    fn a_detail_is_one_of_three_words() {
+        assert_eq!("app".parse(), Ok(Detail::App));
+        assert_eq!("App".parse::<Detail>(), Err("is none of url, app and off"));
+    }
+}
