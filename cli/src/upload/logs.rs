@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use logferry_domain::fault::chain;
-use logferry_upload_client::Attendee;
+use logferry_upload_client::{Attendee, Error as UploadError};
 use serde_json::json;
 
 use super::{Connection, print_line, runtime};
@@ -38,8 +38,13 @@ pub(crate) fn run(args: &LogArgs) -> Result<ExitCode, Box<dyn Error>> {
                 Ok(key) => print_line(&json!({"file": name, "key": key})),
                 Err(error) => {
                     failed += 1;
-                    eprintln!("logferry: {name}: {}", chain(&error));
-                    print_line(&json!({"file": name, "error": chain(&error)}));
+                    let said = chain(&error);
+                    match error {
+                        // These name the file themselves.
+                        UploadError::File { .. } => eprintln!("logferry: {said}"),
+                        _ => eprintln!("logferry: {name}: {said}"),
+                    }
+                    print_line(&json!({"file": name, "error": said}));
                 }
             }
         }

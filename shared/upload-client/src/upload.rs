@@ -239,7 +239,11 @@ impl Run<'_> {
                 return Ok(self.uploaded(done, &saved));
             }
         }
-        let saved = self.begin(file).await?;
+        let saved = match self.begin(file).await {
+            Ok(saved) => saved,
+            // There is nothing to go on with.
+            Err(error) => return store.remove().and(Err(error)),
+        };
         store.save(&saved)?;
         let ended = || Error::Ended { path: self.upload.path.clone() };
         let done = self.go_on(&saved).await?.ok_or_else(ended)?;

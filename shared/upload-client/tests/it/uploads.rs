@@ -114,6 +114,9 @@ async fn what_the_service_refuses_ends_at_once() {
         assert_eq!(refused.refused_status(), Some(status));
         assert_eq!(refused.to_string(), format!("s3: in trouble ({status})"));
         assert_eq!(service.asked(request), 1, "{request}");
+        // What never began leaves nothing to go on with.
+        let kept = usize::from(status != 401);
+        assert_eq!(std::fs::read_dir(folder.state()).unwrap().count(), kept, "{request}");
     }
 }
 
