@@ -2,7 +2,10 @@
 //! invalid, what was rejected sent once more, and the rest told apart into dead and unsent.
 
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use rand::Rng;
@@ -225,7 +228,7 @@ impl State {
             }
             let answer = if creates_now {
                 creates_now = false;
-                match within(policy, sender.create(&request.group, &request.stream)).await {
+                match within(policy, async { sender.create(&request.group, &request.stream).await }).await {
                     Ok(()) => continue,
                     Err(error) if error.class == ErrorClass::ResourceAlreadyExists => continue,
                     Err(error) if error.class.is_retryable() => {
@@ -236,8 +239,8 @@ impl State {
                 }
             } else {
                 *requests += 1;
-                within(policy, sender.send(Request { sequence_token: token.clone(), ..request.clone() }))
-                    .await
+                let attempt = Request { sequence_token: token.clone(), ..request.clone() };
+                within(policy, async { sender.send(attempt).await }).await
             };
             let error = match answer {
                 Ok(accepted) => {
@@ -285,16 +288,30 @@ impl State {
     }
 }
 
+/// The call's answer; an error where it panics, or has none before the deadline.
 async fn within<T>(
     policy: &RetryPolicy,
     call: impl Future<Output = Result<T, SendError>>,
 ) -> Result<T, SendError> {
+    let call = caught(call);
     match policy.deadline {
         None => call.await,
         Some(deadline) => tokio::time::timeout_at(deadline, call).await.unwrap_or_else(|_| {
             Err(SendError::new(ErrorClass::RequestTimeout, "no answer before the deadline"))
         }),
     }
+}
+
+/// The events are here and not with the sender, so that its panic takes none of them along. What
+/// it says of the panic is not repeated: it may quote a message.
+async fn caught<T>(call: impl Future<Output = Result<T, SendError>>) -> Result<T, SendError> {
+    let mut call = pin!(call);
+    std::future::poll_fn(|context| {
+        let polled = catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(context)));
+        polled
+            .unwrap_or_else(|_| Poll::Ready(Err(SendError::new(ErrorClass::Panicked, "the sender panicked"))))
+    })
+    .await
 }
 
 /// Counts what was taken, and returns the rejected events with the reason. Indices beyond the

@@ -44,6 +44,8 @@ pub enum ErrorClass {
     RequestTimeout,
     /// No answer came, so it may have been accepted.
     Connection,
+    /// The sender itself panicked, so it may have been accepted.
+    Panicked,
     InvalidSequenceToken,
     DataAlreadyAccepted,
     InvalidParameter,
@@ -90,6 +92,7 @@ impl ErrorClass {
             | Self::InternalServerError
             | Self::RequestTimeout
             | Self::Connection
+            | Self::Panicked
             | Self::InvalidSequenceToken => true,
             Self::DataAlreadyAccepted
             | Self::InvalidParameter

@@ -23,6 +23,8 @@ pub enum Fault {
     LoseAnswer,
     /// No answer at all, ever; nothing is stored.
     Hang,
+    /// The sender panics; nothing is stored.
+    Panic,
 }
 
 /// One call as it came in.
@@ -163,7 +165,7 @@ impl Sender for StrictLogs {
             let fault = world.faults.pop_front().flatten();
             match fault {
                 Some(Fault::Fail(class)) => (None, Err(SendError::new(class, "as told"))),
-                Some(Fault::Hang) => (fault, Ok(Accepted::default())),
+                Some(Fault::Hang | Fault::Panic) => (fault, Ok(Accepted::default())),
                 Some(Fault::LoseAnswer) => (
                     None,
                     world.put(&request).and(Err(SendError::new(ErrorClass::Connection, "connection reset"))),
@@ -171,8 +173,10 @@ impl Sender for StrictLogs {
                 None => (None, world.put(&request)),
             }
         };
-        if fault.is_some() {
-            std::future::pending::<()>().await;
+        match fault {
+            Some(Fault::Panic) => panic!("as told"),
+            Some(_) => std::future::pending::<()>().await,
+            None => {}
         }
         // One real call is never instant: others run meanwhile.
         tokio::task::yield_now().await;

@@ -282,21 +282,69 @@ async fn an_endpoint_that_wants_tokens_gets_them_from_flush_to_flush() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_million_events_go_through_a_bounded_buffer() {
+async fn a_panic_of_the_callers_code_loses_no_event_and_stops_no_stream() {
+    let logs = StrictLogs::at(NOW_MS).with_poison(|event| event.message == "bad");
+    let buffer = BatchBuffer::builder(logs.clone())
+        .config(Config { max_retries: 0, ..Config::default() })
+        .clock(|| panic!("a clock that panics"))
+        .dead_letters(|_, _, _| panic!("a receiver that panics"))
+        .build()
+        .unwrap();
+    // The system's clock takes the place of the one that panics.
+    logs.set_now_ms(system_now_ms());
+    for text in ["1", "2"] {
+        buffer.add("g", "s", Event::new(system_now_ms(), text)).unwrap();
+    }
+    logs.next([Some(Fault::Panic)]);
+    let error = buffer.flush("g", "s").await.unwrap_err();
+    assert_eq!((error.events, error.cause.class), (2, ErrorClass::Panicked));
+    let metrics = buffer.metrics();
+    assert_eq!((metrics.events_buffered, metrics.bytes_in_flight, metrics.flushes_failed), (2, 0, 1));
+
+    buffer.add("g", "s", Event::new(system_now_ms(), "bad")).unwrap();
+    buffer.add("g", "old", event("long ago")).unwrap();
+    assert_eq!(buffer.flush_all().await, Ok(3));
+    assert_eq!(texts(&logs, "g", "s"), ["1", "2"]);
+    assert_eq!((buffer.metrics().events_dead_lettered, buffer.metrics().flushes_pending), (1, 0));
+    assert_eq!(buffer.stop().await, Stopped::default());
+}
+
+fn system_now_ms() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    since.as_millis() as i64
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_a_bounded_buffer_a_million_events_of_one_stream_starve_none_of_a_thousand() {
     let logs = StrictLogs::at(NOW_MS);
-    let config = Config { max_buffered_bytes: 4 << 20, ..Config::default() };
+    let config = Config { max_buffered_bytes: 4 << 20, max_concurrent_sends: 1, ..Config::default() };
     let bound = config.max_buffered_bytes;
     let buffer = buffer(logs.clone(), config);
-    let mut most = 0;
-    for _ in 0..1_000_000 {
+    let (mut small, mut most) = (Vec::new(), 0);
+    for number in 0..1_000_000 {
+        // All small ones come in the first half.
+        if number % 500 == 0 && number < 500_000 {
+            let (buffer, stream) = (buffer.clone(), format!("small-{number}"));
+            small.push(tokio::spawn(async move { buffer.add_or_wait("g", &stream, event("one")).await }));
+        }
         buffer.add_or_wait("g", "big", event("1234567890")).await.unwrap();
         let metrics = buffer.metrics();
         most = most.max(metrics.bytes_buffered + metrics.bytes_in_flight);
     }
+    for added in small {
+        added.await.unwrap().unwrap();
+    }
     assert_eq!(buffer.stop().await, Stopped::default());
     assert!(most <= bound, "{most} bytes held");
     assert_eq!(logs.stored("g", "big").len(), 1_000_000);
-    assert!(logs.puts() < 100 + 15, "{} requests", logs.puts());
+    assert_eq!(logs.all_stored().len(), 1_001, "each of the small streams");
+    let is_big = |call: &Call| matches!(call, Call::Put { stream, .. } if stream == "big");
+    let calls = logs.calls();
+    let big = calls.iter().filter(|call| is_big(call)).count();
+    assert!(big < 200, "{big} requests for what fits a hundred");
+    let last_small = calls.iter().rposition(|call| !is_big(call)).unwrap();
+    let big_after = calls[last_small..].iter().filter(|call| is_big(call)).count();
+    assert!(big_after > 30, "{big_after} requests of the big one came after the last of the small ones");
 }
 
 #[tokio::test(start_paused = true)]

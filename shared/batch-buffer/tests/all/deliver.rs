@@ -274,3 +274,26 @@ async fn waits_are_jittered_and_capped() {
     let waited = start.elapsed();
     assert!(waited < Duration::from_secs(40) && waited > Duration::from_secs(5), "{waited:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_sender_that_panics_is_asked_again_and_the_events_are_still_there() {
+    let logs = StrictLogs::at(NOW_MS);
+    logs.next([Some(Fault::Panic), None]);
+    let delivery = send(&logs, numbered(3)).await;
+    assert_eq!((delivery.sent, logs.puts()), (3, 2));
+
+    logs.next([Some(Fault::Panic); 4]);
+    let delivery = send(&logs, numbered(3)).await;
+    assert_eq!((delivery.sent, delivery.dead.len(), delivery.requests), (0, 0, 4));
+    assert_eq!(delivery.unsent, numbered(3));
+    let error = delivery.error.unwrap();
+    assert_eq!((error.class, error.message.as_str()), (ErrorClass::Panicked, "the sender panicked"));
+
+    // Also before there is a future, which is what a closure's own code is.
+    let hasty = |request: Request| {
+        assert!(request.events.len() < 2, "too many for me: {:?}", request.events);
+        std::future::ready(Ok(Accepted::default()))
+    };
+    assert_eq!(send(&hasty, numbered(2)).await.unsent, numbered(2));
+    assert_eq!(send(&hasty, numbered(1)).await.sent, 1);
+}

@@ -1,0 +1,92 @@
+//! Settings before the buffer exists.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use super::BatchBuffer;
+use super::flush::Inner;
+use crate::config::{Config, ConfigError};
+use crate::deliver::DeadLetter;
+use crate::send::Sender;
+
+/// Milliseconds since 1970.
+pub(super) type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
+/// Group, stream and the events.
+pub(super) type DeadLetters = Arc<dyn Fn(&str, &str, Vec<DeadLetter>) + Send + Sync>;
+
+/// Settings before the buffer exists.
+pub struct Builder<S> {
+    sender: S,
+    config: Config,
+    clock: Clock,
+    dead_letters: DeadLetters,
+}
+
+impl<S> std::fmt::Debug for Builder<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Builder").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl<S: Sender> Builder<S> {
+    pub(super) fn new(sender: S) -> Self {
+        Self {
+            sender,
+            config: Config::default(),
+            clock: Arc::new(system_clock),
+            dead_letters: Arc::new(log_dead_letters),
+        }
+    }
+
+    #[must_use]
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Milliseconds since 1970; the system's clock by default, and where this one panics.
+    #[must_use]
+    pub fn clock(mut self, clock: impl Fn() -> i64 + Send + Sync + 'static) -> Self {
+        self.clock =
+            Arc::new(move || catch_unwind(AssertUnwindSafe(&clock)).unwrap_or_else(|_| system_clock()));
+        self
+    }
+
+    /// Gets group, stream and the events that will never be sent. It runs inside the flush, so
+    /// it should hand them on (a channel, a file) and return. By default they are counted and a
+    /// `tracing` error says how many and why. Should it panic, that is all there is of them too;
+    /// the flush goes on.
+    #[must_use]
+    pub fn dead_letters(
+        mut self,
+        receive: impl Fn(&str, &str, Vec<DeadLetter>) + Send + Sync + 'static,
+    ) -> Self {
+        self.dead_letters = Arc::new(move |group, stream, dead| {
+            let events = dead.len();
+            if catch_unwind(AssertUnwindSafe(|| receive(group, stream, dead))).is_err() {
+                tracing::error!(group, stream, events, "the receiver of dead letters panicked");
+            }
+        });
+        self
+    }
+
+    /// # Errors
+    /// A setting outside its range.
+    pub fn build(self) -> Result<BatchBuffer<S>, ConfigError> {
+        self.config.check()?;
+        Ok(BatchBuffer {
+            inner: Arc::new(Inner::new(self.sender, self.config, self.clock, self.dead_letters)),
+        })
+    }
+}
+
+fn system_clock() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.ok().and_then(|since| i64::try_from(since.as_millis()).ok()).unwrap_or(0)
+}
+
+fn log_dead_letters(group: &str, stream: &str, dead: Vec<DeadLetter>) {
+    for letter in &dead {
+        tracing::error!(group, stream, reason = letter.reason.code(), cause = %letter.reason, "event dead-lettered");
+    }
+}
