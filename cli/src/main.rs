@@ -2,6 +2,7 @@
 
 mod ingest;
 mod local_file;
+mod redrive;
 mod upload;
 
 use std::process::ExitCode;
@@ -25,6 +26,8 @@ enum Command {
     Upload(upload::UploadArgs),
     /// Upload log files, to be ingested.
     UploadLogs(upload::LogArgs),
+    /// Send what could not be sent to CloudWatch Logs once more.
+    RedriveDeadLetters(redrive::Args),
 }
 
 fn main() -> ExitCode {
@@ -32,6 +35,7 @@ fn main() -> ExitCode {
         Command::Ingest(args) => ingest::run(&args),
         Command::Upload(args) => upload::run(&args),
         Command::UploadLogs(args) => upload::run_logs(&args),
+        Command::RedriveDeadLetters(args) => redrive::run(&args),
     };
     match ended {
         Ok(code) => code,

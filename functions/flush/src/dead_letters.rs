@@ -1,4 +1,4 @@
-//! The files of dead letters: what is in them, what they are called, and how to send them again.
+//! The files of dead letters: what is in them and what they are called.
 //!
 //! A file is JSON lines, one per event:
 //! `{"group","stream","timestamp","message","reason","detail","sequenceNumber"}`. `timestamp` (ms) and
@@ -6,13 +6,9 @@
 //! Name: `dead-letters/{app_id}/{yyyy-mm-dd}/{shard}/{sequence number}-{entry:06}.jsonl` after the
 //! first event in it, so that the same work done again replaces the file.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
-use batch_buffer::{DeadLetter, Event, Limits, RetryPolicy, Sender, deliver, plan};
+use batch_buffer::DeadLetter;
 use logferry_domain::block::Partition;
 use logferry_domain::fault::{Fault, FaultClass};
-use logferry_ports::{Clock, DeadLetters};
 use serde::{Deserialize, Serialize};
 
 use crate::stream::SequenceNumber;
@@ -40,17 +36,37 @@ pub fn name(partition: &Partition, first: &SequenceNumber, entry: u32) -> String
     format!("{PREFIX}{app_id}/{day}/{shard}/{}-{entry:06}.jsonl", first.as_str())
 }
 
-/// The content of a file.
+/// Whose records the file of this name holds.
 #[must_use]
-pub fn lines(lines: &[Line]) -> Vec<u8> {
+pub fn partition(name: &str) -> Option<Partition> {
+    let mut parts = name.strip_prefix(PREFIX)?.split('/');
+    let key = [parts.next()?, parts.next()?, parts.next()?].join("#");
+    Partition::parse(&key)
+}
+
+/// The content of a file.
+///
+/// # Errors
+/// None that a line of text and numbers could cause; but no line is ever left out.
+pub fn lines(lines: &[Line]) -> Result<Vec<u8>, Fault> {
     let mut out = Vec::new();
     for line in lines {
-        if let Ok(json) = serde_json::to_vec(line) {
-            out.extend_from_slice(&json);
-            out.push(b'\n');
-        }
+        serde_json::to_writer(&mut out, line).map_err(|error| {
+            Fault::new(FaultClass::Permanent, "writing dead letters", "unwritable").with_source(error)
+        })?;
+        out.push(b'\n');
     }
-    out
+    Ok(out)
+}
+
+/// Reads what [`lines`] wrote.
+///
+/// # Errors
+/// The number of the first line, from 1, that is no dead letter. Not what is in it: it may be
+/// anybody's log.
+pub fn parse(bytes: &[u8]) -> Result<Vec<Line>, usize> {
+    let lines = bytes.split(|byte| *byte == b'\n').enumerate().filter(|(_, line)| !line.is_empty());
+    lines.map(|(index, line)| serde_json::from_slice(line).map_err(|_| index + 1)).collect()
 }
 
 #[must_use]
@@ -66,95 +82,36 @@ pub fn line(group: &str, stream: &str, letter: &DeadLetter, sequence: &SequenceN
     }
 }
 
-/// What became of the files.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Redriven {
-    /// Files that are gone because all their events were sent.
-    pub files_done: u64,
-    pub files_kept: u64,
-    pub events_sent: u64,
-    /// Events still in files.
-    pub events_kept: u64,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Sends dead letters again, file by file: what is sent leaves its file, what is dead again or
-/// cannot be sent now stays in it. Run twice, it sends nothing twice but where it was killed
-/// between sending and rewriting a file.
-///
-/// # Errors
-/// A file could not be listed, read or written; the files before it are done.
-pub async fn redrive<D: DeadLetters, S: Sender, C: Clock>(
-    letters: &D,
-    sender: &S,
-    clock: &C,
-    prefix: &str,
-    policy: &RetryPolicy,
-) -> Result<Redriven, Fault> {
-    let mut redriven = Redriven::default();
-    let mut after: Option<String> = None;
-    loop {
-        let names = letters.names(prefix, after.as_deref()).await?;
-        let Some(last) = names.last() else { return Ok(redriven) };
-        after = Some(last.clone());
-        for name in names.iter().filter(|name| name.ends_with(".jsonl")) {
-            redrive_file(letters, sender, clock, name, policy, &mut redriven).await?;
+    #[test]
+    fn a_files_name_says_whose_it_is() {
+        let partition_of = Partition::parse("my-app#2024-03-01#2").unwrap();
+        let name = name(&partition_of, &SequenceNumber::new("100"), 7);
+        assert_eq!(name, "dead-letters/my-app/2024-03-01/2/100-000007.jsonl");
+        assert_eq!(partition(&name), Some(partition_of));
+        for other in ["dead-letters/", "dead-letters/a/b/c/d", "aws/lambda/x", "dead-letters/my-app/2024-03-01"] {
+            assert_eq!(partition(other), None, "{other}");
         }
     }
-}
 
-async fn redrive_file<D: DeadLetters, S: Sender, C: Clock>(
-    letters: &D,
-    sender: &S,
-    clock: &C,
-    name: &str,
-    policy: &RetryPolicy,
-    redriven: &mut Redriven,
-) -> Result<(), Fault> {
-    let bytes = letters.read(name).await?;
-    let parsed: Result<Vec<Line>, _> = bytes
-        .split(|byte| *byte == b'\n')
-        .filter(|line| !line.is_empty())
-        .map(serde_json::from_slice)
-        .collect();
-    let parsed = parsed.map_err(|error| {
-        Fault::new(FaultClass::Permanent, "reading dead letters", name.to_owned()).with_source(error)
-    })?;
-
-    let mut streams: BTreeMap<(String, String), Vec<Event>> = BTreeMap::new();
-    for (index, line) in parsed.iter().enumerate() {
-        let event = Event::new(line.timestamp, line.message.clone()).tagged(index as u64);
-        streams.entry((line.group.clone(), line.stream.clone())).or_default().push(event);
+    #[test]
+    fn a_broken_file_is_told_by_its_line() {
+        let line = Line {
+            group: "/g".into(),
+            stream: "s".into(),
+            timestamp: 1,
+            message: "a\nb".into(),
+            reason: "INVALID".into(),
+            detail: "refused".into(),
+            sequence_number: "7".into(),
+        };
+        let good = lines(&[line.clone(), line.clone()]).unwrap();
+        assert_eq!(parse(&good), Ok(vec![line.clone(), line]));
+        assert_eq!(parse(&[&good[..], b"{\"group\":1}\n"].concat()), Err(3));
+        assert_eq!(parse(&good[..good.len() - 2]), Err(2), "cut short");
+        assert_eq!(parse(b"\xff"), Err(1));
     }
-    let mut kept = vec![false; parsed.len()];
-    let mut keep = |tag: u64| {
-        if let Some(kept) = usize::try_from(tag).ok().and_then(|index| kept.get_mut(index)) {
-            *kept = true;
-        }
-    };
-    for ((group, stream), events) in streams {
-        let (group, stream) = (Arc::<str>::from(group), Arc::<str>::from(stream));
-        let planned = plan(events, clock.now_ms(), &Limits::default());
-        planned.refused.iter().for_each(|event| keep(event.tag));
-        let mut token = None;
-        for batch in planned.batches {
-            let delivery =
-                deliver(sender, &group, &stream, batch, &mut token, policy, &|| clock.now_ms()).await;
-            delivery.dead.iter().for_each(|letter| keep(letter.event.tag));
-            delivery.unsent.iter().for_each(|event| keep(event.tag));
-        }
-    }
-    let left: Vec<Line> =
-        parsed.iter().zip(&kept).filter(|(_, kept)| **kept).map(|(line, _)| line.clone()).collect();
-    redriven.events_sent += (parsed.len() - left.len()) as u64;
-    redriven.events_kept += left.len() as u64;
-    if left.is_empty() {
-        letters.remove(name).await?;
-        redriven.files_done += 1;
-    } else {
-        if left.len() < parsed.len() {
-            letters.put(name, lines(&left)).await?;
-        }
-        redriven.files_kept += 1;
-    }
-    Ok(())
 }

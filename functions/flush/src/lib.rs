@@ -9,6 +9,7 @@
 pub mod config;
 pub mod dead_letters;
 pub mod progress;
+pub mod redrive;
 pub mod settings;
 pub mod stream;
 mod tally;
@@ -22,7 +23,7 @@ use batch_buffer::plan::prepare;
 use batch_buffer::split::Label;
 use batch_buffer::{Batcher, Event, Limits, RetryPolicy, Sender, deliver};
 use logferry_domain::block::{Block, Partition, Payload};
-use logferry_domain::fault::{Fault, chain};
+use logferry_domain::fault::{Fault, FaultClass, chain};
 use logferry_domain::log_record::LogRecord;
 use logferry_ports::flush_marks::{FlushMark, PartMark};
 use logferry_ports::{Apps, BlockTable, Clock, DeadLetters, FlushMarks, Retentions};
@@ -68,6 +69,14 @@ pub struct Handled {
     pub tally: Tally,
 }
 
+impl Sending {
+    /// What a request may hold for groups of this retention.
+    fn limits(&self) -> Limits {
+        let retention_ms = self.retention_days.map_or(MAX_AGE_MS, |days| i64::from(days) * DAY_MS);
+        Limits { max_age_ms: retention_ms.min(MAX_AGE_MS), ..Limits::default() }
+    }
+}
+
 impl<B, A, S, D, M, C> Flush<B, A, S, D, M, C>
 where
     B: BlockTable,
@@ -100,18 +109,28 @@ where
     /// Sends what a batch of the stream brings. No request starts after `deadline`.
     pub async fn handle(&self, event: &StreamEvent, deadline: Option<Instant>) -> Handled {
         let mut lanes = lanes(event);
-        self.find_marks(&mut lanes, deadline).await;
-        let mut unmarked = None;
-        for lane in &mut lanes {
-            self.send_lane(lane, deadline, &mut unmarked).await;
-        }
+        let unmarked = self.send_lanes(&mut lanes, deadline).await;
         let failures = failures(event, &lanes);
         if !failures.is_empty() {
             // These records come again, and with them some that are through: now is known which.
-            self.keep_mark(unmarked.take()).await;
+            self.keep_mark(unmarked).await;
         }
-        let tally = lanes.iter().flat_map(|lane| &lane.records).map(|record| record.tally()).sum();
+        let tally = lanes.iter().flat_map(|lane| &lane.records).map(Record::tally).sum();
         Handled { response: Response { batch_item_failures: failures }, tally }
+    }
+
+    /// Every lane as far as it goes. Returns the mark that is yet to be kept.
+    async fn send_lanes(
+        &self,
+        lanes: &mut [Lane],
+        deadline: Option<Instant>,
+    ) -> Option<(Partition, FlushMark)> {
+        self.find_marks(lanes, deadline).await;
+        let mut unmarked = None;
+        for lane in lanes {
+            self.send_lane(lane, deadline, &mut unmarked).await;
+        }
+        unmarked
     }
 
     async fn find_marks(&self, lanes: &mut [Lane], deadline: Option<Instant>) {
@@ -201,7 +220,10 @@ where
         };
         let data = match extents {
             0 => data,
-            _ => self.blocks.with_extents(&header, data, extents).await.map_err(Stop::of)?,
+            _ => self.blocks.with_extents(&header, data, extents).await.map_err(|fault| match fault.class {
+                FaultClass::NotFound => Stop::Bad("the rest of it is gone"),
+                _ => Stop::of(fault),
+            })?,
         };
         let payload = Payload::decode(&data).map_err(|_| Stop::Bad("its data is no payload"))?;
         drop(data);
@@ -282,7 +304,8 @@ where
                 reason = dead[0].1.reason.code(),
                 "events dead-lettered"
             );
-            self.dead_letters.put(&name, dead_letters::lines(&lines)).await.map_err(Stop::of)?;
+            let lines = dead_letters::lines(&lines).map_err(Stop::of)?;
+            self.dead_letters.put(&name, lines).await.map_err(Stop::of)?;
         }
         if let Some(error) = delivery.error {
             let unsent = delivery.unsent.len();
@@ -339,8 +362,7 @@ struct Slot {
 
 impl Outbox {
     fn new(sending: &Sending, partition: &Partition, deadline: Option<Instant>) -> Self {
-        let retention_ms = sending.retention_days.map_or(MAX_AGE_MS, |days| i64::from(days) * DAY_MS);
-        let limits = Limits { max_age_ms: retention_ms.min(MAX_AGE_MS), ..Limits::default() };
+        let limits = sending.limits();
         Self {
             partition: partition.clone(),
             group: format!("{}/{}", sending.group_prefix, partition.app_id).into(),

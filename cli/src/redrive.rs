@@ -1,0 +1,95 @@
+//! `logferry redrive-dead-letters`: what could not be sent to CloudWatch Logs, sent once more.
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use batch_buffer::RetryPolicy;
+use logferry_aws::apps::DynamoApps;
+use logferry_aws::blocks::DynamoBlocks;
+use logferry_aws::client::AwsEnv;
+use logferry_aws::dead_letters::S3DeadLetters;
+use logferry_aws::flush_marks::DynamoFlushMarks;
+use logferry_aws::logs::{CloudWatchLogs, GroupSettings};
+use logferry_domain::app::AppId;
+use logferry_domain::time::Day;
+use logferry_flush::config::Config;
+use logferry_flush::redrive::{FileReport, KnownMarks, Selection};
+use logferry_flush::{Flush, Sending};
+use logferry_ports::{Retentions, SystemClock};
+use logferry_service::config::environment;
+
+/// Sends what lies in the failure bucket to CloudWatch Logs once more: flush's dead letters, and
+/// batches that the stream's mapping gave up. What is taken leaves the bucket, the rest stays. Prints
+/// a line of JSON for each file; ends with 1 when something stays. Run one at a time.
+///
+/// Reads TABLE_APPS, TABLE_LOGS and TABLE_FILES, and as flush does LOG_GROUP_PREFIX, LOG_GROUP_CLASS
+/// and LOG_RETENTION_DAYS.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The failure bucket.
+    #[arg(long, env = "FAILURE_BUCKET", value_name = "BUCKET")]
+    bucket: String,
+    /// Only this app's records.
+    #[arg(long)]
+    app: Option<AppId>,
+    /// Only records of this UTC day, such as 2024-03-01.
+    #[arg(long, value_name = "DAY", value_parser = day)]
+    date: Option<Day>,
+    /// Only files whose keys begin so.
+    #[arg(long)]
+    prefix: Option<String>,
+    /// Say what there is, and send and change nothing.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+fn day(text: &str) -> Result<Day, &'static str> {
+    text.parse().map_err(|_| "not a day such as 2024-03-01")
+}
+
+#[tokio::main]
+pub(crate) async fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
+    let config = Config::from_lookup(|name| match name {
+        "FAILURE_BUCKET" => Some(args.bucket.clone()),
+        name => environment(name),
+    })?;
+    let aws = AwsEnv::from_environment()?;
+    let dynamodb = aws.dynamodb();
+    let groups =
+        GroupSettings { class: Some(config.log_group_class), retention_days: config.log_retention_days };
+    let sending = Sending {
+        group_prefix: config.log_group_prefix,
+        retention_days: config.log_retention_days,
+        retry: RetryPolicy::default(),
+    };
+    let retentions = Retentions::default();
+    let flush = Flush::new(
+        DynamoBlocks::new(dynamodb.clone(), config.table_logs),
+        DynamoApps::new(dynamodb.clone(), config.table_apps),
+        CloudWatchLogs::new(aws.logs(), groups).with_retentions(retentions.clone()),
+        S3DeadLetters::new(aws.s3(), config.failure_bucket),
+        KnownMarks(DynamoFlushMarks::new(dynamodb, config.table_files)),
+        SystemClock,
+        sending,
+    )
+    .with_retentions(retentions);
+
+    let selection = Selection { prefix: args.prefix.clone(), app_id: args.app.clone(), day: args.date };
+    let redriven = flush.redrive(&selection, args.dry_run, print).await?;
+    let (done, kept) = (redriven.files_done, redriven.files_kept);
+    if args.dry_run {
+        eprintln!("{} files with {} events; nothing was sent", done + kept, redriven.events_kept);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let (sent, left) = (redriven.events_sent, redriven.events_kept);
+    eprintln!("{sent} events sent, {left} kept; {done} files done with, {kept} stay");
+    Ok(ExitCode::from(u8::from(kept > 0)))
+}
+
+#[expect(clippy::print_stdout, reason = "this is the command's answer")]
+fn print(report: &FileReport) {
+    match serde_json::to_string(report) {
+        Ok(line) => println!("{line}"),
+        Err(error) => eprintln!("logferry: {}: {error}", report.file),
+    }
+}

@@ -1,0 +1,396 @@
+//! What lies in the failure bucket on its way again: flush's own dead letters, and batches that the
+//! stream's mapping gave up. Each is sent once more. What is not taken stays, and nothing leaves the
+//! bucket before it was taken: a run that is killed repeats at most the file in its hands.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use batch_buffer::{Event, Sender, deliver, plan};
+use logferry_domain::app::AppId;
+use logferry_domain::block::Partition;
+use logferry_domain::fault::{Fault, FaultClass, chain};
+use logferry_domain::time::Day;
+use logferry_ports::flush_marks::FlushMark;
+use logferry_ports::{Apps, BlockTable, Clock, DeadLetters, FlushMarks};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use crate::dead_letters::{self, Line, PREFIX};
+use crate::progress::State;
+use crate::stream::StreamEvent;
+use crate::{Flush, Tally, lanes};
+
+/// Where the mapping puts what it gives up: `{mapping}/{shard}/{yyyy}/{mm}/{dd}/{time}-{uuid}` behind this.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-errors.html>
+pub const GIVEN_UP: &str = "aws/lambda/";
+
+/// Marks that are read and left as they are: a redrive goes through old positions of the stream,
+/// and must not turn back those of the running function.
+#[derive(Debug, Clone)]
+pub struct KnownMarks<M>(pub M);
+
+impl<M: FlushMarks> FlushMarks for KnownMarks<M> {
+    async fn find(&self, partitions: &[Partition]) -> Result<Vec<(Partition, FlushMark)>, Fault> {
+        self.0.find(partitions).await
+    }
+
+    async fn set(&self, _: &Partition, _: &FlushMark, _: i64) -> Result<(), Fault> {
+        Ok(())
+    }
+}
+
+/// What is to be sent again; by default everything.
+#[derive(Debug, Clone, Default)]
+pub struct Selection {
+    /// Only files whose names begin so.
+    pub prefix: Option<String>,
+    pub app_id: Option<AppId>,
+    /// Only records of this UTC day.
+    pub day: Option<Day>,
+}
+
+impl Selection {
+    fn takes(&self, partition: Option<&Partition>) -> bool {
+        match partition {
+            Some(partition) => {
+                self.app_id.as_ref().is_none_or(|app_id| *app_id == partition.app_id)
+                    && self.day.is_none_or(|day| day == partition.day)
+            }
+            None => self.app_id.is_none() && self.day.is_none(),
+        }
+    }
+
+    /// Flush's own files come first: what a given-up batch leaves there waits for the next run.
+    fn listed(&self) -> Vec<String> {
+        match (&self.prefix, &self.app_id, &self.day) {
+            (Some(prefix), ..) => vec![prefix.clone()],
+            (None, Some(app_id), Some(day)) => vec![format!("{PREFIX}{app_id}/{day}/"), GIVEN_UP.to_owned()],
+            (None, Some(app_id), None) => vec![format!("{PREFIX}{app_id}/"), GIVEN_UP.to_owned()],
+            (None, None, _) => vec![PREFIX.to_owned(), GIVEN_UP.to_owned()],
+        }
+    }
+}
+
+/// What became of one file. `events` is the sum of the five numbers behind it. An event is what a
+/// line of dead letters holds; of a batch, a record.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct FileReport {
+    pub file: String,
+    pub events: u64,
+    pub sent: u64,
+    /// Sent by flush before the mapping gave their batch up, as its marks tell.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub sent_before: u64,
+    /// Left out by their app's setting.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub narrowed: u64,
+    /// Now dead letters of flush's own, in files that they have.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub dead_lettered: u64,
+    /// Still in this file.
+    pub kept: u64,
+    /// Why, for those that are kept.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub reasons: BTreeMap<String, u64>,
+    /// The file is broken, or could not be changed, or what stopped a request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+impl FileReport {
+    fn of(file: &str) -> Self {
+        Self { file: file.to_owned(), ..Self::default() }
+    }
+
+    fn broken(file: &str, error: impl Into<String>) -> Self {
+        Self { error: Some(error.into()), ..Self::of(file) }
+    }
+
+    fn keep(&mut self, reason: &str, events: u64) {
+        self.kept += events;
+        *self.reasons.entry(reason.to_owned()).or_default() += events;
+    }
+
+    fn add(&mut self, tally: Tally) {
+        self.sent += tally.sent;
+        self.sent_before += tally.sent_before;
+        self.narrowed += tally.narrowed;
+        self.dead_lettered += tally.dead_lettered;
+    }
+
+    /// Nothing of it is left in the bucket.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.kept == 0 && self.dead_lettered == 0 && self.error.is_none()
+    }
+}
+
+/// What became of all of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Redriven {
+    pub files_done: u64,
+    pub files_kept: u64,
+    pub events_sent: u64,
+    /// Events still in the bucket.
+    pub events_kept: u64,
+}
+
+impl Redriven {
+    fn add(&mut self, report: &FileReport) {
+        match report.is_done() {
+            true => self.files_done += 1,
+            false => self.files_kept += 1,
+        }
+        self.events_sent += report.sent;
+        self.events_kept += report.kept + report.dead_lettered;
+    }
+}
+
+impl<B, A, S, D, M, C> Flush<B, A, S, D, KnownMarks<M>, C>
+where
+    B: BlockTable,
+    A: Apps,
+    S: Sender,
+    D: DeadLetters,
+    M: FlushMarks,
+    C: Clock,
+{
+    /// Sends what was chosen once more, file by file, and tells `each` of every file. A dry run reads
+    /// and counts, sends nothing and changes nothing.
+    ///
+    /// # Errors
+    /// The bucket could not be listed or a file not be read; the files before it are done.
+    pub async fn redrive(
+        &self,
+        selection: &Selection,
+        dry_run: bool,
+        mut each: impl FnMut(&FileReport),
+    ) -> Result<Redriven, Fault> {
+        let mut redriven = Redriven::default();
+        for prefix in selection.listed() {
+            let mut after: Option<String> = None;
+            loop {
+                let names = self.dead_letters.names(&prefix, after.as_deref()).await?;
+                let Some(last) = names.last() else { break };
+                after = Some(last.clone());
+                for name in &names {
+                    if let Some(report) = self.redrive_file(name, selection, dry_run).await? {
+                        redriven.add(&report);
+                        each(&report);
+                    }
+                }
+            }
+        }
+        Ok(redriven)
+    }
+
+    /// `None`: nothing in it was chosen, or it has gone meanwhile.
+    async fn redrive_file(
+        &self,
+        name: &str,
+        selection: &Selection,
+        dry_run: bool,
+    ) -> Result<Option<FileReport>, Fault> {
+        let partition = dead_letters::partition(name);
+        if name.starts_with(PREFIX) && !selection.takes(partition.as_ref()) {
+            return Ok(None);
+        }
+        let bytes = match self.dead_letters.read(name).await {
+            Err(fault) if fault.class == FaultClass::NotFound => return Ok(None),
+            bytes => bytes?,
+        };
+        let (report, left) = if name.starts_with(PREFIX) {
+            match dead_letters::parse(&bytes) {
+                Ok(lines) => self.redrive_lines(name, partition.as_ref(), lines, dry_run).await?,
+                Err(line) => (FileReport::broken(name, format!("line {line} is no dead letter")), None),
+            }
+        } else if name.starts_with(GIVEN_UP) {
+            match GivenUp::parse(&bytes, selection) {
+                Ok(batch) if batch.chosen.is_empty() => return Ok(None),
+                Ok(batch) => self.redrive_batch(name, batch, dry_run).await?,
+                Err(problem) => (FileReport::broken(name, problem), None),
+            }
+        } else {
+            (FileReport::broken(name, "it is neither dead letters nor a batch that was given up"), None)
+        };
+        Ok(Some(match left {
+            Some(left) => self.leave(report, left).await,
+            None => report,
+        }))
+    }
+
+    /// Takes out of a file what is through: `left` is what it holds from now on.
+    async fn leave(&self, mut report: FileReport, left: Vec<u8>) -> FileReport {
+        let changed = match left.is_empty() {
+            true => self.dead_letters.remove(&report.file).await,
+            false => self.dead_letters.put(&report.file, left).await,
+        };
+        if let Err(fault) = changed {
+            let problem = format!("sent, but still in the file, which could not be changed: {}", chain(&fault));
+            report.error = Some(problem);
+        }
+        report
+    }
+
+    async fn redrive_lines(
+        &self,
+        name: &str,
+        partition: Option<&Partition>,
+        lines: Vec<Line>,
+        dry_run: bool,
+    ) -> Result<(FileReport, Option<Vec<u8>>), Fault> {
+        let mut report = FileReport { events: lines.len() as u64, ..FileReport::of(name) };
+        if dry_run {
+            lines.iter().for_each(|line| report.keep(&line.reason, 1));
+            return Ok((report, None));
+        }
+        let retention = match partition {
+            Some(partition) => self.settings.of(&partition.app_id, self.clock.now_ms()).await.ok(),
+            None => None,
+        };
+        let mut streams: BTreeMap<(&str, &str), Vec<Event>> = BTreeMap::new();
+        for (index, line) in lines.iter().enumerate() {
+            let event = Event::new(line.timestamp, line.message.clone()).tagged(index as u64);
+            streams.entry((&line.group, &line.stream)).or_default().push(event);
+        }
+        // What stays, by its line, with what is to be said of it from now on.
+        let mut kept: BTreeMap<u64, Option<(&'static str, String)>> = BTreeMap::new();
+        for ((group, stream), events) in streams {
+            if let Some(setting) = retention {
+                self.retentions.set(group, setting.retention_days);
+            }
+            let (group, stream) = (Arc::<str>::from(group), Arc::<str>::from(stream));
+            let planned = plan(events, self.clock.now_ms(), &self.sending.limits());
+            kept.extend(planned.refused.iter().map(|event| (event.tag, None)));
+            let (mut token, retry) = (None, &self.sending.retry);
+            for batch in planned.batches {
+                let clock = || self.clock.now_ms();
+                let sent = deliver(&self.sender, &group, &stream, batch, &mut token, retry, &clock).await;
+                for letter in sent.dead {
+                    kept.insert(letter.event.tag, Some((letter.reason.code(), letter.reason.to_string())));
+                }
+                for event in sent.unsent {
+                    kept.entry(event.tag).or_default();
+                }
+                report.error = sent.error.map(|error| error.to_string()).or(report.error);
+            }
+        }
+        let mut left = Vec::new();
+        for (index, mut line) in lines.into_iter().enumerate() {
+            match kept.remove(&(index as u64)) {
+                None => report.sent += 1,
+                Some(again) => {
+                    report.keep(again.as_ref().map_or("NOT_SENT", |(code, _)| code), 1);
+                    if let Some((code, detail)) = again {
+                        (line.reason, line.detail) = (code.to_owned(), detail);
+                    }
+                    left.push(line);
+                }
+            }
+        }
+        // Nothing sent, nothing changed but words.
+        let left = (report.sent > 0).then(|| dead_letters::lines(&left)).transpose()?;
+        Ok((report, left))
+    }
+
+    async fn redrive_batch(
+        &self,
+        name: &str,
+        batch: GivenUp,
+        dry_run: bool,
+    ) -> Result<(FileReport, Option<Vec<u8>>), Fault> {
+        let mut report = FileReport::of(name);
+        let Ok(event) = batch.event() else {
+            return Ok((FileReport::broken(name, "its payload is no event of the stream"), None));
+        };
+        let mut lanes = lanes(&event);
+        if !dry_run {
+            self.send_lanes(&mut lanes, None).await;
+        }
+        let mut open = HashSet::new();
+        for record in lanes.iter().flat_map(|lane| &lane.records) {
+            let tally = record.tally();
+            report.add(tally);
+            if record.state != State::Through {
+                let reason = match record.state {
+                    State::Bad => "UNDECODABLE",
+                    _ if dry_run => batch.condition.as_str(),
+                    _ => "NOT_SENT",
+                };
+                // A block that cannot say how many records it holds counts as one.
+                report.keep(reason, tally.left.max(1));
+                open.insert(record.sequence.as_str());
+            }
+        }
+        report.events =
+            report.sent + report.sent_before + report.narrowed + report.dead_lettered + report.kept;
+        let left = if dry_run { None } else { batch.without_all_but(&open) };
+        Ok((report, left))
+    }
+}
+
+/// What the mapping wrote: an invocation record whose `payload` is the event.
+struct GivenUp {
+    record: Map<String, Value>,
+    /// Why the mapping gave up.
+    condition: String,
+    /// The event's records that were chosen.
+    chosen: Vec<Value>,
+    /// All of the event's records.
+    all: Vec<Value>,
+}
+
+fn sequence_of(record: &Value) -> Option<&str> {
+    record.pointer("/dynamodb/SequenceNumber")?.as_str()
+}
+
+impl GivenUp {
+    fn parse(bytes: &[u8], selection: &Selection) -> Result<Self, &'static str> {
+        let record: Map<String, Value> =
+            serde_json::from_slice(bytes).map_err(|_| "it is no invocation record")?;
+        let payload = match record.get("payload") {
+            None | Some(Value::Null) => return Err("it holds no payload, only the batch's place in the stream"),
+            Some(Value::String(text)) => {
+                serde_json::from_str(text).map_err(|_| "its payload is no event of the stream")?
+            }
+            Some(event) => event.clone(),
+        };
+        let Some(all) = payload.get("Records").and_then(Value::as_array).cloned() else {
+            return Err("its payload is no event of the stream");
+        };
+        let partition = |record: &Value| {
+            let key = record.pointer("/dynamodb/NewImage/pk/S").and_then(Value::as_str);
+            key.and_then(Partition::parse)
+        };
+        let chosen = all.iter().filter(|record| selection.takes(partition(record).as_ref())).cloned().collect();
+        let condition = record.get("requestContext").and_then(|context| context.get("condition"));
+        let condition = condition.and_then(Value::as_str).unwrap_or("GIVEN_UP").to_owned();
+        Ok(Self { record, condition, chosen, all })
+    }
+
+    fn event(&self) -> Result<StreamEvent, serde_json::Error> {
+        serde_json::from_str(&json!({ "Records": self.chosen }).to_string())
+    }
+
+    /// The file without those of the chosen records that are not open; empty when nothing is left of
+    /// it, `None` when it stays as it is.
+    fn without_all_but(mut self, open: &HashSet<&str>) -> Option<Vec<u8>> {
+        let chosen: HashSet<&str> = self.chosen.iter().filter_map(sequence_of).collect();
+        let stays = |record: &&Value| {
+            sequence_of(record).is_none_or(|sequence| !chosen.contains(sequence) || open.contains(sequence))
+        };
+        let left: Vec<Value> = self.all.iter().filter(stays).cloned().collect();
+        if left.len() == self.all.len() {
+            return None;
+        }
+        if left.is_empty() {
+            return Some(Vec::new());
+        }
+        self.record.insert("payload".to_owned(), json!({ "Records": left }).to_string().into());
+        Some(Value::Object(self.record).to_string().into_bytes())
+    }
+}
