@@ -5,3 +5,4 @@ pub mod contract;
 pub mod function;
 pub mod sim;
 pub mod stack;
+pub mod stream;

@@ -92,7 +92,9 @@ mod tests {
         let name = name(&partition_of, &SequenceNumber::new("100"), 7);
         assert_eq!(name, "dead-letters/my-app/2024-03-01/2/100-000007.jsonl");
         assert_eq!(partition(&name), Some(partition_of));
-        for other in ["dead-letters/", "dead-letters/a/b/c/d", "aws/lambda/x", "dead-letters/my-app/2024-03-01"] {
+        for other in
+            ["dead-letters/", "dead-letters/a/b/c/d", "aws/lambda/x", "dead-letters/my-app/2024-03-01"]
+        {
             assert_eq!(partition(other), None, "{other}");
         }
     }

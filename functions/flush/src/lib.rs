@@ -220,10 +220,12 @@ where
         };
         let data = match extents {
             0 => data,
-            _ => self.blocks.with_extents(&header, data, extents).await.map_err(|fault| match fault.class {
-                FaultClass::NotFound => Stop::Bad("the rest of it is gone"),
-                _ => Stop::of(fault),
-            })?,
+            _ => {
+                self.blocks.with_extents(&header, data, extents).await.map_err(|fault| match fault.class {
+                    FaultClass::NotFound => Stop::Bad("the rest of it is gone"),
+                    _ => Stop::of(fault),
+                })?
+            }
         };
         let payload = Payload::decode(&data).map_err(|_| Stop::Bad("its data is no payload"))?;
         drop(data);

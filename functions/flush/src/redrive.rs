@@ -230,7 +230,8 @@ where
             false => self.dead_letters.put(&report.file, left).await,
         };
         if let Err(fault) = changed {
-            let problem = format!("sent, but still in the file, which could not be changed: {}", chain(&fault));
+            let problem =
+                format!("sent, but still in the file, which could not be changed: {}", chain(&fault));
             report.error = Some(problem);
         }
         report
@@ -353,7 +354,9 @@ impl GivenUp {
         let record: Map<String, Value> =
             serde_json::from_slice(bytes).map_err(|_| "it is no invocation record")?;
         let payload = match record.get("payload") {
-            None | Some(Value::Null) => return Err("it holds no payload, only the batch's place in the stream"),
+            None | Some(Value::Null) => {
+                return Err("it holds no payload, only the batch's place in the stream");
+            }
             Some(Value::String(text)) => {
                 serde_json::from_str(text).map_err(|_| "its payload is no event of the stream")?
             }
@@ -366,7 +369,8 @@ impl GivenUp {
             let key = record.pointer("/dynamodb/NewImage/pk/S").and_then(Value::as_str);
             key.and_then(Partition::parse)
         };
-        let chosen = all.iter().filter(|record| selection.takes(partition(record).as_ref())).cloned().collect();
+        let chosen =
+            all.iter().filter(|record| selection.takes(partition(record).as_ref())).cloned().collect();
         let condition = record.get("requestContext").and_then(|context| context.get("condition"));
         let condition = condition.and_then(Value::as_str).unwrap_or("GIVEN_UP").to_owned();
         Ok(Self { record, condition, chosen, all })

@@ -1,8 +1,12 @@
 """Gap: PutLogEvents takes anything. On AWS it refuses batches that break its rules, and leaves out
 events that are too old, too new or past retention, telling which in a 200.
-Rules: https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutLogEvents.html"""
+Rules: https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutLogEvents.html
+
+And, for tests, poison on demand: a message that says `poison:/poison/{name}` is refused as invalid for
+as long as there is a log group of that name."""
 
 import json
+import re
 import time
 
 from ministack.core.responses import error_response_json
@@ -15,6 +19,7 @@ HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 MAX_AGE_MS = 14 * DAY_MS
 MAX_AHEAD_MS = 2 * HOUR_MS
+POISON = re.compile(r"poison:(/poison/[A-Za-z0-9-]+)")
 
 
 def refusal(events: list[dict]) -> str | None:
@@ -38,6 +43,11 @@ def refusal(events: list[dict]) -> str | None:
     return None
 
 
+def poisons(messages: list[str]) -> set[str]:
+    """The log groups whose being there makes poison of one of the messages."""
+    return {name for message in messages if "poison:" in message for name in POISON.findall(message)}
+
+
 def rejected_ends(times: list[int], now_ms: int, retention_days: int | None) -> tuple[int, int, int]:
     """For times in order: the ends of the too old and of the expired, the start of the too new."""
     too_old = sum(time < now_ms - MAX_AGE_MS for time in times)
@@ -54,6 +64,8 @@ def apply() -> None:
         problem = refusal(events)
         if problem:
             return error_response_json("InvalidParameterException", problem, 400)
+        if any(name in cloudwatch_logs._log_groups for name in poisons([event["message"] for event in events])):
+            return error_response_json("InvalidParameterException", "A log event is poison.", 400)
         group = cloudwatch_logs._log_groups.get(data.get("logGroupName")) or {}
         times = [event["timestamp"] for event in events]
         now_ms = int(time.time() * 1000)

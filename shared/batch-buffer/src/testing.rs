@@ -103,6 +103,11 @@ impl StrictLogs {
         self.world().faults.extend(faults);
     }
 
+    /// Faults that have not come to pass do not.
+    pub fn next_well(&self) {
+        self.world().faults.clear();
+    }
+
     pub fn set_now_ms(&self, now_ms: i64) {
         self.world().now_ms = now_ms;
     }

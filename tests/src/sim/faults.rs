@@ -37,6 +37,8 @@ pub(super) struct Faults {
     pub(super) plan: BTreeMap<u64, How>,
     /// How many calls went wrong.
     pub(super) hit: u64,
+    /// Operations of which every call fails.
+    pub(super) broken: BTreeMap<&'static str, FaultClass>,
     lot: Option<Lot>,
 }
 

@@ -1,5 +1,7 @@
 //! What flush talks to beside the tables: CloudWatch Logs, its marks and its dead letters.
 
+use std::collections::BTreeMap;
+
 use batch_buffer::testing::StrictLogs;
 use batch_buffer::{Accepted, ErrorClass, Request, SendError, Sender};
 use logferry_domain::block::Partition;
@@ -7,9 +9,27 @@ use logferry_domain::fault::{Fault, FaultClass};
 use logferry_ports::flush_marks::FlushMark;
 use logferry_ports::{Clock, DeadLetters, FlushMarks};
 
-use super::{How, SimCloud};
+use super::{How, SimClock, SimCloud};
 
 impl SimCloud {
+    /// A cloud at a time that stands still, with these CloudWatch Logs.
+    #[must_use]
+    pub fn at(now_ms: i64, logs: StrictLogs) -> Self {
+        Self { clock: SimClock::at(now_ms), logs, ..Self::default() }
+    }
+
+    /// The files of the failure bucket.
+    #[must_use]
+    pub fn dead_letters_now(&self) -> BTreeMap<String, Vec<u8>> {
+        self.state().dead_letters.clone()
+    }
+
+    /// The marks of flush, by partition.
+    #[must_use]
+    pub fn flush_marks_now(&self) -> BTreeMap<String, FlushMark> {
+        self.state().marks.clone()
+    }
+
     /// What CloudWatch Logs holds.
     #[must_use]
     pub fn logs(&self) -> &StrictLogs {

@@ -23,7 +23,7 @@ use faults::Faults;
 pub use faults::How;
 use logferry_domain::app::{App, AppId, FlushSetting};
 use logferry_domain::block::{Block, Payload};
-use logferry_domain::fault::Fault;
+use logferry_domain::fault::{Fault, FaultClass};
 use logferry_domain::ledger::{DayCounts, FileRow, FileStatus, Quarantined};
 use logferry_domain::object::ObjectRef;
 use logferry_domain::record::LevelCounts;
@@ -101,6 +101,10 @@ impl Default for SimClock {
 }
 
 impl SimClock {
+    fn at(now_ms: i64) -> Self {
+        Self { set_ms: Arc::new(AtomicI64::new(now_ms)), ..Self::default() }
+    }
+
     pub fn advance_ms(&self, ms: i64) {
         self.set_ms.fetch_add(ms, Ordering::SeqCst);
     }
@@ -168,6 +172,15 @@ impl SimCloud {
     /// Calls go wrong and take their time by lot: of a thousand, so many fail.
     pub fn fail_by_lot(&self, seed: u64, per_mille: u32) {
         self.state().faults.by_lot(seed, per_mille);
+    }
+
+    /// From now on every call of an operation fails so; `None`: it no longer does.
+    pub fn break_operation(&self, operation: &'static str, class: Option<FaultClass>) {
+        let broken = &mut self.state().faults.broken;
+        match class {
+            Some(class) => broken.insert(operation, class),
+            None => broken.remove(operation),
+        };
     }
 
     /// From now on nothing goes wrong.
@@ -300,6 +313,10 @@ impl SimCloud {
         let how = self.turn().await;
         if let Some(How::Before(class)) = how {
             return Err(Fault::new(class, operation, "simulated, before"));
+        }
+        let broken = self.state().faults.broken.get(operation).copied();
+        if let Some(class) = broken {
+            return Err(Fault::new(class, operation, "simulated, broken"));
         }
         let result = {
             let mut state = self.state();

@@ -5,6 +5,7 @@ mod api;
 mod contract;
 mod e2e;
 mod faults;
+mod flush;
 mod ingest;
 mod quarantine;
 mod query;

@@ -3,11 +3,11 @@
 use batch_buffer::testing::contract;
 use logferry_aws::blocks::DynamoBlocks;
 use logferry_aws::logs::{CloudWatchLogs, GroupSettings};
-use logferry_domain::block::{Block, BlockBuilder, BlockSource};
-use logferry_domain::hex128::Seed;
-use logferry_domain::record::{Entry, EntryKind, Level};
+use logferry_domain::block::Block;
+use logferry_domain::record::Level;
 use logferry_ports::{BlockTable, Clock, SystemClock};
 use logferry_tests::stack::{Stack, TestApp, until};
+use logferry_tests::stream;
 use serde_json::{Value, json};
 
 /// An app id that no other test has. Flush asks for no registration.
@@ -16,31 +16,11 @@ fn unregistered(name: &str) -> TestApp {
     TestApp { app_id, api_key: String::new() }
 }
 
+/// Of the UTC hour that is past, as a block's must be.
 fn blocks(app: &TestApp, entries: &[String]) -> Vec<Block> {
-    let app_id = app.app_id.parse().unwrap();
-    let seed = Seed::of(&[app.app_id.as_bytes()]);
-    let mut builder = BlockBuilder::default();
-    // One UTC hour that is past, as a block's must be.
     let hour_ms = SystemClock.now_ms() / 3_600_000 * 3_600_000 - 3_600_000;
-    for (ordinal, raw) in (0u64..).zip(entries) {
-        builder.push(&Entry {
-            ordinal,
-            timestamp_ms: hour_ms + ordinal as i64,
-            level: Level::Info,
-            kind: EntryKind::Json,
-            timestamp_fallback: false,
-            raw,
-        });
-    }
-    let source = BlockSource {
-        app_id: &app_id,
-        seed: &seed,
-        format: "ndjson",
-        source: "test",
-        epoch_ms: 1,
-        expires_at_secs: None,
-    };
-    builder.build(&source).unwrap()
+    let entry = |(n, raw): (i64, &String)| (hour_ms + n, Level::Info, raw.clone());
+    stream::blocks(&app.app_id, "test", &(0..).zip(entries).map(entry).collect::<Vec<_>>())
 }
 
 async fn store(stack: &Stack, blocks: Vec<Block>) {

@@ -7,20 +7,15 @@ use std::io::Write;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use batch_buffer::RetryPolicy;
-use logferry_domain::block::Block;
 use logferry_domain::intake::IntakeLimits;
 use logferry_domain::ledger::{FileStatus, Grant};
 use logferry_domain::object::ObjectRef;
 use logferry_domain::redact::Redactor;
-use logferry_flush::stream::StreamEvent;
-use logferry_flush::{Flush, Sending};
 use logferry_ingest::{App, Settings};
 use logferry_ports::{Clock, Ledger};
 use logferry_sweep::missed::Missed;
 use logferry_tests::sim::{SimClock, SimCloud, T0};
+use logferry_tests::stream::{self, inserted};
 use serde_json::{Map, Value, json};
 
 static REDACTOR: LazyLock<Arc<Redactor>> = LazyLock::new(|| Arc::new(Redactor::standard().unwrap()));
@@ -157,14 +152,9 @@ impl World {
             if batch.is_empty() {
                 return true;
             }
-            let event = stream_event(self.streamed, batch);
-            let cloud = || self.cloud.clone();
-            let sending = Sending {
-                group_prefix: "/logferry".into(),
-                retention_days: Some(30),
-                retry: RetryPolicy::default(),
-            };
-            let flush = Flush::new(cloud(), cloud(), cloud(), cloud(), cloud(), cloud().clock(), sending);
+            let records = batch.iter().enumerate().map(|(i, block)| inserted(self.streamed + i, block));
+            let event = stream::event(&records.collect::<Vec<_>>());
+            let flush = stream::flush(&self.cloud, self.cloud.clone());
             let ends = tokio::time::Instant::now() + Duration::from_millis(FLUSH_MS - FLUSH_STOPS_AHEAD_MS);
             let handled = flush.handle(&event, Some(ends));
             // Dead: all of it comes again.
@@ -304,38 +294,4 @@ pub(super) fn function(
             metrics_namespace: "Test".to_owned(),
         },
     }
-}
-
-/// A batch of the stream that begins with the record of this number.
-fn stream_event(first: usize, blocks: &[Block]) -> StreamEvent {
-    let records: Vec<Value> =
-        blocks.iter().enumerate().map(|(i, block)| inserted(first + i, block)).collect();
-    serde_json::from_str(&json!({ "Records": records }).to_string()).unwrap()
-}
-
-fn inserted(number: usize, block: &Block) -> Value {
-    let header = &block.header;
-    let levels = header.levels.iter().filter(|(_, count)| *count > 0);
-    let levels: Map<_, _> = levels
-        .map(|(level, count)| (level.as_str().to_lowercase(), json!({"N": count.to_string()})))
-        .collect();
-    json!({
-        "eventName": "INSERT",
-        "dynamodb": {
-            "SequenceNumber": (100_000_000_000_000_000_000_u128 + number as u128).to_string(),
-            "NewImage": {
-                "pk": {"S": header.partition().key()},
-                "sk": {"S": header.sort_key()},
-                "first_ms": {"N": header.first_ms.to_string()},
-                "last_ms": {"N": header.last_ms.to_string()},
-                "count": {"N": header.count.to_string()},
-                "levels": {"M": levels},
-                "format": {"S": header.format},
-                "source": {"S": header.source},
-                "epoch": {"N": header.epoch_ms.to_string()},
-                "expires_at": {"N": header.expires_at_secs.unwrap_or(0).to_string()},
-                "data": {"B": STANDARD.encode(&block.data)},
-            },
-        },
-    })
 }

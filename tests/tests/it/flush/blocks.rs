@@ -5,11 +5,13 @@ use std::time::Duration;
 use batch_buffer::testing::{Fault, StrictLogs};
 use batch_buffer::{ErrorClass, split};
 use logferry_domain::app::FlushSetting;
+use logferry_domain::fault::FaultClass;
 use logferry_domain::record::Level;
 use logferry_flush::Tally;
+use logferry_ports::BlockTable;
 use serde_json::{Value, json};
 
-use crate::world::{NOW_MS, World, block, blocks, failed, inserted, sequence};
+use super::world::{NOW_MS, World, block, blocks, failed, inserted, sequence};
 
 #[tokio::test(start_paused = true)]
 async fn a_block_becomes_json_lines_in_the_apps_group_and_the_days_stream() {
@@ -22,7 +24,7 @@ async fn a_block_becomes_json_lines_in_the_apps_group_and_the_days_stream() {
     let handled = world.invoke(&[inserted(1, &block)]).await.unwrap();
     assert_eq!(failed(&handled), [""; 0]);
     assert_eq!(handled.tally, Tally { records_in: 2, sent: 2, ..Tally::default() });
-    let stored = world.logs.all_stored();
+    let stored = world.logs().all_stored();
     let (group, stream, events) = &stored[0];
     assert_eq!(
         (group.as_str(), stream.clone()),
@@ -63,7 +65,7 @@ async fn small_blocks_of_a_partition_share_a_request_and_cost_no_mark() {
     let handled = world.invoke(&records).await.unwrap();
     assert_eq!(handled.tally.sent, 3 * all.len() as u64);
     // Marks read, setting read, one request.
-    assert_eq!((world.logs.puts(), world.calls()), (1, 3));
+    assert_eq!((world.logs().puts(), world.calls()), (1, 3));
 }
 
 #[tokio::test(start_paused = true)]
@@ -73,13 +75,13 @@ async fn a_large_block_goes_in_as_few_requests_as_the_limits_allow() {
     let handled = world.invoke(&[inserted(1, &block)]).await.unwrap();
     assert_eq!(handled.tally, Tally { records_in: 25_000, sent: 25_000, ..Tally::default() });
     let bytes: usize = world
-        .logs
+        .logs()
         .all_stored()
         .iter()
         .flat_map(|(_, _, events)| events)
         .map(|event| event.size_bytes())
         .sum();
-    assert_eq!(world.logs.puts(), bytes.div_ceil(1_048_576).max(3));
+    assert_eq!(world.logs().puts(), bytes.div_ceil(1_048_576).max(3));
 }
 
 #[tokio::test(start_paused = true)]
@@ -97,18 +99,8 @@ async fn an_app_narrows_what_is_forwarded_and_blocks_without_any_of_it_are_not_e
     off.data = b"never decoded".to_vec();
 
     let world = World::new();
-    world
-        .state
-        .lock()
-        .unwrap()
-        .settings
-        .insert("loud".into(), FlushSetting { enabled: true, min_level: Level::Warn });
-    world
-        .state
-        .lock()
-        .unwrap()
-        .settings
-        .insert("off".into(), FlushSetting { enabled: false, min_level: Level::Debug });
+    world.set_flush("loud", FlushSetting { enabled: true, min_level: Level::Warn });
+    world.set_flush("off", FlushSetting { enabled: false, min_level: Level::Debug });
     let handled = world.invoke(&[inserted(1, &mixed), inserted(2, &quiet), inserted(3, &off)]).await.unwrap();
     assert_eq!(failed(&handled), [""; 0]);
     assert_eq!(handled.tally, Tally { records_in: 10, sent: 2, narrowed: 8, ..Tally::default() });
@@ -170,12 +162,12 @@ async fn the_rest_of_a_long_block_is_queried() {
     let world = World::new();
     let block = block("app", "long", 9);
     let mut record = inserted(1, &block);
-    let (first, rest) = block.data.split_at(10);
+    let (first, _) = block.data.split_at(10);
     let mut short = block.clone();
     short.data = first.to_vec();
     record["dynamodb"]["NewImage"]["data"] = inserted(1, &short)["dynamodb"]["NewImage"]["data"].clone();
     record["dynamodb"]["NewImage"]["extents"] = json!({"N": "1"});
-    world.state.lock().unwrap().extents = rest.to_vec();
+    world.cloud.put(vec![block.clone()]).await.unwrap();
     assert_eq!(world.invoke(&[record]).await.unwrap().tally.sent, 9);
 }
 
@@ -186,7 +178,7 @@ async fn a_record_too_long_for_an_event_comes_in_numbered_pieces_with_its_id() {
     let block = blocks("app", "long", &[(NOW_MS - 9, Level::Info, long.clone())]).remove(0);
     let handled = world.invoke(&[inserted(1, &block)]).await.unwrap();
     assert_eq!(handled.tally, Tally { records_in: 1, sent: 1, ..Tally::default() });
-    let (_, _, events) = world.logs.all_stored().remove(0);
+    let (_, _, events) = world.logs().all_stored().remove(0);
     let pieces: Vec<Value> =
         events.iter().map(|event| serde_json::from_str(&event.message).unwrap()).collect();
     assert_eq!(pieces.len(), 2);
@@ -206,7 +198,7 @@ async fn records_older_than_cloudwatch_takes_are_sent_now_with_their_own_time_in
     let block =
         blocks("app", "old", &[(NOW_MS - 20 * day_ms, Level::Info, "{\"msg\":\"old\"}".into())]).remove(0);
     assert_eq!(world.invoke(&[inserted(1, &block)]).await.unwrap().tally.sent, 1);
-    let (_, stream, events) = world.logs.all_stored().remove(0);
+    let (_, stream, events) = world.logs().all_stored().remove(0);
     let line: Value = serde_json::from_str(&events[0].message).unwrap();
     assert_eq!(
         (events[0].timestamp_ms, line["originalTimestamp"].as_i64()),
@@ -220,7 +212,7 @@ async fn a_stream_that_is_throttled_is_named_and_the_others_flow() {
     let world = World::with(StrictLogs::at(NOW_MS));
     let records: Vec<_> =
         (0..4).map(|n| inserted(n, &block(["a", "b"][n % 2], &format!("s{n}"), 5))).collect();
-    world.logs.next([Some(Fault::Fail(ErrorClass::Throttling)); 4]);
+    world.logs().next([Some(Fault::Fail(ErrorClass::Throttling)); 4]);
     let handled = world.invoke(&records).await.unwrap();
     assert_eq!(failed(&handled), [sequence(&records[0])]);
     assert_eq!(handled.tally.records_in, 20);
@@ -236,17 +228,17 @@ async fn a_stream_that_is_throttled_is_named_and_the_others_flow() {
 async fn it_stops_before_its_deadline_and_says_where() {
     let world = World::with(StrictLogs::at(NOW_MS));
     let records: Vec<_> = (0..3).map(|n| inserted(n, &block(["a", "b", "c"][n], "s", 5))).collect();
-    world.logs.next([None, Some(Fault::Hang)]);
+    world.logs().next([None, Some(Fault::Hang)]);
     let handled = world.invoke_until(&records, Some(Duration::from_secs(20))).await.expect("an answer");
     assert_eq!(failed(&handled), [sequence(&records[1])]);
     assert_eq!(handled.tally, Tally { records_in: 15, sent: 5, left: 10, ..Tally::default() });
-    assert_eq!(world.logs.puts(), 2, "no request after the deadline");
+    assert_eq!(world.logs().puts(), 2, "no request after the deadline");
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_app_whose_setting_cannot_be_read_waits() {
     let world = World::new();
-    world.state.lock().unwrap().apps_fail = true;
+    world.cloud.break_operation("GetItem", Some(FaultClass::Transient));
     let record = inserted(1, &block("app", "s", 5));
     let handled = world.invoke(std::slice::from_ref(&record)).await.unwrap();
     assert_eq!((failed(&handled), handled.tally.left), (vec![sequence(&record)], 5));
@@ -262,7 +254,7 @@ async fn a_thousand_partitions_with_one_record_each_are_all_served() {
 
 #[tokio::test(start_paused = true)]
 async fn the_sample_events_are_answered() {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../events/flush");
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../events/flush");
     let mut samples = 0;
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();

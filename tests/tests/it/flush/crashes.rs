@@ -3,11 +3,10 @@
 use std::collections::{BTreeSet, HashMap};
 
 use batch_buffer::testing::StrictLogs;
-use logferry_domain::block::Payload;
 use logferry_domain::record::Level;
 use serde_json::Value;
 
-use crate::world::{Death, NOW_MS, World, block, blocks, failed, inserted};
+use super::world::{Death, NOW_MS, World, block, blocks, failed, ids, inserted};
 
 /// Several partitions, several requests in one of them, a record in pieces, one dead letter.
 fn batch() -> (Vec<Value>, BTreeSet<String>) {
@@ -24,11 +23,7 @@ fn batch() -> (Vec<Value>, BTreeSet<String>) {
         vec![block("c", "6", 1), block("b", "7", 9)],
     ]
     .concat();
-    let ids = all.iter().flat_map(|block| {
-        let payload = Payload::decode(&block.data).unwrap();
-        payload.records().map(|record| record.id.to_string()).collect::<Vec<_>>()
-    });
-    let ids = ids.collect();
+    let ids = ids(&all);
     (all.iter().enumerate().map(|(n, block)| inserted(n, block)).collect(), ids)
 }
 
@@ -40,7 +35,7 @@ fn world() -> World {
 fn requests_sent_twice(world: &World) -> usize {
     let mut first: HashMap<String, usize> = HashMap::new();
     let mut twice = BTreeSet::new();
-    for (index, request) in world.logs.accepted().into_iter().enumerate() {
+    for (index, request) in world.logs().accepted().into_iter().enumerate() {
         for event in request {
             let original = *first.entry(event.message).or_insert(index);
             if original != index {

@@ -1,0 +1,374 @@
+//! A simulator of the stream mapping: windows, partial answers, answers it cannot read, bisecting,
+//! retries that run out, records that grow too old. No shard stands still, and what is not sent lies
+//! in the failure bucket, from where it can be sent.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use batch_buffer::ErrorClass;
+use batch_buffer::testing::{Fault, StrictLogs};
+use logferry_domain::block::Block;
+use logferry_domain::fault::FaultClass;
+use logferry_flush::redrive::Selection;
+use logferry_ports::DeadLetters;
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::world::{Death, NOW_MS, World, block, failed, ids, inserted, sequence};
+
+const HOUR: Duration = Duration::from_secs(3_600);
+
+/// How the mapping is set. The default is the template's.
+#[derive(Debug, Clone, Copy)]
+struct Mapping {
+    batch_size: usize,
+    /// `None`: until the records are too old.
+    max_retries: Option<usize>,
+    max_age: Duration,
+    /// Whether a batch whose first record is named is cut in halves, or comes again as it is: the
+    /// documentation can be read either way.
+    cuts_when_named: bool,
+}
+
+impl Default for Mapping {
+    fn default() -> Self {
+        Self { batch_size: 100, max_retries: Some(10), max_age: 12 * HOUR, cuts_when_named: false }
+    }
+}
+
+/// What comes of an invocation, as the mapping sees it.
+enum Answer {
+    Body(Value),
+    Error,
+}
+
+/// Reads an answer by Lambda's rules: the lowest number in it; all of the batch when it is not
+/// what the documentation says, or names what is not in the batch; nothing when it is empty.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/services-ddb-batchfailurereporting.html>
+fn first_failure(batch: &[Value], answer: &Value) -> Option<usize> {
+    if answer.is_null() || answer == &json!({}) {
+        return None;
+    }
+    let failures = answer.get("batchItemFailures")?;
+    if failures.is_null() {
+        return None;
+    }
+    let Some(failures) = failures.as_array() else { return Some(0) };
+    let index = |failure: &Value| {
+        let number = failure["itemIdentifier"].as_str().filter(|text| !text.is_empty());
+        batch.iter().position(|record| Some(sequence(record).as_str()) == number).unwrap_or(0)
+    };
+    failures.iter().map(index).min()
+}
+
+/// A shard with records that come one after another.
+struct Shard {
+    blocks: Vec<Block>,
+    records: Vec<Value>,
+    /// Time from one record to the next.
+    pause: Duration,
+}
+
+impl Shard {
+    fn of(count: usize) -> Self {
+        Self::slow(count, Duration::ZERO)
+    }
+
+    fn slow(count: usize, pause: Duration) -> Self {
+        let block = |n: usize| block(["a", "b", "c"][n % 3], &format!("s{n}"), 3);
+        let blocks: Vec<_> = (0..count).map(block).collect();
+        let records = blocks.iter().enumerate().map(|(n, block)| inserted(n, block)).collect();
+        Self { blocks, records, pause }
+    }
+}
+
+/// What the mapping gave up, and how often it invoked the function.
+#[derive(Debug, Default)]
+struct Ran {
+    given_up: Vec<(Vec<Value>, &'static str)>,
+    invocations: usize,
+}
+
+impl Ran {
+    fn records(&self) -> usize {
+        self.given_up.iter().map(|(records, _)| records.len()).sum()
+    }
+
+    /// The sequence numbers of what was given up.
+    fn numbers(&self) -> BTreeSet<String> {
+        self.given_up.iter().flat_map(|(records, _)| records).map(sequence).collect()
+    }
+
+    /// Into the failure bucket, as the mapping does it.
+    async fn keep(&self, world: &World) {
+        for (number, (records, condition)) in self.given_up.iter().enumerate() {
+            let record = json!({
+                "requestContext": {"condition": condition},
+                "payload": json!({"Records": records}).to_string(),
+            });
+            let name = format!("aws/lambda/3f1c/shardId-1/2024/03/01/2024-03-01T12.00.00-{number:06}");
+            world.cloud.put(&name, record.to_string().into_bytes()).await.unwrap();
+        }
+    }
+}
+
+impl Mapping {
+    /// Feeds a shard to the function until it is through.
+    async fn run(self, shard: &Shard, mut invoke: impl AsyncFnMut(&[Value]) -> Answer) -> Ran {
+        let begin = Instant::now();
+        let created = |index: usize| begin + shard.pause * u32::try_from(index).unwrap();
+        let (mut ran, mut position) = (Ran::default(), 0);
+        while position < shard.records.len() {
+            tokio::time::sleep_until(created(position)).await;
+            let there = (position..shard.records.len()).take_while(|index| created(*index) <= Instant::now());
+            let end = position + there.take(self.batch_size).count();
+            // Pieces of the batch still to do, the next one last; each with its retries so far.
+            let mut todo = vec![(position..end, 0)];
+            while let Some((mut range, retries)) = todo.pop() {
+                let is_old = |index: &usize| created(*index).elapsed() > self.max_age;
+                let old = range.clone().take_while(is_old).count();
+                if old > 0 {
+                    let records = shard.records[range.start..range.start + old].to_vec();
+                    ran.given_up.push((records, "RecordAgeExceeded"));
+                    range.start += old;
+                    if range.is_empty() {
+                        continue;
+                    }
+                }
+                ran.invocations += 1;
+                assert!(ran.invocations < 20_000, "the shard stands still");
+                let batch = &shard.records[range.clone()];
+                let (failed_at, cuts) = match invoke(batch).await {
+                    Answer::Body(body) => (first_failure(batch, &body), self.cuts_when_named),
+                    Answer::Error => (Some(0), true),
+                };
+                match failed_at {
+                    None => {}
+                    Some(0) if cuts && batch.len() > 1 => {
+                        let middle = range.start + batch.len() / 2;
+                        todo.push((middle..range.end, 0));
+                        todo.push((range.start..middle, 0));
+                    }
+                    Some(0) if self.max_retries == Some(retries) => {
+                        ran.given_up.push((batch.to_vec(), "RetryAttemptsExhausted"));
+                    }
+                    Some(0) => {
+                        let secs = 1_u64 << retries.min(8);
+                        tokio::time::sleep(Duration::from_secs(secs)).await;
+                        todo.push((range, retries + 1));
+                    }
+                    Some(index) => todo.push((range.start + index..range.end, 0)),
+                }
+            }
+            position = end;
+        }
+        ran
+    }
+}
+
+async fn answer(world: &World, batch: &[Value]) -> Answer {
+    match world.invoke(batch).await {
+        Some(handled) => Answer::Body(serde_json::to_value(&handled.response).unwrap()),
+        None => Answer::Error,
+    }
+}
+
+fn reached(world: &World) -> BTreeSet<String> {
+    world.sent().into_keys().collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_healthy_shard_goes_through_in_full_batches() {
+    let shard = Shard::of(250);
+    let world = World::with(StrictLogs::at(NOW_MS));
+    let ran = Mapping::default().run(&shard, async |batch| answer(&world, batch).await).await;
+    assert_eq!((ran.records(), ran.invocations), (0, 3));
+    assert_eq!(reached(&world), ids(&shard.blocks));
+}
+
+#[tokio::test(start_paused = true)]
+async fn blocks_that_cannot_be_decoded_end_in_the_failure_bucket_and_all_others_are_sent_once() {
+    let bad = [0, 17, 18, 99, 100, 249];
+    for cuts_when_named in [false, true] {
+        let mut shard = Shard::of(250);
+        for index in bad {
+            shard.records[index]["dynamodb"]["NewImage"]["data"]["B"] = json!("AAAA");
+        }
+        let world = World::with(StrictLogs::at(NOW_MS));
+        let mapping = Mapping { cuts_when_named, ..Mapping::default() };
+        let ran = mapping.run(&shard, async |batch| answer(&world, batch).await).await;
+        assert!(bad.iter().all(|index| ran.numbers().contains(&sequence(&shard.records[*index]))));
+        let good = shard.blocks.iter().enumerate().filter(|(index, _)| !bad.contains(index));
+        let good = ids(good.map(|(_, block)| block));
+        assert_eq!(reached(&world), good);
+        assert!(
+            world.sent().values().all(|times| *times == 1),
+            "what is behind a bad block is not sent again"
+        );
+
+        // Of all that was given up only the bad ones stay.
+        ran.keep(&world).await;
+        let (redriven, reports) = world.redrive_some(&Selection::default(), false).await;
+        assert_eq!(redriven.unwrap().events_kept, 3 * bad.len() as u64);
+        assert!(reports.iter().all(|report| report.reasons.keys().all(|reason| reason == "UNDECODABLE")));
+        assert_eq!(reached(&world), good);
+        if cuts_when_named {
+            assert_eq!(ran.records(), bad.len(), "each stood alone in the end");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_function_that_dies_of_one_record_loses_that_record_alone_to_the_failure_bucket() {
+    let shard = Shard::of(60);
+    let deadly = sequence(&shard.records[33]);
+    let world = World::with(StrictLogs::at(NOW_MS));
+    let ran = Mapping::default()
+        .run(&shard, async |batch| {
+            if batch.iter().any(|record| sequence(record) == deadly) {
+                // Dead after some calls, having sent a part.
+                world.die(Some(Death::After(3)));
+                let died = world.invoke(batch).await;
+                world.die(None);
+                if died.is_none() || batch.len() == 1 {
+                    return Answer::Error;
+                }
+            }
+            answer(&world, batch).await
+        })
+        .await;
+    assert!(ran.records() <= 1);
+    let mut all = reached(&world);
+    all.extend(ids([&shard.blocks[33]]));
+    assert_eq!(all, ids(&shard.blocks));
+}
+
+#[tokio::test(start_paused = true)]
+async fn malformed_answers_are_retried_as_a_whole_and_run_out() {
+    let shard = Shard::of(5);
+    for body in [
+        json!({"batchItemFailures": [{"itemIdentifier": ""}]}),
+        json!({"batchItemFailures": [{"itemIdentifier": null}]}),
+        json!({"batchItemFailures": [{"wrong": "1"}]}),
+        json!({"batchItemFailures": [{"itemIdentifier": "unknown"}]}),
+        json!({"batchItemFailures": "text"}),
+    ] {
+        let ran = Mapping::default().run(&shard, async |_| Answer::Body(body.clone())).await;
+        assert_eq!((ran.records(), ran.invocations), (5, 11), "{body}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_empty_answer_would_mean_success_so_flush_gives_none_while_anything_is_open() {
+    let shard = Shard::of(5);
+    for body in [json!(null), json!({}), json!({"batchItemFailures": []}), json!({"batchItemFailures": null})]
+    {
+        let ran = Mapping::default().run(&shard, async |_| Answer::Body(body.clone())).await;
+        assert_eq!((ran.records(), ran.invocations), (0, 1), "{body}");
+    }
+    // Everything outside fails: the first record is named, never nobody.
+    let world = World::with(StrictLogs::at(NOW_MS));
+    world.cloud.break_operation("GetItem", Some(FaultClass::Transient));
+    assert_eq!(failed(&world.invoke(&shard.records).await.unwrap()), [sequence(&shard.records[0])]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_that_grow_too_old_in_an_outage_are_given_up_and_the_younger_ones_flow() {
+    // A record every ten minutes for twenty hours, and no CloudWatch Logs for the first fifteen.
+    let shard = Shard::slow(120, HOUR / 6);
+    for (max_retries, condition) in [(None, "RecordAgeExceeded"), (Some(10), "RetryAttemptsExhausted")] {
+        let world = World::with(StrictLogs::at(NOW_MS));
+        let mapping = Mapping { max_retries, ..Mapping::default() };
+        let begin = Instant::now();
+        let ran = mapping
+            .run(&shard, async |batch| {
+                if begin.elapsed() < 15 * HOUR {
+                    world.logs().next([Some(Fault::Fail(ErrorClass::ServiceUnavailable)); 100]);
+                }
+                let answered = answer(&world, batch).await;
+                world.logs().next_well();
+                answered
+            })
+            .await;
+        let lost = ran.records();
+        assert!(lost > 0 && lost < 100, "{lost} of 120 given up");
+        assert!(ran.given_up.iter().all(|(_, why)| *why == condition), "{condition}");
+        let given_up = ran.numbers();
+        let sent = |index: usize| !given_up.contains(&sequence(&shard.records[index]));
+        let flowed = shard.blocks.iter().enumerate().filter(|(index, _)| sent(*index));
+        assert_eq!(reached(&world), ids(flowed.map(|(_, block)| block)));
+        assert!(sent(119), "the youngest");
+
+        // Nothing of it is lost: when the service is back, a command sends it.
+        ran.keep(&world).await;
+        let redriven = world.redrive().await.unwrap();
+        assert_eq!((redriven.events_sent, redriven.files_kept), (3 * lost as u64, 0));
+        assert_eq!(reached(&world), ids(&shard.blocks));
+        assert!(world.sent().values().all(|times| *times == 1));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whatever_the_answers_are_no_shard_stands_still_and_everything_is_somewhere() {
+    for seed in 0..40 {
+        let mut rng = SmallRng::seed_from_u64(seed);
+        let shard = Shard::slow(150, Duration::from_secs(rng.random_range(0..600)));
+        let poison = |event: &batch_buffer::Event| event.message.contains("\"message\":\"2\"");
+        let logs = StrictLogs::at(NOW_MS);
+        let world = World::with(if seed % 3 == 0 { logs.with_poison(poison) } else { logs });
+        let mapping = Mapping {
+            batch_size: rng.random_range(1..100),
+            max_retries: rng.random_ratio(1, 2).then(|| rng.random_range(0..11)),
+            cuts_when_named: rng.random(),
+            ..Mapping::default()
+        };
+        let ran = mapping
+            .run(&shard, async |batch| {
+                match rng.random_range(0..12) {
+                    // It dies somewhere on its way.
+                    0 => world.die(Some(Death::Before(rng.random_range(0..12)))),
+                    1 => world.die(Some(Death::After(rng.random_range(0..12)))),
+                    2 => {
+                        world.logs().next([Some(Fault::Fail(ErrorClass::Throttling)); 5]);
+                    }
+                    // The service is away for hours.
+                    3 => tokio::time::sleep(HOUR * rng.random_range(1..9)).await,
+                    // What it did comes to nothing: its answer cannot be read.
+                    4 => {
+                        world.invoke(batch).await;
+                        return Answer::Body(json!({"batchItemFailures": [{"itemIdentifier": ""}]}));
+                    }
+                    5 => return Answer::Error,
+                    _ => {}
+                }
+                let answered = answer(&world, batch).await;
+                world.die(None);
+                answered
+            })
+            .await;
+        world.logs().next_well();
+        ran.keep(&world).await;
+        // Sent, or in the bucket: and from there all but the poison can be sent.
+        let redriven = world.redrive().await.unwrap();
+        let again = world.redrive().await.unwrap();
+        assert_eq!(again.events_sent, 0, "seed {seed}");
+        let dead = world.cloud.dead_letters_now();
+        let dead: BTreeSet<String> = dead
+            .values()
+            .flat_map(|file| file.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()))
+            .map(|line| {
+                serde_json::from_slice::<Value>(line).unwrap()["message"].as_str().unwrap().to_owned()
+            })
+            .map(|message| {
+                serde_json::from_str::<Value>(&message).unwrap()["logId"].as_str().unwrap().to_owned()
+            })
+            .collect();
+        assert_eq!(dead.len() as u64, again.events_kept, "seed {seed}: {redriven:?}");
+        assert_eq!(seed % 3 == 0, !dead.is_empty(), "seed {seed}");
+        let mut all = reached(&world);
+        all.extend(dead);
+        assert_eq!(all, ids(&shard.blocks), "seed {seed}");
+    }
+}

@@ -1,0 +1,138 @@
+//! Invocations of flush over a simulated cloud; at any of its calls one can die.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use batch_buffer::testing::StrictLogs;
+use logferry_domain::app::FlushSetting;
+use logferry_domain::block::{Block, Payload};
+use logferry_domain::fault::Fault;
+use logferry_domain::record::Level;
+use logferry_flush::Handled;
+use logferry_flush::redrive::{FileReport, KnownMarks, Redriven, Selection};
+use logferry_tests::sim::{How, SimCloud};
+pub(super) use logferry_tests::stream::{blocks, inserted, sequence};
+use logferry_tests::stream::{event, flush};
+use serde_json::Value;
+
+/// 2024-03-01T12:00:00Z
+pub(super) const NOW_MS: i64 = 1_709_294_400_000;
+
+/// When an invocation dies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Death {
+    /// In this call, before anything came of it.
+    Before(u64),
+    /// In this call, after it was carried out.
+    After(u64),
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct World {
+    pub(super) cloud: SimCloud,
+    /// Calls before those that count.
+    before: Arc<AtomicU64>,
+}
+
+impl World {
+    pub(super) fn new() -> Self {
+        Self::with(StrictLogs::at(NOW_MS).empty())
+    }
+
+    pub(super) fn with(logs: StrictLogs) -> Self {
+        Self { cloud: SimCloud::at(NOW_MS, logs), before: Arc::default() }
+    }
+
+    pub(super) fn logs(&self) -> &StrictLogs {
+        self.cloud.logs()
+    }
+
+    /// Calls since the last [`World::die`].
+    pub(super) fn calls(&self) -> u64 {
+        self.cloud.calls() - self.before.load(Ordering::SeqCst)
+    }
+
+    /// Dies in one of the next calls.
+    pub(super) fn die(&self, death: Option<Death>) {
+        self.cloud.stop_faults();
+        let before = self.cloud.calls();
+        self.before.store(before, Ordering::SeqCst);
+        match death {
+            Some(Death::Before(call)) => self.cloud.fail_call(before + call, How::Hang),
+            Some(Death::After(call)) => self.cloud.fail_call(before + call, How::HangAfter),
+            None => {}
+        }
+    }
+
+    pub(super) fn set_flush(&self, app: &str, flush: FlushSetting) {
+        let app = self.cloud.add_app(app);
+        self.cloud.set_app(logferry_domain::app::App { flush, ..app });
+    }
+
+    /// One invocation in a fresh environment; `None` when it died.
+    pub(super) async fn invoke(&self, records: &[Value]) -> Option<Handled> {
+        self.invoke_until(records, None).await
+    }
+
+    pub(super) async fn invoke_until(&self, records: &[Value], limit: Option<Duration>) -> Option<Handled> {
+        let deadline = limit.map(|limit| tokio::time::Instant::now() + limit);
+        let (flush, event) = (flush(&self.cloud, self.cloud.clone()), event(records));
+        tokio::time::timeout(Duration::from_secs(900), flush.handle(&event, deadline)).await.ok()
+    }
+
+    /// Everything in the failure bucket sent once more; `None` when the command died.
+    pub(super) async fn redrive(&self) -> Option<Redriven> {
+        let everything = Selection::default();
+        let redriven = self.redrive_some(&everything, false);
+        let redriven = tokio::time::timeout(Duration::from_secs(900), redriven).await;
+        redriven.ok().map(|(redriven, _)| redriven.unwrap())
+    }
+
+    pub(super) async fn redrive_some(
+        &self,
+        selection: &Selection,
+        dry_run: bool,
+    ) -> (Result<Redriven, Fault>, Vec<FileReport>) {
+        let flush = flush(&self.cloud, KnownMarks(self.cloud.clone()));
+        let mut reports = Vec::new();
+        let redriven = flush.redrive(selection, dry_run, |report| reports.push(report.clone())).await;
+        (redriven, reports)
+    }
+
+    /// The ids in CloudWatch Logs, pieces counting once together, with how often each is there.
+    pub(super) fn sent(&self) -> BTreeMap<String, usize> {
+        let mut ids = BTreeMap::new();
+        for (_, _, events) in self.logs().all_stored() {
+            for event in events {
+                let line: Value = serde_json::from_str(&event.message).expect("a JSON line");
+                if line["piece"].as_u64().unwrap_or(1) == 1 {
+                    *ids.entry(line["logId"].as_str().unwrap().to_owned()).or_default() += 1;
+                }
+            }
+        }
+        ids
+    }
+}
+
+/// One block with `count` small INFO records of the hour before now.
+pub(super) fn block(app: &str, source: &str, count: usize) -> Block {
+    let entry =
+        |index: usize| (NOW_MS - 1_000 + index as i64 % 900, Level::Info, format!("{{\"msg\":\"{index}\"}}"));
+    blocks(app, source, &(0..count).map(entry).collect::<Vec<_>>()).remove(0)
+}
+
+/// The ids of the blocks' records.
+pub(super) fn ids<'a>(blocks: impl IntoIterator<Item = &'a Block>) -> BTreeSet<String> {
+    let ids = |block: &Block| {
+        let payload = Payload::decode(&block.data).unwrap();
+        payload.records().map(|record| record.id.to_string()).collect::<Vec<_>>()
+    };
+    blocks.into_iter().flat_map(ids).collect()
+}
+
+/// What the answer names as failed.
+pub(super) fn failed(handled: &Handled) -> Vec<String> {
+    handled.response.batch_item_failures.iter().map(|item| item.item_identifier.as_str().to_owned()).collect()
+}
