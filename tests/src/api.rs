@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use logferry_api::{App, Cloud, Limiter, Parts, Settings};
+use logferry_api::{App, Cloud, Limiter, Settings};
 use logferry_domain::redact::Redactor;
 use logferry_health_checks::guard::Policy;
 use logferry_health_checks::resolve::Resolver;
@@ -100,7 +100,7 @@ impl Api {
 
     fn with(per_second: u32, redactor: Redactor) -> Self {
         let cloud = SimCloud::default();
-        let app = App::new(Parts {
+        let app = App {
             book: cloud.clone(),
             apps: cloud.clone(),
             files: cloud.clone(),
@@ -115,7 +115,7 @@ impl Api {
                 health_policy: Policy::default(),
                 resolver: Arc::new(OneAddress),
             },
-        });
+        };
         Self { cloud, app }
     }
 

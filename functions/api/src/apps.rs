@@ -52,6 +52,7 @@ impl<C: Cloud> App<C> {
             created_ms: now_ms,
             retention_days,
             pruned_before_ms: None,
+            open_writes: Vec::new(),
             flush,
             health_checks,
         };

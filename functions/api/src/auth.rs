@@ -63,12 +63,20 @@ impl<C: Cloud> App<C> {
     /// The app that a path names, if the caller may act for it.
     ///
     /// # Errors
-    /// 403 for another app's caller, whether or not the named one exists; 404 for the administration
-    /// when it does not.
-    pub(crate) async fn app_of_path(&self, caller: &Caller, id: &str) -> Result<Tenant, ApiError> {
+    /// 403 for another app's caller, whether or not the named one exists; for the administration 403
+    /// when `X-App-ID` names another, 404 when there is none.
+    pub(crate) async fn app_of_path(
+        &self,
+        caller: &Caller,
+        request: &Request,
+        id: &str,
+    ) -> Result<Tenant, ApiError> {
         match caller {
             Caller::App(app) if app.app_id.as_str() == id => Ok((**app).clone()),
             Caller::App(_) => Err(ApiError::forbidden("the API key belongs to another app")),
+            Caller::Admin if request.header(APP_ID_HEADER).is_some_and(|header| header != id) => {
+                Err(ApiError::forbidden("X-App-ID names another app"))
+            }
             Caller::Admin => self.find_app(id).await,
         }
     }
@@ -83,15 +91,10 @@ impl<C: Cloud> App<C> {
         caller: &Caller,
         request: &Request,
     ) -> Result<Option<Tenant>, ApiError> {
-        let named = request.param("app_id");
-        let header = request.header(APP_ID_HEADER);
-        match (caller, named.or(header)) {
-            (Caller::App(_), Some(id)) => self.app_of_path(caller, id).await.map(Some),
+        let named = request.param("app_id").or_else(|| request.header(APP_ID_HEADER));
+        match (caller, named) {
+            (_, Some(id)) => self.app_of_path(caller, request, id).await.map(Some),
             (Caller::App(app), None) => Ok(Some((**app).clone())),
-            (Caller::Admin, _) if named.is_some() && header.is_some() && named != header => {
-                Err(ApiError::forbidden("X-App-ID names another app than app_id"))
-            }
-            (Caller::Admin, Some(id)) => self.find_app(id).await.map(Some),
             (Caller::Admin, None) => Ok(None),
         }
     }

@@ -2,12 +2,12 @@
 
 use logferry_domain::app::App as Tenant;
 use logferry_domain::record::Level;
-use logferry_logbook::prune;
 use logferry_logbook::stats::{self, DEFAULT_DAYS, MAX_DAYS};
+use logferry_logbook::{long, prune};
 use logferry_service::http::{ApiError, Request, Response};
 use serde_json::{Value, json};
 
-use crate::fields::{Fields, known_params, param_number, record_time_ms, required};
+use crate::fields::{Fields, param_number, record_time_ms, required};
 use crate::{App, Cloud};
 
 impl<C: Cloud> App<C> {
@@ -17,9 +17,9 @@ impl<C: Cloud> App<C> {
         request: &Request,
         now_ms: i64,
     ) -> Result<Response, ApiError> {
-        known_params(request, &["days"])?;
         let days = param_number(request, "days", 1, u64::from(MAX_DAYS))?;
         let days = days.and_then(|days| u32::try_from(days).ok()).unwrap_or(DEFAULT_DAYS);
+        long::settle(&self.book, app).await?;
         let counted = stats::days(&self.book, app, days, now_ms).await?;
         let shown: Vec<Value> = counted
             .into_iter()

@@ -2,6 +2,7 @@
 
 use logferry_domain::time::{in_range, parse_rfc3339_ms};
 use logferry_logbook::entry::Invalid;
+use logferry_logbook::filter::bound_ms;
 use logferry_service::http::{ApiError, Request};
 use serde_json::{Map, Value};
 
@@ -76,14 +77,11 @@ pub(crate) fn param_number(
     number(name, &value, least, most).map(Some)
 }
 
-/// A time that bounds a range: RFC 3339, or milliseconds since the epoch. Any year will do.
-pub(crate) fn bound_ms(name: &str, text: &str) -> Result<i64, ApiError> {
-    // People write the end of all days; the library's last one is a little earlier.
-    let end_of_days = || parse_rfc3339_ms(&format!("9998-12-31{}", text.strip_prefix("9999-12-31")?));
-    parse_rfc3339_ms(text).or_else(end_of_days).or_else(|| text.parse().ok()).ok_or_else(|| {
-        let message = format!("{name} must be RFC 3339 with an offset, or milliseconds since the epoch");
-        ApiError::bad_request(name, message)
-    })
+/// A parameter that bounds a range of time.
+pub(crate) fn param_ms(request: &Request, name: &str) -> Result<Option<i64>, ApiError> {
+    let Some(text) = request.param(name) else { return Ok(None) };
+    let message = || format!("{name} must be RFC 3339 with an offset, or milliseconds since the epoch");
+    bound_ms(text).map(Some).ok_or_else(|| ApiError::bad_request(name, message()))
 }
 
 /// A time in a body that records can have.
@@ -100,16 +98,22 @@ pub(crate) fn record_time_ms(name: &str, value: &Value) -> Result<i64, ApiError>
     })
 }
 
-/// Refuses query parameters that a route does not know: a misspelt filter must not look like an answer.
+/// Refuses query parameters that a route does not know, and those that are there twice: a misspelt
+/// filter must not look like an answer. Of `context.` there may be any number.
 pub(crate) fn known_params(request: &Request, known: &[&str]) -> Result<(), ApiError> {
-    let legal =
-        |name: &str| known.contains(&name) || (known.contains(&"context.") && name.starts_with("context."));
-    match request.query.iter().find(|(name, _)| !legal(name)) {
-        None => Ok(()),
-        Some((name, _)) => {
-            Err(ApiError::bad_request(name, format!("{name} is not a parameter of this request")))
+    let refused = |name: &str, why: &str| Err(ApiError::bad_request(name, format!("{name} {why}")));
+    for (index, (name, _)) in request.query.iter().enumerate() {
+        if known.contains(&"context.") && name.starts_with("context.") {
+            continue;
+        }
+        if !known.contains(&name.as_str()) {
+            return refused(name, "is not a parameter of this request");
+        }
+        if request.query[..index].iter().any(|(earlier, _)| earlier == name) {
+            return refused(name, "is there more than once");
         }
     }
+    Ok(())
 }
 
 pub(crate) fn invalid(bad: &Invalid) -> ApiError {

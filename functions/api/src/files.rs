@@ -12,7 +12,7 @@ use logferry_ports::files::FilePosition;
 use logferry_service::http::{ApiError, Request, Response};
 use serde_json::{Value, json};
 
-use crate::fields::{Fields, bound_ms, known_params, param_number};
+use crate::fields::{Fields, param_ms, param_number};
 use crate::{App, Caller, Cloud};
 
 const DEFAULT_LIMIT: u64 = 100;
@@ -22,10 +22,8 @@ const MAX_REDRIVEN: u64 = 1_000;
 
 impl<C: Cloud> App<C> {
     pub(crate) async fn list_files(&self, caller: &Caller, request: &Request) -> Result<Response, ApiError> {
-        known_params(request, &["app_id", "status", "since", "key", "limit", "cursor"])?;
         let status = request.param("status").map(|text| status("status", text)).transpose()?;
-        let since_ms =
-            request.param("since").map(|text| bound_ms("since", text)).transpose()?.unwrap_or(0).max(0);
+        let since_ms = param_ms(request, "since")?.unwrap_or(0).max(0);
         let limit = param_number(request, "limit", 1, MAX_LIMIT)?.unwrap_or(DEFAULT_LIMIT);
         let app = self.app_asked_for(caller, request).await?;
         if let Some(key) = request.param("key") {
@@ -59,7 +57,6 @@ impl<C: Cloud> App<C> {
         caller: &Caller,
         request: &Request,
     ) -> Result<Response, ApiError> {
-        known_params(request, &["app_id", "key", "version", "limit", "cursor"])?;
         let key = request.param("key").ok_or_else(|| crate::fields::required("key"))?;
         let limit = param_number(request, "limit", 1, MAX_LIMIT)?.unwrap_or(DEFAULT_LIMIT);
         let after = param_number(request, "cursor", 0, u64::MAX)?;

@@ -60,7 +60,6 @@ pub struct App<C: Cloud> {
     pub tokens: Tokens<C::Secrets>,
     pub limiter: Limiter,
     pub settings: Settings,
-    router: Router,
 }
 
 /// What is set by the deployment.
@@ -76,33 +75,14 @@ pub struct Settings {
     pub resolver: Arc<dyn Resolver>,
 }
 
-/// The parts that [`App::new`] is made of.
-#[derive(Debug)]
-pub struct Parts<C: Cloud> {
-    pub book: C::Book,
-    pub apps: C::Apps,
-    pub files: C::Files,
-    pub checks: C::Checks,
-    pub admin_key: AdminKey<C::Secrets>,
-    pub tokens: Tokens<C::Secrets>,
-    pub limiter: Limiter,
-    pub settings: Settings,
-}
-
 impl<C: Cloud> App<C> {
-    #[must_use]
-    pub fn new(parts: Parts<C>) -> Self {
-        let Parts { book, apps, files, checks, admin_key, tokens, limiter, settings } = parts;
-        Self { book, apps, files, checks, admin_key, tokens, limiter, settings, router: Router::new() }
-    }
-
     /// Answers one request.
     pub async fn handle(&self, request: &Request, now_ms: i64) -> Response {
         self.answer(request, now_ms).await.unwrap_or_else(Response::from)
     }
 
     async fn answer(&self, request: &Request, now_ms: i64) -> Result<Response, ApiError> {
-        let (action, id, part) = match self.router.find(&request.method, &request.path) {
+        let (action, id, part) = match Router::get().find(&request.method, &request.path) {
             Found::Action { action, id, part } => (action, id, part),
             Found::OtherMethods(methods) => return Ok(method_not_allowed(&methods)),
             Found::Nothing => return Err(ApiError::not_found("no such path")),
@@ -131,6 +111,9 @@ impl<C: Cloud> App<C> {
         }
         let caller = self.caller(request, action, now_ms).await?;
         self.limiter.admit(caller.bucket(), now_ms)?;
+        if let Some(known) = action.params() {
+            fields::known_params(request, known)?;
+        }
         let id = id.unwrap_or_default();
         match action {
             Action::RegisterApp => self.register_app(request, now_ms).await,
@@ -146,7 +129,7 @@ impl<C: Cloud> App<C> {
                 self.write_logs(app, request, now_ms).await
             }
             _ => {
-                let app = self.app_of_path(&caller, id).await?;
+                let app = self.app_of_path(&caller, request, id).await?;
                 match action {
                     Action::ShowApp => self.show_app(&app).await,
                     Action::ChangeApp => self.change_app(&app, request).await,

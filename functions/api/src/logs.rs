@@ -3,34 +3,20 @@
 use http::StatusCode;
 use logferry_domain::app::App as Tenant;
 use logferry_domain::fault::{Fault, FaultClass};
-use logferry_domain::record::Level;
 use logferry_logbook::entry::{self, MAX_REQUEST_ID_BYTES};
-use logferry_logbook::filter::Filter;
+use logferry_logbook::filter::{self, Filter};
+use logferry_logbook::long;
 use logferry_logbook::query::{self, DEFAULT_LIMIT, MAX_LIMIT, MAX_OFFSET, Query, QueryError};
 use logferry_logbook::write::{self, MAX_KEY_BYTES, WriteError, WriteRequest};
 use logferry_ports::Apps;
 use logferry_service::http::{ApiError, Request, Response};
 use serde_json::Value;
 
-use crate::fields::{bound_ms, invalid, known_params, param_number};
+use crate::fields::{invalid, param_ms, param_number};
 use crate::{App, Caller, Cloud};
 
 const IDEMPOTENCY_KEY_HEADER: &str = "idempotency-key";
 const REQUEST_ID_HEADER: &str = "x-request-id";
-
-const QUERY_PARAMS: &[&str] = &[
-    "app_id",
-    "level",
-    "since",
-    "until",
-    "request_id",
-    "search",
-    "context.",
-    "limit",
-    "cursor",
-    "offset",
-    "raw",
-];
 
 impl<C: Cloud> App<C> {
     pub(crate) async fn write_logs(
@@ -69,6 +55,7 @@ impl<C: Cloud> App<C> {
                 "IDEMPOTENCY_KEY_REUSED",
                 "this Idempotency-Key was used with another body",
             )),
+            Err(WriteError::NoApp) => Err(ApiError::unauthorized("the API key is not valid")),
             Err(WriteError::Fault(fault)) => Err(fault.into()),
         }
     }
@@ -79,8 +66,7 @@ impl<C: Cloud> App<C> {
         request: &Request,
         now_ms: i64,
     ) -> Result<Response, ApiError> {
-        known_params(request, QUERY_PARAMS)?;
-        let filter = filter(request)?;
+        let filter = filter_of(request)?;
         let limit = param_number(request, "limit", 1, MAX_LIMIT as u64)?.map_or(DEFAULT_LIMIT as u64, |n| n);
         let offset = param_number(request, "offset", 0, MAX_OFFSET as u64)?.unwrap_or(0);
         let raw = match request.param("raw") {
@@ -94,6 +80,9 @@ impl<C: Cloud> App<C> {
             Some(app) => vec![app],
             None => self.apps.list().await?,
         };
+        for app in &apps {
+            long::settle(&self.book, app).await?;
+        }
         let question = Query {
             apps: &apps,
             merged,
@@ -140,28 +129,21 @@ fn header<'r>(request: &'r Request, name: &str, most_bytes: usize) -> Result<Opt
     Ok(Some(text).filter(|text| !text.is_empty()))
 }
 
-fn filter(request: &Request) -> Result<Filter, ApiError> {
-    let levels = match request.param("level") {
-        None => Vec::new(),
-        Some(list) => list
-            .split(',')
-            .map(|level| level.trim().parse::<Level>())
-            .collect::<Result<_, _>>()
-            .map_err(|bad| ApiError::bad_request("level", bad.to_string()))?,
-    };
-    let bound = |name: &str| request.param(name).map(|text| bound_ms(name, text)).transpose();
+fn filter_of(request: &Request) -> Result<Filter, ApiError> {
+    let levels = request.param("level").map(filter::levels).transpose();
+    let levels = levels.map_err(|bad| ApiError::bad_request("level", bad.to_string()))?.unwrap_or_default();
     let mut context = Vec::new();
     for (name, value) in &request.query {
         let Some(path) = name.strip_prefix("context.") else { continue };
-        if path.is_empty() || path.split('.').count() > entry::MAX_DEPTH {
+        if !filter::is_context_path(path) {
             return Err(ApiError::bad_request(name, format!("{name} is not a path into the context")));
         }
         context.push((path.to_owned(), value.clone()));
     }
     Ok(Filter {
         levels,
-        since_ms: bound("since")?,
-        until_ms: bound("until")?,
+        since_ms: param_ms(request, "since")?,
+        until_ms: param_ms(request, "until")?,
         request_id: request.param("request_id").map(str::to_owned),
         search: request.param("search").map(str::to_owned),
         context,

@@ -5,7 +5,7 @@
 
 use aws_lambda_events::apigw::ApiGatewayV2httpRequest;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
-use logferry_api::{App, Cloud, Config, Limiter, Parts};
+use logferry_api::{App, Cloud, Config, Limiter};
 use logferry_aws::apps::DynamoApps;
 use logferry_aws::checks::DynamoChecks;
 use logferry_aws::client::AwsEnv;
@@ -36,8 +36,13 @@ async fn main() -> Result<(), Error> {
     let config = Config::from_lookup(environment)?;
     let aws = AwsEnv::from_environment()?;
     let (dynamodb, secrets) = (aws.dynamodb(), SecretsManager::new(aws.secrets()));
-    let app: App<Aws> = App::new(Parts {
-        book: DynamoRecords::new(dynamodb.clone(), config.table_logs, config.table_stats),
+    let app: App<Aws> = App {
+        book: DynamoRecords::new(
+            dynamodb.clone(),
+            config.table_apps.clone(),
+            config.table_logs,
+            config.table_stats,
+        ),
         apps: DynamoApps::new(dynamodb.clone(), config.table_apps),
         files: DynamoFiles::new(dynamodb.clone(), config.table_files),
         checks: DynamoChecks::new(dynamodb, config.table_checks),
@@ -45,7 +50,7 @@ async fn main() -> Result<(), Error> {
         tokens: Tokens::new(secrets, config.token_secret),
         limiter: Limiter::new(config.rate_per_second),
         settings: config.settings,
-    });
+    };
     let (app, namespace) = (&app, config.metrics_namespace.as_str());
     run(service_fn(|event: LambdaEvent<ApiGatewayV2httpRequest>| async move {
         let now_ms = SystemClock.now_ms();

@@ -1,6 +1,8 @@
 //! Which path and method is which action: the one list of routes. The OpenAPI document is checked
 //! against it by a test.
 
+use std::sync::LazyLock;
+
 use http::Method;
 
 /// What a request asks for. `{id}` in a pattern is an app.
@@ -31,6 +33,50 @@ pub enum Action {
     ListFiles,
     ListQuarantined,
     Redrive,
+}
+
+impl Action {
+    /// The query parameters that a request may have; `context.` stands for all that begin so.
+    /// `None`: any, where proxies and browsers add their own.
+    #[must_use]
+    pub fn params(self) -> Option<&'static [&'static str]> {
+        match self {
+            Self::About | Self::ServiceStatus | Self::OpenApi | Self::HealthBadge => None,
+            Self::RegisterApp
+            | Self::ListApps
+            | Self::ShowApp
+            | Self::ChangeApp
+            | Self::DeleteApp
+            | Self::AddKey
+            | Self::RevokeKey
+            | Self::MintJoinToken
+            | Self::MintUploadToken
+            | Self::Prune
+            | Self::SetHealthUrls
+            | Self::WriteLogs
+            | Self::HealthPush => Some(&[]),
+            Self::QueryLogs => Some(&[
+                "app_id",
+                "level",
+                "since",
+                "until",
+                "request_id",
+                "search",
+                "context.",
+                "limit",
+                "cursor",
+                "offset",
+                "raw",
+            ]),
+            Self::Stats => Some(&["days"]),
+            Self::HealthHistory => Some(&["url", "limit"]),
+            Self::HealthUptime => Some(&["url"]),
+            Self::HealthResponseTimes => Some(&["url", "window"]),
+            Self::ListFiles => Some(&["app_id", "status", "since", "key", "limit", "cursor"]),
+            Self::ListQuarantined => Some(&["app_id", "key", "version", "limit", "cursor"]),
+            Self::Redrive => Some(&["app_id"]),
+        }
+    }
 }
 
 /// Every route.
@@ -81,10 +127,16 @@ pub(crate) enum Found<'p> {
 pub(crate) struct Router(matchit::Router<Vec<(Method, Action)>>);
 
 impl Router {
+    /// The router of [`ROUTES`].
+    pub(crate) fn get() -> &'static Self {
+        static ROUTER: LazyLock<Router> = LazyLock::new(Router::new);
+        &ROUTER
+    }
+
     /// # Panics
     /// Two patterns of [`ROUTES`] exclude each other; a test would have found it.
-    #[expect(clippy::expect_used, reason = "at start-up, over a constant")]
-    pub(crate) fn new() -> Self {
+    #[expect(clippy::expect_used, reason = "once, over a constant")]
+    fn new() -> Self {
         let mut patterns: Vec<(&str, Vec<(Method, Action)>)> = Vec::new();
         for (method, pattern, action) in ROUTES {
             match patterns.iter_mut().find(|(known, _)| known == pattern) {
@@ -118,7 +170,7 @@ mod tests {
 
     #[test]
     fn paths_lead_to_actions_and_unknown_ones_to_nothing() {
-        let router = Router::new();
+        let router = Router::get();
         let action = |method: Method, path: &str| match router.find(&method, path) {
             Found::Action { action, id, .. } => Some((action, id.map(str::to_owned))),
             _ => None,

@@ -110,6 +110,7 @@ mod tests {
             created_ms: 7,
             retention_days: None,
             pruned_before_ms: None,
+            open_writes: Vec::new(),
             flush: logferry_domain::app::FlushSetting::default(),
             health_checks: checks,
         }

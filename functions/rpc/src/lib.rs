@@ -8,11 +8,10 @@ use std::sync::Arc;
 
 use logferry_domain::app::{App as Tenant, AppId};
 use logferry_domain::fault::{Fault, FaultClass, chain};
-use logferry_domain::record::Level;
 use logferry_domain::redact::Redactor;
-use logferry_domain::time::parse_rfc3339_ms;
 use logferry_logbook::entry::{self, Invalid};
-use logferry_logbook::filter::Filter;
+use logferry_logbook::filter::{self, Filter};
+use logferry_logbook::long;
 use logferry_logbook::query::{self, DEFAULT_LIMIT, MAX_LIMIT, Query, QueryError};
 use logferry_logbook::write::{self, WriteError, WriteRequest};
 use logferry_ports::{Apps, BlockTable, Records, Stats};
@@ -20,6 +19,9 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 pub use config::Config;
+
+/// The largest event (bytes), as the largest body of the HTTP API.
+pub const MAX_EVENT_BYTES: usize = 4 * 1024 * 1024;
 
 /// The service, made once.
 #[derive(Debug)]
@@ -35,6 +37,7 @@ pub struct App<B, A> {
 #[derive(Debug)]
 enum Refusal {
     Invalid(Invalid),
+    TooLarge,
     NoSuchApp,
     Fault(Fault),
 }
@@ -62,6 +65,9 @@ impl<B: BlockTable + Stats + Records, A: Apps> App<B, A> {
     }
 
     async fn answer(&self, event: &RawValue, now_ms: i64) -> Result<String, Refusal> {
+        if event.get().len() > MAX_EVENT_BYTES {
+            return Err(Refusal::TooLarge);
+        }
         let call: Value = serde_json::from_str(event.get())
             .map_err(|error| Invalid::new("event", format!("the event is not as expected: {error}")))?;
         let Value::Object(mut call) = call else {
@@ -125,6 +131,7 @@ impl<B: BlockTable + Stats + Records, A: Apps> App<B, A> {
             }
             Err(WriteError::Invalid(bad)) => Err(renamed(bad, name).into()),
             Err(WriteError::KeyReused) => Err(Invalid::new(name, "the key was used").into()),
+            Err(WriteError::NoApp) => Err(Refusal::NoSuchApp),
             Err(WriteError::Fault(fault)) => Err(fault.into()),
         }
     }
@@ -140,7 +147,7 @@ impl<B: BlockTable + Stats + Records, A: Apps> App<B, A> {
             Some(Value::Object(filters)) => filters,
             Some(_) => return Err(Invalid::new("filters", "filters must be an object").into()),
         };
-        let filter = filter(&mut filters)?;
+        let filter = filter_of(&mut filters)?;
         let limit = match filters.shift_remove("limit") {
             None | Some(Value::Null) => DEFAULT_LIMIT,
             Some(limit) => limit
@@ -158,6 +165,7 @@ impl<B: BlockTable + Stats + Records, A: Apps> App<B, A> {
         if let Some(name) = filters.keys().next() {
             return Err(Invalid::new(format!("filters.{name}"), format!("{name} is not a filter")).into());
         }
+        long::settle(&self.book, app).await?;
         let apps = std::slice::from_ref(app);
         let question = Query {
             apps,
@@ -194,12 +202,10 @@ fn renamed(bad: Invalid, name: &str) -> Invalid {
     Invalid::new(field, bad.message)
 }
 
-fn filter(filters: &mut Map<String, Value>) -> Result<Filter, Invalid> {
+fn filter_of(filters: &mut Map<String, Value>) -> Result<Filter, Invalid> {
     let levels = match optional(filters, "level")? {
         None => Vec::new(),
-        Some(level) => {
-            vec![level.parse::<Level>().map_err(|bad| Invalid::new("filters.level", bad.to_string()))?]
-        }
+        Some(list) => filter::levels(&list).map_err(|bad| Invalid::new("filters.level", bad.to_string()))?,
     };
     Ok(Filter {
         levels,
@@ -223,6 +229,9 @@ fn context(filters: &mut Map<String, Value>) -> Result<Vec<(String, String)>, In
     paths
         .into_iter()
         .map(|(path, value)| match value {
+            _ if !filter::is_context_path(&path) => {
+                Err(Invalid::new(format!("filters.context.{path}"), "this is not a path into the context"))
+            }
             Value::String(text) => Ok((path, text)),
             Value::Number(_) | Value::Bool(_) | Value::Null => Ok((path, value.to_string())),
             Value::Array(_) | Value::Object(_) => Err(wrong()),
@@ -233,7 +242,7 @@ fn context(filters: &mut Map<String, Value>) -> Result<Vec<(String, String)>, In
 fn time(filters: &mut Map<String, Value>, name: &str) -> Result<Option<i64>, Invalid> {
     let ms = match filters.shift_remove(name) {
         None | Some(Value::Null) => return Ok(None),
-        Some(Value::String(text)) => parse_rfc3339_ms(&text),
+        Some(Value::String(text)) => filter::bound_ms(&text),
         Some(value) => value.as_i64(),
     };
     let message = format!("{name} must be RFC 3339 with an offset, or milliseconds since the epoch");
@@ -259,6 +268,7 @@ fn text(call: &mut Map<String, Value>, name: &str) -> Result<String, Invalid> {
 fn refused(refusal: &Refusal) -> Value {
     let (code, message, field) = match refusal {
         Refusal::Invalid(bad) => ("BAD_REQUEST", bad.message.as_str(), Some(&bad.field)),
+        Refusal::TooLarge => ("PAYLOAD_TOO_LARGE", "an event must be at most 4194304 bytes", None),
         Refusal::NoSuchApp => ("NOT_FOUND", "no such app", None),
         Refusal::Fault(fault) => {
             tracing::error!(error.chain = %chain(fault), "a call failed");

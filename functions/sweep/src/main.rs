@@ -28,8 +28,13 @@ async fn main() -> Result<(), Error> {
     let aws = AwsEnv::from_environment()?;
     let (dynamodb, s3) = (aws.dynamodb(), aws.s3());
     let starter = LambdaStarter::new(aws.lambda(), config.ingest_function);
-    let apps = DynamoApps::new(dynamodb.clone(), config.table_apps);
-    let book = DynamoRecords::new(dynamodb.clone(), config.table_logs, config.table_stats.clone());
+    let apps = DynamoApps::new(dynamodb.clone(), config.table_apps.clone());
+    let book = DynamoRecords::new(
+        dynamodb.clone(),
+        config.table_apps,
+        config.table_logs,
+        config.table_stats.clone(),
+    );
     let app = App {
         backlog: DynamoBacklog::new(dynamodb.clone(), config.table_files.clone()),
         objects: S3Objects::new(s3.clone()),

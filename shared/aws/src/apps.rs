@@ -6,6 +6,7 @@ use aws_sdk_dynamodb::types::{
 };
 use logferry_domain::app::{App, AppId, FlushSetting};
 use logferry_domain::fault::{Fault, FaultClass};
+use logferry_domain::hex128::WriteId;
 use logferry_domain::record::Level;
 use logferry_ports::app_admin::{AppAdmin, AppChange, Job, JobKind, KeyAdded, Registered};
 use logferry_ports::apps::{Apps, KeyRow};
@@ -25,7 +26,7 @@ pub struct DynamoApps {
     table: Table,
 }
 
-fn app_key(app_id: &AppId) -> Item {
+pub(crate) fn app_key(app_id: &AppId) -> Item {
     key(format!("app#{app_id}"), APP_SK)
 }
 
@@ -67,9 +68,16 @@ fn app_from_item(item: &Item) -> Result<App, Fault> {
         created_ms: item.number("created_ms")?,
         retention_days: item.number_opt("retention_days"),
         pruned_before_ms: item.number_opt("pruned_before_ms"),
+        open_writes: open_writes(item)?,
         flush: FlushSetting { enabled: enabled.unwrap_or(true), min_level },
         health_checks,
     })
+}
+
+fn open_writes(item: &Item) -> Result<Vec<WriteId>, Fault> {
+    let ids = item.get("open_writes").and_then(|ids| ids.as_ss().ok());
+    let parsed = |id: &String| WriteId::parse(id).ok_or_else(|| malformed("open_writes"));
+    ids.into_iter().flatten().map(parsed).collect()
 }
 
 fn key_to_item(row: &KeyRow) -> Item {
@@ -383,6 +391,7 @@ mod tests {
             created_ms: 1_743_532_441_581,
             retention_days: Some(7),
             pruned_before_ms: Some(5),
+            open_writes: Vec::new(),
             flush: FlushSetting { enabled: false, min_level: Level::Warn },
             health_checks: serde_json::json!(["https://example.com/"]),
         };

@@ -34,6 +34,8 @@ pub mod listing;
 pub mod logs;
 #[cfg(feature = "bench")]
 pub mod logs_bench;
+#[cfg(feature = "dynamodb")]
+mod long_writes;
 #[cfg(feature = "s3")]
 pub mod multipart;
 #[cfg(feature = "sns")]

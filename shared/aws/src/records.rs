@@ -1,32 +1,41 @@
 //! Records that belong to no file: blocks, counters and memos in one transaction; and their removal.
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::types::{Delete, DeleteRequest, Put as PutAction, Update, WriteRequest};
+use aws_sdk_dynamodb::types::{
+    AttributeValue, Delete, DeleteRequest, Put as PutAction, Update, WriteRequest,
+};
 use logferry_domain::app::AppId;
 use logferry_domain::block::{Block, BlockHeader};
 use logferry_domain::fault::Fault;
+use logferry_domain::hex128::WriteId;
 use logferry_domain::ledger::DayCounts;
 use logferry_domain::record::LevelCounts;
 use logferry_domain::stats::COUNTERS;
 use logferry_domain::time::Day;
 use logferry_ports::blocks::{BlockPage, BlockPosition, BlockRange};
 use logferry_ports::records::{
-    CountedRemoval, HeaderPage, Memo, MemoChange, MemoExpected, Removal, StoredHeader, Write, Written,
+    Begun, CountedRemoval, HeaderPage, LongWrite, Memo, MemoChange, MemoExpected, Removal, StoredHeader,
+    Write, Written,
 };
 use logferry_ports::stats::{CounterKey, CounterPage};
 use logferry_ports::{BlockTable, Records, Stats};
 
+use crate::apps::app_key;
 use crate::batch::write_all;
 use crate::blocks::{DynamoBlocks, block_from_item, block_to_items};
 use crate::faults::fault;
 use crate::item::{Get, Item, Put, b, key, malformed, n, s};
+use crate::long_writes;
 use crate::stats::DynamoStats;
+use crate::table::applied;
 use crate::transact::{self, End, transact};
 
-/// An app's records in two DynamoDB tables: all that the log service needs of them.
+/// An app's records in three DynamoDB tables (of that of the apps only the notes of long writes):
+/// all that the log service needs of them.
 #[derive(Debug, Clone)]
 pub struct DynamoRecords {
     client: Client,
+    apps: String,
     logs: String,
     blocks: DynamoBlocks,
     stats: DynamoStats,
@@ -34,14 +43,25 @@ pub struct DynamoRecords {
 
 impl DynamoRecords {
     #[must_use]
-    pub fn new(client: Client, logs: impl Into<String>, stats: impl Into<String>) -> Self {
+    pub fn new(
+        client: Client,
+        apps: impl Into<String>,
+        logs: impl Into<String>,
+        stats: impl Into<String>,
+    ) -> Self {
         let logs = logs.into();
         Self {
             blocks: DynamoBlocks::new(client.clone(), logs.clone()),
             stats: DynamoStats::new(client.clone(), stats),
             client,
+            apps: apps.into(),
             logs,
         }
+    }
+
+    /// The rows of a long write, in the order of their keys.
+    async fn long_rows(&self, app_id: &AppId, write_id: WriteId) -> Result<Vec<Item>, Fault> {
+        self.stats.table.below(&long_writes::partition(app_id), &format!("{write_id}#")).await
     }
 
     fn memo_put(
@@ -73,7 +93,6 @@ fn memo_to_item(app_id: &AppId, change: &MemoChange) -> Item {
     item.put("arrived_ms", n(memo.arrived_ms));
     item.put_some("request_id", memo.request_id.as_deref().map(s));
     item.put_some("salt", memo.salt.map(n));
-    item.put("complete", n(u8::from(memo.complete)));
     item.put("expires_at", n(memo.expires_at_secs));
     item
 }
@@ -86,7 +105,6 @@ fn memo_from_item(item: &Item) -> Result<Memo, Fault> {
         arrived_ms: item.number("arrived_ms")?,
         request_id: item.text_opt("request_id").map(str::to_owned),
         salt: item.number_opt("salt"),
-        complete: item.number::<u8>("complete")? == 1,
         expires_at_secs: item.number("expires_at")?,
     })
 }
@@ -115,6 +133,9 @@ impl Records for DynamoRecords {
         if let Some(change) = &write.memo {
             actions.push(self.memo_put(&write.app_id, change)?);
         }
+        if let Some(step) = &write.step {
+            actions.push(long_writes::step(&self.stats.table.name, &write.app_id, step)?);
+        }
         for item in write.blocks.iter().flat_map(block_to_items) {
             let action = PutAction::builder().table_name(&self.logs).set_item(Some(item));
             actions.push(transact::put(match &write.memo {
@@ -130,8 +151,62 @@ impl Records for DynamoRecords {
         Ok(match transact(&self.client, &actions).await? {
             End::Done => Written::Stored,
             End::Condition(0) if write.memo.is_some() => Written::MemoDiffers,
+            End::Condition(0) if write.step.is_some() => Written::NotNext,
             End::Condition(_) => Written::BlockExists,
         })
+    }
+
+    async fn begin(&self, write: &LongWrite, memo: Option<&MemoChange>) -> Result<Begun, Fault> {
+        let ids = AttributeValue::Ss(vec![write.seed.write_id().to_string()]);
+        let mut actions = vec![transact::update(
+            Update::builder()
+                .table_name(&self.apps)
+                .set_key(Some(app_key(&write.app_id)))
+                .condition_expression("created_ms = :epoch")
+                .update_expression("ADD open_writes :ids")
+                .expression_attribute_values(":epoch", n(write.epoch_ms))
+                .expression_attribute_values(":ids", ids),
+        )?];
+        if let Some(change) = memo {
+            actions.push(self.memo_put(&write.app_id, change)?);
+        }
+        for item in long_writes::to_items(write) {
+            let action = PutAction::builder().table_name(&self.stats.table.name).set_item(Some(item));
+            actions.push(transact::put(action)?);
+        }
+        Ok(match transact(&self.client, &actions).await? {
+            End::Done => Begun::Yes,
+            End::Condition(0) => Begun::NoApp,
+            End::Condition(_) => Begun::MemoDiffers,
+        })
+    }
+
+    async fn begun(&self, app_id: &AppId, write_id: WriteId) -> Result<Option<LongWrite>, Fault> {
+        long_writes::from_items(app_id, &self.long_rows(app_id, write_id).await?)
+    }
+
+    async fn end(&self, app_id: &AppId, epoch_ms: i64, write_id: WriteId) -> Result<(), Fault> {
+        let rows = self.long_rows(app_id, write_id).await?;
+        let requests = rows.iter().map(|row| {
+            let own = key(row.text("pk")?, row.text("sk")?);
+            let delete = DeleteRequest::builder().set_key(Some(own)).build().map_err(|_| malformed("pk"))?;
+            Ok(WriteRequest::builder().delete_request(delete).build())
+        });
+        let requests = requests.collect::<Result<_, Fault>>()?;
+        write_all(&self.client, &self.stats.table.name, requests).await?;
+        let sent = self
+            .client
+            .update_item()
+            .table_name(&self.apps)
+            .set_key(Some(app_key(app_id)))
+            .condition_expression("created_ms = :epoch")
+            .update_expression("DELETE open_writes :ids")
+            .expression_attribute_values(":epoch", n(epoch_ms))
+            .expression_attribute_values(":ids", AttributeValue::Ss(vec![write_id.to_string()]))
+            .send()
+            .await;
+        // Without its app nobody asks for the write any more.
+        applied(sent.map_err(|error| fault("UpdateItem", error))).map(|_| ())
     }
 
     async fn headers(
@@ -273,7 +348,6 @@ mod tests {
             arrived_ms: 5,
             request_id: Some("r".to_owned()),
             salt: None,
-            complete: true,
             expires_at_secs: 9,
         };
         let change = MemoChange { key_hash: [1; 32], memo: memo.clone(), expected: MemoExpected::Absent };

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::hex128::WriteId;
 use crate::record::Level;
 
 /// An app's id: `^[a-z0-9][a-z0-9-]{0,62}$`.
@@ -88,6 +89,8 @@ pub struct App {
     pub retention_days: Option<u32>,
     /// Records older than this are gone for readers and later ingests.
     pub pruned_before_ms: Option<i64>,
+    /// Long writes that were begun and may not be whole: whoever reads finishes them first.
+    pub open_writes: Vec<WriteId>,
     pub flush: FlushSetting,
     /// Health checks as registered: a JSON array of strings or objects.
     pub health_checks: serde_json::Value,

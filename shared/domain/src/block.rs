@@ -237,6 +237,20 @@ impl BlockBuilder {
         Ok(blocks)
     }
 
+    /// All entries, of whatever hours, as the data of one block of any size that
+    /// [`MAX_PAYLOAD_BYTES`] allows: for keeping, not for the table of blocks.
+    ///
+    /// # Errors
+    /// They are more than that, or zstd has no memory.
+    pub fn pack(&self, seed: &Seed) -> Result<Vec<u8>, BadBlock> {
+        let mut scratch = BlockScratch::default();
+        self.payload(0..self.rows.len(), seed, &mut scratch.payload);
+        if scratch.payload.len() > MAX_PAYLOAD_BYTES {
+            return Err(BadBlock::Frame);
+        }
+        scratch.compress()
+    }
+
     fn build_rows(
         &self,
         rows: std::ops::Range<usize>,

@@ -30,6 +30,12 @@ impl Seed {
         RecordId(first_half(hash.finalize().into()))
     }
 
+    /// The id of the one write whose records have this seed.
+    #[must_use]
+    pub fn write_id(&self) -> WriteId {
+        WriteId(first_half(self.0))
+    }
+
     /// The id of the block of `hour` (hours since the epoch) whose first record has this ordinal.
     #[must_use]
     pub fn block_id(&self, hour: i64, first_ordinal: u64) -> BlockId {
@@ -92,6 +98,7 @@ macro_rules! id128 {
 
 id128!(RecordId, "The id of a record: the same input always has the same.");
 id128!(BlockId, "The id of a block.");
+id128!(WriteId, "The id of a write that takes more than one transaction.");
 
 impl BlockId {
     /// The shard (0–3) that the block is stored in.

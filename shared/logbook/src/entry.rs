@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use logferry_domain::record::{EntryKind, Level};
+use logferry_domain::record::{Entry, EntryKind, Level};
 use logferry_domain::time::{in_range, parse_rfc3339_ms};
 use serde::Deserializer as _;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
@@ -51,7 +51,17 @@ pub struct NewEntry {
 }
 
 impl NewEntry {
-    pub const KIND: EntryKind = EntryKind::Json;
+    /// The entry as it is stored; `raw` is its own, or that with a request id.
+    pub(crate) fn entry<'a>(&self, ordinal: u64, raw: &'a str, arrived_ms: i64) -> Entry<'a> {
+        Entry {
+            ordinal,
+            timestamp_ms: self.timestamp_ms.unwrap_or(arrived_ms),
+            level: self.level,
+            kind: EntryKind::Json,
+            timestamp_fallback: self.timestamp_ms.is_none(),
+            raw,
+        }
+    }
 }
 
 /// Finds the entries of a request's body: the body itself, or its `logs`.

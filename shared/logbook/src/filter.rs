@@ -2,11 +2,13 @@
 //! the rest needs the entry itself, which is parsed only where its bytes may hold what is sought.
 
 use logferry_domain::log_record::{Field, LogRecord};
-use logferry_domain::record::{Entry, Level, LevelCounts};
+use logferry_domain::record::{BadLevel, Entry, Level, LevelCounts};
+use logferry_domain::time::parse_rfc3339_ms;
 use serde_json::{Number, Value};
 use sha2::{Digest, Sha256};
 
 use crate::cursor::QuestionHash;
+use crate::entry::MAX_DEPTH;
 
 /// Filters of a query; all must hold.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -22,6 +24,28 @@ pub struct Filter {
     pub search: Option<String>,
     /// Paths into the context, and what must be there.
     pub context: Vec<(String, String)>,
+}
+
+/// Reads levels as callers write them: `ERROR`, or several with commas between them.
+///
+/// # Errors
+/// One of them is none.
+pub fn levels(list: &str) -> Result<Vec<Level>, BadLevel> {
+    list.split(',').map(|level| level.trim().parse()).collect()
+}
+
+/// Reads a time that bounds a range: RFC 3339, or milliseconds since the epoch. Any year will do.
+#[must_use]
+pub fn bound_ms(text: &str) -> Option<i64> {
+    // People write the end of all days; the library's last one is a little earlier.
+    let end_of_days = || parse_rfc3339_ms(&format!("9998-12-31{}", text.strip_prefix("9999-12-31")?));
+    parse_rfc3339_ms(text).or_else(end_of_days).or_else(|| text.parse().ok())
+}
+
+/// Whether a text can be a path into a context.
+#[must_use]
+pub fn is_context_path(path: &str) -> bool {
+    !path.is_empty() && path.split('.').count() <= MAX_DEPTH
 }
 
 /// A filter made ready for many records.
@@ -294,6 +318,16 @@ mod tests {
             assert!(!matches(&context(path, value), raw), "{path}={value}");
         }
         assert!(!matches(&context("a", "b"), r#"{"msg":"x"}"#));
+    }
+
+    #[test]
+    fn bounds_and_levels_are_read_as_people_write_them() {
+        assert_eq!(levels("warn, ERROR"), Ok(vec![Level::Warn, Level::Error]));
+        assert!(levels("").is_err() && levels("WARN,").is_err());
+        assert_eq!(bound_ms("2025-04-01T18:34:01.581Z"), Some(1_743_532_441_581));
+        assert_eq!(bound_ms("1743532441581"), Some(1_743_532_441_581));
+        assert!(bound_ms("9999-12-31T23:59:59.999Z").is_some() && bound_ms("tomorrow").is_none());
+        assert!(is_context_path("a..b") && !is_context_path("") && !is_context_path(&".".repeat(64)));
     }
 
     #[test]

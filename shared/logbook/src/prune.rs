@@ -19,6 +19,8 @@ use logferry_ports::records::{CountedRemoval, Removal, StoredHeader};
 use logferry_ports::stats::CounterKey;
 use logferry_ports::{BlockTable, Records, Stats};
 
+use crate::long;
+
 /// How long whoever works on a job holds it (ms).
 const HOLD_MS: i64 = 5 * 60_000;
 /// When the last pass is due: a Lambda function runs for 15 minutes at most (ms).
@@ -96,7 +98,7 @@ pub async fn delete<B: BlockTable + Stats + Records>(
     Ok(true)
 }
 
-/// Goes on with the jobs that are due. Returns how many were worked on.
+/// Finishes long writes, then goes on with the jobs that are due. Returns how many were worked on.
 ///
 /// # Errors
 /// A call failed; what is left is due again later.
@@ -106,6 +108,7 @@ pub async fn go_on<B: BlockTable + Stats + Records>(
     now_ms: i64,
 ) -> Result<u32, Fault> {
     let mut worked = 0;
+    let settled = long::settle_all(apps, book, now_ms).await;
     for job in apps.jobs().await? {
         if job.due_ms > now_ms {
             continue;
@@ -116,7 +119,7 @@ pub async fn go_on<B: BlockTable + Stats + Records>(
             worked += 1;
         }
     }
-    Ok(worked)
+    settled.map(|()| worked)
 }
 
 /// One pass over a job that the caller holds; then it is finished, or due later.
@@ -127,6 +130,10 @@ async fn work<B: BlockTable + Stats + Records>(
     now_ms: i64,
 ) -> Result<(Job, bool), Fault> {
     let held_until = job.due_ms;
+    // What a long write has not stored yet must not come after what is removed.
+    if let Some(app) = apps.find(&job.app_id).await?.filter(|app| app.created_ms == job.epoch_ms) {
+        long::settle(book, &app).await?;
+    }
     let mut pass = Pass { book, job: &job, budget: BUDGET, deleted: 0 };
     let complete = pass.run().await?;
     job.deleted += pass.deleted;

@@ -15,6 +15,7 @@ use logferry_domain::time::{Day, EARLIEST_MS, LATEST_MS, MS_PER_HOUR, hour_of_ms
 use logferry_ports::blocks::BlockRange;
 use logferry_ports::{BlockTable, Stats};
 
+use crate::answer::{MAX_QUERY_BYTES, embedded_len, shortened};
 use crate::best::{Best, Candidate};
 use crate::cursor::{self, Position};
 use crate::days::Days;
@@ -33,11 +34,6 @@ pub const MAX_READ_BYTES: usize = 96 * 1024 * 1024;
 
 /// What the entries of an answer in the making may hold (bytes).
 const MAX_HELD_BYTES: usize = 32 * 1024 * 1024;
-
-/// The most bytes of an answer's records, counted as they leave the function inside another JSON
-/// text: Lambda answers with 6 MB at most.
-/// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
-pub const MAX_ANSWER_BYTES: usize = 5 * 1024 * 1024;
 
 /// Partitions read at once.
 const READ_AT_ONCE: usize = 16;
@@ -136,7 +132,7 @@ fn page(query: &Query<'_>, found: Found, question: &cursor::QuestionHash, cost: 
         }
         let text = render(candidate, query);
         let bytes = embedded_len(&text);
-        if answer_bytes + bytes > MAX_ANSWER_BYTES && !records.is_empty() {
+        if answer_bytes + bytes > MAX_QUERY_BYTES && !records.is_empty() {
             more_here = true;
             break;
         }
@@ -158,25 +154,11 @@ fn render(candidate: &Candidate, query: &Query<'_>) -> String {
     let mut out = Vec::with_capacity(candidate.raw.len() * (1 + usize::from(query.raw)) + 160);
     LogRecord::read(&stored).write_json(&mut out, app_id, query.raw);
     let text = String::from_utf8(out).unwrap_or_default();
-    if embedded_len(&text) <= MAX_ANSWER_BYTES {
+    if embedded_len(&text) <= MAX_QUERY_BYTES {
         return text;
     }
     // A megabyte of control characters is six when written as JSON: more than any answer holds.
-    let mut shown = serde_json::json!({
-        "id": candidate.id, "timestamp": logferry_domain::time::rfc3339_ms(candidate.position.timestamp_ms),
-        "level": candidate.level,
-        "message": LogRecord::read(&stored).message.chars().take(1_000).collect::<String>(),
-        "truncated": true,
-    });
-    if let Some(app_id) = app_id {
-        shown["app_id"] = app_id.as_str().into();
-    }
-    shown.to_string()
-}
-
-/// How long a JSON text is as a string inside another.
-fn embedded_len(text: &str) -> usize {
-    text.len() + text.bytes().filter(|b| matches!(b, b'"' | b'\\' | b'\n' | b'\t' | b'\r')).count()
+    shortened(&stored, app_id, MAX_QUERY_BYTES)
 }
 
 /// One pass: the newest `wanted` records below a position.

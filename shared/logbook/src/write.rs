@@ -1,45 +1,29 @@
 //! Writing records: all entries of a request are checked before anything is stored, and what must
-//! not be stored is taken out of them; blocks, their
-//! counts and the memo of the idempotency key are stored in one transaction.
+//! not be stored is taken out of them; blocks, their counts and the memo of the idempotency key are
+//! stored in one transaction.
 //!
-//! A request that touches more hours than a transaction has room for is stored in several, one
-//! after the other. With an idempotency key a repeat goes on where the first attempt ended.
+//! A request that touches more hours than a transaction has room for is a long write: it is kept
+//! whole first, and stored in parts from there.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
 use logferry_domain::app::App;
-use logferry_domain::block::{Block, BlockBuilder, BlockSource, MAX_ITEM_DATA_BYTES};
-use logferry_domain::fault::{Fault, FaultClass};
+use logferry_domain::fault::{Fault, FaultClass, chain};
 use logferry_domain::hex128::Seed;
-use logferry_domain::ledger::DayCounts;
-use logferry_domain::log_record::LogRecord;
-use logferry_domain::record::{Entry, EntryKind, StoredRecord};
+use logferry_domain::record::EntryKind;
 use logferry_domain::redact::Redactor;
-use logferry_domain::stats::counter_of;
-use logferry_domain::time::{Day, hour_of_ms};
 use logferry_ports::Records;
-use logferry_ports::records::{Memo, MemoChange, MemoExpected, Write, Written};
+use logferry_ports::records::{Begun, Memo, MemoChange, MemoExpected, Written};
 use sha2::{Digest, Sha256};
 
 use crate::entry::{self, Entries, Invalid, NewEntry};
+use crate::long;
+use crate::plan::{Origin, Plan};
 
 /// How long an idempotency key is remembered (s).
 pub const MEMO_SECS: i64 = 24 * 3600;
 /// The longest idempotency key (bytes).
 pub const MAX_KEY_BYTES: usize = 255;
-
-/// Items of one transaction, the memo's left out.
-/// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html>
-const MAX_ITEMS: usize = 99;
-/// Bytes of data in one transaction; the limit is 4 MB in all.
-/// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html>
-const MAX_DATA_BYTES: usize = 3_500_000;
-
-/// Raw bytes after which a block is closed: about 64 KiB compressed.
-const BLOCK_RAW_BYTES: usize = 384 * 1024;
-
-const SECS_PER_DAY: i64 = 86_400;
 
 /// How often a write that met another with the same key is tried again.
 const ATTEMPTS: u32 = 4;
@@ -70,6 +54,9 @@ pub enum WriteError {
     /// The idempotency key was used with another body.
     #[error("the idempotency key was used with another body")]
     KeyReused,
+    /// It was removed meanwhile.
+    #[error("there is no such app")]
+    NoApp,
     #[error("the records could not be stored")]
     Fault(#[from] Fault),
 }
@@ -83,12 +70,12 @@ pub async fn write(records: &impl Records, request: &WriteRequest<'_>) -> Result
     let request_id = request.request_id.map(|id| request.redactor.entry(EntryKind::PlainText, id));
     let request = &WriteRequest { request_id: request_id.as_deref(), ..*request };
     let Some(key) = request.idempotency_key else {
-        let seed = seed(request.app, &[b"unique", &request.unique]);
-        let plan = Plan::new(request, &checked, request.now_ms, request.request_id, &seed)?;
-        for part in plan.parts {
-            store(records, &part.into_write(request.app, &seed, None)).await?;
-        }
-        return Ok(plan.answer);
+        let origin = request.origin(seed(request.app, &[b"unique", &request.unique]));
+        let plan = Plan::new(&origin, &checked)?;
+        return match plan.parts.len() {
+            0 | 1 => store(records, &origin, plan, None).await.map(|(_, answer)| answer),
+            _ => store_long(records, &origin, &checked, plan, None).await.map(|(_, answer)| answer),
+        };
     };
     for _ in 0..ATTEMPTS {
         if let Some(answer) = write_once(records, request, key, &checked).await? {
@@ -104,7 +91,7 @@ fn check_all(request: &WriteRequest<'_>) -> Result<Vec<NewEntry>, Invalid> {
     let one = |(index, raw): (usize, &&serde_json::value::RawValue)| {
         let at = if *batch { format!("logs[{index}]") } else { String::new() };
         let mut entry = entry::check(raw.get(), &at)?;
-        if let Cow::Owned(redacted) = request.redactor.entry(NewEntry::KIND, &entry.raw) {
+        if let Cow::Owned(redacted) = request.redactor.entry(EntryKind::Json, &entry.raw) {
             entry.raw = redacted;
         }
         let pruned = request.app.pruned_before_ms;
@@ -117,6 +104,19 @@ fn check_all(request: &WriteRequest<'_>) -> Result<Vec<NewEntry>, Invalid> {
     entries.iter().enumerate().map(one).collect()
 }
 
+impl<'a> WriteRequest<'a> {
+    fn origin(&self, seed: Seed) -> Origin<'a> {
+        Origin {
+            app_id: &self.app.app_id,
+            epoch_ms: self.app.created_ms,
+            seed,
+            arrived_ms: self.now_ms,
+            request_id: self.request_id,
+            retention_days: self.app.retention_days.unwrap_or(self.default_retention_days),
+        }
+    }
+}
+
 fn seed(app: &App, parts: &[&[u8]]) -> Seed {
     let epoch = app.created_ms.to_be_bytes();
     let mut all: Vec<&[u8]> = vec![b"api", app.app_id.as_str().as_bytes(), &epoch];
@@ -124,11 +124,18 @@ fn seed(app: &App, parts: &[&[u8]]) -> Seed {
     Seed::of(&all)
 }
 
+fn seed_of_key(app: &App, key: &str, salt: Option<i64>) -> Seed {
+    match salt {
+        None => seed(app, &[b"key", key.as_bytes()]),
+        Some(salt) => seed(app, &[b"key", key.as_bytes(), &salt.to_be_bytes()]),
+    }
+}
+
 /// What a repeat is known by: the body as it may be stored. Of the body as it came even a hash would
 /// give a short secret away to whoever tries them all.
 fn hash_of(request: &WriteRequest<'_>) -> [u8; 32] {
     let body = String::from_utf8_lossy(request.body);
-    Sha256::digest(request.redactor.entry(NewEntry::KIND, &body).as_bytes()).into()
+    Sha256::digest(request.redactor.entry(EntryKind::Json, &body).as_bytes()).into()
 }
 
 /// One attempt with an idempotency key. `None`: another request was first, look again.
@@ -139,215 +146,95 @@ async fn write_once(
     checked: &[NewEntry],
 ) -> Result<Option<Vec<String>>, WriteError> {
     let app = request.app;
-    let key_hash = seed(app, &[b"key", key.as_bytes()]).0;
+    let key_hash = seed_of_key(app, key, None).0;
     let body_hash = hash_of(request);
     let now_secs = request.now_ms.div_euclid(1000);
     let known = records.memo(&app.app_id, &key_hash).await?;
-    let (mut memo, mut expected, resumed) = match known {
-        Some(memo) if memo.expires_at_secs > now_secs => {
-            if memo.body_hash != body_hash {
-                return Err(WriteError::KeyReused);
-            }
-            let expected = MemoExpected::ArrivedAt(memo.arrived_ms);
-            (memo, expected, true)
+    if let Some(memo) = known.as_ref().filter(|memo| memo.expires_at_secs > now_secs) {
+        if memo.body_hash != body_hash {
+            return Err(WriteError::KeyReused);
         }
-        other => {
-            let memo = Memo {
-                body_hash,
-                arrived_ms: request.now_ms,
-                request_id: request.request_id.map(str::to_owned),
-                salt: other.as_ref().map(|old| old.arrived_ms),
-                complete: false,
-                expires_at_secs: now_secs + MEMO_SECS,
-            };
-            let expected = other.map_or(MemoExpected::Absent, |old| MemoExpected::ArrivedAt(old.arrived_ms));
-            (memo, expected, false)
-        }
+        let origin = Origin {
+            arrived_ms: memo.arrived_ms,
+            request_id: memo.request_id.as_deref(),
+            ..request.origin(seed_of_key(app, key, memo.salt))
+        };
+        return Ok(Some(Plan::new(&origin, checked)?.answer));
+    }
+    let expected = match &known {
+        None => MemoExpected::Absent,
+        Some(old) => MemoExpected::ArrivedAt(old.arrived_ms),
     };
-    loop {
-        let seed = match memo.salt {
-            None => seed(app, &[b"key", key.as_bytes()]),
-            Some(salt) => seed(app, &[b"key", key.as_bytes(), &salt.to_be_bytes()]),
-        };
-        let plan = Plan::new(request, checked, memo.arrived_ms, memo.request_id.as_deref(), &seed)?;
-        if resumed && memo.complete {
-            return Ok(Some(plan.answer));
+    let mut memo = Memo {
+        body_hash,
+        arrived_ms: request.now_ms,
+        request_id: request.request_id.map(str::to_owned),
+        salt: known.map(|old| old.arrived_ms),
+        expires_at_secs: now_secs + MEMO_SECS,
+    };
+    let origin = request.origin(seed_of_key(app, key, memo.salt));
+    let plan = Plan::new(&origin, checked)?;
+    if plan.parts.len() <= 1 {
+        let change = MemoChange { key_hash, memo: memo.clone(), expected };
+        match store(records, &origin, plan, Some(change)).await? {
+            (Written::Stored, answer) => return Ok(Some(answer)),
+            (Written::MemoDiffers | Written::NotNext, _) => return Ok(None),
+            // Left from a use of the key that is forgotten by now.
+            (Written::BlockExists, _) => {}
         }
-        let last = plan.parts.len().saturating_sub(1);
-        let mut stale = false;
-        for (index, part) in plan.parts.into_iter().enumerate() {
-            memo.complete = index == last;
-            let change = MemoChange { key_hash, memo: memo.clone(), expected };
-            match store(records, &part.into_write(app, &seed, Some(change))).await? {
-                Written::Stored => expected = MemoExpected::ArrivedAt(memo.arrived_ms),
-                Written::MemoDiffers => return Ok(None),
-                // Stored by an earlier attempt, or by one that runs beside this one.
-                Written::BlockExists if resumed || index > 0 => {}
-                // Left from a use of the key that is forgotten by now.
-                Written::BlockExists => {
-                    stale = true;
-                    break;
-                }
+    }
+    // With a seed that no other use of the key can have had.
+    memo.salt = Some(request.now_ms);
+    let origin = request.origin(seed_of_key(app, key, memo.salt));
+    let plan = Plan::new(&origin, checked)?;
+    let change = MemoChange { key_hash, memo, expected };
+    match plan.parts.len() {
+        0 | 1 => {
+            let (written, answer) = store(records, &origin, plan, Some(change)).await?;
+            Ok((written == Written::Stored).then_some(answer))
+        }
+        _ => {
+            let (begun, answer) = store_long(records, &origin, checked, plan, Some(&change)).await?;
+            Ok((begun == Begun::Yes).then_some(answer))
+        }
+    }
+}
+
+/// Stores what one transaction takes.
+async fn store(
+    records: &impl Records,
+    origin: &Origin<'_>,
+    plan: Plan,
+    memo: Option<MemoChange>,
+) -> Result<(Written, Vec<String>), WriteError> {
+    let part = plan.parts.into_iter().next().unwrap_or_default();
+    let write = part.into_write(origin, memo, None);
+    let written = match write.blocks.is_empty() && write.memo.is_none() {
+        true => Written::Stored,
+        false => records.write(&write).await?,
+    };
+    Ok((written, plan.answer))
+}
+
+/// Stores what takes more than one transaction.
+async fn store_long(
+    records: &impl Records,
+    origin: &Origin<'_>,
+    checked: &[NewEntry],
+    plan: Plan,
+    memo: Option<&MemoChange>,
+) -> Result<(Begun, Vec<String>), WriteError> {
+    let kept = long::kept(origin, checked)?;
+    let begun = records.begin(&kept, memo).await?;
+    match begun {
+        Begun::NoApp => return Err(WriteError::NoApp),
+        Begun::MemoDiffers => {}
+        // From here on it is stored, whoever finishes it: readers do before they answer.
+        Begun::Yes => {
+            if let Err(fault) = long::finish(records, origin, plan.parts, 0).await {
+                tracing::warn!(error.chain = %chain(&fault), "a long write is left to whoever reads next");
             }
         }
-        if !stale {
-            return Ok(Some(plan.answer));
-        }
-        memo.salt = Some(request.now_ms);
     }
-}
-
-async fn store(records: &impl Records, write: &Write) -> Result<Written, Fault> {
-    if write.blocks.is_empty() && write.memo.is_none() {
-        return Ok(Written::Stored);
-    }
-    records.write(write).await
-}
-
-/// What one transaction stores.
-#[derive(Debug, Default)]
-struct Part {
-    blocks: Vec<Block>,
-    days: BTreeMap<Day, DayCounts>,
-    items: usize,
-    data_bytes: usize,
-}
-
-impl Part {
-    fn has_room(&self, items: usize, data_bytes: usize, day: Day) -> bool {
-        let new_day = usize::from(!self.days.contains_key(&day));
-        self.items + items + new_day + self.days.len() <= MAX_ITEMS
-            && self.data_bytes + data_bytes <= MAX_DATA_BYTES
-    }
-
-    fn into_write(self, app: &App, seed: &Seed, memo: Option<MemoChange>) -> Write {
-        Write {
-            app_id: app.app_id.clone(),
-            epoch_ms: app.created_ms,
-            blocks: self.blocks,
-            days: self.days,
-            counter: counter_of(seed),
-            memo,
-        }
-    }
-}
-
-/// Everything that a request stores and answers: a pure function of its entries, the time of its
-/// arrival, its request id and the seed.
-struct Plan {
-    parts: Vec<Part>,
-    answer: Vec<String>,
-}
-
-impl Plan {
-    fn new(
-        request: &WriteRequest<'_>,
-        checked: &[NewEntry],
-        arrived_ms: i64,
-        request_id: Option<&str>,
-        seed: &Seed,
-    ) -> Result<Self, WriteError> {
-        let retention_days = request.app.retention_days.unwrap_or(request.default_retention_days);
-        let source = BlockSource {
-            app_id: &request.app.app_id,
-            seed,
-            format: "api",
-            source: "api",
-            epoch_ms: request.app.created_ms,
-            expires_at_secs: None,
-        };
-        let mut hours: BTreeMap<i64, Vec<Entry<'_>>> = BTreeMap::new();
-        let mut answer = Vec::with_capacity(checked.len());
-        let mut raws = Vec::with_capacity(checked.len());
-        for (ordinal, new) in (0..).zip(checked) {
-            raws.push(with_request_id(new, seed, ordinal, request_id));
-        }
-        for ((ordinal, new), raw) in (0..).zip(checked).zip(&raws) {
-            let entry = entry_of(new, ordinal, raw, arrived_ms);
-            let mut text = Vec::with_capacity(raw.len() + 128);
-            let stored = StoredRecord { id: seed.record_id(ordinal), entry };
-            LogRecord::read(&stored).write_json(&mut text, None, false);
-            answer.push(String::from_utf8(text).unwrap_or_default());
-            hours.entry(hour_of_ms(stored.entry.timestamp_ms)).or_default().push(stored.entry);
-        }
-        let mut parts = vec![Part::default()];
-        for entries in hours.values() {
-            for chunk in chunks(entries) {
-                add_blocks(&mut parts, chunk, &source, &|last_ms| {
-                    last_ms.max(arrived_ms).div_euclid(1000) + i64::from(retention_days) * SECS_PER_DAY
-                })?;
-            }
-        }
-        Ok(Self { parts, answer })
-    }
-}
-
-fn with_request_id(new: &NewEntry, seed: &Seed, ordinal: u64, request_id: Option<&str>) -> String {
-    let mut raw = new.raw.clone();
-    if let Some(request_id) = request_id {
-        let entry = entry_of(new, ordinal, &new.raw, 0);
-        if LogRecord::read(&StoredRecord { id: seed.record_id(ordinal), entry }).request_id.is_none() {
-            entry::push_request_id(&mut raw, request_id);
-        }
-    }
-    raw
-}
-
-fn entry_of<'a>(new: &NewEntry, ordinal: u64, raw: &'a str, arrived_ms: i64) -> Entry<'a> {
-    Entry {
-        ordinal,
-        timestamp_ms: new.timestamp_ms.unwrap_or(arrived_ms),
-        level: new.level,
-        kind: NewEntry::KIND,
-        timestamp_fallback: new.timestamp_ms.is_none(),
-        raw,
-    }
-}
-
-/// Entries of one hour, in pieces that make a block each.
-fn chunks<'e, 'a>(entries: &'e [Entry<'a>]) -> impl Iterator<Item = &'e [Entry<'a>]> {
-    let mut rest = entries;
-    std::iter::from_fn(move || {
-        let mut bytes = 0;
-        let count = rest.iter().position(|entry| {
-            bytes += entry.raw.len();
-            bytes > BLOCK_RAW_BYTES
-        });
-        let (chunk, after) = rest.split_at(count.map_or(rest.len(), |count| count.max(1)));
-        rest = after;
-        (!chunk.is_empty()).then_some(chunk)
-    })
-}
-
-/// `expiry`: when a block is deleted whose last record has this time.
-fn add_blocks(
-    parts: &mut Vec<Part>,
-    entries: &[Entry<'_>],
-    source: &BlockSource<'_>,
-    expiry: &dyn Fn(i64) -> i64,
-) -> Result<(), WriteError> {
-    let mut builder = BlockBuilder::default();
-    entries.iter().for_each(|entry| builder.push(entry));
-    let blocks = builder.build(source).map_err(|error| {
-        Fault::new(FaultClass::Permanent, "packing a block", "not packed").with_source(error)
-    })?;
-    let mut rest = entries;
-    for mut block in blocks {
-        block.header.expires_at_secs = Some(expiry(block.header.last_ms));
-        let (own, after) = rest.split_at((block.header.count as usize).min(rest.len()));
-        rest = after;
-        let items = block.data.len().div_ceil(MAX_ITEM_DATA_BYTES).max(1);
-        let day = block.header.day();
-        if !parts.last().is_some_and(|part| part.has_room(items, block.data.len(), day)) {
-            parts.push(Part::default());
-        }
-        let Some(part) = parts.last_mut() else { continue };
-        let counts = part.days.entry(day).or_default();
-        counts.levels += block.header.levels;
-        counts.bytes += own.iter().map(|entry| i64::try_from(entry.raw.len()).unwrap_or(0)).sum::<i64>();
-        part.items += items;
-        part.data_bytes += block.data.len();
-        part.blocks.push(block);
-    }
-    Ok(())
+    Ok((begun, plan.answer))
 }

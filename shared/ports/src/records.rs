@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use logferry_domain::app::AppId;
 use logferry_domain::block::{Block, BlockHeader};
 use logferry_domain::fault::Fault;
+use logferry_domain::hex128::{Seed, WriteId};
 use logferry_domain::ledger::DayCounts;
 use logferry_domain::time::Day;
 
@@ -18,8 +19,6 @@ pub struct Memo {
     pub request_id: Option<String>,
     /// Tells apart uses of one key that are more than its lifetime apart.
     pub salt: Option<i64>,
-    /// All parts of the write are stored.
-    pub complete: bool,
     /// When the key may be used anew (s since the epoch).
     pub expires_at_secs: i64,
 }
@@ -41,6 +40,43 @@ pub struct MemoChange {
     pub expected: MemoExpected,
 }
 
+/// A write that takes more than one transaction. It is kept whole before the first of them, so that
+/// whoever comes across it can finish it: a crash leaves all of it or nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LongWrite {
+    pub app_id: AppId,
+    pub epoch_ms: i64,
+    pub seed: Seed,
+    pub arrived_ms: i64,
+    /// For entries that have none themselves.
+    pub request_id: Option<String>,
+    pub retention_days: u32,
+    /// The entries, packed.
+    pub entries: Vec<u8>,
+    /// Parts before this one are stored.
+    pub next_part: u32,
+    /// When it may be forgotten, finished or not (s since the epoch).
+    pub expires_at_secs: i64,
+}
+
+/// Which part of a long write a [`Write`] is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Step {
+    pub write_id: WriteId,
+    pub part: u32,
+    pub last: bool,
+}
+
+/// What became of the beginning of a long write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begun {
+    Yes,
+    /// The memo was not as expected; nothing was kept.
+    MemoDiffers,
+    /// There is no such app (any more); nothing was kept.
+    NoApp,
+}
+
 /// Blocks and their counts: stored together or not at all. At most 100 items and 4 MB.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html>
 #[derive(Debug, Clone)]
@@ -52,6 +88,7 @@ pub struct Write {
     /// The counter row to add to.
     pub counter: u8,
     pub memo: Option<MemoChange>,
+    pub step: Option<Step>,
 }
 
 /// What became of a write.
@@ -62,6 +99,8 @@ pub enum Written {
     MemoDiffers,
     /// One of the blocks exists already; nothing was stored. Only checked where there is a memo.
     BlockExists,
+    /// The part is not the long write's next one: somebody has stored it. Nothing was stored.
+    NotNext,
 }
 
 /// What is taken from a block.
@@ -118,6 +157,37 @@ pub trait Records: Send + Sync {
     /// # Errors
     /// The transaction failed. After a `Timeout` it may have been carried out.
     fn write(&self, write: &Write) -> impl Future<Output = Result<Written, Fault>> + Send;
+
+    /// Keeps a long write along with its memo, and notes it at its app: from then on it counts.
+    ///
+    /// # Errors
+    /// The transaction failed. After a `Timeout` it may have been carried out.
+    fn begin(
+        &self,
+        write: &LongWrite,
+        memo: Option<&MemoChange>,
+    ) -> impl Future<Output = Result<Begun, Fault>> + Send;
+
+    /// A long write that was begun; `None` once its last part is stored.
+    ///
+    /// # Errors
+    /// The read failed.
+    fn begun(
+        &self,
+        app_id: &AppId,
+        write_id: WriteId,
+    ) -> impl Future<Output = Result<Option<LongWrite>, Fault>> + Send;
+
+    /// Takes the note of a finished write from its app, and what is left of it from the table.
+    ///
+    /// # Errors
+    /// A write failed. Repeat it.
+    fn end(
+        &self,
+        app_id: &AppId,
+        epoch_ms: i64,
+        write_id: WriteId,
+    ) -> impl Future<Output = Result<(), Fault>> + Send;
 
     /// The next blocks of a range without data, newest first, at most `limit` items, strongly consistent.
     ///

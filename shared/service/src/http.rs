@@ -30,7 +30,7 @@ impl Request {
     /// Reads the gateway's event.
     ///
     /// # Errors
-    /// A 400 when the body says that it is base64 and is not.
+    /// A 400 when the body says that it is base64 and is not, or the query string is not UTF-8.
     pub fn from_event(event: ApiGatewayV2httpRequest) -> Result<Self, ApiError> {
         let context = event.request_context;
         let body =
@@ -42,6 +42,9 @@ impl Request {
                 Some(text) => text.into_bytes(),
             };
         let raw_query = event.raw_query_string.unwrap_or_default();
+        if percent_encoding::percent_decode_str(&raw_query).decode_utf8().is_err() {
+            return Err(ApiError::bad_request("query", "the query string must be UTF-8"));
+        }
         let query = form_urlencoded(&raw_query);
         Ok(Self {
             method: context.http.method,
@@ -289,6 +292,18 @@ mod tests {
         let pairs = form_urlencoded("a=1%2B1+x&a=%25&b&=c");
         let expected = [("a", "1+1 x"), ("a", "%"), ("b", ""), ("", "c")];
         assert_eq!(pairs, expected.map(|(k, v)| (k.to_owned(), v.to_owned())));
+    }
+
+    #[test]
+    fn a_query_string_that_is_not_utf8_is_refused() {
+        let event = |query: &str| {
+            let http = json!({"method": "GET", "path": "/logs"});
+            let event = json!({"version": "2.0", "rawPath": "/logs", "rawQueryString": query, "headers": {},
+                "isBase64Encoded": false, "requestContext": {"http": http}});
+            Request::from_event(serde_json::from_value(event).unwrap())
+        };
+        assert_eq!(event("search=%C3%BC").unwrap().param("search"), Some("ü"));
+        assert_eq!(event("search=%FF").unwrap_err().details, Some(json!({"field": "query"})));
     }
 
     #[test]

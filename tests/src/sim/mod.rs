@@ -24,6 +24,7 @@ pub use faults::How;
 use logferry_domain::app::{App, AppId, FlushSetting};
 use logferry_domain::block::{Block, Payload};
 use logferry_domain::fault::{Fault, FaultClass};
+use logferry_domain::hex128::WriteId;
 use logferry_domain::ledger::{DayCounts, FileRow, FileStatus, Quarantined};
 use logferry_domain::object::ObjectRef;
 use logferry_domain::record::LevelCounts;
@@ -33,7 +34,7 @@ use logferry_ports::app_admin::Job;
 use logferry_ports::apps::KeyRow;
 use logferry_ports::bucket::ListPosition;
 use logferry_ports::flush_marks::FlushMark;
-use logferry_ports::records::Memo;
+use logferry_ports::records::{LongWrite, Memo};
 use tokio::time::Instant;
 
 /// 2025-10-09T08:53:20Z, when every simulation begins.
@@ -73,6 +74,7 @@ struct State {
     keys: BTreeMap<String, KeyRow>,
     jobs: BTreeMap<apps::JobKey, Job>,
     memos: BTreeMap<(AppId, [u8; 32]), Memo>,
+    long_writes: BTreeMap<(AppId, WriteId), LongWrite>,
     /// Blocks whose older records were taken from the counters.
     pruned_to: BTreeMap<(String, String), i64>,
 }
@@ -146,6 +148,7 @@ impl SimCloud {
             created_ms: T0 - 1000,
             retention_days: None,
             pruned_before_ms: None,
+            open_writes: Vec::new(),
             flush: FlushSetting::default(),
             health_checks: serde_json::Value::Array(Vec::new()),
         };

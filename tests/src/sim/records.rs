@@ -5,11 +5,13 @@ use std::collections::BTreeSet;
 use logferry_domain::app::AppId;
 use logferry_domain::block::MAX_ITEM_DATA_BYTES;
 use logferry_domain::fault::Fault;
+use logferry_domain::hex128::WriteId;
 use logferry_domain::ledger::DayCounts;
 use logferry_domain::time::Day;
 use logferry_ports::blocks::{BlockPosition, BlockRange};
 use logferry_ports::records::{
-    CountedRemoval, HeaderPage, Memo, MemoExpected, Removal, StoredHeader, Write, Written,
+    Begun, CountedRemoval, HeaderPage, LongWrite, Memo, MemoChange, MemoExpected, Removal, StoredHeader,
+    Write, Written,
 };
 use logferry_ports::stats::{CounterKey, CounterPage, CounterRow};
 use logferry_ports::{BlockTable, Records, Stats};
@@ -29,6 +31,17 @@ impl State {
     }
 }
 
+impl State {
+    fn memo_fits(&self, app_id: &AppId, change: &MemoChange) -> bool {
+        let known = self.memos.get(&(app_id.clone(), change.key_hash)).map(|memo| memo.arrived_ms);
+        known
+            == match change.expected {
+                MemoExpected::Absent => None,
+                MemoExpected::ArrivedAt(ms) => Some(ms),
+            }
+    }
+}
+
 impl Records for SimCloud {
     async fn memo(&self, app_id: &AppId, key_hash: &[u8; 32]) -> Result<Option<Memo>, Fault> {
         self.call("GetItem", |state| Ok(state.memos.get(&(app_id.clone(), *key_hash)).cloned())).await
@@ -40,26 +53,31 @@ impl Records for SimCloud {
         self.call("TransactWriteItems", |state| {
             let items =
                 write.blocks.iter().map(|block| block.data.len().div_ceil(MAX_ITEM_DATA_BYTES).max(1));
-            let items = items.sum::<usize>() + write.days.len() + usize::from(write.memo.is_some());
+            let items = items.sum::<usize>() + write.days.len();
+            let items = items + usize::from(write.memo.is_some()) + usize::from(write.step.is_some());
             let bytes: usize = write.blocks.iter().map(|block| block.data.len()).sum();
             assert!(items <= MAX_TRANSACTION_ITEMS, "{items} items in a transaction");
             assert!(bytes <= MAX_TRANSACTION_BYTES, "{bytes} bytes in a transaction");
             let keys: BTreeSet<_> = write.blocks.iter().map(|block| key(&block.header)).collect();
             assert_eq!(keys.len(), write.blocks.len(), "two actions on one item");
             if let Some(change) = &write.memo {
-                let memo_key = (write.app_id.clone(), change.key_hash);
-                let known = state.memos.get(&memo_key).map(|memo| memo.arrived_ms);
-                let expected = match change.expected {
-                    MemoExpected::Absent => None,
-                    MemoExpected::ArrivedAt(ms) => Some(ms),
-                };
-                if known != expected {
+                if !state.memo_fits(&write.app_id, change) {
                     return Ok(Written::MemoDiffers);
                 }
                 if keys.iter().any(|key| state.blocks.contains_key(key)) {
                     return Ok(Written::BlockExists);
                 }
-                state.memos.insert(memo_key, change.memo.clone());
+                state.memos.insert((write.app_id.clone(), change.key_hash), change.memo.clone());
+            }
+            if let Some(step) = &write.step {
+                let long_key = (write.app_id.clone(), step.write_id);
+                match state.long_writes.get_mut(&long_key) {
+                    Some(long) if long.next_part == step.part => long.next_part += 1,
+                    _ => return Ok(Written::NotNext),
+                }
+                if step.last {
+                    state.long_writes.remove(&long_key);
+                }
             }
             for block in &write.blocks {
                 let old = state.blocks.insert(key(&block.header), block.clone());
@@ -69,6 +87,41 @@ impl Records for SimCloud {
                 state.count(&write.app_id, write.epoch_ms, *day, counts);
             }
             Ok(Written::Stored)
+        })
+        .await
+    }
+
+    async fn begin(&self, write: &LongWrite, memo: Option<&MemoChange>) -> Result<Begun, Fault> {
+        tokio::task::yield_now().await;
+        self.call("TransactWriteItems", |state| {
+            assert!(write.entries.len() <= MAX_TRANSACTION_BYTES, "{} bytes", write.entries.len());
+            if memo.is_some_and(|change| !state.memo_fits(&write.app_id, change)) {
+                return Ok(Begun::MemoDiffers);
+            }
+            let write_id = write.seed.write_id();
+            match state.apps.get_mut(&write.app_id).filter(|app| app.created_ms == write.epoch_ms) {
+                Some(app) => app.open_writes.push(write_id),
+                None => return Ok(Begun::NoApp),
+            }
+            if let Some(change) = memo {
+                state.memos.insert((write.app_id.clone(), change.key_hash), change.memo.clone());
+            }
+            state.long_writes.insert((write.app_id.clone(), write_id), write.clone());
+            Ok(Begun::Yes)
+        })
+        .await
+    }
+
+    async fn begun(&self, app_id: &AppId, write_id: WriteId) -> Result<Option<LongWrite>, Fault> {
+        self.call("Query", |state| Ok(state.long_writes.get(&(app_id.clone(), write_id)).cloned())).await
+    }
+
+    async fn end(&self, app_id: &AppId, epoch_ms: i64, write_id: WriteId) -> Result<(), Fault> {
+        self.call("UpdateItem", |state| {
+            if let Some(app) = state.apps.get_mut(app_id).filter(|app| app.created_ms == epoch_ms) {
+                app.open_writes.retain(|open| *open != write_id);
+            }
+            Ok(())
         })
         .await
     }

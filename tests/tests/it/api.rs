@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use logferry_api::{OPENAPI, ROUTES};
+use logferry_api::ROUTES;
 use logferry_domain::ledger::{FileCounts, Outcome, Reason, ReasonCode};
 use logferry_domain::object::{ObjectRef, ObjectVersion};
 use logferry_domain::quarantine::{BadRecord, QuarantineReason, Quarantined};
@@ -16,6 +16,13 @@ use logferry_tests::sim::T0;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
+
+mod bad_input;
+mod document;
+mod limits;
+mod long_writes;
+mod naughty;
+mod tenancy;
 
 const NONE: Value = Value::Null;
 
@@ -83,16 +90,21 @@ async fn a_conversation_from_registration_to_deletion() {
     assert_eq!(api.app(&key, "GET", "/logs", &NONE).await.status, 401, "a key of the app before it");
 }
 
+/// A path of this pattern.
+fn path_of(pattern: &str, app_id: &str) -> String {
+    pattern
+        .replace("{id}", app_id)
+        .replace("{key_id}", "0123456789abcdef")
+        .replace("{file}", "health.svg")
+        .replace("{name}", "job")
+}
+
 /// A request of each route for an app that is good but for its credential.
 fn requests(app_id: &str) -> Vec<(String, String, Value)> {
     ROUTES
         .iter()
         .map(|(method, pattern, _)| {
-            let path = pattern
-                .replace("{id}", app_id)
-                .replace("{key_id}", "0123456789abcdef")
-                .replace("{file}", "health.svg")
-                .replace("{name}", "job");
+            let path = path_of(pattern, app_id);
             let (path, body) = match (method.as_str(), *pattern) {
                 ("POST", "/apps") => (path, json!({"app_id": "fresh", "name": "x"})),
                 ("PATCH", _) => (path, json!({"name": "changed"})),
@@ -174,58 +186,6 @@ async fn what_is_not_there_is_404_and_a_wrong_method_405() {
 }
 
 #[tokio::test]
-async fn an_app_never_sees_or_changes_another() {
-    let api = Api::new();
-    let (mine, theirs) = (api.register("mine").await, api.register("theirs").await);
-    let secret = json!({"level": "INFO", "message": "secret-of-theirs", "request_id": "secret-of-theirs"});
-    assert_eq!(api.app(&theirs, "POST", "/logs", &secret).await.status, 200);
-    let before = api.cloud.apps_now();
-    for (method, path, body) in requests("theirs") {
-        let answer = api.app(&mine, &method, &path, &body).await;
-        let about_theirs = path.contains("theirs");
-        assert!(!answer.text.contains("secret-of-theirs"), "{method} {path}");
-        if about_theirs {
-            assert_eq!(answer.status, 403, "{method} {path}: {}", answer.text);
-            let missing = api.app(&mine, &method, &path.replace("theirs", "nobody"), &body).await;
-            assert_eq!(missing.status, 403, "{method} {path}: an app cannot tell whether another exists");
-        }
-    }
-    assert_eq!(api.cloud.apps_now(), before);
-    assert_eq!(api.records(&theirs, "").await.len(), 1);
-
-    // Cursors: theirs in our hands, ours with a byte changed, and any bytes at all.
-    for _ in 0..3 {
-        assert_eq!(api.app(&theirs, "POST", "/logs", &secret).await.status, 200);
-        assert_eq!(
-            api.app(&mine, "POST", "/logs", &json!({"level": "INFO", "message": "mine"})).await.status,
-            200
-        );
-    }
-    let own_ids: Vec<_> =
-        api.records(&mine, "").await.into_iter().map(|record| record["id"].clone()).collect();
-    let cursor_of = async |key: &str| {
-        let page = api.app(key, "GET", "/logs?limit=1", &NONE).await.json();
-        page["cursor"].as_str().unwrap().to_owned()
-    };
-    let (own, foreign) = (cursor_of(&mine).await, cursor_of(&theirs).await);
-    assert_eq!(api.app(&mine, "GET", &format!("/logs?cursor={foreign}"), &NONE).await.refused().0, 400);
-    for at in 0..own.len() {
-        let mut forged = own.clone().into_bytes();
-        forged[at] = if forged[at] == b'A' { b'B' } else { b'A' };
-        let forged = String::from_utf8(forged).unwrap();
-        let answer = api.app(&mine, "GET", &format!("/logs?cursor={forged}"), &NONE).await;
-        assert!(matches!(answer.status, 200 | 400), "{}", answer.text);
-        assert!(!answer.text.contains("\"app_id\""), "{}", answer.text);
-        let ours = answer.json()["data"].as_array().cloned().unwrap_or_default();
-        assert!(ours.iter().all(|record| own_ids.contains(&record["id"])), "{}", answer.text);
-    }
-    for garbage in ["x", "%00", "AAAA", "%F0%9F%92%A9", "../../etc/passwd"] {
-        let answer = api.app(&mine, "GET", &format!("/logs?cursor={garbage}"), &NONE).await;
-        assert_eq!(answer.refused(), (400, "cursor".to_owned()), "{garbage}");
-    }
-}
-
-#[tokio::test]
 async fn keys_are_rotated_one_at_a_time() {
     let api = Api::new();
     let first = api.register("shop").await;
@@ -289,86 +249,6 @@ async fn settings_change_and_wrong_ones_are_named() {
         ("/apps/shop/health-urls", json!({}), "urls"),
     ] {
         assert_eq!(api.app(&key, "POST", path, &body).await.refused(), (400, field.to_owned()), "{body}");
-    }
-}
-
-#[tokio::test]
-async fn bad_writes_are_400_with_the_field_and_nothing_is_half_written() {
-    let api = Api::new();
-    let key = api.register("shop").await;
-    let entry = |fields: Value| {
-        let mut entry = json!({"level": "INFO", "message": "x"});
-        entry.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
-        entry
-    };
-    let good = entry(json!({}));
-    for (body, field) in [
-        (json!([]), "body"),
-        (json!("text"), "body"),
-        (json!({}), "level"),
-        (entry(json!({"level": "LOUD"})), "level"),
-        (entry(json!({"timestamp": "1969-12-31T23:59:59Z"})), "timestamp"),
-        (entry(json!({"timestamp": "9999-01-01T00:00:00Z"})), "timestamp"),
-        (entry(json!({"timestamp": "soon"})), "timestamp"),
-        (entry(json!({"message": null})), "message"),
-        (entry(json!({"context": []})), "context"),
-        (entry(json!({"message": "x".repeat(1 << 20)})), "body"),
-        (json!({"logs": {}}), "logs"),
-        (json!({"logs": vec![&good; 10_001]}), "logs"),
-        (json!({"logs": [good, good, {"level": "INFO"}]}), "logs[2].message"),
-        (json!({"logs": [good, 5]}), "logs[1]"),
-    ] {
-        let answer = api.app(&key, "POST", "/logs", &body).await;
-        assert_eq!(answer.refused(), (400, field.to_owned()), "{}", answer.text);
-    }
-    let headers = [("x-api-key", key.as_str())];
-    for body in [&b""[..], b"{", b"\xff\xfe", br#"{"level":"INFO","message":"\ud800"}"#] {
-        assert_eq!(api.send("POST", "/logs", &headers, body).await.refused(), (400, "body".to_owned()));
-    }
-    let large = vec![b' '; 4 * 1024 * 1024 + 1];
-    assert_eq!(api.send("POST", "/logs", &headers, &large).await.status, 413);
-    assert_eq!(api.cloud.blocks_stored(), 0);
-    assert_eq!(api.counted(&key, "shop").await, [0; 4]);
-
-    let mut whole = br#"{"level":"INFO","message":"fits"}"#.to_vec();
-    whole.resize(4 * 1024 * 1024, b' ');
-    assert_eq!(api.send("POST", "/logs", &headers, &whole).await.status, 200);
-}
-
-#[tokio::test]
-async fn bad_queries_are_400_with_the_parameter() {
-    let api = Api::new();
-    let key = api.register("shop").await;
-    for (query, field) in [
-        ("level=LOUD", "level"),
-        ("level=", "level"),
-        ("since=yesterday", "since"),
-        ("until=2024-13-01T00:00:00Z", "until"),
-        ("limit=0", "limit"),
-        ("limit=1001", "limit"),
-        ("limit=ten", "limit"),
-        ("offset=-1", "offset"),
-        ("offset=10001", "offset"),
-        ("raw=perhaps", "raw"),
-        ("context.=x", "context."),
-        ("leevl=ERROR", "leevl"),
-    ] {
-        let answer = api.app(&key, "GET", &format!("/logs?{query}"), &NONE).await;
-        assert_eq!(answer.refused(), (400, field.to_owned()), "{query}");
-    }
-    for query in ["days=0", "days=3661", "days=x", "day=1"] {
-        assert_eq!(api.app(&key, "GET", &format!("/stats/shop?{query}"), &NONE).await.refused().0, 400);
-    }
-    for query in ["status=DONE", "limit=0", "cursor=%21", "since=x", "sort=key"] {
-        assert_eq!(api.app(&key, "GET", &format!("/files?{query}"), &NONE).await.refused().0, 400, "{query}");
-    }
-    assert_eq!(api.admin("GET", "/files", &NONE).await.refused(), (400, "app_id".to_owned()));
-    assert_eq!(api.app(&key, "GET", "/files/quarantine", &NONE).await.refused(), (400, "key".to_owned()));
-    for query in
-        ["since=0001-01-01T00:00:00Z&until=9999-12-31T23:59:59Z", "since=-5", "until=0", "limit=1000"]
-    {
-        let answer = api.app(&key, "GET", &format!("/logs?{query}"), &NONE).await;
-        assert_eq!(answer.json(), json!({"ok": true, "data": [], "cursor": null}), "{query}");
     }
 }
 
@@ -445,45 +325,6 @@ async fn writers_at_once_with_repeats_leave_every_record_once_and_exact_counts()
     let ids: BTreeSet<_> = records.iter().map(|record| record["id"].to_string()).collect();
     assert_eq!((records.len(), messages.len(), ids.len()), (6_000, 6_000, 6_000));
     assert_eq!(api.counted(&key, "shop").await, [1_500; 4]);
-}
-
-#[tokio::test]
-async fn a_batch_over_more_hours_than_a_transaction_holds_is_stored_whole_and_once() {
-    use logferry_domain::fault::FaultClass;
-    use logferry_tests::sim::How;
-    let api = Api::new();
-    let key = api.register("shop").await;
-    let entries: Vec<_> = (0..400)
-        .map(|i| json!({"level": "INFO", "message": i.to_string(), "timestamp": T0 - i * MS_PER_HOUR}))
-        .collect();
-    let body = json!({"logs": entries});
-    let headers = [("x-api-key", key.as_str()), ("idempotency-key", "k")];
-    // Wherever it breaks off, a repeat finishes what is missing.
-    for call in 3..9 {
-        let calls = api.cloud.calls();
-        let how = if call % 2 == 0 {
-            How::Before(FaultClass::Permanent)
-        } else {
-            How::ReplyLost(FaultClass::Timeout)
-        };
-        api.cloud.fail_call(calls + call, how);
-        let _ = api.call("POST", "/logs", &headers, &body).await;
-    }
-    let mut answer = api.call("POST", "/logs", &headers, &body).await;
-    while answer.status != 200 {
-        // A fault that was planned for a call that the attempts before did not get to.
-        assert!(matches!(answer.status, 500 | 503), "{}", answer.text);
-        answer = api.call("POST", "/logs", &headers, &body).await;
-    }
-    assert_eq!(answer.data().as_array().unwrap().len(), 400);
-    for _ in 0..9 {
-        let _ = api.app(&key, "GET", "/apps/shop", &NONE).await;
-    }
-    assert_eq!(api.records(&key, "").await.len(), 400);
-    assert_eq!(api.counted(&key, "shop").await, [0, 400, 0, 0]);
-    let without = [("x-api-key", key.as_str())];
-    assert_eq!(api.call("POST", "/logs", &without, &body).await.status, 200);
-    assert_eq!(api.records(&key, "").await.len(), 800);
 }
 
 #[tokio::test]
@@ -610,75 +451,6 @@ async fn a_deleted_apps_blocks_and_counters_go_and_its_successors_stay() {
     let app = Apps::find(&api.cloud, &"shop".parse().unwrap()).await.unwrap().unwrap();
     assert_eq!(api.cloud.counted_days(&app.app_id, app.created_ms).len(), 3);
     assert_eq!(api.cloud.jobs().await.unwrap(), []);
-}
-
-#[tokio::test]
-async fn naughty_strings_come_back_as_they_went_or_are_refused() {
-    let strings: Vec<String> =
-        serde_json::from_str(include_str!("../../fixtures/naughty/blns.json")).unwrap();
-    assert_eq!(strings.len(), 485);
-    let api = Api::new();
-    let key = api.register("shop").await;
-    let entries: Vec<_> = strings
-        .iter()
-        .map(|text| json!({"level": "INFO", "message": text, "request_id": text, "context": {"text": text, text.as_str(): 1}}))
-        .collect();
-    let stored = api.app(&key, "POST", "/logs", &json!({"logs": entries})).await.data();
-    for (entry, stored) in entries.iter().zip(stored.as_array().unwrap()) {
-        for field in ["message", "request_id", "context"] {
-            assert_eq!(stored[field], entry[field]);
-        }
-    }
-    let mut found = api.records(&key, "raw=true").await;
-    assert_eq!(found.len(), strings.len());
-    found.reverse();
-    for (entry, record) in entries.iter().zip(&found) {
-        assert_eq!(record["rawData"], *entry);
-    }
-    let encode = logferry_tests::stack::encode;
-    for text in &strings {
-        let found = api.records(&key, &format!("request_id={}", encode(text))).await;
-        assert!(found.iter().any(|record| record["message"] == *text), "{text:?}");
-        assert!(found.iter().all(|record| record["request_id"] == *text), "{text:?}");
-        let found = api.records(&key, &format!("search={}", encode(text))).await;
-        assert!(found.iter().any(|record| record["message"] == *text), "{text:?}");
-        let found = api.records(&key, &format!("context.text={}", encode(text))).await;
-        assert!(found.iter().any(|record| record["message"] == *text), "{text:?}");
-
-        for (path, body) in [
-            ("/apps", json!({"app_id": text, "name": "x"})),
-            ("/apps/shop/join-tokens", json!({"meetingId": text, "attendeeId": "a"})),
-            ("/apps/shop/upload-tokens", json!({"sub": text})),
-            ("/apps/shop/prune", json!({"before": text})),
-            ("/apps/shop/health-urls", json!({"urls": [text]})),
-            ("/files/redrive", json!({"key": text})),
-        ] {
-            let status = api.admin("POST", path, &body).await.status;
-            assert!(matches!(status, 200 | 201 | 400 | 404 | 409), "{path} {text:?}: {status}");
-        }
-        let named = api.admin("PATCH", "/apps/shop", &json!({"name": text})).await;
-        match named.status {
-            200 => assert_eq!(named.data()["name"], *text),
-            status => assert_eq!(status, 400, "{text:?}"),
-        }
-        let path = format!("/files?key={}&status={}", encode(text), encode(text));
-        let status = api.app(&key, "GET", &path, &NONE).await.status;
-        assert_eq!(status, 400, "{text:?} is no status");
-    }
-    for (header, text) in strings.iter().flat_map(|text| [("x-request-id", text), ("idempotency-key", text)])
-    {
-        if http::HeaderValue::from_bytes(text.as_bytes()).is_err() {
-            continue;
-        }
-        let headers = [("x-api-key", key.as_str()), (header, text.as_str())];
-        let answer = api.call("POST", "/logs", &headers, &json!({"level": "INFO", "message": text})).await;
-        match answer.status {
-            200 if header == "x-request-id" && !text.is_empty() => {
-                assert_eq!(answer.data()["request_id"], *text)
-            }
-            status => assert!(matches!(status, 200 | 400), "{text:?}: {status}"),
-        }
-    }
 }
 
 /// A file that FAILED with a bad record, in the ledger.
@@ -882,51 +654,6 @@ async fn health_routes_name_what_is_wrong_with_a_request() {
     let _ = api.app(&key, "POST", "/apps/shop/health-urls", &private).await.data();
     assert_eq!(api.call("GET", "/health/shop/badges/health.svg", &[], &NONE).await.status, 400);
     assert_eq!(api.app(&key, "GET", "/health/shop/badges/health.svg", &NONE).await.status, 200);
-}
-
-#[tokio::test]
-async fn too_many_requests_of_one_app_are_429_with_a_pause() {
-    let api = Api::with_rate(5);
-    let (busy, calm) = (api.register("busy").await, api.register("calm").await);
-    let mut statuses = Vec::new();
-    for _ in 0..12 {
-        statuses.push(api.app(&busy, "GET", "/logs", &NONE).await);
-    }
-    let refused = statuses.last().unwrap();
-    assert_eq!(refused.status, 429);
-    assert_eq!(refused.headers["retry-after"], "1");
-    assert_eq!(api.app(&calm, "GET", "/logs", &NONE).await.status, 200);
-    api.cloud.clock().advance_ms(1_000);
-    assert_eq!(api.app(&busy, "GET", "/logs", &NONE).await.status, 200);
-}
-
-#[test]
-fn the_openapi_document_has_every_route_and_no_other() {
-    let document: Value = serde_json::from_str(OPENAPI).unwrap();
-    let documented: BTreeSet<(String, String)> = document["paths"]
-        .as_object()
-        .unwrap()
-        .iter()
-        .flat_map(|(path, methods)| {
-            methods.as_object().unwrap().keys().map(|method| (method.to_uppercase(), path.clone()))
-        })
-        .collect();
-    let served: BTreeSet<_> =
-        ROUTES.iter().map(|(method, path, _)| (method.to_string(), (*path).to_owned())).collect();
-    assert_eq!(documented, served);
-    let codes = logferry_domain::ledger::ReasonCode::ALL.map(|code| Value::from(code.as_str()));
-    assert_eq!(document["components"]["schemas"]["ReasonCode"]["enum"], Value::from(codes.to_vec()));
-}
-
-#[test]
-fn the_api_page_has_a_curl_for_every_route() {
-    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/api.md")).unwrap();
-    for (method, path, _) in ROUTES {
-        let heading = format!("### `{method} {path}`");
-        let section = page.split(&heading).nth(1).unwrap_or_else(|| panic!("no section {heading}"));
-        let section = section.split("\n### ").next().unwrap();
-        assert!(section.contains("curl "), "{heading} has no curl");
-    }
 }
 
 #[tokio::test]

@@ -93,7 +93,12 @@ fn real_apps() -> DynamoApps {
 
 fn book() -> DynamoRecords {
     let stack = Stack::new();
-    DynamoRecords::new(stack.aws.dynamodb(), stack.value("TABLE_LOGS"), stack.value("TABLE_STATS"))
+    DynamoRecords::new(
+        stack.aws.dynamodb(),
+        stack.value("TABLE_APPS"),
+        stack.value("TABLE_LOGS"),
+        stack.value("TABLE_STATS"),
+    )
 }
 
 macro_rules! keeps {
@@ -160,4 +165,9 @@ async fn a_key_has_its_objects_and_their_bad_records() {
 async fn a_file_is_started_over_once() {
     let (ledger, real) = real_files();
     files::a_file_is_started_over_once(&ledger, &real).await;
+}
+
+#[tokio::test]
+async fn a_long_write_goes_on_part_by_part() {
+    records::a_long_write_goes_on_part_by_part(&real_apps(), &book()).await;
 }

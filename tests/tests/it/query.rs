@@ -134,6 +134,7 @@ async fn store(cloud: &SimCloud, random: &mut SmallRng, app: &App, mut records: 
                 days: days.take().unwrap_or_default(),
                 counter: 0,
                 memo: None,
+                step: None,
             };
             cloud.write(&write).await.unwrap();
         }
@@ -448,6 +449,7 @@ async fn records_that_have_expired_are_not_shown() {
         days,
         counter: 0,
         memo: None,
+        step: None,
     };
     cloud.write(&write).await.unwrap();
     let apps = [app];

@@ -62,3 +62,9 @@ async fn a_file_is_started_over_once() {
     let cloud = SimCloud::default();
     files::a_file_is_started_over_once(&cloud, &cloud).await;
 }
+
+#[tokio::test]
+async fn a_long_write_goes_on_part_by_part() {
+    let cloud = SimCloud::default();
+    records::a_long_write_goes_on_part_by_part(&cloud, &cloud).await;
+}

