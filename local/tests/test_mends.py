@@ -132,7 +132,12 @@ def log_batches_are_not_checked(cloud: Cloud) -> bool:
     checked = all(refused(lambda batch=batch: put(*batch)) for batch in illegal)
     answer = put((now - 15 * day, "old"), (now, "good"), (now + day // 2, "new"))
     told = answer.get("rejectedLogEventsInfo") == {"tooOldLogEventEndIndex": 1, "tooNewLogEventStartIndex": 2}
-    return not (checked and told)
+    poison = f"/poison/{uuid.uuid4()}"
+    logs.create_log_group(logGroupName=poison)
+    poisoned = refused(lambda: put((now, f"poison:{poison}")))
+    logs.delete_log_group(logGroupName=poison)
+    put((now, f"poison:{poison}"))
+    return not (checked and told and poisoned)
 
 
 # A runtime of few lines: gives back every record whose key begins with "poison".
