@@ -174,12 +174,10 @@ impl<O: ObjectStore, B: BlockTable, L: Ledger, A: Apps, C: Clock> App<O, B, L, A
             (Ownership::App { .. } | Ownership::NoLog, _) => return Ok(Ingested::Ignored),
         };
         match size {
-            Ok(size_bytes) if size_bytes > self.max_bytes(presigned) => {
-                let message =
-                    format!("{size_bytes} bytes, of {} that are allowed", self.max_bytes(presigned));
-                self.refuse(held, Reason { code: ReasonCode::TooLarge, message }).await
-            }
-            Ok(_) => self.ingest(held, app).await,
+            Ok(size_bytes) => match too_large(size_bytes, self.max_bytes(presigned)) {
+                Some(reason) => self.refuse(held, reason).await,
+                None => self.ingest(held, app, self.max_bytes(presigned)).await,
+            },
             Err(reason) => self.refuse(held, reason).await,
         }
     }
@@ -208,13 +206,17 @@ impl<O: ObjectStore, B: BlockTable, L: Ledger, A: Apps, C: Clock> App<O, B, L, A
             }
             (Err(fault), version) => match (unreadable(&fault), version) {
                 (None, _) => Err(fault),
+                // The answer to a HEAD has no body that says why. Reading will tell, and the size.
+                (Some(_), Some(version)) if fault.class == FaultClass::Permanent => {
+                    Ok(Some((object(version.clone()), Ok(0))))
+                }
                 (Some(reason), Some(version)) => Ok(Some((object(version.clone()), Err(reason)))),
                 (Some(_), None) => Ok(None),
             },
         }
     }
 
-    async fn ingest(&self, held: Held, app: RegisteredApp) -> Result<Ingested, Fault> {
+    async fn ingest(&self, held: Held, app: RegisteredApp, max_bytes: u64) -> Result<Ingested, Fault> {
         let opened = self.objects.open(&held.lease.object).await;
         let (meta, body) = match opened {
             Ok(opened) => opened,
@@ -223,6 +225,9 @@ impl<O: ObjectStore, B: BlockTable, L: Ledger, A: Apps, C: Clock> App<O, B, L, A
                 None => return self.give_back(&held, held.row.checkpoint, Err(fault)).await,
             },
         };
+        if let Some(reason) = too_large(meta.size_bytes, max_bytes) {
+            return self.refuse(held, reason).await;
+        }
         let job = Job {
             object: held.lease.object.clone(),
             retention_days: app.retention_days.unwrap_or(self.settings.retention_days_default),
@@ -306,6 +311,11 @@ impl<O: ObjectStore, B: BlockTable, L: Ledger, A: Apps, C: Clock> App<O, B, L, A
             .value(metrics::BLOCKS_WRITTEN, written.blocks)
             .emit(self.clock.now_ms());
     }
+}
+
+fn too_large(size_bytes: u64, max_bytes: u64) -> Option<Reason> {
+    let message = || format!("{size_bytes} bytes, of {max_bytes} that are allowed");
+    (size_bytes > max_bytes).then(|| Reason { code: ReasonCode::TooLarge, message: message() })
 }
 
 /// Why an object will never be read; `None` where a repeat may help.

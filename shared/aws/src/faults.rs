@@ -27,6 +27,8 @@ fn class_of_code(code: &str) -> Option<FaultClass> {
         | "TransactionConflictException"
         | "OperationAborted"
         | "OperationAbortedException" => FaultClass::Transient,
+        // Credentials run out: the next environment has others.
+        "ExpiredToken" | "ExpiredTokenException" | "RequestExpired" => FaultClass::Transient,
         "RequestTimeout" | "RequestTimeoutException" => FaultClass::Timeout,
         "NoSuchKey"
         | "NoSuchVersion"
@@ -42,9 +44,7 @@ fn class_of_code(code: &str) -> Option<FaultClass> {
         | "AccessDeniedException"
         | "UnrecognizedClientException"
         | "InvalidAccessKeyId"
-        | "SignatureDoesNotMatch"
-        | "ExpiredToken"
-        | "ExpiredTokenException" => FaultClass::Denied,
+        | "SignatureDoesNotMatch" => FaultClass::Denied,
         // S3 says these inside of a 200, too.
         "EntityTooSmall" | "InvalidPart" | "InvalidPartOrder" | "InvalidRequest" | "MalformedXML" => {
             FaultClass::Permanent
@@ -96,6 +96,7 @@ mod tests {
     fn codes_and_statuses_fall_into_classes() {
         assert_eq!(class_of_code("SlowDown"), Some(FaultClass::RateLimited));
         assert_eq!(class_of_code("NoSuchVersion"), Some(FaultClass::NotFound));
+        assert_eq!(class_of_code("ExpiredToken"), Some(FaultClass::Transient));
         assert_eq!(class_of_code("ValidationException"), None);
         let classes = [200, 400, 403, 404, 412, 429, 500, 503].map(class_of_status);
         use FaultClass::{Conflict, Denied, NotFound, Permanent, RateLimited, Transient};

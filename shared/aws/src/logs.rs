@@ -171,6 +171,8 @@ fn send_error<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Sen
         SdkError::ServiceError(answer) => {
             let code = answer.err().code().unwrap_or("error without a code");
             let class = match (ErrorClass::from_code(code), answer.raw().status().as_u16()) {
+                // A success that cannot be read: whether it was accepted is not known.
+                (ErrorClass::Other, ..300) => ErrorClass::Connection,
                 (ErrorClass::Other, 429) => ErrorClass::Throttling,
                 (ErrorClass::Other, 500..) => ErrorClass::InternalServerError,
                 (ErrorClass::Other, 401 | 403) => ErrorClass::AccessDenied,

@@ -7,6 +7,7 @@ mod e2e;
 mod faults;
 mod flush;
 mod ingest;
+mod processes;
 mod quarantine;
 mod query;
 mod redaction;

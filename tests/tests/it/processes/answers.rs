@@ -1,0 +1,118 @@
+//! Every call that a function makes goes wrong in each of nine ways. Which calls there are is seen in
+//! a run in which nothing goes wrong, so that a new one is covered by itself.
+
+use std::collections::BTreeSet;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures::{FutureExt as _, StreamExt as _};
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
+
+use super::number;
+use super::relay::{Fault, Planned};
+use super::sandbox::{Deployed, FUNCTIONS, Harm, Sandbox};
+use super::scenes::{Harms, Size, work};
+
+/// What the SDK tries a call in all: as often in a row, the function itself sees the failure.
+const ATTEMPTS: u32 = 3;
+/// Runs under way at once: most of the time they wait.
+const AT_ONCE: usize = 48;
+
+/// Files, uploads, removals and missed objects are about as many calls each.
+const PARTS_OF_SWEEP: usize = 3;
+
+/// The first call of a name; where it does not act, so often that the function notices.
+fn first_of(name: &str, fault: Fault) -> Planned {
+    let times = match fault {
+        Fault::Throttled | Fault::InternalError | Fault::Unavailable | Fault::Reset | Fault::CutShort => {
+            ATTEMPTS
+        }
+        Fault::Expired | Fault::ReplyLost | Fault::Garbled | Fault::Late => 1,
+    };
+    Planned { name: name.to_owned(), skip: 0, fault, times }
+}
+
+/// Some call of that name, so often.
+fn any_of(name: &str, fault: Fault, lot: &mut StdRng) -> Planned {
+    let times = if fault == Fault::Late { 1 } else { lot.random_range(1..=2 * ATTEMPTS) };
+    Planned { name: name.to_owned(), skip: lot.random_range(0..3), fault, times }
+}
+
+/// The calls of a run in which nothing goes wrong, in the order in which they first come.
+async fn calls_of(deployed: &Arc<Deployed>, function: &'static str) -> Vec<String> {
+    let mut sandbox = Sandbox::new(deployed).await;
+    let done = work(&mut sandbox, Size::Small, Harms::new(function, [])).await;
+    sandbox.remove().await;
+    let mut seen = BTreeSet::new();
+    done.calls.into_iter().filter(|name| seen.insert(name.clone())).collect()
+}
+
+/// The calls that go wrong in one run: one; of `sweep`, whose parts do not wait for each other, some
+/// that are far apart.
+fn together(function: &str, calls: &[String]) -> Vec<Vec<String>> {
+    let at_once = if function == "sweep" { PARTS_OF_SWEEP } else { 1 };
+    let step = calls.len().div_ceil(at_once);
+    (0..step).map(|first| calls.iter().skip(first).step_by(step).cloned().collect()).collect()
+}
+
+/// Plays some cases, one after the other. Returns what went wrong that should not.
+async fn play(
+    deployed: Arc<Deployed>,
+    function: &'static str,
+    cases: Vec<(Vec<Planned>, bool)>,
+) -> Vec<String> {
+    let mut failures = Vec::new();
+    let mut sandbox = Sandbox::new(&deployed).await;
+    for (planned, must_fire) in cases {
+        let what = format!("{function} {planned:?}");
+        let harms = Harms::new(function, [Harm::Faults(planned)]);
+        match AssertUnwindSafe(work(&mut sandbox, Size::Small, harms)).catch_unwind().await {
+            Ok(done) if must_fire && !done.unfired.is_empty() => {
+                failures.push(format!("{what}: these did not come about: {:?}", done.unfired));
+            }
+            Ok(_) => {}
+            Err(panic) => {
+                let text = panic.downcast_ref::<String>().cloned();
+                let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+                let output = sandbox.output(function);
+                failures.push(format!("{what}: {}\n{output}", text.unwrap_or_default()));
+                sandbox = Sandbox::new(&deployed).await;
+            }
+        }
+    }
+    sandbox.remove().await;
+    failures
+}
+
+/// `LOGFERRY_FAULTS=n` plays n - 1 rounds more, in which a lot decides which call of a name goes
+/// wrong, and how often; `LOGFERRY_SEED=n` draws others.
+#[tokio::test]
+async fn whichever_call_of_a_function_goes_wrong_in_whichever_way_its_work_is_done_once() {
+    let deployed = Deployed::read().await;
+    let (rounds, seed) = (number("LOGFERRY_FAULTS", 1), number("LOGFERRY_SEED", 1));
+    println!("LOGFERRY_FAULTS={rounds} LOGFERRY_SEED={seed}");
+    let mut lot = StdRng::seed_from_u64(seed);
+    let clean = FUNCTIONS.map(|function| calls_of(&deployed, function));
+    let calls = futures::future::join_all(clean).await;
+
+    let mut runs = Vec::new();
+    for (function, calls) in FUNCTIONS.into_iter().zip(&calls) {
+        println!("{function}: {} calls: {}", calls.len(), calls.join(", "));
+        for names in together(function, calls) {
+            let mut cases = Vec::new();
+            for fault in Fault::ALL {
+                cases.push((names.iter().map(|name| first_of(name, fault)).collect(), true));
+            }
+            for _ in 1..rounds {
+                for fault in Fault::ALL {
+                    cases.push((names.iter().map(|name| any_of(name, fault, &mut lot)).collect(), false));
+                }
+            }
+            runs.push(play(deployed.clone(), function, cases));
+        }
+    }
+    let failures: Vec<_> = futures::stream::iter(runs).buffer_unordered(AT_ONCE).collect().await;
+    let failures = failures.concat();
+    assert!(failures.is_empty(), "{} cases failed:\n{}", failures.len(), failures.join("\n"));
+}
