@@ -133,7 +133,13 @@ impl Sender for CloudWatchLogs {
             answer => answer?,
         }
         // Also for a group that existed: whoever created it may have died before this.
-        self.set_retention(group).await
+        match self.set_retention(group).await {
+            // It is gone again: as good as never made, and made by the next attempt.
+            Err(error) if error.class == ErrorClass::ResourceNotFound => {
+                Err(SendError::new(ErrorClass::ServiceUnavailable, error.message))
+            }
+            answer => answer,
+        }
     }
 }
 

@@ -17,10 +17,10 @@ use super::scenes::{Harms, Size, work};
 /// What the SDK tries a call in all: as often in a row, the function itself sees the failure.
 const ATTEMPTS: u32 = 3;
 /// Runs under way at once: most of the time they wait.
-const AT_ONCE: usize = 48;
+const AT_ONCE: usize = 32;
 
 /// Files, uploads, removals and missed objects are about as many calls each.
-const PARTS_OF_SWEEP: usize = 3;
+const PARTS_OF_SWEEP: usize = 4;
 
 /// The first call of a name; where it does not act, so often that the function notices.
 fn first_of(name: &str, fault: Fault) -> Planned {
