@@ -192,7 +192,7 @@ impl Sandbox {
     }
 
     pub(super) fn book(&self) -> DynamoRecords {
-        DynamoRecords::new(self.dynamodb(), self.table("logs"), self.table("stats"))
+        DynamoRecords::new(self.dynamodb(), self.table("apps"), self.table("logs"), self.table("stats"))
     }
 
     pub(super) fn apps(&self) -> DynamoApps {
@@ -215,6 +215,7 @@ impl Sandbox {
             created_ms: SystemClock.now_ms(),
             retention_days: None,
             pruned_before_ms: None,
+            open_writes: Vec::new(),
             flush: FlushSetting::default(),
             health_checks: json!([]),
         };
@@ -397,7 +398,7 @@ impl Sandbox {
     pub(super) async fn quarantined(&self, object: &ObjectRef) -> BTreeMap<u64, QuarantineReason> {
         use logferry_ports::Files as _;
         let page = self.files().quarantined(object, 1000, None).await.unwrap();
-        page.records.iter().map(|record| (record.ordinal, record.reason)).collect()
+        page.rows.iter().map(|record| (record.ordinal, record.reason)).collect()
     }
 
     /// The stream's event for all blocks that are stored of an app.
