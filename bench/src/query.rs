@@ -15,7 +15,7 @@ use logferry_domain::record::{Entry, EntryKind, Level};
 use logferry_domain::time::{Day, MS_PER_DAY, MS_PER_HOUR, hour_of_ms};
 use logferry_logbook::filter::Filter;
 use logferry_logbook::query::{Cost, MAX_READ_BYTES, Query, query};
-use logferry_ports::blocks::{BlockPage, BlockPosition, BlockRange};
+use logferry_ports::blocks::{BlockPage, BlockPosition, BlockRange, StoredHeader};
 use logferry_ports::stats::{CounterKey, CounterPage, CounterRow};
 use logferry_ports::{BlockTable, Stats};
 
@@ -86,6 +86,10 @@ impl BlockTable for Memory {
         Ok(page)
     }
 
+    async fn remove(&self, _: &[StoredHeader]) -> Result<(), Fault> {
+        Ok(())
+    }
+
     async fn with_extents(&self, _: &BlockHeader, first: Vec<u8>, _: u8) -> Result<Vec<u8>, Fault> {
         Ok(first)
     }
@@ -109,6 +113,10 @@ impl Stats for Memory {
         let rows: Vec<_> = days.map(row).take(limit as usize).collect();
         let next = rows.last().filter(|_| rows.len() == limit as usize).map(|row| row.key);
         Ok(CounterPage { read_units: units(rows.len() * 120 + 1), rows, next })
+    }
+
+    async fn hide(&self, _: &AppId, _: i64, _: Day, _: i64) -> Result<(), Fault> {
+        Ok(())
     }
 
     async fn remove(&self, _: &AppId, _: &[CounterKey]) -> Result<(), Fault> {

@@ -210,6 +210,7 @@ impl Item<'_> {
             source: self.source.s.clone().into_owned(),
             epoch_ms: self.epoch.read()?,
             expires_at_secs: self.expires_at.as_ref().and_then(Number::read),
+            file: None,
         };
         let extents = self.extents.as_ref().map_or(Some(0), Number::read)?;
         let data = STANDARD.decode(self.data.b.as_bytes()).ok()?;

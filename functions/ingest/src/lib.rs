@@ -7,6 +7,7 @@
 
 mod config;
 pub mod events;
+mod kept;
 mod low_water;
 pub mod owner;
 pub mod pipeline;
@@ -19,9 +20,10 @@ pub use config::{Config, Settings};
 use events::{Arrival, arrivals};
 use logferry_domain::app::App as RegisteredApp;
 use logferry_domain::fault::{Fault, FaultClass, chain};
-use logferry_domain::ledger::{Checkpoint, FileCounts, FileRow, Outcome, Reason, ReasonCode};
+use logferry_domain::ledger::{Checkpoint, FileCounts, FileRow, MAX_ATTEMPTS, Outcome, Reason, ReasonCode};
 use logferry_domain::object::{ObjectRef, ObjectVersion};
-use logferry_ports::ledger::{Claim, Claimed, Lease};
+use logferry_domain::packing::Packing;
+use logferry_ports::ledger::{Claim, Claimed, Finished, Lease};
 use logferry_ports::{Apps, BlockTable, Clock, Ledger, ObjectStore};
 use logferry_service::metrics::{self, Emission};
 use owner::{Ownership, ownership, unregistered};
@@ -57,7 +59,7 @@ pub enum Ingested {
         reason: Reason,
         counts: FileCounts,
     },
-    /// Time ran out: PENDING and due, `sweep` starts it again.
+    /// Time ran out, or the app was pruned meanwhile: PENDING and due, `sweep` starts it again.
     Released {
         blocks: u64,
     },
@@ -72,6 +74,8 @@ pub enum Ingested {
 /// A row that this worker may write.
 struct Held {
     row: FileRow,
+    /// How this worker packs.
+    packing: Packing,
     lease: Lease,
     schedule: Schedule,
 }
@@ -145,11 +149,14 @@ impl<O: ObjectStore, B: BlockTable, L: Ledger, A: Apps, C: Clock> App<O, B, L, A
         let Some((object, size)) = self.identify(arrival).await? else {
             return Ok(Ingested::Ignored);
         };
+        let epoch_ms = app.as_ref().map_or(0, |app| app.created_ms);
+        let packing = Packing::of(&self.settings.limits, &self.settings.redactor, epoch_ms);
         let claim = Claim {
             object: object.clone(),
             app_id: app.as_ref().map(|app| app.app_id.clone()),
             granted: grant.is_some(),
             size_bytes: *size.as_ref().unwrap_or(&0),
+            packing: packing.clone(),
             claim_id: Ulid::generate().to_string(),
             now_ms: self.clock.now_ms(),
             lease_until_ms: deadline_ms + LEASE_AFTER_DEADLINE_MS,
@@ -163,22 +170,29 @@ impl<O: ObjectStore, B: BlockTable, L: Ledger, A: Apps, C: Clock> App<O, B, L, A
         let lease = Lease {
             object,
             app_id: claim.app_id,
-            epoch_ms: app.as_ref().map_or(0, |app| app.created_ms),
+            epoch_ms,
+            pruned_before_ms: app.as_ref().and_then(|app| app.pruned_before_ms),
             fence: row.fence,
             claimed_ms: claim.now_ms,
+            checkpoint: row.checkpoint,
         };
-        let held = Held { row, lease, schedule };
+        let held = Held { row, packing, lease, schedule };
         let (presigned, app) = match (owner, app) {
             (Ownership::App { presigned, .. }, Some(app)) => (presigned, app),
-            (Ownership::Refused(reason), _) => return self.refuse(held, reason).await,
+            (Ownership::Refused(reason), _) => return self.refuse(held, None, reason).await,
             (Ownership::App { .. } | Ownership::NoLog, _) => return Ok(Ingested::Ignored),
         };
+        if held.row.attempt > MAX_ATTEMPTS {
+            let message = format!("{MAX_ATTEMPTS} runs in a row got no further");
+            let reason = Reason { code: ReasonCode::AttemptsExhausted, message };
+            return self.refuse(held, Some(&app), reason).await;
+        }
         match size {
             Ok(size_bytes) => match too_large(size_bytes, self.max_bytes(presigned)) {
-                Some(reason) => self.refuse(held, reason).await,
+                Some(reason) => self.refuse(held, Some(&app), reason).await,
                 None => self.ingest(held, app, self.max_bytes(presigned)).await,
             },
-            Err(reason) => self.refuse(held, reason).await,
+            Err(reason) => self.refuse(held, Some(&app), reason).await,
         }
     }
 
@@ -216,17 +230,20 @@ impl<O: ObjectStore, B: BlockTable, L: Ledger, A: Apps, C: Clock> App<O, B, L, A
         }
     }
 
-    async fn ingest(&self, held: Held, app: RegisteredApp, max_bytes: u64) -> Result<Ingested, Fault> {
+    async fn ingest(&self, mut held: Held, app: RegisteredApp, max_bytes: u64) -> Result<Ingested, Fault> {
         let opened = self.objects.open(&held.lease.object).await;
         let (meta, body) = match opened {
             Ok(opened) => opened,
             Err(fault) => match unreadable(&fault) {
-                Some(reason) => return self.refuse(held, reason).await,
-                None => return self.give_back(&held, held.row.checkpoint, Err(fault)).await,
+                Some(reason) => return self.refuse(held, Some(&app), reason).await,
+                None => return self.give_back(&held, held.lease.checkpoint, Err(fault)).await,
             },
         };
         if let Some(reason) = too_large(meta.size_bytes, max_bytes) {
-            return self.refuse(held, reason).await;
+            return self.refuse(held, Some(&app), reason).await;
+        }
+        if let Err(fault) = self.begin_anew_unless_packed_alike(&mut held, &app).await {
+            return self.give_back(&held, held.lease.checkpoint, Err(fault)).await;
         }
         let job = Job {
             object: held.lease.object.clone(),
@@ -236,12 +253,13 @@ impl<O: ObjectStore, B: BlockTable, L: Ledger, A: Apps, C: Clock> App<O, B, L, A
             limits: self.settings.limits,
             redactor: self.settings.redactor.clone(),
             lease: held.lease.clone(),
-            checkpoint: held.row.checkpoint,
+            packing: held.packing.clone(),
+            checkpoint: held.lease.checkpoint,
         };
         let (end, written) = pipeline::run(body, &job, &self.blocks, &self.ledger, held.schedule).await;
         self.measure_writes(written);
         match end {
-            End::Whole(outcome) => self.finish(&held, outcome).await,
+            End::Whole(outcome, checkpoint) => self.finish(&held, outcome, checkpoint).await,
             End::OutOfTime(checkpoint) => {
                 let released = Ingested::Released { blocks: checkpoint.blocks };
                 self.give_back(&held, checkpoint, Ok(released)).await
@@ -250,23 +268,66 @@ impl<O: ObjectStore, B: BlockTable, L: Ledger, A: Apps, C: Clock> App<O, B, L, A
         }
     }
 
-    /// FAILED without a record.
-    async fn refuse(&self, held: Held, reason: Reason) -> Result<Ingested, Fault> {
-        let outcome = Outcome { reason: Some(reason), counts: FileCounts::default(), days: BTreeMap::new() };
-        self.finish(&held, outcome).await
+    /// Where earlier runs packed the object otherwise (before a deployment, or a change of the rules,
+    /// or for an earlier app of this id), going on with theirs would store records twice or not at
+    /// all: what they stored is removed, and this run begins at the beginning.
+    async fn begin_anew_unless_packed_alike(
+        &self,
+        held: &mut Held,
+        app: &RegisteredApp,
+    ) -> Result<(), Fault> {
+        if held.row.packing == held.packing {
+            return Ok(());
+        }
+        let (lease, packing) = (&held.lease, &held.packing);
+        let kept = self.ledger.kept(&lease.object).await?;
+        kept::remove_other(&self.blocks, app, &lease.object, &kept, packing).await?;
+        self.ledger.begin_anew(lease, packing, self.clock.now_ms()).await?;
+        tracing::info!(file.key = %lease.object.key, "begun anew: it was packed otherwise before");
+        held.lease.checkpoint = Checkpoint::default();
+        Ok(())
     }
 
-    async fn finish(&self, held: &Held, outcome: Outcome) -> Result<Ingested, Fault> {
+    /// FAILED without being read, with what earlier runs have stored of it.
+    async fn refuse(
+        &self,
+        held: Held,
+        app: Option<&RegisteredApp>,
+        reason: Reason,
+    ) -> Result<Ingested, Fault> {
+        let object = &held.lease.object;
+        let outcome = match app {
+            Some(app) if held.row.fence > 1 => match self.ledger.kept(object).await {
+                Ok(kept) => kept::outcome(&self.blocks, app, object, &kept, reason).await,
+                Err(fault) => Err(fault),
+            },
+            _ => {
+                let counts = FileCounts::default();
+                Ok(Outcome { reason: Some(reason), counts, days: BTreeMap::new() })
+            }
+        };
+        match outcome {
+            Ok(outcome) => self.finish(&held, outcome, held.lease.checkpoint).await,
+            Err(fault) => self.give_back(&held, held.lease.checkpoint, Err(fault)).await,
+        }
+    }
+
+    /// `checkpoint`: how far it got, should it have to be gone on with.
+    async fn finish(&self, held: &Held, outcome: Outcome, checkpoint: Checkpoint) -> Result<Ingested, Fault> {
         let until = held.give_up_at();
         let ended =
             retry::until(until, || self.ledger.finish(&held.lease, &outcome, self.clock.now_ms())).await;
         match ended {
-            Ok(()) => Ok(match outcome.reason {
+            Ok(Finished::Pruned) => {
+                let released = Ingested::Released { blocks: checkpoint.blocks };
+                self.give_back(held, checkpoint, Ok(released)).await
+            }
+            Ok(Finished::Yes) => Ok(match outcome.reason {
                 None => Ingested::Completed { counts: outcome.counts },
                 Some(reason) => Ingested::Failed { reason, counts: outcome.counts },
             }),
             Err(fault) if fault.class == FaultClass::Conflict => Ok(Ingested::LeaseLost),
-            Err(fault) => self.give_back(held, held.row.checkpoint, Err(fault)).await,
+            Err(fault) => self.give_back(held, checkpoint, Err(fault)).await,
         }
     }
 

@@ -2,6 +2,7 @@
 //! while a thread of its own runs the pure path between them. The channels and the bytes in flight
 //! are bounded, so memory does not grow with the object. When this returns, nothing of it runs on.
 
+use std::collections::BTreeSet;
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,13 +11,15 @@ use bytes::{Buf, Bytes};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use logferry_domain::app::App;
-use logferry_domain::block::Block;
+use logferry_domain::block::{Block, FileBlock};
 use logferry_domain::fault::{Fault, FaultClass};
 use logferry_domain::intake::{IntakeError, IntakeLimits, Sink, Stopped, take_in_redacted};
 use logferry_domain::ledger::{Checkpoint, Outcome, Quarantined};
 use logferry_domain::object::{ObjectMeta, ObjectRef};
 use logferry_domain::pack::{PackSource, Packed};
+use logferry_domain::packing::Packing;
 use logferry_domain::redact::Redactor;
+use logferry_domain::time::hour_of_ms;
 use logferry_ports::ledger::Lease;
 use logferry_ports::objects::ByteStream;
 use logferry_ports::{BlockTable, Ledger};
@@ -49,6 +52,8 @@ pub struct Job {
     pub redactor: Arc<Redactor>,
     pub retention_days: u32,
     pub lease: Lease,
+    /// How this run packs.
+    pub packing: Packing,
     /// What earlier runs have stored.
     pub checkpoint: Checkpoint,
 }
@@ -56,8 +61,8 @@ pub struct Job {
 /// How a run ended.
 #[derive(Debug)]
 pub enum End {
-    /// The whole object was gone through, and all of it is stored.
-    Whole(Outcome),
+    /// The whole object was gone through, and all of it is stored: so much.
+    Whole(Outcome, Checkpoint),
     /// Time ran out; so much is stored.
     OutOfTime(Checkpoint),
     /// Something outside failed; so much is stored.
@@ -116,7 +121,7 @@ pub async fn run<B: BlockTable, L: Ledger>(
     let end = match (stored, fed, worked) {
         (Err(Halt::Fault(fault)), ..) | (Ok(()), Some(Err(fault)), _) => End::Failed(fault, checkpoint),
         (Err(Halt::OutOfTime), ..) => End::OutOfTime(checkpoint),
-        (Ok(()), _, Ok(Ok(outcome))) => End::Whole(outcome),
+        (Ok(()), _, Ok(Ok(outcome))) => End::Whole(outcome, checkpoint),
         (Ok(()), _, worked) => End::Failed(broken(worked), checkpoint),
     };
     (end, written)
@@ -247,6 +252,8 @@ struct Writer<'a, B, L> {
     batch_bytes: usize,
     in_flight_bytes: usize,
     bad: Vec<Quarantined>,
+    /// Hours that the ledger knows of.
+    noted: BTreeSet<i64>,
     written: Written,
 }
 
@@ -269,6 +276,7 @@ impl<'a, B: BlockTable, L: Ledger> Writer<'a, B, L> {
             batch_bytes: 0,
             in_flight_bytes: 0,
             bad: Vec::new(),
+            noted: BTreeSet::new(),
             written: Written::default(),
         }
     }
@@ -288,6 +296,9 @@ impl<'a, B: BlockTable, L: Ledger> Writer<'a, B, L> {
             }
             let room = requests.len() < MAX_REQUESTS && self.in_flight_bytes < MAX_IN_FLIGHT_BYTES;
             if room && self.batch_is_full(!making) {
+                if let Err(halt) = self.note_hours().await {
+                    break Some(halt);
+                }
                 requests.push(put(self.blocks, self.next_batch(), self.schedule.stop_at));
                 continue;
             }
@@ -326,7 +337,9 @@ impl<'a, B: BlockTable, L: Ledger> Writer<'a, B, L> {
 
     fn add(&mut self, packed: Packed) {
         match packed.block {
-            Some(block) => {
+            Some(mut block) => {
+                let (object, packing) = (self.job.object.clone(), self.job.packing.clone());
+                block.header.file = Some(Box::new(FileBlock { object, packing }));
                 self.batch_bytes += block.data.len();
                 self.batch.push((packed.sequence, block));
             }
@@ -348,6 +361,19 @@ impl<'a, B: BlockTable, L: Ledger> Writer<'a, B, L> {
         self.in_flight_bytes -= stored.bytes;
         self.written.blocks += stored.sequences.len() as u64;
         stored.sequences.iter().for_each(|&sequence| self.low_water.done(sequence));
+    }
+
+    /// Tells the ledger of the batch's hours before any of its blocks is stored.
+    async fn note_hours(&mut self) -> Result<(), Halt> {
+        let hours = self.batch.iter().map(|(_, block)| hour_of_ms(block.header.last_ms));
+        let new: BTreeSet<i64> = hours.filter(|hour| !self.noted.contains(hour)).collect();
+        if new.is_empty() {
+            return Ok(());
+        }
+        let (ledger, lease) = (self.ledger, &self.job.lease);
+        retry::until(self.schedule.stop_at, || ledger.note_hours(lease, &new)).await.map_err(Halt::Fault)?;
+        self.noted.extend(new);
+        Ok(())
     }
 
     async fn store_bad(&mut self) -> Result<(), Halt> {

@@ -118,7 +118,7 @@ impl<B: Backlog, O: ObjectStore, S: Starter, C: Clock> App<B, O, S, C> {
             }
             (Verdict::Start { .. }, None) => {}
             (Verdict::GiveUp, _) => {
-                let message = format!("{} runs came to nothing", row.attempt);
+                let message = format!("{} runs in a row got no further", row.attempt);
                 let reason = Reason { code: ReasonCode::AttemptsExhausted, message };
                 let ended = self.backlog.give_up(row, &reason, self.clock.now_ms()).await?;
                 swept.given_up += u64::from(ended);

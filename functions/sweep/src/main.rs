@@ -29,12 +29,9 @@ async fn main() -> Result<(), Error> {
     let (dynamodb, s3) = (aws.dynamodb(), aws.s3());
     let starter = LambdaStarter::new(aws.lambda(), config.ingest_function);
     let apps = DynamoApps::new(dynamodb.clone(), config.table_apps.clone());
-    let book = DynamoRecords::new(
-        dynamodb.clone(),
-        config.table_apps,
-        config.table_logs,
-        config.table_stats.clone(),
-    );
+    let stats = config.table_stats;
+    let book = DynamoRecords::new(dynamodb.clone(), config.table_apps, config.table_logs, stats.clone())
+        .with_files(config.table_files.clone());
     let app = App {
         backlog: DynamoBacklog::new(dynamodb.clone(), config.table_files.clone()),
         objects: S3Objects::new(s3.clone()),
@@ -46,7 +43,7 @@ async fn main() -> Result<(), Error> {
         bucket: config.bucket.clone(),
         bookmarks: DynamoBookmarks::new(dynamodb.clone(), config.table_files.clone()),
         listing: S3Listing::new(s3.clone()),
-        ledger: DynamoLedger::new(dynamodb.clone(), config.table_files, config.table_stats),
+        ledger: DynamoLedger::new(dynamodb.clone(), config.table_files, stats),
         apps: apps.clone(),
         starter,
         clock: SystemClock,

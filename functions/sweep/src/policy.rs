@@ -1,6 +1,6 @@
 //! What is to be done about a row that is due: a pure decision.
 
-use logferry_domain::ledger::{Checkpoint, Claimable, FileRow, FileStatus};
+use logferry_domain::ledger::{Claimable, FileRow, FileStatus, MAX_ATTEMPTS};
 
 /// How long after its URL expired an upload may still be on its way: a PUT that began in time (ms).
 pub const UPLOAD_GRACE_MS: i64 = 15 * 60_000;
@@ -9,9 +9,9 @@ pub const UPLOAD_GRACE_MS: i64 = 15 * 60_000;
 const FIRST_PAUSE_MS: i64 = 60_000;
 const LONGEST_PAUSE_MS: i64 = 60 * 60_000;
 
-/// Runs of a file that may come to nothing. One of which something is stored is never given up: it
-/// was read before, and ends by its own means once what stands in its way is gone.
-pub const MAX_ATTEMPTS: u32 = 20;
+/// After so many runs that got no further, `ingest` ends a file with what is stored of it. One of
+/// which it does not even manage that in so many more is given up here, as it is.
+pub const GIVE_UP_ATTEMPTS: u32 = MAX_ATTEMPTS + 10;
 
 /// What a sweep does with a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,9 +43,7 @@ pub fn verdict(row: &FileRow, now_ms: i64) -> Verdict {
                 look_again_ms: due + UPLOAD_GRACE_MS,
             }
         }
-        Claimable::Yes if row.attempt >= MAX_ATTEMPTS && row.checkpoint == Checkpoint::default() => {
-            Verdict::GiveUp
-        }
+        Claimable::Yes if row.attempt >= GIVE_UP_ATTEMPTS => Verdict::GiveUp,
         Claimable::Yes => match row.status {
             FileStatus::Processing => Verdict::Start { look_again_ms: Some(now_ms + pause_ms(row.attempt)) },
             FileStatus::Pending | FileStatus::Completed | FileStatus::Failed => {
@@ -61,8 +59,9 @@ fn pause_ms(attempt: u32) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use logferry_domain::ledger::FileCounts;
+    use logferry_domain::ledger::{Checkpoint, FileCounts};
     use logferry_domain::object::{ObjectRef, ObjectVersion};
+    use logferry_domain::packing::Packing;
 
     use super::*;
 
@@ -82,6 +81,7 @@ mod tests {
             lease_until_ms,
             due_at_ms: Some(due_at_ms),
             checkpoint: Checkpoint::default(),
+            packing: Packing::default(),
             counts: FileCounts::default(),
             size_bytes: None,
             reason: None,
@@ -113,15 +113,16 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_always_fails_is_given_up_unless_something_of_it_is_stored() {
+    fn a_file_that_gets_no_further_is_left_to_ingest_to_end_and_given_up_when_that_fails_too() {
         for status in [FileStatus::Processing, FileStatus::Pending] {
-            let mut file = row(status, NOW - 1, Some(NOW - 1), true);
-            file.attempt = MAX_ATTEMPTS - 1;
-            assert!(matches!(verdict(&file, NOW), Verdict::Start { .. }));
-            file.attempt = MAX_ATTEMPTS;
-            assert_eq!(verdict(&file, NOW), Verdict::GiveUp);
-            file.checkpoint.blocks = 1;
-            assert!(matches!(verdict(&file, NOW), Verdict::Start { .. }));
+            for blocks in [0, 1] {
+                let mut file = row(status, NOW - 1, Some(NOW - 1), true);
+                file.checkpoint.blocks = blocks;
+                file.attempt = GIVE_UP_ATTEMPTS - 1;
+                assert!(matches!(verdict(&file, NOW), Verdict::Start { .. }));
+                file.attempt = GIVE_UP_ATTEMPTS;
+                assert_eq!(verdict(&file, NOW), Verdict::GiveUp);
+            }
         }
     }
 

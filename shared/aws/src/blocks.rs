@@ -4,16 +4,20 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{PutRequest, WriteRequest};
-use logferry_domain::block::{Block, BlockHeader, MAX_ITEM_DATA_BYTES, Partition, sort_key};
+use futures::stream::{self, StreamExt};
+use logferry_domain::block::{Block, BlockHeader, FileBlock, MAX_ITEM_DATA_BYTES, Partition, sort_key};
 use logferry_domain::fault::{Fault, FaultClass};
 use logferry_domain::hex128::BlockId;
+use logferry_domain::object::ObjectRef;
+use logferry_domain::packing::Packing;
 use logferry_domain::record::LevelCounts;
 use logferry_ports::BlockTable;
-use logferry_ports::blocks::{BlockPage, BlockPosition, BlockRange};
+use logferry_ports::blocks::{BlockPage, BlockPosition, BlockRange, StoredHeader};
 
 use crate::faults::fault;
 use crate::item::{Get, Item, Put, b, key, levels_from, levels_to_map, malformed, n, s};
-use crate::table::Table;
+use crate::ledger::{file_sk, version_from_sk};
+use crate::table::{Table, applied};
 
 /// Items in one BatchWriteItem request.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchWriteItem.html>
@@ -22,6 +26,9 @@ pub const MAX_BATCH_ITEMS: usize = 25;
 /// Bytes of data that one BatchWriteItem request carries here; the limit is 16 MB in all.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchWriteItem.html>
 pub const MAX_BATCH_BYTES: usize = 12 * 1024 * 1024;
+
+/// Blocks that are removed at once.
+const REMOVALS: usize = 16;
 
 /// Blocks in a DynamoDB table.
 #[derive(Debug, Clone)]
@@ -72,6 +79,10 @@ pub fn block_to_items(block: &Block) -> Vec<Item> {
     item.put("format", s(&header.format));
     item.put("source", s(&header.source));
     item.put("epoch", n(header.epoch_ms));
+    if let Some(file) = &header.file {
+        item.put("version", s(file_sk(&file.object.version)));
+        item.put("packing", s(file.packing.as_str()));
+    }
     item.put("data", b(first.to_vec()));
     let expires_at = header.expires_at_secs.map(n);
     item.put_some("expires_at", expires_at.clone());
@@ -108,6 +119,7 @@ pub fn block_from_item(item: &mut Item) -> Result<Option<(Block, u8)>, Fault> {
         Some(aws_sdk_dynamodb::types::AttributeValue::B(blob)) => blob.into_inner(),
         _ => return Err(malformed("data")),
     };
+    let file = item.text_opt("version").map(|version| file_block(item, version)).transpose()?;
     let header = BlockHeader {
         app_id: partition.app_id,
         block_id,
@@ -119,12 +131,68 @@ pub fn block_from_item(item: &mut Item) -> Result<Option<(Block, u8)>, Fault> {
         source: item.text("source")?.to_owned(),
         epoch_ms: item.number("epoch")?,
         expires_at_secs: item.number_opt("expires_at"),
+        file,
     };
     let extents = item.number_opt("extents").unwrap_or(0);
     Ok(Some((Block { header, data }, extents)))
 }
 
+fn file_block(item: &Item, version: &str) -> Result<Box<FileBlock>, Fault> {
+    let place = item.text("source")?.strip_prefix("s3://").and_then(|source| source.split_once('/'));
+    let (bucket, object_key) = place.ok_or_else(|| malformed("source"))?;
+    let version = version_from_sk(version).ok_or_else(|| malformed("version"))?;
+    Ok(Box::new(FileBlock {
+        object: ObjectRef { bucket: bucket.to_owned(), key: object_key.to_owned(), version },
+        packing: Packing::from_stored(item.text("packing")?),
+    }))
+}
+
+/// The keys of a block's items: its own first, so that a reader never meets one whose extents are
+/// gone.
+pub(crate) fn item_keys(header: &BlockHeader, extents: u8) -> impl Iterator<Item = Item> {
+    let (pk, sk) = (header.partition().key(), header.sort_key());
+    (0..=extents).map(move |index| match index {
+        0 => key(&pk, &sk),
+        _ => key(&pk, format!("{sk}#{index:02}")),
+    })
+}
+
+impl DynamoBlocks {
+    /// Removes one block, unless another has taken its place.
+    async fn remove_one(&self, stored: &StoredHeader) -> Result<(), Fault> {
+        let header = &stored.header;
+        let delete = |key| self.table.client.delete_item().table_name(&self.table.name).set_key(Some(key));
+        for (index, key) in item_keys(header, stored.extents).enumerate() {
+            let request = delete(key);
+            let request = match (index, &header.file) {
+                (0, None) => request.condition_expression("epoch = :epoch AND attribute_not_exists(packing)"),
+                (0, Some(file)) => request
+                    .condition_expression("epoch = :epoch AND packing = :packing")
+                    .expression_attribute_values(":packing", s(file.packing.as_str())),
+                _ => request,
+            };
+            let request = match index {
+                0 => request.expression_attribute_values(":epoch", n(header.epoch_ms)),
+                _ => request,
+            };
+            if !applied(request.send().await.map_err(|error| fault("DeleteItem", error)))? {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+}
+
 impl BlockTable for DynamoBlocks {
+    async fn remove(&self, blocks: &[StoredHeader]) -> Result<(), Fault> {
+        let removals: Vec<_> = blocks.iter().map(|stored| self.remove_one(stored)).collect();
+        let mut removals = stream::iter(removals).buffer_unordered(REMOVALS);
+        while let Some(removed) = removals.next().await {
+            removed?;
+        }
+        Ok(())
+    }
+
     async fn put(&self, blocks: Vec<Block>) -> Result<Vec<Block>, Fault> {
         let mut left = Vec::new();
         let mut batch: Vec<Item> = Vec::new();
@@ -269,6 +337,14 @@ mod tests {
                 source: "s3://b/k".to_owned(),
                 epoch_ms: 5,
                 expires_at_secs: Some(9),
+                file: Some(Box::new(FileBlock {
+                    object: ObjectRef {
+                        bucket: "b".to_owned(),
+                        key: "k".to_owned(),
+                        version: logferry_domain::object::ObjectVersion::ETag("e".to_owned()),
+                    },
+                    packing: Packing::from_stored("p"),
+                })),
             },
             data: (0..data_bytes).map(|i| (i % 251) as u8).collect(),
         }

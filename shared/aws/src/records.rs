@@ -6,28 +6,31 @@ use aws_sdk_dynamodb::types::{
 };
 use logferry_domain::app::AppId;
 use logferry_domain::block::{Block, BlockHeader};
-use logferry_domain::fault::Fault;
+use logferry_domain::counted::Counted;
+use logferry_domain::fault::{Fault, FaultClass};
 use logferry_domain::hex128::WriteId;
 use logferry_domain::ledger::DayCounts;
+use logferry_domain::object::ObjectRef;
 use logferry_domain::record::LevelCounts;
 use logferry_domain::stats::COUNTERS;
 use logferry_domain::time::Day;
-use logferry_ports::blocks::{BlockPage, BlockPosition, BlockRange};
+use logferry_ports::blocks::{BlockPage, BlockPosition, BlockRange, StoredHeader};
 use logferry_ports::records::{
-    Begun, CountedRemoval, HeaderPage, LongWrite, Memo, MemoChange, MemoExpected, Removal, StoredHeader,
-    Write, Written,
+    Begun, CountedIn, CountedRemoval, HeaderPage, LongWrite, Memo, MemoChange, MemoExpected, Removal,
+    Removed, Write, Written,
 };
 use logferry_ports::stats::{CounterKey, CounterPage};
 use logferry_ports::{BlockTable, Records, Stats};
 
 use crate::apps::app_key;
 use crate::batch::write_all;
-use crate::blocks::{DynamoBlocks, block_from_item, block_to_items};
+use crate::blocks::{DynamoBlocks, block_from_item, block_to_items, item_keys};
 use crate::faults::fault;
 use crate::item::{Get, Item, Put, b, key, malformed, n, s};
+use crate::ledger::{counted_from, day_key, take};
 use crate::long_writes;
 use crate::stats::DynamoStats;
-use crate::table::applied;
+use crate::table::{Table, applied};
 use crate::transact::{self, End, transact};
 
 /// An app's records in three DynamoDB tables (of that of the apps only the notes of long writes):
@@ -39,6 +42,7 @@ pub struct DynamoRecords {
     logs: String,
     blocks: DynamoBlocks,
     stats: DynamoStats,
+    files: Option<Table>,
 }
 
 impl DynamoRecords {
@@ -56,7 +60,18 @@ impl DynamoRecords {
             client,
             apps: apps.into(),
             logs,
+            files: None,
         }
+    }
+
+    /// With the table of files, which removals need.
+    #[must_use]
+    pub fn with_files(self, files: impl Into<String>) -> Self {
+        Self { files: Some(Table::new(self.client.clone(), files)), ..self }
+    }
+
+    fn files(&self) -> Result<&Table, Fault> {
+        self.files.as_ref().ok_or_else(|| Fault::new(FaultClass::Permanent, "records", "no table of files"))
     }
 
     /// The rows of a long write, in the order of their keys.
@@ -113,15 +128,6 @@ fn negative(counts: &DayCounts) -> DayCounts {
     DayCounts { levels: LevelCounts::default(), bytes: 0 } - *counts
 }
 
-fn item_keys(header: &BlockHeader, extents: u8) -> impl Iterator<Item = Item> {
-    let (pk, sk) = (header.partition().key(), header.sort_key());
-    // The block first: a reader never meets one whose extents are gone.
-    (0..=extents).map(move |index| match index {
-        0 => key(&pk, &sk),
-        _ => key(&pk, format!("{sk}#{index:02}")),
-    })
-}
-
 impl Records for DynamoRecords {
     async fn memo(&self, app_id: &AppId, key_hash: &[u8; 32]) -> Result<Option<Memo>, Fault> {
         let item = self.stats.table.get(memo_key(app_id, key_hash)).await?;
@@ -143,17 +149,23 @@ impl Records for DynamoRecords {
                 None => action,
             })?);
         }
+        let counters_from = actions.len();
         for (day, counts) in &write.days {
             let table = &self.stats.table.name;
             let action = transact::count(table, &write.app_id, write.epoch_ms, write.counter, *day, counts);
-            actions.push(action?);
+            actions.push(match write.step {
+                None => transact::count_in(action, write.first_ms(*day))?,
+                // What has begun counts already; a prune's last pass takes it away again.
+                Some(_) => transact::update(action)?,
+            });
         }
-        Ok(match transact(&self.client, &actions).await? {
-            End::Done => Written::Stored,
-            End::Condition(0) if write.memo.is_some() => Written::MemoDiffers,
-            End::Condition(0) if write.step.is_some() => Written::NotNext,
-            End::Condition(_) => Written::BlockExists,
-        })
+        match transact(&self.client, &actions).await? {
+            End::Done => Ok(Written::Stored),
+            End::Condition(0) if write.memo.is_some() => Ok(Written::MemoDiffers),
+            End::Condition(0) if write.step.is_some() => Ok(Written::NotNext),
+            End::Condition(index) if index < counters_from => Ok(Written::BlockExists),
+            End::Condition(_) => Err(Fault::new(FaultClass::Transient, "write", "pruned meanwhile")),
+        }
     }
 
     async fn begin(&self, write: &LongWrite, memo: Option<&MemoChange>) -> Result<Begun, Fault> {
@@ -225,7 +237,8 @@ impl Records for DynamoRecords {
             .limit(i32::try_from(limit).unwrap_or(i32::MAX))
             .key_condition_expression("pk = :pk AND sk BETWEEN :from AND :to")
             .projection_expression(
-                "pk, sk, first_ms, last_ms, #count, levels, #format, #source, epoch, expires_at, extents, pruned_to",
+                "pk, sk, first_ms, last_ms, #count, levels, #format, #source, epoch, expires_at, extents, pruned_to, \
+                 version, packing",
             )
             .expression_attribute_names("#count", "count")
             .expression_attribute_names("#format", "format")
@@ -251,16 +264,12 @@ impl Records for DynamoRecords {
         Ok(page)
     }
 
-    async fn remove(&self, blocks: &[StoredHeader]) -> Result<(), Fault> {
-        let keys = blocks.iter().flat_map(|stored| item_keys(&stored.header, stored.extents));
-        let requests = keys.map(|key| {
-            let delete = DeleteRequest::builder().set_key(Some(key)).build().map_err(|_| malformed("pk"))?;
-            Ok(WriteRequest::builder().delete_request(delete).build())
-        });
-        write_all(&self.client, &self.logs, requests.collect::<Result<_, Fault>>()?).await
+    async fn counted(&self, object: &ObjectRef, day: Day) -> Result<Option<Counted>, Fault> {
+        let item = self.files()?.get(day_key(object, day)).await?;
+        Ok(item.as_ref().map(counted_from).transpose()?.flatten())
     }
 
-    async fn remove_counted(&self, removal: &CountedRemoval) -> Result<bool, Fault> {
+    async fn remove_counted(&self, removal: &CountedRemoval) -> Result<Removed, Fault> {
         let header = &removal.header;
         let mut actions = Vec::new();
         match removal.removal {
@@ -288,11 +297,22 @@ impl Records for DynamoRecords {
                 })?);
             }
         }
-        let counter = header.block_id.0[0] % COUNTERS;
-        let counts = negative(&removal.counts);
         let (table, day) = (&self.stats.table.name, header.day());
-        actions.push(transact::count(table, &header.app_id, header.epoch_ms, counter, day, &counts)?);
-        Ok(transact(&self.client, &actions).await? == End::Done)
+        if removal.counted_in != CountedIn::Nowhere {
+            let counter = header.block_id.0[0] % COUNTERS;
+            let counts = negative(&removal.counts);
+            let count = transact::count(table, &header.app_id, header.epoch_ms, counter, day, &counts);
+            actions.push(transact::update(count)?);
+        }
+        if let (CountedIn::File { revision }, Some(file)) = (removal.counted_in, &header.file) {
+            let files = &self.files()?.name;
+            actions.push(take(files, &file.object, day, revision, &removal.counts)?);
+        }
+        Ok(match transact(&self.client, &actions).await? {
+            End::Done => Removed::Yes,
+            End::Condition(0) => Removed::BlockDiffers,
+            End::Condition(_) => Removed::CountDiffers,
+        })
     }
 }
 
@@ -308,6 +328,10 @@ impl BlockTable for DynamoRecords {
         after: Option<&BlockPosition>,
     ) -> Result<BlockPage, Fault> {
         BlockTable::newest(&self.blocks, range, limit, after).await
+    }
+
+    async fn remove(&self, blocks: &[StoredHeader]) -> Result<(), Fault> {
+        BlockTable::remove(&self.blocks, blocks).await
     }
 
     async fn with_extents(
@@ -330,6 +354,10 @@ impl Stats for DynamoRecords {
         after: Option<CounterKey>,
     ) -> Result<CounterPage, Fault> {
         Stats::newest(&self.stats, app_id, from, to, limit, after).await
+    }
+
+    async fn hide(&self, app_id: &AppId, epoch_ms: i64, day: Day, before_ms: i64) -> Result<(), Fault> {
+        self.stats.hide(app_id, epoch_ms, day, before_ms).await
     }
 
     async fn remove(&self, app_id: &AppId, keys: &[CounterKey]) -> Result<(), Fault> {

@@ -1,7 +1,7 @@
 //! The `stats` table: counter rows.
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::types::{DeleteRequest, ReturnConsumedCapacity, WriteRequest};
+use aws_sdk_dynamodb::types::{DeleteRequest, ReturnConsumedCapacity, Update, WriteRequest};
 use logferry_domain::app::AppId;
 use logferry_domain::fault::Fault;
 use logferry_domain::ledger::DayCounts;
@@ -12,8 +12,9 @@ use logferry_ports::stats::{CounterKey, CounterPage, CounterRow};
 
 use crate::batch::write_all;
 use crate::faults::fault;
-use crate::item::{Get, Item, key, levels_from, malformed, s};
+use crate::item::{Get, Item, key, levels_from, malformed, n, s};
 use crate::table::Table;
+use crate::transact::{self, transact};
 
 /// Counters in a DynamoDB table.
 #[derive(Debug, Clone)]
@@ -74,6 +75,23 @@ impl Stats for DynamoStats {
             next: answer.last_evaluated_key.as_ref().map(key_from).transpose()?,
             read_units: answer.consumed_capacity.and_then(|used| used.capacity_units).unwrap_or(0.0),
         })
+    }
+
+    async fn hide(&self, app_id: &AppId, epoch_ms: i64, day: Day, before_ms: i64) -> Result<(), Fault> {
+        let hidden = (0..stats::COUNTERS).map(|counter| async move {
+            let action = transact::update(
+                Update::builder()
+                    .table_name(&self.table.name)
+                    .set_key(Some(key(app_id.as_str(), stats::sort_key(day, epoch_ms, counter))))
+                    .condition_expression("attribute_not_exists(pruned_to) OR pruned_to < :before")
+                    .update_expression("SET pruned_to = :before")
+                    .expression_attribute_values(":before", n(before_ms)),
+            )?;
+            // A transaction of one: it waits for those that are just counting.
+            transact(&self.table.client, &[action]).await
+        });
+        futures::future::try_join_all(hidden).await?;
+        Ok(())
     }
 
     async fn remove(&self, app_id: &AppId, keys: &[CounterKey]) -> Result<(), Fault> {

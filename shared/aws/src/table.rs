@@ -1,6 +1,7 @@
 //! A DynamoDB table, and the requests that its users make alike.
 
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use logferry_domain::fault::{Fault, FaultClass};
 
 use crate::faults::fault;
@@ -31,16 +32,20 @@ impl Table {
 
     /// The items of a partition whose sort key begins so, in order, strongly consistent.
     pub(crate) async fn below(&self, pk: &str, prefix: &str) -> Result<Vec<Item>, Fault> {
+        let query = self.query_below(pk, prefix);
+        let items = query.into_paginator().items().send().collect::<Result<Vec<_>, _>>().await;
+        items.map_err(|error| fault("Query", error))
+    }
+
+    fn query_below(&self, pk: &str, prefix: &str) -> QueryFluentBuilder {
         let query = self.client.query().table_name(&self.name).consistent_read(true);
         let query = query.expression_attribute_values(":pk", s(pk));
-        let query = match prefix {
+        match prefix {
             "" => query.key_condition_expression("pk = :pk"),
             _ => query
                 .key_condition_expression("pk = :pk AND begins_with(sk, :prefix)")
                 .expression_attribute_values(":prefix", s(prefix)),
-        };
-        let items = query.into_paginator().items().send().collect::<Result<Vec<_>, _>>().await;
-        items.map_err(|error| fault("Query", error))
+        }
     }
 }
 

@@ -92,6 +92,16 @@ pub(crate) fn check(action: ConditionCheckBuilder) -> Result<TransactWriteItem, 
     Ok(TransactWriteItem::builder().condition_check(action.build().map_err(unbuildable)?).build())
 }
 
+/// Adds counts to a counter row, of records none of which is older than `first_ms`: only where no
+/// prune has hidden any of them.
+pub(crate) fn count_in(action: UpdateBuilder, first_ms: i64) -> Result<TransactWriteItem, Fault> {
+    update(
+        action
+            .condition_expression("attribute_not_exists(pruned_to) OR pruned_to <= :first")
+            .expression_attribute_values(":first", n(first_ms)),
+    )
+}
+
 /// Adds counts to a counter row; negative ones take away.
 pub(crate) fn count(
     table: &str,
@@ -100,7 +110,7 @@ pub(crate) fn count(
     counter: u8,
     day: Day,
     counts: &DayCounts,
-) -> Result<TransactWriteItem, Fault> {
+) -> UpdateBuilder {
     let mut action = Update::builder()
         .table_name(table)
         .set_key(Some(key(app_id.as_str(), stats::sort_key(day, epoch_ms, counter))))
@@ -113,5 +123,5 @@ pub(crate) fn count(
     for (level, number) in counts.levels.iter() {
         action = action.expression_attribute_values(format!(":{}", level_name(level)), n(number));
     }
-    update(action)
+    action
 }

@@ -91,8 +91,10 @@ fn lease() -> Lease {
         object: object(ObjectVersion::Id("v".to_owned())),
         app_id,
         epoch_ms: 1,
+        pruned_before_ms: Some(5),
         fence: 7,
         claimed_ms: 5_000,
+        checkpoint: Checkpoint::default(),
     }
 }
 
@@ -125,6 +127,12 @@ async fn an_end_and_its_counters_are_written_under_the_fence_in_one_transaction(
         );
         assert_eq!(number == 2, items[0].get("Update").is_some(), "the last one ends the file");
         let counters = items.iter().filter(|item| action(item).0 == "stats").count();
+        assert!(
+            items
+                .iter()
+                .filter(|item| action(item).0 == "stats")
+                .all(|item| { action(item).1 == "attribute_not_exists(pruned_to) OR pruned_to <= :first" })
+        );
         let day_rows = items[1..].iter().filter(|item| action(item).0 == "files").count();
         assert_eq!(counters, day_rows);
         assert!(counters > 0);

@@ -6,6 +6,9 @@
 
 use crate::app::AppId;
 use crate::hex128::{BlockId, Seed};
+use crate::ledger::DayCounts;
+use crate::object::ObjectRef;
+use crate::packing::Packing;
 use crate::record::{Entry, EntryKind, Level, LevelCounts, StoredRecord};
 use crate::time::{Day, hour_of_ms};
 use crate::varint;
@@ -47,6 +50,16 @@ pub struct BlockHeader {
     pub epoch_ms: i64,
     /// When DynamoDB may delete the item (seconds since the epoch).
     pub expires_at_secs: Option<i64>,
+    /// Of a block that comes from a file: which one.
+    pub file: Option<Box<FileBlock>>,
+}
+
+/// Which file a block comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileBlock {
+    pub object: ObjectRef,
+    /// How it was packed.
+    pub packing: Packing,
 }
 
 impl BlockHeader {
@@ -106,6 +119,31 @@ impl Partition {
 pub struct Block {
     pub header: BlockHeader,
     pub data: Vec<u8>,
+}
+
+impl Block {
+    /// Items behind its own that it needs.
+    #[must_use]
+    pub fn extents(&self) -> u8 {
+        let items = self.data.len().div_ceil(MAX_ITEM_DATA_BYTES);
+        u8::try_from(items.saturating_sub(1)).unwrap_or(u8::MAX)
+    }
+
+    /// Its records from one time on and before another (ms).
+    ///
+    /// # Errors
+    /// The data is not that of a block.
+    pub fn counts(&self, from_ms: Option<i64>, to_ms: Option<i64>) -> Result<DayCounts, BadBlock> {
+        let mut counts = DayCounts::default();
+        for entry in Payload::decode(&self.data)?.entries() {
+            let time = entry.timestamp_ms;
+            if from_ms.is_none_or(|from| time >= from) && to_ms.is_none_or(|to| time < to) {
+                counts.levels.count(entry.level);
+                counts.bytes += i64::try_from(entry.raw.len()).unwrap_or(0);
+            }
+        }
+        Ok(counts)
+    }
 }
 
 /// Why the data of a block cannot be read.
@@ -289,6 +327,7 @@ impl BlockBuilder {
                 source: source.source.to_owned(),
                 epoch_ms: source.epoch_ms,
                 expires_at_secs: source.expires_at_secs,
+                file: None,
             },
             data,
         });

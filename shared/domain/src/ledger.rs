@@ -1,9 +1,10 @@
 //! The ledger: where each object stands, and which steps are legal.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::app::AppId;
 use crate::object::ObjectRef;
+use crate::packing::Packing;
 pub use crate::quarantine::{MAX_SAMPLE_BYTES, QuarantineReason, Quarantined};
 use crate::record::LevelCounts;
 use crate::time::Day;
@@ -73,7 +74,7 @@ pub enum ReasonCode {
     ObjectGone,
     /// Reading it was refused.
     AccessDenied,
-    /// It failed as often as it may.
+    /// So many runs in a row got no further.
     AttemptsExhausted,
     /// A URL was handed out and nothing was put there while it was valid.
     NeverUploaded,
@@ -159,6 +160,13 @@ impl std::ops::Sub for DayCounts {
     }
 }
 
+impl std::ops::AddAssign for DayCounts {
+    fn add_assign(&mut self, other: Self) {
+        self.levels += other.levels;
+        self.bytes += other.bytes;
+    }
+}
+
 impl DayCounts {
     #[must_use]
     pub fn is_zero(&self) -> bool {
@@ -172,6 +180,26 @@ pub struct Checkpoint {
     /// Blocks from the beginning that are stored.
     pub blocks: u64,
     /// Rows of the quarantine from the beginning that are stored.
+    pub quarantined: u64,
+}
+
+impl Checkpoint {
+    /// Whether somebody who began at `began` and got here got further.
+    #[must_use]
+    pub fn is_beyond(&self, began: &Self) -> bool {
+        self.blocks > began.blocks || self.quarantined > began.quarantined
+    }
+}
+
+/// Runs in a row that may get no further than the one before. The next one ends the file.
+pub const MAX_ATTEMPTS: u32 = 20;
+
+/// What is kept of an object, whatever became of the runs that stored it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Kept {
+    /// Hours (since the epoch) in which blocks of it may be, and none else.
+    pub hours: BTreeSet<i64>,
+    /// Bad records.
     pub quarantined: u64,
 }
 
@@ -200,12 +228,15 @@ pub struct FileRow {
     pub status: FileStatus,
     /// Raised by each claim: a worker with a lower one can change nothing any more.
     pub fence: u64,
+    /// Runs since one got further.
     pub attempt: u32,
     /// Drawn anew by each claim: tells a worker whose answer was lost that the claim is its own.
     pub claim_id: String,
     pub lease_until_ms: Option<i64>,
     pub due_at_ms: Option<i64>,
     pub checkpoint: Checkpoint,
+    /// How all that is stored of it was packed, and what the checkpoint is true of.
+    pub packing: Packing,
     pub counts: FileCounts,
     pub size_bytes: Option<u64>,
     pub reason: Option<Reason>,
@@ -230,6 +261,7 @@ impl Grant {
             lease_until_ms: None,
             due_at_ms: Some(self.expires_ms),
             checkpoint: Checkpoint::default(),
+            packing: Packing::default(),
             counts: FileCounts::default(),
             size_bytes: self.size_bytes,
             reason: None,

@@ -3,6 +3,7 @@
 
 pub mod app;
 pub mod block;
+pub mod counted;
 pub mod decode;
 pub mod entry;
 pub mod fault;
@@ -15,6 +16,7 @@ pub mod ledger;
 pub mod log_record;
 pub mod object;
 pub mod pack;
+pub mod packing;
 pub mod quarantine;
 pub mod record;
 pub mod redact;

@@ -3,19 +3,21 @@
 //! Readers honour the watermark, or the app's absence, at once; blocks and counters follow. A job
 //! row remembers what is to be done until a pass finds nothing more, and one last pass, later than
 //! any writer that did not know yet can still be writing, has found nothing either. Days before the
-//! watermark's lose their blocks and then their counters as a whole; on the watermark's own day
-//! each block leaves together with its counts, and one that reaches beyond stays, less what is older.
+//! watermark's lose their blocks and then their counters as a whole. On the watermark's own day,
+//! first nobody may count older records any more; then each block leaves together with its counts,
+//! and one that reaches beyond stays, less what is older. What its file has not counted is not taken
+//! from the counters: it never will be. So they are right as soon as a pass is through.
 
 use std::collections::BTreeMap;
 
 use logferry_domain::app::App;
-use logferry_domain::block::{Partition, Payload, SHARDS};
+use logferry_domain::block::{Partition, SHARDS};
 use logferry_domain::fault::{Fault, FaultClass};
 use logferry_domain::ledger::DayCounts;
 use logferry_domain::time::{Day, EARLIEST_MS, LATEST_MS, MS_PER_HOUR, hour_of_ms};
 use logferry_ports::app_admin::{AppAdmin, Job, JobKind};
-use logferry_ports::blocks::BlockRange;
-use logferry_ports::records::{CountedRemoval, Removal, StoredHeader};
+use logferry_ports::blocks::{BlockRange, StoredHeader};
+use logferry_ports::records::{CountedIn, CountedRemoval, Removal, Removed};
 use logferry_ports::stats::CounterKey;
 use logferry_ports::{BlockTable, Records, Stats};
 
@@ -30,6 +32,9 @@ const SETTLE_MS: i64 = 16 * 60_000;
 /// What one request, or one job of a sweep, removes at most: blocks; one that is counted costs more.
 pub const BUDGET: u32 = 3_000;
 const COUNTED_COST: u32 = 8;
+
+/// How often a block is tried anew because what is counted of its file has changed.
+const ATTEMPTS: u32 = 8;
 
 /// Headers read at once, and counter rows.
 const HEADER_PAGE: u32 = 100;
@@ -157,7 +162,11 @@ struct Pass<'a, B> {
 impl<B: BlockTable + Stats + Records> Pass<'_, B> {
     /// `false`: the budget is spent.
     async fn run(&mut self) -> Result<bool, Fault> {
-        let last = Day::of_ms(self.job.before_ms - 1);
+        let (app_id, before_ms) = (&self.job.app_id, self.job.before_ms);
+        let last = Day::of_ms(before_ms - 1);
+        if last.end_ms() >= before_ms {
+            self.book.hide(app_id, self.job.epoch_ms, last, before_ms).await?;
+        }
         for (day, counters) in self.days(last).await? {
             let whole = day.end_ms() < self.job.before_ms;
             for shard in 0..SHARDS {
@@ -219,7 +228,7 @@ impl<B: BlockTable + Stats + Records> Pass<'_, B> {
                     Some(from) => total(&self.counts(stored, Some(from), LATEST_MS).await?),
                 };
             }
-            Records::remove(self.book, &own).await?;
+            BlockTable::remove(self.book, &own).await?;
             self.deleted += records;
             self.budget = self.budget.saturating_sub(u32::try_from(own.len()).unwrap_or(u32::MAX));
             match page.next {
@@ -243,26 +252,14 @@ impl<B: BlockTable + Stats + Records> Pass<'_, B> {
             let page = self.book.headers(&range, HEADER_PAGE, after.as_ref()).await?;
             for stored in page.blocks {
                 let header = &stored.header;
-                let from_ms = stored.pruned_to_ms;
                 if header.epoch_ms != self.job.epoch_ms
                     || header.first_ms >= before_ms
-                    || from_ms.is_some_and(|from| from >= before_ms)
+                    || stored.pruned_to_ms.is_some_and(|from| from >= before_ms)
                 {
                     continue;
                 }
-                if self.budget == 0 {
+                if self.budget == 0 || !self.take(&stored).await? {
                     return Ok(false);
-                }
-                self.budget = self.budget.saturating_sub(COUNTED_COST);
-                let counts = self.counts(&stored, from_ms, before_ms).await?;
-                let removal = match header.last_ms < before_ms {
-                    true => Removal::Block,
-                    false => Removal::Before { was_ms: from_ms, to_ms: before_ms },
-                };
-                let removal =
-                    CountedRemoval { header: stored.header, extents: stored.extents, removal, counts };
-                if self.book.remove_counted(&removal).await? {
-                    self.deleted += total(&counts);
                 }
             }
             match page.next {
@@ -270,6 +267,47 @@ impl<B: BlockTable + Stats + Records> Pass<'_, B> {
                 None => return Ok(true),
             }
         }
+    }
+
+    /// Takes what is older than the watermark from a block. `false`: what is counted of its file
+    /// keeps changing.
+    async fn take(&mut self, stored: &StoredHeader) -> Result<bool, Fault> {
+        let (header, before_ms) = (&stored.header, self.job.before_ms);
+        self.budget = self.budget.saturating_sub(COUNTED_COST);
+        for _ in 0..ATTEMPTS {
+            let (counted_in, from_ms) = self.counted(stored).await?;
+            let removal = match header.last_ms < before_ms {
+                true => Removal::Block,
+                // Whoever counts its file leaves out what is older.
+                false if counted_in == CountedIn::Nowhere => return Ok(true),
+                false => Removal::Before { was_ms: stored.pruned_to_ms, to_ms: before_ms },
+            };
+            let counts = self.counts(stored, from_ms, before_ms).await?;
+            let (header, extents) = (header.clone(), stored.extents);
+            let removal = CountedRemoval { header, extents, removal, counts, counted_in };
+            match self.book.remove_counted(&removal).await? {
+                Removed::CountDiffers => {}
+                Removed::BlockDiffers => return Ok(true),
+                Removed::Yes => {
+                    self.deleted += total(&counts);
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// Where a block is counted, and from which time on.
+    async fn counted(&self, stored: &StoredHeader) -> Result<(CountedIn, Option<i64>), Fault> {
+        let header = &stored.header;
+        let Some(file) = &header.file else { return Ok((CountedIn::Counters, stored.pruned_to_ms)) };
+        let counted = self.book.counted(&file.object, header.day()).await?;
+        let known = |from_ms: Option<i64>| from_ms.is_some_and(|from| from >= self.job.before_ms);
+        let counted = counted.filter(|row| row.epoch_ms == self.job.epoch_ms && !known(row.from_ms));
+        Ok(match counted {
+            Some(row) => (CountedIn::File { revision: row.revision }, stored.pruned_to_ms.max(row.from_ms)),
+            None => (CountedIn::Nowhere, stored.pruned_to_ms),
+        })
     }
 
     /// What of a block lies in a stretch of time; nothing when the block is gone.
@@ -285,26 +323,18 @@ impl<B: BlockTable + Stats + Records> Pass<'_, B> {
             last_ms_from: header.last_ms,
             last_ms_to: header.last_ms,
         };
-        let mut counts = DayCounts::default();
         let mut after = None;
         loop {
             let page = BlockTable::newest(self.book, &range, 16, after.as_ref()).await?;
             if let Some(block) = page.blocks.iter().find(|block| block.header.block_id == header.block_id) {
-                let payload = Payload::decode(&block.data).map_err(|error| {
+                return block.counts(from_ms, Some(to_ms)).map_err(|error| {
                     Fault::new(FaultClass::Permanent, "reading a block", "the block is damaged")
                         .with_source(error)
-                })?;
-                for entry in payload.entries() {
-                    if entry.timestamp_ms < to_ms && from_ms.is_none_or(|from| entry.timestamp_ms >= from) {
-                        counts.levels.count(entry.level);
-                        counts.bytes += i64::try_from(entry.raw.len()).unwrap_or(0);
-                    }
-                }
-                return Ok(counts);
+                });
             }
             match page.next {
                 Some(next) => after = Some(next),
-                None => return Ok(counts),
+                None => return Ok(DayCounts::default()),
             }
         }
     }

@@ -27,7 +27,7 @@ pub trait Backlog: Send + Sync {
     fn postpone(&self, row: &FileRow, due_at_ms: i64) -> impl Future<Output = Result<bool, Fault>> + Send;
 
     /// Makes a row FAILED without counting anything, unless it has changed since it was read: for
-    /// files of which nothing was stored. Returns whether it did.
+    /// keys that nobody used, and files that no worker can end. Returns whether it did.
     ///
     /// # Errors
     /// The write failed.

@@ -25,7 +25,16 @@ pub struct BlockPage {
     pub read_units: f64,
 }
 
-/// Stores and reads blocks. A block is visible whole or not at all: where it needs extents, they
+/// A block without its data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredHeader {
+    pub header: BlockHeader,
+    pub extents: u8,
+    /// Records before this time (ms) were taken from the counters.
+    pub pruned_to_ms: Option<i64>,
+}
+
+/// Stores, reads and removes blocks. A block is visible whole or not at all: where it needs extents, they
 /// are stored before it.
 pub trait BlockTable: Send + Sync {
     /// Stores blocks, replacing those of the same key, in one request where they fit (25 items and
@@ -34,6 +43,13 @@ pub trait BlockTable: Send + Sync {
     /// # Errors
     /// The request as a whole failed; any of the blocks may have been stored.
     fn put(&self, blocks: Vec<Block>) -> impl Future<Output = Result<Vec<Block>, Fault>> + Send;
+
+    /// Removes blocks, without regard to counters; but not one that has meanwhile been replaced by
+    /// one of another epoch or packing. Those that are gone already count as removed.
+    ///
+    /// # Errors
+    /// A write failed; some may be gone. Repeat it.
+    fn remove(&self, blocks: &[StoredHeader]) -> impl Future<Output = Result<(), Fault>> + Send;
 
     /// The next blocks of the range, newest first, at most `limit` items, strongly consistent.
     ///

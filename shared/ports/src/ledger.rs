@@ -1,9 +1,14 @@
 //! The `files` table: one row per object, and what hangs under it.
 
+use std::collections::BTreeSet;
+
 use logferry_domain::app::AppId;
 use logferry_domain::fault::Fault;
-use logferry_domain::ledger::{Checkpoint, FileCounts, FileRow, FileStatus, Grant, Outcome, Quarantined};
+use logferry_domain::ledger::{
+    Checkpoint, FileCounts, FileRow, FileStatus, Grant, Kept, Outcome, Quarantined,
+};
 use logferry_domain::object::ObjectRef;
+use logferry_domain::packing::Packing;
 
 /// A wish to work on an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +19,8 @@ pub struct Claim {
     /// The key was handed out by a grant, which this claim uses up.
     pub granted: bool,
     pub size_bytes: u64,
+    /// How this worker packs.
+    pub packing: Packing,
     /// Random and fresh for each attempt to claim, so that a claim whose answer was lost is known again.
     pub claim_id: String,
     pub now_ms: i64,
@@ -36,6 +43,7 @@ impl Claim {
             lease_until_ms: Some(self.lease_until_ms),
             due_at_ms: Some(self.lease_until_ms),
             checkpoint: Checkpoint::default(),
+            packing: self.packing.clone(),
             counts: FileCounts::default(),
             size_bytes: Some(self.size_bytes),
             reason: None,
@@ -81,9 +89,22 @@ pub struct Lease {
     pub app_id: Option<AppId>,
     /// When the app was registered; marks the stats (ms).
     pub epoch_ms: i64,
+    /// The app's watermark as this worker knows it: it stores and counts nothing older (ms).
+    pub pruned_before_ms: Option<i64>,
     pub fence: u64,
     /// When the object was claimed (ms): from here on its bad records are kept as long as its row.
     pub claimed_ms: i64,
+    /// Where this worker began.
+    pub checkpoint: Checkpoint,
+}
+
+/// What became of an end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finished {
+    Yes,
+    /// The app's watermark was raised meanwhile, over records that this worker has counted: nothing
+    /// has ended. Go through the object again and leave them out.
+    Pruned,
 }
 
 /// The ledger. Every write but `grant` and `claim` carries the fence in its condition and fails
@@ -117,6 +138,35 @@ pub trait Ledger: Send + Sync {
     /// The read failed.
     fn find(&self, object: &ObjectRef) -> impl Future<Output = Result<Option<FileRow>, Fault>> + Send;
 
+    /// What is kept of an object.
+    ///
+    /// # Errors
+    /// The read failed.
+    fn kept(&self, object: &ObjectRef) -> impl Future<Output = Result<Kept, Fault>> + Send;
+
+    /// Notes in which hours (since the epoch) blocks of the object will be. To be called before they
+    /// are stored, so that whatever becomes of this worker, they are found.
+    ///
+    /// # Errors
+    /// The write failed; repeat it.
+    fn note_hours(
+        &self,
+        lease: &Lease,
+        hours: &BTreeSet<i64>,
+    ) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// Begins an object anew by another packing, after all blocks of the earlier one are gone:
+    /// forgets its bad records and how far it got.
+    ///
+    /// # Errors
+    /// `Conflict` when the lease was lost.
+    fn begin_anew(
+        &self,
+        lease: &Lease,
+        packing: &Packing,
+        now_ms: i64,
+    ) -> impl Future<Output = Result<(), Fault>> + Send;
+
     /// Keeps rows of bad records under their file. The same rows again change nothing.
     ///
     /// # Errors
@@ -127,7 +177,8 @@ pub trait Ledger: Send + Sync {
         rows: &[Quarantined],
     ) -> impl Future<Output = Result<(), Fault>> + Send;
 
-    /// Gives the object back with how far it got: PENDING, due at `due_at_ms`.
+    /// Gives the object back with how far it got: PENDING, due at `due_at_ms`. Attempts are counted
+    /// from here when it got further than it was.
     ///
     /// # Errors
     /// `Conflict` when the lease was lost.
@@ -139,7 +190,8 @@ pub trait Ledger: Send + Sync {
         now_ms: i64,
     ) -> impl Future<Output = Result<(), Fault>> + Send;
 
-    /// Ends the object's way: COMPLETED or FAILED, and what it adds to the stats, once.
+    /// Ends the object's way: COMPLETED or FAILED, and what it adds to the stats, once. Counts
+    /// nothing that a prune has hidden (see [`Stats::hide`](crate::Stats::hide)).
     ///
     /// # Errors
     /// `Conflict` when the lease was lost. After any other error the same call may be repeated.
@@ -148,5 +200,5 @@ pub trait Ledger: Send + Sync {
         lease: &Lease,
         outcome: &Outcome,
         now_ms: i64,
-    ) -> impl Future<Output = Result<(), Fault>> + Send;
+    ) -> impl Future<Output = Result<Finished, Fault>> + Send;
 }

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use logferry_domain::app::AppId;
 use logferry_domain::block::{Block, BlockHeader};
+use logferry_domain::counted::Counted;
 use logferry_domain::fault::Fault;
 use logferry_domain::hex128::{Seed, WriteId};
 use logferry_domain::ledger::DayCounts;
+use logferry_domain::object::ObjectRef;
 use logferry_domain::time::Day;
 
 /// What is remembered of a write with an idempotency key, so that a repeat gives the same answer.
@@ -91,6 +93,15 @@ pub struct Write {
     pub step: Option<Step>,
 }
 
+impl Write {
+    /// The time of its oldest record of a day (ms), as far as its blocks tell.
+    #[must_use]
+    pub fn first_ms(&self, day: Day) -> i64 {
+        let own = self.blocks.iter().filter(|block| block.header.day() == day);
+        own.map(|block| block.header.first_ms).min().unwrap_or(i64::MAX)
+    }
+}
+
 /// What became of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Written {
@@ -113,6 +124,17 @@ pub enum Removal {
     Before { was_ms: Option<i64>, to_ms: i64 },
 }
 
+/// Whether and where the records of a block are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CountedIn {
+    /// In the counters alone: no file's.
+    Counters,
+    /// In the counters and in what is counted of its file, which must be of this revision.
+    File { revision: u64 },
+    /// Nowhere: its file has not counted it, and will not.
+    Nowhere,
+}
+
 /// A removal and what it takes from the counters.
 #[derive(Debug, Clone)]
 pub struct CountedRemoval {
@@ -121,23 +143,25 @@ pub struct CountedRemoval {
     pub extents: u8,
     pub removal: Removal,
     pub counts: DayCounts,
+    pub counted_in: CountedIn,
+}
+
+/// What became of a removal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Removed {
+    Yes,
+    /// The block was not as expected; nothing changed.
+    BlockDiffers,
+    /// What is counted of its file was not as expected; nothing changed.
+    CountDiffers,
 }
 
 /// Some blocks of a range without their data, newest first.
 #[derive(Debug, Clone, Default)]
 pub struct HeaderPage {
-    pub blocks: Vec<StoredHeader>,
+    pub blocks: Vec<crate::blocks::StoredHeader>,
     /// `None`: the range is exhausted.
     pub next: Option<crate::blocks::BlockPosition>,
-}
-
-/// A block without its data.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoredHeader {
-    pub header: BlockHeader,
-    pub extents: u8,
-    /// Records before this time (ms) were taken from the counters.
-    pub pruned_to_ms: Option<i64>,
 }
 
 /// Stores and removes records that belong to no file.
@@ -155,7 +179,8 @@ pub trait Records: Send + Sync {
     /// Stores blocks, their counts and the memo in one transaction.
     ///
     /// # Errors
-    /// The transaction failed. After a `Timeout` it may have been carried out.
+    /// The transaction failed. After a `Timeout` it may have been carried out. `Transient` when a
+    /// record is older than what was hidden meanwhile.
     fn write(&self, write: &Write) -> impl Future<Output = Result<Written, Fault>> + Send;
 
     /// Keeps a long write along with its memo, and notes it at its app: from then on it counts.
@@ -200,16 +225,20 @@ pub trait Records: Send + Sync {
         after: Option<&crate::blocks::BlockPosition>,
     ) -> impl Future<Output = Result<HeaderPage, Fault>> + Send;
 
-    /// Removes blocks, without regard to counters. Those that are gone already count as removed.
+    /// What is counted of an object and day.
     ///
     /// # Errors
-    /// A write failed; some may be gone. Repeat it.
-    fn remove(&self, blocks: &[StoredHeader]) -> impl Future<Output = Result<(), Fault>> + Send;
+    /// The read failed.
+    fn counted(
+        &self,
+        object: &ObjectRef,
+        day: Day,
+    ) -> impl Future<Output = Result<Option<Counted>, Fault>> + Send;
 
-    /// Removes from a block and from the counters in one step. `false`: the block was not as
-    /// expected, and nothing changed.
+    /// Removes from a block, from the counters and from what is counted of its file in one step.
     ///
     /// # Errors
     /// The write failed. Repeat it.
-    fn remove_counted(&self, removal: &CountedRemoval) -> impl Future<Output = Result<bool, Fault>> + Send;
+    fn remove_counted(&self, removal: &CountedRemoval)
+    -> impl Future<Output = Result<Removed, Fault>> + Send;
 }

@@ -46,6 +46,20 @@ pub trait Stats: Send + Sync {
         after: Option<CounterKey>,
     ) -> impl Future<Output = Result<CounterPage, Fault>> + Send;
 
+    /// Hides records of a day that are older than `before_ms` from those who count: from now on
+    /// nobody counts one of them in (see [`Ledger::finish`](crate::Ledger::finish),
+    /// [`Records::write`](crate::Records::write)). What was counted before stays counted.
+    ///
+    /// # Errors
+    /// A write failed. Repeat it.
+    fn hide(
+        &self,
+        app_id: &AppId,
+        epoch_ms: i64,
+        day: Day,
+        before_ms: i64,
+    ) -> impl Future<Output = Result<(), Fault>> + Send;
+
     /// Removes counter rows; those that are gone already count as removed.
     ///
     /// # Errors

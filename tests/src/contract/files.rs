@@ -8,9 +8,10 @@ use logferry_domain::app::AppId;
 use logferry_domain::fault::{Fault, FaultClass};
 use logferry_domain::ledger::{Checkpoint, FileCounts, FileRow, FileStatus, Outcome, Reason, ReasonCode};
 use logferry_domain::object::{ObjectRef, ObjectVersion};
+use logferry_domain::packing::Packing;
 use logferry_domain::quarantine::{BadRecord, QuarantineReason, Quarantined};
 use logferry_ports::files::FilePosition;
-use logferry_ports::ledger::{Claim, Claimed, Lease};
+use logferry_ports::ledger::{Claim, Lease};
 use logferry_ports::{Files, Ledger};
 
 fn good<T>(result: Result<T, Fault>) -> T {
@@ -43,18 +44,12 @@ async fn ended(
         app_id: Some(app_id.clone()),
         granted: false,
         size_bytes: 7,
+        packing: Packing::default(),
         claim_id: ulid::Ulid::generate().to_string(),
         now_ms: at_ms,
         lease_until_ms: at_ms + 60_000,
     };
-    let Claimed::Yes(row) = good(ledger.claim(&claim).await) else { panic!("not claimed") };
-    let lease = Lease {
-        object: object.clone(),
-        app_id: row.app_id,
-        epoch_ms: T0,
-        fence: row.fence,
-        claimed_ms: at_ms,
-    };
+    let lease = super::ledger::lease(&super::ledger::claimed(ledger, &claim).await);
     let outcome = Outcome {
         reason: reason.map(|code| Reason { code, message: "at byte 7".to_owned() }),
         counts: FileCounts { ok: 3, quarantined: 1, pruned: 0, bytes: 9 },

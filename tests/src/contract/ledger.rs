@@ -1,15 +1,16 @@
 //! The ledger's promises.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::T0;
 
 use logferry_domain::app::AppId;
 use logferry_domain::fault::{Fault, FaultClass};
 use logferry_domain::ledger::{
-    Checkpoint, DayCounts, FileCounts, FileRow, FileStatus, Grant, Outcome, Reason, ReasonCode,
+    Checkpoint, DayCounts, FileCounts, FileRow, FileStatus, Grant, Kept, Outcome, Reason, ReasonCode,
 };
 use logferry_domain::object::{ObjectRef, ObjectVersion};
+use logferry_domain::packing::Packing;
 use logferry_domain::quarantine::{BadRecord, QuarantineReason, Quarantined};
 use logferry_domain::record::LevelCounts;
 use logferry_domain::time::Day;
@@ -25,7 +26,7 @@ fn ok<T>(result: Result<T, Fault>) -> T {
     result.unwrap_or_else(|fault| panic!("{fault:?}"))
 }
 
-fn fresh(name: &str) -> (ObjectRef, AppId) {
+pub(super) fn fresh(name: &str) -> (ObjectRef, AppId) {
     let unique = ulid::Ulid::generate().to_string().to_lowercase();
     let object = ObjectRef {
         bucket: "contract".to_owned(),
@@ -36,31 +37,40 @@ fn fresh(name: &str) -> (ObjectRef, AppId) {
     (object, app_id)
 }
 
-fn claim(object: &ObjectRef, app_id: &AppId, now_ms: i64) -> Claim {
+pub(super) fn claim(object: &ObjectRef, app_id: &AppId, now_ms: i64) -> Claim {
     Claim {
         object: object.clone(),
         app_id: Some(app_id.clone()),
         granted: false,
         size_bytes: 10,
+        packing: Packing::from_stored("packing"),
         claim_id: ulid::Ulid::generate().to_string(),
         now_ms,
         lease_until_ms: now_ms + 60_000,
     }
 }
 
-async fn claimed(ledger: &impl Ledger, claim: &Claim) -> FileRow {
+pub(super) async fn claimed(ledger: &impl Ledger, claim: &Claim) -> FileRow {
     match ok(ledger.claim(claim).await) {
         Claimed::Yes(row) => *row,
         other => panic!("not claimed: {other:?}"),
     }
 }
 
-fn lease(row: &FileRow) -> Lease {
+pub(super) fn lease(row: &FileRow) -> Lease {
     let object = row.object.clone().unwrap_or_else(|| panic!("a row without an object"));
-    Lease { object, app_id: row.app_id.clone(), epoch_ms: T0, fence: row.fence, claimed_ms: row.updated_ms }
+    Lease {
+        object,
+        app_id: row.app_id.clone(),
+        epoch_ms: T0,
+        pruned_before_ms: None,
+        fence: row.fence,
+        claimed_ms: row.updated_ms,
+        checkpoint: row.checkpoint,
+    }
 }
 
-fn outcome(days: impl IntoIterator<Item = (i32, i64)>) -> Outcome {
+pub(super) fn outcome(days: impl IntoIterator<Item = (i32, i64)>) -> Outcome {
     let count = |records| DayCounts { levels: LevelCounts::new(0, records, 0, 0), bytes: records * 10 };
     let days: BTreeMap<_, _> = days.into_iter().map(|(day, records)| (Day(day), count(records))).collect();
     let stored: i64 = days.values().map(|day| day.levels.total()).sum();
@@ -104,7 +114,8 @@ pub async fn a_worker_without_its_lease_can_change_nothing(ledger: &impl Ledger)
     let new = lease(&claimed(ledger, &claim(&object, &app_id, T0 + 70_000)).await);
     let before = ok(ledger.find(&object).await);
     let refused = [
-        ledger.finish(&old, &outcome([(20_000, 5)]), T0).await,
+        ledger.finish(&old, &outcome([(20_000, 5)]), T0).await.map(drop),
+        ledger.begin_anew(&old, &Packing::from_stored("other"), T0).await,
         ledger.release(&old, Checkpoint { blocks: 9, quarantined: 9 }, T0, T0).await,
     ];
     for result in refused {
@@ -124,6 +135,52 @@ pub async fn a_released_file_is_gone_on_with_when_due(ledger: &impl Ledger) {
     assert_eq!(early, Claimed::NotDue { due_at_ms: T0 + 5000 });
     let row = claimed(ledger, &claim(&object, &app_id, T0 + 5000)).await;
     assert_eq!((row.checkpoint, row.fence), (checkpoint, 2));
+}
+
+/// Attempts are counted from where a run got further.
+pub async fn attempts_are_counted_from_where_a_run_got_further(ledger: &impl Ledger) {
+    let (object, app_id) = fresh("attempts");
+    let mut attempts = Vec::new();
+    for (run, blocks) in (0..).zip([0, 0, 5, 5, 5, 6, 6]) {
+        let row = claimed(ledger, &claim(&object, &app_id, T0 + run)).await;
+        attempts.push(row.attempt);
+        let checkpoint = Checkpoint { blocks, quarantined: 0 };
+        ok(ledger.release(&lease(&row), checkpoint, T0 + run, T0 + run).await);
+    }
+    assert_eq!(attempts, [1, 2, 3, 1, 2, 3, 1]);
+}
+
+/// Whatever becomes of its worker, it is known where blocks of an object may be; another packing
+/// begins at the beginning and without bad records.
+pub async fn what_is_kept_of_an_object_is_known(ledger: &impl Ledger) {
+    let (object, app_id) = fresh("kept");
+    assert_eq!(ok(ledger.kept(&object).await), Kept::default());
+    let row = claimed(ledger, &claim(&object, &app_id, T0)).await;
+    assert_eq!(row.packing, Packing::from_stored("packing"));
+    let held = lease(&row);
+    let hours = [480_000, 480_001, 480_030, 999_999];
+    ok(ledger.note_hours(&held, &BTreeSet::from([hours[0], hours[2]])).await);
+    ok(ledger.note_hours(&held, &BTreeSet::from(hours)).await);
+    let bad: Vec<_> = (0..30)
+        .map(|ordinal| {
+            let reason = QuarantineReason::BrokenJson;
+            let row = Quarantined::single(BadRecord { ordinal, reason, start: 0, end: 1 }, "{");
+            Quarantined { count: 2, ..row }
+        })
+        .collect();
+    ok(ledger.quarantine(&held, &bad).await);
+    let kept = Kept { hours: BTreeSet::from(hours), quarantined: 60 };
+    assert_eq!(ok(ledger.kept(&object).await), kept);
+    ok(ledger.release(&held, Checkpoint { blocks: 3, quarantined: 30 }, T0, T0).await);
+
+    let other = Claim { packing: Packing::from_stored("other"), ..claim(&object, &app_id, T0) };
+    let row = claimed(ledger, &other).await;
+    assert_eq!((row.packing.as_str(), row.checkpoint.blocks), ("packing", 3), "as the first run packed");
+    ok(ledger.begin_anew(&lease(&row), &other.packing, T0).await);
+    let row = ok(ledger.find(&object).await).unwrap_or_else(|| panic!("no row"));
+    assert_eq!((&row.packing, row.checkpoint), (&other.packing, Checkpoint::default()));
+    assert_eq!(ok(ledger.kept(&object).await), Kept { quarantined: 0, ..kept });
+    ok(ledger.finish(&lease(&row), &outcome([]), T0).await);
 }
 
 /// The end is reached once and counted once, however often it is announced; nothing leaves it.

@@ -3,6 +3,8 @@
 
 pub mod apps;
 pub mod blocks;
+pub mod bucket;
+pub mod counts;
 pub mod files;
 pub mod ledger;
 pub mod records;

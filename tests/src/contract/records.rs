@@ -11,16 +11,16 @@ use logferry_domain::hex128::Seed;
 use logferry_domain::ledger::DayCounts;
 use logferry_domain::record::{Entry, EntryKind, Level, LevelCounts};
 use logferry_domain::time::{Day, MS_PER_DAY};
-use logferry_ports::blocks::BlockRange;
+use logferry_ports::blocks::{BlockRange, StoredHeader};
 use logferry_ports::records::{
-    Begun, CountedRemoval, LongWrite, Memo, MemoChange, MemoExpected, Removal, Step, StoredHeader, Write,
-    Written,
+    Begun, CountedIn, CountedRemoval, LongWrite, Memo, MemoChange, MemoExpected, Removal, Removed, Step,
+    Write, Written,
 };
 use logferry_ports::{AppAdmin, BlockTable, Records, Stats};
 
-const EPOCH: i64 = T0 - 5;
+pub(super) const EPOCH: i64 = T0 - 5;
 
-fn good<T>(result: Result<T, Fault>) -> T {
+pub(super) fn good<T>(result: Result<T, Fault>) -> T {
     result.unwrap_or_else(|error| panic!("{error}"))
 }
 
@@ -29,7 +29,7 @@ fn fresh_app() -> AppId {
     id.parse().unwrap_or_else(|error| panic!("{id}: {error}"))
 }
 
-fn block(app_id: &AppId, name: &str, times_ms: &[i64]) -> Block {
+pub(super) fn block(app_id: &AppId, name: &str, times_ms: &[i64]) -> Block {
     let mut builder = BlockBuilder::default();
     for (ordinal, &timestamp_ms) in (0..).zip(times_ms) {
         builder.push(&Entry {
@@ -53,11 +53,11 @@ fn block(app_id: &AppId, name: &str, times_ms: &[i64]) -> Block {
     good(builder.build(&source).map_err(|_| unreachable!())).swap_remove(0)
 }
 
-fn counts(records: i64) -> DayCounts {
+pub(super) fn counts(records: i64) -> DayCounts {
     DayCounts { levels: LevelCounts::new(0, 0, records, 0), bytes: records * 10 }
 }
 
-fn write(app_id: &AppId, blocks: Vec<Block>) -> Write {
+pub(super) fn write(app_id: &AppId, blocks: Vec<Block>) -> Write {
     let mut days: BTreeMap<Day, DayCounts> = BTreeMap::new();
     for block in &blocks {
         let day = days.entry(block.header.day()).or_default();
@@ -68,7 +68,7 @@ fn write(app_id: &AppId, blocks: Vec<Block>) -> Write {
 }
 
 /// Everything counted for an app, by day, newest first, read in pages of two rows.
-async fn counted(stats: &impl Stats, app_id: &AppId, from: Day, to: Day) -> Vec<(Day, DayCounts)> {
+pub(super) async fn counted(stats: &impl Stats, app_id: &AppId, from: Day, to: Day) -> Vec<(Day, DayCounts)> {
     let (mut days, mut after): (Vec<(Day, DayCounts)>, _) = (Vec::new(), None);
     loop {
         let page = good(stats.newest(app_id, from, to, 2, after).await);
@@ -90,9 +90,9 @@ async fn counted(stats: &impl Stats, app_id: &AppId, from: Day, to: Day) -> Vec<
     }
 }
 
-const ALWAYS: (Day, Day) = (Day(0), Day(40_000));
+pub(super) const ALWAYS: (Day, Day) = (Day(0), Day(40_000));
 
-async fn stored(records: &(impl Records + BlockTable), like: &Block) -> Vec<StoredHeader> {
+pub(super) async fn stored(records: &(impl Records + BlockTable), like: &Block) -> Vec<StoredHeader> {
     let range = BlockRange {
         partition: like.header.partition(),
         last_ms_from: like.header.day().start_ms(),
@@ -249,25 +249,31 @@ pub async fn removals_are_counted_once<B: Records + Stats + BlockTable>(book: &B
         extents: 0,
         removal: Removal::Block,
         counts: counts(2),
+        counted_in: CountedIn::Counters,
     };
-    assert!(good(book.remove_counted(&removal).await));
-    assert!(!good(book.remove_counted(&removal).await));
+    assert_eq!(good(book.remove_counted(&removal).await), Removed::Yes);
+    assert_eq!(good(book.remove_counted(&removal).await), Removed::BlockDiffers);
     let trim = |was_ms, to_ms, taken| CountedRemoval {
         header: part.header.clone(),
         extents: 0,
         removal: Removal::Before { was_ms, to_ms },
         counts: counts(taken),
+        counted_in: CountedIn::Counters,
     };
-    assert!(good(book.remove_counted(&trim(None, T0 + 5, 1)).await));
-    assert!(!good(book.remove_counted(&trim(None, T0 + 5, 1)).await));
-    assert!(good(book.remove_counted(&trim(Some(T0 + 5), T0 + 6, 0)).await));
+    for (removal, expect) in [
+        (trim(None, T0 + 5, 1), Removed::Yes),
+        (trim(None, T0 + 5, 1), Removed::BlockDiffers),
+        (trim(Some(T0 + 5), T0 + 6, 0), Removed::Yes),
+    ] {
+        assert_eq!(good(book.remove_counted(&removal).await), expect);
+    }
     assert_eq!(counted(book, &app_id, ALWAYS.0, ALWAYS.1).await, [(Day::of_ms(T0), counts(1))]);
     let left = stored(book, &part).await;
     assert_eq!(left.len(), 1);
     assert_eq!((left[0].header.clone(), left[0].pruned_to_ms), (part.header.clone(), Some(T0 + 6)));
 
-    good(Records::remove(book, &left).await);
-    good(Records::remove(book, &left).await);
+    good(BlockTable::remove(book, &left).await);
+    good(BlockTable::remove(book, &left).await);
     assert_eq!(stored(book, &part).await, []);
     let page = good(Stats::newest(book, &app_id, ALWAYS.0, ALWAYS.1, 100, None).await);
     let keys: Vec<_> = page.rows.iter().map(|row| row.key).collect();
@@ -322,7 +328,7 @@ pub async fn headers_come_in_pages_and_blocks_with_extents_go_whole<B: Records +
     assert_eq!(found.len(), 21);
     let whole = found.iter().find(|stored| stored.header.block_id == large.header.block_id);
     assert_eq!(whole.map(|stored| stored.extents), Some(2));
-    good(Records::remove(book, &found).await);
+    good(BlockTable::remove(book, &found).await);
     let range = BlockRange { partition: large.header.partition(), last_ms_from: T0, last_ms_to: T0 + 100 };
     assert_eq!(good(BlockTable::newest(book, &range, 100, None).await).blocks, []);
     assert_eq!(stored(book, &large).await, []);

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use logferry_domain::block::{Block, BlockHeader, MAX_ITEM_DATA_BYTES};
 use logferry_domain::fault::{Fault, FaultClass};
 use logferry_ports::BlockTable;
-use logferry_ports::blocks::{BlockPage, BlockPosition, BlockRange};
+use logferry_ports::blocks::{BlockPage, BlockPosition, BlockRange, StoredHeader};
 
 use super::{Change, SimCloud};
 
@@ -38,7 +38,11 @@ impl BlockTable for SimCloud {
                 state.puts += 1;
                 if state.unprocessed_every > 0 && state.puts.is_multiple_of(state.unprocessed_every) {
                     left.push(block);
-                } else if state.blocks.get(&key(&block.header)) != Some(&block) {
+                    continue;
+                }
+                // What takes an item's place has no mark.
+                state.pruned_to.remove(&key(&block.header));
+                if state.blocks.get(&key(&block.header)) != Some(&block) {
                     let old = state.blocks.insert(key(&block.header), block.clone());
                     state.stream.push(Change { inserted: old.is_none(), block });
                 }
@@ -46,6 +50,26 @@ impl BlockTable for SimCloud {
             Ok(left)
         })
         .await
+    }
+
+    async fn remove(&self, blocks: &[StoredHeader]) -> Result<(), Fault> {
+        // One by one, as the adapter: it may die in between.
+        for stored in blocks {
+            self.call("DeleteItem", |state| {
+                let block_key = key(&stored.header);
+                let made = |header: &BlockHeader| {
+                    (header.epoch_ms, header.file.as_ref().map(|file| file.packing.clone()))
+                };
+                let same = |block: &Block| made(&block.header) == made(&stored.header);
+                if state.blocks.get(&block_key).is_some_and(same) {
+                    state.blocks.remove(&block_key);
+                    state.pruned_to.remove(&block_key);
+                }
+                Ok(())
+            })
+            .await?;
+        }
+        Ok(())
     }
 
     async fn newest(

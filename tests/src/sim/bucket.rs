@@ -6,6 +6,7 @@ use logferry_ports::bucket::{ListPage, ListPosition, Listed};
 use logferry_ports::{Bookmarks, Listing};
 
 use super::SimCloud;
+use crate::contract::bucket::Upload;
 
 /// Objects on a page: few, so that there are several.
 const PAGE: usize = 3;
@@ -55,6 +56,16 @@ impl Listing for SimCloud {
             Ok(ListPage { objects, next })
         })
         .await
+    }
+}
+
+impl Upload for SimCloud {
+    fn bucket(&self) -> &str {
+        "contract"
+    }
+
+    async fn upload(&self, key: &str) -> ObjectRef {
+        self.put_object("contract", key, "x")
     }
 }
 

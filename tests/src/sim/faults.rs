@@ -28,6 +28,8 @@ struct Lot {
     rng: SmallRng,
     /// Of a thousand calls, so many go wrong.
     per_mille: u32,
+    /// Some are carried out when their caller has long been given up.
+    late: bool,
 }
 
 /// The plan, by the number of the call, and what is left to chance.
@@ -43,8 +45,8 @@ pub(super) struct Faults {
 }
 
 impl Faults {
-    pub(super) fn by_lot(&mut self, seed: u64, per_mille: u32) {
-        self.lot = Some(Lot { rng: SmallRng::seed_from_u64(seed), per_mille });
+    pub(super) fn by_lot(&mut self, seed: u64, per_mille: u32, late: bool) {
+        self.lot = Some(Lot { rng: SmallRng::seed_from_u64(seed), per_mille, late });
     }
 
     /// Nothing goes wrong any more.
@@ -70,8 +72,8 @@ impl Faults {
                 2 | 3 => How::Before(FaultClass::RateLimited),
                 4..=6 => How::ReplyLost(FaultClass::Timeout),
                 7 => How::Hang,
-                8 => How::HangAfter,
-                _ => How::Stall(Duration::from_secs(lot.rng.random_range(1..2000))),
+                9 if lot.late => How::Stall(Duration::from_secs(lot.rng.random_range(1..2000))),
+                _ => How::HangAfter,
             })
         };
         let how = self.plan.remove(&number).or_else(by_lot);

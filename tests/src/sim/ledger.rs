@@ -3,14 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use logferry_domain::app::AppId;
+use logferry_domain::counted::{Counted, DayChange, day_changes};
 use logferry_domain::fault::{Fault, FaultClass};
 use logferry_domain::ledger::{
-    Checkpoint, Claimable, DayCounts, FileRow, FileStatus, Grant, Outcome, Quarantined,
+    Checkpoint, Claimable, FileRow, FileStatus, Grant, Kept, Outcome, Quarantined,
 };
 use logferry_domain::object::ObjectRef;
-use logferry_domain::time::Day;
+use logferry_domain::packing::Packing;
+use logferry_domain::time::{Day, MS_PER_HOUR};
 use logferry_ports::Ledger;
-use logferry_ports::ledger::{Claim, Claimed, Lease};
+use logferry_ports::ledger::{Claim, Claimed, Finished, Lease};
 
 use super::{SimCloud, State};
 use crate::contract::ledger::CountedDays;
@@ -21,17 +23,24 @@ pub(super) type FileKey = (String, String, String);
 pub(super) struct File {
     pub(super) row: FileRow,
     pub(super) quarantined: BTreeMap<u64, Quarantined>,
-    /// What was counted into the statistics for each day.
-    counted: BTreeMap<Day, DayCounts>,
+    pub(super) days: BTreeMap<Day, FileDay>,
     /// Whose fence ended it.
     ended_by: Option<u64>,
+}
+
+/// A day of a file.
+#[derive(Debug, Clone, Default)]
+pub(super) struct FileDay {
+    hours: BTreeSet<i64>,
+    pub(super) counted: Option<Counted>,
 }
 
 pub(super) fn file_key(object: &ObjectRef) -> FileKey {
     (object.bucket.clone(), object.key.clone(), object.version.as_str().to_owned())
 }
 
-/// Days in one transaction: few, so that a file of some days takes several. (DynamoDB takes 49.)
+/// Days in one transaction: few, so that a file of some days takes several and can die in between.
+/// (DynamoDB takes 49, which the contract's file of very many days goes beyond.)
 const DAYS_PER_TRANSACTION: usize = 4;
 
 /// A URL that was handed out, and its place among the rows that are due.
@@ -116,6 +125,44 @@ impl Ledger for SimCloud {
             .await
     }
 
+    async fn kept(&self, object: &ObjectRef) -> Result<Kept, Fault> {
+        self.call("Query", |state| {
+            let Some(file) = state.files.get(&file_key(object)) else { return Ok(Kept::default()) };
+            let hours = file.days.values().flat_map(|day| &day.hours).copied().collect();
+            Ok(Kept { hours, quarantined: file.quarantined.values().map(|row| row.count).sum() })
+        })
+        .await
+    }
+
+    async fn note_hours(&self, lease: &Lease, hours: &BTreeSet<i64>) -> Result<(), Fault> {
+        self.call("UpdateItem", |state| {
+            let file = state.files.get_mut(&file_key(&lease.object)).ok_or_else(|| conflict("UpdateItem"))?;
+            for &hour in hours {
+                file.days.entry(Day::of_ms(hour * MS_PER_HOUR)).or_default().hours.insert(hour);
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn begin_anew(&self, lease: &Lease, packing: &Packing, now_ms: i64) -> Result<(), Fault> {
+        self.call("BatchWriteItem", |state| {
+            if let Some(file) = state.files.get_mut(&file_key(&lease.object)) {
+                file.quarantined.clear();
+            }
+            Ok(())
+        })
+        .await?;
+        self.call("UpdateItem", |state| {
+            let row = &mut state.held(lease, "UpdateItem")?.row;
+            row.packing = packing.clone();
+            row.checkpoint = Checkpoint::default();
+            row.updated_ms = now_ms;
+            Ok(())
+        })
+        .await
+    }
+
     async fn quarantine(&self, lease: &Lease, records: &[Quarantined]) -> Result<(), Fault> {
         self.call("BatchWriteItem", |state| {
             let file =
@@ -138,6 +185,9 @@ impl Ledger for SimCloud {
             row.status = FileStatus::Pending;
             row.lease_until_ms = None;
             row.due_at_ms = Some(due_at_ms);
+            if checkpoint.is_beyond(&lease.checkpoint) {
+                row.attempt = 0;
+            }
             row.checkpoint = checkpoint;
             row.updated_ms = now_ms;
             Ok(())
@@ -146,51 +196,72 @@ impl Ledger for SimCloud {
     }
 
     // As the adapter: what was counted is read, then come as many transactions as the days need, each
-    // under the fence and the condition that the day rows are as read.
-    async fn finish(&self, lease: &Lease, outcome: &Outcome, now_ms: i64) -> Result<(), Fault> {
+    // under the fence and the conditions that what is counted is as read and that nothing of it is hidden.
+    async fn finish(&self, lease: &Lease, outcome: &Outcome, now_ms: i64) -> Result<Finished, Fault> {
         let key = file_key(&lease.object);
         let counted = self
-            .call("Query", |state| Ok(state.files.get(&key).map(|file| file.counted.clone())))
-            .await?
-            .unwrap_or_default();
-        let days: BTreeSet<Day> = counted.keys().chain(outcome.days.keys()).copied().collect();
-        let changed = |day: &Day| {
-            let of = |days: &BTreeMap<Day, DayCounts>| days.get(day).copied().unwrap_or_default();
-            let delta = of(&outcome.days) - of(&counted);
-            (!delta.is_zero()).then(|| (*day, counted.get(day).copied(), of(&outcome.days), delta))
-        };
-        let changes: Vec<_> = days.iter().filter_map(changed).collect();
-        assert!(lease.app_id.is_some() || changes.is_empty(), "records without an app");
-        let chunks = changes.len().div_ceil(DAYS_PER_TRANSACTION).max(1);
-        for number in 1..=chunks {
-            let from = (number - 1) * DAYS_PER_TRANSACTION;
-            let chunk = &changes[from..changes.len().min(from + DAYS_PER_TRANSACTION)];
-            self.call("TransactWriteItems", |state| {
-                let file = state.files.get_mut(&key).ok_or_else(|| conflict("TransactWriteItems"))?;
-                if file.ended_by == Some(lease.fence) {
-                    return Ok(());
-                }
-                if file.row.fence != lease.fence || file.row.status != FileStatus::Processing {
-                    return Err(conflict("TransactWriteItems"));
-                }
-                if chunk.iter().any(|(day, was, ..)| file.counted.get(day) != was.as_ref()) {
-                    return Err(Fault::new(FaultClass::Transient, "TransactWriteItems", "a day has changed"));
-                }
-                if number == chunks {
-                    file.end(lease.fence, outcome, now_ms);
-                }
-                for (day, _, now, delta) in chunk {
-                    file.counted.insert(*day, *now);
-                    let Some(app_id) = &lease.app_id else { continue };
-                    let counter = state.stats.entry((app_id.clone(), lease.epoch_ms, *day)).or_default();
-                    counter.levels += delta.levels;
-                    counter.bytes += delta.bytes;
-                }
-                Ok(())
-            })
+            .call("Query", |state| Ok(state.files.get(&key).map(File::counted).unwrap_or_default()))
             .await?;
+        let changes = day_changes(&counted, &outcome.days, lease.epoch_ms, lease.pruned_before_ms);
+        assert!(lease.app_id.is_some() || changes.is_empty(), "records without an app");
+        let mut chunks: Vec<&[DayChange]> = changes.chunks(DAYS_PER_TRANSACTION).collect();
+        if chunks.is_empty() {
+            chunks.push(&[]);
         }
-        Ok(())
+        let last = chunks.len() - 1;
+        for (number, chunk) in chunks.into_iter().enumerate() {
+            let finished = self
+                .call("TransactWriteItems", |state| {
+                    state.count_days(lease, chunk, (number == last).then_some((outcome, now_ms)))
+                })
+                .await?;
+            if finished == Finished::Pruned {
+                return Ok(Finished::Pruned);
+            }
+        }
+        Ok(Finished::Yes)
+    }
+}
+
+impl State {
+    /// One transaction of an end; with the outcome, the last one.
+    fn count_days(
+        &mut self,
+        lease: &Lease,
+        changes: &[DayChange],
+        end: Option<(&Outcome, i64)>,
+    ) -> Result<Finished, Fault> {
+        let file =
+            self.files.get_mut(&file_key(&lease.object)).ok_or_else(|| conflict("TransactWriteItems"))?;
+        if file.ended_by == Some(lease.fence) {
+            return Ok(Finished::Yes);
+        }
+        if file.row.fence != lease.fence || file.row.status != FileStatus::Processing {
+            return Err(conflict("TransactWriteItems"));
+        }
+        let revision = |day: &Day| file.days.get(day)?.counted.map(|counted| counted.revision);
+        if changes.iter().any(|change| revision(&change.day) != change.seen) {
+            return Err(Fault::new(FaultClass::Transient, "TransactWriteItems", "a day has changed"));
+        }
+        let Some(app_id) = &lease.app_id else {
+            if let Some((outcome, now_ms)) = end {
+                file.end(lease.fence, outcome, now_ms);
+            }
+            return Ok(Finished::Yes);
+        };
+        let known_ms = lease.pruned_before_ms.unwrap_or(0);
+        let hidden = |day: Day| self.hidden.get(&(app_id.clone(), lease.epoch_ms, day)).copied();
+        if changes.iter().any(|change| hidden(change.day) > Some(known_ms)) {
+            return Ok(Finished::Pruned);
+        }
+        for change in changes {
+            file.days.entry(change.day).or_default().counted = Some(change.now);
+            *self.stats.entry((app_id.clone(), lease.epoch_ms, change.day)).or_default() += change.delta;
+        }
+        if let Some((outcome, now_ms)) = end {
+            file.end(lease.fence, outcome, now_ms);
+        }
+        Ok(Finished::Yes)
     }
 }
 
@@ -212,7 +283,7 @@ impl SimCloud {
             let file = File {
                 row: row.clone(),
                 quarantined: BTreeMap::new(),
-                counted: BTreeMap::new(),
+                days: BTreeMap::new(),
                 ended_by: None,
             };
             state.files.insert(key, file);
@@ -235,6 +306,10 @@ impl SimCloud {
 }
 
 impl File {
+    fn counted(&self) -> BTreeMap<Day, Counted> {
+        self.days.iter().filter_map(|(day, own)| Some((*day, own.counted?))).collect()
+    }
+
     fn end(&mut self, fence: u64, outcome: &Outcome, now_ms: i64) {
         let row = &mut self.row;
         row.status = if outcome.reason.is_some() { FileStatus::Failed } else { FileStatus::Completed };

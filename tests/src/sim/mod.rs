@@ -71,6 +71,8 @@ struct State {
     marks: BTreeMap<String, FlushMark>,
     dead_letters: BTreeMap<String, Vec<u8>>,
     stats: BTreeMap<(AppId, i64, Day), DayCounts>,
+    /// Older records are not counted in any more (ms).
+    hidden: BTreeMap<(AppId, i64, Day), i64>,
     keys: BTreeMap<String, KeyRow>,
     jobs: BTreeMap<apps::JobKey, Job>,
     memos: BTreeMap<(AppId, [u8; 32]), Memo>,
@@ -174,7 +176,12 @@ impl SimCloud {
 
     /// Calls go wrong and take their time by lot: of a thousand, so many fail.
     pub fn fail_by_lot(&self, seed: u64, per_mille: u32) {
-        self.state().faults.by_lot(seed, per_mille);
+        self.state().faults.by_lot(seed, per_mille, true);
+    }
+
+    /// As [`SimCloud::fail_by_lot`], but nothing is carried out later than its caller waits for it.
+    pub fn fail_in_time_by_lot(&self, seed: u64, per_mille: u32) {
+        self.state().faults.by_lot(seed, per_mille, false);
     }
 
     /// From now on every call of an operation fails so; `None`: it no longer does.
@@ -259,6 +266,28 @@ impl SimCloud {
         }
         days.retain(|_, levels| !levels.is_zero());
         days
+    }
+
+    /// What of an app a query can find, per day and level.
+    #[must_use]
+    pub fn visible_levels(&self, app: &App) -> BTreeMap<Day, LevelCounts> {
+        let mut days: BTreeMap<Day, LevelCounts> = BTreeMap::new();
+        for block in self.state().blocks.values() {
+            let header = &block.header;
+            if (&header.app_id, header.epoch_ms) == (&app.app_id, app.created_ms) {
+                let counts =
+                    block.counts(app.pruned_before_ms, None).unwrap_or_else(|error| panic!("{error}"));
+                *days.entry(header.day()).or_default() += counts.levels;
+            }
+        }
+        days.retain(|_, levels| !levels.is_zero());
+        days
+    }
+
+    /// The jobs that removals have left.
+    #[must_use]
+    pub fn jobs_now(&self) -> Vec<Job> {
+        self.state().jobs.values().cloned().collect()
     }
 
     /// How many blocks there are.

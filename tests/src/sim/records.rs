@@ -4,19 +4,22 @@ use std::collections::BTreeSet;
 
 use logferry_domain::app::AppId;
 use logferry_domain::block::MAX_ITEM_DATA_BYTES;
-use logferry_domain::fault::Fault;
+use logferry_domain::counted::Counted;
+use logferry_domain::fault::{Fault, FaultClass};
 use logferry_domain::hex128::WriteId;
 use logferry_domain::ledger::DayCounts;
+use logferry_domain::object::ObjectRef;
 use logferry_domain::time::Day;
-use logferry_ports::blocks::{BlockPosition, BlockRange};
+use logferry_ports::blocks::{BlockPosition, BlockRange, StoredHeader};
 use logferry_ports::records::{
-    Begun, CountedRemoval, HeaderPage, LongWrite, Memo, MemoChange, MemoExpected, Removal, StoredHeader,
-    Write, Written,
+    Begun, CountedIn, CountedRemoval, HeaderPage, LongWrite, Memo, MemoChange, MemoExpected, Removal,
+    Removed, Write, Written,
 };
 use logferry_ports::stats::{CounterKey, CounterPage, CounterRow};
 use logferry_ports::{BlockTable, Records, Stats};
 
 use super::blocks::key;
+use super::ledger::file_key;
 use super::{Change, SimCloud, State};
 
 /// Items of a transaction.
@@ -25,9 +28,7 @@ const MAX_TRANSACTION_BYTES: usize = 4_000_000;
 
 impl State {
     fn count(&mut self, app_id: &AppId, epoch_ms: i64, day: Day, counts: &DayCounts) {
-        let counter = self.stats.entry((app_id.clone(), epoch_ms, day)).or_default();
-        counter.levels += counts.levels;
-        counter.bytes += counts.bytes;
+        *self.stats.entry((app_id.clone(), epoch_ms, day)).or_default() += *counts;
     }
 }
 
@@ -67,6 +68,13 @@ impl Records for SimCloud {
                 if keys.iter().any(|key| state.blocks.contains_key(key)) {
                     return Ok(Written::BlockExists);
                 }
+            }
+            let hidden = |day: Day| state.hidden.get(&(write.app_id.clone(), write.epoch_ms, day)).copied();
+            let old = |day: &Day| hidden(*day) > Some(write.first_ms(*day));
+            if write.step.is_none() && write.days.keys().any(old) {
+                return Err(Fault::new(FaultClass::Transient, "TransactWriteItems", "pruned meanwhile"));
+            }
+            if let Some(change) = &write.memo {
                 state.memos.insert((write.app_id.clone(), change.key_hash), change.memo.clone());
             }
             if let Some(step) = &write.step {
@@ -143,39 +151,44 @@ impl Records for SimCloud {
         Ok(HeaderPage { blocks: blocks.collect(), next: page.next })
     }
 
-    async fn remove(&self, blocks: &[StoredHeader]) -> Result<(), Fault> {
-        self.call("BatchWriteItem", |state| {
-            for stored in blocks {
-                state.blocks.remove(&key(&stored.header));
-                state.pruned_to.remove(&key(&stored.header));
-            }
-            Ok(())
+    async fn counted(&self, object: &ObjectRef, day: Day) -> Result<Option<Counted>, Fault> {
+        self.call("GetItem", |state| {
+            let file = state.files.get(&file_key(object));
+            Ok(file.and_then(|file| file.days.get(&day)).and_then(|day| day.counted))
         })
         .await
     }
 
-    async fn remove_counted(&self, removal: &CountedRemoval) -> Result<bool, Fault> {
+    async fn remove_counted(&self, removal: &CountedRemoval) -> Result<Removed, Fault> {
         self.call("TransactWriteItems", |state| {
             let header = &removal.header;
             let block_key = key(header);
-            if !state.blocks.contains_key(&block_key) {
-                return Ok(false);
+            let was_ms = state.pruned_to.get(&block_key).copied();
+            let differs = matches!(removal.removal, Removal::Before { was_ms: seen, .. } if seen != was_ms);
+            if differs || !state.blocks.contains_key(&block_key) {
+                return Ok(Removed::BlockDiffers);
+            }
+            if let (CountedIn::File { revision }, Some(file)) = (removal.counted_in, &header.file) {
+                let row = state.files.get_mut(&file_key(&file.object));
+                let row = row.and_then(|file| file.days.get_mut(&header.day())?.counted.as_mut());
+                let Some(row) = row.filter(|row| row.revision == revision) else {
+                    return Ok(Removed::CountDiffers);
+                };
+                row.revision += 1;
+                row.counts = row.counts - removal.counts;
             }
             match removal.removal {
                 Removal::Block => {
                     state.blocks.remove(&block_key);
                     state.pruned_to.remove(&block_key);
                 }
-                Removal::Before { was_ms, to_ms } => {
-                    if state.pruned_to.get(&block_key).copied() != was_ms {
-                        return Ok(false);
-                    }
-                    state.pruned_to.insert(block_key, to_ms);
-                }
+                Removal::Before { to_ms, .. } => drop(state.pruned_to.insert(block_key, to_ms)),
             }
-            let counts = DayCounts::default() - removal.counts;
-            state.count(&header.app_id, header.epoch_ms, header.day(), &counts);
-            Ok(true)
+            if removal.counted_in != CountedIn::Nowhere {
+                let counts = DayCounts::default() - removal.counts;
+                state.count(&header.app_id, header.epoch_ms, header.day(), &counts);
+            }
+            Ok(Removed::Yes)
         })
         .await
     }
@@ -211,9 +224,22 @@ impl Stats for SimCloud {
         .await
     }
 
+    async fn hide(&self, app_id: &AppId, epoch_ms: i64, day: Day, before_ms: i64) -> Result<(), Fault> {
+        self.call("TransactWriteItems", |state| {
+            let counter = (app_id.clone(), epoch_ms, day);
+            let hidden = state.hidden.entry(counter.clone()).or_default();
+            *hidden = before_ms.max(*hidden);
+            // As in the table, where it stands in the counters' own rows.
+            state.stats.entry(counter).or_default();
+            Ok(())
+        })
+        .await
+    }
+
     async fn remove(&self, app_id: &AppId, keys: &[CounterKey]) -> Result<(), Fault> {
         self.call("BatchWriteItem", |state| {
             for counter in keys {
+                state.hidden.remove(&(app_id.clone(), counter.epoch_ms, counter.day));
                 state.stats.remove(&(app_id.clone(), counter.epoch_ms, counter.day));
             }
             Ok(())

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use logferry_api::ROUTES;
 use logferry_domain::ledger::{FileCounts, Outcome, Reason, ReasonCode};
 use logferry_domain::object::{ObjectRef, ObjectVersion};
+use logferry_domain::packing::Packing;
 use logferry_domain::quarantine::{BadRecord, QuarantineReason, Quarantined};
 use logferry_domain::time::{MS_PER_DAY, MS_PER_HOUR, rfc3339_ms};
 use logferry_logbook::prune;
@@ -466,6 +467,7 @@ async fn failed_file(api: &Api, app_id: &str, key: &str) -> ObjectRef {
         app_id: Some(app_id.parse().unwrap()),
         granted: false,
         size_bytes: 9,
+        packing: Packing::default(),
         claim_id: key.to_owned(),
         now_ms,
         lease_until_ms: now_ms + 1,
@@ -475,8 +477,10 @@ async fn failed_file(api: &Api, app_id: &str, key: &str) -> ObjectRef {
         object: object.clone(),
         app_id: row.app_id,
         epoch_ms: T0,
+        pruned_before_ms: None,
         fence: row.fence,
         claimed_ms: now_ms,
+        checkpoint: row.checkpoint,
     };
     let reason = QuarantineReason::BrokenJson;
     let bad = BadRecord { ordinal: 3, reason, start: 10, end: 20 };

@@ -1,23 +1,27 @@
 //! The adapters on the local stack keep the ports' promises.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use logferry_aws::apps::DynamoApps;
 use logferry_aws::blocks::DynamoBlocks;
+use logferry_aws::bookmarks::DynamoBookmarks;
 use logferry_aws::files::DynamoFiles;
 use logferry_aws::item::{Get, s};
 use logferry_aws::ledger::DynamoLedger;
+use logferry_aws::listing::S3Listing;
 use logferry_aws::records::DynamoRecords;
 use logferry_domain::app::AppId;
 use logferry_domain::fault::Fault;
-use logferry_domain::ledger::{Checkpoint, FileRow, Grant, Outcome, Quarantined};
-use logferry_domain::object::ObjectRef;
+use logferry_domain::ledger::{Checkpoint, FileRow, Grant, Kept, Outcome, Quarantined};
+use logferry_domain::object::{ObjectRef, ObjectVersion};
+use logferry_domain::packing::Packing;
 use logferry_domain::stats::parse_sort_key;
 use logferry_domain::time::Day;
-use logferry_ports::Ledger;
-use logferry_ports::ledger::{Claim, Claimed, Lease};
+use logferry_ports::bucket::{ListPage, ListPosition};
+use logferry_ports::ledger::{Claim, Claimed, Finished, Lease};
+use logferry_ports::{Ledger, Listing};
 use logferry_tests::contract::ledger::CountedDays;
-use logferry_tests::contract::{apps, blocks, files, ledger, records};
+use logferry_tests::contract::{apps, blocks, bucket, counts, files, ledger, records};
 use logferry_tests::stack::Stack;
 
 fn table() -> DynamoBlocks {
@@ -81,7 +85,19 @@ impl Ledger for Real {
         self.ledger.release(lease, at, due_at_ms, now_ms).await
     }
 
-    async fn finish(&self, lease: &Lease, outcome: &Outcome, now_ms: i64) -> Result<(), Fault> {
+    async fn kept(&self, object: &ObjectRef) -> Result<Kept, Fault> {
+        self.ledger.kept(object).await
+    }
+
+    async fn note_hours(&self, lease: &Lease, hours: &BTreeSet<i64>) -> Result<(), Fault> {
+        self.ledger.note_hours(lease, hours).await
+    }
+
+    async fn begin_anew(&self, lease: &Lease, packing: &Packing, now_ms: i64) -> Result<(), Fault> {
+        self.ledger.begin_anew(lease, packing, now_ms).await
+    }
+
+    async fn finish(&self, lease: &Lease, outcome: &Outcome, now_ms: i64) -> Result<Finished, Fault> {
         self.ledger.finish(lease, outcome, now_ms).await
     }
 }
@@ -99,6 +115,7 @@ fn book() -> DynamoRecords {
         stack.value("TABLE_LOGS"),
         stack.value("TABLE_STATS"),
     )
+    .with_files(stack.value("TABLE_FILES"))
 }
 
 macro_rules! keeps {
@@ -120,6 +137,8 @@ keeps! { ledger on real();
     a_claim_repeated_by_its_owner_is_the_same_claim,
     a_worker_without_its_lease_can_change_nothing,
     a_released_file_is_gone_on_with_when_due,
+    attempts_are_counted_from_where_a_run_got_further,
+    what_is_kept_of_an_object_is_known,
     an_end_is_counted_once_and_stays,
     a_file_of_very_many_days_is_counted_once,
     ends_at_once_are_all_counted,
@@ -170,4 +189,75 @@ async fn a_file_is_started_over_once() {
 #[tokio::test]
 async fn a_long_write_goes_on_part_by_part() {
     records::a_long_write_goes_on_part_by_part(&real_apps(), &book()).await;
+}
+
+#[tokio::test]
+async fn what_is_hidden_is_not_counted_any_more() {
+    counts::what_is_hidden_is_not_counted_any_more(&real_files().0, &book()).await;
+}
+
+#[tokio::test]
+async fn a_removal_takes_from_the_file_too() {
+    let (ledger, files) = real_files();
+    counts::a_removal_takes_from_the_file_too(&ledger, &files, &book()).await;
+}
+
+#[tokio::test]
+async fn an_app_of_the_same_id_counts_from_nothing() {
+    let (ledger, files) = real_files();
+    counts::an_app_of_the_same_id_counts_from_nothing(&ledger, &files, &book()).await;
+}
+
+#[tokio::test]
+async fn a_removal_spares_what_took_the_place() {
+    counts::a_removal_spares_what_took_the_place(&real_files().0, &book()).await;
+}
+
+/// The bucket, to put objects into and to list them.
+struct Bucket {
+    stack: Stack,
+    listing: S3Listing,
+}
+
+fn real_bucket() -> Bucket {
+    let stack = Stack::new();
+    Bucket { listing: S3Listing::new(stack.aws.s3()), stack }
+}
+
+impl Listing for Bucket {
+    async fn list(
+        &self,
+        bucket: &str,
+        prefix: &str,
+        after: Option<&ListPosition>,
+    ) -> Result<ListPage, Fault> {
+        self.listing.list(bucket, prefix, after).await
+    }
+}
+
+impl bucket::Upload for Bucket {
+    fn bucket(&self) -> &str {
+        self.stack.value("BUCKET")
+    }
+
+    async fn upload(&self, key: &str) -> ObjectRef {
+        let bucket = self.stack.value("BUCKET").to_owned();
+        let put = self.stack.aws.s3().put_object().bucket(&bucket).key(key);
+        let put = put.body(b"x".to_vec().into()).send().await.unwrap();
+        let version = ObjectVersion::Id(put.version_id.unwrap());
+        ObjectRef { bucket, key: key.to_owned(), version }
+    }
+}
+
+fn real_bookmarks() -> DynamoBookmarks {
+    let stack = Stack::new();
+    DynamoBookmarks::new(stack.aws.dynamodb(), stack.value("TABLE_FILES"))
+}
+
+keeps! { bucket on real_bucket();
+    a_days_objects_are_listed_in_order_and_from_any_place,
+}
+
+keeps! { bucket on real_bookmarks();
+    a_bookmark_stays_where_it_was_put,
 }

@@ -3,6 +3,7 @@
 
 mod api;
 mod contract;
+mod counts;
 mod e2e;
 mod faults;
 mod flush;

@@ -1,6 +1,6 @@
 //! The simulated cloud keeps the same promises as the adapters.
 
-use logferry_tests::contract::{apps, blocks, files, ledger, records};
+use logferry_tests::contract::{apps, blocks, bucket, counts, files, ledger, records};
 use logferry_tests::sim::SimCloud;
 
 macro_rules! keeps {
@@ -22,6 +22,8 @@ keeps! { ledger;
     a_claim_repeated_by_its_owner_is_the_same_claim,
     a_worker_without_its_lease_can_change_nothing,
     a_released_file_is_gone_on_with_when_due,
+    attempts_are_counted_from_where_a_run_got_further,
+    what_is_kept_of_an_object_is_known,
     an_end_is_counted_once_and_stays,
     a_file_of_very_many_days_is_counted_once,
     ends_at_once_are_all_counted,
@@ -67,4 +69,33 @@ async fn a_file_is_started_over_once() {
 async fn a_long_write_goes_on_part_by_part() {
     let cloud = SimCloud::default();
     records::a_long_write_goes_on_part_by_part(&cloud, &cloud).await;
+}
+
+#[tokio::test]
+async fn what_is_hidden_is_not_counted_any_more() {
+    let cloud = SimCloud::default();
+    counts::what_is_hidden_is_not_counted_any_more(&cloud, &cloud).await;
+}
+
+#[tokio::test]
+async fn a_removal_takes_from_the_file_too() {
+    let cloud = SimCloud::default();
+    counts::a_removal_takes_from_the_file_too(&cloud, &cloud, &cloud).await;
+}
+
+#[tokio::test]
+async fn an_app_of_the_same_id_counts_from_nothing() {
+    let cloud = SimCloud::default();
+    counts::an_app_of_the_same_id_counts_from_nothing(&cloud, &cloud, &cloud).await;
+}
+
+#[tokio::test]
+async fn a_removal_spares_what_took_the_place() {
+    let cloud = SimCloud::default();
+    counts::a_removal_spares_what_took_the_place(&cloud, &cloud).await;
+}
+
+keeps! { bucket;
+    a_days_objects_are_listed_in_order_and_from_any_place,
+    a_bookmark_stays_where_it_was_put,
 }

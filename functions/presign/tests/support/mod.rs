@@ -4,6 +4,7 @@
 
 pub mod uploads;
 
+use std::collections::BTreeSet;
 use std::sync::Mutex;
 
 use aws_credential_types::Credentials;
@@ -11,10 +12,11 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use logferry_aws::presign::Presigner;
 use logferry_domain::app::{App as Registered, AppId, FlushSetting};
 use logferry_domain::fault::{Fault, FaultClass};
-use logferry_domain::ledger::{Checkpoint, FileRow, Grant, Outcome, Quarantined};
+use logferry_domain::ledger::{Checkpoint, FileRow, Grant, Kept, Outcome, Quarantined};
 use logferry_domain::object::ObjectRef;
+use logferry_domain::packing::Packing;
 use logferry_ports::apps::KeyRow;
-use logferry_ports::ledger::{Claim, Claimed, Lease};
+use logferry_ports::ledger::{Claim, Claimed, Finished, Lease};
 use logferry_ports::secrets::SecretVersion;
 use logferry_ports::{Apps, Attendees, Ledger, Secrets};
 use logferry_presign::{App, JoinVerifier, UploadLimits, World};
@@ -110,7 +112,19 @@ impl Ledger for Grants {
         unreachable!("presign only grants")
     }
 
-    async fn finish(&self, _: &Lease, _: &Outcome, _: i64) -> Result<(), Fault> {
+    async fn kept(&self, _: &ObjectRef) -> Result<Kept, Fault> {
+        unreachable!("presign only grants")
+    }
+
+    async fn note_hours(&self, _: &Lease, _: &BTreeSet<i64>) -> Result<(), Fault> {
+        unreachable!("presign only grants")
+    }
+
+    async fn begin_anew(&self, _: &Lease, _: &Packing, _: i64) -> Result<(), Fault> {
+        unreachable!("presign only grants")
+    }
+
+    async fn finish(&self, _: &Lease, _: &Outcome, _: i64) -> Result<Finished, Fault> {
         unreachable!("presign only grants")
     }
 }

@@ -2,19 +2,27 @@
 //! moves in the same transaction.
 
 mod claim;
+mod days;
 mod finish;
 mod row;
 
+use std::collections::BTreeSet;
+
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{PutRequest, WriteRequest};
+pub(crate) use days::{counted_from, day_key, take};
 use logferry_domain::fault::{Fault, FaultClass};
-use logferry_domain::ledger::{Checkpoint, Claimable, FileRow, FileStatus, Grant, Outcome, Quarantined};
+use logferry_domain::ledger::{
+    Checkpoint, Claimable, FileRow, FileStatus, Grant, Kept, Outcome, Quarantined,
+};
 use logferry_domain::object::ObjectRef;
+use logferry_domain::packing::Packing;
 use logferry_ports::Ledger;
-use logferry_ports::ledger::{Claim, Claimed, Lease};
-pub(crate) use row::due_shard;
+use logferry_ports::ledger::{Claim, Claimed, Finished, Lease};
 pub use row::{DUE_SHARDS, file_key, row_from_item, row_key, row_to_item};
-use row::{expires_at, file_pk, file_sk, grant_key};
+pub(crate) use row::{due_shard, file_sk, version_from_sk};
+use row::{expires_at, file_pk, grant_key};
 
 use crate::batch::write_all;
 use crate::faults::fault;
@@ -36,6 +44,19 @@ impl DynamoLedger {
     #[must_use]
     pub fn new(client: Client, files: impl Into<String>, stats: impl Into<String>) -> Self {
         Self { files: Table::new(client, files), stats: stats.into() }
+    }
+
+    /// An update of a file's row by whoever holds its lease.
+    fn held(&self, lease: &Lease) -> UpdateItemFluentBuilder {
+        self.files
+            .client
+            .update_item()
+            .table_name(&self.files.name)
+            .set_key(Some(file_key(&lease.object)))
+            .condition_expression(HELD)
+            .expression_attribute_names("#status", "status")
+            .expression_attribute_values(":fence", n(lease.fence))
+            .expression_attribute_values(":processing", s(FileStatus::Processing.as_str()))
     }
 }
 
@@ -109,6 +130,30 @@ impl Ledger for DynamoLedger {
         self.files.get(file_key(object)).await?.map(|item| row_from_item(&item)).transpose()
     }
 
+    async fn kept(&self, object: &ObjectRef) -> Result<Kept, Fault> {
+        self.kept_of(object).await
+    }
+
+    async fn note_hours(&self, lease: &Lease, hours: &BTreeSet<i64>) -> Result<(), Fault> {
+        self.note(&lease.object, hours).await
+    }
+
+    async fn begin_anew(&self, lease: &Lease, packing: &Packing, now_ms: i64) -> Result<(), Fault> {
+        self.forget_bad(&lease.object).await?;
+        self.held(lease)
+            .update_expression(
+                "SET packing = :packing, checkpoint_blocks = :zero, checkpoint_quarantined = :zero, \
+                 updated_ms = :now",
+            )
+            .expression_attribute_values(":packing", s(packing.as_str()))
+            .expression_attribute_values(":zero", n(0))
+            .expression_attribute_values(":now", n(now_ms))
+            .send()
+            .await
+            .map_err(|error| fault("UpdateItem", error))?;
+        Ok(())
+    }
+
     async fn quarantine(&self, lease: &Lease, rows: &[Quarantined]) -> Result<(), Fault> {
         let pk = file_pk(&lease.object.bucket, &lease.object.key);
         let sk = file_sk(&lease.object.version);
@@ -128,19 +173,16 @@ impl Ledger for DynamoLedger {
         due_at_ms: i64,
         now_ms: i64,
     ) -> Result<(), Fault> {
-        self.files
-            .client
-            .update_item()
-            .table_name(&self.files.name)
-            .set_key(Some(file_key(&lease.object)))
-            .condition_expression(HELD)
-            .update_expression(
-                "SET #status = :pending, due_at = :due, checkpoint_blocks = :blocks, \
-                 checkpoint_quarantined = :quarantined, updated_ms = :now REMOVE lease_until",
-            )
-            .expression_attribute_names("#status", "status")
-            .expression_attribute_values(":fence", n(lease.fence))
-            .expression_attribute_values(":processing", s(FileStatus::Processing.as_str()))
+        let set = "SET #status = :pending, due_at = :due, checkpoint_blocks = :blocks, \
+                   checkpoint_quarantined = :quarantined, updated_ms = :now";
+        let update = self.held(lease);
+        let update = match checkpoint.is_beyond(&lease.checkpoint) {
+            true => update
+                .update_expression(format!("{set}, attempt = :zero REMOVE lease_until"))
+                .expression_attribute_values(":zero", n(0)),
+            false => update.update_expression(format!("{set} REMOVE lease_until")),
+        };
+        update
             .expression_attribute_values(":pending", s(FileStatus::Pending.as_str()))
             .expression_attribute_values(":due", n(due_at_ms))
             .expression_attribute_values(":blocks", n(checkpoint.blocks))
@@ -152,7 +194,7 @@ impl Ledger for DynamoLedger {
         Ok(())
     }
 
-    async fn finish(&self, lease: &Lease, outcome: &Outcome, now_ms: i64) -> Result<(), Fault> {
+    async fn finish(&self, lease: &Lease, outcome: &Outcome, now_ms: i64) -> Result<Finished, Fault> {
         self.end(lease, outcome, now_ms).await
     }
 }

@@ -4,6 +4,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use logferry_domain::fault::Fault;
 use logferry_domain::ledger::{Checkpoint, FileCounts, FileRow, FileStatus, Reason, ReasonCode};
 use logferry_domain::object::{ObjectRef, ObjectVersion};
+use logferry_domain::packing::Packing;
 
 use crate::item::{Get, Item, Put, key, malformed, n, s};
 
@@ -17,11 +18,19 @@ pub(super) fn file_pk(bucket: &str, object_key: &str) -> String {
     format!("{bucket}/{object_key}")
 }
 
-pub(super) fn file_sk(version: &ObjectVersion) -> String {
+pub(crate) fn file_sk(version: &ObjectVersion) -> String {
     match version {
         ObjectVersion::Id(id) => format!("v#{id}"),
         ObjectVersion::ETag(etag) => format!("v#etag:{etag}"),
     }
+}
+
+/// Reads what [`file_sk`] wrote.
+pub(crate) fn version_from_sk(sk: &str) -> Option<ObjectVersion> {
+    sk.strip_prefix("v#").map(|version| match version.strip_prefix("etag:") {
+        Some(etag) => ObjectVersion::ETag(etag.to_owned()),
+        None => ObjectVersion::Id(version.to_owned()),
+    })
 }
 
 /// The key of an object's row.
@@ -67,6 +76,7 @@ pub fn row_to_item(row: &FileRow) -> Item {
     item.put("updated_ms", n(row.updated_ms));
     item.put("checkpoint_blocks", n(row.checkpoint.blocks));
     item.put("checkpoint_quarantined", n(row.checkpoint.quarantined));
+    item.put("packing", s(row.packing.as_str()));
     item.put_some("size", row.size_bytes.map(n));
     item.put_some("lease_until", row.lease_until_ms.map(n));
     item.put_some("processed_ms", row.processed_ms.map(n));
@@ -87,10 +97,7 @@ pub fn row_to_item(row: &FileRow) -> Item {
 /// An attribute is not as we write it.
 pub fn row_from_item(item: &Item) -> Result<FileRow, Fault> {
     let (bucket, object_key) = (item.text("bucket")?.to_owned(), item.text("key")?.to_owned());
-    let version = item.text("sk")?.strip_prefix("v#").map(|version| match version.strip_prefix("etag:") {
-        Some(etag) => ObjectVersion::ETag(etag.to_owned()),
-        None => ObjectVersion::Id(version.to_owned()),
-    });
+    let version = version_from_sk(item.text("sk")?);
     let reason = match item.text_opt("reason_code") {
         None => None,
         Some(code) => Some(Reason {
@@ -114,6 +121,7 @@ pub fn row_from_item(item: &Item) -> Result<FileRow, Fault> {
             blocks: item.number_opt("checkpoint_blocks").unwrap_or(0),
             quarantined: item.number_opt("checkpoint_quarantined").unwrap_or(0),
         },
+        packing: Packing::from_stored(item.text_opt("packing").unwrap_or_default()),
         counts: FileCounts {
             ok: item.number_opt("records_ok").unwrap_or(0),
             quarantined: item.number_opt("records_quarantined").unwrap_or(0),
@@ -150,6 +158,7 @@ mod tests {
             lease_until_ms: Some(7),
             due_at_ms: Some(7),
             checkpoint: Checkpoint { blocks: 3, quarantined: 1 },
+            packing: Packing::from_stored("p"),
             counts: FileCounts::default(),
             size_bytes: Some(10),
             reason: None,

@@ -2,5 +2,6 @@
 //! before, lose their answers, hang to the deadline or come late.
 
 mod crash_points;
+mod removals;
 mod schedules;
 mod world;

@@ -12,7 +12,7 @@ use super::world::{INGEST_MS, MINUTE_MS, World};
 /// Schedules that are tried; more by `LOGFERRY_SCHEDULES`.
 const SCHEDULES: u64 = 500;
 
-fn from_env(name: &str) -> Option<u64> {
+pub(super) fn from_env(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
@@ -70,7 +70,7 @@ async fn any_schedule_ends_with_every_record_once_within_three_sweeps_of_the_las
 }
 
 /// Says which seed it was when a schedule panics.
-struct Told(u64);
+pub(super) struct Told(pub(super) u64);
 
 impl Drop for Told {
     #[allow(clippy::print_stderr, reason = "a failing test's own words")]

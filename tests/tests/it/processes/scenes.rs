@@ -9,6 +9,7 @@ use logferry_domain::block::{BlockBuilder, BlockSource, MAX_ITEM_DATA_BYTES};
 use logferry_domain::hex128::Seed;
 use logferry_domain::ledger::{DayCounts, FileRow, FileStatus, Grant, ReasonCode};
 use logferry_domain::object::ObjectRef;
+use logferry_domain::packing::Packing;
 use logferry_domain::record::{Entry, EntryKind, Level, LevelCounts};
 use logferry_domain::time::{Day, MS_PER_DAY, MS_PER_HOUR, rfc3339_ms};
 use logferry_domain::upload::{Session, SessionStatus};
@@ -349,6 +350,7 @@ async fn sweep(sandbox: &mut Sandbox, registration: &Registration, harms: &mut H
         app_id: Some(app_id.clone()),
         granted: false,
         size_bytes: 1,
+        packing: Packing::default(),
         claim_id: "dead".to_owned(),
         now_ms: now_ms - 120_000,
         lease_until_ms: now_ms - 60_000,

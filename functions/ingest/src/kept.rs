@@ -1,0 +1,110 @@
+//! What earlier runs have stored of an object: counted when no run can go through it any more, removed
+//! when it was packed in another way.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use logferry_domain::app::App;
+use logferry_domain::block::{Block, Partition, SHARDS};
+use logferry_domain::fault::{Fault, FaultClass};
+use logferry_domain::ledger::{FileCounts, Kept, Outcome, Reason};
+use logferry_domain::object::ObjectRef;
+use logferry_domain::packing::Packing;
+use logferry_domain::time::{Day, MS_PER_HOUR};
+use logferry_ports::BlockTable;
+use logferry_ports::blocks::{BlockPosition, BlockRange, StoredHeader};
+
+/// Blocks read at once.
+const PAGE: u32 = 16;
+
+/// A file that ends with what is stored of it.
+///
+/// # Errors
+/// A read failed.
+pub(crate) async fn outcome(
+    table: &impl BlockTable,
+    app: &App,
+    object: &ObjectRef,
+    kept: &Kept,
+    reason: Reason,
+) -> Result<Outcome, Fault> {
+    let mut outcome = Outcome { reason: Some(reason), counts: FileCounts::default(), days: BTreeMap::new() };
+    outcome.counts.quarantined = kept.quarantined;
+    let mut pages = Pages::new(table, app, object, &kept.hours);
+    while let Some(blocks) = pages.next().await? {
+        for block in blocks.iter().filter(|block| block.header.epoch_ms == app.created_ms) {
+            let counts = block.counts(app.pruned_before_ms, None).map_err(|error| {
+                Fault::new(FaultClass::Permanent, "reading a block", "the block is damaged")
+                    .with_source(error)
+            })?;
+            outcome.counts.ok += u64::try_from(counts.levels.total()).unwrap_or(0);
+            *outcome.days.entry(block.header.day()).or_default() += counts;
+        }
+    }
+    Ok(outcome)
+}
+
+/// Removes what was packed otherwise.
+///
+/// # Errors
+/// A call failed; some may be gone. Repeat it.
+pub(crate) async fn remove_other(
+    table: &impl BlockTable,
+    app: &App,
+    object: &ObjectRef,
+    kept: &Kept,
+    packing: &Packing,
+) -> Result<(), Fault> {
+    let mut pages = Pages::new(table, app, object, &kept.hours);
+    while let Some(blocks) = pages.next().await? {
+        let other = |block: &&Block| block.header.file.as_ref().is_some_and(|file| file.packing != *packing);
+        let stored = |block: &Block| StoredHeader {
+            header: block.header.clone(),
+            extents: block.extents(),
+            pruned_to_ms: None,
+        };
+        let others: Vec<_> = blocks.iter().filter(other).map(stored).collect();
+        table.remove(&others).await?;
+    }
+    Ok(())
+}
+
+/// The blocks of an object, hour by hour.
+struct Pages<'a, B> {
+    table: &'a B,
+    object: &'a ObjectRef,
+    ranges: Vec<BlockRange>,
+    after: Option<BlockPosition>,
+}
+
+impl<'a, B: BlockTable> Pages<'a, B> {
+    fn new(table: &'a B, app: &'a App, object: &'a ObjectRef, hours: &BTreeSet<i64>) -> Self {
+        let mut ranges = Vec::new();
+        for hour in hours {
+            let from_ms = hour * MS_PER_HOUR;
+            for shard in 0..SHARDS {
+                let partition = Partition { app_id: app.app_id.clone(), day: Day::of_ms(from_ms), shard };
+                let last_ms_to = from_ms + MS_PER_HOUR - 1;
+                ranges.push(BlockRange { partition, last_ms_from: from_ms, last_ms_to });
+            }
+        }
+        Self { table, object, ranges, after: None }
+    }
+
+    /// Some of them; `None` when there are no more.
+    async fn next(&mut self) -> Result<Option<Vec<Block>>, Fault> {
+        while let Some(range) = self.ranges.last() {
+            let page = self.table.newest(range, PAGE, self.after.as_ref()).await?;
+            self.after = page.next;
+            if self.after.is_none() {
+                self.ranges.pop();
+            }
+            let own =
+                |block: &Block| block.header.file.as_ref().is_some_and(|file| file.object == *self.object);
+            let blocks: Vec<Block> = page.blocks.into_iter().filter(own).collect();
+            if !blocks.is_empty() {
+                return Ok(Some(blocks));
+            }
+        }
+        Ok(None)
+    }
+}

@@ -1,0 +1,157 @@
+//! The rows per day that hang under a file: in which hours its blocks are, and what of them is
+//! counted.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aws_sdk_dynamodb::types::{AttributeValue, DeleteRequest, TransactWriteItem, Update, WriteRequest};
+use logferry_domain::counted::{Counted, DayChange};
+use logferry_domain::fault::Fault;
+use logferry_domain::ledger::{DayCounts, Kept};
+use logferry_domain::object::ObjectRef;
+use logferry_domain::time::{Day, MS_PER_HOUR};
+
+use super::DynamoLedger;
+use super::row::{file_pk, file_sk};
+use crate::batch::write_all;
+use crate::faults::fault;
+use crate::item::{Get, Item, key, level_name, levels_from, malformed, n};
+use crate::transact;
+
+fn prefix(object: &ObjectRef) -> String {
+    format!("{}#day#", file_sk(&object.version))
+}
+
+/// The key of a file's row of a day.
+pub(crate) fn day_key(object: &ObjectRef, day: Day) -> Item {
+    key(file_pk(&object.bucket, &object.key), format!("{}{day}", prefix(object)))
+}
+
+/// What is counted, by a day's row; `None` where nothing was yet.
+pub(crate) fn counted_from(item: &Item) -> Result<Option<Counted>, Fault> {
+    let Some(revision) = item.number_opt("revision") else { return Ok(None) };
+    Ok(Some(Counted {
+        revision,
+        epoch_ms: item.number("epoch")?,
+        from_ms: item.number_opt("from_ms"),
+        counts: DayCounts { levels: levels_from(item), bytes: item.number("bytes")? },
+    }))
+}
+
+/// Replaces what is counted, if it is as it was seen.
+pub(super) fn replace(
+    table: &str,
+    object: &ObjectRef,
+    change: &DayChange,
+) -> Result<TransactWriteItem, Fault> {
+    let now = &change.now;
+    let mut update = Update::builder()
+        .table_name(table)
+        .set_key(Some(day_key(object, change.day)))
+        .expression_attribute_names("#error", "error")
+        .expression_attribute_values(":next", n(now.revision))
+        .expression_attribute_values(":epoch", n(now.epoch_ms))
+        .expression_attribute_values(":bytes", n(now.counts.bytes));
+    for (level, count) in now.counts.levels.iter() {
+        update = update.expression_attribute_values(format!(":{}", level_name(level)), n(count));
+    }
+    let set = "SET revision = :next, epoch = :epoch, debug = :debug, info = :info, warn = :warn, \
+               #error = :error, bytes = :bytes";
+    update = match now.from_ms {
+        None => update.update_expression(format!("{set} REMOVE from_ms")),
+        Some(from_ms) => update
+            .update_expression(format!("{set}, from_ms = :from"))
+            .expression_attribute_values(":from", n(from_ms)),
+    };
+    transact::update(match change.seen {
+        None => update.condition_expression("attribute_not_exists(revision)"),
+        Some(seen) => {
+            update.condition_expression("revision = :seen").expression_attribute_values(":seen", n(seen))
+        }
+    })
+}
+
+/// Takes counts away, if what is counted is of this revision.
+pub(crate) fn take(
+    table: &str,
+    object: &ObjectRef,
+    day: Day,
+    revision: u64,
+    counts: &DayCounts,
+) -> Result<TransactWriteItem, Fault> {
+    let mut update = Update::builder()
+        .table_name(table)
+        .set_key(Some(day_key(object, day)))
+        .condition_expression("revision = :seen")
+        .update_expression(
+            "SET revision = :next ADD debug :debug, info :info, warn :warn, #error :error, bytes :bytes",
+        )
+        .expression_attribute_names("#error", "error")
+        .expression_attribute_values(":seen", n(revision))
+        .expression_attribute_values(":next", n(revision + 1))
+        .expression_attribute_values(":bytes", n(-counts.bytes));
+    for (level, count) in counts.levels.iter() {
+        update = update.expression_attribute_values(format!(":{}", level_name(level)), n(-count));
+    }
+    transact::update(update)
+}
+
+fn hours_of(item: &Item) -> impl Iterator<Item = i64> + '_ {
+    let hours = item.get("hours").and_then(|hours| hours.as_ns().ok());
+    hours.into_iter().flatten().filter_map(|hour| hour.parse().ok())
+}
+
+impl DynamoLedger {
+    async fn day_rows(&self, object: &ObjectRef) -> Result<Vec<Item>, Fault> {
+        self.files.below(&file_pk(&object.bucket, &object.key), &prefix(object)).await
+    }
+
+    pub(super) async fn counted_days(&self, object: &ObjectRef) -> Result<BTreeMap<Day, Counted>, Fault> {
+        let mut days = BTreeMap::new();
+        for item in self.day_rows(object).await? {
+            if let Some(counted) = counted_from(&item)? {
+                let day = item.text("sk")?.strip_prefix(&prefix(object)).and_then(|day| day.parse().ok());
+                days.insert(day.ok_or_else(|| malformed("sk"))?, counted);
+            }
+        }
+        Ok(days)
+    }
+
+    pub(super) async fn kept_of(&self, object: &ObjectRef) -> Result<Kept, Fault> {
+        let (pk, sk) = (file_pk(&object.bucket, &object.key), file_sk(&object.version));
+        let days = self.day_rows(object).await?;
+        let bad = self.files.below(&pk, &format!("{sk}#q#")).await?;
+        // A row may stand for many.
+        let quarantined = bad.iter().map(|row| row.number_opt("count").unwrap_or(1)).sum();
+        Ok(Kept { hours: days.iter().flat_map(hours_of).collect(), quarantined })
+    }
+
+    pub(super) async fn note(&self, object: &ObjectRef, hours: &BTreeSet<i64>) -> Result<(), Fault> {
+        let mut days: BTreeMap<Day, Vec<String>> = BTreeMap::new();
+        for hour in hours {
+            days.entry(Day::of_ms(hour * MS_PER_HOUR)).or_default().push(hour.to_string());
+        }
+        let notes = days.into_iter().map(|(day, hours)| {
+            self.files
+                .client
+                .update_item()
+                .table_name(&self.files.name)
+                .set_key(Some(day_key(object, day)))
+                .update_expression("ADD hours :hours")
+                .expression_attribute_values(":hours", AttributeValue::Ns(hours))
+                .send()
+        });
+        futures::future::try_join_all(notes).await.map_err(|error| fault("UpdateItem", error))?;
+        Ok(())
+    }
+
+    pub(super) async fn forget_bad(&self, object: &ObjectRef) -> Result<(), Fault> {
+        let prefix = format!("{}#q#", file_sk(&object.version));
+        let items = self.files.below(&file_pk(&object.bucket, &object.key), &prefix).await?;
+        let requests = items.iter().map(|item| {
+            let own = key(item.text("pk")?, item.text("sk")?);
+            let delete = DeleteRequest::builder().set_key(Some(own)).build().map_err(|_| malformed("pk"))?;
+            Ok(WriteRequest::builder().delete_request(delete).build())
+        });
+        write_all(&self.files.client, &self.files.name, requests.collect::<Result<_, Fault>>()?).await
+    }
+}

@@ -1,0 +1,304 @@
+//! Counters equal the records that can be found, whatever became of files, prunes and apps.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use logferry_domain::app::App as Tenant;
+use logferry_domain::intake::IntakeLimits;
+use logferry_domain::ledger::{FileRow, FileStatus, MAX_ATTEMPTS, ReasonCode};
+use logferry_domain::object::ObjectRef;
+use logferry_domain::redact::Redactor;
+use logferry_ingest::{App, Ingested, Settings};
+use logferry_logbook::{prune, stats};
+use logferry_ports::{Apps, Clock, Files};
+use logferry_tests::sim::{How, SimClock, SimCloud, T0};
+use serde_json::json;
+
+const BUCKET: &str = "logs-bucket";
+const KEY: &str = "logs/my-app/x";
+const MINUTE_MS: i64 = 60_000;
+const LINES: i64 = 6_000;
+
+static REDACTOR: LazyLock<Arc<Redactor>> = LazyLock::new(|| Arc::new(Redactor::standard().unwrap()));
+
+fn cloud() -> SimCloud {
+    let cloud = SimCloud::default();
+    cloud.add_app("my-app");
+    cloud
+}
+
+/// Entries a minute apart, over some days: more blocks than three requests take.
+fn file() -> Vec<u8> {
+    file_of(LINES)
+}
+
+fn file_of(lines: i64) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(1));
+    for i in 0..lines {
+        let time = T0 - (lines - i) * MINUTE_MS;
+        writeln!(encoder, "{{\"level\":{},\"time\":{time},\"msg\":\"entry {i}\"}}", i % 6 * 10).unwrap();
+    }
+    encoder.finish().unwrap()
+}
+
+fn ingest(cloud: &SimCloud, limits: IntakeLimits) -> App<SimCloud, SimCloud, SimCloud, SimCloud, SimClock> {
+    App {
+        objects: cloud.clone(),
+        blocks: cloud.clone(),
+        ledger: cloud.clone(),
+        apps: cloud.clone(),
+        clock: cloud.clock(),
+        settings: Settings {
+            bucket: BUCKET.to_owned(),
+            chime_app: None,
+            max_presigned_bytes: 1_000_000,
+            max_object_bytes: 10_000_000,
+            limits,
+            redactor: REDACTOR.clone(),
+            retention_days_default: 30,
+            metrics_namespace: "Test".to_owned(),
+        },
+    }
+}
+
+async fn run(cloud: &SimCloud, object: &ObjectRef) -> Option<Ingested> {
+    run_with(cloud, object, IntakeLimits::default()).await
+}
+
+/// A run; `None` when it failed in a way that a repeat may mend.
+async fn run_with(cloud: &SimCloud, object: &ObjectRef, limits: IntakeLimits) -> Option<Ingested> {
+    let event = json!({"bucket": object.bucket, "key": object.key, "versionId": object.version.as_str()});
+    let deadline_ms = cloud.clock().now_ms() + MINUTE_MS;
+    ingest(cloud, limits).handle(&event, deadline_ms).await.ok().map(|mut ended| ended.remove(0))
+}
+
+/// A run that stores a part and gives the file back.
+async fn run_in_part(cloud: &SimCloud, object: &ObjectRef) {
+    cloud.hang_after_puts(Some(1));
+    let ended = run(cloud, object).await;
+    cloud.hang_after_puts(None);
+    assert!(matches!(ended, Some(Ingested::Released { blocks }) if blocks > 0), "{ended:?}");
+}
+
+async fn app(cloud: &SimCloud) -> Tenant {
+    Apps::find(cloud, &"my-app".parse().unwrap()).await.unwrap().unwrap()
+}
+
+fn row(cloud: &SimCloud) -> FileRow {
+    cloud.rows().remove(0)
+}
+
+async fn redrive(cloud: &SimCloud) {
+    assert!(cloud.redrive(&row(cloud), cloud.clock().now_ms()).await.unwrap());
+}
+
+async fn prune_before(cloud: &SimCloud, before_ms: i64) {
+    let now_ms = cloud.clock().now_ms();
+    let pruned = prune::prune(cloud, cloud, &app(cloud).await, before_ms, now_ms).await.unwrap();
+    assert!(pruned.unwrap().complete);
+}
+
+/// That the counters tell what a query can find: so many records.
+#[track_caller]
+fn check(cloud: &SimCloud, tenant: &Tenant, counted: Vec<(logferry_domain::time::Day, i64)>, records: i64) {
+    let visible: BTreeMap<_, _> =
+        cloud.visible_levels(tenant).into_iter().map(|(day, levels)| (day, levels.total())).collect();
+    let counted: BTreeMap<_, _> = counted.into_iter().filter(|(_, records)| *records != 0).collect();
+    assert_eq!(counted, visible);
+    assert_eq!(counted.values().sum::<i64>(), records);
+}
+
+async fn counted(cloud: &SimCloud, tenant: &Tenant) -> Vec<(logferry_domain::time::Day, i64)> {
+    let days = stats::days(cloud, tenant, 60, cloud.clock().now_ms()).await.unwrap();
+    days.into_iter().map(|(day, levels)| (day, levels.total())).collect()
+}
+
+async fn check_now(cloud: &SimCloud, records: i64) {
+    let tenant = app(cloud).await;
+    check(cloud, &tenant, counted(cloud, &tenant).await, records);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_that_is_started_over_after_prunes_counts_what_is_left() {
+    let cloud = cloud();
+    let object = cloud.put_object(BUCKET, KEY, file());
+    run(&cloud, &object).await.unwrap();
+    check_now(&cloud, LINES).await;
+    for left in [5900, 5893, 900, 20, 0] {
+        prune_before(&cloud, T0 - left * MINUTE_MS).await;
+        check_now(&cloud, left).await;
+        redrive(&cloud).await;
+        assert!(matches!(run(&cloud, &object).await, Some(Ingested::Completed { .. })));
+        check_now(&cloud, left).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_prune_between_the_runs_of_a_file_is_not_taken_twice() {
+    let cloud = cloud();
+    let object = cloud.put_object(BUCKET, KEY, file());
+    run_in_part(&cloud, &object).await;
+    prune_before(&cloud, T0 - 5950 * MINUTE_MS).await;
+    run_in_part(&cloud, &object).await;
+    prune_before(&cloud, T0 - 5940 * MINUTE_MS).await;
+    assert!(matches!(run(&cloud, &object).await, Some(Ingested::Completed { .. })));
+    check_now(&cloud, 5940).await;
+    prune_before(&cloud, T0 - 300 * MINUTE_MS).await;
+    check_now(&cloud, 300).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_prune_during_a_run_is_heeded_before_its_file_ends() {
+    // At whichever call of the run the prune comes, the file is never counted without it.
+    // So few blocks that nothing waits for what has stalled: time stands still while a thread works.
+    let calls = {
+        let cloud = cloud();
+        let object = cloud.put_object(BUCKET, KEY, file_of(600));
+        run(&cloud, &object).await.unwrap();
+        cloud.calls()
+    };
+    let mut again = 0;
+    for call in 0..calls {
+        let cloud = cloud();
+        cloud.clock().run();
+        let object = cloud.put_object(BUCKET, KEY, file_of(600));
+        cloud.fail_call(call, How::Stall(Duration::from_secs(5)));
+        let (ended, ()) = tokio::join!(run(&cloud, &object), async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            prune_before(&cloud, T0 - 500 * MINUTE_MS).await;
+        });
+        if row(&cloud).status == FileStatus::Pending {
+            again += 1;
+            assert!(matches!(ended, Some(Ingested::Released { .. })), "{ended:?}");
+            assert!(matches!(run(&cloud, &object).await, Some(Ingested::Completed { .. })));
+        }
+        check_now(&cloud, 500).await;
+    }
+    assert!(calls > 8 && again > 3, "{again} of {calls}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_stored_of_a_file_that_cannot_be_read_any_more_is_counted() {
+    for saved in [true, false] {
+        let cloud = cloud();
+        cloud.clock().run();
+        let object = cloud.put_object(BUCKET, KEY, file());
+        if saved {
+            run_in_part(&cloud, &object).await;
+        } else {
+            // It dies and saves nothing.
+            cloud.hang_after_puts(Some(1));
+            let died = tokio::time::timeout(Duration::from_secs(10), run(&cloud, &object)).await;
+            cloud.hang_after_puts(None);
+            assert!(died.is_err());
+            tokio::time::sleep(Duration::from_secs(120)).await;
+        }
+        let stored: i64 = cloud.visible_levels(&app(&cloud).await).values().map(|day| day.total()).sum();
+        assert!(stored > 0 && stored < LINES, "{stored}");
+        cloud.delete_object(BUCKET, KEY);
+        let Some(Ingested::Failed { reason, counts }) = run(&cloud, &object).await else { panic!() };
+        assert_eq!((reason.code, counts.ok), (ReasonCode::ObjectGone, stored.unsigned_abs()));
+        check_now(&cloud, stored).await;
+        prune_before(&cloud, T0 - 5990 * MINUTE_MS).await;
+        check_now(&cloud, stored - 10).await;
+
+        // It fails once more, and then it is there again.
+        redrive(&cloud).await;
+        assert!(matches!(run(&cloud, &object).await, Some(Ingested::Failed { .. })));
+        check_now(&cloud, stored - 10).await;
+        redrive(&cloud).await;
+        assert_eq!(cloud.put_object(BUCKET, KEY, file()), object);
+        assert!(matches!(run(&cloud, &object).await, Some(Ingested::Completed { .. })));
+        check_now(&cloud, 5990).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_that_gets_no_further_ends_with_what_is_stored_of_it() {
+    let cloud = cloud();
+    let object = cloud.put_object(BUCKET, KEY, file());
+    let fail = async || {
+        cloud.break_body(&object, 100);
+        assert_eq!(run(&cloud, &object).await, None);
+    };
+    for _ in 0..2 {
+        for attempt in 1..MAX_ATTEMPTS {
+            fail().await;
+            assert_eq!(row(&cloud).attempt, attempt);
+        }
+        run_in_part(&cloud, &object).await;
+        assert_eq!(row(&cloud).attempt, 0, "it got further");
+    }
+    let stored: i64 = cloud.visible_levels(&app(&cloud).await).values().map(|day| day.total()).sum();
+    for _ in 0..MAX_ATTEMPTS {
+        fail().await;
+    }
+    let Some(Ingested::Failed { reason, counts }) = run(&cloud, &object).await else { panic!() };
+    assert_eq!((reason.code, counts.ok), (ReasonCode::AttemptsExhausted, stored.unsigned_abs()));
+    check_now(&cloud, stored).await;
+    redrive(&cloud).await;
+    assert!(matches!(run(&cloud, &object).await, Some(Ingested::Completed { .. })));
+    check_now(&cloud, LINES).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_that_was_packed_otherwise_is_begun_anew_and_stored_once() {
+    let other = IntakeLimits { max_record_bytes: 51, ..IntakeLimits::default() };
+    for complete in [false, true] {
+        let cloud = cloud();
+        let object = cloud.put_object(BUCKET, KEY, file());
+        if complete {
+            run(&cloud, &object).await.unwrap();
+            redrive(&cloud).await;
+        } else {
+            run_in_part(&cloud, &object).await;
+        }
+        // Under these limits many entries are too long: other records, other blocks.
+        let Some(Ingested::Completed { counts }) = run_with(&cloud, &object, other).await else { panic!() };
+        assert!(counts.quarantined > 0 && counts.ok > 0, "{counts:?}");
+        let bad: u64 = cloud.quarantined(&object).iter().map(|row| row.count).sum();
+        assert_eq!(bad, counts.quarantined);
+        check_now(&cloud, i64::try_from(counts.ok).unwrap()).await;
+        assert_eq!(cloud.records(&"my-app".parse().unwrap()).len() as u64, counts.ok);
+        redrive(&cloud).await;
+        assert!(matches!(run(&cloud, &object).await, Some(Ingested::Completed { .. })));
+        check_now(&cloud, LINES).await;
+        assert_eq!(cloud.records(&"my-app".parse().unwrap()).len() as i64, LINES);
+        assert!(cloud.quarantined(&object).is_empty());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_that_is_started_over_for_a_new_app_of_its_id_is_stored_and_counted_for_that() {
+    for complete in [false, true] {
+        let cloud = cloud();
+        let object = cloud.put_object(BUCKET, KEY, file());
+        if complete {
+            run(&cloud, &object).await.unwrap();
+        } else {
+            run_in_part(&cloud, &object).await;
+        }
+        let old = app(&cloud).await;
+        assert!(prune::delete(&cloud, &cloud, &old, cloud.clock().now_ms()).await.unwrap());
+        if !complete {
+            let Some(Ingested::Failed { reason, .. }) = run(&cloud, &object).await else { panic!() };
+            assert_eq!(reason.code, ReasonCode::NoOwner);
+        }
+        cloud.clock().advance_ms(1000);
+        let new = Tenant { created_ms: cloud.clock().now_ms(), pruned_before_ms: None, ..old };
+        cloud.set_app(new);
+        check_now(&cloud, 0).await;
+        redrive(&cloud).await;
+        assert!(matches!(run(&cloud, &object).await, Some(Ingested::Completed { .. })));
+        check_now(&cloud, LINES).await;
+        // The last pass of the removal spares what is the new app's.
+        for _ in 0..3 {
+            cloud.clock().advance_ms(20 * MINUTE_MS);
+            prune::go_on(&cloud, &cloud, cloud.clock().now_ms()).await.unwrap();
+        }
+        assert_eq!(cloud.jobs_now(), []);
+        check_now(&cloud, LINES).await;
+    }
+}

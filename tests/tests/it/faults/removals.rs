@@ -1,0 +1,163 @@
+//! Files, prunes, redrives, objects that vanish, and an app that is deleted and registered anew, all at
+//! once: whenever no file is in progress, the counters tell what a query can find.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use logferry_domain::app::App;
+use logferry_logbook::{prune, stats};
+use logferry_ports::{Apps, Clock, Files};
+use logferry_tests::sim::T0;
+use rand::rngs::SmallRng;
+use rand::seq::SliceRandom;
+use rand::{Rng, SeedableRng};
+
+use super::schedules::{Told, from_env};
+use super::world::{BUCKET, INGEST_MS, MINUTE_MS, World};
+
+/// Schedules that are tried; more by `LOGFERRY_SCHEDULES`.
+const SCHEDULES: u64 = 150;
+/// What happens does so within this time (s).
+const ACTION_SECS: u64 = 1_500;
+const REMOVAL_SECS: u64 = 270;
+
+#[derive(Debug, Clone)]
+enum Action {
+    Deliver { object: usize, time_ms: i64 },
+    Prune { before_ms: i64 },
+    Redrive { nth: usize },
+    Sweep,
+    DeleteObject { object: usize },
+    ReplaceApp { after_secs: u64 },
+}
+
+fn actions(rng: &mut SmallRng, objects: usize) -> Vec<(u64, Action)> {
+    let times = [INGEST_MS, INGEST_MS, MINUTE_MS, 25_000, 3_000];
+    let mut actions = Vec::new();
+    for object in 0..objects {
+        for _ in 0..rng.random_range(1..3) {
+            actions.push(Action::Deliver { object, time_ms: times[rng.random_range(0..times.len())] });
+        }
+    }
+    for _ in 0..rng.random_range(1..5) {
+        actions.push(Action::Prune { before_ms: T0 - rng.random_range(-5..3_500) * MINUTE_MS });
+    }
+    actions.extend((0..rng.random_range(0..6)).map(|nth| Action::Redrive { nth }));
+    actions.extend((0..3).map(|_| Action::Sweep));
+    if rng.random_ratio(1, 3) {
+        actions.push(Action::DeleteObject { object: rng.random_range(0..objects) });
+    }
+    if rng.random_ratio(1, 4) {
+        actions.push(Action::ReplaceApp { after_secs: rng.random_range(0..1_200) });
+    }
+    actions.into_iter().map(|action| (rng.random_range(0..ACTION_SECS), action)).collect()
+}
+
+async fn app(world: &World) -> Option<App> {
+    world.cloud.apps_now().into_iter().next()
+}
+
+/// A call that may fail or die.
+async fn in_time<T>(call: impl Future<Output = T>) {
+    let _ = tokio::time::timeout(Duration::from_secs(REMOVAL_SECS), call).await;
+}
+
+async fn act(world: &World, action: &Action) {
+    let cloud = &world.cloud;
+    let now_ms = || cloud.clock().now_ms();
+    match action {
+        Action::Deliver { object, time_ms } => {
+            world.deliver(&world.objects()[*object], *time_ms, 0).await;
+        }
+        Action::Prune { before_ms } => {
+            if let Some(app) = app(world).await {
+                in_time(prune::prune(cloud, cloud, &app, *before_ms, now_ms())).await;
+            }
+        }
+        Action::Redrive { nth } => {
+            let rows = cloud.rows();
+            let ended: Vec<_> = rows.iter().filter(|row| row.status.is_terminal()).collect();
+            if let Some(row) = ended.get(nth % ended.len().max(1)) {
+                in_time(cloud.redrive(row, now_ms())).await;
+            }
+        }
+        Action::Sweep => sweep(world).await,
+        Action::DeleteObject { object } => cloud.delete_object(BUCKET, &world.objects()[*object].key),
+        Action::ReplaceApp { after_secs } => {
+            let Some(old) = app(world).await else { return };
+            in_time(prune::delete(cloud, cloud, &old, now_ms())).await;
+            tokio::time::sleep(Duration::from_secs(*after_secs)).await;
+            if Apps::find(cloud, &old.app_id).await.is_ok_and(|app| app.is_none()) {
+                cloud.set_app(App { created_ms: now_ms(), pruned_before_ms: None, ..old });
+            }
+        }
+    }
+}
+
+async fn sweep(world: &World) {
+    world.sweep(0).await;
+    let cloud = &world.cloud;
+    in_time(prune::go_on(cloud, cloud, cloud.clock().now_ms())).await;
+}
+
+/// Until no file is in progress and each removal has been through once.
+async fn settle(world: &World) {
+    for _ in 0..60 {
+        let ended = world.cloud.rows().iter().all(|row| row.status.is_terminal());
+        if ended && world.cloud.jobs_now().iter().all(|job| job.last_pass) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_secs(17 * 60)).await;
+        sweep(world).await;
+    }
+    panic!("not at an end: {:#?} {:#?}", world.cloud.rows(), world.cloud.jobs_now());
+}
+
+async fn check(world: &World, what: &str) {
+    let Some(app) = app(world).await else { return };
+    let days = stats::days(&world.cloud, &app, 3_660, world.cloud.clock().now_ms()).await.unwrap();
+    let counted: BTreeMap<_, _> = days.into_iter().filter(|(_, levels)| !levels.is_zero()).collect();
+    assert_eq!(counted, world.cloud.visible_levels(&app), "{what}");
+}
+
+async fn run(seed: u64) {
+    let mut rng = SmallRng::seed_from_u64(seed);
+    let world = World::new().await;
+    world.cloud.fail_in_time_by_lot(seed, rng.random_range(0..100));
+    let mut actions = actions(&mut rng, world.objects().len());
+    actions.shuffle(&mut rng);
+    let actions = actions.iter().map(|(at_secs, action)| async {
+        tokio::time::sleep(Duration::from_secs(*at_secs)).await;
+        act(&world, action).await;
+    });
+    futures::future::join_all(actions).await;
+    world.cloud.stop_faults();
+    settle(&world).await;
+    check(&world, &format!("seed {seed}")).await;
+
+    for row in world.cloud.rows() {
+        world.cloud.redrive(&row, world.cloud.clock().now_ms()).await.unwrap();
+    }
+    settle(&world).await;
+    check(&world, &format!("seed {seed}, started over")).await;
+
+    while !world.cloud.jobs_now().is_empty() {
+        tokio::time::sleep(Duration::from_secs(20 * 60)).await;
+        sweep(&world).await;
+    }
+    settle(&world).await;
+    check(&world, &format!("seed {seed}, after the last pass")).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn any_schedule_of_files_prunes_and_redrives_ends_with_exact_counters() {
+    let seeds = match from_env("LOGFERRY_SEED") {
+        Some(seed) => seed..=seed,
+        None => 1..=from_env("LOGFERRY_SCHEDULES").unwrap_or(SCHEDULES),
+    };
+    for seed in seeds {
+        let told = Told(seed);
+        run(seed).await;
+        std::mem::forget(told);
+    }
+}
