@@ -30,6 +30,8 @@ pub struct BadPattern(#[from] regex::Error);
 /// The rules.
 #[derive(Debug, Clone, Default)]
 pub struct Redactor {
+    /// Any of the names, wherever: what has none is spared the rules for keys and fields.
+    named: Option<Regex>,
     /// A key in JSON, up to its value.
     keys: Option<Regex>,
     /// `name: value` in text.
@@ -55,11 +57,16 @@ impl Redactor {
     /// # Errors
     /// A pattern is no regular expression.
     pub fn new(names: &str, query: &str, patterns: &str) -> Result<Self, BadPattern> {
-        let names = any_of(names);
+        // Names of headers are ASCII; without Unicode's case folding they are found at memory speed.
+        let names = any_of(names).map(|names| match names.is_ascii() {
+            true => format!("(?i-u:{names})"),
+            false => format!("(?i:{names})"),
+        });
         let rule = |text: Option<String>| text.map(|text| Regex::new(&text)).transpose();
         Ok(Self {
-            keys: rule(names.as_ref().map(|names| format!(r#"(?i)(\\*)"(?:{names})(\\*)"\s*:\s*"#)))?,
-            fields: rule(names.map(|names| format!(r#"(?i)((?:{names})[ \t]*[:=][ \t]*)[^"\\\r\n]+"#)))?,
+            keys: rule(names.as_ref().map(|names| format!(r#"(\\*)"{names}(\\*)"\s*:\s*"#)))?,
+            fields: rule(names.as_ref().map(|names| format!(r#"({names}[ \t]*[:=][ \t]*)[^"\\\r\n]+"#)))?,
+            named: rule(names)?,
             query: rule(any_of(query).map(|query| format!(r#"(?i)([?&;](?:{query})=)[^&#\s"'\\<>]+"#)))?,
             patterns: patterns.split_whitespace().map(Regex::new).collect::<Result<_, _>>()?,
         })
@@ -123,10 +130,12 @@ impl Redactor {
 
     fn named<'a>(&self, raw: &'a str) -> Cow<'a, str> {
         let mut text = Cow::Borrowed(raw);
-        if let Some(keys) = self.keys.as_ref().filter(|keys| keys.is_match(&text)) {
+        let named = self.named.as_ref().is_some_and(|named| named.is_match(raw));
+        let (keys, fields) = if named { (&self.keys, &self.fields) } else { (&None, &None) };
+        if let Some(keys) = keys.as_ref().filter(|keys| keys.is_match(&text)) {
             text = Cow::Owned(mask_values(keys, &text));
         }
-        for rule in [&self.fields, &self.query].into_iter().flatten() {
+        for rule in [fields, &self.query].into_iter().flatten() {
             if rule.is_match(&text) {
                 let masked = rule.replace_all(&text, |found: &Captures<'_>| format!("{}{MASK}", &found[1]));
                 text = Cow::Owned(masked.into_owned());
