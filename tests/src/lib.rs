@@ -3,6 +3,8 @@
 pub mod api;
 pub mod contract;
 pub mod function;
+pub mod http1;
+pub mod process;
 pub mod sim;
 pub mod stack;
 pub mod stream;

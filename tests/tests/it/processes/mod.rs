@@ -2,10 +2,8 @@
 //! their work, and with every call they make going wrong in every way.
 
 mod answers;
-mod http1;
 mod kills;
 mod relay;
-mod runtime;
 mod sandbox;
 mod scenes;
 

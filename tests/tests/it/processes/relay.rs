@@ -14,8 +14,8 @@ use tokio::io::{AsyncReadExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-use super::http1::{self, Connection, Request, Response};
-use super::runtime::Killer;
+use logferry_tests::http1::{self, Connection, Request, Response};
+use logferry_tests::process::Killer;
 
 /// How long after its client hung up a late call still acts: behind the client's next attempt.
 const LATE_BY: Duration = Duration::from_millis(1500);

@@ -31,7 +31,8 @@ use logferry_tests::stack::Stack;
 use serde_json::{Map, Value, json};
 
 use super::relay::{Moment, Planned, Relay};
-use super::runtime::{Invoked, Process};
+use logferry_tests::function::deployed_environment;
+use logferry_tests::process::{Invoked, Process};
 
 const TABLES: [&str; 5] = ["apps", "logs", "files", "stats", "uploads"];
 pub(super) const FUNCTIONS: [&str; 4] = ["ingest", "flush", "sweep", "api"];
@@ -61,10 +62,7 @@ impl Deployed {
         }
         let mut environments = BTreeMap::new();
         for function in FUNCTIONS {
-            let name = stack.value(&format!("FN_{}", function.to_uppercase()));
-            let found = stack.aws.lambda().get_function_configuration().function_name(name).send().await;
-            let variables = found.unwrap().environment.unwrap().variables.unwrap();
-            environments.insert(function, variables.into_iter().collect());
+            environments.insert(function, deployed_environment(&stack, function).await);
         }
         let binaries = PathBuf::from(stack.value("BINARIES"));
         let (dynamodb, s3, logs) = (stack.aws.dynamodb(), stack.aws.s3(), stack.aws.logs());

@@ -24,8 +24,8 @@ use logferry_tests::stack::gzip;
 use serde_json::{Value, json};
 
 use super::relay::Planned;
-use super::runtime::Invoked;
 use super::sandbox::{Harm, Ran, Registration, Sandbox, Stored};
+use logferry_tests::process::Invoked;
 
 /// After so many rounds without harm everything is at its end.
 const SWEEPS: usize = 3;

@@ -1,6 +1,7 @@
 //! A function's binary as Lambda runs it: a process of its own that asks a Runtime API for its work,
 //! and can be killed.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on says why and stops")]
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{BufRead, BufReader as StdBufReader, Read};
@@ -17,16 +18,17 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use super::http1::{self, Connection, Request, Response};
+use crate::http1::{self, Connection, Request, Response};
+use crate::stack::PATIENCE;
 
-/// What an invocation may take here before the test gives up: longer than any deadline given.
-const PATIENCE: Duration = Duration::from_secs(180);
-/// Lines of a process's output that are kept for the report of a failure.
-const OUTPUT_LINES: usize = 60;
+/// Lines of a process's output that are kept.
+const OUTPUT_LINES: usize = 10_000;
+/// Of those, how many the report of a failure shows.
+const REPORTED_LINES: usize = 60;
 
 /// How an invocation ended.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Invoked {
+pub enum Invoked {
     Answered(Value),
     /// The function returned an error.
     Failed(Value),
@@ -34,6 +36,7 @@ pub(super) enum Invoked {
     Died,
 }
 
+#[derive(Debug)]
 struct Invocation {
     id: String,
     deadline_ms: i64,
@@ -42,10 +45,11 @@ struct Invocation {
 }
 
 /// What kills a process with SIGKILL and returns when it is dead.
-pub(super) type Killer = Arc<dyn Fn() + Send + Sync>;
+pub type Killer = Arc<dyn Fn() + Send + Sync>;
 
-/// A running process of a function.
-pub(super) struct Process {
+/// A running process of a function. It ends with this.
+#[derive(Debug)]
+pub struct Process {
     child: Arc<Mutex<Child>>,
     output: Arc<Mutex<VecDeque<String>>>,
     work: mpsc::UnboundedSender<Invocation>,
@@ -61,7 +65,7 @@ impl Drop for Process {
 
 impl Process {
     /// Starts `binary` with this environment and nothing else.
-    pub(super) async fn start(function: &str, binary: &Path, env: &BTreeMap<String, String>) -> Self {
+    pub async fn start(function: &str, binary: &Path, env: &BTreeMap<String, String>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (work, todo) = mpsc::unbounded_channel();
@@ -86,7 +90,8 @@ impl Process {
         Self { child: Arc::new(Mutex::new(child)), output, work, server }
     }
 
-    pub(super) fn killer(&self) -> Killer {
+    #[must_use]
+    pub fn killer(&self) -> Killer {
         let child = self.child.clone();
         Arc::new(move || {
             let mut child = child.lock().unwrap();
@@ -96,17 +101,26 @@ impl Process {
         })
     }
 
-    pub(super) fn is_dead(&self) -> bool {
+    #[must_use]
+    pub fn is_dead(&self) -> bool {
         self.child.lock().unwrap().try_wait().unwrap().is_some()
     }
 
+    /// The lines it wrote.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        self.output.lock().unwrap().iter().cloned().collect()
+    }
+
     /// What it wrote of late.
-    pub(super) fn output(&self) -> String {
-        self.output.lock().unwrap().iter().cloned().collect::<Vec<_>>().join("\n")
+    #[must_use]
+    pub fn output(&self) -> String {
+        let lines = self.lines();
+        lines[lines.len().saturating_sub(REPORTED_LINES)..].join("\n")
     }
 
     /// One invocation with so much time until its deadline.
-    pub(super) async fn invoke(&self, event: &Value, time: Duration) -> Invoked {
+    pub async fn invoke(&self, event: &Value, time: Duration) -> Invoked {
         let (ended, mut end) = oneshot::channel();
         let invocation = Invocation {
             id: ulid::Ulid::generate().to_string(),
@@ -117,7 +131,7 @@ impl Process {
         if self.work.send(invocation).is_err() {
             return Invoked::Died;
         }
-        let begun = Instant::now();
+        let (begun, patience) = (Instant::now(), PATIENCE + time);
         loop {
             tokio::select! {
                 biased;
@@ -127,7 +141,7 @@ impl Process {
             if self.is_dead() {
                 return end.try_recv().unwrap_or(Invoked::Died);
             }
-            assert!(begun.elapsed() < PATIENCE, "an invocation does not end:\n{}", self.output());
+            assert!(begun.elapsed() < patience, "an invocation does not end:\n{}", self.output());
         }
     }
 }

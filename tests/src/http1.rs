@@ -8,22 +8,22 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
-pub(super) type Connection = BufReader<TcpStream>;
+pub type Connection = BufReader<TcpStream>;
 
 #[derive(Debug, Clone)]
-pub(super) struct Request {
-    pub(super) method: String,
+pub struct Request {
+    pub method: String,
     /// Path and query.
-    pub(super) target: String,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Bytes,
+    pub target: String,
+    pub headers: HeaderMap,
+    pub body: Bytes,
 }
 
 #[derive(Debug, Clone, Default)]
-pub(super) struct Response {
-    pub(super) status: u16,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Bytes,
+pub struct Response {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub body: Bytes,
 }
 
 fn bad(what: &str) -> io::Error {
@@ -37,7 +37,7 @@ async fn line(from: &mut Connection) -> io::Result<String> {
 }
 
 /// The next request; `None` when there is no more.
-pub(super) async fn read(from: &mut Connection) -> io::Result<Option<Request>> {
+pub async fn read(from: &mut Connection) -> io::Result<Option<Request>> {
     let first = line(from).await?;
     if first.is_empty() {
         return Ok(None);
@@ -68,7 +68,7 @@ pub(super) async fn read(from: &mut Connection) -> io::Result<Option<Request>> {
 }
 
 /// Writes an answer; of its body only the first `most` bytes, whatever length it announces.
-pub(super) async fn write(to: &mut Connection, answer: &Response, most: usize) -> io::Result<()> {
+pub async fn write(to: &mut Connection, answer: &Response, most: usize) -> io::Result<()> {
     let mut bytes = format!("HTTP/1.1 {} Answer\r\n", answer.status).into_bytes();
     for (name, value) in &answer.headers {
         for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
