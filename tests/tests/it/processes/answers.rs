@@ -87,32 +87,48 @@ async fn play(
 
 /// `LOGFERRY_FAULTS=n` plays n - 1 rounds more, in which a lot decides which call of a name goes
 /// wrong, and how often; `LOGFERRY_SEED=n` draws others.
-#[tokio::test]
-async fn whichever_call_of_a_function_goes_wrong_in_whichever_way_its_work_is_done_once() {
+async fn every_call_goes_wrong(function: &'static str) {
     let deployed = Deployed::read().await;
     let (rounds, seed) = (number("LOGFERRY_FAULTS", 1), number("LOGFERRY_SEED", 1));
     println!("LOGFERRY_FAULTS={rounds} LOGFERRY_SEED={seed}");
     let mut lot = StdRng::seed_from_u64(seed);
-    let clean = FUNCTIONS.map(|function| calls_of(&deployed, function));
-    let calls = futures::future::join_all(clean).await;
+    let calls = calls_of(&deployed, function).await;
+    println!("{function}: {} calls: {}", calls.len(), calls.join(", "));
 
     let mut runs = Vec::new();
-    for (function, calls) in FUNCTIONS.into_iter().zip(&calls) {
-        println!("{function}: {} calls: {}", calls.len(), calls.join(", "));
-        for names in together(function, calls) {
-            let mut cases = Vec::new();
-            for fault in Fault::ALL {
-                cases.push((names.iter().map(|name| first_of(name, fault)).collect(), true));
-            }
-            for _ in 1..rounds {
-                for fault in Fault::ALL {
-                    cases.push((names.iter().map(|name| any_of(name, fault, &mut lot)).collect(), false));
-                }
-            }
-            runs.push(play(deployed.clone(), function, cases));
+    for names in together(function, &calls) {
+        let mut cases = Vec::new();
+        for fault in Fault::ALL {
+            cases.push((names.iter().map(|name| first_of(name, fault)).collect(), true));
         }
+        for _ in 1..rounds {
+            for fault in Fault::ALL {
+                cases.push((names.iter().map(|name| any_of(name, fault, &mut lot)).collect(), false));
+            }
+        }
+        runs.push(play(deployed.clone(), function, cases));
     }
+    assert!(!runs.is_empty(), "{function} made no call");
     let failures: Vec<_> = futures::stream::iter(runs).buffer_unordered(AT_ONCE).collect().await;
     let failures = failures.concat();
     assert!(failures.is_empty(), "{} cases failed:\n{}", failures.len(), failures.join("\n"));
 }
+
+/// A test a function, so that they run beside each other.
+macro_rules! whichever_call_goes_wrong_work_is_done_once {
+    ($($function:ident)*) => {
+        #[test]
+        fn no_function_is_left_out() {
+            assert_eq!([$(stringify!($function)),*], FUNCTIONS);
+        }
+
+        $(
+            #[tokio::test]
+            async fn $function() {
+                every_call_goes_wrong(stringify!($function)).await;
+            }
+        )*
+    };
+}
+
+whichever_call_goes_wrong_work_is_done_once! { ingest flush sweep api }
