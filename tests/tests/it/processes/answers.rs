@@ -90,10 +90,10 @@ async fn play(
 async fn every_call_goes_wrong(function: &'static str) {
     let deployed = Deployed::read().await;
     let (rounds, seed) = (number("LOGFERRY_FAULTS", 1), number("LOGFERRY_SEED", 1));
-    println!("LOGFERRY_FAULTS={rounds} LOGFERRY_SEED={seed}");
+    eprintln!("LOGFERRY_FAULTS={rounds} LOGFERRY_SEED={seed}");
     let mut lot = StdRng::seed_from_u64(seed);
     let calls = calls_of(&deployed, function).await;
-    println!("{function}: {} calls: {}", calls.len(), calls.join(", "));
+    eprintln!("{function}: {} calls: {}", calls.len(), calls.join(", "));
 
     let mut runs = Vec::new();
     for names in together(function, &calls) {
