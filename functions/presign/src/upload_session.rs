@@ -33,6 +33,18 @@ const MAX_PAGE: u32 = 100;
 /// The most that is kept of a file's name (bytes); its key has less.
 const MAX_KEPT_FILENAME_BYTES: usize = 1_024;
 
+/// The session, if it may still be added to.
+fn takes_parts(session: Session, now_ms: i64) -> Result<Session, Refusal> {
+    match session.status {
+        SessionStatus::Open if now_ms < session.expires_ms => Ok(session),
+        SessionStatus::Open => Err(Refusal::new(StatusCode::NOT_FOUND, "the upload has expired")),
+        SessionStatus::Completed => {
+            Err(Refusal::new(StatusCode::NOT_FOUND, "the upload is already completed"))
+        }
+        SessionStatus::Aborted => Err(unknown_upload()),
+    }
+}
+
 fn unknown_upload() -> Refusal {
     Refusal::new(StatusCode::NOT_FOUND, "there is no such upload")
 }
@@ -163,15 +175,7 @@ impl<W: World> App<W> {
         key: &str,
         now_ms: i64,
     ) -> Result<Session, Refusal> {
-        let session = self.session(uploader, upload_id, key).await?;
-        match session.status {
-            SessionStatus::Open if now_ms < session.expires_ms => Ok(session),
-            SessionStatus::Open => Err(Refusal::new(StatusCode::NOT_FOUND, "the upload has expired")),
-            SessionStatus::Completed => {
-                Err(Refusal::new(StatusCode::NOT_FOUND, "the upload is already completed"))
-            }
-            SessionStatus::Aborted => Err(unknown_upload()),
-        }
+        takes_parts(self.session(uploader, upload_id, key).await?, now_ms)
     }
 
     /// `GET /s3/multipart/{uploadId}`
@@ -258,7 +262,8 @@ impl<W: World> App<W> {
         if session.status == SessionStatus::Completed {
             return Ok(self.completed_json(&session));
         }
-        let session = self.open_session(uploader, upload_id, key, now_ms).await?;
+        // One look at the row: between two, another complete may have ended it.
+        let session = takes_parts(session, now_ms)?;
         let stored = match self.multipart.parts(key, upload_id).await {
             Ok(stored) => stored,
             Err(fault) if fault.class == FaultClass::NotFound => {
