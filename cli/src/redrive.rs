@@ -3,7 +3,6 @@
 use std::error::Error;
 use std::process::ExitCode;
 
-use batch_buffer::RetryPolicy;
 use logferry_aws::apps::DynamoApps;
 use logferry_aws::blocks::DynamoBlocks;
 use logferry_aws::client::AwsEnv;
@@ -12,9 +11,9 @@ use logferry_aws::flush_marks::DynamoFlushMarks;
 use logferry_aws::logs::{CloudWatchLogs, GroupSettings};
 use logferry_domain::app::AppId;
 use logferry_domain::time::Day;
+use logferry_flush::Flush;
 use logferry_flush::config::Config;
 use logferry_flush::redrive::{FileReport, KnownMarks, Selection};
-use logferry_flush::{Flush, Sending};
 use logferry_ports::{Retentions, SystemClock};
 use logferry_service::config::environment;
 
@@ -55,13 +54,9 @@ pub(crate) async fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     })?;
     let aws = AwsEnv::from_environment()?;
     let dynamodb = aws.dynamodb();
+    let sending = config.sending();
     let groups =
         GroupSettings { class: Some(config.log_group_class), retention_days: config.log_retention_days };
-    let sending = Sending {
-        group_prefix: config.log_group_prefix,
-        retention_days: config.log_retention_days,
-        retry: RetryPolicy::default(),
-    };
     let retentions = Retentions::default();
     let flush = Flush::new(
         DynamoBlocks::new(dynamodb.clone(), config.table_logs),

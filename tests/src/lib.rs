@@ -4,6 +4,7 @@ pub mod api;
 pub mod contract;
 pub mod function;
 pub mod http1;
+pub mod ingest;
 pub mod process;
 pub mod sim;
 pub mod stack;

@@ -1,6 +1,9 @@
 //! What flush is configured with.
 
+use batch_buffer::RetryPolicy;
 use logferry_service::config::{BadConfig, Reader};
+
+use crate::Sending;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -39,5 +42,15 @@ impl Config {
             log_level: read.optional("LOG_LEVEL"),
         };
         read.finish(config)
+    }
+
+    /// How events are sent.
+    #[must_use]
+    pub fn sending(&self) -> Sending {
+        Sending {
+            group_prefix: self.log_group_prefix.clone(),
+            retention_days: self.log_retention_days,
+            retry: RetryPolicy::default(),
+        }
     }
 }

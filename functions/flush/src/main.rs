@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use batch_buffer::RetryPolicy;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use logferry_aws::apps::DynamoApps;
 use logferry_aws::blocks::DynamoBlocks;
@@ -10,9 +9,9 @@ use logferry_aws::client::AwsEnv;
 use logferry_aws::dead_letters::S3DeadLetters;
 use logferry_aws::flush_marks::DynamoFlushMarks;
 use logferry_aws::logs::{CloudWatchLogs, GroupSettings};
+use logferry_flush::Flush;
 use logferry_flush::config::Config;
 use logferry_flush::stream::StreamEvent;
-use logferry_flush::{Flush, Sending};
 use logferry_ports::{Clock, Retentions, SystemClock};
 use logferry_service::config::environment;
 use logferry_service::telemetry;
@@ -28,13 +27,9 @@ async fn main() -> Result<(), Error> {
     let config = Config::from_lookup(environment)?;
     let aws = AwsEnv::from_environment()?;
     let dynamodb = aws.dynamodb();
+    let sending = config.sending();
     let groups =
         GroupSettings { class: Some(config.log_group_class), retention_days: config.log_retention_days };
-    let sending = Sending {
-        group_prefix: config.log_group_prefix,
-        retention_days: config.log_retention_days,
-        retry: RetryPolicy::default(),
-    };
     let retentions = Retentions::default();
     let flush = Flush::new(
         DynamoBlocks::new(dynamodb.clone(), config.table_logs),

@@ -2,26 +2,22 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use logferry_domain::app::App as Tenant;
 use logferry_domain::intake::IntakeLimits;
 use logferry_domain::ledger::{FileRow, FileStatus, MAX_ATTEMPTS, ReasonCode};
 use logferry_domain::object::ObjectRef;
-use logferry_domain::redact::Redactor;
-use logferry_ingest::{App, Ingested, Settings};
+use logferry_ingest::Ingested;
 use logferry_logbook::{prune, stats};
 use logferry_ports::{Apps, Clock, Files};
-use logferry_tests::sim::{How, SimClock, SimCloud, T0};
+use logferry_tests::ingest::{BUCKET, ingest};
+use logferry_tests::sim::{How, SimCloud, T0};
 use serde_json::json;
 
-const BUCKET: &str = "logs-bucket";
 const KEY: &str = "logs/my-app/x";
 const MINUTE_MS: i64 = 60_000;
 const LINES: i64 = 6_000;
-
-static REDACTOR: LazyLock<Arc<Redactor>> = LazyLock::new(|| Arc::new(Redactor::standard().unwrap()));
 
 fn cloud() -> SimCloud {
     let cloud = SimCloud::default();
@@ -43,26 +39,6 @@ fn file_of(lines: i64) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-fn ingest(cloud: &SimCloud, limits: IntakeLimits) -> App<SimCloud, SimCloud, SimCloud, SimCloud, SimClock> {
-    App {
-        objects: cloud.clone(),
-        blocks: cloud.clone(),
-        ledger: cloud.clone(),
-        apps: cloud.clone(),
-        clock: cloud.clock(),
-        settings: Settings {
-            bucket: BUCKET.to_owned(),
-            chime_app: None,
-            max_presigned_bytes: 1_000_000,
-            max_object_bytes: 10_000_000,
-            limits,
-            redactor: REDACTOR.clone(),
-            retention_days_default: 30,
-            metrics_namespace: "Test".to_owned(),
-        },
-    }
-}
-
 async fn run(cloud: &SimCloud, object: &ObjectRef) -> Option<Ingested> {
     run_with(cloud, object, IntakeLimits::default()).await
 }
@@ -71,7 +47,11 @@ async fn run(cloud: &SimCloud, object: &ObjectRef) -> Option<Ingested> {
 async fn run_with(cloud: &SimCloud, object: &ObjectRef, limits: IntakeLimits) -> Option<Ingested> {
     let event = json!({"bucket": object.bucket, "key": object.key, "versionId": object.version.as_str()});
     let deadline_ms = cloud.clock().now_ms() + MINUTE_MS;
-    ingest(cloud, limits).handle(&event, deadline_ms).await.ok().map(|mut ended| ended.remove(0))
+    ingest(cloud, cloud.clock(), limits)
+        .handle(&event, deadline_ms)
+        .await
+        .ok()
+        .map(|mut ended| ended.remove(0))
 }
 
 /// A run that stores a part and gives the file back.

@@ -1,43 +1,21 @@
 //! Ingest over the simulated cloud: exactly once, whatever goes wrong around it.
 
 use std::io::Write;
-use std::sync::{Arc, LazyLock};
 
 use logferry_domain::fault::FaultClass;
 use logferry_domain::intake::IntakeLimits;
 use logferry_domain::ledger::{FileStatus, Grant, ReasonCode};
 use logferry_domain::object::{ObjectRef, ObjectVersion};
-use logferry_domain::redact::Redactor;
-use logferry_ingest::{App, Ingested, Settings};
+use logferry_ingest::Ingested;
 use logferry_ports::{Clock, Ledger};
-use logferry_tests::sim::{How, SimClock, SimCloud, T0};
+use logferry_tests::ingest::{BUCKET, Ingest, ingest};
+use logferry_tests::sim::{How, SimCloud, T0};
 use serde_json::{Value, json};
 
-static REDACTOR: LazyLock<Arc<Redactor>> = LazyLock::new(|| Arc::new(Redactor::standard().unwrap()));
-
-pub(crate) const BUCKET: &str = "logs-bucket";
 const MINUTE_MS: i64 = 60_000;
 
-pub(crate) type Function = App<SimCloud, SimCloud, SimCloud, SimCloud, SimClock>;
-
-pub(crate) fn function(cloud: &SimCloud) -> Function {
-    App {
-        objects: cloud.clone(),
-        blocks: cloud.clone(),
-        ledger: cloud.clone(),
-        apps: cloud.clone(),
-        clock: cloud.clock(),
-        settings: Settings {
-            bucket: BUCKET.to_owned(),
-            chime_app: None,
-            max_presigned_bytes: 1_000_000,
-            max_object_bytes: 10_000_000,
-            limits: IntakeLimits::default(),
-            redactor: REDACTOR.clone(),
-            retention_days_default: 30,
-            metrics_namespace: "Test".to_owned(),
-        },
-    }
+pub(crate) fn function(cloud: &SimCloud) -> Ingest {
+    ingest(cloud, cloud.clock(), IntakeLimits::default())
 }
 
 /// A deadline a minute from now.

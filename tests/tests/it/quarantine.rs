@@ -7,9 +7,10 @@ use logferry_domain::ledger::FileStatus;
 use logferry_domain::object::ObjectRef;
 use logferry_domain::quarantine::{QuarantineReason, Quarantined};
 use logferry_ingest::Ingested;
+use logferry_tests::ingest::BUCKET;
 use logferry_tests::sim::{How, SimCloud, T0};
 
-use crate::ingest::{BUCKET, cloud, deadline, event, function, run};
+use crate::ingest::{cloud, deadline, event, function, run};
 
 const BAD: u64 = 100_000;
 

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use logferry_domain::fault::FaultClass;
+use logferry_domain::intake::IntakeLimits;
 use logferry_ports::Clock;
+use logferry_tests::ingest::ingest;
 use logferry_tests::sim::How;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
@@ -86,7 +88,7 @@ async fn a_worker_that_wakes_after_another_has_finished_changes_nothing() {
         // Nobody ends this worker at its deadline: its machine slept.
         let (zombie, ()) = tokio::join!(
             async {
-                let app = super::world::function(&world.cloud, world.cloud.clock());
+                let app = ingest(&world.cloud, world.cloud.clock(), IntakeLimits::default());
                 let event = serde_json::json!({
                     "bucket": object.bucket, "key": object.key, "versionId": object.version.as_str()
                 });

@@ -7,13 +7,14 @@ use std::time::Duration;
 use logferry_domain::app::App;
 use logferry_logbook::{prune, stats};
 use logferry_ports::{Apps, Clock, Files};
+use logferry_tests::ingest::BUCKET;
 use logferry_tests::sim::T0;
 use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 
-use super::schedules::{Told, from_env};
-use super::world::{BUCKET, INGEST_MS, MINUTE_MS, World};
+use super::schedules::each_seed;
+use super::world::{INGEST_MS, MINUTE_MS, World};
 
 /// Schedules that are tried; more by `LOGFERRY_SCHEDULES`.
 const SCHEDULES: u64 = 150;
@@ -151,13 +152,5 @@ async fn run(seed: u64) {
 
 #[tokio::test(start_paused = true)]
 async fn any_schedule_of_files_prunes_and_redrives_ends_with_exact_counters() {
-    let seeds = match from_env("LOGFERRY_SEED") {
-        Some(seed) => seed..=seed,
-        None => 1..=from_env("LOGFERRY_SCHEDULES").unwrap_or(SCHEDULES),
-    };
-    for seed in seeds {
-        let told = Told(seed);
-        run(seed).await;
-        std::mem::forget(told);
-    }
+    each_seed(SCHEDULES, run).await;
 }

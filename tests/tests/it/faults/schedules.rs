@@ -12,8 +12,9 @@ use super::world::{INGEST_MS, MINUTE_MS, World};
 /// Schedules that are tried; more by `LOGFERRY_SCHEDULES`.
 const SCHEDULES: u64 = 500;
 
-pub(super) fn from_env(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.parse().ok()
+fn from_env(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name}={text}")))
 }
 
 async fn run(seed: u64) {
@@ -58,9 +59,14 @@ async fn run(seed: u64) {
 
 #[tokio::test(start_paused = true)]
 async fn any_schedule_ends_with_every_record_once_within_three_sweeps_of_the_last_fault() {
+    each_seed(SCHEDULES, run).await;
+}
+
+/// Runs as many schedules as `LOGFERRY_SCHEDULES` says, or the one of `LOGFERRY_SEED`.
+pub(super) async fn each_seed(schedules: u64, run: impl AsyncFn(u64)) {
     let seeds = match from_env("LOGFERRY_SEED") {
         Some(seed) => seed..=seed,
-        None => 1..=from_env("LOGFERRY_SCHEDULES").unwrap_or(SCHEDULES),
+        None => 1..=from_env("LOGFERRY_SCHEDULES").unwrap_or(schedules),
     };
     for seed in seeds {
         let told = Told(seed);
@@ -70,7 +76,7 @@ async fn any_schedule_ends_with_every_record_once_within_three_sweeps_of_the_las
 }
 
 /// Says which seed it was when a schedule panics.
-pub(super) struct Told(pub(super) u64);
+struct Told(u64);
 
 impl Drop for Told {
     #[allow(clippy::print_stderr, reason = "a failing test's own words")]

@@ -4,23 +4,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
-use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use logferry_domain::intake::IntakeLimits;
 use logferry_domain::ledger::{FileStatus, Grant};
 use logferry_domain::object::ObjectRef;
-use logferry_domain::redact::Redactor;
-use logferry_ingest::{App, Settings};
 use logferry_ports::{Clock, Ledger};
 use logferry_sweep::missed::Missed;
-use logferry_tests::sim::{SimClock, SimCloud, T0};
+use logferry_tests::ingest::{BUCKET, ingest};
+use logferry_tests::sim::{SimCloud, T0};
 use logferry_tests::stream::{self, inserted};
 use serde_json::{Map, Value, json};
 
-static REDACTOR: LazyLock<Arc<Redactor>> = LazyLock::new(|| Arc::new(Redactor::standard().unwrap()));
-
-pub(super) const BUCKET: &str = "logs-bucket";
 pub(super) const MINUTE_MS: i64 = 60_000;
 pub(super) const INGEST_MS: i64 = 15 * MINUTE_MS;
 const FLUSH_MS: u64 = 120_000;
@@ -127,7 +122,7 @@ impl World {
     pub(super) async fn ingest(&self, object: &ObjectRef, time_ms: i64, skew_ms: i64) -> Option<bool> {
         let clock = self.cloud.clock();
         let deadline_ms = clock.now_ms() + time_ms;
-        let app = function(&self.cloud, clock.skewed(skew_ms));
+        let app = ingest(&self.cloud, clock.skewed(skew_ms), IntakeLimits::default());
         let event = json!({"bucket": object.bucket, "key": object.key, "versionId": object.version.as_str()});
         let handled = app.handle(&event, deadline_ms);
         let handled = tokio::time::timeout(Duration::from_millis(time_ms.unsigned_abs()), handled).await;
@@ -270,28 +265,5 @@ impl World {
         assert_eq!(seen.len(), records, "{what}: ids in CloudWatch");
         let hit = self.cloud.faults_hit();
         assert!(repeating <= hit, "{what}: {repeating} requests repeat events, {hit} calls failed");
-    }
-}
-
-pub(super) fn function(
-    cloud: &SimCloud,
-    clock: SimClock,
-) -> App<SimCloud, SimCloud, SimCloud, SimCloud, SimClock> {
-    App {
-        objects: cloud.clone(),
-        blocks: cloud.clone(),
-        ledger: cloud.clone(),
-        apps: cloud.clone(),
-        clock,
-        settings: Settings {
-            bucket: BUCKET.to_owned(),
-            chime_app: None,
-            max_presigned_bytes: 1_000_000,
-            max_object_bytes: 10_000_000,
-            limits: IntakeLimits::default(),
-            redactor: REDACTOR.clone(),
-            retention_days_default: 30,
-            metrics_namespace: "Test".to_owned(),
-        },
     }
 }

@@ -1,0 +1,41 @@
+//! The ingest function on the simulated cloud.
+#![expect(clippy::panic, reason = "a test that cannot go on says why and stops")]
+
+use std::sync::{Arc, LazyLock};
+
+use logferry_domain::intake::IntakeLimits;
+use logferry_domain::redact::Redactor;
+use logferry_ingest::{App, Settings};
+
+use crate::sim::{SimClock, SimCloud};
+
+/// The bucket of the log files.
+pub const BUCKET: &str = "logs-bucket";
+
+/// Compiling the rules takes longer than most tests' files.
+static REDACTOR: LazyLock<Arc<Redactor>> =
+    LazyLock::new(|| Arc::new(Redactor::standard().unwrap_or_else(|error| panic!("{error}"))));
+
+pub type Ingest = App<SimCloud, SimCloud, SimCloud, SimCloud, SimClock>;
+
+/// The function on this cloud, by this clock.
+#[must_use]
+pub fn ingest(cloud: &SimCloud, clock: SimClock, limits: IntakeLimits) -> Ingest {
+    App {
+        objects: cloud.clone(),
+        blocks: cloud.clone(),
+        ledger: cloud.clone(),
+        apps: cloud.clone(),
+        clock,
+        settings: Settings {
+            bucket: BUCKET.to_owned(),
+            chime_app: None,
+            max_presigned_bytes: 1_000_000,
+            max_object_bytes: 10_000_000,
+            limits,
+            redactor: REDACTOR.clone(),
+            retention_days_default: 30,
+            metrics_namespace: "Test".to_owned(),
+        },
+    }
+}
