@@ -4,8 +4,10 @@
 use std::sync::{Arc, LazyLock};
 
 use logferry_domain::intake::IntakeLimits;
+use logferry_domain::object::ObjectRef;
 use logferry_domain::redact::Redactor;
 use logferry_ingest::{App, Settings};
+use serde_json::{Value, json};
 
 use crate::sim::{SimClock, SimCloud};
 
@@ -38,4 +40,10 @@ pub fn ingest(cloud: &SimCloud, clock: SimClock, limits: IntakeLimits) -> Ingest
             metrics_namespace: "Test".to_owned(),
         },
     }
+}
+
+/// The event by which `sweep` starts it on an object.
+#[must_use]
+pub fn event(object: &ObjectRef) -> Value {
+    json!({"bucket": object.bucket, "key": object.key, "versionId": object.version.as_str()})
 }

@@ -9,3 +9,13 @@ pub mod process;
 pub mod sim;
 pub mod stack;
 pub mod stream;
+
+/// A number from the environment.
+///
+/// # Panics
+/// It is there and no number.
+#[must_use]
+#[expect(clippy::panic, reason = "a knob that is misspelt must not pass for the default")]
+pub fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name}={text}")))
+}

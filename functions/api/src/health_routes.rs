@@ -10,7 +10,7 @@ use logferry_ports::Apps;
 use logferry_service::api_key::{ADMIN_KEY_HEADER, API_KEY_HEADER, APP_ID_HEADER};
 use logferry_service::http::{ApiError, Request, Response};
 
-use crate::fields::{Fields, known_params, number, param_number};
+use crate::fields::{Fields, number, param_number};
 use crate::{App, Cloud};
 
 /// Rows of one answer of `GET /health/{id}`.
@@ -26,7 +26,6 @@ impl<C: Cloud> App<C> {
 
     /// `GET /health/{id}?url&limit`: rows, newest first; of one URL (or name), or of all.
     pub(crate) async fn health_history(&self, request: &Request, app: &Tenant) -> Result<Response, ApiError> {
-        known_params(request, &["url", "limit"])?;
         let limit = param_number(request, "limit", 1, MAX_LIMIT)?.unwrap_or(DEFAULT_LIMIT);
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let mut checks = self.checks_of(app);
@@ -43,7 +42,6 @@ impl<C: Cloud> App<C> {
         app: &Tenant,
         now_ms: i64,
     ) -> Result<Response, ApiError> {
-        known_params(request, &["url"])?;
         let mut checks = self.checks_of(app);
         if request.param("url").is_some() {
             checks = vec![one(request, &checks)?.clone()];
@@ -58,7 +56,6 @@ impl<C: Cloud> App<C> {
         app: &Tenant,
         now_ms: i64,
     ) -> Result<Response, ApiError> {
-        known_params(request, &["url", "window"])?;
         let checks = self.checks_of(app);
         let (check, window) = (one(request, &checks)?, window(request)?);
         Ok(Response::ok(&history::response_times(&self.checks, app, check, window, now_ms).await?))

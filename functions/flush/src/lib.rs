@@ -193,11 +193,16 @@ where
                     tracing::error!(partition, sequence, reason, "a block cannot be decoded");
                     lane.records[index].state = State::Bad;
                 }
-                Err(Stop::NotNow) => return,
+                Err(Stop::NotNow(why)) => {
+                    lane.stopped = Some(why);
+                    return;
+                }
             }
         }
         // What is not confirmed stays open; there is nothing behind it.
-        let _ = self.send_request(lane, &mut out, unmarked).await;
+        if let Err(Stop::NotNow(why)) = self.send_request(lane, &mut out, unmarked).await {
+            lane.stopped = Some(why);
+        }
     }
 
     async fn send_block(
@@ -312,7 +317,7 @@ where
         if let Some(error) = delivery.error {
             let unsent = delivery.unsent.len();
             tracing::warn!(group = &**group, stream = &**stream, unsent, error.message = %error, "not sent now");
-            return Err(Stop::NotNow);
+            return Err(Stop::NotNow(error.to_string()));
         }
         let dead: Vec<(usize, u32)> = dead.iter().map(|(slot, _)| (slot.record, slot.entry)).collect();
         lane.confirm(&slots, &dead);
@@ -326,14 +331,15 @@ where
 enum Stop {
     /// This block is no good; the next may be.
     Bad(&'static str),
-    /// Try again later, from here.
-    NotNow,
+    /// Try again later, from here: why.
+    NotNow(String),
 }
 
 impl Stop {
     fn of(fault: Fault) -> Self {
-        tracing::warn!(error.message = chain(&fault), "a call failed");
-        Self::NotNow
+        let why = chain(&fault);
+        tracing::warn!(error.message = why, "a call failed");
+        Self::NotNow(why)
     }
 }
 
@@ -390,6 +396,8 @@ struct Lane {
     partition: Option<Partition>,
     records: Vec<Record>,
     before: Option<FlushMark>,
+    /// What stopped it before its end.
+    stopped: Option<String>,
     /// Records and entries of which a piece is dead.
     dead: HashSet<(usize, u32)>,
 }
@@ -501,7 +509,13 @@ fn lanes(event: &StreamEvent) -> Vec<Lane> {
         };
         match lanes.iter_mut().find(|lane| lane.partition == partition) {
             Some(lane) => lane.records.push(record),
-            None => lanes.push(Lane { partition, records: vec![record], before: None, dead: HashSet::new() }),
+            None => lanes.push(Lane {
+                partition,
+                records: vec![record],
+                before: None,
+                stopped: None,
+                dead: HashSet::new(),
+            }),
         }
     }
     lanes

@@ -163,7 +163,7 @@ where
     /// and counts, sends nothing and changes nothing.
     ///
     /// # Errors
-    /// The bucket could not be listed or a file not be read; the files before it are done.
+    /// The bucket could not be listed, a file or an app's setting not be read; the files before it are done.
     pub async fn redrive(
         &self,
         selection: &Selection,
@@ -250,7 +250,7 @@ where
             return Ok((report, None));
         }
         let retention = match partition {
-            Some(partition) => self.settings.of(&partition.app_id, self.clock.now_ms()).await.ok(),
+            Some(partition) => Some(self.settings.of(&partition.app_id, self.clock.now_ms()).await?),
             None => None,
         };
         let mut streams: BTreeMap<(&str, &str), Vec<Event>> = BTreeMap::new();
@@ -312,6 +312,7 @@ where
         if !dry_run {
             self.send_lanes(&mut lanes, None).await;
         }
+        report.error = lanes.iter().find_map(|lane| lane.stopped.clone());
         let mut open = HashSet::new();
         for record in lanes.iter().flat_map(|lane| &lane.records) {
             let tally = record.tally();

@@ -23,7 +23,7 @@ pub struct Settings<A> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct AppSetting {
     pub flush: FlushSetting,
-    /// The days that the app keeps its records, where it says so; its log group keeps them as long.
+    /// The days that the app keeps its records, where it says so; a log group that is created keeps them as long.
     pub retention_days: Option<u32>,
 }
 

@@ -3,7 +3,7 @@
 use logferry_domain::app::App;
 use logferry_health_checks::check::CheckKind;
 use logferry_health_checks::guard::Policy;
-use logferry_health_checks::register::{StoredCheck, stored_checks};
+use logferry_health_checks::register::{StoredCheck, stored_checks, stored_values};
 use logferry_health_checks::state::watched_since;
 use logferry_ports::checks::{CheckKey, UrlState};
 
@@ -32,8 +32,7 @@ pub fn slot_of(event_ms: i64, schedule_ms: i64) -> i64 {
 /// Whether an app has checks at all; of most apps nothing need be read.
 #[must_use]
 pub fn is_watched(app: &App) -> bool {
-    let stored = app.health_checks.get("checks").unwrap_or(&app.health_checks);
-    stored.as_array().is_some_and(|checks| !checks.is_empty())
+    !stored_values(&app.health_checks).is_empty()
 }
 
 /// The jobs of a slot for one app, given the app's states.

@@ -399,8 +399,7 @@ const MAX_UPLOAD_ID_BYTES: usize = 900;
 
 /// As much of the name as is kept: a row of the table holds no more than 400 KB.
 fn shortened(mut name: String) -> String {
-    let most = (0..=MAX_KEPT_FILENAME_BYTES).rev().find(|at| name.is_char_boundary(*at));
-    name.truncate(most.unwrap_or_default());
+    name.truncate(name.floor_char_boundary(MAX_KEPT_FILENAME_BYTES));
     name
 }
 

@@ -1,8 +1,9 @@
 //! Objects that the ledger does not know: their event was lost before anybody wrote a row.
 //!
 //! Two looks, each going on where the last run stopped. Keys of presigned uploads are in time order,
-//! so of each app's folder of today and yesterday only what came since is read. And the whole of the
-//! log prefixes is gone through round and round, some pages a run, for keys of any other shape.
+//! so of each app's folder of today and yesterday only what came since is read, for as many apps as
+//! the run's pages do. And the whole of the log prefixes is gone through round and round, some pages
+//! a run, for keys of any other shape.
 
 use futures::StreamExt;
 use logferry_domain::fault::{Fault, chain};
@@ -20,6 +21,8 @@ pub const OLDEST_MS: i64 = 30 * 86_400_000;
 /// Pages (of up to 1,000 objects) that one run reads, of all folders of days and of the round trip.
 pub const PAGES_OF_DAYS: u32 = 10;
 pub const PAGES_OF_ROUND: u32 = 4;
+/// Names the app whose folders the next run begins with; no prefix is called so.
+const NEXT_APP: &str = "apps";
 /// Rows looked up at once.
 const LOOKUPS: usize = 16;
 
@@ -83,7 +86,19 @@ impl<K: Bookmarks, I: Listing, L: Ledger, A: Apps, S: Starter, C: Clock> Missed<
         let today = Day::of_ms(now_ms);
         let mut pages = PAGES_OF_DAYS;
         let mut failed = None;
-        for app in self.apps.list().await? {
+        let began = self.bookmarks.bookmark(NEXT_APP).await?;
+        let mut apps = self.apps.list().await?;
+        apps.sort_unstable_by(|a, b| a.app_id.cmp(&b.app_id));
+        if let Some(first) = &began {
+            let before = apps.partition_point(|app| app.app_id.as_str() < first.key.as_str());
+            apps.rotate_left(before);
+        }
+        let mut next = None;
+        for app in apps {
+            if pages == 0 {
+                next = Some(ListPosition { key: app.app_id.to_string(), version: None });
+                break;
+            }
             for day in [today.previous(), today] {
                 let day = day.to_string().replace('-', "/");
                 let folder = format!("{LOGS_PREFIX}{}/{day}/", app.app_id);
@@ -94,6 +109,9 @@ impl<K: Bookmarks, I: Listing, L: Ledger, A: Apps, S: Starter, C: Clock> Missed<
                     failed = Some(fault);
                 }
             }
+        }
+        if next != began {
+            self.bookmarks.set_bookmark(NEXT_APP, next.as_ref(), now_ms).await?;
         }
         for prefix in [LOGS_PREFIX, CHIME_PREFIX] {
             self.look(prefix, AtEnd::Begin, &mut PAGES_OF_ROUND.clone(), &mut found, now_ms).await?;

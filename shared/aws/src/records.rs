@@ -1,9 +1,7 @@
 //! Records that belong to no file: blocks, counters and memos in one transaction; and their removal.
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::types::{
-    AttributeValue, Delete, DeleteRequest, Put as PutAction, Update, WriteRequest,
-};
+use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put as PutAction, Update};
 use logferry_domain::app::AppId;
 use logferry_domain::block::{Block, BlockHeader};
 use logferry_domain::counted::Counted;
@@ -23,7 +21,7 @@ use logferry_ports::stats::{CounterKey, CounterPage};
 use logferry_ports::{BlockTable, Records, Stats};
 
 use crate::apps::app_key;
-use crate::batch::write_all;
+use crate::batch::delete_all;
 use crate::blocks::{DynamoBlocks, block_from_item, block_to_items, item_keys};
 use crate::faults::fault;
 use crate::item::{Get, Item, Put, b, key, malformed, n, s};
@@ -199,13 +197,8 @@ impl Records for DynamoRecords {
 
     async fn end(&self, app_id: &AppId, epoch_ms: i64, write_id: WriteId) -> Result<(), Fault> {
         let rows = self.long_rows(app_id, write_id).await?;
-        let requests = rows.iter().map(|row| {
-            let own = key(row.text("pk")?, row.text("sk")?);
-            let delete = DeleteRequest::builder().set_key(Some(own)).build().map_err(|_| malformed("pk"))?;
-            Ok(WriteRequest::builder().delete_request(delete).build())
-        });
-        let requests = requests.collect::<Result<_, Fault>>()?;
-        write_all(&self.client, &self.stats.table.name, requests).await?;
+        let keys = rows.iter().map(|row| Ok(key(row.text("pk")?, row.text("sk")?)));
+        delete_all(&self.client, &self.stats.table.name, keys).await?;
         let sent = self
             .client
             .update_item()

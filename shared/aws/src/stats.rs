@@ -1,7 +1,7 @@
 //! The `stats` table: counter rows.
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::types::{DeleteRequest, ReturnConsumedCapacity, Update, WriteRequest};
+use aws_sdk_dynamodb::types::{ReturnConsumedCapacity, Update};
 use logferry_domain::app::AppId;
 use logferry_domain::fault::Fault;
 use logferry_domain::ledger::DayCounts;
@@ -10,7 +10,7 @@ use logferry_domain::time::Day;
 use logferry_ports::Stats;
 use logferry_ports::stats::{CounterKey, CounterPage, CounterRow};
 
-use crate::batch::write_all;
+use crate::batch::delete_all;
 use crate::faults::fault;
 use crate::item::{Get, Item, key, levels_from, malformed, n, s};
 use crate::table::Table;
@@ -95,10 +95,7 @@ impl Stats for DynamoStats {
     }
 
     async fn remove(&self, app_id: &AppId, keys: &[CounterKey]) -> Result<(), Fault> {
-        let requests = keys.iter().map(|counter| {
-            let delete = DeleteRequest::builder().set_key(Some(key(app_id.as_str(), sort_key(counter))));
-            Ok(WriteRequest::builder().delete_request(delete.build().map_err(|_| malformed("pk"))?).build())
-        });
-        write_all(&self.table.client, &self.table.name, requests.collect::<Result<_, Fault>>()?).await
+        let keys = keys.iter().map(|counter| Ok(key(app_id.as_str(), sort_key(counter))));
+        delete_all(&self.table.client, &self.table.name, keys).await
     }
 }

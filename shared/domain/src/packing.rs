@@ -1,7 +1,5 @@
 //! How an object's entries become blocks, as a fingerprint.
 
-use std::fmt;
-
 use crate::hex128::Seed;
 use crate::intake::IntakeLimits;
 use crate::redact::Redactor;
@@ -38,12 +36,6 @@ impl Packing {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
-    }
-}
-
-impl fmt::Display for Packing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 

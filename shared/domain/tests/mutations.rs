@@ -40,10 +40,11 @@ fn mutate(bytes: &mut Vec<u8>, state: &mut u64) {
 }
 
 fn part(number: u64) {
-    let mutations = std::env::var("LOGFERRY_MUTATIONS").ok().and_then(|text| text.parse().ok());
+    let mutations = std::env::var("LOGFERRY_MUTATIONS")
+        .map_or(MUTATIONS, |text| text.parse().expect("LOGFERRY_MUTATIONS is no number"));
     let seeds = seeds();
     let mut state = 42 + number;
-    for index in 0..mutations.unwrap_or(MUTATIONS).div_ceil(PARTS) {
+    for index in 0..mutations.div_ceil(PARTS) {
         let mut bytes = seeds[index as usize % seeds.len()].clone();
         mutate(&mut bytes, &mut state);
         run(&bytes);

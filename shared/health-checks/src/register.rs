@@ -120,10 +120,15 @@ impl StoredCheck {
     }
 }
 
+/// An app's `health_checks`, each as it is stored.
+#[must_use]
+pub fn stored_values(stored: &Value) -> &[Value] {
+    stored.get("checks").unwrap_or(stored).as_array().map_or(&[][..], Vec::as_slice)
+}
+
 /// Reads an app's `health_checks` back.
 pub fn stored_checks(stored: &Value, policy: &Policy) -> Vec<StoredCheck> {
-    let values = stored.get("checks").unwrap_or(stored).as_array().map_or(&[][..], Vec::as_slice);
-    values
+    stored_values(stored)
         .iter()
         .map(|value| match Check::from_value(value, "check", policy) {
             Ok(check) => StoredCheck { target: check.target(), name: check.name.clone(), check: Ok(check) },

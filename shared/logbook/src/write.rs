@@ -77,8 +77,9 @@ pub async fn write(records: &impl Records, request: &WriteRequest<'_>) -> Result
             _ => store_long(records, &origin, &checked, plan, None).await.map(|(_, answer)| answer),
         };
     };
+    let body_hash = hash_of(request);
     for _ in 0..ATTEMPTS {
-        if let Some(answer) = write_once(records, request, key, &checked).await? {
+        if let Some(answer) = write_once(records, request, key, body_hash, &checked).await? {
             return Ok(answer);
         }
     }
@@ -143,11 +144,11 @@ async fn write_once(
     records: &impl Records,
     request: &WriteRequest<'_>,
     key: &str,
+    body_hash: [u8; 32],
     checked: &[NewEntry],
 ) -> Result<Option<Vec<String>>, WriteError> {
     let app = request.app;
     let key_hash = seed_of_key(app, key, None).0;
-    let body_hash = hash_of(request);
     let now_secs = request.now_ms.div_euclid(1000);
     let known = records.memo(&app.app_id, &key_hash).await?;
     if let Some(memo) = known.as_ref().filter(|memo| memo.expires_at_secs > now_secs) {

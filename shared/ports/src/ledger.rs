@@ -107,8 +107,9 @@ pub enum Finished {
     Pruned,
 }
 
-/// The ledger. Every write but `grant` and `claim` carries the fence in its condition and fails
-/// with `Conflict` when the lease was lost.
+/// The ledger. Every write but `grant`, `claim`, `note_hours` and `quarantine` carries the fence in its
+/// condition and fails with `Conflict` when the lease was lost; those write what any worker of the
+/// object would.
 pub trait Ledger: Send + Sync {
     /// Binds a key to an app before its URL is handed out.
     ///

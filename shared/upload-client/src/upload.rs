@@ -194,7 +194,8 @@ impl Upload {
     /// # Errors
     /// See [`Error`]. After those of calls and connections the next run goes on.
     pub async fn run(&self) -> Result<Uploaded, Error> {
-        if file_state(&self.path)?.size == 0 {
+        let file = file_state(&self.path)?;
+        if file.size == 0 {
             return Err(Error::Empty { path: self.path.clone() });
         }
         let (path, store) = self.open()?;
@@ -206,7 +207,7 @@ impl Upload {
             position: Arc::new(position),
             sent_bytes: AtomicU64::new(0),
         };
-        run.whole(store).await
+        run.whole(store, file).await
     }
 
     /// Gives up the interrupted upload of the file and frees its parts. `false`: there is none.
@@ -229,8 +230,7 @@ impl Upload {
 }
 
 impl Run<'_> {
-    async fn whole(&self, store: Store) -> Result<Uploaded, Error> {
-        let file = file_state(&self.path)?;
+    async fn whole(&self, store: Store, file: FileState) -> Result<Uploaded, Error> {
         if let Some(saved) = store.load()? {
             if saved.file != file {
                 self.forget(&saved).await;
@@ -241,8 +241,12 @@ impl Run<'_> {
         }
         let saved = match self.begin(file).await {
             Ok(saved) => saved,
-            // There is nothing to go on with.
-            Err(error) => return store.remove().and(Err(error)),
+            Err(error) => {
+                // There is nothing to go on with. A state that stays holds nothing, and why the
+                // upload did not begin is worth more than why that could not be removed.
+                let _ = store.remove();
+                return Err(error);
+            }
         };
         store.save(&saved)?;
         let ended = || Error::Ended { path: self.upload.path.clone() };

@@ -94,15 +94,4 @@ impl SimCloud {
     pub fn next_due_ms(&self) -> Option<i64> {
         self.state().rows().filter_map(|row| row.due_at_ms).min()
     }
-
-    /// URLs that were handed out and not used: their rows.
-    #[must_use]
-    pub fn unused_grants(&self) -> Vec<FileRow> {
-        self.state()
-            .grants
-            .values()
-            .filter(|granted| !granted.used)
-            .map(|granted| granted.row.clone())
-            .collect()
-    }
 }

@@ -1,7 +1,7 @@
 //! Counters equal the records that can be found, whatever became of files, prunes and apps.
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::fmt::Write;
 use std::time::Duration;
 
 use logferry_domain::app::App as Tenant;
@@ -11,19 +11,15 @@ use logferry_domain::object::ObjectRef;
 use logferry_ingest::Ingested;
 use logferry_logbook::{prune, stats};
 use logferry_ports::{Apps, Clock, Files};
-use logferry_tests::ingest::{BUCKET, ingest};
+use logferry_tests::ingest::{BUCKET, event, ingest};
 use logferry_tests::sim::{How, SimCloud, T0};
-use serde_json::json;
+use logferry_tests::stack::gzip;
+
+use crate::ingest::cloud;
 
 const KEY: &str = "logs/my-app/x";
 const MINUTE_MS: i64 = 60_000;
 const LINES: i64 = 6_000;
-
-fn cloud() -> SimCloud {
-    let cloud = SimCloud::default();
-    cloud.add_app("my-app");
-    cloud
-}
 
 /// Entries a minute apart, over some days: more blocks than three requests take.
 fn file() -> Vec<u8> {
@@ -31,12 +27,12 @@ fn file() -> Vec<u8> {
 }
 
 fn file_of(lines: i64) -> Vec<u8> {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(1));
+    let mut text = String::new();
     for i in 0..lines {
         let time = T0 - (lines - i) * MINUTE_MS;
-        writeln!(encoder, "{{\"level\":{},\"time\":{time},\"msg\":\"entry {i}\"}}", i % 6 * 10).unwrap();
+        writeln!(text, "{{\"level\":{},\"time\":{time},\"msg\":\"entry {i}\"}}", i % 6 * 10).unwrap();
     }
-    encoder.finish().unwrap()
+    gzip(text.as_bytes())
 }
 
 async fn run(cloud: &SimCloud, object: &ObjectRef) -> Option<Ingested> {
@@ -45,10 +41,9 @@ async fn run(cloud: &SimCloud, object: &ObjectRef) -> Option<Ingested> {
 
 /// A run; `None` when it failed in a way that a repeat may mend.
 async fn run_with(cloud: &SimCloud, object: &ObjectRef, limits: IntakeLimits) -> Option<Ingested> {
-    let event = json!({"bucket": object.bucket, "key": object.key, "versionId": object.version.as_str()});
     let deadline_ms = cloud.clock().now_ms() + MINUTE_MS;
     ingest(cloud, cloud.clock(), limits)
-        .handle(&event, deadline_ms)
+        .handle(&event(object), deadline_ms)
         .await
         .ok()
         .map(|mut ended| ended.remove(0))

@@ -1,15 +1,14 @@
 //! Ingest over the simulated cloud: exactly once, whatever goes wrong around it.
 
-use std::io::Write;
-
 use logferry_domain::fault::FaultClass;
 use logferry_domain::intake::IntakeLimits;
 use logferry_domain::ledger::{FileStatus, Grant, ReasonCode};
 use logferry_domain::object::{ObjectRef, ObjectVersion};
 use logferry_ingest::Ingested;
 use logferry_ports::{Clock, Ledger};
-use logferry_tests::ingest::{BUCKET, Ingest, ingest};
+use logferry_tests::ingest::{BUCKET, Ingest, event, ingest};
 use logferry_tests::sim::{How, SimCloud, T0};
+use logferry_tests::stack::gzip;
 use serde_json::{Value, json};
 
 const MINUTE_MS: i64 = 60_000;
@@ -21,16 +20,6 @@ pub(crate) fn function(cloud: &SimCloud) -> Ingest {
 /// A deadline a minute from now.
 pub(crate) fn deadline(cloud: &SimCloud) -> i64 {
     cloud.clock().now_ms() + MINUTE_MS
-}
-
-pub(crate) fn event(object: &ObjectRef) -> Value {
-    json!({"bucket": object.bucket, "key": object.key, "versionId": object.version.as_str()})
-}
-
-fn gzip(text: &str) -> Vec<u8> {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(1));
-    encoder.write_all(text.as_bytes()).unwrap();
-    encoder.finish().unwrap()
 }
 
 /// Entries over many hours, some of them bad: many blocks.
@@ -82,7 +71,7 @@ fn failed(ingested: &Ingested) -> Option<ReasonCode> {
 async fn a_file_is_stored_whole_with_its_bad_records_and_counters() {
     let cloud = cloud();
     let (text, good) = lines(2000);
-    let object = cloud.put_object(BUCKET, "logs/my-app/a b/+%ü.gz", gzip(&text));
+    let object = cloud.put_object(BUCKET, "logs/my-app/a b/+%ü.gz", gzip(text.as_bytes()));
     let Ingested::Completed { counts } = run(&cloud, &object).await else { panic!() };
     assert_eq!((counts.ok, counts.quarantined, counts.bytes), (1960, 40, text.len() as u64));
     check_stored(&cloud, &good);
@@ -159,7 +148,7 @@ async fn run_to_the_end(cloud: &SimCloud, object: &ObjectRef) {
 #[tokio::test(start_paused = true)]
 async fn whichever_call_fails_each_record_is_stored_once() {
     let (text, good) = lines(400);
-    let file = gzip(&text);
+    let file = gzip(text.as_bytes());
     let calls = {
         let cloud = cloud();
         let object = cloud.put_object(BUCKET, "logs/my-app/x", file.clone());
@@ -193,7 +182,7 @@ async fn whichever_call_fails_each_record_is_stored_once() {
 async fn a_broken_connection_is_not_a_truncated_file() {
     let cloud = cloud();
     let (text, good) = lines(500);
-    let object = cloud.put_object(BUCKET, "logs/my-app/x", gzip(&text));
+    let object = cloud.put_object(BUCKET, "logs/my-app/x", gzip(text.as_bytes()));
     cloud.break_body(&object, 1000);
     let fault = function(&cloud).handle(&event(&object), deadline(&cloud)).await.unwrap_err();
     assert!(fault.retryable());
@@ -221,7 +210,7 @@ async fn a_worker_that_lost_its_lease_changes_nothing() {
 async fn damaged_files_are_failed_with_a_code_and_keep_what_was_good() {
     let cloud = cloud();
     let (text, good) = lines(2000);
-    let file = gzip(&text);
+    let file = gzip(text.as_bytes());
     let object = cloud.put_object(BUCKET, "logs/my-app/x.gz", file[..file.len() / 2].to_vec());
     assert_eq!(failed(&run(&cloud, &object).await), Some(ReasonCode::GzipTruncated));
     let row = &cloud.rows()[0];
@@ -346,7 +335,7 @@ async fn without_time_nothing_is_begun() {
 async fn a_file_is_finished_in_as_many_runs_as_it_needs_and_nothing_is_written_twice() {
     let cloud = cloud();
     let (text, good) = lines(30_000);
-    let object = cloud.put_object(BUCKET, "logs/my-app/x", gzip(&text));
+    let object = cloud.put_object(BUCKET, "logs/my-app/x", gzip(text.as_bytes()));
     let mut marks = Vec::new();
     loop {
         assert!(marks.len() < 50, "no progress: {marks:?}");

@@ -8,6 +8,7 @@ mod e2e;
 mod faults;
 mod flush;
 mod ingest;
+mod missed;
 mod processes;
 mod quarantine;
 mod query;

@@ -1,16 +1,15 @@
 //! Bad records of a file: which are kept, how, and in how many rows.
 
-use std::io::Write;
-
 use logferry_domain::fault::FaultClass;
 use logferry_domain::ledger::FileStatus;
 use logferry_domain::object::ObjectRef;
 use logferry_domain::quarantine::{QuarantineReason, Quarantined};
 use logferry_ingest::Ingested;
-use logferry_tests::ingest::BUCKET;
+use logferry_tests::ingest::{BUCKET, event};
 use logferry_tests::sim::{How, SimCloud, T0};
+use logferry_tests::stack::gzip;
 
-use crate::ingest::{cloud, deadline, event, function, run};
+use crate::ingest::{cloud, deadline, function, run};
 
 const BAD: u64 = 100_000;
 
@@ -100,9 +99,7 @@ async fn each_kind_of_bad_record_is_kept_with_its_reason_place_and_sample() {
         (b"{\"a\":\"the end", Some(CutOff)),
     ];
     let text = lines.iter().map(|(line, _)| *line).collect::<Vec<_>>().join(&b"\n"[..]);
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(1));
-    encoder.write_all(&text).unwrap();
-    let mut file = encoder.finish().unwrap();
+    let mut file = gzip(&text);
     // Without its checksum and length.
     file.truncate(file.len() - 8);
     let cloud = cloud();

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aws_sdk_dynamodb::types::{AttributeValue, DeleteRequest, TransactWriteItem, Update, WriteRequest};
+use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem, Update};
 use logferry_domain::counted::{Counted, DayChange};
 use logferry_domain::fault::Fault;
 use logferry_domain::ledger::{DayCounts, Kept};
@@ -12,7 +12,7 @@ use logferry_domain::time::{Day, MS_PER_HOUR};
 
 use super::DynamoLedger;
 use super::row::{file_pk, file_sk};
-use crate::batch::write_all;
+use crate::batch::delete_all;
 use crate::faults::fault;
 use crate::item::{Get, Item, key, level_name, levels_from, malformed, n};
 use crate::transact;
@@ -147,11 +147,7 @@ impl DynamoLedger {
     pub(super) async fn forget_bad(&self, object: &ObjectRef) -> Result<(), Fault> {
         let prefix = format!("{}#q#", file_sk(&object.version));
         let items = self.files.below(&file_pk(&object.bucket, &object.key), &prefix).await?;
-        let requests = items.iter().map(|item| {
-            let own = key(item.text("pk")?, item.text("sk")?);
-            let delete = DeleteRequest::builder().set_key(Some(own)).build().map_err(|_| malformed("pk"))?;
-            Ok(WriteRequest::builder().delete_request(delete).build())
-        });
-        write_all(&self.files.client, &self.files.name, requests.collect::<Result<_, Fault>>()?).await
+        let keys = items.iter().map(|item| Ok(key(item.text("pk")?, item.text("sk")?)));
+        delete_all(&self.files.client, &self.files.name, keys).await
     }
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 use logferry_domain::fault::FaultClass;
 use logferry_domain::intake::IntakeLimits;
 use logferry_ports::Clock;
-use logferry_tests::ingest::ingest;
+use logferry_tests::ingest::{event, ingest};
+use logferry_tests::number;
 use logferry_tests::sim::How;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
@@ -16,7 +17,7 @@ const WAYS: [How; 4] =
     [How::Before(FaultClass::Transient), How::ReplyLost(FaultClass::Timeout), How::Hang, How::HangAfter];
 
 /// Pairs of failing calls that are tried; more by `LOGFERRY_PAIRS`.
-const PAIRS: usize = 2_000;
+const PAIRS: u64 = 2_000;
 
 async fn run(faults: &[(u64, How)]) -> World {
     let mut world = World::new().await;
@@ -66,9 +67,8 @@ async fn wherever_an_invocation_dies_after_a_call_nothing_is_lost_and_nothing_is
 #[tokio::test(start_paused = true)]
 async fn whichever_two_calls_fail_nothing_is_lost_and_nothing_is_twice() {
     let calls = calls_of_a_run().await;
-    let pairs = std::env::var("LOGFERRY_PAIRS").ok().and_then(|text| text.parse().ok()).unwrap_or(PAIRS);
     let mut rng = SmallRng::seed_from_u64(1);
-    for _ in 0..pairs {
+    for _ in 0..number("LOGFERRY_PAIRS", PAIRS) {
         let first = rng.random_range(0..calls);
         // Most second faults strike while the first is being dealt with.
         let second =
@@ -89,10 +89,7 @@ async fn a_worker_that_wakes_after_another_has_finished_changes_nothing() {
         let (zombie, ()) = tokio::join!(
             async {
                 let app = ingest(&world.cloud, world.cloud.clock(), IntakeLimits::default());
-                let event = serde_json::json!({
-                    "bucket": object.bucket, "key": object.key, "versionId": object.version.as_str()
-                });
-                app.handle(&event, world.cloud.clock().now_ms() + INGEST_MS).await
+                app.handle(&event(&object), world.cloud.clock().now_ms() + INGEST_MS).await
             },
             async {
                 tokio::time::sleep(Duration::from_secs(1200)).await;

@@ -3,7 +3,6 @@
 //! repeated until it is through, sweep comes every five minutes.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write;
 use std::time::Duration;
 
 use logferry_domain::intake::IntakeLimits;
@@ -11,10 +10,11 @@ use logferry_domain::ledger::{FileStatus, Grant};
 use logferry_domain::object::ObjectRef;
 use logferry_ports::{Clock, Ledger};
 use logferry_sweep::missed::Missed;
-use logferry_tests::ingest::{BUCKET, ingest};
+use logferry_tests::ingest::{BUCKET, event, ingest};
 use logferry_tests::sim::{SimCloud, T0};
+use logferry_tests::stack::gzip;
 use logferry_tests::stream::{self, inserted};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 pub(super) const MINUTE_MS: i64 = 60_000;
 pub(super) const INGEST_MS: i64 = 15 * MINUTE_MS;
@@ -56,12 +56,6 @@ fn entries(count: i64, at: impl Fn(i64) -> i64) -> Vec<String> {
         }
     };
     (0..count).map(line).collect()
-}
-
-pub(super) fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(1));
-    encoder.write_all(bytes).unwrap();
-    encoder.finish().unwrap()
 }
 
 impl World {
@@ -123,7 +117,7 @@ impl World {
         let clock = self.cloud.clock();
         let deadline_ms = clock.now_ms() + time_ms;
         let app = ingest(&self.cloud, clock.skewed(skew_ms), IntakeLimits::default());
-        let event = json!({"bucket": object.bucket, "key": object.key, "versionId": object.version.as_str()});
+        let event = event(object);
         let handled = app.handle(&event, deadline_ms);
         let handled = tokio::time::timeout(Duration::from_millis(time_ms.unsigned_abs()), handled).await;
         handled.ok().map(|result| result.is_ok())

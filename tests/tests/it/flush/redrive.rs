@@ -92,6 +92,20 @@ async fn a_service_that_takes_nothing_leaves_everything_as_it_was_and_is_named()
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_batch_that_is_not_taken_says_why() {
+    let world = World::new();
+    let records = [inserted(0, &block("a", "s", 4))];
+    give_up(&world, &records).await;
+    let files = world.cloud.dead_letters_now();
+    world.logs().next([Some(Fault::Fail(ErrorClass::Throttling)); 12]);
+    let (redriven, reports) = world.redrive_some(&Selection::default(), false).await;
+    assert_eq!(redriven.unwrap(), Redriven { files_kept: 1, events_kept: 4, ..Redriven::default() });
+    assert_eq!(reports[0].reasons, reasons(&[("NOT_SENT", 4)]));
+    assert_eq!(reports[0].error.as_deref(), Some("Throttling: as told"));
+    assert_eq!(world.cloud.dead_letters_now(), files);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_app_a_day_or_a_prefix_chooses_and_a_dry_run_only_looks() {
     let (world, _) = three_dead_blocks().await;
     give_up(&world, &[inserted(7, &block("b", "t", 4)), inserted(8, &block("c", "t", 5))]).await;

@@ -6,10 +6,10 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures::{FutureExt as _, StreamExt as _};
+use logferry_tests::number;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
-use super::number;
 use super::relay::{Fault, Planned};
 use super::sandbox::{Deployed, FUNCTIONS, Harm, Sandbox};
 use super::scenes::{Harms, Size, work};

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::StreamExt as _;
+use logferry_tests::number;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
-use super::number;
 use super::relay::Moment;
 use super::sandbox::{Deployed, FUNCTIONS, Harm, Sandbox};
 use super::scenes::{Harms, Size, work};
