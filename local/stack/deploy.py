@@ -19,6 +19,13 @@ CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAN
 LOCAL_PARAMETERS = {"TlsOnly": "false", "AllowPrivateHealthTargets": "true", "HealthPorts": "any"}
 CODE_URI = re.compile(r"CodeUri: target/lambda/([a-z]+)/")
 
+# Concurrent executions that Lambda keeps for functions without a reservation.
+# https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html
+UNRESERVABLE = 100
+# Shares of what can be reserved, for the functions whose load other people decide. A reservation is also a
+# cap: a burst of files or of queries cannot take the executions of the others, nor all of the account's.
+SHARES = {"Ingest": 0.3, "Api": 0.2, "Flush": 0.15, "Presign": 0.1}
+
 
 @dataclasses.dataclass(frozen=True)
 class Target:
@@ -30,6 +37,8 @@ class Target:
     # What the bucket's objects are called over HTTP, without their key.
     bucket_url: str
     parameters: dict[str, str]
+    # Parameters that apply when the stack is created, unless `parameters` has them.
+    first_parameters: dict[str, str]
     # Whether an update keeps the parameters that nobody names, or sets them back to their defaults.
     keeps_parameters: bool
     patience_secs: int
@@ -46,10 +55,31 @@ def emulator(settings: Settings) -> Target:
         code_bucket=bucket,
         bucket_url=f"{settings.endpoint}/{bucket}",
         parameters={**LOCAL_PARAMETERS, **settings.parameters},
+        first_parameters={},
         keeps_parameters=False,
         patience_secs=120,
         is_local=True,
     )
+
+
+def reservations(account_limit: int) -> dict[str, str]:
+    """Parameters that reserve concurrency in an account with this limit; none where the limit leaves nothing
+    to reserve, as the 10 of a new account."""
+    reservable = account_limit - UNRESERVABLE
+    if reservable < UNRESERVABLE:
+        return {}
+    return {f"ReservedConcurrency{name}": str(int(reservable * share)) for name, share in SHARES.items()}
+
+
+def _account_reservations(region: str) -> dict[str, str]:
+    limit = boto3.client("lambda", region_name=region).get_account_settings()["AccountLimit"]
+    found = reservations(limit["ConcurrentExecutions"])
+    if not found:
+        print(
+            f"This account runs at most {limit['ConcurrentExecutions']} functions at once: no concurrency can be "
+            "reserved. Raise the quota 'Concurrent executions' before production, then deploy again."
+        )
+    return found
 
 
 def aws(settings: Settings) -> Target:
@@ -57,7 +87,7 @@ def aws(settings: Settings) -> Target:
     bucket = os.environ.get("CODE_BUCKET")
     if not bucket:
         raise Problem("CODE_BUCKET must name a bucket of yours in the region you deploy to")
-    region = boto3.session.Session().region_name
+    region = os.environ.get("AWS_REGION") or boto3.session.Session().region_name
     if not region:
         raise Problem("AWS_REGION must be set")
     return Target(
@@ -66,6 +96,7 @@ def aws(settings: Settings) -> Target:
         code_bucket=bucket,
         bucket_url=f"https://{bucket}.s3.{region}.amazonaws.com",
         parameters={"Architecture": os.environ.get("ARCHITECTURE") or "x86_64", **settings.parameters},
+        first_parameters=_account_reservations(region),
         keeps_parameters=True,
         patience_secs=1800,
         is_local=False,
@@ -88,7 +119,8 @@ def _deploy(target: Target, folder: pathlib.Path) -> dict[str, str]:
     key = f"{target.stack}/template.yaml"
     s3.put_object(Bucket=target.code_bucket, Key=key, Body=template.encode())
     present = _describe(cloudformation, target)
-    parameters = [{"ParameterKey": name, "ParameterValue": value} for name, value in target.parameters.items()]
+    named = target.parameters if present else {**target.first_parameters, **target.parameters}
+    parameters = [{"ParameterKey": name, "ParameterValue": value} for name, value in named.items()]
     if target.keeps_parameters:
         parameters += [
             {"ParameterKey": parameter["ParameterKey"], "UsePreviousValue": True}
