@@ -3,6 +3,7 @@
 use http::StatusCode;
 use logferry_domain::app::{App as Tenant, AppId, FlushSetting};
 use logferry_domain::time::rfc3339_ms;
+use logferry_health_checks::redacted::redacted;
 use logferry_health_checks::register::{public_badges, register};
 use logferry_logbook::prune;
 use logferry_ports::app_admin::{AppAdmin, AppChange, KeyAdded, Registered};
@@ -37,7 +38,7 @@ impl<C: Cloud> App<C> {
         let health_urls = fields.take("health_urls");
         fields.finish()?;
         let health_checks = match health_urls {
-            Some(urls) => self.checked_health_urls(&urls, "health_urls", false).await?,
+            Some(urls) => self.checked_health_urls(&urls, "health_urls", false, &Value::Null).await?,
             None => json!([]),
         };
         let key = ApiKey::generate()?;
@@ -148,11 +149,11 @@ impl<C: Cloud> App<C> {
             }
         };
         fields.finish()?;
-        let health_checks = Some(self.checked_health_urls(&urls, "urls", public).await?);
+        let health_checks = Some(self.checked_health_urls(&urls, "urls", public, &app.health_checks).await?);
         let change = AppChange { health_checks, ..AppChange::default() };
         let changed = self.apps.change(&app.app_id, app.created_ms, &change).await?;
         let changed = changed.ok_or_else(|| ApiError::not_found("no such app"))?;
-        Ok(Response::ok(&json!({"urls": health_urls(&changed.health_checks), "public_badges": public})))
+        Ok(Response::ok(&json!({"urls": redacted(&changed.health_checks), "public_badges": public})))
     }
 
     async fn checked_health_urls(
@@ -160,9 +161,10 @@ impl<C: Cloud> App<C> {
         urls: &Value,
         at: &str,
         public_badges: bool,
+        stored: &Value,
     ) -> Result<Value, ApiError> {
         let settings = &self.settings;
-        match register(urls, at, public_badges, &settings.health_policy, &*settings.resolver).await {
+        match register(urls, at, public_badges, stored, &settings.health_policy, &*settings.resolver).await {
             Ok(settings) => Ok(settings.to_value()),
             Err(problems) => {
                 let all: Vec<Value> = problems
@@ -180,16 +182,12 @@ impl<C: Cloud> App<C> {
     }
 }
 
-fn health_urls(stored: &Value) -> &Value {
-    stored.get("checks").unwrap_or(stored)
-}
-
-/// An app as its owners see it: never a key, never a hash.
+/// An app as its owners see it: never a key, never a hash, never a header that its checks send.
 fn details(app: &Tenant, key_ids: &[String]) -> Value {
     json!({
         "app_id": app.app_id, "name": app.name, "created_at": rfc3339_ms(app.created_ms),
         "retention_days": app.retention_days, "pruned_before": app.pruned_before_ms.map(rfc3339_ms),
-        "flush": app.flush, "health_urls": health_urls(&app.health_checks), "key_ids": key_ids,
+        "flush": app.flush, "health_urls": redacted(&app.health_checks), "key_ids": key_ids,
     })
 }
 

@@ -40,7 +40,7 @@ pub fn gone(url: &str) -> StoredCheck {
 }
 
 /// A URL as checks are stored under it; anything else as it is.
-fn target_of(text: &str) -> String {
+pub(crate) fn target_of(text: &str) -> String {
     match url::Url::parse(text) {
         Ok(mut url) if matches!(url.scheme(), "http" | "https") => {
             url.set_fragment(None);

@@ -11,6 +11,7 @@ pub mod guard;
 pub mod history;
 pub mod number;
 mod operand;
+pub mod redacted;
 pub mod register;
 pub mod resolve;
 pub mod state;

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::check::{Check, CheckKind, FieldError, MAX_CHECKS, MAX_CHECKS_BYTES};
 use crate::guard::Policy;
+use crate::redacted::with_stored_headers;
 use crate::resolve::{ResolveError, Resolver, checked_addresses};
 
 /// Names resolved at once, and how long registration waits for an answer before it leaves the
@@ -38,16 +39,19 @@ impl HealthSettings {
 
 /// Validates what a caller wants to register: an array of strings and objects, in the field `at`
 /// (`urls`, `health_urls`). Names are resolved: one that leads to a private address is refused, one
-/// that does not resolve yet is taken, and its probes will say so.
+/// that does not resolve yet is taken, and its probes will say so. `stored` is what the app has so far:
+/// headers that were not changed keep their values, which nobody is shown.
 pub async fn register(
     value: &Value,
     at: &str,
     public_badges: bool,
+    stored: &Value,
     policy: &Policy,
     resolver: &dyn Resolver,
 ) -> Result<HealthSettings, Vec<FieldError>> {
     let one = |field: String, message: String| vec![FieldError { field, message }];
-    let Value::Array(values) = value else {
+    let given = with_stored_headers(value.clone(), stored);
+    let Value::Array(values) = &given else {
         return Err(one(at.to_string(), "must be an array of URLs and objects".to_string()));
     };
     if values.len() > MAX_CHECKS {
@@ -182,7 +186,7 @@ mod tests {
     }
 
     async fn told(value: Value) -> String {
-        match register(&value, "urls", false, &Policy::default(), &Zone).await {
+        match register(&value, "urls", false, &Value::Null, &Policy::default(), &Zone).await {
             Ok(settings) => settings.to_value().to_string(),
             Err(errors) => errors
                 .iter()
@@ -225,7 +229,7 @@ mod tests {
     #[tokio::test]
     async fn settings_read_back_as_stored() {
         let given = json!(["https://public.example.com/", {"name": "job", "heartbeat": "1h"}]);
-        let settings = register(&given, "urls", true, &Policy::default(), &Zone).await.unwrap();
+        let settings = register(&given, "urls", true, &Value::Null, &Policy::default(), &Zone).await.unwrap();
         let stored = settings.to_value();
         assert!(public_badges(&stored) && !public_badges(&given));
         let checks: Vec<Check> = stored_checks(&stored, &Policy::default())

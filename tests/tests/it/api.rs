@@ -661,6 +661,33 @@ async fn health_routes_name_what_is_wrong_with_a_request() {
 }
 
 #[tokio::test]
+async fn a_header_value_of_a_check_is_write_only_and_kept_when_the_checks_are_saved_again() {
+    let api = Api::new();
+    let key = api.register("shop").await;
+    let check = |value: &str| json!({"url": "https://a.example.com/", "headers": {"Authorization": value}});
+    let set =
+        async |urls: Value| api.app(&key, "POST", "/apps/shop/health-urls", &json!({"urls": urls})).await;
+    let stored = async || {
+        let app = logferry_ports::Apps::find(&api.cloud, &"shop".parse().unwrap()).await;
+        app.unwrap().unwrap().health_checks
+    };
+    let shown = set(json!([check("Bearer s3cr3t")])).await;
+    let read = api.app(&key, "GET", "/apps/shop", &NONE).await;
+    let renamed = api.app(&key, "PATCH", "/apps/shop", &json!({"name": "x"})).await;
+    for answer in [&shown, &read, &renamed] {
+        assert!(answer.status == 200 && !answer.text.contains("s3cr3t"), "{}", answer.text);
+    }
+    assert_eq!(read.data()["health_urls"], json!([check("(stored)")]));
+    // what was read is saved again
+    assert_eq!(set(read.data()["health_urls"].clone()).await.status, 200);
+    assert_eq!(stored().await, json!([check("Bearer s3cr3t")]));
+    // but to no other URL
+    let led_away = json!({"url": "https://b.example.com/", "headers": {"Authorization": "(stored)"}});
+    assert_eq!(set(json!([led_away])).await.refused(), (400, "urls[0].headers.Authorization".to_owned()));
+    assert_eq!(stored().await, json!([check("Bearer s3cr3t")]));
+}
+
+#[tokio::test]
 async fn an_admin_key_opens_what_is_the_administrations() {
     let api = Api::new();
     api.register("shop").await;

@@ -69,8 +69,16 @@ async fn a_literal_is_refused_with_a_reason_at_registration_and_never_connected_
     let attack = Attack::new().await;
     for (form, _) in FORMS {
         let url = attack.url(form);
-        let errors =
-            register(&json!([url]), "urls", false, &attack.policy, &Zone::default()).await.unwrap_err();
+        let errors = register(
+            &json!([url]),
+            "urls",
+            false,
+            &serde_json::Value::Null,
+            &attack.policy,
+            &Zone::default(),
+        )
+        .await
+        .unwrap_err();
         assert!(errors[0].field == "urls[0]" && errors[0].message.len() > 10, "{form} {errors:?}");
         // and at probe, had it been stored before the policy changed
         let world = crate::world::World::new(vec![crate::world::app("shop", json!([url]))]);
@@ -94,9 +102,16 @@ async fn a_name_with_a_private_address_among_its_answers_is_refused() {
             vec![PUBLIC, "2620:fe::fe", *address],
         ] {
             let zone = || Zone::default().with("victim.example.com", &[&answer]);
-            let errors = register(&json!([attack.victim()]), "urls", false, &attack.policy, &zone())
-                .await
-                .unwrap_err();
+            let errors = register(
+                &json!([attack.victim()]),
+                "urls",
+                false,
+                &serde_json::Value::Null,
+                &attack.policy,
+                &zone(),
+            )
+            .await
+            .unwrap_err();
             assert!(errors[0].message.contains("which is not public"), "{form} {errors:?}");
             let (prober, detour, _) = attack.prober(zone(), Some(attack.private.address));
             let error = attack.probe(&prober, &attack.victim()).await.error.unwrap();

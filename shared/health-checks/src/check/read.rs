@@ -6,6 +6,7 @@ use super::{Check, CheckKind, FieldError, MAX_TIMEOUT_MS, Probe, show_ms};
 use crate::condition::{Condition, MAX_CONDITION_CHARS};
 use crate::guard::Policy;
 use crate::number::parse_duration_ms;
+use crate::redacted::STORED_VALUE;
 use crate::state::Thresholds;
 use crate::target::Target;
 
@@ -216,6 +217,9 @@ impl<'a> Reader<'a> {
                 self.wrong::<()>(&field, "is set by the probe itself");
             } else {
                 match value {
+                    Value::String(value) if value == STORED_VALUE => {
+                        self.wrong::<()>(&field, "has no stored value for this url; send the value");
+                    }
                     Value::String(value)
                         if value.len() <= MAX_HEADER_VALUE_CHARS
                             && value.bytes().all(|b| (0x20..0x7f).contains(&b)) =>
