@@ -10,6 +10,12 @@ pub mod sim;
 pub mod stack;
 pub mod stream;
 
+/// When a removal is to stop that has time enough.
+#[must_use]
+pub fn in_a_minute() -> tokio::time::Instant {
+    tokio::time::Instant::now() + std::time::Duration::from_secs(60)
+}
+
 /// A number from the environment.
 ///
 /// # Panics

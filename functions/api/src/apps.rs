@@ -11,7 +11,9 @@ use logferry_ports::apps::{Apps, KeyRow};
 use logferry_service::api_key::ApiKey;
 use logferry_service::http::{ApiError, Request, Response};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
+use crate::counts::REMOVAL_TIME;
 use crate::fields::{Fields, number, required};
 use crate::{App, Caller, Cloud};
 
@@ -102,9 +104,13 @@ impl<C: Cloud> App<C> {
     }
 
     pub(crate) async fn delete_app(&self, app: &Tenant, now_ms: i64) -> Result<Response, ApiError> {
-        match prune::delete(&self.apps, &self.book, app, now_ms).await? {
-            true => Ok(Response::ok(&json!({"deleted": true}))),
-            false => Err(ApiError::not_found("no such app")),
+        let until = Instant::now() + REMOVAL_TIME;
+        match prune::delete(&self.apps, &self.book, app, now_ms, until).await? {
+            Some(removed) => {
+                let status = if removed.complete { StatusCode::OK } else { StatusCode::ACCEPTED };
+                Ok(Response::data(status, &json!({"deleted": true})))
+            }
+            None => Err(ApiError::not_found("no such app")),
         }
     }
 

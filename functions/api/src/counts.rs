@@ -1,14 +1,22 @@
 //! Counting records, and taking them away.
 
+use std::time::Duration;
+
 use logferry_domain::app::App as Tenant;
 use logferry_domain::record::Level;
 use logferry_logbook::stats::{self, DEFAULT_DAYS, MAX_DAYS};
 use logferry_logbook::{long, prune};
 use logferry_service::http::{ApiError, Request, Response};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::fields::{Fields, param_number, record_time_ms, required};
 use crate::{App, Cloud};
+
+/// How long a request removes what it has made invisible; a sweep does the rest. The HTTP API waits
+/// 30 s for an answer.
+/// <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html>
+pub(crate) const REMOVAL_TIME: Duration = Duration::from_secs(12);
 
 impl<C: Cloud> App<C> {
     pub(crate) async fn stats(
@@ -43,7 +51,8 @@ impl<C: Cloud> App<C> {
         let before = fields.take("before").ok_or_else(|| required("before"))?;
         let before_ms = record_time_ms("before", &before)?;
         fields.finish()?;
-        let pruned = prune::prune(&self.apps, &self.book, app, before_ms, now_ms).await?;
+        let until = Instant::now() + REMOVAL_TIME;
+        let pruned = prune::prune(&self.apps, &self.book, app, before_ms, now_ms, until).await?;
         let pruned = pruned.ok_or_else(|| ApiError::not_found("no such app"))?;
         Ok(Response::ok(&json!({"deleted": pruned.deleted, "complete": pruned.complete})))
     }

@@ -1,5 +1,7 @@
 //! Wiring: configuration and clients once, then the story in `lib.rs`.
 
+use std::time::Duration;
+
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use logferry_aws::apps::DynamoApps;
 use logferry_aws::backlog::DynamoBacklog;
@@ -20,6 +22,10 @@ use logferry_sweep::missed::Missed;
 use logferry_sweep::uploads::Uploads;
 use logferry_sweep::{App, Config};
 use serde_json::{Value, json};
+use tokio::time::Instant;
+
+/// The share of a run that removals have, of the 270 s in the template.
+const REMOVALS_TIME: Duration = Duration::from_secs(120);
 
 #[tokio::main]
 async fn main() -> Result<(), Error> {
@@ -55,9 +61,10 @@ async fn main() -> Result<(), Error> {
     };
     let (app, missed, uploads, apps, book) = (&app, &missed, &uploads, &apps, &book);
     run(service_fn(|_: LambdaEvent<Value>| async move {
+        let removals_until = Instant::now() + REMOVALS_TIME;
         // Each part does its work whatever became of the others.
         let (files, uploads) = (app.run().await, Box::pin(uploads.run()).await);
-        let removals = Box::pin(prune::go_on(apps, book, SystemClock.now_ms())).await;
+        let removals = Box::pin(prune::go_on(apps, book, SystemClock.now_ms(), removals_until)).await;
         let missed = Box::pin(missed.run()).await;
         Ok::<_, Error>(
             json!({"files": files?, "uploads": uploads?, "removals": removals?, "missed": missed?}),

@@ -9,17 +9,20 @@
 //! from the counters: it never will be. So they are right as soon as a pass is through.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use futures::stream::{self, StreamExt};
 use logferry_domain::app::App;
 use logferry_domain::block::{Partition, SHARDS};
-use logferry_domain::fault::{Fault, FaultClass};
+use logferry_domain::fault::{Fault, FaultClass, chain};
 use logferry_domain::ledger::DayCounts;
 use logferry_domain::time::{Day, EARLIEST_MS, LATEST_MS, MS_PER_HOUR, hour_of_ms};
 use logferry_ports::app_admin::{AppAdmin, Job, JobKind};
-use logferry_ports::blocks::{BlockRange, StoredHeader};
+use logferry_ports::blocks::{BlockPosition, BlockRange, StoredHeader};
 use logferry_ports::records::{CountedIn, CountedRemoval, Removal, Removed};
 use logferry_ports::stats::CounterKey;
 use logferry_ports::{BlockTable, Records, Stats};
+use tokio::time::Instant;
 
 use crate::long;
 
@@ -29,9 +32,16 @@ const HOLD_MS: i64 = 5 * 60_000;
 /// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
 const SETTLE_MS: i64 = 16 * 60_000;
 
-/// What one request, or one job of a sweep, removes at most: blocks; one that is counted costs more.
+/// What one request, or one turn of a job in a sweep, removes at most: blocks; one that is counted
+/// costs more.
 pub const BUDGET: u32 = 3_000;
 const COUNTED_COST: u32 = 8;
+
+/// How long a turn of a job in a sweep takes at most.
+const TURN_TIME: Duration = Duration::from_secs(15);
+
+/// Jobs of a sweep that have their turns side by side.
+const JOBS_AT_ONCE: usize = 4;
 
 /// How often a block is tried anew because what is counted of its file has changed.
 const ATTEMPTS: u32 = 8;
@@ -40,7 +50,7 @@ const ATTEMPTS: u32 = 8;
 const HEADER_PAGE: u32 = 100;
 const COUNTER_PAGE: u32 = 1_000;
 
-/// What a prune has done by the time it is answered.
+/// What a removal has done by the time it is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pruned {
     /// Records removed.
@@ -49,17 +59,31 @@ pub struct Pruned {
     pub complete: bool,
 }
 
+/// What a sweep did with the jobs of removals that were due.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Removals {
+    /// Turns that jobs had.
+    pub turns: u32,
+    /// Jobs that found nothing more.
+    pub complete: u32,
+    /// Jobs whose turn failed; they are due again when nobody holds them any more.
+    pub failed: u32,
+    /// Jobs that time was too short for.
+    pub left: u32,
+}
+
 /// Makes everything older than `before_ms` (at most now) invisible and removes what it can within
-/// its budget. `None`: there is no such app any more.
+/// its budget and until `until`. `None`: there is no such app any more.
 ///
 /// # Errors
-/// A call failed; the same call may be repeated.
+/// The job could not be left; the same call may be repeated.
 pub async fn prune<B: BlockTable + Stats + Records>(
     apps: &impl AppAdmin,
     book: &B,
     app: &App,
     before_ms: i64,
     now_ms: i64,
+    until: Instant,
 ) -> Result<Option<Pruned>, Fault> {
     let job = Job {
         app_id: app.app_id.clone(),
@@ -73,20 +97,20 @@ pub async fn prune<B: BlockTable + Stats + Records>(
     if apps.prune(&job).await?.is_none() {
         return Ok(None);
     }
-    let (job, complete) = work(apps, book, job, now_ms).await?;
-    Ok(Some(Pruned { deleted: job.deleted, complete }))
+    Ok(Some(begin(apps, book, job, now_ms, until).await))
 }
 
-/// Removes an app. Its records are gone for readers at once. `false`: it was gone already.
+/// Removes an app. Its records are gone for readers at once. `None`: it was gone already.
 ///
 /// # Errors
-/// A call failed; the same call may be repeated.
+/// The app could not be removed; the same call may be repeated.
 pub async fn delete<B: BlockTable + Stats + Records>(
     apps: &impl AppAdmin,
     book: &B,
     app: &App,
     now_ms: i64,
-) -> Result<bool, Fault> {
+    until: Instant,
+) -> Result<Option<Pruned>, Fault> {
     let job = Job {
         app_id: app.app_id.clone(),
         epoch_ms: app.created_ms,
@@ -97,34 +121,103 @@ pub async fn delete<B: BlockTable + Stats + Records>(
         last_pass: false,
     };
     if !apps.delete(app, &job).await? {
-        return Ok(false);
+        return Ok(None);
     }
-    work(apps, book, job, now_ms).await?;
-    Ok(true)
+    Ok(Some(begin(apps, book, job, now_ms, until).await))
 }
 
-/// Finishes long writes, then goes on with the jobs that are due. Returns how many were worked on.
+/// The first turn of a job that has just been left. What fails in it fails for the job alone: what
+/// was asked for is done for readers, and a sweep does the rest.
+async fn begin<B: BlockTable + Stats + Records>(
+    apps: &impl AppAdmin,
+    book: &B,
+    job: Job,
+    now_ms: i64,
+    until: Instant,
+) -> Pruned {
+    match work(apps, book, job, now_ms, until).await {
+        Ok((job, complete)) => Pruned { deleted: job.deleted, complete },
+        Err(fault) => {
+            tracing::warn!(error.chain = %chain(&fault), "the first turn of a removal failed");
+            Pruned { deleted: 0, complete: false }
+        }
+    }
+}
+
+/// Finishes long writes, then goes on with the jobs that are due, in turn, until all are through or
+/// `until`. A job that fails stops no other.
 ///
 /// # Errors
-/// A call failed; what is left is due again later.
+/// The jobs could not be read, or a long write not be finished; what is left is due again later.
 pub async fn go_on<B: BlockTable + Stats + Records>(
     apps: &impl AppAdmin,
     book: &B,
     now_ms: i64,
-) -> Result<u32, Fault> {
-    let mut worked = 0;
+    until: Instant,
+) -> Result<Removals, Fault> {
     let settled = long::settle_all(apps, book, now_ms).await;
-    for job in apps.jobs().await? {
-        if job.due_ms > now_ms {
-            continue;
-        }
-        let held = Job { due_ms: now_ms + HOLD_MS, ..job.clone() };
-        if apps.save_job(&held, job.due_ms).await? {
-            work(apps, book, held, now_ms).await?;
-            worked += 1;
+    let mut removals = Removals::default();
+    let mut jobs = apps.jobs().await?;
+    jobs.retain(|job| job.due_ms <= now_ms);
+    // Who has waited longest comes first.
+    jobs.sort_by_key(|job| job.due_ms);
+    while !jobs.is_empty() && Instant::now() < until {
+        let turns = jobs.drain(..).map(|job| turn(apps, book, job, now_ms, until)).collect::<Vec<_>>();
+        let mut turns = stream::iter(turns).buffer_unordered(JOBS_AT_ONCE);
+        while let Some(end) = turns.next().await {
+            removals.turns += u32::from(!matches!(end, Turn::NoTime(_) | Turn::Held));
+            match end {
+                Turn::NoTime(job) | Turn::More(job) => jobs.push(job),
+                Turn::Complete => removals.complete += 1,
+                Turn::Failed => removals.failed += 1,
+                Turn::Held => {}
+            }
         }
     }
-    settled.map(|()| worked)
+    removals.left = u32::try_from(jobs.len()).unwrap_or(u32::MAX);
+    settled.map(|()| removals)
+}
+
+/// How a turn of a job ended.
+enum Turn {
+    Complete,
+    /// Its budget is spent.
+    More(Job),
+    /// It was not begun: time is over.
+    NoTime(Job),
+    Failed,
+    /// Somebody else is at it.
+    Held,
+}
+
+async fn turn<B: BlockTable + Stats + Records>(
+    apps: &impl AppAdmin,
+    book: &B,
+    job: Job,
+    now_ms: i64,
+    until: Instant,
+) -> Turn {
+    if Instant::now() >= until {
+        return Turn::NoTime(job);
+    }
+    let until = until.min(Instant::now() + TURN_TIME);
+    let held = Job { due_ms: now_ms + HOLD_MS, ..job.clone() };
+    let worked = match apps.save_job(&held, job.due_ms).await {
+        Ok(true) => work(apps, book, held, now_ms, until).await,
+        Ok(false) => return Turn::Held,
+        Err(fault) => Err(fault),
+    };
+    match worked {
+        Ok((_, true)) => Turn::Complete,
+        Ok((job, false)) => Turn::More(job),
+        Err(fault) => {
+            tracing::warn!(
+                app.id = %job.app_id, job.kind = job.kind.as_str(), error.chain = %chain(&fault),
+                "a removal failed and is tried again later"
+            );
+            Turn::Failed
+        }
+    }
 }
 
 /// One pass over a job that the caller holds; then it is finished, or due later.
@@ -133,13 +226,14 @@ async fn work<B: BlockTable + Stats + Records>(
     book: &B,
     mut job: Job,
     now_ms: i64,
+    until: Instant,
 ) -> Result<(Job, bool), Fault> {
     let held_until = job.due_ms;
     // What a long write has not stored yet must not come after what is removed.
     if let Some(app) = apps.find(&job.app_id).await?.filter(|app| app.created_ms == job.epoch_ms) {
         long::settle(book, &app).await?;
     }
-    let mut pass = Pass { book, job: &job, budget: BUDGET, deleted: 0 };
+    let mut pass = Pass { book, job: &job, budget: BUDGET, until, deleted: 0 };
     let complete = pass.run().await?;
     job.deleted += pass.deleted;
     if complete && job.last_pass {
@@ -156,11 +250,12 @@ struct Pass<'a, B> {
     book: &'a B,
     job: &'a Job,
     budget: u32,
+    until: Instant,
     deleted: u64,
 }
 
 impl<B: BlockTable + Stats + Records> Pass<'_, B> {
-    /// `false`: the budget is spent.
+    /// `false`: the budget is spent, or the time.
     async fn run(&mut self) -> Result<bool, Fault> {
         let (app_id, before_ms) = (&self.job.app_id, self.job.before_ms);
         let last = Day::of_ms(before_ms - 1);
@@ -168,22 +263,25 @@ impl<B: BlockTable + Stats + Records> Pass<'_, B> {
             self.book.hide(app_id, self.job.epoch_ms, last, before_ms).await?;
         }
         for (day, counters) in self.days(last).await? {
-            let whole = day.end_ms() < self.job.before_ms;
+            if day.end_ms() < self.job.before_ms {
+                if !self.empty(day).await? {
+                    return Ok(false);
+                }
+                Stats::remove(self.book, &self.job.app_id, &counters).await?;
+                continue;
+            }
             for shard in 0..SHARDS {
                 let partition = Partition { app_id: self.job.app_id.clone(), day, shard };
-                let finished = match whole {
-                    true => self.empty(partition).await?,
-                    false => self.trim(partition).await?,
-                };
-                if !finished {
+                if !self.trim(partition).await? {
                     return Ok(false);
                 }
             }
-            if whole {
-                Stats::remove(self.book, &self.job.app_id, &counters).await?;
-            }
         }
         Ok(true)
+    }
+
+    fn is_spent(&self) -> bool {
+        self.budget == 0 || Instant::now() >= self.until
     }
 
     /// The days of the job's app that have counters, and those.
@@ -205,21 +303,27 @@ impl<B: BlockTable + Stats + Records> Pass<'_, B> {
         }
     }
 
-    /// Removes all of the app's blocks from a partition.
-    async fn empty(&mut self, partition: Partition) -> Result<bool, Fault> {
-        let day = partition.day;
-        let range = BlockRange { partition, last_ms_from: day.start_ms(), last_ms_to: day.end_ms() };
-        let mut after = None;
-        loop {
-            if self.budget == 0 {
+    /// Removes all of the app's blocks of a day, page by page, from its partitions side by side.
+    async fn empty(&mut self, day: Day) -> Result<bool, Fault> {
+        let whole = |shard| {
+            let partition = Partition { app_id: self.job.app_id.clone(), day, shard };
+            (BlockRange { partition, last_ms_from: day.start_ms(), last_ms_to: day.end_ms() }, None)
+        };
+        let mut ranges: Vec<(BlockRange, Option<BlockPosition>)> = (0..SHARDS).map(whole).collect();
+        while !ranges.is_empty() {
+            if self.is_spent() {
                 return Ok(false);
             }
-            let page = self.book.headers(&range, HEADER_PAGE, after.as_ref()).await?;
-            let own: Vec<StoredHeader> = page
-                .blocks
-                .into_iter()
-                .filter(|stored| stored.header.epoch_ms == self.job.epoch_ms)
-                .collect();
+            let book = self.book;
+            let pages = ranges.iter().map(|(range, after)| book.headers(range, HEADER_PAGE, after.as_ref()));
+            let pages = futures::future::try_join_all(pages).await?;
+            let mut own = Vec::new();
+            let mut more = Vec::new();
+            for ((range, _), page) in ranges.into_iter().zip(pages) {
+                own.extend(page.blocks.into_iter().filter(|it| it.header.epoch_ms == self.job.epoch_ms));
+                more.extend(page.next.map(|next| (range, Some(next))));
+            }
+            ranges = more;
             let mut records = 0;
             for stored in &own {
                 records += match stored.pruned_to_ms {
@@ -231,11 +335,8 @@ impl<B: BlockTable + Stats + Records> Pass<'_, B> {
             BlockTable::remove(self.book, &own).await?;
             self.deleted += records;
             self.budget = self.budget.saturating_sub(u32::try_from(own.len()).unwrap_or(u32::MAX));
-            match page.next {
-                Some(next) => after = Some(next),
-                None => return Ok(true),
-            }
         }
+        Ok(true)
     }
 
     /// Removes what is older than the watermark from a partition of its day.
@@ -258,7 +359,7 @@ impl<B: BlockTable + Stats + Records> Pass<'_, B> {
                 {
                     continue;
                 }
-                if self.budget == 0 || !self.take(&stored).await? {
+                if self.is_spent() || !self.take(&stored).await? {
                     return Ok(false);
                 }
             }

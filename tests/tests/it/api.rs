@@ -13,6 +13,7 @@ use logferry_ports::ledger::{Claim, Claimed, Lease};
 use logferry_ports::{AppAdmin, Apps, Clock, Ledger};
 use logferry_service::http::Request;
 use logferry_tests::api::{ADMIN_KEY, Api};
+use logferry_tests::in_a_minute;
 use logferry_tests::sim::T0;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
@@ -387,7 +388,7 @@ async fn pruned_records_are_gone_at_once_and_counts_equal_what_is_left() {
         // What the requests left is finished later, in several passes.
         for _ in 0..40 {
             api.cloud.clock().advance_ms(20 * 60_000);
-            prune::go_on(&api.cloud, &api.cloud, api.cloud.clock().now_ms()).await.unwrap();
+            prune::go_on(&api.cloud, &api.cloud, api.cloud.clock().now_ms(), in_a_minute()).await.unwrap();
         }
         assert_eq!(api.cloud.jobs().await.unwrap(), []);
         let left = api.records(&key, "").await.len() as i64;
@@ -421,7 +422,7 @@ async fn a_large_prune_is_answered_in_time_and_finished_by_later_passes() {
     assert_eq!(api.records(&key, "").await.len(), 0, "the rest is invisible");
     assert_eq!(api.counted(&key, "shop").await, [0; 4]);
     for _ in 0..4 {
-        prune::go_on(&api.cloud, &api.cloud, api.cloud.clock().now_ms()).await.unwrap();
+        prune::go_on(&api.cloud, &api.cloud, api.cloud.clock().now_ms(), in_a_minute()).await.unwrap();
         api.cloud.clock().advance_ms(20 * 60_000);
     }
     assert_eq!((api.cloud.blocks_stored(), api.cloud.jobs().await.unwrap().len()), (0, 0));
@@ -444,7 +445,7 @@ async fn a_deleted_apps_blocks_and_counters_go_and_its_successors_stay() {
     write(&again, "new").await;
     for _ in 0..3 {
         api.cloud.clock().advance_ms(20 * 60_000);
-        prune::go_on(&api.cloud, &api.cloud, api.cloud.clock().now_ms()).await.unwrap();
+        prune::go_on(&api.cloud, &api.cloud, api.cloud.clock().now_ms(), in_a_minute()).await.unwrap();
     }
     let records = api.records(&again, "").await;
     assert!(records.len() == 3 && records.iter().all(|record| record["message"] == "new"));

@@ -11,6 +11,7 @@ use logferry_domain::object::ObjectRef;
 use logferry_ingest::Ingested;
 use logferry_logbook::{prune, stats};
 use logferry_ports::{Apps, Clock, Files};
+use logferry_tests::in_a_minute;
 use logferry_tests::ingest::{BUCKET, event, ingest};
 use logferry_tests::sim::{How, SimCloud, T0};
 use logferry_tests::stack::gzip;
@@ -71,7 +72,8 @@ async fn redrive(cloud: &SimCloud) {
 
 async fn prune_before(cloud: &SimCloud, before_ms: i64) {
     let now_ms = cloud.clock().now_ms();
-    let pruned = prune::prune(cloud, cloud, &app(cloud).await, before_ms, now_ms).await.unwrap();
+    let pruned =
+        prune::prune(cloud, cloud, &app(cloud).await, before_ms, now_ms, in_a_minute()).await.unwrap();
     assert!(pruned.unwrap().complete);
 }
 
@@ -256,7 +258,8 @@ async fn a_file_that_is_started_over_for_a_new_app_of_its_id_is_stored_and_count
             run_in_part(&cloud, &object).await;
         }
         let old = app(&cloud).await;
-        assert!(prune::delete(&cloud, &cloud, &old, cloud.clock().now_ms()).await.unwrap());
+        let now_ms = cloud.clock().now_ms();
+        assert!(prune::delete(&cloud, &cloud, &old, now_ms, in_a_minute()).await.unwrap().is_some());
         if !complete {
             let Some(Ingested::Failed { reason, .. }) = run(&cloud, &object).await else { panic!() };
             assert_eq!(reason.code, ReasonCode::NoOwner);
@@ -271,7 +274,7 @@ async fn a_file_that_is_started_over_for_a_new_app_of_its_id_is_stored_and_count
         // The last pass of the removal spares what is the new app's.
         for _ in 0..3 {
             cloud.clock().advance_ms(20 * MINUTE_MS);
-            prune::go_on(&cloud, &cloud, cloud.clock().now_ms()).await.unwrap();
+            prune::go_on(&cloud, &cloud, cloud.clock().now_ms(), in_a_minute()).await.unwrap();
         }
         assert_eq!(cloud.jobs_now(), []);
         check_now(&cloud, LINES).await;

@@ -13,5 +13,6 @@ mod processes;
 mod quarantine;
 mod query;
 mod redaction;
+mod removals;
 mod sim;
 mod tidy;

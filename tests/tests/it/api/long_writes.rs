@@ -7,6 +7,7 @@ use logferry_domain::time::{MS_PER_DAY, MS_PER_HOUR, rfc3339_ms};
 use logferry_logbook::prune;
 use logferry_ports::Clock;
 use logferry_tests::api::{Answer, Api};
+use logferry_tests::in_a_minute;
 use logferry_tests::sim::{How, T0};
 use serde_json::{Value, json};
 
@@ -33,7 +34,7 @@ async fn write(api: &Api, key: &str, idempotency_key: Option<&str>) -> Option<An
 /// A sweep, once no writer can be at work any more.
 async fn sweep(api: &Api) {
     api.cloud.clock().advance_ms(60_000);
-    prune::go_on(&api.cloud, &api.cloud, api.cloud.clock().now_ms()).await.unwrap();
+    prune::go_on(&api.cloud, &api.cloud, api.cloud.clock().now_ms(), in_a_minute()).await.unwrap();
 }
 
 fn is_settled(api: &Api) -> bool {

@@ -12,6 +12,7 @@ use logferry_tests::sim::T0;
 use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
+use tokio::time::Instant;
 
 use super::schedules::each_seed;
 use super::world::{INGEST_MS, MINUTE_MS, World};
@@ -58,6 +59,11 @@ async fn app(world: &World) -> Option<App> {
     world.cloud.apps_now().into_iter().next()
 }
 
+/// When a removal is to stop: sometimes it dies before.
+fn removal_until() -> Instant {
+    Instant::now() + Duration::from_secs(REMOVAL_SECS)
+}
+
 /// A call that may fail or die.
 async fn in_time<T>(call: impl Future<Output = T>) {
     let _ = tokio::time::timeout(Duration::from_secs(REMOVAL_SECS), call).await;
@@ -72,7 +78,7 @@ async fn act(world: &World, action: &Action) {
         }
         Action::Prune { before_ms } => {
             if let Some(app) = app(world).await {
-                in_time(prune::prune(cloud, cloud, &app, *before_ms, now_ms())).await;
+                in_time(prune::prune(cloud, cloud, &app, *before_ms, now_ms(), removal_until())).await;
             }
         }
         Action::Redrive { nth } => {
@@ -86,7 +92,7 @@ async fn act(world: &World, action: &Action) {
         Action::DeleteObject { object } => cloud.delete_object(BUCKET, &world.objects()[*object].key),
         Action::ReplaceApp { after_secs } => {
             let Some(old) = app(world).await else { return };
-            in_time(prune::delete(cloud, cloud, &old, now_ms())).await;
+            in_time(prune::delete(cloud, cloud, &old, now_ms(), removal_until())).await;
             tokio::time::sleep(Duration::from_secs(*after_secs)).await;
             if Apps::find(cloud, &old.app_id).await.is_ok_and(|app| app.is_none()) {
                 cloud.set_app(App { created_ms: now_ms(), pruned_before_ms: None, ..old });
@@ -98,7 +104,7 @@ async fn act(world: &World, action: &Action) {
 async fn sweep(world: &World) {
     world.sweep(0).await;
     let cloud = &world.cloud;
-    in_time(prune::go_on(cloud, cloud, cloud.clock().now_ms())).await;
+    in_time(prune::go_on(cloud, cloud, cloud.clock().now_ms(), removal_until())).await;
 }
 
 /// Until no file is in progress and each removal has been through once.
