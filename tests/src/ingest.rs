@@ -35,6 +35,7 @@ pub fn ingest(cloud: &SimCloud, clock: SimClock, limits: IntakeLimits) -> Ingest
             max_presigned_bytes: 1_000_000,
             max_object_bytes: 10_000_000,
             limits,
+            max_presigned_decompressed_bytes: 2_000_000,
             redactor: REDACTOR.clone(),
             retention_days_default: 30,
             metrics_namespace: "Test".to_owned(),

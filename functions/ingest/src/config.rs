@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use logferry_domain::app::AppId;
 use logferry_domain::decode::DEFAULT_MAX_EXPANSION_RATIO;
-use logferry_domain::intake::IntakeLimits;
+use logferry_domain::intake::{IntakeLimits, MAX_PRESIGNED_DAYS};
 use logferry_domain::redact::Redactor;
 use logferry_domain::split::DEFAULT_MAX_RECORD_BYTES;
 use logferry_service::config::{BadConfig, Reader};
@@ -13,6 +13,10 @@ use logferry_service::config::{BadConfig, Reader};
 const DEFAULT_MAX_PRESIGNED_BYTES: u64 = 10 * 1024 * 1024;
 /// The largest object that a service puts itself (bytes), unless configured otherwise.
 const DEFAULT_MAX_OBJECT_BYTES: u64 = 5 * 1024 * 1024 * 1024;
+/// Decompressed bytes of a presigned log file, unless configured otherwise: ten times its largest size.
+/// (Logs of services expand to about six times; each byte of them may cost five times as much to forward
+/// as to store.)
+const DEFAULT_MAX_PRESIGNED_DECOMPRESSED_BYTES: u64 = 100 * 1024 * 1024;
 const DEFAULT_RETENTION_DAYS: u32 = 30;
 
 /// The configuration.
@@ -34,11 +38,38 @@ pub struct Settings {
     pub chime_app: Option<AppId>,
     pub max_presigned_bytes: u64,
     pub max_object_bytes: u64,
+    /// Of objects that services put with their own rights; presigned ones are held shorter, see
+    /// [`Settings::limits`].
     pub limits: IntakeLimits,
+    pub max_presigned_decompressed_bytes: u64,
     /// What is never stored.
     pub redactor: Arc<Redactor>,
     pub retention_days_default: u32,
     pub metrics_namespace: String,
+}
+
+impl Settings {
+    /// How large an object may be (bytes).
+    #[must_use]
+    pub(crate) fn max_bytes(&self, presigned: bool) -> u64 {
+        if presigned { self.max_presigned_bytes } else { self.max_object_bytes }
+    }
+
+    /// What an object's content may do to us.
+    #[must_use]
+    pub(crate) fn limits(&self, presigned: bool) -> IntakeLimits {
+        if !presigned {
+            return self.limits;
+        }
+        IntakeLimits {
+            max_decompressed_bytes: self
+                .limits
+                .max_decompressed_bytes
+                .min(self.max_presigned_decompressed_bytes),
+            max_days: self.limits.max_days.min(MAX_PRESIGNED_DAYS),
+            ..self.limits
+        }
+    }
 }
 
 impl Config {
@@ -71,7 +102,10 @@ impl Config {
                 limits: IntakeLimits {
                     max_expansion_ratio: read.parsed_or("MAX_EXPANSION_RATIO", DEFAULT_MAX_EXPANSION_RATIO),
                     max_record_bytes: read.parsed_or("MAX_RECORD_BYTES", DEFAULT_MAX_RECORD_BYTES),
+                    ..IntakeLimits::default()
                 },
+                max_presigned_decompressed_bytes: read
+                    .parsed_or("MAX_PRESIGNED_DECOMPRESSED_BYTES", DEFAULT_MAX_PRESIGNED_DECOMPRESSED_BYTES),
                 redactor,
                 retention_days_default: read.parsed_or("RETENTION_DAYS_DEFAULT", DEFAULT_RETENTION_DAYS),
                 metrics_namespace: read

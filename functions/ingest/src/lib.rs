@@ -20,6 +20,7 @@ pub use config::{Config, Settings};
 use events::{Arrival, arrivals};
 use logferry_domain::app::App as RegisteredApp;
 use logferry_domain::fault::{Fault, FaultClass, chain};
+use logferry_domain::intake::IntakeLimits;
 use logferry_domain::ledger::{Checkpoint, FileCounts, FileRow, MAX_ATTEMPTS, Outcome, Reason, ReasonCode};
 use logferry_domain::object::{ObjectRef, ObjectVersion};
 use logferry_domain::packing::Packing;
@@ -76,6 +77,7 @@ struct Held {
     row: FileRow,
     /// How this worker packs.
     packing: Packing,
+    limits: IntakeLimits,
     lease: Lease,
     schedule: Schedule,
 }
@@ -150,7 +152,9 @@ impl<O: ObjectStore, B: BlockTable, L: Ledger, A: Apps, C: Clock> App<O, B, L, A
             return Ok(Ingested::Ignored);
         };
         let epoch_ms = app.as_ref().map_or(0, |app| app.created_ms);
-        let packing = Packing::of(&self.settings.limits, &self.settings.redactor, epoch_ms);
+        let presigned = matches!(owner, Ownership::App { presigned: true, .. });
+        let limits = self.settings.limits(presigned);
+        let packing = Packing::of(&limits, &self.settings.redactor, epoch_ms);
         let claim = Claim {
             object: object.clone(),
             app_id: app.as_ref().map(|app| app.app_id.clone()),
@@ -176,9 +180,9 @@ impl<O: ObjectStore, B: BlockTable, L: Ledger, A: Apps, C: Clock> App<O, B, L, A
             claimed_ms: claim.now_ms,
             checkpoint: row.checkpoint,
         };
-        let held = Held { row, packing, lease, schedule };
-        let (presigned, app) = match (owner, app) {
-            (Ownership::App { presigned, .. }, Some(app)) => (presigned, app),
+        let held = Held { row, packing, limits, lease, schedule };
+        let app = match (owner, app) {
+            (Ownership::App { .. }, Some(app)) => app,
             (Ownership::Refused(reason), _) => return self.refuse(held, None, reason).await,
             (Ownership::App { .. } | Ownership::NoLog, _) => return Ok(Ingested::Ignored),
         };
@@ -187,17 +191,14 @@ impl<O: ObjectStore, B: BlockTable, L: Ledger, A: Apps, C: Clock> App<O, B, L, A
             let reason = Reason { code: ReasonCode::AttemptsExhausted, message };
             return self.refuse(held, Some(&app), reason).await;
         }
+        let max_bytes = self.settings.max_bytes(presigned);
         match size {
-            Ok(size_bytes) => match too_large(size_bytes, self.max_bytes(presigned)) {
+            Ok(size_bytes) => match too_large(size_bytes, max_bytes) {
                 Some(reason) => self.refuse(held, Some(&app), reason).await,
-                None => self.ingest(held, app, self.max_bytes(presigned)).await,
+                None => self.ingest(held, app, max_bytes).await,
             },
             Err(reason) => self.refuse(held, Some(&app), reason).await,
         }
-    }
-
-    fn max_bytes(&self, presigned: bool) -> u64 {
-        if presigned { self.settings.max_presigned_bytes } else { self.settings.max_object_bytes }
     }
 
     /// Exactly which object it is, and its size or why it will never be read. `None` when even its
@@ -250,7 +251,7 @@ impl<O: ObjectStore, B: BlockTable, L: Ledger, A: Apps, C: Clock> App<O, B, L, A
             retention_days: app.retention_days.unwrap_or(self.settings.retention_days_default),
             app,
             meta,
-            limits: self.settings.limits,
+            limits: held.limits,
             redactor: self.settings.redactor.clone(),
             lease: held.lease.clone(),
             packing: held.packing.clone(),

@@ -42,6 +42,7 @@ const REQUEST_BYTES: usize = 768 * 1024;
 /// Items of a BatchWriteItem request.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchWriteItem.html>
 const REQUEST_ITEMS: usize = 25;
+
 /// What is done with which object.
 #[derive(Debug, Clone)]
 pub struct Job {

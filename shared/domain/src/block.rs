@@ -33,6 +33,19 @@ const ZSTD_LEVEL: i32 = 1;
 
 const VERSION: u8 = 1;
 
+/// What decides over the bytes of a block, beside its entries: for the fingerprint of the packing. The
+/// compressor belongs to it: another version of it may compress to other sizes, from which the bounds of
+/// the next blocks follow.
+pub(crate) fn shape() -> [u64; 5] {
+    [
+        u64::from(zstd::zstd_safe::version_number()),
+        ZSTD_LEVEL.unsigned_abs().into(),
+        u64::from(VERSION),
+        MAX_ITEM_DATA_BYTES as u64,
+        MAX_PAYLOAD_BYTES as u64,
+    ]
+}
+
 /// What a block says of itself without being decompressed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlockHeader {

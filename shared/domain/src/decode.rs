@@ -68,6 +68,7 @@ pub struct Decoder<R> {
     chunk: Vec<u8>,
     total_out: u64,
     max_expansion_ratio: u64,
+    max_total_out: u64,
     ended: Option<Option<Reason>>,
 }
 
@@ -78,13 +79,15 @@ impl<R> std::fmt::Debug for Decoder<R> {
 }
 
 impl<R: Read> Decoder<R> {
-    pub fn new(reader: R, max_expansion_ratio: u64) -> Self {
+    /// `max_total_out`: so many bytes come out at most.
+    pub fn new(reader: R, max_expansion_ratio: u64, max_total_out: u64) -> Self {
         Self {
             input: Input { reader, buffer: vec![0; INPUT_BYTES], begin: 0, end: 0, total: 0, eof: false },
             codec: Codec::Undecided,
             chunk: vec![0; CHUNK_BYTES],
             total_out: 0,
             max_expansion_ratio,
+            max_total_out,
             ended: None,
         }
     }
@@ -100,6 +103,18 @@ impl<R: Read> Decoder<R> {
             let (produced, ended) = self.step(filled)?;
             filled += produced;
             self.ended = ended;
+        }
+        let room = self.max_total_out - self.total_out;
+        if filled as u64 > room {
+            filled = room as usize;
+            self.ended = Some(Some(Reason {
+                code: ReasonCode::ExpansionLimit,
+                message: format!(
+                    "it is longer than the {} decompressed bytes that are allowed (reached by byte {})",
+                    self.max_total_out,
+                    self.input.consumed()
+                ),
+            }));
         }
         self.total_out += filled as u64;
         if !matches!(self.codec, Codec::Plain) && self.ended.is_none() {
@@ -315,7 +330,7 @@ mod tests {
 
     /// All bytes, and the code of the damage at their end.
     fn decode_from(reader: impl Read) -> (Vec<u8>, Option<ReasonCode>) {
-        let mut decoder = Decoder::new(reader, DEFAULT_MAX_EXPANSION_RATIO);
+        let mut decoder = Decoder::new(reader, DEFAULT_MAX_EXPANSION_RATIO, u64::MAX);
         let mut out = Vec::new();
         loop {
             match decoder.next_chunk() {

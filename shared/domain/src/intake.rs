@@ -4,6 +4,7 @@
 //! The path knows nothing of earlier runs: the same bytes give the same blocks and the same bad
 //! records under the same numbers, so a resumed run repeats it and stores only what is missing.
 
+use std::collections::BTreeSet;
 use std::io::{self, Read};
 
 use crate::block::BadBlock;
@@ -15,6 +16,14 @@ use crate::quarantine::Ranges;
 use crate::record::Entry;
 use crate::redact::Redactor;
 use crate::split::{DEFAULT_MAX_RECORD_BYTES, Piece, Splitter, StreamEnd};
+use crate::time::{Day, MS_PER_DAY};
+
+/// How far ahead of its object's LastModified a record's time may lie (ms). What lies further ahead is
+/// no time: such records would be first in every answer for years and never expire.
+pub const MAX_AHEAD_MS: i64 = MS_PER_DAY;
+
+/// Distinct days that a presigned file may hold.
+pub const MAX_PRESIGNED_DAYS: usize = 31;
 
 /// What a file may do to us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,11 +31,20 @@ pub struct IntakeLimits {
     /// Decompressed bytes for each compressed one, after the first MiB.
     pub max_expansion_ratio: u64,
     pub max_record_bytes: usize,
+    /// Decompressed bytes in all.
+    pub max_decompressed_bytes: u64,
+    /// Distinct UTC days of its records.
+    pub max_days: usize,
 }
 
 impl Default for IntakeLimits {
     fn default() -> Self {
-        Self { max_expansion_ratio: DEFAULT_MAX_EXPANSION_RATIO, max_record_bytes: DEFAULT_MAX_RECORD_BYTES }
+        Self {
+            max_expansion_ratio: DEFAULT_MAX_EXPANSION_RATIO,
+            max_record_bytes: DEFAULT_MAX_RECORD_BYTES,
+            max_decompressed_bytes: u64::MAX,
+            max_days: usize::MAX,
+        }
     }
 }
 
@@ -91,12 +109,14 @@ pub fn take_in_redacted(
     redactor: &Redactor,
     sink: &mut impl Sink,
 ) -> Result<Outcome, IntakeError> {
-    let mut decoder = Decoder::new(reader, limits.max_expansion_ratio);
+    let mut decoder = Decoder::new(reader, limits.max_expansion_ratio, limits.max_decompressed_bytes);
     let mut splitter = Splitter::new(limits.max_record_bytes);
-    let fallback_ms = source.arrived_ms;
+    let arrived_ms = source.arrived_ms;
     let mut intake = Intake {
         packer: Packer::new(source, ""),
-        fallback_ms,
+        arrived_ms,
+        days: BTreeSet::new(),
+        max_days: limits.max_days,
         redactor,
         ready: Vec::new(),
         quarantined: 0,
@@ -109,7 +129,9 @@ pub fn take_in_redacted(
             Ok(Some(chunk)) => {
                 bytes += chunk.len() as u64;
                 splitter.push(chunk);
-                intake.drain(&mut splitter)?;
+                if let Some(reason) = intake.drain(&mut splitter)? {
+                    return intake.finish(Some(reason), bytes);
+                }
             }
             Ok(None) => break None,
             Err(DecodeError::Bad(reason)) => break Some(reason),
@@ -117,7 +139,9 @@ pub fn take_in_redacted(
         }
     };
     splitter.finish(if damage.is_some() { StreamEnd::CutOff } else { StreamEnd::Whole });
-    intake.drain(&mut splitter)?;
+    if let Some(reason) = intake.drain(&mut splitter)? {
+        return intake.finish(Some(reason), bytes);
+    }
     let unterminated = || {
         splitter.unterminated().then(|| Reason {
             code: ReasonCode::ArrayUnterminated,
@@ -130,7 +154,10 @@ pub fn take_in_redacted(
 
 struct Intake<'s, 'a, S> {
     packer: Packer<'a>,
-    fallback_ms: i64,
+    arrived_ms: i64,
+    /// Days of good records, pruned ones included: where a file is cut must not depend on the watermark.
+    days: BTreeSet<Day>,
+    max_days: usize,
     redactor: &'s Redactor,
     ready: Vec<Packed>,
     /// Bad records, each of them.
@@ -140,14 +167,17 @@ struct Intake<'s, 'a, S> {
 }
 
 impl<S: Sink> Intake<'_, '_, S> {
-    fn drain(&mut self, splitter: &mut Splitter) -> Result<(), IntakeError> {
+    /// Takes all entries that are there; returns why the file ends with one of them, if it does.
+    fn drain(&mut self, splitter: &mut Splitter) -> Result<Option<Reason>, IntakeError> {
         while let Some(piece) = splitter.next_piece() {
-            self.take(&piece)?;
+            if let Some(reason) = self.take(&piece)? {
+                return Ok(Some(reason));
+            }
         }
-        Ok(())
+        Ok(None)
     }
 
-    fn take(&mut self, piece: &Piece<'_>) -> Result<(), IntakeError> {
+    fn take(&mut self, piece: &Piece<'_>) -> Result<Option<Reason>, IntakeError> {
         let parsed = match entry::parse(piece) {
             Ok(parsed) => parsed,
             Err(reason) => {
@@ -156,28 +186,33 @@ impl<S: Sink> Intake<'_, '_, S> {
                 if let Some(row) = self.ranges.add(entry::bad(piece, reason), sample) {
                     self.sink.quarantined(row)?;
                 }
-                return Ok(());
+                return Ok(None);
             }
         };
+        let said_ms = parsed.timestamp_ms.filter(|ms| ms - self.arrived_ms <= MAX_AHEAD_MS);
+        let timestamp_ms = said_ms.unwrap_or(self.arrived_ms);
+        let day = Day::of_ms(timestamp_ms);
+        if !self.days.contains(&day) {
+            if self.days.len() >= self.max_days {
+                return Ok(Some(too_scattered(piece, self.max_days)));
+            }
+            self.days.insert(day);
+        }
         let raw = self.redactor.entry(parsed.kind, parsed.raw);
         let entry = Entry {
             ordinal: piece.ordinal,
-            timestamp_ms: parsed.timestamp_ms.unwrap_or(self.fallback_ms),
+            timestamp_ms,
             level: parsed.level,
             kind: parsed.kind,
-            timestamp_fallback: parsed.timestamp_ms.is_none(),
+            timestamp_fallback: said_ms.is_none(),
             raw: &raw,
         };
         self.packer.set_format(piece.framing.as_str());
         self.packer.push(&entry, &mut self.ready)?;
-        self.hand_over()
-    }
-
-    fn hand_over(&mut self) -> Result<(), IntakeError> {
         for packed in self.ready.drain(..) {
             self.sink.packed(packed)?;
         }
-        Ok(())
+        Ok(None)
     }
 
     fn finish(mut self, reason: Option<Reason>, bytes: u64) -> Result<Outcome, IntakeError> {
@@ -195,6 +230,16 @@ impl<S: Sink> Intake<'_, '_, S> {
             self.sink.quarantined(row)?;
         }
         Ok(Outcome { reason, counts, days })
+    }
+}
+
+fn too_scattered(piece: &Piece<'_>, max_days: usize) -> Reason {
+    Reason {
+        code: ReasonCode::TooScattered,
+        message: format!(
+            "the record at decompressed byte {} is of one day more than the {max_days} that a file may hold",
+            piece.start
+        ),
     }
 }
 
@@ -247,6 +292,10 @@ mod tests {
     }
 
     fn run(bytes: &[u8]) -> (Kept, Outcome) {
+        run_within(bytes, &IntakeLimits::default(), None)
+    }
+
+    fn run_within(bytes: &[u8], limits: &IntakeLimits, pruned_before_ms: Option<i64>) -> (Kept, Outcome) {
         let app_id = "app".parse().unwrap();
         let seed = Seed::of(&[b"object"]);
         let source = PackSource {
@@ -256,10 +305,10 @@ mod tests {
             epoch_ms: 1,
             arrived_ms: ARRIVED_MS,
             retention_days: 30,
-            pruned_before_ms: None,
+            pruned_before_ms,
         };
         let mut kept = Kept::default();
-        let outcome = take_in(bytes, source, &IntakeLimits::default(), &mut kept).unwrap();
+        let outcome = take_in(bytes, source, limits, &mut kept).unwrap();
         assert_eq!(outcome.counts.ok as usize, kept.raws().len());
         assert_eq!(outcome.counts.quarantined as usize, kept.quarantined.len());
         assert_eq!(
@@ -322,6 +371,84 @@ mod tests {
             kept.packed.iter().flat_map(|packed| &packed.block).map(|block| block.data.clone()).collect()
         };
         assert_eq!(payloads(&lines), payloads(&array));
+    }
+
+    /// Times of all records and whether they are fallbacks, in the order of their ordinals.
+    fn times(kept: &Kept) -> Vec<(i64, bool)> {
+        let mut all = Vec::new();
+        for block in kept.packed.iter().flat_map(|packed| &packed.block) {
+            let payload = Payload::decode(&block.data).unwrap();
+            let entries = payload.entries();
+            all.extend(entries.map(|entry| (entry.ordinal, entry.timestamp_ms, entry.timestamp_fallback)));
+        }
+        all.sort_unstable();
+        all.into_iter().map(|(_, ms, fallback)| (ms, fallback)).collect()
+    }
+
+    #[test]
+    fn a_time_before_2000_or_more_than_a_day_ahead_of_the_object_is_replaced_by_the_objects() {
+        let said = [
+            (ARRIVED_MS, false),
+            (ARRIVED_MS + MAX_AHEAD_MS, false),
+            (ARRIVED_MS + MAX_AHEAD_MS + 1, true),
+            (4_102_444_799_999, true),
+            (946_684_800_000, false),
+            (946_684_799_999, true),
+        ];
+        let line = |ms: i64| format!("{{\"time\":{ms}}}\n");
+        let lines: String = said.iter().map(|&(ms, _)| line(ms)).collect();
+        let worker = "2099-12-31T23:59:59.999Z [ERROR] far ahead\n";
+        let expect: Vec<_> =
+            said.iter().map(|&(ms, fallback)| (if fallback { ARRIVED_MS } else { ms }, fallback)).collect();
+        assert_eq!(times(&run(lines.as_bytes()).0), expect);
+        assert_eq!(times(&run(worker.as_bytes()).0), [(ARRIVED_MS, true)]);
+    }
+
+    #[test]
+    fn a_block_expires_by_when_its_object_arrived_also_where_its_records_lie_ahead() {
+        let text =
+            format!("{{\"time\":{}}}\n{{\"time\":{}}}\n", ARRIVED_MS + MAX_AHEAD_MS, ARRIVED_MS - MS_PER_DAY);
+        let (kept, _) = run(text.as_bytes());
+        assert_eq!(kept.packed.len(), 2);
+        for packed in &kept.packed {
+            let expires = packed.block.as_ref().unwrap().header.expires_at_secs;
+            assert_eq!(expires, Some(ARRIVED_MS / 1000 + 30 * 86_400));
+        }
+    }
+
+    #[test]
+    fn a_file_of_too_many_days_keeps_what_came_before_the_day_too_many() {
+        let limits = IntakeLimits { max_days: 31, ..IntakeLimits::default() };
+        let line = |day: i64, n: i64| format!("{{\"time\":{},\"n\":{n}}}\n", ARRIVED_MS - day * MS_PER_DAY);
+        let days = |days: i64| (0..days * 3).map(|n| line(n % days, n)).collect::<String>();
+        let (kept, outcome) = run_within(days(31).as_bytes(), &limits, None);
+        assert_eq!((kept.raws().len(), code(&outcome)), (93, None));
+        let text = days(32);
+        for pruned_before_ms in [None, Some(ARRIVED_MS - 10 * MS_PER_DAY)] {
+            let (_, outcome) = run_within(text.as_bytes(), &limits, pruned_before_ms);
+            assert_eq!(outcome.counts.ok + outcome.counts.pruned, 31);
+            let reason = outcome.reason.unwrap();
+            let at = (0..31).map(|n| line(n, n).len()).sum::<usize>();
+            assert_eq!(reason.code, ReasonCode::TooScattered);
+            assert!(reason.message.contains(&format!("byte {at} ")), "{}", reason.message);
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_too_long_when_decompressed_keeps_what_lies_before_the_limit() {
+        let lines: Vec<_> =
+            (0..50_000).map(|i| format!("{{\"time\":{},\"i\":{i}}}", ARRIVED_MS - i)).collect();
+        let text = lines.join("\n");
+        let limits = IntakeLimits { max_decompressed_bytes: 300_000, ..IntakeLimits::default() };
+        for bytes in [gzip(text.as_bytes()), text.clone().into_bytes()] {
+            let (kept, outcome) = run_within(&bytes, &limits, None);
+            assert_eq!((code(&outcome), outcome.counts.bytes), (Some(ReasonCode::ExpansionLimit), 300_000));
+            let raws = kept.raws();
+            assert!(raws.len() > 5_000 && lines.starts_with(&raws));
+            assert_eq!(kept.reasons(), [QuarantineReason::CutOff]);
+        }
+        let enough = IntakeLimits { max_decompressed_bytes: text.len() as u64, ..IntakeLimits::default() };
+        assert_eq!(code(&run_within(&gzip(text.as_bytes()), &enough, None).1), None);
     }
 
     #[test]

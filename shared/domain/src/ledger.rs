@@ -62,8 +62,11 @@ pub enum ReasonCode {
     GzipTrailingGarbage,
     ZstdTruncated,
     ZstdCorrupt,
-    /// It expands to more than the allowed multiple of its compressed size.
+    /// It expands to more than the allowed multiple of its compressed size, or to more than is allowed
+    /// in all.
     ExpansionLimit,
+    /// Its records are of more distinct days than a presigned file may hold.
+    TooScattered,
     /// A JSON array without its end.
     ArrayUnterminated,
     /// No registered app owns it.
@@ -78,10 +81,12 @@ pub enum ReasonCode {
     AttemptsExhausted,
     /// A URL was handed out and nothing was put there while it was valid.
     NeverUploaded,
+    /// Other bytes came with the same URL before.
+    AlreadyUploaded,
 }
 
 impl ReasonCode {
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::TooLarge,
         Self::GzipTruncated,
         Self::GzipCorrupt,
@@ -89,6 +94,7 @@ impl ReasonCode {
         Self::ZstdTruncated,
         Self::ZstdCorrupt,
         Self::ExpansionLimit,
+        Self::TooScattered,
         Self::ArrayUnterminated,
         Self::NoOwner,
         Self::BadKey,
@@ -96,6 +102,7 @@ impl ReasonCode {
         Self::AccessDenied,
         Self::AttemptsExhausted,
         Self::NeverUploaded,
+        Self::AlreadyUploaded,
     ];
 
     #[must_use]
@@ -108,6 +115,7 @@ impl ReasonCode {
             Self::ZstdTruncated => "ZSTD_TRUNCATED",
             Self::ZstdCorrupt => "ZSTD_CORRUPT",
             Self::ExpansionLimit => "EXPANSION_LIMIT",
+            Self::TooScattered => "TOO_SCATTERED",
             Self::ArrayUnterminated => "ARRAY_UNTERMINATED",
             Self::NoOwner => "NO_OWNER",
             Self::BadKey => "BAD_KEY",
@@ -115,6 +123,7 @@ impl ReasonCode {
             Self::AccessDenied => "ACCESS_DENIED",
             Self::AttemptsExhausted => "ATTEMPTS_EXHAUSTED",
             Self::NeverUploaded => "NEVER_UPLOADED",
+            Self::AlreadyUploaded => "ALREADY_UPLOADED",
         }
     }
 

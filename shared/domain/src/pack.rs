@@ -1,12 +1,18 @@
 //! The packer: entries into blocks, a pure function of the entries.
 //!
 //! Entries gather by UTC hour. A block is closed when it is as large as the last one's ratio says
-//! that [`TARGET_COMPRESSED_BYTES`] are, when all open ones together are too much (the fullest
-//! first), or when its hour has not been heard of for a while. Blocks are numbered in the order in
-//! which they are closed, so that a run can be resumed: the same entries make the same blocks under
-//! the same numbers, whatever was pruned in between.
+//! that [`TARGET_COMPRESSED_BYTES`] are, when all open ones together are too many bytes (the fullest
+//! first) or too many hours (the longest untouched first), or when its hour has not been heard of for a
+//! while. Blocks are numbered in the order in which they are closed, so that a run can be resumed: the
+//! same entries make the same blocks under the same numbers, whatever was pruned in between.
+//!
+//! The cost of an entry does not grow with the number of open hours beyond a logarithm.
+
+mod open;
 
 use std::collections::BTreeMap;
+
+use open::OpenHours;
 
 use crate::app::AppId;
 use crate::block::{
@@ -20,11 +26,11 @@ use crate::time::{Day, hour_of_ms};
 /// What the open blocks may hold together (bytes).
 pub const MAX_OPEN_BYTES: usize = 32 * 1024 * 1024;
 
+/// Hours that may be open at once.
+pub const MAX_OPEN_HOURS: usize = 4096;
+
 /// An hour is closed when so many bytes of other hours have come since its last entry.
 const IDLE_BYTES: u64 = 8 * 1024 * 1024;
-
-/// How often idle hours are looked for (bytes).
-const IDLE_CHECK_BYTES: u64 = 1024 * 1024;
 
 /// What an entry costs beside its bytes (bytes).
 const ROW_BYTES: usize = 32;
@@ -33,6 +39,19 @@ const ROW_BYTES: usize = 32;
 const FIRST_TARGET_BYTES: usize = 320 * 1024;
 const MIN_TARGET_BYTES: usize = 64 * 1024;
 const MAX_TARGET_BYTES: usize = 4 * 1024 * 1024;
+
+/// All numbers that decide where a block ends, for the fingerprint of the packing.
+pub(crate) const BOUNDS: [u64; 9] = [
+    TARGET_COMPRESSED_BYTES as u64,
+    MAX_OPEN_BYTES as u64,
+    MAX_OPEN_HOURS as u64,
+    IDLE_BYTES,
+    ROW_BYTES as u64,
+    FIRST_TARGET_BYTES as u64,
+    MIN_TARGET_BYTES as u64,
+    MAX_TARGET_BYTES as u64,
+    open::GRAIN_BYTES,
+];
 
 const SECONDS_PER_DAY: i64 = 86_400;
 
@@ -45,8 +64,8 @@ pub struct PackSource<'a> {
     pub source: &'a str,
     /// When the app was registered (ms).
     pub epoch_ms: i64,
-    /// The object's LastModified, or the arrival of a request (ms): retention counts from here or
-    /// from the record's time, whichever is later.
+    /// The object's LastModified, or the arrival of a request (ms): retention counts from here, whatever
+    /// time a record says.
     pub arrived_ms: i64,
     pub retention_days: u32,
     /// Records older than this are not stored (ms).
@@ -66,32 +85,13 @@ pub struct Packed {
 pub struct Packer<'a> {
     source: PackSource<'a>,
     format: &'static str,
-    open: BTreeMap<i64, Open>,
-    open_bytes: usize,
-    /// Bytes pushed so far.
-    pushed: u64,
-    next_idle_check: u64,
+    open: OpenHours,
     target: usize,
     next_sequence: u64,
     stored: u64,
     pruned: u64,
     days: BTreeMap<Day, DayCounts>,
     scratch: BlockScratch,
-    /// Of a closed block, for the next one.
-    spare: Option<BlockBuilder>,
-}
-
-#[derive(Debug)]
-struct Open {
-    builder: BlockBuilder,
-    /// When the last entry came, in bytes pushed.
-    touched: u64,
-}
-
-impl Open {
-    fn weight(&self) -> usize {
-        self.builder.raw_bytes() + self.builder.len() * ROW_BYTES
-    }
 }
 
 impl<'a> Packer<'a> {
@@ -101,17 +101,13 @@ impl<'a> Packer<'a> {
         Self {
             source,
             format,
-            open: BTreeMap::new(),
-            open_bytes: 0,
-            pushed: 0,
-            next_idle_check: IDLE_CHECK_BYTES,
+            open: OpenHours::default(),
             target: FIRST_TARGET_BYTES,
             next_sequence: 0,
             stored: 0,
             pruned: 0,
             days: BTreeMap::new(),
             scratch: BlockScratch::default(),
-            spare: None,
         }
     }
 
@@ -139,32 +135,11 @@ impl<'a> Packer<'a> {
     pub fn push(&mut self, entry: &Entry<'_>, ready: &mut Vec<Packed>) -> Result<(), BadBlock> {
         self.count(entry);
         let hour = hour_of_ms(entry.timestamp_ms);
-        let weight = entry.raw.len() + ROW_BYTES;
-        self.pushed += weight as u64;
-        self.open_bytes += weight;
-        let spare = &mut self.spare;
-        let open = self
-            .open
-            .entry(hour)
-            .or_insert_with(|| Open { builder: spare.take().unwrap_or_default(), touched: 0 });
-        open.builder.push(entry);
-        open.touched = self.pushed;
-        if open.weight() >= self.target {
+        if self.open.push(hour, entry) >= self.target {
             self.close(hour, ready)?;
         }
-        while self.open_bytes > MAX_OPEN_BYTES {
-            // Of equally full ones the latest hour; any rule would do, as long as it is one.
-            let Some(fullest) = self.open.iter().max_by_key(|(_, open)| open.weight()) else { break };
-            let hour = *fullest.0;
+        while let Some(hour) = self.open.one_too_many() {
             self.close(hour, ready)?;
-        }
-        if self.pushed >= self.next_idle_check {
-            self.next_idle_check = self.pushed + IDLE_CHECK_BYTES;
-            let idle_since = self.pushed.saturating_sub(IDLE_BYTES);
-            let idle = self.open.iter().filter(|(_, open)| open.touched < idle_since);
-            for hour in idle.map(|(&hour, _)| hour).collect::<Vec<_>>() {
-                self.close(hour, ready)?;
-            }
         }
         Ok(())
     }
@@ -174,7 +149,7 @@ impl<'a> Packer<'a> {
     /// # Errors
     /// See [`BlockBuilder::build`].
     pub fn finish(mut self, ready: &mut Vec<Packed>) -> Result<BTreeMap<Day, DayCounts>, BadBlock> {
-        while let Some((&hour, _)) = self.open.first_key_value() {
+        while let Some(hour) = self.open.earliest() {
             self.close(hour, ready)?;
         }
         Ok(self.days)
@@ -196,22 +171,17 @@ impl<'a> Packer<'a> {
     }
 
     fn close(&mut self, hour: i64, ready: &mut Vec<Packed>) -> Result<(), BadBlock> {
-        let Some(mut open) = self.open.remove(&hour) else { return Ok(()) };
-        let weight = open.weight();
-        self.open_bytes -= weight;
+        let Some((mut builder, weight)) = self.open.take(hour) else { return Ok(()) };
         let mut scratch = std::mem::take(&mut self.scratch);
-        let blocks = open.builder.build_with(&mut scratch, &self.block_source())?;
+        let blocks = builder.build_with(&mut scratch, &self.block_source())?;
         self.scratch = scratch;
-        open.builder.clear();
-        self.spare = Some(open.builder);
+        builder.clear();
+        self.open.keep_for_reuse(builder);
         let compressed: usize = blocks.iter().map(|block| block.data.len()).sum();
         let target = weight as u128 * TARGET_COMPRESSED_BYTES as u128 / compressed.max(1) as u128;
         self.target = usize::try_from(target).unwrap_or(usize::MAX).clamp(MIN_TARGET_BYTES, MAX_TARGET_BYTES);
         for block in blocks {
-            let block = self.without_pruned(block)?.map(|mut block| {
-                block.header.expires_at_secs = Some(self.expires_at_secs(block.header.last_ms));
-                block
-            });
+            let block = self.without_pruned(block)?;
             ready.push(Packed { sequence: self.next_sequence, block });
             self.next_sequence += 1;
         }
@@ -225,12 +195,12 @@ impl<'a> Packer<'a> {
             format: self.format,
             source: self.source.source,
             epoch_ms: self.source.epoch_ms,
-            expires_at_secs: None,
+            expires_at_secs: Some(self.expires_at_secs()),
         }
     }
 
-    fn expires_at_secs(&self, last_ms: i64) -> i64 {
-        last_ms.max(self.source.arrived_ms) / 1000 + i64::from(self.source.retention_days) * SECONDS_PER_DAY
+    fn expires_at_secs(&self) -> i64 {
+        self.source.arrived_ms / 1000 + i64::from(self.source.retention_days) * SECONDS_PER_DAY
     }
 
     /// Leaves out what was pruned, only after the block's bounds and id are settled: an earlier run
@@ -332,7 +302,7 @@ mod tests {
             let block = packed.block.as_ref().unwrap();
             assert_eq!(hour_of_ms(block.header.first_ms), hour_of_ms(block.header.last_ms));
             assert!(block.data.len() <= MAX_ITEM_DATA_BYTES);
-            assert_eq!(block.header.expires_at_secs, Some(block.header.last_ms / 1000 + 30 * 86_400));
+            assert_eq!(block.header.expires_at_secs, Some(START_MS / 1000 + 30 * 86_400));
         }
         assert_eq!(made.days.values().map(|day| day.levels.total()).sum::<i64>(), 50_000);
     }
@@ -364,6 +334,41 @@ mod tests {
         let made = pack(&entries, None);
         assert_eq!(ordinals(&made).len(), 120_000);
         assert!(made.packed.len() > 4000);
+    }
+
+    /// One entry each in so many hours, all over and over again.
+    fn scattered(hours: i64, entries: i64) -> Vec<(i64, String)> {
+        (0..entries)
+            .map(|i| (START_MS - i * 7919 % hours * 3_600_000, format!("{{\"n\":{i},\"pad\":\"{i:060}\"}}")))
+            .collect()
+    }
+
+    #[test]
+    fn the_cost_of_an_entry_does_not_grow_with_the_hours_that_are_open() {
+        // As many entries each time: what is looked at may grow with the blocks, not with the open hours.
+        for hours in [1, 100, 5_000, 20_000, 60_000] {
+            let (steps_before, entries) = (open::steps(), 60_000);
+            let made = pack(&scattered(hours, entries), None);
+            let steps = open::steps() - steps_before;
+            assert_eq!(ordinals(&made).len(), entries as usize);
+            assert!(steps <= 4 * (entries as u64 + made.packed.len() as u64), "{hours} hours: {steps} steps");
+        }
+    }
+
+    #[test]
+    fn no_more_hours_are_open_than_a_few_thousand_and_the_longest_untouched_are_closed_first() {
+        // Two lines an hour, in order either way: each hour is one block, though far more pass by than may be open.
+        for direction in [1, -1] {
+            let hours = 3 * MAX_OPEN_HOURS as i64;
+            let entries: Vec<_> = (0..2 * hours)
+                .map(|i| (START_MS + direction * (i / 2) * 3_600_000, format!("{{\"n\":{i}}}")))
+                .collect();
+            open::take_most_open();
+            let made = pack(&entries, None);
+            // One is opened before one is closed.
+            assert_eq!(open::take_most_open(), MAX_OPEN_HOURS + 1);
+            assert_eq!(made.packed.len() as i64, hours);
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Ingest over the simulated cloud: exactly once, whatever goes wrong around it.
 
+use logferry_domain::block::Payload;
 use logferry_domain::fault::FaultClass;
 use logferry_domain::intake::IntakeLimits;
 use logferry_domain::ledger::{FileStatus, Grant, ReasonCode};
@@ -22,7 +23,7 @@ pub(crate) fn deadline(cloud: &SimCloud) -> i64 {
     cloud.clock().now_ms() + MINUTE_MS
 }
 
-/// Entries over many hours, some of them bad: many blocks.
+/// Entries over many hours up to now, a minute after the other, some of them bad: many blocks.
 fn lines(count: i64) -> (String, Vec<String>) {
     let mut text = String::new();
     let mut good = Vec::new();
@@ -31,8 +32,11 @@ fn lines(count: i64) -> (String, Vec<String>) {
             text.push_str("{broken\n");
             continue;
         }
-        let line =
-            format!("{{\"level\":{},\"time\":{},\"msg\":\"entry {i}\"}}", i % 6 * 10, T0 + i * MINUTE_MS);
+        let line = format!(
+            "{{\"level\":{},\"time\":{},\"msg\":\"entry {i}\"}}",
+            i % 6 * 10,
+            T0 - (count - i) * MINUTE_MS
+        );
         text.push_str(&line);
         text.push('\n');
         good.push(line);
@@ -58,6 +62,18 @@ pub(crate) fn cloud() -> SimCloud {
 
 pub(crate) async fn run(cloud: &SimCloud, object: &ObjectRef) -> Ingested {
     function(cloud).handle(&event(object), deadline(cloud)).await.unwrap().remove(0)
+}
+
+fn grant(key: &str, app_id: &str) -> Grant {
+    Grant {
+        bucket: BUCKET.to_owned(),
+        key: key.to_owned(),
+        app_id: app_id.parse().unwrap(),
+        meeting: None,
+        size_bytes: None,
+        created_ms: T0,
+        expires_ms: T0 + 300_000,
+    }
 }
 
 fn failed(ingested: &Ingested) -> Option<ReasonCode> {
@@ -235,15 +251,6 @@ async fn files_without_records_are_completed() {
 async fn what_may_not_be_taken_in_is_failed_without_being_read() {
     let cloud = cloud();
     let large = vec![b'x'; 1_000_001];
-    let grant = |key: &str, app_id: &str| Grant {
-        bucket: BUCKET.to_owned(),
-        key: key.to_owned(),
-        app_id: app_id.parse().unwrap(),
-        meeting: None,
-        size_bytes: None,
-        created_ms: T0,
-        expires_ms: T0 + 300_000,
-    };
     let chime = "chime-client-logs/us-east-1/123456789012/m/a/x.gz";
     for (key, granted_to, size, code) in [
         ("logs/nobody/x", None, 1, ReasonCode::NoOwner),
@@ -295,7 +302,7 @@ async fn an_object_that_is_gone_or_replaced_is_failed() {
 async fn pruned_records_are_left_out_and_counted_as_such() {
     let cloud = cloud();
     let mut app = cloud.add_app("my-app");
-    app.pruned_before_ms = Some(T0 + 100 * MINUTE_MS);
+    app.pruned_before_ms = Some(T0 - 200 * MINUTE_MS);
     cloud.set_app(app);
     let (text, good) = lines(300);
     let object = cloud.put_object(BUCKET, "logs/my-app/x", text);
@@ -371,4 +378,44 @@ async fn sample_events_are_understood() {
         seen += 1;
     }
     assert!(seen >= 8);
+}
+
+#[tokio::test]
+async fn a_time_far_ahead_of_its_object_is_replaced_and_the_record_expires_with_the_others() {
+    const DAY_MS: i64 = 1440 * MINUTE_MS;
+    let cloud = cloud();
+    let times = [T0 - 10 * DAY_MS, T0, T0 + DAY_MS, T0 + DAY_MS + 1, 4_102_444_799_999];
+    let text: String = times.iter().map(|time| format!("{{\"time\":{time}}}\n")).collect();
+    let object = cloud.put_object(BUCKET, "logs/my-app/x", text);
+    assert!(matches!(run(&cloud, &object).await, Ingested::Completed { .. }));
+    let mut stored = Vec::new();
+    for block in cloud.stream() {
+        assert_eq!(block.header.expires_at_secs, Some(T0 / 1000 + 30 * 86_400));
+        let payload = Payload::decode(&block.data).unwrap();
+        stored.extend(payload.entries().map(|e| (e.ordinal, e.timestamp_ms, e.timestamp_fallback)));
+    }
+    stored.sort_unstable();
+    let expect =
+        [(0, times[0], false), (1, T0, false), (2, T0 + DAY_MS, false), (3, T0, true), (4, T0, true)];
+    assert_eq!(stored, expect);
+}
+
+#[tokio::test]
+async fn a_presigned_file_is_held_to_days_and_decompressed_bytes_and_a_service_s_own_is_not() {
+    let cloud = cloud();
+    let days: String = (0..40).map(|day| format!("{{\"time\":{}}}\n", T0 - day * 1440 * MINUTE_MS)).collect();
+    let long = "{\"msg\":\"all of one day, and far too long when it is decompressed\"}\n".repeat(40_000);
+    for (key, text, code, most) in [
+        ("logs/my-app/2025/days.gz", &days, ReasonCode::TooScattered, 31),
+        ("logs/my-app/2025/long.gz", &long, ReasonCode::ExpansionLimit, 2_000_000 / 60),
+    ] {
+        cloud.grant(&grant(key, "my-app")).await.unwrap();
+        let presigned = cloud.put_object(BUCKET, key, gzip(text.as_bytes()));
+        let Ingested::Failed { reason, counts } = run(&cloud, &presigned).await else { panic!("{key}") };
+        assert_eq!(reason.code, code, "{reason:?}");
+        assert!(counts.ok > 0 && counts.ok <= most, "{counts:?}");
+        let own = cloud.put_object(BUCKET, &format!("{key}-own"), gzip(text.as_bytes()));
+        let Ingested::Completed { counts } = run(&cloud, &own).await else { panic!("{key}") };
+        assert_eq!(counts.ok as usize, text.lines().count());
+    }
 }

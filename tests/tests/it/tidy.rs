@@ -130,7 +130,7 @@ fn secrets_are_compared_in_constant_time() {
 fn every_planted_bug_fits_the_tree_and_names_a_test_that_is_there() {
     let bugs = std::fs::read_to_string(root().join("tests/planted/bugs.json")).unwrap();
     let bugs: Vec<serde_json::Value> = serde_json::from_str(&bugs).unwrap();
-    assert_eq!(bugs.len(), 12);
+    assert!(bugs.len() >= 12);
     let tests: Vec<_> = ["functions", "shared", "tests"].into_iter().flat_map(rust_files).collect();
     for bug in &bugs {
         let text = |field: &str| bug[field].as_str().unwrap_or_default();
