@@ -13,9 +13,10 @@ use logferry_domain::hex128::Seed;
 use logferry_domain::ledger::DayCounts;
 use logferry_domain::record::{Entry, EntryKind, Level};
 use logferry_domain::time::{Day, MS_PER_DAY, MS_PER_HOUR, hour_of_ms};
+use logferry_logbook::budget::{Budget, MAX_DECOMPRESSED_BYTES, MAX_READ_BYTES};
 use logferry_logbook::filter::Filter;
-use logferry_logbook::query::{Cost, MAX_READ_BYTES, Query, query};
-use logferry_ports::blocks::{BlockPage, BlockPosition, BlockRange, StoredHeader};
+use logferry_logbook::query::{Cost, Query, query};
+use logferry_ports::blocks::{BlockPage, BlockPosition, BlockRange, HeaderPage, StoredBlock, StoredHeader};
 use logferry_ports::stats::{CounterKey, CounterPage, CounterRow};
 use logferry_ports::{BlockTable, Stats};
 
@@ -72,7 +73,7 @@ impl BlockTable for Memory {
         let mut bytes = 0;
         for (key, block) in self.blocks.range(from..to).rev() {
             bytes += block.data.len() + ITEM_OVERHEAD_BYTES;
-            page.blocks.push(block.clone());
+            page.blocks.push(StoredBlock { block: block.clone(), extents: 0, whole: true });
             if let Ok(mut read) = self.read.lock() {
                 read.push(key.clone());
             }
@@ -88,6 +89,31 @@ impl BlockTable for Memory {
 
     async fn remove(&self, _: &[StoredHeader]) -> Result<(), Fault> {
         Ok(())
+    }
+
+    async fn headers(
+        &self,
+        range: &BlockRange,
+        limit: u32,
+        after: Option<&BlockPosition>,
+    ) -> Result<HeaderPage, Fault> {
+        let page = BlockTable::newest(self, range, limit, after).await?;
+        let header = |stored: StoredBlock| StoredHeader {
+            header: stored.block.header,
+            extents: stored.extents,
+            pruned_to_ms: None,
+        };
+        Ok(HeaderPage {
+            blocks: page.blocks.into_iter().map(header).collect(),
+            unreadable: page.unreadable,
+            next: page.next,
+            read_units: page.read_units,
+        })
+    }
+
+    async fn find(&self, header: &BlockHeader) -> Result<Option<StoredBlock>, Fault> {
+        let block = self.blocks.get(&(header.partition().key(), header.sort_key())).cloned();
+        Ok(block.map(|block| StoredBlock { block, extents: 0, whole: true }))
     }
 
     async fn with_extents(&self, _: &BlockHeader, first: Vec<u8>, _: u8) -> Result<Vec<u8>, Fault> {
@@ -218,7 +244,12 @@ async fn walk(
             cursor: cursor.as_deref(),
             raw: false,
             now_ms: 0,
-            max_read_bytes: MAX_READ_BYTES,
+            // By the bytes alone: how fast the machine is must not show.
+            budget: Budget {
+                read_bytes: MAX_READ_BYTES,
+                decompressed_bytes: MAX_DECOMPRESSED_BYTES,
+                stop_at: None,
+            },
         };
         let page = query(memory, &question).await?;
         found += page.records.len();

@@ -3,6 +3,7 @@
 use http::StatusCode;
 use logferry_domain::app::App as Tenant;
 use logferry_domain::fault::{Fault, FaultClass};
+use logferry_logbook::budget::Budget;
 use logferry_logbook::entry::{self, MAX_REQUEST_ID_BYTES};
 use logferry_logbook::filter::{self, Filter};
 use logferry_logbook::long;
@@ -10,7 +11,9 @@ use logferry_logbook::query::{self, DEFAULT_LIMIT, MAX_LIMIT, MAX_OFFSET, Query,
 use logferry_logbook::write::{self, MAX_KEY_BYTES, WriteError, WriteRequest};
 use logferry_ports::Apps;
 use logferry_service::http::{ApiError, Request, Response};
+use logferry_service::metrics::BLOCKS_SKIPPED;
 use serde_json::Value;
+use tokio::time::Instant;
 
 use crate::fields::{invalid, param_ms, param_number};
 use crate::{App, Caller, Cloud};
@@ -47,8 +50,8 @@ impl<C: Cloud> App<C> {
         )
         .await;
         match written {
-            Ok(stored) if entries.batch => Ok(enveloped(&array(&stored), None)),
-            Ok(stored) => Ok(enveloped(stored.first().map_or("null", String::as_str), None)),
+            Ok(stored) if entries.batch => Ok(enveloped(&array(&stored))),
+            Ok(stored) => Ok(enveloped(stored.first().map_or("null", String::as_str))),
             Err(WriteError::Invalid(bad)) => Err(invalid(&bad)),
             Err(WriteError::KeyReused) => Err(ApiError::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
@@ -66,6 +69,7 @@ impl<C: Cloud> App<C> {
         request: &Request,
         now_ms: i64,
     ) -> Result<Response, ApiError> {
+        let budget = Budget::since(Instant::now());
         let filter = filter_of(request)?;
         let limit = param_number(request, "limit", 1, MAX_LIMIT as u64)?.map_or(DEFAULT_LIMIT as u64, |n| n);
         let offset = param_number(request, "offset", 0, MAX_OFFSET as u64)?.unwrap_or(0);
@@ -92,18 +96,29 @@ impl<C: Cloud> App<C> {
             cursor: request.param("cursor"),
             raw,
             now_ms,
-            max_read_bytes: query::MAX_READ_BYTES,
+            budget,
         };
         let page = query::query(&self.book, &question).await.map_err(query_error)?;
         tracing::info!(
             query.pages = page.cost.pages,
             query.blocks = page.cost.blocks,
             query.opened = page.cost.opened,
+            query.skipped = page.cost.skipped,
             query.read_units = page.cost.units,
             query.records = page.records.len(),
             "answered a query"
         );
-        Ok(enveloped(&array(&page.records), Some(page.cursor.as_deref())))
+        let body = format!(
+            "{{\"ok\":true,\"data\":{},\"cursor\":{},\"skipped\":{}}}",
+            array(&page.records),
+            Value::from(page.cursor),
+            page.cost.skipped
+        );
+        let mut response = Response::text(StatusCode::OK, "application/json", body);
+        if page.cost.skipped > 0 {
+            response.metrics.push((BLOCKS_SKIPPED, page.cost.skipped.into()));
+        }
+        Ok(response)
     }
 }
 
@@ -154,11 +169,7 @@ fn array(records: &[String]) -> String {
     format!("[{}]", records.join(","))
 }
 
-/// The envelope around JSON that is written already; with a cursor beside it where there can be one.
-fn enveloped(data: &str, cursor: Option<Option<&str>>) -> Response {
-    let body = match cursor {
-        None => format!("{{\"ok\":true,\"data\":{data}}}"),
-        Some(cursor) => format!("{{\"ok\":true,\"data\":{data},\"cursor\":{}}}", Value::from(cursor)),
-    };
-    Response::text(StatusCode::OK, "application/json", body)
+/// The envelope around JSON that is written already.
+fn enveloped(data: &str) -> Response {
+    Response::text(StatusCode::OK, "application/json", format!("{{\"ok\":true,\"data\":{data}}}"))
 }

@@ -4,14 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use logferry_domain::app::App;
-use logferry_domain::block::{Block, Partition, SHARDS};
-use logferry_domain::fault::{Fault, FaultClass};
+use logferry_domain::block::{Partition, SHARDS};
+use logferry_domain::fault::Fault;
 use logferry_domain::ledger::{FileCounts, Kept, Outcome, Reason};
 use logferry_domain::object::ObjectRef;
 use logferry_domain::packing::Packing;
 use logferry_domain::time::{Day, MS_PER_HOUR};
 use logferry_ports::BlockTable;
-use logferry_ports::blocks::{BlockPosition, BlockRange, StoredHeader};
+use logferry_ports::blocks::{BlockPosition, BlockRange, StoredBlock, StoredHeader};
 
 /// Blocks read at once.
 const PAGE: u32 = 16;
@@ -31,13 +31,10 @@ pub(crate) async fn outcome(
     outcome.counts.quarantined = kept.quarantined;
     let mut pages = Pages::new(table, app, object, &kept.hours);
     while let Some(blocks) = pages.next().await? {
-        for block in blocks.iter().filter(|block| block.header.epoch_ms == app.created_ms) {
-            let counts = block.counts(app.pruned_before_ms, None).map_err(|error| {
-                Fault::new(FaultClass::Permanent, "reading a block", "the block is damaged")
-                    .with_source(error)
-            })?;
+        for stored in blocks.iter().filter(|stored| stored.block.header.epoch_ms == app.created_ms) {
+            let counts = table.counts(stored, app.pruned_before_ms, None).await?;
             outcome.counts.ok += u64::try_from(counts.levels.total()).unwrap_or(0);
-            *outcome.days.entry(block.header.day()).or_default() += counts;
+            *outcome.days.entry(stored.block.header.day()).or_default() += counts;
         }
     }
     Ok(outcome)
@@ -56,13 +53,15 @@ pub(crate) async fn remove_other(
 ) -> Result<(), Fault> {
     let mut pages = Pages::new(table, app, object, &kept.hours);
     while let Some(blocks) = pages.next().await? {
-        let other = |block: &&Block| block.header.file.as_ref().is_some_and(|file| file.packing != *packing);
-        let stored = |block: &Block| StoredHeader {
-            header: block.header.clone(),
-            extents: block.extents(),
+        let other = |stored: &&StoredBlock| {
+            stored.block.header.file.as_ref().is_some_and(|file| file.packing != *packing)
+        };
+        let header = |stored: &StoredBlock| StoredHeader {
+            header: stored.block.header.clone(),
+            extents: stored.extents,
             pruned_to_ms: None,
         };
-        let others: Vec<_> = blocks.iter().filter(other).map(stored).collect();
+        let others: Vec<_> = blocks.iter().filter(other).map(header).collect();
         table.remove(&others).await?;
     }
     Ok(())
@@ -91,16 +90,17 @@ impl<'a, B: BlockTable> Pages<'a, B> {
     }
 
     /// Some of them; `None` when there are no more.
-    async fn next(&mut self) -> Result<Option<Vec<Block>>, Fault> {
+    async fn next(&mut self) -> Result<Option<Vec<StoredBlock>>, Fault> {
         while let Some(range) = self.ranges.last() {
             let page = self.table.newest(range, PAGE, self.after.as_ref()).await?;
             self.after = page.next;
             if self.after.is_none() {
                 self.ranges.pop();
             }
-            let own =
-                |block: &Block| block.header.file.as_ref().is_some_and(|file| file.object == *self.object);
-            let blocks: Vec<Block> = page.blocks.into_iter().filter(own).collect();
+            let own = |stored: &StoredBlock| {
+                stored.block.header.file.as_ref().is_some_and(|file| file.object == *self.object)
+            };
+            let blocks: Vec<StoredBlock> = page.blocks.into_iter().filter(own).collect();
             if !blocks.is_empty() {
                 return Ok(Some(blocks));
             }

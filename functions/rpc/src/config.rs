@@ -12,6 +12,7 @@ pub struct Config {
     pub table_logs: String,
     pub table_stats: String,
     pub default_retention_days: u32,
+    pub metrics_namespace: String,
     /// What is never stored.
     pub redactor: Arc<Redactor>,
 }
@@ -31,6 +32,7 @@ impl Config {
             table_logs: read.required("TABLE_LOGS"),
             table_stats: read.required("TABLE_STATS"),
             default_retention_days: read.parsed_or("RETENTION_DAYS_DEFAULT", 90),
+            metrics_namespace: read.optional("METRICS_NAMESPACE").unwrap_or_else(|| "Logferry".to_owned()),
             redactor,
         };
         read.finish(config)

@@ -9,14 +9,17 @@ use std::sync::Arc;
 use logferry_domain::app::{App as Tenant, AppId};
 use logferry_domain::fault::{Fault, FaultClass, chain};
 use logferry_domain::redact::Redactor;
+use logferry_logbook::budget::Budget;
 use logferry_logbook::entry::{self, Invalid};
 use logferry_logbook::filter::{self, Filter};
 use logferry_logbook::long;
 use logferry_logbook::query::{self, DEFAULT_LIMIT, MAX_LIMIT, Query, QueryError};
 use logferry_logbook::write::{self, WriteError, WriteRequest};
 use logferry_ports::{Apps, BlockTable, Records, Stats};
+use logferry_service::metrics::{BLOCKS_SKIPPED, Emission};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
+use tokio::time::Instant;
 
 pub use config::Config;
 
@@ -29,6 +32,7 @@ pub struct App<B, A> {
     pub book: B,
     pub apps: A,
     pub default_retention_days: u32,
+    pub metrics_namespace: String,
     /// What is never stored.
     pub redactor: Arc<Redactor>,
 }
@@ -142,6 +146,7 @@ impl<B: BlockTable + Stats + Records, A: Apps> App<B, A> {
         mut call: Map<String, Value>,
         now_ms: i64,
     ) -> Result<String, Refusal> {
+        let budget = Budget::since(Instant::now());
         let mut filters = match call.shift_remove("filters") {
             None | Some(Value::Null) => Map::new(),
             Some(Value::Object(filters)) => filters,
@@ -176,14 +181,23 @@ impl<B: BlockTable + Stats + Records, A: Apps> App<B, A> {
             cursor: cursor.as_deref(),
             raw: false,
             now_ms,
-            max_read_bytes: query::MAX_READ_BYTES,
+            budget,
         };
         match query::query(&self.book, &question).await {
-            Ok(page) => Ok(format!(
-                "{{\"ok\":true,\"data\":[{}],\"cursor\":{}}}",
-                page.records.join(","),
-                Value::from(page.cursor)
-            )),
+            Ok(page) => {
+                if page.cost.skipped > 0 {
+                    Emission::new(&self.metrics_namespace)
+                        .dimension("Function", "rpc")
+                        .value(BLOCKS_SKIPPED, page.cost.skipped.into())
+                        .emit(now_ms);
+                }
+                Ok(format!(
+                    "{{\"ok\":true,\"data\":[{}],\"cursor\":{},\"skipped\":{}}}",
+                    page.records.join(","),
+                    Value::from(page.cursor),
+                    page.cost.skipped
+                ))
+            }
             Err(QueryError::BadCursor | QueryError::OffsetTooFar) => {
                 Err(Invalid::new("filters.cursor", "cursor is not one that this query has given").into())
             }

@@ -27,6 +27,7 @@ async fn main() -> Result<(), Error> {
         ),
         apps: DynamoApps::new(dynamodb, config.table_apps),
         default_retention_days: config.default_retention_days,
+        metrics_namespace: config.metrics_namespace,
         redactor: config.redactor,
     };
     let app = &app;

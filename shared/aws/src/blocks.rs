@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::types::{PutRequest, WriteRequest};
+use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
+use aws_sdk_dynamodb::types::{PutRequest, ReturnConsumedCapacity, WriteRequest};
 use futures::stream::{self, StreamExt};
 use logferry_domain::block::{Block, BlockHeader, FileBlock, MAX_ITEM_DATA_BYTES, Partition, sort_key};
 use logferry_domain::fault::{Fault, FaultClass};
@@ -12,7 +13,7 @@ use logferry_domain::object::ObjectRef;
 use logferry_domain::packing::Packing;
 use logferry_domain::record::LevelCounts;
 use logferry_ports::BlockTable;
-use logferry_ports::blocks::{BlockPage, BlockPosition, BlockRange, StoredHeader};
+use logferry_ports::blocks::{BlockPage, BlockPosition, BlockRange, HeaderPage, StoredBlock, StoredHeader};
 
 use crate::faults::fault;
 use crate::item::{Get, Item, Put, b, key, levels_from, levels_to_map, malformed, n, s};
@@ -40,6 +41,30 @@ impl DynamoBlocks {
     #[must_use]
     pub fn new(client: Client, table: impl Into<String>) -> Self {
         Self { table: Table::new(client, table) }
+    }
+
+    /// The items of a range, newest first, strongly consistent.
+    fn newest_first(
+        &self,
+        range: &BlockRange,
+        limit: u32,
+        after: Option<&BlockPosition>,
+    ) -> QueryFluentBuilder {
+        let pk = range.partition.key();
+        self.table
+            .client
+            .query()
+            .table_name(&self.table.name)
+            .consistent_read(true)
+            .scan_index_forward(false)
+            .limit(i32::try_from(limit).unwrap_or(i32::MAX))
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .key_condition_expression("pk = :pk AND sk BETWEEN :from AND :to")
+            .expression_attribute_values(":pk", s(&pk))
+            .expression_attribute_values(":from", s(format!("{:013}", range.last_ms_from)))
+            // '~' sorts behind every block id and extent of that millisecond.
+            .expression_attribute_values(":to", s(format!("{:013}#~", range.last_ms_to)))
+            .set_exclusive_start_key(after.map(|position| key(&pk, &position.0)))
     }
 
     /// One request; what was not taken comes back.
@@ -226,26 +251,8 @@ impl BlockTable for DynamoBlocks {
         limit: u32,
         after: Option<&BlockPosition>,
     ) -> Result<BlockPage, Fault> {
-        let pk = range.partition.key();
-        let limit = i32::try_from(limit).unwrap_or(i32::MAX);
-        let answer = self
-            .table
-            .client
-            .query()
-            .table_name(&self.table.name)
-            .consistent_read(true)
-            .scan_index_forward(false)
-            .limit(limit)
-            .return_consumed_capacity(aws_sdk_dynamodb::types::ReturnConsumedCapacity::Total)
-            .key_condition_expression("pk = :pk AND sk BETWEEN :from AND :to")
-            .expression_attribute_values(":pk", s(&pk))
-            .expression_attribute_values(":from", s(format!("{:013}", range.last_ms_from)))
-            // '~' sorts behind every block id and extent of that millisecond.
-            .expression_attribute_values(":to", s(format!("{:013}#~", range.last_ms_to)))
-            .set_exclusive_start_key(after.map(|position| key(&pk, &position.0)))
-            .send()
-            .await
-            .map_err(|error| fault("Query", error))?;
+        let answer =
+            self.newest_first(range, limit, after).send().await.map_err(|error| fault("Query", error))?;
         let mut page = BlockPage {
             read_units: answer.consumed_capacity.and_then(|used| used.capacity_units).unwrap_or(0.0),
             ..BlockPage::default()
@@ -253,29 +260,68 @@ impl BlockTable for DynamoBlocks {
         // Newest first means that a block's extents come before it, the last one first.
         let mut extents: Vec<Item> = Vec::new();
         for mut item in answer.items.unwrap_or_default() {
-            match block_from_item(&mut item)? {
-                None => extents.push(item),
-                Some((mut block, 0)) => {
-                    extents.clear();
-                    block.data.shrink_to_fit();
-                    page.blocks.push(block);
+            let Ok(found) = block_from_item(&mut item) else {
+                page.unreadable += 1;
+                continue;
+            };
+            let Some((mut block, count)) = found else {
+                extents.push(item);
+                continue;
+            };
+            let mut own = std::mem::take(&mut extents);
+            own.reverse();
+            let whole = count == 0 || {
+                let joined = joined(&block.header, &block.data, own, count);
+                joined.map(|data| block.data = data).is_some()
+            };
+            block.data.shrink_to_fit();
+            page.blocks.push(StoredBlock { block, extents: count, whole });
+        }
+        page.next = position(answer.last_evaluated_key.as_ref())?;
+        Ok(page)
+    }
+
+    async fn headers(
+        &self,
+        range: &BlockRange,
+        limit: u32,
+        after: Option<&BlockPosition>,
+    ) -> Result<HeaderPage, Fault> {
+        let answer = self
+            .newest_first(range, limit, after)
+            .projection_expression(
+                "pk, sk, first_ms, last_ms, #count, levels, #format, #source, epoch, expires_at, extents, pruned_to, \
+                 version, packing",
+            )
+            .expression_attribute_names("#count", "count")
+            .expression_attribute_names("#format", "format")
+            .expression_attribute_names("#source", "source")
+            .send()
+            .await
+            .map_err(|error| fault("Query", error))?;
+        let mut page = HeaderPage {
+            read_units: answer.consumed_capacity.and_then(|used| used.capacity_units).unwrap_or(0.0),
+            ..HeaderPage::default()
+        };
+        for mut item in answer.items.unwrap_or_default() {
+            let pruned_to_ms = item.number_opt("pruned_to");
+            item.put("data", b(Vec::new()));
+            match block_from_item(&mut item) {
+                Ok(Some((block, extents))) => {
+                    page.blocks.push(StoredHeader { header: block.header, extents, pruned_to_ms });
                 }
-                Some((mut block, count)) => {
-                    let mut own = std::mem::take(&mut extents);
-                    own.reverse();
-                    block.data = match joined(&block.header, block.data.clone(), own, count) {
-                        Some(data) => data,
-                        None => self.with_extents(&block.header, block.data, count).await?,
-                    };
-                    page.blocks.push(block);
-                }
+                Ok(None) => {}
+                Err(_) => page.unreadable += 1,
             }
         }
-        page.next = match answer.last_evaluated_key {
-            Some(last) => Some(BlockPosition(last.text("sk")?.to_owned())),
-            None => None,
-        };
+        page.next = position(answer.last_evaluated_key.as_ref())?;
         Ok(page)
+    }
+
+    async fn find(&self, header: &BlockHeader) -> Result<Option<StoredBlock>, Fault> {
+        let item = self.table.get(key(header.partition().key(), header.sort_key())).await?;
+        let found = item.and_then(|mut item| block_from_item(&mut item).ok().flatten());
+        Ok(found.map(|(block, extents)| StoredBlock { block, extents, whole: extents == 0 }))
     }
 
     async fn with_extents(
@@ -286,16 +332,22 @@ impl BlockTable for DynamoBlocks {
     ) -> Result<Vec<u8>, Fault> {
         let sk = format!("{}#", header.sort_key());
         let items = self.table.below(&header.partition().key(), &sk).await?;
-        joined(header, first, items, extents)
+        joined(header, &first, items, extents)
             .ok_or_else(|| Fault::new(FaultClass::NotFound, "Query", "an extent of a block is missing"))
     }
 }
 
+/// Where a listing that ended with this key is gone on with.
+fn position(last: Option<&Item>) -> Result<Option<BlockPosition>, Fault> {
+    last.map(|last| Ok(BlockPosition(last.text("sk")?.to_owned()))).transpose()
+}
+
 /// The data with that of the extents behind it; `None` unless there are exactly this many, in order.
-fn joined(header: &BlockHeader, mut data: Vec<u8>, extents: Vec<Item>, count: u8) -> Option<Vec<u8>> {
+fn joined(header: &BlockHeader, first: &[u8], extents: Vec<Item>, count: u8) -> Option<Vec<u8>> {
     if extents.len() != usize::from(count) {
         return None;
     }
+    let mut data = first.to_vec();
     let sk = sort_key(header.last_ms, &header.block_id);
     for (index, mut extent) in (1..).zip(extents) {
         let index: u32 = index;
@@ -366,7 +418,7 @@ mod tests {
         let (first, extents) = block_from_item(&mut items[0]).unwrap().unwrap();
         assert_eq!(extents, 2);
         let rest = items.split_off(1);
-        assert_eq!(joined(&block.header, first.data.clone(), rest.clone(), 2), Some(block.data.clone()));
-        assert_eq!(joined(&block.header, first.data, rest[..1].to_vec(), 2), None);
+        assert_eq!(joined(&block.header, &first.data, rest.clone(), 2), Some(block.data.clone()));
+        assert_eq!(joined(&block.header, &first.data, rest[..1].to_vec(), 2), None);
     }
 }

@@ -12,17 +12,17 @@ use logferry_domain::object::ObjectRef;
 use logferry_domain::record::LevelCounts;
 use logferry_domain::stats::COUNTERS;
 use logferry_domain::time::Day;
-use logferry_ports::blocks::{BlockPage, BlockPosition, BlockRange, StoredHeader};
+use logferry_ports::blocks::{BlockPage, BlockPosition, BlockRange, HeaderPage, StoredBlock, StoredHeader};
 use logferry_ports::records::{
-    Begun, CountedIn, CountedRemoval, HeaderPage, LongWrite, Memo, MemoChange, MemoExpected, Removal,
-    Removed, Write, Written,
+    Begun, CountedIn, CountedRemoval, LongWrite, Memo, MemoChange, MemoExpected, Removal, Removed, Write,
+    Written,
 };
 use logferry_ports::stats::{CounterKey, CounterPage};
 use logferry_ports::{BlockTable, Records, Stats};
 
 use crate::apps::app_key;
 use crate::batch::delete_all;
-use crate::blocks::{DynamoBlocks, block_from_item, block_to_items, item_keys};
+use crate::blocks::{DynamoBlocks, block_to_items, item_keys};
 use crate::faults::fault;
 use crate::item::{Get, Item, Put, b, key, malformed, n, s};
 use crate::ledger::{counted_from, day_key, take};
@@ -214,49 +214,6 @@ impl Records for DynamoRecords {
         applied(sent.map_err(|error| fault("UpdateItem", error))).map(|_| ())
     }
 
-    async fn headers(
-        &self,
-        range: &BlockRange,
-        limit: u32,
-        after: Option<&BlockPosition>,
-    ) -> Result<HeaderPage, Fault> {
-        let pk = range.partition.key();
-        let answer = self
-            .client
-            .query()
-            .table_name(&self.logs)
-            .consistent_read(true)
-            .scan_index_forward(false)
-            .limit(i32::try_from(limit).unwrap_or(i32::MAX))
-            .key_condition_expression("pk = :pk AND sk BETWEEN :from AND :to")
-            .projection_expression(
-                "pk, sk, first_ms, last_ms, #count, levels, #format, #source, epoch, expires_at, extents, pruned_to, \
-                 version, packing",
-            )
-            .expression_attribute_names("#count", "count")
-            .expression_attribute_names("#format", "format")
-            .expression_attribute_names("#source", "source")
-            .expression_attribute_values(":pk", s(&pk))
-            .expression_attribute_values(":from", s(format!("{:013}", range.last_ms_from)))
-            .expression_attribute_values(":to", s(format!("{:013}#~", range.last_ms_to)))
-            .set_exclusive_start_key(after.map(|position| key(&pk, &position.0)))
-            .send()
-            .await
-            .map_err(|error| fault("Query", error))?;
-        let mut page = HeaderPage::default();
-        for mut item in answer.items.unwrap_or_default() {
-            let pruned_to_ms = item.number_opt("pruned_to");
-            item.put("data", b(Vec::new()));
-            if let Some((block, extents)) = block_from_item(&mut item)? {
-                page.blocks.push(StoredHeader { header: block.header, extents, pruned_to_ms });
-            }
-        }
-        if let Some(last) = answer.last_evaluated_key {
-            page.next = Some(BlockPosition(last.text("sk")?.to_owned()));
-        }
-        Ok(page)
-    }
-
     async fn counted(&self, object: &ObjectRef, day: Day) -> Result<Option<Counted>, Fault> {
         let item = self.files()?.get(day_key(object, day)).await?;
         Ok(item.as_ref().map(counted_from).transpose()?.flatten())
@@ -325,6 +282,19 @@ impl BlockTable for DynamoRecords {
 
     async fn remove(&self, blocks: &[StoredHeader]) -> Result<(), Fault> {
         BlockTable::remove(&self.blocks, blocks).await
+    }
+
+    async fn headers(
+        &self,
+        range: &BlockRange,
+        limit: u32,
+        after: Option<&BlockPosition>,
+    ) -> Result<HeaderPage, Fault> {
+        self.blocks.headers(range, limit, after).await
+    }
+
+    async fn find(&self, header: &BlockHeader) -> Result<Option<StoredBlock>, Fault> {
+        self.blocks.find(header).await
     }
 
     async fn with_extents(

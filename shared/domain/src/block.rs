@@ -90,6 +90,15 @@ impl BlockHeader {
     pub fn sort_key(&self) -> String {
         sort_key(self.last_ms, &self.block_id)
     }
+
+    /// What a block whose entries cannot be read counts from one time on and before another (ms):
+    /// all of its records if all of them lie there, else none.
+    #[must_use]
+    pub fn counts_unread(&self, from_ms: Option<i64>, to_ms: Option<i64>) -> DayCounts {
+        let within =
+            from_ms.is_none_or(|from| self.first_ms >= from) && to_ms.is_none_or(|to| self.last_ms < to);
+        DayCounts { levels: if within { self.levels } else { LevelCounts::default() }, bytes: 0 }
+    }
 }
 
 /// `{last_ms:013}#{block_id}`: a block sorts by the time of its last record.
@@ -140,22 +149,6 @@ impl Block {
     pub fn extents(&self) -> u8 {
         let items = self.data.len().div_ceil(MAX_ITEM_DATA_BYTES);
         u8::try_from(items.saturating_sub(1)).unwrap_or(u8::MAX)
-    }
-
-    /// Its records from one time on and before another (ms).
-    ///
-    /// # Errors
-    /// The data is not that of a block.
-    pub fn counts(&self, from_ms: Option<i64>, to_ms: Option<i64>) -> Result<DayCounts, BadBlock> {
-        let mut counts = DayCounts::default();
-        for entry in Payload::decode(&self.data)?.entries() {
-            let time = entry.timestamp_ms;
-            if from_ms.is_none_or(|from| time >= from) && to_ms.is_none_or(|to| time < to) {
-                counts.levels.count(entry.level);
-                counts.bytes += i64::try_from(entry.raw.len()).unwrap_or(0);
-            }
-        }
-        Ok(counts)
     }
 }
 
@@ -427,7 +420,9 @@ impl Payload {
     }
 
     fn columns<'a>(rest: &mut &'a [u8]) -> Option<(Vec<Row>, &'a [u8])> {
-        let count = usize::try_from(varint::take(rest)?).ok().filter(|&n| n <= rest.len())?;
+        let count = usize::try_from(varint::take(rest)?).ok()?;
+        // Each row takes a byte at least of each of its four columns.
+        let count = Some(count).filter(|&count| count <= rest.len() / 4)?;
         let blank = Row {
             ordinal: 0,
             timestamp_ms: 0,
@@ -468,6 +463,26 @@ impl Payload {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
+    }
+
+    /// Its records from one time on and before another (ms).
+    #[must_use]
+    pub fn counts(&self, from_ms: Option<i64>, to_ms: Option<i64>) -> DayCounts {
+        let mut counts = DayCounts::default();
+        for entry in self.entries() {
+            let time = entry.timestamp_ms;
+            if from_ms.is_none_or(|from| time >= from) && to_ms.is_none_or(|to| time < to) {
+                counts.levels.count(entry.level);
+                counts.bytes += i64::try_from(entry.raw.len()).unwrap_or(0);
+            }
+        }
+        counts
+    }
+
+    /// What it takes in memory.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.raw.len() + size_of_val(self.rows.as_slice())
     }
 
     /// The entries in the order of their ordinals.

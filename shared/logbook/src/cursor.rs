@@ -1,5 +1,5 @@
-//! Where a listing is gone on with: a position in the order of records, and a hash of what was
-//! asked, so that a cursor works only for the question that it came from.
+//! Where a listing continues: a position in the order of records, the block to read on from, and a
+//! hash of what was asked, so that a cursor works only for the question that it came from.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -15,37 +15,66 @@ pub struct Position {
     pub ordinal: u64,
 }
 
-const VERSION: u8 = 1;
-const BYTES: usize = 1 + 8 + 16 + 8 + 16;
+impl Position {
+    /// No record of a block that ends at this time is above.
+    pub(crate) fn of_block(last_ms: i64, block_id: BlockId) -> Self {
+        Self { timestamp_ms: last_ms, block_id, ordinal: u64::MAX }
+    }
+
+    /// The greatest of a millisecond.
+    pub(crate) fn end_of(timestamp_ms: i64) -> Self {
+        Self::of_block(timestamp_ms, BlockId([u8::MAX; 16]))
+    }
+}
+
+/// Where the next page begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cursor {
+    /// Records at or above this position were answered, or do not match.
+    pub below: Position,
+    /// Blocks whose last record is above have nothing below it that matches, so they are not read
+    /// again. Above `below` where blocks overlap.
+    pub from: Position,
+}
+
+const VERSION: u8 = 2;
+const BYTES: usize = 1 + 8 + 16 + 8 + 8 + 16 + 16;
 
 /// What is asked, hashed: the scope (an app, or all) and the filters.
 pub type QuestionHash = [u8; 16];
 
 /// The cursor as its caller keeps it.
 #[must_use]
-pub fn encode(position: &Position, question: &QuestionHash) -> String {
+pub fn encode(cursor: &Cursor, question: &QuestionHash) -> String {
     let mut bytes = Vec::with_capacity(BYTES);
     bytes.push(VERSION);
-    bytes.extend_from_slice(&position.timestamp_ms.to_be_bytes());
-    bytes.extend_from_slice(&position.block_id.0);
-    bytes.extend_from_slice(&position.ordinal.to_be_bytes());
+    bytes.extend_from_slice(&cursor.below.timestamp_ms.to_be_bytes());
+    bytes.extend_from_slice(&cursor.below.block_id.0);
+    bytes.extend_from_slice(&cursor.below.ordinal.to_be_bytes());
+    bytes.extend_from_slice(&cursor.from.timestamp_ms.to_be_bytes());
+    bytes.extend_from_slice(&cursor.from.block_id.0);
     bytes.extend_from_slice(question);
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// Reads a cursor; `None` when it is not one, or of another question.
+/// Reads a cursor; `None` if it is not one, or of another question.
 #[must_use]
-pub fn decode(text: &str, question: &QuestionHash) -> Option<Position> {
+pub fn decode(text: &str, question: &QuestionHash) -> Option<Cursor> {
     let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
     let bytes: &[u8; BYTES] = bytes.as_slice().try_into().ok()?;
     let (&version, rest) = bytes.split_first()?;
     let (time, rest) = rest.split_first_chunk::<8>()?;
     let (block_id, rest) = rest.split_first_chunk::<16>()?;
-    let (ordinal, hash) = rest.split_first_chunk::<8>()?;
-    (version == VERSION && hash == question).then(|| Position {
-        timestamp_ms: i64::from_be_bytes(*time),
-        block_id: BlockId(*block_id),
-        ordinal: u64::from_be_bytes(*ordinal),
+    let (ordinal, rest) = rest.split_first_chunk::<8>()?;
+    let (from_time, rest) = rest.split_first_chunk::<8>()?;
+    let (from_block, hash) = rest.split_first_chunk::<16>()?;
+    (version == VERSION && hash == question).then(|| Cursor {
+        below: Position {
+            timestamp_ms: i64::from_be_bytes(*time),
+            block_id: BlockId(*block_id),
+            ordinal: u64::from_be_bytes(*ordinal),
+        },
+        from: Position::of_block(i64::from_be_bytes(*from_time), BlockId(*from_block)),
     })
 }
 
@@ -55,9 +84,10 @@ mod tests {
 
     #[test]
     fn a_cursor_works_for_its_question_alone() {
-        let position = Position { timestamp_ms: 1_743_532_441_581, block_id: BlockId([7; 16]), ordinal: 9 };
-        let text = encode(&position, &[1; 16]);
-        assert_eq!(decode(&text, &[1; 16]), Some(position));
+        let below = Position { timestamp_ms: 1_743_532_441_581, block_id: BlockId([7; 16]), ordinal: 9 };
+        let cursor = Cursor { below, from: Position::of_block(1_743_532_449_999, BlockId([9; 16])) };
+        let text = encode(&cursor, &[1; 16]);
+        assert_eq!(decode(&text, &[1; 16]), Some(cursor));
         assert_eq!(decode(&text, &[2; 16]), None);
         for bad in ["", "x", "!!!", &text[1..], &format!("{text}AA")] {
             assert_eq!(decode(bad, &[1; 16]), None, "{bad}");

@@ -1,12 +1,12 @@
-//! Blocks of one partition, newest last record first, read in pages that grow.
+//! Blocks of one partition, newest last record first, read in pages that grow: with their data, or,
+//! where very many partitions are read, their headers first.
 
 use std::collections::VecDeque;
 
-use logferry_domain::block::Block;
+use logferry_domain::block::BlockHeader;
 use logferry_domain::fault::Fault;
-use logferry_domain::hex128::BlockId;
 use logferry_ports::BlockTable;
-use logferry_ports::blocks::{BlockPosition, BlockRange};
+use logferry_ports::blocks::{BlockPosition, BlockRange, StoredBlock, StoredHeader};
 
 use crate::cursor::Position;
 
@@ -19,10 +19,33 @@ const LARGEST_PAGE: u32 = 16;
 const LARGEST_SMALL_PAGE: usize = 256;
 const PAGE_BYTES: usize = 1024 * 1024;
 
+/// Bytes of an item beside its data.
+pub(crate) const HEADER_BYTES: usize = 512;
+
 enum Next {
     Start,
     After(BlockPosition),
     End,
+}
+
+/// A block that was read and not yet looked into.
+pub(crate) enum Head {
+    Header(Box<StoredHeader>),
+    Block(Box<StoredBlock>),
+}
+
+impl Head {
+    pub(crate) fn header(&self) -> &BlockHeader {
+        match self {
+            Self::Header(stored) => &stored.header,
+            Self::Block(stored) => &stored.block.header,
+        }
+    }
+
+    /// No record of this block is above.
+    fn place(&self) -> Position {
+        place(self.header())
+    }
 }
 
 /// One partition's blocks, of which some are read.
@@ -30,7 +53,11 @@ pub(crate) struct Feed {
     range: BlockRange,
     /// Which of the apps that are asked about.
     pub app: usize,
-    read: VecDeque<Block>,
+    /// Only headers are read.
+    headers: bool,
+    /// Blocks above are left out.
+    from: Position,
+    pub read: VecDeque<Head>,
     next: Next,
     limit: u32,
     /// All records of unread blocks are below.
@@ -41,21 +68,26 @@ pub(crate) struct Feed {
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct PageCost {
     pub blocks: usize,
-    pub data_bytes: usize,
+    /// Blocks whose data is held now.
+    pub held: usize,
+    pub unreadable: u32,
+    /// Data and headers.
+    pub bytes: usize,
     pub units: f64,
 }
 
 impl Feed {
-    pub(crate) fn new(range: BlockRange, app: usize, first_page: u32) -> Self {
-        let unread_below =
-            Position { timestamp_ms: range.last_ms_to, block_id: BlockId([u8::MAX; 16]), ordinal: u64::MAX };
-        Self { range, app, read: VecDeque::new(), next: Next::Start, limit: first_page, unread_below }
+    /// `range` ends at or before `from`.
+    pub(crate) fn new(range: BlockRange, from: Position, app: usize, first_page: u32, headers: bool) -> Self {
+        let unread_below = Position::end_of(range.last_ms_to).min(from);
+        let read = VecDeque::new();
+        Self { range, app, headers, from, read, next: Next::Start, limit: first_page, unread_below }
     }
 
     /// All records still to come are below; `None` when none are to come.
     pub(crate) fn bound(&self) -> Option<Position> {
         match (self.read.front(), &self.next) {
-            (Some(block), _) => Some(place(block, u64::MAX)),
+            (Some(head), _) => Some(head.place()),
             (None, Next::End) => None,
             (None, Next::Start | Next::After(_)) => Some(self.unread_below),
         }
@@ -66,38 +98,49 @@ impl Feed {
         self.read.is_empty() && !matches!(self.next, Next::End)
     }
 
-    pub(crate) fn pop(&mut self) -> Option<Block> {
-        self.read.pop_front()
-    }
-
     pub(crate) fn limit(&self) -> u32 {
         self.limit
     }
 
-    /// Reads the next page.
+    /// Reads the next page. A call that is dropped before it ends has changed nothing.
     pub(crate) async fn fetch(&mut self, table: &impl BlockTable) -> Result<PageCost, Fault> {
         let after = match &self.next {
             Next::Start => None,
             Next::After(position) => Some(position),
             Next::End => return Ok(PageCost::default()),
         };
-        let page = table.newest(&self.range, self.limit, after).await?;
-        let data_bytes = page.blocks.iter().map(|block| block.data.len()).sum();
-        let cost = PageCost { blocks: page.blocks.len(), data_bytes, units: page.read_units };
-        if let Some(last) = page.blocks.last() {
-            self.unread_below = place(last, 0);
+        let mut cost = PageCost::default();
+        let (heads, next): (Vec<Head>, _) = if self.headers {
+            let page = table.headers(&self.range, self.limit, after).await?;
+            (cost.units, cost.unreadable) = (page.read_units, page.unreadable);
+            (page.blocks.into_iter().map(|stored| Head::Header(Box::new(stored))).collect(), page.next)
+        } else {
+            let page = table.newest(&self.range, self.limit, after).await?;
+            (cost.units, cost.unreadable) = (page.read_units, page.unreadable);
+            cost.bytes = page.blocks.iter().map(|stored| stored.block.data.len()).sum();
+            (page.blocks.into_iter().map(|stored| Head::Block(Box::new(stored))).collect(), page.next)
+        };
+        cost.blocks = heads.len();
+        self.limit = match self.headers {
+            // They cost as much as their blocks, and few are wanted of each of very many partitions.
+            true => (self.limit * 2).min(LARGEST_PAGE),
+            false => next_limit(self.limit, cost.blocks, cost.bytes),
+        };
+        cost.bytes += heads.len() * HEADER_BYTES;
+        if let Some(last) = heads.last() {
+            self.unread_below = Position { ordinal: 0, ..last.place() }.min(self.unread_below);
         }
-        self.limit = next_limit(self.limit, cost.blocks, data_bytes);
-        self.read.extend(page.blocks);
-        self.next = page.next.map_or(Next::End, Next::After);
+        let from = self.from;
+        self.read.extend(heads.into_iter().filter(|head| head.place() <= from));
+        cost.held = if self.headers { 0 } else { self.read.len() };
+        self.next = next.map_or(Next::End, Next::After);
         Ok(cost)
     }
 }
 
-/// The greatest position (of an ordinal) that a record of this block can have. Blocks come in this
-/// order.
-fn place(block: &Block, ordinal: u64) -> Position {
-    Position { timestamp_ms: block.header.last_ms, block_id: block.header.block_id, ordinal }
+/// The greatest position that a record of this block can have. Blocks come in this order.
+pub(crate) fn place(header: &BlockHeader) -> Position {
+    Position::of_block(header.last_ms, header.block_id)
 }
 
 /// How many items the next page asks for: twice as many up to 16, and more where blocks are small.

@@ -3,6 +3,7 @@
 
 pub mod answer;
 mod best;
+pub mod budget;
 pub mod cursor;
 mod days;
 pub mod entry;

@@ -14,7 +14,7 @@ use std::time::Duration;
 use futures::stream::{self, StreamExt};
 use logferry_domain::app::App;
 use logferry_domain::block::{Partition, SHARDS};
-use logferry_domain::fault::{Fault, FaultClass, chain};
+use logferry_domain::fault::{Fault, chain};
 use logferry_domain::ledger::DayCounts;
 use logferry_domain::time::{Day, EARLIEST_MS, LATEST_MS, MS_PER_HOUR, hour_of_ms};
 use logferry_ports::app_admin::{AppAdmin, Job, JobKind};
@@ -427,11 +427,9 @@ impl<B: BlockTable + Stats + Records> Pass<'_, B> {
         let mut after = None;
         loop {
             let page = BlockTable::newest(self.book, &range, 16, after.as_ref()).await?;
-            if let Some(block) = page.blocks.iter().find(|block| block.header.block_id == header.block_id) {
-                return block.counts(from_ms, Some(to_ms)).map_err(|error| {
-                    Fault::new(FaultClass::Permanent, "reading a block", "the block is damaged")
-                        .with_source(error)
-                });
+            let found = page.blocks.iter().find(|stored| stored.block.header.block_id == header.block_id);
+            if let Some(stored) = found {
+                return BlockTable::counts(self.book, stored, from_ms, Some(to_ms)).await;
             }
             match page.next {
                 Some(next) => after = Some(next),

@@ -156,14 +156,6 @@ pub enum Removed {
     CountDiffers,
 }
 
-/// Some blocks of a range without their data, newest first.
-#[derive(Debug, Clone, Default)]
-pub struct HeaderPage {
-    pub blocks: Vec<crate::blocks::StoredHeader>,
-    /// `None`: the range is exhausted.
-    pub next: Option<crate::blocks::BlockPosition>,
-}
-
 /// Stores and removes records that belong to no file.
 pub trait Records: Send + Sync {
     /// What is remembered of a key; also when it has expired.
@@ -213,17 +205,6 @@ pub trait Records: Send + Sync {
         epoch_ms: i64,
         write_id: WriteId,
     ) -> impl Future<Output = Result<(), Fault>> + Send;
-
-    /// The next blocks of a range without data, newest first, at most `limit` items, strongly consistent.
-    ///
-    /// # Errors
-    /// The read failed.
-    fn headers(
-        &self,
-        range: &crate::blocks::BlockRange,
-        limit: u32,
-        after: Option<&crate::blocks::BlockPosition>,
-    ) -> impl Future<Output = Result<HeaderPage, Fault>> + Send;
 
     /// What is counted of an object and day.
     ///

@@ -9,7 +9,7 @@ use logferry_domain::fault::{Fault, chain};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::metrics::{Emission, REQUEST_ERRORS, REQUESTS};
+use crate::metrics::{Emission, Metric, REQUEST_ERRORS, REQUESTS};
 
 /// A request, decoded: dispatch on `path`, never on the gateway's route key.
 #[derive(Debug, Clone)]
@@ -94,11 +94,12 @@ pub async fn serve(
         Ok(request) => Box::pin(handle(&request)).await,
         Err(error) => Response::from(error),
     };
-    Emission::new(metrics_namespace)
+    let emission = Emission::new(metrics_namespace)
         .dimension("Function", function)
         .value(REQUESTS, 1)
-        .value(REQUEST_ERRORS, u64::from(response.status.is_server_error()))
-        .emit(now_ms);
+        .value(REQUEST_ERRORS, u64::from(response.status.is_server_error()));
+    let emission = response.metrics.iter().fold(emission, |all, (metric, n)| all.value(*metric, *n));
+    emission.emit(now_ms);
     response.into_event()
 }
 
@@ -125,6 +126,8 @@ pub struct Response {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub body: String,
+    /// Emitted along with the answer.
+    pub metrics: Vec<(Metric, u64)>,
 }
 
 impl Response {
@@ -143,7 +146,7 @@ impl Response {
         let mut headers = HeaderMap::new();
         headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static(content_type));
         headers.insert(http::header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        Self { status, headers, body }
+        Self { status, headers, body, metrics: Vec::new() }
     }
 
     /// `{"ok": true, "data": …}` with 200.

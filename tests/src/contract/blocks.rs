@@ -2,10 +2,11 @@
 
 use logferry_domain::app::AppId;
 use logferry_domain::block::{Block, BlockBuilder, BlockSource, MAX_ITEM_DATA_BYTES, Partition};
+use logferry_domain::fault::FaultClass;
 use logferry_domain::hex128::Seed;
 use logferry_domain::record::{Entry, EntryKind, Level};
 use logferry_ports::BlockTable;
-use logferry_ports::blocks::BlockRange;
+use logferry_ports::blocks::{BlockRange, StoredBlock};
 
 use super::T0;
 
@@ -60,7 +61,16 @@ async fn read_all(table: &impl BlockTable, range: &BlockRange, limit: u32) -> Ve
     loop {
         let page = table.newest(range, limit, after.as_ref()).await.unwrap_or_else(|error| panic!("{error}"));
         assert!(page.blocks.len() <= limit as usize);
-        found.extend(page.blocks);
+        for stored in page.blocks {
+            let data = match stored.whole {
+                true => stored.block.data,
+                false => {
+                    let whole = table.with_extents(&stored.block.header, stored.block.data, stored.extents);
+                    whole.await.unwrap_or_else(|error| panic!("{error}"))
+                }
+            };
+            found.push(Block { header: stored.block.header, data });
+        }
         after = page.next;
         if after.is_none() {
             return found;
@@ -118,4 +128,18 @@ pub async fn a_block_larger_than_an_item_comes_back_whole(table: &impl BlockTabl
     let extents = u8::try_from(large.data.len().div_ceil(MAX_ITEM_DATA_BYTES) - 1).unwrap_or(u8::MAX);
     let whole = table.with_extents(&large.header, first, extents).await;
     assert_eq!(whole.unwrap_or_else(|error| panic!("{error}")), large.data);
+    for block in &all {
+        let found = table.find(&block.header).await.unwrap_or_else(|error| panic!("{error}"));
+        let found = found.unwrap_or_else(|| panic!("a block is not found"));
+        assert_eq!((&found.block.header, found.whole), (&block.header, block.extents() == 0));
+        let payload = table.payload(&found).await.unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(payload.map(|payload| payload.len()), Some(1));
+    }
+    // One that says that it has more than there are cannot be read, which is no fault.
+    let more = StoredBlock { block: large.clone(), extents: extents + 1, whole: false };
+    let none = table.with_extents(&large.header, large.data.clone(), extents + 1).await;
+    assert!(none.is_err_and(|fault| fault.class == FaultClass::NotFound));
+    assert!(table.payload(&more).await.is_ok_and(|payload| payload.is_none()));
+    let other = block(&app_id, "nowhere", T0, "x");
+    assert_eq!(table.find(&other.header).await.unwrap_or_else(|error| panic!("{error}")), None);
 }

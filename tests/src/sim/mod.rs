@@ -53,8 +53,10 @@ struct State {
     faults: Faults,
     objects: BTreeMap<(String, String), Vec<objects::Stored>>,
     apps: BTreeMap<AppId, App>,
-    /// By partition and sort key.
+    /// By partition and sort key, with all of their data.
     blocks: BTreeMap<(String, String), Block>,
+    /// The items behind those of large blocks, and when each may be deleted (s).
+    extents: BTreeMap<(String, String), Option<i64>>,
     /// What the stream of the blocks' table would have reported.
     stream: Vec<Change>,
     unprocessed_every: usize,
@@ -275,8 +277,8 @@ impl SimCloud {
         for block in self.state().blocks.values() {
             let header = &block.header;
             if (&header.app_id, header.epoch_ms) == (&app.app_id, app.created_ms) {
-                let counts =
-                    block.counts(app.pruned_before_ms, None).unwrap_or_else(|error| panic!("{error}"));
+                let payload = Payload::decode(&block.data).unwrap_or_else(|error| panic!("{error}"));
+                let counts = payload.counts(app.pruned_before_ms, None);
                 *days.entry(header.day()).or_default() += counts.levels;
             }
         }

@@ -10,13 +10,12 @@ use logferry_domain::hex128::WriteId;
 use logferry_domain::ledger::DayCounts;
 use logferry_domain::object::ObjectRef;
 use logferry_domain::time::Day;
-use logferry_ports::blocks::{BlockPosition, BlockRange, StoredHeader};
 use logferry_ports::records::{
-    Begun, CountedIn, CountedRemoval, HeaderPage, LongWrite, Memo, MemoChange, MemoExpected, Removal,
-    Removed, Write, Written,
+    Begun, CountedIn, CountedRemoval, LongWrite, Memo, MemoChange, MemoExpected, Removal, Removed, Write,
+    Written,
 };
 use logferry_ports::stats::{CounterKey, CounterPage, CounterRow};
-use logferry_ports::{BlockTable, Records, Stats};
+use logferry_ports::{Records, Stats};
 
 use super::blocks::key;
 use super::ledger::file_key;
@@ -88,7 +87,7 @@ impl Records for SimCloud {
                 }
             }
             for block in &write.blocks {
-                let old = state.blocks.insert(key(&block.header), block.clone());
+                let old = state.store_block(block);
                 state.stream.push(Change { inserted: old.is_none(), block: block.clone() });
             }
             for (day, counts) in &write.days {
@@ -134,23 +133,6 @@ impl Records for SimCloud {
         .await
     }
 
-    async fn headers(
-        &self,
-        range: &BlockRange,
-        limit: u32,
-        after: Option<&BlockPosition>,
-    ) -> Result<HeaderPage, Fault> {
-        let page = BlockTable::newest(self, range, limit, after).await?;
-        let state = self.state();
-        let blocks = page.blocks.into_iter().map(|block| StoredHeader {
-            extents: u8::try_from(block.data.len().div_ceil(MAX_ITEM_DATA_BYTES).saturating_sub(1))
-                .unwrap_or(0),
-            pruned_to_ms: state.pruned_to.get(&key(&block.header)).copied(),
-            header: block.header,
-        });
-        Ok(HeaderPage { blocks: blocks.collect(), next: page.next })
-    }
-
     async fn counted(&self, object: &ObjectRef, day: Day) -> Result<Option<Counted>, Fault> {
         self.call("GetItem", |state| {
             let file = state.files.get(&file_key(object));
@@ -178,10 +160,7 @@ impl Records for SimCloud {
                 row.counts = row.counts - removal.counts;
             }
             match removal.removal {
-                Removal::Block => {
-                    state.blocks.remove(&block_key);
-                    state.pruned_to.remove(&block_key);
-                }
+                Removal::Block => state.delete_block(&block_key),
                 Removal::Before { to_ms, .. } => drop(state.pruned_to.insert(block_key, to_ms)),
             }
             if removal.counted_in != CountedIn::Nowhere {

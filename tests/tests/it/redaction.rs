@@ -83,6 +83,7 @@ async fn what_is_written_by_direct_invoke_is_redacted_too() {
     let rpc = logferry_rpc::App {
         book: api.cloud.clone(),
         apps: api.cloud.clone(),
+        metrics_namespace: "Test".to_owned(),
         default_retention_days: 30,
         redactor: Arc::new(rules()),
     };

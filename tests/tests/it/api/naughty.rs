@@ -205,6 +205,7 @@ async fn internal_callers_get_their_strings_back_or_a_refusal() {
     let rpc = logferry_rpc::App {
         book: api.cloud.clone(),
         apps: api.cloud.clone(),
+        metrics_namespace: "Test".to_owned(),
         default_retention_days: 90,
         redactor: Default::default(),
     };
