@@ -162,7 +162,7 @@ def local_env(settings: Settings, outputs: dict[str, str]) -> dict[str, str]:
         # Beyond what is promised, for the tests of the stack itself.
         "FAILURE_BUCKET": outputs["FailureBucketName"],
         "DEAD_LETTERS_URL": outputs["DeadLettersUrl"],
-        "ALERTS_TOPIC_ARN": outputs["AlertsTopicArn"],
+        "HEALTH_TOPIC_ARN": outputs["HealthTopicArn"],
         "UNPROCESSED_FILE": str(settings.unprocessed_file),
         "BINARIES": str(binaries.folder(settings.profile)),
     }

@@ -106,7 +106,7 @@ def test_what_a_function_is_told_of_is_in_its_role_and_nothing_else(name):
         "FAILURE_BUCKET": "FailureBucket.Arn",
         "TOKEN_SECRET": "TokenSecret.Id",
         "ADMIN_KEY_SECRET": "AdminKeySecret.Id",
-        "ALERTS_TOPIC_ARN": '{"Ref": "AlertsTopic"}',
+        "HEALTH_TOPIC_ARN": '{"Ref": "HealthTopic"}',
         "INGEST_FUNCTION": "IngestFunction.Arn",
         "LOG_GROUP_PREFIX": "${LogGroupPrefix}",
     }.items():

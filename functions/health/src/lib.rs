@@ -9,11 +9,13 @@ pub mod measure;
 pub mod message;
 pub mod plan;
 pub mod probe;
+pub mod turns;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::StreamExt;
-use logferry_domain::fault::{Fault, chain};
+use futures::stream::FuturesUnordered;
+use logferry_domain::fault::{Fault, FaultClass, chain};
 use logferry_health_checks::check::CheckKind;
 use logferry_health_checks::guard::Ports;
 use logferry_health_checks::number::show_duration_ms;
@@ -22,15 +24,20 @@ use logferry_health_checks::sums::close_day;
 use logferry_ports::checks::{CheckRow, Recorded, UrlState};
 use logferry_ports::{Apps, CheckTable, Clock, Notifier};
 use logferry_service::config::{BadConfig, Reader};
+use logferry_service::metrics::{Emission, NOTIFICATIONS_FAILED};
+use tokio::time::Instant;
 
-use measure::{Detail, is_down, is_up};
+use measure::{Detail, Measured, is_down, is_up};
 use plan::Job;
 use probe::{Finding, Prober};
+use turns::Turns;
 
 /// Probes under way at a time.
 pub const CONCURRENCY: usize = 50;
 /// Time kept at the end of a run for writing down what it had no time for.
 const RESERVE: Duration = Duration::from_secs(8);
+/// Time kept at its very end, in which nothing more is written: what was skipped is then only counted.
+const LAST_MOMENT: Duration = Duration::from_secs(1);
 /// The longest a job takes besides its probe, for planning.
 const BOOKKEEPING: Duration = Duration::from_secs(2);
 
@@ -39,7 +46,7 @@ const BOOKKEEPING: Duration = Duration::from_secs(2);
 pub struct Config {
     pub table_apps: String,
     pub table_checks: String,
-    pub alerts_topic_arn: String,
+    pub health_topic_arn: String,
     pub metrics_namespace: String,
     pub metrics_detail: Detail,
     pub schedule_ms: i64,
@@ -74,7 +81,7 @@ impl Config {
         let config = Config {
             table_apps: read.required("TABLE_APPS"),
             table_checks: read.required("TABLE_CHECKS"),
-            alerts_topic_arn: read.required("ALERTS_TOPIC_ARN"),
+            health_topic_arn: read.required("HEALTH_TOPIC_ARN"),
             metrics_namespace: read.optional("METRICS_NAMESPACE").unwrap_or_else(|| "Logferry".to_owned()),
             metrics_detail,
             schedule_ms: minutes.saturating_mul(60_000),
@@ -106,7 +113,19 @@ pub struct Summary {
     pub up: u64,
     pub down: u64,
     pub skipped: u64,
+    /// Changes of state that people were told.
     pub told: u64,
+    /// Messages that the topic refused for good; their changes count as told.
+    pub refused: u64,
+    /// Messages that could not be published now; a later run tells them.
+    pub delayed: u64,
+}
+
+/// Until when what may begin.
+#[derive(Debug, Clone, Copy)]
+struct Deadlines {
+    start_by: Instant,
+    write_by: Instant,
 }
 
 /// What a slot says about a check.
@@ -114,40 +133,67 @@ pub struct Summary {
 enum Verdict {
     /// To be recorded.
     Found(CheckRow),
+    /// To be counted and no more.
+    Unrecorded(CheckRow),
     /// A job's own report, which is a row already; counted under this slot.
     Reported(CheckRow),
     /// A job whose first report is not expected yet.
     NotYet,
 }
 
+/// What became of a message.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Message {
+    #[default]
+    None,
+    Told,
+    Refused,
+    Delayed,
+}
+
 /// What became of one job.
 #[derive(Debug, Default)]
 struct Done {
     row: Option<CheckRow>,
-    told: bool,
+    message: Message,
 }
 
 impl<A: Apps, T: CheckTable, N: Notifier, C: Clock> App<A, T, N, C> {
     /// Runs the slot of an event, within `budget`.
     ///
     /// # Errors
-    /// A table or the topic failed for some checks. The rest is done and recorded; the same event
-    /// again does what is missing.
+    /// A table failed for some checks. The rest is done and recorded; the same event again does what is
+    /// missing.
     pub async fn run(&self, event_ms: i64, budget: Duration) -> Result<Summary, Fault> {
         let slot_ms = plan::slot_of(event_ms, self.schedule_ms);
-        let start_by = Instant::now() + budget.saturating_sub(RESERVE);
-        let (jobs, unplanned) = self.plan(slot_ms).await?;
-        let outcomes: Vec<Result<Done, Fault>> = futures::stream::iter(&jobs)
-            .map(|job| self.carry_out(job, slot_ms, start_by))
-            .buffer_unordered(CONCURRENCY)
-            .collect()
-            .await;
-        let (mut rows, mut told, mut fault) = (Vec::new(), 0, unplanned);
-        for outcome in outcomes {
+        let begun = Instant::now();
+        let until = Deadlines {
+            start_by: begun + budget.saturating_sub(RESERVE),
+            write_by: begun + budget.saturating_sub(LAST_MOMENT),
+        };
+        let (mut turns, mut fault) = self.plan(slot_ms).await?;
+        let (mut summary, mut measured) = (Summary::default(), Vec::new());
+        let mut under_way = FuturesUnordered::new();
+        loop {
+            while under_way.len() < CONCURRENCY
+                && let Some(job) = turns.begin()
+            {
+                under_way.push(async move {
+                    let outcome = self.carry_out(&job, slot_ms, until).await;
+                    (job, outcome)
+                });
+            }
+            let Some((job, outcome)) = under_way.next().await else { break };
+            turns.ended(&job.key.app_id);
             match outcome {
                 Ok(done) => {
-                    told += u64::from(done.told);
-                    rows.extend(done.row);
+                    match done.message {
+                        Message::None => {}
+                        Message::Told => summary.told += 1,
+                        Message::Refused => summary.refused += 1,
+                        Message::Delayed => summary.delayed += 1,
+                    }
+                    measured.extend(done.row.map(|row| Measured { row, position: job.position }));
                 }
                 Err(error) => {
                     tracing::error!(error.chain = %chain(&error), "a check could not be recorded");
@@ -155,13 +201,19 @@ impl<A: Apps, T: CheckTable, N: Notifier, C: Clock> App<A, T, N, C> {
                 }
             }
         }
-        let count =
-            |wanted: fn(&CheckRow) -> bool| rows.iter().map(|row| u64::from(wanted(row))).sum::<u64>();
-        let summary =
-            Summary { up: count(is_up), down: count(is_down), skipped: count(|row| row.skipped), told };
+        let count = |wanted: fn(&CheckRow) -> bool| {
+            measured.iter().map(|measured| u64::from(wanted(&measured.row))).sum::<u64>()
+        };
+        summary.up = count(is_up);
+        summary.down = count(is_down);
+        summary.skipped = count(|row| row.skipped);
         let now_ms = self.clock.now_ms();
-        for emission in measure::emissions(&self.metrics_namespace, self.metrics_detail, &rows) {
+        for emission in measure::emissions(&self.metrics_namespace, self.metrics_detail, &measured) {
             emission.emit(now_ms);
+        }
+        if summary.refused + summary.delayed > 0 {
+            let failed = summary.refused + summary.delayed;
+            Emission::new(&self.metrics_namespace).value(NOTIFICATIONS_FAILED, failed).emit(now_ms);
         }
         tracing::info!(
             run.slot_ms = slot_ms,
@@ -173,8 +225,8 @@ impl<A: Apps, T: CheckTable, N: Notifier, C: Clock> App<A, T, N, C> {
         fault.map_or(Ok(summary), Err)
     }
 
-    /// All apps' due checks, the most overdue first. An app whose states cannot be read stops no other.
-    async fn plan(&self, slot_ms: i64) -> Result<(Vec<Job>, Option<Fault>), Fault> {
+    /// All apps' due checks. An app whose states cannot be read stops no other.
+    async fn plan(&self, slot_ms: i64) -> Result<(Turns, Option<Fault>), Fault> {
         let apps = self.apps.list().await?;
         let watched = apps.iter().filter(|app| plan::is_watched(app));
         let planned: Vec<Result<Vec<Job>, Fault>> = futures::stream::iter(watched)
@@ -195,18 +247,21 @@ impl<A: Apps, T: CheckTable, N: Notifier, C: Clock> App<A, T, N, C> {
                 }
             }
         }
-        Ok((plan::in_order(jobs), fault))
+        Ok((Turns::of(jobs), fault))
     }
 
-    async fn carry_out(&self, job: &Job, slot_ms: i64, start_by: Instant) -> Result<Done, Fault> {
+    async fn carry_out(&self, job: &Job, slot_ms: i64, until: Deadlines) -> Result<Done, Fault> {
         if !job.due {
-            return Ok(Done { row: None, told: self.tell(job, job.state.clone()).await? });
+            return Ok(Done { row: None, message: self.tell(job, job.state.clone()).await? });
         }
-        let row = match self.result_of(job, slot_ms, start_by).await? {
+        let row = match self.result_of(job, slot_ms, until).await? {
             Verdict::NotYet => return Ok(Done::default()),
+            Verdict::Unrecorded(row) => return Ok(Done { row: Some(row), ..Done::default() }),
             Verdict::Reported(row) => row,
             Verdict::Found(row) => match self.table.record(&row).await? {
                 Recorded::Stored => row,
+                // registered again under the same id meanwhile: this run's app is no more
+                Recorded::Existing(first) if first.epoch_ms != row.epoch_ms => return Ok(Done::default()),
                 Recorded::Existing(first) => first,
             },
         };
@@ -217,12 +272,12 @@ impl<A: Apps, T: CheckTable, N: Notifier, C: Clock> App<A, T, N, C> {
     async fn count_in(&self, job: &Job, row: CheckRow) -> Result<Done, Fault> {
         let thresholds = job.check.check.as_ref().map(|check| check.thresholds).unwrap_or_default();
         let Some(state) = after(&job.state, &row, thresholds) else {
-            return Ok(Done { row: Some(row), told: false });
+            return Ok(Done { row: Some(row), ..Done::default() });
         };
         if !self.table.save_state(&job.key.app_id, &state).await? {
-            return Ok(Done { row: Some(row), told: false });
+            return Ok(Done { row: Some(row), ..Done::default() });
         }
-        let told = self.tell(job, state).await?;
+        let message = self.tell(job, state).await?;
         if let Some(last_slot_ms) = job.state.last_slot_ms {
             let between = (last_slot_ms, row.slot_ms);
             let closed = close_day(&self.table, &job.key, job.epoch_ms, between, self.clock.now_ms()).await;
@@ -230,21 +285,33 @@ impl<A: Apps, T: CheckTable, N: Notifier, C: Clock> App<A, T, N, C> {
                 tracing::warn!(error.chain = %chain(&fault), "a day's sums are left to their first reader");
             }
         }
-        Ok(Done { row: Some(row), told })
+        Ok(Done { row: Some(row), message })
     }
 
-    async fn tell(&self, job: &Job, state: UrlState) -> Result<bool, Fault> {
-        let Some(change) = &state.pending else { return Ok(false) };
-        self.notifier
-            .publish(&message::about(&job.key.app_id, job.check.name.as_deref(), &state, change))
-            .await?;
+    /// Publishes a pending change. A message that the topic will never take counts as told: it would stand
+    /// in the way of the next. One that it does not take now stays pending. Neither ends the run.
+    async fn tell(&self, job: &Job, state: UrlState) -> Result<Message, Fault> {
+        let Some(change) = &state.pending else { return Ok(Message::None) };
+        let about = message::about(&job.key.app_id, job.check.name.as_deref(), &state, change);
+        let message = match self.notifier.publish(&about).await {
+            Ok(()) => Message::Told,
+            Err(fault) if fault.class == FaultClass::Permanent => {
+                tracing::error!(app.id = %job.key.app_id, error.chain = %chain(&fault), "a message was refused");
+                Message::Refused
+            }
+            Err(fault) => {
+                tracing::warn!(app.id = %job.key.app_id, error.chain = %chain(&fault), "a message has to wait");
+                return Ok(Message::Delayed);
+            }
+        };
         tracing::info!(app.id = %job.key.app_id, change.to = change.to.as_str(), "told a change");
         self.table.save_state(&job.key.app_id, &published(&state)).await?;
-        Ok(true)
+        Ok(message)
     }
 
     /// The row of a due job.
-    async fn result_of(&self, job: &Job, slot_ms: i64, start_by: Instant) -> Result<Verdict, Fault> {
+    async fn result_of(&self, job: &Job, slot_ms: i64, until: Deadlines) -> Result<Verdict, Fault> {
+        let now = Instant::now();
         let kind = match &job.check.check {
             Ok(check) => &check.kind,
             Err(reason) => {
@@ -255,18 +322,22 @@ impl<A: Apps, T: CheckTable, N: Notifier, C: Clock> App<A, T, N, C> {
         match kind {
             CheckKind::Probe(probe) => {
                 let needed = Duration::from_millis(probe.timeout_ms) + BOOKKEEPING;
-                if Instant::now() + needed > start_by {
-                    let skipped = Finding {
-                        error: Some("skipped: the run had no time left for it".to_owned()),
-                        ..Finding::default()
-                    };
-                    return Ok(Verdict::Found(CheckRow { skipped: true, ..self.row(job, slot_ms, skipped) }));
+                if now + needed > until.start_by {
+                    return Ok(self.skipped(job, slot_ms, now > until.write_by));
                 }
                 let finding = self.prober.probe(probe, self.clock.now_ms()).await;
                 Ok(Verdict::Found(self.row(job, slot_ms, finding)))
             }
+            CheckKind::Push { .. } if now > until.write_by => Ok(self.skipped(job, slot_ms, true)),
             CheckKind::Push { heartbeat_ms } => self.heartbeat(job, slot_ms, *heartbeat_ms).await,
         }
+    }
+
+    fn skipped(&self, job: &Job, slot_ms: i64, too_late_to_write: bool) -> Verdict {
+        let error = Some("skipped: the run had no time left for it".to_owned());
+        let row = self.row(job, slot_ms, Finding { error, ..Finding::default() });
+        let row = CheckRow { skipped: true, ..row };
+        if too_late_to_write { Verdict::Unrecorded(row) } else { Verdict::Found(row) }
     }
 
     /// A job that reports itself: good or bad as its newest report says, bad without one in time.

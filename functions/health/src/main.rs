@@ -9,7 +9,7 @@ use logferry_aws::apps::DynamoApps;
 use logferry_aws::checks::DynamoChecks;
 use logferry_aws::client::AwsEnv;
 use logferry_aws::notifier::SnsNotifier;
-use logferry_health::probe::{Prober, Tcp, public_tls};
+use logferry_health::probe::{Judge, Prober, Tcp, public_tls};
 use logferry_health::{App, Config};
 use logferry_health_checks::resolve::SystemResolver;
 use logferry_ports::{Clock, SystemClock};
@@ -26,13 +26,14 @@ async fn main() -> Result<(), Error> {
     let app = App {
         apps: DynamoApps::new(dynamodb.clone(), config.table_apps),
         table: DynamoChecks::new(dynamodb, config.table_checks),
-        notifier: SnsNotifier::new(aws.sns(), config.alerts_topic_arn),
+        notifier: SnsNotifier::new(aws.sns(), config.health_topic_arn),
         clock: SystemClock,
         prober: Prober {
             resolver: Arc::new(SystemResolver),
             dial: Arc::new(Tcp),
             tls: public_tls()?,
             policy: config.policy,
+            judge: Judge::default(),
         },
         schedule_ms: config.schedule_ms,
         metrics_namespace: config.metrics_namespace,

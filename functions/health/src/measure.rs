@@ -8,13 +8,17 @@ use logferry_service::metrics::{
     CHECKS_DOWN, CHECKS_SKIPPED, CHECKS_UP, Emission, MAX_VALUES, PROBE_LATENCY,
 };
 
+/// Checks of an app that have metrics of their own: the first of its list. A tenant that changes its URLs in
+/// every run makes twice as many metrics a run, which is why the deployment has to ask for them.
+const MAX_URLS_OF_APP: usize = 20;
+
 /// For what there are metrics of their own. CloudWatch charges for each metric of each set of dimensions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Detail {
-    /// Every app, and every URL of it.
-    #[default]
+    /// Every app, and the first [`MAX_URLS_OF_APP`] URLs of it.
     Url,
     /// Every app.
+    #[default]
     App,
     Off,
 }
@@ -32,6 +36,13 @@ impl FromStr for Detail {
     }
 }
 
+/// A row of a run, and where its check stands in the list of its app.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Measured {
+    pub row: CheckRow,
+    pub position: usize,
+}
+
 pub(crate) fn is_up(row: &CheckRow) -> bool {
     row.ok && !row.skipped
 }
@@ -43,20 +54,22 @@ pub(crate) fn is_down(row: &CheckRow) -> bool {
 /// The metrics of a run's rows. Per URL there are two, since each costs: how often it was up is how
 /// often there was a latency, less how often it was down.
 #[must_use]
-pub fn emissions(namespace: &str, detail: Detail, rows: &[CheckRow]) -> Vec<Emission> {
+pub fn emissions(namespace: &str, detail: Detail, measured: &[Measured]) -> Vec<Emission> {
     if detail == Detail::Off {
         return Vec::new();
     }
-    let mut per_app = BTreeMap::<&str, Vec<&CheckRow>>::new();
-    for row in rows {
-        per_app.entry(row.key.app_id.as_str()).or_default().push(row);
+    let mut per_app = BTreeMap::<&str, Vec<&Measured>>::new();
+    for measured in measured {
+        per_app.entry(measured.row.key.app_id.as_str()).or_default().push(measured);
     }
     let mut emissions = Vec::new();
-    for (app_id, rows) in per_app {
+    for (app_id, measured) in per_app {
         let of_app = || Emission::new(namespace).dimension("App", app_id);
-        let count = |wanted: fn(&CheckRow) -> bool| rows.iter().map(|row| u64::from(wanted(row))).sum();
-        let probed = || rows.iter().filter(|row| !row.skipped);
-        let latencies: Vec<u32> = probed().map(|row| row.latency_ms).collect();
+        let count = |wanted: fn(&CheckRow) -> bool| {
+            measured.iter().map(|measured| u64::from(wanted(&measured.row))).sum()
+        };
+        let probed = || measured.iter().filter(|measured| !measured.row.skipped);
+        let latencies: Vec<u32> = probed().map(|measured| measured.row.latency_ms).collect();
         let mut chunks = latencies.chunks(MAX_VALUES);
         emissions.push(
             of_app()
@@ -67,7 +80,8 @@ pub fn emissions(namespace: &str, detail: Detail, rows: &[CheckRow]) -> Vec<Emis
         );
         emissions.extend(chunks.map(|chunk| of_app().values(PROBE_LATENCY, chunk)));
         if detail == Detail::Url {
-            emissions.extend(probed().map(|row| {
+            let with_own = probed().filter(|measured| measured.position < MAX_URLS_OF_APP);
+            emissions.extend(with_own.map(|Measured { row, .. }| {
                 of_app()
                     .dimension("Url", public_part(&row.key.target))
                     .value(PROBE_LATENCY, row.latency_ms.into())
@@ -78,8 +92,8 @@ pub fn emissions(namespace: &str, detail: Detail, rows: &[CheckRow]) -> Vec<Emis
     emissions
 }
 
-/// A URL without its query: people put tokens there, and metrics are read by many.
-fn public_part(target: &str) -> &str {
+/// A URL without its query: people put tokens there, and metrics and messages are read by many.
+pub(crate) fn public_part(target: &str) -> &str {
     target.split('?').next().unwrap_or(target)
 }
 
@@ -89,7 +103,7 @@ mod tests {
     use super::*;
     use logferry_health_checks::testing::row;
 
-    fn lines(detail: Detail, rows: &[CheckRow]) -> Vec<String> {
+    fn lines(detail: Detail, rows: &[Measured]) -> Vec<String> {
         let line = |emission: &Emission| {
             let line = emission.line(7);
             line.split_once(r#""}]}]},"#).map(|(_, values)| values.to_owned()).unwrap_or(line)
@@ -97,13 +111,17 @@ mod tests {
         emissions("Test", detail, rows).iter().map(line).collect()
     }
 
-    fn rows() -> Vec<CheckRow> {
+    fn in_order(rows: impl IntoIterator<Item = CheckRow>) -> Vec<Measured> {
+        rows.into_iter().enumerate().map(|(position, row)| Measured { row, position }).collect()
+    }
+
+    fn rows() -> Vec<Measured> {
         let row = |app: &str, target: &str, ok| row(&app.parse().unwrap(), target, 5, ok);
-        vec![
+        in_order([
             row("b", "https://b.example/", false),
             row("a", "https://a.example/x?token=secret", true),
             CheckRow { skipped: true, ..row("a", "https://a.example/y", false) },
-        ]
+        ])
     }
 
     #[test]
@@ -129,15 +147,30 @@ mod tests {
     #[test]
     fn no_emission_has_more_values_than_the_format_takes() {
         let app = "a".parse().unwrap();
-        let rows: Vec<CheckRow> =
-            (0..250).map(|n| row(&app, &format!("https://{n}.example/"), 5, true)).collect();
+        let rows = in_order((0..250).map(|n| row(&app, &format!("https://{n}.example/"), 5, true)));
         let values: Vec<usize> =
             emissions("Test", Detail::App, &rows).iter().map(|e| e.line(7).matches("12").count()).collect();
         assert_eq!(values, [100, 100, 50]);
     }
 
     #[test]
+    fn of_an_app_only_the_first_urls_have_metrics_of_their_own() {
+        let app = "a".parse().unwrap();
+        let rows = in_order((0..200).map(|n| row(&app, &format!("https://{n}.example/"), 5, true)));
+        let mut shuffled = rows.clone();
+        shuffled.reverse();
+        for rows in [rows, shuffled] {
+            let of_urls: Vec<String> =
+                lines(Detail::Url, &rows).into_iter().filter(|line| line.contains("\"Url\"")).collect();
+            assert_eq!(of_urls.len(), 20);
+            let first = |n: usize| of_urls.iter().any(|line| line.contains(&format!("//{n}.example/")));
+            assert!((0..20).all(first));
+        }
+    }
+
+    #[test]
     fn a_detail_is_one_of_three_words() {
+        assert_eq!(Detail::default(), Detail::App);
         assert_eq!("app".parse(), Ok(Detail::App));
         assert_eq!("App".parse::<Detail>(), Err("is none of url, app and off"));
     }

@@ -1,26 +1,39 @@
-//! What people are told when a check changes its state. Pure.
+//! What people are told when a check changes its state: short, whatever a tenant or its server wrote. Pure.
 
 use logferry_domain::app::AppId;
 use logferry_domain::time::rfc3339_ms;
+use logferry_health_checks::state::RECENT_CONDITIONS;
 use logferry_ports::checks::{Health, HealthChange, RecentResult, UrlState};
 use logferry_ports::notifier::Notification;
 use serde_json::json;
 
-/// SNS: a subject has at most 100 characters (<https://docs.aws.amazon.com/sns/latest/api/API_Publish.html>).
-const MAX_SUBJECT_CHARS: usize = 100;
+use crate::measure::public_part;
 
-/// The message about a change, with the failing conditions and the last results.
+/// Bytes of a subject. SNS takes less than 100 characters, no control characters, and a letter, digit or
+/// punctuation first (<https://docs.aws.amazon.com/sns/latest/api/API_Publish.html>).
+const MAX_SUBJECT_BYTES: usize = 99;
+/// Bytes of a text for e-mail. SNS takes 262,144 bytes of all forms of a message together; with the limits
+/// below neither the text nor the JSON comes near it.
+const MAX_TEXT_BYTES: usize = 10 * 1024;
+/// Bytes of one thing that a tenant or its server wrote: a name, a URL, an error, a condition with what was
+/// found.
+const MAX_PART_BYTES: usize = 300;
+/// Results that a message names.
+const MAX_RESULTS: usize = 5;
+
+/// The message about a change, with the first failing conditions and the last results.
 #[must_use]
 pub fn about(app_id: &AppId, name: Option<&str>, state: &UrlState, change: &HealthChange) -> Notification {
-    let target = state.target.as_str();
-    let called = name.unwrap_or(target);
-    let headline = match change.to {
-        Health::Down => format!("DOWN: {called} ({app_id})"),
-        Health::Up => format!("RECOVERED: {called} ({app_id})"),
-        Health::Unknown => format!("UNKNOWN: {called} ({app_id})"),
+    let target = part(public_part(&state.target));
+    let name = name.map(part);
+    let called = name.as_deref().unwrap_or(&target);
+    let word = match change.to {
+        Health::Down => "DOWN",
+        Health::Up => "RECOVERED",
+        Health::Unknown => "UNKNOWN",
     };
     let last = state.recent.iter().rev().find(|result| !result.ok).filter(|_| change.to == Health::Down);
-    let failed_conditions = last.map(|result| result.failed_conditions.as_slice()).unwrap_or_default();
+    let failed_conditions = last.map(conditions).unwrap_or_default();
 
     let mut text = format!(
         "{called} of {app_id} went from {} to {} at {}.\n\n{target}\n",
@@ -33,32 +46,36 @@ pub fn about(app_id: &AppId, name: Option<&str>, state: &UrlState, change: &Heal
         failed_conditions.iter().for_each(|condition| text.push_str(&format!("  {condition}\n")));
     }
     text.push_str("\nLast results:\n");
-    state.recent.iter().rev().for_each(|result| text.push_str(&format!("  {}\n", line(result))));
+    let results = || state.recent.iter().rev().take(MAX_RESULTS);
+    results().for_each(|result| text.push_str(&format!("  {}\n", line(result))));
 
-    let recent: Vec<_> = state
-        .recent
-        .iter()
-        .rev()
+    let recent: Vec<_> = results()
         .map(|result| {
             json!({"slot": rfc3339_ms(result.slot_ms), "ok": result.ok, "status": result.status, "latency_ms": result.latency_ms,
-                   "error": result.error, "failed_conditions": result.failed_conditions})
+                   "error": result.error.as_deref().map(part), "failed_conditions": conditions(result)})
         })
         .collect();
     let json = json!({
         "app_id": app_id, "url": target, "name": name, "from": change.from, "to": change.to, "at": rfc3339_ms(change.slot_ms),
-        "error": last.and_then(|result| result.error.as_deref()), "failed_conditions": failed_conditions, "last_results": recent,
+        "error": last.and_then(|result| result.error.as_deref()).map(part), "failed_conditions": failed_conditions,
+        "last_results": recent,
     });
     Notification {
-        subject: subject(&headline),
-        text,
+        subject: subject(&format!("{word} [{app_id}] {called}")),
+        text: cut(text, MAX_TEXT_BYTES),
         json: json.to_string(),
         attributes: vec![("app_id", app_id.to_string()), ("state", change.to.as_str().to_owned())],
     }
 }
 
+/// The first conditions that did not hold, and how many more there are, as the state keeps them.
+fn conditions(result: &RecentResult) -> Vec<String> {
+    result.failed_conditions.iter().take(RECENT_CONDITIONS + 1).map(|condition| part(condition)).collect()
+}
+
 fn line(result: &RecentResult) -> String {
     let verdict = if result.ok { "ok  " } else { "FAIL" };
-    let error = result.error.as_deref().map(|error| format!("  {error}")).unwrap_or_default();
+    let error = result.error.as_deref().map(|error| format!("  {}", part(error))).unwrap_or_default();
     format!(
         "{}  {verdict}  status {}  {} ms{error}",
         rfc3339_ms(result.slot_ms),
@@ -67,15 +84,26 @@ fn line(result: &RecentResult) -> String {
     )
 }
 
-/// One line of printable ASCII, as SNS wants it.
-fn subject(headline: &str) -> String {
-    let ascii: String =
-        headline.chars().map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' }).collect();
-    if ascii.len() <= MAX_SUBJECT_CHARS {
-        ascii
-    } else {
-        format!("{}...", ascii.chars().take(MAX_SUBJECT_CHARS - 3).collect::<String>())
+/// Somebody else's text: on one line, in the order in which it is read, and not long.
+fn part(text: &str) -> String {
+    let turns =
+        |c: char| matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    cut(text.chars().map(|c| if c.is_control() || turns(c) { ' ' } else { c }).collect(), MAX_PART_BYTES)
+}
+
+fn cut(mut text: String, max_bytes: usize) -> String {
+    const MARK: &str = "...";
+    if text.len() > max_bytes {
+        text.truncate(text.floor_char_boundary(max_bytes - MARK.len()));
+        text.push_str(MARK);
     }
+    text
+}
+
+/// One line of plain ASCII, as SNS wants it, without what mail programs give a meaning.
+fn subject(headline: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || " []()-_.,:;/@+=&%#~!'*$^|{}".contains(c);
+    cut(headline.chars().map(|c| if plain(c) { c } else { '?' }).collect(), MAX_SUBJECT_BYTES)
 }
 
 #[cfg(test)]
@@ -112,7 +140,7 @@ mod tests {
     fn a_message_names_the_failing_conditions_and_the_last_results() {
         let change = HealthChange { from: Health::Up, to: Health::Down, slot_ms: 1_700_000_600_000 };
         let message = about(&"shop".parse().unwrap(), Some("Shop"), &failing(), &change);
-        assert_eq!(message.subject, "DOWN: Shop (shop)");
+        assert_eq!(message.subject, "DOWN [shop] Shop");
         assert_eq!(
             message.text,
             "Shop of shop went from up to down at 2023-11-14T22:23:20.000Z.\n\nhttps://shop.example/\n\n\
@@ -130,13 +158,44 @@ mod tests {
     }
 
     #[test]
-    fn a_subject_is_short_ascii() {
+    fn a_subject_is_short_ascii_and_names_the_app_before_what_the_tenant_wrote() {
         let change = HealthChange { from: Health::Down, to: Health::Up, slot_ms: 0 };
-        let message = about(&"shop".parse().unwrap(), Some(&"ü".repeat(120)), &failing(), &change);
-        assert!(
-            message.subject.len() == 100
-                && message.subject.is_ascii()
-                && message.subject.starts_with("RECOVERED: ??")
-        );
+        for (name, expect) in [
+            ("ü".repeat(120), format!("RECOVERED [shop] {}...", "?".repeat(79))),
+            ("a\r\nBcc: x <b@c>".to_owned(), "RECOVERED [shop] a  Bcc: x ?b@c?".to_owned()),
+        ] {
+            let message = about(&"shop".parse().unwrap(), Some(&name), &failing(), &change);
+            assert_eq!(message.subject, expect);
+            assert!(message.subject.len() < 100);
+        }
+    }
+
+    #[test]
+    fn a_message_names_no_query_of_a_url() {
+        let change = HealthChange { from: Health::Up, to: Health::Down, slot_ms: 0 };
+        let state = UrlState { target: "https://shop.example/a?token=s3cr3t".to_owned(), ..failing() };
+        for name in [None, Some("Shop")] {
+            let message = about(&"shop".parse().unwrap(), name, &state, &change);
+            assert!(!format!("{message:?}").contains("s3cr3t"));
+            assert!(message.json.contains(r#""url":"https://shop.example/a""#), "{}", message.json);
+        }
+    }
+
+    #[test]
+    fn the_largest_message_is_short() {
+        let result = RecentResult {
+            slot_ms: 1_700_000_000_000,
+            ok: false,
+            status: 500,
+            latency_ms: u32::MAX,
+            error: Some("\"".repeat(10_000)),
+            failed_conditions: vec!["\\😀\n".repeat(500); 4],
+        };
+        let mut state = watched_since(&format!("https://shop.example/{}", "x".repeat(980)), 0, 0);
+        state.recent = vec![result; 50];
+        let change = HealthChange { from: Health::Up, to: Health::Down, slot_ms: 1_700_000_000_000 };
+        let message = about(&"shop".parse().unwrap(), Some(&"😀".repeat(64)), &state, &change);
+        assert!(message.text.len() <= MAX_TEXT_BYTES && message.json.len() <= 32 * 1024);
+        assert_eq!(message.text.lines().filter(|line| line.contains("FAIL")).count(), MAX_RESULTS);
     }
 }

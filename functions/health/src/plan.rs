@@ -18,7 +18,9 @@ pub struct Job {
     /// `false`: only an earlier change is still to be told.
     pub due: bool,
     /// How long after its time it is; a check that never ran is the latest of all.
-    late_ms: i64,
+    pub late_ms: i64,
+    /// Where it stands in the list of its app.
+    pub position: usize,
 }
 
 /// The start of the slot an event belongs to: its own time, never ours, so that a repeated event
@@ -40,8 +42,9 @@ pub fn is_watched(app: &App) -> bool {
 pub fn jobs(app: &App, states: &[UrlState], policy: &Policy, slot_ms: i64) -> Vec<Job> {
     stored_checks(&app.health_checks, policy)
         .into_iter()
-        .filter(|check| !check.target.is_empty())
-        .filter_map(|check| {
+        .enumerate()
+        .filter(|(_, check)| !check.target.is_empty())
+        .filter_map(|(position, check)| {
             let stored = states.iter().find(|state| state.target == check.target);
             let state = match stored {
                 Some(state) if state.epoch_ms == app.created_ms => state.clone(),
@@ -62,16 +65,9 @@ pub fn jobs(app: &App, states: &[UrlState], policy: &Policy, slot_ms: i64) -> Ve
                 .last_slot_ms
                 .map_or(i64::MAX, |last| slot_ms.saturating_sub(last).saturating_sub(interval_ms));
             let key = CheckKey { app_id: app.app_id.clone(), target: check.target.clone() };
-            Some(Job { key, epoch_ms: app.created_ms, check, state, due, late_ms })
+            Some(Job { key, epoch_ms: app.created_ms, check, state, due, late_ms, position })
         })
         .collect()
-}
-
-/// The most overdue first: what a run had no time for is first in the next.
-#[must_use]
-pub fn in_order(mut jobs: Vec<Job>) -> Vec<Job> {
-    jobs.sort_by(|a, b| b.late_ms.cmp(&a.late_ms).then_with(|| a.key.cmp(&b.key)));
-    jobs
 }
 
 fn interval_ms(check: &StoredCheck) -> i64 {
@@ -94,7 +90,7 @@ fn is_due(last_slot_ms: Option<i64>, interval_ms: i64, slot_ms: i64) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use logferry_ports::checks::{Health, HealthChange};
@@ -102,10 +98,10 @@ mod tests {
 
     const MINUTE: i64 = 60_000;
 
-    fn app(checks: serde_json::Value) -> App {
+    pub(crate) fn app(app_id: &str, checks: serde_json::Value) -> App {
         App {
-            app_id: "shop".parse().unwrap(),
-            name: "Shop".to_string(),
+            app_id: app_id.parse().unwrap(),
+            name: app_id.to_string(),
             created_ms: 7,
             retention_days: None,
             pruned_before_ms: None,
@@ -115,12 +111,12 @@ mod tests {
         }
     }
 
-    fn seen(target: &str, last_slot_ms: i64) -> UrlState {
-        UrlState { last_slot_ms: Some(last_slot_ms), version: 3, ..watched_since(target, 7, 0) }
+    pub(crate) fn jobs_at(app: &App, states: &[UrlState], slot_ms: i64) -> Vec<Job> {
+        jobs(app, states, &Policy::default(), slot_ms)
     }
 
-    fn targets(jobs: &[Job]) -> Vec<&str> {
-        jobs.iter().map(|job| job.key.target.as_str()).collect()
+    pub(crate) fn seen(target: &str, last_slot_ms: i64) -> UrlState {
+        UrlState { last_slot_ms: Some(last_slot_ms), version: 3, ..watched_since(target, 7, 0) }
     }
 
     #[test]
@@ -132,7 +128,7 @@ mod tests {
             (json!(["https://a.example/"]), true),
             (json!({"checks": ["https://a.example/"], "public_badges": true}), true),
         ] {
-            assert_eq!(is_watched(&app(checks.clone())), watched, "{checks}");
+            assert_eq!(is_watched(&app("shop", checks.clone())), watched, "{checks}");
         }
     }
 
@@ -157,26 +153,8 @@ mod tests {
     }
 
     #[test]
-    fn what_was_skipped_or_never_ran_comes_first() {
-        let app = app(
-            json!(["https://a.example/", "https://b.example/", "https://c.example/", {"url": "https://d.example/", "interval": "1h"}]),
-        );
-        let slot = 120 * MINUTE;
-        let states = [
-            seen("https://a.example/", slot - 5 * MINUTE),
-            seen("https://b.example/", slot - 10 * MINUTE),
-            seen("https://d.example/", slot - 60 * MINUTE),
-        ];
-        let ordered = in_order(jobs(&app, &states, &Policy::default(), slot));
-        assert_eq!(
-            targets(&ordered),
-            ["https://c.example/", "https://b.example/", "https://a.example/", "https://d.example/"]
-        );
-    }
-
-    #[test]
     fn an_untold_change_is_told_by_a_later_run_even_when_no_probe_is_due() {
-        let app = app(json!([{"url": "https://a.example/", "interval": "1h"}]));
+        let app = app("shop", json!([{"url": "https://a.example/", "interval": "1h"}]));
         let mut state = seen("https://a.example/", 60 * MINUTE);
         state.pending = Some(HealthChange { from: Health::Up, to: Health::Down, slot_ms: 60 * MINUTE });
         let later = jobs(&app, &[state.clone()], &Policy::default(), 65 * MINUTE);
@@ -187,7 +165,7 @@ mod tests {
     #[test]
     fn a_state_of_an_earlier_app_of_this_id_is_not_believed() {
         let old = UrlState { epoch_ms: 3, health: Health::Down, ..seen("https://a.example/", 100) };
-        let found = jobs(&app(json!(["https://a.example/"])), &[old], &Policy::default(), 100);
+        let found = jobs(&app("shop", json!(["https://a.example/"])), &[old], &Policy::default(), 100);
         assert_eq!((found[0].state.health, found[0].state.version, found[0].due), (Health::Unknown, 3, true));
     }
 }

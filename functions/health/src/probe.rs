@@ -6,7 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -20,7 +20,10 @@ use logferry_health_checks::guard::Policy;
 use logferry_health_checks::resolve::{Resolver, checked_addresses};
 use logferry_health_checks::target::TargetHost;
 use rustls::pki_types::{CertificateDer, ServerName};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::sync::{Semaphore, oneshot};
+use tokio::time::Instant;
 
 /// Bytes of a body that conditions see; the rest is not read.
 pub const MAX_BODY_BYTES: usize = 256 * 1024;
@@ -34,9 +37,13 @@ const MAX_ADDRESSES_TRIED: usize = 3;
 const MAX_LOCATION_CHARS: usize = 500;
 const USER_AGENT: &str = concat!("logferry-health/", env!("CARGO_PKG_VERSION"));
 
+/// A connection, whatever carries it.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
 /// Opens connections. A port of its own, so that tests count what is connected to.
 pub trait Dial: Send + Sync + fmt::Debug {
-    fn dial(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<TcpStream>>;
+    fn dial(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn Stream>>>;
 }
 
 /// Plain TCP.
@@ -44,8 +51,19 @@ pub trait Dial: Send + Sync + fmt::Debug {
 pub struct Tcp;
 
 impl Dial for Tcp {
-    fn dial(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<TcpStream>> {
-        Box::pin(TcpStream::connect(address))
+    fn dial(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn Stream>>> {
+        Box::pin(async move { Ok(Box::new(TcpStream::connect(address).await?) as Box<dyn Stream>) })
+    }
+}
+
+/// Where bodies are judged: on a thread beside those that probe, one at a time, in the order in which they
+/// came. What a tenant's conditions take is not in anybody's time-out or latency.
+#[derive(Debug, Clone)]
+pub struct Judge(Arc<Semaphore>);
+
+impl Default for Judge {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(1)))
     }
 }
 
@@ -56,6 +74,7 @@ pub struct Prober {
     pub dial: Arc<dyn Dial>,
     pub tls: Arc<rustls::ClientConfig>,
     pub policy: Policy,
+    pub judge: Judge,
 }
 
 /// What a probe found.
@@ -63,7 +82,7 @@ pub struct Prober {
 pub struct Finding {
     /// 0 when nothing answered.
     pub status: u16,
-    /// Of the request that was answered, from its start to the end of the head.
+    /// Of the request that was answered, from its start to the moment its head had arrived.
     pub latency_ms: u32,
     pub error: Option<String>,
     pub failed_conditions: Vec<String>,
@@ -96,7 +115,7 @@ pub fn tls_trusting(roots: rustls::RootCertStore) -> Result<Arc<rustls::ClientCo
 }
 
 impl Prober {
-    /// Probes and judges; never fails, a failure is a finding. Takes at most the check's time-out.
+    /// Probes and judges; never fails, a failure is a finding. The probe takes at most the check's time-out.
     pub async fn probe(&self, probe: &Probe, now_ms: i64) -> Finding {
         let steps = Steps::default();
         let started = Instant::now();
@@ -115,7 +134,23 @@ impl Prober {
                 (steps.answered().unwrap_or_else(nothing), Some(error))
             }
         };
-        judge(&probe.conditions, answer, error, connected, now_ms)
+        if answer.body.is_empty() {
+            return judge(&probe.conditions, answer, error, connected, now_ms);
+        }
+        let conditions = probe.conditions.clone();
+        let unjudged = Finding {
+            status: answer.status,
+            error: Some("the conditions could not be judged".to_owned()),
+            certificate_expires_ms: answer.certificate_expires_ms,
+            ..Finding::default()
+        };
+        // held until the thread is done, also when nobody waits for it any more
+        let Ok(turn) = Arc::clone(&self.judge.0).acquire_owned().await else { return unjudged };
+        let judged = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            judge(&conditions, answer, error, connected, now_ms)
+        });
+        judged.await.unwrap_or(unjudged)
     }
 
     /// HEAD, then GET where HEAD is not understood; or what the check says.
@@ -168,7 +203,7 @@ impl Prober {
             let (head, body) = exchange(TokioIo::new(tcp), request, steps).await?;
             (head, body, None)
         };
-        let latency = started.elapsed();
+        let latency = body.head_arrived.duration_since(started);
         let location = head.headers.get(header::LOCATION).filter(|_| head.status.is_redirection());
         let redirect_to = location.map(|location| {
             String::from_utf8_lossy(location.as_bytes()).chars().take(MAX_LOCATION_CHARS).collect()
@@ -188,7 +223,7 @@ impl Prober {
     }
 
     /// The first address that accepts; every one of them was checked.
-    async fn connect(&self, addresses: &[SocketAddr]) -> Result<TcpStream, String> {
+    async fn connect(&self, addresses: &[SocketAddr]) -> Result<Box<dyn Stream>, String> {
         let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
         for address in addresses.iter().take(MAX_ADDRESSES_TRIED) {
             match self.dial.dial(*address).await {
@@ -277,6 +312,7 @@ impl Drop for Driver {
 /// A body and the connection it comes from.
 struct Body {
     incoming: Incoming,
+    head_arrived: Instant,
     _driver: Driver,
 }
 
@@ -286,23 +322,31 @@ async fn exchange<S>(
     steps: &Steps,
 ) -> Result<(http::response::Parts, Body), String>
 where
-    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    S: Stream + 'static,
 {
     let mut builder = hyper::client::conn::http1::Builder::new();
     builder.max_buf_size(MAX_HEAD_BYTES).max_headers(MAX_HEADERS);
     steps.enter(Step::Sending);
     let (mut sender, connection) = builder.handshake(stream).await.map_err(|error| http_error(&error))?;
-    let driver = Driver(tokio::spawn(async move {
-        // what goes wrong on the connection reaches the one who waits for the answer
-        let _ = connection.await;
-    }));
     steps.enter(Step::Waiting);
-    let response = sender.send_request(request).await.map_err(|error| http_error(&error))?;
-    let (head, incoming) = response.into_parts();
+    let (tell, told) = oneshot::channel();
+    let driver = Driver(tokio::spawn(async move {
+        // timed here: the one who waits has other probes to poll
+        let answer = async {
+            let answer = sender.send_request(request).await;
+            let _ = tell.send((answer, Instant::now()));
+        };
+        // what goes wrong on the connection reaches the one who waits for the answer
+        let _ = tokio::join!(answer, connection);
+    }));
+    let Ok((answer, head_arrived)) = told.await else {
+        return Err("http: the connection was closed before the answer ended".to_owned());
+    };
+    let (head, incoming) = answer.map_err(|error| http_error(&error))?.into_parts();
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
         return Err("http: the answer asks for another protocol".to_owned());
     }
-    Ok((head, Body { incoming, _driver: driver }))
+    Ok((head, Body { incoming, head_arrived, _driver: driver }))
 }
 
 async fn read_body(mut body: Body) -> Result<String, String> {
@@ -319,7 +363,7 @@ async fn read_body(mut body: Body) -> Result<String, String> {
             Some(Err(error)) => return Err(http_error(&error)),
         }
     }
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    Ok(String::from_utf8(bytes).unwrap_or_else(|bad| String::from_utf8_lossy(bad.as_bytes()).into_owned()))
 }
 
 /// When the certificate stops being valid, in ms since the epoch.

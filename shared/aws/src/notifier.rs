@@ -25,7 +25,8 @@ impl SnsNotifier {
 
 /// One message per protocol, as SNS takes it with the structure `json`.
 /// <https://docs.aws.amazon.com/sns/latest/dg/sns-send-custom-platform-specific-payloads-mobile-devices.html>
-fn structured(notification: &Notification) -> String {
+#[must_use]
+pub fn structured(notification: &Notification) -> String {
     json!({"default": notification.json, "email": notification.text}).to_string()
 }
 

@@ -220,7 +220,7 @@ urls[0].headers.X-Z must be a string of at most 1024 printable ASCII characters
 urls[0].body must be a string
 urls[0].timeout_ms must be a number from 100 to 10000
 urls[0].conditions[0] compares with \"teapot\", which is neither a number nor a duration
-urls[0].conditions[1] must be a string of at most 500 characters
+urls[0].conditions[1] must be a string of at most 500 bytes
 urls[0].interval must be a duration from 1m to 24h, such as 5m or 1h30m";
         assert_eq!(read(value).unwrap_err(), expect);
     }

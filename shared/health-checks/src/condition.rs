@@ -10,12 +10,13 @@ use serde_json::Value;
 
 use crate::number::{parse_integer, parse_quantity};
 use crate::operand::{Operand, OperandKind, Step};
+use crate::steps::{OutOfSteps, Steps};
 
-/// Characters of one condition.
-pub const MAX_CONDITION_CHARS: usize = 500;
-/// Characters of a resolved value shown in a failed condition, and beside a pattern.
-const MAX_SHOWN_CHARS: usize = 100;
-const MAX_SHOWN_BESIDE_PATTERN_CHARS: usize = 25;
+/// Bytes of one condition.
+pub const MAX_CONDITION_BYTES: usize = 500;
+/// Bytes of a resolved value shown in a failed condition, and beside a pattern.
+const MAX_SHOWN_BYTES: usize = 100;
+const MAX_SHOWN_BESIDE_PATTERN_BYTES: usize = 25;
 
 /// A condition that parsed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +48,8 @@ pub struct Facts {
     pub certificate_expires_in_ms: i64,
     pub body: String,
     json: OnceCell<Option<Value>>,
+    /// Shared by all conditions that judge these facts.
+    pub steps: Steps,
 }
 
 impl Facts {
@@ -57,18 +60,30 @@ impl Facts {
         certificate_expires_in_ms: i64,
         body: String,
     ) -> Facts {
-        Facts { status, response_time_ms, connected, certificate_expires_in_ms, body, json: OnceCell::new() }
+        Facts {
+            status,
+            response_time_ms,
+            connected,
+            certificate_expires_in_ms,
+            body,
+            json: OnceCell::new(),
+            steps: Steps::default(),
+        }
     }
 
     /// The value at a path of the body; `None` where there is none, or null.
-    pub(crate) fn at(&self, path: &[Step]) -> Option<&Value> {
-        let root = self.json.get_or_init(|| serde_json::from_str(&self.body).ok()).as_ref()?;
-        path.iter()
-            .try_fold(root, |value, step| match step {
+    pub(crate) fn at(&self, path: &[Step]) -> Result<Option<&Value>, OutOfSteps> {
+        if self.json.get().is_none() {
+            self.steps.take(self.body.len())?;
+        }
+        let root = self.json.get_or_init(|| serde_json::from_str(&self.body).ok()).as_ref();
+        fn step<'a>(value: &'a Value, step: &Step) -> Option<&'a Value> {
+            match step {
                 Step::Key(key) => value.as_object()?.get(key),
                 Step::Index(index) => value.as_array()?.get(*index),
-            })
-            .filter(|value| !value.is_null())
+            }
+        }
+        Ok(root.and_then(|root| path.iter().try_fold(root, step)).filter(|value| !value.is_null()))
     }
 }
 
@@ -78,8 +93,8 @@ pub type Failure = String;
 impl Condition {
     /// The error is the reason for the one who wrote the condition.
     pub fn parse(source: &str) -> Result<Condition, String> {
-        if source.chars().count() > MAX_CONDITION_CHARS {
-            return Err(format!("is longer than {MAX_CONDITION_CHARS} characters"));
+        if source.len() > MAX_CONDITION_BYTES {
+            return Err(format!("is longer than {MAX_CONDITION_BYTES} bytes"));
         }
         let (left, operator, right) =
             split(source).ok_or("has no operator: write one of == != <= >= < > with a space on each side")?;
@@ -136,57 +151,57 @@ impl Condition {
         })
     }
 
-    /// Judges the facts; a failure shows what was found.
+    /// Judges the facts; a failure shows what was found. One for which the check has no steps left does
+    /// not hold.
     pub fn evaluate(&self, facts: &Facts) -> Result<(), Failure> {
-        let (left, right) = (self.left.resolve(facts), self.right.resolve(facts));
-        let holds = match self.operator {
-            Operator::Equal => self.equal(left.as_deref(), right.as_deref()),
-            Operator::NotEqual => !self.equal(left.as_deref(), right.as_deref()),
-            ordering => {
-                match (left.as_deref().and_then(parse_quantity), right.as_deref().and_then(parse_quantity)) {
-                    (Some(left), Some(right)) => match ordering {
-                        Operator::AtMost => left <= right,
-                        Operator::AtLeast => left >= right,
-                        Operator::Above => left > right,
-                        Operator::Below | Operator::Equal | Operator::NotEqual => left < right,
-                    },
-                    _ => false,
-                }
-            }
-        };
-        if holds {
-            return Ok(());
-        }
-        let beside_pattern = matches!(self.left.kind, OperandKind::Pattern(_))
-            || matches!(self.right.kind, OperandKind::Pattern(_));
-        let limit = if beside_pattern { MAX_SHOWN_BESIDE_PATTERN_CHARS } else { MAX_SHOWN_CHARS };
-        Err(format!(
-            "{} {} {}",
-            self.left.shown(left.as_deref(), limit),
-            self.operator,
-            self.right.shown(right.as_deref(), limit)
-        ))
+        self.judge(facts).unwrap_or_else(|OutOfSteps| {
+            Err(format!("{} (not judged: the check's conditions take too many steps)", self.source))
+        })
     }
 
-    /// Gatus's equality: a pattern or list against the other side's text, integers by value, else text.
-    fn equal(&self, left: Option<&str>, right: Option<&str>) -> bool {
-        match (&self.left.kind, &self.right.kind) {
-            (OperandKind::Pattern(glob), _) => right.is_some_and(|text| glob.matches(text)),
-            (_, OperandKind::Pattern(glob)) => left.is_some_and(|text| glob.matches(text)),
-            (OperandKind::AnyOf(options), _) => {
-                right.is_some_and(|text| options.iter().any(|option| option == text))
-            }
-            (_, OperandKind::AnyOf(options)) => {
-                left.is_some_and(|text| options.iter().any(|option| option == text))
-            }
-            _ => match (left, right) {
-                (Some(left), Some(right)) => match (parse_integer(left), parse_integer(right)) {
-                    (Some(left), Some(right)) => left == right,
-                    _ => left == right,
+    fn judge(&self, facts: &Facts) -> Result<Result<(), Failure>, OutOfSteps> {
+        let (left, right) = (self.left.resolve(facts)?, self.right.resolve(facts)?);
+        let (left, right): (Option<&str>, Option<&str>) = (left.as_deref(), right.as_deref());
+        let holds = match self.operator {
+            Operator::Equal => self.equal(left, right, &facts.steps)?,
+            Operator::NotEqual => !self.equal(left, right, &facts.steps)?,
+            ordering => match (left.and_then(parse_quantity), right.and_then(parse_quantity)) {
+                (Some(left), Some(right)) => match ordering {
+                    Operator::AtMost => left <= right,
+                    Operator::AtLeast => left >= right,
+                    Operator::Above => left > right,
+                    Operator::Below | Operator::Equal | Operator::NotEqual => left < right,
                 },
                 _ => false,
             },
+        };
+        if holds {
+            return Ok(Ok(()));
         }
+        let beside_pattern = matches!(self.left.kind, OperandKind::Pattern(_))
+            || matches!(self.right.kind, OperandKind::Pattern(_));
+        let limit = if beside_pattern { MAX_SHOWN_BESIDE_PATTERN_BYTES } else { MAX_SHOWN_BYTES };
+        Ok(Err(format!(
+            "{} {} {}",
+            self.left.shown(left, limit),
+            self.operator,
+            self.right.shown(right, limit)
+        )))
+    }
+
+    /// Gatus's equality: a pattern or list against the other side's text, integers by value, else text.
+    fn equal(&self, left: Option<&str>, right: Option<&str>, steps: &Steps) -> Result<bool, OutOfSteps> {
+        let (Some(left), Some(right)) = (left, right) else { return Ok(false) };
+        Ok(match (&self.left.kind, &self.right.kind) {
+            (OperandKind::Pattern(glob), _) => glob.matches(right, steps)?,
+            (_, OperandKind::Pattern(glob)) => glob.matches(left, steps)?,
+            (OperandKind::AnyOf(options), _) => options.iter().any(|option| option == right),
+            (_, OperandKind::AnyOf(options)) => options.iter().any(|option| option == left),
+            _ => match (parse_integer(left), parse_integer(right)) {
+                (Some(left), Some(right)) => left == right,
+                _ => left == right,
+            },
+        })
     }
 }
 

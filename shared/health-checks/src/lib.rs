@@ -15,6 +15,7 @@ pub mod redacted;
 pub mod register;
 pub mod resolve;
 pub mod state;
+pub mod steps;
 pub mod sums;
 pub mod target;
 #[cfg(any(test, feature = "testing"))]

@@ -1,7 +1,13 @@
 //! Numbers and durations as Gatus (that is, Go) writes them: `0x1F`, `1_000`, `1h30m`, `1.5s`.
 
+/// Bytes of what may be a number: the values compared are whole pages.
+const MAX_NUMBER_BYTES: usize = 64;
+
 /// A duration in milliseconds: decimal numbers with units, `ns us µs ms s m h`; `"0"` too.
 pub fn parse_duration_ms(text: &str) -> Option<f64> {
+    if text.len() > MAX_NUMBER_BYTES {
+        return None;
+    }
     let (negative, mut rest) = match text.as_bytes().first()? {
         b'-' => (true, text.get(1..)?),
         b'+' => (false, text.get(1..)?),
@@ -37,6 +43,9 @@ pub fn parse_duration_ms(text: &str) -> Option<f64> {
 
 /// An integer with Go's base prefixes (`0x`, `0o`, `0b`, a leading `0` for octal) and underscores.
 pub fn parse_integer(text: &str) -> Option<i64> {
+    if text.len() > MAX_NUMBER_BYTES {
+        return None;
+    }
     let (negative, digits) = match text.as_bytes().first()? {
         b'-' => (true, text.get(1..)?),
         b'+' => (false, text.get(1..)?),
@@ -63,6 +72,9 @@ pub fn parse_integer(text: &str) -> Option<i64> {
 
 /// What `<`, `<=`, `>` and `>=` compare: a duration in ms, an integer or a decimal number.
 pub fn parse_quantity(text: &str) -> Option<f64> {
+    if text.len() > MAX_NUMBER_BYTES {
+        return None;
+    }
     if let Some(duration) = parse_duration_ms(text).filter(|ms| *ms != 0.0) {
         return Some(duration);
     }

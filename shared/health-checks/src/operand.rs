@@ -1,10 +1,13 @@
 //! One side of a condition: a placeholder, a function of the body, a pattern, a list or plain text.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
 use crate::condition::Facts;
 use crate::glob::Glob;
 use crate::number::show_duration_ms;
+use crate::steps::{OutOfSteps, Steps};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Operand {
@@ -69,32 +72,34 @@ impl Operand {
         !matches!(self.kind, OperandKind::Literal | OperandKind::Pattern(_) | OperandKind::AnyOf(_))
     }
 
-    /// The text to compare; `None` where the body has no such value.
-    pub(crate) fn resolve(&self, facts: &Facts) -> Option<String> {
+    /// The text to compare; `None` where the body has no such value. What is read of the body costs steps.
+    pub(crate) fn resolve<'a>(&'a self, facts: &'a Facts) -> Result<Option<Cow<'a, str>>, OutOfSteps> {
+        let text = |value: &dyn std::fmt::Display| Ok(Some(Cow::Owned(value.to_string())));
+        let read = |value: &'a str| facts.steps.read(value.len()).map(|()| value);
         match &self.kind {
-            OperandKind::Status => Some(facts.status.to_string()),
-            OperandKind::ResponseTime => Some(facts.response_time_ms.to_string()),
-            OperandKind::Connected => Some(facts.connected.to_string()),
-            OperandKind::CertificateExpiration => Some(facts.certificate_expires_in_ms.to_string()),
-            OperandKind::Body(path) if path.is_empty() => Some(facts.body.trim().to_string()),
-            OperandKind::Body(path) => facts.at(path).map(show_json),
-            OperandKind::HasBody(path) if path.is_empty() => {
-                Some((!facts.body.trim().is_empty()).to_string())
+            OperandKind::Status => text(&facts.status),
+            OperandKind::ResponseTime => text(&facts.response_time_ms),
+            OperandKind::Connected => text(&facts.connected),
+            OperandKind::CertificateExpiration => text(&facts.certificate_expires_in_ms),
+            OperandKind::Body(path) if path.is_empty() => Ok(Some(read(facts.body.trim())?.into())),
+            OperandKind::Body(path) => {
+                facts.at(path)?.map(|value| show_json(value, &facts.steps)).transpose()
             }
-            OperandKind::HasBody(path) => Some(facts.at(path).is_some().to_string()),
-            OperandKind::LenOfBody(path) => {
-                let found = facts.at(path);
-                match (found, path.is_empty()) {
-                    (Some(Value::Array(items)), _) => Some(items.len().to_string()),
-                    (_, true) => Some(facts.body.trim().chars().count().to_string()),
-                    (Some(value), false) => Some(show_json(value).chars().count().to_string()),
-                    (None, false) => None,
-                }
+            OperandKind::HasBody(path) if path.is_empty() => text(&!read(&facts.body)?.trim().is_empty()),
+            OperandKind::HasBody(path) => text(&facts.at(path)?.is_some()),
+            OperandKind::LenOfBody(path) => match (facts.at(path)?, path.is_empty()) {
+                (Some(Value::Array(items)), _) => text(&items.len()),
+                (_, true) => text(&read(facts.body.trim())?.chars().count()),
+                (Some(value), false) => text(&show_json(value, &facts.steps)?.chars().count()),
+                (None, false) => Ok(None),
+            },
+            OperandKind::Pattern(_) | OperandKind::AnyOf(_) | OperandKind::Literal => {
+                Ok(Some(self.text.as_str().into()))
             }
-            OperandKind::Pattern(_) | OperandKind::AnyOf(_) | OperandKind::Literal => Some(self.text.clone()),
         }
     }
 
+    /// `limit` in bytes.
     pub(crate) fn shown(&self, resolved: Option<&str>, limit: usize) -> String {
         let text = &self.text;
         match (&self.kind, resolved) {
@@ -103,8 +108,9 @@ impl Operand {
             (OperandKind::CertificateExpiration, Some(ms)) => {
                 format!("{text} ({})", show_duration_ms(ms.parse().unwrap_or_default()))
             }
-            (_, Some(value)) if value.chars().count() > limit => {
-                format!("{text} ({}...(truncated))", value.chars().take(limit).collect::<String>())
+            (_, Some(value)) if value.len() > limit => {
+                let (start, _) = value.split_at(value.floor_char_boundary(limit));
+                format!("{text} ({start}...(truncated))")
             }
             (_, Some(value)) => format!("{text} ({value})"),
         }
@@ -162,15 +168,22 @@ fn parse_path(mut rest: &str) -> Option<Vec<Step>> {
 }
 
 /// Strings bare, whole numbers without a fraction, everything else as minified JSON.
-fn show_json(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
+fn show_json<'a>(value: &'a Value, steps: &Steps) -> Result<Cow<'a, str>, OutOfSteps> {
+    Ok(match value {
+        Value::String(text) => {
+            steps.read(text.len())?;
+            text.as_str().into()
+        }
         Value::Number(number) => match number.as_f64() {
             Some(float) if number.is_f64() && float.fract() == 0.0 && float.abs() < 1e15 => {
-                format!("{float:.0}")
+                format!("{float:.0}").into()
             }
-            _ => number.to_string(),
+            _ => number.to_string().into(),
         },
-        other => other.to_string(),
-    }
+        other => {
+            let json = other.to_string();
+            steps.written(json.len())?;
+            json.into()
+        }
+    })
 }

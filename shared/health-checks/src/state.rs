@@ -6,6 +6,11 @@ use logferry_ports::checks::{CheckRow, Health, HealthChange, RecentResult, UrlSt
 /// Results that a notification shows.
 pub const RECENT_RESULTS: usize = 5;
 
+/// Failed conditions of a result that the state keeps, and bytes of each: a state is one item of at most
+/// 400 KB, and the whole list is in the result's row.
+pub const RECENT_CONDITIONS: usize = 3;
+const RECENT_CONDITION_BYTES: usize = 400;
+
 /// How many equal results in a row change the state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Thresholds {
@@ -58,7 +63,7 @@ pub fn after(state: &UrlState, row: &CheckRow, thresholds: Thresholds) -> Option
         status: row.status,
         latency_ms: row.latency_ms,
         error: row.error.clone(),
-        failed_conditions: row.failed_conditions.clone(),
+        failed_conditions: recent_conditions(row),
     });
     let surplus = next.recent.len().saturating_sub(RECENT_RESULTS);
     next.recent.drain(..surplus);
@@ -80,6 +85,15 @@ pub fn after(state: &UrlState, row: &CheckRow, thresholds: Thresholds) -> Option
     }
     next.version = state.version.saturating_add(1);
     Some(next)
+}
+
+/// The first conditions that failed, and how many more did.
+fn recent_conditions(row: &CheckRow) -> Vec<String> {
+    let all = &row.failed_conditions;
+    let cut = |text: &String| text.split_at(text.floor_char_boundary(RECENT_CONDITION_BYTES)).0.to_string();
+    let more = all.len().saturating_sub(RECENT_CONDITIONS);
+    let rest = (more > 0).then(|| format!("and {more} more"));
+    all.iter().take(RECENT_CONDITIONS).map(cut).chain(rest).collect()
 }
 
 /// The state after its pending change was published.
@@ -172,6 +186,19 @@ mod tests {
         let down = after(&up, &row(1, false), one).unwrap();
         assert!(down.pending.is_some());
         assert_eq!(after(&down, &row(2, true), one).unwrap().pending, None);
+    }
+
+    #[test]
+    fn a_state_stays_far_below_what_an_item_holds_whatever_its_results_say() {
+        let failed_conditions = vec!["\u{1}".repeat(2_000); 20];
+        let mut state = watched_since("u", 0, 0);
+        for slot in 0..8 {
+            let result = CheckRow { failed_conditions: failed_conditions.clone(), ..row(slot, false) };
+            state = after(&state, &result, Thresholds::default()).unwrap();
+        }
+        assert_eq!(state.recent[0].failed_conditions.len(), 4);
+        assert_eq!(state.recent[0].failed_conditions[3], "and 17 more");
+        assert!(serde_json::to_string(&state).unwrap().len() < 50_000);
     }
 
     #[test]

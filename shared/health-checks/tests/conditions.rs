@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 use logferry_health_checks::condition::{Condition, Facts};
+use logferry_health_checks::steps::MAX_STEPS;
 
 fn answer(status: u16, response_time_ms: u64) -> Facts {
     Facts::new(status, response_time_ms, true, 0, String::new())
@@ -302,7 +303,7 @@ fn a_condition_that_does_not_parse_is_refused_with_the_reason() {
     }
     assert_eq!(
         Condition::parse(&format!("[BODY] == {}", "x".repeat(500))).unwrap_err(),
-        "is longer than 500 characters"
+        "is longer than 500 bytes"
     );
 }
 
@@ -317,4 +318,50 @@ fn only_conditions_about_the_body_ask_for_it() {
     ] {
         assert_eq!(Condition::parse(condition).unwrap().needs_body(), needs, "{condition}");
     }
+}
+
+#[test]
+fn conditions_share_their_steps_and_one_that_finds_none_left_does_not_hold() {
+    let page = format!("{}<b>", "a".repeat(256 * 1024 - 3));
+    let facts = body(&page);
+    check("[BODY] == pat(*<b>)", &facts, "");
+    let dear = format!("[BODY] != pat(*?{}b*)", "a".repeat(450));
+    let expect = format!("{dear} (not judged: the check's conditions take too many steps)");
+    check(&dear, &facts, &expect);
+    assert_eq!(facts.steps.taken(), MAX_STEPS);
+    // whatever they say, and at no cost
+    for condition in ["[BODY] == pat(*<b>)", "[BODY] != nothing", "len([BODY]) > 0", "has([BODY].a) == false"]
+    {
+        check(
+            condition,
+            &facts,
+            &format!("{condition} (not judged: the check's conditions take too many steps)"),
+        );
+    }
+    check("[STATUS] == 200", &facts, "");
+}
+
+#[test]
+fn twenty_conditions_of_plain_texts_on_the_largest_body_are_judged() {
+    let items: Vec<String> = (0..30_000).map(|n| format!("{n:07}")).collect();
+    let page = serde_json::json!({ "items": items, "last": "end" }).to_string();
+    assert!(page.len() <= 300 * 1024 && page.len() > 256 * 1024);
+    let facts = body(&page);
+    for _ in 0..5 {
+        check("[BODY] == pat(*0029999*end*)", &facts, "");
+        check("[BODY].last == pat(e?d)", &facts, "");
+        check("len([BODY].items) == 30000", &facts, "");
+        check("[BODY].items == pat(*0029998*)", &facts, "");
+    }
+    assert!(facts.steps.taken() < MAX_STEPS / 2, "{}", facts.steps.taken());
+}
+
+#[test]
+fn a_value_is_shown_in_so_many_bytes() {
+    let shown = Condition::parse("[BODY] == x").unwrap().evaluate(&body(&"😀".repeat(1000))).unwrap_err();
+    assert_eq!(shown, format!("[BODY] ({}...(truncated)) == x", "😀".repeat(25)));
+    assert_eq!(
+        Condition::parse(&format!("[BODY] == {}", "😀".repeat(125))).unwrap_err(),
+        "is longer than 500 bytes"
+    );
 }

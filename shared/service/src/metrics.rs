@@ -62,6 +62,7 @@ catalogue! {
     CHECKS_DOWN = "ChecksDown", Count, "Probes that did not.";
     CHECKS_SKIPPED = "ChecksSkipped", Count, "Probes that did not fit into their run.";
     PROBE_LATENCY = "ProbeLatency", Milliseconds, "Time from the start of a probe to its answer.";
+    NOTIFICATIONS_FAILED = "NotificationsFailed", Count, "Messages about a change of state that the topic refused, or did not take yet.";
     SWEEP_BACKLOG = "SweepBacklog", Count, "Overdue files that a sweep found.";
     SWEEP_RESTARTED = "SweepRestarted", Count, "Files that a sweep handed to ingest again.";
 }

@@ -4,5 +4,6 @@
 mod probes;
 mod runs;
 mod servers;
+mod shares;
 mod ssrf;
 mod world;

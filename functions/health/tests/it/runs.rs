@@ -14,8 +14,8 @@ use logferry_ports::CheckTable;
 use logferry_ports::checks::{CheckKey, CheckRow, DaySums, Recorded, UrlState};
 use serde_json::{Value, json};
 
-use crate::servers::{Server, status};
-use crate::world::{PLENTY, SLOT, World, app, local};
+use crate::servers::{Server, page, status};
+use crate::world::{AppList, Health, PLENTY, SLOT, Topic, Watch, World, app, local};
 
 /// A server that is up or down as the test says.
 async fn switched() -> (Server, Arc<AtomicBool>) {
@@ -34,7 +34,7 @@ async fn two_hundred_urls_fit_into_one_run_at_most_fifty_at_once() {
     let urls: Vec<String> = (0..200).map(|n| server.url(&format!("/{n}"))).collect();
     let world = World::new(vec![app("a", json!(urls[..100])), app("b", json!(urls[100..]))]);
     let summary = world.run(10).await.unwrap();
-    assert_eq!(summary, Summary { up: 200, down: 0, skipped: 0, told: 0 });
+    assert_eq!(summary, Summary { up: 200, ..Summary::default() });
     assert_eq!((world.table.rows().len(), server.accepted()), (200, 200));
     assert!(server.most_at_once() <= 50, "{}", server.most_at_once());
 }
@@ -63,7 +63,7 @@ async fn three_runs_of_one_slot_at_the_same_time_count_and_tell_once() {
         assert!(a.is_ok() && b.is_ok() && c.is_ok());
     }
     assert_eq!(world.table.rows().len(), 5);
-    assert_eq!(world.topic.subjects(), [format!("DOWN: {} (shop)", server.url("/"))]);
+    assert_eq!(world.topic.subjects(), [format!("DOWN [shop] {}", server.url("/"))]);
 }
 
 #[tokio::test]
@@ -88,7 +88,7 @@ async fn up_flap_down_recover_tells_exactly_down_and_recovered() {
         up.store(result == '+', Ordering::SeqCst);
         world.run(slot).await.unwrap();
     }
-    assert_eq!(world.topic.subjects(), ["DOWN: Shop (shop)", "RECOVERED: Shop (shop)"]);
+    assert_eq!(world.topic.subjects(), ["DOWN [shop] Shop", "RECOVERED [shop] Shop"]);
     let down = &world.topic.texts()[0];
     assert!(down.contains("Conditions that do not hold:\n  [STATUS] (500) == 200\n"), "{down}");
     assert_eq!(down.matches("status ").count(), 5, "{down}");
@@ -101,14 +101,51 @@ async fn a_message_that_could_not_be_sent_is_sent_by_the_next_slot_and_once() {
     let world = World::new(vec![app("shop", json!([check]))]);
     up.store(false, Ordering::SeqCst);
     world.topic.broken.store(true, Ordering::SeqCst);
-    assert!(world.run(12).await.is_err());
+    let summary = world.run(12).await.unwrap();
+    assert_eq!(summary, Summary { down: 1, delayed: 1, ..Summary::default() });
     world.topic.broken.store(false, Ordering::SeqCst);
     assert_eq!(world.topic.subjects(), [""; 0]);
     for slot in [13, 14] {
         world.run(slot).await.unwrap();
     }
-    assert_eq!(world.topic.subjects(), ["DOWN: Shop (shop)"]);
+    assert_eq!(world.topic.subjects(), ["DOWN [shop] Shop"]);
     assert_eq!(world.table.rows().len(), 1);
+}
+
+#[tokio::test]
+async fn a_message_that_the_topic_never_takes_counts_as_told_and_stops_neither_the_run_nor_the_next_message()
+{
+    let (server, up) = switched().await;
+    let check = |name: &str| json!({"url": server.url(&format!("/{name}")), "name": name, "failure_threshold": 1, "success_threshold": 1});
+    let world = World::new(vec![app("shop", json!([check("a"), check("b")]))]);
+    up.store(false, Ordering::SeqCst);
+    world.topic.refusing.store(true, Ordering::SeqCst);
+    assert_eq!(world.run(1).await.unwrap(), Summary { down: 2, refused: 2, ..Summary::default() });
+    assert_eq!(world.run(2).await.unwrap(), Summary { down: 2, ..Summary::default() });
+    world.topic.refusing.store(false, Ordering::SeqCst);
+    up.store(true, Ordering::SeqCst);
+    assert_eq!(world.run(3).await.unwrap(), Summary { up: 2, told: 2, ..Summary::default() });
+    let mut told = world.topic.subjects();
+    told.sort();
+    assert_eq!(told, ["RECOVERED [shop] a", "RECOVERED [shop] b"]);
+}
+
+#[tokio::test]
+async fn the_largest_conditions_on_the_worst_page_are_a_message_that_sns_takes() {
+    let worst = "\"\\\u{1}😀".repeat(30_000);
+    let server = Server::answering(move |_| page(&worst)).await;
+    let condition = format!("[BODY] == {}", "😀".repeat(122));
+    let conditions = vec![condition; 20];
+    let url = server.url(&format!("/{}", "x".repeat(900)));
+    let check = json!({"url": url, "name": "é".repeat(64), "conditions": conditions, "failure_threshold": 6});
+    let world = World::new(vec![app("shop", json!([check]))]);
+    for slot in 0..6 {
+        world.run(slot).await.unwrap();
+    }
+    assert_eq!(world.topic.subjects(), [format!("DOWN [shop] {}", "?".repeat(64))]);
+    let text = &world.topic.texts()[0];
+    assert!(text.len() <= 10 * 1024 && text.contains("\n  and 17 more\n"), "{text}");
+    assert_eq!(world.table.rows()[0].failed_conditions.len(), 20);
 }
 
 #[tokio::test]
@@ -117,7 +154,7 @@ async fn what_does_not_fit_is_recorded_as_skipped_and_done_first_next_time() {
     let urls: Vec<String> = (0..5).map(|n| server.url(&format!("/{n}"))).collect();
     let world = World::new(vec![app("shop", json!(urls))]);
     let summary = world.health.run(SLOT, Duration::from_secs(9)).await.unwrap();
-    assert_eq!(summary, Summary { up: 0, down: 0, skipped: 5, told: 0 });
+    assert_eq!(summary, Summary { skipped: 5, ..Summary::default() });
     assert!(world.table.rows().iter().all(|row| row.skipped && !row.ok && row.status == 0));
     assert_eq!(server.accepted(), 0);
     // the same event again finds time, and the result takes the place of the skipped row
@@ -163,7 +200,7 @@ async fn a_job_that_reports_is_up_and_one_that_falls_silent_or_fails_is_down() {
     for slot in 5..8 {
         world.run(slot).await.unwrap();
     }
-    assert_eq!(world.topic.subjects(), ["DOWN: backup (shop)"]);
+    assert_eq!(world.topic.subjects(), ["DOWN [shop] backup"]);
     assert!(world.topic.texts()[0].contains("heartbeat: no report for 10m"));
     tell(8 * SLOT - 1, true).await.unwrap();
     for slot in 8..10 {
@@ -175,7 +212,7 @@ async fn a_job_that_reports_is_up_and_one_that_falls_silent_or_fails_is_down() {
     }
     assert_eq!(
         world.topic.subjects(),
-        ["DOWN: backup (shop)", "RECOVERED: backup (shop)", "DOWN: backup (shop)"]
+        ["DOWN [shop] backup", "RECOVERED [shop] backup", "DOWN [shop] backup"]
     );
     assert!(world.topic.texts()[2].contains("disk full"));
     assert_eq!(push(&world.table, &shop, &stored, "other", &report(true), 1).await.unwrap(), None);
@@ -209,11 +246,12 @@ fn the_sample_events_name_their_slot() {
     assert!(seen >= 2);
 }
 
-/// A table that cannot read the states of one app.
-struct Broken(MemoryChecks, &'static str);
+/// A table that cannot read the states of one app, and takes its time to record.
+struct Broken(MemoryChecks, &'static str, Duration);
 
 impl CheckTable for Broken {
     async fn record(&self, row: &CheckRow) -> Result<Recorded, Fault> {
+        tokio::time::sleep(self.2).await;
         self.0.record(row).await
     }
 
@@ -253,21 +291,36 @@ impl CheckTable for Broken {
     }
 }
 
-#[tokio::test]
-async fn an_app_whose_states_cannot_be_read_stops_no_other_and_the_run_fails() {
-    let server = Server::answering(|_| status("200 OK")).await;
-    let apps = ["a", "b", "c"].map(|id| app(id, json!([server.url(&format!("/{id}"))])));
-    let World { table, health, .. } = World::new(apps.to_vec());
-    let health = App {
+fn on_table(health: Health, table: Broken) -> App<AppList, Broken, Topic, Watch> {
+    App {
         apps: health.apps,
-        table: Broken(table.clone(), "b"),
+        table,
         notifier: health.notifier,
         clock: health.clock,
         prober: health.prober,
         schedule_ms: health.schedule_ms,
         metrics_namespace: health.metrics_namespace,
         metrics_detail: health.metrics_detail,
-    };
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_run_can_no_longer_write_down_is_only_counted() {
+    let urls: Vec<String> = (0..60).map(|n| format!("http://127.0.0.1/{n}")).collect();
+    let World { table, health, .. } = World::new(vec![app("shop", json!(urls))]);
+    let health = on_table(health, Broken(table.clone(), "", Duration::from_secs(9)));
+    // nothing can begin; the first fifty rows are written, and then the run is over
+    let summary = health.run(SLOT, Duration::from_secs(9)).await.unwrap();
+    assert_eq!(summary, Summary { skipped: 60, ..Summary::default() });
+    assert_eq!(table.rows().len(), 50);
+}
+
+#[tokio::test]
+async fn an_app_whose_states_cannot_be_read_stops_no_other_and_the_run_fails() {
+    let server = Server::answering(|_| status("200 OK")).await;
+    let apps = ["a", "b", "c"].map(|id| app(id, json!([server.url(&format!("/{id}"))])));
+    let World { table, health, .. } = World::new(apps.to_vec());
+    let health = on_table(health, Broken(table.clone(), "b", Duration::ZERO));
     assert!(health.run(SLOT, PLENTY).await.is_err(), "so that it is run again");
     let rows: Vec<_> = table.rows().iter().map(|row| row.key.app_id.to_string()).collect();
     assert_eq!(rows, ["a", "c"]);

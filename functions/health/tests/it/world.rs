@@ -10,8 +10,8 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use logferry_domain::app::{App, AppId, FlushSetting};
 use logferry_domain::fault::{Fault, FaultClass};
-use logferry_health::probe::{Dial, Prober, Tcp, tls_trusting};
-use logferry_health::{App as Health, Summary};
+use logferry_health::probe::{Dial, Judge, Prober, Stream, Tcp, tls_trusting};
+use logferry_health::{App as HealthApp, Summary};
 use logferry_health_checks::guard::{Policy, Ports};
 use logferry_health_checks::resolve::Resolver;
 use logferry_health_checks::testing::MemoryChecks;
@@ -55,10 +55,27 @@ impl Apps for AppList {
     }
 }
 
+/// Refuses what SNS refuses (<https://docs.aws.amazon.com/sns/latest/api/API_Publish.html>).
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Topic {
     published: Arc<Mutex<Vec<Notification>>>,
+    /// No message is taken now.
     pub(crate) broken: Arc<AtomicBool>,
+    /// No message is ever taken.
+    pub(crate) refusing: Arc<AtomicBool>,
+}
+
+/// The whole message, attributes among it, has at most 262,144 bytes; a subject is one line of less than 100
+/// characters that begins with a letter, digit or punctuation.
+fn sns_takes(message: &Notification) -> bool {
+    let attributes = message.attributes.iter().map(|(name, value)| name.len() + "String".len() + value.len());
+    let bytes = logferry_aws::notifier::structured(message).len() + attributes.sum::<usize>();
+    let subject = &message.subject;
+    bytes <= 262_144
+        && subject.chars().count() < 100
+        && subject.is_ascii()
+        && !subject.chars().any(char::is_control)
+        && subject.starts_with(|c: char| c.is_ascii_graphic())
 }
 
 impl Topic {
@@ -75,6 +92,9 @@ impl Notifier for Topic {
     async fn publish(&self, notification: &Notification) -> Result<(), Fault> {
         if self.broken.load(Ordering::SeqCst) {
             return Err(Fault::new(FaultClass::Transient, "Publish", "InternalError"));
+        }
+        if self.refusing.load(Ordering::SeqCst) || !sns_takes(notification) {
+            return Err(Fault::new(FaultClass::Permanent, "Publish", "InvalidParameter"));
         }
         self.published.lock().unwrap().push(notification.clone());
         Ok(())
@@ -129,7 +149,7 @@ pub(crate) struct Detour {
 }
 
 impl Dial for Detour {
-    fn dial(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<TcpStream>> {
+    fn dial(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn Stream>>> {
         self.dialled.lock().unwrap().push(address);
         let to = if logferry_health_checks::guard::is_public(address.ip()) {
             self.public
@@ -138,7 +158,7 @@ impl Dial for Detour {
         };
         Box::pin(async move {
             match to {
-                Some(to) => TcpStream::connect(to).await,
+                Some(to) => Ok(Box::new(TcpStream::connect(to).await?) as Box<dyn Stream>),
                 None => Err(io::ErrorKind::ConnectionRefused.into()),
             }
         })
@@ -152,13 +172,17 @@ pub(crate) fn prober(policy: Policy) -> Prober {
         dial: Arc::new(Tcp),
         tls: tls_trusting(rustls::RootCertStore::empty()).unwrap(),
         policy,
+        judge: Judge::default(),
     }
 }
+
+/// The function on tables in memory.
+pub(crate) type Health = HealthApp<AppList, MemoryChecks, Topic, Watch>;
 
 pub(crate) struct World {
     pub(crate) table: MemoryChecks,
     pub(crate) topic: Topic,
-    pub(crate) health: Health<AppList, MemoryChecks, Topic, Watch>,
+    pub(crate) health: Health,
 }
 
 /// Five minutes.
@@ -167,13 +191,17 @@ pub(crate) const PLENTY: Duration = Duration::from_secs(240);
 
 impl World {
     pub(crate) fn new(apps: Vec<App>) -> World {
+        World::probing_with(apps, prober(local()))
+    }
+
+    pub(crate) fn probing_with(apps: Vec<App>, prober: Prober) -> World {
         let (table, topic) = (MemoryChecks::default(), Topic::default());
         let health = Health {
             apps: AppList(apps),
             table: table.clone(),
             notifier: topic.clone(),
             clock: Watch::default(),
-            prober: prober(local()),
+            prober,
             schedule_ms: SLOT,
             metrics_namespace: "Test".to_owned(),
             metrics_detail: logferry_health::measure::Detail::Url,

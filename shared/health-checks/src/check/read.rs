@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::{Check, CheckKind, FieldError, MAX_TIMEOUT_MS, Probe, show_ms};
-use crate::condition::{Condition, MAX_CONDITION_CHARS};
+use crate::condition::{Condition, MAX_CONDITION_BYTES};
 use crate::guard::Policy;
 use crate::number::parse_duration_ms;
 use crate::redacted::STORED_VALUE;
@@ -280,7 +280,7 @@ impl<'a> Reader<'a> {
                 None => {
                     self.wrong::<()>(
                         &format!("conditions[{index}]"),
-                        format!("must be a string of at most {MAX_CONDITION_CHARS} characters"),
+                        format!("must be a string of at most {MAX_CONDITION_BYTES} bytes"),
                     );
                 }
             }

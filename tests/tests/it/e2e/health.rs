@@ -40,7 +40,7 @@ async fn a_notification_reaches_the_topics_subscribers() {
         json: json!({"app_id": app_id, "to": "down"}).to_string(),
         attributes: vec![("app_id", app_id.clone()), ("state", "down".to_owned())],
     };
-    let notifier = SnsNotifier::new(stack.aws.sns(), stack.value("ALERTS_TOPIC_ARN"));
+    let notifier = SnsNotifier::new(stack.aws.sns(), stack.value("HEALTH_TOPIC_ARN"));
     notifier.publish(&notification).await.unwrap();
     let told = until("the message", async || inbox.about(&app_id).await.pop()).await;
     assert_eq!(told["to"], "down");
@@ -169,7 +169,7 @@ async fn switched_server() -> (std::net::SocketAddr, Arc<AtomicBool>) {
     (address, up)
 }
 
-/// A queue that is subscribed to the alerts topic.
+/// A queue that is subscribed to the health topic.
 pub(super) struct Inbox {
     http: reqwest::Client,
     endpoint: String,
@@ -199,7 +199,7 @@ impl Inbox {
             .aws
             .sns()
             .subscribe()
-            .topic_arn(stack.value("ALERTS_TOPIC_ARN"))
+            .topic_arn(stack.value("HEALTH_TOPIC_ARN"))
             .protocol("sqs")
             .endpoint(arn)
             .attributes("RawMessageDelivery", "true");

@@ -1,0 +1,144 @@
+//! Which check begins next, so that each app has its share of a run whatever the checks of others take. Pure.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use logferry_domain::app::AppId;
+
+use crate::plan::Job;
+
+/// Jobs that have not begun, by app. The next is always of the app with the fewest under way, so slow
+/// checks use up the places of their own app and no other's; of an app the most overdue is next.
+#[derive(Debug)]
+pub struct Turns(Vec<OfApp>);
+
+#[derive(Debug)]
+struct OfApp {
+    app_id: AppId,
+    jobs: VecDeque<Job>,
+    under_way: usize,
+    begun: usize,
+}
+
+impl Turns {
+    /// What a run had no time for is the most overdue of the next, and its app the first.
+    #[must_use]
+    pub fn of(jobs: Vec<Job>) -> Turns {
+        let mut by_app = BTreeMap::<AppId, Vec<Job>>::new();
+        for job in jobs {
+            by_app.entry(job.key.app_id.clone()).or_default().push(job);
+        }
+        let mut apps: Vec<OfApp> = by_app
+            .into_iter()
+            .map(|(app_id, mut jobs)| {
+                jobs.sort_by(|a, b| b.late_ms.cmp(&a.late_ms).then_with(|| a.key.cmp(&b.key)));
+                OfApp { app_id, jobs: jobs.into(), under_way: 0, begun: 0 }
+            })
+            .collect();
+        apps.sort_by_key(|app| std::cmp::Reverse(app.jobs.front().map(|job| job.late_ms)));
+        Turns(apps)
+    }
+
+    /// The next to begin; [`Turns::ended`] is to be called when it has.
+    pub fn begin(&mut self) -> Option<Job> {
+        let waiting = self.0.iter_mut().filter(|app| !app.jobs.is_empty());
+        let app = waiting.min_by_key(|app| (app.under_way, app.begun))?;
+        app.under_way += 1;
+        app.begun += 1;
+        app.jobs.pop_front()
+    }
+
+    /// A job of this app has ended.
+    pub fn ended(&mut self, app_id: &AppId) {
+        if let Some(app) = self.0.iter_mut().find(|app| &app.app_id == app_id) {
+            app.under_way = app.under_way.saturating_sub(1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::plan::tests::{app, jobs_at, seen};
+    use serde_json::{Value, json};
+
+    fn urls(app: &str, count: usize) -> Value {
+        (0..count).map(|n| json!(format!("https://{app}.example/{n:03}"))).collect()
+    }
+
+    /// The apps of the next so many jobs.
+    fn next(turns: &mut Turns, count: usize) -> String {
+        (0..count).map_while(|_| turns.begin()).map(|job| job.key.app_id.to_string()).collect()
+    }
+
+    #[test]
+    fn apps_take_turns_and_none_waits_for_all_of_anothers_checks() {
+        let mut jobs = jobs_at(&app("a", urls("a", 200)), &[], 0);
+        jobs.extend(jobs_at(&app("b", urls("b", 3)), &[], 0));
+        jobs.extend(jobs_at(&app("c", urls("c", 1)), &[], 0));
+        let mut turns = Turns::of(jobs);
+        assert_eq!(next(&mut turns, 9), "abcababaa");
+    }
+
+    #[test]
+    fn an_app_whose_checks_do_not_end_keeps_no_place_that_another_can_use() {
+        let mut jobs = jobs_at(&app("a", urls("a", 200)), &[], 0);
+        jobs.extend(jobs_at(&app("b", urls("b", 100)), &[], 0));
+        let mut turns = Turns::of(jobs);
+        assert_eq!(next(&mut turns, 6), "ababab");
+        // those of b end, those of a hang: every place that is free goes to b
+        for _ in 0..50 {
+            turns.ended(&"b".parse().unwrap());
+            assert_eq!(next(&mut turns, 1), "b");
+        }
+        turns.ended(&"a".parse().unwrap());
+        assert_eq!(next(&mut turns, 1), "a");
+    }
+
+    #[test]
+    fn of_more_apps_than_places_each_has_its_turn() {
+        let names: Vec<String> = (0..60).map(|n| format!("app-{n:02}")).collect();
+        let jobs = names.iter().flat_map(|name| jobs_at(&app(name, urls(name, 5)), &[], 0)).collect();
+        let mut turns = Turns::of(jobs);
+        let mut begun = Vec::new();
+        for _ in 0..60 {
+            let job = turns.begin().unwrap();
+            turns.ended(&job.key.app_id);
+            begun.push(job.key.app_id.to_string());
+        }
+        assert_eq!(begun, names);
+    }
+
+    #[test]
+    fn what_was_skipped_or_never_ran_comes_first_and_so_does_its_app() {
+        let minute = 60_000;
+        let slot = 120 * minute;
+        let on_time = app("a", json!(["https://a.example/"]));
+        let late = app(
+            "z",
+            json!(["https://a.example/", "https://b.example/", "https://c.example/", {"url": "https://d.example/", "interval": "1h"}]),
+        );
+        let states = [
+            seen("https://a.example/", slot - 5 * minute),
+            seen("https://b.example/", slot - 10 * minute),
+            seen("https://d.example/", slot - 60 * minute),
+        ];
+        let mut jobs = jobs_at(&on_time, &states[..1], slot);
+        jobs.extend(jobs_at(&late, &states, slot));
+        let mut turns = Turns::of(jobs);
+        let order: Vec<String> = std::iter::from_fn(|| {
+            let job = turns.begin()?;
+            turns.ended(&job.key.app_id);
+            Some(format!("{} {}", job.key.app_id, job.key.target))
+        })
+        .collect();
+        let expect = [
+            "z https://c.example/",
+            "a https://a.example/",
+            "z https://b.example/",
+            "z https://a.example/",
+            "z https://d.example/",
+        ];
+        assert_eq!(order, expect);
+    }
+}
