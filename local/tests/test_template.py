@@ -136,6 +136,49 @@ def test_every_table_has_keys_and_expiry_and_apps_can_be_restored():
     assert apps["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"] is True
 
 
+def test_flushed_records_cannot_go_to_the_groups_of_the_functions():
+    pattern = TEMPLATE["Parameters"]["LogGroupPrefix"]["AllowedPattern"]
+    for good in ["/logferry", "/a", "/awsome", "/prod/logs", "/logs/aws"]:
+        assert re.fullmatch(pattern, good), good
+    for bad in ["/aws", "/aws/lambda", "/aws/", "aws", "/", "/x/", "/x y"]:
+        assert not re.fullmatch(pattern, bad), bad
+
+
+def test_a_line_of_the_access_log_is_json_whatever_the_gateway_puts_in():
+    stage = RESOURCES["HttpStage"]["Properties"]["AccessLogSettings"]["Format"]
+    # What a variable without a value becomes, and what an error's text is.
+    for value in ["-", "Forbidden", "Too Many Requests"]:
+        line = json.loads(re.sub(r"\$context\.[A-Za-z.]+", value, stage))
+        assert line["source_ip"] == line["request_id"] == line["error"] == value
+    assert "$context.path" not in stage, "a path may carry a token"
+    # It comes with quotation marks of its own.
+    assert "messageString" not in stage
+
+
+def test_browsers_of_other_origins_may_not_send_the_admin_key_and_may_read_what_is_sent():
+    cors = RESOURCES["HttpApi"]["Properties"]["CorsConfiguration"]
+    assert "x-admin-key" not in cors["AllowHeaders"]
+    sent = {"allow", "retry-after", "www-authenticate", "x-request-id"}
+    assert sent <= set(cors["ExposeHeaders"])
+
+
+@pytest.mark.parametrize(
+    "function, resource, actions, keys",
+    [
+        ("sweep", "AppsTable.Arn", {"DeleteItem", "PutItem"}, ["jobs"]),
+        ("sweep", "AppsTable.Arn", {"UpdateItem"}, ["app#*"]),
+        ("presign", "FilesTable.Arn", {"PutItem"}, None),
+    ],
+)
+def test_what_changes_rows_of_a_shared_table_is_limited_to_its_own(function, resource, actions, keys):
+    for statement in statements(function):
+        allowed = {action.removeprefix("dynamodb:") for action in as_list(statement["Action"])}
+        if {"GetAtt": resource} in as_list(statement["Resource"]) and allowed & actions:
+            (condition,) = statement["Condition"].values()
+            leading = condition["dynamodb:LeadingKeys"]
+            assert keys is None or leading == keys
+
+
 def test_alarms_watch_metrics_of_the_catalogue():
     catalogue = (ROOT / "shared" / "service" / "src" / "metrics.rs").read_text()
     for resource in RESOURCES.values():

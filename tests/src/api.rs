@@ -12,6 +12,7 @@ use logferry_health_checks::resolve::Resolver;
 use logferry_health_checks::testing::MemoryChecks;
 use logferry_ports::Clock;
 use logferry_service::api_key::AdminKey;
+use logferry_service::audit::Trail;
 use logferry_service::http::Request;
 use logferry_service::tokens::Tokens;
 use serde_json::{Value, json};
@@ -19,7 +20,7 @@ use serde_json::{Value, json};
 use crate::sim::SimCloud;
 
 /// The key of the administration.
-pub const ADMIN_KEY: &str = "value-of-admin";
+pub const ADMIN_KEY: &str = "value-of-admin-0123456789abcdef";
 
 /// The cloud of the tests.
 #[derive(Debug)]
@@ -137,6 +138,7 @@ impl Api {
             body: body.to_vec(),
             request_id: String::new(),
             source_ip: None,
+            trail: Trail::default(),
         })
         .await
     }

@@ -1,12 +1,12 @@
-//! Apps and their keys.
+//! Apps and their settings.
 
 use http::StatusCode;
-use logferry_domain::app::{App as Tenant, AppId, FlushSetting};
+use logferry_domain::app::{App as Tenant, AppId, FlushSetting, Scope};
 use logferry_domain::time::rfc3339_ms;
 use logferry_health_checks::redacted::redacted;
 use logferry_health_checks::register::{public_badges, register};
 use logferry_logbook::prune;
-use logferry_ports::app_admin::{AppAdmin, AppChange, KeyAdded, Registered};
+use logferry_ports::app_admin::{AppAdmin, AppChange, Registered};
 use logferry_ports::apps::{Apps, KeyRow};
 use logferry_service::api_key::ApiKey;
 use logferry_service::http::{ApiError, Request, Response};
@@ -15,10 +15,9 @@ use tokio::time::Instant;
 
 use crate::counts::REMOVAL_TIME;
 use crate::fields::{Fields, number, required};
+use crate::keys::{KeyWish, shown_key};
 use crate::{App, Caller, Cloud};
 
-/// Live keys of an app at most.
-const MAX_KEYS: usize = 2;
 /// The longest name (characters).
 const MAX_NAME_CHARS: usize = 200;
 /// The longest retention (days): ten years.
@@ -43,12 +42,9 @@ impl<C: Cloud> App<C> {
             Some(urls) => self.checked_health_urls(&urls, "health_urls", false, &Value::Null).await?,
             None => json!([]),
         };
-        let key = ApiKey::generate()?;
-        let row = KeyRow {
-            key_id: key.key_id().to_owned(),
-            app_id: app_id.clone(),
-            secret_hash: key.secret_hash(),
-        };
+        let wish = KeyWish { route: "/apps", app_id: &app_id, name: None, scopes: Scope::ALL.into() };
+        let (key, row) = self.new_key(&wish, request, now_ms).await?;
+        request.trail.concerns(&app_id);
         let mut app = Tenant {
             app_id,
             name,
@@ -61,16 +57,26 @@ impl<C: Cloud> App<C> {
         };
         for _ in 0..EPOCH_ATTEMPTS {
             match self.apps.register(&app, &row).await? {
-                Registered::Yes => {
-                    let mut shown = details(&app, &[row.key_id]);
-                    shown["api_key"] = key.reveal().into();
-                    return Ok(Response::data(StatusCode::CREATED, &shown));
-                }
-                Registered::Taken => return Err(ApiError::conflict("this app_id is taken")),
+                Registered::Yes => return Ok(registered(&app, row, &key)),
+                Registered::Taken => return self.registered_before(&app.app_id, request, now_ms).await,
                 Registered::EpochInUse => app.created_ms += 1,
             }
         }
         Err(ApiError::conflict("an app of this id is being removed; try again"))
+    }
+
+    /// The answer to a registration that was made already: the same again for the same `Idempotency-Key`.
+    async fn registered_before(
+        &self,
+        app_id: &AppId,
+        request: &Request,
+        now_ms: i64,
+    ) -> Result<Response, ApiError> {
+        let before = self.minted_before("/apps", app_id, request, now_ms).await?;
+        match (before, self.apps.find(app_id).await?) {
+            (Some((key, row)), Some(app)) => Ok(registered(&app, row, &key)),
+            _ => Err(ApiError::conflict("this app_id is taken")),
+        }
     }
 
     pub(crate) async fn list_apps(&self, caller: &Caller) -> Result<Response, ApiError> {
@@ -82,8 +88,8 @@ impl<C: Cloud> App<C> {
     }
 
     pub(crate) async fn show_app(&self, app: &Tenant) -> Result<Response, ApiError> {
-        let key_ids = self.apps.key_ids(&app.app_id).await?;
-        Ok(Response::ok(&details(app, &key_ids)))
+        let keys = self.apps.keys(&app.app_id).await?;
+        Ok(Response::ok(&details(app, &keys)))
     }
 
     pub(crate) async fn change_app(&self, app: &Tenant, request: &Request) -> Result<Response, ApiError> {
@@ -111,32 +117,6 @@ impl<C: Cloud> App<C> {
                 Ok(Response::data(status, &json!({"deleted": true})))
             }
             None => Err(ApiError::not_found("no such app")),
-        }
-    }
-
-    pub(crate) async fn add_key(&self, app: &Tenant) -> Result<Response, ApiError> {
-        let key = ApiKey::generate()?;
-        let row = KeyRow {
-            key_id: key.key_id().to_owned(),
-            app_id: app.app_id.clone(),
-            secret_hash: key.secret_hash(),
-        };
-        match self.apps.add_key(&row, app.created_ms, MAX_KEYS).await? {
-            KeyAdded::Yes => Ok(Response::data(
-                StatusCode::CREATED,
-                &json!({"key_id": row.key_id, "api_key": key.reveal()}),
-            )),
-            KeyAdded::TooMany => {
-                Err(ApiError::conflict(format!("an app has at most {MAX_KEYS} live keys: revoke one first")))
-            }
-            KeyAdded::NoApp => Err(ApiError::not_found("no such app")),
-        }
-    }
-
-    pub(crate) async fn revoke_key(&self, app: &Tenant, key_id: &str) -> Result<Response, ApiError> {
-        match self.apps.revoke_key(&app.app_id, key_id).await? {
-            true => Ok(Response::ok(&json!({"deleted": true}))),
-            false => Err(ApiError::not_found("no such key")),
         }
     }
 
@@ -188,16 +168,25 @@ impl<C: Cloud> App<C> {
     }
 }
 
+fn registered(app: &Tenant, row: KeyRow, key: &ApiKey) -> Response {
+    let mut shown = details(app, &[row]);
+    shown["api_key"] = key.reveal().into();
+    Response::data(StatusCode::CREATED, &shown)
+}
+
 /// An app as its owners see it: never a key, never a hash, never a header that its checks send.
-fn details(app: &Tenant, key_ids: &[String]) -> Value {
+fn details(app: &Tenant, keys: &[KeyRow]) -> Value {
+    let key_ids: Vec<&str> = keys.iter().map(|key| key.key_id.as_str()).collect();
+    let keys: Vec<Value> = keys.iter().map(shown_key).collect();
     json!({
         "app_id": app.app_id, "name": app.name, "created_at": rfc3339_ms(app.created_ms),
         "retention_days": app.retention_days, "pruned_before": app.pruned_before_ms.map(rfc3339_ms),
         "flush": app.flush, "health_urls": redacted(&app.health_checks), "key_ids": key_ids,
+        "keys": keys,
     })
 }
 
-fn name(text: &str) -> Result<String, ApiError> {
+pub(crate) fn name(text: &str) -> Result<String, ApiError> {
     let name = text.trim();
     if name.is_empty() || name.chars().count() > MAX_NAME_CHARS {
         return Err(ApiError::bad_request(

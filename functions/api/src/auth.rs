@@ -33,7 +33,8 @@ impl<C: Cloud> App<C> {
     /// Who sends this request.
     ///
     /// # Errors
-    /// 400 without any credential (401 where only the administration may ask), 401 for wrong ones.
+    /// 400 without any credential (401 where only the administration may ask), 401 for wrong ones, 403
+    /// for a key without the scope of the action.
     pub(crate) async fn caller(
         &self,
         request: &Request,
@@ -48,7 +49,7 @@ impl<C: Cloud> App<C> {
                 false => Err(wrong()),
             };
         }
-        match app_of_request(&self.apps, request).await? {
+        match app_of_request(&self.apps, request, action.scope()).await? {
             Some(_) if admin_alone(action) => {
                 Err(ApiError::forbidden("only the administration may do this: send X-Admin-Key"))
             }
@@ -77,7 +78,11 @@ impl<C: Cloud> App<C> {
             Caller::Admin if request.header(APP_ID_HEADER).is_some_and(|header| header != id) => {
                 Err(ApiError::forbidden("X-App-ID names another app"))
             }
-            Caller::Admin => self.find_app(id).await,
+            Caller::Admin => {
+                let app = self.find_app(id).await?;
+                request.trail.concerns(&app.app_id);
+                Ok(app)
+            }
         }
     }
 

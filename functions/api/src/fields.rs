@@ -6,6 +6,9 @@ use logferry_logbook::filter::bound_ms;
 use logferry_service::http::{ApiError, Request};
 use serde_json::{Map, Value};
 
+/// The header that makes a request act once.
+pub(crate) const IDEMPOTENCY_KEY_HEADER: &str = "idempotency-key";
+
 /// A body that is a JSON object; what is not asked for is refused in the end.
 pub(crate) struct Fields(Map<String, Value>);
 
@@ -16,6 +19,11 @@ impl Fields {
             Value::Object(fields) => Ok(Self(fields)),
             _ => Err(ApiError::bad_request("body", "the body must be a JSON object")),
         }
+    }
+
+    /// As [`Fields::of`], where no body at all is an empty object.
+    pub(crate) fn of_optional(request: &Request) -> Result<Self, ApiError> {
+        if request.body.is_empty() { Ok(Self(Map::new())) } else { Self::of(request) }
     }
 
     /// A field that may be missing; `null` is missing.
@@ -114,6 +122,20 @@ pub(crate) fn known_params(request: &Request, known: &[&str]) -> Result<(), ApiE
         }
     }
     Ok(())
+}
+
+/// A header that must be text of at most so many bytes; an empty one is none.
+pub(crate) fn header<'r>(
+    request: &'r Request,
+    name: &str,
+    most_bytes: usize,
+) -> Result<Option<&'r str>, ApiError> {
+    let Some(value) = request.headers.get(name) else { return Ok(None) };
+    let text = std::str::from_utf8(value.as_bytes()).ok().filter(|text| text.len() <= most_bytes);
+    let text = text.ok_or_else(|| {
+        ApiError::bad_request(name, format!("{name} must be text of at most {most_bytes} bytes"))
+    })?;
+    Ok(Some(text).filter(|text| !text.is_empty()))
 }
 
 pub(crate) fn invalid(bad: &Invalid) -> ApiError {

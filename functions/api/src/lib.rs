@@ -10,6 +10,7 @@ mod counts;
 mod fields;
 mod files;
 mod health_routes;
+mod keys;
 mod logs;
 mod openapi;
 mod rate;
@@ -83,7 +84,10 @@ impl<C: Cloud> App<C> {
 
     async fn answer(&self, request: &Request, now_ms: i64) -> Result<Response, ApiError> {
         let (action, id, part) = match Router::get().find(&request.method, &request.path) {
-            Found::Action { action, id, part } => (action, id, part),
+            Found::Action { action, route, id, part } => {
+                request.trail.takes(route);
+                (action, id, part)
+            }
             Found::OtherMethods(methods) => return Ok(method_not_allowed(&methods)),
             Found::Nothing => return Err(ApiError::not_found("no such path")),
         };
@@ -134,7 +138,7 @@ impl<C: Cloud> App<C> {
                     Action::ShowApp => self.show_app(&app).await,
                     Action::ChangeApp => self.change_app(&app, request).await,
                     Action::DeleteApp => self.delete_app(&app, now_ms).await,
-                    Action::AddKey => self.add_key(&app).await,
+                    Action::AddKey => self.add_key(&app, request, now_ms).await,
                     Action::RevokeKey => self.revoke_key(&app, part.unwrap_or_default()).await,
                     Action::MintJoinToken => self.mint_join_token(&app, request, now_ms).await,
                     Action::MintUploadToken => self.mint_upload_token(&app, request, now_ms).await,

@@ -15,10 +15,9 @@ use logferry_service::metrics::BLOCKS_SKIPPED;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::fields::{invalid, param_ms, param_number};
+use crate::fields::{IDEMPOTENCY_KEY_HEADER, header, invalid, param_ms, param_number};
 use crate::{App, Caller, Cloud};
 
-const IDEMPOTENCY_KEY_HEADER: &str = "idempotency-key";
 const REQUEST_ID_HEADER: &str = "x-request-id";
 
 impl<C: Cloud> App<C> {
@@ -132,16 +131,6 @@ fn query_error(error: QueryError) -> ApiError {
         }
         QueryError::Fault(fault) => fault.into(),
     }
-}
-
-/// A header that must be text of at most so many bytes; an empty one is none.
-fn header<'r>(request: &'r Request, name: &str, most_bytes: usize) -> Result<Option<&'r str>, ApiError> {
-    let Some(value) = request.headers.get(name) else { return Ok(None) };
-    let text = std::str::from_utf8(value.as_bytes()).ok().filter(|text| text.len() <= most_bytes);
-    let text = text.ok_or_else(|| {
-        ApiError::bad_request(name, format!("{name} must be text of at most {most_bytes} bytes"))
-    })?;
-    Ok(Some(text).filter(|text| !text.is_empty()))
 }
 
 fn filter_of(request: &Request) -> Result<Filter, ApiError> {

@@ -4,6 +4,8 @@
 use std::sync::LazyLock;
 
 use http::Method;
+use logferry_domain::app::Scope;
+use logferry_service::http::unversioned;
 
 /// What a request asks for. `{id}` in a pattern is an app.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -36,6 +38,37 @@ pub enum Action {
 }
 
 impl Action {
+    /// The scope that an app's key must have.
+    #[must_use]
+    pub fn scope(self) -> Scope {
+        match self {
+            Self::About
+            | Self::ServiceStatus
+            | Self::OpenApi
+            | Self::ListApps
+            | Self::ShowApp
+            | Self::QueryLogs
+            | Self::Stats
+            | Self::HealthHistory
+            | Self::HealthUptime
+            | Self::HealthResponseTimes
+            | Self::HealthBadge
+            | Self::ListFiles
+            | Self::ListQuarantined => Scope::Read,
+            Self::WriteLogs | Self::HealthPush => Scope::Write,
+            Self::RegisterApp
+            | Self::ChangeApp
+            | Self::DeleteApp
+            | Self::AddKey
+            | Self::RevokeKey
+            | Self::MintJoinToken
+            | Self::MintUploadToken
+            | Self::Prune
+            | Self::SetHealthUrls
+            | Self::Redrive => Scope::Manage,
+        }
+    }
+
     /// The query parameters that a request may have; `context.` stands for all that begin so.
     /// `None`: any, where proxies and browsers add their own.
     #[must_use]
@@ -114,6 +147,8 @@ pub(crate) enum Found<'p> {
     /// `part`: what the path names besides the app: a key, a badge's file, a job.
     Action {
         action: Action,
+        /// Its path as a pattern.
+        route: &'static str,
         id: Option<&'p str>,
         part: Option<&'p str>,
     },
@@ -124,7 +159,7 @@ pub(crate) enum Found<'p> {
 
 /// Finds routes by path.
 #[derive(Debug)]
-pub(crate) struct Router(matchit::Router<Vec<(Method, Action)>>);
+pub(crate) struct Router(matchit::Router<(&'static str, Vec<(Method, Action)>)>);
 
 impl Router {
     /// The router of [`ROUTES`].
@@ -137,7 +172,7 @@ impl Router {
     /// Two patterns of [`ROUTES`] exclude each other; a test would have found it.
     #[expect(clippy::expect_used, reason = "once, over a constant")]
     fn new() -> Self {
-        let mut patterns: Vec<(&str, Vec<(Method, Action)>)> = Vec::new();
+        let mut patterns: Vec<(&'static str, Vec<(Method, Action)>)> = Vec::new();
         for (method, pattern, action) in ROUTES {
             match patterns.iter_mut().find(|(known, _)| known == pattern) {
                 Some((_, actions)) => actions.push((method.clone(), *action)),
@@ -146,20 +181,22 @@ impl Router {
         }
         let mut router = matchit::Router::new();
         for (pattern, actions) in patterns {
-            router.insert(pattern, actions).expect("routes do not exclude each other");
+            router.insert(pattern, (pattern, actions)).expect("routes do not exclude each other");
         }
         Self(router)
     }
 
     pub(crate) fn find<'p>(&self, method: &Method, path: &'p str) -> Found<'p> {
-        let Ok(found) = self.0.at(path) else { return Found::Nothing };
-        match found.value.iter().find(|(known, _)| known == method) {
+        let Ok(found) = self.0.at(unversioned(path)) else { return Found::Nothing };
+        let (route, actions) = found.value;
+        match actions.iter().find(|(known, _)| known == method) {
             Some((_, action)) => Found::Action {
                 action: *action,
+                route,
                 id: found.params.get("id"),
                 part: ["key_id", "file", "name"].into_iter().find_map(|name| found.params.get(name)),
             },
-            None => Found::OtherMethods(found.value.iter().map(|(method, _)| method.clone()).collect()),
+            None => Found::OtherMethods(actions.iter().map(|(method, _)| method.clone()).collect()),
         }
     }
 }
@@ -187,7 +224,19 @@ mod tests {
             Some((Action::HealthPush, Some("x".to_owned())))
         );
         assert_eq!(action(Method::GET, "/apps/%61"), Some((Action::ShowApp, Some("%61".to_owned()))));
-        for path in ["", "/nope", "/apps/", "/logs/", "/apps/a/b", "//logs", "/apps/a/keys/"] {
+        assert_eq!(action(Method::GET, "/v1/apps/a"), Some((Action::ShowApp, Some("a".to_owned()))));
+        for path in [
+            "",
+            "/nope",
+            "/apps/",
+            "/logs/",
+            "/apps/a/b",
+            "//logs",
+            "/apps/a/keys/",
+            "/v1",
+            "/v1/v1/logs",
+            "/v2/logs",
+        ] {
             assert_eq!(router.find(&Method::GET, path), Found::Nothing, "{path}");
         }
         assert_eq!(router.find(&Method::PUT, "/logs"), Found::OtherMethods(vec![Method::POST, Method::GET]));

@@ -91,6 +91,20 @@ impl Call {
         let base = if token.is_some() { path.next()? } else { first };
         (base == "s3").then(|| Self { token, path: path.collect() })
     }
+
+    /// Its route as a pattern, without the token.
+    pub(crate) fn route(&self) -> &'static str {
+        let path: Vec<_> = self.path.iter().map(String::as_str).collect();
+        match path.as_slice() {
+            ["params"] => "/s3/params",
+            ["multipart"] => "/s3/multipart",
+            ["multipart", _] => "/s3/multipart/{uploadId}",
+            ["multipart", _, "complete"] => "/s3/multipart/{uploadId}/complete",
+            ["multipart", _, "batch"] => "/s3/multipart/{uploadId}/batch",
+            ["multipart", _, _] => "/s3/multipart/{uploadId}/{partNumber}",
+            _ => "/s3",
+        }
+    }
 }
 
 /// What `POST /s3/multipart` asks for.
@@ -290,6 +304,7 @@ fn listed_parts(request: &Request) -> Result<Vec<ListedPart>, Refusal> {
 #[cfg(test)]
 mod tests {
     use http::HeaderMap;
+    use logferry_service::audit::Trail;
 
     use super::*;
 
@@ -302,6 +317,7 @@ mod tests {
             body: Vec::new(),
             request_id: String::new(),
             source_ip: None,
+            trail: Trail::default(),
         };
         Call::of(&request).map(|call| (call.token, call.path))
     }

@@ -16,7 +16,7 @@ use logferry_domain::app::AppId;
 use logferry_domain::fault::{Fault, FaultClass};
 use logferry_domain::keys::{AccountId, Region};
 use logferry_ports::{Apps, Attendees, Ledger, Multipart, Secrets, Sessions};
-use logferry_service::http::{ApiError, Request, Response};
+use logferry_service::http::{ApiError, Request, Response, unversioned};
 use logferry_service::tokens::Tokens;
 use ulid::Ulid;
 
@@ -68,9 +68,14 @@ impl<W: World> App<W> {
     /// Answers one request. Every refusal is a response too.
     pub async fn handle(&self, request: &Request, now_ms: i64) -> Response {
         if let Some(call) = companion::Call::of(request) {
+            request.trail.takes(call.route());
             return Box::pin(self.companion(request, &call, now_ms)).await;
         }
-        let answer = match (&request.method, request.path.as_str()) {
+        let path = unversioned(&request.path);
+        if let Some(route) = ["/presigned-url", "/uploads"].into_iter().find(|route| *route == path) {
+            request.trail.takes(route);
+        }
+        let answer = match (&request.method, path) {
             (&Method::POST, "/presigned-url") => Box::pin(self.presigned_url(request, now_ms)).await,
             (_, "/presigned-url") => Err(method_not_allowed("POST")),
             (&Method::GET, "/uploads") => Box::pin(self.list_uploads(request, now_ms)).await,

@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 use logferry_aws::presign::{Post, PostForm, Put};
-use logferry_domain::app::{self, AppId};
+use logferry_domain::app::{self, AppId, Scope};
 use logferry_domain::fault::FaultClass;
 use logferry_domain::keys::{AttendeeId, ChimeKey, Filename, LogKey, MeetingId, ObjectKey};
 use logferry_domain::ledger::Grant;
@@ -64,7 +64,7 @@ impl<W: World> App<W> {
                 ));
             }
             (Some(token), false) => self.attendee(request, token, now_ms).await?,
-            (None, _) => match app_of_request(&self.apps, request).await? {
+            (None, _) => match app_of_request(&self.apps, request, Scope::Write).await? {
                 Some(app) => Sender { app_id: app.app_id, meeting: None },
                 None => {
                     return Err(ApiError::unauthorized(
@@ -73,6 +73,7 @@ impl<W: World> App<W> {
                 }
             },
         };
+        request.trail.concerns(&sender.app_id);
         let fields = Fields::of(request)?;
         let filename = fields.optional("filename")?.unwrap_or_else(Filename::default_log);
         let size_bytes = fields.size("contentLength")?;

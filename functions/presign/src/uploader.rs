@@ -1,11 +1,11 @@
 //! Who uploads: a service with an API key, or the subject of an upload token.
 
-use logferry_domain::app::AppId;
+use logferry_domain::app::{AppId, Scope};
 use logferry_domain::keys::Subject;
 use logferry_domain::upload::Session;
 use logferry_ports::{Apps, Sessions};
 use logferry_service::api_key::{API_KEY_HEADER, app_of_request};
-use logferry_service::http::{ApiError, Request};
+use logferry_service::http::{ApiError, Request, unversioned};
 use logferry_service::tokens::UploadClaims;
 
 use crate::log_upload::{bearer, minted_for, refused_token};
@@ -32,6 +32,11 @@ impl Uploader {
     }
 }
 
+/// Uploading takes `write` in all its steps; listing what there is, `read`.
+fn scope(request: &Request) -> Scope {
+    if unversioned(&request.path) == "/uploads" { Scope::Read } else { Scope::Write }
+}
+
 impl<W: World> App<W> {
     /// Who sends this request. `path_token` is a token from the path, which outdoes all headers:
     /// it is there because the client cannot send its own.
@@ -50,6 +55,7 @@ impl<W: World> App<W> {
             Some(token) => self.subject(token, now_ms).await?,
             None => self.service(request).await?,
         };
+        request.trail.concerns(&uploader.app_id);
         let limit = self.limits.requests_per_minute;
         if limit > 0 && !self.sessions.count_request(&uploader.app_id, limit, now_ms).await? {
             let mut error = ApiError::new(
@@ -65,7 +71,7 @@ impl<W: World> App<W> {
     }
 
     async fn service(&self, request: &Request) -> Result<Uploader, ApiError> {
-        let app = app_of_request(&self.apps, request).await?;
+        let app = app_of_request(&self.apps, request, scope(request)).await?;
         let app = app.ok_or_else(|| {
             ApiError::unauthorized(
                 "send X-API-Key, or an upload token as Authorization: Bearer or in the path",

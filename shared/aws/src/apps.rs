@@ -4,12 +4,13 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{
     AttributeValue, ConditionCheck, Delete, Put as PutAction, ReturnValue, Update,
 };
-use logferry_domain::app::{App, AppId, FlushSetting};
+use futures::future::try_join_all;
+use logferry_domain::app::{App, AppId, FlushSetting, Scope};
 use logferry_domain::fault::{Fault, FaultClass};
 use logferry_domain::hex128::WriteId;
 use logferry_domain::record::Level;
 use logferry_ports::app_admin::{AppAdmin, AppChange, Job, JobKind, KeyAdded, Registered};
-use logferry_ports::apps::{Apps, KeyRow};
+use logferry_ports::apps::{Apps, KeyRow, Repeatable};
 
 use crate::faults::fault;
 use crate::item::{Get, Item, Put, b, key, malformed, n, s};
@@ -84,18 +85,40 @@ fn key_to_item(row: &KeyRow) -> Item {
     let mut item = key_key(&row.key_id);
     item.put("app_id", s(row.app_id.as_str()));
     item.put("secret_hash", b(row.secret_hash.to_vec()));
+    item.put_some("name", row.name.as_ref().map(s));
+    let scopes = row.scopes.iter().map(|scope| scope.as_str().to_owned()).collect();
+    item.put("scopes", AttributeValue::Ss(scopes));
+    item.put_some("created_ms", row.created_ms.map(n));
+    if let Some(Repeatable { nonce, body_hash }) = &row.repeatable {
+        item.put("nonce", b(nonce.to_vec()));
+        item.put("body_hash", b(body_hash.to_vec()));
+    }
     item
 }
 
 fn key_from_item(item: &Item) -> Result<KeyRow, Fault> {
-    let hash = item.get("secret_hash").and_then(|value| value.as_b().ok());
+    let scopes = match item.get("scopes").and_then(|scopes| scopes.as_ss().ok()) {
+        Some(scopes) => scopes.iter().map(|scope| scope.parse()).collect::<Result<_, _>>(),
+        // Keys from before there were scopes may do everything.
+        None => Ok(Scope::ALL.into()),
+    };
+    let repeatable = match (bytes(item, "nonce"), bytes(item, "body_hash")) {
+        (Some(nonce), Some(body_hash)) => Some(Repeatable { nonce, body_hash }),
+        _ => None,
+    };
     Ok(KeyRow {
         key_id: item.text("pk")?.strip_prefix("key#").ok_or_else(|| malformed("pk"))?.to_owned(),
         app_id: item.text("app_id")?.parse().map_err(|_| malformed("app_id"))?,
-        secret_hash: hash
-            .and_then(|blob| blob.as_ref().try_into().ok())
-            .ok_or_else(|| malformed("secret_hash"))?,
+        secret_hash: bytes(item, "secret_hash").ok_or_else(|| malformed("secret_hash"))?,
+        name: item.text_opt("name").map(str::to_owned),
+        scopes: scopes.map_err(|_| malformed("scopes"))?,
+        created_ms: item.number_opt("created_ms"),
+        repeatable,
     })
+}
+
+fn bytes<const N: usize>(item: &Item, name: &str) -> Option<[u8; N]> {
+    item.get(name)?.as_b().ok()?.as_ref().try_into().ok()
 }
 
 fn job_to_item(job: &Job) -> Item {
@@ -194,8 +217,11 @@ impl AppAdmin for DynamoApps {
         }
     }
 
-    async fn key_ids(&self, app_id: &AppId) -> Result<Vec<String>, Fault> {
-        Ok(self.table.get(app_key(app_id)).await?.as_ref().map(key_ids).unwrap_or_default())
+    async fn keys(&self, app_id: &AppId) -> Result<Vec<KeyRow>, Fault> {
+        let ids = self.table.get(app_key(app_id)).await?.as_ref().map(key_ids).unwrap_or_default();
+        let rows = try_join_all(ids.iter().map(|id| self.find_key(id))).await?;
+        // A key may have been revoked in between.
+        Ok(rows.into_iter().flatten().collect())
     }
 
     async fn change(&self, app_id: &AppId, epoch_ms: i64, change: &AppChange) -> Result<Option<App>, Fault> {
@@ -266,7 +292,7 @@ impl AppAdmin for DynamoApps {
                 let same = app.is_some_and(|app| app.created_ms == epoch_ms);
                 Ok(if same { KeyAdded::TooMany } else { KeyAdded::NoApp })
             }
-            End::Condition(_) => Err(Fault::new(FaultClass::Transient, "add key", "the key id is taken")),
+            End::Condition(_) => Ok(KeyAdded::IdTaken),
         }
     }
 
@@ -398,8 +424,22 @@ mod tests {
         let item = app_to_item(&app, vec!["b".to_owned(), "a".to_owned()]);
         assert_eq!(app_from_item(&item).unwrap(), app);
         assert_eq!(key_ids(&item), ["a", "b"]);
-        let row = KeyRow { key_id: "0123".to_owned(), app_id: app.app_id.clone(), secret_hash: [3; 32] };
-        assert_eq!(key_from_item(&key_to_item(&row)).unwrap(), row);
+        let plain = KeyRow::with_all_scopes("0123", app.app_id.clone(), [3; 32]);
+        let full = KeyRow {
+            name: Some("the shipper ü".to_owned()),
+            scopes: [Scope::Write].into(),
+            created_ms: Some(7),
+            repeatable: Some(Repeatable { nonce: [4; 16], body_hash: [5; 32] }),
+            ..plain.clone()
+        };
+        for row in [&plain, &full] {
+            assert_eq!(key_from_item(&key_to_item(row)).unwrap(), *row);
+        }
+        let mut of_old = key_to_item(&plain);
+        of_old.remove("scopes");
+        assert_eq!(key_from_item(&of_old).unwrap(), plain, "a key from before there were scopes");
+        of_old.put("scopes", AttributeValue::Ss(vec!["everything".to_owned()]));
+        assert!(key_from_item(&of_old).is_err());
         let job = Job {
             app_id: app.app_id,
             epoch_ms: 5,

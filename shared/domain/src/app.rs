@@ -77,6 +77,52 @@ impl Default for FlushSetting {
     }
 }
 
+/// What a key may do. Each is asked for by itself: `manage` does not include the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Scope {
+    /// Sends records and files.
+    Write,
+    /// Reads records, counts, files and health.
+    Read,
+    /// Changes keys, tokens and settings; prunes, redrives and deletes.
+    Manage,
+}
+
+/// A name that is no scope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a scope is write, read or manage")]
+pub struct BadScope;
+
+impl Scope {
+    /// The scopes of an app's first key, and of keys that were minted before keys had scopes.
+    pub const ALL: [Self; 3] = [Self::Write, Self::Read, Self::Manage];
+    /// The scopes of a key for which none are asked.
+    pub const DEFAULT: [Self; 2] = [Self::Write, Self::Read];
+
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Write => "write",
+            Self::Read => "read",
+            Self::Manage => "manage",
+        }
+    }
+}
+
+impl FromStr for Scope {
+    type Err = BadScope;
+
+    fn from_str(text: &str) -> Result<Self, BadScope> {
+        Self::ALL.into_iter().find(|scope| scope.as_str() == text).ok_or(BadScope)
+    }
+}
+
+impl serde::Serialize for Scope {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
 /// A registered app, without its keys.
 #[derive(Debug, Clone, PartialEq)]
 pub struct App {

@@ -23,6 +23,8 @@ pub enum KeyAdded {
     /// The app has as many as it may.
     TooMany,
     NoApp,
+    /// There is a key of this id.
+    IdTaken,
 }
 
 /// New settings; `None` leaves one as it is.
@@ -83,11 +85,11 @@ pub trait AppAdmin: Apps {
     /// The write failed.
     fn register(&self, app: &App, key: &KeyRow) -> impl Future<Output = Result<Registered, Fault>> + Send;
 
-    /// The ids of an app's live keys, sorted.
+    /// An app's live keys, sorted by id.
     ///
     /// # Errors
-    /// The read failed.
-    fn key_ids(&self, app_id: &AppId) -> impl Future<Output = Result<Vec<String>, Fault>> + Send;
+    /// A read failed.
+    fn keys(&self, app_id: &AppId) -> impl Future<Output = Result<Vec<KeyRow>, Fault>> + Send;
 
     /// Changes the settings of the app of this epoch; `None` when there is none (any more).
     ///

@@ -17,11 +17,23 @@ impl fmt::Debug for SecretVersion {
     }
 }
 
+/// Which version of a secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    Current,
+    /// The one before the last rotation.
+    Previous,
+}
+
 /// Reads secrets.
 pub trait Secrets: Send + Sync {
-    /// The current version first, then the previous one where there is one.
+    /// The secret's version of this stage; `None` for the previous one of a secret that was never rotated.
     ///
     /// # Errors
     /// The read failed, or there is no such secret.
-    fn versions(&self, secret_id: &str) -> impl Future<Output = Result<Vec<SecretVersion>, Fault>> + Send;
+    fn version(
+        &self,
+        secret_id: &str,
+        stage: Stage,
+    ) -> impl Future<Output = Result<Option<SecretVersion>, Fault>> + Send;
 }

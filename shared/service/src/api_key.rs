@@ -3,10 +3,12 @@
 
 use std::fmt;
 
-use logferry_domain::app::App;
+use logferry_domain::app::{App, Scope};
 use logferry_domain::fault::{Fault, FaultClass};
 use logferry_ports::apps::KeyRow;
+use logferry_ports::secrets::SecretVersion;
 use logferry_ports::{Apps, Secrets};
+use serde_json::json;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
@@ -45,6 +47,12 @@ impl ApiKey {
         getrandom::fill(&mut bytes)
             .map_err(|error| Fault::new(FaultClass::Transient, "getrandom", error.to_string()))?;
         Ok(Self(hex::encode(bytes)))
+    }
+
+    /// A key of these parts.
+    #[must_use]
+    pub fn of_parts(key_id: [u8; KEY_ID_CHARS / 2], secret: [u8; (KEY_CHARS - KEY_ID_CHARS) / 2]) -> Self {
+        Self(format!("{}{}", hex::encode(key_id), hex::encode(secret)))
     }
 
     /// Reads 48 lower-case hex characters.
@@ -91,11 +99,16 @@ pub async fn verify(apps: &impl Apps, shown: &str) -> Result<Option<KeyRow>, Fau
     Ok(if key.fits(row.as_ref()) { row } else { None })
 }
 
-/// The app whose key a request carries; `None` when it carries none.
+/// The app whose key a request carries, where the key has the scope `needs`; `None` when it carries none.
 ///
 /// # Errors
-/// 401 for a wrong key, or `X-App-ID` without one; 403 when `X-App-ID` names another app.
-pub async fn app_of_request(apps: &impl Apps, request: &Request) -> Result<Option<App>, ApiError> {
+/// 401 for a wrong key, or `X-App-ID` without one; 403 when `X-App-ID` names another app, or when the
+/// key lacks the scope.
+pub async fn app_of_request(
+    apps: &impl Apps,
+    request: &Request,
+    needs: Scope,
+) -> Result<Option<App>, ApiError> {
     let named = request.headers.get(APP_ID_HEADER);
     let Some(shown) = request.headers.get(API_KEY_HEADER) else {
         return match named {
@@ -105,11 +118,25 @@ pub async fn app_of_request(apps: &impl Apps, request: &Request) -> Result<Optio
     };
     let wrong = || ApiError::unauthorized("the API key is not valid");
     let row = verify(apps, shown.to_str().map_err(|_| wrong())?).await?.ok_or_else(wrong)?;
+    request.trail.concerns(&row.app_id);
     if named.is_some_and(|named| named.as_bytes() != row.app_id.as_str().as_bytes()) {
         return Err(ApiError::forbidden("the API key belongs to another app than X-App-ID names"));
     }
+    if !row.scopes.contains(&needs) {
+        return Err(missing_scope(needs));
+    }
     apps.find(&row.app_id).await?.ok_or_else(wrong).map(Some)
 }
+
+fn missing_scope(needs: Scope) -> ApiError {
+    let needs = needs.as_str();
+    let mut error = ApiError::forbidden(format!("the API key lacks the scope {needs}"));
+    error.details = Some(json!({"scope": needs}));
+    error
+}
+
+/// How long the admin key is used without being read again (ms): for so long a rotated one still opens.
+pub const ADMIN_KEY_MAX_AGE_MS: i64 = 10_000;
 
 /// The key of the administration, a secret of Secrets Manager. Only its current version is accepted.
 #[derive(Debug)]
@@ -119,7 +146,7 @@ pub struct AdminKey<S> {
 
 impl<S: Secrets> AdminKey<S> {
     pub fn new(secrets: S, secret_id: impl Into<String>) -> Self {
-        Self { secret: SecretCache::new(secrets, secret_id) }
+        Self { secret: SecretCache::current_only(secrets, secret_id, ADMIN_KEY_MAX_AGE_MS) }
     }
 
     /// Whether `shown` is the admin key.
@@ -128,20 +155,8 @@ impl<S: Secrets> AdminKey<S> {
     /// The secret could not be read.
     pub async fn verify(&self, shown: &str, now_ms: i64) -> Result<bool, Fault> {
         let shown = Sha256::digest(shown.as_bytes());
-        let equals = |value: &str| bool::from(shown.ct_eq(&Sha256::digest(value.as_bytes())));
-        let current = self.secret.current(now_ms).await?;
-        if equals(&current.value) {
-            return Ok(true);
-        }
-        // It may have been rotated since; the previous version never counts.
-        let newer = self
-            .secret
-            .first_where(now_ms, |version| version.version_id != current.version_id && equals(&version.value))
-            .await?;
-        match newer {
-            Some(version) => Ok(self.secret.current(now_ms).await?.version_id == version.version_id),
-            None => Ok(false),
-        }
+        let equals = |version: &SecretVersion| shown.ct_eq(&Sha256::digest(version.value.as_bytes())).into();
+        Ok(self.secret.first_where(now_ms, equals).await?.is_some())
     }
 }
 
@@ -151,6 +166,7 @@ mod tests {
     use logferry_domain::app::{AppId, FlushSetting};
 
     use super::*;
+    use crate::audit::Trail;
     use crate::secret_cache::MIN_REREAD_MS;
     use crate::secret_cache::tests::OneSecret;
 
@@ -164,11 +180,7 @@ mod tests {
             let app_id: AppId = "my-app".parse().unwrap();
             let keys = keys
                 .iter()
-                .map(|key| KeyRow {
-                    key_id: key.key_id().to_owned(),
-                    app_id: app_id.clone(),
-                    secret_hash: key.secret_hash(),
-                })
+                .map(|key| KeyRow::with_all_scopes(key.key_id(), app_id.clone(), key.secret_hash()))
                 .collect();
             let app = App {
                 app_id,
@@ -211,6 +223,7 @@ mod tests {
             body: Vec::new(),
             request_id: String::new(),
             source_ip: None,
+            trail: Trail::default(),
         }
     }
 
@@ -257,9 +270,29 @@ mod tests {
             (vec![(API_KEY_HEADER, "short")], Err(401)),
             (vec![(API_KEY_HEADER, "short"), (APP_ID_HEADER, "other")], Err(401)),
         ] {
-            let app = app_of_request(&apps, &request(&headers)).await;
+            let app = app_of_request(&apps, &request(&headers), Scope::Read).await;
             let app = app.map(|app| app.is_some()).map_err(|error| error.status.as_u16());
             assert_eq!(app, answer, "{:?}", headers.iter().map(|(name, _)| name).collect::<Vec<_>>());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_key_opens_what_its_scopes_name_and_the_refusal_names_the_one_that_is_missing() {
+        let key = ApiKey::generate().unwrap();
+        let mut apps = OneApp::with_keys(&[&key]);
+        let shown = request(&[(API_KEY_HEADER, key.reveal())]);
+        for owned in [&Scope::ALL[..], &Scope::DEFAULT, &[Scope::Manage], &[]] {
+            apps.keys[0].scopes = owned.iter().copied().collect();
+            for needs in Scope::ALL {
+                let answer = app_of_request(&apps, &shown, needs).await;
+                let refused =
+                    answer.map(|app| app.is_some()).map_err(|error| (error.status.as_u16(), error.details));
+                let expected = match owned.contains(&needs) {
+                    true => Ok(true),
+                    false => Err((403, Some(json!({"scope": needs.as_str()})))),
+                };
+                assert_eq!(refused, expected, "{needs:?} of {owned:?}");
+            }
         }
     }
 
@@ -273,5 +306,16 @@ mod tests {
         secret.rotate("new");
         assert!(admin.verify("new", MIN_REREAD_MS).await.unwrap());
         assert!(!admin.verify("old", MIN_REREAD_MS).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_rotated_admin_key_is_refused_after_seconds_though_nobody_shows_the_new_one() {
+        let secret = OneSecret::with("old");
+        let admin = AdminKey::new(&secret, "id");
+        assert!(admin.verify("old", 0).await.unwrap());
+        secret.rotate("new");
+        assert!(admin.verify("old", ADMIN_KEY_MAX_AGE_MS - 1).await.unwrap());
+        assert!(!admin.verify("old", ADMIN_KEY_MAX_AGE_MS).await.unwrap());
+        assert!(admin.verify("new", ADMIN_KEY_MAX_AGE_MS).await.unwrap());
     }
 }

@@ -8,8 +8,15 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use logferry_domain::fault::{Fault, chain};
 use serde::Serialize;
 use serde_json::{Value, json};
+use tracing::Instrument as _;
 
-use crate::metrics::{Emission, Metric, REQUEST_ERRORS, REQUESTS};
+use crate::audit::{Entry, Trail};
+use crate::metrics::{Emission, Metric, REQUEST_ERRORS, REQUESTS, REQUESTS_REFUSED, REQUESTS_THROTTLED};
+
+/// Two years, as <https://hstspreload.org> asks for.
+const HSTS: &str = "max-age=63072000";
+/// For pictures that browsers may open by themselves: they load and run nothing.
+const SVG_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; sandbox";
 
 /// A request, decoded: dispatch on `path`, never on the gateway's route key.
 #[derive(Debug, Clone)]
@@ -24,6 +31,7 @@ pub struct Request {
     /// API Gateway's request id, for our own logs.
     pub request_id: String,
     pub source_ip: Option<String>,
+    pub trail: Trail,
 }
 
 impl Request {
@@ -54,6 +62,7 @@ impl Request {
             body,
             request_id: context.request_id.unwrap_or_default(),
             source_ip: context.http.source_ip,
+            trail: Trail::default(),
         })
     }
 
@@ -90,17 +99,46 @@ pub async fn serve(
     now_ms: i64,
     handle: impl AsyncFnOnce(&Request) -> Response,
 ) -> ApiGatewayV2httpResponse {
-    let response = match Request::from_event(event) {
-        Ok(request) => Box::pin(handle(&request)).await,
-        Err(error) => Response::from(error),
+    let request_id = event.request_context.request_id.clone().unwrap_or_default();
+    // HEAD is GET without the body.
+    let is_head = event.request_context.http.method == Method::HEAD;
+    // Every line that is written meanwhile carries the id.
+    let span = tracing::error_span!("request", request_id);
+    let response = async {
+        let mut request = match Request::from_event(event) {
+            Ok(request) => request,
+            Err(error) => return Response::from(error),
+        };
+        if is_head {
+            request.method = Method::GET;
+        }
+        let response = Box::pin(handle(&request)).await;
+        if let Some(entry) = Entry::of(&request, response.status) {
+            entry.write();
+        }
+        response
     };
+    let response = response.instrument(span).await;
+    let status = response.status;
     let emission = Emission::new(metrics_namespace)
         .dimension("Function", function)
         .value(REQUESTS, 1)
-        .value(REQUEST_ERRORS, u64::from(response.status.is_server_error()));
+        .value(REQUEST_ERRORS, u64::from(status.is_server_error()))
+        .value(REQUESTS_REFUSED, u64::from(matches!(status.as_u16(), 401 | 403)))
+        .value(REQUESTS_THROTTLED, u64::from(status == StatusCode::TOO_MANY_REQUESTS));
     let emission = response.metrics.iter().fold(emission, |all, (metric, n)| all.value(*metric, *n));
     emission.emit(now_ms);
+    let mut response = response.finished(function, &request_id);
+    if is_head {
+        response.body.clear();
+    }
     response.into_event()
+}
+
+/// A path of ours without the version in front of it, where there is one.
+#[must_use]
+pub fn unversioned(path: &str) -> &str {
+    path.strip_prefix("/v1").filter(|rest| rest.starts_with('/')).unwrap_or(path)
 }
 
 /// The pairs of a query string, decoded, in order.
@@ -174,6 +212,35 @@ impl Response {
         self
     }
 
+    /// With what every answer carries: the request's id, in a header and in the body of an error; what
+    /// keeps browsers from guessing, from plain HTTP and from running pictures; and on a 401 how to
+    /// authenticate.
+    fn finished(mut self, function: &str, request_id: &str) -> Self {
+        if self.status.is_client_error() || self.status.is_server_error() {
+            self.body = with_request_id(self.body, request_id);
+        }
+        self = self
+            .with_header(HeaderName::from_static("x-request-id"), request_id)
+            .with_header(http::header::X_CONTENT_TYPE_OPTIONS, "nosniff")
+            .with_header(http::header::STRICT_TRANSPORT_SECURITY, HSTS);
+        if self
+            .headers
+            .get(http::header::CONTENT_TYPE)
+            .is_some_and(|kind| kind.as_bytes().starts_with(b"image/svg"))
+        {
+            self = self.with_header(http::header::CONTENT_SECURITY_POLICY, SVG_POLICY);
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            let challenge = match function {
+                // Tokens open it as well.
+                "presign" => r#"ApiKey realm="logferry", Bearer realm="logferry""#,
+                _ => r#"ApiKey realm="logferry""#,
+            };
+            self = self.with_header(http::header::WWW_AUTHENTICATE, challenge);
+        }
+        self
+    }
+
     /// What the gateway expects.
     #[must_use]
     pub fn into_event(self) -> ApiGatewayV2httpResponse {
@@ -182,6 +249,17 @@ impl Response {
         event.headers = self.headers;
         event.body = Some(Body::Text(self.body));
         event
+    }
+}
+
+/// The body of an error, if it is an object, with the request's id.
+fn with_request_id(body: String, request_id: &str) -> String {
+    match serde_json::from_str(&body) {
+        Ok(Value::Object(mut members)) => {
+            members.insert("request_id".to_owned(), request_id.into());
+            Value::Object(members).to_string()
+        }
+        _ => body,
     }
 }
 
@@ -307,6 +385,82 @@ mod tests {
         };
         assert_eq!(event("search=%C3%BC").unwrap().param("search"), Some("ü"));
         assert_eq!(event("search=%FF").unwrap_err().details, Some(json!({"field": "query"})));
+    }
+
+    fn event(method: &str, path: &str) -> ApiGatewayV2httpRequest {
+        let http = json!({"method": method, "path": path, "sourceIp": "192.0.2.7"});
+        let event = json!({"version": "2.0", "rawPath": path, "rawQueryString": "", "headers": {},
+            "isBase64Encoded": false, "requestContext": {"http": http, "requestId": "r-1"}});
+        serde_json::from_value(event).unwrap()
+    }
+
+    async fn served(
+        function: &'static str,
+        event: ApiGatewayV2httpRequest,
+        response: Response,
+    ) -> (HeaderMap, String, Method) {
+        let mut method = Method::OPTIONS;
+        let handle = async |request: &Request| {
+            method = request.method.clone();
+            response
+        };
+        let answer = serve(function, "test", event, 0, handle).await;
+        let Some(Body::Text(body)) = answer.body else { panic!("no text") };
+        (answer.headers, body, method)
+    }
+
+    #[tokio::test]
+    async fn every_answer_carries_the_requests_id_and_every_error_body_too() {
+        for (response, body) in [
+            (Response::ok(&json!(1)), r#"{"ok":true,"data":1}"#),
+            (
+                ApiError::not_found("no such path").response(),
+                r#"{"ok":false,"error":{"code":"NOT_FOUND","message":"no such path"},"request_id":"r-1"}"#,
+            ),
+            (
+                Response::json(StatusCode::BAD_REQUEST, &json!({"error": "s3: x"})),
+                r#"{"error":"s3: x","request_id":"r-1"}"#,
+            ),
+            (Response::text(StatusCode::NOT_FOUND, "image/svg+xml", "<svg/>".to_owned()), "<svg/>"),
+        ] {
+            let (headers, answered, _) = served("api", event("GET", "/x"), response).await;
+            assert_eq!(answered, body);
+            assert_eq!(headers["x-request-id"], "r-1");
+            assert_eq!(headers["x-content-type-options"], "nosniff");
+            assert!(headers["strict-transport-security"].to_str().unwrap().starts_with("max-age="));
+            let is_svg = headers["content-type"] == "image/svg+xml";
+            assert_eq!(headers.contains_key("content-security-policy"), is_svg);
+            assert!(!headers.contains_key("www-authenticate"));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_401_says_how_to_authenticate() {
+        for (function, schemes) in [("api", 1), ("presign", 2)] {
+            let refusal = ApiError::unauthorized("no").response();
+            let (headers, ..) = served(function, event("GET", "/x"), refusal).await;
+            assert_eq!(headers["www-authenticate"].to_str().unwrap().matches("realm=").count(), schemes);
+        }
+    }
+
+    #[tokio::test]
+    async fn head_is_answered_as_get_without_the_body() {
+        let (headers, body, method) = served("api", event("HEAD", "/x"), Response::ok(&json!(1))).await;
+        assert_eq!((method, body.as_str()), (Method::GET, ""));
+        assert_eq!(headers["content-type"], "application/json");
+    }
+
+    #[test]
+    fn one_version_in_front_of_a_path_is_left_out() {
+        for (path, rest) in [
+            ("/v1/logs", "/logs"),
+            ("/v1/", "/"),
+            ("/v1/v1/logs", "/v1/logs"),
+            ("/v1", "/v1"),
+            ("/v10/x", "/v10/x"),
+        ] {
+            assert_eq!(unversioned(path), rest);
+        }
     }
 
     #[test]

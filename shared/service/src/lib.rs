@@ -2,7 +2,9 @@
 //! and authentication.
 
 pub mod api_key;
+pub mod audit;
 pub mod config;
+pub mod derived_key;
 pub mod http;
 mod jwt_crypto;
 pub mod metrics;

@@ -57,6 +57,8 @@ catalogue! {
     EVENTS_SENT_BEFORE = "EventsSentBefore", Count, "Records that an earlier run had sent before it ended early.";
     REQUESTS = "Requests", Count, "HTTP requests answered.";
     REQUEST_ERRORS = "RequestErrors", Count, "HTTP requests answered with a 5xx.";
+    REQUESTS_REFUSED = "RequestsRefused", Count, "HTTP requests whose credential was refused (401, 403).";
+    REQUESTS_THROTTLED = "RequestsThrottled", Count, "HTTP requests answered with a 429 of our own.";
     BLOCKS_SKIPPED = "BlocksSkipped", Count, "Blocks that a query could not read: damaged, or an extent is missing.";
     CHECKS_UP = "ChecksUp", Count, "Probes that met their conditions.";
     CHECKS_DOWN = "ChecksDown", Count, "Probes that did not.";

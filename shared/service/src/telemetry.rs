@@ -1,20 +1,73 @@
 //! Our own logs: one JSON object a line on standard output. No secret and no content of anybody's
 //! logs goes in; fields are dotted, units in their names.
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
-/// Starts logging, once per process. `level` is a filter such as `info` or `debug`.
+/// How the targets of our own crates begin.
+const OWN: [&str; 2] = ["logferry", "batch_buffer"];
+
+/// The target of the lines that say who did what.
+pub const AUDIT: &str = "audit";
+
+/// What is logged at a level (`error` to `trace`; anything else is `info`). The level is that of our own
+/// crates. Dependencies never say more than warnings: at their lower levels they print whole events,
+/// requests and headers, with every key, token and record in them. Audit lines are always there.
+fn filter(level: Option<&str>) -> Targets {
+    let own = level
+        .filter(|level| !level.is_empty())
+        .and_then(|level| level.parse().ok())
+        .unwrap_or(LevelFilter::INFO);
+    Targets::new()
+        .with_default(own.min(LevelFilter::WARN))
+        .with_targets(OWN.map(|target| (target, own)))
+        .with_target(AUDIT, LevelFilter::INFO)
+}
+
+/// Starts logging, once per process. `level` is that of our own crates, such as `info` or `debug`.
 pub fn start(level: Option<&str>) {
-    let filter = EnvFilter::try_new(level.unwrap_or("info")).unwrap_or_else(|_| EnvFilter::new("info"));
-    let started = tracing_subscriber::fmt()
+    let lines = tracing_subscriber::fmt::layer()
         .json()
         .flatten_event(true)
-        .with_current_span(false)
+        .with_current_span(true)
         .with_span_list(false)
-        .with_target(false)
-        .with_env_filter(filter)
-        .try_init();
-    if started.is_err() {
+        .with_target(true);
+    if tracing_subscriber::registry().with(filter(level)).with(lines).try_init().is_err() {
         tracing::debug!("logging was already started");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::Level;
+
+    use super::*;
+
+    #[test]
+    fn a_level_is_that_of_our_own_crates_and_dependencies_say_warnings_at_most() {
+        for (level, most) in [
+            (Some("error"), Level::ERROR),
+            (Some("warn"), Level::WARN),
+            (None, Level::INFO),
+            (Some("debug"), Level::DEBUG),
+            (Some("trace"), Level::TRACE),
+            (Some("lambda_runtime=trace"), Level::INFO),
+            (Some(""), Level::INFO),
+        ] {
+            let filter = filter(level);
+            for at in [Level::ERROR, Level::WARN, Level::INFO, Level::DEBUG, Level::TRACE] {
+                for own in ["logferry_api::logs", "logferry_aws", "batch_buffer::send"] {
+                    assert_eq!(filter.would_enable(own, &at), at <= most, "{own} {at} of {level:?}");
+                }
+                for foreign in
+                    ["lambda_runtime::layers::api_response", "aws_smithy_runtime", "hyper", "h2", "api"]
+                {
+                    let said = at <= most.min(Level::WARN);
+                    assert_eq!(filter.would_enable(foreign, &at), said, "{foreign} {at} of {level:?}");
+                }
+            }
+            assert!(filter.would_enable(AUDIT, &Level::INFO), "{level:?}");
+        }
     }
 }

@@ -8,6 +8,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use logferry_domain::app::AppId;
 use logferry_domain::fault::{Fault, FaultClass};
 use logferry_ports::Secrets;
+use logferry_ports::secrets::SecretVersion;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +23,19 @@ pub const MAX_UPLOAD_TTL_SECS: u32 = 7 * 86_400;
 
 /// Nothing longer is looked at (bytes).
 const MAX_TOKEN_BYTES: usize = 4_096;
+
+/// The shortest secret that signs (bytes): as long as the hash that HS256 makes.
+/// <https://www.rfc-editor.org/rfc/rfc7518#section-3.2>
+pub const MIN_SECRET_BYTES: usize = 32;
+
+/// A secret that is too short signs nothing and vouches for nothing.
+pub(crate) fn strong(version: SecretVersion) -> Result<SecretVersion, Fault> {
+    if version.value.len() < MIN_SECRET_BYTES {
+        let code = format!("the token secret is shorter than {MIN_SECRET_BYTES} bytes");
+        return Err(Fault::new(FaultClass::Permanent, "sign", code));
+    }
+    Ok(version)
+}
 
 /// What a join token says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,7 +119,7 @@ pub enum TokenError {
 /// Mints and verifies tokens.
 #[derive(Debug)]
 pub struct Tokens<S> {
-    secret: SecretCache<S>,
+    pub(crate) secret: SecretCache<S>,
 }
 
 impl<S: Secrets> Tokens<S> {
@@ -166,7 +180,7 @@ impl<S: Secrets> Tokens<S> {
     /// # Errors
     /// The secret could not be read.
     pub async fn mint<C: Claims>(&self, claims: &C, now_ms: i64) -> Result<Minted, Fault> {
-        let secret = self.secret.current(now_ms).await?;
+        let secret = strong(self.secret.current(now_ms).await?)?;
         let mut header = Header::new(Algorithm::HS256);
         header.kid = Some(secret.version_id);
         let key = EncodingKey::from_secret(secret.value.as_bytes());
@@ -190,7 +204,7 @@ impl<S: Secrets> Tokens<S> {
         }
         let kid = header.kid.ok_or(TokenError::Malformed)?;
         let secret = self.secret.first_where(now_ms, |version| version.version_id == kid).await?;
-        let secret = secret.ok_or(TokenError::WrongSignature)?;
+        let secret = strong(secret.ok_or(TokenError::WrongSignature)?)?;
 
         // The clock is ours, not the library's, so that it is left nothing but the signature.
         let mut validation = Validation::new(Algorithm::HS256);
@@ -224,6 +238,9 @@ mod tests {
     use crate::secret_cache::tests::OneSecret;
 
     const NOW_MS: i64 = 1_743_532_441_581;
+    const S1: &str = "s1-0123456789abcdef0123456789abcdef";
+    const S2: &str = "s2-0123456789abcdef0123456789abcdef";
+    const S3: &str = "s3-0123456789abcdef0123456789abcdef";
 
     fn app() -> AppId {
         "my-app".parse().unwrap()
@@ -253,7 +270,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_minted_token_verifies_until_its_last_second() {
-        let secret = OneSecret::with("s1");
+        let secret = OneSecret::with(S1);
         let token = join_token(&secret).await;
         let claims = verify(&secret, &token, NOW_MS).await.unwrap();
         assert_eq!(
@@ -267,21 +284,21 @@ mod tests {
 
     #[tokio::test]
     async fn a_token_outlives_one_rotation_of_the_secret_and_not_two() {
-        let secret = OneSecret::with("s1");
+        let secret = OneSecret::with(S1);
         let token = join_token(&secret).await;
-        secret.rotate("s2");
+        secret.rotate(S2);
         assert!(verify(&secret, &token, NOW_MS).await.is_ok());
-        secret.rotate("s3");
+        secret.rotate(S3);
         assert_eq!(verify(&secret, &token, NOW_MS).await.unwrap_err(), "WrongSignature");
     }
 
     #[tokio::test]
     async fn a_token_of_a_rotation_that_the_cache_has_not_seen_is_accepted_after_a_moment() {
-        let secret = OneSecret::with("s1");
+        let secret = OneSecret::with(S1);
         let verifier = Tokens::new(&secret, "id");
         let old = join_token(&secret).await;
         verifier.verify::<JoinClaims>(&old, NOW_MS).await.unwrap();
-        secret.rotate("s2");
+        secret.rotate(S2);
         let new = join_token(&secret).await;
         let later = NOW_MS + MIN_REREAD_MS;
         assert!(verifier.verify::<JoinClaims>(&new, later).await.is_ok());
@@ -290,11 +307,11 @@ mod tests {
 
     #[tokio::test]
     async fn every_bad_token_is_refused_for_its_own_reason() {
-        let secret = OneSecret::with("s1");
+        let secret = OneSecret::with(S1);
         let good = join_token(&secret).await;
         let exp = NOW_MS / 1000 + 60;
         let claims = json!({"app": "my-app", "meetingId": "m", "attendeeId": "a", "exp": exp});
-        let header = json!({"alg": "HS256", "typ": "JWT", "kid": "v-s1"});
+        let header = json!({"alg": "HS256", "typ": "JWT", "kid": format!("v-{S1}")});
         let with = |base: &Value, name: &str, value: Value| {
             let mut changed = base.clone();
             changed[name] = value;
@@ -305,7 +322,7 @@ mod tests {
             changed.as_object_mut().unwrap().shift_remove(name);
             changed
         };
-        assert!(verify(&secret, &forge(&header, &claims, "s1"), NOW_MS).await.is_ok());
+        assert!(verify(&secret, &forge(&header, &claims, S1), NOW_MS).await.is_ok());
 
         let (message, signature) = good.rsplit_once('.').unwrap();
         let (head, _) = message.split_once('.').unwrap();
@@ -318,22 +335,22 @@ mod tests {
             ("not base64", good.replace('.', ".*"), "Malformed"),
             ("endless", format!("{good}{}", "a".repeat(5_000)), "Malformed"),
             ("alg none, unsigned", format!("{}.{}.", part(&none), part(&claims)), "Malformed"),
-            ("alg none, signed", forge(&none, &claims, "s1"), "Malformed"),
-            ("alg NONE", forge(&with(&header, "alg", json!("NONE")), &claims, "s1"), "Malformed"),
-            ("alg RS256", forge(&with(&header, "alg", json!("RS256")), &claims, "s1"), "Malformed"),
-            ("alg HS512", forge(&with(&header, "alg", json!("HS512")), &claims, "s1"), "Malformed"),
-            ("no kid", forge(&without(&header, "kid"), &claims, "s1"), "Malformed"),
-            ("critical", forge(&with(&header, "crit", json!(["b64"])), &claims, "s1"), "Malformed"),
-            ("other kid", forge(&with(&header, "kid", json!("v-s0")), &claims, "s1"), "WrongSignature"),
+            ("alg none, signed", forge(&none, &claims, S1), "Malformed"),
+            ("alg NONE", forge(&with(&header, "alg", json!("NONE")), &claims, S1), "Malformed"),
+            ("alg RS256", forge(&with(&header, "alg", json!("RS256")), &claims, S1), "Malformed"),
+            ("alg HS512", forge(&with(&header, "alg", json!("HS512")), &claims, S1), "Malformed"),
+            ("no kid", forge(&without(&header, "kid"), &claims, S1), "Malformed"),
+            ("critical", forge(&with(&header, "crit", json!(["b64"])), &claims, S1), "Malformed"),
+            ("other kid", forge(&with(&header, "kid", json!("v-s0")), &claims, S1), "WrongSignature"),
             ("other key", forge(&header, &claims, "guess"), "WrongSignature"),
             ("no signature", format!("{message}."), "WrongSignature"),
             ("other claims", format!("{head}.{}.{signature}", part(&claims)), "WrongSignature"),
-            ("no exp", forge(&header, &without(&claims, "exp"), "s1"), "Malformed"),
-            ("exp as text", forge(&header, &with(&claims, "exp", json!("9999999999")), "s1"), "Malformed"),
-            ("expired", forge(&header, &with(&claims, "exp", json!(NOW_MS / 1000)), "s1"), "Expired"),
-            ("no meeting", forge(&header, &without(&claims, "meetingId"), "s1"), "Foreign"),
-            ("bad app", forge(&header, &with(&claims, "app", json!("No App")), "s1"), "Foreign"),
-            ("claims of no object", forge(&header, &json!([1]), "s1"), "Malformed"),
+            ("no exp", forge(&header, &without(&claims, "exp"), S1), "Malformed"),
+            ("exp as text", forge(&header, &with(&claims, "exp", json!("9999999999")), S1), "Malformed"),
+            ("expired", forge(&header, &with(&claims, "exp", json!(NOW_MS / 1000)), S1), "Expired"),
+            ("no meeting", forge(&header, &without(&claims, "meetingId"), S1), "Foreign"),
+            ("bad app", forge(&header, &with(&claims, "app", json!("No App")), S1), "Foreign"),
+            ("claims of no object", forge(&header, &json!([1]), S1), "Malformed"),
         ] {
             let refused = verify(&secret, &token, NOW_MS).await;
             assert_eq!(refused.map_err(|e| e.clone()), Err(refusal.to_owned()), "{what}");
@@ -342,7 +359,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_upload_token_is_no_join_token_nor_the_other_way_round() {
-        let secret = OneSecret::with("s1");
+        let secret = OneSecret::with(S1);
         let tokens = Tokens::new(&secret, "id");
         let upload = tokens.mint_upload(&app(), "jo", Some(5), 60, NOW_MS).await.unwrap().token;
         let claims: UploadClaims = tokens.verify(&upload, NOW_MS).await.unwrap();
@@ -354,8 +371,24 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_secret_that_is_too_short_signs_nothing_and_vouches_for_nothing() {
+        let short = &S1[..MIN_SECRET_BYTES - 1];
+        let secret = OneSecret::with(short);
+        let tokens = Tokens::new(&secret, "id");
+        let refused = tokens.mint_join(&app(), "m", "a", 60, NOW_MS).await.unwrap_err();
+        assert_eq!(refused.class, FaultClass::Permanent);
+        let header = json!({"alg": "HS256", "kid": format!("v-{short}")});
+        let claims = json!({"app": "my-app", "meetingId": "m", "attendeeId": "a", "exp": NOW_MS});
+        let refused = tokens.verify::<JoinClaims>(&forge(&header, &claims, short), NOW_MS).await;
+        assert!(matches!(refused, Err(TokenError::Unchecked(_))));
+        secret.rotate(&S1[..MIN_SECRET_BYTES]);
+        let later = NOW_MS + crate::secret_cache::MAX_AGE_MS;
+        assert!(tokens.mint_join(&app(), "m", "a", 60, later).await.is_ok());
+    }
+
+    #[tokio::test]
     async fn debug_shows_no_token() {
-        let secret = OneSecret::with("s1");
+        let secret = OneSecret::with(S1);
         let minted = Tokens::new(&secret, "id").mint_join(&app(), "m", "a", 60, NOW_MS).await.unwrap();
         assert!(!format!("{minted:?}").contains(&minted.token));
     }

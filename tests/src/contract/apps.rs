@@ -1,11 +1,11 @@
 //! The promises of the table of apps.
 
-use logferry_domain::app::{App, AppId, FlushSetting};
+use logferry_domain::app::{App, AppId, FlushSetting, Scope};
 use logferry_domain::fault::Fault;
 use logferry_domain::record::Level;
 use logferry_ports::AppAdmin;
 use logferry_ports::app_admin::{AppChange, Job, JobKind, KeyAdded, Registered};
-use logferry_ports::apps::KeyRow;
+use logferry_ports::apps::{KeyRow, Repeatable};
 use serde_json::json;
 
 use super::T0;
@@ -30,7 +30,13 @@ fn fresh_app() -> App {
 
 fn fresh_key(app_id: &AppId) -> KeyRow {
     let key_id = ulid::Ulid::generate().to_string().to_lowercase();
-    KeyRow { key_id, app_id: app_id.clone(), secret_hash: [9; 32] }
+    KeyRow {
+        name: Some("a key ü".to_owned()),
+        scopes: [Scope::Read].into(),
+        created_ms: Some(T0),
+        repeatable: Some(Repeatable { nonce: [1; 16], body_hash: [2; 32] }),
+        ..KeyRow::with_all_scopes(key_id, app_id.clone(), [9; 32])
+    }
 }
 
 fn job(app: &App, kind: JobKind, before_ms: i64) -> Job {
@@ -66,7 +72,7 @@ pub async fn an_app_is_registered_once_and_found(apps: &impl AppAdmin) {
     assert_eq!(good(apps.register(&other, &fresh_key(&other.app_id)).await), Registered::Yes);
     assert_eq!(good(apps.find(&app.app_id).await), Some(app.clone()));
     assert_eq!(good(apps.find_key(&key.key_id).await), Some(key.clone()));
-    assert_eq!(good(apps.key_ids(&app.app_id).await), [key.key_id]);
+    assert_eq!(good(apps.keys(&app.app_id).await), [key]);
     let all = good(apps.list().await);
     assert!(all.contains(&app) && all.contains(&other));
     assert!(all.is_sorted_by_key(|app| app.app_id.clone()));
@@ -107,7 +113,8 @@ pub async fn keys_come_and_go_and_are_never_too_many(apps: &impl AppAdmin) {
     let answers: Vec<_> = answers.into_iter().map(good).collect();
     assert_eq!(answers.iter().filter(|answer| **answer == KeyAdded::Yes).count(), 1);
     assert!(answers.iter().all(|answer| *answer != KeyAdded::NoApp));
-    assert_eq!(good(apps.key_ids(&app.app_id).await).len(), 2);
+    assert_eq!(good(apps.keys(&app.app_id).await).len(), 2);
+    assert_eq!(good(apps.add_key(&first, T0, 5).await), KeyAdded::IdTaken);
     assert_eq!(good(apps.add_key(&fresh_key(&app.app_id), T0 - 1, 5).await), KeyAdded::NoApp);
 
     let other = fresh_app();
@@ -116,10 +123,10 @@ pub async fn keys_come_and_go_and_are_never_too_many(apps: &impl AppAdmin) {
     assert!(good(apps.revoke_key(&app.app_id, &first.key_id).await));
     assert!(!good(apps.revoke_key(&app.app_id, &first.key_id).await));
     assert_eq!(good(apps.find_key(&first.key_id).await), None);
-    for key_id in good(apps.key_ids(&app.app_id).await) {
-        assert!(good(apps.revoke_key(&app.app_id, &key_id).await));
+    for key in good(apps.keys(&app.app_id).await) {
+        assert!(good(apps.revoke_key(&app.app_id, &key.key_id).await));
     }
-    assert_eq!(good(apps.key_ids(&app.app_id).await), [""; 0]);
+    assert_eq!(good(apps.keys(&app.app_id).await), []);
     assert_eq!(good(apps.add_key(&first, T0, 2).await), KeyAdded::Yes);
 }
 

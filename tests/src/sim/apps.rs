@@ -18,8 +18,8 @@ impl State {
         self.apps.get_mut(app_id).filter(|app| app.created_ms == epoch_ms)
     }
 
-    fn key_ids(&self, app_id: &AppId) -> Vec<String> {
-        self.keys.values().filter(|key| key.app_id == *app_id).map(|key| key.key_id.clone()).collect()
+    fn keys_of(&self, app_id: &AppId) -> Vec<KeyRow> {
+        self.keys.values().filter(|key| key.app_id == *app_id).cloned().collect()
     }
 }
 
@@ -53,8 +53,8 @@ impl AppAdmin for SimCloud {
         .await
     }
 
-    async fn key_ids(&self, app_id: &AppId) -> Result<Vec<String>, Fault> {
-        self.call("GetItem", |state| Ok(state.key_ids(app_id))).await
+    async fn keys(&self, app_id: &AppId) -> Result<Vec<KeyRow>, Fault> {
+        self.call("GetItem", |state| Ok(state.keys_of(app_id))).await
     }
 
     async fn change(&self, app_id: &AppId, epoch_ms: i64, change: &AppChange) -> Result<Option<App>, Fault> {
@@ -75,8 +75,11 @@ impl AppAdmin for SimCloud {
             if state.app_of_epoch(&key.app_id, epoch_ms).is_none() {
                 return Ok(KeyAdded::NoApp);
             }
-            if state.key_ids(&key.app_id).len() >= most {
+            if state.keys_of(&key.app_id).len() >= most {
                 return Ok(KeyAdded::TooMany);
+            }
+            if state.keys.contains_key(&key.key_id) {
+                return Ok(KeyAdded::IdTaken);
             }
             state.keys.insert(key.key_id.clone(), key.clone());
             Ok(KeyAdded::Yes)

@@ -1,13 +1,15 @@
-//! Secrets: each has one version, whose value is its name behind `value-of-`.
+//! Secrets: each has one version, whose value is its name behind `value-of-`, long enough to sign with.
 
 use logferry_domain::fault::Fault;
 use logferry_ports::Secrets;
-use logferry_ports::secrets::SecretVersion;
+use logferry_ports::secrets::{SecretVersion, Stage};
 
 use super::SimCloud;
 
 impl Secrets for SimCloud {
-    async fn versions(&self, secret_id: &str) -> Result<Vec<SecretVersion>, Fault> {
-        Ok(vec![SecretVersion { version_id: "v1".to_owned(), value: format!("value-of-{secret_id}") }])
+    async fn version(&self, secret_id: &str, stage: Stage) -> Result<Option<SecretVersion>, Fault> {
+        let value = format!("value-of-{secret_id}-0123456789abcdef");
+        let version = SecretVersion { version_id: "v1".to_owned(), value };
+        Ok((stage == Stage::Current).then_some(version))
     }
 }

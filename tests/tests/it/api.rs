@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 
 mod bad_input;
 mod document;
+mod keys;
 mod limits;
 mod long_writes;
 mod naughty;
@@ -185,26 +186,6 @@ async fn what_is_not_there_is_404_and_a_wrong_method_405() {
     }
     assert_eq!(api.admin("GET", "/apps/NOT%20AN%20ID", &NONE).await.status, 404);
     assert_eq!(api.app(&key, "DELETE", "/apps/shop/keys/0123456789abcdef", &NONE).await.status, 404);
-}
-
-#[tokio::test]
-async fn keys_are_rotated_one_at_a_time() {
-    let api = Api::new();
-    let first = api.register("shop").await;
-    let minted = api.app(&first, "POST", "/apps/shop/keys", &NONE).await;
-    assert_eq!(minted.status, 201);
-    let second = minted.data()["api_key"].as_str().unwrap().to_owned();
-    assert_eq!(api.app(&second, "POST", "/apps/shop/keys", &NONE).await.status, 409);
-    let path = format!("/apps/shop/keys/{}", &first[..16]);
-    assert_eq!(api.app(&second, "DELETE", &path, &NONE).await.status, 200);
-    assert_eq!(api.app(&first, "GET", "/logs", &NONE).await.status, 401);
-    assert_eq!(api.app(&second, "GET", "/logs", &NONE).await.status, 200);
-    assert_eq!(api.app(&second, "DELETE", &path, &NONE).await.status, 404);
-    let other = api.register("other").await;
-    let foreign = format!("/apps/other/keys/{}", &second[..16]);
-    assert_eq!(api.app(&other, "DELETE", &foreign, &NONE).await.status, 404);
-    assert_eq!(api.app(&second, "GET", "/logs", &NONE).await.status, 200);
-    assert_eq!(api.app(&second, "POST", "/apps/shop/keys", &NONE).await.status, 201);
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ use logferry_domain::object::ObjectRef;
 use logferry_domain::packing::Packing;
 use logferry_ports::apps::KeyRow;
 use logferry_ports::ledger::{Claim, Claimed, Finished, Lease};
-use logferry_ports::secrets::SecretVersion;
+use logferry_ports::secrets::{SecretVersion, Stage};
 use logferry_ports::{Apps, Attendees, Ledger, Secrets};
 use logferry_presign::{App, JoinVerifier, UploadLimits, World};
 use logferry_service::api_key::ApiKey;
@@ -64,11 +64,8 @@ impl Apps for OneApp {
     }
 
     async fn find_key(&self, key_id: &str) -> Result<Option<KeyRow>, Fault> {
-        Ok((key_id == self.key.key_id()).then(|| KeyRow {
-            key_id: key_id.to_owned(),
-            app_id: app_id(),
-            secret_hash: self.key.secret_hash(),
-        }))
+        let row = || KeyRow::with_all_scopes(key_id, app_id(), self.key.secret_hash());
+        Ok((key_id == self.key.key_id()).then(row))
     }
 
     async fn list(&self) -> Result<Vec<Registered>, Fault> {
@@ -133,8 +130,9 @@ impl Ledger for Grants {
 pub struct OneSecret;
 
 impl Secrets for OneSecret {
-    async fn versions(&self, _: &str) -> Result<Vec<SecretVersion>, Fault> {
-        Ok(vec![SecretVersion { version_id: "v1".to_owned(), value: "the secret of the tests".to_owned() }])
+    async fn version(&self, _: &str, stage: Stage) -> Result<Option<SecretVersion>, Fault> {
+        let value = "the secret of the tests, 32 bytes".to_owned();
+        Ok((stage == Stage::Current).then(|| SecretVersion { version_id: "v1".to_owned(), value }))
     }
 }
 

@@ -60,7 +60,8 @@ async fn a_client_of_the_service_gets_along() {
     assert_eq!(pruned, json!({"deleted": 1, "complete": true}));
     assert_eq!(stack.records(&app, "").await.len(), 3);
 
-    let minted = stack.app(&app, "POST", &format!("/apps/{id}/keys"), None).await.data();
+    let all = json!({"scopes": ["write", "read", "manage"]});
+    let minted = stack.app(&app, "POST", &format!("/apps/{id}/keys"), Some(&all)).await.data();
     let second = TestApp { app_id: id.clone(), api_key: minted["api_key"].as_str().unwrap().to_owned() };
     let first_key = format!("/apps/{id}/keys/{}", &app.api_key[..16]);
     assert_eq!(stack.app(&second, "DELETE", &first_key, None).await.status, 200);

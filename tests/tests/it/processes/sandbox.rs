@@ -217,11 +217,7 @@ impl Sandbox {
             flush: FlushSetting::default(),
             health_checks: json!([]),
         };
-        let row = KeyRow {
-            key_id: key.key_id().to_owned(),
-            app_id: app.app_id.clone(),
-            secret_hash: key.secret_hash(),
-        };
+        let row = KeyRow::with_all_scopes(key.key_id(), app.app_id.clone(), key.secret_hash());
         assert_eq!(self.apps().register(&app, &row).await.unwrap(), Registered::Yes);
         Registration { app, api_key: key.reveal().to_owned() }
     }
