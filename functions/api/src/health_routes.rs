@@ -1,14 +1,18 @@
 //! What the checks of an app found: rows, uptime, response times, badges; and jobs that report themselves.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::StatusCode;
 use logferry_domain::app::App as Tenant;
 use logferry_health_checks::badge::{DEFAULT_WINDOW, parse_file};
-use logferry_health_checks::history::{self, Report, checks_of, find, gone};
+use logferry_health_checks::history::{self, Pushed, REPORTS_PER_MINUTE, Report, checks_of, find, gone};
+use logferry_health_checks::newest::{Position, newest};
 use logferry_health_checks::register::{StoredCheck, public_badges};
 use logferry_health_checks::uptime::Window;
 use logferry_ports::Apps;
 use logferry_service::api_key::{ADMIN_KEY_HEADER, API_KEY_HEADER, APP_ID_HEADER};
 use logferry_service::http::{ApiError, Request, Response};
+use serde_json::json;
 
 use crate::fields::{Fields, number, param_number};
 use crate::{App, Cloud};
@@ -24,7 +28,8 @@ impl<C: Cloud> App<C> {
         checks_of(app, &self.settings.health_policy)
     }
 
-    /// `GET /health/{id}?url&limit`: rows, newest first; of one URL (or name), or of all.
+    /// `GET /health/{id}?url&limit&cursor`: rows, newest first; of one URL (or name), or of all. A page ends
+    /// at `limit` rows or at what Lambda answers at most.
     pub(crate) async fn health_history(&self, request: &Request, app: &Tenant) -> Result<Response, ApiError> {
         let limit = param_number(request, "limit", 1, MAX_LIMIT)?.unwrap_or(DEFAULT_LIMIT);
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
@@ -32,7 +37,10 @@ impl<C: Cloud> App<C> {
         if let Some(wanted) = request.param("url") {
             checks = vec![find(&checks, wanted).cloned().unwrap_or_else(|| gone(wanted))];
         }
-        Ok(Response::ok(&history::history(&self.checks, app, &checks, limit).await?))
+        let after = request.param("cursor").map(|text| decode(text).ok_or_else(bad_cursor)).transpose()?;
+        let page = newest(&self.checks, app, &checks, after.as_ref(), limit).await?;
+        let cursor = page.next.as_ref().map(encode);
+        Ok(Response::json(StatusCode::OK, &json!({"ok": true, "data": page.rows, "cursor": cursor})))
     }
 
     /// `GET /health/{id}/uptime?url`: each check with its state and its uptime for 1h, 24h, 7d and 30d.
@@ -107,10 +115,36 @@ impl<C: Cloud> App<C> {
     ) -> Result<Response, ApiError> {
         let report = report(request)?;
         match history::push(&self.checks, app, &self.checks_of(app), name, &report, now_ms).await? {
-            Some(row) => Ok(Response::ok(&row)),
-            None => Err(ApiError::not_found("no job of this name is registered with a heartbeat")),
+            Pushed::Stored(row) => Ok(Response::ok(&row)),
+            Pushed::NoSuchJob => {
+                Err(ApiError::not_found("no job of this name is registered with a heartbeat"))
+            }
+            Pushed::TooOften { retry_after_secs } => {
+                let message = format!(
+                    "at most {} reports a minute of a job, and {} of all jobs of an app",
+                    REPORTS_PER_MINUTE.of_job, REPORTS_PER_MINUTE.of_app
+                );
+                let mut error = ApiError::new(StatusCode::TOO_MANY_REQUESTS, "RATE_LIMITED", message);
+                error.retry_after_secs = Some(retry_after_secs);
+                Err(error)
+            }
         }
     }
+}
+
+fn bad_cursor() -> ApiError {
+    ApiError::bad_request("cursor", "cursor is not one that this list has given")
+}
+
+fn encode(position: &Position) -> String {
+    URL_SAFE_NO_PAD.encode(format!("{}:{}", position.slot_ms, position.target))
+}
+
+fn decode(cursor: &str) -> Option<Position> {
+    let text = String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?;
+    let (slot_ms, target) = text.split_once(':')?;
+    let slot_ms = slot_ms.parse().ok().filter(|slot_ms| *slot_ms >= 0)?;
+    Some(Position { slot_ms, target: target.to_owned() })
 }
 
 fn report(request: &Request) -> Result<Report, ApiError> {

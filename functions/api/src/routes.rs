@@ -102,7 +102,7 @@ impl Action {
                 "raw",
             ]),
             Self::Stats => Some(&["days"]),
-            Self::HealthHistory => Some(&["url", "limit"]),
+            Self::HealthHistory => Some(&["url", "limit", "cursor"]),
             Self::HealthUptime => Some(&["url"]),
             Self::HealthResponseTimes => Some(&["url", "window"]),
             Self::ListFiles => Some(&["app_id", "status", "since", "key", "limit", "cursor"]),

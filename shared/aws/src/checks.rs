@@ -1,5 +1,6 @@
 //! The `checks` table in DynamoDB: results under `{app_id}#{target}` and their slot, beside them the hourly
-//! sums of finished days under `day#{epoch}#{yyyy-mm-dd}`; states under `{app_id}#state` and their target.
+//! sums of finished days under `day#{epoch}#{yyyy-mm-dd}`; states under `{app_id}#state` and their target;
+//! counts of reports under `{app_id}#reports` and `{epoch}#{minute}`.
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::SdkError;
@@ -11,15 +12,19 @@ use logferry_domain::app::AppId;
 use logferry_domain::fault::{Fault, FaultClass};
 use logferry_domain::time::Day;
 use logferry_ports::CheckTable;
-use logferry_ports::checks::{CheckKey, CheckRow, DaySums, HOURS_PER_DAY, Recorded, Tally, UrlState};
+use logferry_ports::checks::{
+    CheckKey, CheckRow, DaySums, HOURS_PER_DAY, Recorded, ReportLimits, Tally, UrlState,
+};
 
 use crate::faults::fault;
 use crate::item::{Get, Item, Put, key, malformed, n, s};
-use crate::table::Table;
+use crate::table::{Table, applied};
 use crate::transact::{self, End, transact};
 
 /// How long rows and states stay.
 const KEPT_SECS: i64 = 30 * 86_400;
+/// How long counts of reports stay after their minute.
+const REPORTS_KEPT_SECS: i64 = 3_600;
 
 /// Check results in a DynamoDB table.
 #[derive(Debug, Clone)]
@@ -47,9 +52,14 @@ fn day_key(epoch_ms: i64, day: Day) -> String {
     format!("day#{epoch_ms:013}#{day}")
 }
 
-/// No target is called `state`: it is a URL or begins with `push:`.
+/// No target is called `state` or `reports`: it is a URL or begins with `push:`.
 fn state_partition(app_id: &AppId) -> String {
     format!("{app_id}#state")
+}
+
+/// One item of a minute, with a counter for the app and one named after each job.
+fn reports_key(row_key: &CheckKey, epoch_ms: i64, minute: i64) -> Item {
+    key(format!("{}#reports", row_key.app_id), format!("{epoch_ms:013}#{minute}"))
 }
 
 fn expires_at(ms: i64) -> AttributeValue {
@@ -153,12 +163,12 @@ fn in_the_way(error: &SdkError<PutItemError>) -> Option<Option<Item>> {
     }
 }
 
-/// A skipped slot gives way to a result; a row of an earlier app of this id to anything.
+/// A skipped slot gives way to a result of its app; a row of an earlier app of this id to anything.
 fn gives_way(row: &CheckRow) -> &'static str {
     if row.skipped {
-        "attribute_not_exists(pk) OR epoch <> :epoch"
+        "attribute_not_exists(pk) OR epoch < :epoch"
     } else {
-        "attribute_not_exists(pk) OR epoch <> :epoch OR skipped = :yes"
+        "attribute_not_exists(pk) OR epoch < :epoch OR (epoch = :epoch AND skipped = :yes)"
     }
 }
 
@@ -299,6 +309,31 @@ impl CheckTable for DynamoChecks {
             Err(error) if in_the_way(&error).is_some() => Ok(false),
             Err(error) => Err(fault("PutItem", error)),
         }
+    }
+
+    async fn count_report(
+        &self,
+        row_key: &CheckKey,
+        epoch_ms: i64,
+        minute: i64,
+        most: ReportLimits,
+    ) -> Result<bool, Fault> {
+        let update = self
+            .table
+            .client
+            .update_item()
+            .table_name(&self.table.name)
+            .set_key(Some(reports_key(row_key, epoch_ms, minute)))
+            .update_expression("ADD of_app :one, #job :one SET expires_at = :expires")
+            .condition_expression(
+                "(attribute_not_exists(of_app) OR of_app < :of_app) AND (attribute_not_exists(#job) OR #job < :of_job)",
+            )
+            .expression_attribute_names("#job", row_key.target.as_str())
+            .expression_attribute_values(":one", n(1))
+            .expression_attribute_values(":of_app", n(most.of_app))
+            .expression_attribute_values(":of_job", n(most.of_job))
+            .expression_attribute_values(":expires", n(minute.saturating_mul(60).saturating_add(REPORTS_KEPT_SECS)));
+        applied(update.send().await.map_err(|error| fault("UpdateItem", error)))
     }
 
     async fn states(&self, app_id: &AppId) -> Result<Vec<UrlState>, Fault> {

@@ -5,7 +5,7 @@ use logferry_domain::app::App;
 use logferry_domain::fault::Fault;
 use logferry_domain::time::rfc3339_ms;
 use logferry_ports::CheckTable;
-use logferry_ports::checks::{CheckRow, Health, Recorded, UrlState};
+use logferry_ports::checks::{CheckRow, Health, Recorded, ReportLimits, UrlState};
 use serde_json::{Value, json};
 
 use crate::badge::{self, Badge, Subject};
@@ -18,8 +18,7 @@ use crate::uptime::{Window, series, uptime};
 /// Partitions read at once.
 const READ_AT_ONCE: usize = 10;
 const MAX_ERROR_CHARS: usize = 300;
-/// Later than every slot (year 2286, the last of 13 digits).
-const NO_END_MS: i64 = 9_999_999_999_999;
+const MS_PER_MINUTE: i64 = 60_000;
 
 /// The checks of an app, as they are stored.
 pub fn checks_of(app: &App, policy: &Policy) -> Vec<StoredCheck> {
@@ -50,32 +49,8 @@ pub(crate) fn target_of(text: &str) -> String {
     }
 }
 
-/// Rows of one check, or of all, newest first, at most `limit`.
-pub async fn history(
-    table: &impl CheckTable,
-    app: &App,
-    checks: &[StoredCheck],
-    limit: usize,
-) -> Result<Vec<Value>, Fault> {
-    let reads = checks.iter().map(|check| async move {
-        let key = check.key(&app.app_id);
-        // from the beginning: the slot that an app was registered in began before it
-        let rows = table.history(&key, 0, NO_END_MS, limit).await?;
-        Ok(rows
-            .into_iter()
-            .filter(|row| row.epoch_ms == app.created_ms)
-            .map(|row| (check.name.clone(), row))
-            .collect::<Vec<_>>())
-    });
-    let pages: Vec<Result<_, Fault>> = futures::stream::iter(reads).buffered(READ_AT_ONCE).collect().await;
-    let mut rows: Vec<(Option<String>, CheckRow)> =
-        pages.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect();
-    rows.sort_by(|(_, a), (_, b)| (b.slot_ms, &a.key.target).cmp(&(a.slot_ms, &b.key.target)));
-    Ok(rows.iter().take(limit).map(|(name, row)| show_row(name.as_deref(), row)).collect())
-}
-
 /// `{url, status, latency_ms, ok, error, checked_at}` and what else is known.
-fn show_row(name: Option<&str>, row: &CheckRow) -> Value {
+pub(crate) fn show_row(name: Option<&str>, row: &CheckRow) -> Value {
     let mut shown = json!({
         "url": row.key.target, "status": row.status, "latency_ms": row.latency_ms, "ok": row.ok, "error": row.error,
         "checked_at": rfc3339_ms(row.checked_at_ms), "slot": rfc3339_ms(row.slot_ms),
@@ -185,7 +160,22 @@ pub struct Report {
     pub duration_ms: u32,
 }
 
-/// Stores a job's report; `None` when the app has no such job. The next run of `health` counts it.
+/// Reports of a minute: of one job, and of all jobs of an app. A day of a job has at most 14,400 rows then,
+/// which badges, uptimes and the sums of the day are added up from.
+pub const REPORTS_PER_MINUTE: ReportLimits = ReportLimits { of_job: 10, of_app: 300 };
+
+/// What became of a report.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Pushed {
+    /// The row, as it is shown.
+    Stored(Value),
+    /// The app has no such job.
+    NoSuchJob,
+    /// The job, or its app, has reported as often as it may in this minute.
+    TooOften { retry_after_secs: u32 },
+}
+
+/// Stores a job's report. The next run of `health` counts it.
 pub async fn push(
     table: &impl CheckTable,
     app: &App,
@@ -193,14 +183,23 @@ pub async fn push(
     name: &str,
     report: &Report,
     now_ms: i64,
-) -> Result<Option<Value>, Fault> {
+) -> Result<Pushed, Fault> {
     let job = |check: &&StoredCheck| {
         check.name.as_deref() == Some(name)
             && check.check.as_ref().is_ok_and(|check| matches!(check.kind, CheckKind::Push { .. }))
     };
-    let Some(check) = checks.iter().find(job) else { return Ok(None) };
+    let Some(check) = checks.iter().find(job) else { return Ok(Pushed::NoSuchJob) };
+    let key = check.key(&app.app_id);
+    let minute = now_ms.div_euclid(MS_PER_MINUTE);
+    let left_ms = (minute + 1) * MS_PER_MINUTE - now_ms;
+    let too_often = Pushed::TooOften {
+        retry_after_secs: u32::try_from(left_ms.div_euclid(1000)).unwrap_or_default() + 1,
+    };
+    if !table.count_report(&key, app.created_ms, minute, REPORTS_PER_MINUTE).await? {
+        return Ok(too_often);
+    }
     let mut row = CheckRow {
-        key: check.key(&app.app_id),
+        key,
         slot_ms: now_ms,
         epoch_ms: app.created_ms,
         status: if report.ok { 200 } else { 500 },
@@ -217,17 +216,21 @@ pub async fn push(
         certificate_expires_ms: None,
         checked_at_ms: now_ms,
     };
-    // two reports in one millisecond are two reports
-    while let Recorded::Existing(_) = table.record(&row).await? {
+    // two reports in one millisecond are two reports; there are no more than those of this minute and the last
+    for _ in 0..2 * REPORTS_PER_MINUTE.of_job {
+        if table.record(&row).await? == Recorded::Stored {
+            return Ok(Pushed::Stored(show_row(check.name.as_deref(), &row)));
+        }
         row.slot_ms += 1;
     }
-    Ok(Some(show_row(check.name.as_deref(), &row)))
+    Ok(too_often)
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::newest::newest;
     use crate::testing::{MemoryChecks, row};
     use logferry_domain::app::FlushSetting;
 
@@ -262,10 +265,14 @@ mod tests {
         checks_of(app, &Policy::default())
     }
 
+    async fn history(table: &MemoryChecks, app: &App, limit: usize) -> Vec<Value> {
+        newest(table, app, &checks(app), None, limit).await.unwrap().rows
+    }
+
     #[tokio::test]
     async fn rows_are_newest_first_and_have_the_documented_fields() {
         let app = app(json!(["https://shop.example.com/"]));
-        let rows = history(&four_rows(&app).await, &app, &checks(&app), 3).await.unwrap();
+        let rows = history(&four_rows(&app).await, &app, 3).await;
         assert_eq!(rows.len(), 3);
         assert_eq!(
             rows[0],
@@ -283,7 +290,7 @@ mod tests {
     async fn rows_of_an_earlier_app_of_this_id_are_not_seen() {
         let app = App { created_ms: 6, ..app(json!(["https://shop.example.com/"])) };
         let table = four_rows(&app).await;
-        assert_eq!(history(&table, &app, &checks(&app), 100).await.unwrap(), [Value::Null; 0]);
+        assert_eq!(history(&table, &app, 100).await, [Value::Null; 0]);
         let overview = overview(&table, &app, &checks(&app), NOW).await.unwrap();
         assert_eq!(overview[0]["uptime"][3]["checks"], 0);
     }
@@ -323,7 +330,7 @@ mod tests {
         let first =
             CheckRow { epoch_ms: NOW + 1, ..row(&app.app_id, "https://shop.example.com/", NOW, true) };
         table.record(&first).await.unwrap();
-        assert_eq!(history(&table, &app, &checks(&app), 10).await.unwrap().len(), 1);
+        assert_eq!(history(&table, &app, 10).await.len(), 1);
     }
 
     #[test]
@@ -337,5 +344,39 @@ mod tests {
         assert_eq!(find(&checks, "https://c.example.com/"), None);
         assert_eq!(gone("https://C.example.com#a").target, "https://c.example.com/");
         assert_eq!(gone("push:job").target, "push:job");
+    }
+
+    #[tokio::test]
+    async fn a_job_reports_ten_times_a_minute_and_an_app_three_hundred_times() {
+        let names: Vec<String> = (0..40).map(|n| format!("job-{n}")).collect();
+        let app = app(names.iter().map(|name| json!({"name": name, "heartbeat": "1h"})).collect());
+        let (table, checks) = (MemoryChecks::default(), checks(&app));
+        let report = Report { ok: true, ..Report::default() };
+        let told =
+            async |name: &str, now_ms| push(&table, &app, &checks, name, &report, now_ms).await.unwrap();
+        let start = NOW / MS_PER_MINUTE * MS_PER_MINUTE;
+        // all of one millisecond, the last of a minute
+        for turn in 0..11 {
+            let stored = matches!(told("job-0", start + 59_999).await, Pushed::Stored(_));
+            assert_eq!(stored, turn < 10);
+        }
+        assert_eq!(told("job-0", start + 20_000).await, Pushed::TooOften { retry_after_secs: 41 });
+        assert_eq!(told("job-0", start + 59_999).await, Pushed::TooOften { retry_after_secs: 1 });
+        // other jobs have their own share, until the app's is used up
+        let mut stored = 10;
+        for name in &names[1..] {
+            for _ in 0..10 {
+                stored += usize::from(matches!(told(name, start + 5).await, Pushed::Stored(_)));
+            }
+        }
+        assert_eq!((stored, table.rows().len()), (300, 300));
+        // what was refused is not counted against the next minute, nor is the minute before
+        for _ in 0..10 {
+            assert!(matches!(told("job-0", start + 60_000).await, Pushed::Stored(_)));
+        }
+        // an app that is registered again has a share of its own
+        let later = App { created_ms: app.created_ms + 1, ..app.clone() };
+        let pushed = push(&table, &later, &checks, "job-0", &report, start + 60_000).await.unwrap();
+        assert!(matches!(pushed, Pushed::Stored(_)));
     }
 }

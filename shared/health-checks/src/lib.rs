@@ -9,6 +9,7 @@ pub mod forms;
 pub mod glob;
 pub mod guard;
 pub mod history;
+pub mod newest;
 pub mod number;
 mod operand;
 pub mod redacted;

@@ -14,20 +14,31 @@ use logferry_ports::checks::{CheckKey, CheckRow, DaySums, HOURS_PER_DAY, SETTLED
 
 use crate::uptime::Window;
 
-/// Every row there is: a sum of some is no sum.
-const ALL_ROWS: usize = usize::MAX;
+/// Rows that are read at once. All are added up, and few are in memory.
+const ROWS_AT_ONCE: usize = 500;
 
-/// Sums of whole hours by their start, and rows. An hour may have both; the sum is then of all its rows.
+/// Sums of whole hours by their start, and what single rows add. An hour may have both; the sum is then of
+/// all its rows.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Sums {
     hours: BTreeMap<i64, Tally>,
-    rows: Vec<CheckRow>,
+    rows: Vec<(i64, Tally)>,
 }
 
 impl Sums {
     /// Rows alone.
     pub fn of_rows(rows: Vec<CheckRow>) -> Sums {
-        Sums { hours: BTreeMap::new(), rows }
+        let mut sums = Sums::default();
+        rows.iter().for_each(|row| sums.add(row));
+        sums
+    }
+
+    fn add(&mut self, row: &CheckRow) {
+        if !row.skipped {
+            let mut tally = Tally::default();
+            tally.add(row);
+            self.rows.push((row.slot_ms, tally));
+        }
     }
 
     /// Everything in a window: its whole hours, and the rows of those that it cuts or that have no sum.
@@ -37,12 +48,10 @@ impl Sums {
         for (hour_ms, tally) in self.hours.iter().filter(|(hour_ms, _)| whole(**hour_ms)) {
             tell(*hour_ms, tally);
         }
-        for row in self.rows.iter().filter(|row| window.contains(row.slot_ms, now_ms)) {
-            let hour_ms = hour_start(row.slot_ms);
+        for (slot_ms, tally) in self.rows.iter().filter(|(slot_ms, _)| window.contains(*slot_ms, now_ms)) {
+            let hour_ms = hour_start(*slot_ms);
             if !(whole(hour_ms) && self.hours.contains_key(&hour_ms)) {
-                let mut tally = Tally::default();
-                tally.add(row);
-                tell(row.slot_ms, &tally);
+                tell(*slot_ms, tally);
             }
         }
     }
@@ -102,7 +111,7 @@ pub async fn load(
         }
     }
     for (from_ms, to_ms) in spans.into_iter().filter(|(from_ms, to_ms)| from_ms <= to_ms) {
-        sums.rows.extend(rows(table, key, epoch_ms, from_ms, to_ms).await?);
+        each_row(table, key, epoch_ms, (from_ms, to_ms), |row| sums.add(row)).await?;
     }
     Ok(sums)
 }
@@ -141,13 +150,14 @@ async fn add_up(
     let (Some((first, _)), Some((last, _))) = (days.first(), days.last()) else { return Ok(Vec::new()) };
     let mut by_day: BTreeMap<Day, Hours> =
         days.iter().map(|(day, _)| (*day, [Tally::default(); HOURS_PER_DAY])).collect();
-    for row in rows(table, key, epoch_ms, first.start_ms(), last.end_ms()).await? {
+    each_row(table, key, epoch_ms, (first.start_ms(), last.end_ms()), |row| {
         let day = Day::of_ms(row.slot_ms);
         let hour = usize::try_from((row.slot_ms - day.start_ms()) / MS_PER_HOUR).unwrap_or_default();
         if let Some(tally) = by_day.get_mut(&day).and_then(|hours| hours.get_mut(hour)) {
-            tally.add(&row);
+            tally.add(row);
         }
-    }
+    })
+    .await?;
     for (day, revision) in days {
         // where a late row came between, the sums are right for now and the next reader adds up anew
         let sums = DaySums { day: *day, revision: *revision, hours: by_day.get(day).copied() };
@@ -156,16 +166,23 @@ async fn add_up(
     Ok(by_day.into_iter().collect())
 }
 
-async fn rows(
+/// Every row of a span, newest first, a page at a time: a sum of some is no sum.
+async fn each_row(
     table: &impl CheckTable,
     key: &CheckKey,
     epoch_ms: i64,
-    from_ms: i64,
-    to_ms: i64,
-) -> Result<Vec<CheckRow>, Fault> {
-    let mut rows = table.history(key, from_ms, to_ms, ALL_ROWS).await?;
-    rows.retain(|row| row.epoch_ms == epoch_ms);
-    Ok(rows)
+    (from_ms, mut to_ms): (i64, i64),
+    mut tell: impl FnMut(&CheckRow) + Send,
+) -> Result<(), Fault> {
+    loop {
+        let rows = table.history(key, from_ms, to_ms, ROWS_AT_ONCE).await?;
+        rows.iter().filter(|row| row.epoch_ms == epoch_ms).for_each(&mut tell);
+        match rows.last() {
+            // of one check there is one row a slot
+            Some(oldest) if rows.len() == ROWS_AT_ONCE => to_ms = oldest.slot_ms.saturating_sub(1),
+            _ => return Ok(()),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -247,6 +264,7 @@ mod tests {
             table.rows_read() - before
         };
         assert!(read(&Window::ALL).await >= 30 * 288);
+        assert!(table.most_read_at_once() <= ROWS_AT_ONCE);
         let (again, month) = (read(&Window::ALL).await, read(&[Window::Month]).await);
         assert!(again <= 288 + 12 + 288 + 3 * 12 && month <= 288 + 12 + 288, "{again} {month}");
     }

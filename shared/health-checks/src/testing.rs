@@ -11,7 +11,7 @@ use logferry_domain::fault::Fault;
 use logferry_domain::time::Day;
 use logferry_ports::checks::{
     CheckKey, CheckRow, CheckTable, DaySums, HOURS_PER_DAY, Health, HealthChange, LATE_AFTER_MS, Recorded,
-    Tally, UrlState,
+    ReportLimits, Tally, UrlState,
 };
 
 use crate::state::watched_since;
@@ -19,13 +19,18 @@ use crate::state::watched_since;
 /// Whose sums: check, epoch and day.
 type DayKey = (CheckKey, i64, Day);
 
+/// Whose reports: app, epoch and minute.
+type ReportsKey = (AppId, i64, i64);
+
 /// A `checks` table in memory; clones are one table.
 #[derive(Debug, Clone, Default)]
 pub struct MemoryChecks {
     rows: Arc<Mutex<BTreeMap<(CheckKey, i64), CheckRow>>>,
     states: Arc<Mutex<HashMap<(AppId, String), UrlState>>>,
     days: Arc<Mutex<BTreeMap<DayKey, DaySums>>>,
+    reports: Arc<Mutex<BTreeMap<ReportsKey, BTreeMap<String, u32>>>>,
     rows_read: Arc<AtomicUsize>,
+    most_read_at_once: Arc<AtomicUsize>,
 }
 
 impl MemoryChecks {
@@ -43,6 +48,11 @@ impl MemoryChecks {
     pub fn rows_read(&self) -> usize {
         self.rows_read.load(Ordering::SeqCst)
     }
+
+    /// The most rows that one question was answered with.
+    pub fn most_read_at_once(&self) -> usize {
+        self.most_read_at_once.load(Ordering::SeqCst)
+    }
 }
 
 impl CheckTable for MemoryChecks {
@@ -51,7 +61,10 @@ impl CheckTable for MemoryChecks {
         let mut rows = self.rows.lock().unwrap();
         let key = (row.key.clone(), row.slot_ms);
         match rows.get(&key) {
-            Some(first) if first.epoch_ms == row.epoch_ms && (row.skipped || !first.skipped) => {
+            Some(first)
+                if first.epoch_ms > row.epoch_ms
+                    || first.epoch_ms == row.epoch_ms && (row.skipped || !first.skipped) =>
+            {
                 Ok(Recorded::Existing(first.clone()))
             }
             _ => {
@@ -80,6 +93,7 @@ impl CheckTable for MemoryChecks {
             rows.values().rev().filter(|row| &row.key == key && (from_ms..=to_ms).contains(&row.slot_ms));
         let found: Vec<CheckRow> = found.take(limit).cloned().collect();
         self.rows_read.fetch_add(found.len(), Ordering::SeqCst);
+        self.most_read_at_once.fetch_max(found.len(), Ordering::SeqCst);
         Ok(found)
     }
 
@@ -106,6 +120,22 @@ impl CheckTable for MemoryChecks {
             days.insert(place, sums.clone());
         }
         Ok(unchanged)
+    }
+
+    async fn count_report(
+        &self,
+        key: &CheckKey,
+        epoch_ms: i64,
+        minute: i64,
+        most: ReportLimits,
+    ) -> Result<bool, Fault> {
+        let mut reports = self.reports.lock().unwrap();
+        let jobs = reports.entry((key.app_id.clone(), epoch_ms, minute)).or_default();
+        let of_app: u32 = jobs.values().sum();
+        let of_job = jobs.entry(key.target.clone()).or_default();
+        let taken = *of_job < most.of_job && of_app < most.of_app;
+        *of_job += u32::from(taken);
+        Ok(taken)
     }
 
     async fn states(&self, app_id: &AppId) -> Result<Vec<UrlState>, Fault> {
@@ -168,10 +198,18 @@ pub async fn keeps_its_promises(table: &impl CheckTable, app_id: &AppId) {
     assert_eq!(table.record(&result).await.unwrap(), Recorded::Stored);
     assert_eq!(table.record(&skipped).await.unwrap(), Recorded::Existing(result.clone()));
 
-    // a row of an earlier app of this id gives way
+    // a row of an earlier app of this id gives way, and takes the place of none
+    let earlier = row(app_id, url, slot(2), false);
     let later = CheckRow { epoch_ms: 9, ..row(app_id, url, slot(2), true) };
-    assert_eq!(table.record(&row(app_id, url, slot(2), false)).await.unwrap(), Recorded::Stored);
+    assert_eq!(table.record(&earlier).await.unwrap(), Recorded::Stored);
     assert_eq!(table.record(&later).await.unwrap(), Recorded::Stored);
+    assert_eq!(table.record(&earlier).await.unwrap(), Recorded::Existing(later.clone()));
+    let skipped_later = CheckRow { epoch_ms: 9, skipped: true, ..row(app_id, url, slot(4), false) };
+    assert_eq!(table.record(&skipped_later).await.unwrap(), Recorded::Stored);
+    let earlier = row(app_id, url, slot(4), true);
+    assert_eq!(table.record(&earlier).await.unwrap(), Recorded::Existing(skipped_later.clone()));
+    let late_earlier = CheckRow { checked_at_ms: slot(4) + 2 * 86_400_000, ..earlier };
+    assert_eq!(table.record(&late_earlier).await.unwrap(), Recorded::Existing(skipped_later));
 
     // history: one check's rows, newest first, both ends included, no more than asked for
     table.record(&row(app_id, other, slot(1), true)).await.unwrap();
@@ -180,7 +218,7 @@ pub async fn keeps_its_promises(table: &impl CheckTable, app_id: &AppId) {
     assert_eq!(all, [later.clone(), result.clone(), first]);
     assert_eq!(table.history(&key, slot(1), slot(1), 100).await.unwrap(), [result]);
     assert_eq!(table.history(&key, slot(0), slot(2), 1).await.unwrap(), [later]);
-    assert_eq!(table.history(&key, slot(3), slot(9), 100).await.unwrap(), []);
+    assert_eq!(table.history(&key, slot(5), slot(9), 100).await.unwrap(), []);
     assert_eq!(table.history(&key, slot(9), slot(0), 100).await.unwrap(), []);
 
     // sums of days: each check's and app's own, oldest first, both ends included
@@ -221,6 +259,24 @@ pub async fn keeps_its_promises(table: &impl CheckTable, app_id: &AppId) {
     assert_eq!(table.record(&unsummed).await.unwrap(), Recorded::Stored);
     let void = DaySums { day, revision: 2, hours: None };
     assert_eq!(table.days(&elsewhere, 5, day, day).await.unwrap(), [void]);
+
+    // reports: so many of a job, so many of its app, for each epoch and minute anew
+    let most = ReportLimits { of_job: 2, of_app: 3 };
+    let job = |name: &str| CheckKey { app_id: app_id.clone(), target: format!("push:{name}") };
+    let minute = slot(0) / 60_000;
+    for (name, epoch_ms, minute, taken) in [
+        ("a", 5, minute, true),
+        ("a", 5, minute, true),
+        ("a", 5, minute, false),
+        ("b", 5, minute, true),
+        ("b", 5, minute, false),
+        ("c", 5, minute, false),
+        ("a", 6, minute, true),
+        ("a", 5, minute + 1, true),
+    ] {
+        let counted = table.count_report(&job(name), epoch_ms, minute, most).await.unwrap();
+        assert_eq!(counted, taken, "{name} {epoch_ms} {minute}");
+    }
 
     // states: written over the version they came from, by one writer
     let state = UrlState { version: 1, ..watched_since(url, 5, slot(0)) };

@@ -112,7 +112,7 @@ pub struct DaySums {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Recorded {
     Stored,
-    /// The slot has a result already, which stays.
+    /// The slot has a result already, which stays; of this app, or of a later one of its id.
     Existing(CheckRow),
 }
 
@@ -174,9 +174,17 @@ pub struct UrlState {
     pub version: u64,
 }
 
+/// How many reports of jobs are taken in a minute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReportLimits {
+    pub of_job: u32,
+    pub of_app: u32,
+}
+
 /// Stores and reads results and states. Rows expire 30 days after their slot.
 pub trait CheckTable: Send + Sync {
-    /// Records a result: the first of a slot stays, but takes the place of a skipped one. A late row
+    /// Records a result: the first of a slot stays, but gives way to one where it was skipped, and to any of
+    /// a later app of this id; never to one of an earlier app, whose run may still be under way. A late row
     /// makes the sums of its day void in the same write.
     ///
     /// # Errors
@@ -217,6 +225,19 @@ pub trait CheckTable: Send + Sync {
         key: &CheckKey,
         epoch_ms: i64,
         sums: &DaySums,
+    ) -> impl Future<Output = Result<bool, Fault>> + Send;
+
+    /// Counts a report of a job in a minute since the epoch, for the app of this epoch. `false`: the job or
+    /// the app has reported as often as it may; nothing is counted.
+    ///
+    /// # Errors
+    /// The write failed; the report may have been counted.
+    fn count_report(
+        &self,
+        key: &CheckKey,
+        epoch_ms: i64,
+        minute: i64,
+        most: ReportLimits,
     ) -> impl Future<Output = Result<bool, Fault>> + Send;
 
     /// The states of an app's URLs, strongly consistent.

@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use logferry_domain::app::AppId;
+use logferry_domain::app::{App, AppId};
 use logferry_domain::fault::{Fault, FaultClass};
 use logferry_domain::time::Day;
-use logferry_health::{App, Summary};
-use logferry_health_checks::history::{Report, checks_of, push};
+use logferry_health::{App as HealthApp, Summary};
+use logferry_health_checks::history::{Pushed, Report, checks_of, push};
 use logferry_health_checks::testing::MemoryChecks;
 use logferry_ports::CheckTable;
-use logferry_ports::checks::{CheckKey, CheckRow, DaySums, Recorded, UrlState};
+use logferry_ports::checks::{CheckKey, CheckRow, DaySums, Recorded, ReportLimits, UrlState};
 use serde_json::{Value, json};
 
 use crate::servers::{Server, page, status};
@@ -174,6 +174,28 @@ async fn an_interval_longer_than_the_schedule_is_kept() {
     assert_eq!(slots, [0, 3, 6]);
 }
 
+#[tokio::test]
+async fn a_run_for_an_app_that_was_registered_again_meanwhile_leaves_the_new_apps_results_alone() {
+    let (server, up) = switched().await;
+    let checks = json!([{"url": server.url("/"), "failure_threshold": 1, "success_threshold": 1}]);
+    let old = World::new(vec![app("shop", checks.clone())]);
+    let new = App { created_ms: 2, ..app("shop", checks) };
+    let World { table, topic, health } = old;
+    // the new app's run of this slot is done before the old one's, which planned earlier, records anything
+    let key = CheckKey { app_id: new.app_id.clone(), target: server.url("/") };
+    let good = CheckRow {
+        key,
+        epoch_ms: 2,
+        certificate_expires_ms: None,
+        ..logferry_health_checks::testing::row(&new.app_id, "", SLOT, true)
+    };
+    table.record(&good).await.unwrap();
+    up.store(false, Ordering::SeqCst);
+    assert_eq!(health.run(SLOT, PLENTY).await.unwrap(), Summary::default());
+    assert_eq!((table.rows(), topic.subjects()), (vec![good], Vec::new()));
+    assert_eq!(table.states(&new.app_id).await.unwrap(), []);
+}
+
 fn report(ok: bool) -> Report {
     Report { ok, error: (!ok).then(|| "disk full".to_owned()), duration_ms: 7 }
 }
@@ -192,7 +214,7 @@ async fn a_job_that_reports_is_up_and_one_that_falls_silent_or_fails_is_down() {
         world.run(slot).await.unwrap();
     }
     assert_eq!(world.table.rows().len(), 0);
-    tell(2 * SLOT + 5, true).await.unwrap();
+    tell(2 * SLOT + 5, true).await;
     for slot in 3..5 {
         world.run(slot).await.unwrap();
     }
@@ -202,11 +224,11 @@ async fn a_job_that_reports_is_up_and_one_that_falls_silent_or_fails_is_down() {
     }
     assert_eq!(world.topic.subjects(), ["DOWN [shop] backup"]);
     assert!(world.topic.texts()[0].contains("heartbeat: no report for 10m"));
-    tell(8 * SLOT - 1, true).await.unwrap();
+    tell(8 * SLOT - 1, true).await;
     for slot in 8..10 {
         world.run(slot).await.unwrap();
     }
-    tell(10 * SLOT - 1, false).await.unwrap();
+    tell(10 * SLOT - 1, false).await;
     for slot in 10..12 {
         world.run(slot).await.unwrap();
     }
@@ -215,7 +237,8 @@ async fn a_job_that_reports_is_up_and_one_that_falls_silent_or_fails_is_down() {
         ["DOWN [shop] backup", "RECOVERED [shop] backup", "DOWN [shop] backup"]
     );
     assert!(world.topic.texts()[2].contains("disk full"));
-    assert_eq!(push(&world.table, &shop, &stored, "other", &report(true), 1).await.unwrap(), None);
+    let unknown = push(&world.table, &shop, &stored, "other", &report(true), 1).await.unwrap();
+    assert_eq!(unknown, Pushed::NoSuchJob);
 }
 
 #[tokio::test]
@@ -223,10 +246,7 @@ async fn two_reports_in_one_millisecond_are_two_rows() {
     let shop = app("shop", json!([{"name": "backup", "heartbeat": "10m"}]));
     let world = World::new(vec![shop.clone()]);
     for _ in 0..2 {
-        push(&world.table, &shop, &checks_of(&shop, &local()), "backup", &report(true), 5)
-            .await
-            .unwrap()
-            .unwrap();
+        push(&world.table, &shop, &checks_of(&shop, &local()), "backup", &report(true), 5).await.unwrap();
     }
     assert_eq!(world.table.rows().len(), 2);
 }
@@ -279,6 +299,16 @@ impl CheckTable for Broken {
         self.0.save_day(key, epoch_ms, sums).await
     }
 
+    async fn count_report(
+        &self,
+        key: &CheckKey,
+        epoch_ms: i64,
+        minute: i64,
+        most: ReportLimits,
+    ) -> Result<bool, Fault> {
+        self.0.count_report(key, epoch_ms, minute, most).await
+    }
+
     async fn states(&self, app_id: &AppId) -> Result<Vec<UrlState>, Fault> {
         if app_id.as_str() == self.1 {
             return Err(Fault::new(FaultClass::Permanent, "Query", "ValidationException"));
@@ -291,8 +321,8 @@ impl CheckTable for Broken {
     }
 }
 
-fn on_table(health: Health, table: Broken) -> App<AppList, Broken, Topic, Watch> {
-    App {
+fn on_table(health: Health, table: Broken) -> HealthApp<AppList, Broken, Topic, Watch> {
+    HealthApp {
         apps: health.apps,
         table,
         notifier: health.notifier,
