@@ -40,7 +40,7 @@ check: tools ## formatting, lints, documentation, dependencies, template
 	$(TOOLS)/cfn-lint template.yaml
 	$(TOOLS)/ruff format --check --quiet local && $(TOOLS)/ruff check --quiet local
 
-planted: tools ## plant twelve bugs in a copy of the tree, one by one, and tell which a test finds
+planted: tools ## plant bugs in a copy of the tree, one by one, and tell which a test finds
 	$(TOOLS)/python tests/planted/planted.py
 
 load: tools ## a file of RECORDS (200000) records through the stack of `make up`, counted where it arrives

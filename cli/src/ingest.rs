@@ -17,7 +17,7 @@ use logferry_domain::ledger::{Outcome, Quarantined};
 use logferry_domain::log_record::LogRecord;
 use logferry_domain::pack::{PackSource, Packed};
 use logferry_ingest::events::Arrival;
-use logferry_ingest::{App, Config, Ingested};
+use logferry_ingest::{App, Config, Ingested, Settings};
 use logferry_ports::{Clock, SystemClock};
 use logferry_service::config::environment;
 use serde_json::json;
@@ -159,6 +159,7 @@ async fn write(app_id: &AppId, file: LocalFile) -> Result<ExitCode, Box<dyn Erro
         bucket: object.bucket,
         key: object.key,
         version: Some(object.version),
+        etag: None,
         size_bytes: Some(file.size_bytes()),
     };
     let app = App {
@@ -167,7 +168,7 @@ async fn write(app_id: &AppId, file: LocalFile) -> Result<ExitCode, Box<dyn Erro
         apps: DynamoApps::new(dynamodb.clone(), config.table_apps),
         ledger: DynamoLedger::new(dynamodb, config.table_files, config.table_stats),
         clock: SystemClock,
-        settings: config.settings,
+        settings: Settings { takes_older_objects: true, ..config.settings },
     };
     let ended = app.take(&arrival, SystemClock.now_ms() + DAY_MS).await?;
     writeln!(io::stdout().lock(), "{}", serde_json::to_string_pretty(&ended)?)?;

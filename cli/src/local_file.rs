@@ -78,6 +78,11 @@ impl ObjectStore for LocalFile {
         Ok(self.meta.clone())
     }
 
+    /// A file of one's own stays.
+    async fn mark_refused(&self, _: &ObjectRef) -> Result<(), Fault> {
+        Ok(())
+    }
+
     async fn open(&self, _: &ObjectRef) -> Result<(ObjectMeta, ByteStream), Fault> {
         let fault = |error: io::Error| {
             Fault::new(FaultClass::NotFound, "open", "the file cannot be read").with_source(error)

@@ -1,4 +1,4 @@
-"""Plants each of twelve bugs in a copy of the tree and shows that a test turns red. `make planted`.
+"""Plants each bug in a copy of the tree and shows that a test turns red. `make planted`.
 
 `bugs.json` says for each: in which folder, what stands there (once; behind the text `after`, where that is
 given), what takes its place, what is built, and which test is to find it. A test of the ordinary suite

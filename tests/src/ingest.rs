@@ -36,6 +36,7 @@ pub fn ingest(cloud: &SimCloud, clock: SimClock, limits: IntakeLimits) -> Ingest
             max_object_bytes: 10_000_000,
             limits,
             max_presigned_decompressed_bytes: 2_000_000,
+            takes_older_objects: false,
             redactor: REDACTOR.clone(),
             retention_days_default: 30,
             metrics_namespace: "Test".to_owned(),

@@ -42,6 +42,9 @@ pub struct Settings {
     /// [`Settings::limits`].
     pub limits: IntakeLimits,
     pub max_presigned_decompressed_bytes: u64,
+    /// Takes objects that are older than their app: for the command line, where somebody who may write to
+    /// the tables says whose a file is.
+    pub takes_older_objects: bool,
     /// What is never stored.
     pub redactor: Arc<Redactor>,
     pub retention_days_default: u32,
@@ -104,6 +107,7 @@ impl Config {
                     max_record_bytes: read.parsed_or("MAX_RECORD_BYTES", DEFAULT_MAX_RECORD_BYTES),
                     ..IntakeLimits::default()
                 },
+                takes_older_objects: false,
                 max_presigned_decompressed_bytes: read
                     .parsed_or("MAX_PRESIGNED_DECOMPRESSED_BYTES", DEFAULT_MAX_PRESIGNED_DECOMPRESSED_BYTES),
                 redactor,

@@ -18,6 +18,8 @@ pub struct Arrival {
     /// As S3 stores it.
     pub key: String,
     pub version: Option<ObjectVersion>,
+    /// Without quotes.
+    pub etag: Option<String>,
     pub size_bytes: Option<u64>,
 }
 
@@ -98,11 +100,12 @@ fn arrival(bucket: &Value, object: &Value, key: impl FnOnce(&str) -> String) -> 
     let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
     let first = |names: [&str; 2]| names.into_iter().find_map(|name| text(&object[name]));
     let id = first(["versionId", "version-id"]).filter(|id| id != "null").map(ObjectVersion::Id);
-    let etag = || first(["eTag", "etag"]).map(|etag| ObjectVersion::ETag(etag.trim_matches('"').to_owned()));
+    let etag = first(["eTag", "etag"]).map(|etag| etag.trim_matches('"').to_owned());
     Ok(Arrival {
         bucket: text(bucket).ok_or(BadEvent::Incomplete)?,
         key: text(&object["key"]).map(|encoded| key(&encoded)).ok_or(BadEvent::Incomplete)?,
-        version: id.or_else(etag),
+        version: id.or_else(|| etag.clone().map(ObjectVersion::ETag)),
+        etag,
         size_bytes: object["size"].as_u64(),
     })
 }

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-/// The contiguous low-water mark of numbered writes.
+use logferry_domain::ledger::{Beyond, Checkpoint};
+
+/// The contiguous low-water mark of numbered writes, and what is done beyond it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct LowWater {
     next: u64,
@@ -10,10 +12,11 @@ pub(crate) struct LowWater {
 }
 
 impl LowWater {
-    /// Everything below `next` is done.
+    /// So much is done.
     #[must_use]
-    pub(crate) fn from(next: u64) -> Self {
-        Self { next, beyond: BTreeSet::new() }
+    pub(crate) fn from(checkpoint: &Checkpoint) -> Self {
+        let next = checkpoint.blocks;
+        Self { next, beyond: checkpoint.beyond.iter().map(|distance| next + distance).collect() }
     }
 
     /// This one is done.
@@ -26,10 +29,18 @@ impl LowWater {
         }
     }
 
-    /// Everything below is done, and nothing is said of the rest.
+    /// Everything below is done.
     #[must_use]
     pub(crate) fn mark(&self) -> u64 {
         self.next
+    }
+
+    /// What is done beyond the mark.
+    #[must_use]
+    pub(crate) fn beyond(&self) -> Beyond {
+        let mut beyond = Beyond::default();
+        self.beyond.iter().for_each(|sequence| beyond.insert(sequence - self.next));
+        beyond
     }
 }
 
@@ -39,10 +50,25 @@ mod tests {
 
     #[test]
     fn the_mark_stands_before_the_first_gap() {
-        let mut low = LowWater::from(2);
+        let mut low = LowWater::from(&Checkpoint { blocks: 2, ..Checkpoint::default() });
         for (sequence, mark) in [(4, 2), (2, 3), (0, 3), (5, 3), (3, 6), (3, 6), (6, 7)] {
             low.done(sequence);
             assert_eq!(low.mark(), mark, "after {sequence}");
         }
+    }
+
+    #[test]
+    fn what_is_done_beyond_the_mark_is_known_to_the_next_run() {
+        let mut low = LowWater::default();
+        for sequence in [1, 3, 4, 900] {
+            low.done(sequence);
+        }
+        let checkpoint = Checkpoint { blocks: low.mark(), beyond: low.beyond(), quarantined: 0 };
+        let mut resumed = LowWater::from(&checkpoint);
+        assert_eq!(resumed, low);
+        resumed.done(0);
+        assert_eq!((resumed.mark(), resumed.beyond().iter().collect::<Vec<_>>()), (2, vec![1, 2, 898]));
+        resumed.done(2);
+        assert_eq!(resumed.mark(), 5);
     }
 }

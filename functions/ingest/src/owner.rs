@@ -37,6 +37,21 @@ pub fn unregistered(app_id: &AppId) -> Ownership {
     refused(ReasonCode::NoOwner, &format!("app {app_id} is not registered"))
 }
 
+/// Why an object is not the app's that is registered under the id of its owner.
+#[must_use]
+pub fn of_an_earlier_app(app_id: &AppId) -> Reason {
+    let message = format!("it is older than the app that is registered as {app_id} now");
+    Reason { code: ReasonCode::NoOwner, message }
+}
+
+/// Whether an object that nobody was handed a key for came before the app. S3 tells whole seconds, cut off:
+/// what was put in the very second of the registration may be either's, and is taken for the app's, whose
+/// first upload it may be.
+#[must_use]
+pub fn is_older_than(put_ms: i64, app_created_ms: i64) -> bool {
+    put_ms.div_euclid(1000) < app_created_ms.div_euclid(1000)
+}
+
 fn refused(code: ReasonCode, message: &str) -> Ownership {
     Ownership::Refused(Reason { code, message: message.to_owned() })
 }
@@ -54,6 +69,8 @@ mod tests {
             app_id: app_id.parse().unwrap(),
             meeting: None,
             size_bytes: None,
+            epoch_ms: 0,
+            used: None,
             created_ms: 0,
             expires_ms: 0,
         }
@@ -82,6 +99,16 @@ mod tests {
         check("logs/my-app/a b/+%/ü", None, None, "my-app");
         check(CHIME, None, Some("chime"), "chime presigned");
         check(CHIME, None, None, "NO_OWNER");
+    }
+
+    #[test]
+    fn an_object_put_in_the_second_of_the_registration_is_not_older_than_the_app() {
+        let second = 1_760_000_000_000;
+        for (app_created_ms, older) in
+            [(second - 1, false), (second, false), (second + 999, false), (second + 1000, true)]
+        {
+            assert_eq!(is_older_than(second, app_created_ms), older, "{app_created_ms}");
+        }
     }
 
     #[test]

@@ -14,13 +14,13 @@ use logferry_domain::app::App;
 use logferry_domain::block::{Block, FileBlock};
 use logferry_domain::fault::{Fault, FaultClass};
 use logferry_domain::intake::{IntakeError, IntakeLimits, Sink, Stopped, take_in_redacted};
-use logferry_domain::ledger::{Checkpoint, Outcome, Quarantined};
+use logferry_domain::ledger::{Beyond, Checkpoint, Outcome, Quarantined};
 use logferry_domain::object::{ObjectMeta, ObjectRef};
 use logferry_domain::pack::{PackSource, Packed};
 use logferry_domain::packing::Packing;
 use logferry_domain::redact::Redactor;
 use logferry_domain::time::hour_of_ms;
-use logferry_ports::ledger::Lease;
+use logferry_ports::ledger::{EndedBy, Lease};
 use logferry_ports::objects::ByteStream;
 use logferry_ports::{BlockTable, Ledger};
 use tokio::sync::mpsc;
@@ -28,14 +28,13 @@ use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::low_water::LowWater;
+use crate::pace::Pace;
 use crate::retry::{self, Backoff};
 
 /// Chunks of the body that wait to be decompressed.
 const BODY_CHUNKS: usize = 16;
 /// Blocks and rows of bad records that wait to be written.
 const MADE: usize = 16;
-/// Requests in flight: at a few milliseconds each, they decide the speed more than any codec.
-const MAX_REQUESTS: usize = 16;
 /// Block bytes in flight, and in one request.
 const MAX_IN_FLIGHT_BYTES: usize = 12 * 1024 * 1024;
 const REQUEST_BYTES: usize = 768 * 1024;
@@ -64,10 +63,10 @@ pub struct Job {
 pub enum End {
     /// The whole object was gone through, and all of it is stored: so much.
     Whole(Outcome, Checkpoint),
-    /// Time ran out; so much is stored.
-    OutOfTime(Checkpoint),
-    /// Something outside failed; so much is stored.
-    Failed(Fault, Checkpoint),
+    /// Time ran out, be it while a table or S3 asked for a slower pace; so much is stored.
+    OutOfTime(EndedBy, Checkpoint),
+    /// Something failed; so much is stored.
+    Failed(Fault, EndedBy, Checkpoint),
 }
 
 /// What a run wrote.
@@ -103,7 +102,8 @@ pub async fn run<B: BlockTable, L: Ledger>(
             work(&job, BodyReader::new(body_out), ChannelSink { made: made_in, skip, seen: 0 })
         })
     };
-    let mut writer = Writer::new(job, blocks, ledger, schedule);
+    let pace = Pace::default();
+    let mut writer = Writer::new(job, blocks, ledger, &pace, schedule);
     let (fed, stored) = {
         let mut feed = std::pin::pin!(feed(body, job.meta.size_bytes, body_in));
         let mut store = std::pin::pin!(writer.store(made_out));
@@ -120,10 +120,13 @@ pub async fn run<B: BlockTable, L: Ledger>(
     let worked = worker.await;
     let (checkpoint, written) = (writer.checkpoint(), writer.written);
     let end = match (stored, fed, worked) {
-        (Err(Halt::Fault(fault)), ..) | (Ok(()), Some(Err(fault)), _) => End::Failed(fault, checkpoint),
-        (Err(Halt::OutOfTime), ..) => End::OutOfTime(checkpoint),
+        (Err(Halt::Fault(fault)), ..) | (Ok(()), Some(Err(fault)), _) => {
+            let by = EndedBy::of(&fault);
+            End::Failed(fault, by, checkpoint)
+        }
+        (Err(Halt::OutOfTime(by)), ..) => End::OutOfTime(by, checkpoint),
         (Ok(()), _, Ok(Ok(outcome))) => End::Whole(outcome, checkpoint),
-        (Ok(()), _, worked) => End::Failed(broken(worked), checkpoint),
+        (Ok(()), _, worked) => End::Failed(broken(worked), EndedBy::Itself, checkpoint),
     };
     (end, written)
 }
@@ -222,7 +225,7 @@ struct ChannelSink {
 
 impl Sink for ChannelSink {
     fn packed(&mut self, packed: Packed) -> Result<(), Stopped> {
-        if packed.sequence < self.skip.blocks {
+        if self.skip.has(packed.sequence) {
             return Ok(());
         }
         self.made.blocking_send(Made::Packed(packed)).map_err(|_| Stopped)
@@ -238,8 +241,15 @@ impl Sink for ChannelSink {
 }
 
 enum Halt {
-    OutOfTime,
+    OutOfTime(EndedBy),
     Fault(Fault),
+}
+
+impl From<Fault> for Halt {
+    /// A fault that a repeat may mend has been repeated until there was no time left.
+    fn from(fault: Fault) -> Self {
+        if fault.retryable() { Self::OutOfTime(EndedBy::Outside) } else { Self::Fault(fault) }
+    }
 }
 
 struct Writer<'a, B, L> {
@@ -247,6 +257,7 @@ struct Writer<'a, B, L> {
     blocks: &'a B,
     ledger: &'a L,
     schedule: Schedule,
+    pace: &'a Pace,
     low_water: LowWater,
     quarantined: u64,
     batch: Vec<(u64, Block)>,
@@ -258,20 +269,25 @@ struct Writer<'a, B, L> {
     written: Written,
 }
 
-/// The numbers and bytes of a request that was carried out.
+/// What became of a batch.
 struct Stored {
+    /// Of the blocks that are stored.
     sequences: Vec<u64>,
+    /// That the ledger was told.
+    hours: BTreeSet<i64>,
+    /// Of all its blocks.
     bytes: usize,
 }
 
 impl<'a, B: BlockTable, L: Ledger> Writer<'a, B, L> {
-    fn new(job: &'a Job, blocks: &'a B, ledger: &'a L, schedule: Schedule) -> Self {
+    fn new(job: &'a Job, blocks: &'a B, ledger: &'a L, pace: &'a Pace, schedule: Schedule) -> Self {
         Self {
             job,
             blocks,
             ledger,
             schedule,
-            low_water: LowWater::from(job.checkpoint.blocks),
+            pace,
+            low_water: LowWater::from(&job.checkpoint),
             quarantined: job.checkpoint.quarantined,
             batch: Vec::new(),
             batch_bytes: 0,
@@ -283,7 +299,11 @@ impl<'a, B: BlockTable, L: Ledger> Writer<'a, B, L> {
     }
 
     fn checkpoint(&self) -> Checkpoint {
-        Checkpoint { blocks: self.low_water.mark(), quarantined: self.quarantined }
+        Checkpoint {
+            blocks: self.low_water.mark(),
+            quarantined: self.quarantined,
+            beyond: self.low_water.beyond(),
+        }
     }
 
     /// Writes what the worker makes, until it is done, the time is over or a write fails.
@@ -295,22 +315,33 @@ impl<'a, B: BlockTable, L: Ledger> Writer<'a, B, L> {
             if !making && self.batch.is_empty() && requests.is_empty() {
                 break self.store_bad().await.err();
             }
-            let room = requests.len() < MAX_REQUESTS && self.in_flight_bytes < MAX_IN_FLIGHT_BYTES;
+            let room = requests.is_empty()
+                || requests.len() < self.pace.window()
+                    && self.in_flight_bytes < MAX_IN_FLIGHT_BYTES
+                    && self.within_reach();
             if room && self.batch_is_full(!making) {
-                if let Err(halt) = self.note_hours().await {
-                    break Some(halt);
-                }
-                requests.push(put(self.blocks, self.next_batch(), self.schedule.stop_at));
+                let (new_hours, batch) = self.next_batch();
+                requests.push(write(
+                    (self.ledger, &self.job.lease, new_hours),
+                    (self.blocks, batch),
+                    self.pace,
+                    self.schedule.stop_at,
+                ));
                 continue;
             }
             tokio::select! {
                 biased;
-                () = &mut time_is_over => break Some(Halt::OutOfTime),
-                Some(stored) = requests.next(), if !requests.is_empty() => match stored {
-                    Ok(stored) => self.note(&stored),
-                    Err(fault) => break Some(Halt::Fault(fault)),
-                },
-                next = made.recv(), if making && room => match next {
+                () = &mut time_is_over => {
+                    let by = if self.pace.was_slowed() { EndedBy::Outside } else { EndedBy::Itself };
+                    break Some(Halt::OutOfTime(by));
+                }
+                Some((stored, ended)) = requests.next(), if !requests.is_empty() => {
+                    self.note(stored);
+                    if let Err(fault) = ended {
+                        break Some(fault.into());
+                    }
+                }
+                next = made.recv(), if making && !self.batch_is_full(false) => match next {
                     Some(Made::Packed(packed)) => self.add(packed),
                     Some(Made::Quarantined(row)) => {
                         self.bad.push(row);
@@ -328,10 +359,8 @@ impl<'a, B: BlockTable, L: Ledger> Writer<'a, B, L> {
         drop(made);
         let settled_at = Instant::now() + self.schedule.settle;
         // What has not settled by then counts as not stored; storing it again is no harm.
-        while let Ok(Some(stored)) = timeout_at(settled_at, requests.next()).await {
-            if let Ok(stored) = stored {
-                self.note(&stored);
-            }
+        while let Ok(Some((stored, _))) = timeout_at(settled_at, requests.next()).await {
+            self.note(stored);
         }
         Err(halt)
     }
@@ -353,28 +382,25 @@ impl<'a, B: BlockTable, L: Ledger> Writer<'a, B, L> {
         full || (last && !self.batch.is_empty())
     }
 
-    fn next_batch(&mut self) -> Vec<(u64, Block)> {
-        self.in_flight_bytes += std::mem::take(&mut self.batch_bytes);
-        std::mem::take(&mut self.batch)
+    /// Whether a checkpoint could still tell of the last block of the batch, were the first missing one never
+    /// stored.
+    fn within_reach(&self) -> bool {
+        self.batch.last().is_none_or(|(last, _)| last - self.low_water.mark() < Beyond::REACH)
     }
 
-    fn note(&mut self, stored: &Stored) {
+    /// The batch, and its hours of which the ledger does not know yet.
+    fn next_batch(&mut self) -> (BTreeSet<i64>, Vec<(u64, Block)>) {
+        self.in_flight_bytes += std::mem::take(&mut self.batch_bytes);
+        let hours = self.batch.iter().map(|(_, block)| hour_of_ms(block.header.last_ms));
+        let new = hours.filter(|hour| !self.noted.contains(hour)).collect();
+        (new, std::mem::take(&mut self.batch))
+    }
+
+    fn note(&mut self, stored: Stored) {
         self.in_flight_bytes -= stored.bytes;
         self.written.blocks += stored.sequences.len() as u64;
         stored.sequences.iter().for_each(|&sequence| self.low_water.done(sequence));
-    }
-
-    /// Tells the ledger of the batch's hours before any of its blocks is stored.
-    async fn note_hours(&mut self) -> Result<(), Halt> {
-        let hours = self.batch.iter().map(|(_, block)| hour_of_ms(block.header.last_ms));
-        let new: BTreeSet<i64> = hours.filter(|hour| !self.noted.contains(hour)).collect();
-        if new.is_empty() {
-            return Ok(());
-        }
-        let (ledger, lease) = (self.ledger, &self.job.lease);
-        retry::until(self.schedule.stop_at, || ledger.note_hours(lease, &new)).await.map_err(Halt::Fault)?;
-        self.noted.extend(new);
-        Ok(())
+        self.noted.extend(stored.hours);
     }
 
     async fn store_bad(&mut self) -> Result<(), Halt> {
@@ -382,7 +408,7 @@ impl<'a, B: BlockTable, L: Ledger> Writer<'a, B, L> {
             return Ok(());
         }
         let (ledger, lease, bad) = (self.ledger, &self.job.lease, &self.bad);
-        retry::until(self.schedule.stop_at, || ledger.quarantine(lease, bad)).await.map_err(Halt::Fault)?;
+        retry::until(self.schedule.stop_at, || ledger.quarantine(lease, bad)).await?;
         self.quarantined += self.bad.len() as u64;
         self.written.quarantined += self.bad.len() as u64;
         self.bad.clear();
@@ -390,22 +416,62 @@ impl<'a, B: BlockTable, L: Ledger> Writer<'a, B, L> {
     }
 }
 
-/// Stores a batch whole: what was not taken is repeated after a pause, and so is a call that failed
-/// in passing. No attempt begins after `stop_at`.
-async fn put<B: BlockTable>(table: &B, batch: Vec<(u64, Block)>, stop_at: Instant) -> Result<Stored, Fault> {
+/// Stores a batch, after the ledger knows of its hours, so that whatever becomes of this worker, its blocks
+/// are found. Says what it has stored, also where it could not store all.
+async fn write<L: Ledger, B: BlockTable>(
+    (ledger, lease, hours): (&L, &Lease, BTreeSet<i64>),
+    (table, batch): (&B, Vec<(u64, Block)>),
+    pace: &Pace,
+    stop_at: Instant,
+) -> (Stored, Result<(), Fault>) {
     let bytes = batch.iter().map(|(_, block)| block.data.len()).sum();
-    let (sequences, mut left): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
+    let mut stored = Stored { sequences: Vec::new(), hours: BTreeSet::new(), bytes };
+    if !hours.is_empty()
+        && let Err(fault) = retry::until(stop_at, || ledger.note_hours(lease, &hours)).await
+    {
+        return (stored, Err(fault));
+    }
+    stored.hours = hours;
+    let put = put(table, batch, pace, stop_at, &mut stored.sequences).await;
+    (stored, put)
+}
+
+/// Stores blocks, and their numbers in `stored`: what was not taken is repeated after a pause, and so is a call
+/// that failed in passing. Throttling is no failure: it goes on until all are taken, and no attempt begins after
+/// `stop_at`.
+async fn put<B: BlockTable>(
+    table: &B,
+    mut left: Vec<(u64, Block)>,
+    pace: &Pace,
+    stop_at: Instant,
+    stored: &mut Vec<u64>,
+) -> Result<(), Fault> {
     let mut backoff = Backoff::default();
     loop {
-        let fault = match table.put(left.clone()).await {
-            Ok(unprocessed) if unprocessed.is_empty() => return Ok(Stored { sequences, bytes }),
+        let sent = Instant::now();
+        let fault = match table.put(left.iter().map(|(_, block)| block.clone()).collect()).await {
+            Ok(unprocessed) if unprocessed.is_empty() => {
+                stored.extend(left.iter().map(|(sequence, _)| sequence));
+                pace.faster();
+                return Ok(());
+            }
             Ok(unprocessed) => {
-                left = unprocessed;
+                let missing: BTreeSet<_> = unprocessed.iter().map(|block| block.header.block_id).collect();
+                let (missing, taken): (Vec<_>, Vec<_>) =
+                    left.into_iter().partition(|(_, block)| missing.contains(&block.header.block_id));
+                if !taken.is_empty() {
+                    backoff.got_somewhere();
+                }
+                stored.extend(taken.iter().map(|(sequence, _)| sequence));
+                left = missing;
                 Fault::new(FaultClass::RateLimited, "BatchWriteItem", "UnprocessedItems")
             }
             Err(fault) if fault.retryable() => fault,
             Err(fault) => return Err(fault),
         };
+        if fault.class == FaultClass::RateLimited {
+            pace.slower(sent);
+        }
         backoff.pause(stop_at, fault).await?;
     }
 }

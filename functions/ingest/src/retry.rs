@@ -1,5 +1,4 @@
-//! Repeating what failed in passing: jittered, doubling pauses, a bounded number of attempts, and
-//! none that begins when the time is over.
+//! Repeating what failed in passing: jittered, doubling pauses, for as long as the run has time.
 
 use std::time::Duration;
 
@@ -8,24 +7,30 @@ use tokio::time::{Instant, sleep};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(40);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-const MAX_ATTEMPTS: u32 = 10;
+/// From here on the longest pause is reached.
+const MAX_DOUBLINGS: u32 = 8;
 
 /// The pauses between the attempts at one thing.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Backoff {
-    attempts: u32,
+    in_vain: u32,
 }
 
 impl Backoff {
+    /// The last attempt achieved a part: the next pause is as the first one.
+    pub(crate) fn got_somewhere(&mut self) {
+        self.in_vain = 0;
+    }
+
     /// Waits before the next attempt.
     ///
     /// # Errors
-    /// `fault`, when there is to be none.
+    /// `fault`, when it would begin after `stop_at`.
     pub(crate) async fn pause(&mut self, stop_at: Instant, fault: Fault) -> Result<(), Fault> {
-        self.attempts += 1;
-        let pause = FIRST_PAUSE.saturating_mul(1 << self.attempts.min(16)).min(LONGEST_PAUSE);
+        self.in_vain = (self.in_vain + 1).min(MAX_DOUBLINGS);
+        let pause = FIRST_PAUSE.saturating_mul(1 << self.in_vain).min(LONGEST_PAUSE);
         let pause = pause.mul_f64(0.5 + 0.5 * rand::random::<f64>());
-        if self.attempts >= MAX_ATTEMPTS || Instant::now() + pause > stop_at {
+        if Instant::now() + pause > stop_at {
             return Err(fault);
         }
         sleep(pause).await;
@@ -33,10 +38,10 @@ impl Backoff {
     }
 }
 
-/// Calls until it succeeds or fails for good.
+/// Calls until it succeeds, fails for good, or the time is over.
 ///
 /// # Errors
-/// The last fault.
+/// The last fault: one that a repeat may mend only when the time is over.
 pub(crate) async fn until<T, C, F>(stop_at: Instant, call: C) -> Result<T, Fault>
 where
     C: Fn() -> F,

@@ -49,6 +49,8 @@ struct Headers {
 /// Whose upload it will be.
 struct Sender {
     app_id: AppId,
+    /// When the app was registered (ms).
+    epoch_ms: i64,
     /// Of a browser; a service has none.
     meeting: Option<(MeetingId, AttendeeId)>,
 }
@@ -65,7 +67,7 @@ impl<W: World> App<W> {
             }
             (Some(token), false) => self.attendee(request, token, now_ms).await?,
             (None, _) => match app_of_request(&self.apps, request, Scope::Write).await? {
-                Some(app) => Sender { app_id: app.app_id, meeting: None },
+                Some(app) => Sender { app_id: app.app_id, epoch_ms: app.created_ms, meeting: None },
                 None => {
                     return Err(ApiError::unauthorized(
                         "send Authorization: Bearer with a join token, or X-API-Key",
@@ -95,7 +97,11 @@ impl<W: World> App<W> {
                 }
                 let app = self.apps.find(&claims.app).await?.filter(|app| minted_for(app, claims.iat));
                 let app = app.ok_or_else(|| ApiError::forbidden("the token's app is not registered"))?;
-                Ok(Sender { app_id: app.app_id, meeting: Some((meeting, attendee)) })
+                Ok(Sender {
+                    app_id: app.app_id,
+                    epoch_ms: app.created_ms,
+                    meeting: Some((meeting, attendee)),
+                })
             }
             JoinVerifier::Chime { attendees, app_id } => {
                 let (meeting, attendee) = meeting_of(request)?;
@@ -108,7 +114,11 @@ impl<W: World> App<W> {
                 }
                 let app = self.apps.find(app_id).await?;
                 let app = app.ok_or_else(|| ApiError::forbidden("the meetings' app is not registered"))?;
-                Ok(Sender { app_id: app.app_id, meeting: Some((meeting, attendee)) })
+                Ok(Sender {
+                    app_id: app.app_id,
+                    epoch_ms: app.created_ms,
+                    meeting: Some((meeting, attendee)),
+                })
             }
         }
     }
@@ -130,6 +140,8 @@ impl<W: World> App<W> {
                 app_id: sender.app_id.clone(),
                 meeting: sender.meeting.as_ref().map(|(m, a)| (m.to_string(), a.to_string())),
                 size_bytes,
+                epoch_ms: sender.epoch_ms,
+                used: None,
                 created_ms: now_ms,
                 expires_ms: now_ms + i64::from(EXPIRY_SECS) * 1000,
             };

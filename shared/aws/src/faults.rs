@@ -9,6 +9,13 @@ use logferry_domain::fault::{Fault, FaultClass};
 
 /// The class of an error code that AWS services answer with; `None` where the code says nothing.
 fn class_of_code(code: &str) -> Option<FaultClass> {
+    // S3 passes on what the key service says: `KMS.DisabledException`, `KMS.ThrottlingException`.
+    if let Some(code) = code.strip_prefix("KMS.") {
+        return Some(match class_of_code(code) {
+            Some(class) if class.retryable() => class,
+            _ => FaultClass::Denied,
+        });
+    }
     Some(match code {
         "ThrottlingException"
         | "Throttling"
@@ -29,6 +36,8 @@ fn class_of_code(code: &str) -> Option<FaultClass> {
         | "OperationAbortedException" => FaultClass::Transient,
         // Credentials run out: the next environment has others.
         "ExpiredToken" | "ExpiredTokenException" | "RequestExpired" => FaultClass::Transient,
+        // This environment's clock is wrong; the SDK corrects it by the answer, the next has another.
+        "RequestTimeTooSkewed" => FaultClass::Transient,
         "RequestTimeout" | "RequestTimeoutException" => FaultClass::Timeout,
         "NoSuchKey"
         | "NoSuchVersion"
@@ -98,6 +107,11 @@ mod tests {
         assert_eq!(class_of_code("NoSuchVersion"), Some(FaultClass::NotFound));
         assert_eq!(class_of_code("ExpiredToken"), Some(FaultClass::Transient));
         assert_eq!(class_of_code("ValidationException"), None);
+        assert_eq!(class_of_code("RequestTimeTooSkewed"), Some(FaultClass::Transient));
+        assert_eq!(class_of_code("KMS.ThrottlingException"), Some(FaultClass::RateLimited));
+        for code in ["KMS.DisabledException", "KMS.NotFoundException", "KMS.KMSInvalidStateException"] {
+            assert_eq!(class_of_code(code), Some(FaultClass::Denied), "{code}");
+        }
         let classes = [200, 400, 403, 404, 412, 429, 500, 503].map(class_of_status);
         use FaultClass::{Conflict, Denied, NotFound, Permanent, RateLimited, Transient};
         assert_eq!(

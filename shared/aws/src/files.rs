@@ -192,7 +192,7 @@ impl Files for DynamoFiles {
             .update_expression(
                 "SET #status = :pending, fence = :next, attempt = :zero, checkpoint_blocks = :zero, \
                  checkpoint_quarantined = :zero, due_at = :now, due_shard = :shard, updated_ms = :now \
-                 REMOVE reason_code, reason_message, processed_ms, expires_at, lease_until",
+                 REMOVE checkpoint_beyond, reason_code, reason_message, processed_ms, expires_at, lease_until",
             )
             .expression_attribute_names("#status", "status")
             .expression_attribute_values(":fence", n(row.fence))

@@ -2,6 +2,7 @@
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::primitives::DateTime;
+use aws_sdk_s3::types::{Tag, Tagging};
 use futures::stream;
 use logferry_domain::fault::{Fault, FaultClass};
 use logferry_domain::object::{ObjectMeta, ObjectRef, ObjectVersion};
@@ -9,6 +10,9 @@ use logferry_ports::ObjectStore;
 use logferry_ports::objects::ByteStream;
 
 use crate::faults::fault;
+
+/// The tag by which the bucket's lifecycle rule knows refused objects; in template.yaml too.
+pub const REFUSED_TAG: (&str, &str) = ("logferry-refused", "true");
 
 /// Reads objects from S3.
 #[derive(Debug, Clone)]
@@ -55,6 +59,26 @@ impl ObjectStore for S3Objects {
             .map_err(|error| fault("HeadObject", error))?;
         let (size, etag, version) = (answer.content_length, answer.e_tag, answer.version_id);
         meta("HeadObject", size, answer.last_modified.as_ref(), etag, version)
+    }
+
+    async fn mark_refused(&self, object: &ObjectRef) -> Result<(), Fault> {
+        let ObjectVersion::Id(version) = &object.version else { return Ok(()) };
+        let unbuildable = |error| {
+            Fault::new(FaultClass::Permanent, "PutObjectTagging", "a tag is incomplete").with_source(error)
+        };
+        let (name, value) = REFUSED_TAG;
+        let tag = Tag::builder().key(name).value(value).build().map_err(unbuildable)?;
+        let tagging = Tagging::builder().tag_set(tag).build().map_err(unbuildable)?;
+        self.client
+            .put_object_tagging()
+            .bucket(&object.bucket)
+            .key(&object.key)
+            .version_id(version)
+            .tagging(tagging)
+            .send()
+            .await
+            .map_err(|error| fault("PutObjectTagging", error))?;
+        Ok(())
     }
 
     async fn open(&self, object: &ObjectRef) -> Result<(ObjectMeta, ByteStream), Fault> {

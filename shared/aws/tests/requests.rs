@@ -13,7 +13,7 @@ use logferry_domain::object::{ObjectRef, ObjectVersion};
 use logferry_domain::quarantine::{BadRecord, QuarantineReason, Quarantined};
 use logferry_domain::record::LevelCounts;
 use logferry_domain::time::Day;
-use logferry_ports::ledger::Lease;
+use logferry_ports::ledger::{EndedBy, Lease};
 use logferry_ports::{Ledger, ObjectStore};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -143,7 +143,7 @@ async fn an_end_and_its_counters_are_written_under_the_fence_in_one_transaction(
 async fn giving_back_is_written_under_the_fence() {
     let (aws, seen) = server().await;
     let ledger = DynamoLedger::new(aws.dynamodb(), "files", "stats");
-    ledger.release(&lease(), Checkpoint::default(), 1, 1).await.unwrap();
+    ledger.release(&lease(), Checkpoint::default(), EndedBy::Itself, 1, 1).await.unwrap();
     let seen = seen.lock().unwrap();
     let condition = seen[0].body["ConditionExpression"].as_str().unwrap();
     assert!(condition.contains("fence = :fence"), "{condition}");

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::app::AppId;
-use crate::object::ObjectRef;
+pub use crate::checkpoint::{Beyond, Checkpoint};
+use crate::object::{ObjectRef, ObjectVersion};
 use crate::packing::Packing;
 pub use crate::quarantine::{MAX_SAMPLE_BYTES, QuarantineReason, Quarantined};
 use crate::record::LevelCounts;
@@ -77,7 +78,7 @@ pub enum ReasonCode {
     ObjectGone,
     /// Reading it was refused.
     AccessDenied,
-    /// So many runs in a row got no further.
+    /// So many runs in a row got no further, or so many in all did not bring it to its end.
     AttemptsExhausted,
     /// A URL was handed out and nothing was put there while it was valid.
     NeverUploaded,
@@ -131,6 +132,26 @@ impl ReasonCode {
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|code| code.as_str() == text)
     }
+
+    /// Whether the object itself was refused, and nothing of it is kept: it need not stay in the bucket.
+    #[must_use]
+    pub fn refuses_the_object(self) -> bool {
+        match self {
+            Self::TooLarge | Self::NoOwner | Self::BadKey | Self::AlreadyUploaded => true,
+            Self::GzipTruncated
+            | Self::GzipCorrupt
+            | Self::GzipTrailingGarbage
+            | Self::ZstdTruncated
+            | Self::ZstdCorrupt
+            | Self::ExpansionLimit
+            | Self::TooScattered
+            | Self::ArrayUnterminated
+            | Self::ObjectGone
+            | Self::AccessDenied
+            | Self::AttemptsExhausted
+            | Self::NeverUploaded => false,
+        }
+    }
 }
 
 /// Why a file FAILED.
@@ -183,25 +204,12 @@ impl DayCounts {
     }
 }
 
-/// How far an interrupted run got: every block up to here is stored, none beyond is sure to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
-pub struct Checkpoint {
-    /// Blocks from the beginning that are stored.
-    pub blocks: u64,
-    /// Rows of the quarantine from the beginning that are stored.
-    pub quarantined: u64,
-}
-
-impl Checkpoint {
-    /// Whether somebody who began at `began` and got here got further.
-    #[must_use]
-    pub fn is_beyond(&self, began: &Self) -> bool {
-        self.blocks > began.blocks || self.quarantined > began.quarantined
-    }
-}
-
-/// Runs in a row that may get no further than the one before. The next one ends the file.
+/// Runs in a row that may fail by themselves without getting further. The next one ends the file.
 pub const MAX_ATTEMPTS: u32 = 20;
+
+/// After each so many runs a file ends, whatever kept them from its end: more than a week of `sweep`s. So
+/// nothing goes round for ever; one that is started over has as many again.
+pub const MAX_RUNS: u64 = 2_500;
 
 /// What is kept of an object, whatever became of the runs that stored it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -222,9 +230,22 @@ pub struct Grant {
     pub meeting: Option<(String, String)>,
     /// The size that was signed, where the client declared one (bytes).
     pub size_bytes: Option<u64>,
+    /// When the app was registered that it was written for (ms): it is no other's of the same id.
+    pub epoch_ms: i64,
+    /// The object that came with its URL. No other will be taken.
+    pub used: Option<Used>,
     pub created_ms: i64,
     /// When the URL stops working (ms).
     pub expires_ms: i64,
+}
+
+/// The first object that came with a URL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Used {
+    pub version: ObjectVersion,
+    /// `None` where nobody could say.
+    pub etag: Option<String>,
+    pub size_bytes: Option<u64>,
 }
 
 /// A row of the ledger.
@@ -237,7 +258,7 @@ pub struct FileRow {
     pub status: FileStatus,
     /// Raised by each claim: a worker with a lower one can change nothing any more.
     pub fence: u64,
-    /// Runs since one got further.
+    /// Runs that failed by themselves since one got further, and the one at work.
     pub attempt: u32,
     /// Drawn anew by each claim: tells a worker whose answer was lost that the claim is its own.
     pub claim_id: String,

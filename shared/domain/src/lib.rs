@@ -3,6 +3,7 @@
 
 pub mod app;
 pub mod block;
+pub mod checkpoint;
 pub mod counted;
 pub mod decode;
 pub mod entry;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use logferry_domain::app::AppId;
 use logferry_domain::fault::Fault;
 use logferry_domain::ledger::{
-    Checkpoint, FileCounts, FileRow, FileStatus, Grant, Kept, Outcome, Quarantined,
+    Checkpoint, FileCounts, FileRow, FileStatus, Grant, Kept, Outcome, Quarantined, Used,
 };
 use logferry_domain::object::ObjectRef;
 use logferry_domain::packing::Packing;
@@ -16,8 +16,10 @@ pub struct Claim {
     pub object: ObjectRef,
     /// Whose records they are; `None` when nobody owns them (the row will be FAILED).
     pub app_id: Option<AppId>,
-    /// The key was handed out by a grant, which this claim uses up.
+    /// The key was handed out by a grant, which this claim uses up unless another object has.
     pub granted: bool,
+    /// Of the object, where it is known.
+    pub etag: Option<String>,
     pub size_bytes: u64,
     /// How this worker packs.
     pub packing: Packing,
@@ -50,6 +52,16 @@ impl Claim {
             created_ms: self.now_ms,
             updated_ms: self.now_ms,
             processed_ms: None,
+        }
+    }
+
+    /// What the grant remembers of the object.
+    #[must_use]
+    pub fn used(&self) -> Used {
+        Used {
+            version: self.object.version.clone(),
+            etag: self.etag.clone(),
+            size_bytes: Some(self.size_bytes),
         }
     }
 
@@ -98,6 +110,23 @@ pub struct Lease {
     pub checkpoint: Checkpoint,
 }
 
+/// What made a run give its object back before the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndedBy {
+    /// Itself, as far as anybody knows: it counts as an attempt.
+    Itself,
+    /// A service that was throttled, failing or silent, or somebody else's change: no attempt.
+    Outside,
+}
+
+impl EndedBy {
+    /// By the fault that a run ended with.
+    #[must_use]
+    pub fn of(fault: &Fault) -> Self {
+        if fault.retryable() { Self::Outside } else { Self::Itself }
+    }
+}
+
 /// What became of an end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Finished {
@@ -127,7 +156,9 @@ pub trait Ledger: Send + Sync {
         key: &str,
     ) -> impl Future<Output = Result<Option<Grant>, Fault>> + Send;
 
-    /// Claims an object: new; or PENDING and due; or PROCESSING with an expired lease.
+    /// Claims an object: new; or PENDING and due; or PROCESSING with an expired lease. The first row
+    /// of a granted key is made together with the grant's note of its object ([`Grant::used`]); where
+    /// another object is noted there, the row is made and the note stays.
     ///
     /// # Errors
     /// The write failed; it may have been carried out, and then the lease runs out by itself.
@@ -179,7 +210,7 @@ pub trait Ledger: Send + Sync {
     ) -> impl Future<Output = Result<(), Fault>> + Send;
 
     /// Gives the object back with how far it got: PENDING, due at `due_at_ms`. Attempts are counted
-    /// from here when it got further than it was.
+    /// from here when it got further than it was; a run that was ended from outside is none.
     ///
     /// # Errors
     /// `Conflict` when the lease was lost.
@@ -187,6 +218,7 @@ pub trait Ledger: Send + Sync {
         &self,
         lease: &Lease,
         checkpoint: Checkpoint,
+        by: EndedBy,
         due_at_ms: i64,
         now_ms: i64,
     ) -> impl Future<Output = Result<(), Fault>> + Send;

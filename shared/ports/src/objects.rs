@@ -23,6 +23,13 @@ pub trait ObjectStore: Send + Sync {
         version_id: Option<&str>,
     ) -> impl Future<Output = Result<ObjectMeta, Fault>> + Send;
 
+    /// Marks an object that was refused: the bucket's lifecycle deletes it some days later. (Without a
+    /// version nothing is marked: another object may have taken the key.)
+    ///
+    /// # Errors
+    /// `NotFound` when it is gone.
+    fn mark_refused(&self, object: &ObjectRef) -> impl Future<Output = Result<(), Fault>> + Send;
+
     /// Opens exactly this object: by version id, or with If-Match on its ETag.
     ///
     /// # Errors

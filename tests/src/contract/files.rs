@@ -43,6 +43,7 @@ async fn ended(
         object: object.clone(),
         app_id: Some(app_id.clone()),
         granted: false,
+        etag: None,
         size_bytes: 7,
         packing: Packing::default(),
         claim_id: ulid::Ulid::generate().to_string(),

@@ -7,7 +7,7 @@ use super::T0;
 use logferry_domain::app::AppId;
 use logferry_domain::fault::{Fault, FaultClass};
 use logferry_domain::ledger::{
-    Checkpoint, DayCounts, FileCounts, FileRow, FileStatus, Grant, Kept, Outcome, Reason, ReasonCode,
+    Beyond, Checkpoint, DayCounts, FileCounts, FileRow, FileStatus, Grant, Kept, Outcome, Reason, ReasonCode,
 };
 use logferry_domain::object::{ObjectRef, ObjectVersion};
 use logferry_domain::packing::Packing;
@@ -15,7 +15,7 @@ use logferry_domain::quarantine::{BadRecord, QuarantineReason, Quarantined};
 use logferry_domain::record::LevelCounts;
 use logferry_domain::time::Day;
 use logferry_ports::Ledger;
-use logferry_ports::ledger::{Claim, Claimed, Lease};
+use logferry_ports::ledger::{Claim, Claimed, EndedBy, Lease};
 
 /// Reads what is counted for an app: records per day.
 pub trait CountedDays {
@@ -42,12 +42,19 @@ pub(super) fn claim(object: &ObjectRef, app_id: &AppId, now_ms: i64) -> Claim {
         object: object.clone(),
         app_id: Some(app_id.clone()),
         granted: false,
+        etag: Some("etag".to_owned()),
         size_bytes: 10,
         packing: Packing::from_stored("packing"),
         claim_id: ulid::Ulid::generate().to_string(),
         now_ms,
         lease_until_ms: now_ms + 60_000,
     }
+}
+
+fn checkpoint(blocks: u64, quarantined: u64, beyond: &[u64]) -> Checkpoint {
+    let mut checkpoint = Checkpoint { blocks, quarantined, beyond: Beyond::default() };
+    beyond.iter().for_each(|&distance| checkpoint.beyond.insert(distance));
+    checkpoint
 }
 
 pub(super) async fn claimed(ledger: &impl Ledger, claim: &Claim) -> FileRow {
@@ -116,7 +123,7 @@ pub async fn a_worker_without_its_lease_can_change_nothing(ledger: &impl Ledger)
     let refused = [
         ledger.finish(&old, &outcome([(20_000, 5)]), T0).await.map(drop),
         ledger.begin_anew(&old, &Packing::from_stored("other"), T0).await,
-        ledger.release(&old, Checkpoint { blocks: 9, quarantined: 9 }, T0, T0).await,
+        ledger.release(&old, checkpoint(9, 9, &[]), EndedBy::Itself, T0, T0).await,
     ];
     for result in refused {
         assert_eq!(result.map_err(|fault| fault.class), Err(FaultClass::Conflict));
@@ -129,8 +136,8 @@ pub async fn a_worker_without_its_lease_can_change_nothing(ledger: &impl Ledger)
 pub async fn a_released_file_is_gone_on_with_when_due(ledger: &impl Ledger) {
     let (object, app_id) = fresh("release");
     let held = lease(&claimed(ledger, &claim(&object, &app_id, T0)).await);
-    let checkpoint = Checkpoint { blocks: 12, quarantined: 3 };
-    ok(ledger.release(&held, checkpoint, T0 + 5000, T0 + 1000).await);
+    let checkpoint = checkpoint(12, 3, &[1, 2, 1000]);
+    ok(ledger.release(&held, checkpoint, EndedBy::Itself, T0 + 5000, T0 + 1000).await);
     let early = ok(ledger.claim(&claim(&object, &app_id, T0 + 4999)).await);
     assert_eq!(early, Claimed::NotDue { due_at_ms: T0 + 5000 });
     let row = claimed(ledger, &claim(&object, &app_id, T0 + 5000)).await;
@@ -144,10 +151,34 @@ pub async fn attempts_are_counted_from_where_a_run_got_further(ledger: &impl Led
     for (run, blocks) in (0..).zip([0, 0, 5, 5, 5, 6, 6]) {
         let row = claimed(ledger, &claim(&object, &app_id, T0 + run)).await;
         attempts.push(row.attempt);
-        let checkpoint = Checkpoint { blocks, quarantined: 0 };
-        ok(ledger.release(&lease(&row), checkpoint, T0 + run, T0 + run).await);
+        ok(ledger
+            .release(&lease(&row), checkpoint(blocks, 0, &[]), EndedBy::Itself, T0 + run, T0 + run)
+            .await);
     }
     assert_eq!(attempts, [1, 2, 3, 1, 2, 3, 1]);
+}
+
+/// A run that was ended from outside counts as no attempt, and leaves those before it as they were; one that
+/// stored anything behind the mark got further.
+pub async fn a_run_that_was_ended_from_outside_is_no_attempt(ledger: &impl Ledger) {
+    use EndedBy::{Itself, Outside};
+    let (object, app_id) = fresh("outside");
+    let mut attempts = Vec::new();
+    for (run, (by, beyond)) in (0..).zip([
+        (Itself, &[][..]),
+        (Outside, &[]),
+        (Outside, &[]),
+        (Itself, &[]),
+        (Itself, &[7]),
+        (Outside, &[7]),
+    ]) {
+        let row = claimed(ledger, &claim(&object, &app_id, T0 + run)).await;
+        attempts.push(row.attempt);
+        ok(ledger.release(&lease(&row), checkpoint(0, 0, beyond), by, T0 + run, T0 + run).await);
+    }
+    assert_eq!(attempts, [1, 2, 2, 2, 3, 1]);
+    let row = claimed(ledger, &claim(&object, &app_id, T0 + 100)).await;
+    assert_eq!((row.attempt, row.checkpoint), (1, checkpoint(0, 0, &[7])));
 }
 
 /// Whatever becomes of its worker, it is known where blocks of an object may be; another packing
@@ -171,7 +202,7 @@ pub async fn what_is_kept_of_an_object_is_known(ledger: &impl Ledger) {
     ok(ledger.quarantine(&held, &bad).await);
     let kept = Kept { hours: BTreeSet::from(hours), quarantined: 60 };
     assert_eq!(ok(ledger.kept(&object).await), kept);
-    ok(ledger.release(&held, Checkpoint { blocks: 3, quarantined: 30 }, T0, T0).await);
+    ok(ledger.release(&held, checkpoint(3, 30, &[5]), EndedBy::Itself, T0, T0).await);
 
     let other = Claim { packing: Packing::from_stored("other"), ..claim(&object, &app_id, T0) };
     let row = claimed(ledger, &other).await;
@@ -233,16 +264,55 @@ pub async fn a_key_is_granted_once_and_its_grant_outlives_the_claim(ledger: &imp
         app_id: app_id.clone(),
         meeting: Some(("meeting".to_owned(), "attendee".to_owned())),
         size_bytes: Some(77),
+        epoch_ms: T0 - 1,
+        used: None,
         created_ms: T0,
         expires_ms: T0 + 300_000,
     };
     assert_eq!(ok(ledger.find_grant(&object.bucket, &object.key).await), None);
     ok(ledger.grant(&grant).await);
     assert_eq!(ledger.grant(&grant).await.map_err(|fault| fault.class), Err(FaultClass::Conflict));
+    assert_eq!(ok(ledger.find_grant(&object.bucket, &object.key).await), Some(grant.clone()));
     let wish = Claim { granted: true, ..claim(&object, &app_id, T0) };
     let held = lease(&claimed(ledger, &wish).await);
     ok(ledger.finish(&held, &outcome([]), T0).await);
-    assert_eq!(ok(ledger.find_grant(&object.bucket, &object.key).await), Some(grant));
+    let used = Grant { used: Some(wish.used()), ..grant };
+    assert_eq!(ok(ledger.find_grant(&object.bucket, &object.key).await), Some(used));
+}
+
+/// Of objects that come with one URL, all have a row and the grant tells which was the first, for good.
+pub async fn a_grant_remembers_the_first_of_many_objects_that_come_at_once(ledger: &impl Ledger) {
+    let (object, app_id) = fresh("first");
+    let (bucket, key) = (&object.bucket, &object.key);
+    let grant = Grant {
+        bucket: bucket.clone(),
+        key: key.clone(),
+        app_id: app_id.clone(),
+        meeting: None,
+        size_bytes: None,
+        epoch_ms: T0 - 1,
+        used: None,
+        created_ms: T0,
+        expires_ms: T0 + 300_000,
+    };
+    ok(ledger.grant(&grant).await);
+    let claims: Vec<_> = (0..4)
+        .map(|number| {
+            let version = ObjectVersion::Id(format!("v{number}"));
+            let object = ObjectRef { version, ..object.clone() };
+            Claim { granted: true, etag: Some(format!("e{number}")), ..claim(&object, &app_id, T0) }
+        })
+        .collect();
+    let rows = futures::future::join_all(claims.iter().map(|wish| claimed(ledger, wish))).await;
+    let first = ok(ledger.find_grant(bucket, key).await).and_then(|grant| grant.used);
+    assert!(claims.iter().any(|claim| Some(claim.used()) == first), "{first:?}");
+    for row in &rows {
+        ok(ledger.finish(&lease(row), &outcome([]), T0).await);
+    }
+    let late = ObjectRef { version: ObjectVersion::Id("late".to_owned()), ..object.clone() };
+    let late = claimed(ledger, &Claim { granted: true, ..claim(&late, &app_id, T0) }).await;
+    ok(ledger.finish(&lease(&late), &outcome([]), T0).await);
+    assert_eq!(ok(ledger.find_grant(bucket, key).await).and_then(|grant| grant.used), first);
 }
 
 /// Quarantined records may be written again, in any number.

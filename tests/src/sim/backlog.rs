@@ -16,7 +16,8 @@ fn shard_of(key: &str) -> u8 {
 
 impl State {
     fn rows(&self) -> impl Iterator<Item = &FileRow> {
-        let unused = self.grants.values().filter(|granted| !granted.used).map(|granted| &granted.row);
+        let unused =
+            self.grants.values().filter(|granted| granted.grant.used.is_none()).map(|granted| &granted.row);
         self.files.values().map(|file| &file.row).chain(unused)
     }
 

@@ -10,6 +10,7 @@ use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 
+use super::throughput::write_units;
 use super::{Change, SimCloud, State};
 
 /// A Query ends a page behind the item that makes it larger than this (bytes).
@@ -157,6 +158,8 @@ impl BlockTable for SimCloud {
             let keys: BTreeSet<_> = blocks.iter().map(|block| key(&block.header)).collect();
             assert_eq!(keys.len(), blocks.len(), "one item twice in a batch");
             let mut left = Vec::new();
+            let mut throttled = 0;
+            let offered = blocks.len();
             for block in blocks {
                 assert!(
                     block.header.count == 1 || block.data.len() <= MAX_ITEM_DATA_BYTES,
@@ -167,12 +170,29 @@ impl BlockTable for SimCloud {
                     left.push(block);
                     continue;
                 }
+                let units = write_units(&block);
+                let taken = match &mut state.throughput {
+                    Some(throughput) => throughput.takes(&block.header.partition().key(), units),
+                    None => true,
+                } && state.refused_shard != Some(block.header.block_id.shard());
+                if !taken {
+                    throttled += 1;
+                    left.push(block);
+                    continue;
+                }
+                // An equal item in its place costs as much as a new one.
+                state.units_written += units;
                 // What takes an item's place has no mark.
                 state.pruned_to.remove(&key(&block.header));
                 if state.blocks.get(&key(&block.header)) != Some(&block) {
                     let old = state.store_block(&block);
                     state.stream.push(Change { inserted: old.is_none(), block });
                 }
+            }
+            // Nothing at all was taken: an error, and not an answer.
+            if offered > 0 && throttled == offered {
+                let code = "ProvisionedThroughputExceededException";
+                return Err(Fault::new(FaultClass::RateLimited, "BatchWriteItem", code));
             }
             Ok(left)
         })

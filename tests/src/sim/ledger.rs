@@ -12,7 +12,7 @@ use logferry_domain::object::ObjectRef;
 use logferry_domain::packing::Packing;
 use logferry_domain::time::{Day, MS_PER_HOUR};
 use logferry_ports::Ledger;
-use logferry_ports::ledger::{Claim, Claimed, Finished, Lease};
+use logferry_ports::ledger::{Claim, Claimed, EndedBy, Finished, Lease};
 
 use super::{SimCloud, State};
 use crate::contract::ledger::CountedDays;
@@ -46,14 +46,13 @@ const DAYS_PER_TRANSACTION: usize = 4;
 /// A URL that was handed out, and its place among the rows that are due.
 #[derive(Debug, Clone)]
 pub(super) struct Granted {
-    grant: Grant,
+    pub(super) grant: Grant,
     pub(super) row: FileRow,
-    pub(super) used: bool,
 }
 
 impl Granted {
     fn new(grant: &Grant) -> Self {
-        Self { grant: grant.clone(), row: grant.waiting_row(), used: false }
+        Self { grant: grant.clone(), row: grant.waiting_row() }
     }
 }
 
@@ -177,6 +176,7 @@ impl Ledger for SimCloud {
         &self,
         lease: &Lease,
         checkpoint: Checkpoint,
+        by: EndedBy,
         due_at_ms: i64,
         now_ms: i64,
     ) -> Result<(), Fault> {
@@ -187,6 +187,8 @@ impl Ledger for SimCloud {
             row.due_at_ms = Some(due_at_ms);
             if checkpoint.is_beyond(&lease.checkpoint) {
                 row.attempt = 0;
+            } else if by == EndedBy::Outside {
+                row.attempt -= 1;
             }
             row.checkpoint = checkpoint;
             row.updated_ms = now_ms;
@@ -277,7 +279,8 @@ impl SimCloud {
                     state.grants.get_mut(&(claim.object.bucket.clone(), claim.object.key.clone()))
             {
                 granted.row.due_at_ms = None;
-                granted.used = true;
+                // Of a key that another object has used, the row is made and the grant stays as it is.
+                granted.grant.used.get_or_insert_with(|| claim.used());
             }
             let row = claim.first_row();
             let file = File {

@@ -13,6 +13,7 @@ mod ledger;
 mod objects;
 mod records;
 mod secrets;
+mod throughput;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -35,6 +36,7 @@ use logferry_ports::apps::KeyRow;
 use logferry_ports::bucket::ListPosition;
 use logferry_ports::flush_marks::FlushMark;
 use logferry_ports::records::{LongWrite, Memo};
+use throughput::Throughput;
 use tokio::time::Instant;
 
 /// 2025-10-09T08:53:20Z, when every simulation begins.
@@ -61,6 +63,10 @@ struct State {
     stream: Vec<Change>,
     unprocessed_every: usize,
     puts: usize,
+    /// Of the table of blocks; `None`: any.
+    throughput: Option<Throughput>,
+    units_written: u64,
+    refused_shard: Option<u8>,
     /// After so many calls to store blocks, the next ones hang.
     puts_until_hang: Option<usize>,
     files: BTreeMap<ledger::FileKey, ledger::File>,
@@ -215,6 +221,22 @@ impl SimCloud {
     /// Of each `every` blocks to be stored, one is not taken at first.
     pub fn leave_unprocessed(&self, every: usize) {
         self.state().unprocessed_every = every;
+    }
+
+    /// From now on the table of blocks takes so many write units a second, and so many for each partition key.
+    pub fn throttle_blocks(&self, per_key: f64, table: f64) {
+        self.state().throughput = Some(Throughput::new(per_key, table));
+    }
+
+    /// From now on no blocks of this shard are taken; `None`: of any.
+    pub fn refuse_shard(&self, shard: Option<u8>) {
+        self.state().refused_shard = shard;
+    }
+
+    /// Write units that storing blocks has taken.
+    #[must_use]
+    pub fn units_written(&self) -> u64 {
+        self.state().units_written
     }
 
     /// After so many more calls to store blocks, they hang; `None`: they no longer do.

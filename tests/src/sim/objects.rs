@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use futures::stream;
 use logferry_domain::fault::{Fault, FaultClass};
+use logferry_domain::hex128::Seed;
 use logferry_domain::object::{ObjectMeta, ObjectRef, ObjectVersion};
 use logferry_ports::objects::ByteStream;
 use logferry_ports::{Clock, ObjectStore};
@@ -18,25 +19,36 @@ pub(super) struct Stored {
     bytes: Bytes,
     /// The body breaks off after so many bytes, once.
     breaks_at: Option<usize>,
+    /// Marked to be deleted by the lifecycle.
+    refused: bool,
 }
 
 impl SimCloud {
     /// Stores a new version of an object in a versioned bucket.
     pub fn put_object(&self, bucket: &str, key: &str, bytes: impl Into<Bytes>) -> ObjectRef {
         let bytes = bytes.into();
-        let last_modified_ms = self.clock.now_ms();
+        // S3 tells whole seconds.
+        let last_modified_ms = self.clock.now_ms() / 1000 * 1000;
         let mut state = self.state();
         let versions = state.objects.entry((bucket.to_owned(), key.to_owned())).or_default();
         let version = format!("v{}", versions.len());
-        let etag = format!("e{}-{}", versions.len(), bytes.len());
+        let etag = Seed::of(&[&bytes]).write_id().to_string();
         let meta = ObjectMeta {
             size_bytes: bytes.len() as u64,
             last_modified_ms,
             etag,
             version_id: Some(version.clone()),
         };
-        versions.push(Stored { meta, bytes, breaks_at: None });
+        versions.push(Stored { meta, bytes, breaks_at: None, refused: false });
         ObjectRef { bucket: bucket.to_owned(), key: key.to_owned(), version: ObjectVersion::Id(version) }
+    }
+
+    /// Whether an object was marked to be deleted.
+    #[must_use]
+    pub fn is_marked_refused(&self, object: &ObjectRef) -> bool {
+        let state = self.state();
+        let versions = state.objects.get(&(object.bucket.clone(), object.key.clone()));
+        versions.into_iter().flatten().any(|stored| stored.is(&object.version) && stored.refused)
     }
 
     /// Removes all versions of an object.
@@ -54,6 +66,15 @@ impl SimCloud {
     }
 }
 
+impl Stored {
+    fn is(&self, version: &ObjectVersion) -> bool {
+        match version {
+            ObjectVersion::Id(id) => self.meta.version_id.as_ref() == Some(id),
+            ObjectVersion::ETag(etag) => self.meta.etag == *etag,
+        }
+    }
+}
+
 fn not_found(operation: &'static str) -> Fault {
     Fault::new(FaultClass::NotFound, operation, "NoSuchKey")
 }
@@ -66,6 +87,16 @@ impl ObjectStore for SimCloud {
                 |stored: &&Stored| version_id.is_none_or(|id| stored.meta.version_id.as_deref() == Some(id));
             let found = versions.and_then(|versions| versions.iter().rev().find(wanted));
             found.map(|stored| stored.meta.clone()).ok_or_else(|| not_found("HeadObject"))
+        })
+        .await
+    }
+
+    async fn mark_refused(&self, object: &ObjectRef) -> Result<(), Fault> {
+        self.call("PutObjectTagging", |state| {
+            let versions = state.objects.get_mut(&(object.bucket.clone(), object.key.clone()));
+            let found = versions.into_iter().flatten().find(|stored| stored.is(&object.version));
+            found.ok_or_else(|| not_found("PutObjectTagging"))?.refused = true;
+            Ok(())
         })
         .await
     }

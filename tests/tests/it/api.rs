@@ -448,6 +448,7 @@ async fn failed_file(api: &Api, app_id: &str, key: &str) -> ObjectRef {
         object: object.clone(),
         app_id: Some(app_id.parse().unwrap()),
         granted: false,
+        etag: None,
         size_bytes: 9,
         packing: Packing::default(),
         claim_id: key.to_owned(),

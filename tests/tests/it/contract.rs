@@ -18,7 +18,7 @@ use logferry_domain::packing::Packing;
 use logferry_domain::stats::parse_sort_key;
 use logferry_domain::time::Day;
 use logferry_ports::bucket::{ListPage, ListPosition};
-use logferry_ports::ledger::{Claim, Claimed, Finished, Lease};
+use logferry_ports::ledger::{Claim, Claimed, EndedBy, Finished, Lease};
 use logferry_ports::{Ledger, Listing};
 use logferry_tests::contract::ledger::CountedDays;
 use logferry_tests::contract::{apps, blocks, bucket, counts, files, ledger, records};
@@ -81,8 +81,15 @@ impl Ledger for Real {
         self.ledger.quarantine(lease, records).await
     }
 
-    async fn release(&self, lease: &Lease, at: Checkpoint, due_at_ms: i64, now_ms: i64) -> Result<(), Fault> {
-        self.ledger.release(lease, at, due_at_ms, now_ms).await
+    async fn release(
+        &self,
+        lease: &Lease,
+        at: Checkpoint,
+        by: EndedBy,
+        due_at_ms: i64,
+        now_ms: i64,
+    ) -> Result<(), Fault> {
+        self.ledger.release(lease, at, by, due_at_ms, now_ms).await
     }
 
     async fn kept(&self, object: &ObjectRef) -> Result<Kept, Fault> {
@@ -143,6 +150,8 @@ keeps! { ledger on real();
     a_file_of_very_many_days_is_counted_once,
     ends_at_once_are_all_counted,
     a_key_is_granted_once_and_its_grant_outlives_the_claim,
+    a_grant_remembers_the_first_of_many_objects_that_come_at_once,
+    a_run_that_was_ended_from_outside_is_no_attempt,
     quarantined_records_can_be_written_again,
 }
 

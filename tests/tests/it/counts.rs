@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use logferry_domain::app::App as Tenant;
 use logferry_domain::intake::IntakeLimits;
-use logferry_domain::ledger::{FileRow, FileStatus, MAX_ATTEMPTS, ReasonCode};
+use logferry_domain::ledger::{FileRow, FileStatus, Grant, MAX_ATTEMPTS, ReasonCode};
 use logferry_domain::object::ObjectRef;
 use logferry_ingest::Ingested;
 use logferry_logbook::{prune, stats};
-use logferry_ports::{Apps, Clock, Files};
+use logferry_ports::{Apps, Clock, Files, Ledger};
 use logferry_tests::in_a_minute;
 use logferry_tests::ingest::{BUCKET, event, ingest};
 use logferry_tests::sim::{How, SimCloud, T0};
@@ -196,9 +196,12 @@ async fn what_is_stored_of_a_file_that_cannot_be_read_any_more_is_counted() {
 async fn a_file_that_gets_no_further_ends_with_what_is_stored_of_it() {
     let cloud = cloud();
     let object = cloud.put_object(BUCKET, KEY, file());
+    // Its time goes by, and nothing is stored.
     let fail = async || {
-        cloud.break_body(&object, 100);
-        assert_eq!(run(&cloud, &object).await, None);
+        cloud.hang_after_puts(Some(0));
+        let ended = run(&cloud, &object).await;
+        cloud.hang_after_puts(None);
+        assert!(matches!(ended, Some(Ingested::Released { .. })), "{ended:?}");
     };
     for _ in 0..2 {
         for attempt in 1..MAX_ATTEMPTS {
@@ -247,36 +250,102 @@ async fn a_file_that_was_packed_otherwise_is_begun_anew_and_stored_once() {
     }
 }
 
+/// How far a file of the former app had come when the app was deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Came {
+    /// Its event was lost.
+    Unknown,
+    /// A run stored a part and gave it back.
+    InPart,
+    /// Its worker died.
+    Dead,
+    /// It was through, and is started over.
+    Whole,
+    /// It came to an end without an owner, and is started over.
+    Refused,
+    /// Its key was handed out, and nothing was there yet.
+    Granted,
+}
+
 #[tokio::test(start_paused = true)]
-async fn a_file_that_is_started_over_for_a_new_app_of_its_id_is_stored_and_counted_for_that() {
-    for complete in [false, true] {
+async fn whatever_had_become_of_a_former_app_s_file_nothing_of_it_comes_into_the_new_app() {
+    for came in [Came::Unknown, Came::InPart, Came::Dead, Came::Whole, Came::Refused, Came::Granted] {
         let cloud = cloud();
-        let object = cloud.put_object(BUCKET, KEY, file());
-        if complete {
-            run(&cloud, &object).await.unwrap();
-        } else {
-            run_in_part(&cloud, &object).await;
-        }
+        cloud.clock().run();
         let old = app(&cloud).await;
+        let grant = Grant {
+            bucket: BUCKET.to_owned(),
+            key: KEY.to_owned(),
+            app_id: old.app_id.clone(),
+            meeting: None,
+            size_bytes: None,
+            epoch_ms: old.created_ms,
+            used: None,
+            created_ms: cloud.clock().now_ms(),
+            expires_ms: cloud.clock().now_ms() + 5 * MINUTE_MS,
+        };
+        let mut object = None;
+        match came {
+            Came::Granted => cloud.grant(&grant).await.unwrap(),
+            _ => object = Some(cloud.put_object(BUCKET, KEY, file())),
+        }
+        match (came, &object) {
+            (Came::InPart, Some(object)) => run_in_part(&cloud, object).await,
+            (Came::Dead, Some(object)) => {
+                cloud.hang_after_puts(Some(1));
+                let died = tokio::time::timeout(Duration::from_secs(10), run(&cloud, object)).await;
+                cloud.hang_after_puts(None);
+                assert!(died.is_err());
+            }
+            (Came::Whole, Some(object)) => drop(run(&cloud, object).await.unwrap()),
+            _ => {}
+        }
         let now_ms = cloud.clock().now_ms();
         assert!(prune::delete(&cloud, &cloud, &old, now_ms, in_a_minute()).await.unwrap().is_some());
-        if !complete {
-            let Some(Ingested::Failed { reason, .. }) = run(&cloud, &object).await else { panic!() };
-            assert_eq!(reason.code, ReasonCode::NoOwner);
+        if let (Came::Refused, Some(object)) = (came, &object) {
+            assert!(matches!(run(&cloud, object).await, Some(Ingested::Failed { .. })));
         }
-        cloud.clock().advance_ms(1000);
+        tokio::time::sleep(Duration::from_secs(120)).await;
         let new = Tenant { created_ms: cloud.clock().now_ms(), pruned_before_ms: None, ..old };
-        cloud.set_app(new);
+        cloud.set_app(new.clone());
+        if matches!(came, Came::Whole | Came::Refused) {
+            redrive(&cloud).await;
+        }
+        let object = object.unwrap_or_else(|| cloud.put_object(BUCKET, KEY, file()));
+        let ended = run(&cloud, &object).await;
+        let Some(Ingested::Failed { reason, counts }) = ended else { panic!("{came:?}: {ended:?}") };
+        assert_eq!((reason.code, counts.ok), (ReasonCode::NoOwner, 0), "{came:?}");
+        assert!(cloud.is_marked_refused(&object), "{came:?}: it need not stay");
+        assert_eq!(cloud.visible_levels(&new), BTreeMap::new(), "{came:?}");
         check_now(&cloud, 0).await;
-        redrive(&cloud).await;
-        assert!(matches!(run(&cloud, &object).await, Some(Ingested::Completed { .. })));
-        check_now(&cloud, LINES).await;
-        // The last pass of the removal spares what is the new app's.
+
+        // Nor does the removal of the former app touch what the new one uploads.
+        let own = cloud.put_object(BUCKET, "logs/my-app/own", file());
+        let ended = run(&cloud, &own).await;
+        assert!(matches!(ended, Some(Ingested::Completed { .. })), "{came:?}: {ended:?}");
         for _ in 0..3 {
             cloud.clock().advance_ms(20 * MINUTE_MS);
             prune::go_on(&cloud, &cloud, cloud.clock().now_ms(), in_a_minute()).await.unwrap();
         }
-        assert_eq!(cloud.jobs_now(), []);
         check_now(&cloud, LINES).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_put_in_the_second_of_the_registration_is_taken_and_what_was_put_in_the_one_before_is_not() {
+    for (since_registration_ms, taken) in [(-1_000, false), (-500, false), (0, true), (1, true), (700, true)]
+    {
+        let cloud = cloud();
+        let registered_ms = T0 + 60_300;
+        cloud.clock().advance_ms(60_300 + since_registration_ms);
+        let object = cloud.put_object(BUCKET, KEY, file_of(10));
+        cloud.clock().advance_ms(2_000);
+        cloud.set_app(Tenant { created_ms: registered_ms, ..app(&cloud).await });
+        let ended = run(&cloud, &object).await.unwrap();
+        assert_eq!(
+            matches!(ended, Ingested::Completed { .. }),
+            taken,
+            "{since_registration_ms} ms: {ended:?}"
+        );
     }
 }

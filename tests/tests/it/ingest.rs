@@ -71,6 +71,8 @@ fn grant(key: &str, app_id: &str) -> Grant {
         app_id: app_id.parse().unwrap(),
         meeting: None,
         size_bytes: None,
+        epoch_ms: T0 - 1000,
+        used: None,
         created_ms: T0,
         expires_ms: T0 + 300_000,
     }
@@ -180,15 +182,9 @@ async fn whichever_call_fails_each_record_is_stored_once() {
                 let object = cloud.put_object(BUCKET, "logs/my-app/x", file.clone());
                 cloud.fail_call(call, how);
                 run_to_the_end(&cloud, &object).await;
-                let row = &cloud.rows()[0];
-                // Being refused to read it is for good; everything else passes.
-                if row.status == FileStatus::Failed {
-                    assert_eq!(row.reason.as_ref().unwrap().code, ReasonCode::AccessDenied);
-                    check_stored(&cloud, &[]);
-                } else {
-                    check_stored(&cloud, &good);
-                    assert_eq!(cloud.quarantined(&object).len(), 8);
-                }
+                assert_eq!(cloud.rows()[0].status, FileStatus::Completed);
+                check_stored(&cloud, &good);
+                assert_eq!(cloud.quarantined(&object).len(), 8);
             }
         }
     }
@@ -417,5 +413,107 @@ async fn a_presigned_file_is_held_to_days_and_decompressed_bytes_and_a_service_s
         let own = cloud.put_object(BUCKET, &format!("{key}-own"), gzip(text.as_bytes()));
         let Ingested::Completed { counts } = run(&cloud, &own).await else { panic!("{key}") };
         assert_eq!(counts.ok as usize, text.lines().count());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_to_read_is_believed_after_some_runs_and_no_sooner() {
+    const LAST: u32 = 5;
+    for runs_refused in [1, LAST - 1, LAST] {
+        let cloud = cloud();
+        let (text, good) = lines(100);
+        let object = cloud.put_object(BUCKET, "logs/my-app/x", text);
+        cloud.break_operation("GetObject", Some(FaultClass::Denied));
+        for run in 1..runs_refused {
+            function(&cloud).handle(&event(&object), deadline(&cloud)).await.unwrap_err();
+            let row = &cloud.rows()[0];
+            assert_eq!((row.status, row.attempt), (FileStatus::Pending, run));
+        }
+        if runs_refused < LAST {
+            function(&cloud).handle(&event(&object), deadline(&cloud)).await.unwrap_err();
+            cloud.break_operation("GetObject", None);
+            assert!(matches!(run(&cloud, &object).await, Ingested::Completed { .. }));
+            check_stored(&cloud, &good);
+        } else {
+            assert_eq!(failed(&run(&cloud, &object).await), Some(ReasonCode::AccessDenied));
+        }
+    }
+}
+
+/// Two objects that come with one URL.
+async fn two_puts(cloud: &SimCloud, first: &str, second: &str) -> [ObjectRef; 2] {
+    let key = "logs/my-app/2025/10/09/01JQR4X8V7N3K5M2P6T9W1Y0ZC-logs.gz";
+    cloud.grant(&grant(key, "my-app")).await.unwrap();
+    [first, second].map(|text| cloud.put_object(BUCKET, key, text.to_owned()))
+}
+
+#[tokio::test]
+async fn the_same_bytes_put_twice_with_one_url_are_one_file() {
+    let (text, good) = lines(300);
+    for reversed in [false, true] {
+        let cloud = cloud();
+        let mut puts = two_puts(&cloud, &text, &text).await;
+        if reversed {
+            puts.reverse();
+        }
+        let [first, second] = &puts;
+        let Ingested::Completed { counts } = run(&cloud, first).await else { panic!() };
+        assert_eq!(counts.ok as usize, good.len());
+        let Ingested::Completed { counts } = run(&cloud, second).await else { panic!() };
+        assert_eq!((counts.ok, counts.quarantined, counts.bytes), (0, 0, 0));
+        assert!(cloud.is_marked_refused(second) && !cloud.is_marked_refused(first));
+        assert_eq!(run(&cloud, first).await, Ingested::Duplicate);
+        check_stored(&cloud, &good);
+    }
+}
+
+#[tokio::test]
+async fn other_bytes_with_the_same_url_are_refused_also_when_the_first_were_no_good() {
+    let (text, good) = lines(300);
+    for first in [text.as_str(), "[{\"a\":1}"] {
+        let cloud = cloud();
+        let [first, second] = two_puts(&cloud, first, &format!("{text}{{}}\n")).await;
+        run(&cloud, &first).await;
+        let stored = cloud.records(&"my-app".parse().unwrap());
+        assert_eq!(failed(&run(&cloud, &second).await), Some(ReasonCode::AlreadyUploaded));
+        assert!(cloud.is_marked_refused(&second));
+        assert_eq!(cloud.records(&"my-app".parse().unwrap()), stored);
+        assert!(stored.len() == good.len() || stored.len() == 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_objects_that_come_with_one_url_at_once_one_is_taken_whichever_call_fails() {
+    let (text, good) = lines(100);
+    for (second_text, second_ends) in
+        [(text.clone(), FileStatus::Completed), (format!("{text}{{}}\n"), FileStatus::Failed)]
+    {
+        for call in 0..30 {
+            for how in
+                [How::Before(FaultClass::Transient), How::ReplyLost(FaultClass::Timeout), How::HangAfter]
+            {
+                let cloud = cloud();
+                cloud.clock().run();
+                let puts = two_puts(&cloud, &text, &second_text).await;
+                let before = cloud.calls();
+                cloud.fail_call(before + call, how);
+                let to_its_end = async |object: &ObjectRef| {
+                    for _ in 0..5 {
+                        let handled = function(&cloud);
+                        let event = event(object);
+                        let handled = handled.handle(&event, deadline(&cloud));
+                        let _ = tokio::time::timeout(std::time::Duration::from_secs(60), handled).await;
+                        tokio::time::sleep(std::time::Duration::from_secs(300)).await;
+                    }
+                };
+                futures::future::join(to_its_end(&puts[0]), to_its_end(&puts[1])).await;
+                let mut ends: Vec<_> = cloud.rows().iter().map(|row| row.status).collect();
+                ends.sort_by_key(|status| status.as_str());
+                assert_eq!(ends, [FileStatus::Completed, second_ends], "call {call} {how:?}");
+                let stored = cloud.records(&"my-app".parse().unwrap()).len();
+                let taken = [good.len(), good.len() + usize::from(second_ends == FileStatus::Failed)];
+                assert!(taken.contains(&stored), "call {call} {how:?}: {stored} records");
+            }
+        }
     }
 }

@@ -15,4 +15,5 @@ mod query;
 mod redaction;
 mod removals;
 mod sim;
+mod throttling;
 mod tidy;

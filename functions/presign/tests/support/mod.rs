@@ -16,7 +16,7 @@ use logferry_domain::ledger::{Checkpoint, FileRow, Grant, Kept, Outcome, Quarant
 use logferry_domain::object::ObjectRef;
 use logferry_domain::packing::Packing;
 use logferry_ports::apps::KeyRow;
-use logferry_ports::ledger::{Claim, Claimed, Finished, Lease};
+use logferry_ports::ledger::{Claim, Claimed, EndedBy, Finished, Lease};
 use logferry_ports::secrets::{SecretVersion, Stage};
 use logferry_ports::{Apps, Attendees, Ledger, Secrets};
 use logferry_presign::{App, JoinVerifier, UploadLimits, World};
@@ -105,7 +105,7 @@ impl Ledger for Grants {
         unreachable!("presign only grants")
     }
 
-    async fn release(&self, _: &Lease, _: Checkpoint, _: i64, _: i64) -> Result<(), Fault> {
+    async fn release(&self, _: &Lease, _: Checkpoint, _: EndedBy, _: i64, _: i64) -> Result<(), Fault> {
         unreachable!("presign only grants")
     }
 

@@ -1,5 +1,6 @@
 //! Claims: the first one makes the row, a later one takes it over.
 
+use aws_sdk_dynamodb::types::builders::UpdateBuilder;
 use aws_sdk_dynamodb::types::{Put, ReturnValue, Update};
 use logferry_domain::fault::{Fault, FaultClass};
 use logferry_domain::ledger::FileRow;
@@ -21,22 +22,37 @@ impl DynamoLedger {
             .condition_expression("attribute_not_exists(pk)");
         let mut actions = vec![transact::put(put)?];
         if claim.granted {
-            let used = Update::builder()
-                .table_name(&self.files.name)
-                .set_key(Some(grant_key(&claim.object.bucket, &claim.object.key)))
-                .condition_expression("attribute_exists(pk)")
-                .update_expression("SET used_by = :v REMOVE listed_at, due_shard, due_at")
-                .expression_attribute_values(":v", s(file_sk(&claim.object.version)));
-            actions.push(transact::update(used)?);
+            actions.push(transact::update(self.use_grant(claim))?);
         }
         let client = &self.files.client;
         let done = match transact(client, &actions).await? {
             End::Done => true,
             End::Condition(0) => false,
-            // The grant expired meanwhile: whose it is has been read, the row stands alone.
+            // The grant expired meanwhile (whose it is has been read), or another object came first: the
+            // row stands alone.
             End::Condition(_) => transact(client, &actions[..1]).await? == End::Done,
         };
         Ok(done.then_some(row))
+    }
+
+    /// Notes the object in its grant, which from then on is good for no other.
+    fn use_grant(&self, claim: &Claim) -> UpdateBuilder {
+        let used = claim.used();
+        let mut set = "SET used_by = :v".to_owned();
+        let mut update = Update::builder()
+            .table_name(&self.files.name)
+            .set_key(Some(grant_key(&claim.object.bucket, &claim.object.key)))
+            .condition_expression("attribute_exists(pk) AND (attribute_not_exists(used_by) OR used_by = :v)")
+            .expression_attribute_values(":v", s(file_sk(&used.version)));
+        if let Some(etag) = &used.etag {
+            set.push_str(", used_etag = :etag");
+            update = update.expression_attribute_values(":etag", s(etag));
+        }
+        if let Some(size_bytes) = used.size_bytes {
+            set.push_str(", used_size = :size");
+            update = update.expression_attribute_values(":size", n(size_bytes));
+        }
+        update.update_expression(format!("{set} REMOVE listed_at, due_shard, due_at"))
     }
 
     /// Takes over a row that is still as `seen`; `None` when it is not.

@@ -122,11 +122,13 @@ impl DynamoLedger {
                    expires_at = :expires";
         update = match &outcome.reason {
             None => update.update_expression(format!(
-                "{set} REMOVE lease_until, due_at, due_shard, reason_code, reason_message"
+                "{set} REMOVE lease_until, due_at, due_shard, checkpoint_beyond, reason_code, \
+                 reason_message"
             )),
             Some(reason) => update
                 .update_expression(format!(
-                    "{set}, reason_code = :code, reason_message = :message REMOVE lease_until, due_at, due_shard"
+                    "{set}, reason_code = :code, reason_message = :message \
+                     REMOVE lease_until, due_at, due_shard, checkpoint_beyond"
                 ))
                 .expression_attribute_values(":code", s(reason.code.as_str()))
                 .expression_attribute_values(":message", s(&reason.message)),

@@ -14,12 +14,12 @@ use aws_sdk_dynamodb::types::{PutRequest, WriteRequest};
 pub(crate) use days::{counted_from, day_key, take};
 use logferry_domain::fault::{Fault, FaultClass};
 use logferry_domain::ledger::{
-    Checkpoint, Claimable, FileRow, FileStatus, Grant, Kept, Outcome, Quarantined,
+    Checkpoint, Claimable, FileRow, FileStatus, Grant, Kept, Outcome, Quarantined, Used,
 };
 use logferry_domain::object::ObjectRef;
 use logferry_domain::packing::Packing;
 use logferry_ports::Ledger;
-use logferry_ports::ledger::{Claim, Claimed, Finished, Lease};
+use logferry_ports::ledger::{Claim, Claimed, EndedBy, Finished, Lease};
 pub use row::{DUE_SHARDS, file_key, row_from_item, row_key, row_to_item};
 pub(crate) use row::{due_shard, file_sk, version_from_sk};
 use row::{expires_at, file_pk, grant_key};
@@ -27,7 +27,7 @@ use row::{expires_at, file_pk, grant_key};
 use crate::batch::write_all;
 use crate::faults::fault;
 use crate::files::quarantined_item;
-use crate::item::{Get, Put, malformed, n, s};
+use crate::item::{Get, Put, b, malformed, n, s};
 use crate::table::Table;
 
 /// The condition under which a worker may write: the lease is still its own.
@@ -64,6 +64,7 @@ impl Ledger for DynamoLedger {
     async fn grant(&self, grant: &Grant) -> Result<(), Fault> {
         let mut item = row_to_item(&grant.waiting_row());
         item.put("url_expires_ms", n(grant.expires_ms));
+        item.put("epoch", n(grant.epoch_ms));
         item.put("expires_at", expires_at(grant.created_ms));
         if let Some((meeting, attendee)) = &grant.meeting {
             item.put("meeting_id", s(meeting));
@@ -89,12 +90,19 @@ impl Ledger for DynamoLedger {
             (Some(meeting), Some(attendee)) => Some((meeting.to_owned(), attendee.to_owned())),
             _ => None,
         };
+        let used = item.text_opt("used_by").map(|sk| {
+            let version = version_from_sk(sk).ok_or_else(|| malformed("used_by"))?;
+            let etag = item.text_opt("used_etag").map(str::to_owned);
+            Ok(Used { version, etag, size_bytes: item.number_opt("used_size") })
+        });
         Ok(Some(Grant {
             bucket: bucket.to_owned(),
             key: object_key.to_owned(),
             app_id: item.text("app_id")?.parse().map_err(|_| malformed("app_id"))?,
             meeting,
             size_bytes: item.number_opt("size"),
+            epoch_ms: item.number("epoch")?,
+            used: used.transpose()?,
             created_ms: item.number("created_ms")?,
             expires_ms: item.number("url_expires_ms")?,
         }))
@@ -143,7 +151,7 @@ impl Ledger for DynamoLedger {
         self.held(lease)
             .update_expression(
                 "SET packing = :packing, checkpoint_blocks = :zero, checkpoint_quarantined = :zero, \
-                 updated_ms = :now",
+                 updated_ms = :now REMOVE checkpoint_beyond",
             )
             .expression_attribute_values(":packing", s(packing.as_str()))
             .expression_attribute_values(":zero", n(0))
@@ -170,19 +178,30 @@ impl Ledger for DynamoLedger {
         &self,
         lease: &Lease,
         checkpoint: Checkpoint,
+        by: EndedBy,
         due_at_ms: i64,
         now_ms: i64,
     ) -> Result<(), Fault> {
-        let set = "SET #status = :pending, due_at = :due, checkpoint_blocks = :blocks, \
-                   checkpoint_quarantined = :quarantined, updated_ms = :now";
-        let update = self.held(lease);
-        let update = match checkpoint.is_beyond(&lease.checkpoint) {
-            true => update
-                .update_expression(format!("{set}, attempt = :zero REMOVE lease_until"))
-                .expression_attribute_values(":zero", n(0)),
-            false => update.update_expression(format!("{set} REMOVE lease_until")),
-        };
+        let mut set = "SET #status = :pending, due_at = :due, checkpoint_blocks = :blocks, \
+                       checkpoint_quarantined = :quarantined, updated_ms = :now"
+            .to_owned();
+        let mut remove = " REMOVE lease_until".to_owned();
+        let mut update = self.held(lease);
+        if checkpoint.is_beyond(&lease.checkpoint) {
+            set.push_str(", attempt = :attempt");
+            update = update.expression_attribute_values(":attempt", n(0));
+        } else if by == EndedBy::Outside {
+            set.push_str(", attempt = attempt - :one");
+            update = update.expression_attribute_values(":one", n(1));
+        }
+        if checkpoint.beyond.is_empty() {
+            remove.push_str(", checkpoint_beyond");
+        } else {
+            set.push_str(", checkpoint_beyond = :beyond");
+            update = update.expression_attribute_values(":beyond", b(checkpoint.beyond.to_bytes()));
+        }
         update
+            .update_expression(set + &remove)
             .expression_attribute_values(":pending", s(FileStatus::Pending.as_str()))
             .expression_attribute_values(":due", n(due_at_ms))
             .expression_attribute_values(":blocks", n(checkpoint.blocks))

@@ -2,11 +2,11 @@
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use logferry_domain::fault::Fault;
-use logferry_domain::ledger::{Checkpoint, FileCounts, FileRow, FileStatus, Reason, ReasonCode};
+use logferry_domain::ledger::{Beyond, Checkpoint, FileCounts, FileRow, FileStatus, Reason, ReasonCode};
 use logferry_domain::object::{ObjectRef, ObjectVersion};
 use logferry_domain::packing::Packing;
 
-use crate::item::{Get, Item, Put, key, malformed, n, s};
+use crate::item::{Get, Item, Put, b, key, malformed, n, s};
 
 /// Partitions of the index of what is due.
 pub const DUE_SHARDS: u8 = 4;
@@ -76,6 +76,9 @@ pub fn row_to_item(row: &FileRow) -> Item {
     item.put("updated_ms", n(row.updated_ms));
     item.put("checkpoint_blocks", n(row.checkpoint.blocks));
     item.put("checkpoint_quarantined", n(row.checkpoint.quarantined));
+    if !row.checkpoint.beyond.is_empty() {
+        item.put("checkpoint_beyond", b(row.checkpoint.beyond.to_bytes()));
+    }
     item.put("packing", s(row.packing.as_str()));
     item.put_some("size", row.size_bytes.map(n));
     item.put_some("lease_until", row.lease_until_ms.map(n));
@@ -120,6 +123,10 @@ pub fn row_from_item(item: &Item) -> Result<FileRow, Fault> {
         checkpoint: Checkpoint {
             blocks: item.number_opt("checkpoint_blocks").unwrap_or(0),
             quarantined: item.number_opt("checkpoint_quarantined").unwrap_or(0),
+            beyond: match item.get("checkpoint_beyond") {
+                Some(AttributeValue::B(bytes)) => Beyond::from_bytes(bytes.as_ref()),
+                _ => Beyond::default(),
+            },
         },
         packing: Packing::from_stored(item.text_opt("packing").unwrap_or_default()),
         counts: FileCounts {
@@ -140,6 +147,12 @@ pub fn row_from_item(item: &Item) -> Result<FileRow, Fault> {
 mod tests {
     use super::*;
 
+    fn beyond() -> Beyond {
+        let mut beyond = Beyond::default();
+        [2, 700].into_iter().for_each(|distance| beyond.insert(distance));
+        beyond
+    }
+
     #[test]
     fn a_row_reads_back_from_its_item() {
         let row = FileRow {
@@ -157,7 +170,7 @@ mod tests {
             claim_id: "c".to_owned(),
             lease_until_ms: Some(7),
             due_at_ms: Some(7),
-            checkpoint: Checkpoint { blocks: 3, quarantined: 1 },
+            checkpoint: Checkpoint { blocks: 3, quarantined: 1, beyond: beyond() },
             packing: Packing::from_stored("p"),
             counts: FileCounts::default(),
             size_bytes: Some(10),

@@ -349,6 +349,7 @@ async fn sweep(sandbox: &mut Sandbox, registration: &Registration, harms: &mut H
         object: stuck.object.clone(),
         app_id: Some(app_id.clone()),
         granted: false,
+        etag: None,
         size_bytes: 1,
         packing: Packing::default(),
         claim_id: "dead".to_owned(),
@@ -369,6 +370,8 @@ async fn sweep(sandbox: &mut Sandbox, registration: &Registration, harms: &mut H
             app_id: app_id.clone(),
             meeting: None,
             size_bytes: None,
+            epoch_ms: registration.app.created_ms,
+            used: None,
             created_ms: expires_ms - 300_000,
             expires_ms,
         };

@@ -1,0 +1,91 @@
+//! How many requests may be in flight: one more for each round of requests that went well, half as many when
+//! the table asks for a slower pace. A table that is short of throughput then has few that wait, instead
+//! of many that try again at once.
+
+use std::sync::{Mutex, PoisonError};
+
+use tokio::time::Instant;
+
+/// Requests in flight at most: at a few milliseconds each, they decide the speed more than any codec.
+const MOST: f64 = 16.0;
+const FEWEST: f64 = 1.0;
+
+#[derive(Debug)]
+pub(crate) struct Pace(Mutex<State>);
+
+#[derive(Debug)]
+struct State {
+    window: f64,
+    slowed_at: Option<Instant>,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self(Mutex::new(State { window: MOST, slowed_at: None }))
+    }
+}
+
+impl Pace {
+    /// How many requests may be in flight.
+    pub(crate) fn window(&self) -> usize {
+        // Between 1 and 16.
+        self.with(|state| state.window as usize)
+    }
+
+    /// Whether a slower pace has been asked for.
+    pub(crate) fn was_slowed(&self) -> bool {
+        self.with(|state| state.slowed_at.is_some())
+    }
+
+    /// A request was carried out whole.
+    pub(crate) fn faster(&self) {
+        self.with(|state| state.window = (state.window + 1.0 / state.window).min(MOST));
+    }
+
+    /// A request that was sent at `sent` was throttled. Those that were sent before the pace was last
+    /// slowed down say nothing new.
+    pub(crate) fn slower(&self, sent: Instant) {
+        self.with(|state| {
+            if state.slowed_at.is_none_or(|slowed_at| sent >= slowed_at) {
+                state.window = (state.window / 2.0).max(FEWEST);
+                state.slowed_at = Some(Instant::now());
+            }
+        });
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
+        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_window_halves_once_for_what_was_sent_together_and_grows_back_by_one_a_round() {
+        let pace = Pace::default();
+        assert!(!pace.was_slowed());
+        let sent = Instant::now();
+        tokio::time::advance(Duration::from_millis(5)).await;
+        for _ in 0..16 {
+            pace.slower(sent);
+        }
+        assert!(pace.was_slowed());
+        let mut windows = vec![pace.window()];
+        for _ in 0..6 {
+            tokio::time::advance(Duration::from_millis(5)).await;
+            pace.slower(Instant::now());
+            windows.push(pace.window());
+        }
+        assert_eq!(windows, [8, 4, 2, 1, 1, 1, 1]);
+        for expect in [2, 3, 4] {
+            (0..pace.window()).for_each(|_| pace.faster());
+            assert!((expect - 1..=expect).contains(&pace.window()));
+        }
+        (0..1000).for_each(|_| pace.faster());
+        assert_eq!(pace.window(), 16);
+    }
+}
