@@ -7,14 +7,16 @@
 
 mod config;
 pub mod events;
+mod identify;
 mod kept;
 mod low_water;
 pub mod owner;
 mod pace;
 pub mod pipeline;
+mod refusal;
 mod retry;
+mod second;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub use config::{Config, Settings};
@@ -22,16 +24,14 @@ use events::{Arrival, arrivals};
 use logferry_domain::app::App as RegisteredApp;
 use logferry_domain::fault::{Fault, FaultClass, chain};
 use logferry_domain::intake::IntakeLimits;
-use logferry_domain::ledger::{
-    Checkpoint, FileCounts, FileRow, Grant, MAX_ATTEMPTS, MAX_RUNS, Outcome, Reason, ReasonCode, Used,
-};
-use logferry_domain::object::{ObjectMeta, ObjectRef, ObjectVersion};
+use logferry_domain::ledger::{Checkpoint, FileCounts, FileRow, Outcome, Reason};
 use logferry_domain::packing::Packing;
 use logferry_ports::ledger::{Claim, Claimed, EndedBy, Finished, Lease};
 use logferry_ports::{Apps, BlockTable, Clock, Ledger, ObjectStore};
 use logferry_service::metrics::{self, Emission};
 use owner::{Ownership, is_older_than, of_an_earlier_app, ownership, unregistered};
 use pipeline::{End, Job, Schedule, Written};
+use refusal::{exhausted, too_large};
 use tokio::time::Instant;
 use ulid::Ulid;
 
@@ -44,10 +44,6 @@ pub const LEASE_AFTER_DEADLINE_MS: i64 = 30_000;
 /// While an app is younger than this, objects are asked when they were put before they are claimed for
 /// it (ms): no event comes that late. <https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html>
 const YOUNG_APP_MS: i64 = 24 * 3_600_000;
-
-/// Runs after which a refusal to read an object is taken for an answer: permissions take some minutes to
-/// arrive everywhere after a deployment.
-const DENIED_RUNS: u32 = 5;
 
 /// The function with what it talks to.
 #[derive(Debug)]
@@ -81,16 +77,6 @@ pub enum Ingested {
     LeaseLost,
     /// No log, not our bucket, or not there any more.
     Ignored,
-}
-
-/// An object, as far as it could be looked at.
-struct Identified {
-    object: ObjectRef,
-    /// Or why it cannot be read.
-    size: Result<u64, Fault>,
-    etag: Option<String>,
-    /// When it was put (ms), where S3 was asked.
-    last_modified_ms: Option<i64>,
 }
 
 /// A row that this worker may write.
@@ -256,83 +242,6 @@ impl<O: ObjectStore, B: BlockTable, L: Ledger, A: Apps, C: Clock> App<O, B, L, A
         !self.settings.takes_older_objects && is_older_than(put_ms, app.created_ms)
     }
 
-    /// The object that came with the grant's URL before this one, if there is any. The grant remembers
-    /// the first in the transaction that made its row; so, after a claim, there is nothing left to race.
-    async fn used_by_another(&self, grant: &Grant, held: &Held) -> Result<Option<Used>, Fault> {
-        let mine = |used: &Used| used.version == held.lease.object.version;
-        let used = match &grant.used {
-            Some(used) => Some(used.clone()),
-            None => {
-                let (bucket, key) = (&grant.bucket, &grant.key);
-                let again =
-                    retry::until(held.schedule.stop_at, || self.ledger.find_grant(bucket, key)).await?;
-                again.and_then(|grant| grant.used)
-            }
-        };
-        Ok(used.filter(|used| !mine(used)))
-    }
-
-    /// The end of an object that came with a URL that had been used: the same bytes once more (a client whose
-    /// answer was lost) have no effect, and others are refused.
-    async fn end_second(
-        &self,
-        held: Held,
-        app: &RegisteredApp,
-        first: &Used,
-        etag: Option<String>,
-        size_bytes: u64,
-    ) -> Result<Ingested, Fault> {
-        if first.etag.is_some() && (&first.etag, first.size_bytes) == (&etag, Some(size_bytes)) {
-            if let Err(fault) = self.let_expire(&held).await {
-                return self.give_back(&held, held.lease.checkpoint, Err(fault)).await;
-            }
-            tracing::info!(file.key = %held.lease.object.key, "the same bytes came with this URL before");
-            let outcome = Outcome { reason: None, counts: FileCounts::default(), days: BTreeMap::new() };
-            return self.finish(&held, outcome, held.lease.checkpoint).await;
-        }
-        let message = "an object of other content came with the same URL before".to_owned();
-        self.refuse(held, Some(app), Reason { code: ReasonCode::AlreadyUploaded, message }).await
-    }
-
-    /// Exactly which object it is, and what the event or S3 says of it; `look`: ask S3 in any case. `None` when
-    /// even its version cannot be known any more.
-    async fn identify(&self, arrival: &Arrival, look: bool) -> Result<Option<Identified>, Fault> {
-        let identified = |version: &ObjectVersion, size, meta: Option<&ObjectMeta>| Identified {
-            object: ObjectRef {
-                bucket: arrival.bucket.clone(),
-                key: arrival.key.clone(),
-                version: version.clone(),
-            },
-            size,
-            etag: meta.map(|meta| meta.etag.clone()).or_else(|| arrival.etag.clone()),
-            last_modified_ms: meta.map(|meta| meta.last_modified_ms),
-        };
-        if let (Some(version), Some(size), false) = (&arrival.version, arrival.size_bytes, look) {
-            return Ok(Some(identified(version, Ok(size), None)));
-        }
-        let id = match &arrival.version {
-            Some(ObjectVersion::Id(id)) => Some(id.as_str()),
-            Some(ObjectVersion::ETag(_)) | None => None,
-        };
-        let meta = match self.objects.head(&arrival.bucket, &arrival.key, id).await {
-            Ok(meta) => meta,
-            Err(fault) if unreadable(&fault).is_none() => return Err(fault),
-            Err(fault) => {
-                return Ok(arrival.version.as_ref().map(|version| match fault.class {
-                    // The answer to a HEAD has no body that says why. Reading will tell, and the size.
-                    FaultClass::Permanent => identified(version, Ok(0), None),
-                    _ => identified(version, Err(fault), None),
-                }));
-            }
-        };
-        let version = match (&arrival.version, &meta.version_id) {
-            (Some(version), _) => version.clone(),
-            (None, Some(id)) => ObjectVersion::Id(id.clone()),
-            (None, None) => ObjectVersion::ETag(meta.etag.clone()),
-        };
-        Ok(Some(identified(&version, Ok(meta.size_bytes), Some(&meta))))
-    }
-
     async fn ingest(&self, mut held: Held, app: RegisteredApp, max_bytes: u64) -> Result<Ingested, Fault> {
         let object = &held.lease.object;
         let (meta, body) = match retry::until(held.schedule.stop_at, || self.objects.open(object)).await {
@@ -389,63 +298,6 @@ impl<O: ObjectStore, B: BlockTable, L: Ledger, A: Apps, C: Clock> App<O, B, L, A
         tracing::info!(file.key = %lease.object.key, "begun anew: it was packed otherwise before");
         held.lease.checkpoint = Checkpoint::default();
         Ok(())
-    }
-
-    /// The end of an object that cannot be read, unless a repeat may help.
-    async fn refuse_unreadable(
-        &self,
-        held: Held,
-        app: &RegisteredApp,
-        fault: Fault,
-    ) -> Result<Ingested, Fault> {
-        match unreadable(&fault) {
-            Some(_) if fault.class == FaultClass::Denied && held.row.attempt < DENIED_RUNS => {
-                self.give_back(&held, held.lease.checkpoint, Err(fault)).await
-            }
-            Some(reason) => self.refuse(held, Some(app), reason).await,
-            None => self.give_back(&held, held.lease.checkpoint, Err(fault)).await,
-        }
-    }
-
-    /// Has S3 delete the object when the days of the bucket's rule for refused ones are over.
-    async fn let_expire(&self, held: &Held) -> Result<(), Fault> {
-        let object = &held.lease.object;
-        match retry::until(held.schedule.stop_at, || self.objects.mark_refused(object)).await {
-            Err(fault) if !fault.retryable() => {
-                tracing::warn!(file.key = %object.key, error.chain = %chain(&fault), "a refused object stays");
-                Ok(())
-            }
-            marked => marked,
-        }
-    }
-
-    /// FAILED without being read, with what earlier runs have stored of it.
-    async fn refuse(
-        &self,
-        held: Held,
-        app: Option<&RegisteredApp>,
-        reason: Reason,
-    ) -> Result<Ingested, Fault> {
-        let object = &held.lease.object;
-        if reason.code.refuses_the_object()
-            && let Err(fault) = self.let_expire(&held).await
-        {
-            return self.give_back(&held, held.lease.checkpoint, Err(fault)).await;
-        }
-        let outcome = match app {
-            Some(app) if held.row.fence > 1 => match self.ledger.kept(object).await {
-                Ok(kept) => kept::outcome(&self.blocks, app, object, &kept, reason).await,
-                Err(fault) => Err(fault),
-            },
-            _ => {
-                let counts = FileCounts::default();
-                Ok(Outcome { reason: Some(reason), counts, days: BTreeMap::new() })
-            }
-        };
-        match outcome {
-            Ok(outcome) => self.finish(&held, outcome, held.lease.checkpoint).await,
-            Err(fault) => self.give_back(&held, held.lease.checkpoint, Err(fault)).await,
-        }
     }
 
     /// `checkpoint`: how far it got, should it have to be gone on with.
@@ -520,33 +372,4 @@ impl<O: ObjectStore, B: BlockTable, L: Ledger, A: Apps, C: Clock> App<O, B, L, A
             .value(metrics::BLOCKS_WRITTEN, written.blocks)
             .emit(self.clock.now_ms());
     }
-}
-
-/// Why no run is to go through a file any more.
-fn exhausted(row: &FileRow) -> Option<Reason> {
-    let message = if row.attempt > MAX_ATTEMPTS {
-        format!("{MAX_ATTEMPTS} runs in a row failed by themselves and got no further")
-    } else if row.fence.is_multiple_of(MAX_RUNS) {
-        format!("{} runs did not bring it to an end", row.fence)
-    } else {
-        return None;
-    };
-    Some(Reason { code: ReasonCode::AttemptsExhausted, message })
-}
-
-fn too_large(size_bytes: u64, max_bytes: u64) -> Option<Reason> {
-    let message = || format!("{size_bytes} bytes, of {max_bytes} that are allowed");
-    (size_bytes > max_bytes).then(|| Reason { code: ReasonCode::TooLarge, message: message() })
-}
-
-/// Why an object will never be read; `None` where a repeat may help.
-fn unreadable(fault: &Fault) -> Option<Reason> {
-    let (code, message) = match fault.class {
-        FaultClass::NotFound => (ReasonCode::ObjectGone, "the object is not there any more"),
-        FaultClass::Conflict => (ReasonCode::ObjectGone, "another object has taken its place"),
-        FaultClass::Permanent => (ReasonCode::ObjectGone, "S3 does not know such a version of it"),
-        FaultClass::Denied => (ReasonCode::AccessDenied, "reading it was refused"),
-        FaultClass::RateLimited | FaultClass::Transient | FaultClass::Timeout => return None,
-    };
-    Some(Reason { code, message: format!("{message} ({})", fault.code) })
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use logferry_domain::app::App;
 use logferry_logbook::{prune, stats};
-use logferry_ports::{Apps, Clock, Files};
+use logferry_ports::{Clock, Files};
 use logferry_tests::ingest::BUCKET;
 use logferry_tests::sim::T0;
 use rand::rngs::SmallRng;
@@ -94,7 +94,7 @@ async fn act(world: &World, action: &Action) {
             let Some(old) = app(world).await else { return };
             in_time(prune::delete(cloud, cloud, &old, now_ms(), removal_until())).await;
             tokio::time::sleep(Duration::from_secs(*after_secs)).await;
-            if Apps::find(cloud, &old.app_id).await.is_ok_and(|app| app.is_none()) {
+            if app(world).await.is_none() {
                 cloud.set_app(App { created_ms: now_ms(), pruned_before_ms: None, ..old });
             }
         }
