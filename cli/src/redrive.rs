@@ -8,13 +8,13 @@ use logferry_aws::blocks::DynamoBlocks;
 use logferry_aws::client::AwsEnv;
 use logferry_aws::dead_letters::S3DeadLetters;
 use logferry_aws::flush_marks::DynamoFlushMarks;
-use logferry_aws::logs::{CloudWatchLogs, GroupSettings};
+use logferry_aws::logs::CloudWatchLogs;
 use logferry_domain::app::AppId;
 use logferry_domain::time::Day;
 use logferry_flush::Flush;
 use logferry_flush::config::Config;
 use logferry_flush::redrive::{FileReport, KnownMarks, Selection};
-use logferry_ports::{Retentions, SystemClock};
+use logferry_ports::SystemClock;
 use logferry_service::config::environment;
 
 /// Sends what lies in the failure bucket to CloudWatch Logs once more: flush's dead letters, and
@@ -55,19 +55,15 @@ pub(crate) async fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     let aws = AwsEnv::from_environment()?;
     let dynamodb = aws.dynamodb();
     let sending = config.sending();
-    let groups =
-        GroupSettings { class: Some(config.log_group_class), retention_days: config.log_retention_days };
-    let retentions = Retentions::default();
     let flush = Flush::new(
         DynamoBlocks::new(dynamodb.clone(), config.table_logs),
         DynamoApps::new(dynamodb.clone(), config.table_apps),
-        CloudWatchLogs::new(aws.logs(), groups).with_retentions(retentions.clone()),
+        CloudWatchLogs::new(aws.logs(), Some(config.log_group_class)),
         S3DeadLetters::new(aws.s3(), config.failure_bucket),
         KnownMarks(DynamoFlushMarks::new(dynamodb, config.table_files)),
         SystemClock,
         sending,
-    )
-    .with_retentions(retentions);
+    );
 
     let selection = Selection { prefix: args.prefix.clone(), app_id: args.app.clone(), day: args.date };
     let redriven = flush.redrive(&selection, args.dry_run, print).await?;

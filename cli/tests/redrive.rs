@@ -14,15 +14,13 @@ use logferry_tests::stack::{Stack, TestApp, until};
 use logferry_tests::stream;
 use serde_json::{Value, json};
 
-/// An app id that no other test has. Flush asks for no registration.
-fn unregistered(name: &str) -> TestApp {
-    TestApp { app_id: format!("{name}-{:016x}", rand::random::<u64>()), api_key: String::new() }
-}
-
-fn block(app: &TestApp, source: &str, entries: &[String]) -> Block {
+async fn block(stack: &Stack, app: &TestApp, source: &str, entries: &[String]) -> Block {
     let hour_ms = SystemClock.now_ms() / 3_600_000 * 3_600_000 - 3_600_000;
     let entry = |(n, raw): (i64, &String)| (hour_ms + n, Level::Info, raw.clone());
-    stream::blocks(&app.app_id, source, &(0..).zip(entries).map(entry).collect::<Vec<_>>()).remove(0)
+    let entries: Vec<_> = (0..).zip(entries).map(entry).collect();
+    let mut block = stream::blocks(&app.app_id, source, &entries).remove(0);
+    block.header.epoch_ms = stack.registered_ms(app).await;
+    block
 }
 
 async fn store(stack: &Stack, blocks: Vec<Block>) {
@@ -67,13 +65,13 @@ async fn ids(stack: &Stack, app: &TestApp) -> Vec<String> {
 #[tokio::test]
 async fn a_dead_letter_is_sent_when_its_reason_is_gone_and_then_never_again() {
     let stack = Stack::new();
-    let app = unregistered("redrive");
+    let app = stack.new_app("redrive").await;
     // The emulator refuses what says so, for as long as this group is there.
     let poison = format!("/poison/{}", app.app_id);
     stack.aws.logs().create_log_group().log_group_name(&poison).send().await.unwrap();
     let entries = ["one".to_owned(), format!("poison:{poison}"), "three".to_owned()];
     let entries = entries.map(|text| json!({"msg": text}).to_string());
-    store(&stack, vec![block(&app, "test", &entries)]).await;
+    store(&stack, vec![block(&stack, &app, "test", &entries).await]).await;
 
     let files = bucket(&stack);
     let folder = format!("dead-letters/{}/", app.app_id);
@@ -110,19 +108,19 @@ async fn a_dead_letter_is_sent_when_its_reason_is_gone_and_then_never_again() {
 }
 
 #[tokio::test]
-async fn a_batch_that_the_mapping_gave_up_is_sent_when_its_reason_is_gone() {
+async fn a_block_that_could_not_be_read_is_sent_when_its_reason_is_gone() {
     let stack = Stack::new();
-    let app = unregistered("given-up");
+    let app = stack.new_app("given-up").await;
     // A block of which the second half is not there yet.
     let entries: Vec<_> = (0..4).map(|n| json!({"msg": n.to_string()}).to_string()).collect();
-    let Block { header, data } = block(&app, "test", &entries);
+    let Block { header, data } = block(&stack, &app, "test", &entries).await;
     let (first, rest) = data.split_at(data.len() / 2);
     let mut item = key(header.partition().key(), header.sort_key());
     for (name, number) in [
         ("first_ms", header.first_ms),
         ("last_ms", header.last_ms),
         ("count", 4),
-        ("epoch", 1),
+        ("epoch", header.epoch_ms),
         ("extents", 1),
     ] {
         item.put(name, n(number));
@@ -136,14 +134,14 @@ async fn a_batch_that_the_mapping_gave_up_is_sent_when_its_reason_is_gone() {
     };
     put(item).await;
 
-    let own = ["--app", app.app_id.as_str(), "--prefix", "aws/lambda/"];
-    let looked = until("the mapping to give up", async || {
+    let own = ["--app", app.app_id.as_str()];
+    let looked = until("the block to be put aside", async || {
         let (code, lines, said) = redrive(&stack, &[&own[..], &["--dry-run"]].concat());
         assert_eq!(code, Some(0), "{said}");
         (!lines.is_empty()).then_some(lines)
     })
     .await;
-    assert_eq!(looked[0]["reasons"], json!({"RetryAttemptsExhausted": 4}));
+    assert_eq!(looked[0]["reasons"], json!({"UNDECODABLE": 4}));
     let refused = redrive(&stack, &own);
     assert_eq!((refused.0, &refused.1[0]["reasons"]), (Some(1), &json!({"UNDECODABLE": 4})));
     assert_eq!(ids(&stack, &app).await.len(), 0);
@@ -167,7 +165,7 @@ async fn a_batch_that_the_mapping_gave_up_is_sent_when_its_reason_is_gone() {
 #[tokio::test]
 async fn a_broken_file_is_named_and_kept() {
     let stack = Stack::new();
-    let app = unregistered("broken");
+    let app = stack.new_app("broken").await;
     let name = format!("dead-letters/{}/2024-03-01/0/100-000000.jsonl", app.app_id);
     let files = bucket(&stack);
     files.put(&name, b"{\"group\":\"/g\"}\n".to_vec()).await.unwrap();

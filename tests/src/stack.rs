@@ -9,7 +9,9 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use logferry_aws::apps::DynamoApps;
 use logferry_aws::client::AwsEnv;
+use logferry_ports::Apps as _;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -149,6 +151,14 @@ impl Stack {
         assert_eq!(answer.status, 201, "{}", answer.text);
         let api_key = answer.data()["api_key"].as_str().map(str::to_owned);
         TestApp { app_id, api_key: api_key.unwrap_or_else(|| panic!("no api_key: {}", answer.text)) }
+    }
+
+    /// When an app was registered (ms), which is what its blocks carry as their epoch.
+    pub async fn registered_ms(&self, app: &TestApp) -> i64 {
+        let app_id = app.app_id.parse().unwrap_or_else(|error| panic!("{}: {error}", app.app_id));
+        let apps = DynamoApps::new(self.aws.dynamodb(), self.value("TABLE_APPS"));
+        let found = apps.find(&app_id).await.unwrap_or_else(|fault| panic!("{fault}"));
+        found.unwrap_or_else(|| panic!("{app_id} is not registered")).created_ms
     }
 
     /// Sends bytes to a presigned URL as a client would that knows nothing else.

@@ -14,6 +14,9 @@ use serde_json::{Map, Value, json};
 
 use crate::sim::{SimClock, SimCloud};
 
+/// When the apps of [`blocks`] were registered (ms).
+pub const EPOCH_MS: i64 = 1;
+
 /// Flush on the simulated cloud.
 pub type SimFlush<M> = Flush<SimCloud, SimCloud, SimCloud, SimCloud, M, SimClock>;
 
@@ -49,15 +52,15 @@ pub fn blocks(app: &str, source: &str, entries: &[(i64, Level, String)]) -> Vec<
         seed: &seed,
         format: "ndjson",
         source,
-        epoch_ms: 1,
+        epoch_ms: EPOCH_MS,
         expires_at_secs: None,
     };
     builder.build(&source).unwrap_or_else(|error| panic!("no block: {error}"))
 }
 
-/// The stream's record of a block's insertion.
+/// The stream's record of a block's insertion at a time.
 #[must_use]
-pub fn inserted(number: usize, block: &Block) -> Value {
+pub fn inserted(number: usize, block: &Block, arrived_ms: i64) -> Value {
     let header = &block.header;
     let levels = header.levels.iter().filter(|(_, count)| *count > 0);
     let levels: Map<_, _> = levels
@@ -79,7 +82,10 @@ pub fn inserted(number: usize, block: &Block) -> Value {
         image["expires_at"] = json!({"N": expires_at.to_string()});
     }
     let sequence = (100_000_000_000_000_000_000_u128 + number as u128).to_string();
-    json!({"eventName": "INSERT", "dynamodb": {"SequenceNumber": sequence, "NewImage": image}})
+    let created = arrived_ms / 1000;
+    let change =
+        json!({"SequenceNumber": sequence, "ApproximateCreationDateTime": created, "NewImage": image});
+    json!({"eventName": "INSERT", "dynamodb": change})
 }
 
 /// A batch of the stream.

@@ -1,20 +1,31 @@
-//! The files of dead letters: what is in them and what they are called.
+//! What flush keeps in the failure bucket: dead letters, and blocks that cannot be read.
 //!
-//! A file is JSON lines, one per event:
-//! `{"group","stream","timestamp","message","reason","detail","sequenceNumber"}`. `timestamp` (ms) and
-//! `message` are the event as it was last tried; `reason` is a stable word, `detail` for people.
+//! A file of dead letters is JSON lines, one per event:
+//! `{"group","stream","timestamp","message","reason","detail","sequenceNumber","epoch"}`. `timestamp` (ms)
+//! and `message` are the event as it was last tried; `reason` is a stable word, `detail` for people;
+//! `epoch` (ms) is when the app was registered whose event it is.
 //! Name: `dead-letters/{app_id}/{yyyy-mm-dd}/{shard}/{sequence number}-{entry:06}.jsonl` after the
 //! first event in it, so that the same work done again replaces the file.
+//!
+//! A block that cannot be read is a batch of one, in the form in which the stream's mapping keeps what it
+//! gives up: `{"requestContext":{"condition":"UNDECODABLE"},"detail","payload"}`.
+//! Name: `undecodable/{app_id}/{yyyy-mm-dd}/{shard}/{sequence number}.json`, and
+//! `undecodable/unknown/{sequence number}.json` where it does not say whose it is.
 
 use batch_buffer::DeadLetter;
 use logferry_domain::block::Partition;
 use logferry_domain::fault::{Fault, FaultClass};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
-use crate::stream::SequenceNumber;
+use crate::lane::Record;
+use crate::stream::StreamRecord;
 
-/// Where the files begin.
+/// Where the files of dead letters begin.
 pub const PREFIX: &str = "dead-letters/";
+
+/// Where the files of blocks that cannot be read begin.
+pub const UNDECODABLE: &str = "undecodable/";
 
 /// One line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,12 +39,44 @@ pub struct Line {
     pub reason: String,
     pub detail: String,
     pub sequence_number: String,
+    /// `None`: an earlier version wrote it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<i64>,
 }
 
 #[must_use]
-pub fn name(partition: &Partition, first: &SequenceNumber, entry: u32) -> String {
+pub fn name(partition: &Partition, first: &str, entry: u32) -> String {
     let Partition { app_id, day, shard } = partition;
-    format!("{PREFIX}{app_id}/{day}/{shard}/{}-{entry:06}.jsonl", first.as_str())
+    format!("{PREFIX}{app_id}/{day}/{shard}/{first}-{entry:06}.jsonl")
+}
+
+#[must_use]
+pub fn undecodable_name(partition: Option<&Partition>, sequence: &str) -> String {
+    match partition {
+        Some(Partition { app_id, day, shard }) => {
+            format!("{UNDECODABLE}{app_id}/{day}/{shard}/{sequence}.json")
+        }
+        None => format!("{UNDECODABLE}unknown/{sequence}.json"),
+    }
+}
+
+/// A stream record as a batch of its own that is given up.
+///
+/// # Errors
+/// None that a record which was read could cause.
+pub fn undecodable(change: &StreamRecord, reason: &str) -> Result<Vec<u8>, Fault> {
+    let unwritable =
+        |error| Fault::new(FaultClass::Permanent, "writing a block", "unwritable").with_source(error);
+    let payload = serde_json::to_string(&Batch { records: [change] }).map_err(unwritable)?;
+    let context = json!({"condition": "UNDECODABLE"});
+    let file = json!({"requestContext": context, "detail": reason, "payload": payload});
+    Ok(file.to_string().into_bytes())
+}
+
+#[derive(Serialize)]
+struct Batch<'a> {
+    #[serde(rename = "Records")]
+    records: [&'a StreamRecord; 1],
 }
 
 /// Whose records the file of this name holds.
@@ -69,8 +112,7 @@ pub fn parse(bytes: &[u8]) -> Result<Vec<Line>, usize> {
     lines.map(|(index, line)| serde_json::from_slice(line).map_err(|_| index + 1)).collect()
 }
 
-#[must_use]
-pub fn line(group: &str, stream: &str, letter: &DeadLetter, sequence: &SequenceNumber) -> Line {
+pub(crate) fn line(group: &str, stream: &str, letter: &DeadLetter, record: &Record<'_>) -> Line {
     Line {
         group: group.to_owned(),
         stream: stream.to_owned(),
@@ -78,7 +120,8 @@ pub fn line(group: &str, stream: &str, letter: &DeadLetter, sequence: &SequenceN
         message: letter.event.message.clone(),
         reason: letter.reason.code().to_owned(),
         detail: letter.reason.to_string(),
-        sequence_number: sequence.as_str().to_owned(),
+        sequence_number: record.sequence().to_owned(),
+        epoch: record.epoch_ms,
     }
 }
 
@@ -89,7 +132,7 @@ mod tests {
     #[test]
     fn a_files_name_says_whose_it_is() {
         let partition_of = Partition::parse("my-app#2024-03-01#2").unwrap();
-        let name = name(&partition_of, &SequenceNumber::new("100"), 7);
+        let name = name(&partition_of, "100", 7);
         assert_eq!(name, "dead-letters/my-app/2024-03-01/2/100-000007.jsonl");
         assert_eq!(partition(&name), Some(partition_of));
         for other in
@@ -97,6 +140,12 @@ mod tests {
         {
             assert_eq!(partition(other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn a_line_of_an_earlier_version_has_no_epoch() {
+        let line = r#"{"group":"/g","stream":"s","timestamp":1,"message":"m","reason":"R","detail":"d","sequenceNumber":"7"}"#;
+        assert_eq!(parse(line.as_bytes()).unwrap()[0].epoch, None);
     }
 
     #[test]
@@ -109,6 +158,7 @@ mod tests {
             reason: "INVALID".into(),
             detail: "refused".into(),
             sequence_number: "7".into(),
+            epoch: Some(5),
         };
         let good = lines(&[line.clone(), line.clone()]).unwrap();
         assert_eq!(parse(&good), Ok(vec![line.clone(), line]));

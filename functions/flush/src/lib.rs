@@ -1,38 +1,61 @@
 //! Blocks from the table's stream into CloudWatch Logs.
 //!
-//! The story of an invocation: the stream's records are told apart by partition, which is one log
-//! stream each. A partition's blocks become events in order, the events fill requests, and one
-//! request is under way at a time. Before the next one starts, a mark says durably how far the one
-//! before got: whenever an invocation dies, at most the request in its hands is sent twice.
-//! What could not be confirmed is named in the answer, and the stream brings it again.
+//! The story of an invocation: the stream's records are told apart by partition of the table. Each such
+//! lane is sent in order with one request under way at a time, lanes side by side, so that one that is
+//! slow delays no other. A lane's blocks become events, the events fill requests. Before its next request,
+//! or its end, marks say durably which blocks are sent: whenever an invocation dies, at most the requests
+//! in its hands are sent twice, one for each lane under way. A block that cannot be read goes to the failure
+//! bucket. What could not be confirmed is named in the answer, and the stream brings it again.
 
 pub mod config;
 pub mod dead_letters;
-pub mod progress;
+pub mod groups;
+mod lane;
 pub mod redrive;
 pub mod settings;
 pub mod stream;
 mod tally;
 
-use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use batch_buffer::limits::MAX_AGE_MS;
 use batch_buffer::plan::prepare;
 use batch_buffer::split::Label;
-use batch_buffer::{Batcher, Event, Limits, RetryPolicy, Sender, deliver};
-use logferry_domain::block::{Block, Partition, Payload};
+use batch_buffer::{Event, Limits, RetryPolicy, Sender, deliver};
+use futures::StreamExt as _;
+use logferry_domain::block::{Block, Payload};
 use logferry_domain::fault::{Fault, FaultClass, chain};
 use logferry_domain::log_record::LogRecord;
-use logferry_ports::flush_marks::{FlushMark, PartMark};
-use logferry_ports::{Apps, BlockTable, Clock, DeadLetters, FlushMarks, Retentions};
+use logferry_ports::flush_marks::{FlushMark, Insertion};
+use logferry_ports::{Apps, BlockTable, Clock, DeadLetters, FlushMarks, LogGroups};
+use logferry_service::metrics::{Emission, RETENTIONS_FAILED};
 use tokio::time::Instant;
 
-use crate::progress::State;
+use crate::groups::Groups;
+use crate::lane::{Lane, Outbox, Slot, State, failures, lanes, log_stream};
 use crate::settings::{Settings, Wanted, wanted};
-use crate::stream::{Image, ItemFailure, Response, SequenceNumber, StreamEvent};
+use crate::stream::{Response, StreamEvent};
 pub use crate::tally::Tally;
+
+/// Lanes under way at a time: their requests, of up to 1 MiB each, are what an invocation holds in memory
+/// beside its event, and what it may send twice when it dies.
+pub const LANES_AT_ONCE: usize = 16;
+
+/// How long after the deadline a lane may still wait for a table or the failure bucket before it is left
+/// as it stands.
+const LANES_GRACE: Duration = Duration::from_secs(2);
+
+/// How long after the deadline marks and undecodable blocks may still be written.
+const END_GRACE: Duration = Duration::from_secs(5);
+
+/// How long an invocation lasts at least that gives records back. The stream's mapping retries 10,000 times,
+/// the most it knows: at this pace not even a failure that comes at once uses them up within the 12 hours
+/// that a record may wait. `template.yaml` has both numbers.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/services-ddb-params.html>
+const FAILING_LASTS: Duration = Duration::from_secs(5);
 
 /// The pauses before marks that could not be read are read again.
 const MARK_PAUSES: [Duration; 3] =
@@ -54,12 +77,11 @@ pub struct Sending {
 pub struct Flush<B, A, S, D, M, C> {
     blocks: B,
     settings: Settings<A>,
-    sender: S,
+    groups: Groups<S>,
     dead_letters: D,
     marks: M,
     clock: C,
     sending: Sending,
-    retentions: Retentions,
 }
 
 /// What an invocation answers, and what it did.
@@ -67,6 +89,20 @@ pub struct Flush<B, A, S, D, M, C> {
 pub struct Handled {
     pub response: Response,
     pub tally: Tally,
+    /// Log groups whose retention could not be set; a later invocation tries again.
+    pub retentions_failed: u64,
+}
+
+impl Handled {
+    /// Its metrics.
+    #[must_use]
+    pub fn emission(&self, namespace: &str) -> Emission {
+        let emission = self.tally.emission(namespace);
+        match self.retentions_failed {
+            0 => emission,
+            failed => emission.value(RETENTIONS_FAILED, failed),
+        }
+    }
 }
 
 impl Sending {
@@ -81,78 +117,96 @@ impl<B, A, S, D, M, C> Flush<B, A, S, D, M, C>
 where
     B: BlockTable,
     A: Apps,
-    S: Sender,
+    S: Sender + LogGroups,
     D: DeadLetters,
     M: FlushMarks,
     C: Clock,
 {
     pub fn new(blocks: B, apps: A, sender: S, dead_letters: D, marks: M, clock: C, sending: Sending) -> Self {
-        Self {
-            blocks,
-            settings: Settings::new(apps),
-            sender,
-            dead_letters,
-            marks,
-            clock,
-            sending,
-            retentions: Retentions::default(),
-        }
+        let (settings, groups) = (Settings::new(apps), Groups::new(sender));
+        Self { blocks, settings, groups, dead_letters, marks, clock, sending }
     }
 
-    /// Tells what apps say of their retention, before anything of theirs is sent.
-    #[must_use]
-    pub fn with_retentions(mut self, retentions: Retentions) -> Self {
-        self.retentions = retentions;
-        self
-    }
-
-    /// Sends what a batch of the stream brings. No request starts after `deadline`.
+    /// Sends what a batch of the stream brings. No request starts after `deadline`; the answer is there
+    /// soon after it.
     pub async fn handle(&self, event: &StreamEvent, deadline: Option<Instant>) -> Handled {
-        let mut lanes = lanes(event);
-        let unmarked = self.send_lanes(&mut lanes, deadline).await;
+        let (begin, now_ms) = (Instant::now(), self.clock.now_ms());
+        let mut lanes = lanes(event, now_ms);
+        self.send_lanes(&mut lanes, deadline).await;
+        let ends = deadline.map(|deadline| deadline + END_GRACE);
+        before(ends, self.set_aside(&mut lanes)).await;
         let failures = failures(event, &lanes);
         if !failures.is_empty() {
             // These records come again, and with them some that are through: now is known which.
-            self.keep_mark(unmarked).await;
+            let mut unmarked = lanes.iter_mut().flat_map(|lane| lane.unmarked.drain(..)).collect();
+            before(ends, self.keep_marks(&mut unmarked)).await;
         }
-        let tally = lanes.iter().flat_map(|lane| &lane.records).map(Record::tally).sum();
-        Handled { response: Response { batch_item_failures: failures }, tally }
+        let is_late = deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        let retentions_failed = if is_late { 0 } else { self.groups.set_retentions(now_ms).await };
+        if !failures.is_empty() {
+            let lasts = begin + FAILING_LASTS;
+            tokio::time::sleep_until(deadline.map_or(lasts, |deadline| deadline.min(lasts))).await;
+        }
+        let tally = lanes.iter().flat_map(|lane| &lane.records).map(lane::Record::tally).sum();
+        let response = Response { batch_item_failures: failures };
+        Handled { response, tally, retentions_failed }
     }
 
-    /// Every lane as far as it goes. Returns the mark that is yet to be kept.
-    async fn send_lanes(
-        &self,
-        lanes: &mut [Lane],
-        deadline: Option<Instant>,
-    ) -> Option<(Partition, FlushMark)> {
+    /// Every lane as far as it goes, side by side.
+    async fn send_lanes(&self, lanes: &mut [Lane<'_>], deadline: Option<Instant>) {
         self.find_marks(lanes, deadline).await;
-        let mut unmarked = None;
-        for lane in lanes {
-            self.send_lane(lane, deadline, &mut unmarked).await;
-        }
-        unmarked
+        let under_way = AtomicUsize::new(lanes.len());
+        let ends = deadline.map(|deadline| deadline + LANES_GRACE);
+        let each: Vec<_> =
+            lanes.iter_mut().map(|lane| self.run_lane(lane, deadline, ends, &under_way)).collect();
+        futures::stream::iter(each).buffer_unordered(LANES_AT_ONCE).collect::<()>().await;
     }
 
-    async fn find_marks(&self, lanes: &mut [Lane], deadline: Option<Instant>) {
-        let partitions: Vec<Partition> = lanes.iter().filter_map(|lane| lane.partition.clone()).collect();
-        if partitions.is_empty() {
+    async fn run_lane(
+        &self,
+        lane: &mut Lane<'_>,
+        deadline: Option<Instant>,
+        ends: Option<Instant>,
+        under_way: &AtomicUsize,
+    ) {
+        let whole = async {
+            self.send_lane(lane, deadline).await;
+            // While others may still take an invocation to its death, this one's end is kept; of the
+            // last one it is only when something comes again.
+            if under_way.fetch_sub(1, Ordering::SeqCst) > 1 {
+                self.keep_marks(&mut lane.unmarked).await;
+            }
+        };
+        if before(ends, whole).await.is_none() {
+            lane.stopped.get_or_insert_with(|| "no answer before the deadline".to_owned());
+        }
+    }
+
+    async fn find_marks(&self, lanes: &mut [Lane<'_>], deadline: Option<Instant>) {
+        let insertions: Vec<Insertion> = lanes
+            .iter()
+            .flat_map(|lane| &lane.records)
+            .filter_map(|record| record.insertion.clone())
+            .collect();
+        if insertions.is_empty() {
             return;
         }
-        let mut found = self.marks.find(&partitions).await;
-        // A mark that is not read costs a request's worth of duplicates in each partition.
+        let mut found = self.marks.find(&insertions).await;
+        // A mark that is not read costs a block's worth of duplicates.
         for pause in MARK_PAUSES {
             let again = matches!(&found, Err(fault) if fault.retryable());
             if !again || deadline.is_some_and(|deadline| Instant::now() + pause >= deadline) {
                 break;
             }
             tokio::time::sleep(pause).await;
-            found = self.marks.find(&partitions).await;
+            found = self.marks.find(&insertions).await;
         }
         match found {
             Ok(found) => {
-                let mut found: HashMap<Partition, FlushMark> = found.into_iter().collect();
-                for lane in lanes {
-                    lane.before = lane.partition.as_ref().and_then(|partition| found.remove(partition));
+                let found: HashMap<Insertion, FlushMark> = found.into_iter().collect();
+                for record in lanes.iter_mut().flat_map(|lane| &mut lane.records) {
+                    record.mark =
+                        record.insertion.as_ref().and_then(|insertion| found.get(insertion)).copied();
                 }
             }
             // Without marks events may be sent twice, which is better than not at all.
@@ -160,39 +214,52 @@ where
         }
     }
 
-    async fn keep_mark(&self, mark: Option<(Partition, FlushMark)>) {
-        if let Some((partition, mark)) = mark
-            && let Err(fault) = self.marks.set(&partition, &mark, self.clock.now_ms()).await
-        {
-            tracing::warn!(error.message = chain(&fault), "a mark could not be written");
+    async fn keep_marks(&self, unmarked: &mut Vec<(Insertion, FlushMark)>) {
+        if unmarked.is_empty() {
+            return;
+        }
+        if let Err(fault) = self.marks.set(unmarked, self.clock.now_ms()).await {
+            tracing::warn!(error.message = chain(&fault), "marks could not be written");
+        }
+        unmarked.clear();
+    }
+
+    /// Puts the blocks that cannot be read into the failure bucket, as the stream brought them. One that
+    /// cannot be put there stays open.
+    async fn set_aside(&self, lanes: &mut [Lane<'_>]) {
+        for lane in lanes {
+            for record in &mut lane.records {
+                let State::Bad(reason) = record.state else { continue };
+                let sequence = record.sequence();
+                let name = dead_letters::undecodable_name(lane.partition.as_ref(), sequence);
+                tracing::error!(sequence, reason, file = name, "a block cannot be decoded");
+                let kept = match dead_letters::undecodable(record.change, reason) {
+                    Ok(content) => self.dead_letters.put(&name, content).await,
+                    Err(fault) => Err(fault),
+                };
+                match kept {
+                    Ok(()) => record.set_aside(),
+                    Err(fault) => tracing::error!(error.message = chain(&fault), "it could not be put aside"),
+                }
+            }
         }
     }
 
     /// One partition, record by record; stops at the first request that is not confirmed.
-    async fn send_lane(
-        &self,
-        lane: &mut Lane,
-        deadline: Option<Instant>,
-        unmarked: &mut Option<(Partition, FlushMark)>,
-    ) {
+    async fn send_lane(&self, lane: &mut Lane<'_>, deadline: Option<Instant>) {
         let Some(partition) = lane.partition.clone() else { return };
         let mut out = Outbox::new(&self.sending, &partition, deadline);
         for index in 0..lane.records.len() {
             let record = &mut lane.records[index];
-            if lane.before.as_ref().is_some_and(|mark| progress::covers(mark, &record.sequence)) {
+            let Some((block, extents)) = record.block.take() else { continue };
+            if record.mark == Some(FlushMark::Through) {
                 record.state = State::Through;
                 record.before = record.count;
                 continue;
             }
-            let Some((block, extents)) = record.block.take() else { continue };
-            match self.send_block(lane, index, block, extents, &mut out, unmarked).await {
+            match self.send_block(lane, index, block, extents, &mut out).await {
                 Ok(()) => {}
-                Err(Stop::Bad(reason)) => {
-                    let sequence = lane.records[index].sequence.as_str();
-                    let partition = partition.key();
-                    tracing::error!(partition, sequence, reason, "a block cannot be decoded");
-                    lane.records[index].state = State::Bad;
-                }
+                Err(Stop::Bad(reason)) => lane.records[index].state = State::Bad(reason),
                 Err(Stop::NotNow(why)) => {
                     lane.stopped = Some(why);
                     return;
@@ -200,26 +267,33 @@ where
             }
         }
         // What is not confirmed stays open; there is nothing behind it.
-        if let Err(Stop::NotNow(why)) = self.send_request(lane, &mut out, unmarked).await {
+        if let Err(Stop::NotNow(why)) = self.send_request(lane, &mut out).await {
             lane.stopped = Some(why);
         }
     }
 
     async fn send_block(
         &self,
-        lane: &mut Lane,
+        lane: &mut Lane<'_>,
         index: usize,
         block: Block,
         extents: u8,
         out: &mut Outbox,
-        unmarked: &mut Option<(Partition, FlushMark)>,
     ) -> Result<(), Stop> {
         let Block { header, data } = block;
-        let setting = self.settings.of(&header.app_id, self.clock.now_ms()).await.map_err(Stop::of)?;
-        self.retentions.set(&out.group, setting.retention_days);
+        let setting = self.settings.of(&header.app_id, header.epoch_ms, self.clock.now_ms()).await;
+        let Some(setting) = setting.map_err(Stop::of)? else {
+            // The group may be another app's by now.
+            let app_id = header.app_id.as_str();
+            tracing::info!(app_id, records = header.count, "left out: their app is deleted");
+            lane.records[index].ownerless = true;
+            lane.records[index].narrowed = header.count;
+            lane.end_record(index, out);
+            return Ok(());
+        };
+        self.groups.keep(&out.group, setting.retention_days.or(self.sending.retention_days));
         let Wanted::AtLeast(min_level) = wanted(setting.flush, &header) else {
-            let record = &mut lane.records[index];
-            record.narrowed = header.count;
+            lane.records[index].narrowed = header.count;
             lane.end_record(index, out);
             return Ok(());
         };
@@ -232,36 +306,45 @@ where
                 })?
             }
         };
-        let payload = Payload::decode(&data).map_err(|_| Stop::Bad("its data is no payload"))?;
+        let payload =
+            unwinding(|| Payload::decode(&data))?.map_err(|_| Stop::Bad("its data is no payload"))?;
         drop(data);
         if payload.len() as u64 != u64::from(header.count) {
             return Err(Stop::Bad("it does not hold as many records as it says"));
         }
-        let part = lane.part_of(index).cloned();
-        let first = part.as_ref().map_or(0, |part| part.entry);
+        let stream = log_stream(lane.records[index].arrived_ms);
+        if *out.stream != *stream {
+            // A request is of one log stream.
+            self.send_request(lane, out).await?;
+            (out.stream, out.token) = (stream.into(), None);
+        }
+        let (first, first_piece, first_pieces) = match lane.records[index].mark {
+            Some(FlushMark::Part { entry, piece, pieces }) => (entry, piece, pieces),
+            _ => (0, 0, 0),
+        };
         lane.records[index].before = first;
         for (position, at) in (0u32..).zip(0..payload.len()).skip(first as usize) {
-            if payload.entry(at).level < min_level {
+            let now_ms = self.clock.now_ms();
+            let event = || {
+                let stored = (payload.entry(at).level >= min_level).then(|| payload.record(at))?;
+                let line = LogRecord::read(&stored).to_line();
+                let label = Label { key: "logId", value: stored.id.to_string().into() };
+                let mut pieces = Vec::with_capacity(1);
+                let event = Event::new(stored.entry.timestamp_ms, line);
+                let prepared = prepare(event, Some(&label), now_ms, &out.limits, |piece| pieces.push(piece));
+                // Only an empty line is refused, and none is empty.
+                prepared.ok().map(|()| pieces)
+            };
+            let Some(pieces) = unwinding(event)? else {
                 lane.records[index].narrowed += 1;
                 continue;
-            }
-            let stored = payload.record(at);
-            let line = LogRecord::read(&stored).to_line();
-            let label = Label { key: "logId", value: stored.id.to_string().into() };
-            let mut pieces = Vec::with_capacity(1);
-            let event = Event::new(stored.entry.timestamp_ms, line);
-            if prepare(event, Some(&label), self.clock.now_ms(), &out.limits, |piece| pieces.push(piece))
-                .is_err()
-            {
-                return Err(Stop::Bad("a record makes an empty line"));
-            }
+            };
             let of = u32::try_from(pieces.len()).unwrap_or(u32::MAX);
             // Cut otherwise than last time, the pieces sent then are no use.
-            let sent = part.as_ref().filter(|part| part.entry == position && part.pieces == of);
-            let sent = sent.map_or(0, |part| part.piece);
+            let sent = if (position, of) == (first, first_pieces) { first_piece } else { 0 };
             for (number, piece) in (0u32..).zip(pieces).skip(sent as usize) {
                 if !out.batcher.fits(&piece) {
-                    self.send_request(lane, out, unmarked).await?;
+                    self.send_request(lane, out).await?;
                 }
                 out.push(
                     piece,
@@ -274,20 +357,15 @@ where
     }
 
     /// Sends what the outbox holds and waits for the answer.
-    async fn send_request(
-        &self,
-        lane: &mut Lane,
-        out: &mut Outbox,
-        unmarked: &mut Option<(Partition, FlushMark)>,
-    ) -> Result<(), Stop> {
+    async fn send_request(&self, lane: &mut Lane<'_>, out: &mut Outbox) -> Result<(), Stop> {
         if out.batcher.is_empty() {
             return Ok(());
         }
-        self.keep_mark(unmarked.take()).await;
+        self.keep_marks(&mut lane.unmarked).await;
         let (batch, slots) = (out.batcher.take(), std::mem::take(&mut out.slots));
         let (group, stream) = (&out.group, &out.stream);
         let clock = || self.clock.now_ms();
-        let delivery = deliver(&self.sender, group, stream, batch, &mut out.token, &out.retry, &clock).await;
+        let delivery = deliver(&self.groups, group, stream, batch, &mut out.token, &out.retry, &clock).await;
 
         let slot_of = |event: &Event| usize::try_from(event.tag).ok().and_then(|tag| slots.get(tag));
         let mut dead: Vec<(&Slot, _)> = delivery
@@ -297,12 +375,12 @@ where
             .collect();
         dead.sort_by_key(|(slot, _)| (slot.record, slot.entry, slot.piece));
         if let Some((first, _)) = dead.first() {
-            let sequence = |slot: &Slot| &lane.records[slot.record].sequence;
             let lines: Vec<_> = dead
                 .iter()
-                .map(|(slot, letter)| dead_letters::line(group, stream, letter, sequence(slot)))
+                .map(|(slot, letter)| dead_letters::line(group, stream, letter, &lane.records[slot.record]))
                 .collect();
-            let name = dead_letters::name(&out.partition, sequence(first), first.entry);
+            let sequence = lane.records[first.record].sequence();
+            let name = dead_letters::name(&out.partition, sequence, first.entry);
             tracing::error!(
                 group = &**group,
                 stream = &**stream,
@@ -321,7 +399,7 @@ where
         }
         let dead: Vec<(usize, u32)> = dead.iter().map(|(slot, _)| (slot.record, slot.entry)).collect();
         lane.confirm(&slots, &dead);
-        *unmarked = lane.mark(&slots).map(|mark| (out.partition.clone(), mark));
+        lane.mark(&slots);
         Ok(())
     }
 }
@@ -343,193 +421,16 @@ impl Stop {
     }
 }
 
-/// The request in the making: events, and for each where it comes from.
-struct Outbox {
-    partition: Partition,
-    group: Arc<str>,
-    stream: Arc<str>,
-    limits: Limits,
-    retry: RetryPolicy,
-    token: Option<String>,
-    batcher: Batcher,
-    slots: Vec<Slot>,
-}
-
-/// Where an event comes from. Its index is the event's tag.
-#[derive(Debug, Clone, Copy)]
-struct Slot {
-    /// Index into the lane's records.
-    record: usize,
-    /// Position of the entry in its block.
-    entry: u32,
-    piece: u32,
-    pieces: u32,
-    /// It is the last event of its record.
-    ends: bool,
-}
-
-impl Outbox {
-    fn new(sending: &Sending, partition: &Partition, deadline: Option<Instant>) -> Self {
-        let limits = sending.limits();
-        Self {
-            partition: partition.clone(),
-            group: format!("{}/{}", sending.group_prefix, partition.app_id).into(),
-            stream: format!("{}/{}", partition.day, partition.shard).into(),
-            retry: RetryPolicy { deadline, ..sending.retry.clone() },
-            token: None,
-            batcher: Batcher::new(limits.clone()),
-            limits,
-            slots: Vec::new(),
-        }
-    }
-
-    fn push(&mut self, event: Event, slot: Slot) {
-        self.batcher.push(event.tagged(self.slots.len() as u64));
-        self.slots.push(slot);
+/// What comes of it before `ends`; `None`: it was given up.
+async fn before<T>(ends: Option<Instant>, what: impl Future<Output = T>) -> Option<T> {
+    match ends {
+        Some(ends) => tokio::time::timeout_at(ends, what).await.ok(),
+        None => Some(what.await),
     }
 }
 
-/// The records of one partition in the stream's order. Without a partition: records that are not
-/// even that far legible.
-#[derive(Debug)]
-struct Lane {
-    partition: Option<Partition>,
-    records: Vec<Record>,
-    before: Option<FlushMark>,
-    /// What stopped it before its end.
-    stopped: Option<String>,
-    /// Records and entries of which a piece is dead.
-    dead: HashSet<(usize, u32)>,
-}
-
-impl Lane {
-    /// No event of the record comes any more: it is through with its last one, or now.
-    fn end_record(&mut self, index: usize, out: &mut Outbox) {
-        match out.slots.last_mut() {
-            Some(last) if last.record == index => last.ends = true,
-            _ => self.records[index].state = State::Through,
-        }
-    }
-
-    /// What an earlier invocation sent of this record.
-    fn part_of(&self, index: usize) -> Option<&PartMark> {
-        let part = self.before.as_ref()?.part.as_ref()?;
-        (part.sequence == self.records[index].sequence.as_str()).then_some(part)
-    }
-
-    /// These events are sent, or dead and kept. An entry counts with its last piece.
-    fn confirm(&mut self, slots: &[Slot], dead: &[(usize, u32)]) {
-        self.dead.extend(dead);
-        for slot in slots {
-            let record = &mut self.records[slot.record];
-            if slot.piece + 1 == slot.pieces {
-                match self.dead.contains(&(slot.record, slot.entry)) {
-                    true => record.dead += 1,
-                    false => record.sent += 1,
-                }
-            }
-            if slot.ends {
-                record.state = State::Through;
-            }
-        }
-    }
-
-    /// How far the lane is after these events.
-    fn mark(&self, slots: &[Slot]) -> Option<FlushMark> {
-        let part = slots.last().filter(|last| !last.ends).map(|last| {
-            let (entry, piece) = match last.piece + 1 == last.pieces {
-                true => (last.entry + 1, 0),
-                false => (last.entry, last.piece + 1),
-            };
-            let sequence = self.records[last.record].sequence.as_str().to_owned();
-            PartMark { sequence, entry, piece, pieces: last.pieces }
-        });
-        let records: Vec<_> =
-            self.records.iter().map(|record| (record.sequence.clone(), record.state)).collect();
-        progress::mark(&records, part, self.before.as_ref())
-    }
-}
-
-#[derive(Debug)]
-struct Record {
-    sequence: SequenceNumber,
-    state: State,
-    block: Option<(Block, u8)>,
-    /// Entries in the block, by its header.
-    count: u32,
-    before: u32,
-    narrowed: u32,
-    sent: u32,
-    dead: u32,
-}
-
-impl Record {
-    fn tally(&self) -> Tally {
-        let [records_in, before, narrowed, sent, dead] =
-            [self.count, self.before, self.narrowed, self.sent, self.dead].map(u64::from);
-        Tally {
-            records_in,
-            sent,
-            narrowed,
-            dead_lettered: dead,
-            sent_before: before,
-            left: records_in.saturating_sub(sent + narrowed + dead + before),
-        }
-    }
-}
-
-/// Told apart by partition, in the order in which they first occur.
-fn lanes(event: &StreamEvent) -> Vec<Lane> {
-    let mut lanes: Vec<Lane> = Vec::new();
-    for change in &event.records {
-        let sequence = change.dynamodb.sequence.clone();
-        let mut record = Record {
-            sequence,
-            state: State::Open,
-            block: None,
-            count: 0,
-            before: 0,
-            narrowed: 0,
-            sent: 0,
-            dead: 0,
-        };
-        let partition = match change.image() {
-            Image::Nothing => continue,
-            Image::Block { block, extents } => {
-                record.count = block.header.count;
-                let partition = block.header.partition();
-                record.block = Some((block, extents));
-                Some(partition)
-            }
-            Image::Bad { partition, reason } => {
-                tracing::error!(sequence = record.sequence.as_str(), reason, "a block cannot be decoded");
-                record.state = State::Bad;
-                partition
-            }
-        };
-        match lanes.iter_mut().find(|lane| lane.partition == partition) {
-            Some(lane) => lane.records.push(record),
-            None => lanes.push(Lane {
-                partition,
-                records: vec![record],
-                before: None,
-                stopped: None,
-                dead: HashSet::new(),
-            }),
-        }
-    }
-    lanes
-}
-
-/// The first record in the stream's order that is not through, if there is one.
-fn failures(event: &StreamEvent, lanes: &[Lane]) -> Vec<ItemFailure> {
-    let open: HashSet<&SequenceNumber> = lanes
-        .iter()
-        .flat_map(|lane| &lane.records)
-        .filter(|record| record.state != State::Through)
-        .map(|record| &record.sequence)
-        .collect();
-    let first =
-        event.records.iter().map(|record| &record.dynamodb.sequence).find(|number| open.contains(number));
-    first.map(|number| ItemFailure { item_identifier: number.clone() }).into_iter().collect()
+/// A block that makes its reader panic is no good: the stream would bring it again and again, and nothing
+/// behind it. What the panic says is not repeated; it may quote a record.
+fn unwinding<T>(read: impl FnOnce() -> T) -> Result<T, Stop> {
+    catch_unwind(AssertUnwindSafe(read)).map_err(|_| Stop::Bad("reading it panicked"))
 }

@@ -8,11 +8,11 @@ use logferry_aws::blocks::DynamoBlocks;
 use logferry_aws::client::AwsEnv;
 use logferry_aws::dead_letters::S3DeadLetters;
 use logferry_aws::flush_marks::DynamoFlushMarks;
-use logferry_aws::logs::{CloudWatchLogs, GroupSettings};
+use logferry_aws::logs::CloudWatchLogs;
 use logferry_flush::Flush;
 use logferry_flush::config::Config;
 use logferry_flush::stream::StreamEvent;
-use logferry_ports::{Clock, Retentions, SystemClock};
+use logferry_ports::{Clock, SystemClock};
 use logferry_service::config::environment;
 use logferry_service::telemetry;
 use tokio::time::Instant;
@@ -28,26 +28,22 @@ async fn main() -> Result<(), Error> {
     let aws = AwsEnv::from_environment()?;
     let dynamodb = aws.dynamodb();
     let sending = config.sending();
-    let groups =
-        GroupSettings { class: Some(config.log_group_class), retention_days: config.log_retention_days };
-    let retentions = Retentions::default();
     let flush = Flush::new(
         DynamoBlocks::new(dynamodb.clone(), config.table_logs),
         DynamoApps::new(dynamodb.clone(), config.table_apps),
-        CloudWatchLogs::new(aws.logs(), groups).with_retentions(retentions.clone()),
+        CloudWatchLogs::new(aws.logs(), Some(config.log_group_class)),
         S3DeadLetters::new(aws.s3(), config.failure_bucket),
         DynamoFlushMarks::new(dynamodb, config.table_files),
         SystemClock,
         sending,
-    )
-    .with_retentions(retentions);
+    );
     let (flush, namespace) = (&flush, config.metrics_namespace.as_str());
     run(service_fn(|event: LambdaEvent<StreamEvent>| async move {
         let deadline_ms = i64::try_from(event.context.deadline).unwrap_or(i64::MAX);
         let left_ms = deadline_ms - STOP_BEFORE_DEADLINE_MS - SystemClock.now_ms();
         let deadline = Instant::now() + Duration::from_millis(u64::try_from(left_ms).unwrap_or(0));
         let handled = flush.handle(&event.payload, Some(deadline)).await;
-        handled.tally.emission(namespace).emit(SystemClock.now_ms());
+        handled.emission(namespace).emit(SystemClock.now_ms());
         Ok::<_, Error>(handled.response)
     }))
     .await

@@ -1,5 +1,5 @@
-//! What lies in the failure bucket on its way again: flush's own dead letters, and batches that the
-//! stream's mapping gave up. Each is sent once more. What is not taken stays, and nothing leaves the
+//! What lies in the failure bucket on its way again: flush's own dead letters, blocks that it could not
+//! read, and batches that the stream's mapping gave up. Each is sent once more. What is not taken stays, and nothing leaves the
 //! bucket before it was taken: a run that is killed repeats at most the file in its hands.
 
 use std::collections::{BTreeMap, HashSet};
@@ -8,33 +8,36 @@ use std::sync::Arc;
 use batch_buffer::{Event, Sender, deliver, plan};
 use logferry_domain::app::AppId;
 use logferry_domain::block::Partition;
+use logferry_domain::embedded_metrics::inert_line;
 use logferry_domain::fault::{Fault, FaultClass, chain};
 use logferry_domain::time::Day;
-use logferry_ports::flush_marks::FlushMark;
-use logferry_ports::{Apps, BlockTable, Clock, DeadLetters, FlushMarks};
+use logferry_ports::flush_marks::{FlushMark, Insertion};
+use logferry_ports::{Apps, BlockTable, Clock, DeadLetters, FlushMarks, LogGroups};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::dead_letters::{self, Line, PREFIX};
-use crate::progress::State;
+use crate::dead_letters::{self, Line, PREFIX, UNDECODABLE};
+use crate::lane::{State, lanes};
 use crate::stream::StreamEvent;
-use crate::{Flush, Tally, lanes};
+use crate::{Flush, Tally};
 
 /// Where the mapping puts what it gives up: `{mapping}/{shard}/{yyyy}/{mm}/{dd}/{time}-{uuid}` behind this.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-errors.html>
 pub const GIVEN_UP: &str = "aws/lambda/";
 
-/// Marks that are read and left as they are: a redrive goes through old positions of the stream,
-/// and must not turn back those of the running function.
+/// Why an event of a deleted app is kept. Another app may have its id, and its log group, by now.
+const APP_DELETED: &str = "APP_DELETED";
+
+/// Marks that are read and left as they are: what a redrive sends leaves the bucket, and needs none.
 #[derive(Debug, Clone)]
 pub struct KnownMarks<M>(pub M);
 
 impl<M: FlushMarks> FlushMarks for KnownMarks<M> {
-    async fn find(&self, partitions: &[Partition]) -> Result<Vec<(Partition, FlushMark)>, Fault> {
-        self.0.find(partitions).await
+    async fn find(&self, insertions: &[Insertion]) -> Result<Vec<(Insertion, FlushMark)>, Fault> {
+        self.0.find(insertions).await
     }
 
-    async fn set(&self, _: &Partition, _: &FlushMark, _: i64) -> Result<(), Fault> {
+    async fn set(&self, _: &[(Insertion, FlushMark)], _: i64) -> Result<(), Fault> {
         Ok(())
     }
 }
@@ -62,12 +65,13 @@ impl Selection {
 
     /// Flush's own files come first: what a given-up batch leaves there waits for the next run.
     fn listed(&self) -> Vec<String> {
-        match (&self.prefix, &self.app_id, &self.day) {
-            (Some(prefix), ..) => vec![prefix.clone()],
-            (None, Some(app_id), Some(day)) => vec![format!("{PREFIX}{app_id}/{day}/"), GIVEN_UP.to_owned()],
-            (None, Some(app_id), None) => vec![format!("{PREFIX}{app_id}/"), GIVEN_UP.to_owned()],
-            (None, None, _) => vec![PREFIX.to_owned(), GIVEN_UP.to_owned()],
-        }
+        let own = match (&self.prefix, &self.app_id, &self.day) {
+            (Some(prefix), ..) => return vec![prefix.clone()],
+            (None, Some(app_id), Some(day)) => format!("{app_id}/{day}/"),
+            (None, Some(app_id), None) => format!("{app_id}/"),
+            (None, None, _) => String::new(),
+        };
+        vec![format!("{PREFIX}{own}"), format!("{UNDECODABLE}{own}"), GIVEN_UP.to_owned()]
     }
 }
 
@@ -154,7 +158,7 @@ impl<B, A, S, D, M, C> Flush<B, A, S, D, KnownMarks<M>, C>
 where
     B: BlockTable,
     A: Apps,
-    S: Sender,
+    S: Sender + LogGroups,
     D: DeadLetters,
     M: FlushMarks,
     C: Clock,
@@ -179,6 +183,7 @@ where
                 after = Some(last.clone());
                 for name in &names {
                     if let Some(report) = self.redrive_file(name, selection, dry_run).await? {
+                        self.groups.set_retentions(self.clock.now_ms()).await;
                         redriven.add(&report);
                         each(&report);
                     }
@@ -204,11 +209,12 @@ where
             bytes => bytes?,
         };
         let (report, left) = if name.starts_with(PREFIX) {
-            match dead_letters::parse(&bytes) {
-                Ok(lines) => self.redrive_lines(name, partition.as_ref(), lines, dry_run).await?,
-                Err(line) => (FileReport::broken(name, format!("line {line} is no dead letter")), None),
+            match (dead_letters::parse(&bytes), partition) {
+                (Ok(lines), Some(partition)) => self.redrive_lines(name, &partition, lines, dry_run).await?,
+                (Ok(_), None) => (FileReport::broken(name, "its name does not say whose it is"), None),
+                (Err(line), _) => (FileReport::broken(name, format!("line {line} is no dead letter")), None),
             }
-        } else if name.starts_with(GIVEN_UP) {
+        } else if name.starts_with(GIVEN_UP) || name.starts_with(UNDECODABLE) {
             match GivenUp::parse(&bytes, selection) {
                 Ok(batch) if batch.chosen.is_empty() => return Ok(None),
                 Ok(batch) => self.redrive_batch(name, batch, dry_run).await?,
@@ -240,7 +246,7 @@ where
     async fn redrive_lines(
         &self,
         name: &str,
-        partition: Option<&Partition>,
+        partition: &Partition,
         lines: Vec<Line>,
         dry_run: bool,
     ) -> Result<(FileReport, Option<Vec<u8>>), Fault> {
@@ -249,20 +255,27 @@ where
             lines.iter().for_each(|line| report.keep(&line.reason, 1));
             return Ok((report, None));
         }
-        let retention = match partition {
-            Some(partition) => Some(self.settings.of(&partition.app_id, self.clock.now_ms()).await?),
-            None => None,
-        };
+        let setting = self.settings.now(&partition.app_id).await?;
         let mut streams: BTreeMap<(&str, &str), Vec<Event>> = BTreeMap::new();
-        for (index, line) in lines.iter().enumerate() {
-            let event = Event::new(line.timestamp, line.message.clone()).tagged(index as u64);
-            streams.entry((&line.group, &line.stream)).or_default().push(event);
-        }
         // What stays, by its line, with what is to be said of it from now on.
         let mut kept: BTreeMap<u64, Option<(&'static str, String)>> = BTreeMap::new();
+        for (tag, line) in (0..).zip(&lines) {
+            // A line that does not say when its app was registered is of this app only if its time is later.
+            let is_own = |epoch_ms: i64| match line.epoch {
+                Some(epoch) => epoch == epoch_ms,
+                None => line.timestamp >= epoch_ms,
+            };
+            if !setting.is_some_and(|setting| is_own(setting.epoch_ms)) {
+                let detail = "the app that it is of is deleted".to_owned();
+                kept.insert(tag, Some((APP_DELETED, detail)));
+                continue;
+            }
+            let event = Event::new(line.timestamp, inert_line(&line.message)).tagged(tag);
+            streams.entry((&line.group, &line.stream)).or_default().push(event);
+        }
         for ((group, stream), events) in streams {
-            if let Some(setting) = retention {
-                self.retentions.set(group, setting.retention_days);
+            if let Some(setting) = setting {
+                self.groups.keep(group, setting.retention_days.or(self.sending.retention_days));
             }
             let (group, stream) = (Arc::<str>::from(group), Arc::<str>::from(stream));
             let planned = plan(events, self.clock.now_ms(), &self.sending.limits());
@@ -270,7 +283,7 @@ where
             let (mut token, retry) = (None, &self.sending.retry);
             for batch in planned.batches {
                 let clock = || self.clock.now_ms();
-                let sent = deliver(&self.sender, &group, &stream, batch, &mut token, retry, &clock).await;
+                let sent = deliver(&self.groups, &group, &stream, batch, &mut token, retry, &clock).await;
                 for letter in sent.dead {
                     kept.insert(letter.event.tag, Some((letter.reason.code(), letter.reason.to_string())));
                 }
@@ -308,25 +321,29 @@ where
         let Ok(event) = batch.event() else {
             return Ok((FileReport::broken(name, "its payload is no event of the stream"), None));
         };
-        let mut lanes = lanes(&event);
+        let mut lanes = lanes(&event, self.clock.now_ms());
         if !dry_run {
             self.send_lanes(&mut lanes, None).await;
         }
         report.error = lanes.iter().find_map(|lane| lane.stopped.clone());
         let mut open = HashSet::new();
         for record in lanes.iter().flat_map(|lane| &lane.records) {
-            let tally = record.tally();
-            report.add(tally);
-            if record.state != State::Through {
-                let reason = match record.state {
-                    State::Bad => "UNDECODABLE",
-                    _ if dry_run => batch.condition.as_str(),
-                    _ => "NOT_SENT",
-                };
-                // A block that cannot say how many records it holds counts as one.
-                report.keep(reason, tally.left.max(1));
-                open.insert(record.sequence.as_str());
+            let mut tally = record.tally();
+            let reason = match record.state {
+                _ if record.ownerless => Some(APP_DELETED),
+                State::Through => None,
+                State::Bad(_) => Some("UNDECODABLE"),
+                State::Open if dry_run => Some(batch.condition.as_str()),
+                State::Open => Some("NOT_SENT"),
+            };
+            if let Some(reason) = reason {
+                if record.ownerless {
+                    (tally.narrowed, tally.left) = (0, tally.records_in);
+                }
+                report.keep(reason, tally.left);
+                open.insert(record.sequence());
             }
+            report.add(tally);
         }
         report.events =
             report.sent + report.sent_before + report.narrowed + report.dead_lettered + report.kept;

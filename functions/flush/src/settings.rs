@@ -1,7 +1,7 @@
 //! What each app wants forwarded, read once in a while.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use logferry_domain::app::{AppId, FlushSetting};
 use logferry_domain::block::BlockHeader;
@@ -16,12 +16,17 @@ pub const CACHE_MS: i64 = 30_000;
 #[derive(Debug)]
 pub struct Settings<A> {
     apps: A,
-    known: Mutex<HashMap<AppId, (AppSetting, i64)>>,
+    known: Mutex<Known>,
 }
 
+/// By app and its registration: the setting, and when it was read (ms).
+type Known = HashMap<(AppId, i64), (Option<AppSetting>, i64)>;
+
 /// What of an app's settings concerns flush.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AppSetting {
+    /// When the app was registered (ms).
+    pub epoch_ms: i64,
     pub flush: FlushSetting,
     /// The days that the app keeps its records, where it says so; a log group that is created keeps them as long.
     pub retention_days: Option<u32>,
@@ -32,31 +37,43 @@ impl<A: Apps> Settings<A> {
         Self { apps, known: Mutex::default() }
     }
 
-    /// An app that is not registered has the default setting: what was stored is forwarded.
+    /// The setting of the app that was registered at `epoch_ms`; `None`: it is deleted, though another one
+    /// may have its id by now.
     ///
     /// # Errors
     /// The setting could not be read and was never known.
-    pub async fn of(&self, app_id: &AppId, now_ms: i64) -> Result<AppSetting, Fault> {
-        let known = self.known().get(app_id).copied();
+    pub async fn of(&self, app_id: &AppId, epoch_ms: i64, now_ms: i64) -> Result<Option<AppSetting>, Fault> {
+        let key = (app_id.clone(), epoch_ms);
+        let known = self.known().get(&key).copied();
         if let Some((setting, read_ms)) = known
             && now_ms - read_ms < CACHE_MS
         {
             return Ok(setting);
         }
-        match self.apps.find(app_id).await {
-            Ok(app) => {
-                let setting = app.map_or_else(AppSetting::default, |app| AppSetting {
-                    flush: app.flush,
-                    retention_days: app.retention_days,
-                });
-                self.known().insert(app_id.clone(), (setting, now_ms));
+        match self.now(app_id).await {
+            Ok(setting) => {
+                let setting = setting.filter(|setting| setting.epoch_ms == epoch_ms);
+                self.known().insert(key, (setting, now_ms));
                 Ok(setting)
             }
             Err(fault) => known.map(|(setting, _)| setting).ok_or(fault),
         }
     }
 
-    fn known(&self) -> std::sync::MutexGuard<'_, HashMap<AppId, (AppSetting, i64)>> {
+    /// The setting of the app that has this id now, if one has.
+    ///
+    /// # Errors
+    /// The setting could not be read.
+    pub async fn now(&self, app_id: &AppId) -> Result<Option<AppSetting>, Fault> {
+        let app = self.apps.find(app_id).await?;
+        Ok(app.map(|app| AppSetting {
+            epoch_ms: app.created_ms,
+            flush: app.flush,
+            retention_days: app.retention_days,
+        }))
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

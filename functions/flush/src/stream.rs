@@ -1,7 +1,6 @@
 //! The stream's event, as far as flush reads it, and the answer it wants.
 
 use std::borrow::Cow;
-use std::cmp::Ordering;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -19,24 +18,38 @@ pub struct StreamEvent {
     pub records: Vec<StreamRecord>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub struct StreamRecord {
     #[serde(rename = "eventName")]
     pub event_name: String,
     pub dynamodb: Change,
 }
 
-#[derive(Debug, Deserialize)]
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_streams_StreamRecord.html>
+#[derive(Debug, Deserialize, Serialize)]
 pub struct Change {
     #[serde(rename = "SequenceNumber")]
     pub sequence: SequenceNumber,
-    #[serde(rename = "NewImage")]
+    /// Seconds since the epoch.
+    #[serde(rename = "ApproximateCreationDateTime", skip_serializing_if = "Option::is_none")]
+    created: Option<Box<RawValue>>,
+    #[serde(rename = "NewImage", skip_serializing_if = "Option::is_none")]
     pub new_image: Option<Box<RawValue>>,
 }
 
-/// A position in the stream: a decimal number of up to 40 digits. Ordered by its value.
-/// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_streams_StreamRecord.html>
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize, Serialize)]
+impl Change {
+    /// When it was made (ms), the same whenever the stream brings it.
+    #[must_use]
+    pub fn arrived_ms(&self) -> Option<i64> {
+        let secs: f64 = self.created.as_ref()?.get().parse().ok()?;
+        #[expect(clippy::cast_possible_truncation, reason = "within the range just asked for")]
+        (0.0..1e11).contains(&secs).then_some((secs * 1000.0) as i64)
+    }
+}
+
+/// A position in a shard of the stream: a decimal number of up to 40 digits. How the numbers of two
+/// shards compare is documented nowhere, so they are not compared here.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 pub struct SequenceNumber(String);
 
 impl SequenceNumber {
@@ -48,23 +61,6 @@ impl SequenceNumber {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
-    }
-
-    fn digits(&self) -> &str {
-        self.0.trim_start_matches('0')
-    }
-}
-
-impl Ord for SequenceNumber {
-    fn cmp(&self, other: &Self) -> Ordering {
-        let (a, b) = (self.digits(), other.digits());
-        (a.len(), a, self.as_str()).cmp(&(b.len(), b, other.as_str()))
-    }
-}
-
-impl PartialOrd for SequenceNumber {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
     }
 }
 
@@ -223,11 +219,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sequence_numbers_are_ordered_by_value_and_not_by_text() {
-        let number = SequenceNumber::new;
-        assert!(number("9") < number("10"));
-        assert!(number("100000000000000000001") < number("100000000000000000002"));
-        assert!(number("00000000000000000000012") > number("9"));
+    fn a_change_says_when_it_was_made_or_nothing() {
+        let arrived = |created: &str| {
+            let text = format!(r#"{{"SequenceNumber":"1","ApproximateCreationDateTime":{created}}}"#);
+            serde_json::from_str::<Change>(&text).unwrap().arrived_ms()
+        };
+        assert_eq!(arrived("1709294400"), Some(1_709_294_400_000));
+        assert_eq!(arrived("1.7092944005E9"), Some(1_709_294_400_500));
+        for other in ["null", "\"soon\"", "-1", "1e300", "{}"] {
+            assert_eq!(arrived(other), None, "{other}");
+        }
+        assert_eq!(serde_json::from_str::<Change>(r#"{"SequenceNumber":"1"}"#).unwrap().arrived_ms(), None);
     }
 
     fn image(json: &str) -> Image {

@@ -1,17 +1,20 @@
-//! Marks of flush in the `files` table: `pk` = `flush#{partition}`, `sk` = `mark`. Not in `logs`,
-//! whose stream would report them.
+//! Marks of flush in the `files` table: `pk` = `flush#{partition}`, `sk` = `{block id}#{sequence number}`.
+//! Not in `logs`, whose stream would report them. A row whose `sk` is `mark` is of an earlier version,
+//! which kept an interval of sequence numbers; nobody reads it, and it expires.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
+use aws_sdk_dynamodb::types::{KeysAndAttributes, PutRequest, WriteRequest};
 use logferry_domain::block::Partition;
 use logferry_domain::fault::{Fault, FaultClass};
+use logferry_domain::hex128::BlockId;
 use logferry_ports::FlushMarks;
-use logferry_ports::flush_marks::{FlushMark, PartMark};
+use logferry_ports::flush_marks::{FlushMark, Insertion};
 
+use crate::batch::write_all;
 use crate::faults::fault;
-use crate::item::{Get, Item, Put, key, n, s};
+use crate::item::{Get, Item, Put, key, malformed, n};
 
 /// Keys in one BatchGetItem request.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html>
@@ -37,49 +40,49 @@ impl DynamoFlushMarks {
     }
 }
 
-fn to_item(partition: &Partition, mark: &FlushMark, now_ms: i64) -> Item {
-    let mut item = key(format!("{PREFIX}{}", partition.key()), "mark");
-    item.put("from_seq", s(&mark.from));
-    item.put_some("through_seq", mark.through.as_ref().map(s));
-    item.put("open_seqs", AttributeValue::L(mark.open.iter().map(s).collect()));
-    if let Some(part) = &mark.part {
-        item.put("part_seq", s(&part.sequence));
-        item.put("part_entry", n(part.entry));
-        item.put("part_piece", n(part.piece));
-        item.put("part_pieces", n(part.pieces));
+fn key_of(insertion: &Insertion) -> Item {
+    let Insertion { partition, block_id, sequence } = insertion;
+    key(format!("{PREFIX}{}", partition.key()), format!("{block_id}#{sequence}"))
+}
+
+fn to_item(insertion: &Insertion, mark: FlushMark, now_ms: i64) -> Item {
+    let mut item = key_of(insertion);
+    if let FlushMark::Part { entry, piece, pieces } = mark {
+        item.put("entry", n(entry));
+        item.put("piece", n(piece));
+        item.put("pieces", n(pieces));
     }
     item.put("expires_at", n(now_ms / 1000 + KEEP_SECS));
     item
 }
 
-fn from_item(item: &Item) -> Result<Option<(Partition, FlushMark)>, Fault> {
-    let Some(partition) = item.text("pk")?.strip_prefix(PREFIX).and_then(Partition::parse) else {
-        return Ok(None);
+fn from_item(item: &Item) -> Result<(Insertion, FlushMark), Fault> {
+    let partition = item.text("pk")?.strip_prefix(PREFIX).and_then(Partition::parse);
+    let (block_id, sequence) = item.text("sk")?.split_once('#').ok_or_else(|| malformed("sk"))?;
+    let insertion = Insertion {
+        partition: partition.ok_or_else(|| malformed("pk"))?,
+        block_id: BlockId::parse(block_id).ok_or_else(|| malformed("sk"))?,
+        sequence: sequence.to_owned(),
     };
-    let open = match item.get("open_seqs") {
-        Some(AttributeValue::L(list)) => list.iter().filter_map(|value| value.as_s().ok().cloned()).collect(),
-        _ => Vec::new(),
+    let mark = match item.contains_key("entry") {
+        true => FlushMark::Part {
+            entry: item.number("entry")?,
+            piece: item.number("piece")?,
+            pieces: item.number("pieces")?,
+        },
+        false => FlushMark::Through,
     };
-    let part = match item.text_opt("part_seq") {
-        Some(sequence) => Some(PartMark {
-            sequence: sequence.to_owned(),
-            entry: item.number("part_entry")?,
-            piece: item.number("part_piece")?,
-            pieces: item.number("part_pieces")?,
-        }),
-        None => None,
-    };
-    let through = item.text_opt("through_seq").map(str::to_owned);
-    Ok(Some((partition, FlushMark { from: item.text("from_seq")?.to_owned(), through, open, part })))
+    Ok((insertion, mark))
 }
 
 impl FlushMarks for DynamoFlushMarks {
-    async fn find(&self, partitions: &[Partition]) -> Result<Vec<(Partition, FlushMark)>, Fault> {
+    async fn find(&self, insertions: &[Insertion]) -> Result<Vec<(Insertion, FlushMark)>, Fault> {
+        // A request may name no key twice.
+        let distinct: Vec<_> = insertions.iter().collect::<BTreeSet<_>>().into_iter().collect();
         let mut marks = Vec::new();
-        for chunk in partitions.chunks(MAX_BATCH_KEYS) {
-            let keys = chunk.iter().map(|partition| key(format!("{PREFIX}{}", partition.key()), "mark"));
+        for chunk in distinct.chunks(MAX_BATCH_KEYS) {
             let wanted = KeysAndAttributes::builder()
-                .set_keys(Some(keys.collect()))
+                .set_keys(Some(chunk.iter().map(|insertion| key_of(insertion)).collect()))
                 .consistent_read(true)
                 .build()
                 .map_err(|error| {
@@ -92,24 +95,24 @@ impl FlushMarks for DynamoFlushMarks {
                 .send()
                 .await
                 .map_err(|error| fault("BatchGetItem", error))?;
-            // Marks that were not read this time are duplicates at worst, and 100 small rows are
-            // far below what one request answers: no second round.
+            // 100 small rows are far below what one request answers: what is left out was throttled.
+            if answer.unprocessed_keys.is_some_and(|keys| !keys.is_empty()) {
+                return Err(Fault::new(FaultClass::RateLimited, "BatchGetItem", "UnprocessedKeys"));
+            }
             for item in answer.responses.unwrap_or_else(HashMap::new).into_values().flatten() {
-                marks.extend(from_item(&item)?);
+                marks.push(from_item(&item)?);
             }
         }
         Ok(marks)
     }
 
-    async fn set(&self, partition: &Partition, mark: &FlushMark, now_ms: i64) -> Result<(), Fault> {
-        self.client
-            .put_item()
-            .table_name(&self.table)
-            .set_item(Some(to_item(partition, mark, now_ms)))
-            .send()
-            .await
-            .map_err(|error| fault("PutItem", error))?;
-        Ok(())
+    async fn set(&self, marks: &[(Insertion, FlushMark)], now_ms: i64) -> Result<(), Fault> {
+        let write = |(insertion, mark): &(Insertion, FlushMark)| {
+            let item = to_item(insertion, *mark, now_ms);
+            let put = PutRequest::builder().set_item(Some(item)).build().map_err(|_| malformed("pk"))?;
+            Ok(WriteRequest::builder().put_request(put).build())
+        };
+        write_all(&self.client, &self.table, marks.iter().map(write).collect::<Result<_, Fault>>()?).await
     }
 }
 
@@ -119,20 +122,25 @@ mod tests {
 
     #[test]
     fn a_mark_reads_back_from_its_item() {
-        let partition = Partition::parse("my-app#2024-01-01#3").unwrap();
-        let part = PartMark { sequence: "103".to_owned(), entry: 7, piece: 1, pieces: 2 };
-        let marks = [
-            FlushMark { from: "100".to_owned(), ..FlushMark::default() },
-            FlushMark {
-                from: "100".to_owned(),
-                through: Some("102".to_owned()),
-                open: vec!["101".to_owned()],
-                part: Some(part),
-            },
-        ];
-        for mark in marks {
-            let item = to_item(&partition, &mark, 5_000);
-            assert_eq!(from_item(&item).unwrap(), Some((partition.clone(), mark)));
+        let insertion = Insertion {
+            partition: Partition::parse("my-app#2024-01-01#3").unwrap(),
+            block_id: BlockId([7; 16]),
+            sequence: "100000000000000000042".to_owned(),
+        };
+        for mark in [FlushMark::Through, FlushMark::Part { entry: 7, piece: 1, pieces: 2 }] {
+            let item = to_item(&insertion, mark, 5_000);
+            assert_eq!(from_item(&item).unwrap(), (insertion.clone(), mark));
         }
+    }
+
+    #[test]
+    fn a_mark_of_an_earlier_version_is_under_a_key_that_is_not_asked_for() {
+        let insertion = Insertion {
+            partition: Partition::parse("my-app#2024-01-01#3").unwrap(),
+            block_id: BlockId([7; 16]),
+            sequence: "1".to_owned(),
+        };
+        assert_ne!(key_of(&insertion)["sk"], key("flush#my-app#2024-01-01#3", "mark")["sk"]);
+        assert!(from_item(&key("flush#my-app#2024-01-01#3", "mark")).is_err());
     }
 }

@@ -16,16 +16,10 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use batch_buffer::body::write_body;
 use batch_buffer::{Accepted, ErrorClass, Rejected, Request, SendError, Sender};
 use bytes::Bytes;
-use logferry_ports::Retentions;
+use logferry_domain::fault::Fault;
+use logferry_ports::LogGroups;
 
-/// What a log group is created with.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct GroupSettings {
-    /// `STANDARD` or `INFREQUENT_ACCESS`.
-    pub class: Option<String>,
-    /// `None`: events are kept for ever.
-    pub retention_days: Option<u32>,
-}
+use crate::faults::fault;
 
 /// The retentions that CloudWatch Logs knows (days).
 /// <https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html>
@@ -41,25 +35,19 @@ fn retention_of(days: u32) -> Option<u32> {
 #[derive(Debug, Clone)]
 pub struct CloudWatchLogs {
     client: Client,
-    groups: GroupSettings,
-    retentions: Retentions,
+    class: Option<String>,
 }
 
 impl CloudWatchLogs {
+    /// `class` is that of groups which are created: `STANDARD` or `INFREQUENT_ACCESS`; `None`: the
+    /// service's default.
     #[must_use]
-    pub fn new(client: Client, groups: GroupSettings) -> Self {
-        Self { client, groups, retentions: Retentions::default() }
-    }
-
-    /// Groups of which something is said here get that retention instead.
-    #[must_use]
-    pub fn with_retentions(mut self, retentions: Retentions) -> Self {
-        self.retentions = retentions;
-        self
+    pub fn new(client: Client, class: Option<String>) -> Self {
+        Self { client, class }
     }
 
     async fn create_group(&self, group: &str) -> Result<(), SendError> {
-        let class = self.groups.class.as_deref().map(LogGroupClass::from);
+        let class = self.class.as_deref().map(LogGroupClass::from);
         let created = self
             .client
             .create_log_group()
@@ -70,15 +58,6 @@ impl CloudWatchLogs {
             .send()
             .await;
         exists(created.map_err(|error| send_error(&error)))
-    }
-
-    async fn set_retention(&self, group: &str) -> Result<(), SendError> {
-        let days = self.retentions.get(group).map_or(self.groups.retention_days, retention_of);
-        let Some(days) = days else { return Ok(()) };
-        let call = self.client.put_retention_policy().log_group_name(group);
-        let call = call.retention_in_days(i32::try_from(days).unwrap_or(i32::MAX));
-        let answer = call.customize().config_override(once()).send().await;
-        answer.map(|_| ()).map_err(|error| send_error(&error))
     }
 }
 
@@ -128,18 +107,20 @@ impl Sender for CloudWatchLogs {
         match exists(create_stream().await.map_err(|error| send_error(&error))) {
             Err(error) if error.class == ErrorClass::ResourceNotFound => {
                 self.create_group(group).await?;
-                exists(create_stream().await.map_err(|error| send_error(&error)))?;
-            }
-            answer => answer?,
-        }
-        // Also for a group that existed: whoever created it may have died before this.
-        match self.set_retention(group).await {
-            // It is gone again: as good as never made, and made by the next attempt.
-            Err(error) if error.class == ErrorClass::ResourceNotFound => {
-                Err(SendError::new(ErrorClass::ServiceUnavailable, error.message))
+                exists(create_stream().await.map_err(|error| send_error(&error)))
             }
             answer => answer,
         }
+    }
+}
+
+impl LogGroups for CloudWatchLogs {
+    async fn set_retention(&self, group: &str, days: u32) -> Result<(), Fault> {
+        let Some(days) = retention_of(days) else { return Ok(()) };
+        let call = self.client.put_retention_policy().log_group_name(group);
+        let call = call.retention_in_days(i32::try_from(days).unwrap_or(i32::MAX));
+        let answer = call.customize().config_override(once()).send().await;
+        answer.map(|_| ()).map_err(|error| fault("PutRetentionPolicy", error))
     }
 }
 

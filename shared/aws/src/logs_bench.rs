@@ -10,7 +10,7 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_types::body::SdkBody;
 use batch_buffer::Event;
 
-use crate::logs::{CloudWatchLogs, GroupSettings};
+use crate::logs::CloudWatchLogs;
 
 #[derive(Debug)]
 struct Nowhere;
@@ -38,7 +38,7 @@ fn client() -> Client {
 /// The adapter that writes bodies directly.
 #[must_use]
 pub fn direct() -> CloudWatchLogs {
-    CloudWatchLogs::new(client(), GroupSettings::default())
+    CloudWatchLogs::new(client(), None)
 }
 
 /// What the SDK makes of its own types.

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use batch_buffer::{Delivery, ErrorClass, Event, RetryPolicy, deliver};
 use logferry_aws::client::AwsEnv;
-use logferry_aws::logs::{CloudWatchLogs, GroupSettings};
+use logferry_aws::logs::CloudWatchLogs;
+use logferry_domain::fault::FaultClass;
+use logferry_ports::LogGroups;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -58,8 +60,7 @@ impl Server {
             "AWS_ENDPOINT_URL_CLOUDWATCH_LOGS" => Some(url.clone()),
             _ => None,
         });
-        let groups = GroupSettings { class: Some("INFREQUENT_ACCESS".into()), retention_days: Some(30) };
-        Self { calls, logs: CloudWatchLogs::new(env.unwrap().logs(), groups) }
+        Self { calls, logs: CloudWatchLogs::new(env.unwrap().logs(), Some("INFREQUENT_ACCESS".into())) }
     }
 
     async fn deliver(&self, messages: &[&str]) -> Delivery {
@@ -97,6 +98,7 @@ async fn serve(
                 "x-amz-target" => operation = value.rsplit('.').next().unwrap_or_default().to_owned(),
                 "authorization" => signed = value.starts_with("AWS4-HMAC-SHA256 "),
                 "content-length" => length = value.parse().unwrap(),
+                "x-amzn-logs-format" => panic!("events are asked to be read as metrics: {value}"),
                 _ => {}
             }
         }
@@ -220,45 +222,50 @@ async fn lasting_errors_are_one_call() {
 }
 
 #[tokio::test]
-async fn group_stream_and_retention_are_created_on_first_use() {
+async fn group_and_stream_are_created_on_first_use() {
     let server = Server::start(|number, _| match number {
         0 | 1 => error(400, "ResourceNotFoundException"),
-        2..=4 => Some((200, json!({}))),
+        2 | 3 => Some((200, json!({}))),
         _ => ok(),
     })
     .await;
     assert_eq!(server.deliver(&["a"]).await.sent, 1);
     assert_eq!(
         server.operations(),
-        [
-            "PutLogEvents",
-            "CreateLogStream",
-            "CreateLogGroup",
-            "CreateLogStream",
-            "PutRetentionPolicy",
-            "PutLogEvents"
-        ]
+        ["PutLogEvents", "CreateLogStream", "CreateLogGroup", "CreateLogStream", "PutLogEvents"]
     );
     let calls = server.calls.lock().unwrap().clone();
     assert_eq!(calls[2].body, json!({"logGroupName": "/g", "logGroupClass": "INFREQUENT_ACCESS"}));
-    assert_eq!(calls[4].body, json!({"logGroupName": "/g", "retentionInDays": 30}));
 }
 
 #[tokio::test]
 async fn others_who_create_at_the_same_time_are_no_harm() {
     let server = Server::start(|number, call| match (number, call.operation.as_str()) {
         (0 | 1, _) => error(400, "ResourceNotFoundException"),
-        (2 | 3, "CreateLogGroup" | "CreateLogStream") => error(400, "ResourceAlreadyExistsException"),
-        (4, "PutRetentionPolicy") => error(400, "OperationAbortedException"),
-        (_, "PutLogEvents") => ok(),
-        _ => Some((200, json!({}))),
+        (2, _) => error(400, "OperationAbortedException"),
+        (3 | 4, "CreateLogGroup" | "CreateLogStream") => error(400, "ResourceAlreadyExistsException"),
+        _ => ok(),
     })
     .await;
     assert_eq!(server.deliver(&["a"]).await.sent, 1);
-    assert_eq!(
-        server.operations()[4..],
-        ["PutRetentionPolicy", "CreateLogStream", "PutRetentionPolicy", "PutLogEvents"]
-    );
+    assert_eq!(server.operations()[2..], ["CreateLogGroup", "CreateLogStream", "PutLogEvents"]);
+}
+
+#[tokio::test]
+async fn a_retention_is_one_call_with_days_that_the_service_knows() {
+    let server = Server::start(|number, _| match number {
+        0 => Some((200, json!({}))),
+        1 => error(400, "ThrottlingException"),
+        _ => error(400, "ResourceNotFoundException"),
+    })
+    .await;
+    server.logs.set_retention("/g", 6).await.unwrap();
+    assert_eq!(server.logs.set_retention("/g", 30).await.unwrap_err().class, FaultClass::RateLimited);
+    assert_eq!(server.logs.set_retention("/g", 30).await.unwrap_err().class, FaultClass::NotFound);
+    server.logs.set_retention("/g", 4_000).await.unwrap();
+    assert_eq!(server.operations(), ["PutRetentionPolicy"; 3]);
+    let calls = server.calls.lock().unwrap().clone();
+    assert_eq!(calls[0].body, json!({"logGroupName": "/g", "retentionInDays": 7}));
 }
 
 #[tokio::test]
@@ -268,7 +275,7 @@ async fn what_still_does_not_exist_after_creating_it_is_dead() {
         _ => Some((200, json!({}))),
     })
     .await;
-    assert_eq!((server.deliver(&["a"]).await.dead.len(), server.operations().len()), (1, 4));
+    assert_eq!((server.deliver(&["a"]).await.dead.len(), server.operations().len()), (1, 3));
 }
 
 #[tokio::test]

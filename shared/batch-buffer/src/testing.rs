@@ -1,10 +1,11 @@
-//! A strict stand-in for PutLogEvents, in memory: it enforces every rule the service documents,
-//! fails on command, loses answers and knows poison. And the contract that it and any real
-//! endpoint are held to: [`contract::check`].
+//! A strict stand-in for PutLogEvents, in memory: it enforces every rule the service documents, its
+//! quotas of requests a second among them, fails on command, loses answers and knows poison. And the
+//! contract that it and any real endpoint are held to: [`contract::check`].
 
 pub mod contract;
+mod rates;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::event::Event;
@@ -13,6 +14,7 @@ use crate::limits::{
     MIN_MESSAGE_BYTES,
 };
 use crate::send::{Accepted, ErrorClass, Rejected, Request, SendError, Sender};
+use rates::{Operation, Rates};
 
 /// What the next call does instead of succeeding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +34,7 @@ pub enum Fault {
 pub enum Call {
     Put { group: String, stream: String, events: usize, bytes: usize },
     Create { group: String, stream: String },
+    SetRetention { group: String, days: u32 },
 }
 
 type Poison = Box<dyn Fn(&Event) -> bool + Send>;
@@ -40,15 +43,30 @@ type Poison = Box<dyn Fn(&Event) -> bool + Send>;
 struct World {
     now_ms: i64,
     retention_ms: Option<i64>,
+    /// Of groups that have one of their own (days).
+    retentions: BTreeMap<String, u32>,
     /// `None`: groups and streams exist by themselves.
-    created: Option<BTreeMap<(String, String), ()>>,
+    created: Option<Created>,
     stored: BTreeMap<(String, String), Vec<Event>>,
     /// Where each accepted request's events begin in their stream.
     accepted: Vec<((String, String), usize)>,
     tokens: Option<BTreeMap<(String, String), u64>>,
     calls: Vec<Call>,
     faults: VecDeque<Option<Fault>>,
+    /// What every request to these groups does.
+    broken: BTreeMap<String, Fault>,
+    /// What every request for a retention does.
+    retentions_broken: Option<Fault>,
     poison: Option<Poison>,
+    rates: Rates,
+    under_way: usize,
+    most_under_way: usize,
+}
+
+#[derive(Default)]
+struct Created {
+    groups: BTreeSet<String>,
+    streams: BTreeSet<(String, String)>,
 }
 
 /// The stand-in. Clones share it.
@@ -74,7 +92,7 @@ impl StrictLogs {
     /// Groups and streams must be created first.
     #[must_use]
     pub fn empty(self) -> Self {
-        self.world().created = Some(BTreeMap::new());
+        self.world().created = Some(Created::default());
         self
     }
 
@@ -106,6 +124,66 @@ impl StrictLogs {
     /// Faults that have not come to pass do not.
     pub fn next_well(&self) {
         self.world().faults.clear();
+    }
+
+    /// From now on every request with events for this group does so; `None`: no longer.
+    pub fn break_group(&self, group: &str, fault: Option<Fault>) {
+        let broken = &mut self.world().broken;
+        match fault {
+            Some(fault) => broken.insert(group.to_owned(), fault),
+            None => broken.remove(group),
+        };
+    }
+
+    /// From now on every request for a retention does so; `None`: no longer.
+    pub fn break_retentions(&self, fault: Option<Fault>) {
+        self.world().retentions_broken = fault;
+    }
+
+    /// Requests that were one too many in their second.
+    pub fn throttled(&self) -> usize {
+        self.world().rates.throttled
+    }
+
+    /// The most requests with events that were under way at a time.
+    pub fn most_under_way(&self) -> usize {
+        self.world().most_under_way
+    }
+
+    /// The days that a group keeps its events.
+    pub fn retention(&self, group: &str) -> Option<u32> {
+        self.world().retentions.get(group).copied()
+    }
+
+    /// PutRetentionPolicy.
+    ///
+    /// # Errors
+    /// As the service answers: one too many, or no such group.
+    pub async fn set_retention(&self, group: &str, days: u32) -> Result<(), SendError> {
+        let fault = {
+            let mut world = self.world();
+            world.calls.push(Call::SetRetention { group: group.to_owned(), days });
+            world.retentions_broken
+        };
+        match fault {
+            Some(Fault::Fail(class)) => return Err(SendError::new(class, "as told")),
+            Some(Fault::Panic) => panic!("as told"),
+            Some(Fault::Hang) => std::future::pending::<()>().await,
+            Some(Fault::LoseAnswer) | None => {}
+        }
+        let mut world = self.world();
+        world.rates.take(Operation::PutRetentionPolicy)?;
+        if world.created.as_ref().is_some_and(|created| !created.groups.contains(group)) {
+            return Err(SendError::new(
+                ErrorClass::ResourceNotFound,
+                "The specified log group does not exist.",
+            ));
+        }
+        world.retentions.insert(group.to_owned(), days);
+        match fault {
+            Some(_) => Err(SendError::new(ErrorClass::Connection, "connection reset")),
+            None => Ok(()),
+        }
     }
 
     pub fn set_now_ms(&self, now_ms: i64) {
@@ -167,7 +245,10 @@ impl Sender for StrictLogs {
                 bytes,
             };
             world.calls.push(call);
-            let fault = world.faults.pop_front().flatten();
+            let always = world.broken.get(&*request.group).copied();
+            let fault = world.faults.pop_front().flatten().or(always);
+            world.under_way += 1;
+            world.most_under_way = world.most_under_way.max(world.under_way);
             match fault {
                 Some(Fault::Fail(class)) => (None, Err(SendError::new(class, "as told"))),
                 Some(Fault::Hang | Fault::Panic) => (fault, Ok(Accepted::default())),
@@ -178,6 +259,7 @@ impl Sender for StrictLogs {
                 None => (None, world.put(&request)),
             }
         };
+        let _under_way = UnderWay(self);
         match fault {
             Some(Fault::Panic) => panic!("as told"),
             Some(_) => std::future::pending::<()>().await,
@@ -189,6 +271,7 @@ impl Sender for StrictLogs {
     }
 
     async fn create(&self, group: &str, stream: &str) -> Result<(), SendError> {
+        tokio::task::yield_now().await;
         let mut world = self.world();
         let key = (group.to_owned(), stream.to_owned());
         world.calls.push(Call::Create { group: key.0.clone(), stream: key.1.clone() });
@@ -196,10 +279,26 @@ impl Sender for StrictLogs {
             return Err(SendError::new(class, "as told"));
         }
         check_names(group, stream)?;
-        if let Some(created) = &mut world.created {
-            created.insert(key, ());
+        world.rates.take(Operation::CreateLogStream)?;
+        let World { created, rates, .. } = &mut *world;
+        if let Some(created) = created {
+            if !created.groups.contains(group) {
+                rates.take(Operation::CreateLogGroup)?;
+                created.groups.insert(key.0.clone());
+                rates.take(Operation::CreateLogStream)?;
+            }
+            created.streams.insert(key);
         }
         Ok(())
+    }
+}
+
+/// A request that is counted until it ends, however it does.
+struct UnderWay<'a>(&'a StrictLogs);
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.world().under_way -= 1;
     }
 }
 
@@ -221,6 +320,7 @@ fn check_names(group: &str, stream: &str) -> Result<(), SendError> {
 
 impl World {
     fn put(&mut self, request: &Request) -> Result<Accepted, SendError> {
+        self.rates.take(Operation::PutLogEvents)?;
         check_names(&request.group, &request.stream)?;
         let events = request.events.as_slice();
         if events.is_empty() || events.len() > MAX_BATCH_EVENTS {
@@ -250,7 +350,7 @@ impl World {
             return Err(invalid("poison"));
         }
         let key = (request.group.to_string(), request.stream.to_string());
-        if self.created.as_ref().is_some_and(|created| !created.contains_key(&key)) {
+        if self.created.as_ref().is_some_and(|created| !created.streams.contains(&key)) {
             return Err(SendError::new(
                 ErrorClass::ResourceNotFound,
                 "The specified log stream does not exist.",
@@ -260,7 +360,8 @@ impl World {
         // Rejected events are left out; the 24 hours count among the valid ones.
         let before = |age_ms: i64| events.partition_point(|event| event.timestamp_ms < self.now_ms - age_ms);
         let too_old = before(MAX_AGE_MS);
-        let expired = self.retention_ms.map_or(0, before);
+        let own_ms = self.retentions.get(&key.0).map(|days| i64::from(*days) * 24 * 3_600_000);
+        let expired = own_ms.or(self.retention_ms).map_or(0, before);
         let too_new = events.partition_point(|event| event.timestamp_ms <= self.now_ms + MAX_AHEAD_MS);
         let valid = events.get(too_old.max(expired)..too_new).unwrap_or_default();
         if let (Some(first), Some(last)) = (valid.first(), valid.last())

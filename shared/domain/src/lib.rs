@@ -6,6 +6,7 @@ pub mod block;
 pub mod checkpoint;
 pub mod counted;
 pub mod decode;
+pub mod embedded_metrics;
 pub mod entry;
 pub mod fault;
 pub mod framing;

@@ -10,6 +10,7 @@ use serde::de::{MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::app::AppId;
+use crate::embedded_metrics::inert_name;
 use crate::hex128::RecordId;
 use crate::json_text;
 use crate::record::{EntryKind, Level, StoredRecord};
@@ -190,12 +191,17 @@ impl<'a> LogRecord<'a> {
     }
 
     /// Appends the record as CloudWatch gets it: one line of JSON, `logId` first. Instead of the
-    /// original it carries those of its fields that a record has no name for.
+    /// original it carries those of its fields that a record has no name for, none under a name that
+    /// CloudWatch acts on.
     pub fn write_line(&self, out: &mut Vec<u8>) {
         let begin = out.len();
         self.write_head(out, "logId");
         self.write_fields(out);
-        push_members(out, &self.rest, false);
+        let is_taken = |inert: &str| self.rest.iter().any(|(name, _)| name == inert);
+        for (name, raw) in &self.rest {
+            out.push(b',');
+            push_member(out, &inert_name(name, is_taken), raw);
+        }
         if !self.rest_of_req.is_empty() {
             out.extend_from_slice(b",\"req\":{");
             push_members(out, &self.rest_of_req, true);
@@ -253,10 +259,14 @@ fn push_members(out: &mut Vec<u8>, members: &[(Cow<'_, str>, &RawValue)], mut fi
         if !std::mem::take(&mut first) {
             out.push(b',');
         }
-        json_text::push_string(out, name);
-        out.push(b':');
-        out.extend_from_slice(raw.get().as_bytes());
+        push_member(out, name, raw);
     }
+}
+
+fn push_member(out: &mut Vec<u8>, name: &str, raw: &RawValue) {
+    json_text::push_string(out, name);
+    out.push(b':');
+    out.extend_from_slice(raw.get().as_bytes());
 }
 
 /// A string's text, or a number or boolean as it was written.

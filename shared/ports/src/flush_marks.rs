@@ -1,48 +1,48 @@
-//! How far flush got with a partition of the `logs` table, for the case that an invocation dies.
+//! How far flush got with each block, for the case that the stream brings it again.
 
 use logferry_domain::block::Partition;
 use logferry_domain::fault::Fault;
+use logferry_domain::hex128::BlockId;
 
-/// A position inside a record of the stream: its entries before `entry` are through, and of that
-/// entry `piece` pieces of `pieces`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PartMark {
+/// A block as one record of the stream brought it. The sequence number tells apart two insertions of one
+/// block: a file that is packed anew has blocks of the same ids with other contents.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Insertion {
+    pub partition: Partition,
+    pub block_id: BlockId,
     pub sequence: String,
-    pub entry: u32,
-    pub piece: u32,
-    pub pieces: u32,
 }
 
-/// Stream records of one partition that are through: those from `from` to `through`, both
-/// included, except `open`; and the beginning of one more. Sequence numbers as the stream gives them.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct FlushMark {
-    pub from: String,
-    /// `None`: no record is through as a whole.
-    pub through: Option<String>,
-    pub open: Vec<String>,
-    pub part: Option<PartMark>,
+/// What was sent of a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FlushMark {
+    /// All of it.
+    Through,
+    /// The entries before `entry`, and of that one `piece` pieces of `pieces`.
+    Part { entry: u32, piece: u32, pieces: u32 },
 }
 
-/// Keeps one mark per partition. A mark that is lost costs duplicates, never records.
+/// Keeps a mark per insertion. A mark speaks of that insertion and of no other: it can hide nothing that
+/// was not sent, whatever the order in which shards of the stream bring their records, and nobody who
+/// writes marks at the same time overwrites those of another. A mark that is lost costs duplicates, never
+/// records.
 pub trait FlushMarks: Send + Sync {
-    /// The marks there are; strongly consistent.
+    /// The marks that there are of these; strongly consistent.
     ///
     /// # Errors
     /// The read failed.
     fn find(
         &self,
-        partitions: &[Partition],
-    ) -> impl Future<Output = Result<Vec<(Partition, FlushMark)>, Fault>> + Send;
+        insertions: &[Insertion],
+    ) -> impl Future<Output = Result<Vec<(Insertion, FlushMark)>, Fault>> + Send;
 
-    /// Replaces the partition's mark.
+    /// Writes marks over those that there are.
     ///
     /// # Errors
-    /// The write failed; the mark may have been stored.
+    /// A write failed; any of the marks may have been stored.
     fn set(
         &self,
-        partition: &Partition,
-        mark: &FlushMark,
+        marks: &[(Insertion, FlushMark)],
         now_ms: i64,
     ) -> impl Future<Output = Result<(), Fault>> + Send;
 }

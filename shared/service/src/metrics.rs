@@ -51,10 +51,11 @@ catalogue! {
     BLOCKS_WRITTEN = "BlocksWritten", Count, "Blocks stored, replays included.";
     EVENTS_IN = "EventsIn", Count, "Records that flush was given.";
     EVENTS_SENT = "EventsSent", Count, "Records whose sending CloudWatch Logs confirmed.";
-    EVENTS_NARROWED = "EventsNarrowed", Count, "Records left out by their app's flush setting.";
+    EVENTS_NARROWED = "EventsNarrowed", Count, "Records left out by their app's flush setting, or because their app is deleted.";
     EVENTS_DEAD_LETTERED = "EventsDeadLettered", Count, "Records put into the failure bucket with a reason.";
     EVENTS_LEFT = "EventsLeft", Count, "Records that flush gave back to the stream; a later run is given them again.";
     EVENTS_SENT_BEFORE = "EventsSentBefore", Count, "Records that an earlier run had sent before it ended early.";
+    RETENTIONS_FAILED = "RetentionsFailed", Count, "Times that flush could not set a log group's retention; it tries again later.";
     REQUESTS = "Requests", Count, "HTTP requests answered.";
     REQUEST_ERRORS = "RequestErrors", Count, "HTTP requests answered with a 5xx.";
     REQUESTS_REFUSED = "RequestsRefused", Count, "HTTP requests whose credential was refused (401, 403).";

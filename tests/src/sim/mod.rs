@@ -34,7 +34,7 @@ use logferry_ports::Clock;
 use logferry_ports::app_admin::Job;
 use logferry_ports::apps::KeyRow;
 use logferry_ports::bucket::ListPosition;
-use logferry_ports::flush_marks::FlushMark;
+use logferry_ports::flush_marks::{FlushMark, Insertion};
 use logferry_ports::records::{LongWrite, Memo};
 use throughput::Throughput;
 use tokio::time::Instant;
@@ -76,7 +76,7 @@ struct State {
     /// Starts of ingest that were accepted.
     started: Vec<ObjectRef>,
     bookmarks: BTreeMap<String, ListPosition>,
-    marks: BTreeMap<String, FlushMark>,
+    marks: BTreeMap<Insertion, FlushMark>,
     dead_letters: BTreeMap<String, Vec<u8>>,
     stats: BTreeMap<(AppId, i64, Day), DayCounts>,
     /// Older records are not counted in any more (ms).

@@ -2,25 +2,24 @@
 
 use batch_buffer::testing::contract;
 use logferry_aws::blocks::DynamoBlocks;
-use logferry_aws::logs::{CloudWatchLogs, GroupSettings};
+use logferry_aws::dead_letters::S3DeadLetters;
+use logferry_aws::logs::CloudWatchLogs;
 use logferry_domain::block::Block;
 use logferry_domain::record::Level;
-use logferry_ports::{BlockTable, Clock, SystemClock};
+use logferry_ports::{BlockTable, Clock, DeadLetters, SystemClock};
 use logferry_tests::stack::{Stack, TestApp, until};
 use logferry_tests::stream;
 use serde_json::{Value, json};
 
-/// An app id that no other test has. Flush asks for no registration.
-fn unregistered(name: &str) -> TestApp {
-    let app_id = format!("{name}-{}", ulid::Ulid::generate().to_string().to_lowercase());
-    TestApp { app_id, api_key: String::new() }
-}
-
 /// Of the UTC hour that is past, as a block's must be.
-fn blocks(app: &TestApp, entries: &[String]) -> Vec<Block> {
+async fn blocks(stack: &Stack, app: &TestApp, entries: &[String]) -> Vec<Block> {
     let hour_ms = SystemClock.now_ms() / 3_600_000 * 3_600_000 - 3_600_000;
     let entry = |(n, raw): (i64, &String)| (hour_ms + n, Level::Info, raw.clone());
-    stream::blocks(&app.app_id, "test", &(0..).zip(entries).map(entry).collect::<Vec<_>>())
+    let entries: Vec<_> = (0..).zip(entries).map(entry).collect();
+    let mut blocks = stream::blocks(&app.app_id, "test", &entries);
+    let epoch_ms = stack.registered_ms(app).await;
+    blocks.iter_mut().for_each(|block| block.header.epoch_ms = epoch_ms);
+    blocks
 }
 
 async fn store(stack: &Stack, blocks: Vec<Block>) {
@@ -40,9 +39,9 @@ fn noise(length: usize, mut state: u64) -> String {
 #[tokio::test]
 async fn records_of_a_block_arrive_once_each_and_their_group_has_a_retention() {
     let stack = Stack::new();
-    let app = unregistered("flush");
+    let app = stack.new_app("flush").await;
     let entries: Vec<String> = (0..500).map(|n| format!("{{\"msg\":\"{n}\"}}")).collect();
-    store(&stack, blocks(&app, &entries)).await;
+    store(&stack, blocks(&stack, &app, &entries).await).await;
     let events = until("500 events", async || {
         let events = stack.cloudwatch(&app).await;
         (events.len() >= 500).then_some(events)
@@ -54,16 +53,22 @@ async fn records_of_a_block_arrive_once_each_and_their_group_has_a_retention() {
     assert_eq!((events.len(), ids.len()), (500, 500));
 
     let group = format!("/logferry/{}", app.app_id);
-    let found = stack.aws.logs().describe_log_groups().log_group_name_prefix(&group).send().await.unwrap();
-    assert_eq!(found.log_groups()[0].retention_in_days, Some(30));
+    // Nothing waits for the retention, so it may come after the events.
+    let days = until("the group's retention", async || {
+        let found =
+            stack.aws.logs().describe_log_groups().log_group_name_prefix(&group).send().await.unwrap();
+        found.log_groups()[0].retention_in_days
+    })
+    .await;
+    assert_eq!(days, 30);
 }
 
 #[tokio::test]
 async fn a_long_record_that_needs_extents_arrives_in_pieces_that_rejoin() {
     let stack = Stack::new();
-    let app = unregistered("flush-long");
+    let app = stack.new_app("flush-long").await;
     let entry = format!("{{\"msg\":\"{}\"}}", noise(1_048_500, 7));
-    store(&stack, blocks(&app, std::slice::from_ref(&entry))).await;
+    store(&stack, blocks(&stack, &app, std::slice::from_ref(&entry)).await).await;
     let pieces = until("two pieces", async || {
         let events = stack.cloudwatch(&app).await;
         (events.len() >= 2).then_some(events)
@@ -78,20 +83,28 @@ async fn a_long_record_that_needs_extents_arrives_in_pieces_that_rejoin() {
 }
 
 #[tokio::test]
-async fn a_block_that_cannot_be_decoded_is_named_in_the_answer() {
+async fn a_block_that_cannot_be_decoded_goes_to_the_failure_bucket() {
     let stack = Stack::new();
     let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/../events/flush/undecodable-block.json");
-    let event: Value = serde_json::from_slice(&std::fs::read(sample).unwrap()).unwrap();
-    let number = &event["Records"][0]["dynamodb"]["SequenceNumber"];
-    let answer = stack.invoke("FN_FLUSH", &event).await;
-    assert_eq!(answer, json!({"batchItemFailures": [{"itemIdentifier": number}]}));
+    let mut event: Value = serde_json::from_slice(&std::fs::read(sample).unwrap()).unwrap();
+    let app = stack.new_app("undecodable").await;
+    let image = &mut event["Records"][0]["dynamodb"]["NewImage"];
+    image["pk"]["S"] = json!(format!("{}#2024-03-01#1", app.app_id));
+    image["epoch"]["N"] = json!(stack.registered_ms(&app).await.to_string());
+    assert_eq!(stack.invoke("FN_FLUSH", &event).await, json!({"batchItemFailures": []}));
+    let files = S3DeadLetters::new(stack.aws.s3(), stack.value("FAILURE_BUCKET"));
+    let number = event["Records"][0]["dynamodb"]["SequenceNumber"].as_str().unwrap();
+    let name = format!("undecodable/{}/2024-03-01/1/{number}.json", app.app_id);
+    let file: Value = serde_json::from_slice(&files.read(&name).await.unwrap()).unwrap();
+    assert_eq!(file["requestContext"], json!({"condition": "UNDECODABLE"}));
+    files.remove(&name).await.unwrap();
     assert_eq!(stack.invoke("FN_FLUSH", &json!({"Records": []})).await, json!({"batchItemFailures": []}));
 }
 
 #[tokio::test]
 async fn the_service_keeps_the_contract_that_the_stand_in_keeps() {
     let stack = Stack::new();
-    let logs = CloudWatchLogs::new(stack.aws.logs(), GroupSettings::default());
-    let group = format!("/contract/{}", unregistered("logs").app_id);
+    let logs = CloudWatchLogs::new(stack.aws.logs(), None);
+    let group = format!("/contract/{}", ulid::Ulid::generate());
     assert_eq!(contract::check(&logs, &group, SystemClock.now_ms()).await, Vec::<String>::new());
 }

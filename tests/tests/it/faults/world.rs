@@ -143,7 +143,7 @@ impl World {
             if batch.is_empty() {
                 return true;
             }
-            let records = batch.iter().enumerate().map(|(i, block)| inserted(self.streamed + i, block));
+            let records = batch.iter().enumerate().map(|(i, block)| inserted(self.streamed + i, block, T0));
             let event = stream::event(&records.collect::<Vec<_>>());
             let flush = stream::flush(&self.cloud, self.cloud.clone());
             let ends = tokio::time::Instant::now() + Duration::from_millis(FLUSH_MS - FLUSH_STOPS_AHEAD_MS);

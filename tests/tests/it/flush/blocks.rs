@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::world::{NOW_MS, World, block, blocks, failed, inserted, sequence};
 
 #[tokio::test(start_paused = true)]
-async fn a_block_becomes_json_lines_in_the_apps_group_and_the_days_stream() {
+async fn a_block_becomes_json_lines_in_the_apps_group_and_the_stream_of_its_arrival() {
     let world = World::new();
     let entries = [
         (NOW_MS - 5, Level::Info, r#"{"level":30,"msg":"first","pid":7}"#.to_owned()),
@@ -26,10 +26,7 @@ async fn a_block_becomes_json_lines_in_the_apps_group_and_the_days_stream() {
     assert_eq!(handled.tally, Tally { records_in: 2, sent: 2, ..Tally::default() });
     let stored = world.logs().all_stored();
     let (group, stream, events) = &stored[0];
-    assert_eq!(
-        (group.as_str(), stream.clone()),
-        ("/logferry/my-app", format!("2024-03-01/{}", block.header.block_id.shard()))
-    );
+    assert_eq!((group.as_str(), stream.as_str()), ("/logferry/my-app", "2024-03-01/0"));
     let ids: Vec<String> = logferry_domain::block::Payload::decode(&block.data)
         .unwrap()
         .records()
@@ -108,10 +105,36 @@ async fn an_app_narrows_what_is_forwarded_and_blocks_without_any_of_it_are_not_e
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_block_that_cannot_be_decoded_is_named_alone_and_the_rest_flows_once() {
+async fn a_block_that_cannot_be_decoded_goes_to_the_failure_bucket_and_the_rest_flows_once() {
+    let world = World::new();
+    let blocks: Vec<_> = (0..6).map(|n| block("app", &format!("s{n}"), 4)).collect();
+    let mut records: Vec<_> = blocks.iter().enumerate().map(|(n, block)| inserted(n, block)).collect();
+    records[2]["dynamodb"]["NewImage"]["data"]["B"] = json!("AAAA");
+    let handled = world.invoke(&records).await.unwrap();
+    assert_eq!(failed(&handled), [""; 0]);
+    assert_eq!(handled.tally, Tally { records_in: 24, sent: 20, dead_lettered: 4, ..Tally::default() });
+    let files = world.cloud.dead_letters_now();
+    let (name, content) = files.first_key_value().unwrap();
+    let shard = blocks[2].header.block_id.shard();
+    assert_eq!(name, &format!("undecodable/app/2024-03-01/{shard}/{}.json", sequence(&records[2])));
+    let file: Value = serde_json::from_slice(content).unwrap();
+    assert_eq!(file["requestContext"]["condition"], "UNDECODABLE");
+    assert_eq!(file["detail"], "its data is no payload");
+    let payload: Value = serde_json::from_str(file["payload"].as_str().unwrap()).unwrap();
+    assert_eq!(payload, json!({"Records": [records[2]]}), "as the stream brought it");
+
+    // The same again replaces the file.
+    world.invoke(&records[2..3]).await.unwrap();
+    assert_eq!(world.cloud.dead_letters_now(), files);
+    assert!(world.sent().len() == 20 && world.sent().values().all(|times| *times == 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_block_that_cannot_even_be_kept_is_named_alone_and_the_rest_flows_once() {
     let world = World::new();
     let mut records: Vec<_> = (0..6).map(|n| inserted(n, &block("app", &format!("s{n}"), 4))).collect();
     records[2]["dynamodb"]["NewImage"]["data"]["B"] = json!("AAAA");
+    world.cloud.break_operation("PutObject", Some(FaultClass::Denied));
     let handled = world.invoke(&records).await.unwrap();
     assert_eq!(failed(&handled), [sequence(&records[2])]);
     assert_eq!(handled.tally, Tally { records_in: 24, sent: 20, left: 4, ..Tally::default() });
@@ -120,30 +143,39 @@ async fn a_block_that_cannot_be_decoded_is_named_alone_and_the_rest_flows_once()
     let again = world.invoke(&records[2..]).await.unwrap();
     assert_eq!(failed(&again), [sequence(&records[2])]);
     assert!(world.sent().values().all(|times| *times == 1), "{:?}", world.sent());
-    assert_eq!(world.sent().len(), 20);
-    assert_eq!(again.tally.sent, 0);
+    assert_eq!((world.sent().len(), again.tally.sent, again.tally.sent_before), (20, 0, 12));
+    world.cloud.break_operation("PutObject", None);
+    let handled = world.invoke(&records[2..]).await.unwrap();
+    assert_eq!((failed(&handled).len(), handled.tally.dead_lettered), (0, 4));
 }
 
 #[tokio::test(start_paused = true)]
-async fn items_that_are_not_as_we_write_them_are_named_and_never_a_panic() {
-    for (pointer, value) in [
-        ("/dynamodb/NewImage/data", json!({"S": "text"})),
-        ("/dynamodb/NewImage/data", json!({"B": "not base64!"})),
-        ("/dynamodb/NewImage/pk", json!({"S": "nonsense"})),
-        ("/dynamodb/NewImage/pk", json!({"S": "other#2024-03-01#9"})),
-        ("/dynamodb/NewImage/sk", json!({"S": "nonsense"})),
-        ("/dynamodb/NewImage/count", json!({"N": "many"})),
-        ("/dynamodb/NewImage/count", json!({"N": "5"})),
-        ("/dynamodb/NewImage/levels", json!({"M": {"info": {"N": "x"}}})),
-        ("/dynamodb/NewImage/last_ms", json!(null)),
-        ("/dynamodb/NewImage", json!([])),
+async fn items_that_are_not_as_we_write_them_are_set_aside_and_never_a_panic() {
+    for (pointer, value, records) in [
+        ("/dynamodb/NewImage/data", json!({"S": "text"}), 1),
+        ("/dynamodb/NewImage/data", json!({"B": "not base64!"}), 1),
+        ("/dynamodb/NewImage/pk", json!({"S": "nonsense"}), 1),
+        ("/dynamodb/NewImage/pk", json!({"S": "other#2024-03-01#9"}), 1),
+        ("/dynamodb/NewImage/sk", json!({"S": "nonsense"}), 1),
+        ("/dynamodb/NewImage/count", json!({"N": "many"}), 1),
+        ("/dynamodb/NewImage/count", json!({"N": "5"}), 5),
+        ("/dynamodb/NewImage/levels", json!({"M": {"info": {"N": "x"}}}), 1),
+        ("/dynamodb/NewImage/last_ms", json!(null), 1),
+        ("/dynamodb/NewImage", json!([]), 1),
     ] {
         let world = World::new();
         let (mut bad, good) = (inserted(1, &block("app", "a", 4)), inserted(2, &block("app", "b", 3)));
         *bad.pointer_mut(pointer).unwrap() = value;
         let handled = world.invoke(&[bad.clone(), good]).await.unwrap();
-        assert_eq!(failed(&handled), [sequence(&bad)], "{pointer}");
-        assert_eq!(handled.tally.sent, 3, "{pointer}");
+        assert_eq!(failed(&handled), [""; 0], "{pointer}");
+        let tally = Tally { records_in: records + 3, sent: 3, dead_lettered: records, ..Tally::default() };
+        assert_eq!(handled.tally, tally, "{pointer}: one that cannot say how many it holds counts as one");
+        let files: Vec<String> = world.cloud.dead_letters_now().into_keys().collect();
+        let name = format!("/{}.json", sequence(&bad));
+        assert!(
+            files.len() == 1 && files[0].starts_with("undecodable/") && files[0].ends_with(&name),
+            "{files:?}"
+        );
     }
 }
 
@@ -204,35 +236,23 @@ async fn records_older_than_cloudwatch_takes_are_sent_now_with_their_own_time_in
         (events[0].timestamp_ms, line["originalTimestamp"].as_i64()),
         (NOW_MS, Some(NOW_MS - 20 * day_ms))
     );
-    assert!(stream.starts_with("2024-02-10/"), "the stream is that of the record's day");
+    assert_eq!(stream, "2024-03-01/0", "the stream is that of the arrival, not of the record's day");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_that_is_throttled_is_named_and_the_others_flow() {
+async fn an_app_whose_log_group_is_throttled_is_named_and_the_others_flow() {
     let world = World::with(StrictLogs::at(NOW_MS));
     let records: Vec<_> =
         (0..4).map(|n| inserted(n, &block(["a", "b"][n % 2], &format!("s{n}"), 5))).collect();
-    world.logs().next([Some(Fault::Fail(ErrorClass::Throttling)); 4]);
+    world.logs().break_group("/logferry/a", Some(Fault::Fail(ErrorClass::Throttling)));
     let handled = world.invoke(&records).await.unwrap();
     assert_eq!(failed(&handled), [sequence(&records[0])]);
-    assert_eq!(handled.tally.records_in, 20);
-    assert_eq!(handled.tally.sent + handled.tally.left, 20);
-    assert!(handled.tally.left >= 5);
+    assert_eq!(handled.tally, Tally { records_in: 20, sent: 10, left: 10, ..Tally::default() });
+    world.logs().break_group("/logferry/a", None);
     let again = world.invoke(&records).await.unwrap();
     assert_eq!((failed(&again).len(), world.sent().len()), (0, 20));
     assert!(world.sent().values().all(|times| *times == 1));
-    assert_eq!(again.tally.sent_before, handled.tally.sent);
-}
-
-#[tokio::test(start_paused = true)]
-async fn it_stops_before_its_deadline_and_says_where() {
-    let world = World::with(StrictLogs::at(NOW_MS));
-    let records: Vec<_> = (0..3).map(|n| inserted(n, &block(["a", "b", "c"][n], "s", 5))).collect();
-    world.logs().next([None, Some(Fault::Hang)]);
-    let handled = world.invoke_until(&records, Some(Duration::from_secs(20))).await.expect("an answer");
-    assert_eq!(failed(&handled), [sequence(&records[1])]);
-    assert_eq!(handled.tally, Tally { records_in: 15, sent: 5, left: 10, ..Tally::default() });
-    assert_eq!(world.logs().puts(), 2, "no request after the deadline");
+    assert_eq!((again.tally.sent, again.tally.sent_before), (10, 10));
 }
 
 #[tokio::test(start_paused = true)]
@@ -245,11 +265,20 @@ async fn an_app_whose_setting_cannot_be_read_waits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_thousand_partitions_with_one_record_each_are_all_served() {
+async fn a_thousand_new_apps_are_served_at_the_pace_at_which_groups_can_be_created() {
     let world = World::new();
     let records: Vec<_> = (0..1_000).map(|n| inserted(n, &block(&format!("app-{n}"), "s", 1))).collect();
-    let handled = world.invoke(&records).await.unwrap();
-    assert_eq!((failed(&handled).len(), handled.tally.sent, world.sent().len()), (0, 1_000, 1_000));
+    let mut left = &records[..];
+    for _ in 0..100 {
+        let handled = world.invoke_until(left, Some(Duration::from_secs(112))).await.unwrap();
+        let Some(first) = failed(&handled).pop() else {
+            left = &[];
+            break;
+        };
+        left = &left[left.iter().position(|record| sequence(record) == first).unwrap()..];
+    }
+    assert_eq!((left.len(), world.sent().len()), (0, 1_000));
+    assert!(world.sent().values().all(|times| *times == 1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -260,9 +289,11 @@ async fn the_sample_events_are_answered() {
         let path = entry.unwrap().path();
         let event: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
         let records = event["Records"].as_array().unwrap();
-        let handled = World::new().invoke(records).await.unwrap();
+        let world = World::new();
+        let handled = world.invoke(records).await.unwrap();
         let is_bad = path.to_string_lossy().contains("undecodable");
-        assert_eq!(failed(&handled).len(), usize::from(is_bad), "{path:?}");
+        let set_aside = world.cloud.dead_letters_now().len();
+        assert_eq!((failed(&handled).len(), set_aside), (0, usize::from(is_bad)), "{path:?}");
         samples += 1;
     }
     assert!(samples > 0);

@@ -1,9 +1,11 @@
-//! Killed at every call and brought again: nothing is lost, and at most one request is sent twice.
+//! Killed at every call and brought again: nothing is lost, and at most one request of each lane under way
+//! is sent twice.
 
 use std::collections::{BTreeSet, HashMap};
 
 use batch_buffer::testing::StrictLogs;
 use logferry_domain::record::Level;
+use logferry_flush::LANES_AT_ONCE;
 use serde_json::Value;
 
 use super::world::{Death, NOW_MS, World, block, blocks, failed, ids, inserted};
@@ -29,6 +31,12 @@ fn batch() -> (Vec<Value>, BTreeSet<String>) {
 
 fn world() -> World {
     World::with(StrictLogs::at(NOW_MS).empty())
+}
+
+/// How many requests can be in an invocation's hands when it dies.
+fn lanes(records: &[Value]) -> usize {
+    let partitions = records.iter().map(|record| record["dynamodb"]["NewImage"]["pk"]["S"].as_str());
+    partitions.collect::<BTreeSet<_>>().len().min(LANES_AT_ONCE)
 }
 
 /// Requests of which at least one event came again.
@@ -75,16 +83,17 @@ async fn killed_at_every_call_and_brought_again() {
                     "{death:?} bisect {bisect}"
                 );
                 let twice = requests_sent_twice(&world);
-                assert!(twice <= 1, "{death:?} bisect {bisect}: {twice} requests came twice");
+                let most = lanes(&records);
+                assert!(twice <= most, "{death:?} bisect {bisect}: {twice} requests came twice");
             }
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn killed_again_and_again_it_gets_through_with_one_request_twice_for_each_kill() {
+async fn killed_again_and_again_it_gets_through_with_a_request_of_each_lane_twice_for_each_kill() {
     let (records, ids) = batch();
-    for step in [4, 5, 7] {
+    for step in [12, 15, 17] {
         let world = world();
         let mut kills = 0;
         loop {
@@ -97,8 +106,8 @@ async fn killed_again_and_again_it_gets_through_with_one_request_twice_for_each_
             assert!(kills < 200, "it gets on, {step} calls at a time");
         }
         assert_eq!(world.sent().keys().cloned().collect::<BTreeSet<_>>(), ids);
-        assert!(kills > 2);
+        assert!(kills > 0);
         let twice = requests_sent_twice(&world);
-        assert!(twice <= kills, "{kills} kills, {twice} requests came twice");
+        assert!(twice <= kills * lanes(&records), "{kills} kills, {twice} requests came twice");
     }
 }

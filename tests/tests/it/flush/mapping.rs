@@ -1,14 +1,16 @@
 //! A simulator of the stream mapping: windows, partial answers, answers it cannot read, bisecting,
-//! retries that run out, records that grow too old. No shard stands still, and what is not sent lies
-//! in the failure bucket, from where it can be sent.
+//! retries that run out, records that grow too old, shards that are read side by side and are split.
+//! No shard stands still, and what is not sent lies in the failure bucket, from where it can be sent.
 
 use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::Duration;
 
 use batch_buffer::ErrorClass;
 use batch_buffer::testing::{Fault, StrictLogs};
 use logferry_domain::block::Block;
 use logferry_domain::fault::FaultClass;
+use logferry_domain::record::Level;
 use logferry_flush::redrive::Selection;
 use logferry_ports::DeadLetters;
 use rand::rngs::SmallRng;
@@ -16,9 +18,13 @@ use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::world::{Death, NOW_MS, World, block, failed, ids, inserted, sequence};
+use super::world::{Death, NOW_MS, World, block, blocks, failed, ids, inserted, sequence};
 
 const HOUR: Duration = Duration::from_secs(3_600);
+
+/// What an invocation takes as its event (bytes).
+/// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
+const MAX_PAYLOAD_BYTES: usize = 6 * 1024 * 1024;
 
 /// How the mapping is set. The default is the template's.
 #[derive(Debug, Clone, Copy)]
@@ -30,11 +36,22 @@ struct Mapping {
     /// Whether a batch whose first record is named is cut in halves, or comes again as it is: the
     /// documentation can be read either way.
     cuts_when_named: bool,
+    /// Batches of a shard side by side. What is kept in order are the changes of an item.
+    parallel: usize,
+    /// Whether there is a pause before a retry: how long it is is documented nowhere.
+    pauses: bool,
 }
 
 impl Default for Mapping {
     fn default() -> Self {
-        Self { batch_size: 100, max_retries: Some(10), max_age: 12 * HOUR, cuts_when_named: false }
+        Self {
+            batch_size: 100,
+            max_retries: Some(10_000),
+            max_age: 12 * HOUR,
+            cuts_when_named: false,
+            parallel: 10,
+            pauses: true,
+        }
     }
 }
 
@@ -71,7 +88,36 @@ struct Shard {
     pause: Duration,
 }
 
+/// Shards whose records lie side by side in one partition of the table: their sequence numbers alternate.
+fn interleaved(shards: usize, count: usize, pause: Duration) -> Vec<Shard> {
+    let own = block("app", "0", 1).header.block_id.shard();
+    let all = (0..).map(|n| block("app", &format!("{n}"), 3));
+    let blocks: Vec<_> =
+        all.filter(|block| block.header.block_id.shard() == own).take(shards * count).collect();
+    let shard = |first: usize| {
+        let own = blocks.iter().enumerate().skip(first).step_by(shards);
+        let (records, blocks) = own.map(|(n, block)| (inserted(n, block), block.clone())).unzip();
+        Shard { blocks, records, pause }
+    };
+    (0..shards).map(shard).collect()
+}
+
 impl Shard {
+    /// How a mapping reads it that has several batches under way.
+    fn parts(&self, parallel: usize) -> Vec<Self> {
+        let part = |record: &Value| {
+            let mut hash = DefaultHasher::new();
+            record["dynamodb"]["NewImage"]["sk"]["S"].as_str().hash(&mut hash);
+            hash.finish() % parallel as u64
+        };
+        let parts = (0..parallel as u64).map(|number| {
+            let own = self.records.iter().zip(&self.blocks).filter(|(record, _)| part(record) == number);
+            let (records, blocks) = own.map(|(record, block)| (record.clone(), block.clone())).unzip();
+            Self { blocks, records, pause: self.pause * u32::try_from(parallel).unwrap() }
+        });
+        parts.collect()
+    }
+
     fn of(count: usize) -> Self {
         Self::slow(count, Duration::ZERO)
     }
@@ -92,6 +138,12 @@ struct Ran {
 }
 
 impl Ran {
+    fn and(mut self, other: Self) -> Self {
+        self.given_up.extend(other.given_up);
+        self.invocations += other.invocations;
+        self
+    }
+
     fn records(&self) -> usize {
         self.given_up.iter().map(|(records, _)| records.len()).sum()
     }
@@ -115,7 +167,14 @@ impl Ran {
 }
 
 impl Mapping {
-    /// Feeds a shard to the function until it is through.
+    /// Feeds a shard to the function in as many batches at a time as the mapping is set to.
+    async fn run_parts(self, shard: &Shard, world: &World) -> Ran {
+        let parts = shard.parts(self.parallel);
+        let runs = parts.iter().map(|part| self.run(part, async |batch| answer(world, batch).await));
+        futures::future::join_all(runs).await.into_iter().fold(Ran::default(), Ran::and)
+    }
+
+    /// Feeds a shard to the function, one batch at a time, until it is through.
     async fn run(self, shard: &Shard, mut invoke: impl AsyncFnMut(&[Value]) -> Answer) -> Ran {
         let begin = Instant::now();
         let created = |index: usize| begin + shard.pause * u32::try_from(index).unwrap();
@@ -123,7 +182,12 @@ impl Mapping {
         while position < shard.records.len() {
             tokio::time::sleep_until(created(position)).await;
             let there = (position..shard.records.len()).take_while(|index| created(*index) <= Instant::now());
-            let end = position + there.take(self.batch_size).count();
+            let mut bytes = 0;
+            let fits = |index: &usize| {
+                bytes += shard.records[*index].to_string().len();
+                *index == position || bytes <= MAX_PAYLOAD_BYTES
+            };
+            let end = position + there.take(self.batch_size).take_while(fits).count();
             // Pieces of the batch still to do, the next one last; each with its retries so far.
             let mut todo = vec![(position..end, 0)];
             while let Some((mut range, retries)) = todo.pop() {
@@ -138,7 +202,7 @@ impl Mapping {
                     }
                 }
                 ran.invocations += 1;
-                assert!(ran.invocations < 20_000, "the shard stands still");
+                assert!(ran.invocations < 40_000, "the shard stands still");
                 let batch = &shard.records[range.clone()];
                 let (failed_at, cuts) = match invoke(batch).await {
                     Answer::Body(body) => (first_failure(batch, &body), self.cuts_when_named),
@@ -155,7 +219,7 @@ impl Mapping {
                         ran.given_up.push((batch.to_vec(), "RetryAttemptsExhausted"));
                     }
                     Some(0) => {
-                        let secs = 1_u64 << retries.min(8);
+                        let secs = if self.pauses { 1_u64 << retries.min(8) } else { 0 };
                         tokio::time::sleep(Duration::from_secs(secs)).await;
                         todo.push((range, retries + 1));
                     }
@@ -189,35 +253,30 @@ async fn a_healthy_shard_goes_through_in_full_batches() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn blocks_that_cannot_be_decoded_end_in_the_failure_bucket_and_all_others_are_sent_once() {
+async fn blocks_that_cannot_be_decoded_end_in_the_failure_bucket_and_hold_nothing_up() {
     let bad = [0, 17, 18, 99, 100, 249];
-    for cuts_when_named in [false, true] {
-        let mut shard = Shard::of(250);
-        for index in bad {
-            shard.records[index]["dynamodb"]["NewImage"]["data"]["B"] = json!("AAAA");
-        }
-        let world = World::with(StrictLogs::at(NOW_MS));
-        let mapping = Mapping { cuts_when_named, ..Mapping::default() };
-        let ran = mapping.run(&shard, async |batch| answer(&world, batch).await).await;
-        assert!(bad.iter().all(|index| ran.numbers().contains(&sequence(&shard.records[*index]))));
-        let good = shard.blocks.iter().enumerate().filter(|(index, _)| !bad.contains(index));
-        let good = ids(good.map(|(_, block)| block));
-        assert_eq!(reached(&world), good);
-        assert!(
-            world.sent().values().all(|times| *times == 1),
-            "what is behind a bad block is not sent again"
-        );
-
-        // Of all that was given up only the bad ones stay.
-        ran.keep(&world).await;
-        let (redriven, reports) = world.redrive_some(&Selection::default(), false).await;
-        assert_eq!(redriven.unwrap().events_kept, 3 * bad.len() as u64);
-        assert!(reports.iter().all(|report| report.reasons.keys().all(|reason| reason == "UNDECODABLE")));
-        assert_eq!(reached(&world), good);
-        if cuts_when_named {
-            assert_eq!(ran.records(), bad.len(), "each stood alone in the end");
-        }
+    let mut shard = Shard::of(250);
+    for index in bad {
+        shard.records[index]["dynamodb"]["NewImage"]["data"]["B"] = json!("AAAA");
     }
+    let world = World::with(StrictLogs::at(NOW_MS));
+    let ran = Mapping::default().run(&shard, async |batch| answer(&world, batch).await).await;
+    assert_eq!((ran.records(), ran.invocations), (0, 3));
+    let good = shard.blocks.iter().enumerate().filter(|(index, _)| !bad.contains(index));
+    let good = ids(good.map(|(_, block)| block));
+    assert_eq!(reached(&world), good);
+    let files = world.cloud.dead_letters_now();
+    let kept = |index: &usize| {
+        let name = format!("/{}.json", sequence(&shard.records[*index]));
+        files.keys().any(|file| file.starts_with("undecodable/") && file.ends_with(&name))
+    };
+    assert!(files.len() == bad.len() && bad.iter().all(kept), "{:?}", files.keys());
+
+    // A redrive leaves them where they are for as long as they cannot be read.
+    let (redriven, reports) = world.redrive_some(&Selection::default(), false).await;
+    assert_eq!(redriven.unwrap().events_kept, 3 * bad.len() as u64);
+    assert!(reports.iter().all(|report| report.reasons.keys().all(|reason| reason == "UNDECODABLE")));
+    assert_eq!((reached(&world), world.cloud.dead_letters_now()), (good, files));
 }
 
 #[tokio::test(start_paused = true)]
@@ -225,7 +284,7 @@ async fn a_function_that_dies_of_one_record_loses_that_record_alone_to_the_failu
     let shard = Shard::of(60);
     let deadly = sequence(&shard.records[33]);
     let world = World::with(StrictLogs::at(NOW_MS));
-    let ran = Mapping::default()
+    let ran = Mapping { max_retries: Some(10), ..Mapping::default() }
         .run(&shard, async |batch| {
             if batch.iter().any(|record| sequence(record) == deadly) {
                 // Dead after some calls, having sent a part.
@@ -255,7 +314,8 @@ async fn malformed_answers_are_retried_as_a_whole_and_run_out() {
         json!({"batchItemFailures": [{"itemIdentifier": "unknown"}]}),
         json!({"batchItemFailures": "text"}),
     ] {
-        let ran = Mapping::default().run(&shard, async |_| Answer::Body(body.clone())).await;
+        let mapping = Mapping { max_retries: Some(10), ..Mapping::default() };
+        let ran = mapping.run(&shard, async |_| Answer::Body(body.clone())).await;
         assert_eq!((ran.records(), ran.invocations), (5, 11), "{body}");
     }
 }
@@ -278,7 +338,9 @@ async fn an_empty_answer_would_mean_success_so_flush_gives_none_while_anything_i
 async fn records_that_grow_too_old_in_an_outage_are_given_up_and_the_younger_ones_flow() {
     // A record every ten minutes for twenty hours, and no CloudWatch Logs for the first fifteen.
     let shard = Shard::slow(120, HOUR / 6);
-    for (max_retries, condition) in [(None, "RecordAgeExceeded"), (Some(10), "RetryAttemptsExhausted")] {
+    for (max_retries, condition) in
+        [(Some(10_000), "RecordAgeExceeded"), (Some(10), "RetryAttemptsExhausted")]
+    {
         let world = World::with(StrictLogs::at(NOW_MS));
         let mapping = Mapping { max_retries, ..Mapping::default() };
         let begin = Instant::now();
@@ -308,6 +370,83 @@ async fn records_that_grow_too_old_in_an_outage_are_given_up_and_the_younger_one
         assert_eq!(reached(&world), ids(&shard.blocks));
         assert!(world.sent().values().all(|times| *times == 1));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_of_less_than_twelve_hours_waits_in_the_stream_and_gives_nothing_up() {
+    // However soon the mapping tries again, and however soon it is refused.
+    for (pauses, fault) in [(true, ErrorClass::Throttling), (false, ErrorClass::ServiceUnavailable)] {
+        let shard = Shard::of(3);
+        let world = World::with(StrictLogs::at(NOW_MS));
+        for app in ["a", "b", "c"] {
+            world.logs().break_group(&format!("/logferry/{app}"), Some(Fault::Fail(fault)));
+        }
+        let (begin, mapping) = (Instant::now(), Mapping { pauses, ..Mapping::default() });
+        let ran = mapping
+            .run(&shard, async |batch| {
+                if begin.elapsed() > 11 * HOUR + HOUR / 2 {
+                    ["a", "b", "c"].map(|app| world.logs().break_group(&format!("/logferry/{app}"), None));
+                }
+                answer(&world, batch).await
+            })
+            .await;
+        assert_eq!(ran.records(), 0, "{:?}", ran.given_up.first().map(|(_, condition)| condition));
+        assert!(reached(&world) == ids(&shard.blocks) && world.sent().values().all(|times| *times == 1));
+        assert!(world.cloud.dead_letters_now().is_empty());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn shards_with_alternating_numbers_of_one_partition_bring_every_record_once() {
+    for (parallel, batch_size) in [(1, 100), (10, 100), (10, 7), (3, 1)] {
+        let mapping = Mapping { parallel, batch_size, ..Mapping::default() };
+        let shards = interleaved(2, 120, Duration::from_secs(1));
+        let world = World::with(StrictLogs::at(NOW_MS));
+        // Some requests fail for a while, so that much of what comes again is through.
+        world.logs().next((0..400).map(|n| (n % 3 > 0).then_some(Fault::Fail(ErrorClass::Throttling))));
+        let run = |shard| mapping.run_parts(shard, &world);
+        let ran = futures::future::join_all(shards.iter().map(run)).await;
+        assert_eq!(ran.iter().map(Ran::records).sum::<usize>(), 0);
+        assert_eq!(reached(&world), ids(shards.iter().flat_map(|shard| &shard.blocks)));
+        assert!(world.sent().values().all(|times| *times == 1), "{parallel} side by side");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_that_is_split_goes_on_in_its_children() {
+    let [parent, one, two]: [Shard; 3] =
+        interleaved(3, 60, Duration::ZERO).try_into().unwrap_or_else(|_| panic!());
+    let world = World::with(StrictLogs::at(NOW_MS));
+    world.logs().next((0..100).map(|n| (n % 2 > 0).then_some(Fault::LoseAnswer)));
+    let mapping = Mapping::default();
+    // The children are read when their parent is through.
+    let mut ran = mapping.run_parts(&parent, &world).await;
+    let children = tokio::join!(mapping.run_parts(&one, &world), mapping.run_parts(&two, &world));
+    ran = ran.and(children.0).and(children.1);
+    assert_eq!(ran.records(), 0);
+    assert_eq!(reached(&world), ids([&parent, &one, &two].into_iter().flat_map(|shard| &shard.blocks)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_holds_no_more_than_an_invocation_takes() {
+    let noise = |seed: usize| -> String {
+        let mut rng = SmallRng::seed_from_u64(seed as u64);
+        (0..250_000).map(|_| char::from(rng.random_range(b'a'..=b'z'))).collect()
+    };
+    let entry = |n: usize| (NOW_MS - 9, Level::Info, format!("{{\"msg\":\"{}\"}}", noise(n)));
+    let blocks: Vec<_> = (0..60).flat_map(|n| blocks("app", &n.to_string(), &[entry(n)])).collect();
+    let records = blocks.iter().enumerate().map(|(n, block)| inserted(n, block)).collect();
+    let shard = Shard { blocks, records, pause: Duration::ZERO };
+    let world = World::with(StrictLogs::at(NOW_MS));
+    let mut sizes = Vec::new();
+    let ran = Mapping::default()
+        .run(&shard, async |batch| {
+            sizes.push(batch.iter().map(|record| record.to_string().len()).sum::<usize>());
+            answer(&world, batch).await
+        })
+        .await;
+    assert!(sizes.len() > 1 && sizes.iter().all(|bytes| *bytes <= MAX_PAYLOAD_BYTES), "{sizes:?}");
+    assert_eq!((ran.records(), reached(&world)), (0, ids(&shard.blocks)));
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,6 +4,11 @@
 mod blocks;
 mod crashes;
 mod dead_letters;
+mod deleted_apps;
+mod embedded_metrics;
+mod lanes;
 mod mapping;
+mod marks;
 mod redrive;
+mod retentions;
 mod world;

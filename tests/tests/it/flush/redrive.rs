@@ -35,6 +35,7 @@ async fn three_dead_blocks() -> (World, Vec<Block>) {
 
 /// A batch as the mapping keeps it when it gives it up.
 async fn give_up(world: &World, records: &[Value]) {
+    world.register_all(records);
     let record = json!({
         "requestContext": {"condition": "RetryAttemptsExhausted"},
         "DDBStreamBatchInfo": {"batchSize": records.len()},
@@ -184,14 +185,41 @@ async fn a_batch_that_was_given_up_is_sent_and_what_cannot_be_decoded_stays() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_block_that_could_not_be_read_is_sent_once_it_can_be() {
+    let world = World::new();
+    let long = block("app", "long", 9);
+    let mut record = inserted(1, &long);
+    let mut short = long.clone();
+    short.data.truncate(10);
+    record["dynamodb"]["NewImage"]["data"] = inserted(1, &short)["dynamodb"]["NewImage"]["data"].clone();
+    record["dynamodb"]["NewImage"]["extents"] = json!({"N": "1"});
+    let handled = world.invoke(&[record, inserted(2, &block("other", "s", 2))]).await.unwrap();
+    assert_eq!((failed(&handled).len(), handled.tally.dead_lettered, handled.tally.sent), (0, 9, 2));
+    let only = Selection { app_id: Some("app".parse().unwrap()), ..Selection::default() };
+    let (redriven, reports) = world.redrive_some(&only, true).await;
+    assert_eq!((redriven.unwrap().events_kept, &reports[0].reasons), (9, &reasons(&[("UNDECODABLE", 9)])));
+    let files = world.cloud.dead_letters_now();
+    assert_eq!(world.redrive_some(&only, false).await.0.unwrap().events_sent, 0);
+    assert_eq!(world.cloud.dead_letters_now(), files);
+
+    // The rest of it is there again.
+    logferry_ports::BlockTable::put(&world.cloud, vec![long.clone()]).await.unwrap();
+    let (redriven, _) = world.redrive_some(&only, false).await;
+    assert_eq!(redriven.unwrap(), Redriven { files_done: 1, events_sent: 9, ..Redriven::default() });
+    assert_eq!((world.sent().len(), world.cloud.dead_letters_now().len()), (11, 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_the_marks_say_was_sent_is_not_sent_again() {
     let world = World::new();
     let mut records: Vec<_> = (0..5).map(|n| inserted(n, &block("a", &format!("s{n}"), 4))).collect();
     records[0]["dynamodb"]["NewImage"]["data"]["B"] = json!("AAAA");
-    // All but the first are sent; the answer names the first again and again.
+    // All but the first are sent; it cannot even be put aside, and the answer names it again and again.
+    world.cloud.break_operation("PutObject", Some(FaultClass::Transient));
     for _ in 0..3 {
         assert_eq!(failed(&world.invoke(&records).await.unwrap()).len(), 1);
     }
+    world.cloud.break_operation("PutObject", None);
     give_up(&world, &records).await;
     let (_, reports) = world.redrive_some(&Selection::default(), false).await;
     assert_eq!((reports[0].sent, reports[0].sent_before, reports[0].kept), (0, 16, 4));

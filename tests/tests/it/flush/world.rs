@@ -6,15 +6,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use batch_buffer::testing::StrictLogs;
-use logferry_domain::app::FlushSetting;
-use logferry_domain::block::{Block, Payload};
+use logferry_domain::app::{App, FlushSetting};
+use logferry_domain::block::{Block, Partition, Payload};
 use logferry_domain::fault::Fault;
 use logferry_domain::record::Level;
 use logferry_flush::Handled;
 use logferry_flush::redrive::{FileReport, KnownMarks, Redriven, Selection};
 use logferry_tests::sim::{How, SimCloud};
-pub(super) use logferry_tests::stream::{blocks, inserted, sequence};
-use logferry_tests::stream::{event, flush};
+use logferry_tests::stream::{self, EPOCH_MS, event, flush};
+pub(super) use logferry_tests::stream::{blocks, sequence};
 use serde_json::Value;
 
 /// 2024-03-01T12:00:00Z
@@ -34,6 +34,8 @@ pub(super) struct World {
     pub(super) cloud: SimCloud,
     /// Calls before those that count.
     before: Arc<AtomicU64>,
+    /// Whether the apps of all blocks are registered.
+    registers: bool,
 }
 
 impl World {
@@ -42,7 +44,34 @@ impl World {
     }
 
     pub(super) fn with(logs: StrictLogs) -> Self {
-        Self { cloud: SimCloud::at(NOW_MS, logs), before: Arc::default() }
+        Self { cloud: SimCloud::at(NOW_MS, logs), before: Arc::default(), registers: true }
+    }
+
+    /// No app is registered but those that are added.
+    pub(super) fn without_apps(mut self) -> Self {
+        self.registers = false;
+        self
+    }
+
+    /// Registers an app at a time, in the place of one that has its id.
+    pub(super) fn register(&self, app: &str, created_ms: i64) {
+        let app = self.cloud.add_app(app);
+        self.cloud.set_app(App { created_ms, ..app });
+    }
+
+    /// Registers the apps of these records of the stream, where none has their ids.
+    pub(super) fn register_all(&self, records: &[Value]) {
+        let known: BTreeSet<_> = self.cloud.apps_now().into_iter().map(|app| app.app_id).collect();
+        for record in records.iter().filter(|_| self.registers) {
+            let image = &record["dynamodb"]["NewImage"];
+            let partition = image["pk"]["S"].as_str().and_then(Partition::parse);
+            let epoch_ms = image["epoch"]["N"].as_str().and_then(|epoch| epoch.parse().ok());
+            if let (Some(partition), Some(epoch_ms)) = (partition, epoch_ms)
+                && !known.contains(&partition.app_id)
+            {
+                self.register(partition.app_id.as_str(), epoch_ms);
+            }
+        }
     }
 
     pub(super) fn logs(&self) -> &StrictLogs {
@@ -68,7 +97,7 @@ impl World {
 
     pub(super) fn set_flush(&self, app: &str, flush: FlushSetting) {
         let app = self.cloud.add_app(app);
-        self.cloud.set_app(logferry_domain::app::App { flush, ..app });
+        self.cloud.set_app(App { flush, created_ms: EPOCH_MS, ..app });
     }
 
     /// One invocation in a fresh environment; `None` when it died.
@@ -77,6 +106,7 @@ impl World {
     }
 
     pub(super) async fn invoke_until(&self, records: &[Value], limit: Option<Duration>) -> Option<Handled> {
+        self.register_all(records);
         let deadline = limit.map(|limit| tokio::time::Instant::now() + limit);
         let (flush, event) = (flush(&self.cloud, self.cloud.clone()), event(records));
         tokio::time::timeout(Duration::from_secs(900), flush.handle(&event, deadline)).await.ok()
@@ -114,6 +144,11 @@ impl World {
         }
         ids
     }
+}
+
+/// The stream's record of a block that came just now.
+pub(super) fn inserted(number: usize, block: &Block) -> Value {
+    stream::inserted(number, block, NOW_MS)
 }
 
 /// One block with `count` small INFO records of the hour before now.

@@ -401,6 +401,7 @@ impl Sandbox {
         let mut items = self.scan("logs").await;
         items.retain(|item| item.text_opt("pk").is_some_and(|pk| pk.starts_with(&own)));
         items.sort_by_key(|item| [item.text("pk").unwrap().to_owned(), item.text("sk").unwrap().to_owned()]);
+        let created_secs = SystemClock.now_ms() / 1000;
         let record = |(number, item): (u64, &Item)| {
             let image: Map<_, _> = item.iter().map(|(name, value)| (name.clone(), to_json(value))).collect();
             let keys = json!({"pk": image["pk"], "sk": image["sk"]});
@@ -408,8 +409,8 @@ impl Sandbox {
             json!({
                 "eventID": sequence, "eventName": "INSERT", "eventVersion": "1.1",
                 "eventSource": "aws:dynamodb", "awsRegion": "us-east-1",
-                "dynamodb": {"Keys": keys, "NewImage": image, "SequenceNumber": sequence,
-                             "StreamViewType": "NEW_IMAGE"},
+                "dynamodb": {"ApproximateCreationDateTime": created_secs, "Keys": keys, "NewImage": image,
+                             "SequenceNumber": sequence, "StreamViewType": "NEW_IMAGE"},
             })
         };
         json!({"Records": (0..).zip(&items).map(record).collect::<Vec<_>>()})

@@ -304,6 +304,14 @@ async fn flush(sandbox: &mut Sandbox, registration: &Registration, size: Size, h
     forward(sandbox, registration, harms).await;
 }
 
+/// Partitions of which an event of the stream has blocks.
+fn lanes(event: &Value) -> u32 {
+    let records = event["Records"].as_array().unwrap();
+    let keys: BTreeSet<_> =
+        records.iter().map(|record| record["dynamodb"]["Keys"]["pk"]["S"].as_str()).collect();
+    u32::try_from(keys.len()).unwrap()
+}
+
 /// The stream into flush until it is through, and what CloudWatch Logs holds then.
 async fn forward(sandbox: &mut Sandbox, registration: &Registration, harms: &mut Harms) {
     let app_id = &registration.app.app_id;
@@ -323,7 +331,8 @@ async fn forward(sandbox: &mut Sandbox, registration: &Registration, harms: &mut
                 records.drain(..at.unwrap());
             }
             Invoked::Failed(_) => {}
-            Invoked::Died => requests_of_dead += 1,
+            // A request of each lane that was under way.
+            Invoked::Died => requests_of_dead += lanes(&event),
         }
     }
     let ids = sandbox.ids(app_id).await;

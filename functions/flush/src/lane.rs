@@ -1,0 +1,264 @@
+//! A lane: the records of one partition of the table, which are sent in the stream's order with one
+//! request under way at a time.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use batch_buffer::{Batcher, Event, Limits, RetryPolicy};
+use logferry_domain::block::{Block, Partition};
+use logferry_domain::time::Day;
+use logferry_ports::flush_marks::{FlushMark, Insertion};
+use tokio::time::Instant;
+
+use crate::stream::{Image, ItemFailure, StreamEvent, StreamRecord};
+use crate::{Sending, Tally};
+
+/// The log stream of a day that an app's events go to. CloudWatch Logs has a quota of requests for an
+/// account and none for a stream, so that one is as many as any rate needs.
+/// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/cloudwatch_limits_cwl.html>
+const STREAM_SHARD: u8 = 0;
+
+/// What became of one stream record in this invocation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Not yet, or given back.
+    Open,
+    /// Every event of it was confirmed, left out, or dead-lettered; or the record itself was.
+    Through,
+    /// It cannot be read: why.
+    Bad(&'static str),
+}
+
+#[derive(Debug)]
+pub(crate) struct Record<'e> {
+    pub(crate) change: &'e StreamRecord,
+    /// When the block came to be in the table (ms).
+    pub(crate) arrived_ms: i64,
+    pub(crate) state: State,
+    /// `None`: it does not say which block it brings.
+    pub(crate) insertion: Option<Insertion>,
+    pub(crate) epoch_ms: Option<i64>,
+    /// Until its turn comes, with the number of its extents.
+    pub(crate) block: Option<(Block, u8)>,
+    /// What an earlier invocation sent of it.
+    pub(crate) mark: Option<FlushMark>,
+    /// Its app is deleted.
+    pub(crate) ownerless: bool,
+    /// Entries in the block, by its header; 1 where it has none.
+    pub(crate) count: u32,
+    pub(crate) before: u32,
+    pub(crate) narrowed: u32,
+    pub(crate) sent: u32,
+    pub(crate) dead: u32,
+}
+
+impl Record<'_> {
+    pub(crate) fn sequence(&self) -> &str {
+        self.change.dynamodb.sequence.as_str()
+    }
+
+    pub(crate) fn tally(&self) -> Tally {
+        let [records_in, before, narrowed, sent, dead] =
+            [self.count, self.before, self.narrowed, self.sent, self.dead].map(u64::from);
+        Tally {
+            records_in,
+            sent,
+            narrowed,
+            dead_lettered: dead,
+            sent_before: before,
+            left: records_in.saturating_sub(sent + narrowed + dead + before),
+        }
+    }
+
+    /// The record as a whole lies in the failure bucket.
+    pub(crate) fn set_aside(&mut self) {
+        self.dead += self.count.saturating_sub(self.sent + self.narrowed + self.dead + self.before);
+        self.state = State::Through;
+    }
+}
+
+/// The records of one partition in the stream's order. Without a partition: records that are not
+/// even that far legible.
+#[derive(Debug)]
+pub(crate) struct Lane<'e> {
+    pub(crate) partition: Option<Partition>,
+    pub(crate) records: Vec<Record<'e>>,
+    /// Marks of what was sent, yet to be kept.
+    pub(crate) unmarked: Vec<(Insertion, FlushMark)>,
+    /// What stopped it before its end.
+    pub(crate) stopped: Option<String>,
+    /// Records and entries of which a piece is dead.
+    dead: HashSet<(usize, u32)>,
+}
+
+impl Lane<'_> {
+    /// No event of the record comes any more: it is through with its last one, or now.
+    pub(crate) fn end_record(&mut self, index: usize, out: &mut Outbox) {
+        match out.slots.last_mut() {
+            Some(last) if last.record == index => last.ends = true,
+            _ => self.records[index].state = State::Through,
+        }
+    }
+
+    /// These events are sent, or dead and kept. An entry counts with its last piece.
+    pub(crate) fn confirm(&mut self, slots: &[Slot], dead: &[(usize, u32)]) {
+        self.dead.extend(dead);
+        for slot in slots {
+            let record = &mut self.records[slot.record];
+            if slot.piece + 1 == slot.pieces {
+                match self.dead.contains(&(slot.record, slot.entry)) {
+                    true => record.dead += 1,
+                    false => record.sent += 1,
+                }
+            }
+            if slot.ends {
+                record.state = State::Through;
+            }
+        }
+    }
+
+    /// The marks of these events: the blocks that end in them, and where the last of them stands.
+    pub(crate) fn mark(&mut self, slots: &[Slot]) {
+        let through = slots.iter().filter(|slot| slot.ends).map(|slot| (slot.record, FlushMark::Through));
+        let part = slots.last().filter(|last| !last.ends).map(|last| {
+            let (entry, piece) = match last.piece + 1 == last.pieces {
+                true => (last.entry + 1, 0),
+                false => (last.entry, last.piece + 1),
+            };
+            (last.record, FlushMark::Part { entry, piece, pieces: last.pieces })
+        });
+        let marks = through.chain(part).filter_map(|(record, mark)| {
+            let insertion = self.records[record].insertion.clone()?;
+            Some((insertion, mark))
+        });
+        self.unmarked.extend(marks);
+    }
+}
+
+/// The request in the making: events, and for each where it comes from.
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    pub(crate) partition: Partition,
+    pub(crate) group: Arc<str>,
+    pub(crate) stream: Arc<str>,
+    pub(crate) limits: Limits,
+    pub(crate) retry: RetryPolicy,
+    pub(crate) token: Option<String>,
+    pub(crate) batcher: Batcher,
+    pub(crate) slots: Vec<Slot>,
+}
+
+/// Where an event comes from. Its index is the event's tag.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Slot {
+    /// Index into the lane's records.
+    pub(crate) record: usize,
+    /// Position of the entry in its block.
+    pub(crate) entry: u32,
+    pub(crate) piece: u32,
+    pub(crate) pieces: u32,
+    /// It is the last event of its record.
+    pub(crate) ends: bool,
+}
+
+impl Outbox {
+    pub(crate) fn new(sending: &Sending, partition: &Partition, deadline: Option<Instant>) -> Self {
+        let limits = sending.limits();
+        Self {
+            partition: partition.clone(),
+            group: format!("{}/{}", sending.group_prefix, partition.app_id).into(),
+            stream: "".into(),
+            retry: RetryPolicy { deadline, ..sending.retry.clone() },
+            token: None,
+            batcher: Batcher::new(limits.clone()),
+            limits,
+            slots: Vec::new(),
+        }
+    }
+
+    pub(crate) fn push(&mut self, event: Event, slot: Slot) {
+        self.batcher.push(event.tagged(self.slots.len() as u64));
+        self.slots.push(slot);
+    }
+}
+
+/// The log stream of a block that arrived then: `{yyyy-mm-dd}/{shard}`. The time is the insertion's own,
+/// the same whenever the stream brings it, so that a block has one log stream. Not the time of its
+/// records: a file whose records are of a thousand days is one log stream, not a thousand.
+#[must_use]
+pub(crate) fn log_stream(arrived_ms: i64) -> String {
+    format!("{}/{STREAM_SHARD}", Day::of_ms(arrived_ms))
+}
+
+/// The event's records told apart by partition, in the order in which they first occur. `now_ms` is the
+/// arrival of records that do not say it.
+pub(crate) fn lanes(event: &StreamEvent, now_ms: i64) -> Vec<Lane<'_>> {
+    let mut lanes: Vec<Lane<'_>> = Vec::new();
+    for change in &event.records {
+        let mut record = Record {
+            change,
+            arrived_ms: change.dynamodb.arrived_ms().unwrap_or(now_ms),
+            state: State::Open,
+            insertion: None,
+            epoch_ms: None,
+            block: None,
+            mark: None,
+            ownerless: false,
+            count: 1,
+            before: 0,
+            narrowed: 0,
+            sent: 0,
+            dead: 0,
+        };
+        let partition = match change.image() {
+            Image::Nothing => continue,
+            Image::Block { block, extents } => {
+                let partition = block.header.partition();
+                record.count = block.header.count;
+                record.epoch_ms = Some(block.header.epoch_ms);
+                record.insertion = Some(Insertion {
+                    partition: partition.clone(),
+                    block_id: block.header.block_id,
+                    sequence: change.dynamodb.sequence.as_str().to_owned(),
+                });
+                record.block = Some((block, extents));
+                Some(partition)
+            }
+            Image::Bad { partition, reason } => {
+                record.state = State::Bad(reason);
+                partition
+            }
+        };
+        match lanes.iter_mut().find(|lane| lane.partition == partition) {
+            Some(lane) => lane.records.push(record),
+            None => lanes.push(Lane {
+                partition,
+                records: vec![record],
+                unmarked: Vec::new(),
+                stopped: None,
+                dead: HashSet::new(),
+            }),
+        }
+    }
+    lanes
+}
+
+/// The first record in the stream's order that is not through, if there is one.
+pub(crate) fn failures(event: &StreamEvent, lanes: &[Lane<'_>]) -> Vec<ItemFailure> {
+    let records = lanes.iter().flat_map(|lane| &lane.records);
+    let open = records.filter(|record| record.state != State::Through);
+    let open: HashSet<&str> = open.map(Record::sequence).collect();
+    let mut sequences = event.records.iter().map(|record| &record.dynamodb.sequence);
+    let first = sequences.find(|sequence| open.contains(sequence.as_str()));
+    first.map(|number| ItemFailure { item_identifier: number.clone() }).into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_stream_is_named_after_the_day_of_arrival() {
+        assert_eq!(log_stream(1_709_294_400_000), "2024-03-01/0");
+    }
+}
