@@ -11,7 +11,7 @@ use logferry_flush::Tally;
 use logferry_ports::BlockTable;
 use serde_json::{Value, json};
 
-use super::world::{NOW_MS, World, block, blocks, failed, inserted, sequence};
+use super::world::{NOW_MS, World, block, blocks, failed, inserted, long_block, sequence};
 
 #[tokio::test(start_paused = true)]
 async fn a_block_becomes_json_lines_in_the_apps_group_and_the_stream_of_its_arrival() {
@@ -192,15 +192,9 @@ async fn changes_that_insert_no_block_are_through() {
 #[tokio::test(start_paused = true)]
 async fn the_rest_of_a_long_block_is_queried() {
     let world = World::new();
-    let block = block("app", "long", 9);
-    let mut record = inserted(1, &block);
-    let (first, _) = block.data.split_at(10);
-    let mut short = block.clone();
-    short.data = first.to_vec();
-    record["dynamodb"]["NewImage"]["data"] = inserted(1, &short)["dynamodb"]["NewImage"]["data"].clone();
-    record["dynamodb"]["NewImage"]["extents"] = json!({"N": "1"});
-    world.cloud.put(vec![block.clone()]).await.unwrap();
-    assert_eq!(world.invoke(&[record]).await.unwrap().tally.sent, 9);
+    let (block, record) = long_block(1, "app");
+    world.cloud.put(vec![block]).await.unwrap();
+    assert_eq!(world.invoke(&[record]).await.unwrap().tally.sent, 1);
 }
 
 #[tokio::test(start_paused = true)]

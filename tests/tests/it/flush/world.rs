@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use batch_buffer::testing::StrictLogs;
 use logferry_domain::app::{App, FlushSetting};
-use logferry_domain::block::{Block, Partition, Payload};
+use logferry_domain::block::{Block, MAX_ITEM_DATA_BYTES, Partition, Payload};
 use logferry_domain::fault::Fault;
 use logferry_domain::record::Level;
 use logferry_flush::Handled;
@@ -15,7 +15,9 @@ use logferry_flush::redrive::{FileReport, KnownMarks, Redriven, Selection};
 use logferry_tests::sim::{How, SimCloud};
 use logferry_tests::stream::{self, EPOCH_MS, event, flush};
 pub(super) use logferry_tests::stream::{blocks, sequence};
-use serde_json::Value;
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+use serde_json::{Value, json};
 
 /// 2024-03-01T12:00:00Z
 pub(super) const NOW_MS: i64 = 1_709_294_400_000;
@@ -156,6 +158,21 @@ pub(super) fn block(app: &str, source: &str, count: usize) -> Block {
     let entry =
         |index: usize| (NOW_MS - 1_000 + index as i64 % 900, Level::Info, format!("{{\"msg\":\"{index}\"}}"));
     blocks(app, source, &(0..count).map(entry).collect::<Vec<_>>()).remove(0)
+}
+
+/// A block of one record that needs an extent, and the stream's record of its item, which has the
+/// beginning of its data.
+pub(super) fn long_block(number: usize, app: &str) -> (Block, Value) {
+    let mut rng = SmallRng::seed_from_u64(7);
+    let noise: String = (0..700_000).map(|_| char::from(rng.random_range(b'#'..b'Z'))).collect();
+    let raw = json!({ "msg": noise }).to_string();
+    let block = blocks(app, "long", &[(NOW_MS - 9, Level::Info, raw)]).remove(0);
+    assert_eq!(block.extents(), 1);
+    let mut first = block.clone();
+    first.data.truncate(MAX_ITEM_DATA_BYTES);
+    let mut record = inserted(number, &first);
+    record["dynamodb"]["NewImage"]["extents"] = json!({"N": "1"});
+    (block, record)
 }
 
 /// The ids of the blocks' records.
