@@ -385,7 +385,9 @@ async fn an_outage_of_less_than_twelve_hours_waits_in_the_stream_and_gives_nothi
         let ran = mapping
             .run(&shard, async |batch| {
                 if begin.elapsed() > 11 * HOUR + HOUR / 2 {
-                    ["a", "b", "c"].map(|app| world.logs().break_group(&format!("/logferry/{app}"), None));
+                    for app in ["a", "b", "c"] {
+                        world.logs().break_group(&format!("/logferry/{app}"), None);
+                    }
                 }
                 answer(&world, batch).await
             })
