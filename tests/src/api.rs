@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use logferry_api::{App, Cloud, Limiter, Settings};
+use logferry_api::{App, BadgeCache, Cloud, Limiter, Settings};
 use logferry_domain::redact::Redactor;
 use logferry_health_checks::guard::Policy;
 use logferry_health_checks::resolve::Resolver;
@@ -109,6 +109,7 @@ impl Api {
             admin_key: AdminKey::new(cloud.clone(), "admin"),
             tokens: Tokens::new(cloud.clone(), "tokens"),
             limiter: Limiter::new(per_second),
+            badges: BadgeCache::default(),
             settings: Settings {
                 bucket: "bucket".to_owned(),
                 default_retention_days: 90,

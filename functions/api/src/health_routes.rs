@@ -4,13 +4,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::StatusCode;
 use logferry_domain::app::App as Tenant;
-use logferry_health_checks::badge::{DEFAULT_WINDOW, parse_file};
+use logferry_health_checks::badge::DEFAULT_WINDOW;
 use logferry_health_checks::history::{self, Pushed, REPORTS_PER_MINUTE, Report, checks_of, find, gone};
 use logferry_health_checks::newest::{Position, newest};
-use logferry_health_checks::register::{StoredCheck, public_badges};
+use logferry_health_checks::register::StoredCheck;
 use logferry_health_checks::uptime::Window;
-use logferry_ports::Apps;
-use logferry_service::api_key::{ADMIN_KEY_HEADER, API_KEY_HEADER, APP_ID_HEADER};
 use logferry_service::http::{ApiError, Request, Response};
 use serde_json::json;
 
@@ -20,11 +18,9 @@ use crate::{App, Cloud};
 /// Rows of one answer of `GET /health/{id}`.
 const DEFAULT_LIMIT: u64 = 100;
 const MAX_LIMIT: u64 = 1000;
-/// How long a badge may be kept, by browsers and by the proxies of code hosts.
-const BADGE_CACHE: &str = "max-age=60";
 
 impl<C: Cloud> App<C> {
-    fn checks_of(&self, app: &Tenant) -> Vec<StoredCheck> {
+    pub(crate) fn checks_of(&self, app: &Tenant) -> Vec<StoredCheck> {
         checks_of(app, &self.settings.health_policy)
     }
 
@@ -67,41 +63,6 @@ impl<C: Cloud> App<C> {
         let checks = self.checks_of(app);
         let (check, window) = (one(request, &checks)?, window(request)?);
         Ok(Response::ok(&history::response_times(&self.checks, app, check, window, now_ms).await?))
-    }
-
-    /// The app of a badge that is asked for without any credential, where its badges are public.
-    pub(crate) async fn app_with_public_badges(
-        &self,
-        request: &Request,
-        id: &str,
-    ) -> Result<Option<Tenant>, ApiError> {
-        let credentials = [API_KEY_HEADER, ADMIN_KEY_HEADER, APP_ID_HEADER];
-        if credentials.iter().any(|name| request.headers.contains_key(*name)) {
-            return Ok(None);
-        }
-        let Ok(app_id) = id.parse() else { return Ok(None) };
-        Ok(self.apps.find(&app_id).await?.filter(|app| public_badges(&app.health_checks)))
-    }
-
-    /// `GET /health/{id}/badges/{file}?url&window`: `health`, `uptime` or `response-time`, as `.svg`, or
-    /// as `.json` for shields.io. Without the envelope, since its readers know nothing of ours.
-    pub(crate) async fn health_badge(
-        &self,
-        request: &Request,
-        file: &str,
-        app: &Tenant,
-        now_ms: i64,
-    ) -> Result<Response, ApiError> {
-        let (subject, svg) = parse_file(file).ok_or_else(|| ApiError::not_found("no such badge"))?;
-        let checks = self.checks_of(app);
-        let (check, window) = (one(request, &checks)?, window(request)?);
-        let badge = history::badge(&self.checks, app, check, subject, window, now_ms).await?;
-        let response = if svg {
-            Response::text(StatusCode::OK, "image/svg+xml", badge.svg())
-        } else {
-            Response::json(StatusCode::OK, &badge.shields())
-        };
-        Ok(response.with_header(http::header::CACHE_CONTROL, BADGE_CACHE))
     }
 
     /// `POST /health/{id}/{name}/push` `{ok?, error?, duration_ms?}`: a job reports itself; no body is
@@ -168,7 +129,7 @@ fn report(request: &Request) -> Result<Report, ApiError> {
 }
 
 /// The check that `url` (a URL or a name) means; without it the only one there is.
-fn one<'a>(request: &Request, checks: &'a [StoredCheck]) -> Result<&'a StoredCheck, ApiError> {
+pub(crate) fn one<'a>(request: &Request, checks: &'a [StoredCheck]) -> Result<&'a StoredCheck, ApiError> {
     match (request.param("url"), checks) {
         (Some(wanted), _) => {
             find(checks, wanted).ok_or_else(|| ApiError::not_found("this url is not checked"))
@@ -178,7 +139,7 @@ fn one<'a>(request: &Request, checks: &'a [StoredCheck]) -> Result<&'a StoredChe
     }
 }
 
-fn window(request: &Request) -> Result<Window, ApiError> {
+pub(crate) fn window(request: &Request) -> Result<Window, ApiError> {
     match request.param("window") {
         None => Ok(DEFAULT_WINDOW),
         Some(text) => Window::parse(text)

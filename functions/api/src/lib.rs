@@ -5,6 +5,7 @@
 
 mod apps;
 mod auth;
+mod badges;
 mod config;
 mod counts;
 mod fields;
@@ -31,6 +32,7 @@ use logferry_service::tokens::Tokens;
 use serde_json::json;
 
 pub use auth::Caller;
+pub use badges::BadgeCache;
 pub use config::Config;
 pub use openapi::DOCUMENT as OPENAPI;
 pub use rate::Limiter;
@@ -60,6 +62,7 @@ pub struct App<C: Cloud> {
     pub admin_key: AdminKey<C::Secrets>,
     pub tokens: Tokens<C::Secrets>,
     pub limiter: Limiter,
+    pub badges: BadgeCache,
     pub settings: Settings,
 }
 
@@ -107,11 +110,9 @@ impl<C: Cloud> App<C> {
             }
             _ => {}
         }
-        if action == Action::HealthBadge
-            && let Some(app) = self.app_with_public_badges(request, id.unwrap_or_default()).await?
-        {
-            self.limiter.admit(app.app_id.as_str(), now_ms)?;
-            return self.health_badge(request, part.unwrap_or_default(), &app, now_ms).await;
+        if action == Action::HealthBadge && !badges::shows_credential(request) {
+            let (id, file) = (id.unwrap_or_default(), part.unwrap_or_default());
+            return self.public_badge(request, id, file, now_ms).await;
         }
         let caller = self.caller(request, action, now_ms).await?;
         self.limiter.admit(caller.bucket(), now_ms)?;

@@ -5,7 +5,7 @@
 
 use aws_lambda_events::apigw::ApiGatewayV2httpRequest;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
-use logferry_api::{App, Cloud, Config, Limiter};
+use logferry_api::{App, BadgeCache, Cloud, Config, Limiter};
 use logferry_aws::apps::DynamoApps;
 use logferry_aws::checks::DynamoChecks;
 use logferry_aws::client::AwsEnv;
@@ -50,6 +50,7 @@ async fn main() -> Result<(), Error> {
         admin_key: AdminKey::new(secrets.clone(), config.admin_key_secret),
         tokens: Tokens::new(secrets, config.token_secret),
         limiter: Limiter::new(config.rate_per_second),
+        badges: BadgeCache::default(),
         settings: config.settings,
     };
     let (app, namespace) = (&app, config.metrics_namespace.as_str());

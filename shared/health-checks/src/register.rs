@@ -11,10 +11,13 @@ use crate::check::{Check, CheckKind, FieldError, MAX_CHECKS, MAX_CHECKS_BYTES};
 use crate::guard::Policy;
 use crate::redacted::with_stored_headers;
 use crate::resolve::{ResolveError, Resolver, checked_addresses};
+use crate::target::{Target, TargetHost};
 
 /// Names resolved at once, and how long registration waits for an answer before it leaves the
 /// judgement to the probe, which resolves and checks anyway.
 const RESOLVED_AT_ONCE: usize = 20;
+/// Names that one registration resolves; further ones are judged by their probes alone.
+pub const MAX_NAMES_RESOLVED: usize = 20;
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// An app's checks, and who may see its badges.
@@ -74,12 +77,19 @@ pub async fn register(
             errors.extend(one(format!("{field}.name"), "repeats the name of another check".to_string()));
         }
     }
-    let refused: Vec<Option<FieldError>> = futures::stream::iter(
-        checks.iter().map(|(field, check)| refused_by_dns(field, check, policy, resolver)),
-    )
-    .buffered(RESOLVED_AT_ONCE)
-    .collect()
-    .await;
+    let mut names = HashSet::new();
+    let named = checks.iter().filter_map(|(field, check)| match &check.kind {
+        CheckKind::Probe(probe) => match probe.target.host() {
+            TargetHost::Name(name) => names.insert(name).then_some((field, &probe.target)),
+            TargetHost::Address(_) => None,
+        },
+        CheckKind::Push { .. } => None,
+    });
+    let refused: Vec<Option<FieldError>> = futures::stream::iter(named.take(MAX_NAMES_RESOLVED))
+        .map(|(field, target)| refused_by_dns(field, target, policy, resolver))
+        .buffered(RESOLVED_AT_ONCE)
+        .collect()
+        .await;
     errors.extend(refused.into_iter().flatten());
     if !errors.is_empty() {
         return Err(errors);
@@ -97,12 +107,11 @@ pub async fn register(
 
 async fn refused_by_dns(
     field: &str,
-    check: &Check,
+    target: &Target,
     policy: &Policy,
     resolver: &dyn Resolver,
 ) -> Option<FieldError> {
-    let CheckKind::Probe(probe) = &check.kind else { return None };
-    match tokio::time::timeout(RESOLVE_TIMEOUT, checked_addresses(&probe.target, resolver, policy)).await {
+    match tokio::time::timeout(RESOLVE_TIMEOUT, checked_addresses(target, resolver, policy)).await {
         Ok(Err(ResolveError::Refused(refusal))) => {
             Some(FieldError { field: field.to_string(), message: refusal.to_string() })
         }
@@ -220,10 +229,40 @@ mod tests {
             "urls[0]: leads to 10.0.0.1, which is not public (private, 10.0.0.0/8)\n\
              urls[4]: must be a URL or an object with a url\n\
              urls[3]: repeats https://public.example.com/\n\
-             urls[1]: leads to 10.0.0.5, which is not public (private, 10.0.0.0/8)"
+             urls[1]: leads to an address which is not public"
         );
         assert_eq!(told(json!({"url": 1})).await, "urls: must be an array of URLs and objects");
         assert_eq!(told(json!(vec!["https://public.example.com/"; 201])).await, "urls: must be at most 200");
+    }
+
+    #[tokio::test]
+    async fn a_registration_resolves_each_name_once_and_few_names_in_all() {
+        #[derive(Debug, Default)]
+        struct Counting(std::sync::Mutex<Vec<String>>);
+        impl Resolver for Counting {
+            fn resolve<'a>(&'a self, name: &'a str) -> BoxFuture<'a, io::Result<Vec<IpAddr>>> {
+                self.0.lock().unwrap().push(name.to_string());
+                Box::pin(async { Ok(vec!["93.184.216.34".parse().unwrap()]) })
+            }
+        }
+        let asked = async |urls: Vec<String>| {
+            let zone = Counting::default();
+            register(&json!(urls), "urls", false, &Value::Null, &Policy::default(), &zone).await.unwrap();
+            zone.0.into_inner().unwrap().len()
+        };
+        assert_eq!(
+            asked((0..200).map(|n| format!("https://{n}.example.com/")).collect()).await,
+            MAX_NAMES_RESOLVED
+        );
+        assert_eq!(asked((0..200).map(|n| format!("https://a.example.com/{n}")).collect()).await, 1);
+        assert_eq!(asked(vec!["https://93.184.216.34/".to_string()]).await, 0);
+    }
+
+    #[tokio::test]
+    async fn checks_that_would_make_every_request_of_the_app_dear_are_refused() {
+        let url = |n: usize| format!("https://public.example.com/{n}{}", "x".repeat(400));
+        let refused = told(json!((0..200).map(url).collect::<Vec<_>>())).await;
+        assert_eq!(refused, "urls: must be at most 65536 bytes of JSON together");
     }
 
     #[tokio::test]

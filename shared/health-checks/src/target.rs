@@ -11,9 +11,25 @@ use crate::guard::{Policy, Refusal, check_address};
 /// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html>).
 pub const MAX_URL_CHARS: usize = 1000;
 
-/// Zones that only private resolvers answer for (RFC 6761, 6762, 8375; `.internal` is ICANN's).
-const PRIVATE_ZONES: [&str; 8] =
-    ["localhost", "localdomain", "local", "internal", "intranet", "lan", "home.arpa", "in-addr.arpa"];
+/// Zones without public servers: those that only private resolvers answer for (RFC 6761, 6762, 7686, 8375, 9476;
+/// `.internal`, and `.corp` and `.home`, are ICANN's; `.lan` and such are custom), and `.arpa`, where names are
+/// numbers (`in-addr.arpa`, `ip6.arpa`) or at home (`home.arpa`).
+const PRIVATE_ZONES: [&str; 14] = [
+    "alt",
+    "arpa",
+    "corp",
+    "home",
+    "internal",
+    "intranet",
+    "invalid",
+    "lan",
+    "local",
+    "localdomain",
+    "localhost",
+    "onion",
+    "private",
+    "test",
+];
 
 /// A URL that passed the guard's checks of its text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -171,6 +187,31 @@ mod tests {
             refusal(&format!("http://example.com/{}", "a".repeat(1000))),
             "is longer than 1000 characters"
         );
+    }
+
+    #[test]
+    fn names_of_zones_without_public_servers_are_refused_by_name_and_their_likes_are_not() {
+        for name in [
+            "1.0.0.127.in-addr.arpa",
+            "1.0.ip6.arpa",
+            "printer.home.arpa",
+            "wiki.corp",
+            "WIKI.CORP.",
+            "nas.home",
+            "db.private",
+            "shop.test",
+            "abcdefghijklmnop.onion",
+            "ip-10-0-0-1.ec2.internal",
+            "router.lan",
+            "x.invalid",
+            "x.alt",
+        ] {
+            let refused = refusal(&format!("http://{name}/"));
+            assert!(refused.ends_with(", which is not a public name"), "{refused}");
+        }
+        for name in ["corp.example.com", "mycorp.com", "nothome.example", "test.example.org", "xarpa.net"] {
+            assert!(Target::parse(&format!("http://{name}/"), &Policy::default()).is_ok(), "{name}");
+        }
     }
 
     #[test]

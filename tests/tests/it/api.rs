@@ -154,6 +154,8 @@ async fn every_route_asks_for_the_right_credential() {
             let expected = match (method.as_str(), path.as_str()) {
                 (_, path) if is_open(path) => 200,
                 ("POST", "/apps") => *admin_status,
+                // what is not public is not there
+                (_, path) if path.contains("/badges/") && headers.is_empty() => 404,
                 _ => *status,
             };
             assert_eq!(answer.status, expected, "{method} {path} with {what}: {}", answer.text);
@@ -639,8 +641,69 @@ async fn health_routes_name_what_is_wrong_with_a_request() {
     }
     let private = json!({"urls": [{"name": "job", "heartbeat": "1h"}], "public_badges": false});
     let _ = api.app(&key, "POST", "/apps/shop/health-urls", &private).await.data();
-    assert_eq!(api.call("GET", "/health/shop/badges/health.svg", &[], &NONE).await.status, 400);
+    assert_eq!(api.call("GET", "/health/shop/badges/health.svg", &[], &NONE).await.status, 404);
     assert_eq!(api.app(&key, "GET", "/health/shop/badges/health.svg", &NONE).await.status, 200);
+}
+
+#[tokio::test]
+async fn without_a_key_every_badge_that_is_not_public_is_the_same_404() {
+    let api = Api::new();
+    let (shop, other) = (api.register("shop").await, api.register("other").await);
+    let urls =
+        json!(["https://b.example.com/", {"name": "Shop", "url": "https://a.example.com/?token=s3cr3t"}]);
+    let set = async |key: &str, app: &str, public: bool| {
+        let body = json!({"urls": urls, "public_badges": public});
+        api.app(key, "POST", &format!("/apps/{app}/health-urls"), &body).await.data()
+    };
+    set(&shop, "shop", true).await;
+    set(&other, "other", false).await;
+    let badge = async |path: &str| api.call("GET", &format!("/health/{path}"), &[], &NONE).await;
+    for shown in ["shop/badges/health.svg?url=Shop", "shop/badges/health.json?url=https://b.example.com"] {
+        assert_eq!(badge(shown).await.status, 200, "{shown}");
+    }
+    let long = format!("shop/badges/health.svg?url={}", "x".repeat(4_000));
+    let refused: Vec<_> = [
+        "nobody/badges/health.svg?url=Shop",
+        "Not-An-Id/badges/health.svg?url=Shop",
+        "other/badges/health.svg?url=Shop",
+        "shop/badges/health.svg",
+        "shop/badges/health.png?url=Shop",
+        "shop/badges/health.svg?url=Other",
+        "shop/badges/uptime.svg?url=Shop&window=1y",
+        // a check with a name is not found by guesses of its URL
+        "shop/badges/health.svg?url=https://a.example.com/?token=s3cr3t",
+        long.as_str(),
+    ]
+    .into_iter()
+    .collect();
+    for path in refused {
+        let answer = badge(path).await;
+        let message = &answer.json()["error"]["message"];
+        assert_eq!((answer.status, message), (404, &json!("no such badge")), "{path}");
+        assert_eq!(answer.headers["cache-control"], "max-age=60", "{path}");
+    }
+}
+
+#[tokio::test]
+async fn strangers_share_of_badge_reads_is_theirs_alone_and_what_is_asked_again_is_not_read_again() {
+    let api = Api::with_rate(5);
+    let key = api.register("shop").await;
+    let body = json!({"urls": [{"name": "job", "heartbeat": "1h"}], "public_badges": true});
+    let _ = api.app(&key, "POST", "/apps/shop/health-urls", &body).await.data();
+    let badge = async |query: &str| {
+        api.call("GET", &format!("/health/shop/badges/health.svg{query}"), &[], &NONE).await.status
+    };
+    // one question, whatever is put behind it
+    for n in 0..50 {
+        assert_eq!(badge(&format!("?url=job&v={n}")).await, 200);
+    }
+    let mut refused = 0;
+    for n in 0..50 {
+        refused += usize::from(badge(&format!("?url={n}")).await == 429);
+    }
+    assert!(refused >= 30, "{refused}");
+    assert_eq!(badge("?url=job").await, 200, "kept");
+    assert_eq!(api.app(&key, "GET", "/health/shop", &NONE).await.status, 200, "the app's own share");
 }
 
 #[tokio::test]

@@ -86,7 +86,7 @@ async fn a_slot_fired_three_times_is_one_row_and_a_change_of_state_one_message()
     assert_eq!(overview[0]["state"], "up", "{overview}");
     // a badge needs a key until the app says otherwise
     let badge = format!("{path}/badges/health.json?url=Shop");
-    assert_eq!(stack.call("GET", &badge, &[], None).await.status, 400);
+    assert_eq!(stack.call("GET", &format!("{badge}&window=1h"), &[], None).await.status, 404);
     let urls = json!({"urls": [check], "public_badges": true});
     let _ = stack.app(&app, "POST", &format!("/apps/{}/health-urls", app.app_id), Some(&urls)).await.data();
     let badge = stack.call("GET", &badge, &[], None).await.json();
