@@ -6,6 +6,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use logferry_api::{App, BadgeCache, Cloud, Limiter, Settings};
+use logferry_domain::quota::Quota;
 use logferry_domain::redact::Redactor;
 use logferry_health_checks::guard::Policy;
 use logferry_health_checks::resolve::Resolver;
@@ -99,6 +100,14 @@ impl Api {
         Self::with(0, redactor)
     }
 
+    /// The service with a quota of each app and day.
+    #[must_use]
+    pub fn with_quota(quota: Quota) -> Self {
+        let mut api = Self::new();
+        api.app.settings.quota = quota;
+        api
+    }
+
     fn with(per_second: u32, redactor: Redactor) -> Self {
         let cloud = SimCloud::default();
         let app = App {
@@ -114,6 +123,7 @@ impl Api {
                 bucket: "bucket".to_owned(),
                 default_retention_days: 90,
                 redactor: Arc::new(redactor),
+                quota: Quota::NONE,
                 health_policy: Policy::default(),
                 resolver: Arc::new(OneAddress),
             },

@@ -5,6 +5,7 @@ use std::sync::{Arc, LazyLock};
 
 use logferry_domain::intake::IntakeLimits;
 use logferry_domain::object::ObjectRef;
+use logferry_domain::quota::Quota;
 use logferry_domain::redact::Redactor;
 use logferry_ingest::{App, Settings};
 use serde_json::{Value, json};
@@ -37,6 +38,7 @@ pub fn ingest(cloud: &SimCloud, clock: SimClock, limits: IntakeLimits) -> Ingest
             limits,
             max_presigned_decompressed_bytes: 2_000_000,
             takes_older_objects: false,
+            quota: Quota::NONE,
             redactor: REDACTOR.clone(),
             retention_days_default: 30,
             metrics_namespace: "Test".to_owned(),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use logferry_domain::quota::{self, Quota};
 use logferry_health_checks::guard::{Policy, Ports};
 use logferry_health_checks::resolve::SystemResolver;
 use logferry_service::config::{BadConfig, Reader};
@@ -59,6 +60,12 @@ impl Config {
                 bucket: read.required("BUCKET"),
                 default_retention_days: read.parsed_or("RETENTION_DAYS_DEFAULT", 90),
                 redactor,
+                quota: Quota::of(
+                    read.parsed_or("MAX_BYTES_PER_APP_DAY", quota::DEFAULT_BYTES),
+                    read.parsed_or("MAX_RECORDS_PER_APP_DAY", quota::DEFAULT_RECORDS),
+                    // Files are counted where they are ingested.
+                    0,
+                ),
                 health_policy: Policy { allow_private, ports },
                 resolver: Arc::new(SystemResolver),
             },

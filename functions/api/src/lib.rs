@@ -22,10 +22,11 @@ use std::sync::Arc;
 
 use http::header::ALLOW;
 use http::{Method, StatusCode};
+use logferry_domain::quota::Quota;
 use logferry_domain::redact::Redactor;
 use logferry_health_checks::guard::Policy;
 use logferry_health_checks::resolve::Resolver;
-use logferry_ports::{AppAdmin, BlockTable, CheckTable, Files, Records, Secrets, Stats};
+use logferry_ports::{AppAdmin, BlockTable, CheckTable, Files, Records, Secrets, Stats, Usage};
 use logferry_service::api_key::AdminKey;
 use logferry_service::http::{ApiError, Request, Response};
 use logferry_service::tokens::Tokens;
@@ -45,7 +46,7 @@ pub const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
 
 /// What the service talks to.
 pub trait Cloud: Send + Sync {
-    type Book: BlockTable + Stats + Records;
+    type Book: BlockTable + Stats + Records + Usage;
     type Apps: AppAdmin;
     type Files: Files;
     type Checks: CheckTable;
@@ -75,6 +76,8 @@ pub struct Settings {
     pub default_retention_days: u32,
     /// What is never stored.
     pub redactor: Arc<Redactor>,
+    /// The most that an app may take in per day.
+    pub quota: Quota,
     pub health_policy: Policy,
     pub resolver: Arc<dyn Resolver>,
 }

@@ -45,6 +45,7 @@ impl<C: Cloud> App<C> {
                 unique,
                 default_retention_days: self.settings.default_retention_days,
                 redactor: &self.settings.redactor,
+                quota: &self.settings.quota,
             },
         )
         .await;
@@ -58,6 +59,7 @@ impl<C: Cloud> App<C> {
                 "this Idempotency-Key was used with another body",
             )),
             Err(WriteError::NoApp) => Err(ApiError::unauthorized("the API key is not valid")),
+            Err(WriteError::OverQuota(exceeded)) => Err(ApiError::over_quota(&exceeded, now_ms)),
             Err(WriteError::Fault(fault)) => Err(fault.into()),
         }
     }

@@ -40,8 +40,7 @@ impl<C: Cloud> App<C> {
         let attendee: AttendeeId = part("attendeeId", &fields.require_text("attendeeId")?)?;
         let ttl_secs = ttl_secs(&mut fields, MAX_JOIN_TTL_SECS)?;
         fields.finish()?;
-        let token =
-            self.tokens.mint_join(&app.app_id, meeting.as_str(), attendee.as_str(), ttl_secs, now_ms).await?;
+        let token = self.tokens.mint_join(app, meeting.as_str(), attendee.as_str(), ttl_secs, now_ms).await?;
         Ok(minted(&token))
     }
 
@@ -59,8 +58,7 @@ impl<C: Cloud> App<C> {
         let max_bytes = fields.take_number("max_bytes", 1, MAX_S3_OBJECT_BYTES)?;
         let ttl_secs = ttl_secs(&mut fields, MAX_UPLOAD_TTL_SECS)?;
         fields.finish()?;
-        let token =
-            self.tokens.mint_upload(&app.app_id, subject.as_str(), max_bytes, ttl_secs, now_ms).await?;
+        let token = self.tokens.mint_upload(app, subject.as_str(), max_bytes, ttl_secs, now_ms).await?;
         Ok(minted(&token))
     }
 }

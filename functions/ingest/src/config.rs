@@ -5,6 +5,7 @@ use std::sync::Arc;
 use logferry_domain::app::AppId;
 use logferry_domain::decode::DEFAULT_MAX_EXPANSION_RATIO;
 use logferry_domain::intake::{IntakeLimits, MAX_PRESIGNED_DAYS};
+use logferry_domain::quota::{self, Quota};
 use logferry_domain::redact::Redactor;
 use logferry_domain::split::DEFAULT_MAX_RECORD_BYTES;
 use logferry_service::config::{BadConfig, Reader};
@@ -45,6 +46,8 @@ pub struct Settings {
     /// Takes objects that are older than their app: for the command line, where somebody who may write to
     /// the tables says whose a file is.
     pub takes_older_objects: bool,
+    /// The most that an app may take in per day.
+    pub quota: Quota,
     /// What is never stored.
     pub redactor: Arc<Redactor>,
     pub retention_days_default: u32,
@@ -110,6 +113,11 @@ impl Config {
                 takes_older_objects: false,
                 max_presigned_decompressed_bytes: read
                     .parsed_or("MAX_PRESIGNED_DECOMPRESSED_BYTES", DEFAULT_MAX_PRESIGNED_DECOMPRESSED_BYTES),
+                quota: Quota::of(
+                    read.parsed_or("MAX_BYTES_PER_APP_DAY", quota::DEFAULT_BYTES),
+                    read.parsed_or("MAX_RECORDS_PER_APP_DAY", quota::DEFAULT_RECORDS),
+                    read.parsed_or("MAX_FILES_PER_APP_DAY", quota::DEFAULT_FILES),
+                ),
                 redactor,
                 retention_days_default: read.parsed_or("RETENTION_DAYS_DEFAULT", DEFAULT_RETENTION_DAYS),
                 metrics_namespace: read

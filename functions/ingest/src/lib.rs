@@ -13,6 +13,7 @@ mod low_water;
 pub mod owner;
 mod pace;
 pub mod pipeline;
+mod quota;
 mod refusal;
 mod retry;
 mod second;
@@ -27,7 +28,7 @@ use logferry_domain::intake::IntakeLimits;
 use logferry_domain::ledger::{Checkpoint, FileCounts, FileRow, Outcome, Reason};
 use logferry_domain::packing::Packing;
 use logferry_ports::ledger::{Claim, Claimed, EndedBy, Finished, Lease};
-use logferry_ports::{Apps, BlockTable, Clock, Ledger, ObjectStore};
+use logferry_ports::{Apps, BlockTable, Clock, Ledger, ObjectStore, Usage};
 use logferry_service::metrics::{self, Emission};
 use owner::{Ownership, is_older_than, of_an_earlier_app, ownership, unregistered};
 use pipeline::{End, Job, Schedule, Written};
@@ -98,7 +99,7 @@ impl Held {
     }
 }
 
-impl<O: ObjectStore, B: BlockTable, L: Ledger, A: Apps, C: Clock> App<O, B, L, A, C> {
+impl<O: ObjectStore, B: BlockTable, L: Ledger + Usage, A: Apps, C: Clock> App<O, B, L, A, C> {
     /// Takes in every object of an event, one after the other.
     ///
     /// # Errors
@@ -175,7 +176,10 @@ impl<O: ObjectStore, B: BlockTable, L: Ledger, A: Apps, C: Clock> App<O, B, L, A
                 app = None;
             }
         }
-
+        let over_quota = match (&app, &found.size) {
+            (Some(app), Ok(size_bytes)) => self.over_quota(&self.usage_today(app), *size_bytes).await?,
+            (None, _) | (_, Err(_)) => None,
+        };
         let epoch_ms = app.as_ref().map_or(0, |app| app.created_ms);
         let presigned = matches!(owner, Ownership::App { presigned: true, .. });
         let limits = self.settings.limits(presigned);
@@ -231,9 +235,16 @@ impl<O: ObjectStore, B: BlockTable, L: Ledger, A: Apps, C: Clock> App<O, B, L, A
             }
         }
         let max_bytes = self.settings.max_bytes(presigned);
-        match too_large(size_bytes, max_bytes) {
+        // What an earlier run has begun is not refused half-way.
+        let over_quota = over_quota.filter(|_| held.lease.checkpoint == Checkpoint::default());
+        match too_large(size_bytes, max_bytes).or(over_quota) {
             Some(reason) => self.refuse(held, Some(&app), reason).await,
-            None => self.ingest(held, app, max_bytes).await,
+            None => {
+                let usage = self.usage_today(&app);
+                let ended = self.ingest(held, app, max_bytes).await?;
+                self.charge(&usage, &ended).await;
+                Ok(ended)
+            }
         }
     }
 

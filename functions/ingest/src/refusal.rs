@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use logferry_domain::app::App as RegisteredApp;
 use logferry_domain::fault::{Fault, FaultClass, chain};
 use logferry_domain::ledger::{FileCounts, FileRow, MAX_ATTEMPTS, MAX_RUNS, Outcome, Reason, ReasonCode};
-use logferry_ports::{Apps, BlockTable, Clock, Ledger, ObjectStore};
+use logferry_ports::{Apps, BlockTable, Clock, Ledger, ObjectStore, Usage};
 
 use crate::{App, Held, Ingested, kept, retry};
 
@@ -13,7 +13,7 @@ use crate::{App, Held, Ingested, kept, retry};
 /// arrive everywhere after a deployment.
 const DENIED_RUNS: u32 = 5;
 
-impl<O: ObjectStore, B: BlockTable, L: Ledger, A: Apps, C: Clock> App<O, B, L, A, C> {
+impl<O: ObjectStore, B: BlockTable, L: Ledger + Usage, A: Apps, C: Clock> App<O, B, L, A, C> {
     /// The end of an object that cannot be read, unless a repeat may help.
     pub(crate) async fn refuse_unreadable(
         &self,

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use logferry_domain::app::App as RegisteredApp;
 use logferry_domain::fault::Fault;
 use logferry_domain::ledger::{FileCounts, Grant, Outcome, Reason, ReasonCode, Used};
-use logferry_ports::{Apps, BlockTable, Clock, Ledger, ObjectStore};
+use logferry_ports::{Apps, BlockTable, Clock, Ledger, ObjectStore, Usage};
 
 use crate::{App, Held, Ingested, retry};
 
-impl<O: ObjectStore, B: BlockTable, L: Ledger, A: Apps, C: Clock> App<O, B, L, A, C> {
+impl<O: ObjectStore, B: BlockTable, L: Ledger + Usage, A: Apps, C: Clock> App<O, B, L, A, C> {
     /// The object that came with the grant's URL before this one, if there is any. The grant remembers
     /// the first in the transaction that made its row; so, after a claim, there is nothing left to race.
     pub(crate) async fn used_by_another(&self, grant: &Grant, held: &Held) -> Result<Option<Used>, Fault> {

@@ -2,7 +2,10 @@
 
 use logferry_domain::app::AppId;
 use logferry_domain::keys::{AccountId, Region};
+use logferry_domain::quota::{self, Quota};
 use logferry_service::config::{BadConfig, Reader};
+
+use crate::content_type;
 
 /// The largest log file through a presigned URL, where the environment does not say (bytes).
 const DEFAULT_MAX_PRESIGNED_BYTES: u64 = 10 * 1024 * 1024;
@@ -31,6 +34,44 @@ pub struct UploadLimits {
     pub session_secs: u32,
 }
 
+/// How many URLs for log files are handed out, and for what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogLimits {
+    /// URLs of one app in one minute; 0: any number, and none is counted.
+    pub per_minute: u32,
+    /// URLs of one holder, an API key or an attendee, in one minute; 0: any number.
+    pub per_minute_and_holder: u32,
+    /// Whether uploads must declare their length; sessions of large files too.
+    pub require_length: bool,
+    /// What an app may take in per day.
+    pub quota: Quota,
+}
+
+const DEFAULT_URLS_PER_MINUTE: u32 = 6_000;
+const DEFAULT_URLS_PER_MINUTE_AND_HOLDER: u32 = 600;
+
+impl LogLimits {
+    fn read<L: Fn(&str) -> Option<String>>(read: &mut Reader<L>) -> Self {
+        Self {
+            per_minute: read.parsed_or("PRESIGNED_URLS_PER_MINUTE", DEFAULT_URLS_PER_MINUTE),
+            per_minute_and_holder: read
+                .parsed_or("PRESIGNED_URLS_PER_MINUTE_PER_TOKEN", DEFAULT_URLS_PER_MINUTE_AND_HOLDER),
+            require_length: read.parsed_or("REQUIRE_CONTENT_LENGTH", false),
+            quota: Quota::of(
+                read.parsed_or("MAX_BYTES_PER_APP_DAY", quota::DEFAULT_BYTES),
+                read.parsed_or("MAX_RECORDS_PER_APP_DAY", quota::DEFAULT_RECORDS),
+                read.parsed_or("MAX_FILES_PER_APP_DAY", quota::DEFAULT_FILES),
+            ),
+        }
+    }
+}
+
+impl Default for LogLimits {
+    fn default() -> Self {
+        Self::read(&mut Reader::new(|_| None))
+    }
+}
+
 /// The largest object in S3, where the environment does not say (bytes).
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html>
 const DEFAULT_MAX_UPLOAD_BYTES: u64 = 5 * 1024 * 1024 * 1024 * 1024;
@@ -51,16 +92,19 @@ impl UploadLimits {
         }
     }
 
-    /// Whether a file of this type is taken; parameters such as `; charset=` do not count.
+    /// Whether a file of this type is taken; parameters such as `; charset=` do not count. What is not
+    /// one content type is never on a list.
     #[must_use]
     pub fn takes_type(&self, content_type: &str) -> bool {
-        let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-        self.content_types.is_empty()
-            || self.content_types.iter().any(|taken| match taken.strip_suffix("/*") {
-                Some("*") => true,
-                Some(kind) => essence.split('/').next() == Some(kind),
-                None => *taken == essence,
-            })
+        if self.content_types.is_empty() {
+            return true;
+        }
+        let Some(essence) = content_type::essence(content_type) else { return false };
+        self.content_types.iter().any(|taken| match taken.strip_suffix("/*") {
+            Some("*") => true,
+            Some(kind) => essence.split('/').next() == Some(kind),
+            None => *taken == essence,
+        })
     }
 }
 
@@ -75,6 +119,7 @@ impl Default for UploadLimits {
 pub struct Config {
     pub table_apps: String,
     pub table_files: String,
+    pub table_stats: String,
     pub table_uploads: String,
     pub bucket: String,
     pub token_secret: String,
@@ -83,6 +128,7 @@ pub struct Config {
     pub max_presigned_bytes: u64,
     pub join_verification: JoinVerification,
     pub limits: UploadLimits,
+    pub log_limits: LogLimits,
     pub metrics_namespace: String,
 }
 
@@ -95,6 +141,7 @@ impl Config {
         let mut read = Reader::new(lookup);
         let table_apps = read.required("TABLE_APPS");
         let table_files = read.required("TABLE_FILES");
+        let table_stats = read.required("TABLE_STATS");
         let table_uploads = read.required("TABLE_UPLOADS");
         let bucket = read.required("BUCKET");
         let token_secret = read.required("TOKEN_SECRET");
@@ -110,12 +157,14 @@ impl Config {
             }
         };
         let limits = UploadLimits::read(&mut read);
+        let log_limits = LogLimits::read(&mut read);
         let metrics_namespace = read.optional("METRICS_NAMESPACE").unwrap_or_else(|| "Logferry".to_owned());
         let config =
             region.zip(account_id).zip(join_verification).map(|((region, account_id), join_verification)| {
                 Self {
                     table_apps,
                     table_files,
+                    table_stats,
                     table_uploads,
                     bucket,
                     token_secret,
@@ -124,6 +173,7 @@ impl Config {
                     max_presigned_bytes,
                     join_verification,
                     limits,
+                    log_limits,
                     metrics_namespace,
                 }
             });
@@ -139,6 +189,7 @@ mod tests {
         let all = [
             ("TABLE_APPS", "apps"),
             ("TABLE_FILES", "files"),
+            ("TABLE_STATS", "stats"),
             ("TABLE_UPLOADS", "uploads"),
             ("BUCKET", "bucket"),
             ("TOKEN_SECRET", "secret"),
@@ -184,5 +235,9 @@ mod tests {
         let some = taking(&["video/*", "application/pdf"]);
         assert!(some.takes_type("video/mp4") && some.takes_type("Application/PDF; charset=x"));
         assert!(!some.takes_type("image/png") && !some.takes_type("videos/x") && !some.takes_type(""));
+        for two in ["video/mp4, text/html", "application/pdf;,text/html", "application/pdf;x=\",text/html\""]
+        {
+            assert!(!some.takes_type(two), "{two}");
+        }
     }
 }

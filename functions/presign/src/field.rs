@@ -20,6 +20,14 @@ impl Fields {
         }
     }
 
+    /// Refuses fields that a request does not have.
+    pub(crate) fn only(&self, known: &[&str]) -> Result<(), ApiError> {
+        match self.0.keys().find(|name| !known.contains(&name.as_str())) {
+            Some(name) => Err(ApiError::bad_request(name, format!("{name} is not a field of this request"))),
+            None => Ok(()),
+        }
+    }
+
     /// A field that may be missing; `null` is missing.
     fn get(&self, name: &str) -> Option<&Value> {
         self.0.get(name).filter(|value| !value.is_null())
@@ -49,4 +57,18 @@ impl Fields {
             _ => Err(ApiError::bad_request(name, format!("{name} must be a whole number of at least 1"))),
         }
     }
+}
+
+/// Refuses query parameters that a request does not have, or that are there twice.
+pub(crate) fn only_params(request: &Request, known: &[&str]) -> Result<(), ApiError> {
+    let refused = |name: &str, why: &str| Err(ApiError::bad_request(name, format!("{name} {why}")));
+    for (index, (name, _)) in request.query.iter().enumerate() {
+        if !known.contains(&name.as_str()) {
+            return refused(name, "is not a parameter of this request");
+        }
+        if request.query[..index].iter().any(|(earlier, _)| earlier == name) {
+            return refused(name, "is there more than once");
+        }
+    }
+    Ok(())
 }

@@ -3,8 +3,12 @@
 
 mod companion;
 mod config;
+mod content_type;
 mod field;
 mod log_upload;
+mod metadata;
+mod sender;
+mod upload_list;
 mod upload_session;
 mod uploader;
 
@@ -15,18 +19,18 @@ use logferry_aws::presign::Presigner;
 use logferry_domain::app::AppId;
 use logferry_domain::fault::{Fault, FaultClass};
 use logferry_domain::keys::{AccountId, Region};
-use logferry_ports::{Apps, Attendees, Ledger, Multipart, Secrets, Sessions};
+use logferry_ports::{Apps, Attendees, Ledger, Multipart, Secrets, Sessions, Usage};
 use logferry_service::http::{ApiError, Request, Response, unversioned};
 use logferry_service::tokens::Tokens;
 use ulid::Ulid;
 
-pub use config::{Config, JoinVerification, UploadLimits};
+pub use config::{Config, JoinVerification, LogLimits, UploadLimits};
 pub use log_upload::{CONTENT_TYPE, EXPIRY_SECS};
 
 /// What presign talks to.
 pub trait World {
     type Apps: Apps;
-    type Ledger: Ledger;
+    type Ledger: Ledger + Usage;
     type Secrets: Secrets;
     type Attendees: Attendees;
     type Sessions: Sessions;
@@ -56,6 +60,7 @@ pub struct App<W: World> {
     /// The largest log file through a presigned URL.
     pub max_presigned_bytes: u64,
     pub limits: UploadLimits,
+    pub log_limits: LogLimits,
 }
 
 impl<W: World> fmt::Debug for App<W> {

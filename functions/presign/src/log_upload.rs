@@ -2,20 +2,21 @@
 
 use http::StatusCode;
 use logferry_aws::presign::{Post, PostForm, Put};
-use logferry_domain::app::{self, AppId, Scope};
 use logferry_domain::fault::FaultClass;
-use logferry_domain::keys::{AttendeeId, ChimeKey, Filename, LogKey, MeetingId, ObjectKey};
+use logferry_domain::keys::{ChimeKey, Filename, LogKey, ObjectKey};
 use logferry_domain::ledger::Grant;
+use logferry_domain::quota::Used;
 use logferry_domain::time::Day;
-use logferry_ports::{Apps, Attendees, Ledger};
-use logferry_service::api_key::{API_KEY_HEADER, app_of_request};
+use logferry_ports::sessions::Rate;
+use logferry_ports::usage::UsageDay;
+use logferry_ports::{Ledger, Usage};
 use logferry_service::http::{ApiError, Request, Response};
-use logferry_service::tokens::{JoinClaims, TokenError};
 use serde::Serialize;
-use subtle::ConstantTimeEq;
 
-use crate::field::Fields;
-use crate::{App, JoinVerifier, World, new_ulid};
+use crate::config::LogLimits;
+use crate::field::{Fields, only_params};
+use crate::sender::Sender;
+use crate::{App, World, new_ulid};
 
 /// How long a URL or form works (s). The contract's limit.
 pub const EXPIRY_SECS: u32 = 300;
@@ -46,80 +47,45 @@ struct Headers {
     content_type: &'static str,
 }
 
-/// Whose upload it will be.
-struct Sender {
-    app_id: AppId,
-    /// When the app was registered (ms).
-    epoch_ms: i64,
-    /// Of a browser; a service has none.
-    meeting: Option<(MeetingId, AttendeeId)>,
-}
-
 impl<W: World> App<W> {
-    /// Checks who asks and what for, writes down whose the key will be, and only then signs.
+    /// Checks who asks and what for and how often, writes down whose the key will be, and only then
+    /// signs.
     pub(crate) async fn presigned_url(&self, request: &Request, now_ms: i64) -> Result<Response, ApiError> {
-        let sender = match (bearer(request)?, request.headers.contains_key(API_KEY_HEADER)) {
-            (Some(_), true) => {
-                return Err(ApiError::bad_request(
-                    "authorization",
-                    "send either Authorization or X-API-Key, not both",
-                ));
-            }
-            (Some(token), false) => self.attendee(request, token, now_ms).await?,
-            (None, _) => match app_of_request(&self.apps, request, Scope::Write).await? {
-                Some(app) => Sender { app_id: app.app_id, epoch_ms: app.created_ms, meeting: None },
-                None => {
-                    return Err(ApiError::unauthorized(
-                        "send Authorization: Bearer with a join token, or X-API-Key",
-                    ));
-                }
-            },
-        };
+        only_params(request, &[])?;
+        let sender = self.sender(request, now_ms).await?;
         request.trail.concerns(&sender.app_id);
         let fields = Fields::of(request)?;
+        fields.only(&["meetingId", "attendeeId", "filename", "contentLength"])?;
         let filename = fields.optional("filename")?.unwrap_or_else(Filename::default_log);
         let size_bytes = fields.size("contentLength")?;
         if size_bytes.is_some_and(|size| size > self.max_presigned_bytes) {
             return Err(too_large(self.max_presigned_bytes));
         }
+        if size_bytes.is_none() && self.log_limits.require_length {
+            return Err(ApiError::bad_request("contentLength", "contentLength is required"));
+        }
+        self.admit(&sender, size_bytes, now_ms).await?;
         let key = self.grant(&sender, &filename, size_bytes, now_ms).await?;
         self.sign(&sender, key, size_bytes, now_ms)
     }
 
-    /// The attendee whose join token this is; body and token must agree.
-    async fn attendee(&self, request: &Request, token: &str, now_ms: i64) -> Result<Sender, ApiError> {
-        match &self.join_verifier {
-            JoinVerifier::OwnTokens => {
-                let claims: JoinClaims = self.tokens.verify(token, now_ms).await.map_err(refused_token)?;
-                let (meeting, attendee) = meeting_of(request)?;
-                if (meeting.as_str(), attendee.as_str()) != (&claims.meeting_id, &claims.attendee_id) {
-                    return Err(ApiError::forbidden("the token is for another meeting or attendee"));
-                }
-                let app = self.apps.find(&claims.app).await?.filter(|app| minted_for(app, claims.iat));
-                let app = app.ok_or_else(|| ApiError::forbidden("the token's app is not registered"))?;
-                Ok(Sender {
-                    app_id: app.app_id,
-                    epoch_ms: app.created_ms,
-                    meeting: Some((meeting, attendee)),
-                })
-            }
-            JoinVerifier::Chime { attendees, app_id } => {
-                let (meeting, attendee) = meeting_of(request)?;
-                let given = attendees.join_token(meeting.as_str(), attendee.as_str()).await?;
-                // An unknown attendee takes the same way as a wrong token.
-                let known = given.is_some();
-                let equal = bool::from(given.unwrap_or_default().as_bytes().ct_eq(token.as_bytes()));
-                if !(known & equal) {
-                    return Err(ApiError::unauthorized("the join token is not this attendee's"));
-                }
-                let app = self.apps.find(app_id).await?;
-                let app = app.ok_or_else(|| ApiError::forbidden("the meetings' app is not registered"))?;
-                Ok(Sender {
-                    app_id: app.app_id,
-                    epoch_ms: app.created_ms,
-                    meeting: Some((meeting, attendee)),
-                })
-            }
+    /// Counts the URL of this minute, and asks for the app's quota of the day. The holder comes first,
+    /// so that one that asks too often does not use up what the app's others may ask for.
+    async fn admit(&self, sender: &Sender, size_bytes: Option<u64>, now_ms: i64) -> Result<(), ApiError> {
+        let LogLimits { per_minute, per_minute_and_holder, quota, .. } = &self.log_limits;
+        let of_holder = Rate::LogUrlsOf(sender.holder());
+        self.count(&sender.app_id, &of_holder, 1, *per_minute_and_holder, now_ms).await?;
+        self.count(&sender.app_id, &Rate::LogUrls, 1, *per_minute, now_ms).await?;
+        if quota.is_none() {
+            return Ok(());
+        }
+        let day = Day::of_ms(now_ms);
+        let of = UsageDay { app_id: sender.app_id.clone(), epoch_ms: sender.since_ms, day };
+        let used = self.ledger.used(&of).await?;
+        let more = Used { bytes: size_bytes.unwrap_or(1), records: 1, files: 1 };
+        match quota.exceeded(day, used, more) {
+            Some(exceeded) => Err(ApiError::over_quota(&exceeded, now_ms)),
+            None => Ok(()),
         }
     }
 
@@ -138,9 +104,9 @@ impl<W: World> App<W> {
                 bucket: self.presigner.bucket().to_owned(),
                 key: key.clone(),
                 app_id: sender.app_id.clone(),
-                meeting: sender.meeting.as_ref().map(|(m, a)| (m.to_string(), a.to_string())),
+                meeting: sender.meeting().map(|(m, a)| (m.to_string(), a.to_string())),
                 size_bytes,
-                epoch_ms: sender.epoch_ms,
+                epoch_ms: sender.since_ms,
                 used: None,
                 created_ms: now_ms,
                 expires_ms: now_ms + i64::from(EXPIRY_SECS) * 1000,
@@ -156,7 +122,7 @@ impl<W: World> App<W> {
 
     fn key(&self, sender: &Sender, filename: &Filename, now_ms: i64) -> Result<ObjectKey, ApiError> {
         let ulid = new_ulid(now_ms)?;
-        Ok(match &sender.meeting {
+        Ok(match sender.meeting() {
             Some((meeting, attendee)) => ObjectKey::Chime(ChimeKey {
                 region: self.region.clone(),
                 account: self.account_id.clone(),
@@ -179,7 +145,7 @@ impl<W: World> App<W> {
         size_bytes: Option<u64>,
         now_ms: i64,
     ) -> Result<Response, ApiError> {
-        let metadata = match &sender.meeting {
+        let metadata = match sender.meeting() {
             Some((meeting, attendee)) => {
                 vec![("meetingid", meeting.as_str()), ("attendeeid", attendee.as_str())]
             }
@@ -214,39 +180,6 @@ impl<W: World> App<W> {
                 post,
             },
         ))
-    }
-}
-
-fn meeting_of(request: &Request) -> Result<(MeetingId, AttendeeId), ApiError> {
-    let fields = Fields::of(request)?;
-    Ok((fields.required("meetingId")?, fields.required("attendeeId")?))
-}
-
-/// Whether a token of that age was minted for this registration of the app, not for an earlier
-/// app of the same id (`iat` counts whole seconds).
-pub(crate) fn minted_for(app: &app::App, iat: Option<i64>) -> bool {
-    iat.is_none_or(|iat| iat.saturating_add(1).saturating_mul(1000) > app.created_ms)
-}
-
-/// The token of `Authorization: Bearer …`, where there is that header.
-pub(crate) fn bearer(request: &Request) -> Result<Option<&str>, ApiError> {
-    let Some(value) = request.headers.get(http::header::AUTHORIZATION) else { return Ok(None) };
-    value
-        .to_str()
-        .ok()
-        .and_then(|value| value.split_once(' '))
-        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-        .map(|(_, token)| Some(token.trim()))
-        .ok_or_else(|| ApiError::unauthorized("Authorization must be Bearer and a token"))
-}
-
-pub(crate) fn refused_token(error: TokenError) -> ApiError {
-    match error {
-        TokenError::Malformed | TokenError::WrongSignature | TokenError::Expired => {
-            ApiError::unauthorized(error.to_string())
-        }
-        TokenError::Foreign => ApiError::forbidden(error.to_string()),
-        TokenError::Unchecked(fault) => fault.into(),
     }
 }
 

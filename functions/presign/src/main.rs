@@ -37,8 +37,8 @@ async fn main() -> Result<(), Error> {
     let dynamodb = aws.dynamodb();
     let app = App::<Aws> {
         apps: DynamoApps::new(dynamodb.clone(), config.table_apps),
-        // Grants are all that presign writes, and they touch no stats.
-        ledger: DynamoLedger::new(dynamodb.clone(), config.table_files, ""),
+        // Grants are all that presign writes of the ledger; of the stats it reads usage rows.
+        ledger: DynamoLedger::new(dynamodb.clone(), config.table_files, config.table_stats),
         tokens: Tokens::new(SecretsManager::new(aws.secrets()), config.token_secret),
         join_verifier: match config.join_verification {
             JoinVerification::OwnTokens => JoinVerifier::OwnTokens,
@@ -53,6 +53,7 @@ async fn main() -> Result<(), Error> {
         account_id: config.account_id,
         max_presigned_bytes: config.max_presigned_bytes,
         limits: config.limits,
+        log_limits: config.log_limits,
     };
     let (app, namespace) = (&app, config.metrics_namespace.as_str());
     run(service_fn(|event: LambdaEvent<ApiGatewayV2httpRequest>| async move {

@@ -1,34 +1,25 @@
-//! Multipart upload sessions: begun, signed for, completed to the byte, aborted, listed.
+//! Multipart upload sessions: begun, signed for, completed to the byte, aborted.
 
-use futures::future::join_all;
 use http::StatusCode;
 use logferry_aws::presign::{Post, PutPart};
 use logferry_domain::fault::FaultClass;
 use logferry_domain::keys::{Filename, UploadKey};
-use logferry_domain::time::rfc3339_ms;
 use logferry_domain::upload::{
-    ListedPart, MAX_SINGLE_BYTES, Session, SessionStatus, StoredPart, check_complete, part_size_bytes,
-    total_bytes,
+    ListedPart, MAX_PARTS, MAX_SINGLE_BYTES, PartRefused, Session, SessionStatus, StoredPart, check_complete,
+    part_size_bytes, total_bytes,
 };
 use logferry_ports::sessions::{OpenLimits, Opened};
 use logferry_ports::{Multipart, Sessions};
-use logferry_service::http::{ApiError, Request, Response};
 use serde_json::{Map, Value, json};
 
 use crate::companion::{NewUpload, Refusal};
+use crate::content_type;
+use crate::metadata::s3_metadata;
 use crate::uploader::Uploader;
 use crate::{App, World, new_ulid};
 
 /// How long a part's URL or a form works (s). Long enough for a part to begin after those before it.
 pub(crate) const URL_SECS: u32 = 900;
-
-/// The most user metadata of an object, names and values (bytes).
-/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html>
-const MAX_METADATA_BYTES: usize = 2_048;
-
-/// How many sessions `GET /uploads` shows at once.
-const PAGE: u32 = 20;
-const MAX_PAGE: u32 = 100;
 
 /// The most that is kept of a file's name (bytes); its key has less.
 const MAX_KEPT_FILENAME_BYTES: usize = 1_024;
@@ -83,6 +74,9 @@ impl<W: World> App<W> {
         now_ms: i64,
     ) -> Result<Value, Refusal> {
         self.check_new(&new, uploader)?;
+        if new.size_bytes.is_none() && self.log_limits.require_length {
+            return Err(Refusal::bad_request("the \"size\" field is required"));
+        }
         let metadata = s3_metadata(&new.metadata)?;
         let key = self.upload_key(&new.filename, uploader, now_ms)?;
         let upload_id = self.multipart.create(&key, &new.content_type, &metadata).await?;
@@ -97,11 +91,14 @@ impl<W: World> App<W> {
             size_bytes: new.size_bytes,
             max_bytes: uploader.max_bytes,
             status: SessionStatus::Open,
-            created_ms: now_ms,
+            // Later than the registration, whatever this clock says: what is older is not the app's.
+            created_ms: now_ms.max(uploader.since_ms + 1),
             expires_ms: now_ms + i64::from(self.limits.session_secs) * 1000,
         };
-        let limits =
-            OpenLimits { per_app: self.limits.open_per_app, per_subject: self.limits.open_per_subject };
+        // A service is the app itself: its limit is the app's.
+        let per_app = self.limits.open_per_app;
+        let per_subject = if uploader.whole_app { per_app } else { self.limits.open_per_subject };
+        let limits = OpenLimits { per_app, per_subject };
         let opened = self.sessions.open(&session, limits).await;
         let whose = match opened {
             Ok(Opened::Yes) => {
@@ -138,8 +135,10 @@ impl<W: World> App<W> {
             let message = format!("size must be at most {} bytes", uploader.max_bytes);
             return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, message));
         }
-        if !is_header_value(&new.content_type) {
-            return Err(Refusal::bad_request("content type must be a content type"));
+        // None at all is none that anybody could read otherwise.
+        if !new.content_type.is_empty() && content_type::essence(&new.content_type).is_none() {
+            let message = "content type must be type/subtype, with parameters or without, and no comma";
+            return Err(Refusal::bad_request(message));
         }
         if !self.limits.takes_type(&new.content_type) {
             let message = "files of this content type are not taken";
@@ -187,11 +186,51 @@ impl<W: World> App<W> {
         now_ms: i64,
     ) -> Result<Value, Refusal> {
         let session = self.open_session(uploader, upload_id, key, now_ms).await?;
-        match self.multipart.parts(&session.key, &session.upload_id).await {
-            Ok(parts) => Ok(parts.iter().map(part_json).collect()),
-            Err(fault) if fault.class == FaultClass::NotFound => Err(unknown_upload()),
-            Err(fault) => Err(fault.into()),
+        let parts = self.stored_parts(&session, now_ms).await?;
+        Ok(parts.iter().map(part_json).collect())
+    }
+
+    /// As [`App::open_session`], and what S3 holds is within its limit. Where every part's length is
+    /// signed, or the limit is beyond all parts, S3 need not be asked.
+    async fn signable_session(
+        &self,
+        uploader: &Uploader,
+        upload_id: &str,
+        key: &str,
+        now_ms: i64,
+    ) -> Result<Session, Refusal> {
+        let session = self.open_session(uploader, upload_id, key, now_ms).await?;
+        if session.size_bytes.is_none() && session.max_parts() < MAX_PARTS {
+            self.stored_parts(&session, now_ms).await?;
         }
+        Ok(session)
+    }
+
+    /// What S3 holds of an open session; one of which it holds more than may be is aborted.
+    async fn stored_parts(&self, session: &Session, now_ms: i64) -> Result<Vec<StoredPart>, Refusal> {
+        let parts = match self.multipart.parts(&session.key, &session.upload_id).await {
+            Ok(parts) => parts,
+            Err(fault) if fault.class == FaultClass::NotFound => return Err(unknown_upload()),
+            Err(fault) => return Err(fault.into()),
+        };
+        let (stored, limit) = (total_bytes(&parts), session.limit_bytes());
+        if stored > limit {
+            self.end_by_abort(session, now_ms).await?;
+            let message = format!("the upload is aborted: {stored} bytes stored, {limit} allowed");
+            return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, message));
+        }
+        Ok(parts)
+    }
+
+    /// Aborts in S3 and ends the row. `Completed`: a complete was quicker, and the object stays.
+    async fn end_by_abort(&self, session: &Session, now_ms: i64) -> Result<SessionStatus, Refusal> {
+        self.multipart.abort(&session.key, &session.upload_id).await?;
+        let status = match self.multipart.object(&session.key).await? {
+            Some(_) => SessionStatus::Completed,
+            None => SessionStatus::Aborted,
+        };
+        self.sessions.end(session, status, now_ms).await?;
+        Ok(status)
     }
 
     /// `GET /s3/multipart/{uploadId}/{partNumber}`
@@ -204,7 +243,7 @@ impl<W: World> App<W> {
         size_bytes: Option<u64>,
         now_ms: i64,
     ) -> Result<Value, Refusal> {
-        let session = self.open_session(uploader, upload_id, key, now_ms).await?;
+        let session = self.signable_session(uploader, upload_id, key, now_ms).await?;
         Ok(json!({"url": self.part_url(&session, part, size_bytes, now_ms)?, "expires": URL_SECS}))
     }
 
@@ -217,7 +256,7 @@ impl<W: World> App<W> {
         parts: &[(u32, Option<u64>)],
         now_ms: i64,
     ) -> Result<Value, Refusal> {
-        let session = self.open_session(uploader, upload_id, key, now_ms).await?;
+        let session = self.signable_session(uploader, upload_id, key, now_ms).await?;
         let mut urls = Map::new();
         for (part, size_bytes) in parts {
             let url = self.part_url(&session, *part, *size_bytes, now_ms)?;
@@ -233,11 +272,15 @@ impl<W: World> App<W> {
         content_length: Option<u64>,
         now_ms: i64,
     ) -> Result<String, Refusal> {
-        let most = session.size_bytes.unwrap_or(session.max_bytes);
-        if content_length.is_some_and(|length| length > most) {
-            let message = format!("a part of this upload has at most {most} bytes");
-            return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, message));
-        }
+        let content_length =
+            session.part_length(part_number, content_length).map_err(|refused| match refused {
+                PartRefused::LargerThanWhole { .. } => {
+                    Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, refused.to_string())
+                }
+                PartRefused::Number { .. } | PartRefused::Length { .. } | PartRefused::BeyondPlan { .. } => {
+                    Refusal::bad_request(refused.to_string())
+                }
+            })?;
         let part = PutPart {
             key: &session.key,
             upload_id: &session.upload_id,
@@ -271,10 +314,17 @@ impl<W: World> App<W> {
             }
             Err(fault) => return Err(fault.into()),
         };
-        let parts = check_complete(&session, listed, &stored).map_err(|incomplete| {
-            Refusal::new(StatusCode::CONFLICT, format!("the upload is not complete: {incomplete}"))
-                .with_details(&incomplete)
-        })?;
+        let parts = match check_complete(&session, listed, &stored) {
+            Ok(parts) => parts,
+            Err(incomplete) => {
+                let mut message = format!("the upload is not complete: {incomplete}");
+                if incomplete.stored_bytes > session.limit_bytes() {
+                    self.end_by_abort(&session, now_ms).await?;
+                    message.push_str("; it is aborted");
+                }
+                return Err(Refusal::new(StatusCode::CONFLICT, message).with_details(&incomplete));
+            }
+        };
         match self.multipart.complete(key, upload_id, &parts, total_bytes(&stored)).await {
             Ok(()) => {
                 self.sessions.end(&session, SessionStatus::Completed, now_ms).await?;
@@ -326,76 +376,15 @@ impl<W: World> App<W> {
             SessionStatus::Completed => return Err(completed()),
             SessionStatus::Open => {}
         }
-        self.multipart.abort(key, upload_id).await?;
-        // A complete may have been quicker.
-        if self.multipart.object(key).await?.is_some() {
-            self.sessions.end(&session, SessionStatus::Completed, now_ms).await?;
-            return Err(completed());
+        match self.end_by_abort(&session, now_ms).await? {
+            SessionStatus::Completed => Err(completed()),
+            SessionStatus::Open | SessionStatus::Aborted => Ok(json!({})),
         }
-        self.sessions.end(&session, SessionStatus::Aborted, now_ms).await?;
-        Ok(json!({}))
-    }
-
-    /// `GET /uploads`: the app's sessions, or the subject's own, with what S3 holds of the open ones.
-    pub(crate) async fn list_uploads(&self, request: &Request, now_ms: i64) -> Result<Response, ApiError> {
-        let uploader = self.uploader(request, None, now_ms).await?;
-        let limit = match request.param("limit") {
-            None => PAGE,
-            Some(text) => {
-                text.parse().ok().filter(|limit| (1..=MAX_PAGE).contains(limit)).ok_or_else(|| {
-                    ApiError::bad_request("limit", format!("limit must be between 1 and {MAX_PAGE}"))
-                })?
-            }
-        };
-        let subject = (!uploader.whole_app).then_some(&uploader.subject);
-        let after = request.param("cursor").filter(|cursor| !cursor.is_empty());
-        if after.is_some_and(|cursor| cursor.len() > MAX_UPLOAD_ID_BYTES) {
-            return Err(ApiError::bad_request("cursor", "cursor must be that of the answer before"));
-        }
-        let mut page = self.sessions.list(&uploader.app_id, subject, limit, after).await?;
-        page.sessions.retain(|session| uploader.may_use(session));
-        let shown = join_all(page.sessions.iter().map(|session| self.session_json(session))).await;
-        let mut body = json!({"ok": true, "data": shown.into_iter().collect::<Result<Value, _>>()?});
-        if let Some(next) = page.next {
-            body["cursor"] = next.into();
-        }
-        Ok(Response::json(StatusCode::OK, &body))
-    }
-
-    async fn session_json(&self, session: &Session) -> Result<Value, ApiError> {
-        let mut shown = json!({
-            "uploadId": session.upload_id,
-            "key": session.key,
-            "filename": session.filename,
-            "type": session.content_type,
-            "subject": session.subject.as_str(),
-            "status": session.status.as_str(),
-            "size": session.size_bytes,
-            "created_at": rfc3339_ms(session.created_ms),
-            "expires_at": rfc3339_ms(session.expires_ms),
-        });
-        shown["uploaded_bytes"] = match session.status {
-            SessionStatus::Open => {
-                let parts = match self.multipart.parts(&session.key, &session.upload_id).await {
-                    Ok(parts) => parts,
-                    Err(fault) if fault.class == FaultClass::NotFound => Vec::new(),
-                    Err(fault) => return Err(fault.into()),
-                };
-                shown["parts"] = parts.len().into();
-                total_bytes(&parts)
-            }
-            SessionStatus::Completed => {
-                self.multipart.object(&session.key).await?.map_or(0, |object| object.size_bytes)
-            }
-            SessionStatus::Aborted => 0,
-        }
-        .into();
-        Ok(shown)
     }
 }
 
 /// No upload id of S3 is nearly as long (bytes).
-const MAX_UPLOAD_ID_BYTES: usize = 900;
+pub(crate) const MAX_UPLOAD_ID_BYTES: usize = 900;
 
 /// As much of the name as is kept: a row of the table holds no more than 400 KB.
 fn shortened(mut name: String) -> String {
@@ -405,40 +394,4 @@ fn shortened(mut name: String) -> String {
 
 fn part_json(part: &StoredPart) -> Value {
     json!({"PartNumber": part.number, "ETag": format!("\"{}\"", part.etag), "Size": part.size_bytes})
-}
-
-fn is_header_value(text: &str) -> bool {
-    text.len() <= 256 && text.bytes().all(|b| (b' '..=b'~').contains(&b)) && text.trim() == text
-}
-
-/// Metadata as S3 takes it: names in lower case, and what is not ASCII as RFC 2047 writes it.
-fn s3_metadata(metadata: &[(String, String)]) -> Result<Vec<(String, String)>, Refusal> {
-    let mut bytes = 0;
-    let mut taken: Vec<(String, String)> = Vec::with_capacity(metadata.len());
-    for (name, value) in metadata {
-        let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
-        if name.is_empty() || !name.bytes().all(legal) {
-            return Err(Refusal::bad_request("metadata names must be letters, digits, '-', '_' and '.'"));
-        }
-        let name = name.to_ascii_lowercase();
-        if taken.iter().any(|(other, _)| *other == name) {
-            return Err(Refusal::bad_request("metadata names must differ in more than capitals"));
-        }
-        let value = if is_plain(value) { value.clone() } else { rfc2047(value) };
-        bytes += name.len() + value.len();
-        taken.push((name, value));
-    }
-    if bytes > MAX_METADATA_BYTES {
-        return Err(Refusal::bad_request(format!("metadata must be at most {MAX_METADATA_BYTES} bytes")));
-    }
-    Ok(taken)
-}
-
-fn is_plain(value: &str) -> bool {
-    value.bytes().all(|b| (b' '..=b'~').contains(&b)) && value.trim() == value
-}
-
-fn rfc2047(value: &str) -> String {
-    use base64::Engine as _;
-    format!("=?UTF-8?B?{}?=", base64::prelude::BASE64_STANDARD.encode(value))
 }

@@ -3,12 +3,13 @@
 use logferry_domain::app::{AppId, Scope};
 use logferry_domain::keys::Subject;
 use logferry_domain::upload::Session;
-use logferry_ports::{Apps, Sessions};
+use logferry_ports::Apps;
+use logferry_ports::sessions::Rate;
 use logferry_service::api_key::{API_KEY_HEADER, app_of_request};
 use logferry_service::http::{ApiError, Request, unversioned};
-use logferry_service::tokens::UploadClaims;
+use logferry_service::tokens::{UploadClaims, minted_for};
 
-use crate::log_upload::{bearer, minted_for, refused_token};
+use crate::sender::{bearer, refused_token};
 use crate::{App, World};
 
 /// Who uploads, and what they may.
@@ -27,7 +28,7 @@ pub(crate) struct Uploader {
 impl Uploader {
     pub(crate) fn may_use(&self, session: &Session) -> bool {
         session.app_id == self.app_id
-            && session.created_ms >= self.since_ms
+            && session.created_ms > self.since_ms
             && (self.whole_app || session.subject == self.subject)
     }
 }
@@ -56,18 +57,18 @@ impl<W: World> App<W> {
             None => self.service(request).await?,
         };
         request.trail.concerns(&uploader.app_id);
-        let limit = self.limits.requests_per_minute;
-        if limit > 0 && !self.sessions.count_request(&uploader.app_id, limit, now_ms).await? {
-            let mut error = ApiError::new(
-                http::StatusCode::TOO_MANY_REQUESTS,
-                "RATE_LIMITED",
-                format!("more than {limit} requests in a minute"),
-            );
-            let left_ms = 60_000 - now_ms.rem_euclid(60_000);
-            error.retry_after_secs = Some(u32::try_from(left_ms / 1000 + 1).unwrap_or(60));
-            return Err(error);
-        }
+        self.count_uploads(&uploader.app_id, 1, now_ms).await?;
         Ok(uploader)
+    }
+
+    /// Counts requests about upload sessions.
+    pub(crate) async fn count_uploads(
+        &self,
+        app_id: &AppId,
+        requests: u32,
+        now_ms: i64,
+    ) -> Result<(), ApiError> {
+        self.count(app_id, &Rate::Uploads, requests, self.limits.requests_per_minute, now_ms).await
     }
 
     async fn service(&self, request: &Request) -> Result<Uploader, ApiError> {
@@ -94,7 +95,7 @@ impl<W: World> App<W> {
         if subject.is_service() {
             return Err(ApiError::forbidden("the token's sub is the service's own"));
         }
-        let app = self.apps.find(&claims.app).await?.filter(|app| minted_for(app, claims.iat));
+        let app = self.apps.find(&claims.app).await?.filter(|app| minted_for(app, claims.iat, claims.epoch));
         let app = app.ok_or_else(|| ApiError::forbidden("the token's app is not registered"))?;
         let max_bytes = claims.max_bytes.unwrap_or(u64::MAX).min(self.limits.max_bytes);
         Ok(Uploader { app_id: app.app_id, subject, since_ms: app.created_ms, whole_app: false, max_bytes })

@@ -6,16 +6,23 @@ mod support;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use std::sync::atomic::Ordering;
+
 use http::Method;
+use logferry_domain::app::App as Registered;
 use logferry_domain::fault::FaultClass;
 use logferry_domain::keys::ObjectKey;
-use logferry_presign::JoinVerifier;
+use logferry_domain::quota::{Quota, Used};
+use logferry_presign::{JoinVerifier, LogLimits};
 use logferry_service::http::Request;
 use serde_json::{Value, json};
-use support::{CREATED_MS, MAX_BYTES, NOW_MS, OneMeeting, TestApp, answer, app, app_id, request, tokens};
+use support::{
+    CHIME_ATTENDEE, CHIME_MEETING, CREATED_MS, MAX_BYTES, NOW_MS, OneMeeting, TestApp, answer, app, app_id,
+    registered, request, tokens,
+};
 
 async fn join_token(meeting: &str, attendee: &str) -> String {
-    tokens().mint_join(&app_id(), meeting, attendee, 60, NOW_MS).await.unwrap().token
+    tokens().mint_join(&registered(), meeting, attendee, 60, NOW_MS).await.unwrap().token
 }
 
 async fn ask(app: &TestApp, headers: &[(&'static str, &str)], body: &Value) -> (u16, Value) {
@@ -75,7 +82,7 @@ async fn an_attendee_gets_a_url_for_a_key_that_the_ledger_knows() {
 async fn a_service_gets_a_url_under_its_own_prefix() {
     let app = app();
     let key = app.apps.key.reveal().to_owned();
-    for body in [Value::Null, json!({}), json!({"filename": "logs.gz", "meetingId": "../ignored"})] {
+    for body in [Value::Null, json!({}), json!({"filename": "logs.gz", "contentLength": null})] {
         let (status, answer) = ask(&app, &[("x-api-key", &key)], &body).await;
         assert_eq!(status, 200, "{answer}");
         let key = answer["key"].as_str().unwrap();
@@ -122,6 +129,8 @@ async fn every_bad_body_is_a_400_or_413_that_names_its_field_and_grants_nothing(
         (body("contentLength", json!(1.5)), 400, "contentLength"),
         (body("contentLength", json!("5")), 400, "contentLength"),
         (body("contentLength", json!(MAX_BYTES + 1)), 413, "contentLength"),
+        (body("content_length", json!(5)), 400, "content_length"),
+        (body("app", json!("other")), 400, "app"),
         (json!([]), 400, "body"),
         (json!("x"), 400, "body"),
         (Value::Null, 400, "meetingId"),
@@ -147,7 +156,7 @@ async fn every_bad_credential_is_a_401_or_403_and_grants_nothing() {
     let expired = mint(60, NOW_MS - 60_000).await;
     let of_unknown_app = tokens_of("other-app", 60, NOW_MS).await;
     let of_earlier_app = mint(600, CREATED_MS - 1_000).await;
-    let upload = tokens().mint_upload(&app_id(), "jo", None, 60, NOW_MS).await.unwrap().token;
+    let upload = tokens().mint_upload(&registered(), "jo", None, 60, NOW_MS).await.unwrap().token;
     let unsigned = format!("{}.", good.rsplit_once('.').unwrap().0);
 
     for (what, headers, status) in [
@@ -178,7 +187,8 @@ async fn every_bad_credential_is_a_401_or_403_and_grants_nothing() {
 }
 
 async fn tokens_of(app: &str, ttl_secs: u32, now_ms: i64) -> String {
-    let app = app.parse().unwrap();
+    let created_ms = CREATED_MS.min(now_ms);
+    let app = Registered { app_id: app.parse().unwrap(), created_ms, ..registered() };
     tokens().mint_join(&app, "meeting-1", "attendee-1", ttl_secs, now_ms).await.unwrap().token
 }
 
@@ -212,18 +222,180 @@ async fn two_requests_never_get_the_same_key() {
     assert_eq!(keys.len(), 50);
 }
 
+fn chime_app() -> TestApp {
+    let join_verifier = JoinVerifier::Chime { attendees: OneMeeting::default(), app_id: app_id() };
+    TestApp { join_verifier, ..app() }
+}
+
+fn asked(app: &TestApp) -> u32 {
+    let JoinVerifier::Chime { attendees, .. } = &app.join_verifier else { panic!("no Chime") };
+    attendees.asked.load(Ordering::Relaxed)
+}
+
+#[tokio::test]
+async fn chime_is_not_asked_about_what_cannot_be_its_own() {
+    let app = chime_app();
+    let long = format!("Bearer {}", "x".repeat(2_049));
+    for (token, meeting, attendee) in [
+        ("Bearer chime-join-token", "meeting-1", CHIME_ATTENDEE),
+        ("Bearer chime-join-token", CHIME_MEETING, "attendee-1"),
+        ("Bearer chime-join-token", &CHIME_MEETING.replace('-', "a"), CHIME_ATTENDEE),
+        ("Bearer chime-join-token", &CHIME_MEETING.replace('b', "g"), CHIME_ATTENDEE),
+        ("Bearer x", CHIME_MEETING, CHIME_ATTENDEE),
+        ("Bearer two words", CHIME_MEETING, CHIME_ATTENDEE),
+        ("Bearer a.b.c", CHIME_MEETING, CHIME_ATTENDEE),
+        (&long, CHIME_MEETING, CHIME_ATTENDEE),
+    ] {
+        let body = json!({"meetingId": meeting, "attendeeId": attendee});
+        assert_eq!(
+            ask(&app, &[("authorization", token)], &body).await.0,
+            401,
+            "{token} {meeting} {attendee}"
+        );
+    }
+    assert_eq!(asked(&app), 0);
+}
+
+#[tokio::test]
+async fn calls_of_chime_are_counted_and_one_meeting_does_not_use_up_those_of_others() {
+    let mut app = chime_app();
+    app.log_limits.per_minute = 2_010;
+    let knock = async |meeting: &str, times: u32| {
+        let body = json!({"meetingId": meeting, "attendeeId": CHIME_ATTENDEE});
+        let mut refused = 0;
+        for _ in 0..times {
+            let (status, _) = ask(&app, &[("authorization", "Bearer guess")], &body).await;
+            refused += u32::from(status == 429);
+        }
+        (asked(&app), refused)
+    };
+    assert_eq!(knock(CHIME_MEETING, 2_005).await, (2_000, 5), "of one meeting");
+    assert_eq!(knock(&CHIME_MEETING.replace('0', "1"), 15).await, (2_010, 5), "of all");
+}
+
+#[tokio::test]
+async fn urls_are_counted_per_holder_and_per_app_and_grant_nothing_beyond() {
+    let mut app = app();
+    app.log_limits = LogLimits { per_minute_and_holder: 3, per_minute: 5, ..app.log_limits };
+    let body = |attendee: &str| json!({"meetingId": "meeting-1", "attendeeId": attendee});
+    let as_attendee = async |app: &TestApp, attendee: &str, now_ms: i64| {
+        let token =
+            tokens().mint_join(&registered(), "meeting-1", attendee, 600, NOW_MS).await.unwrap().token;
+        let bearer = format!("Bearer {token}");
+        let request = request(
+            Method::POST,
+            "/presigned-url",
+            &[("authorization", &bearer)],
+            &body(attendee).to_string(),
+        );
+        app.handle(&request, now_ms).await
+    };
+    let mut statuses = Vec::new();
+    for attendee in ["a", "a", "a", "a", "a", "b", "c", "c"] {
+        statuses.push(as_attendee(&app, attendee, NOW_MS).await.status.as_u16());
+    }
+    assert_eq!(statuses, [200, 200, 200, 429, 429, 200, 200, 429]);
+    assert_eq!(granted_keys(&app).len(), 5);
+    let refused = as_attendee(&app, "a", NOW_MS).await;
+    // NOW_MS is 1.581 s into its minute.
+    assert_eq!(refused.headers["retry-after"], "59");
+    assert_eq!(answer(&refused).1["error"]["code"], "RATE_LIMITED");
+    assert_eq!(as_attendee(&app, "a", NOW_MS + 59_000).await.status, 200, "the next minute");
+
+    // A key is a holder, too.
+    app.log_limits.per_minute = 100;
+    let key = app.apps.key.reveal().to_owned();
+    let mut statuses = Vec::new();
+    for _ in 0..4 {
+        statuses.push(ask(&app, &[("x-api-key", &key)], &Value::Null).await.0);
+    }
+    assert_eq!(statuses, [200, 200, 200, 429]);
+    // What is refused for another reason is not counted.
+    app.log_limits = LogLimits { per_minute_and_holder: 1, per_minute: 1, ..app.log_limits };
+    let app = TestApp { sessions: Default::default(), ..app };
+    for _ in 0..3 {
+        assert_eq!(ask(&app, &[("x-api-key", &key)], &json!({"contentLength": 0})).await.0, 400);
+    }
+    assert_eq!(ask(&app, &[("x-api-key", &key)], &Value::Null).await.0, 200);
+}
+
+#[tokio::test]
+async fn no_url_is_handed_out_for_a_file_that_the_quota_of_the_day_does_not_allow() {
+    let mut app = app();
+    app.log_limits.quota = Quota::of(1_000, 10, 2);
+    let key = app.apps.key.reveal().to_owned();
+    for (used, length, which) in [
+        ((999, 9, 1), None, None),
+        ((1_000, 0, 0), None, Some("bytes")),
+        ((900, 0, 0), Some(100), None),
+        ((900, 0, 0), Some(101), Some("bytes")),
+        ((0, 10, 0), None, Some("records")),
+        ((0, 0, 2), None, Some("files")),
+    ] {
+        let (bytes, records, files) = used;
+        *app.ledger.used.lock().unwrap() = Used { bytes, records, files };
+        let granted = granted_keys(&app).len();
+        let body = json!({"contentLength": length}).to_string();
+        let request = request(Method::POST, "/presigned-url", &[("x-api-key", &key)], &body);
+        let response = app.handle(&request, NOW_MS).await;
+        let Some(which) = which else {
+            assert_eq!(response.status, 200, "{used:?}: {}", response.body);
+            continue;
+        };
+        assert_eq!(response.status, 429, "{used:?}");
+        // 2025-04-01T18:34:01.581Z: 19,558.419 s are left of the day.
+        assert_eq!(response.headers["retry-after"], "19559");
+        let error = answer(&response).1["error"].take();
+        assert_eq!((&error["code"], &error["details"]["quota"]), (&json!("QUOTA_EXCEEDED"), &json!(which)));
+        assert_eq!(granted_keys(&app).len(), granted);
+    }
+}
+
+#[tokio::test]
+async fn a_deployment_may_insist_on_the_length_of_files() {
+    let mut app = app();
+    app.log_limits.require_length = true;
+    let key = app.apps.key.reveal().to_owned();
+    let (status, refusal) = ask(&app, &[("x-api-key", &key)], &Value::Null).await;
+    assert_eq!((status, &refusal["error"]["details"]["field"]), (400, &json!("contentLength")));
+    assert_eq!(ask(&app, &[("x-api-key", &key)], &json!({"contentLength": 5})).await.0, 200);
+}
+
+#[tokio::test]
+async fn a_grant_names_the_registration_of_its_app_whatever_the_clock_says() {
+    let mut app = app();
+    app.log_limits.quota = Quota::NONE;
+    app.apps.app = Some(Registered { created_ms: NOW_MS + 40, ..registered() });
+    let key = app.apps.key.reveal().to_owned();
+    assert_eq!(ask(&app, &[("x-api-key", &key)], &Value::Null).await.0, 200);
+    assert_eq!(app.ledger.granted.lock().unwrap()[0].epoch_ms, NOW_MS + 40);
+}
+
+#[tokio::test]
+async fn a_token_of_a_former_app_of_the_same_id_opens_nothing_even_within_its_second() {
+    let mut app = app();
+    app.apps.app = Some(Registered { created_ms: NOW_MS, ..registered() });
+    let former = Registered { created_ms: NOW_MS - 1, ..registered() };
+    let body = json!({"meetingId": "meeting-1", "attendeeId": "attendee-1"});
+    let token = tokens().mint_join(&former, "meeting-1", "attendee-1", 60, NOW_MS).await.unwrap().token;
+    assert_eq!(ask(&app, &[("authorization", &format!("Bearer {token}"))], &body).await.0, 403);
+    let upload = tokens().mint_upload(&former, "jo", None, 60, NOW_MS).await.unwrap().token;
+    let list = request(Method::GET, "/uploads", &[("authorization", &format!("Bearer {upload}"))], "");
+    assert_eq!(answer(&app.handle(&list, NOW_MS).await).0, 403);
+}
+
 #[tokio::test]
 async fn where_chime_vouches_for_attendees_its_token_opens_and_no_other_does() {
-    let verifier = || JoinVerifier::Chime { attendees: OneMeeting, app_id: app_id() };
-    let app = TestApp { join_verifier: verifier(), ..app() };
-    let body = |attendee: &str| json!({"meetingId": "meeting-1", "attendeeId": attendee});
-    let own = format!("Bearer {}", join_token("meeting-1", "attendee-1").await);
+    let app = chime_app();
+    let body = |attendee: &str| json!({"meetingId": CHIME_MEETING, "attendeeId": attendee});
+    let own = format!("Bearer {}", join_token(CHIME_MEETING, CHIME_ATTENDEE).await);
+    let other = CHIME_ATTENDEE.replace('5', "6");
     for (token, attendee, status) in [
-        ("Bearer chime-join-token", "attendee-1", 200),
-        ("Bearer chime-join-token", "attendee-2", 401),
-        ("Bearer chime-join-toke", "attendee-1", 401),
-        ("Bearer ", "attendee-2", 401),
-        (&own, "attendee-1", 401),
+        ("Bearer chime-join-token", CHIME_ATTENDEE, 200),
+        ("Bearer chime-join-token", &other, 401),
+        ("Bearer chime-join-toke", CHIME_ATTENDEE, 401),
+        ("Bearer ", &other, 401),
+        (&own, CHIME_ATTENDEE, 401),
     ] {
         let (got, answer) = ask(&app, &[("authorization", token)], &body(attendee)).await;
         assert_eq!(got, status, "{token} {attendee}: {answer}");
@@ -237,6 +409,7 @@ async fn other_paths_and_methods_are_404_and_405() {
     for (method, path, status) in [
         (Method::GET, "/presigned-url", 405),
         (Method::POST, "/presigned-url/", 404),
+        (Method::POST, "/presigned-url?filename=a.gz", 400),
         (Method::POST, "/", 404),
     ] {
         let response = app.handle(&request(method, path, &[], ""), NOW_MS).await;

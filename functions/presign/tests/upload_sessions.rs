@@ -9,7 +9,7 @@ use logferry_domain::fault::FaultClass;
 use logferry_domain::upload::SessionStatus::{Aborted, Completed, Open};
 use logferry_presign::UploadLimits;
 use serde_json::{Value, json};
-use support::{NOW_MS, TestApp, answer, app, app_id, request, tokens};
+use support::{NOW_MS, TestApp, answer, app, registered, request, tokens};
 
 const MIB: u64 = 1024 * 1024;
 const DAY_MS: i64 = 86_400_000;
@@ -23,7 +23,7 @@ struct Client<'a> {
 }
 
 async fn upload_token(subject: &str, max_bytes: Option<u64>) -> String {
-    tokens().mint_upload(&app_id(), subject, max_bytes, 30 * 86_400, NOW_MS).await.unwrap().token
+    tokens().mint_upload(&registered(), subject, max_bytes, 30 * 86_400, NOW_MS).await.unwrap().token
 }
 
 impl<'a> Client<'a> {
@@ -94,7 +94,7 @@ async fn an_upload_goes_from_create_to_complete() {
     assert_eq!((status, &signed["expires"]), (200, &json!(900)));
     let url = signed["url"].as_str().unwrap();
     assert!(
-        url.contains("partNumber=1&uploadId=upload-0001&") && url.contains("SignedHeaders=host&"),
+        url.contains("partNumber=1&uploadId=upload-0001&") && url.contains("content-length%3Bhost&"),
         "{url}"
     );
     assert!(!url.to_lowercase().contains("checksum"), "{url}");
@@ -176,6 +176,111 @@ async fn no_part_is_signed_that_is_larger_than_its_whole() {
     }
 }
 
+fn signed_length(url: &Value) -> bool {
+    url.as_str().unwrap().contains("SignedHeaders=content-length%3Bhost&")
+}
+
+#[tokio::test]
+async fn where_the_size_is_declared_every_length_is_signed_and_no_further_part() {
+    let app = app();
+    let client = Client::service(&app);
+    let upload = client.create(Some(20 * MIB)).await;
+    let part = |tail: &str| format!("/multipart/{}/{tail}key={}", upload.id, upload.key);
+    for number in 1..=3 {
+        let (status, signed) = client.get(&part(&format!("{number}?"))).await;
+        assert!(status == 200 && signed_length(&signed["url"]), "{number}: {signed}");
+    }
+    let (status, signed) = client.get(&part("batch?partNumbers=1,2,3&")).await;
+    let urls = signed["presignedUrls"].as_object().unwrap();
+    assert!(status == 200 && urls.values().all(signed_length), "{signed}");
+    // Its own size of parts, named; the numbers of 5 MiB parts and no others.
+    assert_eq!(client.get(&part(&format!("4?size={}&", 5 * MIB))).await.0, 200);
+    for (tail, error) in [
+        (
+            "4?".to_owned(),
+            "by its partSize of 8388608 bytes the upload has 3 part(s): divide the file by partSize, or name the \
+             size of each part.",
+        ),
+        (
+            "5?size=1&".to_owned(),
+            "the part number must be a number between 1 and 4: an upload of at most 20971520 bytes has no more \
+             parts.",
+        ),
+        (
+            format!("2?size={}&", 11 * MIB),
+            "2 parts of 11534336 bytes do not fit into 20971520 bytes: all parts but the last must have one size.",
+        ),
+        (
+            "batch?partNumbers=1,4&".to_owned(),
+            "by its partSize of 8388608 bytes the upload has 3 part(s): divide the file by partSize, or name the \
+             size of each part.",
+        ),
+    ] {
+        let (status, refusal) = client.get(&part(&tail)).await;
+        assert_eq!(
+            (status, refusal["error"].as_str()),
+            (400, Some(format!("s3: {error}").as_str())),
+            "{tail}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_token_signs_no_more_parts_than_its_limit_has_room_for() {
+    let app = app();
+    let bearer = format!("Bearer {}", upload_token("jo", Some(11 * MIB)).await);
+    let jo = Client { headers: vec![("authorization", bearer)], ..Client::service(&app) };
+    let upload = jo.create(None).await;
+    let part = |tail: &str| format!("/multipart/{}/{tail}key={}", upload.id, upload.key);
+    for (tail, status) in [
+        ("1?", 200),
+        ("3?", 200),
+        ("4?", 400),
+        ("10000?", 400),
+        ("batch?partNumbers=1,2,3&", 200),
+        ("batch?partNumbers=3,4&", 400),
+        ("1?size=11534337&", 413),
+        ("3?size=4194304&", 400),
+    ] {
+        let (got, answer) = jo.get(&part(tail)).await;
+        assert_eq!(got, status, "{tail}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_session_of_which_more_is_stored_than_it_may_have_is_aborted_at_the_next_look() {
+    for look in ["sign", "batch", "list", "complete"] {
+        let app = app();
+        let bearer = format!("Bearer {}", upload_token("jo", Some(100)).await);
+        let jo = Client { headers: vec![("authorization", bearer)], ..Client::service(&app) };
+        let upload = jo.create(None).await;
+        let a = app.multipart.put_part(&upload.id, 1, 6 * MIB);
+        let base = format!("/multipart/{}", upload.id);
+        let (status, refusal) = match look {
+            "sign" => jo.get(&format!("{base}/1?key={}", upload.key)).await,
+            "batch" => jo.get(&format!("{base}/batch?partNumbers=1&key={}", upload.key)).await,
+            "list" => jo.get(&format!("{base}?key={}", upload.key)).await,
+            _ => jo.complete(&upload, &[(1, &a)]).await,
+        };
+        assert_eq!(status, if look == "complete" { 409 } else { 413 }, "{look}: {refusal}");
+        assert!(refusal["error"].as_str().unwrap().contains("aborted"), "{refusal}");
+        assert_eq!((app.multipart.open_uploads(), app.sessions.statuses()), (0, vec![Aborted]), "{look}");
+        assert_eq!(jo.complete(&upload, &[(1, &a)]).await.0, 404);
+        assert!(app.multipart.object_sizes().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_deployment_may_insist_on_the_size_of_sessions() {
+    let mut app = app();
+    app.log_limits.require_length = true;
+    let client = Client::service(&app);
+    let body = json!({"filename": "a", "type": "a/b"});
+    let (status, refusal) = client.call(Method::POST, "/multipart", body).await;
+    assert_eq!((status, &refusal["error"]), (400, &json!("s3: the \"size\" field is required")));
+    client.create(Some(5)).await;
+}
+
 #[tokio::test]
 async fn refusals_have_companions_statuses_and_texts() {
     let app = app();
@@ -225,8 +330,12 @@ async fn refusals_have_companions_statuses_and_texts() {
         let (status, refusal) = client.call(method, path, body.clone()).await;
         assert_eq!((status, refusal["error"].as_str()), (400, Some(error)), "{path} {body}");
     }
-    for body in [json!({"filename": "a", "type": "a/b", "size": 0}), json!({"filename": "a", "type": "a\nb"})]
-    {
+    for body in [
+        json!({"filename": "a", "type": "a/b", "size": 0}),
+        json!({"filename": "a", "type": "a\nb"}),
+        json!({"filename": "a", "type": "video/mp4, text/html"}),
+        json!({"filename": "a", "type": "video"}),
+    ] {
         assert_eq!(client.call(post.clone(), "/multipart", body).await.0, 400);
     }
     assert_eq!(client.get("/sts").await.0, 404);
@@ -367,14 +476,15 @@ async fn an_app_of_an_earlier_ones_id_sees_nothing_of_its_sessions() {
     let mut app = app();
     let upload = Client::service(&app).create(None).await;
     let registered = app.apps.app.as_mut().unwrap();
-    registered.created_ms = NOW_MS + 1;
+    // Registered in the very millisecond of the session.
+    registered.created_ms = NOW_MS;
     let client = Client { now_ms: NOW_MS + 2, ..Client::service(&app) };
     let path = format!("/multipart/{}/1?key={}", upload.id, upload.key);
     assert_eq!(client.get(&path).await.0, 404);
     assert_eq!(client.complete(&upload, &[]).await.0, 404);
     assert_eq!(client.abort(&upload).await.0, 404);
     let list = Client { base: String::new(), ..client };
-    assert_eq!(list.get("/uploads").await, (200, json!({"ok": true, "data": []})));
+    assert_eq!(list.get("/uploads").await, (200, json!({"ok": true, "data": [], "cursor": null})));
 }
 
 #[tokio::test]
@@ -515,8 +625,8 @@ async fn a_token_in_the_path_opens_for_clients_without_headers() {
     let client = |base: String| Client { headers: Vec::new(), base, ..Client::service(&app) };
     let upload = client(format!("/t/{token}/s3")).create(None).await;
     assert!(upload.key.starts_with("uploads/my-app/jo/"));
-    let join = tokens().mint_join(&app_id(), "m", "a", 60, NOW_MS).await.unwrap().token;
-    let expired = tokens().mint_upload(&app_id(), "jo", None, 1, NOW_MS - 5_000).await.unwrap().token;
+    let join = tokens().mint_join(&registered(), "m", "a", 60, NOW_MS).await.unwrap().token;
+    let expired = tokens().mint_upload(&registered(), "jo", None, 1, NOW_MS - 5_000).await.unwrap().token;
     for (base, status) in [
         ("/t/nonsense/s3".to_owned(), 401),
         (format!("/t/{expired}/s3"), 401),
@@ -536,7 +646,7 @@ async fn limits_of_deployment_and_token_hold() {
     let limits = UploadLimits {
         max_bytes: 100 * MIB,
         content_types: vec!["video/*".to_owned()],
-        open_per_app: 3,
+        open_per_app: 4,
         open_per_subject: 2,
         requests_per_minute: 12,
         session_secs: 60,
@@ -555,30 +665,22 @@ async fn limits_of_deployment_and_token_hold() {
     let small = Client { headers: vec![("authorization", small)], ..Client::service(&app) };
     assert_eq!(post(&small, new("video/mp4", 6)).await, 413);
 
-    // A token's limit holds for what was not declared, too.
-    let upload = {
-        let (_, answer) =
-            small.call(Method::POST, "/multipart", json!({"filename": "a", "type": "video/mp4"})).await;
-        Upload {
-            id: answer["uploadId"].as_str().unwrap().to_owned(),
-            key: answer["key"].as_str().unwrap().to_owned(),
-        }
-    };
-    let a = app.multipart.put_part(&upload.id, 1, 6);
-    assert_eq!(small.complete(&upload, &[(1, &a)]).await.0, 409);
-
+    assert_eq!(post(&small, new("video/mp4", 1)).await, 200);
+    assert_eq!(post(&small, new("video/mp4", 1)).await, 200);
+    assert_eq!(post(&small, new("video/mp4", 1)).await, 429, "two of the subject are open");
     assert_eq!(post(&client, new("video/mp4", 1)).await, 200);
-    assert_eq!(post(&client, new("video/mp4", 1)).await, 200);
-    assert_eq!(post(&client, new("video/mp4", 1)).await, 429);
-    assert_eq!(app.multipart.open_uploads(), 3, "what was refused is not left in S3");
-    assert_eq!(small.abort(&upload).await.0, 200);
-    assert_eq!(post(&client, new("video/mp4", 1)).await, 429, "two of the subject are open");
+    assert_eq!(post(&client, new("video/mp4", 1)).await, 200, "a service has the limit of its app");
+    assert_eq!(post(&client, new("video/mp4", 1)).await, 429, "four of the app are open");
+    assert_eq!(app.multipart.open_uploads(), 4, "what was refused is not left in S3");
     for _ in 0..3 {
         post(&client, new("video/mp4", 1)).await;
     }
-    assert_eq!(post(&small, new("video/mp4", 1)).await, 429, "twelve requests in this minute");
+    assert_eq!(post(&small, new("video/mp4", 1)).await, 429);
+    let (_, refusal) = small.call(Method::POST, "/multipart", new("video/mp4", 1)).await;
+    assert_eq!(refusal["error"], "s3: more than 12 requests in a minute");
     let later = Client { now_ms: NOW_MS + 60_000, ..small };
-    assert_eq!(later.call(Method::POST, "/multipart", new("video/mp4", 1)).await.0, 200);
+    let (_, refusal) = later.call(Method::POST, "/multipart", new("video/mp4", 1)).await;
+    assert!(refusal["error"].as_str().unwrap().contains("too many uploads of this app"), "{refusal}");
 }
 
 #[tokio::test]
@@ -610,7 +712,7 @@ async fn uploads_are_listed_with_their_progress() {
         let query = query.to_owned();
         async move { client.get(&format!("/uploads{query}")).await }
     };
-    let (status, all) = list(&service, "").await;
+    let (status, all) = list(&service, "?progress=true").await;
     assert_eq!((status, all["data"].as_array().unwrap().len()), (200, 2), "{all}");
     let shown = &all["data"][0];
     assert_eq!((&shown["uploadId"], &shown["status"]), (&json!(upload.id), &json!("OPEN")));
@@ -627,16 +729,46 @@ async fn uploads_are_listed_with_their_progress() {
     let cursor = first["cursor"].as_str().unwrap();
     let (_, second) = list(&service, &format!("?limit=1&cursor={cursor}")).await;
     assert_eq!(second["data"][0]["uploadId"], json!(done.id));
-    assert_eq!(second.get("cursor"), None);
-    for query in ["?limit=0", "?limit=101", "?limit=x", &format!("?cursor={}", "x".repeat(901))] {
+    assert_eq!(second["cursor"], Value::Null);
+    assert!(second["data"][0].get("uploaded_bytes").is_none(), "only on request: {second}");
+    for query in [
+        "?limit=1&limit=2",
+        "?foo=1",
+        "?progress=yes",
+        "?limit=0",
+        "?limit=101",
+        "?limit=x",
+        &format!("?cursor={}", "x".repeat(901)),
+    ] {
         assert_eq!(list(&service, query).await.0, 400, "{query}");
     }
     assert_eq!(jo.abort(&upload).await.0, 200);
-    let (_, all) = list(&service, "?cursor=").await;
+    let (_, all) = list(&service, "?cursor=&progress=true").await;
     assert_eq!(
         (&all["data"][0]["status"], &all["data"][0]["uploaded_bytes"]),
         (&json!("ABORTED"), &json!(0))
     );
+}
+
+#[tokio::test]
+async fn progress_is_a_request_of_s3_for_each_session_and_counted_as_such() {
+    let limits = UploadLimits { requests_per_minute: 20, ..UploadLimits::default() };
+    let app = TestApp { limits, ..app() };
+    let client = Client::service(&app);
+    for _ in 0..5 {
+        client.create(None).await;
+    }
+    let list = Client { base: String::new(), ..client };
+    let looks = || app.multipart.looks.load(std::sync::atomic::Ordering::Relaxed);
+    let before = looks();
+    assert_eq!(list.get("/uploads").await.0, 200);
+    assert_eq!(looks(), before, "a list asks the table alone");
+    // 6 requests so far, and 6 for each of these.
+    assert_eq!(list.get("/uploads?progress=true").await.0, 200);
+    assert_eq!(looks(), before + 5);
+    assert_eq!(list.get("/uploads?progress=true").await.0, 200);
+    assert_eq!(list.get("/uploads?progress=true").await.0, 429);
+    assert_eq!(looks(), before + 10);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use logferry_domain::quota::{self, Quota};
 use logferry_domain::redact::Redactor;
 use logferry_service::config::{BadConfig, Reader};
 
@@ -15,6 +16,8 @@ pub struct Config {
     pub metrics_namespace: String,
     /// What is never stored.
     pub redactor: Arc<Redactor>,
+    /// The most that an app may take in per day.
+    pub quota: Quota,
 }
 
 impl Config {
@@ -34,6 +37,12 @@ impl Config {
             default_retention_days: read.parsed_or("RETENTION_DAYS_DEFAULT", 90),
             metrics_namespace: read.optional("METRICS_NAMESPACE").unwrap_or_else(|| "Logferry".to_owned()),
             redactor,
+            quota: Quota::of(
+                read.parsed_or("MAX_BYTES_PER_APP_DAY", quota::DEFAULT_BYTES),
+                read.parsed_or("MAX_RECORDS_PER_APP_DAY", quota::DEFAULT_RECORDS),
+                // Files are counted where they are ingested.
+                0,
+            ),
         };
         read.finish(config)
     }

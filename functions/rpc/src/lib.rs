@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use logferry_domain::app::{App as Tenant, AppId};
 use logferry_domain::fault::{Fault, FaultClass, chain};
+use logferry_domain::quota::{Exceeded, Quota};
 use logferry_domain::redact::Redactor;
 use logferry_logbook::budget::Budget;
 use logferry_logbook::entry::{self, Invalid};
@@ -15,7 +16,7 @@ use logferry_logbook::filter::{self, Filter};
 use logferry_logbook::long;
 use logferry_logbook::query::{self, DEFAULT_LIMIT, MAX_LIMIT, Query, QueryError};
 use logferry_logbook::write::{self, WriteError, WriteRequest};
-use logferry_ports::{Apps, BlockTable, Records, Stats};
+use logferry_ports::{Apps, BlockTable, Records, Stats, Usage};
 use logferry_service::metrics::{BLOCKS_SKIPPED, Emission};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
@@ -26,6 +27,9 @@ pub use config::Config;
 /// The largest event (bytes), as the largest body of the HTTP API.
 pub const MAX_EVENT_BYTES: usize = 4 * 1024 * 1024;
 
+/// The code of a write that the app's quota of the day does not allow, as in the HTTP API.
+const QUOTA_EXCEEDED: &str = "QUOTA_EXCEEDED";
+
 /// The service, made once.
 #[derive(Debug)]
 pub struct App<B, A> {
@@ -35,6 +39,8 @@ pub struct App<B, A> {
     pub metrics_namespace: String,
     /// What is never stored.
     pub redactor: Arc<Redactor>,
+    /// The most that an app may take in per day.
+    pub quota: Quota,
 }
 
 /// Why a call was refused or failed.
@@ -43,6 +49,8 @@ enum Refusal {
     Invalid(Invalid),
     TooLarge,
     NoSuchApp,
+    /// And how long until the quota is fresh (s).
+    OverQuota(Exceeded, u32),
     Fault(Fault),
 }
 
@@ -58,7 +66,7 @@ impl From<Fault> for Refusal {
     }
 }
 
-impl<B: BlockTable + Stats + Records, A: Apps> App<B, A> {
+impl<B: BlockTable + Stats + Records + Usage, A: Apps> App<B, A> {
     /// Answers one call: always with an envelope, an error of a call is no error of the function.
     pub async fn handle(&self, event: &RawValue, now_ms: i64) -> Box<RawValue> {
         let answer = match self.answer(event, now_ms).await {
@@ -127,6 +135,7 @@ impl<B: BlockTable + Stats + Records, A: Apps> App<B, A> {
             unique,
             default_retention_days: self.default_retention_days,
             redactor: &self.redactor,
+            quota: &self.quota,
         };
         match write::write(&self.book, &request).await {
             Ok(stored) if batch => Ok(format!("{{\"ok\":true,\"data\":[{}]}}", stored.join(","))),
@@ -136,6 +145,9 @@ impl<B: BlockTable + Stats + Records, A: Apps> App<B, A> {
             Err(WriteError::Invalid(bad)) => Err(renamed(bad, name).into()),
             Err(WriteError::KeyReused) => Err(Invalid::new(name, "the key was used").into()),
             Err(WriteError::NoApp) => Err(Refusal::NoSuchApp),
+            Err(WriteError::OverQuota(exceeded)) => {
+                Err(Refusal::OverQuota(exceeded, exceeded.retry_after_secs(now_ms)))
+            }
             Err(WriteError::Fault(fault)) => Err(fault.into()),
         }
     }
@@ -281,6 +293,15 @@ fn text(call: &mut Map<String, Value>, name: &str) -> Result<String, Invalid> {
 
 fn refused(refusal: &Refusal) -> Value {
     let (code, message, field) = match refusal {
+        Refusal::OverQuota(exceeded, retry_after_secs) => {
+            let details = json!({
+                "quota": exceeded.measure.as_str(),
+                "limit": exceeded.limit,
+                "retry_after_secs": retry_after_secs,
+            });
+            let error = json!({"code": QUOTA_EXCEEDED, "message": exceeded.to_string(), "details": details});
+            return json!({"ok": false, "error": error});
+        }
         Refusal::Invalid(bad) => ("BAD_REQUEST", bad.message.as_str(), Some(&bad.field)),
         Refusal::TooLarge => ("PAYLOAD_TOO_LARGE", "an event must be at most 4194304 bytes", None),
         Refusal::NoSuchApp => ("NOT_FOUND", "no such app", None),

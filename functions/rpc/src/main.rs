@@ -29,6 +29,7 @@ async fn main() -> Result<(), Error> {
         default_retention_days: config.default_retention_days,
         metrics_namespace: config.metrics_namespace,
         redactor: config.redactor,
+        quota: config.quota,
     };
     let app = &app;
     run(service_fn(|event: LambdaEvent<Box<RawValue>>| async move {

@@ -1,5 +1,7 @@
 //! The `apps` table: a row per app, a row per key, a row per job.
 
+use std::sync::Arc;
+
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{
     AttributeValue, ConditionCheck, Delete, Put as PutAction, ReturnValue, Update,
@@ -14,6 +16,7 @@ use logferry_ports::apps::{Apps, KeyRow, Repeatable};
 
 use crate::faults::fault;
 use crate::item::{Get, Item, Put, b, key, malformed, n, s};
+use crate::misses::Misses;
 use crate::table::{Table, applied};
 use crate::transact::{self, End, transact};
 
@@ -25,6 +28,8 @@ const JOBS_PK: &str = "jobs";
 #[derive(Debug, Clone)]
 pub struct DynamoApps {
     table: Table,
+    /// Of keys.
+    unknown: Arc<Misses>,
 }
 
 pub(crate) fn app_key(app_id: &AppId) -> Item {
@@ -153,7 +158,7 @@ fn key_ids(item: &Item) -> Vec<String> {
 impl DynamoApps {
     #[must_use]
     pub fn new(client: Client, table: impl Into<String>) -> Self {
-        Self { table: Table::new(client, table) }
+        Self { table: Table::new(client, table), unknown: Arc::default() }
     }
 }
 
@@ -163,7 +168,14 @@ impl Apps for DynamoApps {
     }
 
     async fn find_key(&self, key_id: &str) -> Result<Option<KeyRow>, Fault> {
-        self.table.get(key_key(key_id)).await?.as_ref().map(key_from_item).transpose()
+        if self.unknown.knows(key_id) {
+            return Ok(None);
+        }
+        let item = self.table.get(key_key(key_id)).await?;
+        if item.is_none() {
+            self.unknown.note(key_id);
+        }
+        item.as_ref().map(key_from_item).transpose()
     }
 
     async fn list(&self) -> Result<Vec<App>, Fault> {
@@ -210,7 +222,10 @@ impl AppAdmin for DynamoApps {
             )?,
         ];
         match transact(&self.table.client, &actions).await? {
-            End::Done => Ok(Registered::Yes),
+            End::Done => {
+                self.unknown.forget(&new_key.key_id);
+                Ok(Registered::Yes)
+            }
             End::Condition(0) => Ok(Registered::Taken),
             End::Condition(1) => Ok(Registered::EpochInUse),
             End::Condition(_) => Err(Fault::new(FaultClass::Transient, "register", "the key id is taken")),
@@ -286,7 +301,10 @@ impl AppAdmin for DynamoApps {
             )?,
         ];
         match transact(&self.table.client, &actions).await? {
-            End::Done => Ok(KeyAdded::Yes),
+            End::Done => {
+                self.unknown.forget(&new_key.key_id);
+                Ok(KeyAdded::Yes)
+            }
             End::Condition(0) => {
                 let app = self.find(&new_key.app_id).await?;
                 let same = app.is_some_and(|app| app.created_ms == epoch_ms);

@@ -36,6 +36,8 @@ pub mod logs;
 pub mod logs_bench;
 #[cfg(feature = "dynamodb")]
 mod long_writes;
+#[cfg(feature = "dynamodb")]
+mod misses;
 #[cfg(feature = "s3")]
 pub mod multipart;
 #[cfg(feature = "sns")]
@@ -58,3 +60,5 @@ pub mod stats;
 mod table;
 #[cfg(feature = "dynamodb")]
 mod transact;
+#[cfg(feature = "dynamodb")]
+pub mod usage;

@@ -30,6 +30,7 @@ use crate::long_writes;
 use crate::stats::DynamoStats;
 use crate::table::{Table, applied};
 use crate::transact::{self, End, transact};
+use crate::usage::DynamoUsage;
 
 /// An app's records in three DynamoDB tables (of that of the apps only the notes of long writes):
 /// all that the log service needs of them.
@@ -60,6 +61,11 @@ impl DynamoRecords {
             logs,
             files: None,
         }
+    }
+
+    /// The usage rows beside the counters.
+    pub(crate) fn usage(&self) -> DynamoUsage {
+        DynamoUsage::new(self.client.clone(), &self.stats.table.name)
     }
 
     /// With the table of files, which removals need.

@@ -1,6 +1,7 @@
 //! The `uploads` table. Of each app (`pk`): a row per session (`s#{upload_id}`), a counter of the
-//! open ones (`open`, and `open#{subject}`), and a counter of requests per minute (`rate#{minute}`).
-//! Open sessions stand in the sparse index `by_due`, from which `sweep` takes those overdue.
+//! open ones (`open`, and `open#{subject}`), and counters of requests per minute
+//! (`rate#{what}#{minute}`). Open sessions stand in the sparse index `by_due`, from which `sweep`
+//! takes those overdue; all of them in `by_subject`, from which a subject's are listed.
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{Put as PutAction, TransactWriteItem, Update};
@@ -9,7 +10,7 @@ use logferry_domain::fault::{Fault, FaultClass};
 use logferry_domain::keys::Subject;
 use logferry_domain::upload::{Session, SessionStatus};
 use logferry_ports::Sessions;
-use logferry_ports::sessions::{OpenLimits, Opened, SessionPage};
+use logferry_ports::sessions::{OpenLimits, Opened, Rate, SessionPage};
 
 use crate::faults::fault;
 use crate::item::{Get, Item, Put, key, malformed, n, s};
@@ -35,9 +36,27 @@ fn session_key(app_id: &AppId, upload_id: &str) -> Item {
     key(app_id.as_str(), format!("{SESSION_PREFIX}{upload_id}"))
 }
 
+/// The partition of the index `by_subject`.
+fn subject_key(app_id: &AppId, subject: &Subject) -> String {
+    format!("{app_id}#{subject}")
+}
+
+fn rate_key(app_id: &AppId, rate: &Rate, now_ms: i64) -> Item {
+    let minute = now_ms.div_euclid(60_000);
+    let what = match rate {
+        Rate::Uploads => "uploads".to_owned(),
+        Rate::LogUrls => "urls".to_owned(),
+        Rate::LogUrlsOf(holder) => format!("urls#{holder}"),
+        Rate::Joins => "joins".to_owned(),
+        Rate::JoinsOf(meeting) => format!("joins#{meeting}"),
+    };
+    key(app_id.as_str(), format!("rate#{what}#{minute}"))
+}
+
 fn to_item(session: &Session) -> Item {
     let mut item = session_key(&session.app_id, &session.upload_id);
     item.put("subject", s(session.subject.as_str()));
+    item.put("subject_key", s(subject_key(&session.app_id, &session.subject)));
     item.put("bucket", s(&session.bucket));
     item.put("key", s(&session.key));
     item.put("filename", s(&session.filename));
@@ -190,23 +209,30 @@ impl Sessions for DynamoSessions {
         after: Option<&str>,
     ) -> Result<SessionPage, Fault> {
         let mut page = SessionPage::default();
-        let mut start = after.map(|upload_id| session_key(app_id, upload_id));
+        let partition = subject.map(|subject| subject_key(app_id, subject));
+        let mut start = after.map(|upload_id| {
+            let mut start = session_key(app_id, upload_id);
+            start.put_some("subject_key", partition.as_deref().map(s));
+            start
+        });
         loop {
-            let mut query = self
+            let query = self
                 .client
                 .query()
                 .table_name(&self.table)
-                .key_condition_expression("pk = :app AND begins_with(sk, :prefix)")
-                .expression_attribute_values(":app", s(app_id.as_str()))
                 .expression_attribute_values(":prefix", s(SESSION_PREFIX))
                 .limit(i32::try_from(limit).unwrap_or(i32::MAX).saturating_add(1))
-                .consistent_read(true)
                 .set_exclusive_start_key(start);
-            if let Some(subject) = subject {
-                query = query
-                    .filter_expression("subject = :subject")
-                    .expression_attribute_values(":subject", s(subject.as_str()));
-            }
+            let query = match &partition {
+                Some(partition) => query
+                    .index_name("by_subject")
+                    .key_condition_expression("subject_key = :partition AND begins_with(sk, :prefix)")
+                    .expression_attribute_values(":partition", s(partition)),
+                None => query
+                    .key_condition_expression("pk = :partition AND begins_with(sk, :prefix)")
+                    .expression_attribute_values(":partition", s(app_id.as_str()))
+                    .consistent_read(true),
+            };
             let answer = query.send().await.map_err(|error| fault("Query", error))?;
             for item in answer.items() {
                 page.sessions.push(from_item(item)?);
@@ -240,16 +266,24 @@ impl Sessions for DynamoSessions {
         answer.items().iter().map(from_item).collect()
     }
 
-    async fn count_request(&self, app_id: &AppId, limit: u32, now_ms: i64) -> Result<bool, Fault> {
+    async fn count(
+        &self,
+        app_id: &AppId,
+        rate: &Rate,
+        requests: u32,
+        limit: u32,
+        now_ms: i64,
+    ) -> Result<bool, Fault> {
+        let Some(most) = limit.checked_sub(requests) else { return Ok(false) };
         let counted = self
             .client
             .update_item()
             .table_name(&self.table)
-            .set_key(Some(key(app_id.as_str(), format!("rate#{}", now_ms.div_euclid(60_000)))))
-            .update_expression("ADD requests :one SET expires_at = :expires")
-            .condition_expression("attribute_not_exists(requests) OR requests < :limit")
-            .expression_attribute_values(":one", n(1))
-            .expression_attribute_values(":limit", n(limit))
+            .set_key(Some(rate_key(app_id, rate, now_ms)))
+            .update_expression("ADD requests :requests SET expires_at = :expires")
+            .condition_expression("attribute_not_exists(requests) OR requests <= :most")
+            .expression_attribute_values(":requests", n(requests))
+            .expression_attribute_values(":most", n(most))
             .expression_attribute_values(":expires", n(now_ms.div_euclid(1000) + KEEP_RATE_SECS))
             .send()
             .await

@@ -5,16 +5,18 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
+use logferry_aws::apps::DynamoApps;
 use logferry_aws::client::AwsEnv;
 use logferry_aws::ledger::DynamoLedger;
 use logferry_aws::objects::S3Objects;
+use logferry_aws::sessions::DynamoSessions;
 use logferry_domain::ledger::{Checkpoint, DayCounts, FileCounts, Outcome};
 use logferry_domain::object::{ObjectRef, ObjectVersion};
 use logferry_domain::quarantine::{BadRecord, QuarantineReason, Quarantined};
 use logferry_domain::record::LevelCounts;
 use logferry_domain::time::Day;
 use logferry_ports::ledger::{EndedBy, Lease};
-use logferry_ports::{Ledger, ObjectStore};
+use logferry_ports::{Apps, Ledger, ObjectStore, Sessions};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -171,4 +173,31 @@ async fn an_object_without_versions_is_read_only_if_it_is_still_the_same() {
     let objects = S3Objects::new(aws.s3());
     let _opened = objects.open(&object(ObjectVersion::ETag("abc".to_owned()))).await.unwrap();
     assert_eq!(seen.lock().unwrap()[0].headers.get("if-match").map(String::as_str), Some("\"abc\""));
+}
+
+#[tokio::test]
+async fn a_key_id_that_is_unknown_is_looked_up_once() {
+    let (aws, seen) = server().await;
+    let apps = DynamoApps::new(aws.dynamodb(), "apps");
+    for key_id in ["a", "b", "a", "a", "b"] {
+        assert_eq!(apps.find_key(key_id).await.unwrap(), None);
+    }
+    assert_eq!(seen.lock().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_page_of_a_subjects_sessions_reads_no_others() {
+    let (aws, seen) = server().await;
+    let sessions = DynamoSessions::new(aws.dynamodb(), "uploads");
+    let (app, jo) = ("my-app".parse().unwrap(), "jo".parse().unwrap());
+    sessions.list(&app, Some(&jo), 20, Some("upload-7")).await.unwrap();
+    let seen = seen.lock().unwrap();
+    let [query] = seen.as_slice() else { panic!("{seen:?}") };
+    assert_eq!((&query.body["IndexName"], &query.body["Limit"]), (&json!("by_subject"), &json!(21)));
+    assert_eq!(query.body.get("FilterExpression"), None, "what a filter drops was read");
+    assert_eq!(query.body["ExpressionAttributeValues"][":partition"], json!({"S": "my-app#jo"}));
+    assert_eq!(
+        query.body["ExclusiveStartKey"],
+        json!({"pk": {"S": "my-app"}, "sk": {"S": "s#upload-7"}, "subject_key": {"S": "my-app#jo"}})
+    );
 }

@@ -84,10 +84,12 @@ pub enum ReasonCode {
     NeverUploaded,
     /// Other bytes came with the same URL before.
     AlreadyUploaded,
+    /// The app has used up its quota of the day.
+    QuotaExceeded,
 }
 
 impl ReasonCode {
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::TooLarge,
         Self::GzipTruncated,
         Self::GzipCorrupt,
@@ -104,6 +106,7 @@ impl ReasonCode {
         Self::AttemptsExhausted,
         Self::NeverUploaded,
         Self::AlreadyUploaded,
+        Self::QuotaExceeded,
     ];
 
     #[must_use]
@@ -125,6 +128,7 @@ impl ReasonCode {
             Self::AttemptsExhausted => "ATTEMPTS_EXHAUSTED",
             Self::NeverUploaded => "NEVER_UPLOADED",
             Self::AlreadyUploaded => "ALREADY_UPLOADED",
+            Self::QuotaExceeded => "QUOTA_EXCEEDED",
         }
     }
 
@@ -149,7 +153,9 @@ impl ReasonCode {
             | Self::ObjectGone
             | Self::AccessDenied
             | Self::AttemptsExhausted
-            | Self::NeverUploaded => false,
+            | Self::NeverUploaded
+            // It may be redriven on another day.
+            | Self::QuotaExceeded => false,
         }
     }
 }

@@ -20,6 +20,7 @@ pub mod object;
 pub mod pack;
 pub mod packing;
 pub mod quarantine;
+pub mod quota;
 pub mod record;
 pub mod redact;
 pub mod split;

@@ -78,6 +78,81 @@ pub struct Session {
     pub expires_ms: i64,
 }
 
+/// Why a part must not be uploaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PartRefused {
+    /// Its number is higher than that of any part of an upload of this size.
+    #[error(
+        "the part number must be a number between 1 and {most}: an upload of at most {limit_bytes} bytes has no \
+         more parts."
+    )]
+    Number { most: u32, limit_bytes: u64 },
+    /// It is larger than its whole may be.
+    #[error("a part of this upload has at most {limit_bytes} bytes")]
+    LargerThanWhole { limit_bytes: u64 },
+    /// So many parts of this length are larger than their whole.
+    #[error(
+        "{number} parts of {length_bytes} bytes do not fit into {limit_bytes} bytes: all parts but the last must \
+         have one size."
+    )]
+    Length { number: u32, length_bytes: u64, limit_bytes: u64 },
+    /// Its length is not named, and by the session's part size there is no such part.
+    #[error(
+        "by its partSize of {part_size_bytes} bytes the upload has {parts} part(s): divide the file by partSize, \
+         or name the size of each part."
+    )]
+    BeyondPlan { parts: u32, part_size_bytes: u64 },
+}
+
+impl Session {
+    /// The most that it may become (bytes): what was declared, else what is allowed.
+    #[must_use]
+    pub fn limit_bytes(&self) -> u64 {
+        self.size_bytes.unwrap_or(self.max_bytes)
+    }
+
+    /// The highest number of a part: every part but the last has [`MIN_PART_BYTES`] at least.
+    #[must_use]
+    pub fn max_parts(&self) -> u32 {
+        let parts = self.limit_bytes().div_ceil(MIN_PART_BYTES).max(1);
+        u32::try_from(parts).map_or(MAX_PARTS, |parts| parts.min(MAX_PARTS))
+    }
+
+    /// The length to sign for a part: the one that the client names, else that of the session's part
+    /// size where the size of the whole was declared; `None` where nothing is known.
+    ///
+    /// Parts of one size `c` have `number * c <= size`, and so has the shorter last one. What does not
+    /// fit that is refused, so all parts together hold at most `size * (1 + 1/2 + ... + 1/parts)`: less
+    /// than ten times the size for 10,000 parts.
+    ///
+    /// # Errors
+    /// No honest client has such a part.
+    pub fn part_length(&self, number: u32, named_bytes: Option<u64>) -> Result<Option<u64>, PartRefused> {
+        let limit_bytes = self.limit_bytes();
+        let most = self.max_parts();
+        if number > most {
+            return Err(PartRefused::Number { most, limit_bytes });
+        }
+        if let Some(length_bytes) = named_bytes {
+            if length_bytes > limit_bytes {
+                return Err(PartRefused::LargerThanWhole { limit_bytes });
+            }
+            if length_bytes.saturating_mul(u64::from(number)) > limit_bytes {
+                return Err(PartRefused::Length { number, length_bytes, limit_bytes });
+            }
+            return Ok(Some(length_bytes));
+        }
+        let Some(size) = self.size_bytes else { return Ok(None) };
+        let part_size_bytes = part_size_bytes(Some(size));
+        let offset = part_size_bytes * u64::from(number.saturating_sub(1));
+        if offset >= size {
+            let parts = u32::try_from(size.div_ceil(part_size_bytes)).unwrap_or(MAX_PARTS);
+            return Err(PartRefused::BeyondPlan { parts, part_size_bytes });
+        }
+        Ok(Some(part_size_bytes.min(size - offset)))
+    }
+}
+
 /// A part as a client lists it. The ETag without quotes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListedPart {
@@ -254,6 +329,65 @@ mod tests {
         }
         let huge = part_size_bytes(Some(5 * 1024 * 1024 * MIB));
         assert!((5 * 1024 * 1024 * MIB).div_ceil(huge) <= u64::from(MAX_PARTS));
+    }
+
+    #[test]
+    fn lengths_of_parts_are_those_of_the_part_size_where_the_size_is_declared() {
+        let declared = session(Some(20 * MIB));
+        let lengths: Vec<_> = (1..=4).map(|number| declared.part_length(number, None)).collect();
+        let beyond = PartRefused::BeyondPlan { parts: 3, part_size_bytes: 8 * MIB };
+        assert_eq!(
+            lengths,
+            [Ok(Some(8 * MIB)), Ok(Some(8 * MIB)), Ok(Some(4 * MIB)), Err(beyond)],
+            "two whole parts and the rest"
+        );
+        assert_eq!(session(None).part_length(20, None), Ok(None), "nothing is known but the limit");
+    }
+
+    #[test]
+    fn a_client_may_divide_a_file_by_any_one_size_and_by_nothing_else() {
+        let size = 103 * MIB;
+        let session = session(Some(size));
+        for chunk in [5 * MIB, 6 * MIB + 1, 16 * MIB, 64 * MIB, size] {
+            for number in 1..=size.div_ceil(chunk) {
+                let length = chunk.min(size - chunk * (number - 1));
+                let number = u32::try_from(number).unwrap();
+                assert_eq!(session.part_length(number, Some(length)), Ok(Some(length)), "{chunk} {number}");
+            }
+        }
+        let most = 21;
+        assert_eq!(
+            session.part_length(most + 1, Some(1)),
+            Err(PartRefused::Number { most, limit_bytes: size })
+        );
+        assert_eq!(
+            session.part_length(1, Some(size + 1)),
+            Err(PartRefused::LargerThanWhole { limit_bytes: size })
+        );
+        assert_eq!(
+            session.part_length(2, Some(52 * MIB)),
+            Err(PartRefused::Length { number: 2, length_bytes: 52 * MIB, limit_bytes: size })
+        );
+        // Whatever is asked for, all parts together hold less than the harmonic sum allows.
+        let largest: u64 = (1..=most)
+            .map(|number| {
+                let fits = |length: &u64| session.part_length(number, Some(*length)).is_ok();
+                (0..=size).rev().step_by(MIB as usize / 8).find(fits).unwrap()
+            })
+            .sum();
+        assert!(largest <= size * 4, "{largest} bytes of {size}");
+    }
+
+    #[test]
+    fn without_a_declared_size_there_are_no_more_parts_than_the_limit_has_room_for() {
+        for (max_bytes, parts) in
+            [(1, 1), (100, 1), (5 * MIB, 1), (5 * MIB + 1, 2), (100 * MIB, 20), (u64::MAX, MAX_PARTS)]
+        {
+            let session = Session { max_bytes, ..session(None) };
+            assert_eq!(session.max_parts(), parts, "{max_bytes}");
+            assert_eq!(session.part_length(parts, None), Ok(None));
+            assert!(session.part_length(parts + 1, None).is_err());
+        }
     }
 
     #[test]

@@ -10,10 +10,13 @@ use std::borrow::Cow;
 use logferry_domain::app::App;
 use logferry_domain::fault::{Fault, FaultClass, chain};
 use logferry_domain::hex128::Seed;
+use logferry_domain::quota::{Exceeded, Quota, Used};
 use logferry_domain::record::EntryKind;
 use logferry_domain::redact::Redactor;
-use logferry_ports::Records;
+use logferry_domain::time::Day;
 use logferry_ports::records::{Begun, Memo, MemoChange, MemoExpected, Written};
+use logferry_ports::usage::UsageDay;
+use logferry_ports::{Records, Usage};
 use sha2::{Digest, Sha256};
 
 use crate::entry::{self, Entries, Invalid, NewEntry};
@@ -44,6 +47,8 @@ pub struct WriteRequest<'a> {
     pub default_retention_days: u32,
     /// What is never stored.
     pub redactor: &'a Redactor,
+    /// The most that the app may take in per day.
+    pub quota: &'a Quota,
 }
 
 /// Why nothing was stored.
@@ -57,6 +62,9 @@ pub enum WriteError {
     /// It was removed meanwhile.
     #[error("there is no such app")]
     NoApp,
+    /// The app's quota of the day does not allow it.
+    #[error("{0}")]
+    OverQuota(Exceeded),
     #[error("the records could not be stored")]
     Fault(#[from] Fault),
 }
@@ -65,21 +73,26 @@ pub enum WriteError {
 ///
 /// # Errors
 /// [`WriteError::Invalid`] names the field; nothing was stored then.
-pub async fn write(records: &impl Records, request: &WriteRequest<'_>) -> Result<Vec<String>, WriteError> {
+pub async fn write(
+    records: &(impl Records + Usage),
+    request: &WriteRequest<'_>,
+) -> Result<Vec<String>, WriteError> {
     let checked = check_all(request)?;
     let request_id = request.request_id.map(|id| request.redactor.entry(EntryKind::PlainText, id));
     let request = &WriteRequest { request_id: request_id.as_deref(), ..*request };
     let Some(key) = request.idempotency_key else {
         let origin = request.origin(seed(request.app, &[b"unique", &request.unique]));
         let plan = Plan::new(&origin, &checked)?;
+        charge(records, request, &checked).await?;
         return match plan.parts.len() {
             0 | 1 => store(records, &origin, plan, None).await.map(|(_, answer)| answer),
             _ => store_long(records, &origin, &checked, plan, None).await.map(|(_, answer)| answer),
         };
     };
     let body_hash = hash_of(request);
+    let mut charged = false;
     for _ in 0..ATTEMPTS {
-        if let Some(answer) = write_once(records, request, key, body_hash, &checked).await? {
+        if let Some(answer) = write_once(records, request, key, body_hash, &checked, &mut charged).await? {
             return Ok(answer);
         }
     }
@@ -139,13 +152,35 @@ fn hash_of(request: &WriteRequest<'_>) -> [u8; 32] {
     Sha256::digest(request.redactor.entry(EntryKind::Json, &body).as_bytes()).into()
 }
 
-/// One attempt with an idempotency key. `None`: another request was first, look again.
+/// Charges the request to the day of its arrival, before anything is stored: a write that is charged
+/// and then fails was taken in, and one that was stored is always charged.
+async fn charge(
+    usage: &impl Usage,
+    request: &WriteRequest<'_>,
+    checked: &[NewEntry],
+) -> Result<(), WriteError> {
+    if checked.is_empty() {
+        return Ok(());
+    }
+    let bytes = checked.iter().map(|entry| entry.raw.len() as u64).sum();
+    let more = Used { bytes, records: checked.len() as u64, files: 0 };
+    let App { app_id, created_ms, .. } = request.app;
+    let of = UsageDay { app_id: app_id.clone(), epoch_ms: *created_ms, day: Day::of_ms(request.now_ms) };
+    match usage.charge(&of, more, request.quota).await? {
+        None => Ok(()),
+        Some(exceeded) => Err(WriteError::OverQuota(exceeded)),
+    }
+}
+
+/// One attempt with an idempotency key. `None`: another request was first, look again. A repeat of
+/// what is stored already is not charged again.
 async fn write_once(
-    records: &impl Records,
+    records: &(impl Records + Usage),
     request: &WriteRequest<'_>,
     key: &str,
     body_hash: [u8; 32],
     checked: &[NewEntry],
+    charged: &mut bool,
 ) -> Result<Option<Vec<String>>, WriteError> {
     let app = request.app;
     let key_hash = seed_of_key(app, key, None).0;
@@ -175,6 +210,10 @@ async fn write_once(
     };
     let origin = request.origin(seed_of_key(app, key, memo.salt));
     let plan = Plan::new(&origin, checked)?;
+    if !*charged {
+        charge(records, request, checked).await?;
+        *charged = true;
+    }
     if plan.parts.len() <= 1 {
         let change = MemoChange { key_hash, memo: memo.clone(), expected };
         match store(records, &origin, plan, Some(change)).await? {

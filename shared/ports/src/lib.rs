@@ -20,6 +20,7 @@ pub mod records;
 pub mod secrets;
 pub mod sessions;
 pub mod stats;
+pub mod usage;
 
 pub use app_admin::AppAdmin;
 pub use apps::Apps;
@@ -40,3 +41,4 @@ pub use records::Records;
 pub use secrets::Secrets;
 pub use sessions::{Multipart, Sessions};
 pub use stats::Stats;
+pub use usage::Usage;

@@ -29,6 +29,21 @@ pub struct SessionPage {
     pub next: Option<String>,
 }
 
+/// What is counted by the minute, of an app.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Rate {
+    /// Requests about upload sessions.
+    Uploads,
+    /// URLs for log files.
+    LogUrls,
+    /// URLs for log files of one holder: an API key, or an attendee of a meeting.
+    LogUrlsOf(String),
+    /// Join tokens that Amazon Chime is asked about, genuine or not.
+    Joins,
+    /// Those of one meeting.
+    JoinsOf(String),
+}
+
 /// The sessions' rows. How many are open is counted exactly: in the transaction that opens or ends.
 pub trait Sessions: Send + Sync {
     /// Writes a new session down, unless there are too many.
@@ -63,7 +78,8 @@ pub trait Sessions: Send + Sync {
         now_ms: i64,
     ) -> impl Future<Output = Result<bool, Fault>> + Send;
 
-    /// The app's sessions, in the order of their upload ids; of one subject where one is named.
+    /// The app's sessions, in the order of their upload ids; of one subject where one is named, and
+    /// then no session of another one is read. A subject's may be a moment behind.
     ///
     /// # Errors
     /// The read failed.
@@ -81,13 +97,16 @@ pub trait Sessions: Send + Sync {
     /// The read failed.
     fn overdue(&self, now_ms: i64, limit: u32) -> impl Future<Output = Result<Vec<Session>, Fault>> + Send;
 
-    /// Counts a request of the app in this minute. `false`: there were `limit` before it.
+    /// Counts requests in this minute. `false`: with them there would be more than `limit`, and they
+    /// are not counted.
     ///
     /// # Errors
-    /// The write failed.
-    fn count_request(
+    /// The write failed; it may have been carried out.
+    fn count(
         &self,
         app_id: &AppId,
+        rate: &Rate,
+        requests: u32,
         limit: u32,
         now_ms: i64,
     ) -> impl Future<Output = Result<bool, Fault>> + Send;

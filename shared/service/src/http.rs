@@ -6,6 +6,7 @@ use aws_lambda_events::encodings::Body;
 use base64::Engine as _;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use logferry_domain::fault::{Fault, chain};
+use logferry_domain::quota::Exceeded;
 use serde::Serialize;
 use serde_json::{Value, json};
 use tracing::Instrument as _;
@@ -307,6 +308,25 @@ impl ApiError {
     #[must_use]
     pub fn conflict(message: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, "CONFLICT", message)
+    }
+
+    /// 429 until the day is over.
+    #[must_use]
+    pub fn over_quota(exceeded: &Exceeded, now_ms: i64) -> Self {
+        let mut error = Self::new(StatusCode::TOO_MANY_REQUESTS, "QUOTA_EXCEEDED", exceeded.to_string());
+        error.details = Some(json!({"quota": exceeded.measure.as_str(), "limit": exceeded.limit}));
+        error.retry_after_secs = Some(exceeded.retry_after_secs(now_ms));
+        error
+    }
+
+    /// 429 until the minute is over, in which there were `limit` such requests.
+    #[must_use]
+    pub fn rate_limited(limit: u32, now_ms: i64) -> Self {
+        let message = format!("more than {limit} requests in a minute");
+        let mut error = Self::new(StatusCode::TOO_MANY_REQUESTS, "RATE_LIMITED", message);
+        let left_ms = 60_000 - now_ms.rem_euclid(60_000);
+        error.retry_after_secs = Some(u32::try_from(left_ms / 1000 + 1).unwrap_or(60));
+        error
     }
 
     /// 500. The caller learns nothing; our log gets the chain.

@@ -1,11 +1,12 @@
 //! Join tokens and upload tokens: JSON web tokens, HS256 and nothing else, signed with a version of
-//! one secret; `kid` is that version's id, so that a rotation breaks no token before its time.
+//! one secret; `kid` is that version's id, so that a rotation breaks no token before its time. `aud`
+//! says which of the two a token is.
 
 use std::fmt;
 
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
-use logferry_domain::app::AppId;
+use logferry_domain::app::{App, AppId};
 use logferry_domain::fault::{Fault, FaultClass};
 use logferry_ports::Secrets;
 use logferry_ports::secrets::SecretVersion;
@@ -50,6 +51,9 @@ pub struct JoinClaims {
     /// When it was minted (s); ours always say so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub iat: Option<i64>,
+    /// When the app was registered for which it was minted (ms); ours always say so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<i64>,
 }
 
 /// What an upload token says.
@@ -66,24 +70,57 @@ pub struct UploadClaims {
     /// When it was minted (s); ours always say so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub iat: Option<i64>,
+    /// When the app was registered for which it was minted (ms); ours always say so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<i64>,
 }
 
 /// Claims of either kind.
 pub trait Claims: Serialize + DeserializeOwned {
+    /// The claim `aud` of such a token.
+    const AUDIENCE: &'static str;
+    /// Claims that only the other kind has. A token without `aud`, which is not of our minting, is
+    /// refused where it has one of them: it could be either.
+    const NOT_OURS: &'static [&'static str];
+
     /// When the token stops working (s since the epoch).
     fn expires_secs(&self) -> i64;
 }
 
+/// Whether a token with this `iat` and `epoch` was minted for this registration of the app, and not
+/// for an earlier app of the same id (`iat` counts whole seconds).
+#[must_use]
+pub fn minted_for(app: &App, iat: Option<i64>, epoch: Option<i64>) -> bool {
+    match epoch {
+        Some(epoch) => epoch == app.created_ms,
+        None => iat.is_none_or(|iat| iat.saturating_add(1).saturating_mul(1000) > app.created_ms),
+    }
+}
+
 impl Claims for JoinClaims {
+    const AUDIENCE: &'static str = "logferry:join";
+    const NOT_OURS: &'static [&'static str] = &["sub", "maxBytes"];
+
     fn expires_secs(&self) -> i64 {
         self.exp
     }
 }
 
 impl Claims for UploadClaims {
+    const AUDIENCE: &'static str = "logferry:upload";
+    const NOT_OURS: &'static [&'static str] = &["meetingId", "attendeeId"];
+
     fn expires_secs(&self) -> i64 {
         self.exp
     }
+}
+
+/// Claims as they are signed.
+#[derive(Serialize)]
+struct Aimed<'a, C> {
+    aud: &'static str,
+    #[serde(flatten)]
+    claims: &'a C,
 }
 
 /// A token and when it stops working (ms).
@@ -135,7 +172,7 @@ impl<S: Secrets> Tokens<S> {
     /// The secret could not be read.
     pub async fn mint_join(
         &self,
-        app: &AppId,
+        app: &App,
         meeting_id: &str,
         attendee_id: &str,
         ttl_secs: u32,
@@ -143,11 +180,12 @@ impl<S: Secrets> Tokens<S> {
     ) -> Result<Minted, Fault> {
         let now_secs = now_ms.div_euclid(1000);
         let claims = JoinClaims {
-            app: app.clone(),
+            app: app.app_id.clone(),
             meeting_id: meeting_id.to_owned(),
             attendee_id: attendee_id.to_owned(),
             exp: now_secs + i64::from(ttl_secs),
             iat: Some(now_secs),
+            epoch: Some(app.created_ms),
         };
         self.mint(&claims, now_ms).await
     }
@@ -158,7 +196,7 @@ impl<S: Secrets> Tokens<S> {
     /// The secret could not be read.
     pub async fn mint_upload(
         &self,
-        app: &AppId,
+        app: &App,
         sub: &str,
         max_bytes: Option<u64>,
         ttl_secs: u32,
@@ -166,11 +204,12 @@ impl<S: Secrets> Tokens<S> {
     ) -> Result<Minted, Fault> {
         let now_secs = now_ms.div_euclid(1000);
         let claims = UploadClaims {
-            app: app.clone(),
+            app: app.app_id.clone(),
             sub: sub.to_owned(),
             max_bytes,
             exp: now_secs + i64::from(ttl_secs),
             iat: Some(now_secs),
+            epoch: Some(app.created_ms),
         };
         self.mint(&claims, now_ms).await
     }
@@ -184,7 +223,7 @@ impl<S: Secrets> Tokens<S> {
         let mut header = Header::new(Algorithm::HS256);
         header.kid = Some(secret.version_id);
         let key = EncodingKey::from_secret(secret.value.as_bytes());
-        let token = jsonwebtoken::encode(&header, claims, &key)
+        let token = jsonwebtoken::encode(&header, &Aimed { aud: C::AUDIENCE, claims }, &key)
             .map_err(|e| Fault::new(FaultClass::Permanent, "sign token", "not signed").with_source(e))?;
         Ok(Minted { token, expires_ms: claims.expires_secs() * 1000 })
     }
@@ -223,6 +262,13 @@ impl<S: Secrets> Tokens<S> {
         if now_ms.div_euclid(1000) >= exp {
             return Err(TokenError::Expired);
         }
+        let foreign = match claims.get("aud") {
+            Some(audience) => audience != C::AUDIENCE,
+            None => C::NOT_OURS.iter().any(|name| claims.get(name).is_some()),
+        };
+        if foreign {
+            return Err(TokenError::Foreign);
+        }
         serde_json::from_value(claims).map_err(|_| TokenError::Foreign)
     }
 }
@@ -231,6 +277,7 @@ impl<S: Secrets> Tokens<S> {
 mod tests {
     use base64::Engine as _;
     use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+    use logferry_domain::app::FlushSetting;
     use serde_json::{Value, json};
 
     use super::*;
@@ -242,8 +289,19 @@ mod tests {
     const S2: &str = "s2-0123456789abcdef0123456789abcdef";
     const S3: &str = "s3-0123456789abcdef0123456789abcdef";
 
-    fn app() -> AppId {
-        "my-app".parse().unwrap()
+    const CREATED_MS: i64 = NOW_MS - 60_000;
+
+    fn app() -> App {
+        App {
+            app_id: "my-app".parse().unwrap(),
+            name: "My app".to_owned(),
+            created_ms: CREATED_MS,
+            retention_days: None,
+            pruned_before_ms: None,
+            open_writes: Vec::new(),
+            flush: FlushSetting::default(),
+            health_checks: Value::Null,
+        }
     }
 
     async fn join_token(secret: &OneSecret) -> String {
@@ -275,7 +333,7 @@ mod tests {
         let claims = verify(&secret, &token, NOW_MS).await.unwrap();
         assert_eq!(
             (claims.app, claims.meeting_id.as_str(), claims.attendee_id.as_str()),
-            (app(), "meeting-1", "attendee-1")
+            (app().app_id, "meeting-1", "attendee-1")
         );
         let last = claims.exp * 1000 - 1;
         assert!(verify(&secret, &token, last).await.is_ok());
@@ -349,6 +407,15 @@ mod tests {
             ("exp as text", forge(&header, &with(&claims, "exp", json!("9999999999")), S1), "Malformed"),
             ("expired", forge(&header, &with(&claims, "exp", json!(NOW_MS / 1000)), S1), "Expired"),
             ("no meeting", forge(&header, &without(&claims, "meetingId"), S1), "Foreign"),
+            (
+                "audience of uploads",
+                forge(&header, &with(&claims, "aud", json!("logferry:upload")), S1),
+                "Foreign",
+            ),
+            ("audience of others", forge(&header, &with(&claims, "aud", json!("elsewhere")), S1), "Foreign"),
+            ("audiences", forge(&header, &with(&claims, "aud", json!(["logferry:join"])), S1), "Foreign"),
+            ("no audience and a subject", forge(&header, &with(&claims, "sub", json!("jo")), S1), "Foreign"),
+            ("no audience and a size", forge(&header, &with(&claims, "maxBytes", json!(1)), S1), "Foreign"),
             ("bad app", forge(&header, &with(&claims, "app", json!("No App")), S1), "Foreign"),
             ("claims of no object", forge(&header, &json!([1]), S1), "Malformed"),
         ] {
@@ -384,6 +451,47 @@ mod tests {
         secret.rotate(&S1[..MIN_SECRET_BYTES]);
         let later = NOW_MS + crate::secret_cache::MAX_AGE_MS;
         assert!(tokens.mint_join(&app(), "m", "a", 60, later).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_token_says_what_it_is_for_and_one_with_the_claims_of_both_kinds_is_neither() {
+        let secret = OneSecret::with(S1);
+        let tokens = Tokens::new(&secret, "id");
+        let header = json!({"alg": "HS256", "typ": "JWT", "kid": format!("v-{S1}")});
+        let claims = json!({"app": "my-app", "meetingId": "m", "attendeeId": "a", "sub": "jo",
+            "exp": NOW_MS / 1000 + 60});
+        let aimed = |aud: Value| {
+            let mut claims = claims.clone();
+            claims["aud"] = aud;
+            forge(&header, &claims, S1)
+        };
+        for (aud, join, upload) in
+            [("logferry:join", true, false), ("logferry:upload", false, true), ("x", false, false)]
+        {
+            let token = aimed(json!(aud));
+            assert_eq!(tokens.verify::<JoinClaims>(&token, NOW_MS).await.is_ok(), join, "{aud}");
+            assert_eq!(tokens.verify::<UploadClaims>(&token, NOW_MS).await.is_ok(), upload, "{aud}");
+        }
+        let unaimed = forge(&header, &claims, S1);
+        assert!(matches!(tokens.verify::<JoinClaims>(&unaimed, NOW_MS).await, Err(TokenError::Foreign)));
+        assert!(matches!(tokens.verify::<UploadClaims>(&unaimed, NOW_MS).await, Err(TokenError::Foreign)));
+    }
+
+    #[test]
+    fn a_token_is_for_the_registration_of_its_app_that_it_was_minted_for() {
+        let app = app();
+        let secs = CREATED_MS.div_euclid(1000);
+        for (iat, epoch, fits) in [
+            (Some(secs), Some(CREATED_MS), true),
+            // Minted in the second in which the app was replaced.
+            (Some(secs), Some(CREATED_MS - 1), false),
+            (Some(secs + 60), Some(CREATED_MS + 1), false),
+            (Some(secs), None, true),
+            (Some(secs - 1), None, false),
+            (None, None, true),
+        ] {
+            assert_eq!(minted_for(&app, iat, epoch), fits, "{iat:?} {epoch:?}");
+        }
     }
 
     #[tokio::test]

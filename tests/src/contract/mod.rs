@@ -8,6 +8,7 @@ pub mod counts;
 pub mod files;
 pub mod ledger;
 pub mod records;
+pub mod usage;
 
 /// 2070-01-01T08:53:20Z: far ahead, so that neither a table's TTL nor a sweep on the clock of the
 /// day touches what a test has just written.

@@ -24,7 +24,7 @@ pub(super) fn good<T>(result: Result<T, Fault>) -> T {
     result.unwrap_or_else(|error| panic!("{error}"))
 }
 
-fn fresh_app() -> AppId {
+pub(super) fn fresh_app() -> AppId {
     let id = format!("r{}", ulid::Ulid::generate().to_string().to_lowercase());
     id.parse().unwrap_or_else(|error| panic!("{id}: {error}"))
 }

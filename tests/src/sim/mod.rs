@@ -14,6 +14,7 @@ mod objects;
 mod records;
 mod secrets;
 mod throughput;
+mod usage;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -28,6 +29,7 @@ use logferry_domain::fault::{Fault, FaultClass};
 use logferry_domain::hex128::WriteId;
 use logferry_domain::ledger::{DayCounts, FileRow, FileStatus, Quarantined};
 use logferry_domain::object::ObjectRef;
+use logferry_domain::quota::Used;
 use logferry_domain::record::LevelCounts;
 use logferry_domain::time::Day;
 use logferry_ports::Clock;
@@ -36,6 +38,7 @@ use logferry_ports::apps::KeyRow;
 use logferry_ports::bucket::ListPosition;
 use logferry_ports::flush_marks::{FlushMark, Insertion};
 use logferry_ports::records::{LongWrite, Memo};
+use logferry_ports::usage::UsageDay;
 use throughput::Throughput;
 use tokio::time::Instant;
 
@@ -79,6 +82,7 @@ struct State {
     marks: BTreeMap<Insertion, FlushMark>,
     dead_letters: BTreeMap<String, Vec<u8>>,
     stats: BTreeMap<(AppId, i64, Day), DayCounts>,
+    usage: BTreeMap<UsageDay, Used>,
     /// Older records are not counted in any more (ms).
     hidden: BTreeMap<(AppId, i64, Day), i64>,
     keys: BTreeMap<String, KeyRow>,

@@ -10,6 +10,7 @@ use logferry_aws::item::{Get, s};
 use logferry_aws::ledger::DynamoLedger;
 use logferry_aws::listing::S3Listing;
 use logferry_aws::records::DynamoRecords;
+use logferry_aws::usage::DynamoUsage;
 use logferry_domain::app::AppId;
 use logferry_domain::fault::Fault;
 use logferry_domain::ledger::{Checkpoint, FileRow, Grant, Kept, Outcome, Quarantined};
@@ -21,7 +22,7 @@ use logferry_ports::bucket::{ListPage, ListPosition};
 use logferry_ports::ledger::{Claim, Claimed, EndedBy, Finished, Lease};
 use logferry_ports::{Ledger, Listing};
 use logferry_tests::contract::ledger::CountedDays;
-use logferry_tests::contract::{apps, blocks, bucket, counts, files, ledger, records};
+use logferry_tests::contract::{apps, blocks, bucket, counts, files, ledger, records, usage};
 use logferry_tests::stack::Stack;
 
 fn table() -> DynamoBlocks {
@@ -169,6 +170,17 @@ keeps! { records on book();
     writes_at_once_are_all_counted,
     removals_are_counted_once,
     headers_come_in_pages_and_blocks_with_extents_go_whole,
+}
+
+fn real_usage() -> DynamoUsage {
+    let stack = Stack::new();
+    DynamoUsage::new(stack.aws.dynamodb(), stack.value("TABLE_STATS"))
+}
+
+keeps! { usage on real_usage();
+    usage_adds_up_per_app_registration_and_day,
+    a_quota_is_met_exactly_and_not_exceeded,
+    charges_at_once_stay_within_the_quota,
 }
 
 fn real_files() -> (DynamoLedger, DynamoFiles) {

@@ -12,6 +12,7 @@ mod missed;
 mod processes;
 mod quarantine;
 mod query;
+mod quotas;
 mod redaction;
 mod removals;
 mod sim;

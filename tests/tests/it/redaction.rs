@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use logferry_domain::quota::Quota;
 use logferry_domain::redact::{DEFAULT_NAMES, DEFAULT_QUERY, Redactor};
 use logferry_ports::Clock;
 use logferry_tests::api::Api;
@@ -86,6 +87,7 @@ async fn what_is_written_by_direct_invoke_is_redacted_too() {
         metrics_namespace: "Test".to_owned(),
         default_retention_days: 30,
         redactor: Arc::new(rules()),
+        quota: Quota::NONE,
     };
     for call in [
         json!({"method": "log", "app_id": "shop", "entry": entry(SECRET)}),

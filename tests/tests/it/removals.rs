@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use logferry_domain::app::App;
 use logferry_domain::fault::FaultClass;
+use logferry_domain::quota::Quota;
 use logferry_domain::redact::Redactor;
 use logferry_domain::time::MS_PER_DAY;
 use logferry_logbook::entry::entries;
@@ -30,6 +31,7 @@ async fn app_of_days(cloud: &SimCloud, name: &str, days: i64) -> App {
             unique: u128::from(day.unsigned_abs()).to_be_bytes(),
             default_retention_days: 4_000,
             redactor: &Redactor::default(),
+            quota: &Quota::NONE,
         };
         write(cloud, &request).await.unwrap();
     }

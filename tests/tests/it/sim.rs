@@ -1,6 +1,6 @@
 //! The simulated cloud keeps the same promises as the adapters.
 
-use logferry_tests::contract::{apps, blocks, bucket, counts, files, ledger, records};
+use logferry_tests::contract::{apps, blocks, bucket, counts, files, ledger, records, usage};
 use logferry_tests::sim::SimCloud;
 
 macro_rules! keeps {
@@ -45,6 +45,12 @@ keeps! { records;
     writes_at_once_are_all_counted,
     removals_are_counted_once,
     headers_come_in_pages_and_blocks_with_extents_go_whole,
+}
+
+keeps! { usage;
+    usage_adds_up_per_app_registration_and_day,
+    a_quota_is_met_exactly_and_not_exceeded,
+    charges_at_once_stay_within_the_quota,
 }
 
 #[tokio::test]

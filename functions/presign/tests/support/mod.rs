@@ -6,6 +6,7 @@ pub mod uploads;
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use aws_credential_types::Credentials;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
@@ -15,11 +16,14 @@ use logferry_domain::fault::{Fault, FaultClass};
 use logferry_domain::ledger::{Checkpoint, FileRow, Grant, Kept, Outcome, Quarantined};
 use logferry_domain::object::ObjectRef;
 use logferry_domain::packing::Packing;
+use logferry_domain::quota::{Exceeded, Quota, Used};
+use logferry_domain::time::Day;
 use logferry_ports::apps::KeyRow;
 use logferry_ports::ledger::{Claim, Claimed, EndedBy, Finished, Lease};
 use logferry_ports::secrets::{SecretVersion, Stage};
-use logferry_ports::{Apps, Attendees, Ledger, Secrets};
-use logferry_presign::{App, JoinVerifier, UploadLimits, World};
+use logferry_ports::usage::UsageDay;
+use logferry_ports::{Apps, Attendees, Ledger, Secrets, Usage};
+use logferry_presign::{App, JoinVerifier, LogLimits, UploadLimits, World};
 use logferry_service::api_key::ApiKey;
 use logferry_service::http::{Request, Response};
 use logferry_service::tokens::Tokens;
@@ -42,19 +46,20 @@ pub struct OneApp {
 
 impl OneApp {
     pub fn new() -> Self {
-        Self {
-            key: ApiKey::generate().unwrap(),
-            app: Some(Registered {
-                app_id: app_id(),
-                name: "My app".to_owned(),
-                created_ms: CREATED_MS,
-                retention_days: None,
-                pruned_before_ms: None,
-                open_writes: Vec::new(),
-                flush: FlushSetting::default(),
-                health_checks: Value::Null,
-            }),
-        }
+        Self { key: ApiKey::generate().unwrap(), app: Some(registered()) }
+    }
+}
+
+pub fn registered() -> Registered {
+    Registered {
+        app_id: app_id(),
+        name: "My app".to_owned(),
+        created_ms: CREATED_MS,
+        retention_days: None,
+        pruned_before_ms: None,
+        open_writes: Vec::new(),
+        flush: FlushSetting::default(),
+        health_checks: Value::Null,
     }
 }
 
@@ -73,11 +78,23 @@ impl Apps for OneApp {
     }
 }
 
-/// Remembers grants; fails them when told to.
+/// Remembers grants; fails them when told to. Knows what the app has used today.
 #[derive(Default)]
 pub struct Grants {
     pub granted: Mutex<Vec<Grant>>,
     pub failures: Mutex<Vec<FaultClass>>,
+    pub used: Mutex<Used>,
+}
+
+impl Usage for Grants {
+    async fn used(&self, of: &UsageDay) -> Result<Used, Fault> {
+        assert_eq!((of.app_id.clone(), of.epoch_ms, of.day), (app_id(), CREATED_MS, Day::of_ms(NOW_MS)));
+        Ok(*self.used.lock().unwrap())
+    }
+
+    async fn charge(&self, _: &UsageDay, _: Used, _: &Quota) -> Result<Option<Exceeded>, Fault> {
+        unreachable!("presign only asks")
+    }
 }
 
 impl Ledger for Grants {
@@ -136,12 +153,19 @@ impl Secrets for OneSecret {
     }
 }
 
-/// Meeting `meeting-1` with one attendee.
-pub struct OneMeeting;
+pub const CHIME_MEETING: &str = "0b6b2f43-9e0c-4a5e-9f0e-2c7a3d4e2713";
+pub const CHIME_ATTENDEE: &str = "5e1a0f7c-1111-4b6e-8a3f-0123456789ab";
+
+/// A meeting with one attendee; counts how often it is asked.
+#[derive(Default)]
+pub struct OneMeeting {
+    pub asked: AtomicU32,
+}
 
 impl Attendees for OneMeeting {
     async fn join_token(&self, meeting: &str, attendee: &str) -> Result<Option<String>, Fault> {
-        Ok((meeting == "meeting-1" && attendee == "attendee-1").then(|| "chime-join-token".to_owned()))
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        Ok((meeting == CHIME_MEETING && attendee == CHIME_ATTENDEE).then(|| "chime-join-token".to_owned()))
     }
 }
 
@@ -173,6 +197,7 @@ pub fn app() -> TestApp {
         sessions: uploads::Rows::default(),
         multipart: uploads::S3::default(),
         limits: UploadLimits::default(),
+        log_limits: LogLimits::default(),
         presigner: Presigner::with(credentials, "eu-west-1", "bucket", None),
         region: "eu-west-1".parse().unwrap(),
         account_id: "123456789012".parse().unwrap(),

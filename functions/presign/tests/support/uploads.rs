@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use logferry_domain::app::AppId;
 use logferry_domain::fault::{Fault, FaultClass};
 use logferry_domain::keys::Subject;
 use logferry_domain::object::ObjectMeta;
 use logferry_domain::upload::{ListedPart, Session, SessionStatus, StoredPart};
-use logferry_ports::sessions::{OpenLimits, Opened, SessionPage};
+use logferry_ports::sessions::{OpenLimits, Opened, Rate, SessionPage};
 use logferry_ports::{Multipart, Sessions};
 
 fn lost(operation: &'static str) -> Fault {
@@ -18,7 +19,7 @@ fn lost(operation: &'static str) -> Fault {
 #[derive(Default)]
 pub struct Rows {
     rows: Mutex<BTreeMap<String, Session>>,
-    requests: Mutex<HashMap<i64, u32>>,
+    requests: Mutex<HashMap<(Rate, i64), u32>>,
     /// How many `open`s to come are carried out and lose their answer.
     pub lose_opens: Mutex<u32>,
     /// How many `end`s to come are carried out and lose their answer.
@@ -101,11 +102,19 @@ impl Sessions for Rows {
         Ok(rows.values().filter(due).cloned().collect())
     }
 
-    async fn count_request(&self, _: &AppId, limit: u32, now_ms: i64) -> Result<bool, Fault> {
-        let mut requests = self.requests.lock().unwrap();
-        let count = requests.entry(now_ms / 60_000).or_default();
-        *count += 1;
-        Ok(*count <= limit)
+    async fn count(
+        &self,
+        _: &AppId,
+        rate: &Rate,
+        requests: u32,
+        limit: u32,
+        now_ms: i64,
+    ) -> Result<bool, Fault> {
+        let mut counted = self.requests.lock().unwrap();
+        let count = counted.entry((rate.clone(), now_ms / 60_000)).or_default();
+        let fits = *count + requests <= limit;
+        *count += if fits { requests } else { 0 };
+        Ok(fits)
     }
 }
 
@@ -123,6 +132,8 @@ pub struct S3 {
     pub lose_creates: Mutex<u32>,
     /// How many `complete`s to come are carried out and lose their answer.
     pub lose_completes: Mutex<u32>,
+    /// How often parts or objects were asked about.
+    pub looks: AtomicU32,
     /// What the next `complete` says instead of doing anything.
     pub refuse_complete: Mutex<Option<FaultClass>>,
 }
@@ -164,6 +175,7 @@ impl Multipart for S3 {
     }
 
     async fn parts(&self, key: &str, upload_id: &str) -> Result<Vec<StoredPart>, Fault> {
+        self.looks.fetch_add(1, Ordering::Relaxed);
         let bucket = self.bucket.lock().unwrap();
         let upload = bucket.uploads.get(upload_id).filter(|(of, _)| of == key);
         Ok(upload.ok_or_else(|| no_such_upload("ListParts"))?.1.values().cloned().collect())
@@ -211,6 +223,7 @@ impl Multipart for S3 {
     }
 
     async fn object(&self, key: &str) -> Result<Option<ObjectMeta>, Fault> {
+        self.looks.fetch_add(1, Ordering::Relaxed);
         let bucket = self.bucket.lock().unwrap();
         Ok(bucket.objects.get(key).map(|size_bytes| ObjectMeta {
             size_bytes: *size_bytes,

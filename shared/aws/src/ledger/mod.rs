@@ -29,6 +29,7 @@ use crate::faults::fault;
 use crate::files::quarantined_item;
 use crate::item::{Get, Put, b, malformed, n, s};
 use crate::table::Table;
+use crate::usage::DynamoUsage;
 
 /// The condition under which a worker may write: the lease is still its own.
 const HELD: &str = "fence = :fence AND #status = :processing";
@@ -44,6 +45,11 @@ impl DynamoLedger {
     #[must_use]
     pub fn new(client: Client, files: impl Into<String>, stats: impl Into<String>) -> Self {
         Self { files: Table::new(client, files), stats: stats.into() }
+    }
+
+    /// The usage rows beside the counters.
+    pub(crate) fn usage(&self) -> DynamoUsage {
+        DynamoUsage::new(self.files.client.clone(), &self.stats)
     }
 
     /// An update of a file's row by whoever holds its lease.

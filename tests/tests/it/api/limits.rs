@@ -1,5 +1,6 @@
 //! How much and how often.
 
+use logferry_domain::quota::Quota;
 use logferry_domain::time::MS_PER_HOUR;
 use logferry_tests::api::Api;
 use logferry_tests::sim::T0;
@@ -29,6 +30,76 @@ async fn too_many_requests_of_one_app_are_429_with_a_pause() {
     assert_eq!(api.app(&calm, "GET", "/logs", &NONE).await.status, 200);
     api.cloud.clock().advance_ms(1_000);
     assert_eq!(api.app(&busy, "GET", "/logs", &NONE).await.status, 200);
+}
+
+#[tokio::test]
+async fn writes_beyond_the_quota_of_the_day_are_429_until_the_next_day_and_store_nothing() {
+    // T0 is 2025-10-09T08:53:20Z: 54,400 s are left of the day.
+    const LEFT_SECS: u32 = 54_400;
+    let api = Api::with_quota(Quota::of(0, 3, 0));
+    let (busy, calm) = (api.register("busy").await, api.register("calm").await);
+    let entry = json!({"level": "INFO", "message": "x"});
+    let two = json!({"logs": [entry, entry]});
+    assert_eq!(api.app(&busy, "POST", "/logs", &two).await.status, 200);
+    let refused = api.app(&busy, "POST", "/logs", &two).await;
+    assert_eq!(refused.status, 429, "{}", refused.text);
+    assert_eq!(refused.headers["retry-after"], (LEFT_SECS + 1).to_string());
+    let error = refused.json()["error"].take();
+    assert_eq!(
+        (&error["code"], &error["details"]),
+        (&json!("QUOTA_EXCEEDED"), &json!({"quota": "records", "limit": 3}))
+    );
+    assert_eq!(api.cloud.blocks_stored(), 1);
+    assert_eq!(api.app(&busy, "POST", "/logs", &entry).await.status, 200, "one more fits");
+    assert_eq!(api.app(&busy, "POST", "/logs", &entry).await.status, 429);
+    assert_eq!(api.app(&calm, "POST", "/logs", &two).await.status, 200, "other apps do not notice");
+    assert_eq!(api.app(&busy, "GET", "/logs", &NONE).await.data().as_array().unwrap().len(), 3);
+    api.cloud.clock().advance_ms(i64::from(LEFT_SECS) * 1_000);
+    assert_eq!(api.app(&busy, "POST", "/logs", &two).await.status, 200, "the next day is fresh");
+}
+
+#[tokio::test]
+async fn the_quota_counts_bytes_of_entries_and_neither_bad_requests_nor_repeats_of_stored_ones() {
+    let entry = json!({"level": "INFO", "message": "x".repeat(100)});
+    let bytes = entry.to_string().len() as u64;
+    let api = Api::with_quota(Quota::of(2 * bytes + 1, 0, 0));
+    let key = api.register("shop").await;
+    let bad = json!({"logs": [entry, {"level": "?", "message": "x"}]});
+    for _ in 0..5 {
+        assert_eq!(api.app(&key, "POST", "/logs", &bad).await.status, 400);
+    }
+    let headers = [("x-api-key", key.as_str()), ("idempotency-key", "k")];
+    for _ in 0..5 {
+        assert_eq!(api.call("POST", "/logs", &headers, &entry).await.status, 200);
+    }
+    assert_eq!(api.app(&key, "POST", "/logs", &entry).await.status, 200);
+    let refused = api.app(&key, "POST", "/logs", &entry).await;
+    assert_eq!((refused.status, &refused.json()["error"]["details"]["quota"]), (429, &json!("bytes")));
+    assert_eq!(api.call("POST", "/logs", &headers, &entry).await.status, 200, "a repeat takes nothing in");
+}
+
+#[tokio::test]
+async fn internal_callers_meet_the_same_quota() {
+    let api = Api::new();
+    api.register("shop").await;
+    let rpc = logferry_rpc::App {
+        book: api.cloud.clone(),
+        apps: api.cloud.clone(),
+        default_retention_days: 90,
+        metrics_namespace: "Test".to_owned(),
+        redactor: Default::default(),
+        quota: Quota::of(0, 1, 0),
+    };
+    let event = json!({"method": "log", "app_id": "shop", "entry": {"level": "INFO", "message": "x"}});
+    let event = serde_json::value::RawValue::from_string(event.to_string()).unwrap();
+    let call = async || -> Value { serde_json::from_str(rpc.handle(&event, T0).await.get()).unwrap() };
+    assert_eq!(call().await["ok"], true);
+    let refused = call().await;
+    assert_eq!(refused["error"]["code"], "QUOTA_EXCEEDED", "{refused}");
+    assert_eq!(
+        refused["error"]["details"],
+        json!({"quota": "records", "limit": 1, "retry_after_secs": 54_401})
+    );
 }
 
 /// Characters of a Lambda answer that carries this body: JSON inside JSON.

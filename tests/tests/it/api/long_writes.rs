@@ -98,8 +98,8 @@ async fn whichever_call_of_a_long_write_goes_wrong_all_of_it_is_stored_or_nothin
 async fn a_long_write_of_an_app_that_is_removed_meanwhile_leaves_its_successor_alone() {
     let api = Api::new();
     let key = api.register("shop").await;
-    // After the key, the app, and what begins the write.
-    api.cloud.fail_call(api.cloud.calls() + 3, How::Before(FaultClass::Transient));
+    // After the key, the app, its usage, and what begins the write.
+    api.cloud.fail_call(api.cloud.calls() + 4, How::Before(FaultClass::Transient));
     assert_eq!(write(&api, &key, None).await.unwrap().status, 200);
     assert!(!is_settled(&api));
     assert_eq!(api.admin("DELETE", "/apps/shop", &NONE).await.status, 200);
@@ -113,7 +113,7 @@ async fn a_long_write_of_an_app_that_is_removed_meanwhile_leaves_its_successor_a
 async fn a_prune_finishes_the_long_writes_that_it_meets() {
     let api = Api::new();
     let key = api.register("shop").await;
-    api.cloud.fail_call(api.cloud.calls() + 4, How::Before(FaultClass::Transient));
+    api.cloud.fail_call(api.cloud.calls() + 5, How::Before(FaultClass::Transient));
     assert_eq!(write(&api, &key, None).await.unwrap().status, 200);
     assert!(!is_settled(&api) && api.cloud.blocks_stored() > 0);
     let before = T0 - 2 * MS_PER_DAY;

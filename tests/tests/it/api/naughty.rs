@@ -2,6 +2,7 @@
 //! trip, or a refusal.
 
 use logferry_api::{OPENAPI, ROUTES};
+use logferry_domain::quota::Quota;
 use logferry_tests::api::{ADMIN_KEY, Api};
 use logferry_tests::stack::encode;
 use serde_json::value::RawValue;
@@ -208,6 +209,7 @@ async fn internal_callers_get_their_strings_back_or_a_refusal() {
         metrics_namespace: "Test".to_owned(),
         default_retention_days: 90,
         redactor: Default::default(),
+        quota: Quota::NONE,
     };
     let call = async |event: Value| -> Value {
         let event = RawValue::from_string(event.to_string()).unwrap();

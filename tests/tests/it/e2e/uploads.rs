@@ -5,7 +5,7 @@ use logferry_aws::multipart::S3Multipart;
 use logferry_aws::sessions::DynamoSessions;
 use logferry_domain::app::AppId;
 use logferry_domain::upload::{ListedPart, Session, SessionStatus, bare_etag};
-use logferry_ports::sessions::{OpenLimits, Opened};
+use logferry_ports::sessions::{OpenLimits, Opened, Rate};
 use logferry_ports::{Clock as _, Multipart as _, Sessions as _, SystemClock};
 use logferry_tests::stack::{Answer, Stack, TestApp, encode};
 use serde_json::{Value, json};
@@ -70,7 +70,7 @@ async fn an_upload_is_completed_to_the_byte_and_a_repeat_succeeds() {
     let listed = upload.call("GET", "", None).await.json();
     let sizes: Vec<_> = listed.as_array().unwrap().iter().map(|part| part["Size"].as_u64()).collect();
     assert_eq!(sizes, [5 * MIB as u64, 5 * MIB as u64, MIB as u64].map(Some));
-    let uploads = stack.app(&app, "GET", "/uploads", None).await.data();
+    let uploads = stack.app(&app, "GET", "/uploads?progress=true", None).await.data();
     assert_eq!((&uploads[0]["uploaded_bytes"], &uploads[0]["size"]), (&json!(11 * MIB), &json!(11 * MIB)));
 
     let parts = [(3, third.as_str()), (1, first.trim_matches('"')), (2, &second)];
@@ -362,6 +362,10 @@ async fn the_table_counts_open_sessions_of_all_instances_exactly_and_a_session_e
     assert_eq!((page.sessions.len(), rest.sessions.len(), rest.next), (2, 1, None));
     let of_jo = table.list(&app, Some(&jo[0].subject), 2, None).await.unwrap();
     assert_eq!((of_jo.sessions.len(), of_jo.next), (2, None));
+    let first = table.list(&app, Some(&jo[0].subject), 1, None).await.unwrap();
+    let second = table.list(&app, Some(&jo[0].subject), 1, first.next.as_deref()).await.unwrap();
+    assert_eq!([first.sessions, second.sessions].concat(), of_jo.sessions);
+    assert_eq!(second.next, None);
 
     let ends = futures::future::join_all((0..4).map(|_| table.end(jo[0], SessionStatus::Aborted, 5))).await;
     assert_eq!(ends.into_iter().filter(|ended| *ended.as_ref().unwrap()).count(), 1);
@@ -388,11 +392,26 @@ async fn the_table_counts_requests_of_a_minute_of_all_instances() {
     // A minute that lies ahead: counters of past ones are taken away by the time to live.
     let minute_ms = 60_000 * (SystemClock.now_ms() / 60_000 + 60);
     let instances = [&table, &other].into_iter().cycle().take(16);
-    let counted = instances.map(|table| table.count_request(&app, 5, minute_ms));
+    let counted = instances.map(|table| table.count(&app, &Rate::Uploads, 1, 5, minute_ms));
     let counted = futures::future::join_all(counted).await;
     assert_eq!(counted.into_iter().filter(|counted| *counted.as_ref().unwrap()).count(), 5);
-    assert!(!other.count_request(&app, 5, minute_ms + 59_999).await.unwrap());
-    assert!(other.count_request(&app, 5, minute_ms + 60_000).await.unwrap());
+    let count = |rate: Rate, requests, ms| {
+        let (other, app) = (&other, &app);
+        async move { other.count(app, &rate, requests, 5, minute_ms + ms).await.unwrap() }
+    };
+    assert!(!count(Rate::Uploads, 1, 59_999).await);
+    assert!(count(Rate::Uploads, 1, 60_000).await);
+    // Several at once are counted together or not at all.
+    assert!(!count(Rate::Uploads, 5, 60_000).await);
+    assert!(count(Rate::Uploads, 4, 60_000).await);
+    assert!(!count(Rate::LogUrls, 6, 0).await);
+    // Each kind and each holder by itself.
+    for rate in ["a", "b"].map(|holder| Rate::LogUrlsOf(holder.to_owned())) {
+        assert!(count(rate, 5, 0).await);
+    }
+    for rate in [Rate::LogUrls, Rate::Joins, Rate::JoinsOf("a".to_owned())] {
+        assert!(count(rate, 5, 0).await);
+    }
 }
 
 #[tokio::test]

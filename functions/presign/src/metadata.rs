@@ -1,0 +1,39 @@
+//! User metadata of objects, as S3 takes it.
+
+use crate::companion::Refusal;
+
+/// The most user metadata of an object, names and values (bytes).
+/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html>
+const MAX_METADATA_BYTES: usize = 2_048;
+
+/// Metadata as S3 takes it: names in lower case, and what is not ASCII as RFC 2047 writes it.
+pub(crate) fn s3_metadata(metadata: &[(String, String)]) -> Result<Vec<(String, String)>, Refusal> {
+    let mut bytes = 0;
+    let mut taken: Vec<(String, String)> = Vec::with_capacity(metadata.len());
+    for (name, value) in metadata {
+        let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+        if name.is_empty() || !name.bytes().all(legal) {
+            return Err(Refusal::bad_request("metadata names must be letters, digits, '-', '_' and '.'"));
+        }
+        let name = name.to_ascii_lowercase();
+        if taken.iter().any(|(other, _)| *other == name) {
+            return Err(Refusal::bad_request("metadata names must differ in more than capitals"));
+        }
+        let value = if is_plain(value) { value.clone() } else { rfc2047(value) };
+        bytes += name.len() + value.len();
+        taken.push((name, value));
+    }
+    if bytes > MAX_METADATA_BYTES {
+        return Err(Refusal::bad_request(format!("metadata must be at most {MAX_METADATA_BYTES} bytes")));
+    }
+    Ok(taken)
+}
+
+fn is_plain(value: &str) -> bool {
+    value.bytes().all(|b| (b' '..=b'~').contains(&b)) && value.trim() == value
+}
+
+fn rfc2047(value: &str) -> String {
+    use base64::Engine as _;
+    format!("=?UTF-8?B?{}?=", base64::prelude::BASE64_STANDARD.encode(value))
+}

@@ -1,0 +1,188 @@
+//! Who asks for a URL for a log file: an attendee with a join token, or a service with an API key.
+
+use logferry_domain::app::{AppId, Scope};
+use logferry_domain::keys::{AttendeeId, MeetingId};
+use logferry_ports::sessions::Rate;
+use logferry_ports::{Apps, Attendees, Sessions};
+use logferry_service::api_key::{API_KEY_HEADER, ApiKey, app_of_request};
+use logferry_service::http::{ApiError, Request};
+use logferry_service::tokens::{JoinClaims, TokenError, minted_for};
+use subtle::ConstantTimeEq;
+
+use crate::field::Fields;
+use crate::{App, JoinVerifier, World};
+
+/// Join tokens of one meeting that Amazon Chime is asked about in a minute: several for each attendee
+/// of the largest meeting, 250. <https://docs.aws.amazon.com/chime-sdk/latest/dg/meetings-sdk.html>
+const MAX_JOINS_PER_MEETING: u32 = 2_000;
+
+/// Lengths of Amazon Chime's join tokens (bytes).
+/// <https://docs.aws.amazon.com/chime-sdk/latest/APIReference/API_meeting-chime_Attendee.html>
+const CHIME_TOKEN_BYTES: std::ops::RangeInclusive<usize> = 2..=2_048;
+
+/// Whose upload it will be.
+pub(crate) struct Sender {
+    pub(crate) app_id: AppId,
+    /// When the app was registered.
+    pub(crate) since_ms: i64,
+    pub(crate) by: By,
+}
+
+/// What the sender has shown.
+pub(crate) enum By {
+    /// A join token.
+    Attendee(MeetingId, AttendeeId),
+    /// A key, by its public part.
+    Key(String),
+}
+
+impl Sender {
+    /// The meeting and attendee of a browser; a service has none.
+    pub(crate) fn meeting(&self) -> Option<(&MeetingId, &AttendeeId)> {
+        match &self.by {
+            By::Attendee(meeting, attendee) => Some((meeting, attendee)),
+            By::Key(_) => None,
+        }
+    }
+
+    /// Whose URLs are counted together.
+    pub(crate) fn holder(&self) -> String {
+        match &self.by {
+            // Neither id has a slash.
+            By::Attendee(meeting, attendee) => format!("{meeting}/{attendee}"),
+            By::Key(key_id) => key_id.clone(),
+        }
+    }
+}
+
+impl<W: World> App<W> {
+    pub(crate) async fn sender(&self, request: &Request, now_ms: i64) -> Result<Sender, ApiError> {
+        match (bearer(request)?, request.headers.contains_key(API_KEY_HEADER)) {
+            (Some(_), true) => Err(ApiError::bad_request(
+                "authorization",
+                "send either Authorization or X-API-Key, not both",
+            )),
+            (Some(token), false) => self.attendee(request, token, now_ms).await,
+            (None, _) => self.key_holder(request).await,
+        }
+    }
+
+    async fn key_holder(&self, request: &Request) -> Result<Sender, ApiError> {
+        let app = app_of_request(&self.apps, request, Scope::Write).await?;
+        let key = request.header(API_KEY_HEADER).and_then(ApiKey::parse);
+        let Some((app, key)) = app.zip(key) else {
+            let message = "send Authorization: Bearer with a join token, or X-API-Key";
+            return Err(ApiError::unauthorized(message));
+        };
+        let by = By::Key(key.key_id().to_owned());
+        Ok(Sender { app_id: app.app_id, since_ms: app.created_ms, by })
+    }
+
+    /// The attendee whose join token this is; body and token must agree.
+    async fn attendee(&self, request: &Request, token: &str, now_ms: i64) -> Result<Sender, ApiError> {
+        let (app, meeting, attendee) = match &self.join_verifier {
+            JoinVerifier::OwnTokens => {
+                let claims: JoinClaims = self.tokens.verify(token, now_ms).await.map_err(refused_token)?;
+                let (meeting, attendee) = meeting_of(request)?;
+                if (meeting.as_str(), attendee.as_str()) != (&claims.meeting_id, &claims.attendee_id) {
+                    return Err(ApiError::forbidden("the token is for another meeting or attendee"));
+                }
+                let app = self.apps.find(&claims.app).await?;
+                let app = app.filter(|app| minted_for(app, claims.iat, claims.epoch));
+                (app, meeting, attendee)
+            }
+            JoinVerifier::Chime { attendees, app_id } => {
+                let (meeting, attendee) = meeting_of(request)?;
+                self.check_chime(attendees, app_id, (meeting.as_str(), attendee.as_str()), token, now_ms)
+                    .await?;
+                (self.apps.find(app_id).await?, meeting, attendee)
+            }
+        };
+        let app = app.ok_or_else(|| ApiError::forbidden("the token's app is not registered"))?;
+        let by = By::Attendee(meeting, attendee);
+        Ok(Sender { app_id: app.app_id, since_ms: app.created_ms, by })
+    }
+
+    /// Asks Amazon Chime for the attendee's token. Who is asked about is not known to be anybody, and
+    /// Chime's calls are the account's: what cannot be a token is refused without a call, and calls
+    /// are counted, per meeting before all, so that one meeting does not use up those of the others.
+    async fn check_chime(
+        &self,
+        attendees: &W::Attendees,
+        app_id: &AppId,
+        (meeting, attendee): (&str, &str),
+        token: &str,
+        now_ms: i64,
+    ) -> Result<(), ApiError> {
+        let wrong = || ApiError::unauthorized("the join token is not this attendee's");
+        if !(is_chime_id(meeting) && is_chime_id(attendee) && is_chime_token(token)) {
+            return Err(wrong());
+        }
+        let of_meeting = Rate::JoinsOf(meeting.to_owned());
+        self.count(app_id, &of_meeting, 1, MAX_JOINS_PER_MEETING, now_ms).await?;
+        self.count(app_id, &Rate::Joins, 1, self.log_limits.per_minute, now_ms).await?;
+        let given = attendees.join_token(meeting, attendee).await?;
+        // An unknown attendee takes the same way as a wrong token.
+        let known = given.is_some();
+        let equal = bool::from(given.unwrap_or_default().as_bytes().ct_eq(token.as_bytes()));
+        if known & equal { Ok(()) } else { Err(wrong()) }
+    }
+
+    /// Counts requests of this minute; a limit of 0 counts none.
+    pub(crate) async fn count(
+        &self,
+        app_id: &AppId,
+        rate: &Rate,
+        requests: u32,
+        limit: u32,
+        now_ms: i64,
+    ) -> Result<(), ApiError> {
+        if limit == 0 || self.sessions.count(app_id, rate, requests, limit, now_ms).await? {
+            Ok(())
+        } else {
+            Err(ApiError::rate_limited(limit, now_ms))
+        }
+    }
+}
+
+/// A UUID, as Amazon Chime names meetings and attendees.
+/// <https://docs.aws.amazon.com/chime-sdk/latest/APIReference/API_meeting-chime_GetAttendee.html>
+fn is_chime_id(text: &str) -> bool {
+    text.len() == 36
+        && text.bytes().enumerate().all(|(at, byte)| match at {
+            8 | 13 | 18 | 23 => byte == b'-',
+            _ => byte.is_ascii_hexdigit(),
+        })
+}
+
+fn is_chime_token(text: &str) -> bool {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"+/=-_".contains(&byte);
+    CHIME_TOKEN_BYTES.contains(&text.len()) && text.bytes().all(legal)
+}
+
+fn meeting_of(request: &Request) -> Result<(MeetingId, AttendeeId), ApiError> {
+    let fields = Fields::of(request)?;
+    Ok((fields.required("meetingId")?, fields.required("attendeeId")?))
+}
+
+/// The token of `Authorization: Bearer …`, where there is that header.
+pub(crate) fn bearer(request: &Request) -> Result<Option<&str>, ApiError> {
+    let Some(value) = request.headers.get(http::header::AUTHORIZATION) else { return Ok(None) };
+    value
+        .to_str()
+        .ok()
+        .and_then(|value| value.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        .map(|(_, token)| Some(token.trim()))
+        .ok_or_else(|| ApiError::unauthorized("Authorization must be Bearer and a token"))
+}
+
+pub(crate) fn refused_token(error: TokenError) -> ApiError {
+    match error {
+        TokenError::Malformed | TokenError::WrongSignature | TokenError::Expired => {
+            ApiError::unauthorized(error.to_string())
+        }
+        TokenError::Foreign => ApiError::forbidden(error.to_string()),
+        TokenError::Unchecked(fault) => fault.into(),
+    }
+}
