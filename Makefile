@@ -4,7 +4,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help uppy tools demo test up down check planted load bench build deploy sam-local fuzz-api
+.PHONY: help uppy tools demo test up down check advisories planted load bench build deploy sam-local fuzz-api
 
 TOOLS = .logferry/venv/bin
 PYTHON = PYTHONPATH=local $(TOOLS)/python
@@ -37,8 +37,16 @@ check: tools ## formatting, lints, documentation, dependencies, template
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
 	@if [ -x $(TOOLS)/cargo-deny ]; then set -x; $(TOOLS)/cargo-deny check bans licenses sources; fi
+	@$(MAKE) --no-print-directory advisories
 	$(TOOLS)/cfn-lint template.yaml
 	$(TOOLS)/ruff format --check --quiet local && $(TOOLS)/ruff check --quiet local
+
+# The database of advisories is a git repository on GitHub, which not every machine reaches.
+ADVISORIES = https://github.com/RustSec/advisory-db
+advisories: tools ## known holes in what is linked, where the database can be reached
+	@if ! [ -x $(TOOLS)/cargo-deny ]; then echo "advisories: not checked, there is no cargo-deny"; \
+	elif git ls-remote --quiet $(ADVISORIES) HEAD >/dev/null 2>&1; then $(TOOLS)/cargo-deny check advisories; \
+	else echo "advisories: not checked, $(ADVISORIES) is out of reach"; fi
 
 planted: tools ## plant bugs in a copy of the tree, one by one, and tell which a test finds
 	$(TOOLS)/python tests/planted/planted.py

@@ -23,6 +23,7 @@ use logferry_service::config::environment;
 use serde_json::json;
 
 use crate::local_file::{LOCAL_BUCKET, LocalFile};
+use crate::terminal::{json_shown, shown};
 
 /// How long a file may take (ms): a command has no deadline of its own.
 const DAY_MS: i64 = 86_400_000;
@@ -78,7 +79,7 @@ fn print(args: &Args, app_id: &AppId, file: &LocalFile) -> Result<ExitCode, Box<
     };
     printer.finish(&outcome)?;
     if let Some(reason) = &outcome.reason {
-        eprintln!("logferry: {}: {}", reason.code.as_str(), reason.message);
+        eprintln!("logferry: {}: {}", reason.code.as_str(), shown(&reason.message));
     }
     Ok(ExitCode::from(u8::from(outcome.reason.is_some())))
 }
@@ -119,8 +120,8 @@ impl<W: Write> Printer<W> {
             LogRecord::read(&record).write_json(&mut line, None, true);
             // Inside JSON a line break is only ever white space.
             line.iter_mut().filter(|byte| matches!(byte, b'\n' | b'\r')).for_each(|byte| *byte = b' ');
-            line.push(b'\n');
-            self.out.write_all(&line)?;
+            let text = std::str::from_utf8(&line).map_err(io::Error::other)?;
+            writeln!(self.out, "{}", json_shown(text))?;
         }
         Ok(())
     }
@@ -140,7 +141,7 @@ impl<W: Write> Sink for Printer<W> {
 
     fn quarantined(&mut self, record: Quarantined) -> Result<(), Stopped> {
         if !self.summary {
-            eprintln!("quarantined: {}", serde_json::to_string(&record).unwrap_or_default());
+            eprintln!("quarantined: {}", json_shown(&serde_json::to_string(&record).unwrap_or_default()));
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 mod ingest;
 mod local_file;
 mod redrive;
+mod terminal;
 mod upload;
 
 use std::process::ExitCode;
@@ -40,7 +41,7 @@ fn main() -> ExitCode {
     match ended {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("logferry: {}", chain(&*error));
+            eprintln!("logferry: {}", terminal::shown(&chain(&*error)));
             ExitCode::from(2)
         }
     }

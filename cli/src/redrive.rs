@@ -17,6 +17,8 @@ use logferry_flush::redrive::{FileReport, KnownMarks, Selection};
 use logferry_ports::SystemClock;
 use logferry_service::config::environment;
 
+use crate::terminal::{json_shown, shown};
+
 /// Sends what lies in the failure bucket to CloudWatch Logs once more: flush's dead letters, and
 /// batches that the stream's mapping gave up. What is taken leaves the bucket, the rest stays. Prints
 /// a line of JSON for each file; ends with 1 when something stays. Run one at a time.
@@ -80,7 +82,7 @@ pub(crate) async fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
 #[expect(clippy::print_stdout, reason = "this is the command's answer")]
 fn print(report: &FileReport) {
     match serde_json::to_string(report) {
-        Ok(line) => println!("{line}"),
-        Err(error) => eprintln!("logferry: {}: {error}", report.file),
+        Ok(line) => println!("{}", json_shown(&line)),
+        Err(error) => eprintln!("logferry: {}: {}", shown(&report.file), shown(&error.to_string())),
     }
 }

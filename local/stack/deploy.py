@@ -16,7 +16,13 @@ from .settings import FUNCTIONS, ROOT, STACK_NAME, TABLES, Problem, Settings
 
 CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"]
 # There is no TLS on loopback, and the servers to probe are on this machine.
-LOCAL_PARAMETERS = {"TlsOnly": "false", "AllowPrivateHealthTargets": "true", "HealthPorts": "any"}
+LOCAL_PARAMETERS = {
+    "TlsOnly": "false",
+    "AllowPrivateHealthTargets": "true",
+    "HealthPorts": "any",
+    # A test searches everything that is logged at the noisiest level for secrets.
+    "LogLevel": "trace",
+}
 CODE_URI = re.compile(r"CodeUri: target/lambda/([a-z]+)/")
 
 # Concurrent executions that Lambda keeps for functions without a reservation.

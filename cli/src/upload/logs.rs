@@ -8,6 +8,8 @@ use logferry_domain::fault::chain;
 use logferry_upload_client::{Attendee, Error as UploadError};
 use serde_json::json;
 
+use crate::terminal::shown;
+
 use super::{Connection, print_line, runtime};
 
 /// Uploads log files to be ingested; what is not compressed is, on the way. Prints a line of JSON for
@@ -41,8 +43,8 @@ pub(crate) fn run(args: &LogArgs) -> Result<ExitCode, Box<dyn Error>> {
                     let said = chain(&error);
                     match error {
                         // These name the file themselves.
-                        UploadError::File { .. } => eprintln!("logferry: {said}"),
-                        _ => eprintln!("logferry: {name}: {said}"),
+                        UploadError::File { .. } => eprintln!("logferry: {}", shown(&said)),
+                        _ => eprintln!("logferry: {}: {}", shown(&name), shown(&said)),
                     }
                     print_line(&json!({"file": name, "error": said}));
                 }

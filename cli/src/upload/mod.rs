@@ -13,6 +13,8 @@ use logferry_upload_client::{Client, Credential, Event, Upload};
 use rate::parse_bytes;
 use serde_json::json;
 
+use crate::terminal::{json_shown, shown};
+
 pub(crate) use logs::{LogArgs, run as run_logs};
 
 /// Where the service is, and who asks.
@@ -36,7 +38,11 @@ impl Connection {
             (None, Some(key)) => Credential::ApiKey(key.clone()),
             (None, None) => return Err("set LOGFERRY_API_KEY or LOGFERRY_TOKEN, or pass one".into()),
         };
-        Ok(Client::new(&self.api, credential)?)
+        let client = Client::new(&self.api, credential)?;
+        if client.sends_in_clear() {
+            eprintln!("logferry: {} is not encrypted: others on the way can read the key", shown(&self.api));
+        }
+        Ok(client)
     }
 }
 
@@ -94,10 +100,10 @@ fn show(bar: &ProgressBar, event: &Event<'_>) {
         }
         Event::Progress { bytes } => bar.set_position(*bytes),
         Event::Retry { error, wait } => bar.suspend(|| {
-            eprintln!("logferry: {}; again in {:.1} s", chain(error), wait.as_secs_f64());
+            eprintln!("logferry: {}; again in {:.1} s", shown(&chain(error)), wait.as_secs_f64());
         }),
         Event::LeftToExpire { error } => bar.suspend(|| {
-            eprintln!("logferry: the earlier upload is left to expire: {}", chain(error));
+            eprintln!("logferry: the earlier upload is left to expire: {}", shown(&chain(error)));
         }),
         _ => {}
     }
@@ -106,11 +112,11 @@ fn show(bar: &ProgressBar, event: &Event<'_>) {
 pub(crate) fn run(args: &UploadArgs) -> Result<ExitCode, Box<dyn Error>> {
     let state_dir = args.state_dir.clone().map_or_else(default_state_dir, Ok)?;
     let bar = progress_bar()?;
-    let shown = bar.clone();
+    let told = bar.clone();
     let mut upload = Upload::new(args.connection.client()?, &args.file, state_dir)
         .content_type(&args.content_type)
         .parallel(usize::from(args.parallel))
-        .on_event(move |event| show(&shown, event));
+        .on_event(move |event| show(&told, event));
     if let Some(rate) = args.limit_rate {
         upload = upload.limit_rate(rate);
     }
@@ -142,5 +148,5 @@ pub(crate) fn run(args: &UploadArgs) -> Result<ExitCode, Box<dyn Error>> {
 /// What programs read: one JSON object a line on standard output.
 #[expect(clippy::print_stdout, reason = "this is the command's answer")]
 fn print_line(line: &serde_json::Value) {
-    println!("{line}");
+    println!("{}", json_shown(&line.to_string()));
 }

@@ -106,11 +106,16 @@ pub(crate) fn record_time_ms(name: &str, value: &Value) -> Result<i64, ApiError>
     })
 }
 
+/// The longest URL or name of a check that is looked for (bytes). It becomes a part of a key of a table,
+/// which is at most 2,048 bytes:
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html#limits-partition-sort-keys>
+const MAX_CHECK_BYTES: usize = 1_024;
+
 /// Refuses query parameters that a route does not know, and those that are there twice: a misspelt
 /// filter must not look like an answer. Of `context.` there may be any number.
 pub(crate) fn known_params(request: &Request, known: &[&str]) -> Result<(), ApiError> {
     let refused = |name: &str, why: &str| Err(ApiError::bad_request(name, format!("{name} {why}")));
-    for (index, (name, _)) in request.query.iter().enumerate() {
+    for (index, (name, value)) in request.query.iter().enumerate() {
         if known.contains(&"context.") && name.starts_with("context.") {
             continue;
         }
@@ -119,6 +124,9 @@ pub(crate) fn known_params(request: &Request, known: &[&str]) -> Result<(), ApiE
         }
         if request.query[..index].iter().any(|(earlier, _)| earlier == name) {
             return refused(name, "is there more than once");
+        }
+        if name == "url" && value.len() > MAX_CHECK_BYTES {
+            return refused(name, "is longer than the URL or name of any check");
         }
     }
     Ok(())

@@ -17,6 +17,9 @@ use crate::{App, Caller, Cloud};
 
 const DEFAULT_LIMIT: u64 = 100;
 const MAX_LIMIT: u64 = 1_000;
+/// The longest key of an object in S3 (bytes).
+/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html>
+const MAX_S3_KEY_BYTES: usize = 1_024;
 /// Files that one request starts over at most.
 const MAX_REDRIVEN: u64 = 1_000;
 
@@ -133,6 +136,10 @@ impl<C: Cloud> App<C> {
 
     /// The files of a key that the caller may see.
     async fn files_of_key(&self, app: Option<&Tenant>, key: &str) -> Result<Vec<FileRow>, ApiError> {
+        // No object has a longer one, and the table would not take it.
+        if key.len() > MAX_S3_KEY_BYTES {
+            return Ok(Vec::new());
+        }
         let mut rows = self.files.of_key(&self.settings.bucket, key).await?;
         if let Some(app) = app {
             rows.retain(|row| row.app_id.as_ref() == Some(&app.app_id) && row.created_ms >= app.created_ms);

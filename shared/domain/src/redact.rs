@@ -3,7 +3,7 @@
 //!
 //! Three kinds of rules: names of headers and fields (whole values, in JSON, in JSON inside of
 //! strings, and as `name: value` in text), names of query parameters, and regular expressions.
-//! JSON stays JSON. A name written with `\u` escapes is not recognised.
+//! JSON stays JSON. ASCII that is spelled with `\u` escapes is read as what it stands for.
 
 use std::borrow::Cow;
 
@@ -15,12 +15,46 @@ use crate::record::EntryKind;
 /// What stands in the place of a secret.
 pub const MASK: &str = "[redacted]";
 
-/// Names of headers and fields unless configured otherwise.
-pub const DEFAULT_NAMES: &str = "authorization,cookie,set-cookie,x-api-key,proxy-authorization";
+/// Names of headers and fields unless configured otherwise. Between the words of a name may be `-`, `_`
+/// or nothing: `api_key` is `apiKey` too.
+pub const DEFAULT_NAMES: &str = "authorization,proxy-authorization,cookie,set-cookie,x-api-key,x-admin-key,\
+    x-amz-security-token,x-amz-signature,x-amz-credential,password,passwd,pwd,passphrase,secret,client_secret,\
+    private_key,secret_access_key,api_key,token,access_token,refresh_token,id_token,auth_token,session_token,\
+    join_token,upload_token";
+
+/// Of those, the names whose value in text is the next word or what stands in quotes. Any other's is the
+/// rest of the line, as for `Cookie: a=1; b=2`.
+const OF_ONE_WORD: [&str; 20] = [
+    "x-amz-security-token",
+    "x-amz-signature",
+    "x-amz-credential",
+    "password",
+    "passwd",
+    "pwd",
+    "passphrase",
+    "secret",
+    "client_secret",
+    "private_key",
+    "secret_access_key",
+    "api_key",
+    "token",
+    "access_token",
+    "refresh_token",
+    "id_token",
+    "auth_token",
+    "session_token",
+    "join_token",
+    "upload_token",
+];
 
 /// Names of query parameters unless configured otherwise.
 pub const DEFAULT_QUERY: &str = "token,access_token,id_token,refresh_token,auth,api_key,apikey,key,secret,\
     client_secret,password,passwd,code,sig,signature,jwt,session,x-amz-signature,x-amz-security-token,x-amz-credential";
+
+/// Patterns unless configured otherwise: JSON web tokens, wherever they stand. It begins with a literal, so
+/// that what has no `eyJ` is passed at memory speed.
+pub const DEFAULT_PATTERNS: &str =
+    r"eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]*\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+)?";
 
 /// A rule that cannot be understood.
 #[derive(Debug, thiserror::Error)]
@@ -34,41 +68,53 @@ pub struct Redactor {
     named: Option<Regex>,
     /// A key in JSON, up to its value.
     keys: Option<Regex>,
-    /// `name: value` in text.
-    fields: Option<Regex>,
+    /// `name: value` in text: first where the value is the rest of the line, then where it is a word that
+    /// may stand in quotes.
+    fields: Option<Vec<Regex>>,
     query: Option<Regex>,
     patterns: Vec<Regex>,
 }
 
-fn any_of(names: &str) -> Option<String> {
-    let names: Vec<String> = names
-        .split(',')
-        .map(str::trim)
-        .filter(|name| !name.is_empty() && *name != "-")
-        .map(regex::escape)
-        .collect();
-    (!names.is_empty()).then(|| names.join("|"))
+/// The names of a list; `-` is none.
+fn listed(names: &str) -> impl Iterator<Item = &str> {
+    names.split(',').map(str::trim).filter(|name| !name.is_empty() && *name != "-")
+}
+
+/// Any of the names, in any case and however their words are joined.
+fn any_of<'n>(names: impl Iterator<Item = &'n str>) -> Option<String> {
+    let joined = |name: &str| name.split(['-', '_']).map(regex::escape).collect::<Vec<_>>().join("[-_]?");
+    let names: Vec<String> = names.map(joined).collect();
+    let names = (!names.is_empty()).then(|| names.join("|"))?;
+    // Names of headers are ASCII; without Unicode's case folding they are found at memory speed.
+    Some(if names.is_ascii() { format!("(?i-u:{names})") } else { format!("(?i:{names})") })
 }
 
 impl Redactor {
-    /// `names` and `query` are lists of names with commas between them (`-` for none), `patterns` regular expressions
-    /// with white space between them.
+    /// `names` and `query` are lists of names with commas between them, `patterns` regular expressions
+    /// with white space between them; `-` stands for none.
     ///
     /// # Errors
     /// A pattern is no regular expression.
     pub fn new(names: &str, query: &str, patterns: &str) -> Result<Self, BadPattern> {
-        // Names of headers are ASCII; without Unicode's case folding they are found at memory speed.
-        let names = any_of(names).map(|names| match names.is_ascii() {
-            true => format!("(?i-u:{names})"),
-            false => format!("(?i:{names})"),
-        });
         let rule = |text: Option<String>| text.map(|text| Regex::new(&text)).transpose();
+        let of_one_word = |name: &&str| OF_ONE_WORD.iter().any(|word| word.eq_ignore_ascii_case(name));
+        let words = any_of(listed(names).filter(of_one_word));
+        let lines = any_of(listed(names).filter(|name| !of_one_word(name)));
+        let lines = lines.map(|names| format!(r#"({names}[ \t]*[:=][ \t]*)[^"\\\r\n]+"#));
+        let words = words.map(|names| format!(r#"({names}[ \t]*[:=][ \t]*(?:\\*["'])?)[^"'\\\s&,;)]+"#));
+        let fields = [lines, words].into_iter().flatten().map(|text| Regex::new(&text));
+        let fields = fields.collect::<Result<Vec<_>, _>>()?;
+        let names = any_of(listed(names));
         Ok(Self {
             keys: rule(names.as_ref().map(|names| format!(r#"(\\*)"{names}(\\*)"\s*:\s*"#)))?,
-            fields: rule(names.as_ref().map(|names| format!(r#"({names}[ \t]*[:=][ \t]*)[^"\\\r\n]+"#)))?,
+            fields: (!fields.is_empty()).then_some(fields),
             named: rule(names)?,
-            query: rule(any_of(query).map(|query| format!(r#"(?i)([?&;](?:{query})=)[^&#\s"'\\<>]+"#)))?,
-            patterns: patterns.split_whitespace().map(Regex::new).collect::<Result<_, _>>()?,
+            query: rule(any_of(listed(query)).map(|query| format!(r#"([?&;]{query}=)[^&#\s"'\\<>]+"#)))?,
+            patterns: patterns
+                .split_whitespace()
+                .filter(|pattern| *pattern != "-")
+                .map(Regex::new)
+                .collect::<Result<_, _>>()?,
         })
     }
 
@@ -84,7 +130,7 @@ impl Redactor {
         Self::new(
             names.unwrap_or(DEFAULT_NAMES),
             query.unwrap_or(DEFAULT_QUERY),
-            patterns.unwrap_or_default(),
+            patterns.unwrap_or(DEFAULT_PATTERNS),
         )
     }
 
@@ -93,12 +139,22 @@ impl Redactor {
     /// # Errors
     /// Never: the defaults are patterns.
     pub fn standard() -> Result<Self, BadPattern> {
-        Self::new(DEFAULT_NAMES, DEFAULT_QUERY, "")
+        Self::new(DEFAULT_NAMES, DEFAULT_QUERY, DEFAULT_PATTERNS)
     }
 
     /// The entry as it may be stored.
     #[must_use]
     pub fn entry<'a>(&self, kind: EntryKind, raw: &'a str) -> Cow<'a, str> {
+        if let Some(plain) = plain_ascii(raw)
+            && let Cow::Owned(redacted) = self.masked(kind, &plain)
+            && redacted != plain
+        {
+            return Cow::Owned(redacted);
+        }
+        self.masked(kind, raw)
+    }
+
+    fn masked<'a>(&self, kind: EntryKind, raw: &'a str) -> Cow<'a, str> {
         let text = self.named(raw);
         if self.patterns.is_empty() {
             return text;
@@ -120,10 +176,7 @@ impl Redactor {
     /// The sample of a bad record as it may be kept: no longer than before.
     #[must_use]
     pub fn sample(&self, sample: String) -> String {
-        let mut redacted = self.named(&sample).into_owned();
-        for pattern in &self.patterns {
-            redacted = pattern.replace_all(&redacted, MASK).into_owned();
-        }
+        let mut redacted = self.entry(EntryKind::PlainText, &sample).into_owned();
         redacted.truncate(redacted.floor_char_boundary(MAX_SAMPLE_BYTES));
         redacted
     }
@@ -135,7 +188,7 @@ impl Redactor {
         if let Some(keys) = keys.as_ref().filter(|keys| keys.is_match(&text)) {
             text = Cow::Owned(mask_values(keys, &text));
         }
-        for rule in [fields, &self.query].into_iter().flatten() {
+        for rule in fields.iter().flatten().chain(&self.query) {
             if rule.is_match(&text) {
                 let masked = rule.replace_all(&text, |found: &Captures<'_>| format!("{}{MASK}", &found[1]));
                 text = Cow::Owned(masked.into_owned());
@@ -166,6 +219,26 @@ impl Redactor {
         }
         text
     }
+}
+
+/// The text with `a` for `\u0061`, and so for all of printable ASCII that may stand in JSON by itself, in
+/// JSON inside of strings too. `None`: it has none of these escapes.
+fn plain_ascii(text: &str) -> Option<String> {
+    let mut out: Option<String> = None;
+    let (mut from, mut search) = (0, 0);
+    while let Some(at) = text[search..].find("\\u00").map(|at| at + search) {
+        search = at + 4;
+        let code = text.get(at + 4..at + 6).and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        let Some(byte) = code.filter(|byte| matches!(byte, b' '..=b'~') && !b"\"\\".contains(byte)) else {
+            continue;
+        };
+        let out = out.get_or_insert_with(|| String::with_capacity(text.len()));
+        // Inside of strings the backslash itself is escaped.
+        out.push_str(&text[from..at - backslashes_before(text.as_bytes(), at)]);
+        out.push(char::from(byte));
+        (from, search) = (at + 6, at + 6);
+    }
+    out.map(|out| out + &text[from..])
 }
 
 /// How many backslashes stand right before `at`.
@@ -308,6 +381,104 @@ mod tests {
     }
 
     #[test]
+    fn the_secrets_of_this_product_and_of_the_usual_ones_are_known_by_name() {
+        for name in [
+            "x-admin-key",
+            "X-Amz-Security-Token",
+            "x-amz-credential",
+            "x-amz-signature",
+            "password",
+            "passwd",
+            "secret",
+            "client_secret",
+            "clientSecret",
+            "access_token",
+            "accessToken",
+            "refresh-token",
+            "idToken",
+            "api_key",
+            "apikey",
+            "apiKey",
+            "token",
+            "joinToken",
+            "uploadToken",
+            "secretAccessKey",
+            "X_API_KEY",
+        ] {
+            check(
+                &format!(r#"{{"{name}":"hunter2","n":1}}"#),
+                &format!(r#"{{"{name}":"[redacted]","n":1}}"#),
+            );
+            let text = format!("login {name}=hunter2");
+            check(&text, &format!("login {name}=[redacted]"));
+        }
+        check(
+            r#"{"tokens":5,"passwords":"no","secretary":"x"}"#,
+            r#"{"tokens":5,"passwords":"no","secretary":"x"}"#,
+        );
+        check("user=jo password=hunter2 took=3ms", "user=jo password=[redacted] took=3ms");
+        check("token: abc, next", "token: [redacted], next");
+        check("password: 'hunter2' for jo", "password: '[redacted]' for jo");
+        check(r#"{"msg":"password=\"hunter2\" for jo"}"#, r#"{"msg":"password=\"[redacted]\" for jo"}"#);
+        check("GET /x?access_token=abc&b=2 200", "GET /x?access_token=[redacted]&b=2 200");
+    }
+
+    const JWT: &str =
+        "eyJhbGciOiJIUzI1NiIsImtpZCI6InYxIn0.eyJhcHAiOiJzaG9wIn0.dBjftJeZ4CVP-mB92K27uhbUJU1p1r_w";
+
+    fn check_standard(raw: &str, expect: &str) {
+        let kind = if raw.starts_with('{') { EntryKind::Json } else { EntryKind::PlainText };
+        let rules = Redactor::standard().unwrap();
+        assert_eq!(rules.entry(kind, raw), expect, "{raw}");
+        assert_eq!(rules.entry(kind, expect), expect, "a second time");
+        assert_eq!(rules.sample(raw.to_owned()), expect, "as a sample");
+    }
+
+    #[test]
+    fn json_web_tokens_are_replaced_wherever_they_stand() {
+        check_standard(&format!("POST /t/{JWT}/s3/multipart 200"), "POST /t/[redacted]/s3/multipart 200");
+        check_standard(
+            &format!(r#"{{"path":"/t/{JWT}/s3","a":"x {JWT}."}}"#),
+            r#"{"path":"/t/[redacted]/s3","a":"x [redacted]."}"#,
+        );
+        check_standard(&format!("jwe {JWT}.abc.def end"), "jwe [redacted] end");
+        let escaped = JWT.replace('.', "\\u002e");
+        check_standard(&format!(r#"{{"path":"/t/{escaped}"}}"#), r#"{"path":"/t/[redacted]"}"#);
+        for plain in ["eyJhbGciOiJIUzI1NiJ9", "eyJ.a.b", "heyJude.and.others"] {
+            check_standard(plain, plain);
+        }
+    }
+
+    #[test]
+    fn escapes_hide_no_name_and_other_escapes_stay_as_they_are() {
+        check_standard(
+            r#"{"\u0070assword":"hunter2","b":"\u00e4"}"#,
+            r#"{"password":"[redacted]","b":"\u00e4"}"#,
+        );
+        check_standard(
+            r#"{"body":"{\"\\u0063ookie\":\"s\",\"a\":1}"}"#,
+            r#"{"body":"{\"cookie\":\"[redacted]\",\"a\":1}"}"#,
+        );
+        check_standard(r#"{"url":"/x?a=1\u0026token=abc"}"#, r#"{"url":"/x?a=1&token=[redacted]"}"#);
+        for same in
+            [r#"{"html":"\u003cb\u003e","q":"\u0022\u005c\u0000"}"#, r#"{"n":"\u00"}"#, r#"{"n":"\\u0041"}"#]
+        {
+            check_standard(same, same);
+        }
+    }
+
+    #[test]
+    fn no_text_takes_more_than_a_few_passes() {
+        // What a pattern or a name begins with, again and again, and never the rest of it.
+        for part in ["eyJ", "eyJaaaaaaaaaaaa.", "\\u0065yJ", "\"token\":", "password=", "?token", "\\\\\\"] {
+            let rules = Redactor::standard().unwrap();
+            let long = part.repeat(1_000_000 / part.len());
+            let _ = rules.entry(EntryKind::Json, &format!("{{\"m\":\"{long}\"}}"));
+            let _ = rules.entry(EntryKind::PlainText, &long);
+        }
+    }
+
+    #[test]
     fn without_rules_nothing_changes() {
         let raw = r#"{"authorization":"x","url":"?token=1"}"#;
         assert!(
@@ -331,6 +502,7 @@ mod tests {
             Just("Bearer SECRET".to_owned()),
             Just("{\"cookie\":\"SECRET\"}".to_owned()),
             Just("?token=SECRET&a=1".to_owned()),
+            Just("\\u0070assword=SECRET".to_owned()),
             ".{0,8}",
         ];
         let leaf = prop_oneof![

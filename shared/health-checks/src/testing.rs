@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use logferry_domain::app::AppId;
-use logferry_domain::fault::Fault;
+use logferry_domain::fault::{Fault, FaultClass};
 use logferry_domain::time::Day;
 use logferry_ports::checks::{
     CheckKey, CheckRow, CheckTable, DaySums, HOURS_PER_DAY, Health, HealthChange, LATE_AFTER_MS, Recorded,
@@ -88,6 +88,10 @@ impl CheckTable for MemoryChecks {
         to_ms: i64,
         limit: usize,
     ) -> Result<Vec<CheckRow>, Fault> {
+        // DynamoDB takes no longer key.
+        if key.app_id.as_str().len() + 1 + key.target.len() > 2_048 {
+            return Err(Fault::new(FaultClass::Permanent, "Query", "ValidationException"));
+        }
         let rows = self.rows.lock().unwrap();
         let found =
             rows.values().rev().filter(|row| &row.key == key && (from_ms..=to_ms).contains(&row.slot_ms));

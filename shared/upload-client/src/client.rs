@@ -23,6 +23,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long nothing of a part may move before it is given up. A slow line is no reason.
 const STALL_TIMEOUT: Duration = Duration::from_secs(120);
+/// The longest answer that is read (bytes). The longest that is meant, a list of 10,000 parts, takes one MiB.
+const MAX_ANSWER_BYTES: usize = 8 * 1024 * 1024;
 
 /// What proves who uploads. `Debug` does not show it.
 #[derive(Clone)]
@@ -143,6 +145,19 @@ impl Client {
         Ok(Self { http: http.build()?, base: base.trim_end_matches('/').to_owned(), credential })
     }
 
+    /// Whether what is sent, the credential included, can be read on its way: plain HTTP to another machine.
+    #[must_use]
+    pub fn sends_in_clear(&self) -> bool {
+        let Ok(address) = Url::parse(&self.base) else { return false };
+        let here = match address.host() {
+            Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+            Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
+            Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
+            None => false,
+        };
+        address.scheme() == "http" && !here
+    }
+
     /// The service's address, without a slash at the end.
     #[must_use]
     pub fn base(&self) -> &str {
@@ -243,8 +258,22 @@ fn path_of(upload_id: &str, tail: &str) -> String {
 
 async fn answer<T: DeserializeOwned>(request: RequestBuilder) -> Result<T, Error> {
     let response = checked(request.send().await?).await?;
-    let bytes = response.bytes().await?;
+    let bytes = read(response).await?;
     serde_json::from_slice(&bytes).map_err(|error| Error::NoAnswer(error.into()))
+}
+
+/// An answer's body, where it is as short as answers are.
+async fn read(mut response: reqwest::Response) -> Result<Vec<u8>, Error> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        if body.len() + chunk.len() > MAX_ANSWER_BYTES {
+            return Err(Error::NoAnswer(
+                format!("the answer is longer than {MAX_ANSWER_BYTES} bytes").into(),
+            ));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
 }
 
 async fn checked(response: reqwest::Response) -> Result<reqwest::Response, Error> {
@@ -253,7 +282,7 @@ async fn checked(response: reqwest::Response) -> Result<reqwest::Response, Error
         return Ok(response);
     }
     let after = response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
-    let text = response.text().await.unwrap_or_default();
+    let text = String::from_utf8_lossy(&read(response).await.unwrap_or_default()).into_owned();
     let body: Value = serde_json::from_str(&text).unwrap_or_default();
     let message = body["error"].as_str().or_else(|| body["error"]["message"].as_str());
     let message = message.map_or_else(|| s3_message(&text), str::to_owned);
@@ -269,4 +298,51 @@ async fn checked(response: reqwest::Response) -> Result<reqwest::Response, Error
 fn s3_message(text: &str) -> String {
     let code = text.split_once("<Code>").and_then(|(_, rest)| rest.split_once("</Code>"));
     code.map_or_else(|| "refused".to_owned(), |(code, _)| code.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    fn client(base: &str) -> Client {
+        Client::new(base, Credential::ApiKey("k".to_owned())).unwrap()
+    }
+
+    #[test]
+    fn plain_http_to_another_machine_is_known_as_such() {
+        for (base, in_clear) in [
+            ("http://logs.example.com", true),
+            ("http://10.0.0.1:80/x", true),
+            ("https://logs.example.com", false),
+            ("http://localhost:4566", false),
+            ("http://x.localhost", false),
+            ("http://127.0.0.1:4566", false),
+            ("http://[::1]:4566", false),
+            ("http://localhost.example.com", true),
+        ] {
+            assert_eq!(client(base).sends_in_clear(), in_clear, "{base}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_without_an_end_is_not_read_to_it() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            while let Ok((mut socket, _)) = listener.accept().await {
+                let _ = socket.read(&mut [0; 4096]).await;
+                let _ = socket.write_all(b"HTTP/1.1 200 OK\r\n\r\n[").await;
+                // Until the client has had enough.
+                while socket.write_all(&[b' '; 65_536]).await.is_ok() {}
+            }
+        });
+        let refused = client(&base).parts("id", "key").await.unwrap_err();
+        assert!(
+            matches!(&refused, Error::NoAnswer(why) if why.to_string().contains("longer than")),
+            "{refused:?}"
+        );
+    }
 }

@@ -5,7 +5,7 @@ use logferry_domain::fault::Fault;
 use logferry_ports::app_admin::{AppAdmin, AppChange, Job, JobKind, KeyAdded, Registered};
 use logferry_ports::apps::{Apps, KeyRow};
 
-use super::{SimCloud, State};
+use super::{SimCloud, State, legal_key};
 
 pub(super) type JobKey = (AppId, i64, JobKind);
 
@@ -29,7 +29,11 @@ impl Apps for SimCloud {
     }
 
     async fn find_key(&self, key_id: &str) -> Result<Option<KeyRow>, Fault> {
-        self.call("GetItem", |state| Ok(state.keys.get(key_id).cloned())).await
+        self.call("GetItem", |state| {
+            legal_key(key_id)?;
+            Ok(state.keys.get(key_id).cloned())
+        })
+        .await
     }
 
     async fn list(&self) -> Result<Vec<App>, Fault> {
@@ -89,6 +93,7 @@ impl AppAdmin for SimCloud {
 
     async fn revoke_key(&self, app_id: &AppId, key_id: &str) -> Result<bool, Fault> {
         self.call("TransactWriteItems", |state| {
+            legal_key(key_id)?;
             let own = state.keys.get(key_id).is_some_and(|key| key.app_id == *app_id);
             Ok(own && state.keys.remove(key_id).is_some())
         })

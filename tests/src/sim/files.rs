@@ -7,8 +7,8 @@ use logferry_domain::object::ObjectRef;
 use logferry_ports::Files;
 use logferry_ports::files::{FilePage, FilePosition, QuarantinePage};
 
-use super::SimCloud;
 use super::ledger::file_key;
+use super::{SimCloud, legal_key};
 
 fn place(row: &FileRow) -> String {
     format!("{:013}#{}", row.created_ms, row.key)
@@ -45,6 +45,7 @@ impl Files for SimCloud {
 
     async fn of_key(&self, bucket: &str, key: &str) -> Result<Vec<FileRow>, Fault> {
         self.call("Query", |state| {
+            legal_key(&format!("{bucket}/{key}"))?;
             let rows = state.files.values().map(|file| file.row.clone());
             Ok(rows.filter(|row| row.bucket == bucket && row.key == key).collect())
         })

@@ -45,6 +45,18 @@ use tokio::time::Instant;
 /// 2025-10-09T08:53:20Z, when every simulation begins.
 pub const T0: i64 = 1_760_000_000_000;
 
+/// The longest partition key that DynamoDB takes (bytes).
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html#limits-partition-sort-keys>
+const MAX_PARTITION_KEY_BYTES: usize = 2_048;
+
+/// Refuses a key as DynamoDB does.
+fn legal_key(key: &str) -> Result<(), Fault> {
+    if key.is_empty() || key.len() > MAX_PARTITION_KEY_BYTES {
+        return Err(Fault::new(FaultClass::Permanent, "DynamoDB", "ValidationException"));
+    }
+    Ok(())
+}
+
 /// The cloud. Clones are the same one.
 #[derive(Debug, Clone, Default)]
 pub struct SimCloud {

@@ -100,3 +100,22 @@ async fn what_is_written_by_direct_invoke_is_redacted_too() {
     assert_eq!(api.cloud.records(&"shop".parse().unwrap()).len(), 2);
     check_kept_nowhere(&api.cloud);
 }
+
+#[tokio::test]
+async fn the_secrets_of_this_product_are_not_stored_under_the_rules_that_are_the_default() {
+    let api = Api::with_redactor(Redactor::standard().unwrap());
+    let key = api.register("shop").await;
+    let token = "eyJhbGciOiJIUzI1NiIsImtpZCI6InYxIn0.eyJhcHAiOiJzaG9wIn0.dBjftJeZ4CVPmB92K27uhbUJU1p1r";
+    let entry = json!({
+        "level": "INFO", "message": format!("POST /t/{token}/s3/multipart?X-Amz-Signature=hunter2 password=hunter2"),
+        "headers": {"X-Admin-Key": "hunter2", "x-amz-security-token": "hunter2"},
+        "context": {"password": "hunter2", "token": "hunter2", "clientSecret": "hunter2", "n": 7},
+    });
+    let answer = api.app(&key, "POST", "/logs", &entry).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    let stored = api.cloud.records(&"shop".parse().unwrap());
+    for text in [answer.text, format!("{stored:?}"), format!("{:?}", api.cloud)] {
+        assert!(!text.contains("hunter2") && !text.contains(token), "{text}");
+    }
+    assert!(stored[0].2.contains("POST /t/[redacted]/s3/multipart"), "{}", stored[0].2);
+}

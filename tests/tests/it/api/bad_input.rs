@@ -189,3 +189,25 @@ async fn context_paths_are_data_whatever_they_hold() {
     let deep = format!("/logs?context.{}=1", vec!["a"; 65].join("."));
     assert_eq!(api.app(&key, "GET", &deep, &NONE).await.status, 400);
 }
+
+#[tokio::test]
+async fn what_is_longer_than_a_tables_key_is_not_found_or_refused_and_no_fault() {
+    let api = Api::new();
+    let key = api.register("shop").await;
+    let long = "k".repeat(2_100);
+    for (method, path, body, status) in [
+        ("GET", format!("/files?key={long}"), NONE, 200),
+        ("GET", format!("/files/quarantine?key={long}"), NONE, 404),
+        ("POST", "/files/redrive".to_owned(), json!({"key": long}), 404),
+        ("DELETE", format!("/apps/shop/keys/{long}"), NONE, 404),
+        ("GET", format!("/health/shop?url={long}"), NONE, 400),
+        ("GET", format!("/health/shop/uptime?url={long}"), NONE, 400),
+        ("GET", format!("/health/shop/response-times?url={long}"), NONE, 400),
+        ("GET", format!("/health/shop/badges/health.svg?url={long}"), NONE, 404),
+        ("POST", format!("/health/shop/{long}/push"), NONE, 404),
+        ("GET", format!("/apps/{long}"), NONE, 403),
+    ] {
+        let answer = api.app(&key, method, &path, &body).await;
+        assert_eq!(answer.status, status, "{method} {path:.40}: {}", answer.text);
+    }
+}

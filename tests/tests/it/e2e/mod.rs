@@ -6,4 +6,5 @@ mod health_function;
 mod log_service;
 mod pipe;
 mod presigned_urls;
+mod secrets;
 mod uploads;
