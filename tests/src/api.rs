@@ -15,6 +15,7 @@ use logferry_ports::Clock;
 use logferry_service::api_key::AdminKey;
 use logferry_service::audit::Trail;
 use logferry_service::http::Request;
+use logferry_service::metrics::Metric;
 use logferry_service::tokens::Tokens;
 use serde_json::{Value, json};
 
@@ -58,6 +59,7 @@ pub struct Answer {
     pub status: u16,
     pub headers: HeaderMap,
     pub text: String,
+    pub metrics: Vec<(Metric, u64)>,
 }
 
 impl Answer {
@@ -156,7 +158,12 @@ impl Api {
 
     pub async fn request(&self, request: &Request) -> Answer {
         let response = self.app.handle(request, self.cloud.clock().now_ms()).await;
-        Answer { status: response.status.as_u16(), headers: response.headers, text: response.body }
+        Answer {
+            status: response.status.as_u16(),
+            headers: response.headers,
+            text: response.body,
+            metrics: response.metrics,
+        }
     }
 
     pub async fn call(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &Value) -> Answer {

@@ -5,7 +5,7 @@ use logferry_domain::app::App as Tenant;
 use logferry_domain::fault::{Fault, FaultClass};
 use logferry_logbook::budget::Budget;
 use logferry_logbook::entry::{self, MAX_REQUEST_ID_BYTES};
-use logferry_logbook::filter::{self, Filter};
+use logferry_logbook::filter::{self, Filter, MAX_CONTEXT_PATHS};
 use logferry_logbook::long;
 use logferry_logbook::query::{self, DEFAULT_LIMIT, MAX_LIMIT, MAX_OFFSET, Query, QueryError};
 use logferry_logbook::write::{self, MAX_KEY_BYTES, WriteError, WriteRequest};
@@ -143,6 +143,10 @@ fn filter_of(request: &Request) -> Result<Filter, ApiError> {
         let Some(path) = name.strip_prefix("context.") else { continue };
         if !filter::is_context_path(path) {
             return Err(ApiError::bad_request(name, format!("{name} is not a path into the context")));
+        }
+        if context.len() == MAX_CONTEXT_PATHS {
+            let message = format!("a query has at most {MAX_CONTEXT_PATHS} paths into the context");
+            return Err(ApiError::bad_request(name, message));
         }
         context.push((path.to_owned(), value.clone()));
     }

@@ -12,7 +12,7 @@ use logferry_domain::quota::{Exceeded, Quota};
 use logferry_domain::redact::Redactor;
 use logferry_logbook::budget::Budget;
 use logferry_logbook::entry::{self, Invalid};
-use logferry_logbook::filter::{self, Filter};
+use logferry_logbook::filter::{self, Filter, MAX_CONTEXT_PATHS};
 use logferry_logbook::long;
 use logferry_logbook::query::{self, DEFAULT_LIMIT, MAX_LIMIT, Query, QueryError};
 use logferry_logbook::write::{self, WriteError, WriteRequest};
@@ -249,6 +249,10 @@ fn context(filters: &mut Map<String, Value>) -> Result<Vec<(String, String)>, In
         || Invalid::new("filters.context", "context must be an object of strings, numbers and booleans");
     let paths = match filters.shift_remove("context") {
         None | Some(Value::Null) => return Ok(Vec::new()),
+        Some(Value::Object(paths)) if paths.len() > MAX_CONTEXT_PATHS => {
+            let message = format!("context must have at most {MAX_CONTEXT_PATHS} paths");
+            return Err(Invalid::new("filters.context", message));
+        }
         Some(Value::Object(paths)) => paths,
         Some(_) => return Err(wrong()),
     };

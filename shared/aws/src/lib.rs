@@ -59,6 +59,6 @@ pub mod stats;
 #[cfg(feature = "dynamodb")]
 mod table;
 #[cfg(feature = "dynamodb")]
-mod transact;
+pub mod transact;
 #[cfg(feature = "dynamodb")]
 pub mod usage;

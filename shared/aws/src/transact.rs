@@ -16,10 +16,34 @@ use logferry_domain::time::Day;
 use crate::faults::fault;
 use crate::item::{key, level_name, n};
 
-/// How often a transaction that lost against another is repeated, and the first pause.
-const CONFLICT_ATTEMPTS: u32 = 12;
+/// How often a transaction that lost against another is tried, and the first and the longest pause:
+/// about six seconds in all.
+pub const CONFLICT_ATTEMPTS: u32 = 12;
 const CONFLICT_PAUSE: Duration = Duration::from_millis(15);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// The retries of a transaction that only loses against others.
+#[derive(Debug)]
+pub struct Conflicts {
+    lost: u32,
+    pause: Duration,
+}
+
+impl Default for Conflicts {
+    fn default() -> Self {
+        Self { lost: 0, pause: CONFLICT_PAUSE }
+    }
+}
+
+impl Conflicts {
+    /// After one more loss, how long to wait before the next try; `None` if it was the last.
+    pub fn next_pause(&mut self) -> Option<Duration> {
+        self.lost += 1;
+        let pause = self.pause.mul_f64(0.5 + rand::random::<f64>());
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        (self.lost < CONFLICT_ATTEMPTS).then_some(pause)
+    }
+}
 
 /// How a transaction ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,8 +54,8 @@ pub(crate) enum End {
 }
 
 pub(crate) async fn transact(client: &Client, actions: &[TransactWriteItem]) -> Result<End, Fault> {
-    let mut pause = CONFLICT_PAUSE;
-    for attempt in 1.. {
+    let mut conflicts = Conflicts::default();
+    loop {
         let sent = client.transact_write_items().set_transact_items(Some(actions.to_vec())).send().await;
         let error = match sent {
             Ok(_) => return Ok(End::Done),
@@ -48,17 +72,17 @@ pub(crate) async fn transact(client: &Client, actions: &[TransactWriteItem]) -> 
                     "None" | "TransactionConflict" | "ThrottlingError" | "ProvisionedThroughputExceeded"
                 )
             });
-        if !passing || attempt == CONFLICT_ATTEMPTS {
-            let mut fault = fault("TransactWriteItems", error);
-            if passing {
-                fault.class = FaultClass::Transient;
+        match conflicts.next_pause().filter(|_| passing) {
+            Some(pause) => tokio::time::sleep(pause).await,
+            None => {
+                let mut fault = fault("TransactWriteItems", error);
+                if passing {
+                    fault.class = FaultClass::Transient;
+                }
+                return Err(fault);
             }
-            return Err(fault);
         }
-        tokio::time::sleep(pause.mul_f64(0.5 + rand::random::<f64>())).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
     }
-    Err(Fault::new(FaultClass::Transient, "TransactWriteItems", "TransactionConflict"))
 }
 
 fn cancellation_codes<R>(error: &SdkError<TransactWriteItemsError, R>) -> Vec<String> {

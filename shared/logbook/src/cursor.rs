@@ -32,13 +32,14 @@ impl Position {
 pub struct Cursor {
     /// Records at or above this position were answered, or do not match.
     pub below: Position,
-    /// Blocks whose last record is above have nothing below it that matches, so they are not read
-    /// again. Above `below` where blocks overlap.
+    /// Blocks that reach above it have nothing left that matches, so they are not read again. Above
+    /// `below` where blocks overlap.
     pub from: Position,
 }
 
 const VERSION: u8 = 2;
-const BYTES: usize = 1 + 8 + 16 + 8 + 8 + 16 + 16;
+const POSITION_BYTES: usize = 8 + 16 + 8;
+const BYTES: usize = 1 + 2 * POSITION_BYTES + 16;
 
 /// What is asked, hashed: the scope (an app, or all) and the filters.
 pub type QuestionHash = [u8; 16];
@@ -48,11 +49,11 @@ pub type QuestionHash = [u8; 16];
 pub fn encode(cursor: &Cursor, question: &QuestionHash) -> String {
     let mut bytes = Vec::with_capacity(BYTES);
     bytes.push(VERSION);
-    bytes.extend_from_slice(&cursor.below.timestamp_ms.to_be_bytes());
-    bytes.extend_from_slice(&cursor.below.block_id.0);
-    bytes.extend_from_slice(&cursor.below.ordinal.to_be_bytes());
-    bytes.extend_from_slice(&cursor.from.timestamp_ms.to_be_bytes());
-    bytes.extend_from_slice(&cursor.from.block_id.0);
+    for position in [&cursor.below, &cursor.from] {
+        bytes.extend_from_slice(&position.timestamp_ms.to_be_bytes());
+        bytes.extend_from_slice(&position.block_id.0);
+        bytes.extend_from_slice(&position.ordinal.to_be_bytes());
+    }
     bytes.extend_from_slice(question);
     URL_SAFE_NO_PAD.encode(bytes)
 }
@@ -63,19 +64,21 @@ pub fn decode(text: &str, question: &QuestionHash) -> Option<Cursor> {
     let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
     let bytes: &[u8; BYTES] = bytes.as_slice().try_into().ok()?;
     let (&version, rest) = bytes.split_first()?;
-    let (time, rest) = rest.split_first_chunk::<8>()?;
+    let (below, rest) = position(rest)?;
+    let (from, hash) = position(rest)?;
+    (version == VERSION && hash == question).then_some(Cursor { below, from })
+}
+
+fn position(bytes: &[u8]) -> Option<(Position, &[u8])> {
+    let (time, rest) = bytes.split_first_chunk::<8>()?;
     let (block_id, rest) = rest.split_first_chunk::<16>()?;
     let (ordinal, rest) = rest.split_first_chunk::<8>()?;
-    let (from_time, rest) = rest.split_first_chunk::<8>()?;
-    let (from_block, hash) = rest.split_first_chunk::<16>()?;
-    (version == VERSION && hash == question).then(|| Cursor {
-        below: Position {
-            timestamp_ms: i64::from_be_bytes(*time),
-            block_id: BlockId(*block_id),
-            ordinal: u64::from_be_bytes(*ordinal),
-        },
-        from: Position::of_block(i64::from_be_bytes(*from_time), BlockId(*from_block)),
-    })
+    let position = Position {
+        timestamp_ms: i64::from_be_bytes(*time),
+        block_id: BlockId(*block_id),
+        ordinal: u64::from_be_bytes(*ordinal),
+    };
+    Some((position, rest))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use logferry_domain::intake::MAX_AHEAD_MS;
 use logferry_domain::record::{Entry, EntryKind, Level};
 use logferry_domain::time::{in_range, parse_rfc3339_ms};
 use serde::Deserializer as _;
@@ -10,6 +11,8 @@ use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+/// Hours in which the entries of one request may lie: each of them is a block of its own.
+pub const MAX_HOURS: usize = 72;
 /// Entries of one request.
 pub const MAX_ENTRIES: usize = 10_000;
 /// The largest entry (bytes).
@@ -128,11 +131,12 @@ impl<'a> Visitor<'a> for &mut Logs<'a> {
     }
 }
 
-/// Checks an entry. `at` is its field, such as `logs[3]`, or empty for a body that is the entry.
+/// Checks an entry that arrived at `arrived_ms`. `at` is its field, such as `logs[3]`, or empty for a
+/// body that is the entry.
 ///
 /// # Errors
 /// [`Invalid`] with the field that is wrong.
-pub fn check(json: &str, at: &str) -> Result<NewEntry, Invalid> {
+pub fn check(json: &str, at: &str, arrived_ms: i64) -> Result<NewEntry, Invalid> {
     let field = |name: &str| if at.is_empty() { name.to_owned() } else { format!("{at}.{name}") };
     let whole = || if at.is_empty() { "body".to_owned() } else { at.to_owned() };
     if json.len() > MAX_ENTRY_BYTES {
@@ -180,12 +184,16 @@ pub fn check(json: &str, at: &str) -> Result<NewEntry, Invalid> {
     let time = ["time", "timestamp", "ts"].into_iter().find_map(|name| Some((name, present(name)?)));
     let timestamp_ms = match time {
         None => None,
-        Some((name, value)) => Some(timestamp(value).filter(|&ms| in_range(ms)).ok_or_else(|| {
-            let message = format!(
-                "{name} must be RFC 3339 with an offset, or a number since the epoch, from 2000 to 2100"
-            );
-            Invalid::new(field(name), message)
-        })?),
+        Some((name, value)) => {
+            let wrong = |message: &str| Invalid::new(field(name), format!("{name} {message}"));
+            let ms = timestamp(value).filter(|&ms| in_range(ms)).ok_or_else(|| {
+                wrong("must be RFC 3339 with an offset, or a number since the epoch, from 2000 to 2100")
+            })?;
+            if ms > arrived_ms.saturating_add(MAX_AHEAD_MS) {
+                return Err(wrong("is more than 24 hours ahead"));
+            }
+            Some(ms)
+        }
     };
     Ok(NewEntry { level, timestamp_ms, raw: json.to_owned() })
 }
@@ -250,8 +258,11 @@ fn depth(json: &str) -> usize {
 mod tests {
     use super::*;
 
+    /// 2025-04-01T18:34:01.581Z
+    const NOW_MS: i64 = 1_743_532_441_581;
+
     fn field_of(json: &str) -> String {
-        check(json, "").map_or_else(|bad| bad.field, |_| "ok".to_owned())
+        check(json, "", NOW_MS).map_or_else(|bad| bad.field, |_| "ok".to_owned())
     }
 
     #[test]
@@ -270,6 +281,11 @@ mod tests {
             (r#"{"level":"INFO","message":"x","timestamp":"1969-12-31T23:59:59Z"}"#, "timestamp"),
             (r#"{"level":"INFO","message":"x","timestamp":"9999-01-01T00:00:00Z"}"#, "timestamp"),
             (r#"{"level":"INFO","message":"x","timestamp":"2024-01-01T00:00:00"}"#, "timestamp"),
+            (r#"{"level":"INFO","message":"x","timestamp":"2025-04-02T18:34:01.581Z"}"#, "ok"),
+            (r#"{"level":"INFO","message":"x","timestamp":"2025-04-02T18:34:01.582Z"}"#, "timestamp"),
+            (r#"{"level":"INFO","message":"x","time":"2099-12-31T23:59:59Z"}"#, "time"),
+            (r#"{"level":"INFO","message":"x","ts":1743618841582}"#, "ts"),
+            (r#"{"level":"INFO","message":"x","timestamp":"1999-12-31T23:59:59.999Z"}"#, "timestamp"),
             (r#"{"level":"INFO","message":"x","timestamp":0}"#, "timestamp"),
             (r#"{"level":"INFO","message":"x","timestamp":true}"#, "timestamp"),
             (r#"{"level":"INFO","message":"\ud800"}"#, "body"),
@@ -285,8 +301,8 @@ mod tests {
         );
         assert_eq!(field_of(&deep), "ok");
         assert_eq!(field_of(&deep.replace("1", "[1]")), "body");
-        assert_eq!(check("[]", "logs[3]").unwrap_err().field, "logs[3]");
-        assert_eq!(check("{}", "logs[3]").unwrap_err().field, "logs[3].level");
+        assert_eq!(check("[]", "logs[3]", NOW_MS).unwrap_err().field, "logs[3]");
+        assert_eq!(check("{}", "logs[3]", NOW_MS).unwrap_err().field, "logs[3].level");
     }
 
     #[test]
@@ -299,8 +315,8 @@ mod tests {
             "\"2025-04-01T18:34:01.581Z\"",
             "\"2025-04-01T20:34:01.5819+02:00\"",
         ] {
-            let entry =
-                check(&format!(r#"{{"level":"INFO","message":"x","timestamp":{time}}}"#), "").unwrap();
+            let entry = check(&format!(r#"{{"level":"INFO","message":"x","timestamp":{time}}}"#), "", NOW_MS)
+                .unwrap();
             assert_eq!(entry.timestamp_ms, Some(1_743_532_441_581), "{time}");
         }
     }

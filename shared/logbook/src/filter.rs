@@ -4,6 +4,7 @@
 use logferry_domain::log_record::{Field, LogRecord};
 use logferry_domain::record::{BadLevel, Entry, Level, LevelCounts};
 use logferry_domain::time::parse_rfc3339_ms;
+use memchr::memmem::Finder;
 use serde_json::{Number, Value};
 use sha2::{Digest, Sha256};
 
@@ -42,6 +43,9 @@ pub fn bound_ms(text: &str) -> Option<i64> {
     parse_rfc3339_ms(text).or_else(end_of_days).or_else(|| text.parse().ok())
 }
 
+/// Paths into the context of one query.
+pub const MAX_CONTEXT_PATHS: usize = 32;
+
 /// Whether a text can be a path into a context.
 #[must_use]
 pub fn is_context_path(path: &str) -> bool {
@@ -54,7 +58,7 @@ pub struct Matcher<'f> {
     filter: &'f Filter,
     search: Option<Needle>,
     request_id: Option<Needle>,
-    context: Vec<(Vec<&'f str>, Wanted<'f>)>,
+    context: Vec<InContext<'f>>,
 }
 
 impl Filter {
@@ -117,11 +121,7 @@ impl Filter {
                 .filter(|text| !text.is_empty())
                 .map(|text| Needle::new(text, true)),
             request_id: self.request_id.as_deref().map(|text| Needle::new(text, false)),
-            context: self
-                .context
-                .iter()
-                .map(|(path, value)| (path.split('.').collect(), Wanted::new(value)))
-                .collect(),
+            context: self.context.iter().map(|(path, value)| InContext::new(path, value)).collect(),
         }
     }
 }
@@ -141,7 +141,13 @@ impl Matcher<'_> {
     /// `false` only where the entry surely does not match: spares most of them being parsed.
     #[must_use]
     pub fn may_match(&self, entry: &Entry<'_>) -> bool {
-        [&self.search, &self.request_id].into_iter().flatten().all(|needle| needle.may_be_in(entry.raw))
+        // Where something is escaped, nothing needs to stand there as it is.
+        if memchr::memchr(b'\\', entry.raw.as_bytes()).is_some() {
+            return true;
+        }
+        let own = [&self.search, &self.request_id].into_iter().flatten();
+        let mut all = own.chain(self.context.iter().flat_map(|context| &context.needles));
+        all.all(|needle| needle.may_be_in(entry.raw))
     }
 
     #[must_use]
@@ -158,25 +164,49 @@ impl Matcher<'_> {
     fn context_matches(&self, record: &LogRecord<'_>) -> bool {
         let Some(raw) = record.field(Field::Context) else { return false };
         let Ok(context) = serde_json::from_str::<Value>(raw.get()) else { return false };
-        self.context.iter().all(|(path, wanted)| found(&context, path, wanted))
+        self.context.iter().all(|asked| found(&context, Some(asked.path), &asked.wanted))
     }
 }
 
-/// Whether the value at `path` is what is wanted. Keys that themselves have dots are found too.
-fn found(value: &Value, path: &[&str], wanted: &Wanted<'_>) -> bool {
-    if path.is_empty() {
-        return wanted.is(value);
+/// A path into the context and what must be there.
+#[derive(Debug)]
+struct InContext<'f> {
+    path: &'f str,
+    wanted: Wanted<'f>,
+    /// What the bytes of an entry hold that matches.
+    needles: Vec<Needle>,
+}
+
+impl<'f> InContext<'f> {
+    fn new(path: &'f str, value: &'f str) -> Self {
+        let wanted = Wanted::new(value);
+        // A number may be written in other ways; everything else only as it is.
+        let value = Some(value).filter(|value| !value.is_empty() && wanted.number.is_none());
+        // Each step is a key or a part of one, but for those that may count an array's items.
+        let keys = path.split('.').filter(|step| step.parse::<usize>().is_err());
+        let longest = keys.max_by_key(|step| step.len()).filter(|step| !step.is_empty());
+        let needles = value.into_iter().chain(longest).map(|text| Needle::new(text, false)).collect();
+        Self { path, wanted, needles }
     }
+}
+
+/// Whether the value at `path` (`None`: this one) is what is wanted. Keys that themselves have dots
+/// are found too. Every key is compared with the path once at most, so this takes no longer than
+/// the entry is long.
+fn found(value: &Value, path: Option<&str>, wanted: &Wanted<'_>) -> bool {
+    let Some(path) = path else { return wanted.is(value) };
     match value {
-        Value::Object(members) => (1..=path.len()).any(|taken| {
-            let next = if taken == 1 { members.get(path[0]) } else { members.get(&path[..taken].join(".")) };
-            next.is_some_and(|next| found(next, &path[taken..], wanted))
+        Value::Object(members) => members.iter().any(|(key, next)| match path.strip_prefix(key.as_str()) {
+            Some("") => found(next, None, wanted),
+            Some(rest) => rest.strip_prefix('.').is_some_and(|rest| found(next, Some(rest), wanted)),
+            None => false,
         }),
-        Value::Array(items) => path[0]
-            .parse::<usize>()
-            .ok()
-            .and_then(|index| items.get(index))
-            .is_some_and(|item| found(item, &path[1..], wanted)),
+        Value::Array(items) => {
+            let (index, rest) =
+                path.split_once('.').map_or((path, None), |(index, rest)| (index, Some(rest)));
+            let item = index.parse::<usize>().ok().and_then(|index| items.get(index));
+            item.is_some_and(|item| found(item, rest, wanted))
+        }
         _ => false,
     }
 }
@@ -211,52 +241,75 @@ fn same_number(a: &Number, b: &Number) -> bool {
     }
 }
 
-/// A text that is looked for.
+/// A text that is looked for. Looking for it takes time by the length of where it is looked for,
+/// whatever both are.
 #[derive(Debug)]
 struct Needle {
-    lower: String,
-    /// ASCII without characters that JSON escapes: such a text stands in the bytes of an entry as
-    /// it is, unless the entry has escapes.
+    /// Small letters where it is case-blind.
+    text: String,
+    finder: Finder<'static>,
+    /// Without characters that JSON escapes: such a text stands in the bytes of an entry as it is,
+    /// unless the entry has escapes. ASCII where it is case-blind.
     plain: bool,
+    /// How it may begin, if it is case-blind.
     first: [u8; 2],
     case_blind: bool,
 }
 
 impl Needle {
     fn new(text: &str, case_blind: bool) -> Self {
-        let lower = if case_blind { text.to_lowercase() } else { text.to_owned() };
-        let plain = !lower.is_empty()
-            && lower.bytes().all(|b| matches!(b, b' '..=b'~') && !matches!(b, b'"' | b'\\'));
-        let first = lower.bytes().next().unwrap_or_default();
-        let other = if case_blind { first.to_ascii_uppercase() } else { first };
-        Self { lower, plain, first: [first, other], case_blind }
-    }
-
-    fn may_be_in(&self, raw: &str) -> bool {
-        let bytes = raw.as_bytes();
-        // Letters beyond ASCII may have ASCII ones as their small form.
-        let sure =
-            self.plain && memchr::memchr(b'\\', bytes).is_none() && (!self.case_blind || bytes.is_ascii());
-        !sure || self.ascii_is_in(bytes)
-    }
-
-    fn is_in(&self, text: &str) -> bool {
-        if self.plain && text.is_ascii() {
-            self.ascii_is_in(text.as_bytes())
-        } else if self.case_blind {
-            text.to_lowercase().contains(&self.lower)
-        } else {
-            text.contains(&self.lower)
+        let text = if case_blind { text.to_lowercase() } else { text.to_owned() };
+        let stands_as_it_is = |c: char| c >= ' ' && !matches!(c, '"' | '\\');
+        let plain = !text.is_empty() && text.chars().all(stands_as_it_is) && (!case_blind || text.is_ascii());
+        let first = text.bytes().next().unwrap_or_default();
+        Self {
+            finder: Finder::new(&text).into_owned(),
+            text,
+            plain,
+            first: [first, first.to_ascii_uppercase()],
+            case_blind,
         }
     }
 
-    fn ascii_is_in(&self, haystack: &[u8]) -> bool {
-        let needle = self.lower.as_bytes();
+    /// Whether it may stand in an entry without escapes.
+    fn may_be_in(&self, raw: &str) -> bool {
+        if !self.plain {
+            return true;
+        }
+        match self.case_blind {
+            // Letters beyond ASCII may have ASCII ones as their small form.
+            true => !raw.is_ascii() || self.is_in_blindly(raw.as_bytes()),
+            false => self.finder.find(raw.as_bytes()).is_some(),
+        }
+    }
+
+    fn is_in(&self, text: &str) -> bool {
+        if !self.case_blind {
+            self.finder.find(text.as_bytes()).is_some()
+        } else if self.plain && text.is_ascii() {
+            self.is_in_blindly(text.as_bytes())
+        } else {
+            self.finder.find(text.to_lowercase().as_bytes()).is_some()
+        }
+    }
+
+    fn is_in_blindly(&self, haystack: &[u8]) -> bool {
+        let needle = self.text.as_bytes();
         let Some(last) = haystack.len().checked_sub(needle.len()) else { return false };
-        memchr::memchr2_iter(self.first[0], self.first[1], &haystack[..=last]).any(|at| {
-            let here = &haystack[at..at + needle.len()];
-            if self.case_blind { here.eq_ignore_ascii_case(needle) } else { here == needle }
-        })
+        let mut compared = 0;
+        for at in memchr::memchr2_iter(self.first[0], self.first[1], &haystack[..=last]) {
+            let pairs = haystack[at..].iter().zip(needle);
+            let alike = pairs.take_while(|(a, b)| a.eq_ignore_ascii_case(b)).count();
+            if alike == needle.len() {
+                return true;
+            }
+            compared += alike;
+            if compared > haystack.len() {
+                // Both repeat themselves: comparing at each place would be their product.
+                return self.finder.find(&haystack.to_ascii_lowercase()).is_some();
+            }
+        }
+        false
     }
 }
 
@@ -363,12 +416,105 @@ mod tests {
         assert_eq!(hashes.len(), filters.len() * 3);
     }
 
+    /// What an entry's JSON means, from the tests' own reading of it: every way to put the steps of a
+    /// path together to keys.
+    fn plainly_found(value: &Value, steps: &[&str], wanted: &str) -> bool {
+        if steps.is_empty() {
+            let same = |json: &str| {
+                let (a, b) = (json.parse::<f64>(), wanted.trim().parse::<f64>());
+                a.is_ok() && a == b
+            };
+            return match value {
+                Value::String(text) => text == wanted,
+                Value::Number(number) => same(&number.to_string()),
+                Value::Bool(flag) => wanted == if *flag { "true" } else { "false" },
+                Value::Null => wanted == "null",
+                Value::Array(_) | Value::Object(_) => false,
+            };
+        }
+        let by_key = (1..=steps.len()).any(|taken| {
+            let next = value.as_object().and_then(|members| members.get(&steps[..taken].join(".")));
+            next.is_some_and(|next| plainly_found(next, &steps[taken..], wanted))
+        });
+        let by_index = value.as_array().and_then(|items| items.get(steps[0].parse::<usize>().ok()?));
+        by_key || by_index.is_some_and(|item| plainly_found(item, &steps[1..], wanted))
+    }
+
+    /// JSON texts, with values and keys written in any way that JSON knows.
+    fn json() -> impl Strategy<Value = String> {
+        let leaf = prop::sample::select(vec![
+            "1",
+            "1.0",
+            "10e-1",
+            "0",
+            "-0",
+            "100",
+            "1e2",
+            "true",
+            "false",
+            "null",
+            "\"1\"",
+            "\"a\"",
+            "\"\\u0061\"",
+            "\"true\"",
+            "\"\"",
+            "\"ü\"",
+            "\"\\u00fc\"",
+            "\"a\\\"b\"",
+            "\"a b\"",
+        ]);
+        let key = prop::sample::select(vec![
+            "a", "b", "a.b", "\\u0061", "", "0", "1", "ü", "\\u00fc", "b.", ".", "a.0", "a\\\"b",
+        ]);
+        leaf.prop_map(str::to_owned).prop_recursive(4, 24, 3, move |inner| {
+            let member = (key.clone(), inner.clone()).prop_map(|(key, value)| format!("\"{key}\":{value}"));
+            prop_oneof![
+                prop::collection::vec(inner, 0..3).prop_map(|items| format!("[{}]", items.join(", "))),
+                prop::collection::vec(member, 1..4).prop_map(|members| format!("{{{}}}", members.join(","))),
+            ]
+        })
+    }
+
+    #[test]
+    fn texts_that_repeat_themselves_are_looked_through_once() {
+        // Compared at each place this would be some hundred thousand million steps.
+        let raw = format!(r#"{{"msg":"{0}","context":{{"k":"{0}"}}}}"#, "aA".repeat(500_000));
+        let sought = format!("{}b", "a".repeat(400_000));
+        let search = Filter { search: Some(sought.clone()), ..Filter::default() };
+        assert!(!matches(&search, &raw) && !matches(&context("k", &sought), &raw));
+        let request_id = Filter { request_id: Some("aA".repeat(200_000)), ..Filter::default() };
+        assert!(!matches(&request_id, &raw));
+        let search = Filter { search: Some("a".repeat(400_000)), ..Filter::default() };
+        assert!(matches(&search, &raw));
+    }
+
+    #[test]
+    fn a_path_of_many_steps_goes_as_deep_as_the_entry() {
+        let nested = |depth: usize| format!("{}1{}", r#"{"a.a":"#.repeat(depth), "}".repeat(depth));
+        let raw = format!(r#"{{"msg":"x","context":{}}}"#, nested(32));
+        assert!(matches(&context(&["a"; 64].join("."), "1.0"), &raw));
+        assert!(!matches(&context(&["a"; 64].join("."), "2"), &raw));
+        assert!(!matches(&context(&["a"; 63].join("."), "1"), &raw));
+    }
+
     proptest! {
         #[test]
         fn a_search_finds_what_a_plain_one_finds(message in "[a-cA-Cüé\"\\\\ \u{212a}k]{0,12}", sought in "[a-cA-Cü\"k ]{0,3}") {
             let raw = serde_json::json!({"msg": message}).to_string();
             let filter = Filter { search: Some(sought.clone()), ..Filter::default() };
             prop_assert_eq!(matches(&filter, &raw), message.to_lowercase().contains(&sought.to_lowercase()));
+        }
+
+        #[test]
+        fn a_context_filter_finds_what_a_plain_reading_finds(
+            context_json in json(),
+            path in prop::collection::vec(prop::sample::select(vec!["a", "b", "0", "1", "ü", "", "a\"b"]), 1..5),
+            wanted in prop::sample::select(vec!["1", "1.0", " 1", "1e0", "100", "0", "a", "true", "null", "", "ü", "a\"b", "a b"]),
+        ) {
+            let raw = format!(r#"{{"msg":"x","context":{context_json}}}"#);
+            let parsed: Value = serde_json::from_str(&context_json).unwrap();
+            let expected = parsed != Value::Null && plainly_found(&parsed, &path, wanted);
+            prop_assert_eq!(matches(&context(&path.join("."), wanted), &raw), expected);
         }
     }
 }

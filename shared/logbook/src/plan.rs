@@ -79,6 +79,8 @@ pub(crate) struct Origin<'a> {
 pub(crate) struct Plan {
     /// What each transaction stores.
     pub parts: Vec<Part>,
+    /// How many hours the entries lie in.
+    pub hours: usize,
     pub answer: Vec<String>,
 }
 
@@ -91,7 +93,10 @@ impl Plan {
             format: "api",
             source: "api",
             epoch_ms: origin.epoch_ms,
-            expires_at_secs: None,
+            // From the arrival, whatever time the records say.
+            expires_at_secs: Some(
+                origin.arrived_ms.div_euclid(1000) + i64::from(origin.retention_days) * SECS_PER_DAY,
+            ),
         };
         let mut hours: BTreeMap<i64, Vec<Entry<'_>>> = BTreeMap::new();
         let mut answer = Vec::with_capacity(checked.len());
@@ -113,13 +118,10 @@ impl Plan {
         let mut scratch = BlockScratch::default();
         for entries in hours.values() {
             for chunk in chunks(entries) {
-                add_blocks(&mut parts, chunk, &source, &mut scratch, &|last_ms| {
-                    last_ms.max(origin.arrived_ms).div_euclid(1000)
-                        + i64::from(origin.retention_days) * SECS_PER_DAY
-                })?;
+                add_blocks(&mut parts, chunk, &source, &mut scratch)?;
             }
         }
-        Ok(Self { parts, answer: answer::of_write(answer, stored_records.into_iter()) })
+        Ok(Self { parts, hours: hours.len(), answer: answer::of_write(answer, stored_records.into_iter()) })
     }
 }
 
@@ -149,13 +151,11 @@ fn chunks<'e, 'a>(entries: &'e [Entry<'a>]) -> impl Iterator<Item = &'e [Entry<'
     })
 }
 
-/// `expiry`: when a block is deleted whose last record has this time.
 fn add_blocks(
     parts: &mut Vec<Part>,
     entries: &[Entry<'_>],
     source: &BlockSource<'_>,
     scratch: &mut BlockScratch,
-    expiry: &dyn Fn(i64) -> i64,
 ) -> Result<(), Fault> {
     let mut builder = BlockBuilder::default();
     entries.iter().for_each(|entry| builder.push(entry));
@@ -163,8 +163,7 @@ fn add_blocks(
         Fault::new(FaultClass::Permanent, "packing a block", "not packed").with_source(error)
     })?;
     let mut rest = entries;
-    for mut block in blocks {
-        block.header.expires_at_secs = Some(expiry(block.header.last_ms));
+    for block in blocks {
         let (own, after) = rest.split_at((block.header.count as usize).min(rest.len()));
         rest = after;
         let items = block.data.len().div_ceil(MAX_ITEM_DATA_BYTES).max(1);

@@ -42,7 +42,7 @@ const READ_AT_ONCE: usize = 16;
 const MOST_DAYS_AHEAD: usize = 8;
 /// Apps up to which blocks are read whole; of more, headers are read first.
 const APPS_READ_WHOLE: usize = READ_AT_ONCE / SHARDS as usize;
-/// Blocks fetched at once after their headers.
+/// Blocks held at once where headers are read first.
 const BLOCKS_AT_ONCE: usize = 8;
 
 /// What is asked.
@@ -213,7 +213,7 @@ impl Trail {
     fn cursor(&self, below: Position) -> Cursor {
         let left = self.left.iter().filter(|(_, least_ms)| *least_ms <= below.timestamp_ms);
         let from = left.map(|(place, _)| *place).chain(self.unread).max().unwrap_or(below);
-        Cursor { below, from: Position::of_block(from.timestamp_ms, from.block_id) }
+        Cursor { below, from }
     }
 }
 
@@ -487,7 +487,8 @@ impl<'q> Search<'q> {
             })
             .collect();
         next.sort_unstable_by_key(|(bound, ..)| std::cmp::Reverse(*bound));
-        next.truncate(BLOCKS_AT_ONCE);
+        // One more may come before those that wait: it is the next to be looked into.
+        next.truncate((BLOCKS_AT_ONCE - 1).saturating_sub(progress.held).max(1));
         let waiting = next.iter().map(|(_, _, header)| table.find(header));
         let Some(blocks) = progress.spending.in_time(may_stop, futures::future::join_all(waiting)).await
         else {

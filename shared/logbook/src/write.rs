@@ -19,7 +19,7 @@ use logferry_ports::usage::UsageDay;
 use logferry_ports::{Records, Usage};
 use sha2::{Digest, Sha256};
 
-use crate::entry::{self, Entries, Invalid, NewEntry};
+use crate::entry::{self, Entries, Invalid, MAX_HOURS, NewEntry};
 use crate::long;
 use crate::plan::{Origin, Plan};
 
@@ -82,7 +82,7 @@ pub async fn write(
     let request = &WriteRequest { request_id: request_id.as_deref(), ..*request };
     let Some(key) = request.idempotency_key else {
         let origin = request.origin(seed(request.app, &[b"unique", &request.unique]));
-        let plan = Plan::new(&origin, &checked)?;
+        let plan = request.plan(&origin, &checked)?;
         charge(records, request, &checked).await?;
         return match plan.parts.len() {
             0 | 1 => store(records, &origin, plan, None).await.map(|(_, answer)| answer),
@@ -104,7 +104,7 @@ fn check_all(request: &WriteRequest<'_>) -> Result<Vec<NewEntry>, Invalid> {
     let Entries { batch, entries } = request.entries;
     let one = |(index, raw): (usize, &&serde_json::value::RawValue)| {
         let at = if *batch { format!("logs[{index}]") } else { String::new() };
-        let mut entry = entry::check(raw.get(), &at)?;
+        let mut entry = entry::check(raw.get(), &at, request.now_ms)?;
         if let Cow::Owned(redacted) = request.redactor.entry(EntryKind::Json, &entry.raw) {
             entry.raw = redacted;
         }
@@ -119,6 +119,19 @@ fn check_all(request: &WriteRequest<'_>) -> Result<Vec<NewEntry>, Invalid> {
 }
 
 impl<'a> WriteRequest<'a> {
+    /// The plan of what is not stored yet.
+    fn plan(&self, origin: &Origin<'_>, checked: &[NewEntry]) -> Result<Plan, WriteError> {
+        let plan = Plan::new(origin, checked)?;
+        if plan.hours > MAX_HOURS {
+            let message = format!(
+                "the entries of a request must lie in at most {MAX_HOURS} hours, these lie in {}: split it",
+                plan.hours
+            );
+            return Err(Invalid::new("logs", message).into());
+        }
+        Ok(plan)
+    }
+
     fn origin(&self, seed: Seed) -> Origin<'a> {
         Origin {
             app_id: &self.app.app_id,
@@ -209,7 +222,7 @@ async fn write_once(
         expires_at_secs: now_secs + MEMO_SECS,
     };
     let origin = request.origin(seed_of_key(app, key, memo.salt));
-    let plan = Plan::new(&origin, checked)?;
+    let plan = request.plan(&origin, checked)?;
     if !*charged {
         charge(records, request, checked).await?;
         *charged = true;
@@ -226,7 +239,7 @@ async fn write_once(
     // With a seed that no other use of the key can have had.
     memo.salt = Some(request.now_ms);
     let origin = request.origin(seed_of_key(app, key, memo.salt));
-    let plan = Plan::new(&origin, checked)?;
+    let plan = request.plan(&origin, checked)?;
     let change = MemoChange { key_hash, memo, expected };
     match plan.parts.len() {
         0 | 1 => {

@@ -42,6 +42,8 @@ pub(super) struct Faults {
     /// Operations of which every call fails.
     pub(super) broken: BTreeMap<&'static str, FaultClass>,
     lot: Option<Lot>,
+    /// How long each call takes.
+    pub(super) slow: Option<Duration>,
 }
 
 impl Faults {
@@ -59,7 +61,8 @@ impl Faults {
 
     /// How long the next call takes, so that those who run at once take turns in any order.
     pub(super) fn latency(&mut self) -> Option<Duration> {
-        self.lot.as_mut().map(|lot| Duration::from_millis(lot.rng.random_range(0..400)))
+        let by_lot = self.lot.as_mut().map(|lot| Duration::from_millis(lot.rng.random_range(0..400)));
+        by_lot.or(self.slow)
     }
 
     pub(super) fn next(&mut self) -> Option<How> {

@@ -16,13 +16,15 @@ mod secrets;
 mod throughput;
 mod usage;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use batch_buffer::testing::StrictLogs;
 use faults::Faults;
 pub use faults::How;
+use logferry_aws::transact::Conflicts;
 use logferry_domain::app::{App, AppId, FlushSetting};
 use logferry_domain::block::{Block, Payload};
 use logferry_domain::fault::{Fault, FaultClass};
@@ -101,6 +103,12 @@ struct State {
     jobs: BTreeMap<apps::JobKey, Job>,
     memos: BTreeMap<(AppId, [u8; 32]), Memo>,
     long_writes: BTreeMap<(AppId, WriteId), LongWrite>,
+    /// Items that transactions under way are about to write.
+    locked: BTreeSet<String>,
+    /// How long a transaction is under way.
+    transactions_take: Duration,
+    /// Transactions that met another on one of their items.
+    conflicts: u64,
     /// Blocks whose older records were taken from the counters.
     pruned_to: BTreeMap<(String, String), i64>,
 }
@@ -206,6 +214,23 @@ impl SimCloud {
     /// As [`SimCloud::fail_by_lot`], but nothing is carried out later than its caller waits for it.
     pub fn fail_in_time_by_lot(&self, seed: u64, per_mille: u32) {
         self.state().faults.by_lot(seed, per_mille, false);
+    }
+
+    /// From now on every call takes this long.
+    pub fn slow_down(&self, each: Duration) {
+        self.state().faults.slow = Some(each);
+    }
+
+    /// From now on transactions take this long, in which another that writes one of their items is
+    /// refused.
+    pub fn hold_transactions(&self, each: Duration) {
+        self.state().transactions_take = each;
+    }
+
+    /// How many transactions were refused because of another.
+    #[must_use]
+    pub fn conflicts(&self) -> u64 {
+        self.state().conflicts
     }
 
     /// From now on every call of an operation fails so; `None`: it no longer does.
@@ -383,6 +408,52 @@ impl SimCloud {
         act: impl FnOnce(&mut State) -> Result<T, Fault> + Send,
     ) -> Result<T, Fault> {
         let how = self.turn().await;
+        self.act(operation, how, act).await
+    }
+
+    /// Runs a call that writes these items in one transaction. Another on one of them meanwhile loses
+    /// and is repeated, as the adapter repeats it.
+    async fn transaction<T: Send>(
+        &self,
+        items: Vec<String>,
+        act: impl FnOnce(&mut State) -> Result<T, Fault> + Send,
+    ) -> Result<T, Fault> {
+        let operation = "TransactWriteItems";
+        let how = self.turn().await;
+        let mut conflicts = Conflicts::default();
+        let _locked = loop {
+            if let Some(locked) = self.lock(&items) {
+                break locked;
+            }
+            match conflicts.next_pause() {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => return Err(Fault::new(FaultClass::Transient, operation, "TransactionConflict")),
+            }
+        };
+        let takes = self.state().transactions_take;
+        match takes {
+            Duration::ZERO => tokio::task::yield_now().await,
+            takes => tokio::time::sleep(takes).await,
+        }
+        self.act(operation, how, act).await
+    }
+
+    fn lock(&self, items: &[String]) -> Option<Locked<'_>> {
+        let mut state = self.state();
+        if items.iter().any(|item| state.locked.contains(item)) {
+            state.conflicts += 1;
+            return None;
+        }
+        state.locked.extend(items.iter().cloned());
+        Some(Locked { cloud: self, items: items.to_vec() })
+    }
+
+    async fn act<T: Send>(
+        &self,
+        operation: &'static str,
+        how: Option<How>,
+        act: impl FnOnce(&mut State) -> Result<T, Fault> + Send,
+    ) -> Result<T, Fault> {
         if let Some(How::Before(class)) = how {
             return Err(Fault::new(class, operation, "simulated, before"));
         }
@@ -400,6 +471,21 @@ impl SimCloud {
             None => result,
             Some(How::ReplyLost(class)) => Err(Fault::new(class, operation, "simulated, reply lost")),
             Some(_) => std::future::pending().await,
+        }
+    }
+}
+
+/// Items of a transaction that is under way, until it ends or its caller dies.
+struct Locked<'c> {
+    cloud: &'c SimCloud,
+    items: Vec<String>,
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        let mut state = self.cloud.state();
+        for item in &self.items {
+            state.locked.remove(item);
         }
     }
 }

@@ -9,6 +9,7 @@ use logferry_domain::fault::{Fault, FaultClass};
 use logferry_domain::hex128::WriteId;
 use logferry_domain::ledger::DayCounts;
 use logferry_domain::object::ObjectRef;
+use logferry_domain::stats::COUNTERS;
 use logferry_domain::time::Day;
 use logferry_ports::records::{
     Begun, CountedIn, CountedRemoval, LongWrite, Memo, MemoChange, MemoExpected, Removal, Removed, Write,
@@ -42,15 +43,25 @@ impl State {
     }
 }
 
+fn counter_row(app_id: &AppId, epoch_ms: i64, day: Day, counter: u8) -> String {
+    format!("counter {app_id} {epoch_ms} {day} {counter}")
+}
+
+fn memo_row(app_id: &AppId, change: &MemoChange) -> String {
+    format!("memo {app_id} {:?}", change.key_hash)
+}
+
 impl Records for SimCloud {
     async fn memo(&self, app_id: &AppId, key_hash: &[u8; 32]) -> Result<Option<Memo>, Fault> {
         self.call("GetItem", |state| Ok(state.memos.get(&(app_id.clone(), *key_hash)).cloned())).await
     }
 
     async fn write(&self, write: &Write) -> Result<Written, Fault> {
-        // So that writers that run at once take turns.
-        tokio::task::yield_now().await;
-        self.call("TransactWriteItems", |state| {
+        let counters =
+            write.days.keys().map(|day| counter_row(&write.app_id, write.epoch_ms, *day, write.counter));
+        let memo = write.memo.iter().map(|change| memo_row(&write.app_id, change));
+        let step = write.step.iter().map(|step| format!("write {} {}", write.app_id, step.write_id));
+        self.transaction(counters.chain(memo).chain(step).collect(), |state| {
             let items =
                 write.blocks.iter().map(|block| block.data.len().div_ceil(MAX_ITEM_DATA_BYTES).max(1));
             let items = items.sum::<usize>() + write.days.len();
@@ -99,8 +110,8 @@ impl Records for SimCloud {
     }
 
     async fn begin(&self, write: &LongWrite, memo: Option<&MemoChange>) -> Result<Begun, Fault> {
-        tokio::task::yield_now().await;
-        self.call("TransactWriteItems", |state| {
+        let row = memo.iter().map(|change| memo_row(&write.app_id, change));
+        self.transaction(row.chain([format!("app {}", write.app_id)]).collect(), |state| {
             assert!(write.entries.len() <= MAX_TRANSACTION_BYTES, "{} bytes", write.entries.len());
             if memo.is_some_and(|change| !state.memo_fits(&write.app_id, change)) {
                 return Ok(Begun::MemoDiffers);
@@ -142,8 +153,11 @@ impl Records for SimCloud {
     }
 
     async fn remove_counted(&self, removal: &CountedRemoval) -> Result<Removed, Fault> {
-        self.call("TransactWriteItems", |state| {
-            let header = &removal.header;
+        let header = &removal.header;
+        let counter = header.block_id.0[0] % COUNTERS;
+        let counters = counter_row(&header.app_id, header.epoch_ms, header.day(), counter);
+        let block = format!("block {:?}", key(header));
+        self.transaction(vec![counters, block], |state| {
             let block_key = key(header);
             let was_ms = state.pruned_to.get(&block_key).copied();
             let differs = matches!(removal.removal, Removal::Before { was_ms: seen, .. } if seen != was_ms);

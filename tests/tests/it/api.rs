@@ -20,6 +20,7 @@ use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
 
 mod bad_input;
+mod contention;
 mod document;
 mod keys;
 mod limits;

@@ -193,6 +193,22 @@ async fn what_is_stored_of_a_file_that_cannot_be_read_any_more_is_counted() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_file_ends_although_some_of_its_blocks_cannot_be_read() {
+    let cloud = cloud();
+    cloud.clock().run();
+    let object = cloud.put_object(BUCKET, KEY, file());
+    run_in_part(&cloud, &object).await;
+    let stored: i64 = cloud.visible_levels(&app(&cloud).await).values().map(|day| day.total()).sum();
+    assert!(!cloud.damage_blocks(5).is_empty());
+    cloud.delete_object(BUCKET, KEY);
+    let Some(Ingested::Failed { reason, counts }) = run(&cloud, &object).await else { panic!() };
+    // They count as their headers say: a query tells that it has skipped them.
+    assert_eq!((reason.code, counts.ok), (ReasonCode::ObjectGone, stored.unsigned_abs()));
+    let days = counted(&cloud, &app(&cloud).await).await;
+    assert_eq!(days.iter().map(|(_, records)| records).sum::<i64>(), stored);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_file_that_gets_no_further_ends_with_what_is_stored_of_it() {
     let cloud = cloud();
     let object = cloud.put_object(BUCKET, KEY, file());

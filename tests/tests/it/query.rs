@@ -20,6 +20,10 @@ use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+mod budgets;
+mod damaged;
+mod merged;
+
 /// A record as the plain engine knows it.
 #[derive(Debug, Clone)]
 struct Known {

@@ -1,6 +1,8 @@
 //! Bad input is a 400 that names the field, and leaves nothing behind.
 
+use logferry_domain::time::{MS_PER_DAY, MS_PER_HOUR, rfc3339_ms};
 use logferry_tests::api::Api;
+use logferry_tests::sim::T0;
 use logferry_tests::stack::encode;
 use serde_json::{Value, json};
 
@@ -24,6 +26,10 @@ async fn bad_writes_are_400_with_the_field_and_nothing_is_half_written() {
         (entry(json!({"timestamp": "1969-12-31T23:59:59Z"})), "timestamp"),
         (entry(json!({"timestamp": "9999-01-01T00:00:00Z"})), "timestamp"),
         (entry(json!({"timestamp": "soon"})), "timestamp"),
+        (entry(json!({"timestamp": "1999-12-31T23:59:59.999Z"})), "timestamp"),
+        (entry(json!({"timestamp": rfc3339_ms(T0 + MS_PER_DAY + 1)})), "timestamp"),
+        (entry(json!({"time": "2099-12-31T23:59:59Z"})), "time"),
+        (json!({"logs": [good, entry(json!({"ts": T0 + MS_PER_DAY + 1}))]}), "logs[1].ts"),
         (entry(json!({"message": null})), "message"),
         (entry(json!({"context": []})), "context"),
         (entry(json!({"message": "x".repeat(1 << 20)})), "body"),
@@ -47,6 +53,59 @@ async fn bad_writes_are_400_with_the_field_and_nothing_is_half_written() {
     let mut whole = br#"{"level":"INFO","message":"fits"}"#.to_vec();
     whole.resize(4 * 1024 * 1024, b' ');
     assert_eq!(api.send("POST", "/logs", &headers, &whole).await.status, 200);
+}
+
+#[tokio::test]
+async fn entries_of_more_than_72_hours_are_400_and_a_repeat_of_72_is_not() {
+    let api = Api::new();
+    let key = api.register("shop").await;
+    let body = |hours: i64| {
+        let entry =
+            |i: i64| json!({"level": "INFO", "message": i.to_string(), "timestamp": T0 - i * MS_PER_HOUR});
+        let mut entries: Vec<Value> = (0..hours).flat_map(|i| [entry(i), entry(i)]).collect();
+        entries.push(json!({"level": "INFO", "message": "of its arrival"}));
+        json!({"logs": entries})
+    };
+    let headers = [("x-api-key", key.as_str()), ("idempotency-key", "k")];
+    for headers in [&headers[..1], &headers[..]] {
+        let answer = api.call("POST", "/logs", headers, &body(73)).await;
+        assert_eq!(answer.refused(), (400, "logs".to_owned()));
+        assert!(answer.text.contains("these lie in 73: split it"), "{}", answer.text);
+    }
+    assert_eq!(api.cloud.blocks_stored(), 0);
+    let first = api.call("POST", "/logs", &headers, &body(72)).await;
+    assert_eq!(first.status, 200, "{}", first.text);
+    // By now the time of its arrival would be another hour.
+    api.cloud.clock().advance_ms(2 * MS_PER_HOUR);
+    assert_eq!(api.call("POST", "/logs", &headers, &body(72)).await.text, first.text);
+    assert_eq!(api.counted(&key, "shop").await, [0, 145, 0, 0]);
+}
+
+#[tokio::test]
+async fn a_record_dated_ahead_expires_by_its_arrival() {
+    let api = Api::new();
+    let key = api.register("shop").await;
+    let two_days = json!({"retention_days": 2});
+    assert_eq!(api.app(&key, "PATCH", "/apps/shop", &two_days).await.status, 200);
+    let ahead = rfc3339_ms(T0 + MS_PER_DAY);
+    let entry = json!({"level": "INFO", "message": "ahead", "timestamp": ahead});
+    assert_eq!(api.app(&key, "POST", "/logs", &entry).await.status, 200);
+    api.cloud.clock().advance_ms(2 * MS_PER_DAY - 1_000);
+    assert_eq!(api.records(&key, "").await.len(), 1);
+    api.cloud.clock().advance_ms(1_000);
+    assert_eq!(api.records(&key, "").await.len(), 0, "two days after its arrival");
+}
+
+#[tokio::test]
+async fn a_query_has_at_most_32_paths_into_the_context() {
+    let api = Api::new();
+    let key = api.register("shop").await;
+    let query = |paths: usize| {
+        let paths: Vec<_> = (0..paths).map(|i| format!("context.k{i}=1")).collect();
+        format!("/logs?{}", paths.join("&"))
+    };
+    assert_eq!(api.app(&key, "GET", &query(32), &NONE).await.status, 200);
+    assert_eq!(api.app(&key, "GET", &query(33), &NONE).await.refused(), (400, "context.k32".to_owned()));
 }
 
 #[tokio::test]

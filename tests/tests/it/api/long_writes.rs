@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use logferry_domain::fault::FaultClass;
-use logferry_domain::time::{MS_PER_DAY, MS_PER_HOUR, rfc3339_ms};
+use logferry_domain::time::{MS_PER_DAY, rfc3339_ms};
 use logferry_logbook::prune;
 use logferry_ports::Clock;
 use logferry_tests::api::{Answer, Api};
@@ -13,16 +13,15 @@ use serde_json::{Value, json};
 
 use super::NONE;
 
-/// Entries of a write, an hour apart: two transactions, beside that which begins it.
-const HOURS: i64 = 100;
+/// Entries of a write, a day apart: two transactions, beside that which begins it.
+const DAYS: i64 = 72;
 
 /// As long as Lambda lets a request of the API run.
 const DEADLINE: Duration = Duration::from_secs(29);
 
 fn body() -> Value {
-    let entry =
-        |i: i64| json!({"level": "INFO", "message": i.to_string(), "timestamp": T0 - i * MS_PER_HOUR});
-    json!({"logs": (0..HOURS).map(entry).collect::<Vec<_>>()})
+    let entry = |i: i64| json!({"level": "INFO", "message": i.to_string(), "timestamp": T0 - i * MS_PER_DAY});
+    json!({"logs": (0..DAYS).map(entry).collect::<Vec<_>>()})
 }
 
 async fn write(api: &Api, key: &str, idempotency_key: Option<&str>) -> Option<Answer> {
@@ -44,7 +43,7 @@ fn is_settled(api: &Api) -> bool {
 /// The records of the app, which are all or none, and counted.
 async fn all_or_nothing(api: &Api, key: &str, what: &str) -> i64 {
     let records = api.records(key, "").await.len() as i64;
-    assert!(records == 0 || records == HOURS, "{what}: {records} records");
+    assert!(records == 0 || records == DAYS, "{what}: {records} records");
     assert_eq!(api.counted(key, "shop").await, [0, records, 0, 0], "{what}");
     records
 }
@@ -68,7 +67,7 @@ async fn whichever_call_of_a_long_write_goes_wrong_all_of_it_is_stored_or_nothin
                     if next == "a sweep" {
                         sweep(&api).await;
                         let stored = api.cloud.blocks_stored() as i64;
-                        assert!(stored == 0 || stored == HOURS, "{what}: {stored} blocks");
+                        assert!(stored == 0 || stored == DAYS, "{what}: {stored} blocks");
                     }
                     if next == "a repeat" {
                         let again = write(&api, &key, idempotency_key).await.unwrap();
@@ -76,12 +75,12 @@ async fn whichever_call_of_a_long_write_goes_wrong_all_of_it_is_stored_or_nothin
                         if let Some(first) = answer.as_ref().filter(|first| first.status == 200) {
                             assert_eq!(first.text, again.text, "{what}");
                         }
-                        assert_eq!(all_or_nothing(&api, &key, &what).await, HOURS, "{what}");
+                        assert_eq!(all_or_nothing(&api, &key, &what).await, DAYS, "{what}");
                         assert_eq!(Value::from(api.records(&key, "").await), again.data(), "{what}");
                     }
                     let records = all_or_nothing(&api, &key, &what).await;
                     if answer.is_some_and(|answer| answer.status == 200) {
-                        assert_eq!(records, HOURS, "{what}: it was answered");
+                        assert_eq!(records, DAYS, "{what}: it was answered");
                     }
                     assert!(is_settled(&api), "{what}");
                 }
@@ -119,11 +118,11 @@ async fn a_prune_finishes_the_long_writes_that_it_meets() {
     let before = T0 - 2 * MS_PER_DAY;
     let answer =
         api.app(&key, "POST", "/apps/shop/prune", &json!({"before": rfc3339_ms(before)})).await.data();
-    // Those of two days and the one of the very moment are left.
-    assert_eq!(answer, json!({"deleted": HOURS - 49, "complete": true}));
+    // The newest and those of the two days before it are left.
+    assert_eq!(answer, json!({"deleted": DAYS - 3, "complete": true}));
     assert!(is_settled(&api));
-    assert_eq!(api.cloud.blocks_stored(), 49);
-    assert_eq!(api.counted(&key, "shop").await, [0, 49, 0, 0]);
+    assert_eq!(api.cloud.blocks_stored(), 3);
+    assert_eq!(api.counted(&key, "shop").await, [0, 3, 0, 0]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -141,8 +140,8 @@ async fn long_writes_at_once_and_their_readers_do_not_get_in_each_others_way() {
         assert!(written.iter().all(|answer| answer.status == 200) && written.len() == 4);
         assert_eq!(written[0].text, written[1].text);
         assert!(read.iter().all(|answer| answer.status == 200));
-        assert_eq!(api.records(&key, "").await.len() as i64, 3 * HOURS, "seed {seed}");
-        assert_eq!(api.counted(&key, "shop").await, [0, 3 * HOURS, 0, 0], "seed {seed}");
+        assert_eq!(api.records(&key, "").await.len() as i64, 3 * DAYS, "seed {seed}");
+        assert_eq!(api.counted(&key, "shop").await, [0, 3 * DAYS, 0, 0], "seed {seed}");
         assert!(is_settled(&api));
     }
 }

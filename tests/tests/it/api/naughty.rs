@@ -3,7 +3,9 @@
 
 use logferry_api::{OPENAPI, ROUTES};
 use logferry_domain::quota::Quota;
+use logferry_domain::time::{MS_PER_DAY, MS_PER_HOUR};
 use logferry_tests::api::{ADMIN_KEY, Api};
+use logferry_tests::sim::T0;
 use logferry_tests::stack::encode;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -264,6 +266,19 @@ async fn internal_callers_get_their_strings_back_or_a_refusal() {
         api.register("shop").await;
     }
     assert_eq!(key.len(), 48);
+    let dated = |ms: i64| json!({"level": "INFO", "message": "x", "timestamp": ms});
+    let of_hours = |hours: i64| (0..hours).map(|i| dated(T0 - i * MS_PER_HOUR)).collect::<Vec<_>>();
+    let batch = |entries: Vec<Value>| json!({"method": "logBatch", "app_id": "shop", "entries": entries});
+    let ahead = dated(T0 + MS_PER_DAY + 1);
+    let field = |answer: &Value| answer["error"]["details"]["field"].as_str().unwrap_or("none").to_owned();
+    let log = json!({"method": "log", "app_id": "shop", "entry": ahead});
+    assert_eq!(field(&call(log).await), "entry.timestamp");
+    assert_eq!(field(&call(batch(vec![dated(T0), ahead])).await), "entries[1].timestamp");
+    assert_eq!(field(&call(batch(of_hours(73))).await), "entries");
+    assert_eq!(call(batch(of_hours(72))).await["ok"], true);
+    let paths: serde_json::Map<_, _> = (0..33).map(|i| (format!("k{i}"), json!(1))).collect();
+    let query = json!({"method": "query", "app_id": "shop", "filters": {"context": paths}});
+    assert_eq!(field(&call(query).await), "filters.context");
     let entry = json!({"level": "INFO", "message": "x".repeat(logferry_rpc::MAX_EVENT_BYTES)});
     let answer = call(json!({"method": "log", "app_id": "shop", "entry": entry})).await;
     assert_eq!(answer["error"]["code"], "PAYLOAD_TOO_LARGE");

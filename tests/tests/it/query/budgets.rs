@@ -1,0 +1,220 @@
+//! A query ends within its budget, whatever that is, and its pages are together the whole answer.
+
+use std::time::Duration;
+
+use logferry_domain::app::App;
+use logferry_domain::block::{Block, BlockBuilder, BlockSource};
+use logferry_domain::hex128::Seed;
+use logferry_domain::ledger::DayCounts;
+use logferry_domain::record::{Entry, EntryKind, Level};
+use logferry_domain::time::{Day, MS_PER_DAY};
+use logferry_logbook::budget::{Budget, MAX_TIME};
+use logferry_logbook::cursor;
+use logferry_logbook::filter::Filter;
+use logferry_logbook::query::{Cost, Query, query};
+use logferry_ports::records::Write;
+use logferry_ports::{Clock, Records};
+use logferry_tests::api::Api;
+use logferry_tests::sim::{How, SimCloud, T0};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::ids;
+
+/// Blocks of one record each, a second apart, the newest last.
+pub(super) async fn store_singles(cloud: &SimCloud, app: &App, count: i64, text: impl Fn(i64) -> String) {
+    for chunk in (0..count).collect::<Vec<_>>().chunks(50) {
+        let mut days = std::collections::BTreeMap::<Day, DayCounts>::new();
+        let mut blocks = Vec::new();
+        for &i in chunk {
+            let timestamp_ms = T0 - 2_000_000 + i * 1_000;
+            days.entry(Day::of_ms(timestamp_ms)).or_default().levels.count(Level::Info);
+            blocks.push(single(app, i, timestamp_ms, &text(i)));
+        }
+        let write = Write {
+            app_id: app.app_id.clone(),
+            epoch_ms: app.created_ms,
+            blocks,
+            days,
+            counter: 0,
+            memo: None,
+            step: None,
+        };
+        cloud.write(&write).await.unwrap();
+    }
+}
+
+pub(super) fn single(app: &App, number: i64, timestamp_ms: i64, raw: &str) -> Block {
+    let mut builder = BlockBuilder::default();
+    builder.push(&Entry {
+        ordinal: 0,
+        timestamp_ms,
+        level: Level::Info,
+        kind: EntryKind::PlainText,
+        timestamp_fallback: false,
+        raw,
+    });
+    let seed = Seed::of(&[app.app_id.as_str().as_bytes(), &number.to_be_bytes()]);
+    let source = BlockSource {
+        app_id: &app.app_id,
+        seed: &seed,
+        format: "",
+        source: "",
+        epoch_ms: app.created_ms,
+        expires_at_secs: Some((T0 + MS_PER_DAY) / 1000),
+    };
+    builder.build(&source).unwrap().swap_remove(0)
+}
+
+fn asked<'a>(apps: &'a [App], filter: &'a Filter, budget: Budget) -> Query<'a> {
+    Query {
+        apps,
+        merged: apps.len() > 1,
+        filter,
+        limit: 100,
+        offset: 0,
+        cursor: None,
+        raw: false,
+        now_ms: T0,
+        budget,
+    }
+}
+
+/// All pages, each further than the one before; what they found, how many they were, what they cost.
+async fn pages(cloud: &SimCloud, asked: &Query<'_>) -> (Vec<String>, usize, Cost) {
+    let question = asked.filter.question((!asked.merged).then(|| asked.apps[0].app_id.as_str()));
+    let (mut all, mut after, mut count, mut cost) = (Vec::new(), None::<String>, 0, Cost::default());
+    loop {
+        let page = query(cloud, &Query { cursor: after.as_deref(), ..*asked }).await.unwrap();
+        all.extend(ids(&page));
+        count += 1;
+        cost.blocks += page.cost.blocks;
+        cost.opened += page.cost.opened;
+        let Some(next) = page.cursor else { return (all, count, cost) };
+        let below = |text: &str| cursor::decode(text, &question).unwrap().below;
+        if let Some(after) = &after {
+            assert!(below(&next) < below(after), "page {count} is no further than the one before");
+        }
+        after = Some(next);
+    }
+}
+
+#[tokio::test]
+async fn whatever_a_query_may_spend_its_pages_are_together_the_whole_answer() {
+    let cloud = SimCloud::default();
+    let apps: Vec<App> = ["a", "b", "c", "d", "e", "f"].map(|name| cloud.add_app(name)).into();
+    for (app, count) in apps.iter().zip([150, 40, 1, 0, 3, 20]) {
+        store_singles(&cloud, app, count, |i| {
+            format!("record {i}{}", if i % 50 == 7 { " needle" } else { "" })
+        })
+        .await;
+    }
+    let none = Budget::UNLIMITED;
+    let budgets = [
+        Budget { read_bytes: 1, ..none },
+        Budget { read_bytes: 0, ..none },
+        Budget { decompressed_bytes: 1, ..none },
+        Budget { stop_at: Some(Instant::now()), ..none },
+        Budget { read_bytes: 0, decompressed_bytes: 0, stop_at: Some(Instant::now()) },
+        Budget { read_bytes: 5_000, decompressed_bytes: 300, ..none },
+    ];
+    let search = |text: &str| Filter { search: Some(text.to_owned()), ..Filter::default() };
+    for filter in [Filter::default(), search("needle"), search("nothing has this")] {
+        for own in [&apps[..1], &apps[..2], &apps[..]] {
+            let (whole, ..) = pages(&cloud, &asked(own, &filter, none)).await;
+            for budget in budgets {
+                let (found, count, _) = pages(&cloud, &asked(own, &filter, budget)).await;
+                assert_eq!(found, whole, "{} apps, {filter:?}, {budget:?}", own.len());
+                assert!(count > 1, "{} apps, {filter:?}, {budget:?}", own.len());
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn pages_of_a_search_do_not_read_again_what_earlier_ones_have_been_through() {
+    let cloud = SimCloud::default();
+    let apps = [cloud.add_app("a")];
+    store_singles(&cloud, &apps[0], 400, |i| format!("record {i}")).await;
+    let filter = Filter { search: Some("nowhere".to_owned()), ..Filter::default() };
+    let budget = Budget { decompressed_bytes: 1, ..Budget::UNLIMITED };
+    let (found, count, cost) = pages(&cloud, &asked(&apps, &filter, budget)).await;
+    assert_eq!((found.len(), cost.opened), (0, 400), "each is looked into once");
+    assert!(count >= 400, "{count} pages");
+    // A page begins with the newest of each of the four partitions, and not with those of earlier pages.
+    assert!(cost.blocks <= 8 * 401, "{} blocks read", cost.blocks);
+}
+
+#[tokio::test]
+async fn what_a_block_holds_counts_and_not_what_it_takes() {
+    let cloud = SimCloud::default();
+    let apps = [cloud.add_app("a")];
+    store_singles(&cloud, &apps[0], 20, |_| "x".repeat(1 << 20)).await;
+    let filter = Filter { search: Some("y".to_owned()), ..Filter::default() };
+    let budget = Budget { decompressed_bytes: 4 << 20, ..Budget::UNLIMITED };
+    let page = query(&cloud, &asked(&apps, &filter, budget)).await.unwrap();
+    assert!(page.cost.data_bytes < 100_000, "{:?}", page.cost);
+    assert!((4..=5).contains(&page.cost.opened), "{:?}", page.cost);
+    assert!(page.records.is_empty() && page.cursor.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_query_ends_in_time_however_slow_the_table_is() {
+    let api = Api::new();
+    let key = api.register("shop").await;
+    for i in 0..300 {
+        let entry = json!({"level": "INFO", "message": format!("entry {i}"), "timestamp": T0 - i * 1_000});
+        assert_eq!(api.app(&key, "POST", "/logs", &entry).await.status, 200);
+    }
+    let call = Duration::from_millis(1_500);
+    api.cloud.slow_down(call);
+    let (mut found, mut cursor, mut pages) = (Vec::new(), String::new(), 0);
+    loop {
+        let begun = Instant::now();
+        let path = format!("/logs?limit=1000&search=entry{cursor}");
+        let page = api.app(&key, "GET", &path, &Value::Null).await;
+        assert_eq!(page.status, 200, "{}", page.text);
+        // The key and the app are read before, and one read may be under way.
+        assert!(begun.elapsed() <= MAX_TIME + 3 * call, "{:?}", begun.elapsed());
+        let page = page.json();
+        found.extend(page["data"].as_array().unwrap().iter().map(|record| record["message"].clone()));
+        pages += 1;
+        match page["cursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => break,
+        }
+    }
+    let expected: Vec<_> = (0..300).map(|i| Value::from(format!("entry {i}"))).collect();
+    assert_eq!(found, expected);
+    assert!(pages > 1, "{pages} pages");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_that_never_answers_ends_the_page_where_it_has_got_to() {
+    let cloud = SimCloud::default();
+    let apps = [cloud.add_app("a")];
+    store_singles(&cloud, &apps[0], 200, |i| format!("record {i}")).await;
+    let filter = Filter::default();
+    let (whole, ..) = pages(&cloud, &asked(&apps, &filter, Budget::UNLIMITED)).await;
+    for call in 6..20 {
+        cloud.fail_call(cloud.calls() + call, How::Hang);
+        let begun = Instant::now();
+        let own = Query { limit: 1_000, ..asked(&apps, &filter, Budget::since(begun)) };
+        let page = query(&cloud, &own).await.unwrap();
+        assert!(begun.elapsed() <= MAX_TIME);
+        let first = ids(&page);
+        let hung = cloud.faults_hit() > 0;
+        cloud.stop_faults();
+        assert_eq!(page.cursor.is_some(), hung && first.len() < 200);
+        let rest = match &page.cursor {
+            Some(cursor) => {
+                let next = Query { cursor: Some(cursor), budget: Budget::UNLIMITED, ..own };
+                ids(&query(&cloud, &next).await.unwrap())
+            }
+            None => Vec::new(),
+        };
+        assert_eq!([first, rest].concat(), whole, "call {call}");
+    }
+    assert!(cloud.faults_hit() > 0);
+    assert!(cloud.clock().now_ms() >= T0);
+}

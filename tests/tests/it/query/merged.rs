@@ -1,0 +1,128 @@
+//! One question about very many apps: pages that are worth their reads.
+
+use logferry_domain::app::App;
+use logferry_domain::block::{BlockBuilder, BlockSource};
+use logferry_domain::hex128::{RecordId, Seed};
+use logferry_domain::ledger::DayCounts;
+use logferry_domain::record::{Entry, EntryKind, Level};
+use logferry_domain::time::{Day, MS_PER_HOUR};
+use logferry_logbook::budget::{Budget, MAX_DECOMPRESSED_BYTES, MAX_READ_BYTES};
+use logferry_logbook::filter::Filter;
+use logferry_logbook::query::{Query, query};
+use logferry_ports::Records;
+use logferry_ports::records::Write;
+use logferry_tests::sim::{SimCloud, T0};
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+
+use super::ids;
+
+const APPS: usize = 500;
+const BLOCKS: usize = 4;
+const RECORDS: i64 = 10;
+/// What each record is padded with: a block takes a quarter of what blocks do, and so does the budget.
+const PADDING: usize = 1_600;
+const READ_BYTES: usize = MAX_READ_BYTES / 4;
+/// How long a block lasts (ms).
+const BLOCK_MS: i64 = 60_000;
+
+/// Every app has a few blocks in the current hour.
+async fn busy_apps(cloud: &SimCloud) -> (Vec<App>, Vec<String>) {
+    let mut random = SmallRng::seed_from_u64(3);
+    let hour_ms = T0 / MS_PER_HOUR * MS_PER_HOUR;
+    let noise: String = (0..PADDING * 50).map(|_| char::from(random.random_range(35..91))).collect();
+    let mut all: Vec<(i64, Seed, u64, RecordId)> = Vec::new();
+    let mut apps = Vec::new();
+    let mut places = std::collections::BTreeMap::new();
+    for number in 0..APPS {
+        let app = cloud.add_app(&format!("app-{number:03}"));
+        for file in 0..BLOCKS {
+            let seed = Seed::of(&[app.app_id.as_str().as_bytes(), &[file as u8]]);
+            let mut builder = BlockBuilder::default();
+            let begin_ms = hour_ms + random.random_range(0..T0 - BLOCK_MS - hour_ms);
+            for ordinal in 0..RECORDS {
+                let timestamp_ms = begin_ms + random.random_range(0..BLOCK_MS);
+                let at = random.random_range(0..noise.len() - PADDING);
+                builder.push(&Entry {
+                    ordinal: ordinal as u64,
+                    timestamp_ms,
+                    level: Level::Info,
+                    kind: EntryKind::PlainText,
+                    timestamp_fallback: false,
+                    raw: &noise[at..at + PADDING],
+                });
+                all.push((timestamp_ms, seed, ordinal as u64, seed.record_id(ordinal as u64)));
+            }
+            let source = BlockSource {
+                app_id: &app.app_id,
+                seed: &seed,
+                format: "",
+                source: "",
+                epoch_ms: app.created_ms,
+                expires_at_secs: None,
+            };
+            let blocks = builder.build(&source).unwrap();
+            assert_eq!(blocks.len(), 1);
+            places.insert(seed.0, blocks[0].header.block_id);
+            let mut counts = DayCounts::default();
+            counts.levels += blocks[0].header.levels;
+            let write = Write {
+                app_id: app.app_id.clone(),
+                epoch_ms: app.created_ms,
+                blocks,
+                days: [(Day::of_ms(T0), counts)].into(),
+                counter: 0,
+                memo: None,
+                step: None,
+            };
+            cloud.write(&write).await.unwrap();
+        }
+        apps.push(app);
+    }
+    all.sort_by_key(|(ms, seed, ordinal, _)| std::cmp::Reverse((*ms, places[&seed.0], *ordinal)));
+    (apps, all.into_iter().map(|(.., id)| id.to_string()).collect())
+}
+
+#[tokio::test]
+async fn a_page_over_500_busy_apps_is_full_and_reads_little_more_than_it_answers() {
+    let cloud = SimCloud::default();
+    let (apps, expected) = busy_apps(&cloud).await;
+    let filter = Filter::default();
+    let (mut found, mut cursor, mut pages) = (Vec::new(), None::<String>, 0);
+    while pages == 0 || cursor.is_some() {
+        // The first pages are of the usual size.
+        let limit = if pages < 3 { 100 } else { 1_000 };
+        let question = Query {
+            apps: &apps,
+            merged: true,
+            filter: &filter,
+            limit,
+            offset: 0,
+            cursor: cursor.as_deref(),
+            raw: false,
+            now_ms: T0,
+            budget: Budget {
+                read_bytes: READ_BYTES,
+                decompressed_bytes: MAX_DECOMPRESSED_BYTES,
+                stop_at: None,
+            },
+        };
+        let page = query(&cloud, &question).await.unwrap();
+        let cost = page.cost;
+        if pages < 3 {
+            assert_eq!(page.records.len(), limit, "page {pages} is full");
+            // The counters and the newest header of each partition, and what the answer comes from:
+            // blocks that were begun on earlier pages are read again.
+            let blocks = (pages as usize + 1) * 130;
+            assert!(cost.pages as usize <= 5 * APPS + 3 * blocks, "page {pages}: {cost:?}");
+            assert!(cost.data_bytes <= blocks * (RECORDS as usize * PADDING) + 4 * APPS * 1_024 * 2);
+        }
+        assert!(!page.records.is_empty() || page.cursor.is_none(), "page {pages} has nothing");
+        assert!(cost.most_held <= 8, "page {pages} holds {} blocks at once", cost.most_held);
+        found.extend(ids(&page));
+        cursor = page.cursor;
+        pages += 1;
+    }
+    assert_eq!(found.len(), expected.len());
+    assert!(found == expected, "all pages together are the whole answer, in order");
+}
