@@ -8,6 +8,7 @@ use std::sync::Mutex;
 
 use logferry_domain::app::{App, AppId, FlushSetting};
 use logferry_domain::block::{Block, BlockBuilder, BlockHeader, BlockSource};
+use logferry_domain::expiry::{Expiring, NEVER};
 use logferry_domain::fault::Fault;
 use logferry_domain::hex128::Seed;
 use logferry_domain::ledger::DayCounts;
@@ -134,14 +135,14 @@ impl Stats for Memory {
             self.days.range(from..=to).rev().filter(|(day, _)| after.is_none_or(|after| **day < after.day));
         let row = |(day, counts): (&Day, &DayCounts)| CounterRow {
             key: CounterKey { day: *day, epoch_ms: 1, counter: 0 },
-            counts: *counts,
+            counts: Expiring::one(NEVER, *counts),
         };
         let rows: Vec<_> = days.map(row).take(limit as usize).collect();
         let next = rows.last().filter(|_| rows.len() == limit as usize).map(|row| row.key);
         Ok(CounterPage { read_units: units(rows.len() * 120 + 1), rows, next })
     }
 
-    async fn hide(&self, _: &AppId, _: i64, _: Day, _: i64) -> Result<(), Fault> {
+    async fn hide(&self, _: &AppId, _: i64, _: Day, _: i64, _: i64) -> Result<(), Fault> {
         Ok(())
     }
 

@@ -97,7 +97,7 @@ impl<W: Write> Printer<W> {
             let days: serde_json::Map<_, _> = outcome
                 .days
                 .iter()
-                .map(|(day, counts)| (day.to_string(), counts.levels.total().into()))
+                .map(|(day, counts)| (day.to_string(), counts.total().levels.total().into()))
                 .collect();
             let summary = json!({
                 "status": if outcome.reason.is_some() { "FAILED" } else { "COMPLETED" },

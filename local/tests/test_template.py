@@ -165,7 +165,7 @@ def test_browsers_of_other_origins_may_not_send_the_admin_key_and_may_read_what_
 @pytest.mark.parametrize(
     "function, resource, actions, keys",
     [
-        ("sweep", "AppsTable.Arn", {"DeleteItem", "PutItem"}, ["jobs"]),
+        ("sweep", "AppsTable.Arn", {"DeleteItem", "PutItem"}, ["jobs", "redrives"]),
         ("sweep", "AppsTable.Arn", {"UpdateItem"}, ["app#*"]),
         ("presign", "FilesTable.Arn", {"PutItem"}, None),
     ],

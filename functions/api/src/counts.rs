@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use crate::fields::{Fields, param_number, record_time_ms, required};
 use crate::{App, Cloud};
 
-/// How long a request removes what it has made invisible; a sweep does the rest. The HTTP API waits
+/// How long a request removes what it has made invisible, or starts files over; a sweep does the rest. The HTTP API waits
 /// 30 s for an answer.
 /// <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html>
 pub(crate) const REMOVAL_TIME: Duration = Duration::from_secs(12);

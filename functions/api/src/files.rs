@@ -6,49 +6,69 @@ use http::StatusCode;
 use logferry_domain::app::App as Tenant;
 use logferry_domain::fault::{Fault, FaultClass};
 use logferry_domain::ledger::{FileRow, FileStatus, ReasonCode};
+use logferry_domain::object::ObjectRef;
 use logferry_domain::time::rfc3339_ms;
+use logferry_logbook::redrive;
 use logferry_ports::Files;
+use logferry_ports::app_admin::RedriveJob;
 use logferry_ports::files::FilePosition;
 use logferry_service::http::{ApiError, Request, Response};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
+use crate::counts::REMOVAL_TIME;
 use crate::fields::{Fields, param_ms, param_number};
 use crate::{App, Caller, Cloud};
 
 const DEFAULT_LIMIT: u64 = 100;
 const MAX_LIMIT: u64 = 1_000;
-/// The longest key of an object in S3 (bytes).
+/// The longest key of an object, and the longest version (bytes).
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html>
-const MAX_S3_KEY_BYTES: usize = 1_024;
-/// Files that one request starts over at most.
-const MAX_REDRIVEN: u64 = 1_000;
+const MAX_KEY_BYTES: usize = 1_024;
+const MAX_VERSION_BYTES: usize = 1_000;
+/// The longest cursor (bytes): three keys of DynamoDB.
+const MAX_CURSOR_BYTES: usize = 8_192;
 
 impl<C: Cloud> App<C> {
-    pub(crate) async fn list_files(&self, caller: &Caller, request: &Request) -> Result<Response, ApiError> {
+    pub(crate) async fn list_files(
+        &self,
+        caller: &Caller,
+        request: &Request,
+        now_ms: i64,
+    ) -> Result<Response, ApiError> {
         let status = request.param("status").map(|text| status("status", text)).transpose()?;
         let since_ms = param_ms(request, "since")?.unwrap_or(0).max(0);
         let limit = param_number(request, "limit", 1, MAX_LIMIT)?.unwrap_or(DEFAULT_LIMIT);
-        let app = self.app_asked_for(caller, request).await?;
-        if let Some(key) = request.param("key") {
-            let mut rows = self.files_of_key(app.as_ref(), key).await?;
-            rows.retain(|row| status.is_none_or(|status| row.status == status) && row.created_ms >= since_ms);
-            return Ok(listed(rows.iter().map(shown).collect(), None));
-        }
-        let app = app.ok_or_else(|| {
-            ApiError::bad_request(
-                "app_id",
-                "app_id or key is required: files are listed by app, or found by key",
-            )
-        })?;
-        let after = request.param("cursor").map(|text| decode(text).ok_or_else(bad_cursor)).transpose()?;
         let limit = u32::try_from(limit).unwrap_or(u32::MAX);
+        let after = request.param("cursor").map(|text| decode(text).ok_or_else(bad_cursor)).transpose()?;
+        let key = request.param("key").map(object_key).transpose()?;
+        let app = self.app_asked_for(caller, request).await?;
         // What an earlier app of this id has left is not this app's.
-        let since_ms = since_ms.max(app.created_ms);
-        let page = self
-            .files
-            .of_app(&app.app_id, since_ms, status, limit, after.as_ref())
-            .await
-            .map_err(|fault| cursor_fault(fault, after.is_some()))?;
+        let since_ms = since_ms.max(app.as_ref().map_or(0, |app| app.created_ms));
+        let app_id = app.as_ref().map(|app| &app.app_id);
+        let page = match (key, app_id, status) {
+            (Some(key), ..) => self.files.of_key(&self.settings.bucket, key, limit, after.as_ref()).await,
+            (None, app_id, Some(FileStatus::Failed)) => {
+                self.files.failed(app_id, since_ms, now_ms, limit, after.as_ref()).await
+            }
+            (None, Some(app_id), status) => {
+                self.files.of_app(app_id, since_ms, status, limit, after.as_ref()).await
+            }
+            (None, None, _) => {
+                let message = "app_id, key or status=FAILED is required: FAILED files are listed of all apps, \
+                               others by app, or found by key";
+                return Err(ApiError::bad_request("app_id", message));
+            }
+        };
+        let mut page = page.map_err(|fault| cursor_fault(fault, after.is_some()))?;
+        page.rows.retain(|row| {
+            status.is_none_or(|status| row.status == status)
+                && row.created_ms >= since_ms
+                && app_id.is_none_or(|app_id| row.app_id.as_ref() == Some(app_id))
+        });
+        if key.is_some() {
+            page.rows.sort_by_key(|row| std::cmp::Reverse(row.created_ms));
+        }
         Ok(listed(
             page.rows.iter().map(shown).collect(),
             page.next.map(|next| URL_SAFE_NO_PAD.encode(next.0)),
@@ -61,16 +81,12 @@ impl<C: Cloud> App<C> {
         request: &Request,
     ) -> Result<Response, ApiError> {
         let key = request.param("key").ok_or_else(|| crate::fields::required("key"))?;
+        let key = object_key(key)?;
         let limit = param_number(request, "limit", 1, MAX_LIMIT)?.unwrap_or(DEFAULT_LIMIT);
         let after = param_number(request, "cursor", 0, u64::MAX)?;
         let app = self.app_asked_for(caller, request).await?;
-        let rows = self.files_of_key(app.as_ref(), key).await?;
-        let wanted = request.param("version");
-        let object = rows
-            .into_iter()
-            .filter_map(|row| row.object)
-            .find(|object| wanted.is_none_or(|version| object.version.as_str() == version))
-            .ok_or_else(|| ApiError::not_found("no such file"))?;
+        let object = self.object_of_key(app.as_ref(), key, request.param("version")).await?;
+        let object = object.ok_or_else(|| ApiError::not_found("no such file"))?;
         let page = self.files.quarantined(&object, u32::try_from(limit).unwrap_or(u32::MAX), after).await?;
         let version = object.version.as_str();
         let rows = page.rows.iter().map(|row| {
@@ -91,6 +107,7 @@ impl<C: Cloud> App<C> {
     ) -> Result<Response, ApiError> {
         let mut fields = Fields::of(request)?;
         let key = fields.take_text("key")?;
+        let key = key.map(|key| object_key(&key).map(str::to_owned)).transpose()?;
         let wanted = fields.take_text("status")?.map(|text| status("status", &text)).transpose()?;
         let reason = fields.take_text("reason")?;
         fields.finish()?;
@@ -104,48 +121,62 @@ impl<C: Cloud> App<C> {
         };
         let reason = reason.as_deref().map(parse).transpose()?;
         let app = self.app_asked_for(caller, request).await?;
-        let fits = |row: &FileRow| {
-            row.status == wanted
-                && reason.is_none_or(|code| row.reason.as_ref().is_some_and(|r| r.code == code))
-        };
-        let rows = match (&key, &app) {
-            (Some(key), app) => {
-                let rows = self.files_of_key(app.as_ref(), key).await?;
-                if rows.is_empty() {
-                    return Err(ApiError::not_found("no such file"));
-                }
-                rows
-            }
-            (None, Some(app)) => {
-                let most = u32::try_from(MAX_REDRIVEN).unwrap_or(u32::MAX);
-                self.files.of_app(&app.app_id, app.created_ms, Some(wanted), most, None).await?.rows
-            }
-            (None, None) => {
-                return Err(ApiError::bad_request(
-                    "key",
-                    "key is required, or X-App-ID for all files of an app",
-                ));
-            }
-        };
-        let mut redriven = 0;
-        for row in rows.iter().filter(|row| fits(row)) {
-            redriven += u64::from(self.files.redrive(row, now_ms).await?);
+        if wanted == FileStatus::Completed && key.is_none() && app.is_none() {
+            let message = "key or app_id is required: of all apps, FAILED files alone are started over";
+            return Err(ApiError::bad_request("key", message));
         }
-        Ok(Response::ok(&json!({"redriven": redriven})))
+        let job = RedriveJob {
+            app_id: app.as_ref().map(|app| app.app_id.clone()),
+            epoch_ms: app.as_ref().map_or(0, |app| app.created_ms),
+            key,
+            status: wanted,
+            reason,
+            after: None,
+            due_ms: now_ms,
+        };
+        let by_key = job.key.is_some();
+        let (bucket, until) = (&self.settings.bucket, Instant::now() + REMOVAL_TIME);
+        let done = redrive::redrive(&self.apps, &self.files, bucket, job, now_ms, until).await?;
+        if by_key && done.complete && done.seen == 0 {
+            return Err(ApiError::not_found("no such file"));
+        }
+        Ok(match done.complete {
+            true => Response::ok(&json!({"redriven": done.redriven})),
+            false => {
+                let left = json!({"redriven": done.redriven, "complete": false});
+                Response::data(StatusCode::ACCEPTED, &left)
+            }
+        })
     }
 
-    /// The files of a key that the caller may see.
-    async fn files_of_key(&self, app: Option<&Tenant>, key: &str) -> Result<Vec<FileRow>, ApiError> {
-        // No object has a longer one, and the table would not take it.
-        if key.len() > MAX_S3_KEY_BYTES {
-            return Ok(Vec::new());
-        }
-        let mut rows = self.files.of_key(&self.settings.bucket, key).await?;
-        if let Some(app) = app {
-            rows.retain(|row| row.app_id.as_ref() == Some(&app.app_id) && row.created_ms >= app.created_ms);
-        }
-        Ok(rows)
+    /// The object of a key that the caller may see: the one of this version, or else the newest of
+    /// those that one call reads.
+    async fn object_of_key(
+        &self,
+        app: Option<&Tenant>,
+        key: &str,
+        version: Option<&str>,
+    ) -> Result<Option<ObjectRef>, ApiError> {
+        let bucket = &self.settings.bucket;
+        let mut rows = match version {
+            Some(version) if version.len() > MAX_VERSION_BYTES => Vec::new(),
+            Some(version) => self.files.of_version(bucket, key, version).await?,
+            None => self.files.of_key(bucket, key, u32::MAX, None).await?.rows,
+        };
+        let own = |row: &FileRow, app: &Tenant| {
+            row.app_id.as_ref() == Some(&app.app_id) && row.created_ms >= app.created_ms
+        };
+        rows.retain(|row| app.is_none_or(|app| own(row, app)));
+        rows.sort_by_key(|row| std::cmp::Reverse(row.created_ms));
+        Ok(rows.into_iter().find_map(|row| row.object))
     }
+}
+
+/// A key that an object can have.
+fn object_key(key: &str) -> Result<&str, ApiError> {
+    let message = || format!("key must have 1 to {MAX_KEY_BYTES} bytes");
+    let legal = (1..=MAX_KEY_BYTES).contains(&key.len());
+    legal.then_some(key).ok_or_else(|| ApiError::bad_request("key", message()))
 }
 
 fn status(name: &str, text: &str) -> Result<FileStatus, ApiError> {
@@ -163,6 +194,9 @@ fn cursor_fault(fault: Fault, with_cursor: bool) -> ApiError {
 }
 
 fn decode(text: &str) -> Option<FilePosition> {
+    if text.len() > MAX_CURSOR_BYTES {
+        return None;
+    }
     String::from_utf8(URL_SAFE_NO_PAD.decode(text).ok()?).ok().map(FilePosition)
 }
 

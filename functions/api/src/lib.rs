@@ -127,7 +127,7 @@ impl<C: Cloud> App<C> {
             Action::RegisterApp => self.register_app(request, now_ms).await,
             Action::ListApps => self.list_apps(&caller).await,
             Action::QueryLogs => self.query_logs(&caller, request, now_ms).await,
-            Action::ListFiles => self.list_files(&caller, request).await,
+            Action::ListFiles => self.list_files(&caller, request, now_ms).await,
             Action::ListQuarantined => self.list_quarantined(&caller, request).await,
             Action::Redrive => self.redrive(&caller, request, now_ms).await,
             Action::WriteLogs => {

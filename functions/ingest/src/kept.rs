@@ -34,7 +34,8 @@ pub(crate) async fn outcome(
         for stored in blocks.iter().filter(|stored| stored.block.header.epoch_ms == app.created_ms) {
             let counts = table.counts(stored, app.pruned_before_ms, None).await?;
             outcome.counts.ok += u64::try_from(counts.levels.total()).unwrap_or(0);
-            *outcome.days.entry(stored.block.header.day()).or_default() += counts;
+            let header = &stored.block.header;
+            outcome.days.entry(header.day()).or_default().add(header.expires_on(), counts);
         }
     }
     Ok(outcome)

@@ -183,7 +183,9 @@ impl<O: ObjectStore, B: BlockTable, L: Ledger + Usage, A: Apps, C: Clock> App<O,
         let epoch_ms = app.as_ref().map_or(0, |app| app.created_ms);
         let presigned = matches!(owner, Ownership::App { presigned: true, .. });
         let limits = self.settings.limits(presigned);
-        let packing = Packing::of(&limits, &self.settings.redactor, epoch_ms);
+        let retention_days = app.as_ref().and_then(|app| app.retention_days);
+        let retention_days = retention_days.unwrap_or(self.settings.retention_days_default);
+        let packing = Packing::of(&limits, &self.settings.redactor, epoch_ms, retention_days);
         let claim = Claim {
             object: found.object.clone(),
             app_id: app.as_ref().map(|app| app.app_id.clone()),

@@ -12,6 +12,7 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use logferry_domain::app::App;
 use logferry_domain::block::{Block, FileBlock};
+use logferry_domain::expiry;
 use logferry_domain::fault::{Fault, FaultClass};
 use logferry_domain::intake::{IntakeError, IntakeLimits, Sink, Stopped, take_in_redacted};
 use logferry_domain::ledger::{Beyond, Checkpoint, Outcome, Quarantined};
@@ -426,8 +427,9 @@ async fn write<L: Ledger, B: BlockTable>(
 ) -> (Stored, Result<(), Fault>) {
     let bytes = batch.iter().map(|(_, block)| block.data.len()).sum();
     let mut stored = Stored { sequences: Vec::new(), hours: BTreeSet::new(), bytes };
+    let expires_on = batch.iter().map(|(_, block)| block.header.expires_on()).max().unwrap_or(expiry::NEVER);
     if !hours.is_empty()
-        && let Err(fault) = retry::until(stop_at, || ledger.note_hours(lease, &hours)).await
+        && let Err(fault) = retry::until(stop_at, || ledger.note_hours(lease, &hours, expires_on)).await
     {
         return (stored, Err(fault));
     }

@@ -6,6 +6,7 @@
 //! Beside the ledger it looks through the bucket ([`missed`]), ends upload sessions ([`uploads`])
 //! and goes on with removals of records.
 
+pub mod jobs;
 pub mod missed;
 pub mod policy;
 pub mod uploads;

@@ -1,12 +1,11 @@
 //! Wiring: configuration and clients once, then the story in `lib.rs`.
 
-use std::time::Duration;
-
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use logferry_aws::apps::DynamoApps;
 use logferry_aws::backlog::DynamoBacklog;
 use logferry_aws::bookmarks::DynamoBookmarks;
 use logferry_aws::client::AwsEnv;
+use logferry_aws::files::DynamoFiles;
 use logferry_aws::ledger::DynamoLedger;
 use logferry_aws::listing::S3Listing;
 use logferry_aws::multipart::S3Multipart;
@@ -14,18 +13,14 @@ use logferry_aws::objects::S3Objects;
 use logferry_aws::records::DynamoRecords;
 use logferry_aws::sessions::DynamoSessions;
 use logferry_aws::starter::LambdaStarter;
-use logferry_logbook::prune;
-use logferry_ports::{Clock, SystemClock};
+use logferry_ports::SystemClock;
 use logferry_service::config::environment;
 use logferry_service::telemetry;
+use logferry_sweep::jobs::Jobs;
 use logferry_sweep::missed::Missed;
 use logferry_sweep::uploads::Uploads;
 use logferry_sweep::{App, Config};
 use serde_json::{Value, json};
-use tokio::time::Instant;
-
-/// The share of a run that removals have, of the 270 s in the template.
-const REMOVALS_TIME: Duration = Duration::from_secs(120);
 
 #[tokio::main]
 async fn main() -> Result<(), Error> {
@@ -33,9 +28,8 @@ async fn main() -> Result<(), Error> {
     let config = Config::from_lookup(environment)?;
     let aws = AwsEnv::from_environment()?;
     let (dynamodb, s3) = (aws.dynamodb(), aws.s3());
-    let starter = LambdaStarter::new(aws.lambda(), config.ingest_function);
+    let (starter, stats) = (LambdaStarter::new(aws.lambda(), config.ingest_function), config.table_stats);
     let apps = DynamoApps::new(dynamodb.clone(), config.table_apps.clone());
-    let stats = config.table_stats;
     let book = DynamoRecords::new(dynamodb.clone(), config.table_apps, config.table_logs, stats.clone())
         .with_files(config.table_files.clone());
     let app = App {
@@ -45,12 +39,14 @@ async fn main() -> Result<(), Error> {
         clock: SystemClock,
         metrics_namespace: config.metrics_namespace,
     };
+    let files = DynamoFiles::new(dynamodb.clone(), config.table_files.clone());
+    let jobs = Jobs { apps: apps.clone(), book, files, bucket: config.bucket.clone() };
     let missed = Missed {
         bucket: config.bucket.clone(),
         bookmarks: DynamoBookmarks::new(dynamodb.clone(), config.table_files.clone()),
         listing: S3Listing::new(s3.clone()),
         ledger: DynamoLedger::new(dynamodb.clone(), config.table_files, stats),
-        apps: apps.clone(),
+        apps,
         starter,
         clock: SystemClock,
     };
@@ -59,16 +55,13 @@ async fn main() -> Result<(), Error> {
         multipart: S3Multipart::new(s3, config.bucket),
         clock: SystemClock,
     };
-    let (app, missed, uploads, apps, book) = (&app, &missed, &uploads, &apps, &book);
+    let (app, missed, uploads, jobs) = (&app, &missed, &uploads, &jobs);
     run(service_fn(|_: LambdaEvent<Value>| async move {
-        let removals_until = Instant::now() + REMOVALS_TIME;
         // Each part does its work whatever became of the others.
-        let (files, uploads) = (app.run().await, Box::pin(uploads.run()).await);
-        let removals = Box::pin(prune::go_on(apps, book, SystemClock.now_ms(), removals_until)).await;
+        let (rows, uploads) = (app.run().await, Box::pin(uploads.run()).await);
+        let jobs = Box::pin(jobs.run(&SystemClock)).await;
         let missed = Box::pin(missed.run()).await;
-        Ok::<_, Error>(
-            json!({"files": files?, "uploads": uploads?, "removals": removals?, "missed": missed?}),
-        )
+        Ok::<_, Error>(json!({"files": rows?, "uploads": uploads?, "jobs": jobs?, "missed": missed?}))
     }))
     .await
 }

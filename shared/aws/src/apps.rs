@@ -9,9 +9,10 @@ use aws_sdk_dynamodb::types::{
 use futures::future::try_join_all;
 use logferry_domain::app::{App, AppId, FlushSetting, Scope};
 use logferry_domain::fault::{Fault, FaultClass};
-use logferry_domain::hex128::WriteId;
+use logferry_domain::hex128::{Seed, WriteId};
+use logferry_domain::ledger::{FileStatus, ReasonCode};
 use logferry_domain::record::Level;
-use logferry_ports::app_admin::{AppAdmin, AppChange, Job, JobKind, KeyAdded, Registered};
+use logferry_ports::app_admin::{AppAdmin, AppChange, Job, JobKind, KeyAdded, RedriveJob, Registered};
 use logferry_ports::apps::{Apps, KeyRow, Repeatable};
 
 use crate::faults::fault;
@@ -23,6 +24,7 @@ use crate::transact::{self, End, transact};
 const APP_SK: &str = "app";
 const KEY_SK: &str = "key";
 const JOBS_PK: &str = "jobs";
+const REDRIVES_PK: &str = "redrives";
 
 /// Apps in a DynamoDB table.
 #[derive(Debug, Clone)]
@@ -129,6 +131,7 @@ fn bytes<const N: usize>(item: &Item, name: &str) -> Option<[u8; N]> {
 fn job_to_item(job: &Job) -> Item {
     let mut item = job_key(&job.app_id, job.epoch_ms, job.kind);
     item.put("before_ms", n(job.before_ms));
+    item.put_some("ahead_ms", job.ahead_ms.map(n));
     item.put("due_ms", n(job.due_ms));
     item.put("deleted", n(job.deleted));
     item.put("last_pass", AttributeValue::Bool(job.last_pass));
@@ -143,9 +146,48 @@ fn job_from_item(item: &Item) -> Result<Job, Fault> {
         epoch_ms: part()?.parse().map_err(|_| malformed("sk"))?,
         kind: JobKind::parse(part()?).ok_or_else(|| malformed("sk"))?,
         before_ms: item.number("before_ms")?,
+        ahead_ms: item.number_opt("ahead_ms"),
         due_ms: item.number("due_ms")?,
         deleted: item.number("deleted")?,
         last_pass: item.get("last_pass").and_then(|flag| flag.as_bool().ok()).copied().unwrap_or(false),
+    })
+}
+
+/// Who asks for the same has the same job.
+fn redrive_key(job: &RedriveJob) -> Item {
+    let app_id = job.app_id.as_ref().map_or("", AppId::as_str);
+    let key_of_file = job.key.as_deref().unwrap_or_default();
+    let reason = job.reason.map_or("", ReasonCode::as_str);
+    let epoch = job.epoch_ms.to_be_bytes();
+    let parts = [app_id, key_of_file, job.status.as_str(), reason].map(str::as_bytes);
+    let Seed(hash) = Seed::of(&[parts[0], parts[1], parts[2], parts[3], &epoch]);
+    let hash: String = hash[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+    key(REDRIVES_PK, hash)
+}
+
+fn redrive_to_item(job: &RedriveJob) -> Item {
+    let mut item = redrive_key(job);
+    item.put_some("app_id", job.app_id.as_ref().map(|app_id| s(app_id.as_str())));
+    item.put("epoch_ms", n(job.epoch_ms));
+    item.put_some("key", job.key.as_deref().map(s));
+    item.put("status", s(job.status.as_str()));
+    item.put_some("reason", job.reason.map(|code| s(code.as_str())));
+    item.put_some("after", job.after.as_deref().map(s));
+    item.put("due_ms", n(job.due_ms));
+    item
+}
+
+fn redrive_from_item(item: &Item) -> Result<RedriveJob, Fault> {
+    let reason =
+        item.text_opt("reason").map(|code| ReasonCode::parse(code).ok_or_else(|| malformed("reason")));
+    Ok(RedriveJob {
+        app_id: item.text_opt("app_id").map(|id| id.parse().map_err(|_| malformed("app_id"))).transpose()?,
+        epoch_ms: item.number("epoch_ms")?,
+        key: item.text_opt("key").map(str::to_owned),
+        status: FileStatus::parse(item.text("status")?).ok_or_else(|| malformed("status"))?,
+        reason: reason.transpose()?,
+        after: item.text_opt("after").map(str::to_owned),
+        due_ms: item.number("due_ms")?,
     })
 }
 
@@ -395,12 +437,42 @@ impl AppAdmin for DynamoApps {
     }
 
     async fn save_job(&self, job: &Job, was_due_ms: i64) -> Result<bool, Fault> {
+        self.save_due(job_to_item(job), was_due_ms).await
+    }
+
+    async fn end_job(&self, job: &Job, was_due_ms: i64) -> Result<(), Fault> {
+        self.end_due(job_key(&job.app_id, job.epoch_ms, job.kind), was_due_ms).await
+    }
+
+    async fn leave_redrive(&self, job: &RedriveJob) -> Result<(), Fault> {
+        let put = self.table.client.put_item().table_name(&self.table.name);
+        let sent = put.set_item(Some(redrive_to_item(job))).send().await;
+        sent.map_err(|error| fault("PutItem", error)).map(drop)
+    }
+
+    async fn redrives(&self) -> Result<Vec<RedriveJob>, Fault> {
+        let items = self.table.partition(REDRIVES_PK).await?;
+        items.iter().map(redrive_from_item).collect()
+    }
+
+    async fn save_redrive(&self, job: &RedriveJob, was_due_ms: i64) -> Result<bool, Fault> {
+        self.save_due(redrive_to_item(job), was_due_ms).await
+    }
+
+    async fn end_redrive(&self, job: &RedriveJob, was_due_ms: i64) -> Result<(), Fault> {
+        self.end_due(redrive_key(job), was_due_ms).await
+    }
+}
+
+impl DynamoApps {
+    /// Writes a job over the one that was due at `was_due_ms`; `false`: there is no such one.
+    async fn save_due(&self, item: Item, was_due_ms: i64) -> Result<bool, Fault> {
         let sent = self
             .table
             .client
             .put_item()
             .table_name(&self.table.name)
-            .set_item(Some(job_to_item(job)))
+            .set_item(Some(item))
             .condition_expression("due_ms = :due")
             .expression_attribute_values(":due", n(was_due_ms))
             .send()
@@ -408,13 +480,14 @@ impl AppAdmin for DynamoApps {
         applied(sent.map_err(|error| fault("PutItem", error)))
     }
 
-    async fn end_job(&self, job: &Job, was_due_ms: i64) -> Result<(), Fault> {
+    /// Deletes a job, if it is still the one that was due at `was_due_ms`.
+    async fn end_due(&self, key: Item, was_due_ms: i64) -> Result<(), Fault> {
         let sent = self
             .table
             .client
             .delete_item()
             .table_name(&self.table.name)
-            .set_key(Some(job_key(&job.app_id, job.epoch_ms, job.kind)))
+            .set_key(Some(key))
             .condition_expression("due_ms = :due")
             .expression_attribute_values(":due", n(was_due_ms))
             .send()
@@ -463,10 +536,21 @@ mod tests {
             epoch_ms: 5,
             kind: JobKind::Prune,
             before_ms: 6,
+            ahead_ms: Some(9),
             due_ms: 7,
             deleted: 8,
             last_pass: true,
         };
         assert_eq!(job_from_item(&job_to_item(&job)).unwrap(), job);
+        let redrive = RedriveJob {
+            app_id: Some(job.app_id),
+            epoch_ms: 5,
+            key: Some("k".repeat(1_024)),
+            status: FileStatus::Failed,
+            reason: Some(ReasonCode::TooLarge),
+            after: Some("[]".to_owned()),
+            due_ms: 7,
+        };
+        assert_eq!(redrive_from_item(&redrive_to_item(&redrive)).unwrap(), redrive);
     }
 }

@@ -7,7 +7,7 @@ use logferry_ports::Backlog;
 
 use crate::faults::fault;
 use crate::item::{Item, n, s};
-use crate::ledger::{DUE_SHARDS, row_from_item, row_key};
+use crate::ledger::{DUE_SHARDS, FailedPlace, expires_at, row_from_item, row_key};
 use crate::table::applied;
 
 /// Due rows in the `files` table.
@@ -54,12 +54,17 @@ impl Backlog for DynamoBacklog {
     }
 
     async fn give_up(&self, row: &FileRow, reason: &Reason, now_ms: i64) -> Result<bool, Fault> {
+        let place = FailedPlace::new(row, now_ms);
         let update = self
             .unchanged(row)
             .update_expression(
                 "SET #status = :failed, reason_code = :code, reason_message = :message, \
-                 updated_ms = :now, processed_ms = :now REMOVE due_at, due_shard, lease_until",
+                 updated_ms = :now, processed_ms = :now, expires_at = :expires, failed_on = :failed_on, \
+                 failed_at = :failed_at REMOVE due_at, due_shard, lease_until",
             )
+            .expression_attribute_values(":expires", expires_at(now_ms))
+            .expression_attribute_values(":failed_on", s(place.failed_on))
+            .expression_attribute_values(":failed_at", s(place.failed_at))
             .expression_attribute_values(":failed", s(FileStatus::Failed.as_str()))
             .expression_attribute_values(":code", s(reason.code.as_str()))
             .expression_attribute_values(":message", s(&reason.message))

@@ -5,14 +5,15 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use logferry_domain::app::AppId;
 use logferry_domain::fault::{Fault, FaultClass};
 use logferry_domain::ledger::{FileRow, FileStatus};
-use logferry_domain::object::ObjectRef;
+use logferry_domain::object::{ObjectRef, ObjectVersion};
 use logferry_domain::quarantine::{BadRecord, QuarantineReason, Quarantined};
+use logferry_domain::time::{Day, MS_PER_DAY};
 use logferry_ports::Files;
 use logferry_ports::files::{FilePage, FilePosition, QuarantinePage};
 
 use crate::faults::fault;
 use crate::item::{Get, Item, Put, key, malformed, n, s};
-use crate::ledger::{due_shard, file_key, row_from_item};
+use crate::ledger::{FAILED_SHARDS, KEEP_DAYS, due_shard, failed_on, failed_prefix, file_key, row_from_item};
 use crate::table::applied;
 
 /// Files in a DynamoDB table.
@@ -29,19 +30,112 @@ impl DynamoFiles {
     }
 }
 
-/// What an index page begins behind, as a text: `listed_at`, `pk` and `sk`.
+/// Pages (1 MB at most) of an app's files that one call reads, where it looks for some of them only.
+const MAX_PAGES: u32 = 4;
+/// Days whose FAILED files are looked for at once, and in one call.
+const DAYS_AT_ONCE: i32 = 4;
+const MAX_DAYS: i32 = 32;
+/// Rows of one key that one call reads: each is a request.
+const MAX_OF_KEY: u32 = 100;
+
+/// The longest partition key and sort key (bytes).
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html>
+const MAX_PK_BYTES: usize = 2_048;
+const MAX_SK_BYTES: usize = 1_024;
+
+fn bad_position() -> Fault {
+    Fault::new(FaultClass::Permanent, "Query", "bad position")
+}
+
+/// A position is a list of texts.
+fn position<const N: usize>(parts: [&str; N]) -> FilePosition {
+    FilePosition(serde_json::Value::from(parts.to_vec()).to_string())
+}
+
+/// Reads what [`position`] wrote: texts that can be keys.
+fn parts<const N: usize>(position: &FilePosition) -> Result<[String; N], Fault> {
+    let parts: Vec<String> = serde_json::from_str(&position.0).map_err(|_| bad_position())?;
+    let legal = |text: &String| !text.is_empty() && text.len() <= MAX_PK_BYTES;
+    if !parts.iter().all(legal) {
+        return Err(bad_position());
+    }
+    parts.try_into().map_err(|_| bad_position())
+}
+
+/// What an index page begins behind: `listed_at`, `pk` and `sk`.
 fn position_of(item: &Item) -> Result<FilePosition, Fault> {
-    let parts = [item.text("listed_at")?, item.text("pk")?, item.text("sk")?];
-    Ok(FilePosition(serde_json::Value::from(parts.to_vec()).to_string()))
+    Ok(position([item.text("listed_at")?, item.text("pk")?, item.text("sk")?]))
 }
 
 fn start_key(app_id: &AppId, position: &FilePosition) -> Result<Item, Fault> {
-    let bad = |_| Fault::new(FaultClass::Permanent, "Query", "bad position");
-    let [listed_at, pk, sk]: [String; 3] = serde_json::from_str(&position.0).map_err(bad)?;
+    let [listed_at, pk, sk] = parts(position)?;
+    if listed_at.len() > MAX_SK_BYTES || sk.len() > MAX_SK_BYTES {
+        return Err(bad_position());
+    }
     let mut item = key(pk, sk);
     item.insert("listed_at".to_owned(), s(listed_at));
     item.insert("app_id".to_owned(), s(app_id.as_str()));
     Ok(item)
+}
+
+/// Some FAILED files of a day, the last place first.
+#[derive(Debug, Default)]
+struct FailedDay {
+    rows: Vec<(String, FileRow)>,
+    /// Rows before this place were not all read.
+    read_to: Option<String>,
+}
+
+impl DynamoFiles {
+    /// FAILED files of a day, at most `limit` of each shard, those before `below` alone.
+    async fn failed_on(
+        &self,
+        day: Day,
+        app_id: Option<&AppId>,
+        below: Option<&str>,
+        limit: u32,
+    ) -> Result<FailedDay, Fault> {
+        let prefix = app_id.map(|app_id| failed_prefix(Some(app_id))).unwrap_or_default();
+        // '~' sorts behind every app and every time.
+        let end = format!("{prefix}~");
+        let below = below.unwrap_or(&end).min(end.as_str()).to_owned();
+        // A key must not be empty.
+        let from = if prefix.is_empty() { " ".to_owned() } else { prefix };
+        if below <= from {
+            return Ok(FailedDay::default());
+        }
+        let shards = (0..FAILED_SHARDS).map(|shard| {
+            self.client
+                .query()
+                .table_name(&self.table)
+                .index_name("by_failed")
+                .scan_index_forward(false)
+                .limit(i32::try_from(limit).unwrap_or(i32::MAX))
+                .key_condition_expression("failed_on = :on AND failed_at BETWEEN :from AND :below")
+                .expression_attribute_values(":on", s(failed_on(day, shard)))
+                .expression_attribute_values(":from", s(&from))
+                .expression_attribute_values(":below", s(&below))
+                .send()
+        });
+        let answers = futures::future::try_join_all(shards).await.map_err(|error| fault("Query", error))?;
+        let mut found = FailedDay::default();
+        for answer in answers {
+            for item in answer.items.unwrap_or_default() {
+                let place = item.text("failed_at")?.to_owned();
+                // The range includes its end.
+                if place < below {
+                    found.rows.push((place, row_from_item(&item)?));
+                }
+            }
+            if let Some(last) = answer.last_evaluated_key {
+                found.read_to = found.read_to.max(Some(last.text("failed_at")?.to_owned()));
+            }
+        }
+        let read_to = found.read_to.clone();
+        found.rows.retain(|(place, _)| read_to.as_ref().is_none_or(|read_to| place >= read_to));
+        found.rows.sort_by(|(a, _), (b, _)| b.cmp(a));
+        Ok(found)
+    }
 }
 
 /// Where a row of the quarantine stands: under its file, in the order of the ordinals.
@@ -95,7 +189,7 @@ impl Files for DynamoFiles {
         let mut start = after.map(|position| start_key(app_id, position)).transpose()?;
         let limit = limit as usize;
         let mut page = FilePage::default();
-        loop {
+        for _ in 0..MAX_PAGES {
             let mut query = self
                 .client
                 .query()
@@ -106,12 +200,14 @@ impl Files for DynamoFiles {
                 .expression_attribute_values(":app", s(app_id.as_str()))
                 .expression_attribute_values(":since", s(format!("{since_ms:013}")))
                 .set_exclusive_start_key(start.take());
-            if let Some(status) = status {
-                query = query
+            query = match status {
+                // One more tells whether there are more.
+                None => query.limit(i32::try_from(limit - page.rows.len() + 1).unwrap_or(i32::MAX)),
+                Some(status) => query
                     .filter_expression("#status = :status")
                     .expression_attribute_names("#status", "status")
-                    .expression_attribute_values(":status", s(status.as_str()));
-            }
+                    .expression_attribute_values(":status", s(status.as_str())),
+            };
             let answer = query.send().await.map_err(|error| fault("Query", error))?;
             for item in answer.items.unwrap_or_default() {
                 if page.rows.len() == limit {
@@ -121,7 +217,10 @@ impl Files for DynamoFiles {
                 page.next = (page.rows.len() == limit).then(|| position_of(&item)).transpose()?;
             }
             match answer.last_evaluated_key {
-                Some(last) if page.rows.len() < limit => start = Some(last),
+                Some(last) if page.rows.len() < limit => {
+                    page.next = Some(position_of(&last)?);
+                    start = Some(last);
+                }
                 Some(_) => return Ok(page),
                 None => {
                     page.next = None;
@@ -129,28 +228,115 @@ impl Files for DynamoFiles {
                 }
             }
         }
+        Ok(page)
     }
 
-    async fn of_key(&self, bucket: &str, object_key: &str) -> Result<Vec<FileRow>, Fault> {
-        let items = self
-            .client
-            .query()
-            .table_name(&self.table)
-            .consistent_read(true)
-            .key_condition_expression("pk = :pk")
-            // Only the file's own rows have one; what hangs under them has none. A key that was
-            // used is told by its object's row.
-            .filter_expression("attribute_exists(#status) AND attribute_not_exists(used_by)")
-            .expression_attribute_names("#status", "status")
-            .expression_attribute_values(":pk", s(format!("{bucket}/{object_key}")))
-            .into_paginator()
-            .items()
-            .send()
-            .collect::<Result<Vec<_>, _>>()
-            .await
-            .map_err(|error| fault("Query", error))?;
-        let mut rows = items.iter().map(row_from_item).collect::<Result<Vec<_>, _>>()?;
-        rows.sort_by_key(|row| std::cmp::Reverse(row.created_ms));
+    async fn failed(
+        &self,
+        app_id: Option<&AppId>,
+        since_ms: i64,
+        now_ms: i64,
+        limit: u32,
+        after: Option<&FilePosition>,
+    ) -> Result<FilePage, Fault> {
+        // The clocks of those who let files fail may be a little ahead; rows older than this are gone.
+        let newest = Day(Day::of_ms(now_ms).0 + 1);
+        let oldest = Day::of_ms(since_ms.max(now_ms - (KEEP_DAYS + 2) * MS_PER_DAY));
+        let (mut day, mut below) = match after.map(parts::<2>).transpose()? {
+            None => (newest, None),
+            Some([day, below]) => (day.parse().map_err(|_| bad_position())?, Some(below)),
+        };
+        if day > newest {
+            return Err(bad_position());
+        }
+        let mut page = FilePage::default();
+        let last = oldest.max(Day(day.0 - MAX_DAYS + 1));
+        while day >= last {
+            let days: Vec<Day> = (0..DAYS_AT_ONCE).map(|ahead| Day(day.0 - ahead)).collect();
+            let queries = days.iter().filter(|&&on| on >= last).map(|&on| {
+                let below = below.as_deref().filter(|_| on == day);
+                self.failed_on(on, app_id, below, limit)
+            });
+            for (on, found) in days.iter().zip(futures::future::try_join_all(queries).await?) {
+                for (place, row) in found.rows {
+                    if row.created_ms < since_ms {
+                        continue;
+                    }
+                    page.rows.push(row);
+                    if page.rows.len() == limit as usize {
+                        page.next = Some(position([&on.to_string(), &place]));
+                        return Ok(page);
+                    }
+                }
+                if let Some(read_to) = found.read_to {
+                    page.next = Some(position([&on.to_string(), &read_to]));
+                    return Ok(page);
+                }
+            }
+            (day, below) = (Day(day.0 - DAYS_AT_ONCE), None);
+        }
+        let next = last.previous();
+        page.next = (next >= oldest).then(|| position([&next.to_string(), "~"]));
+        Ok(page)
+    }
+
+    // Under a file may hang thousands of rows: they are passed over, file by file.
+    async fn of_key(
+        &self,
+        bucket: &str,
+        object_key: &str,
+        limit: u32,
+        after: Option<&FilePosition>,
+    ) -> Result<FilePage, Fault> {
+        let pk = format!("{bucket}/{object_key}");
+        let mut behind = match after.map(parts::<1>).transpose()? {
+            Some([sk]) if sk.len() < MAX_SK_BYTES => sk,
+            Some(_) => return Err(bad_position()),
+            None => " ".to_owned(),
+        };
+        let mut page = FilePage::default();
+        for _ in 0..limit.min(MAX_OF_KEY) {
+            let answer = self
+                .client
+                .query()
+                .table_name(&self.table)
+                .consistent_read(true)
+                .limit(1)
+                .key_condition_expression("pk = :pk AND sk > :behind")
+                .expression_attribute_values(":pk", s(&pk))
+                .expression_attribute_values(":behind", s(&behind))
+                .send()
+                .await
+                .map_err(|error| fault("Query", error))?;
+            let Some(item) = answer.items.unwrap_or_default().into_iter().next() else { return Ok(page) };
+            let sk = item.text("sk")?;
+            // What hangs under a file begins with the file's own key and a '#', whether its row is
+            // still there or not.
+            let children = ["#q#", "#day#"];
+            let file_sk = children.into_iter().find_map(|mark| Some(sk.split_once(mark)?.0)).unwrap_or(sk);
+            behind = format!("{file_sk}#~");
+            page.next = Some(position([behind.as_str()]));
+            // What has no status is left of a file whose row is gone; a key that was used is told by
+            // its object's row.
+            if item.contains_key("status") && !item.contains_key("used_by") {
+                page.rows.push(row_from_item(&item)?);
+            }
+        }
+        Ok(page)
+    }
+
+    async fn of_version(&self, bucket: &str, key: &str, version: &str) -> Result<Vec<FileRow>, Fault> {
+        let versions = [ObjectVersion::Id(version.to_owned()), ObjectVersion::ETag(version.to_owned())];
+        let mut rows = Vec::new();
+        for version in versions {
+            let object = ObjectRef { bucket: bucket.to_owned(), key: key.to_owned(), version };
+            let get = self.client.get_item().table_name(&self.table).consistent_read(true);
+            let got = get.set_key(Some(file_key(&object))).send().await;
+            if let Some(item) = got.map_err(|error| fault("GetItem", error))?.item {
+                // Of a file whose row is gone a part may be there.
+                rows.extend(item.contains_key("status").then(|| row_from_item(&item)).transpose()?);
+            }
+        }
         Ok(rows)
     }
 
@@ -192,7 +378,8 @@ impl Files for DynamoFiles {
             .update_expression(
                 "SET #status = :pending, fence = :next, attempt = :zero, checkpoint_blocks = :zero, \
                  checkpoint_quarantined = :zero, due_at = :now, due_shard = :shard, updated_ms = :now \
-                 REMOVE checkpoint_beyond, reason_code, reason_message, processed_ms, expires_at, lease_until",
+                 REMOVE checkpoint_beyond, reason_code, reason_message, processed_ms, expires_at, lease_until, \
+                 failed_on, failed_at",
             )
             .expression_attribute_names("#status", "status")
             .expression_attribute_values(":fence", n(row.fence))

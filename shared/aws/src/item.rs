@@ -4,8 +4,11 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
+use logferry_domain::expiry::{Expiring, NEVER};
 use logferry_domain::fault::{Fault, FaultClass};
+use logferry_domain::ledger::DayCounts;
 use logferry_domain::record::{Level, LevelCounts};
+use logferry_domain::time::Day;
 
 pub type Item = HashMap<String, AttributeValue>;
 
@@ -108,4 +111,67 @@ pub fn levels_to_map(levels: &LevelCounts) -> AttributeValue {
 pub fn levels_from(item: &Item) -> LevelCounts {
     let of = |level| item.number_opt(level_name(level)).unwrap_or(0);
     LevelCounts::new(of(Level::Debug), of(Level::Info), of(Level::Warn), of(Level::Error))
+}
+
+/// One of some counts.
+type CountOf = fn(&DayCounts) -> i64;
+
+/// The attributes that counts of a day of expiry stand in, and what of the counts each holds.
+pub(crate) fn count_attributes(expires_on: Day) -> [(String, CountOf); 5] {
+    let name = |letter: char, name: &str| match expires_on {
+        NEVER => name.to_owned(),
+        Day(day) => format!("{letter}{day}"),
+    };
+    [
+        (name('d', "debug"), |counts| counts.levels[Level::Debug]),
+        (name('i', "info"), |counts| counts.levels[Level::Info]),
+        (name('w', "warn"), |counts| counts.levels[Level::Warn]),
+        (name('e', "error"), |counts| counts.levels[Level::Error]),
+        (name('b', "bytes"), |counts| counts.bytes),
+    ]
+}
+
+/// Reads what stands in [`count_attributes`].
+pub(crate) fn expiring_from(item: &Item) -> Expiring {
+    let mut all = Expiring::default();
+    for (name, value) in item {
+        let (letter, day) = match name.as_str() {
+            "debug" | "info" | "warn" | "error" | "bytes" => (&name[..1], NEVER),
+            _ => match name.split_at_checked(1).map(|(letter, day)| (letter, day.parse())) {
+                Some((letter, Ok(day))) => (letter, Day(day)),
+                _ => continue,
+            },
+        };
+        let Some(number) = value.as_n().ok().and_then(|number| number.parse::<i64>().ok()) else { continue };
+        let mut counts = DayCounts::default();
+        match letter {
+            "d" => counts.levels = LevelCounts::new(number, 0, 0, 0),
+            "i" => counts.levels = LevelCounts::new(0, number, 0, 0),
+            "w" => counts.levels = LevelCounts::new(0, 0, number, 0),
+            "e" => counts.levels = LevelCounts::new(0, 0, 0, number),
+            "b" => counts.bytes = number,
+            _ => continue,
+        }
+        all.add(day, counts);
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_read_back_from_their_attributes() {
+        let counts = DayCounts { levels: LevelCounts::new(1, -2, 3, 4), bytes: 50 };
+        let mut all = Expiring::one(Day(20_512), counts);
+        all.add(NEVER, counts);
+        let mut item = key("app", "2024-10-04#1#7");
+        for (day, counts) in all.iter() {
+            item.extend(count_attributes(day).map(|(name, of)| (name, n(of(&counts)))));
+        }
+        item.put("expires_at", n(7));
+        item.put("revision", n(7));
+        assert_eq!(expiring_from(&item), all);
+    }
 }

@@ -5,11 +5,11 @@ use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put as PutAction, Update};
 use logferry_domain::app::AppId;
 use logferry_domain::block::{Block, BlockHeader};
 use logferry_domain::counted::Counted;
+use logferry_domain::expiry::Expiring;
 use logferry_domain::fault::{Fault, FaultClass};
 use logferry_domain::hex128::WriteId;
 use logferry_domain::ledger::DayCounts;
 use logferry_domain::object::ObjectRef;
-use logferry_domain::record::LevelCounts;
 use logferry_domain::stats::COUNTERS;
 use logferry_domain::time::Day;
 use logferry_ports::blocks::{BlockPage, BlockPosition, BlockRange, HeaderPage, StoredBlock, StoredHeader};
@@ -29,7 +29,7 @@ use crate::ledger::{counted_from, day_key, take};
 use crate::long_writes;
 use crate::stats::DynamoStats;
 use crate::table::{Table, applied};
-use crate::transact::{self, End, transact};
+use crate::transact::{self, Count, End, transact, transact_counting};
 use crate::usage::DynamoUsage;
 
 /// An app's records in three DynamoDB tables (of that of the apps only the notes of long writes):
@@ -128,10 +128,6 @@ fn memo_from_item(item: &Item) -> Result<Memo, Fault> {
     })
 }
 
-fn negative(counts: &DayCounts) -> DayCounts {
-    DayCounts { levels: LevelCounts::default(), bytes: 0 } - *counts
-}
-
 impl Records for DynamoRecords {
     async fn memo(&self, app_id: &AppId, key_hash: &[u8; 32]) -> Result<Option<Memo>, Fault> {
         let item = self.stats.table.get(memo_key(app_id, key_hash)).await?;
@@ -154,16 +150,19 @@ impl Records for DynamoRecords {
             })?);
         }
         let counters_from = actions.len();
-        for (day, counts) in &write.days {
-            let table = &self.stats.table.name;
-            let action = transact::count(table, &write.app_id, write.epoch_ms, write.counter, *day, counts);
-            actions.push(match write.step {
-                None => transact::count_in(action, write.first_ms(*day))?,
-                // What has begun counts already; a prune's last pass takes it away again.
-                Some(_) => transact::update(action)?,
-            });
-        }
-        match transact(&self.client, &actions).await? {
+        let count = |(day, counts): (&Day, _)| Count {
+            table: &self.stats.table.name,
+            app_id: &write.app_id,
+            epoch_ms: write.epoch_ms,
+            counter: write.counter,
+            day: *day,
+            counts,
+            // What has begun counts already; a prune's last pass takes it away again.
+            first_ms: write.step.is_none().then(|| write.first_ms(*day)),
+        };
+        let days = write.days.iter().filter(|(_, counts)| !counts.is_empty());
+        let counts: Vec<_> = days.map(count).collect();
+        match transact_counting(&self.client, actions, &counts).await? {
             End::Done => Ok(Written::Stored),
             End::Condition(0) if write.memo.is_some() => Ok(Written::MemoDiffers),
             End::Condition(0) if write.step.is_some() => Ok(Written::NotNext),
@@ -254,17 +253,23 @@ impl Records for DynamoRecords {
             }
         }
         let (table, day) = (&self.stats.table.name, header.day());
-        if removal.counted_in != CountedIn::Nowhere {
-            let counter = header.block_id.0[0] % COUNTERS;
-            let counts = negative(&removal.counts);
-            let count = transact::count(table, &header.app_id, header.epoch_ms, counter, day, &counts);
-            actions.push(transact::update(count)?);
-        }
+        let taken = Expiring::one(header.expires_on(), DayCounts::default() - removal.counts);
+        let count = Count {
+            table,
+            app_id: &header.app_id,
+            epoch_ms: header.epoch_ms,
+            counter: header.block_id.0[0] % COUNTERS,
+            day,
+            counts: &taken,
+            first_ms: None,
+        };
+        let counted = removal.counted_in != CountedIn::Nowhere && !taken.is_empty();
         if let (CountedIn::File { revision }, Some(file)) = (removal.counted_in, &header.file) {
             let files = &self.files()?.name;
-            actions.push(take(files, &file.object, day, revision, &removal.counts)?);
+            actions.push(take(files, &file.object, day, revision, &taken)?);
         }
-        Ok(match transact(&self.client, &actions).await? {
+        let counts = if counted { std::slice::from_ref(&count) } else { &[] };
+        Ok(match transact_counting(&self.client, actions, counts).await? {
             End::Done => Removed::Yes,
             End::Condition(0) => Removed::BlockDiffers,
             End::Condition(_) => Removed::CountDiffers,
@@ -325,8 +330,15 @@ impl Stats for DynamoRecords {
         Stats::newest(&self.stats, app_id, from, to, limit, after).await
     }
 
-    async fn hide(&self, app_id: &AppId, epoch_ms: i64, day: Day, before_ms: i64) -> Result<(), Fault> {
-        self.stats.hide(app_id, epoch_ms, day, before_ms).await
+    async fn hide(
+        &self,
+        app_id: &AppId,
+        epoch_ms: i64,
+        day: Day,
+        before_ms: i64,
+        now_ms: i64,
+    ) -> Result<(), Fault> {
+        self.stats.hide(app_id, epoch_ms, day, before_ms, now_ms).await
     }
 
     async fn remove(&self, app_id: &AppId, keys: &[CounterKey]) -> Result<(), Fault> {

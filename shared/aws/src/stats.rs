@@ -4,7 +4,6 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{ReturnConsumedCapacity, Update};
 use logferry_domain::app::AppId;
 use logferry_domain::fault::Fault;
-use logferry_domain::ledger::DayCounts;
 use logferry_domain::stats;
 use logferry_domain::time::Day;
 use logferry_ports::Stats;
@@ -12,9 +11,13 @@ use logferry_ports::stats::{CounterKey, CounterPage, CounterRow};
 
 use crate::batch::delete_all;
 use crate::faults::fault;
-use crate::item::{Get, Item, key, levels_from, malformed, n, s};
+use crate::item::{Get, Item, expiring_from, key, malformed, n, s};
 use crate::table::Table;
 use crate::transact::{self, transact};
+
+/// How long a row that counts nothing yet says what a prune has hidden (s): longer than any worker can
+/// be at work that does not know of the prune.
+const KEEP_HIDDEN_SECS: i64 = 8 * 86_400;
 
 /// Counters in a DynamoDB table.
 #[derive(Debug, Clone)]
@@ -65,11 +68,7 @@ impl Stats for DynamoStats {
             .send()
             .await
             .map_err(|error| fault("Query", error))?;
-        let row = |item: &Item| {
-            let counts =
-                DayCounts { levels: levels_from(item), bytes: item.number_opt("bytes").unwrap_or(0) };
-            Ok(CounterRow { key: key_from(item)?, counts })
-        };
+        let row = |item: &Item| Ok(CounterRow { key: key_from(item)?, counts: expiring_from(item) });
         Ok(CounterPage {
             rows: answer.items.unwrap_or_default().iter().map(row).collect::<Result<_, Fault>>()?,
             next: answer.last_evaluated_key.as_ref().map(key_from).transpose()?,
@@ -77,15 +76,26 @@ impl Stats for DynamoStats {
         })
     }
 
-    async fn hide(&self, app_id: &AppId, epoch_ms: i64, day: Day, before_ms: i64) -> Result<(), Fault> {
+    async fn hide(
+        &self,
+        app_id: &AppId,
+        epoch_ms: i64,
+        day: Day,
+        before_ms: i64,
+        now_ms: i64,
+    ) -> Result<(), Fault> {
         let hidden = (0..stats::COUNTERS).map(|counter| async move {
             let action = transact::update(
                 Update::builder()
                     .table_name(&self.table.name)
                     .set_key(Some(key(app_id.as_str(), stats::sort_key(day, epoch_ms, counter))))
                     .condition_expression("attribute_not_exists(pruned_to) OR pruned_to < :before")
-                    .update_expression("SET pruned_to = :before")
-                    .expression_attribute_values(":before", n(before_ms)),
+                    // A row that counts something lives longer.
+                    .update_expression(
+                        "SET pruned_to = :before, expires_at = if_not_exists(expires_at, :expires)",
+                    )
+                    .expression_attribute_values(":before", n(before_ms))
+                    .expression_attribute_values(":expires", n(now_ms / 1000 + KEEP_HIDDEN_SECS)),
             )?;
             // A transaction of one: it waits for those that are just counting.
             transact(&self.table.client, &[action]).await

@@ -6,21 +6,26 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::builders::{ConditionCheckBuilder, DeleteBuilder, PutBuilder, UpdateBuilder};
-use aws_sdk_dynamodb::types::{TransactWriteItem, Update};
+use aws_sdk_dynamodb::types::{
+    CancellationReason, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
+};
 use logferry_domain::app::AppId;
+use logferry_domain::expiry::{self, Expiring};
 use logferry_domain::fault::{Fault, FaultClass};
-use logferry_domain::ledger::DayCounts;
 use logferry_domain::stats;
 use logferry_domain::time::Day;
 
 use crate::faults::fault;
-use crate::item::{key, level_name, n};
+use crate::item::{Get, Item, count_attributes, key, n};
 
 /// How often a transaction that lost against another is tried, and the first and the longest pause:
 /// about six seconds in all.
 pub const CONFLICT_ATTEMPTS: u32 = 12;
 const CONFLICT_PAUSE: Duration = Duration::from_millis(15);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// How often a transaction is tried anew because a counter's row does not expire as was thought.
+const EXPIRY_ATTEMPTS: u32 = 8;
 
 /// The retries of a transaction that only loses against others.
 #[derive(Debug)]
@@ -53,22 +58,70 @@ pub(crate) enum End {
     Condition(usize),
 }
 
+/// Conditions that did not hold, in order: the index of the action, and the item as it was where
+/// the action asks for it.
+type Refused = Vec<(usize, Option<Item>)>;
+
 pub(crate) async fn transact(client: &Client, actions: &[TransactWriteItem]) -> Result<End, Fault> {
+    let refused = attempt(client, actions).await?;
+    Ok(refused.first().map_or(End::Done, |(index, _)| End::Condition(*index)))
+}
+
+/// Runs actions and counts in one transaction; the counts come behind the actions. A counter's row
+/// lives as long as the last of what it counts.
+pub(crate) async fn transact_counting(
+    client: &Client,
+    actions: Vec<TransactWriteItem>,
+    counts: &[Count<'_>],
+) -> Result<End, Fault> {
+    let mut expiries = vec![RowExpiry::Raised; counts.len()];
+    for _ in 0..EXPIRY_ATTEMPTS {
+        let mut all = actions.clone();
+        for (count, expiry) in counts.iter().zip(&expiries) {
+            all.push(count.action(*expiry)?);
+        }
+        let refused = attempt(client, &all).await?;
+        let Some((first, _)) = refused.first() else { return Ok(End::Done) };
+        if *first < actions.len() {
+            return Ok(End::Condition(*first));
+        }
+        for (index, was) in refused {
+            let at = index.saturating_sub(actions.len());
+            let (Some(count), Some(expiry)) = (counts.get(at), expiries.get_mut(at)) else { continue };
+            let number = |name| was.as_ref().and_then(|item| item.number_opt::<i64>(name));
+            if count.first_ms.is_some_and(|first_ms| number("pruned_to").is_some_and(|to| to > first_ms)) {
+                return Ok(End::Condition(index));
+            }
+            let lives_longer = number("expires_at").is_some_and(|at| at > count.expires_at_secs());
+            *expiry = if lives_longer { RowExpiry::Kept } else { RowExpiry::Raised };
+        }
+    }
+    Err(Fault::new(FaultClass::Transient, "TransactWriteItems", "counters' rows keep changing"))
+}
+
+/// What a transaction was refused for; nothing: it was carried out.
+async fn attempt(client: &Client, actions: &[TransactWriteItem]) -> Result<Refused, Fault> {
     let mut conflicts = Conflicts::default();
     loop {
         let sent = client.transact_write_items().set_transact_items(Some(actions.to_vec())).send().await;
         let error = match sent {
-            Ok(_) => return Ok(End::Done),
+            Ok(_) => return Ok(Vec::new()),
             Err(error) => error,
         };
-        let reasons = cancellation_codes(&error);
-        if let Some(index) = reasons.iter().position(|code| code == "ConditionalCheckFailed") {
-            return Ok(End::Condition(index));
+        let reasons = cancellation_reasons(&error);
+        let code = |reason: &CancellationReason| reason.code().unwrap_or("None").to_owned();
+        let refused: Refused = (0..)
+            .zip(&reasons)
+            .filter(|(_, reason)| code(reason) == "ConditionalCheckFailed")
+            .map(|(index, reason)| (index, reason.item().cloned()))
+            .collect();
+        if !refused.is_empty() {
+            return Ok(refused);
         }
         let passing = !reasons.is_empty()
-            && reasons.iter().all(|code| {
+            && reasons.iter().all(|reason| {
                 matches!(
-                    code.as_str(),
+                    code(reason).as_str(),
                     "None" | "TransactionConflict" | "ThrottlingError" | "ProvisionedThroughputExceeded"
                 )
             });
@@ -85,13 +138,11 @@ pub(crate) async fn transact(client: &Client, actions: &[TransactWriteItem]) -> 
     }
 }
 
-fn cancellation_codes<R>(error: &SdkError<TransactWriteItemsError, R>) -> Vec<String> {
+fn cancellation_reasons<R>(error: &SdkError<TransactWriteItemsError, R>) -> Vec<CancellationReason> {
     match error.as_service_error() {
-        Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => cancelled
-            .cancellation_reasons()
-            .iter()
-            .map(|reason| reason.code().unwrap_or("None").to_owned())
-            .collect(),
+        Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
+            cancelled.cancellation_reasons().to_vec()
+        }
         _ => Vec::new(),
     }
 }
@@ -116,36 +167,64 @@ pub(crate) fn check(action: ConditionCheckBuilder) -> Result<TransactWriteItem, 
     Ok(TransactWriteItem::builder().condition_check(action.build().map_err(unbuildable)?).build())
 }
 
-/// Adds counts to a counter row, of records none of which is older than `first_ms`: only where no
-/// prune has hidden any of them.
-pub(crate) fn count_in(action: UpdateBuilder, first_ms: i64) -> Result<TransactWriteItem, Fault> {
-    update(
-        action
-            .condition_expression("attribute_not_exists(pruned_to) OR pruned_to <= :first")
-            .expression_attribute_values(":first", n(first_ms)),
-    )
+/// What becomes of the time at which a counter's row expires.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum RowExpiry {
+    /// It is not later than that of what is counted, and becomes that.
+    Raised,
+    /// It is later, and stays.
+    Kept,
 }
 
-/// Adds counts to a counter row; negative ones take away.
-pub(crate) fn count(
-    table: &str,
-    app_id: &AppId,
-    epoch_ms: i64,
-    counter: u8,
-    day: Day,
-    counts: &DayCounts,
-) -> UpdateBuilder {
-    let mut action = Update::builder()
-        .table_name(table)
-        .set_key(Some(key(app_id.as_str(), stats::sort_key(day, epoch_ms, counter))))
-        .update_expression(
-            "ADD debug :debug, info :info, warn :warn, #error :error, records :records, bytes :bytes",
-        )
-        .expression_attribute_names("#error", "error")
-        .expression_attribute_values(":records", n(counts.levels.total()))
-        .expression_attribute_values(":bytes", n(counts.bytes));
-    for (level, number) in counts.levels.iter() {
-        action = action.expression_attribute_values(format!(":{}", level_name(level)), n(number));
+/// Counts to be added to a counter's row; negative ones take away.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Count<'a> {
+    pub table: &'a str,
+    pub app_id: &'a AppId,
+    pub epoch_ms: i64,
+    pub counter: u8,
+    pub day: Day,
+    /// Not empty.
+    pub counts: &'a Expiring,
+    /// Only where no prune has hidden records of this time or later (ms); `None`: whatever is hidden.
+    pub first_ms: Option<i64>,
+}
+
+impl Count<'_> {
+    fn expires_at_secs(&self) -> i64 {
+        self.counts.last().map_or(0, expiry::expires_at_secs)
     }
-    action
+
+    fn action(&self, expiry: RowExpiry) -> Result<TransactWriteItem, Fault> {
+        let sort_key = stats::sort_key(self.day, self.epoch_ms, self.counter);
+        let mut action = Update::builder()
+            .table_name(self.table)
+            .set_key(Some(key(self.app_id.as_str(), sort_key)))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .expression_attribute_values(":expires", n(self.expires_at_secs()));
+        let mut adds = Vec::new();
+        for (expires_on, counts) in self.counts.iter() {
+            for (name, number) in count_attributes(expires_on).map(|(name, of)| (name, of(&counts))) {
+                if number != 0 {
+                    adds.push(format!("#{name} :{name}"));
+                    action = action
+                        .expression_attribute_names(format!("#{name}"), &name)
+                        .expression_attribute_values(format!(":{name}"), n(number));
+                }
+            }
+        }
+        let adds = adds.join(", ");
+        let (set, mut condition) = match expiry {
+            RowExpiry::Raised => (
+                "SET expires_at = :expires ",
+                "(attribute_not_exists(expires_at) OR expires_at <= :expires)".to_owned(),
+            ),
+            RowExpiry::Kept => ("", "expires_at > :expires".to_owned()),
+        };
+        if let Some(first_ms) = self.first_ms {
+            condition.push_str(" AND (attribute_not_exists(pruned_to) OR pruned_to <= :first)");
+            action = action.expression_attribute_values(":first", n(first_ms));
+        }
+        update(action.update_expression(format!("{set}ADD {adds}")).condition_expression(condition))
+    }
 }

@@ -5,6 +5,7 @@
 //! zstd. Filters on time and level read the columns alone.
 
 use crate::app::AppId;
+use crate::expiry;
 use crate::hex128::{BlockId, Seed};
 use crate::ledger::DayCounts;
 use crate::object::ObjectRef;
@@ -79,6 +80,12 @@ impl BlockHeader {
     #[must_use]
     pub fn day(&self) -> Day {
         Day::of_ms(self.last_ms)
+    }
+
+    /// The day on which it expires, by which its counts stand apart.
+    #[must_use]
+    pub fn expires_on(&self) -> Day {
+        expiry::day_of(self.expires_at_secs)
     }
 
     #[must_use]

@@ -6,11 +6,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::ledger::DayCounts;
+use crate::expiry::Expiring;
 use crate::time::Day;
 
 /// What is counted of a file and day.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Counted {
     /// Raised by each change: whoever has read an older one changes nothing.
     pub revision: u64,
@@ -18,18 +18,20 @@ pub struct Counted {
     pub epoch_ms: i64,
     /// Records before this time (ms) are not among them.
     pub from_ms: Option<i64>,
-    pub counts: DayCounts,
+    pub counts: Expiring,
 }
 
 /// A day's count as it is to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DayChange {
     pub day: Day,
     /// The revision that it replaces; `None`: nothing was counted.
     pub seen: Option<u64>,
+    /// The counts that it replaces, of whichever epoch.
+    pub was: Expiring,
     pub now: Counted,
     /// What the counters move by.
-    pub delta: DayCounts,
+    pub delta: Expiring,
 }
 
 /// What must change so that exactly `wanted` is counted, by somebody who knows of this watermark
@@ -39,7 +41,7 @@ pub struct DayChange {
 #[must_use]
 pub fn day_changes(
     counted: &BTreeMap<Day, Counted>,
-    wanted: &BTreeMap<Day, DayCounts>,
+    wanted: &BTreeMap<Day, Expiring>,
     epoch_ms: i64,
     pruned_before_ms: Option<i64>,
 ) -> Vec<DayChange> {
@@ -50,13 +52,17 @@ pub fn day_changes(
         let row = counted.get(&day);
         let was = row.filter(|row| row.epoch_ms == epoch_ms);
         let from_ms = pruned_before_ms.filter(|&pruned| pruned > day.start_ms());
-        let counts = wanted.get(&day).copied().unwrap_or_default();
-        let delta = counts - was.map(|was| was.counts).unwrap_or_default();
+        let counts = wanted.get(&day).cloned().unwrap_or_default();
+        let delta = match was {
+            Some(was) => counts.minus(&was.counts),
+            None => counts.clone(),
+        };
         let hidden = from_ms.is_some_and(|from| from > day.end_ms());
-        let same = delta.is_zero() && was.is_none_or(|was| was.from_ms == from_ms);
+        let same = delta.is_empty() && was.is_none_or(|was| was.from_ms == from_ms);
         let seen = row.map(|row| row.revision);
         let now = Counted { revision: seen.unwrap_or(0) + 1, epoch_ms, from_ms, counts };
-        (!hidden && !same).then_some(DayChange { day, seen, now, delta })
+        let was = row.map(|row| row.counts.clone()).unwrap_or_default();
+        (!hidden && !same).then_some(DayChange { day, seen, was, now, delta })
     };
     days.into_iter().filter_map(change).collect()
 }
@@ -64,12 +70,17 @@ pub fn day_changes(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ledger::DayCounts;
     use crate::record::LevelCounts;
 
     const EPOCH: i64 = 7;
 
-    fn counts(info: i64) -> DayCounts {
-        DayCounts { levels: LevelCounts::new(0, info, 0, 0), bytes: info * 10 }
+    fn counts(info: i64) -> Expiring {
+        expiring(30, info)
+    }
+
+    fn expiring(day: i32, info: i64) -> Expiring {
+        Expiring::one(Day(day), DayCounts { levels: LevelCounts::new(0, info, 0, 0), bytes: info * 10 })
     }
 
     fn row(info: i64) -> Counted {
@@ -82,10 +93,13 @@ mod tests {
         wanted: &[(i32, i64)],
         pruned_before_ms: Option<i64>,
     ) -> Vec<(i32, i64, Option<u64>)> {
-        let counted = counted.iter().map(|(day, row)| (Day(*day), *row)).collect();
+        let counted = counted.iter().map(|(day, row)| (Day(*day), row.clone())).collect();
         let wanted = wanted.iter().map(|(day, info)| (Day(*day), counts(*info))).collect();
         let changes = day_changes(&counted, &wanted, EPOCH, pruned_before_ms);
-        changes.iter().map(|change| (change.day.0, change.delta.levels.total(), change.seen)).collect()
+        changes
+            .iter()
+            .map(|change| (change.day.0, change.delta.total().levels.total(), change.seen))
+            .collect()
     }
 
     #[test]
@@ -96,9 +110,19 @@ mod tests {
     }
 
     #[test]
+    fn counts_move_when_their_records_expire_on_another_day() {
+        let counted = BTreeMap::from([(Day(1), row(5))]);
+        let wanted = BTreeMap::from([(Day(1), expiring(40, 5))]);
+        let changes = day_changes(&counted, &wanted, EPOCH, None);
+        assert_eq!(changes.len(), 1);
+        assert_eq!(changes[0].delta, expiring(40, 5).minus(&counts(5)));
+        assert_eq!((&changes[0].was, &changes[0].now.counts), (&counts(5), &expiring(40, 5)));
+    }
+
+    #[test]
     fn what_an_earlier_app_of_this_id_has_counted_is_nothing() {
         let old = Counted { epoch_ms: EPOCH - 1, ..row(5) };
-        assert_eq!(changes(&[(1, old), (2, old)], &[(1, 5)], None), [(1, 5, Some(3))]);
+        assert_eq!(changes(&[(1, old.clone()), (2, old)], &[(1, 5)], None), [(1, 5, Some(3))]);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::io::{self, Read};
 use crate::block::BadBlock;
 use crate::decode::{DEFAULT_MAX_EXPANSION_RATIO, DecodeError, Decoder};
 use crate::entry;
+use crate::expiry::Expiring;
 use crate::ledger::{FileCounts, Outcome, Quarantined, Reason, ReasonCode};
 use crate::pack::{PackSource, Packed, Packer};
 use crate::quarantine::Ranges;
@@ -222,7 +223,9 @@ impl<S: Sink> Intake<'_, '_, S> {
             pruned: self.packer.pruned(),
             bytes,
         };
+        let expires_on = self.packer.expires_on();
         let days = self.packer.finish(&mut self.ready)?;
+        let days = days.into_iter().map(|(day, counts)| (day, Expiring::one(expires_on, counts))).collect();
         for packed in self.ready.drain(..) {
             self.sink.packed(packed)?;
         }
@@ -251,6 +254,7 @@ mod tests {
 
     use super::*;
     use crate::block::Payload;
+    use crate::expiry::expires_at_secs;
     use crate::hex128::Seed;
     use crate::ledger::QuarantineReason;
 
@@ -312,7 +316,7 @@ mod tests {
         assert_eq!(outcome.counts.ok as usize, kept.raws().len());
         assert_eq!(outcome.counts.quarantined as usize, kept.quarantined.len());
         assert_eq!(
-            outcome.days.values().map(|day| day.levels.total()).sum::<i64>(),
+            outcome.days.values().map(|day| day.total().levels.total()).sum::<i64>(),
             outcome.counts.ok as i64
         );
         (kept, outcome)
@@ -412,7 +416,7 @@ mod tests {
         assert_eq!(kept.packed.len(), 2);
         for packed in &kept.packed {
             let expires = packed.block.as_ref().unwrap().header.expires_at_secs;
-            assert_eq!(expires, Some(ARRIVED_MS / 1000 + 30 * 86_400));
+            assert_eq!(expires, Some(expires_at_secs(Day(Day::of_ms(ARRIVED_MS).0 + 31))));
         }
     }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::app::AppId;
 pub use crate::checkpoint::{Beyond, Checkpoint};
+use crate::expiry::Expiring;
 use crate::object::{ObjectRef, ObjectVersion};
 use crate::packing::Packing;
 pub use crate::quarantine::{MAX_SAMPLE_BYTES, QuarantineReason, Quarantined};
@@ -345,5 +346,5 @@ pub struct Outcome {
     /// `None`: COMPLETED; else FAILED.
     pub reason: Option<Reason>,
     pub counts: FileCounts,
-    pub days: BTreeMap<Day, DayCounts>,
+    pub days: BTreeMap<Day, Expiring>,
 }

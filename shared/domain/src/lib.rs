@@ -8,6 +8,7 @@ pub mod counted;
 pub mod decode;
 pub mod embedded_metrics;
 pub mod entry;
+pub mod expiry;
 pub mod fault;
 pub mod framing;
 pub mod hex128;

@@ -18,6 +18,7 @@ use crate::app::AppId;
 use crate::block::{
     BadBlock, Block, BlockBuilder, BlockScratch, BlockSource, Payload, TARGET_COMPRESSED_BYTES,
 };
+use crate::expiry;
 use crate::hex128::Seed;
 use crate::ledger::DayCounts;
 use crate::record::Entry;
@@ -52,8 +53,6 @@ pub(crate) const BOUNDS: [u64; 9] = [
     MAX_TARGET_BYTES as u64,
     open::GRAIN_BYTES,
 ];
-
-const SECONDS_PER_DAY: i64 = 86_400;
 
 /// Whose entries they are and what becomes of them.
 #[derive(Debug, Clone)]
@@ -195,12 +194,14 @@ impl<'a> Packer<'a> {
             format: self.format,
             source: self.source.source,
             epoch_ms: self.source.epoch_ms,
-            expires_at_secs: Some(self.expires_at_secs()),
+            expires_at_secs: Some(expiry::expires_at_secs(self.expires_on())),
         }
     }
 
-    fn expires_at_secs(&self) -> i64 {
-        self.source.arrived_ms / 1000 + i64::from(self.source.retention_days) * SECONDS_PER_DAY
+    /// When all of this source expires.
+    #[must_use]
+    pub fn expires_on(&self) -> Day {
+        expiry::expires_on(self.source.arrived_ms, self.source.retention_days)
     }
 
     /// Leaves out what was pruned, only after the block's bounds and id are settled: an earlier run
@@ -302,7 +303,7 @@ mod tests {
             let block = packed.block.as_ref().unwrap();
             assert_eq!(hour_of_ms(block.header.first_ms), hour_of_ms(block.header.last_ms));
             assert!(block.data.len() <= MAX_ITEM_DATA_BYTES);
-            assert_eq!(block.header.expires_at_secs, Some(START_MS / 1000 + 30 * 86_400));
+            assert_eq!(block.header.expires_at_secs, Some(START_MS / 1000 + 31 * 86_400));
         }
         assert_eq!(made.days.values().map(|day| day.levels.total()).sum::<i64>(), 50_000);
     }

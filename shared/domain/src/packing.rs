@@ -15,9 +15,9 @@ use crate::time::{EARLIEST_MS, LATEST_MS};
 const VERSION: u32 = 2;
 
 /// What, beside the object itself, decides which blocks it becomes: this program's way of packing,
-/// the compressor, the rules of redaction, the limits, and the app's epoch. Runs over one object whose
-/// packings are equal make the same blocks; a run that finds blocks of another packing begins anew
-/// without them. (Watermark and retention are left out: they change neither bounds nor ids.)
+/// the compressor, the rules of redaction, the limits, and the app's epoch and retention. Runs over one
+/// object whose packings are equal make the same blocks; a run that finds blocks of another packing begins
+/// anew without them. (The watermark is left out: it changes neither bounds nor ids nor when they expire.)
 ///
 /// Written `{fingerprint}.{epoch}`: the epoch tells for which registration of its app an object was
 /// claimed.
@@ -27,13 +27,14 @@ pub struct Packing(String);
 impl Packing {
     /// `epoch_ms`: when the app was registered; 0 where there is none.
     #[must_use]
-    pub fn of(limits: &IntakeLimits, redactor: &Redactor, epoch_ms: i64) -> Self {
+    pub fn of(limits: &IntakeLimits, redactor: &Redactor, epoch_ms: i64, retention_days: u32) -> Self {
         let limits = format!("{limits:?}");
         // The rules print as they were given.
         let rules = format!("{redactor:?}");
         let times = [EARLIEST_MS, LATEST_MS, MAX_AHEAD_MS].map(i64::unsigned_abs);
         let reading = [CHUNK_BYTES as u64, EXPANSION_FREE_BYTES, u64::from(MAX_NESTING)];
-        let numbers = [&block::shape()[..], &pack::BOUNDS, &times, &reading].concat();
+        let kept = [u64::from(retention_days)];
+        let numbers = [&block::shape()[..], &pack::BOUNDS, &times, &reading, &kept].concat();
         let numbers: Vec<u8> = numbers.into_iter().flat_map(u64::to_be_bytes).collect();
         let parts: [&[u8]; 5] =
             [&VERSION.to_be_bytes(), limits.as_bytes(), rules.as_bytes(), &numbers, &epoch_ms.to_be_bytes()];
@@ -68,18 +69,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_packing_changes_with_rules_limits_and_epoch_and_with_nothing_else() {
+    fn a_packing_changes_with_rules_limits_epoch_and_retention_and_with_nothing_else() {
         let limits = IntakeLimits::default();
         let rules = |patterns| Redactor::new("cookie", "-", patterns).unwrap();
-        let packing = Packing::of(&limits, &rules("a+"), 5);
-        assert_eq!(packing, Packing::of(&limits, &rules("a+"), 5));
+        let packing = Packing::of(&limits, &rules("a+"), 5, 30);
+        assert_eq!(packing, Packing::of(&limits, &rules("a+"), 5, 30));
         assert_eq!(Packing::from_stored(packing.as_str()), packing);
         for other in [
-            Packing::of(&limits, &rules("a+ b"), 5),
-            Packing::of(&IntakeLimits { max_record_bytes: 7, ..limits }, &rules("a+"), 5),
-            Packing::of(&IntakeLimits { max_days: 7, ..limits }, &rules("a+"), 5),
-            Packing::of(&IntakeLimits { max_decompressed_bytes: 7, ..limits }, &rules("a+"), 5),
-            Packing::of(&limits, &rules("a+"), 6),
+            Packing::of(&limits, &rules("a+ b"), 5, 30),
+            Packing::of(&IntakeLimits { max_record_bytes: 7, ..limits }, &rules("a+"), 5, 30),
+            Packing::of(&IntakeLimits { max_days: 7, ..limits }, &rules("a+"), 5, 30),
+            Packing::of(&IntakeLimits { max_decompressed_bytes: 7, ..limits }, &rules("a+"), 5, 30),
+            Packing::of(&limits, &rules("a+"), 6, 30),
+            Packing::of(&limits, &rules("a+"), 5, 31),
         ] {
             assert_ne!(packing, other);
         }
@@ -87,7 +89,7 @@ mod tests {
 
     #[test]
     fn a_packing_tells_its_epoch() {
-        let packing = |epoch_ms| Packing::of(&IntakeLimits::default(), &Redactor::default(), epoch_ms);
+        let packing = |epoch_ms| Packing::of(&IntakeLimits::default(), &Redactor::default(), epoch_ms, 30);
         assert_eq!(packing(1_760_000_000_000).epoch_ms(), Some(1_760_000_000_000));
         assert_eq!(packing(0).epoch_ms(), None);
         assert_eq!(Packing::from_stored("0123456789abcdef").epoch_ms(), None);

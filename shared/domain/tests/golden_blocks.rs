@@ -90,7 +90,7 @@ fn the_bytes_of_blocks_change_only_with_the_packings_fingerprint() {
     let mut lines = Lines::default();
     let limits = IntakeLimits::default();
     take_in(file().as_bytes(), source, &limits, &mut lines).unwrap();
-    let packing = Packing::of(&limits, &Redactor::default(), EPOCH_MS);
+    let packing = Packing::of(&limits, &Redactor::default(), EPOCH_MS, 30);
     let made = format!("packing {}\n{}", packing.as_str(), lines.0);
     let golden = std::fs::read_to_string(GOLDEN).unwrap_or_default();
     if made == golden {

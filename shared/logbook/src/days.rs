@@ -26,6 +26,8 @@ pub(crate) struct Days<'a> {
     app: &'a App,
     from: Day,
     to: Day,
+    /// What has expired does not count.
+    now_ms: i64,
     limit: u32,
     after: Option<CounterKey>,
     at_end: bool,
@@ -37,11 +39,12 @@ pub(crate) struct Days<'a> {
 }
 
 impl<'a> Days<'a> {
-    pub(crate) fn new(app: &'a App, from: Day, to: Day) -> Self {
+    pub(crate) fn new(app: &'a App, from: Day, to: Day, now_ms: i64) -> Self {
         Self {
             app,
             from,
             to,
+            now_ms,
             limit: FIRST_PAGE,
             after: None,
             at_end: from > to,
@@ -71,9 +74,9 @@ impl<'a> Days<'a> {
         self.limit = (self.limit * 4).min(LARGEST_PAGE);
         for row in page.rows.iter().filter(|row| row.key.epoch_ms == self.app.created_ms) {
             match &mut self.open {
-                Some(open) if open.day == row.key.day => open.levels += row.counts.levels,
+                Some(open) if open.day == row.key.day => open.levels += row.counts.alive(self.now_ms).levels,
                 open => {
-                    let counted = DayCount { day: row.key.day, levels: row.counts.levels };
+                    let counted = DayCount { day: row.key.day, levels: row.counts.alive(self.now_ms).levels };
                     self.ready.extend(open.replace(counted));
                 }
             }

@@ -13,5 +13,6 @@ pub mod long;
 mod plan;
 pub mod prune;
 pub mod query;
+pub mod redrive;
 pub mod stats;
 pub mod write;

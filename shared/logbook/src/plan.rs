@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use logferry_domain::app::AppId;
 use logferry_domain::block::{Block, BlockBuilder, BlockScratch, BlockSource, MAX_ITEM_DATA_BYTES};
+use logferry_domain::expiry::{self, Expiring};
 use logferry_domain::fault::{Fault, FaultClass};
 use logferry_domain::hex128::Seed;
 use logferry_domain::ledger::DayCounts;
@@ -26,13 +27,11 @@ const MAX_DATA_BYTES: usize = 3_500_000;
 /// Raw bytes after which a block is closed: about 64 KiB compressed.
 const BLOCK_RAW_BYTES: usize = 384 * 1024;
 
-const SECS_PER_DAY: i64 = 86_400;
-
 /// What one transaction stores.
 #[derive(Debug, Default)]
 pub(crate) struct Part {
     blocks: Vec<Block>,
-    days: BTreeMap<Day, DayCounts>,
+    days: BTreeMap<Day, Expiring>,
     items: usize,
     data_bytes: usize,
 }
@@ -87,16 +86,14 @@ pub(crate) struct Plan {
 impl Plan {
     pub(crate) fn new(origin: &Origin<'_>, checked: &[NewEntry]) -> Result<Self, Fault> {
         let seed = &origin.seed;
+        let expires_on = expiry::expires_on(origin.arrived_ms, origin.retention_days);
         let source = BlockSource {
             app_id: origin.app_id,
             seed,
             format: "api",
             source: "api",
             epoch_ms: origin.epoch_ms,
-            // From the arrival, whatever time the records say.
-            expires_at_secs: Some(
-                origin.arrived_ms.div_euclid(1000) + i64::from(origin.retention_days) * SECS_PER_DAY,
-            ),
+            expires_at_secs: Some(expiry::expires_at_secs(expires_on)),
         };
         let mut hours: BTreeMap<i64, Vec<Entry<'_>>> = BTreeMap::new();
         let mut answer = Vec::with_capacity(checked.len());
@@ -172,9 +169,9 @@ fn add_blocks(
             parts.push(Part::default());
         }
         let Some(part) = parts.last_mut() else { continue };
-        let counts = part.days.entry(day).or_default();
-        counts.levels += block.header.levels;
-        counts.bytes += own.iter().map(|entry| i64::try_from(entry.raw.len()).unwrap_or(0)).sum::<i64>();
+        let bytes = own.iter().map(|entry| i64::try_from(entry.raw.len()).unwrap_or(0)).sum();
+        let counts = DayCounts { levels: block.header.levels, bytes };
+        part.days.entry(day).or_default().add(block.header.expires_on(), counts);
         part.items += items;
         part.data_bytes += block.data.len();
         part.blocks.push(block);

@@ -72,8 +72,10 @@ pub struct Removals {
     pub left: u32,
 }
 
-/// Makes everything older than `before_ms` (at most now) invisible and removes what it can within
-/// its budget and until `until`. `None`: there is no such app any more.
+/// Makes everything older than `before_ms` invisible and removes what it can within its budget and
+/// until `until`. Records of a time yet to come are not made invisible but removed, where they lie before
+/// `before_ms` with all of their block: others of such times may be written later. `None`: there is no such app
+/// any more.
 ///
 /// # Errors
 /// The job could not be left; the same call may be repeated.
@@ -90,6 +92,7 @@ pub async fn prune<B: BlockTable + Stats + Records>(
         epoch_ms: app.created_ms,
         kind: JobKind::Prune,
         before_ms: before_ms.min(now_ms),
+        ahead_ms: (before_ms > now_ms).then_some(before_ms),
         due_ms: now_ms + HOLD_MS,
         deleted: 0,
         last_pass: false,
@@ -116,6 +119,7 @@ pub async fn delete<B: BlockTable + Stats + Records>(
         epoch_ms: app.created_ms,
         kind: JobKind::Delete,
         before_ms: LATEST_MS,
+        ahead_ms: None,
         due_ms: now_ms + HOLD_MS,
         deleted: 0,
         last_pass: false,
@@ -233,7 +237,7 @@ async fn work<B: BlockTable + Stats + Records>(
     if let Some(app) = apps.find(&job.app_id).await?.filter(|app| app.created_ms == job.epoch_ms) {
         long::settle(book, &app).await?;
     }
-    let mut pass = Pass { book, job: &job, budget: BUDGET, until, deleted: 0 };
+    let mut pass = Pass { book, job: &job, budget: BUDGET, now_ms, until, deleted: 0 };
     let complete = pass.run().await?;
     job.deleted += pass.deleted;
     if complete && job.last_pass {
@@ -246,10 +250,19 @@ async fn work<B: BlockTable + Stats + Records>(
     Ok((job, complete))
 }
 
+/// A day as its counters tell.
+#[derive(Debug, Default)]
+struct CountedDay {
+    counters: Vec<CounterKey>,
+    /// Records that have not expired.
+    records: i64,
+}
+
 struct Pass<'a, B> {
     book: &'a B,
     job: &'a Job,
     budget: u32,
+    now_ms: i64,
     until: Instant,
     deleted: u64,
 }
@@ -260,14 +273,15 @@ impl<B: BlockTable + Stats + Records> Pass<'_, B> {
         let (app_id, before_ms) = (&self.job.app_id, self.job.before_ms);
         let last = Day::of_ms(before_ms - 1);
         if last.end_ms() >= before_ms {
-            self.book.hide(app_id, self.job.epoch_ms, last, before_ms).await?;
+            self.book.hide(app_id, self.job.epoch_ms, last, before_ms, self.now_ms).await?;
         }
-        for (day, counters) in self.days(last).await? {
+        for (day, counted) in self.days(Day::of_ms(self.end_ms() - 1)).await? {
             if day.end_ms() < self.job.before_ms {
-                if !self.empty(day).await? {
+                // Where all has expired, or is gone, there is nothing to be looked for.
+                if counted.records != 0 && !self.empty(day).await? {
                     return Ok(false);
                 }
-                Stats::remove(self.book, &self.job.app_id, &counters).await?;
+                Stats::remove(self.book, &self.job.app_id, &counted.counters).await?;
                 continue;
             }
             for shard in 0..SHARDS {
@@ -280,13 +294,18 @@ impl<B: BlockTable + Stats + Records> Pass<'_, B> {
         Ok(true)
     }
 
+    /// Blocks that end before this time go as a whole (ms).
+    fn end_ms(&self) -> i64 {
+        self.job.ahead_ms.unwrap_or(self.job.before_ms)
+    }
+
     fn is_spent(&self) -> bool {
         self.budget == 0 || Instant::now() >= self.until
     }
 
     /// The days of the job's app that have counters, and those.
-    async fn days(&self, last: Day) -> Result<BTreeMap<Day, Vec<CounterKey>>, Fault> {
-        let mut days: BTreeMap<Day, Vec<CounterKey>> = BTreeMap::new();
+    async fn days(&self, last: Day) -> Result<BTreeMap<Day, CountedDay>, Fault> {
+        let mut days: BTreeMap<Day, CountedDay> = BTreeMap::new();
         let (first, mut after) = (Day::of_ms(EARLIEST_MS), None);
         if last < first {
             return Ok(days);
@@ -294,7 +313,9 @@ impl<B: BlockTable + Stats + Records> Pass<'_, B> {
         loop {
             let page = Stats::newest(self.book, &self.job.app_id, first, last, COUNTER_PAGE, after).await?;
             for row in page.rows.iter().filter(|row| row.key.epoch_ms == self.job.epoch_ms) {
-                days.entry(row.key.day).or_default().push(row.key);
+                let day = days.entry(row.key.day).or_default();
+                day.counters.push(row.key);
+                day.records += row.counts.alive(self.now_ms).levels.total();
             }
             match page.next {
                 Some(next) => after = Some(next),
@@ -341,11 +362,12 @@ impl<B: BlockTable + Stats + Records> Pass<'_, B> {
 
     /// Removes what is older than the watermark from a partition of its day.
     async fn trim(&mut self, partition: Partition) -> Result<bool, Fault> {
-        let before_ms = self.job.before_ms;
+        let (before_ms, end_ms) = (self.job.before_ms, self.end_ms());
+        // A block never crosses an hour: those with older records end in that of the last one.
+        let hour_end_ms = (hour_of_ms(end_ms - 1) + 1) * MS_PER_HOUR - 1;
         let range = BlockRange {
             last_ms_from: partition.day.start_ms(),
-            // A block never crosses an hour: those with older records end in that of the last one.
-            last_ms_to: (hour_of_ms(before_ms - 1) + 1) * MS_PER_HOUR - 1,
+            last_ms_to: hour_end_ms.min(partition.day.end_ms()),
             partition,
         };
         let mut after = None;
@@ -353,10 +375,9 @@ impl<B: BlockTable + Stats + Records> Pass<'_, B> {
             let page = self.book.headers(&range, HEADER_PAGE, after.as_ref()).await?;
             for stored in page.blocks {
                 let header = &stored.header;
-                if header.epoch_ms != self.job.epoch_ms
-                    || header.first_ms >= before_ms
-                    || stored.pruned_to_ms.is_some_and(|from| from >= before_ms)
-                {
+                let nothing_older =
+                    header.first_ms >= before_ms || stored.pruned_to_ms.is_some_and(|from| from >= before_ms);
+                if header.epoch_ms != self.job.epoch_ms || header.last_ms >= end_ms && nothing_older {
                     continue;
                 }
                 if self.is_spent() || !self.take(&stored).await? {
@@ -373,17 +394,19 @@ impl<B: BlockTable + Stats + Records> Pass<'_, B> {
     /// Takes what is older than the watermark from a block. `false`: what is counted of its file
     /// keeps changing.
     async fn take(&mut self, stored: &StoredHeader) -> Result<bool, Fault> {
-        let (header, before_ms) = (&stored.header, self.job.before_ms);
+        let (header, before_ms, end_ms) = (&stored.header, self.job.before_ms, self.end_ms());
         self.budget = self.budget.saturating_sub(COUNTED_COST);
+        let to_ms = if header.last_ms < end_ms { end_ms } else { before_ms };
         for _ in 0..ATTEMPTS {
-            let (counted_in, from_ms) = self.counted(stored).await?;
-            let removal = match header.last_ms < before_ms {
-                true => Removal::Block,
-                // Whoever counts its file leaves out what is older.
-                false if counted_in == CountedIn::Nowhere => return Ok(true),
-                false => Removal::Before { was_ms: stored.pruned_to_ms, to_ms: before_ms },
+            let (counted_in, from_ms) = self.counted(stored, to_ms).await?;
+            let removal = match header.last_ms {
+                last_ms if last_ms < before_ms => Removal::Block,
+                // Whoever counts its file leaves out what is older, and counts what is not.
+                _ if counted_in == CountedIn::Nowhere => return Ok(true),
+                last_ms if last_ms < end_ms => Removal::Block,
+                _ => Removal::Before { was_ms: stored.pruned_to_ms, to_ms },
             };
-            let counts = self.counts(stored, from_ms, before_ms).await?;
+            let counts = self.counts(stored, from_ms, to_ms).await?;
             let (header, extents) = (header.clone(), stored.extents);
             let removal = CountedRemoval { header, extents, removal, counts, counted_in };
             match self.book.remove_counted(&removal).await? {
@@ -398,12 +421,12 @@ impl<B: BlockTable + Stats + Records> Pass<'_, B> {
         Ok(false)
     }
 
-    /// Where a block is counted, and from which time on.
-    async fn counted(&self, stored: &StoredHeader) -> Result<(CountedIn, Option<i64>), Fault> {
+    /// Where what of a block is older than `to_ms` is counted, and from which time on.
+    async fn counted(&self, stored: &StoredHeader, to_ms: i64) -> Result<(CountedIn, Option<i64>), Fault> {
         let header = &stored.header;
         let Some(file) = &header.file else { return Ok((CountedIn::Counters, stored.pruned_to_ms)) };
         let counted = self.book.counted(&file.object, header.day()).await?;
-        let known = |from_ms: Option<i64>| from_ms.is_some_and(|from| from >= self.job.before_ms);
+        let known = |from_ms: Option<i64>| from_ms.is_some_and(|from| from >= to_ms);
         let counted = counted.filter(|row| row.epoch_ms == self.job.epoch_ms && !known(row.from_ms));
         Ok(match counted {
             Some(row) => (CountedIn::File { revision: row.revision }, stored.pruned_to_ms.max(row.from_ms)),

@@ -293,8 +293,10 @@ impl<'q> Search<'q> {
             .iter()
             .map(|app| (app, self.since_ms(app)))
             .map(|(app, since_ms)| match since_ms < self.until_ms {
-                true => Days::new(app, Day::of_ms(since_ms), Day::of_ms(self.until_ms - 1)),
-                false => Days::new(app, Day(1), Day(0)),
+                true => {
+                    Days::new(app, Day::of_ms(since_ms), Day::of_ms(self.until_ms - 1), self.query.now_ms)
+                }
+                false => Days::new(app, Day(1), Day(0), self.query.now_ms),
             })
             .collect();
         let mut first_page = feed::FIRST_PAGE;

@@ -1,4 +1,5 @@
-//! Records per day and level. Days that a prune has made invisible count as empty at once.
+//! Records per day and level: those that can be queried. What a prune has made invisible and what has
+//! expired does not count, whether it is deleted yet or not.
 
 use std::collections::BTreeMap;
 
@@ -32,7 +33,7 @@ pub async fn days(
     loop {
         let page = stats.newest(&app.app_id, first, today, PAGE, after).await?;
         for row in page.rows.iter().filter(|row| row.key.epoch_ms == app.created_ms) {
-            *counted.entry(row.key.day).or_default() += row.counts.levels;
+            *counted.entry(row.key.day).or_default() += row.counts.alive(now_ms).levels;
         }
         match page.next {
             Some(next) => after = Some(next),

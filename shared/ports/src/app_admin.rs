@@ -2,6 +2,7 @@
 
 use logferry_domain::app::{App, AppId, FlushSetting};
 use logferry_domain::fault::Fault;
+use logferry_domain::ledger::{FileStatus, ReasonCode};
 use serde_json::Value;
 
 use crate::apps::{Apps, KeyRow};
@@ -69,12 +70,33 @@ pub struct Job {
     pub kind: JobKind,
     /// Records before this time go (ms); of a deletion everything does.
     pub before_ms: i64,
+    /// Of a prune whose bound was ahead: records before that bound which are there go, too (ms). The
+    /// watermark stays at `before_ms`: what is written from now on is not meant.
+    pub ahead_ms: Option<i64>,
     /// Whoever works on it holds it until then, or it rests until then (ms).
     pub due_ms: i64,
     /// Records removed so far.
     pub deleted: u64,
     /// Nothing was left the last time; one more pass catches what was being written meanwhile.
     pub last_pass: bool,
+}
+
+/// Files that are being started over: what is asked, and how far that is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RedriveJob {
+    /// `None`: those of all apps, and those that nobody owns.
+    pub app_id: Option<AppId>,
+    /// Files that were first heard of before are not the app's (ms).
+    pub epoch_ms: i64,
+    /// Those of this key alone.
+    pub key: Option<String>,
+    /// Those that are in this state, which is a terminal one, for this reason or any.
+    pub status: FileStatus,
+    pub reason: Option<ReasonCode>,
+    /// Where their list is gone on with; see [`Files`](crate::Files).
+    pub after: Option<String>,
+    /// Whoever works on it holds it until then (ms).
+    pub due_ms: i64,
 }
 
 /// Changes apps. What is written is in the next read.
@@ -149,4 +171,36 @@ pub trait AppAdmin: Apps {
     /// # Errors
     /// The write failed.
     fn end_job(&self, job: &Job, was_due_ms: i64) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// Leaves a redrive to be gone on with, in the place of one that asks for the same.
+    ///
+    /// # Errors
+    /// The write failed.
+    fn leave_redrive(&self, job: &RedriveJob) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// All redrives that are to be gone on with.
+    ///
+    /// # Errors
+    /// The read failed.
+    fn redrives(&self) -> impl Future<Output = Result<Vec<RedriveJob>, Fault>> + Send;
+
+    /// Writes a redrive over the one that was due at `was_due_ms`. `false`: somebody else has it.
+    ///
+    /// # Errors
+    /// The write failed.
+    fn save_redrive(
+        &self,
+        job: &RedriveJob,
+        was_due_ms: i64,
+    ) -> impl Future<Output = Result<bool, Fault>> + Send;
+
+    /// Forgets a redrive that is through, if it is still the one that was due at `was_due_ms`.
+    ///
+    /// # Errors
+    /// The write failed.
+    fn end_redrive(
+        &self,
+        job: &RedriveJob,
+        was_due_ms: i64,
+    ) -> impl Future<Output = Result<(), Fault>> + Send;
 }

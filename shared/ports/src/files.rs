@@ -9,7 +9,7 @@ use logferry_domain::object::ObjectRef;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FilePosition(pub String);
 
-/// Some files of an app, the newest first.
+/// Some files of a list; with a `next`, it may be none.
 #[derive(Debug, Clone, Default)]
 pub struct FilePage {
     pub rows: Vec<FileRow>,
@@ -25,13 +25,14 @@ pub struct QuarantinePage {
     pub next: Option<u64>,
 }
 
-/// Lists and restarts files.
+/// Lists and restarts files. A call reads a bounded number of rows, whatever it finds among them. Of
+/// a position that is not one of its list a call says `Permanent`, with the code `bad position`.
 pub trait Files: Send + Sync {
     /// Files of an app that were first heard of at `since_ms` or later, newest first; keys that were
     /// handed out and not yet used are among them. A moment behind.
     ///
     /// # Errors
-    /// `Permanent` with the code `bad position` for a position that is not one of this app.
+    /// The read failed.
     fn of_app(
         &self,
         app_id: &AppId,
@@ -41,11 +42,44 @@ pub trait Files: Send + Sync {
         after: Option<&FilePosition>,
     ) -> impl Future<Output = Result<FilePage, Fault>> + Send;
 
-    /// All objects that have had this key, and the key itself while it waits for one; whosever they are.
+    /// FAILED files, of an app or of all, those that nobody owns among them, first heard of at
+    /// `since_ms` or later: by the day on which they failed, newest day first; of one day by app, and
+    /// of one app newest first. A moment behind.
     ///
     /// # Errors
     /// The read failed.
-    fn of_key(&self, bucket: &str, key: &str) -> impl Future<Output = Result<Vec<FileRow>, Fault>> + Send;
+    fn failed(
+        &self,
+        app_id: Option<&AppId>,
+        since_ms: i64,
+        now_ms: i64,
+        limit: u32,
+        after: Option<&FilePosition>,
+    ) -> impl Future<Output = Result<FilePage, Fault>> + Send;
+
+    /// Objects that have had this key, and the key itself while it waits for one; whosever they are,
+    /// in no order that means anything.
+    ///
+    /// # Errors
+    /// The read failed.
+    fn of_key(
+        &self,
+        bucket: &str,
+        key: &str,
+        limit: u32,
+        after: Option<&FilePosition>,
+    ) -> impl Future<Output = Result<FilePage, Fault>> + Send;
+
+    /// The objects that have had this key and version or ETag; whosever they are.
+    ///
+    /// # Errors
+    /// The read failed.
+    fn of_version(
+        &self,
+        bucket: &str,
+        key: &str,
+        version: &str,
+    ) -> impl Future<Output = Result<Vec<FileRow>, Fault>> + Send;
 
     /// Rows of a file's quarantine behind the one with the ordinal `after`.
     ///

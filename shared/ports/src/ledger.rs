@@ -9,6 +9,7 @@ use logferry_domain::ledger::{
 };
 use logferry_domain::object::ObjectRef;
 use logferry_domain::packing::Packing;
+use logferry_domain::time::Day;
 
 /// A wish to work on an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -176,8 +177,8 @@ pub trait Ledger: Send + Sync {
     /// The read failed.
     fn kept(&self, object: &ObjectRef) -> impl Future<Output = Result<Kept, Fault>> + Send;
 
-    /// Notes in which hours (since the epoch) blocks of the object will be. To be called before they
-    /// are stored, so that whatever becomes of this worker, they are found.
+    /// Notes in which hours (since the epoch) blocks of the object will be, and when they expire. To be
+    /// called before they are stored, so that whatever becomes of this worker, they are found.
     ///
     /// # Errors
     /// The write failed; repeat it.
@@ -185,6 +186,7 @@ pub trait Ledger: Send + Sync {
         &self,
         lease: &Lease,
         hours: &BTreeSet<i64>,
+        expires_on: Day,
     ) -> impl Future<Output = Result<(), Fault>> + Send;
 
     /// Begins an object anew by another packing, after all blocks of the earlier one are gone:

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use logferry_domain::app::AppId;
 use logferry_domain::block::{Block, BlockHeader};
 use logferry_domain::counted::Counted;
+use logferry_domain::expiry::Expiring;
 use logferry_domain::fault::Fault;
 use logferry_domain::hex128::{Seed, WriteId};
 use logferry_domain::ledger::DayCounts;
@@ -86,7 +87,7 @@ pub struct Write {
     pub app_id: AppId,
     pub epoch_ms: i64,
     pub blocks: Vec<Block>,
-    pub days: BTreeMap<Day, DayCounts>,
+    pub days: BTreeMap<Day, Expiring>,
     /// The counter row to add to.
     pub counter: u8,
     pub memo: Option<MemoChange>,

@@ -1,8 +1,8 @@
 //! The `stats` table: counters per app, day and level, spread over a few rows a day.
 
 use logferry_domain::app::AppId;
+use logferry_domain::expiry::Expiring;
 use logferry_domain::fault::Fault;
-use logferry_domain::ledger::DayCounts;
 use logferry_domain::time::Day;
 
 /// Which counter row: day, the app's epoch (ms), number.
@@ -14,10 +14,10 @@ pub struct CounterKey {
 }
 
 /// One of the rows that a day's counts are spread over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CounterRow {
     pub key: CounterKey,
-    pub counts: DayCounts,
+    pub counts: Expiring,
 }
 
 /// Some counter rows, newest day first.
@@ -48,7 +48,8 @@ pub trait Stats: Send + Sync {
 
     /// Hides records of a day that are older than `before_ms` from those who count: from now on
     /// nobody counts one of them in (see [`Ledger::finish`](crate::Ledger::finish),
-    /// [`Records::write`](crate::Records::write)). What was counted before stays counted.
+    /// [`Records::write`](crate::Records::write)). What was counted before stays counted. That it is
+    /// hidden is known for a week from `now_ms` at least.
     ///
     /// # Errors
     /// A write failed. Repeat it.
@@ -58,6 +59,7 @@ pub trait Stats: Send + Sync {
         epoch_ms: i64,
         day: Day,
         before_ms: i64,
+        now_ms: i64,
     ) -> impl Future<Output = Result<(), Fault>> + Send;
 
     /// Removes counter rows; those that are gone already count as removed.

@@ -1,6 +1,7 @@
 //! The promises of counters that files and prunes move together.
 
 use logferry_domain::block::{Block, FileBlock};
+use logferry_domain::expiry::{Expiring, expires_at_secs};
 use logferry_domain::fault::FaultClass;
 use logferry_domain::ledger::FileStatus;
 use logferry_domain::packing::Packing;
@@ -36,8 +37,8 @@ pub async fn what_is_hidden_is_not_counted_any_more<B: Records + Stats + BlockTa
     let (object, app_id) = fresh("hidden");
     let held = Lease { epoch_ms: EPOCH, ..lease(&claimed(ledger, &claim(&object, &app_id, T0)).await) };
     let today = Day::of_ms(T0);
-    good(book.hide(&app_id, EPOCH, today, T0).await);
-    good(book.hide(&app_id, EPOCH, today, T0 - 5).await);
+    good(book.hide(&app_id, EPOCH, today, T0, T0).await);
+    good(book.hide(&app_id, EPOCH, today, T0 - 5, T0).await);
     let end = outcome([(today.0, 5), (today.0 + 1, 2)]);
     for known in [None, Some(T0 - 1)] {
         let ignorant = Lease { pruned_before_ms: known, ..held.clone() };
@@ -71,7 +72,7 @@ pub async fn a_removal_takes_from_the_file_too<B: Records + Stats + BlockTable>(
     assert_eq!(good(book.counted(&object, today).await), None);
     good(ledger.finish(&held, &outcome([(today.0, 10)]), T0).await);
     let seen = good(book.counted(&object, today).await).unwrap_or_else(|| panic!("nothing counted"));
-    assert_eq!((seen.epoch_ms, seen.from_ms, seen.counts.levels.total()), (EPOCH, None, 10));
+    assert_eq!((seen.epoch_ms, seen.from_ms, seen.counts.total().levels.total()), (EPOCH, None, 10));
 
     let removal = |block: &Block, revision| CountedRemoval {
         header: block.header.clone(),
@@ -142,4 +143,64 @@ pub async fn a_removal_spares_what_took_the_place<B: Records + Stats + BlockTabl
     good(BlockTable::remove(book, &[header(&new), header(&anew)]).await);
     assert_eq!([stored(book, &new).await, stored(book, &anew).await], [vec![], vec![]]);
     good(ledger.finish(&held, &outcome([]), T0).await);
+}
+
+/// Counts stand apart by when what they count expires, and are taken from where they stand.
+pub async fn counts_stand_apart_by_their_expiry<B: Records + Stats + BlockTable>(book: &B) {
+    let (_, app_id) = fresh("expiry");
+    let today = Day::of_ms(T0);
+    let day = |n: i32| Day(today.0 + n);
+    let expiring = |name: &str, on: Day| {
+        let mut own = block(&app_id, name, &[T0, T0 + 1]);
+        own.header.expires_at_secs = Some(expires_at_secs(on));
+        own
+    };
+    for (name, on) in [("a", day(9)), ("b", day(5)), ("c", day(9)), ("d", day(12)), ("e", day(5))] {
+        good(book.write(&write(&app_id, vec![expiring(name, on)])).await);
+    }
+    let alive = async |now: Day| {
+        let page = good(Stats::newest(book, &app_id, today, today, 100, None).await);
+        page.rows.iter().map(|row| row.counts.alive(now.start_ms()).levels.total()).sum::<i64>()
+    };
+    for (now, records) in [(today, 10), (day(5), 6), (day(8), 6), (day(9), 2), (day(12), 0)] {
+        assert_eq!(alive(now).await, records, "{now}");
+    }
+    let removal = CountedRemoval {
+        header: expiring("b", day(5)).header,
+        extents: 0,
+        removal: Removal::Block,
+        counts: counts(2),
+        counted_in: CountedIn::Counters,
+    };
+    assert_eq!(good(book.remove_counted(&removal).await), Removed::Yes);
+    for (now, records) in [(today, 8), (day(5), 6), (day(9), 2), (day(12), 0)] {
+        assert_eq!(alive(now).await, records, "{now}");
+    }
+}
+
+/// A file whose records expire on another day than before counts there alone.
+pub async fn a_files_counts_move_with_their_expiry<B: Records + Stats + BlockTable>(
+    ledger: &impl Ledger,
+    files: &impl Files,
+    book: &B,
+) {
+    let (object, app_id) = fresh("moved");
+    let today = Day::of_ms(T0);
+    let mut end = outcome([(today.0, 5), (today.0 + 1, 2)]);
+    for on in [Day(40_000), Day(39_000), Day(41_000)] {
+        for counts in end.days.values_mut() {
+            *counts = Expiring::one(on, counts.total());
+        }
+        let held = Lease { epoch_ms: EPOCH, ..lease(&claimed(ledger, &claim(&object, &app_id, T0)).await) };
+        assert_eq!(good(ledger.finish(&held, &end, T0).await), Finished::Yes);
+        let page = good(Stats::newest(book, &app_id, ALWAYS.0, ALWAYS.1, 100, None).await);
+        let alive = |now: Day| -> i64 {
+            page.rows.iter().map(|row| row.counts.alive(now.start_ms()).levels.total()).sum()
+        };
+        assert_eq!((alive(on.previous()), alive(on)), (7, 0), "{on}");
+        let counted = good(book.counted(&object, today).await).map(|counted| counted.counts);
+        assert_eq!(counted.as_ref(), end.days.get(&today));
+        let row = good(ledger.find(&object).await).unwrap_or_else(|| panic!("no row"));
+        assert!(good(files.redrive(&row, T0).await));
+    }
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::T0;
 
 use logferry_domain::app::AppId;
+use logferry_domain::expiry::Expiring;
 use logferry_domain::fault::{Fault, FaultClass};
 use logferry_domain::ledger::{
     Beyond, Checkpoint, DayCounts, FileCounts, FileRow, FileStatus, Grant, Kept, Outcome, Reason, ReasonCode,
@@ -79,8 +80,9 @@ pub(super) fn lease(row: &FileRow) -> Lease {
 
 pub(super) fn outcome(days: impl IntoIterator<Item = (i32, i64)>) -> Outcome {
     let count = |records| DayCounts { levels: LevelCounts::new(0, records, 0, 0), bytes: records * 10 };
-    let days: BTreeMap<_, _> = days.into_iter().map(|(day, records)| (Day(day), count(records))).collect();
-    let stored: i64 = days.values().map(|day| day.levels.total()).sum();
+    let day = |(day, records)| (Day(day), Expiring::one(Day(40_000), count(records)));
+    let days: BTreeMap<_, _> = days.into_iter().map(day).collect();
+    let stored: i64 = days.values().map(|day| day.total().levels.total()).sum();
     let counts = FileCounts { ok: u64::try_from(stored).unwrap_or(0), ..FileCounts::default() };
     Outcome { reason: None, counts, days }
 }
@@ -190,8 +192,8 @@ pub async fn what_is_kept_of_an_object_is_known(ledger: &impl Ledger) {
     assert_eq!(row.packing, Packing::from_stored("packing"));
     let held = lease(&row);
     let hours = [480_000, 480_001, 480_030, 999_999];
-    ok(ledger.note_hours(&held, &BTreeSet::from([hours[0], hours[2]])).await);
-    ok(ledger.note_hours(&held, &BTreeSet::from(hours)).await);
+    ok(ledger.note_hours(&held, &BTreeSet::from([hours[0], hours[2]]), Day(40_000)).await);
+    ok(ledger.note_hours(&held, &BTreeSet::from(hours), Day(40_000)).await);
     let bad: Vec<_> = (0..30)
         .map(|ordinal| {
             let reason = QuarantineReason::BrokenJson;

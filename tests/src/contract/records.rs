@@ -6,6 +6,7 @@ use super::T0;
 
 use logferry_domain::app::AppId;
 use logferry_domain::block::{Block, BlockBuilder, BlockSource};
+use logferry_domain::expiry::Expiring;
 use logferry_domain::fault::Fault;
 use logferry_domain::hex128::Seed;
 use logferry_domain::ledger::DayCounts;
@@ -58,13 +59,20 @@ pub(super) fn counts(records: i64) -> DayCounts {
 }
 
 pub(super) fn write(app_id: &AppId, blocks: Vec<Block>) -> Write {
-    let mut days: BTreeMap<Day, DayCounts> = BTreeMap::new();
+    let mut days: BTreeMap<Day, Expiring> = BTreeMap::new();
     for block in &blocks {
-        let day = days.entry(block.header.day()).or_default();
-        day.levels += block.header.levels;
-        day.bytes += i64::from(block.header.count) * 10;
+        let counts = DayCounts { levels: block.header.levels, bytes: i64::from(block.header.count) * 10 };
+        days.entry(block.header.day()).or_default().add(block.header.expires_on(), counts);
     }
     Write { app_id: app_id.clone(), epoch_ms: EPOCH, blocks, days, counter: 3, memo: None, step: None }
+}
+
+/// A write of a record that expires then.
+#[must_use]
+pub fn one_that_expires(app_id: &AppId, name: &str, expires_at_secs: i64) -> Write {
+    let mut own = block(app_id, name, &[T0]);
+    own.header.expires_at_secs = Some(expires_at_secs);
+    write(app_id, vec![own])
 }
 
 /// Everything counted for an app, by day, newest first, read in pages of two rows.
@@ -77,10 +85,9 @@ pub(super) async fn counted(stats: &impl Stats, app_id: &AppId, from: Day, to: D
             assert_eq!(row.key.epoch_ms, EPOCH);
             match days.last_mut() {
                 Some((day, sum)) if *day == row.key.day => {
-                    sum.levels += row.counts.levels;
-                    sum.bytes += row.counts.bytes;
+                    *sum += row.counts.total();
                 }
-                _ => days.push((row.key.day, row.counts)),
+                _ => days.push((row.key.day, row.counts.total())),
             }
         }
         match page.next {
@@ -123,7 +130,7 @@ pub async fn a_write_is_stored_and_counted<B: Records + Stats + BlockTable>(book
         part.counter = u8::try_from(day).unwrap_or(0);
         assert_eq!(good(book.write(&part).await), Written::Stored);
         part.blocks = vec![block(&app_id, &format!("{day}c"), &[T0 - day * MS_PER_DAY])];
-        part.days = BTreeMap::from([(part.blocks[0].header.day(), counts(1))]);
+        part.days = write(&app_id, part.blocks.clone()).days;
         assert_eq!(good(book.write(&part).await), Written::Stored);
     }
     let all = counted(book, &app_id, ALWAYS.0, ALWAYS.1).await;

@@ -2,12 +2,20 @@
 
 use logferry_domain::app::{App, AppId};
 use logferry_domain::fault::Fault;
-use logferry_ports::app_admin::{AppAdmin, AppChange, Job, JobKind, KeyAdded, Registered};
+use logferry_ports::app_admin::{AppAdmin, AppChange, Job, JobKind, KeyAdded, RedriveJob, Registered};
 use logferry_ports::apps::{Apps, KeyRow};
 
 use super::{SimCloud, State, legal_key};
 
 pub(super) type JobKey = (AppId, i64, JobKind);
+
+/// What a redrive asks for.
+pub(super) type RedriveKey = (Option<AppId>, i64, Option<String>, &'static str, Option<&'static str>);
+
+fn redrive_key(job: &RedriveJob) -> RedriveKey {
+    let reason = job.reason.map(|code| code.as_str());
+    (job.app_id.clone(), job.epoch_ms, job.key.clone(), job.status.as_str(), reason)
+}
 
 fn job_key(job: &Job) -> JobKey {
     (job.app_id.clone(), job.epoch_ms, job.kind)
@@ -145,6 +153,39 @@ impl AppAdmin for SimCloud {
         self.call("DeleteItem", |state| {
             if state.jobs.get(&job_key(job)).is_some_and(|known| known.due_ms == was_due_ms) {
                 state.jobs.remove(&job_key(job));
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn leave_redrive(&self, job: &RedriveJob) -> Result<(), Fault> {
+        self.call("PutItem", |state| {
+            state.redrives.insert(redrive_key(job), job.clone());
+            Ok(())
+        })
+        .await
+    }
+
+    async fn redrives(&self) -> Result<Vec<RedriveJob>, Fault> {
+        self.call("Query", |state| Ok(state.redrives.values().cloned().collect())).await
+    }
+
+    async fn save_redrive(&self, job: &RedriveJob, was_due_ms: i64) -> Result<bool, Fault> {
+        self.call("PutItem", |state| match state.redrives.get_mut(&redrive_key(job)) {
+            Some(known) if known.due_ms == was_due_ms => {
+                *known = job.clone();
+                Ok(true)
+            }
+            _ => Ok(false),
+        })
+        .await
+    }
+
+    async fn end_redrive(&self, job: &RedriveJob, was_due_ms: i64) -> Result<(), Fault> {
+        self.call("DeleteItem", |state| {
+            if state.redrives.get(&redrive_key(job)).is_some_and(|known| known.due_ms == was_due_ms) {
+                state.redrives.remove(&redrive_key(job));
             }
             Ok(())
         })

@@ -15,7 +15,7 @@ fn shard_of(key: &str) -> u8 {
 }
 
 impl State {
-    fn rows(&self) -> impl Iterator<Item = &FileRow> {
+    pub(super) fn rows(&self) -> impl Iterator<Item = &FileRow> {
         let unused =
             self.grants.values().filter(|granted| granted.grant.used.is_none()).map(|granted| &granted.row);
         self.files.values().map(|file| &file.row).chain(unused)

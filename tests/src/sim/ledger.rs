@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use logferry_aws::ledger::row_to_item;
 use logferry_domain::app::AppId;
 use logferry_domain::counted::{Counted, DayChange, day_changes};
 use logferry_domain::fault::{Fault, FaultClass};
@@ -33,6 +34,8 @@ pub(super) struct File {
 pub(super) struct FileDay {
     hours: BTreeSet<i64>,
     pub(super) counted: Option<Counted>,
+    /// When the blocks expire that it tells of.
+    pub(super) expires_on: Option<Day>,
 }
 
 pub(super) fn file_key(object: &ObjectRef) -> FileKey {
@@ -60,6 +63,24 @@ fn conflict(operation: &'static str) -> Fault {
     Fault::new(FaultClass::Conflict, operation, "ConditionalCheckFailedException")
 }
 
+/// The longest partition key, and the longest sort key of a table or an index (bytes).
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html>
+const MAX_PK_BYTES: usize = 2_048;
+const MAX_SK_BYTES: usize = 1_024;
+
+/// That DynamoDB would take a row's keys.
+pub(super) fn check_keys(row: &FileRow) {
+    for (name, value) in row_to_item(row) {
+        let most = match name.as_str() {
+            "pk" | "app_id" | "due_shard" | "failed_on" => MAX_PK_BYTES,
+            "sk" | "listed_at" | "failed_at" => MAX_SK_BYTES,
+            _ => continue,
+        };
+        let length = value.as_s().map_or(0, String::len);
+        assert!((1..=most).contains(&length), "{name} of {length} bytes");
+    }
+}
+
 impl State {
     /// The file, if the lease on it still holds.
     fn held(&mut self, lease: &Lease, operation: &'static str) -> Result<&mut File, Fault> {
@@ -82,7 +103,9 @@ impl Ledger for SimCloud {
             if state.grants.contains_key(&key) {
                 return Err(conflict("PutItem"));
             }
-            state.grants.insert(key, Granted::new(grant));
+            let granted = Granted::new(grant);
+            check_keys(&granted.row);
+            state.grants.insert(key, granted);
             Ok(())
         })
         .await
@@ -133,11 +156,13 @@ impl Ledger for SimCloud {
         .await
     }
 
-    async fn note_hours(&self, lease: &Lease, hours: &BTreeSet<i64>) -> Result<(), Fault> {
+    async fn note_hours(&self, lease: &Lease, hours: &BTreeSet<i64>, expires_on: Day) -> Result<(), Fault> {
         self.call("UpdateItem", |state| {
             let file = state.files.get_mut(&file_key(&lease.object)).ok_or_else(|| conflict("UpdateItem"))?;
             for &hour in hours {
-                file.days.entry(Day::of_ms(hour * MS_PER_HOUR)).or_default().hours.insert(hour);
+                let day = file.days.entry(Day::of_ms(hour * MS_PER_HOUR)).or_default();
+                day.hours.insert(hour);
+                day.expires_on = Some(expires_on);
             }
             Ok(())
         })
@@ -241,7 +266,7 @@ impl State {
         if file.row.fence != lease.fence || file.row.status != FileStatus::Processing {
             return Err(conflict("TransactWriteItems"));
         }
-        let revision = |day: &Day| file.days.get(day)?.counted.map(|counted| counted.revision);
+        let revision = |day: &Day| file.days.get(day)?.counted.as_ref().map(|counted| counted.revision);
         if changes.iter().any(|change| revision(&change.day) != change.seen) {
             return Err(Fault::new(FaultClass::Transient, "TransactWriteItems", "a day has changed"));
         }
@@ -257,11 +282,15 @@ impl State {
             return Ok(Finished::Pruned);
         }
         for change in changes {
-            file.days.entry(change.day).or_default().counted = Some(change.now);
-            *self.stats.entry((app_id.clone(), lease.epoch_ms, change.day)).or_default() += change.delta;
+            let day = file.days.entry(change.day).or_default();
+            day.expires_on = change.now.counts.last().or(day.expires_on);
+            day.counted = Some(change.now.clone());
         }
         if let Some((outcome, now_ms)) = end {
             file.end(lease.fence, outcome, now_ms);
+        }
+        for change in changes.iter().filter(|change| !change.delta.is_empty()) {
+            self.count(app_id, lease.epoch_ms, change.day, &change.delta);
         }
         Ok(Finished::Yes)
     }
@@ -283,6 +312,7 @@ impl SimCloud {
                 granted.grant.used.get_or_insert_with(|| claim.used());
             }
             let row = claim.first_row();
+            check_keys(&row);
             let file = File {
                 row: row.clone(),
                 quarantined: BTreeMap::new(),
@@ -310,7 +340,7 @@ impl SimCloud {
 
 impl File {
     fn counted(&self) -> BTreeMap<Day, Counted> {
-        self.days.iter().filter_map(|(day, own)| Some((*day, own.counted?))).collect()
+        self.days.iter().filter_map(|(day, own)| Some((*day, own.counted.clone()?))).collect()
     }
 
     fn end(&mut self, fence: u64, outcome: &Outcome, now_ms: i64) {
@@ -322,6 +352,7 @@ impl File {
         row.due_at_ms = None;
         row.updated_ms = now_ms;
         row.processed_ms = Some(now_ms);
+        check_keys(row);
         self.ended_by = Some(fence);
     }
 }

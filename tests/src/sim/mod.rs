@@ -6,6 +6,7 @@ mod apps;
 mod backlog;
 mod blocks;
 mod bucket;
+mod expiry;
 mod faults;
 mod files;
 mod flush;
@@ -29,13 +30,13 @@ use logferry_domain::app::{App, AppId, FlushSetting};
 use logferry_domain::block::{Block, Payload};
 use logferry_domain::fault::{Fault, FaultClass};
 use logferry_domain::hex128::WriteId;
-use logferry_domain::ledger::{DayCounts, FileRow, FileStatus, Quarantined};
+use logferry_domain::ledger::{FileRow, FileStatus, Quarantined};
 use logferry_domain::object::ObjectRef;
 use logferry_domain::quota::Used;
 use logferry_domain::record::LevelCounts;
 use logferry_domain::time::Day;
 use logferry_ports::Clock;
-use logferry_ports::app_admin::Job;
+use logferry_ports::app_admin::{Job, RedriveJob};
 use logferry_ports::apps::KeyRow;
 use logferry_ports::bucket::ListPosition;
 use logferry_ports::flush_marks::{FlushMark, Insertion};
@@ -95,12 +96,13 @@ struct State {
     bookmarks: BTreeMap<String, ListPosition>,
     marks: BTreeMap<Insertion, FlushMark>,
     dead_letters: BTreeMap<String, Vec<u8>>,
-    stats: BTreeMap<(AppId, i64, Day), DayCounts>,
+    stats: BTreeMap<(AppId, i64, Day), records::Counter>,
     usage: BTreeMap<UsageDay, Used>,
     /// Older records are not counted in any more (ms).
     hidden: BTreeMap<(AppId, i64, Day), i64>,
     keys: BTreeMap<String, KeyRow>,
     jobs: BTreeMap<apps::JobKey, Job>,
+    redrives: BTreeMap<apps::RedriveKey, RedriveJob>,
     memos: BTreeMap<(AppId, [u8; 32]), Memo>,
     long_writes: BTreeMap<(AppId, WriteId), LongWrite>,
     /// Items that transactions under way are about to write.
@@ -325,9 +327,10 @@ impl SimCloud {
     /// The counters per day and level.
     #[must_use]
     pub fn counted_levels(&self, app_id: &AppId) -> BTreeMap<Day, LevelCounts> {
+        let now_ms = self.clock.now_ms();
         let mut days: BTreeMap<Day, LevelCounts> = BTreeMap::new();
         for ((_, _, day), counts) in self.state().stats.iter().filter(|((app, ..), _)| app == app_id) {
-            *days.entry(*day).or_default() += counts.levels;
+            *days.entry(*day).or_default() += counts.counts.alive(now_ms).levels;
         }
         days.retain(|_, levels| !levels.is_zero());
         days
@@ -336,10 +339,12 @@ impl SimCloud {
     /// What of an app a query can find, per day and level.
     #[must_use]
     pub fn visible_levels(&self, app: &App) -> BTreeMap<Day, LevelCounts> {
+        let now_secs = self.clock.now_ms().div_euclid(1000);
         let mut days: BTreeMap<Day, LevelCounts> = BTreeMap::new();
         for block in self.state().blocks.values() {
             let header = &block.header;
-            if (&header.app_id, header.epoch_ms) == (&app.app_id, app.created_ms) {
+            let expired = header.expires_at_secs.is_some_and(|at| at <= now_secs);
+            if !expired && (&header.app_id, header.epoch_ms) == (&app.app_id, app.created_ms) {
                 let payload = Payload::decode(&block.data).unwrap_or_else(|error| panic!("{error}"));
                 let counts = payload.counts(app.pruned_before_ms, None);
                 *days.entry(header.day()).or_default() += counts.levels;
@@ -366,7 +371,7 @@ impl SimCloud {
     pub fn counted_days(&self, app_id: &AppId, epoch_ms: i64) -> BTreeMap<Day, i64> {
         let state = self.state();
         let own = state.stats.iter().filter(|((app, epoch, _), _)| app == app_id && *epoch == epoch_ms);
-        own.map(|((.., day), counts)| (*day, counts.levels.total())).collect()
+        own.map(|((.., day), counts)| (*day, counts.counts.total().levels.total())).collect()
     }
 
     /// The rows of the ledger.

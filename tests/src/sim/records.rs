@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use logferry_domain::app::AppId;
 use logferry_domain::block::MAX_ITEM_DATA_BYTES;
 use logferry_domain::counted::Counted;
+use logferry_domain::expiry::Expiring;
 use logferry_domain::fault::{Fault, FaultClass};
 use logferry_domain::hex128::WriteId;
 use logferry_domain::ledger::DayCounts;
@@ -26,9 +27,18 @@ use super::{Change, SimCloud, State};
 const MAX_TRANSACTION_ITEMS: usize = 100;
 const MAX_TRANSACTION_BYTES: usize = 4_000_000;
 
+/// A day's counter, which lives as long as the last of what it has counted.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Counter {
+    pub(super) counts: Expiring,
+    pub(super) expires_on: Option<Day>,
+}
+
 impl State {
-    fn count(&mut self, app_id: &AppId, epoch_ms: i64, day: Day, counts: &DayCounts) {
-        *self.stats.entry((app_id.clone(), epoch_ms, day)).or_default() += *counts;
+    pub(super) fn count(&mut self, app_id: &AppId, epoch_ms: i64, day: Day, counts: &Expiring) {
+        let counter = self.stats.entry((app_id.clone(), epoch_ms, day)).or_default();
+        counter.counts.add_all(counts);
+        counter.expires_on = counter.expires_on.max(counts.last());
     }
 }
 
@@ -147,7 +157,7 @@ impl Records for SimCloud {
     async fn counted(&self, object: &ObjectRef, day: Day) -> Result<Option<Counted>, Fault> {
         self.call("GetItem", |state| {
             let file = state.files.get(&file_key(object));
-            Ok(file.and_then(|file| file.days.get(&day)).and_then(|day| day.counted))
+            Ok(file.and_then(|file| file.days.get(&day)).and_then(|day| day.counted.clone()))
         })
         .await
     }
@@ -171,14 +181,15 @@ impl Records for SimCloud {
                     return Ok(Removed::CountDiffers);
                 };
                 row.revision += 1;
-                row.counts = row.counts - removal.counts;
+                row.counts = row.counts.minus(&Expiring::one(header.expires_on(), removal.counts));
             }
             match removal.removal {
                 Removal::Block => state.delete_block(&block_key),
                 Removal::Before { to_ms, .. } => drop(state.pruned_to.insert(block_key, to_ms)),
             }
             if removal.counted_in != CountedIn::Nowhere {
-                let counts = DayCounts::default() - removal.counts;
+                let taken = DayCounts::default() - removal.counts;
+                let counts = Expiring::one(header.expires_on(), taken);
                 state.count(&header.app_id, header.epoch_ms, header.day(), &counts);
             }
             Ok(Removed::Yes)
@@ -202,9 +213,9 @@ impl Stats for SimCloud {
                 .stats
                 .iter()
                 .filter(|((app, _, day), _)| app == app_id && (from..=to).contains(day))
-                .map(|((_, epoch_ms, day), counts)| CounterRow {
+                .map(|((_, epoch_ms, day), counter)| CounterRow {
                     key: CounterKey { day: *day, epoch_ms: *epoch_ms, counter: 0 },
-                    counts: *counts,
+                    counts: counter.counts.clone(),
                 })
                 .filter(|row| after.is_none_or(|after| row.key < after))
                 .collect();
@@ -217,7 +228,14 @@ impl Stats for SimCloud {
         .await
     }
 
-    async fn hide(&self, app_id: &AppId, epoch_ms: i64, day: Day, before_ms: i64) -> Result<(), Fault> {
+    async fn hide(
+        &self,
+        app_id: &AppId,
+        epoch_ms: i64,
+        day: Day,
+        before_ms: i64,
+        _: i64,
+    ) -> Result<(), Fault> {
         self.call("TransactWriteItems", |state| {
             let counter = (app_id.clone(), epoch_ms, day);
             let hidden = state.hidden.entry(counter.clone()).or_default();

@@ -413,6 +413,32 @@ async fn a_large_prune_is_answered_in_time_and_finished_by_later_passes() {
 }
 
 #[tokio::test]
+async fn records_dated_ahead_can_be_pruned_and_what_is_written_later_stays() {
+    let api = Api::new();
+    let key = api.register("shop").await;
+    let write = async |ahead_ms: i64| {
+        let timestamp = api.cloud.clock().now_ms() + ahead_ms;
+        let entry = json!({"level": "INFO", "message": "x", "timestamp": timestamp});
+        assert_eq!(api.app(&key, "POST", "/logs", &entry).await.status, 200);
+    };
+    for ahead_ms in [-MS_PER_HOUR, 0, 1_000, 2 * MS_PER_HOUR, 20 * MS_PER_HOUR] {
+        write(ahead_ms).await;
+    }
+    let bound = json!({"before": "2099-12-31T23:59:59Z"});
+    let answer = api.app(&key, "POST", "/apps/shop/prune", &bound).await.data();
+    assert_eq!(answer, json!({"deleted": 5, "complete": true}));
+    assert_eq!(api.records(&key, "").await.len(), 0);
+    for ahead_ms in [0, 3 * MS_PER_HOUR] {
+        write(ahead_ms).await;
+    }
+    let near = json!({"before": api.cloud.clock().now_ms() + MS_PER_HOUR});
+    assert_eq!(api.app(&key, "POST", "/apps/shop/prune", &near).await.data()["deleted"], 1);
+    assert_eq!(api.records(&key, "").await.len(), 1);
+    api.cloud.clock().advance_ms(MS_PER_DAY);
+    assert_eq!(api.counted(&key, "shop").await, [0, 1, 0, 0]);
+}
+
+#[tokio::test]
 async fn a_deleted_apps_blocks_and_counters_go_and_its_successors_stay() {
     let api = Api::new();
     let key = api.register("shop").await;

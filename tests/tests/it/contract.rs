@@ -20,7 +20,7 @@ use logferry_domain::stats::parse_sort_key;
 use logferry_domain::time::Day;
 use logferry_ports::bucket::{ListPage, ListPosition};
 use logferry_ports::ledger::{Claim, Claimed, EndedBy, Finished, Lease};
-use logferry_ports::{Ledger, Listing};
+use logferry_ports::{Ledger, Listing, Records};
 use logferry_tests::contract::ledger::CountedDays;
 use logferry_tests::contract::{apps, blocks, bucket, counts, files, ledger, records, usage};
 use logferry_tests::stack::Stack;
@@ -53,9 +53,9 @@ impl CountedDays for Real {
         for item in items {
             let (day, epoch, _) = parse_sort_key(item.text("sk").unwrap()).unwrap();
             assert_eq!(epoch, epoch_ms);
-            let records: i64 = item.number("records").unwrap();
-            assert_eq!(item.number::<i64>("info").unwrap(), records);
-            *days.entry(day).or_default() += records;
+            // The contract's files are all of one retention: one set of attributes.
+            *days.entry(day).or_default() += item.number::<i64>("i40000").unwrap();
+            assert_eq!(item.number::<i64>("expires_at").unwrap(), 40_000 * 86_400);
         }
         days
     }
@@ -97,8 +97,8 @@ impl Ledger for Real {
         self.ledger.kept(object).await
     }
 
-    async fn note_hours(&self, lease: &Lease, hours: &BTreeSet<i64>) -> Result<(), Fault> {
-        self.ledger.note_hours(lease, hours).await
+    async fn note_hours(&self, lease: &Lease, hours: &BTreeSet<i64>, expires_on: Day) -> Result<(), Fault> {
+        self.ledger.note_hours(lease, hours, expires_on).await
     }
 
     async fn begin_anew(&self, lease: &Lease, packing: &Packing, now_ms: i64) -> Result<(), Fault> {
@@ -202,6 +202,18 @@ async fn a_key_has_its_objects_and_their_bad_records() {
 }
 
 #[tokio::test]
+async fn failed_files_are_found() {
+    let (ledger, real) = real_files();
+    files::failed_files_are_found(&ledger, &real).await;
+}
+
+#[tokio::test]
+async fn keys_of_any_legal_length_are_claimed_and_listed() {
+    let (ledger, real) = real_files();
+    files::keys_of_any_legal_length_are_claimed_and_listed(&ledger, &real).await;
+}
+
+#[tokio::test]
 async fn a_file_is_started_over_once() {
     let (ledger, real) = real_files();
     files::a_file_is_started_over_once(&ledger, &real).await;
@@ -221,6 +233,40 @@ async fn what_is_hidden_is_not_counted_any_more() {
 async fn a_removal_takes_from_the_file_too() {
     let (ledger, files) = real_files();
     counts::a_removal_takes_from_the_file_too(&ledger, &files, &book()).await;
+}
+
+#[tokio::test]
+async fn counts_stand_apart_by_their_expiry() {
+    counts::counts_stand_apart_by_their_expiry(&book()).await;
+}
+
+#[tokio::test]
+async fn a_files_counts_move_with_their_expiry() {
+    let (ledger, files) = real_files();
+    counts::a_files_counts_move_with_their_expiry(&ledger, &files, &book()).await;
+}
+
+#[tokio::test]
+async fn a_counters_row_lives_as_long_as_what_it_counts() {
+    let (stack, book) = (Stack::new(), book());
+    let app_id: AppId = format!("x{}", ulid::Ulid::generate().to_string().to_lowercase()).parse().unwrap();
+    let lives = async || {
+        let query = stack.aws.dynamodb().query().table_name(stack.value("TABLE_STATS"));
+        let query = query.key_condition_expression("pk = :pk").consistent_read(true);
+        let answer = query.expression_attribute_values(":pk", s(app_id.as_str())).send().await.unwrap();
+        let items = answer.items.unwrap();
+        assert_eq!(items.len(), 1);
+        items[0].number::<i64>("expires_at").unwrap()
+    };
+    for (name, expires_at, lives_until) in [
+        ("a", 3_999_974_400, 3_999_974_400),
+        ("b", 3_999_801_600, 3_999_974_400),
+        ("c", 4_000_060_800, 4_000_060_800),
+        ("d", 3_999_974_400, 4_000_060_800),
+    ] {
+        book.write(&records::one_that_expires(&app_id, name, expires_at)).await.unwrap();
+        assert_eq!(lives().await, lives_until, "{name}");
+    }
 }
 
 #[tokio::test]

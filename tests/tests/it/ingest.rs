@@ -1,6 +1,7 @@
 //! Ingest over the simulated cloud: exactly once, whatever goes wrong around it.
 
 use logferry_domain::block::Payload;
+use logferry_domain::expiry;
 use logferry_domain::fault::FaultClass;
 use logferry_domain::intake::IntakeLimits;
 use logferry_domain::ledger::{FileStatus, Grant, ReasonCode};
@@ -386,7 +387,8 @@ async fn a_time_far_ahead_of_its_object_is_replaced_and_the_record_expires_with_
     assert!(matches!(run(&cloud, &object).await, Ingested::Completed { .. }));
     let mut stored = Vec::new();
     for block in cloud.stream() {
-        assert_eq!(block.header.expires_at_secs, Some(T0 / 1000 + 30 * 86_400));
+        let expires_on = expiry::expires_on(T0, 30);
+        assert_eq!(block.header.expires_at_secs, Some(expiry::expires_at_secs(expires_on)));
         let payload = Payload::decode(&block.data).unwrap();
         stored.extend(payload.entries().map(|e| (e.ordinal, e.timestamp_ms, e.timestamp_fallback)));
     }

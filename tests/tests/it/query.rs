@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use logferry_domain::app::{App, AppId};
 use logferry_domain::block::{BlockBuilder, BlockSource, Payload};
+use logferry_domain::expiry::{Expiring, NEVER};
 use logferry_domain::hex128::{BlockId, RecordId, Seed};
 use logferry_domain::ledger::DayCounts;
 use logferry_domain::record::{Entry, EntryKind, Level};
@@ -83,6 +84,11 @@ fn some_record(random: &mut SmallRng, app_id: &AppId, timestamp_ms: i64) -> Know
     known
 }
 
+/// Counts of what does not expire.
+fn never((day, counts): (Day, DayCounts)) -> (Day, Expiring) {
+    (day, Expiring::one(NEVER, counts))
+}
+
 /// Stores records as files would: many sources, each with records of any time, so that blocks overlap.
 async fn store(cloud: &SimCloud, random: &mut SmallRng, app: &App, mut records: Vec<Known>) -> Vec<Known> {
     records.shuffle(random);
@@ -137,7 +143,7 @@ async fn store(cloud: &SimCloud, random: &mut SmallRng, app: &App, mut records: 
                 app_id: app.app_id.clone(),
                 epoch_ms: app.created_ms,
                 blocks: blocks.to_vec(),
-                days: days.take().unwrap_or_default(),
+                days: days.take().unwrap_or_default().into_iter().map(never).collect(),
                 counter: 0,
                 memo: None,
                 step: None,
@@ -462,7 +468,7 @@ async fn records_that_have_expired_are_not_shown() {
         app_id: app.app_id.clone(),
         epoch_ms: app.created_ms,
         blocks: builder.build(&source).unwrap(),
-        days,
+        days: days.into_iter().map(never).collect(),
         counter: 0,
         memo: None,
         step: None,

@@ -66,6 +66,18 @@ async fn a_key_has_its_objects_and_their_bad_records() {
 }
 
 #[tokio::test]
+async fn failed_files_are_found() {
+    let cloud = SimCloud::default();
+    files::failed_files_are_found(&cloud, &cloud).await;
+}
+
+#[tokio::test]
+async fn keys_of_any_legal_length_are_claimed_and_listed() {
+    let cloud = SimCloud::default();
+    files::keys_of_any_legal_length_are_claimed_and_listed(&cloud, &cloud).await;
+}
+
+#[tokio::test]
 async fn a_file_is_started_over_once() {
     let cloud = SimCloud::default();
     files::a_file_is_started_over_once(&cloud, &cloud).await;
@@ -87,6 +99,17 @@ async fn what_is_hidden_is_not_counted_any_more() {
 async fn a_removal_takes_from_the_file_too() {
     let cloud = SimCloud::default();
     counts::a_removal_takes_from_the_file_too(&cloud, &cloud, &cloud).await;
+}
+
+#[tokio::test]
+async fn counts_stand_apart_by_their_expiry() {
+    counts::counts_stand_apart_by_their_expiry(&SimCloud::default()).await;
+}
+
+#[tokio::test]
+async fn a_files_counts_move_with_their_expiry() {
+    let cloud = SimCloud::default();
+    counts::a_files_counts_move_with_their_expiry(&cloud, &cloud, &cloud).await;
 }
 
 #[tokio::test]

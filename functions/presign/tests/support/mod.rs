@@ -130,7 +130,7 @@ impl Ledger for Grants {
         unreachable!("presign only grants")
     }
 
-    async fn note_hours(&self, _: &Lease, _: &BTreeSet<i64>) -> Result<(), Fault> {
+    async fn note_hours(&self, _: &Lease, _: &BTreeSet<i64>, _: Day) -> Result<(), Fault> {
         unreachable!("presign only grants")
     }
 

@@ -52,7 +52,7 @@ impl DynamoLedger {
             set.push_str(", used_size = :size");
             update = update.expression_attribute_values(":size", n(size_bytes));
         }
-        update.update_expression(format!("{set} REMOVE listed_at, due_shard, due_at"))
+        update.update_expression(format!("{set} REMOVE listed_at, due_shard, due_at, failed_on, failed_at"))
     }
 
     /// Takes over a row that is still as `seen`; `None` when it is not.

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem, Update};
 use logferry_domain::counted::{Counted, DayChange};
+use logferry_domain::expiry::{self, Expiring};
 use logferry_domain::fault::Fault;
-use logferry_domain::ledger::{DayCounts, Kept};
+use logferry_domain::ledger::Kept;
 use logferry_domain::object::ObjectRef;
 use logferry_domain::time::{Day, MS_PER_HOUR};
 
@@ -14,7 +15,7 @@ use super::DynamoLedger;
 use super::row::{file_pk, file_sk};
 use crate::batch::delete_all;
 use crate::faults::fault;
-use crate::item::{Get, Item, key, level_name, levels_from, malformed, n};
+use crate::item::{Get, Item, count_attributes, expiring_from, key, malformed, n};
 use crate::transact;
 
 fn prefix(object: &ObjectRef) -> String {
@@ -33,7 +34,7 @@ pub(crate) fn counted_from(item: &Item) -> Result<Option<Counted>, Fault> {
         revision,
         epoch_ms: item.number("epoch")?,
         from_ms: item.number_opt("from_ms"),
-        counts: DayCounts { levels: levels_from(item), bytes: item.number("bytes")? },
+        counts: expiring_from(item),
     }))
 }
 
@@ -47,21 +48,40 @@ pub(super) fn replace(
     let mut update = Update::builder()
         .table_name(table)
         .set_key(Some(day_key(object, change.day)))
-        .expression_attribute_names("#error", "error")
         .expression_attribute_values(":next", n(now.revision))
-        .expression_attribute_values(":epoch", n(now.epoch_ms))
-        .expression_attribute_values(":bytes", n(now.counts.bytes));
-    for (level, count) in now.counts.levels.iter() {
-        update = update.expression_attribute_values(format!(":{}", level_name(level)), n(count));
+        .expression_attribute_values(":epoch", n(now.epoch_ms));
+    let mut set = "SET revision = :next, epoch = :epoch".to_owned();
+    let mut remove = Vec::new();
+    for (expires_on, counts) in now.counts.iter() {
+        for (name, of) in count_attributes(expires_on) {
+            set.push_str(&format!(", #{name} = :{name}"));
+            update = update
+                .expression_attribute_names(format!("#{name}"), &name)
+                .expression_attribute_values(format!(":{name}"), n(of(&counts)));
+        }
     }
-    let set = "SET revision = :next, epoch = :epoch, debug = :debug, info = :info, warn = :warn, \
-               #error = :error, bytes = :bytes";
-    update = match now.from_ms {
-        None => update.update_expression(format!("{set} REMOVE from_ms")),
-        Some(from_ms) => update
-            .update_expression(format!("{set}, from_ms = :from"))
-            .expression_attribute_values(":from", n(from_ms)),
-    };
+    let now_on: BTreeSet<Day> = now.counts.iter().map(|(expires_on, _)| expires_on).collect();
+    for (expires_on, _) in change.was.iter().filter(|(expires_on, _)| !now_on.contains(expires_on)) {
+        for (name, _) in count_attributes(expires_on) {
+            remove.push(format!("#{name}"));
+            update = update.expression_attribute_names(format!("#{name}"), name);
+        }
+    }
+    match now.from_ms {
+        None => remove.push("from_ms".to_owned()),
+        Some(from_ms) => {
+            set.push_str(", from_ms = :from");
+            update = update.expression_attribute_values(":from", n(from_ms));
+        }
+    }
+    if let Some(last) = now.counts.last() {
+        set.push_str(", expires_at = :expires");
+        update = update.expression_attribute_values(":expires", kept_until(last));
+    }
+    if !remove.is_empty() {
+        set.push_str(&format!(" REMOVE {}", remove.join(", ")));
+    }
+    let update = update.update_expression(set);
     transact::update(match change.seen {
         None => update.condition_expression("attribute_not_exists(revision)"),
         Some(seen) => {
@@ -70,29 +90,40 @@ pub(super) fn replace(
     })
 }
 
-/// Takes counts away, if what is counted is of this revision.
+/// Takes counts away, if what is counted is of this revision. `taken` is negative.
 pub(crate) fn take(
     table: &str,
     object: &ObjectRef,
     day: Day,
     revision: u64,
-    counts: &DayCounts,
+    taken: &Expiring,
 ) -> Result<TransactWriteItem, Fault> {
     let mut update = Update::builder()
         .table_name(table)
         .set_key(Some(day_key(object, day)))
         .condition_expression("revision = :seen")
-        .update_expression(
-            "SET revision = :next ADD debug :debug, info :info, warn :warn, #error :error, bytes :bytes",
-        )
-        .expression_attribute_names("#error", "error")
         .expression_attribute_values(":seen", n(revision))
-        .expression_attribute_values(":next", n(revision + 1))
-        .expression_attribute_values(":bytes", n(-counts.bytes));
-    for (level, count) in counts.levels.iter() {
-        update = update.expression_attribute_values(format!(":{}", level_name(level)), n(-count));
+        .expression_attribute_values(":next", n(revision + 1));
+    let mut adds = Vec::new();
+    for (expires_on, counts) in taken.iter() {
+        for (name, of) in count_attributes(expires_on) {
+            adds.push(format!("#{name} :{name}"));
+            update = update
+                .expression_attribute_names(format!("#{name}"), &name)
+                .expression_attribute_values(format!(":{name}"), n(of(&counts)));
+        }
     }
-    transact::update(update)
+    let add = if adds.is_empty() { String::new() } else { format!(" ADD {}", adds.join(", ")) };
+    transact::update(update.update_expression(format!("SET revision = :next{add}")))
+}
+
+/// How long the row of a day is kept beyond the blocks that it counts (s): whoever takes one of them
+/// away finds what is counted of it.
+const KEEP_BEYOND_SECS: i64 = 7 * 86_400;
+
+/// When the row of a day may be deleted whose last block expires on this day.
+fn kept_until(expires_on: Day) -> AttributeValue {
+    n(expiry::expires_at_secs(expires_on) + KEEP_BEYOND_SECS)
 }
 
 fn hours_of(item: &Item) -> impl Iterator<Item = i64> + '_ {
@@ -125,7 +156,12 @@ impl DynamoLedger {
         Ok(Kept { hours: days.iter().flat_map(hours_of).collect(), quarantined })
     }
 
-    pub(super) async fn note(&self, object: &ObjectRef, hours: &BTreeSet<i64>) -> Result<(), Fault> {
+    pub(super) async fn note(
+        &self,
+        object: &ObjectRef,
+        hours: &BTreeSet<i64>,
+        expires_on: Day,
+    ) -> Result<(), Fault> {
         let mut days: BTreeMap<Day, Vec<String>> = BTreeMap::new();
         for hour in hours {
             days.entry(Day::of_ms(hour * MS_PER_HOUR)).or_default().push(hour.to_string());
@@ -136,7 +172,8 @@ impl DynamoLedger {
                 .update_item()
                 .table_name(&self.files.name)
                 .set_key(Some(day_key(object, day)))
-                .update_expression("ADD hours :hours")
+                .update_expression("SET expires_at = :expires ADD hours :hours")
+                .expression_attribute_values(":expires", kept_until(expires_on))
                 .expression_attribute_values(":hours", AttributeValue::Ns(hours))
                 .send()
         });

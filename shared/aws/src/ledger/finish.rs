@@ -14,10 +14,10 @@ use logferry_domain::stats;
 use logferry_ports::Ledger;
 use logferry_ports::ledger::{Finished, Lease};
 
-use super::row::{expires_at, file_key};
+use super::row::{FailedPlace, expires_at, file_key};
 use super::{DynamoLedger, HELD, days};
 use crate::item::{n, s};
-use crate::transact::{self, End, transact};
+use crate::transact::{self, Count, End, transact_counting};
 
 /// Days in one transaction: two writes a day and one for the file, of 100.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html>
@@ -60,40 +60,41 @@ impl DynamoLedger {
             } else {
                 self.fence_check(lease)?
             }];
+            let mut counts = Vec::new();
             if let Some(app_id) = &lease.app_id {
                 for change in chunk {
-                    actions.extend(self.day_actions(lease, app_id, change)?);
+                    actions.push(days::replace(&self.files.name, &lease.object, change)?);
                 }
+                let changed = chunk.iter().filter(|change| !change.delta.is_empty());
+                counts.extend(changed.map(|change| self.count(lease, app_id, change)));
             }
-            match transact(&self.files.client, &actions).await? {
+            let counters_from = actions.len();
+            match transact_counting(&self.files.client, actions, &counts).await? {
                 End::Done => {}
                 End::Condition(0) if self.ended_by(lease).await? => return Ok(Some(Finished::Yes)),
                 End::Condition(0) => {
                     return Err(Fault::new(FaultClass::Conflict, "finish", "the lease was lost"));
                 }
-                // The file's own count stands before the counter.
-                End::Condition(index) if index % 2 == 1 => return Ok(None),
+                // The file's own counts stand before the counters.
+                End::Condition(index) if index < counters_from => return Ok(None),
                 End::Condition(_) => return Ok(Some(Finished::Pruned)),
             }
         }
         Ok(Some(Finished::Yes))
     }
 
-    /// What is counted of the file, then the counters.
-    fn day_actions(
-        &self,
-        lease: &Lease,
-        app_id: &AppId,
-        change: &DayChange,
-    ) -> Result<[TransactWriteItem; 2], Fault> {
-        let counter = stats::counter_of(&lease.object.seed());
-        // Nobody may have hidden what this worker counts.
-        let known_ms = lease.pruned_before_ms.unwrap_or(0);
-        let count = transact::count_in(
-            transact::count(&self.stats, app_id, lease.epoch_ms, counter, change.day, &change.delta),
-            known_ms,
-        )?;
-        Ok([days::replace(&self.files.name, &lease.object, change)?, count])
+    /// What a change adds to the counters.
+    fn count<'a>(&'a self, lease: &Lease, app_id: &'a AppId, change: &'a DayChange) -> Count<'a> {
+        Count {
+            table: &self.stats,
+            app_id,
+            epoch_ms: lease.epoch_ms,
+            counter: stats::counter_of(&lease.object.seed()),
+            day: change.day,
+            counts: &change.delta,
+            // Nobody may have hidden what this worker counts.
+            first_ms: Some(lease.pruned_before_ms.unwrap_or(0)),
+        }
     }
 
     fn terminal_action(
@@ -117,6 +118,7 @@ impl DynamoLedger {
             .expression_attribute_values(":bytes", n(outcome.counts.bytes))
             .expression_attribute_values(":now", n(now_ms))
             .expression_attribute_values(":expires", expires_at(now_ms));
+        let failed = FailedPlace::of_object(lease.app_id.as_ref(), &lease.object, now_ms);
         let set = "SET #status = :status, records_ok = :ok, records_quarantined = :quarantined, \
                    records_pruned = :pruned, bytes_read = :bytes, updated_ms = :now, processed_ms = :now, \
                    expires_at = :expires";
@@ -127,9 +129,11 @@ impl DynamoLedger {
             )),
             Some(reason) => update
                 .update_expression(format!(
-                    "{set}, reason_code = :code, reason_message = :message \
-                     REMOVE lease_until, due_at, due_shard, checkpoint_beyond"
+                    "{set}, reason_code = :code, reason_message = :message, failed_on = :failed_on, \
+                     failed_at = :failed_at REMOVE lease_until, due_at, due_shard, checkpoint_beyond"
                 ))
+                .expression_attribute_values(":failed_on", s(failed.failed_on))
+                .expression_attribute_values(":failed_at", s(failed.failed_at))
                 .expression_attribute_values(":code", s(reason.code.as_str()))
                 .expression_attribute_values(":message", s(&reason.message)),
         };

@@ -18,11 +18,16 @@ use logferry_domain::ledger::{
 };
 use logferry_domain::object::ObjectRef;
 use logferry_domain::packing::Packing;
+use logferry_domain::time::Day;
 use logferry_ports::Ledger;
 use logferry_ports::ledger::{Claim, Claimed, EndedBy, Finished, Lease};
-pub use row::{DUE_SHARDS, file_key, row_from_item, row_key, row_to_item};
-pub(crate) use row::{due_shard, file_sk, version_from_sk};
-use row::{expires_at, file_pk, grant_key};
+pub use row::{
+    DUE_SHARDS, FailedPlace, KEEP_FILES_MS, file_key, listed_at, row_from_item, row_key, row_to_item,
+};
+pub(crate) use row::{
+    FAILED_SHARDS, KEEP_DAYS, due_shard, expires_at, failed_on, failed_prefix, file_sk, version_from_sk,
+};
+use row::{bad_expires_at, file_pk, grant_key};
 
 use crate::batch::write_all;
 use crate::faults::fault;
@@ -148,8 +153,8 @@ impl Ledger for DynamoLedger {
         self.kept_of(object).await
     }
 
-    async fn note_hours(&self, lease: &Lease, hours: &BTreeSet<i64>) -> Result<(), Fault> {
-        self.note(&lease.object, hours).await
+    async fn note_hours(&self, lease: &Lease, hours: &BTreeSet<i64>, expires_on: Day) -> Result<(), Fault> {
+        self.note(&lease.object, hours, expires_on).await
     }
 
     async fn begin_anew(&self, lease: &Lease, packing: &Packing, now_ms: i64) -> Result<(), Fault> {
@@ -173,7 +178,7 @@ impl Ledger for DynamoLedger {
         let sk = file_sk(&lease.object.version);
         let requests = rows.iter().map(|row| {
             let mut item = quarantined_item(&pk, &sk, row);
-            item.put("expires_at", expires_at(lease.claimed_ms));
+            item.put("expires_at", bad_expires_at(lease.claimed_ms));
             let put = PutRequest::builder().set_item(Some(item)).build().map_err(|_| malformed("pk"))?;
             Ok(WriteRequest::builder().put_request(put).build())
         });

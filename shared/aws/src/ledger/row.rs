@@ -1,18 +1,35 @@
 //! Rows of the `files` table and their items.
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use logferry_domain::app::AppId;
 use logferry_domain::fault::Fault;
+use logferry_domain::hex128::Seed;
 use logferry_domain::ledger::{Beyond, Checkpoint, FileCounts, FileRow, FileStatus, Reason, ReasonCode};
 use logferry_domain::object::{ObjectRef, ObjectVersion};
 use logferry_domain::packing::Packing;
+use logferry_domain::time::{Day, MS_PER_DAY};
 
 use crate::item::{Get, Item, Put, b, key, malformed, n, s};
+
+const GRANT_SK: &str = "grant";
 
 /// Partitions of the index of what is due.
 pub const DUE_SHARDS: u8 = 4;
 
 /// How long an unused grant and an ended file stay in the ledger (days).
-const KEEP_DAYS: i64 = 90;
+pub(crate) const KEEP_DAYS: i64 = 90;
+/// The same in milliseconds.
+pub const KEEP_FILES_MS: i64 = KEEP_DAYS * MS_PER_DAY;
+
+/// How much longer than its file's row a row of bad records is kept (s): it was written before the
+/// file's end.
+const KEEP_BAD_BEYOND_SECS: i64 = 7 * 86_400;
+
+/// Partitions of a day in the index of FAILED files.
+pub(crate) const FAILED_SHARDS: u8 = 4;
+
+/// In the place of an app's id where nobody owns a file; no app is called so.
+const NO_APP: &str = "-";
 
 pub(super) fn file_pk(bucket: &str, object_key: &str) -> String {
     format!("{bucket}/{object_key}")
@@ -50,7 +67,7 @@ pub fn row_key(row: &FileRow) -> Item {
 
 /// The key of the row that binds an object's key to its app.
 pub(super) fn grant_key(bucket: &str, object_key: &str) -> Item {
-    key(file_pk(bucket, object_key), "grant")
+    key(file_pk(bucket, object_key), GRANT_SK)
 }
 
 pub(crate) fn due_shard(object_key: &str) -> String {
@@ -58,8 +75,66 @@ pub(crate) fn due_shard(object_key: &str) -> String {
     (sum % DUE_SHARDS).to_string()
 }
 
-pub(super) fn expires_at(now_ms: i64) -> AttributeValue {
+pub(crate) fn expires_at(now_ms: i64) -> AttributeValue {
     n(now_ms / 1000 + KEEP_DAYS * 86_400)
+}
+
+/// When a row of bad records is deleted that is written at `now_ms`.
+pub(super) fn bad_expires_at(now_ms: i64) -> AttributeValue {
+    n(now_ms / 1000 + KEEP_DAYS * 86_400 + KEEP_BAD_BEYOND_SECS)
+}
+
+/// What tells a row from others of its moment: of fixed length, while a key and a version are up to
+/// 1,024 bytes each and a sort key holds no more in all.
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html>
+fn row_hash(bucket: &str, object_key: &str, sk: &str) -> String {
+    let Seed(hash) = Seed::of(&[bucket.as_bytes(), object_key.as_bytes(), sk.as_bytes()]);
+    hash[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn row_sk(row: &FileRow) -> String {
+    row.object.as_ref().map_or_else(|| GRANT_SK.to_owned(), |object| file_sk(&object.version))
+}
+
+/// Where a row stands among those of its app.
+#[must_use]
+pub fn listed_at(row: &FileRow) -> String {
+    format!("{:013}#{}", row.created_ms, row_hash(&row.bucket, &row.key, &row_sk(row)))
+}
+
+/// Where a FAILED row stands: the day and a shard of it, and its place there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailedPlace {
+    pub failed_on: String,
+    pub failed_at: String,
+}
+
+impl FailedPlace {
+    /// Of a row that fails at this time.
+    #[must_use]
+    pub fn new(row: &FileRow, now_ms: i64) -> Self {
+        Self::of(row.app_id.as_ref(), &row.bucket, &row.key, &row_sk(row), now_ms)
+    }
+
+    pub(super) fn of_object(app_id: Option<&AppId>, object: &ObjectRef, now_ms: i64) -> Self {
+        Self::of(app_id, &object.bucket, &object.key, &file_sk(&object.version), now_ms)
+    }
+
+    fn of(app_id: Option<&AppId>, bucket: &str, object_key: &str, sk: &str, now_ms: i64) -> Self {
+        let hash = row_hash(bucket, object_key, sk);
+        let shard = hash.bytes().fold(0u8, u8::wrapping_add) % FAILED_SHARDS;
+        let failed_at = format!("{}{now_ms:013}#{hash}", failed_prefix(app_id));
+        Self { failed_on: failed_on(Day::of_ms(now_ms), shard), failed_at }
+    }
+}
+
+pub(crate) fn failed_on(day: Day, shard: u8) -> String {
+    format!("{day}#{shard}")
+}
+
+/// What the places of an app's FAILED rows begin with, or of those that nobody owns.
+pub(crate) fn failed_prefix(app_id: Option<&AppId>) -> String {
+    format!("{}#", app_id.map_or(NO_APP, AppId::as_str))
 }
 
 /// A row as an item.
@@ -85,11 +160,16 @@ pub fn row_to_item(row: &FileRow) -> Item {
     item.put_some("processed_ms", row.processed_ms.map(n));
     if let Some(app_id) = &row.app_id {
         item.put("app_id", s(app_id.as_str()));
-        item.put("listed_at", s(format!("{:013}#{}", row.created_ms, row.key)));
+        item.put("listed_at", s(listed_at(row)));
     }
     if let Some(due_at_ms) = row.due_at_ms {
         item.put("due_at", n(due_at_ms));
         item.put("due_shard", s(due_shard(&row.key)));
+    }
+    if row.status == FileStatus::Failed {
+        let place = FailedPlace::new(row, row.updated_ms);
+        item.put("failed_on", s(place.failed_on));
+        item.put("failed_at", s(place.failed_at));
     }
     item
 }
@@ -153,16 +233,11 @@ mod tests {
         beyond
     }
 
-    #[test]
-    fn a_row_reads_back_from_its_item() {
-        let row = FileRow {
-            object: Some(ObjectRef {
-                bucket: "b".to_owned(),
-                key: "logs/app/x y".to_owned(),
-                version: ObjectVersion::ETag("abc".to_owned()),
-            }),
+    fn row(key: &str, version: ObjectVersion) -> FileRow {
+        FileRow {
+            object: Some(ObjectRef { bucket: "b".to_owned(), key: key.to_owned(), version }),
             bucket: "b".to_owned(),
-            key: "logs/app/x y".to_owned(),
+            key: key.to_owned(),
             app_id: Some("app".parse().unwrap()),
             status: FileStatus::Processing,
             fence: 2,
@@ -178,7 +253,31 @@ mod tests {
             created_ms: 1,
             updated_ms: 2,
             processed_ms: None,
-        };
+        }
+    }
+
+    #[test]
+    fn a_row_reads_back_from_its_item() {
+        let row = row("logs/app/x y", ObjectVersion::ETag("abc".to_owned()));
         assert_eq!(row_from_item(&row_to_item(&row)).unwrap(), row);
+    }
+
+    #[test]
+    fn places_in_the_indexes_are_short_and_tell_versions_of_one_moment_apart() {
+        let long = "k".repeat(1_024);
+        let mut places = std::collections::BTreeSet::new();
+        for version in ["1", "2"] {
+            let failed =
+                FileRow { status: FileStatus::Failed, ..row(&long, ObjectVersion::Id(version.to_owned())) };
+            let item = row_to_item(&failed);
+            for name in ["sk", "listed_at", "failed_at", "failed_on", "due_shard"] {
+                assert!(item.text_opt(name).unwrap().len() <= 1_024, "{name}");
+            }
+            places.insert((
+                item.text_opt("listed_at").unwrap().to_owned(),
+                item.text_opt("failed_at").unwrap().to_owned(),
+            ));
+        }
+        assert_eq!(places.len(), 2);
     }
 }

@@ -255,9 +255,9 @@ async fn what_is_longer_than_a_tables_key_is_not_found_or_refused_and_no_fault()
     let key = api.register("shop").await;
     let long = "k".repeat(2_100);
     for (method, path, body, status) in [
-        ("GET", format!("/files?key={long}"), NONE, 200),
-        ("GET", format!("/files/quarantine?key={long}"), NONE, 404),
-        ("POST", "/files/redrive".to_owned(), json!({"key": long}), 404),
+        ("GET", format!("/files?key={long}"), NONE, 400),
+        ("GET", format!("/files/quarantine?key={long}"), NONE, 400),
+        ("POST", "/files/redrive".to_owned(), json!({"key": long}), 400),
         ("DELETE", format!("/apps/shop/keys/{long}"), NONE, 404),
         ("GET", format!("/health/shop?url={long}"), NONE, 400),
         ("GET", format!("/health/shop/uptime?url={long}"), NONE, 400),

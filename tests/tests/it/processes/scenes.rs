@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use logferry_domain::block::{BlockBuilder, BlockSource, MAX_ITEM_DATA_BYTES};
+use logferry_domain::expiry::{Expiring, NEVER};
 use logferry_domain::hex128::Seed;
 use logferry_domain::ledger::{DayCounts, FileRow, FileStatus, Grant, ReasonCode};
 use logferry_domain::object::ObjectRef;
@@ -462,7 +463,7 @@ async fn overdue_removal(sandbox: &Sandbox, registration: &Registration, now_ms:
         blocks: builder.build(&source).unwrap(),
         days: BTreeMap::from([(
             Day::of_ms(old_ms),
-            DayCounts { levels: LevelCounts::new(0, 1, 0, 0), bytes: 13 },
+            Expiring::one(NEVER, DayCounts { levels: LevelCounts::new(0, 1, 0, 0), bytes: 13 }),
         )]),
         counter: 0,
         memo: None,
@@ -474,6 +475,7 @@ async fn overdue_removal(sandbox: &Sandbox, registration: &Registration, now_ms:
         epoch_ms: app.created_ms,
         kind: JobKind::Prune,
         before_ms: now_ms - 7 * MS_PER_DAY,
+        ahead_ms: None,
         due_ms: now_ms - 1000,
         deleted: 0,
         last_pass: false,

@@ -19,7 +19,7 @@ use logferry_tests::sim::{How, SimCloud, T0};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::ids;
+use super::{ids, never};
 
 /// Blocks of one record each, a second apart, the newest last.
 pub(super) async fn store_singles(cloud: &SimCloud, app: &App, count: i64, text: impl Fn(i64) -> String) {
@@ -35,7 +35,7 @@ pub(super) async fn store_singles(cloud: &SimCloud, app: &App, count: i64, text:
             app_id: app.app_id.clone(),
             epoch_ms: app.created_ms,
             blocks,
-            days,
+            days: days.into_iter().map(never).collect(),
             counter: 0,
             memo: None,
             step: None,

@@ -18,6 +18,7 @@ use logferry_tests::sim::{SimCloud, T0};
 use serde_json::{Value, json};
 
 use super::budgets::single;
+use super::never;
 
 /// Text that does not compress: a block of three items.
 fn noise(seed: u64) -> String {
@@ -39,7 +40,7 @@ async fn store(cloud: &SimCloud, app: &App, blocks: Vec<Block>) {
             app_id: app.app_id.clone(),
             epoch_ms: app.created_ms,
             blocks: blocks.to_vec(),
-            days: std::mem::take(&mut days),
+            days: std::mem::take(&mut days).into_iter().map(never).collect(),
             counter: 0,
             memo: None,
             step: None,

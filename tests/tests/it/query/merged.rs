@@ -15,7 +15,7 @@ use logferry_tests::sim::{SimCloud, T0};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
-use super::ids;
+use super::{ids, never};
 
 const APPS: usize = 500;
 const BLOCKS: usize = 4;
@@ -70,7 +70,7 @@ async fn busy_apps(cloud: &SimCloud) -> (Vec<App>, Vec<String>) {
                 app_id: app.app_id.clone(),
                 epoch_ms: app.created_ms,
                 blocks,
-                days: [(Day::of_ms(T0), counts)].into(),
+                days: [never((Day::of_ms(T0), counts))].into(),
                 counter: 0,
                 memo: None,
                 step: None,
