@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use batch_buffer::{Accepted, Request, SendError, Sender};
+use batch_buffer::{Accepted, ErrorClass, Request, SendError, Sender};
 use logferry_domain::fault::{FaultClass, chain};
 use logferry_ports::LogGroups;
 
@@ -133,7 +133,20 @@ impl<S: LogGroups> Groups<S> {
 
 impl<S: Sender> Sender for Groups<S> {
     async fn send(&self, request: Request) -> Result<Accepted, SendError> {
-        self.sender.send(request).await
+        let (group, stream) = (request.group.clone(), request.stream.clone());
+        match self.sender.send(request).await {
+            Err(error) if error.class == ErrorClass::ResourceNotFound => {
+                let creation = self.creation(&group);
+                if *creation.last.lock().await != *stream {
+                    return Err(error);
+                }
+                // It was created here and is not there: that answer was wrong, or somebody has deleted it
+                // since. That is no reason to give events up, as a second "not found" would be.
+                self.create(&group, &stream).await?;
+                Err(SendError::new(ErrorClass::ServiceUnavailable, error.message))
+            }
+            answer => answer,
+        }
     }
 
     async fn create(&self, group: &str, stream: &str) -> Result<(), SendError> {

@@ -338,7 +338,10 @@ async fn forward(sandbox: &mut Sandbox, registration: &Registration, harms: &mut
     }
     let ids = sandbox.ids(app_id).await;
     assert_eq!(sandbox.forwarded(app_id).await, ids, "ids in CloudWatch Logs");
-    assert_eq!(sandbox.retention_days(app_id).await, Some(sandbox.deployed_retention_days()));
+    // A retention that could not be set keeps nothing waiting; the next day's log stream sets it.
+    let days = sandbox.retention_days(app_id).await;
+    let is_set = days == Some(sandbox.deployed_retention_days());
+    assert!(is_set || (days.is_none() && harms.done.fired + requests_of_dead > 0), "{days:?}");
     let (mut seen, mut repeating) = (BTreeSet::new(), 0);
     for request in &sandbox.relay.sent()[sent_before..] {
         let repeats = request.iter().filter(|message| !seen.insert((*message).clone())).count();
