@@ -4,7 +4,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help uppy tools demo test up down check advisories planted load bench build deploy sam-local fuzz-api
+.PHONY: help uppy tools demo test up down check advisories planted load abuse bench build deploy sam-local fuzz-api
 
 TOOLS = .logferry/venv/bin
 PYTHON = PYTHONPATH=local $(TOOLS)/python
@@ -53,6 +53,9 @@ planted: tools ## plant bugs in a copy of the tree, one by one, and tell which a
 
 load: tools ## a file of RECORDS (200000) records through the stack of `make up`, counted where it arrives
 	@$(PYTHON) local/load.py
+
+abuse: tools ## a hostile tenant beside an honest one, on the stack of `make up`: SIZE (4), SECONDS (30), RATIO (2)
+	@$(PYTHON) -m abuse
 
 bench: ## what it costs: write units, throughput beside their ceilings
 	cargo run --release --quiet --package logferry-bench

@@ -51,6 +51,8 @@ def run(chosen: Settings) -> None:
         else:
             runner = ["cargo", "test", "--workspace", "--no-fail-fast", "--lib", "--bins", "--tests"]
         step("Rust's tests, those of the whole pipe included", *runner)
+        environment.update(SIZE="1", SECONDS="8", RATIO="0", PYTHONPATH=str(ROOT / "local"))
+        step("a hostile tenant beside an honest one (`make abuse`, smaller)", sys.executable, "-m", "abuse")
     finally:
         emulator.stop(own)
     if failed:

@@ -1,0 +1,82 @@
+"""`make abuse`: a hostile tenant does its worst while an honest one works; see `victim` and `attacks`.
+
+Runs against the stack of `make up`. SIZE (4) is how large the attacks are, SECONDS (30) how long each goes on.
+Every outcome of the victim must be right and no alarm of the service may be raised; with RATIO (2; 0 only prints)
+the medians of its query time and flush delay under each attack must be at most so many times those without. Names of
+attacks as arguments run only those."""
+
+import os
+import pathlib
+import sys
+import time
+import uuid
+
+from client import done, say, step
+from stack import settings
+
+from .alarms import false_alarms
+from .attacks import ATTACKS, run_health, run_sweep, slots
+from .victim import Victim
+from .web import Pages, Tenant
+
+SIZE = int(os.environ.get("SIZE") or 4)
+SECONDS = float(os.environ.get("SECONDS") or 30)
+RATIO = float(os.environ.get("RATIO") or 2)
+# The emulator and all functions share this machine's cores, which no two functions on AWS do: so much may be added
+# to a time before it counts (seconds).
+SHARED_CORES_SECS = {"query": 0.15, "flush": 2.0}
+
+
+def run(env: dict[str, str], chosen: list[str]) -> list[str]:
+    since_ms, name = int(time.time() * 1000), uuid.uuid4().hex[:6]
+    pages, problems = Pages(), []
+    victim = Victim(env, f"victim-{name}", pages)
+    health = slots()
+    victim.live(5)
+    step("The victim alone")
+    quiet = victim.live(SECONDS)
+    run_health(env, next(health))
+    done(f"query {quiet.query() * 1000:.0f} ms, {quiet.flush():.1f} s until a record is in CloudWatch Logs")
+    say(f"\n  {'attack':<78}{'rounds':>7}{'query':>9}{'flush':>8}")
+    for number, kind in enumerate(ATTACKS):
+        if chosen and kind.__name__ not in chosen:
+            continue
+        attack = kind(env, Tenant(env, f"hostile-{name}-{number}"), pages, SIZE)
+        figures = attack.during(lambda: victim.live(SECONDS))
+        query, flush = figures.query() / quiet.query(), figures.flush() / quiet.flush()
+        say(f"  {attack.name:<78}{attack.rounds:>7}{query:>8.2f}x{flush:>7.2f}x")
+        problems += [f"{attack.name}: {problem}" for problem in attack.problems()]
+        errors = attack.tenant.statuses.server_errors()
+        problems += [f"{attack.name}: the attacker got server errors: {errors}"] if errors else []
+        if RATIO:
+            slow = figures.query() > RATIO * quiet.query() + SHARED_CORES_SECS["query"]
+            late = figures.flush() > RATIO * quiet.flush() + SHARED_CORES_SECS["flush"]
+            problems += [f"{attack.name}: the victim's queries take {query:.2f} times as long"] if slow else []
+            problems += [f"{attack.name}: the victim's records take {flush:.2f} times as long"] if late else []
+    run_health(env, next(health))
+    run_sweep(env)
+    run_sweep(env)
+    victim.check_everything(rows_of_checks=2 * 3)
+    problems += [f"the victim: {problem}" for problem in victim.problems]
+    problems += [f"false alarm: {alarm}" for alarm in false_alarms(env, since_ms)]
+    return problems
+
+
+def main() -> int:
+    chosen = settings.from_environment()
+    path = os.environ.get("LOGFERRY_LOCAL_ENV") or chosen.local_env
+    try:
+        lines = pathlib.Path(path).read_text().splitlines()
+    except FileNotFoundError:
+        say(f"no local stack: {path} is not there; run `make up`")
+        return 1
+    problems = run(dict(line.split("=", 1) for line in lines), sys.argv[1:])
+    for problem in problems:
+        say(f"  ✗ {problem}")
+    if not problems:
+        done("every outcome of the victim is right, and no alarm was raised")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
