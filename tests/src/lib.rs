@@ -9,6 +9,7 @@ pub mod process;
 pub mod sim;
 pub mod stack;
 pub mod stream;
+pub mod template;
 
 /// When a removal is to stop that has time enough.
 #[must_use]

@@ -113,8 +113,7 @@ impl<O: ObjectStore, B: BlockTable, L: Ledger + Usage, A: Apps, C: Clock> App<O,
         for arrival in arrivals {
             match self.take(&arrival, deadline_ms).await {
                 Ok(ingested) => {
-                    let what = serde_json::to_string(&ingested).unwrap_or_default();
-                    tracing::info!(file.key = %arrival.key, file.result = %what, "object handled");
+                    log(arrival.key.as_str(), &ingested);
                     self.measure(&ingested);
                     ended.push(ingested);
                 }
@@ -385,4 +384,35 @@ impl<O: ObjectStore, B: BlockTable, L: Ledger + Usage, A: Apps, C: Clock> App<O,
             .value(metrics::BLOCKS_WRITTEN, written.blocks)
             .emit(self.clock.now_ms());
     }
+}
+
+/// A file that FAILED leaves a line that names it at any level of logging.
+fn log(key: &str, ingested: &Ingested) {
+    let result = match ingested {
+        Ingested::Failed { reason, counts } => {
+            tracing::warn!(
+                file.key = key,
+                reason.code = reason.code.as_str(),
+                reason.message = %reason.message,
+                records.stored = counts.ok,
+                records.quarantined = counts.quarantined,
+                "file FAILED"
+            );
+            return;
+        }
+        Ingested::Completed { counts } => {
+            tracing::info!(
+                file.key = key,
+                records.stored = counts.ok,
+                records.quarantined = counts.quarantined,
+                "file COMPLETED"
+            );
+            return;
+        }
+        Ingested::Released { .. } => "released",
+        Ingested::Duplicate => "duplicate",
+        Ingested::LeaseLost => "lease lost",
+        Ingested::Ignored => "ignored",
+    };
+    tracing::info!(file.key = key, file.result = result, "object handled");
 }

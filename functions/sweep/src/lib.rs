@@ -1,26 +1,43 @@
-//! `sweep`: on a schedule, finds what was forgotten in the ledger and sets it going again.
+//! `sweep`: on a schedule, finds what was forgotten and sets it going again.
 //!
-//! A run reads a bounded number of due rows per shard of the index, oldest first, so that the next
-//! run goes on where this one stopped. It decides by [`policy::verdict`] and acts by starting
-//! `ingest`, whose claim decides who works, or by conditional writes. Two sweeps at once do no harm.
-//! Beside the ledger it looks through the bucket ([`missed`]), ends upload sessions ([`uploads`])
-//! and goes on with removals of records.
+//! A run has parts that know nothing of each other: due rows of the ledger ([`due`], decided by
+//! [`policy`]), upload sessions ([`uploads`]), removals and redrives ([`jobs`]), and objects of which the ledger
+//! knows nothing ([`missed`]). They run side by side, each until the invocation's time is nearly over,
+//! and what one does not get done it finds first the next time: [`run`].
 
+pub mod due;
 pub mod jobs;
 pub mod missed;
 pub mod policy;
 pub mod uploads;
 
-use logferry_domain::fault::{Fault, FaultClass, chain};
-use logferry_domain::ledger::{FileRow, Reason, ReasonCode};
-use logferry_domain::object::{ObjectRef, ObjectVersion};
-use logferry_ports::{Backlog, Clock, ObjectStore, Starter};
-use logferry_service::config::{BadConfig, Reader};
-use logferry_service::metrics::{Emission, SWEEP_BACKLOG, SWEEP_RESTARTED};
-use policy::{Verdict, verdict};
+use std::time::Duration;
 
-/// Due rows that one run takes from each shard.
-pub const ROWS_PER_SHARD: u32 = 100;
+pub use due::DueRows;
+use futures::FutureExt;
+use futures::future::{BoxFuture, join_all};
+pub use jobs::Jobs;
+use logferry_domain::fault::{Fault, FaultClass, chain};
+use logferry_service::config::{BadConfig, Reader};
+pub use missed::Missed;
+use serde_json::{Map, Value, json};
+use tokio::time::{Instant, timeout_at};
+pub use uploads::Uploads;
+
+/// So long before the invocation's deadline no part begins anything new: a call is tried three times,
+/// ten seconds each.
+pub const STOP_AHEAD: Duration = Duration::from_secs(40);
+/// So long before the deadline a part that is still not through is left as it is.
+pub const END_AHEAD: Duration = Duration::from_secs(5);
+
+/// When the parts of an invocation begin nothing new, and when it is over, by its deadline (ms since the
+/// epoch).
+#[must_use]
+pub fn stops(deadline_ms: u64, now_ms: i64) -> (Instant, Instant) {
+    let left_ms = deadline_ms.saturating_sub(now_ms.unsigned_abs());
+    let (now, left) = (Instant::now(), Duration::from_millis(left_ms));
+    (now + left.saturating_sub(STOP_AHEAD), now + left)
+}
 
 /// What `sweep` reads from its environment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +50,8 @@ pub struct Config {
     pub bucket: String,
     pub ingest_function: String,
     pub metrics_namespace: String,
+    /// Time between two runs.
+    pub interval: Duration,
 }
 
 impl Config {
@@ -49,110 +68,81 @@ impl Config {
             bucket: read.required("BUCKET"),
             ingest_function: read.required("INGEST_FUNCTION"),
             metrics_namespace: read.required("METRICS_NAMESPACE"),
+            interval: Duration::from_secs(60 * read.parsed::<u64>("SWEEP_SCHEDULE_MINUTES")),
         };
         read.finish(config)
     }
 }
 
-/// What one run did.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Swept {
-    /// Rows that were due.
-    pub due: u64,
-    /// Files handed to `ingest`.
-    pub started: u64,
-    /// URLs that nobody used, and files that failed as often as they may.
-    pub given_up: u64,
-    /// Rows that could not be dealt with; they stay due.
-    pub failed: u64,
+/// A part of a run, and its name in the answer.
+pub type Part<'a> = (&'static str, BoxFuture<'a, Result<Value, Fault>>);
+
+/// A part that answers with what it has done.
+pub fn part<'a, T: serde::Serialize>(
+    name: &'static str,
+    work: impl Future<Output = Result<T, Fault>> + Send + 'a,
+) -> Part<'a> {
+    (name, work.map(|done| done.map(|done| json!(done))).boxed())
 }
 
-/// The function with what it talks to.
-#[derive(Debug)]
-pub struct App<B, O, S, C> {
-    pub backlog: B,
-    pub objects: O,
-    pub starter: S,
-    pub clock: C,
-    pub metrics_namespace: String,
+/// Runs all parts side by side. One that fails or does not end stops no other.
+///
+/// # Errors
+/// The first part's that failed, so that Lambda counts the run as an error and tries once more.
+pub async fn run(parts: Vec<Part<'_>>, deadline: Instant) -> Result<Value, Fault> {
+    let end = deadline.checked_sub(END_AHEAD).unwrap_or(deadline);
+    let parts = parts.into_iter().map(|(name, part)| async move {
+        let overrun = || Fault::new(FaultClass::Timeout, name, "a part of the run took too long");
+        (name, timeout_at(end, part).await.unwrap_or_else(|_| Err(overrun())))
+    });
+    let (mut answer, mut failed) = (Map::new(), None);
+    for (name, ended) in join_all(parts).await {
+        match ended {
+            Ok(done) => {
+                answer.insert(name.to_owned(), done);
+            }
+            Err(fault) => {
+                tracing::error!(sweep.part = name, error.chain = %chain(&fault), "a part of the run failed");
+                failed = failed.or(Some(fault));
+            }
+        }
+    }
+    failed.map_or(Ok(Value::Object(answer)), Err)
 }
 
-impl<B: Backlog, O: ObjectStore, S: Starter, C: Clock> App<B, O, S, C> {
-    /// One run.
-    ///
-    /// # Errors
-    /// The index cannot be read. A row that fails does not stop the others.
-    pub async fn run(&self) -> Result<Swept, Fault> {
-        let mut swept = Swept::default();
-        for shard in 0..self.backlog.shards() {
-            for row in self.backlog.due(shard, self.clock.now_ms(), ROWS_PER_SHARD).await? {
-                swept.due += 1;
-                if let Err(fault) = self.deal_with(&row, &mut swept).await {
-                    swept.failed += 1;
-                    tracing::warn!(file.key = %row.key, error.chain = %chain(&fault), "a row stays due");
-                }
-            }
-        }
-        Emission::new(&self.metrics_namespace)
-            .value(SWEEP_BACKLOG, swept.due)
-            .value(SWEEP_RESTARTED, swept.started)
-            .emit(self.clock.now_ms());
-        tracing::info!(
-            sweep.due = swept.due,
-            sweep.started = swept.started,
-            sweep.given_up = swept.given_up,
-            sweep.failed = swept.failed,
-            "swept"
-        );
-        Ok(swept)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Ran = std::sync::Mutex<Vec<&'static str>>;
+
+    fn after<'a>(secs: u64, name: &'static str, ran: &'a Ran) -> Part<'a> {
+        part(name, async move {
+            tokio::time::sleep(Duration::from_secs(secs)).await;
+            ran.lock().unwrap().push(name);
+            Ok(secs)
+        })
     }
 
-    async fn deal_with(&self, row: &FileRow, swept: &mut Swept) -> Result<(), Fault> {
-        match (verdict(row, self.clock.now_ms()), &row.object) {
-            (Verdict::Leave, _) => {}
-            (Verdict::Start { look_again_ms }, Some(object)) => {
-                self.starter.start(object).await?;
-                swept.started += 1;
-                if let Some(due_at_ms) = look_again_ms {
-                    self.backlog.postpone(row, due_at_ms).await?;
-                }
-            }
-            (Verdict::Start { .. }, None) => {}
-            (Verdict::GiveUp, _) => {
-                let message = format!("{} runs in a row got no further", row.attempt);
-                let reason = Reason { code: ReasonCode::AttemptsExhausted, message };
-                let ended = self.backlog.give_up(row, &reason, self.clock.now_ms()).await?;
-                swept.given_up += u64::from(ended);
-            }
-            (Verdict::LookForObject { given_up, look_again_ms }, _) => match self.find_object(row).await? {
-                Some(object) => {
-                    self.starter.start(&object).await?;
-                    swept.started += 1;
-                    self.backlog.postpone(row, look_again_ms.max(self.clock.now_ms())).await?;
-                }
-                None if given_up => {
-                    let reason = Reason {
-                        code: ReasonCode::NeverUploaded,
-                        message: "nothing was uploaded while the URL was valid".to_owned(),
-                    };
-                    let ended = self.backlog.give_up(row, &reason, self.clock.now_ms()).await?;
-                    swept.given_up += u64::from(ended);
-                }
-                None => {
-                    self.backlog.postpone(row, look_again_ms).await?;
-                }
-            },
-        }
-        Ok(())
+    fn failing(name: &'static str) -> Part<'static> {
+        part(name, async move { Err::<(), _>(Fault::new(FaultClass::Denied, name, "no")) })
     }
 
-    async fn find_object(&self, row: &FileRow) -> Result<Option<ObjectRef>, Fault> {
-        let meta = match self.objects.head(&row.bucket, &row.key, None).await {
-            Ok(meta) => meta,
-            Err(fault) if fault.class == FaultClass::NotFound => return Ok(None),
-            Err(fault) => return Err(fault),
-        };
-        let version = meta.version_id.map_or(ObjectVersion::ETag(meta.etag), ObjectVersion::Id);
-        Ok(Some(ObjectRef { bucket: row.bucket.clone(), key: row.key.clone(), version }))
+    #[tokio::test(start_paused = true)]
+    async fn a_part_that_fails_or_hangs_stops_no_other() {
+        let ran = Ran::default();
+        let hangs: Part<'_> = part("hangs", std::future::pending::<Result<(), _>>());
+        let parts = vec![failing("fails"), hangs, after(200, "slow", &ran), after(1, "quick", &ran)];
+        let ended = run(parts, Instant::now() + Duration::from_secs(270)).await;
+        assert_eq!(*ran.lock().unwrap(), ["quick", "slow"]);
+        assert_eq!(ended.map_err(|fault| fault.class), Err(FaultClass::Denied));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_the_parts_have_done_is_the_answer() {
+        let ran = Ran::default();
+        let parts = vec![after(1, "files", &ran), after(2, "missed", &ran)];
+        let ended = run(parts, Instant::now() + Duration::from_secs(270)).await.unwrap();
+        assert_eq!(ended, json!({"files": 1, "missed": 2}));
     }
 }

@@ -6,21 +6,17 @@ use logferry_aws::backlog::DynamoBacklog;
 use logferry_aws::bookmarks::DynamoBookmarks;
 use logferry_aws::client::AwsEnv;
 use logferry_aws::files::DynamoFiles;
-use logferry_aws::ledger::DynamoLedger;
 use logferry_aws::listing::S3Listing;
 use logferry_aws::multipart::S3Multipart;
 use logferry_aws::objects::S3Objects;
 use logferry_aws::records::DynamoRecords;
 use logferry_aws::sessions::DynamoSessions;
 use logferry_aws::starter::LambdaStarter;
-use logferry_ports::SystemClock;
+use logferry_ports::{Clock, SystemClock};
 use logferry_service::config::environment;
 use logferry_service::telemetry;
-use logferry_sweep::jobs::Jobs;
-use logferry_sweep::missed::Missed;
-use logferry_sweep::uploads::Uploads;
-use logferry_sweep::{App, Config};
-use serde_json::{Value, json};
+use logferry_sweep::{Config, DueRows, Jobs, Missed, Uploads, part, stops};
+use serde_json::Value;
 
 #[tokio::main]
 async fn main() -> Result<(), Error> {
@@ -28,40 +24,47 @@ async fn main() -> Result<(), Error> {
     let config = Config::from_lookup(environment)?;
     let aws = AwsEnv::from_environment()?;
     let (dynamodb, s3) = (aws.dynamodb(), aws.s3());
-    let (starter, stats) = (LambdaStarter::new(aws.lambda(), config.ingest_function), config.table_stats);
+    let clock = SystemClock;
+    let starter = LambdaStarter::new(aws.lambda(), config.ingest_function);
     let apps = DynamoApps::new(dynamodb.clone(), config.table_apps.clone());
-    let book = DynamoRecords::new(dynamodb.clone(), config.table_apps, config.table_logs, stats.clone())
+    let book = DynamoRecords::new(dynamodb.clone(), config.table_apps, config.table_logs, config.table_stats)
         .with_files(config.table_files.clone());
-    let app = App {
-        backlog: DynamoBacklog::new(dynamodb.clone(), config.table_files.clone()),
+    let backlog = DynamoBacklog::new(dynamodb.clone(), config.table_files.clone());
+    let rows = DueRows {
+        backlog: backlog.clone(),
         objects: S3Objects::new(s3.clone()),
         starter: starter.clone(),
-        clock: SystemClock,
-        metrics_namespace: config.metrics_namespace,
+        clock,
+        metrics_namespace: config.metrics_namespace.clone(),
+        interval: config.interval,
     };
     let files = DynamoFiles::new(dynamodb.clone(), config.table_files.clone());
     let jobs = Jobs { apps: apps.clone(), book, files, bucket: config.bucket.clone() };
     let missed = Missed {
         bucket: config.bucket.clone(),
-        bookmarks: DynamoBookmarks::new(dynamodb.clone(), config.table_files.clone()),
+        bookmarks: DynamoBookmarks::new(dynamodb.clone(), config.table_files),
         listing: S3Listing::new(s3.clone()),
-        ledger: DynamoLedger::new(dynamodb.clone(), config.table_files, stats),
+        backlog,
         apps,
         starter,
-        clock: SystemClock,
+        clock,
+        metrics_namespace: config.metrics_namespace,
     };
     let uploads = Uploads {
         sessions: DynamoSessions::new(dynamodb, config.table_uploads),
         multipart: S3Multipart::new(s3, config.bucket),
-        clock: SystemClock,
+        clock,
     };
-    let (app, missed, uploads, jobs) = (&app, &missed, &uploads, &jobs);
-    run(service_fn(|_: LambdaEvent<Value>| async move {
-        // Each part does its work whatever became of the others.
-        let (rows, uploads) = (app.run().await, Box::pin(uploads.run()).await);
-        let jobs = Box::pin(jobs.run(&SystemClock)).await;
-        let missed = Box::pin(missed.run()).await;
-        Ok::<_, Error>(json!({"files": rows?, "uploads": uploads?, "jobs": jobs?, "missed": missed?}))
+    let (rows, missed, uploads, jobs) = (&rows, &missed, &uploads, &jobs);
+    run(service_fn(|event: LambdaEvent<Value>| async move {
+        let (until, deadline) = stops(event.context.deadline, clock.now_ms());
+        let parts = vec![
+            part("files", rows.run(until)),
+            part("uploads", uploads.run(until)),
+            part("jobs", jobs.run(&clock, until)),
+            part("missed", missed.run(until)),
+        ];
+        logferry_sweep::run(parts, deadline).await.map_err(Error::from)
     }))
     .await
 }

@@ -37,11 +37,8 @@ pub fn verdict(row: &FileRow, now_ms: i64) -> Verdict {
     match row.claimable(now_ms) {
         Claimable::Done(_) | Claimable::Held(_) | Claimable::NotDue(_) => Verdict::Leave,
         Claimable::Yes if row.object.is_none() => {
-            let due = row.due_at_ms.unwrap_or(now_ms);
-            Verdict::LookForObject {
-                given_up: now_ms >= row.created_ms.max(due) + UPLOAD_GRACE_MS,
-                look_again_ms: due + UPLOAD_GRACE_MS,
-            }
+            let given_up_ms = given_up_ms(row);
+            Verdict::LookForObject { given_up: now_ms >= given_up_ms, look_again_ms: given_up_ms }
         }
         Claimable::Yes if row.attempt >= GIVE_UP_ATTEMPTS => Verdict::GiveUp,
         Claimable::Yes => match row.status {
@@ -50,6 +47,23 @@ pub fn verdict(row: &FileRow, now_ms: i64) -> Verdict {
                 Verdict::Start { look_again_ms: None }
             }
         },
+    }
+}
+
+/// When the upload of a grant can no longer come (ms). Each look moves the row's own time, so that
+/// the URL's expiry alone decides.
+fn given_up_ms(grant: &FileRow) -> i64 {
+    grant.url_expires_ms.unwrap_or(grant.created_ms) + UPLOAD_GRACE_MS
+}
+
+/// Since when something ought to have been done about a due row (ms), however often it was postponed.
+#[must_use]
+pub fn overdue_since_ms(row: &FileRow) -> i64 {
+    let due_ms = row.due_at_ms.unwrap_or(row.updated_ms);
+    match row.status {
+        _ if row.object.is_none() => given_up_ms(row),
+        FileStatus::Processing => row.lease_until_ms.unwrap_or(due_ms),
+        FileStatus::Pending | FileStatus::Completed | FileStatus::Failed => due_ms,
     }
 }
 
@@ -80,6 +94,7 @@ mod tests {
             claim_id: String::new(),
             lease_until_ms,
             due_at_ms: Some(due_at_ms),
+            url_expires_ms: (!uploaded).then_some(due_at_ms),
             checkpoint: Checkpoint::default(),
             packing: Packing::default(),
             counts: FileCounts::default(),
@@ -126,12 +141,49 @@ mod tests {
         }
     }
 
+    /// Sweeps that come each `every_ms`, the first `first_ms` after the URL's expiry, each postponing
+    /// the row as it decides. Returns the looks, and when after the expiry the last one gave it up.
+    fn look_until_given_up(every_ms: i64, first_ms: i64) -> (u32, i64) {
+        let mut unused = row(FileStatus::Pending, NOW, None, false);
+        let mut looks = 0;
+        for sweep in 0.. {
+            let now_ms = NOW + first_ms + sweep * every_ms;
+            match verdict(&unused, now_ms) {
+                Verdict::Leave => continue,
+                Verdict::LookForObject { given_up: true, .. } => return (looks + 1, now_ms - NOW),
+                Verdict::LookForObject { look_again_ms, .. } => unused.due_at_ms = Some(look_again_ms),
+                other => panic!("{other:?}"),
+            }
+            looks += 1;
+            assert!(looks < 10, "still looked for {} ms after its expiry, every {every_ms} ms", now_ms - NOW);
+        }
+        unreachable!()
+    }
+
     #[test]
-    fn an_unused_url_is_looked_after_and_given_up_only_when_no_upload_can_be_under_way() {
-        let unused = row(FileStatus::Pending, NOW, None, false);
-        let look_again_ms = NOW + UPLOAD_GRACE_MS;
-        assert_eq!(verdict(&unused, NOW), Verdict::LookForObject { given_up: false, look_again_ms });
-        let later = verdict(&unused, look_again_ms);
-        assert_eq!(later, Verdict::LookForObject { given_up: true, look_again_ms });
+    fn an_unused_url_is_given_up_at_the_second_look_however_often_a_sweep_comes() {
+        for minutes in [1, 5, 10, 14, 15, 16, 20, 60, 240] {
+            let every_ms = minutes * 60_000;
+            for first_ms in [0, 1, every_ms / 2, every_ms - 1] {
+                let (looks, given_up_ms) = look_until_given_up(every_ms, first_ms);
+                let most = UPLOAD_GRACE_MS + every_ms;
+                assert!((UPLOAD_GRACE_MS..most).contains(&given_up_ms), "{minutes} min: {given_up_ms} ms");
+                assert!(looks <= 2, "{minutes} min: {looks} looks");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_postponed_is_overdue_since_the_same_time() {
+        for (status, lease_until_ms, uploaded, since_ms) in [
+            (FileStatus::Processing, Some(NOW - 5), true, NOW - 5),
+            (FileStatus::Pending, None, false, NOW - 9 + UPLOAD_GRACE_MS),
+        ] {
+            let mut late = row(status, NOW - 9, lease_until_ms, uploaded);
+            assert_eq!(overdue_since_ms(&late), since_ms);
+            late.due_at_ms = Some(NOW + 3_600_000);
+            assert_eq!(overdue_since_ms(&late), since_ms);
+        }
+        assert_eq!(overdue_since_ms(&row(FileStatus::Pending, NOW - 9, None, true)), NOW - 9);
     }
 }

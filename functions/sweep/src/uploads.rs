@@ -1,11 +1,15 @@
 //! Upload sessions whose time is over: their parts are freed, their rows ended.
 
+use futures::stream::{self, StreamExt};
 use logferry_domain::fault::{Fault, chain};
 use logferry_domain::upload::{Session, SessionStatus};
 use logferry_ports::{Clock, Multipart, Sessions};
+use tokio::time::Instant;
 
-/// Sessions that one run ends; the next goes on.
-pub const SESSIONS_PER_RUN: u32 = 100;
+/// Sessions that are read together: many, so that some that fail again and again do not hide the others.
+const SESSIONS: u32 = 1_000;
+/// Sessions that are ended at once.
+const SESSIONS_AT_ONCE: usize = 8;
 
 /// What one run did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
@@ -26,20 +30,37 @@ pub struct Uploads<U, M, C> {
 }
 
 impl<U: Sessions, M: Multipart, C: Clock> Uploads<U, M, C> {
-    /// One run.
+    /// One run, which begins no further session after `until`.
     ///
     /// # Errors
     /// The index cannot be read. A session that fails does not stop the others.
-    pub async fn run(&self) -> Result<EndedUploads, Fault> {
+    pub async fn run(&self, until: Instant) -> Result<EndedUploads, Fault> {
         let mut ended = EndedUploads::default();
-        for session in self.sessions.overdue(self.clock.now_ms(), SESSIONS_PER_RUN).await? {
-            match self.end(&session).await {
-                Ok(SessionStatus::Completed) => ended.completed += 1,
-                Ok(_) => ended.aborted += 1,
-                Err(fault) => {
-                    ended.failed += 1;
-                    tracing::warn!(upload.key = %session.key, error.chain = %chain(&fault), "a session stays due");
+        loop {
+            let overdue = self.sessions.overdue(self.clock.now_ms(), SESSIONS).await?;
+            let read = overdue.len();
+            let mut sessions = stream::iter(overdue)
+                .take_while(|_| std::future::ready(Instant::now() < until))
+                .map(|session| async move {
+                    let end = self.end(&session).await;
+                    (session, end)
+                })
+                .buffer_unordered(SESSIONS_AT_ONCE);
+            let mut failed = 0;
+            while let Some((session, end)) = sessions.next().await {
+                match end {
+                    Ok(SessionStatus::Completed) => ended.completed += 1,
+                    Ok(_) => ended.aborted += 1,
+                    Err(fault) => {
+                        failed += 1;
+                        tracing::warn!(upload.key = %session.key, error.chain = %chain(&fault), "a session stays due");
+                    }
                 }
+            }
+            ended.failed += failed;
+            // What failed would only be read again.
+            if failed > 0 || read < SESSIONS as usize || Instant::now() >= until {
+                break;
             }
         }
         tracing::info!(

@@ -1,14 +1,22 @@
 //! The ledger's index of due rows.
 
+use std::collections::BTreeSet;
+
 use aws_sdk_dynamodb::Client;
 use logferry_domain::fault::Fault;
 use logferry_domain::ledger::{FileRow, FileStatus, Reason};
+use logferry_domain::object::ObjectRef;
 use logferry_ports::Backlog;
+use logferry_ports::backlog::{DuePage, DuePosition, Queue};
 
+use crate::batch::get_all;
 use crate::faults::fault;
-use crate::item::{Item, n, s};
-use crate::ledger::{DUE_SHARDS, FailedPlace, expires_at, row_from_item, row_key};
+use crate::item::{Get, Item, Put, key, n, s};
+use crate::ledger::{DUE_SHARDS, FailedPlace, expires_at, file_key, row_from_item, row_key, shard_name};
 use crate::table::applied;
+
+/// Rows of a page of the index. They are of some hundred bytes: far below the 1 MB of an answer.
+const PAGE: i32 = 200;
 
 /// Due rows in the `files` table.
 #[derive(Debug, Clone)]
@@ -29,20 +37,40 @@ impl Backlog for DynamoBacklog {
         DUE_SHARDS
     }
 
-    async fn due(&self, shard: u8, now_ms: i64, limit: u32) -> Result<Vec<FileRow>, Fault> {
+    async fn due(
+        &self,
+        queue: Queue,
+        shard: u8,
+        now_ms: i64,
+        after: Option<&DuePosition>,
+    ) -> Result<DuePage, Fault> {
+        let shard = shard_name(queue, shard);
+        let start = after.map(|after| {
+            let mut start = key(&after.pk, &after.sk);
+            start.put("due_at", n(after.due_at_ms));
+            start.put("due_shard", s(&shard));
+            start
+        });
         let answer = self
             .client
             .query()
             .table_name(&self.files)
             .index_name("by_due")
             .key_condition_expression("due_shard = :shard AND due_at <= :now")
-            .expression_attribute_values(":shard", s(shard.to_string()))
+            .expression_attribute_values(":shard", s(&shard))
             .expression_attribute_values(":now", n(now_ms))
-            .limit(i32::try_from(limit).unwrap_or(i32::MAX))
+            .set_exclusive_start_key(start)
+            .limit(PAGE)
             .send()
             .await
             .map_err(|error| fault("Query", error))?;
-        answer.items.unwrap_or_default().iter().map(row_from_item).collect()
+        let next = answer.last_evaluated_key.map(|last| {
+            let (pk, sk) = (last.text("pk")?.to_owned(), last.text("sk")?.to_owned());
+            Ok::<_, Fault>(DuePosition { due_at_ms: last.number("due_at")?, pk, sk })
+        });
+        let rows = answer.items.unwrap_or_default();
+        let rows = rows.iter().map(row_from_item).collect::<Result<_, _>>()?;
+        Ok(DuePage { rows, next: next.transpose()? })
     }
 
     async fn postpone(&self, row: &FileRow, due_at_ms: i64) -> Result<bool, Fault> {
@@ -70,6 +98,15 @@ impl Backlog for DynamoBacklog {
             .expression_attribute_values(":message", s(&reason.message))
             .expression_attribute_values(":now", n(now_ms));
         applied(update.send().await.map_err(|error| fault("UpdateItem", error)))
+    }
+
+    async fn unknown(&self, objects: Vec<ObjectRef>) -> Result<Vec<ObjectRef>, Fault> {
+        let place = |item: &Item| Some((item.text_opt("pk")?.to_owned(), item.text_opt("sk")?.to_owned()));
+        let keys = objects.iter().map(file_key).collect();
+        let known = get_all(&self.client, &self.files, keys, "pk, sk").await?;
+        let known: BTreeSet<_> = known.iter().filter_map(place).collect();
+        let is_unknown = |object: &ObjectRef| place(&file_key(object)).is_none_or(|at| !known.contains(&at));
+        Ok(objects.into_iter().filter(is_unknown).collect())
     }
 }
 

@@ -1,9 +1,10 @@
-//! BatchWriteItem until everything is taken.
+//! BatchWriteItem and BatchGetItem until everything is taken and everything is there.
 
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::types::{DeleteRequest, WriteRequest};
+use aws_sdk_dynamodb::types::{DeleteRequest, KeysAndAttributes, WriteRequest};
+use futures::{StreamExt, TryStreamExt, stream};
 use logferry_domain::fault::{Fault, FaultClass};
 
 use crate::blocks::MAX_BATCH_ITEMS;
@@ -13,6 +14,56 @@ use crate::item::{Item, malformed};
 /// How often what was not taken is repeated, and the first pause.
 const ATTEMPTS: u32 = 8;
 const PAUSE: Duration = Duration::from_millis(20);
+
+/// Keys of one BatchGetItem.
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html>
+const MAX_GET_KEYS: usize = 100;
+/// Requests of [`get_all`] at once.
+const GETS_AT_ONCE: usize = 8;
+
+/// Attributes of those items with these keys, all different, that exist; in any order, eventually consistent.
+pub(crate) async fn get_all(
+    client: &Client,
+    table: &str,
+    keys: Vec<Item>,
+    projection: &str,
+) -> Result<Vec<Item>, Fault> {
+    let chunks: Vec<_> = keys.chunks(MAX_GET_KEYS).map(<[Item]>::to_vec).collect();
+    let chunks = chunks.into_iter().map(|keys| get_chunk(client, table, keys, projection));
+    let found: Vec<_> = stream::iter(chunks).buffer_unordered(GETS_AT_ONCE).try_collect().await?;
+    Ok(found.into_iter().flatten().collect())
+}
+
+async fn get_chunk(
+    client: &Client,
+    table: &str,
+    keys: Vec<Item>,
+    projection: &str,
+) -> Result<Vec<Item>, Fault> {
+    let (mut left, mut found, mut pause) = (keys, Vec::new(), PAUSE);
+    for attempt in 1.. {
+        let wanted = KeysAndAttributes::builder().set_keys(Some(left)).projection_expression(projection);
+        let wanted = wanted.build().map_err(|_| malformed("pk"))?;
+        let answer = client
+            .batch_get_item()
+            .request_items(table, wanted)
+            .send()
+            .await
+            .map_err(|error| fault("BatchGetItem", error))?;
+        found.extend(answer.responses.unwrap_or_default().into_values().flatten());
+        let unprocessed = answer.unprocessed_keys.unwrap_or_default();
+        left = unprocessed.into_values().flat_map(|wanted| wanted.keys).collect();
+        if left.is_empty() {
+            break;
+        }
+        if attempt == ATTEMPTS {
+            return Err(Fault::new(FaultClass::RateLimited, "BatchGetItem", "UnprocessedKeys"));
+        }
+        tokio::time::sleep(pause.mul_f64(0.5 + rand::random::<f64>())).await;
+        pause *= 2;
+    }
+    Ok(found)
+}
 
 /// Deletes the items with these keys.
 pub(crate) async fn delete_all(

@@ -1,10 +1,13 @@
 //! Bookmarks in the `files` table: `pk` = `bookmark#{name}`, `sk` = `bookmark`.
 
+use std::collections::BTreeMap;
+
 use aws_sdk_dynamodb::Client;
 use logferry_domain::fault::Fault;
 use logferry_ports::Bookmarks;
-use logferry_ports::bucket::ListPosition;
+use logferry_ports::bucket::{Bookmark, ListPosition};
 
+use crate::batch::get_all;
 use crate::faults::fault;
 use crate::item::{Get, Item, Put, key, n, s};
 use crate::table::Table;
@@ -18,8 +21,23 @@ pub struct DynamoBookmarks {
     table: Table,
 }
 
+/// What [`bookmark_from`] reads.
+const ATTRIBUTES: &str = "pk, at_key, at_version, began_ms, next_ms";
+
+fn bookmark_pk(name: &str) -> String {
+    format!("bookmark#{name}")
+}
+
 fn bookmark_key(name: &str) -> Item {
-    key(format!("bookmark#{name}"), "bookmark")
+    key(bookmark_pk(name), "bookmark")
+}
+
+fn bookmark_from(item: &Item) -> Result<Bookmark, Fault> {
+    let at = item.text_opt("at_key").map(|at| ListPosition {
+        key: at.to_owned(),
+        version: item.text_opt("at_version").map(str::to_owned),
+    });
+    Ok(Bookmark { at, began_ms: item.number("began_ms")?, due_ms: item.number("next_ms")? })
 }
 
 impl DynamoBookmarks {
@@ -30,21 +48,24 @@ impl DynamoBookmarks {
 }
 
 impl Bookmarks for DynamoBookmarks {
-    async fn bookmark(&self, name: &str) -> Result<Option<ListPosition>, Fault> {
-        let Some(item) = self.table.get(bookmark_key(name)).await? else { return Ok(None) };
-        Ok(item.text_opt("at_key").map(|at| ListPosition {
-            key: at.to_owned(),
-            version: item.text_opt("at_version").map(str::to_owned),
-        }))
+    async fn bookmarks(&self, names: &[String]) -> Result<Vec<Option<Bookmark>>, Fault> {
+        let keys = names.iter().map(|name| bookmark_key(name)).collect();
+        let items = get_all(&self.table.client, &self.table.name, keys, ATTRIBUTES).await?;
+        let mut found = BTreeMap::new();
+        for item in &items {
+            // One of an earlier version is none: that look begins anew.
+            if let (Some(pk), Ok(bookmark)) = (item.text_opt("pk"), bookmark_from(item)) {
+                found.insert(pk, bookmark);
+            }
+        }
+        Ok(names.iter().map(|name| found.remove(bookmark_pk(name).as_str())).collect())
     }
 
-    async fn set_bookmark(
-        &self,
-        name: &str,
-        position: Option<&ListPosition>,
-        now_ms: i64,
-    ) -> Result<(), Fault> {
+    async fn set_bookmark(&self, name: &str, bookmark: &Bookmark, now_ms: i64) -> Result<(), Fault> {
+        let position = bookmark.at.as_ref();
         let mut item = bookmark_key(name);
+        item.put("began_ms", n(bookmark.began_ms));
+        item.put("next_ms", n(bookmark.due_ms));
         item.put("expires_at", n(now_ms / 1000 + KEEP_SECS));
         item.put_some("at_key", position.map(|position| s(&position.key)));
         item.put_some("at_version", position.and_then(|position| position.version.as_ref()).map(s));

@@ -271,6 +271,8 @@ pub struct FileRow {
     pub claim_id: String,
     pub lease_until_ms: Option<i64>,
     pub due_at_ms: Option<i64>,
+    /// Of a grant: when its URL stops working (ms).
+    pub url_expires_ms: Option<i64>,
     pub checkpoint: Checkpoint,
     /// How all that is stored of it was packed, and what the checkpoint is true of.
     pub packing: Packing,
@@ -297,6 +299,7 @@ impl Grant {
             claim_id: String::new(),
             lease_until_ms: None,
             due_at_ms: Some(self.expires_ms),
+            url_expires_ms: Some(self.expires_ms),
             checkpoint: Checkpoint::default(),
             packing: Packing::default(),
             counts: FileCounts::default(),

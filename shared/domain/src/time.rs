@@ -45,6 +45,11 @@ impl Day {
     pub fn previous(self) -> Self {
         Self(self.0 - 1)
     }
+
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
 }
 
 impl fmt::Display for Day {

@@ -1,13 +1,25 @@
 //! What is in the bucket, and how far somebody got in looking through it.
 
 use logferry_domain::fault::Fault;
-use logferry_domain::object::ObjectRef;
+use logferry_domain::object::{ObjectRef, ObjectVersion};
 
 /// An object as a list shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
     pub object: ObjectRef,
     pub last_modified_ms: i64,
+}
+
+impl Listed {
+    /// The place right behind this object. A list calls an object without a version id `null`.
+    #[must_use]
+    pub fn position(&self) -> ListPosition {
+        let version = match &self.object.version {
+            ObjectVersion::Id(id) => id.clone(),
+            ObjectVersion::ETag(_) => "null".to_owned(),
+        };
+        ListPosition { key: self.object.key.clone(), version: Some(version) }
+    }
 }
 
 /// A place in a list: everything up to it has been seen.
@@ -18,7 +30,8 @@ pub struct ListPosition {
     pub version: Option<String>,
 }
 
-/// A page of a list, in the order of the keys.
+/// A page of a list, in the order of the keys. It may be empty and not be the last: S3 counts markers
+/// of deletions, which are no objects.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ListPage {
     pub objects: Vec<Listed>,
@@ -40,20 +53,35 @@ pub trait Listing: Send + Sync {
     ) -> impl Future<Output = Result<ListPage, Fault>> + Send;
 }
 
-/// Remembers positions by name.
+/// How far somebody got in looking through a part of the bucket, and when it is gone on with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bookmark {
+    /// `None`: the beginning.
+    pub at: Option<ListPosition>,
+    /// When this look began (ms).
+    pub began_ms: i64,
+    /// When the next one is due (ms).
+    pub due_ms: i64,
+}
+
+/// Remembers, by name.
 pub trait Bookmarks: Send + Sync {
+    /// The bookmarks of these names, all different, in their order; `None` where there is none, or none
+    /// any more. A moment behind.
+    ///
     /// # Errors
     /// The read failed.
-    fn bookmark(&self, name: &str) -> impl Future<Output = Result<Option<ListPosition>, Fault>> + Send;
+    fn bookmarks(
+        &self,
+        names: &[String],
+    ) -> impl Future<Output = Result<Vec<Option<Bookmark>>, Fault>> + Send;
 
-    /// `None`: the next look begins at the beginning.
-    ///
     /// # Errors
     /// The write failed.
     fn set_bookmark(
         &self,
         name: &str,
-        position: Option<&ListPosition>,
+        bookmark: &Bookmark,
         now_ms: i64,
     ) -> impl Future<Output = Result<(), Fault>> + Send;
 }

@@ -45,6 +45,7 @@ impl Claim {
             claim_id: self.claim_id.clone(),
             lease_until_ms: Some(self.lease_until_ms),
             due_at_ms: Some(self.lease_until_ms),
+            url_expires_ms: None,
             checkpoint: Checkpoint::default(),
             packing: self.packing.clone(),
             counts: FileCounts::default(),

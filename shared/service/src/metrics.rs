@@ -13,6 +13,7 @@ pub enum Unit {
     Count,
     Bytes,
     Milliseconds,
+    Seconds,
 }
 
 impl Unit {
@@ -22,6 +23,7 @@ impl Unit {
             Self::Count => "Count",
             Self::Bytes => "Bytes",
             Self::Milliseconds => "Milliseconds",
+            Self::Seconds => "Seconds",
         }
     }
 }
@@ -66,8 +68,10 @@ catalogue! {
     CHECKS_SKIPPED = "ChecksSkipped", Count, "Probes that did not fit into their run.";
     PROBE_LATENCY = "ProbeLatency", Milliseconds, "Time from the start of a probe to its answer.";
     NOTIFICATIONS_FAILED = "NotificationsFailed", Count, "Messages about a change of state that the topic refused, or did not take yet.";
-    SWEEP_BACKLOG = "SweepBacklog", Count, "Overdue files that a sweep found.";
+    SWEEP_OLDEST_DUE_AGE = "SweepOldestDueAge", Seconds, "How long the oldest due file or URL has waited when a sweep begins, beyond the time between two sweeps.";
     SWEEP_RESTARTED = "SweepRestarted", Count, "Files that a sweep handed to ingest again.";
+    SWEEP_ROUND_AGE = "SweepRoundAge", Seconds, "How long the oldest look through a whole log prefix has been under way, or is overdue.";
+    SWEEP_URLS_UNUSED = "SweepUrlsUnused", Count, "URLs that nobody used; each ended FAILED NEVER_UPLOADED.";
 }
 
 /// Values of one metric in one emission, the format's limit.

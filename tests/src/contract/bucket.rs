@@ -2,12 +2,12 @@
 
 use logferry_domain::fault::Fault;
 use logferry_domain::object::{ObjectRef, ObjectVersion};
-use logferry_ports::bucket::{ListPosition, Listed};
+use logferry_ports::bucket::{Bookmark, ListPosition, Listed};
 use logferry_ports::{Bookmarks, Listing};
 
 use super::T0;
 
-/// Stores an object in a versioned bucket.
+/// Stores an object.
 pub trait Upload {
     fn bucket(&self) -> &str;
     fn upload(&self, key: &str) -> impl Future<Output = ObjectRef> + Send;
@@ -53,9 +53,8 @@ pub async fn a_days_objects_are_listed_in_order_and_from_any_place(store: &(impl
     assert_eq!(objects, expected);
     assert!(listed.iter().all(|listed| listed.last_modified_ms > 1_700_000_000_000));
     for (seen, object) in expected.iter().enumerate() {
-        let ObjectVersion::Id(version) = &object.version else { panic!("{object:?} has no version") };
-        let place = ListPosition { key: object.key.clone(), version: Some(version.clone()) };
-        let behind = all(store, &folder, Some(place)).await;
+        assert!(matches!(object.version, ObjectVersion::Id(_)), "{object:?} has no version");
+        let behind = all(store, &folder, Some(listed[seen].position())).await;
         let behind: Vec<_> = behind.into_iter().map(|listed| listed.object).collect();
         assert_eq!(behind, expected[seen + 1..], "behind {object:?}");
         let whole_key = ListPosition { key: object.key.clone(), version: None };
@@ -65,7 +64,8 @@ pub async fn a_days_objects_are_listed_in_order_and_from_any_place(store: &(impl
         assert_eq!(behind, later, "behind all of {}", object.key);
     }
     // A bookmark outlives what it stands at, and new objects come behind it.
-    let between = ListPosition { key: format!("{folder}01C-gone"), version: Some("gone".to_owned()) };
+    let version = Some(expected[0].version.as_str().to_owned());
+    let between = ListPosition { key: format!("{folder}01C-gone"), version };
     let behind = all(store, &folder, Some(between)).await;
     assert_eq!(behind.first().map(|listed| &listed.object), expected.get(4));
     let both: Vec<_> = all(store, &format!("{root}/2025/10/"), None).await;
@@ -73,26 +73,48 @@ pub async fn a_days_objects_are_listed_in_order_and_from_any_place(store: &(impl
     assert_eq!(all(store, &format!("{root}/2026/"), None).await, []);
 }
 
-/// A bookmark is where it was put last, for its name alone, until it is taken away.
+/// A bucket without versions is gone on with behind any of its objects too.
+pub async fn objects_without_a_version_are_listed_from_any_place(store: &(impl Listing + Upload)) {
+    let folder = format!("contract/{}/", fresh());
+    let mut expected = Vec::new();
+    for name in ["a", "b", "c", "d", "e"] {
+        expected.push(store.upload(&format!("{folder}{name}")).await);
+    }
+    let listed = all(store, &folder, None).await;
+    let objects: Vec<_> = listed.iter().map(|listed| listed.object.clone()).collect();
+    assert_eq!(objects, expected);
+    for (seen, at) in listed.iter().enumerate() {
+        assert!(matches!(at.object.version, ObjectVersion::ETag(_)), "{at:?}");
+        let behind = all(store, &folder, Some(at.position())).await;
+        assert_eq!(behind, listed[seen + 1..], "behind {at:?}");
+    }
+}
+
+/// A bookmark is as it was put last, for its name alone.
 pub async fn a_bookmark_stays_where_it_was_put(store: &impl Bookmarks) {
-    let (name, other) = (fresh(), fresh());
+    let names = [fresh(), fresh()];
     let place = |key: &str, version: Option<&str>| ListPosition {
         key: key.to_owned(),
         version: version.map(str::to_owned),
     };
-    assert_eq!(good(store.bookmark(&name).await), None);
+    assert_eq!(good(store.bookmarks(&names).await), [None, None]);
+    assert_eq!(good(store.bookmarks(&[]).await), []);
     for at in [
-        place("logs/a/2025/10/09/01A-ü", Some("v1")),
-        place("logs/b", None),
-        place("logs/c", Some("null")),
-        place("logs/b", Some("v3")),
+        Some(place("logs/a/2025/10/09/01A-ü", Some("v1"))),
+        Some(place("logs/b", None)),
+        Some(place("logs/c", Some("null"))),
+        None,
+        Some(place("logs/b", Some("v3"))),
     ] {
-        good(store.set_bookmark(&name, Some(&at), T0).await);
-        assert_eq!(good(store.bookmark(&name).await), Some(at));
-        assert_eq!(good(store.bookmark(&other).await), None);
+        let bookmark = Bookmark { at, began_ms: T0 - 7, due_ms: T0 + 9 };
+        good(store.set_bookmark(&names[0], &bookmark, T0).await);
+        assert_eq!(good(store.bookmarks(&names).await), [Some(bookmark), None]);
     }
-    for _ in 0..2 {
-        good(store.set_bookmark(&name, None, T0).await);
-        assert_eq!(good(store.bookmark(&name).await), None);
-    }
+    // More than one request asks for.
+    let many: Vec<_> = (0..130).map(|n| format!("{}-{n}", names[0])).collect();
+    let last = Bookmark { at: None, began_ms: T0, due_ms: T0 };
+    good(store.set_bookmark(&many[129], &last, T0).await);
+    let mut expected = vec![None; 130];
+    expected[129] = Some(last);
+    assert_eq!(good(store.bookmarks(&many).await), expected);
 }

@@ -2,6 +2,7 @@
 //! the simulated cloud. Each function gets a fresh name so that runs do not meet.
 
 pub mod apps;
+pub mod backlog;
 pub mod blocks;
 pub mod bucket;
 pub mod counts;

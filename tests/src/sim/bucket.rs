@@ -1,14 +1,15 @@
 //! Lists of the bucket, and bookmarks.
 
-use logferry_domain::fault::Fault;
+use logferry_domain::fault::{Fault, FaultClass};
 use logferry_domain::object::{ObjectRef, ObjectVersion};
-use logferry_ports::bucket::{ListPage, ListPosition, Listed};
+use logferry_ports::bucket::{Bookmark, ListPage, ListPosition, Listed};
 use logferry_ports::{Bookmarks, Listing};
 
 use super::SimCloud;
+use super::objects::Stored;
 use crate::contract::bucket::Upload;
 
-/// Objects on a page: few, so that there are several.
+/// Entries on a page: few, so that there are several, and some of delete markers alone.
 const PAGE: usize = 3;
 
 impl Listing for SimCloud {
@@ -19,43 +20,50 @@ impl Listing for SimCloud {
         after: Option<&ListPosition>,
     ) -> Result<ListPage, Fault> {
         self.call("ListObjectVersions", |state| {
-            let mut all = Vec::new();
-            for ((in_bucket, key), versions) in &state.objects {
-                if in_bucket != bucket || !key.starts_with(prefix) {
-                    continue;
-                }
-                // Of a key the newest comes first.
-                for stored in versions.iter().rev() {
-                    let version = stored.meta.version_id.clone().unwrap_or_default();
-                    let object = ObjectRef {
-                        bucket: bucket.to_owned(),
-                        key: key.clone(),
-                        version: ObjectVersion::Id(version),
-                    };
-                    all.push(Listed { object, last_modified_ms: stored.meta.last_modified_ms });
-                }
+            let marker = after.and_then(|after| after.version.as_deref());
+            if marker.is_some_and(|version| version != "null" && !version.starts_with('v')) {
+                return Err(Fault::new(FaultClass::Permanent, "ListObjectVersions", "InvalidArgument"));
             }
+            let of_bucket = state.objects.iter().filter(|((in_bucket, _), _)| in_bucket == bucket);
+            let under = of_bucket.filter(|((_, key), _)| key.starts_with(prefix));
+            // Of a key the newest comes first.
+            let mut all: Vec<_> =
+                under.flat_map(|((_, key), of_key)| of_key.iter().rev().map(move |s| (key, s))).collect();
             let seen = after.map_or(0, |after| {
-                let through = |listed: &Listed| match &after.version {
-                    Some(version) => {
-                        listed.object.key == after.key && listed.object.version.as_str() == version
-                    }
-                    None => listed.object.key <= after.key,
+                let through = |(key, stored): &(&String, &Stored)| match marker {
+                    Some(version) => **key == after.key && stored.listed_as() == version,
+                    None => **key <= after.key,
                 };
-                all.iter().rposition(through).map_or_else(
-                    || all.iter().filter(|listed| listed.object.key <= after.key).count(),
-                    |last| last + 1,
-                )
+                all.iter()
+                    .rposition(through)
+                    .map_or_else(|| all.iter().filter(|(key, _)| **key <= after.key).count(), |last| last + 1)
             });
             let left = all.split_off(seen.min(all.len()));
-            let objects: Vec<_> = left.iter().take(PAGE).cloned().collect();
-            let next = (left.len() > PAGE).then(|| objects.last()).flatten().map(|last| ListPosition {
-                key: last.object.key.clone(),
-                version: Some(last.object.version.as_str().to_owned()),
+            let size = state.list_page.unwrap_or(PAGE);
+            let page = &left[..left.len().min(size)];
+            let next = page.last().filter(|_| left.len() > size).map(|(key, stored)| ListPosition {
+                key: (*key).clone(),
+                version: Some(stored.listed_as().to_owned()),
             });
+            let listed = |(key, stored): &(&String, &Stored)| {
+                let version = match &stored.meta.version_id {
+                    Some(id) => ObjectVersion::Id(id.clone()),
+                    None => ObjectVersion::ETag(stored.meta.etag.clone()),
+                };
+                let object = ObjectRef { bucket: bucket.to_owned(), key: (*key).clone(), version };
+                Listed { object, last_modified_ms: stored.meta.last_modified_ms }
+            };
+            let objects = page.iter().filter(|(_, stored)| !stored.delete_marker).map(listed).collect();
             Ok(ListPage { objects, next })
         })
         .await
+    }
+}
+
+impl SimCloud {
+    /// Pages of lists are so large from now on; S3's are of 1,000.
+    pub fn list_pages_of(&self, entries: usize) {
+        self.state().list_page = Some(entries);
     }
 }
 
@@ -70,16 +78,16 @@ impl Upload for SimCloud {
 }
 
 impl Bookmarks for SimCloud {
-    async fn bookmark(&self, name: &str) -> Result<Option<ListPosition>, Fault> {
-        self.call("GetItem", |state| Ok(state.bookmarks.get(name).cloned())).await
+    async fn bookmarks(&self, names: &[String]) -> Result<Vec<Option<Bookmark>>, Fault> {
+        self.call("BatchGetItem", |state| {
+            Ok(names.iter().map(|name| state.bookmarks.get(name).cloned()).collect())
+        })
+        .await
     }
 
-    async fn set_bookmark(&self, name: &str, position: Option<&ListPosition>, _: i64) -> Result<(), Fault> {
+    async fn set_bookmark(&self, name: &str, bookmark: &Bookmark, _: i64) -> Result<(), Fault> {
         self.call("PutItem", |state| {
-            match position {
-                Some(position) => state.bookmarks.insert(name.to_owned(), position.clone()),
-                None => state.bookmarks.remove(name),
-            };
+            state.bookmarks.insert(name.to_owned(), bookmark.clone());
             Ok(())
         })
         .await

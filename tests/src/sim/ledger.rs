@@ -15,6 +15,7 @@ use logferry_domain::time::{Day, MS_PER_HOUR};
 use logferry_ports::Ledger;
 use logferry_ports::ledger::{Claim, Claimed, EndedBy, Finished, Lease};
 
+use super::backlog::Indexed;
 use super::{SimCloud, State};
 use crate::contract::ledger::CountedDays;
 
@@ -27,6 +28,7 @@ pub(super) struct File {
     pub(super) days: BTreeMap<Day, FileDay>,
     /// Whose fence ended it.
     ended_by: Option<u64>,
+    pub(super) indexed: Indexed,
 }
 
 /// A day of a file.
@@ -51,11 +53,12 @@ const DAYS_PER_TRANSACTION: usize = 4;
 pub(super) struct Granted {
     pub(super) grant: Grant,
     pub(super) row: FileRow,
+    pub(super) indexed: Indexed,
 }
 
 impl Granted {
     fn new(grant: &Grant) -> Self {
-        Self { grant: grant.clone(), row: grant.waiting_row() }
+        Self { grant: grant.clone(), row: grant.waiting_row(), indexed: Indexed::default() }
     }
 }
 
@@ -318,6 +321,7 @@ impl SimCloud {
                 quarantined: BTreeMap::new(),
                 days: BTreeMap::new(),
                 ended_by: None,
+                indexed: Indexed::default(),
             };
             state.files.insert(key, file);
             Ok(Some(row))

@@ -38,10 +38,11 @@ use logferry_domain::time::Day;
 use logferry_ports::Clock;
 use logferry_ports::app_admin::{Job, RedriveJob};
 use logferry_ports::apps::KeyRow;
-use logferry_ports::bucket::ListPosition;
+use logferry_ports::bucket::Bookmark;
 use logferry_ports::flush_marks::{FlushMark, Insertion};
 use logferry_ports::records::{LongWrite, Memo};
 use logferry_ports::usage::UsageDay;
+pub use objects::UNVERSIONED;
 use throughput::Throughput;
 use tokio::time::Instant;
 
@@ -93,7 +94,9 @@ struct State {
     grants: BTreeMap<(String, String), ledger::Granted>,
     /// Starts of ingest that were accepted.
     started: Vec<ObjectRef>,
-    bookmarks: BTreeMap<String, ListPosition>,
+    bookmarks: BTreeMap<String, Bookmark>,
+    /// Entries on a page of a list.
+    list_page: Option<usize>,
     marks: BTreeMap<Insertion, FlushMark>,
     dead_letters: BTreeMap<String, Vec<u8>>,
     stats: BTreeMap<(AppId, i64, Day), records::Counter>,
@@ -150,6 +153,10 @@ impl SimClock {
     /// From now on it runs with the runtime's clock, which a test may have paused.
     pub fn run(&self) {
         self.since.get_or_init(Instant::now);
+    }
+
+    fn runs(&self) -> bool {
+        self.since.get().is_some()
     }
 
     /// The same clock as seen by somebody whose own is wrong.
@@ -470,6 +477,12 @@ impl SimCloud {
             let mut state = self.state();
             let result = act(&mut state);
             state.watch();
+            if ["Put", "Update", "Transact", "BatchWrite", "Delete"]
+                .iter()
+                .any(|kind| operation.starts_with(kind))
+            {
+                state.index(&self.clock);
+            }
             result
         };
         match how {
@@ -500,10 +513,13 @@ impl State {
     fn watch(&mut self) {
         for (key, file) in &self.files {
             let now = (file.row.fence, file.row.status);
-            if let Some((fence, status)) = self.watched.insert(key.clone(), now) {
-                assert!(now.0 >= fence, "the fence of {key:?} fell from {fence} to {}", now.0);
-                assert!(!status.is_terminal() || now.1 == status, "{key:?} left {status:?}");
-            }
+            let Some(seen) = self.watched.get_mut(key) else {
+                self.watched.insert(key.clone(), now);
+                continue;
+            };
+            let (fence, status) = std::mem::replace(seen, now);
+            assert!(now.0 >= fence, "the fence of {key:?} fell from {fence} to {}", now.0);
+            assert!(!status.is_terminal() || now.1 == status, "{key:?} left {status:?}");
         }
     }
 }

@@ -1,4 +1,5 @@
-//! S3, as far as reading goes: versions, If-Match, bodies in small pieces.
+//! S3, as far as reading goes: versions, delete markers, objects without a version, If-Match, bodies in
+//! small pieces.
 
 use bytes::Bytes;
 use futures::stream;
@@ -21,26 +22,53 @@ pub(super) struct Stored {
     breaks_at: Option<usize>,
     /// Marked to be deleted by the lifecycle.
     refused: bool,
+    /// It is no object: it says that the older ones are deleted.
+    pub(super) delete_marker: bool,
 }
 
+impl Stored {
+    /// What a list calls this version.
+    pub(super) fn listed_as(&self) -> &str {
+        self.meta.version_id.as_deref().unwrap_or("null")
+    }
+}
+
+/// The bucket that has no versions.
+pub const UNVERSIONED: &str = "unversioned";
+
 impl SimCloud {
-    /// Stores a new version of an object in a versioned bucket.
+    /// Stores an object: a new version of it, in [`UNVERSIONED`] in place of the one that was there.
     pub fn put_object(&self, bucket: &str, key: &str, bytes: impl Into<Bytes>) -> ObjectRef {
         let bytes = bytes.into();
         // S3 tells whole seconds.
         let last_modified_ms = self.clock.now_ms() / 1000 * 1000;
         let mut state = self.state();
         let versions = state.objects.entry((bucket.to_owned(), key.to_owned())).or_default();
-        let version = format!("v{}", versions.len());
+        let version_id = (bucket != UNVERSIONED).then(|| format!("v{}", versions.len()));
         let etag = Seed::of(&[&bytes]).write_id().to_string();
-        let meta = ObjectMeta {
-            size_bytes: bytes.len() as u64,
-            last_modified_ms,
-            etag,
-            version_id: Some(version.clone()),
-        };
-        versions.push(Stored { meta, bytes, breaks_at: None, refused: false });
-        ObjectRef { bucket: bucket.to_owned(), key: key.to_owned(), version: ObjectVersion::Id(version) }
+        if version_id.is_none() {
+            versions.clear();
+        }
+        let version = version_id.clone().map_or_else(|| ObjectVersion::ETag(etag.clone()), ObjectVersion::Id);
+        let meta = ObjectMeta { size_bytes: bytes.len() as u64, last_modified_ms, etag, version_id };
+        versions.push(Stored { meta, bytes, breaks_at: None, refused: false, delete_marker: false });
+        ObjectRef { bucket: bucket.to_owned(), key: key.to_owned(), version }
+    }
+
+    /// Deletes an object as somebody does who names no version: its versions stay, behind a marker.
+    pub fn mark_deleted(&self, bucket: &str, key: &str) {
+        let last_modified_ms = self.clock.now_ms();
+        let mut state = self.state();
+        let versions = state.objects.entry((bucket.to_owned(), key.to_owned())).or_default();
+        let version_id = Some(format!("v{}", versions.len()));
+        let meta = ObjectMeta { size_bytes: 0, last_modified_ms, etag: String::new(), version_id };
+        versions.push(Stored {
+            meta,
+            bytes: Bytes::new(),
+            breaks_at: None,
+            refused: false,
+            delete_marker: true,
+        });
     }
 
     /// Whether an object was marked to be deleted.
@@ -86,6 +114,7 @@ impl ObjectStore for SimCloud {
             let wanted =
                 |stored: &&Stored| version_id.is_none_or(|id| stored.meta.version_id.as_deref() == Some(id));
             let found = versions.and_then(|versions| versions.iter().rev().find(wanted));
+            let found = found.filter(|stored| !stored.delete_marker);
             found.map(|stored| stored.meta.clone()).ok_or_else(|| not_found("HeadObject"))
         })
         .await
@@ -114,7 +143,7 @@ impl ObjectStore for SimCloud {
                     newest => newest,
                 },
             };
-            let stored = found.ok_or_else(|| not_found("GetObject"))?;
+            let stored = found.filter(|s| !s.delete_marker).ok_or_else(|| not_found("GetObject"))?;
             let breaks_at = stored.breaks_at.take();
             let end = breaks_at.unwrap_or(stored.bytes.len()).min(stored.bytes.len());
             let mut pieces: Vec<Result<Bytes, Fault>> = (0..end)

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use logferry_aws::apps::DynamoApps;
+use logferry_aws::backlog::DynamoBacklog;
 use logferry_aws::blocks::DynamoBlocks;
 use logferry_aws::bookmarks::DynamoBookmarks;
 use logferry_aws::files::DynamoFiles;
@@ -22,7 +23,7 @@ use logferry_ports::bucket::{ListPage, ListPosition};
 use logferry_ports::ledger::{Claim, Claimed, EndedBy, Finished, Lease};
 use logferry_ports::{Ledger, Listing, Records};
 use logferry_tests::contract::ledger::CountedDays;
-use logferry_tests::contract::{apps, blocks, bucket, counts, files, ledger, records, usage};
+use logferry_tests::contract::{apps, backlog, blocks, bucket, counts, files, ledger, records, usage};
 use logferry_tests::stack::Stack;
 
 fn table() -> DynamoBlocks {
@@ -284,11 +285,12 @@ async fn a_removal_spares_what_took_the_place() {
 struct Bucket {
     stack: Stack,
     listing: S3Listing,
+    name: String,
 }
 
 fn real_bucket() -> Bucket {
     let stack = Stack::new();
-    Bucket { listing: S3Listing::new(stack.aws.s3()), stack }
+    Bucket { listing: S3Listing::new(stack.aws.s3()), name: stack.value("BUCKET").to_owned(), stack }
 }
 
 impl Listing for Bucket {
@@ -304,16 +306,43 @@ impl Listing for Bucket {
 
 impl bucket::Upload for Bucket {
     fn bucket(&self) -> &str {
-        self.stack.value("BUCKET")
+        &self.name
     }
 
     async fn upload(&self, key: &str) -> ObjectRef {
-        let bucket = self.stack.value("BUCKET").to_owned();
+        let bucket = self.name.clone();
         let put = self.stack.aws.s3().put_object().bucket(&bucket).key(key);
         let put = put.body(b"x".to_vec().into()).send().await.unwrap();
-        let version = ObjectVersion::Id(put.version_id.unwrap());
+        let etag = || put.e_tag.as_deref().unwrap().trim_matches('"').to_owned();
+        let version = put.version_id.clone().map_or_else(|| ObjectVersion::ETag(etag()), ObjectVersion::Id);
         ObjectRef { bucket, key: key.to_owned(), version }
     }
+}
+
+#[tokio::test]
+async fn objects_without_a_version_are_listed_from_any_place() {
+    let name = format!("contract-{}", ulid::Ulid::generate().to_string().to_lowercase());
+    let unversioned = Bucket { name: name.clone(), ..real_bucket() };
+    unversioned.stack.aws.s3().create_bucket().bucket(&name).send().await.unwrap();
+    bucket::objects_without_a_version_are_listed_from_any_place(&unversioned).await;
+}
+
+fn real_backlog() -> (DynamoLedger, DynamoBacklog) {
+    let stack = Stack::new();
+    let (client, table) = (stack.aws.dynamodb(), stack.value("TABLE_FILES"));
+    (DynamoLedger::new(client.clone(), table, stack.value("TABLE_STATS")), DynamoBacklog::new(client, table))
+}
+
+#[tokio::test]
+async fn grants_and_files_are_due_in_queues_of_their_own() {
+    let (ledger, real) = real_backlog();
+    backlog::grants_and_files_are_due_in_queues_of_their_own(&ledger, &real).await;
+}
+
+#[tokio::test]
+async fn objects_without_a_row_are_told() {
+    let (ledger, real) = real_backlog();
+    backlog::objects_without_a_row_are_told(&ledger, &real).await;
 }
 
 fn real_bookmarks() -> DynamoBookmarks {

@@ -1,7 +1,11 @@
 //! The simulated cloud keeps the same promises as the adapters.
 
-use logferry_tests::contract::{apps, blocks, bucket, counts, files, ledger, records, usage};
-use logferry_tests::sim::SimCloud;
+use logferry_domain::fault::Fault;
+use logferry_domain::object::ObjectRef;
+use logferry_ports::Listing;
+use logferry_ports::bucket::{ListPage, ListPosition};
+use logferry_tests::contract::{apps, backlog, blocks, bucket, counts, files, ledger, records, usage};
+use logferry_tests::sim::{SimCloud, UNVERSIONED};
 
 macro_rules! keeps {
     ($module:ident; $($promise:ident,)*) => {
@@ -122,6 +126,47 @@ async fn an_app_of_the_same_id_counts_from_nothing() {
 async fn a_removal_spares_what_took_the_place() {
     let cloud = SimCloud::default();
     counts::a_removal_spares_what_took_the_place(&cloud, &cloud).await;
+}
+
+/// The simulated bucket without versions.
+struct Unversioned(SimCloud);
+
+impl Listing for Unversioned {
+    async fn list(
+        &self,
+        bucket: &str,
+        prefix: &str,
+        after: Option<&ListPosition>,
+    ) -> Result<ListPage, Fault> {
+        self.0.list(bucket, prefix, after).await
+    }
+}
+
+impl bucket::Upload for Unversioned {
+    fn bucket(&self) -> &str {
+        UNVERSIONED
+    }
+
+    async fn upload(&self, key: &str) -> ObjectRef {
+        self.0.put_object(UNVERSIONED, key, "x")
+    }
+}
+
+#[tokio::test]
+async fn objects_without_a_version_are_listed_from_any_place() {
+    bucket::objects_without_a_version_are_listed_from_any_place(&Unversioned(SimCloud::default())).await;
+}
+
+#[tokio::test]
+async fn grants_and_files_are_due_in_queues_of_their_own() {
+    let cloud = SimCloud::default();
+    backlog::grants_and_files_are_due_in_queues_of_their_own(&cloud, &cloud).await;
+}
+
+#[tokio::test]
+async fn objects_without_a_row_are_told() {
+    let cloud = SimCloud::default();
+    backlog::objects_without_a_row_are_told(&cloud, &cloud).await;
 }
 
 keeps! { bucket;

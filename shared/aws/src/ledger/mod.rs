@@ -25,7 +25,8 @@ pub use row::{
     DUE_SHARDS, FailedPlace, KEEP_FILES_MS, file_key, listed_at, row_from_item, row_key, row_to_item,
 };
 pub(crate) use row::{
-    FAILED_SHARDS, KEEP_DAYS, due_shard, expires_at, failed_on, failed_prefix, file_sk, version_from_sk,
+    FAILED_SHARDS, KEEP_DAYS, due_shard, expires_at, failed_on, failed_prefix, file_sk, shard_name,
+    version_from_sk,
 };
 use row::{bad_expires_at, file_pk, grant_key};
 
@@ -74,7 +75,6 @@ impl DynamoLedger {
 impl Ledger for DynamoLedger {
     async fn grant(&self, grant: &Grant) -> Result<(), Fault> {
         let mut item = row_to_item(&grant.waiting_row());
-        item.put("url_expires_ms", n(grant.expires_ms));
         item.put("epoch", n(grant.epoch_ms));
         item.put("expires_at", expires_at(grant.created_ms));
         if let Some((meeting, attendee)) = &grant.meeting {

@@ -8,12 +8,13 @@ use logferry_domain::ledger::{Beyond, Checkpoint, FileCounts, FileRow, FileStatu
 use logferry_domain::object::{ObjectRef, ObjectVersion};
 use logferry_domain::packing::Packing;
 use logferry_domain::time::{Day, MS_PER_DAY};
+use logferry_ports::backlog::Queue;
 
 use crate::item::{Get, Item, Put, b, key, malformed, n, s};
 
 const GRANT_SK: &str = "grant";
 
-/// Partitions of the index of what is due.
+/// Partitions of the index of what is due: so many of files, and as many of grants.
 pub const DUE_SHARDS: u8 = 4;
 
 /// How long an unused grant and an ended file stay in the ledger (days).
@@ -70,9 +71,28 @@ pub(super) fn grant_key(bucket: &str, object_key: &str) -> Item {
     key(file_pk(bucket, object_key), GRANT_SK)
 }
 
+/// The partition of the index of due rows that a file of this key is in.
 pub(crate) fn due_shard(object_key: &str) -> String {
-    let sum = object_key.bytes().fold(0u8, u8::wrapping_add);
-    (sum % DUE_SHARDS).to_string()
+    shard_name(Queue::Files, shard_of(object_key))
+}
+
+fn shard_of(object_key: &str) -> u8 {
+    object_key.bytes().fold(0u8, u8::wrapping_add) % DUE_SHARDS
+}
+
+pub(crate) fn shard_name(queue: Queue, shard: u8) -> String {
+    match queue {
+        Queue::Files => shard.to_string(),
+        Queue::Grants => format!("grant-{shard}"),
+    }
+}
+
+/// The partition of the index of due rows that this row is in.
+pub(crate) fn due_shard_of(row: &FileRow) -> String {
+    match row.object {
+        Some(_) => due_shard(&row.key),
+        None => shard_name(Queue::Grants, shard_of(&row.key)),
+    }
 }
 
 pub(crate) fn expires_at(now_ms: i64) -> AttributeValue {
@@ -164,13 +184,14 @@ pub fn row_to_item(row: &FileRow) -> Item {
     }
     if let Some(due_at_ms) = row.due_at_ms {
         item.put("due_at", n(due_at_ms));
-        item.put("due_shard", s(due_shard(&row.key)));
+        item.put("due_shard", s(due_shard_of(row)));
     }
     if row.status == FileStatus::Failed {
         let place = FailedPlace::new(row, row.updated_ms);
         item.put("failed_on", s(place.failed_on));
         item.put("failed_at", s(place.failed_at));
     }
+    item.put_some("url_expires_ms", row.url_expires_ms.map(n));
     item
 }
 
@@ -200,6 +221,7 @@ pub fn row_from_item(item: &Item) -> Result<FileRow, Fault> {
         claim_id: item.text_opt("claim_id").unwrap_or_default().to_owned(),
         lease_until_ms: item.number_opt("lease_until"),
         due_at_ms: item.number_opt("due_at"),
+        url_expires_ms: item.number_opt("url_expires_ms"),
         checkpoint: Checkpoint {
             blocks: item.number_opt("checkpoint_blocks").unwrap_or(0),
             quarantined: item.number_opt("checkpoint_quarantined").unwrap_or(0),
@@ -245,6 +267,7 @@ mod tests {
             claim_id: "c".to_owned(),
             lease_until_ms: Some(7),
             due_at_ms: Some(7),
+            url_expires_ms: None,
             checkpoint: Checkpoint { blocks: 3, quarantined: 1, beyond: beyond() },
             packing: Packing::from_stored("p"),
             counts: FileCounts::default(),

@@ -2,6 +2,7 @@
 //! before, lose their answers, hang to the deadline or come late.
 
 mod crash_points;
+mod fifty_apps;
 mod removals;
 mod schedules;
 mod world;

@@ -9,6 +9,7 @@ use logferry_logbook::{prune, stats};
 use logferry_ports::{Clock, Files};
 use logferry_tests::ingest::BUCKET;
 use logferry_tests::sim::T0;
+use logferry_tests::template::sweep_interval;
 use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
@@ -109,12 +110,12 @@ async fn sweep(world: &World) {
 
 /// Until no file is in progress and each removal has been through once.
 async fn settle(world: &World) {
-    for _ in 0..60 {
+    for _ in 0..200 {
         let ended = world.cloud.rows().iter().all(|row| row.status.is_terminal());
         if ended && world.cloud.jobs_now().iter().all(|job| job.last_pass) {
             return;
         }
-        tokio::time::sleep(Duration::from_secs(17 * 60)).await;
+        tokio::time::sleep(sweep_interval()).await;
         sweep(world).await;
     }
     panic!("not at an end: {:#?} {:#?}", world.cloud.rows(), world.cloud.jobs_now());

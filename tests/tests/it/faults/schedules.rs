@@ -12,6 +12,10 @@ use super::world::{INGEST_MS, MINUTE_MS, World};
 /// Schedules that are tried; more by `LOGFERRY_SCHEDULES`.
 const SCHEDULES: u64 = 500;
 
+/// How long after the last fault all is at its end: a lease, the longest pause between two starts of
+/// a file that failed again and again, two sweeps.
+const MOST_MINUTES: i64 = 16 + 60 + 2 * 5;
+
 fn from_env(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
     Some(text.parse().unwrap_or_else(|_| panic!("{name}={text}")))
@@ -53,12 +57,12 @@ async fn run(seed: u64) {
     }
     world.flush(10).await;
     world.cloud.stop_faults();
-    let sweeps = world.settle(3).await;
-    world.check(&format!("seed {seed}, {sweeps} sweeps"));
+    let minutes = world.settle(MOST_MINUTES).await;
+    world.check(&format!("seed {seed}, {minutes} minutes"));
 }
 
 #[tokio::test(start_paused = true)]
-async fn any_schedule_ends_with_every_record_once_within_three_sweeps_of_the_last_fault() {
+async fn any_schedule_ends_with_every_record_once_in_time_after_the_last_fault() {
     each_seed(SCHEDULES, run).await;
 }
 

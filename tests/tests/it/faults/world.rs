@@ -6,22 +6,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use logferry_domain::intake::IntakeLimits;
-use logferry_domain::ledger::{FileStatus, Grant};
+use logferry_domain::ledger::{FileStatus, Grant, ReasonCode};
 use logferry_domain::object::ObjectRef;
 use logferry_ports::{Clock, Ledger};
-use logferry_sweep::missed::Missed;
+use logferry_sweep::due::{DueRows, Swept};
+use logferry_sweep::missed::{Found, Missed};
 use logferry_tests::ingest::{BUCKET, event, ingest};
-use logferry_tests::sim::{SimCloud, T0};
+use logferry_tests::sim::{SimClock, SimCloud, T0};
 use logferry_tests::stack::gzip;
 use logferry_tests::stream::{self, inserted};
+use logferry_tests::template::sweep_interval;
 use serde_json::{Map, Value};
+use tokio::time::Instant;
 
 pub(super) const MINUTE_MS: i64 = 60_000;
 pub(super) const INGEST_MS: i64 = 15 * MINUTE_MS;
 const FLUSH_MS: u64 = 120_000;
 const SWEEP_MS: u64 = 270_000;
-/// So that a sweep also finds objects that have become old enough to be missed.
-const SWEEP_EVERY_MS: i64 = 16 * MINUTE_MS;
 /// As flush's wiring.
 const FLUSH_STOPS_AHEAD_MS: u64 = 8_000;
 /// Blocks in one batch of the stream.
@@ -56,6 +57,41 @@ fn entries(count: i64, at: impl Fn(i64) -> i64) -> Vec<String> {
         }
     };
     (0..count).map(line).collect()
+}
+
+/// The part of sweep that deals with due rows.
+pub(super) fn due_rows(cloud: &SimCloud, skew_ms: i64) -> DueRows<SimCloud, SimCloud, SimCloud, SimClock> {
+    DueRows {
+        backlog: cloud.clone(),
+        objects: cloud.clone(),
+        starter: cloud.clone(),
+        clock: cloud.clock().skewed(skew_ms),
+        metrics_namespace: "Test".to_owned(),
+        interval: sweep_interval(),
+    }
+}
+
+/// A run of sweep as its wiring runs it, until it ends or dies.
+pub(super) async fn sweep(cloud: &SimCloud, skew_ms: i64) -> (Option<Swept>, Option<Found>) {
+    let clock = || cloud.clock().skewed(skew_ms);
+    let files = due_rows(cloud, skew_ms);
+    let missed = Missed {
+        bucket: BUCKET.to_owned(),
+        bookmarks: cloud.clone(),
+        listing: cloud.clone(),
+        backlog: cloud.clone(),
+        apps: cloud.clone(),
+        starter: cloud.clone(),
+        clock: clock(),
+        metrics_namespace: "Test".to_owned(),
+    };
+    let deadline = Instant::now() + Duration::from_millis(SWEEP_MS);
+    let until = deadline - logferry_sweep::STOP_AHEAD;
+    let (swept, found) = tokio::join!(
+        tokio::time::timeout_at(deadline, files.run(until)),
+        tokio::time::timeout_at(deadline, missed.run(until))
+    );
+    (swept.ok().and_then(Result::ok), found.ok().and_then(Result::ok))
 }
 
 impl World {
@@ -165,60 +201,46 @@ impl World {
         self.streamed == self.cloud.stream().len()
     }
 
-    /// A run of sweep, and what it starts.
-    pub(super) async fn sweep(&self, skew_ms: i64) {
-        let cloud = || self.cloud.clone();
-        let clock = || self.cloud.clock().skewed(skew_ms);
-        let app = logferry_sweep::App {
-            backlog: cloud(),
-            objects: cloud(),
-            starter: cloud(),
-            clock: clock(),
-            metrics_namespace: "Test".to_owned(),
-        };
-        let missed = Missed {
-            bucket: BUCKET.to_owned(),
-            bookmarks: cloud(),
-            listing: cloud(),
-            ledger: cloud(),
-            apps: cloud(),
-            starter: cloud(),
-            clock: clock(),
-        };
-        let run = async { (app.run().await.is_ok(), missed.run().await.is_ok()) };
-        let _ = tokio::time::timeout(Duration::from_millis(SWEEP_MS), run).await;
-        for object in self.cloud.take_started() {
-            self.deliver(&object, INGEST_MS, skew_ms).await;
-        }
+    /// A run of sweep, and what it starts. Returns what its parts have done.
+    pub(super) async fn sweep(&self, skew_ms: i64) -> (Option<Swept>, Option<Found>) {
+        let done = sweep(&self.cloud, skew_ms).await;
+        let started = self.cloud.take_started();
+        let deliveries = started.iter().map(|object| self.deliver(object, INGEST_MS, skew_ms));
+        futures::future::join_all(deliveries).await;
+        done
     }
 
-    /// Sweeps, each when something is due, until all is at its end. Returns how many it took.
-    pub(super) async fn settle(&mut self, most: usize) -> usize {
-        for sweeps in 0..=most {
-            if self.is_over() {
-                assert!(self.flush(200).await, "flush does not get through");
-                return sweeps;
-            }
-            let wait_ms = self.cloud.next_due_ms().map_or(0, |due| due - self.cloud.clock().now_ms());
-            let wait_ms = wait_ms.max(SWEEP_EVERY_MS).unsigned_abs();
-            tokio::time::sleep(Duration::from_millis(wait_ms + 1)).await;
+    /// Sweeps at the template's interval until all is at its end. Returns how many minutes that took.
+    pub(super) async fn settle(&mut self, most_minutes: i64) -> i64 {
+        let began_ms = self.cloud.clock().now_ms();
+        let minutes = || (self.cloud.clock().now_ms() - began_ms) / MINUTE_MS;
+        let mut schedule = tokio::time::interval_at(Instant::now() + sweep_interval(), sweep_interval());
+        schedule.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        while !self.is_over() {
+            let unused = self.cloud.unused_grants();
+            let left = || format!("{:#?} {unused:#?}", self.cloud.rows());
+            assert!(minutes() <= most_minutes, "not at an end after {} minutes: {}", minutes(), left());
+            schedule.tick().await;
             self.sweep(0).await;
         }
-        panic!("not at an end after {most} sweeps: {:#?}", self.cloud.rows());
+        let minutes = minutes();
+        assert!(self.flush(200).await, "flush does not get through");
+        minutes
     }
 
     fn is_over(&self) -> bool {
         let rows = self.cloud.rows();
-        rows.len() == self.files.len() && rows.iter().all(|row| row.status.is_terminal())
+        let grants = self.cloud.unused_grants();
+        rows.len() == self.files.len() && rows.iter().chain(&grants).all(|row| row.status.is_terminal())
     }
 
     /// The whole way as it usually goes.
-    pub(super) async fn run(&mut self) -> usize {
+    pub(super) async fn run(&mut self, most_minutes: i64) -> i64 {
         for object in self.events.clone() {
             self.deliver(&object, INGEST_MS, 0).await;
         }
         self.flush(20).await;
-        self.settle(8).await
+        self.settle(most_minutes).await
     }
 
     /// What holds in the end, whatever happened on the way.
@@ -241,6 +263,10 @@ impl World {
             let counts = (row.counts.ok as usize, row.counts.quarantined as usize);
             assert_eq!(counts, (file.good.len(), file.bad.len()), "{what}: {row:?}");
         }
+        let unused: Vec<_> = self.cloud.unused_grants();
+        let reasons: Vec<_> =
+            unused.iter().map(|row| row.reason.as_ref().map(|reason| reason.code)).collect();
+        assert_eq!(reasons, [Some(ReasonCode::NeverUploaded)], "{what}: {unused:?}");
         assert_eq!(self.cloud.counted_levels(&app_id), self.cloud.stored_days(&app_id), "{what}: counters");
         assert_eq!(self.cloud.blocks_modified(), 0, "{what}: blocks were replaced by others");
         self.check_logs(what, wanted.len());

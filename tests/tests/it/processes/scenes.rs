@@ -21,6 +21,7 @@ use logferry_ports::sessions::OpenLimits;
 use logferry_ports::{
     BlockTable as _, Clock as _, Ledger as _, Multipart as _, Records as _, Sessions as _, SystemClock,
 };
+use logferry_sweep::policy::UPLOAD_GRACE_MS;
 use logferry_tests::stack::gzip;
 use serde_json::{Value, json};
 
@@ -375,7 +376,7 @@ async fn sweep(sandbox: &mut Sandbox, registration: &Registration, harms: &mut H
         format!("logs/{app_id}/{}/{ulid}-{name}", Day::of_ms(now_ms).to_string().replace('-', "/"))
     };
     let (lost_key, unused_key) = (key("lost.gz"), key("unused.gz"));
-    for (key, expired_ago_ms) in [(&lost_key, 60_000), (&unused_key, MS_PER_DAY)] {
+    for (key, expired_ago_ms) in [(&lost_key, 60_000), (&unused_key, UPLOAD_GRACE_MS + 1_000)] {
         let expires_ms = now_ms - expired_ago_ms;
         let grant = Grant {
             bucket: sandbox.bucket.clone(),

@@ -1,0 +1,29 @@
+//! What a deployment is by default, as `template.yaml` says.
+#![expect(clippy::panic, reason = "a test that cannot go on says why and stops")]
+
+use std::time::Duration;
+
+/// The default of a parameter.
+///
+/// # Panics
+/// There is no such parameter, or it has no default.
+#[must_use]
+pub fn default_of(parameter: &str) -> &'static str {
+    let template = include_str!("../../template.yaml");
+    let own = template.lines().skip_while(|line| *line != format!("  {parameter}:")).skip(1);
+    let mut own = own.take_while(|line| line.starts_with("    "));
+    let default = own.find_map(|line| line.strip_prefix("    Default: "));
+    default.unwrap_or_else(|| panic!("template.yaml has no default of {parameter}"))
+}
+
+/// How often `sweep` comes.
+///
+/// # Panics
+/// The template says no number.
+#[must_use]
+pub fn sweep_interval() -> Duration {
+    let minutes: u64 = default_of("SweepScheduleMinutes")
+        .parse()
+        .unwrap_or_else(|error| panic!("SweepScheduleMinutes: {error}"));
+    Duration::from_secs(60 * minutes)
+}
