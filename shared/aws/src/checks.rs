@@ -9,11 +9,11 @@ use aws_sdk_dynamodb::types::{
     AttributeValue, Put as PutAction, ReturnValuesOnConditionCheckFailure, Update,
 };
 use logferry_domain::app::AppId;
-use logferry_domain::fault::{Fault, FaultClass};
+use logferry_domain::fault::{Fault, FaultClass, chain};
 use logferry_domain::time::Day;
 use logferry_ports::CheckTable;
 use logferry_ports::checks::{
-    CheckKey, CheckRow, DaySums, HOURS_PER_DAY, Recorded, ReportLimits, Tally, UrlState,
+    CheckKey, CheckRow, DaySums, HOURS_PER_DAY, Health, Recorded, ReportLimits, Tally, UrlState,
 };
 
 use crate::faults::fault;
@@ -23,6 +23,8 @@ use crate::transact::{self, End, transact};
 
 /// How long rows and states stay.
 const KEPT_SECS: i64 = 30 * 86_400;
+/// No app was registered then.
+const NO_EPOCH_MS: i64 = -1;
 /// How long counts of reports stay after their minute.
 const REPORTS_KEPT_SECS: i64 = 3_600;
 
@@ -151,8 +153,28 @@ fn day_from_item(item: &Item) -> Result<DaySums, Fault> {
     Ok(DaySums { day: day.ok_or_else(|| malformed("sk"))?, revision: item.number("revision")?, hours })
 }
 
+/// A state that cannot be read is one of no app: the next run begins it anew, over its version, instead of
+/// failing with all checks of the app.
 fn state_from_item(item: &Item) -> Result<UrlState, Fault> {
-    serde_json::from_str(item.text("state")?).map_err(|error| malformed("state").with_source(error))
+    let read = |item: &Item| {
+        serde_json::from_str(item.text("state")?).map_err(|error| malformed("state").with_source(error))
+    };
+    read(item).or_else(|fault: Fault| {
+        let target = item.text("sk")?.to_owned();
+        tracing::error!(error.chain = %chain(&fault), check.target = target, "a state is begun anew");
+        Ok(UrlState {
+            target,
+            epoch_ms: NO_EPOCH_MS,
+            health: Health::Unknown,
+            since_ms: 0,
+            ok_streak: 0,
+            failure_streak: 0,
+            last_slot_ms: None,
+            recent: Vec::new(),
+            pending: None,
+            version: item.number("version")?,
+        })
+    })
 }
 
 /// What stands in the way of a conditional put, where something does.
@@ -392,6 +414,18 @@ mod tests {
             assert_eq!(item.text("sk").unwrap(), "day#1700000000000#2023-11-14");
             assert!(item.text_opt("hours").unwrap_or_default().len() < 900);
         }
+    }
+
+    #[test]
+    fn a_state_that_cannot_be_read_is_begun_anew_over_its_version() {
+        let mut item = key("shop#state".to_owned(), "https://shop.example/");
+        item.put("state", s("{\"target\":"));
+        item.put("version", n(7));
+        let state = state_from_item(&item).unwrap();
+        assert_eq!((state.target.as_str(), state.version), ("https://shop.example/", 7));
+        assert_eq!((state.epoch_ms, state.health), (NO_EPOCH_MS, Health::Unknown));
+        item.remove("version");
+        assert!(state_from_item(&item).is_err(), "nothing to write over");
     }
 
     #[test]
