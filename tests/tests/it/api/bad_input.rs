@@ -90,7 +90,9 @@ async fn a_record_dated_ahead_expires_by_its_arrival() {
     let ahead = rfc3339_ms(T0 + MS_PER_DAY);
     let entry = json!({"level": "INFO", "message": "ahead", "timestamp": ahead});
     assert_eq!(api.app(&key, "POST", "/logs", &entry).await.status, 200);
-    api.cloud.clock().advance_ms(2 * MS_PER_DAY - 1_000);
+    // When a day begins, at the first at which two days have passed since its arrival.
+    let expires_ms = (T0.div_euclid(MS_PER_DAY) + 3) * MS_PER_DAY;
+    api.cloud.clock().advance_ms(expires_ms - T0 - 1_000);
     assert_eq!(api.records(&key, "").await.len(), 1);
     api.cloud.clock().advance_ms(1_000);
     assert_eq!(api.records(&key, "").await.len(), 0, "two days after its arrival");
