@@ -27,7 +27,7 @@ def false_alarms(env: dict[str, str], since_ms: int) -> list[str]:
     """Alarms that would be on though nothing is wrong with the service."""
     found = []
     seen = metrics(env, since_ms)
-    for name in ("EventsDeadLettered", "FilesFailed", "RequestErrors"):
+    for name in ("EventsDeadLettered", "FilesFailed", "RequestErrors", "NotificationsFailed"):
         if sum(seen.get(name, [])) > 0:
             found.append(f"{name} is {sum(seen[name]):.0f}")
     oldest = max(seen.get("SweepOldestDueAge", [0]))

@@ -367,7 +367,11 @@ impl<O: ObjectStore, B: BlockTable, L: Ledger + Usage, A: Apps, C: Clock> App<O,
         let emission = Emission::new(&self.settings.metrics_namespace);
         let (emission, counts) = match ingested {
             Ingested::Completed { counts } => (emission.value(metrics::FILES_COMPLETED, 1), counts),
-            Ingested::Failed { counts, .. } => (emission.value(metrics::FILES_FAILED, 1), counts),
+            Ingested::Failed { reason, counts } => {
+                let metric =
+                    if reason.code.is_senders() { metrics::FILES_REFUSED } else { metrics::FILES_FAILED };
+                (emission.value(metric, 1), counts)
+            }
             Ingested::Released { .. } | Ingested::Duplicate | Ingested::LeaseLost | Ingested::Ignored => {
                 return;
             }

@@ -110,6 +110,28 @@ impl ReasonCode {
         Self::QuotaExceeded,
     ];
 
+    /// Whether only the file's sender can change what is wrong; otherwise it is the operator's to look at.
+    #[must_use]
+    pub fn is_senders(self) -> bool {
+        match self {
+            Self::TooLarge
+            | Self::GzipTruncated
+            | Self::GzipCorrupt
+            | Self::GzipTrailingGarbage
+            | Self::ZstdTruncated
+            | Self::ZstdCorrupt
+            | Self::ExpansionLimit
+            | Self::TooScattered
+            | Self::ArrayUnterminated
+            | Self::NoOwner
+            | Self::BadKey
+            | Self::NeverUploaded
+            | Self::AlreadyUploaded
+            | Self::QuotaExceeded => true,
+            Self::ObjectGone | Self::AccessDenied | Self::AttemptsExhausted => false,
+        }
+    }
+
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

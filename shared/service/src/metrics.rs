@@ -46,7 +46,8 @@ macro_rules! catalogue {
 
 catalogue! {
     FILES_COMPLETED = "FilesCompleted", Count, "Files that became COMPLETED.";
-    FILES_FAILED = "FilesFailed", Count, "Files that became FAILED.";
+    FILES_FAILED = "FilesFailed", Count, "Files that became FAILED though their sender did nothing wrong.";
+    FILES_REFUSED = "FilesRefused", Count, "Files that became FAILED for what they hold or how they came, which only their sender can change.";
     RECORDS_STORED = "RecordsStored", Count, "Records of files that reached a terminal state.";
     RECORDS_QUARANTINED = "RecordsQuarantined", Count, "Bad records kept with reason and range.";
     BYTES_DECOMPRESSED = "BytesDecompressed", Bytes, "Bytes of files after decompression.";
