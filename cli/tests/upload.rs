@@ -83,7 +83,7 @@ async fn object(stack: &Stack, key: &str) -> Vec<u8> {
 }
 
 async fn uploads(stack: &Stack, app: &TestApp) -> Vec<Value> {
-    stack.app(app, "GET", "/uploads", None).await.data().as_array().unwrap().clone()
+    stack.app(app, "GET", "/uploads?progress=true", None).await.data().as_array().unwrap().clone()
 }
 
 /// What S3 has of a part, and when it was sent.
