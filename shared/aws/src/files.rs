@@ -110,7 +110,8 @@ impl DynamoFiles {
                 .table_name(&self.table)
                 .index_name("by_failed")
                 .scan_index_forward(false)
-                .limit(i32::try_from(limit).unwrap_or(i32::MAX))
+                // One more than is asked for: the first may be `below` itself, which the range includes.
+                .limit(i32::try_from(limit).unwrap_or(i32::MAX).saturating_add(1))
                 .key_condition_expression("failed_on = :on AND failed_at BETWEEN :from AND :below")
                 .expression_attribute_values(":on", s(failed_on(day, shard)))
                 .expression_attribute_values(":from", s(&from))

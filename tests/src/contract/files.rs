@@ -72,6 +72,7 @@ async fn all(
         let page = good(files.of_app(app_id, since_ms, status, limit, after.as_ref()).await);
         assert!(page.rows.len() <= limit as usize);
         found.extend(page.rows);
+        assert!(page.next.is_none() || page.next != after, "a page that gets no further: {after:?}");
         after = page.next;
         if after.is_none() {
             return found;
@@ -85,6 +86,7 @@ async fn of_key(files: &impl Files, bucket: &str, key: &str) -> Vec<FileRow> {
     loop {
         let page = good(files.of_key(bucket, key, 1, after.as_ref()).await);
         found.extend(page.rows);
+        assert!(page.next.is_none() || page.next != after, "a page that gets no further: {after:?}");
         after = page.next;
         if after.is_none() {
             return found;
@@ -105,6 +107,7 @@ async fn all_failed(
         let page = good(files.failed(app_id, since_ms, now_ms, limit, after.as_ref()).await);
         assert!(page.rows.len() <= limit as usize);
         found.extend(page.rows);
+        assert!(page.next.is_none() || page.next != after, "a page that gets no further: {after:?}");
         after = page.next;
         if after.is_none() {
             return found;
