@@ -131,8 +131,9 @@ pub(crate) fn count_attributes(expires_on: Day) -> [(String, CountOf); 5] {
     ]
 }
 
-/// Reads what stands in [`count_attributes`].
-pub(crate) fn expiring_from(item: &Item) -> Expiring {
+/// Reads the counts of a row of counters, by the day on which what they count expires.
+#[must_use]
+pub fn expiring_from(item: &Item) -> Expiring {
     let mut all = Expiring::default();
     for (name, value) in item {
         let (letter, day) = match name.as_str() {

@@ -13,7 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use logferry_aws::apps::DynamoApps;
 use logferry_aws::blocks::{DynamoBlocks, block_from_item};
 use logferry_aws::files::DynamoFiles;
-use logferry_aws::item::{Get as _, Item, key, levels_from, n};
+use logferry_aws::item::{Get as _, Item, expiring_from, key, n};
 use logferry_aws::ledger::{DynamoLedger, file_key, row_from_item};
 use logferry_aws::records::DynamoRecords;
 use logferry_domain::app::{App, AppId, FlushSetting};
@@ -376,7 +376,7 @@ impl Sandbox {
         for item in self.scan("stats").await {
             if item.text_opt("pk") == Some(app_id.as_str()) {
                 let (day, ..) = parse_sort_key(item.text("sk").unwrap()).unwrap();
-                *days.entry(day).or_default() += levels_from(&item);
+                *days.entry(day).or_default() += expiring_from(&item).total().levels;
             }
         }
         days.retain(|_, levels| !levels.is_zero());

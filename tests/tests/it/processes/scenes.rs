@@ -491,7 +491,7 @@ async fn overdue_removal(sandbox: &Sandbox, registration: &Registration, now_ms:
 /// A batch with an idempotency key, repeated until its client has an answer, and once more.
 async fn api(sandbox: &mut Sandbox, registration: &Registration, size: Size, harms: &mut Harms) {
     let app_id = &registration.app.app_id;
-    let (hours, per_hour) = if size == Size::Small { (2, 3) } else { (120, 4) };
+    let (hours, per_hour) = if size == Size::Small { (2, 3) } else { (72, 4) };
     let entry = |i: i64| {
         let at = rfc3339_ms(hour_ms(i / per_hour + 1) + i);
         json!({"level": Level::ALL[usize::try_from(i % 4).unwrap()], "message": format!("entry {i}"), "timestamp": at})
