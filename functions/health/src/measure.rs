@@ -15,7 +15,7 @@ const MAX_URLS_OF_APP: usize = 20;
 /// For what there are metrics of their own. CloudWatch charges for each metric of each set of dimensions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Detail {
-    /// Every app, and the first [`MAX_URLS_OF_APP`] URLs of it.
+    /// Every app, and the first `MAX_URLS_OF_APP` URLs of it.
     Url,
     /// Every app.
     #[default]

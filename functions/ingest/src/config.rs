@@ -40,7 +40,7 @@ pub struct Settings {
     pub max_presigned_bytes: u64,
     pub max_object_bytes: u64,
     /// Of objects that services put with their own rights; presigned ones are held shorter, see
-    /// [`Settings::limits`].
+    /// `Settings::limits`.
     pub limits: IntakeLimits,
     pub max_presigned_decompressed_bytes: u64,
     /// Takes objects that are older than their app: for the command line, where somebody who may write to

@@ -3,8 +3,8 @@
 use std::cell::Cell;
 
 /// Steps that the conditions of one check may take together: about 10 ms of a whole CPU. A step is one
-/// character compared with one part of a pattern, one byte of JSON parsed, [`READ_PER_STEP`] bytes of a
-/// value read or searched, or [`WRITTEN_PER_STEP`] bytes of a value written as JSON. Twenty conditions
+/// character compared with one part of a pattern, one byte of JSON parsed, `READ_PER_STEP` bytes of a
+/// value read or searched, or `WRITTEN_PER_STEP` bytes of a value written as JSON. Twenty conditions
 /// with plain texts in their patterns, on a body of 256 KiB, take less than half.
 pub const MAX_STEPS: usize = 2_000_000;
 const READ_PER_STEP: usize = 16;
