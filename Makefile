@@ -1,5 +1,5 @@
 # Logferry on one machine. `make` lists what there is.
-# Chosen by environment: LOGFERRY_PORT (4566), LOGFERRY_STATE (.logferry), PROFILE (release or dev),
+# Chosen by environment: LOGFERRY_PORT (4566), LOGFERRY_STATE (.logferry), PROFILE (dev or release),
 # PARAMETERS ("Name=value ..." for the template's parameters).
 
 SHELL := /bin/bash

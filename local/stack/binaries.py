@@ -1,7 +1,9 @@
 """Compiles the functions and packs each into a zip as Lambda wants it.
 
-release: what is deployed, by cargo-lambda into target/lambda. dev: plain `cargo build`, quick to
-compile, for the machine at hand only, into target/lambda-dev. BUILD=no takes what was built last."""
+dev: plain `cargo build` into target/lambda-dev, the default of everything local: it compiles in
+minutes, shares its dependencies with the tests, and optimises the crates of the hot path.
+release: what `build` and `deploy` make, by cargo-lambda into target/lambda.
+BUILD=no takes what was built last."""
 
 import io
 import os

@@ -63,8 +63,8 @@ def down(chosen: settings.Settings) -> None:
     print("stopped" if emulator.stop(chosen) else "nothing was running")
 
 
-def build(chosen: settings.Settings) -> None:
-    folder = binaries.build(chosen.profile, os.environ.get("ARCHITECTURE", "x86_64"))
+def build(_: settings.Settings) -> None:
+    folder = binaries.build("release", os.environ.get("ARCHITECTURE", "x86_64"))
     for name in settings.FUNCTIONS:
         bootstrap = folder / name / "bootstrap"
         print(f"  {name:<8} {bootstrap.stat().st_size / 1e6:6.2f} MB  {bootstrap.relative_to(settings.ROOT)}")

@@ -53,13 +53,13 @@ class Settings:
 
 
 def from_environment(environment=os.environ) -> Settings:
-    """LOGFERRY_PORT, LOGFERRY_STATE (a folder), PROFILE (release or dev), PARAMETERS ("Name=value …")."""
+    """LOGFERRY_PORT, LOGFERRY_STATE (a folder), PROFILE (dev or release), PARAMETERS ("Name=value …")."""
     port = environment.get("LOGFERRY_PORT") or "4566"
     if not port.isdigit() or not 0 < int(port) < 65536:
         raise Problem(f"LOGFERRY_PORT must be a port number, not {port!r}")
-    profile = environment.get("PROFILE") or "release"
-    if profile not in ("release", "dev"):
-        raise Problem(f"PROFILE must be release or dev, not {profile!r}")
+    profile = environment.get("PROFILE") or "dev"
+    if profile not in ("dev", "release"):
+        raise Problem(f"PROFILE must be dev or release, not {profile!r}")
     parameters = {}
     for pair in (environment.get("PARAMETERS") or "").split():
         name, equals, value = pair.partition("=")

@@ -11,8 +11,6 @@ import sys
 from . import command, emulator
 from .settings import ROOT, Problem, Settings
 
-# Quick to compile and shared with the tests' own build; PROFILE=release tests what is deployed.
-DEFAULT_PROFILE = "dev"
 STATES = ROOT / ".logferry" / "tests"
 
 
@@ -34,7 +32,6 @@ def run(chosen: Settings) -> None:
         port=port,
         # By port, so that two runs at once do not meet.
         state=STATES / str(port),
-        profile=os.environ.get("PROFILE") or DEFAULT_PROFILE,
     )
     _forget_earlier_runs(own)
     own.state.mkdir(parents=True)
