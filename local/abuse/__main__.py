@@ -2,8 +2,10 @@
 
 Runs against the stack of `make up`. SIZE (4) is how large the attacks are, SECONDS (30) how long each goes on.
 Every outcome of the victim must be right and no alarm of the service may be raised; with RATIO (2; 0 only prints)
-the medians of its query time and flush delay under each attack must be at most so many times those without. Names of
-attacks as arguments run only those."""
+the medians of its query time and flush delay under each attack must be at most RATIO times those without.
+The emulator is one process that answers one request at a time, which DynamoDB and S3 are not: a query that is slow
+only because the emulator is busy is recognised by its length in reads of the emulator at that time ("reads"), which
+must then stay within RATIO. Names of attacks as arguments run only those."""
 
 import os
 import pathlib
@@ -37,19 +39,20 @@ def run(env: dict[str, str], chosen: list[str]) -> list[str]:
     quiet = victim.live(SECONDS)
     run_health(env, next(health))
     done(f"query {quiet.query() * 1000:.0f} ms, {quiet.flush():.1f} s until a record is in CloudWatch Logs")
-    say(f"\n  {'attack':<78}{'rounds':>7}{'query':>9}{'flush':>8}")
+    say(f"\n  {'attack':<78}{'rounds':>7}{'query':>9}{'reads':>8}{'flush':>8}")
     for number, kind in enumerate(ATTACKS):
         if chosen and kind.__name__ not in chosen:
             continue
         attack = kind(env, Tenant(env, f"hostile-{name}-{number}"), pages, SIZE)
         figures = attack.during(lambda: victim.live(SECONDS))
         query, flush = figures.query() / quiet.query(), figures.flush() / quiet.flush()
-        say(f"  {attack.name:<78}{attack.rounds:>7}{query:>8.2f}x{flush:>7.2f}x")
+        reads = figures.query_in_reads() / quiet.query_in_reads()
+        say(f"  {attack.name:<78}{attack.rounds:>7}{query:>8.2f}x{reads:>7.2f}x{flush:>7.2f}x")
         problems += [f"{attack.name}: {problem}" for problem in attack.problems()]
         errors = attack.tenant.statuses.server_errors()
         problems += [f"{attack.name}: the attacker got server errors: {errors}"] if errors else []
         if RATIO:
-            slow = figures.query() > RATIO * quiet.query() + SHARED_CORES_SECS["query"]
+            slow = figures.query() > RATIO * quiet.query() + SHARED_CORES_SECS["query"] and reads > RATIO
             late = figures.flush() > RATIO * quiet.flush() + SHARED_CORES_SECS["flush"]
             problems += [f"{attack.name}: the victim's queries take {query:.2f} times as long"] if slow else []
             problems += [f"{attack.name}: the victim's records take {flush:.2f} times as long"] if late else []

@@ -23,10 +23,16 @@ class Figures:
     """What the victim saw in one phase (seconds)."""
 
     query_secs: list[float] = dataclasses.field(default_factory=list)
+    # One small read straight from the emulator, just before each query.
+    emulator_secs: list[float] = dataclasses.field(default_factory=list)
     flush_secs: list[float] = dataclasses.field(default_factory=list)
 
     def query(self) -> float:
         return statistics.median(self.query_secs)
+
+    def query_in_reads(self) -> float:
+        """The median query in units of the emulator's own read at that time."""
+        return self.query() / statistics.median(self.emulator_secs)
 
     def flush(self) -> float:
         return statistics.median(self.flush_secs)
@@ -37,6 +43,7 @@ class Victim:
         self.env = env
         self.tenant = Tenant(env, app_id, [pages.url(f"/ok?{number}") for number in range(3)])
         self.logs = aws(env, "logs")
+        self.dynamodb = aws(env, "dynamodb")
         self.problems: list[str] = []
         # All records ever written, by message, and when.
         self.written: dict[str, float] = {}
@@ -57,6 +64,7 @@ class Victim:
             self._expect(status == 200, f"a write was answered {status}")
             self.written[message] = time.monotonic()
             mine.append(message)
+            figures.emulator_secs.append(self._read_of_the_emulator())
             begun = time.monotonic()
             query = urllib.parse.urlencode({"search": message, "limit": 5})
             status, found = self.tenant.call("GET", f"/logs?{query}")
@@ -116,6 +124,11 @@ class Victim:
         _, rows = self.tenant.call("GET", f"/files?{urllib.parse.urlencode({'key': key})}")
         ended = (row for row in rows["data"] if row["status"] in ("COMPLETED", "FAILED"))
         return next(ended, None)
+
+    def _read_of_the_emulator(self) -> float:
+        begun = time.monotonic()
+        self.dynamodb.get_item(TableName=self.env["TABLE_STATS"], Key={"pk": {"S": "none"}, "sk": {"S": "none"}})
+        return time.monotonic() - begun
 
     def _watch(self, stop: threading.Event) -> None:
         """Notes when each record is first seen in the log group."""
