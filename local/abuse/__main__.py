@@ -5,7 +5,8 @@ Every outcome of the victim must be right and no alarm of the service may be rai
 the medians of its query time and flush delay under each attack must be at most RATIO times those without.
 The emulator is one process that answers one request at a time, which DynamoDB and S3 are not: a query that is slow
 only because the emulator is busy is recognised by its length in reads of the emulator at that time ("reads"), which
-must then stay within RATIO. Names of attacks as arguments run only those."""
+must then stay within RATIO. An attack by sheer shape is compared with an honest tenant's load of as many bytes.
+Names of attacks as arguments run only those."""
 
 import os
 import pathlib
@@ -17,8 +18,8 @@ from client import done, say, step
 from stack import settings
 
 from .alarms import false_alarms
-from .attacks import ATTACKS, run_health, run_sweep, slots
-from .victim import Victim
+from .attacks import ATTACKS, Attack, run_health, run_sweep, slots
+from .victim import Figures, Victim
 from .web import Pages, Tenant
 
 SIZE = int(os.environ.get("SIZE") or 4)
@@ -43,17 +44,23 @@ def run(env: dict[str, str], chosen: list[str]) -> list[str]:
     for number, kind in enumerate(ATTACKS):
         if chosen and kind.__name__ not in chosen:
             continue
-        attack = kind(env, Tenant(env, f"hostile-{name}-{number}"), pages, SIZE)
-        figures = attack.during(lambda: victim.live(SECONDS))
-        query, flush = figures.query() / quiet.query(), figures.flush() / quiet.flush()
-        reads = figures.query_in_reads() / quiet.query_in_reads()
-        say(f"  {attack.name:<78}{attack.rounds:>7}{query:>8.2f}x{reads:>7.2f}x{flush:>7.2f}x")
+
+        def under(kind: type[Attack], without: Figures, number: int = number) -> tuple[Attack, Figures]:
+            tenant = Tenant(env, f"{kind.__name__.lower()}-{name}-{number}")
+            attack = kind(env, tenant, pages, SIZE)
+            figures = attack.during(lambda: victim.live(SECONDS))
+            say(f"  {attack.name:<78}{attack.rounds:>7}{'x'.join(_ratios(figures, without))}x")
+            return attack, figures
+
+        without = under(kind.control, quiet)[1] if kind.control else quiet
+        attack, figures = under(kind, without)
+        query, reads, flush = (float(ratio) for ratio in _ratios(figures, without))
         problems += [f"{attack.name}: {problem}" for problem in attack.problems()]
         errors = attack.tenant.statuses.server_errors()
         problems += [f"{attack.name}: the attacker got server errors: {errors}"] if errors else []
         if RATIO:
-            slow = figures.query() > RATIO * quiet.query() + SHARED_CORES_SECS["query"] and reads > RATIO
-            late = figures.flush() > RATIO * quiet.flush() + SHARED_CORES_SECS["flush"]
+            slow = figures.query() > RATIO * without.query() + SHARED_CORES_SECS["query"] and reads > RATIO
+            late = figures.flush() > RATIO * without.flush() + SHARED_CORES_SECS["flush"]
             problems += [f"{attack.name}: the victim's queries take {query:.2f} times as long"] if slow else []
             problems += [f"{attack.name}: the victim's records take {flush:.2f} times as long"] if late else []
     run_health(env, next(health))
@@ -63,6 +70,12 @@ def run(env: dict[str, str], chosen: list[str]) -> list[str]:
     problems += [f"the victim: {problem}" for problem in victim.problems]
     problems += [f"false alarm: {alarm}" for alarm in false_alarms(env, since_ms)]
     return problems
+
+
+def _ratios(figures: Figures, without: Figures) -> tuple[str, str, str]:
+    """Query, query in reads of the emulator, and flush: how many times as long as without the attack."""
+    query, flush = figures.query() / without.query(), figures.flush() / without.flush()
+    return f"{query:9.2f}", f"{figures.query_in_reads() / without.query_in_reads():7.2f}", f"{flush:7.2f}"
 
 
 def main() -> int:
