@@ -94,6 +94,13 @@ def test_the_variables_of_template_and_code_are_the_same(name):
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
+def test_the_readme_of_a_function_lists_its_variables(name):
+    readme = (ROOT / "functions" / name / "README.md").read_text()
+    listed = re.findall(r"`([A-Z][A-Z0-9_]+)`", readme.split("**Environment**")[1])
+    assert sorted(listed) == sorted(variables_of_template(name))
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
 def test_what_a_function_is_told_of_is_in_its_role_and_nothing_else(name):
     role = json.dumps(statements(name))
     variables = variables_of_template(name)
