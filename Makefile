@@ -4,7 +4,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help uppy tools demo test up down check advisories words planted load abuse bench build deploy sam-local fuzz-api
+.PHONY: help uppy tools demo test web web-test up down check advisories words planted load abuse bench build deploy sam-local fuzz-api
 
 TOOLS = .logferry/venv/bin
 PYTHON = PYTHONPATH=local $(TOOLS)/python
@@ -21,6 +21,12 @@ demo: tools ## upload three log files, query them, find them in CloudWatch Logs
 
 test: tools ## run all tests on a local stack of their own
 	@$(PYTHON) -m stack test
+
+web: tools ## build the browser packages, lint and type-check them, run their unit tests
+	@$(PYTHON) -m web web
+
+web-test: tools ## run the browser packages' tests in Chromium; some need the stack of `make up`
+	@$(PYTHON) -m web test
 
 uppy: ## run the published Uppy uploader against the stack of `make up`; needs node
 	npm install --prefix tests/uppy --no-package-lock --no-audit --no-fund --loglevel=error
@@ -42,6 +48,7 @@ check: tools words ## check formatting, lints, documentation, dependencies, spel
 	$(TOOLS)/typos
 	$(TOOLS)/cfn-lint template.yaml
 	$(TOOLS)/ruff format --check --quiet local && $(TOOLS)/ruff check --quiet local
+	@$(PYTHON) -m web check
 
 # The database of advisories is a git repository on GitHub, which some networks do not reach.
 ADVISORIES = https://github.com/RustSec/advisory-db

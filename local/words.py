@@ -15,7 +15,7 @@ import sys
 LOCAL = pathlib.Path(__file__).resolve().parent
 ROOT = LOCAL.parent
 # What another program wrote, what the law wrote, and the list itself.
-SKIPPED = ("*.lock", "LICENSE*", "*/fixtures/*", "local/words*", "local/tests/test_words.py")
+SKIPPED = ("*.lock", "*/package-lock.json", "LICENSE*", "*/fixtures/*", "local/words*", "local/tests/test_words.py")
 # Shown per file unless files are named.
 SHOWN = 3
 

@@ -8,6 +8,8 @@ import socket
 import subprocess
 import sys
 
+import web
+
 from . import command, emulator
 from .settings import ROOT, Problem, Settings
 
@@ -15,7 +17,7 @@ STATES = ROOT / ".logferry" / "tests"
 
 
 def run(chosen: Settings) -> None:
-    """Python's tests, then a stack, then Rust's; all of them, also after one failed."""
+    """Python's tests, then a stack, then Rust's and the browser's; all of them, also after one failed."""
     tools = pathlib.Path(sys.executable).parent
     environment = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"}
     failed = []
@@ -23,6 +25,14 @@ def run(chosen: Settings) -> None:
     def step(what: str, *arguments) -> None:
         print(f"\n== {what}", flush=True)
         if subprocess.run(arguments, cwd=ROOT, env=environment).returncode:
+            failed.append(what)
+
+    def web_step(what: str, run_web) -> None:
+        print(f"\n== {what}", flush=True)
+        try:
+            run_web()
+        except web.Problem as problem:
+            print(f"logferry: {problem}", file=sys.stderr)
             failed.append(what)
 
     step("the local stack's own tests", sys.executable, "-m", "pytest", "-q", ROOT / "local" / "tests")
@@ -48,6 +58,9 @@ def run(chosen: Settings) -> None:
         else:
             runner = ["cargo", "test", "--workspace", "--no-fail-fast", "--lib", "--bins", "--tests"]
         step("Rust's tests, those of the whole pipe included", *runner)
+        web_step("the browser packages: build and unit tests", lambda: (web.build(), web.unit()))
+        local_env = {"LOGFERRY_LOCAL_ENV": str(own.local_env)}
+        web_step("the browser packages in Chromium", lambda: web.browser(local_env))
         environment.update(SIZE="1", SECONDS="8", RATIO="0", PYTHONPATH=str(ROOT / "local"))
         step("a hostile tenant beside an honest one (`make abuse`, smaller)", sys.executable, "-m", "abuse")
     finally:
