@@ -47,6 +47,7 @@ check: tools words ## check formatting, lints, documentation, dependencies, spel
 	$(TOOLS)/cargo-shear --locked
 	$(TOOLS)/typos
 	$(TOOLS)/cfn-lint template.yaml
+	$(PYTHON) local/sam_validate.py
 	$(TOOLS)/ruff format --check --quiet local && $(TOOLS)/ruff check --quiet local
 	@$(PYTHON) -m web check
 
