@@ -1,1 +1,1 @@
-"""Everything that `make up`, `make down`, `make demo` and `make test` do on this machine."""
+"""The local stack: what `make up`, `make down`, `make demo` and `make test` do on this machine."""

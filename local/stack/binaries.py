@@ -1,9 +1,9 @@
-"""Compiles the functions and packs each into a zip as Lambda wants it.
+"""Compiles the functions and packs each into a zip for Lambda.
 
-dev: plain `cargo build` into target/lambda-dev, the default of everything local: it compiles in
-minutes, shares its dependencies with the tests, and optimises the crates of the hot path.
-release: what `build` and `deploy` make, by cargo-lambda into target/lambda.
-BUILD=no takes what was built last."""
+dev: `cargo build` into target/lambda-dev, the default for local work. It compiles in minutes, shares its
+dependencies with the tests, and optimises the crates of the hot path.
+release: cargo-lambda into target/lambda, used by `build` and `deploy`.
+BUILD=no uses the last build."""
 
 import io
 import os
@@ -19,9 +19,9 @@ TARGET = ROOT / (os.environ.get("CARGO_TARGET_DIR") or "target")
 
 
 def build(profile: str, architecture: str = "x86_64", with_tests: bool = False) -> pathlib.Path:
-    """Compiles all functions in one go, so that they share every crate; returns the folder with
-    a {function}/bootstrap each. The dev profile compiles the whole workspace, and the tests too if
-    `with_tests`: another choice of packages has other features, and the SDKs are compiled once more."""
+    """Compiles all functions with one command, so that they share every crate; returns the folder with
+    a {function}/bootstrap each. The dev profile compiles the whole workspace, and the tests if
+    `with_tests`: another selection of packages has other features and compiles the SDKs again."""
     if os.environ.get("BUILD") == "no":
         pass
     elif profile == "dev":
@@ -40,7 +40,7 @@ def folder(profile: str) -> pathlib.Path:
 
 
 def pack(bootstrap: pathlib.Path, compressed: bool) -> bytes:
-    """A zip with equal bytes for equal binaries: no times of today in it."""
+    """Returns a zip that is equal for equal binaries: it contains no current time."""
     entry = zipfile.ZipInfo("bootstrap", (1980, 1, 1, 0, 0, 0))
     entry.external_attr = 0o755 << 16
     entry.compress_type = zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED
@@ -51,15 +51,15 @@ def pack(bootstrap: pathlib.Path, compressed: bool) -> bytes:
 
 
 def _cargo(*arguments: str) -> None:
-    # cargo finds `cargo lambda` and it finds zig beside the interpreter of our tools.
+    # cargo finds `cargo lambda`, and cargo-lambda finds zig, in the folder of the pinned tools.
     tools = pathlib.Path(sys.executable).parent
     environment = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"}
     if subprocess.run(["cargo", *arguments], cwd=ROOT, env=environment).returncode:
-        raise Problem("the functions do not compile; see above")
+        raise Problem("the functions do not compile; see the errors above")
 
 
 def _copy_stripped() -> None:
-    """Copies without debug sections: those are most of a dev binary, and the emulator keeps all of it in memory."""
+    """Copies the binaries without debug sections, which are most of a dev binary; the emulator keeps it in memory."""
     for name in FUNCTIONS:
         built, bootstrap = TARGET / "debug" / name, folder("dev") / name / "bootstrap"
         if bootstrap.exists() and bootstrap.stat().st_mtime_ns == built.stat().st_mtime_ns:

@@ -1,4 +1,4 @@
-"""`python -m stack {up,down,build,deploy,test}`: what the Makefile calls."""
+"""`python -m stack {up,down,build,deploy,test}`, called by the Makefile."""
 
 import os
 import re
@@ -11,7 +11,7 @@ from . import binaries, deploy, emulator, settings
 
 def up(chosen: settings.Settings) -> dict[str, str]:
     values, seconds = bring_up(chosen)
-    print(f"\nLogferry is up ({chosen.profile} binaries, {seconds:.0f} s beside compilation)")
+    print(f"\nLogferry is up ({chosen.profile} binaries, {seconds:.0f} s without compilation)")
     rows = {
         "API": values["API_URL"],
         "admin key": f"ADMIN_KEY in {chosen.local_env}",
@@ -27,14 +27,14 @@ def up(chosen: settings.Settings) -> dict[str, str]:
 
 
 def bring_up(chosen: settings.Settings, with_tests: bool = False) -> tuple[dict[str, str], float]:
-    """Builds, starts what does not run, deploys, and writes local.env; returns what it holds, and
-    the seconds it took beside compilation."""
+    """Builds, starts the emulator if it is not running, deploys, and writes local.env; returns its values and
+    the seconds this took without compilation."""
     chosen.state.mkdir(parents=True, exist_ok=True)
     folder = binaries.build(chosen.profile, with_tests=with_tests)
     begun = time.monotonic()
     running = emulator.find(chosen)
     if running and running.fingerprint != emulator.fingerprint(chosen):
-        print("the emulator or its settings changed: starting it afresh, its data goes")
+        print("the emulator or its settings changed: restarting it, its data is deleted")
         emulator.stop(chosen)
         running = None
     if not running:
@@ -43,7 +43,7 @@ def bring_up(chosen: settings.Settings, with_tests: bool = False) -> tuple[dict[
         outputs = deploy.deploy(deploy.emulator(chosen), folder)
     except settings.Problem:
         if not running:
-            emulator.stop(chosen)  # half a stack is of no use to anybody
+            emulator.stop(chosen)  # an incomplete stack is of no use
         raise
     values = deploy.local_env(chosen, outputs)
     chosen.local_env.touch(mode=0o600)
@@ -52,10 +52,10 @@ def bring_up(chosen: settings.Settings, with_tests: bool = False) -> tuple[dict[
 
 
 def _lines(values: dict[str, str]) -> str:
-    """NAME=value lines that a shell reads like everything else does: nothing in them needs quotes."""
+    """Returns NAME=value lines that a shell and every other reader understand alike: no value needs quotes."""
     for name, value in values.items():
         if not re.fullmatch(r"[A-Za-z0-9_./:@%+,-]*", value):
-            raise settings.Problem(f"{name} cannot go into local.env: {value!r}")
+            raise settings.Problem(f"{name} cannot be written to local.env: {value!r}")
     return "".join(f"{name}={value}\n" for name, value in values.items())
 
 
@@ -83,7 +83,7 @@ def main(arguments: list[str]) -> int:
     if len(arguments) != 1 or arguments[0] not in commands:
         print(f"usage: python -m stack {'|'.join(commands)}", file=sys.stderr)
         return 2
-    # Ended from outside, it still stops what it started.
+    # On SIGTERM too, stop what was started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         commands[arguments[0]](settings.from_environment())

@@ -1,5 +1,5 @@
-"""Deploys template.yaml through the CloudFormation API, to the emulator and to AWS alike. The one
-thing changed is where the code lies: `CodeUri: target/lambda/{function}/` becomes its zip in a bucket."""
+"""Deploys template.yaml through the CloudFormation API, to the emulator and to AWS alike. Only the location of
+the code is changed: `CodeUri: target/lambda/{function}/` becomes its zip in a bucket."""
 
 import dataclasses
 import hashlib
@@ -15,12 +15,12 @@ from . import binaries
 from .settings import FUNCTIONS, ROOT, STACK_NAME, TABLES, Problem, Settings
 
 CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"]
-# There is no TLS on loopback, and the servers to probe are on this machine.
+# The emulator has no TLS, and the probed servers are on this machine.
 LOCAL_PARAMETERS = {
     "TlsOnly": "false",
     "AllowPrivateHealthTargets": "true",
     "HealthPorts": "any",
-    # A test searches everything that is logged at the noisiest level for secrets.
+    # A test searches the logs for secrets, at the most verbose level.
     "LogLevel": "trace",
 }
 CODE_URI = re.compile(r"CodeUri: target/lambda/([a-z]+)/")
@@ -28,27 +28,27 @@ CODE_URI = re.compile(r"CodeUri: target/lambda/([a-z]+)/")
 # Concurrent executions that Lambda keeps for functions without a reservation.
 # https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html
 UNRESERVABLE = 100
-# Shares of what can be reserved, for the functions whose load other people decide. A reservation is also a
-# cap: a burst of files or of queries cannot take the executions of the others, nor all of the account's.
+# Shares of the reservable concurrency, for the functions whose load depends on callers. A reservation is also a
+# cap: a burst of files or of queries cannot use up the executions of the others, nor all of the account.
 SHARES = {"Ingest": 0.3, "Api": 0.2, "Flush": 0.15, "Presign": 0.1}
 
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """Where to deploy: whose clients, which stack, which bucket for the code."""
+    """Where to deploy: the clients' settings, the stack, the bucket for the code."""
 
     client_config: dict[str, str]
     stack: str
     code_bucket: str
-    # What the bucket's objects are called over HTTP, without their key.
+    # URL of the bucket's objects, without their key.
     bucket_url: str
     parameters: dict[str, str]
     # Parameters that apply when the stack is created, unless `parameters` has them.
     first_parameters: dict[str, str]
-    # Whether an update keeps the parameters that nobody names, or sets them back to their defaults.
+    # Whether an update keeps parameters that are not given, or resets them to their defaults.
     keeps_parameters: bool
     patience_secs: int
-    # Where nothing travels, nothing need be compressed, and changes show at once.
+    # The emulator needs no compression, and its changes are visible at once.
     is_local: bool
 
 
@@ -69,8 +69,8 @@ def emulator(settings: Settings) -> Target:
 
 
 def reservations(account_limit: int) -> dict[str, str]:
-    """Parameters that reserve concurrency in an account with this limit; none where the limit leaves nothing
-    to reserve, as the 10 of a new account."""
+    """Returns the parameters that reserve concurrency in an account with this limit; empty if the limit leaves
+    nothing to reserve, such as the 10 of a new account."""
     reservable = account_limit - UNRESERVABLE
     if reservable < UNRESERVABLE:
         return {}
@@ -89,10 +89,10 @@ def _account_reservations(region: str) -> dict[str, str]:
 
 
 def aws(settings: Settings) -> Target:
-    """An account of the caller's, by the SDK's usual variables and files."""
+    """Returns the caller's AWS account, configured by the SDK's usual variables and files."""
     bucket = os.environ.get("CODE_BUCKET")
     if not bucket:
-        raise Problem("CODE_BUCKET must name a bucket of yours in the region you deploy to")
+        raise Problem("CODE_BUCKET must name an existing S3 bucket in the region you deploy to")
     region = os.environ.get("AWS_REGION") or boto3.session.Session().region_name
     if not region:
         raise Problem("AWS_REGION must be set")
@@ -110,7 +110,7 @@ def aws(settings: Settings) -> Target:
 
 
 def deploy(target: Target, folder: pathlib.Path) -> dict[str, str]:
-    """Creates the stack, or brings a running one up to date; returns its outputs."""
+    """Creates or updates the stack; returns its outputs."""
     try:
         return _deploy(target, folder)
     except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as problem:
@@ -150,7 +150,7 @@ def _deploy(target: Target, folder: pathlib.Path) -> dict[str, str]:
 
 
 def local_env(settings: Settings, outputs: dict[str, str]) -> dict[str, str]:
-    """The values that users and tests of the stack need, by the names they know them by."""
+    """Returns the values of local.env, which users and tests of the stack read."""
     secrets = boto3.client("secretsmanager", **settings.client_config)
     admin_key = secrets.get_secret_value(SecretId=outputs["AdminKeySecretArn"])["SecretString"]
     config = settings.client_config
@@ -175,7 +175,7 @@ def local_env(settings: Settings, outputs: dict[str, str]) -> dict[str, str]:
 
 
 def _upload(s3, target: Target, bootstrap: pathlib.Path, name: str) -> str:
-    """Puts the zip under a key that names its content, unless it is there already."""
+    """Uploads the zip under a key derived from its content, unless it exists already."""
     digest = hashlib.sha256(bootstrap.read_bytes()).hexdigest()[:16]
     key = f"{target.stack}/{name}/{digest}.zip"
     if not s3.list_objects_v2(Bucket=target.code_bucket, Prefix=key).get("KeyCount"):

@@ -1,5 +1,5 @@
-"""Starts and stops the emulator: on loopback, in a process group of its own, with nothing of the
-caller's environment, so that neither it nor a function can reach a real account."""
+"""Starts and stops the emulator: on 127.0.0.1, in its own process group, without the caller's environment, so that
+neither it nor a function can reach a real account."""
 
 import contextlib
 import dataclasses
@@ -21,19 +21,19 @@ from .settings import ACCESS_KEY, REGION, ROOT, SECRET_KEY, Problem, Settings
 LAUNCHER = ROOT / "local" / "emulator" / "main.py"
 START_SECS = 60
 STOP_SECS = 10
-# Passed on to the emulator and by it to the functions: a proxy that injects faults may stand between.
+# Passed to the emulator and from it to the functions: a proxy that injects faults can be put between.
 PASSED_ON = (
     "AWS_ENDPOINT_URL_DYNAMODB",
     "AWS_ENDPOINT_URL_S3",
     "AWS_ENDPOINT_URL_CLOUDWATCH_LOGS",
     "AWS_ENDPOINT_URL_LAMBDA",
-    "LOGFERRY_MENDS",
+    "LOGFERRY_PATCHES",
 )
 
 
 @dataclasses.dataclass(frozen=True)
 class Running:
-    """A process of ours. The start time tells it from a later process with the same number."""
+    """A process that `start` started. The start time distinguishes it from a later process with the same id."""
 
     pid: int
     started: str
@@ -44,7 +44,7 @@ class Running:
 
 
 def find(settings: Settings) -> Running | None:
-    """The emulator this state folder started, if it still runs."""
+    """Returns the emulator that was started for this state folder; None if it does not run."""
     try:
         running = Running(**json.loads(_record(settings).read_text()))
     except (OSError, ValueError, TypeError):
@@ -53,7 +53,7 @@ def find(settings: Settings) -> Running | None:
 
 
 def this_process() -> str:
-    """Names this process so that `process_alive` tells it from a later one with the same number."""
+    """Returns a name of this process; `process_alive` distinguishes it from a later one with the same id."""
     return f"{os.getpid()} {_start_time(os.getpid())}"
 
 
@@ -63,10 +63,10 @@ def process_alive(name: str) -> bool:
 
 
 def start(settings: Settings) -> Running:
-    """Starts it and returns when it answers."""
+    """Starts the emulator and waits until it answers."""
     with socket.socket() as probe:
         if probe.connect_ex(("127.0.0.1", settings.port)) == 0:
-            raise Problem(f"port {settings.port} is taken by something else: set LOGFERRY_PORT to a free one")
+            raise Problem(f"port {settings.port} is in use by another program: set LOGFERRY_PORT to a free port")
     folder = settings.emulator_dir
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "tmp").mkdir(parents=True)
@@ -87,14 +87,14 @@ def start(settings: Settings) -> Running:
 
 
 def stop(settings: Settings) -> bool:
-    """Ends what `start` started, functions included; True when there was something to end."""
+    """Ends the emulator and its functions; returns whether it was running."""
     running = find(settings)
     if running:
         for kind in (signal.SIGTERM, signal.SIGKILL):
             _signal_group(running.pid, kind)
             if _gone_within(running, STOP_SECS):
                 break
-    # Functions that outlived the emulator, also one that did not end here.
+    # Functions that outlived this emulator or an earlier one.
     for pid in _functions_left(settings):
         os.kill(pid, signal.SIGKILL)
     _record(settings).unlink(missing_ok=True)
@@ -103,7 +103,7 @@ def stop(settings: Settings) -> bool:
 
 
 def fingerprint(settings: Settings) -> str:
-    """Changes when a running emulator would no longer be what `start` starts."""
+    """Returns a hash of all that `start` depends on. If it changes, a running emulator is out of date."""
     digest = hashlib.sha256(json.dumps(_environment(settings), sort_keys=True).encode())
     for source in sorted(LAUNCHER.parent.rglob("*.py")):
         digest.update(source.read_bytes())
@@ -123,7 +123,7 @@ def _environment(settings: Settings) -> dict[str, str]:
         "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
         "AWS_DEFAULT_REGION": REGION,
         "MINISTACK_REGION": REGION,
-        # The functions run with the rights of their roles in the template and no others.
+        # The functions have only the rights of their roles in the template.
         "AUTH": "true",
         "LAMBDA_ASYNC_RETRY_BASE_SECONDS": "1",
         "LOGFERRY_UNPROCESSED_FILE": str(settings.unprocessed_file),
@@ -144,7 +144,7 @@ def _answers(settings: Settings) -> bool:
 
 
 def _start_time(pid: int) -> str:
-    """Field 22 of /proc/{pid}/stat; empty when there is no such process, or only its corpse."""
+    """Returns field 22 of /proc/{pid}/stat; empty if there is no such process, or only a zombie."""
     try:
         fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -153,7 +153,7 @@ def _start_time(pid: int) -> str:
 
 
 def _functions_left(settings: Settings) -> list[int]:
-    """Processes whose program was unpacked in our own folder."""
+    """Returns the processes with a program in the emulator's folder."""
     left = []
     for entry in pathlib.Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -161,7 +161,7 @@ def _functions_left(settings: Settings) -> list[int]:
                 if (entry / "exe").readlink().is_relative_to(settings.emulator_dir):
                     left.append(int(entry.name))
             except OSError:
-                pass  # ended meanwhile, or somebody else's
+                pass  # it has ended, or belongs to another user
     return left
 
 

@@ -1,4 +1,4 @@
-"""What can be chosen by environment, and the names that follow from it."""
+"""Settings from the environment, and names derived from them."""
 
 import dataclasses
 import os
@@ -7,14 +7,14 @@ import pathlib
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 FUNCTIONS = ("presign", "ingest", "flush", "api", "rpc", "health", "sweep")
 TABLES = ("apps", "logs", "files", "stats", "checks", "uploads")
-# The emulator's root caller; the functions get credentials of their own roles.
+# The emulator's root user; the functions get the credentials of their roles.
 ACCESS_KEY, SECRET_KEY = "test", "test"
 REGION = "us-east-1"
 STACK_NAME = "logferry"
 
 
 class Problem(Exception):
-    """Something the person at the terminal can act on; printed without a traceback."""
+    """An error that the user can act on; printed without a traceback."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Settings:
     port: int
     state: pathlib.Path
     profile: str
-    # Values for the template's parameters, beside those that a local stack always sets.
+    # Values for the template's parameters, in addition to those that a local stack always sets.
     parameters: dict[str, str]
 
     @property
@@ -39,7 +39,7 @@ class Settings:
 
     @property
     def unprocessed_file(self) -> pathlib.Path:
-        """While it holds a number n, every n-th BatchWriteItem leaves its last item unprocessed."""
+        """While it contains a number n, every n-th BatchWriteItem returns its last item as unprocessed."""
         return self.emulator_dir / "unprocessed-every"
 
     @property
@@ -53,7 +53,7 @@ class Settings:
 
 
 def from_environment(environment=os.environ) -> Settings:
-    """LOGFERRY_PORT, LOGFERRY_STATE (a folder), PROFILE (dev or release), PARAMETERS ("Name=value …")."""
+    """Reads LOGFERRY_PORT, LOGFERRY_STATE (a folder), PROFILE (dev or release), PARAMETERS ("Name=value …")."""
     port = environment.get("LOGFERRY_PORT") or "4566"
     if not port.isdigit() or not 0 < int(port) < 65536:
         raise Problem(f"LOGFERRY_PORT must be a port number, not {port!r}")

@@ -1,4 +1,4 @@
-"""`make test`: everything there is, against a stack of its own that leaves a running one alone."""
+"""`make test`: all tests, on their own stack. A running stack of `make up` is not touched."""
 
 import dataclasses
 import os
@@ -40,7 +40,7 @@ def run(chosen: Settings) -> None:
     own = dataclasses.replace(
         chosen,
         port=port,
-        # By port, so that two runs at once do not meet.
+        # By port, so that concurrent runs do not share it.
         state=STATES / str(port),
     )
     _forget_earlier_runs(own)
@@ -49,15 +49,15 @@ def run(chosen: Settings) -> None:
     try:
         print("\n== a stack for the tests", flush=True)
         _, seconds = command.bring_up(own, with_tests=True)
-        print(f"up after {seconds:.0f} s beside compilation, {own.profile} binaries, {own.endpoint}")
+        print(f"up after {seconds:.0f} s without compilation, {own.profile} binaries, {own.endpoint}")
         environment["LOGFERRY_LOCAL_ENV"] = str(own.local_env)
-        # nextest leaves out the examples in the documentation.
+        # nextest does not run the examples in the documentation.
         step("the examples in the documentation", "cargo", "test", "--workspace", "--doc", "--quiet")
         if shutil.which("cargo-nextest", path=environment["PATH"]):
             runner = ["cargo", "nextest", "run", "--workspace", "--no-fail-fast"]
         else:
             runner = ["cargo", "test", "--workspace", "--no-fail-fast", "--lib", "--bins", "--tests"]
-        step("Rust's tests, those of the whole pipe included", *runner)
+        step("Rust's tests, including those of the whole pipeline", *runner)
         web_step("the browser packages: build and unit tests", lambda: (web.build(), web.unit()))
         local_env = {"LOGFERRY_LOCAL_ENV": str(own.local_env)}
         web_step("the browser packages in Chromium", lambda: web.browser(local_env))
@@ -70,7 +70,7 @@ def run(chosen: Settings) -> None:
 
 
 def _forget_earlier_runs(own: Settings) -> None:
-    """Ends and removes what runs left that were killed."""
+    """Ends the emulators of killed runs and removes their state."""
     for state in STATES.glob("*"):
         owner = state / "owner"
         if not (owner.exists() and emulator.process_alive(owner.read_text())):

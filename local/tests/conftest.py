@@ -1,4 +1,4 @@
-"""Two emulators for the tests of the mends: one as it comes, one mended."""
+"""Two emulators for the tests of the patches: one as it comes, one patched."""
 
 import dataclasses
 import os
@@ -24,16 +24,16 @@ def start_emulator(tmp_path_factory):
     """Starts emulators that end with the session."""
     started = []
 
-    def start(mends: str, state: pathlib.Path | None = None) -> settings.Settings:
-        state = state or tmp_path_factory.mktemp(f"mends-{mends}")
+    def start(patches: str, state: pathlib.Path | None = None) -> settings.Settings:
+        state = state or tmp_path_factory.mktemp(f"patches-{patches}")
         chosen = dataclasses.replace(settings.from_environment({}), port=free_port(), state=state)
-        os.environ["LOGFERRY_MENDS"] = mends
+        os.environ["LOGFERRY_PATCHES"] = patches
         emulator.start(chosen)
         started.append(chosen)
         return chosen
 
     yield start
-    os.environ.pop("LOGFERRY_MENDS", None)
+    os.environ.pop("LOGFERRY_PATCHES", None)
     for chosen in started:
         emulator.stop(chosen)
 
@@ -44,5 +44,5 @@ def stock(start_emulator) -> settings.Settings:
 
 
 @pytest.fixture(scope="session")
-def mended(start_emulator) -> settings.Settings:
+def patched(start_emulator) -> settings.Settings:
     return start_emulator("on")

@@ -6,13 +6,13 @@ import sys
 
 import pytest
 
-MENDS = pathlib.Path(__file__).resolve().parents[1] / "emulator" / "mends"
+PATCHES = pathlib.Path(__file__).resolve().parents[1] / "emulator" / "patches"
 
 
 @pytest.fixture(scope="module")
 def rules():
     # By its path: the package itself patches the emulator, which these tests do not need.
-    spec = importlib.util.spec_from_file_location("stream_mapping", MENDS / "stream_mapping.py")
+    spec = importlib.util.spec_from_file_location("stream_mapping", PATCHES / "stream_mapping.py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)

@@ -1,9 +1,9 @@
-"""Gap: PutLogEvents takes anything. On AWS it refuses batches that break its rules, and leaves out
-events that are too old, too new or past retention, telling which in a 200.
+"""Gap: PutLogEvents accepts anything. On AWS it refuses batches that break its rules, and rejects
+events that are too old, too new or past retention with indices in a 200.
 Rules: https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutLogEvents.html
 
-And, for tests, poison on demand: a message that says `poison:/poison/{name}` is refused as invalid for
-as long as there is a log group of that name."""
+For tests, poison on demand: a message that contains `poison:/poison/{name}` is refused as invalid while a log
+group of that name exists."""
 
 import json
 import re
@@ -18,7 +18,7 @@ EVENT_OVERHEAD_BYTES = 26
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 MAX_AGE_MS = 14 * DAY_MS
-MAX_AHEAD_MS = 2 * HOUR_MS
+MAX_FUTURE_MS = 2 * HOUR_MS
 POISON = re.compile(r"poison:(/poison/[A-Za-z0-9-]+)")
 
 
@@ -52,14 +52,14 @@ def rejected_ends(times: list[int], now_ms: int, retention_days: int | None) -> 
     """For times in order: the ends of the too old and of the expired, the start of the too new."""
     too_old = sum(time < now_ms - MAX_AGE_MS for time in times)
     expired = sum(time < now_ms - retention_days * DAY_MS for time in times) if retention_days else 0
-    too_new = sum(time <= now_ms + MAX_AHEAD_MS for time in times)
+    too_new = sum(time <= now_ms + MAX_FUTURE_MS for time in times)
     return too_old, expired, too_new
 
 
 def apply() -> None:
     put = cloudwatch_logs._put_log_events
 
-    def mended_put(data):
+    def patched_put(data):
         events = data.get("logEvents") or []
         problem = refusal(events)
         if problem:
@@ -87,4 +87,4 @@ def apply() -> None:
             headers = {name: value for name, value in headers.items() if name.lower() != "content-length"}
         return status, headers, body
 
-    cloudwatch_logs._put_log_events = mended_put
+    cloudwatch_logs._put_log_events = patched_put

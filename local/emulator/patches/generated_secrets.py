@@ -1,5 +1,5 @@
-"""Gap: a secret that CloudFormation generates takes no notice of `ExcludePunctuation`, so a key that
-goes into headers and shell variables comes with quotes and braces."""
+"""Gap: generated secrets ignore `ExcludePunctuation`, so that a key for headers and shell variables contains quotes
+and braces."""
 
 import string
 
@@ -9,11 +9,11 @@ from ministack.services.cloudformation import provisioners
 def apply() -> None:
     generate = provisioners._sm_secret_string
 
-    def mended_generate(properties):
+    def patched_generate(properties):
         wanted = properties.get("GenerateSecretString")
         if wanted and str(wanted.get("ExcludePunctuation", False)).lower() == "true":
             excluded = wanted.get("ExcludeCharacters", "") + string.punctuation
             properties = {**properties, "GenerateSecretString": {**wanted, "ExcludeCharacters": excluded}}
         return generate(properties)
 
-    provisioners._sm_secret_string = mended_generate
+    provisioners._sm_secret_string = patched_generate

@@ -1,6 +1,5 @@
-"""Gap: BatchWriteItem never leaves anything unprocessed, so nobody would notice a caller that
-forgets to look. Switched on by a file: while LOGFERRY_UNPROCESSED_FILE holds a number n, the last
-item of every n-th call comes back as UnprocessedItems."""
+"""Gap: BatchWriteItem never returns UnprocessedItems, so that a caller that ignores them would pass every test.
+While the file LOGFERRY_UNPROCESSED_FILE contains a number n, every n-th call returns its last item as unprocessed."""
 
 import itertools
 import json
@@ -24,7 +23,7 @@ def _every() -> int:
 def apply() -> None:
     write = dynamodb._batch_write_item
 
-    def mended_write(data):
+    def patched_write(data):
         requests = data.get("RequestItems") or {}
         every = _every()
         if not every or not requests or next(_calls) % every:
@@ -45,4 +44,4 @@ def apply() -> None:
         headers = {name: value for name, value in headers.items() if name.lower() not in _BODY_HEADERS}
         return 200, headers, json.dumps(answer).encode()
 
-    dynamodb._batch_write_item = mended_write
+    dynamodb._batch_write_item = patched_write

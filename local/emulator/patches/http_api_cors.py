@@ -1,5 +1,5 @@
-"""Gap: CORS of an HTTP API made by CloudFormation is stored under CloudFormation's names
-(`AllowOrigins`) and looked up under the API's (`allowOrigins`), so every preflight is refused."""
+"""Gap: the CORS settings of an HTTP API created by CloudFormation are stored with CloudFormation's names
+(`AllowOrigins`) and read with the API's (`allowOrigins`), so that every preflight is refused."""
 
 from ministack.services import apigateway
 from ministack.services.cloudformation import provisioners
@@ -18,14 +18,14 @@ def apply() -> None:
         if api.get("corsConfiguration"):
             api["corsConfiguration"] = _with_api_names(api["corsConfiguration"])
 
-    def mended_create(*args, **kwargs):
+    def patched_create(*args, **kwargs):
         result = create(*args, **kwargs)
         rename(result[0])
         return result
 
-    def mended_update(*args, **kwargs):
+    def patched_update(*args, **kwargs):
         result = update(*args, **kwargs)
         rename(result[0])
         return result
 
-    handler["create"], handler["update"] = mended_create, mended_update
+    handler["create"], handler["update"] = patched_create, patched_update

@@ -1,6 +1,6 @@
-"""Every mend is needed and works: the emulator as it comes has the gap, the mended one has not.
+"""Every patch is needed and works: the emulator as it comes has the gap, the patched one has not.
 
-When a test fails on the emulator as it comes, the emulator has learnt it: take the mend out."""
+When a test fails on the emulator as it comes, the emulator has learnt it: take the patch out."""
 
 import io
 import json
@@ -215,6 +215,6 @@ def partial_failures_are_lost(cloud: Cloud) -> bool:
         partial_failures_are_lost,
     ],
 )
-def test_the_emulator_has_the_gap_and_the_mend_closes_it(gap, stock, mended):
-    assert gap(Cloud(stock)), "the emulator does this by itself now: take the mend out"
-    assert not gap(Cloud(mended))
+def test_the_emulator_has_the_gap_and_the_mend_closes_it(gap, stock, patched):
+    assert gap(Cloud(stock)), "the emulator does this by itself now: take the patch out"
+    assert not gap(Cloud(patched))

@@ -1,4 +1,4 @@
-"""Gap: `TimeToLiveSpecification` of a table made by CloudFormation is ignored, so nothing expires."""
+"""Gap: `TimeToLiveSpecification` of a table created by CloudFormation is ignored, so that nothing expires."""
 
 from ministack.services import dynamodb
 from ministack.services.cloudformation import provisioners
@@ -13,14 +13,14 @@ def apply() -> None:
         if wanted:
             dynamodb._update_ttl({"TableName": name, "TimeToLiveSpecification": wanted})
 
-    def mended_create(logical_id, properties, stack_name):
+    def patched_create(logical_id, properties, stack_name):
         result = create(logical_id, properties, stack_name)
         switch_on(result[0], properties)
         return result
 
-    def mended_update(physical_id, old, new, stack_name, logical_id=None):
+    def patched_update(physical_id, old, new, stack_name, logical_id=None):
         result = update(physical_id, old, new, stack_name, logical_id)
         switch_on(result[0], new)
         return result
 
-    handler["create"], handler["update"] = mended_create, mended_update
+    handler["create"], handler["update"] = patched_create, patched_update

@@ -1,10 +1,10 @@
 """Gap: the mapping from a table's stream to a function treats a partial failure as a success, retries
-a failed batch for ever and as a whole, does not wait for its batching window, and cannot put what it
-gives up into a bucket. Here it does what AWS says:
+a failed batch forever and as a whole, ignores its batching window, and cannot put abandoned batches
+into a bucket. This patch implements what AWS documents:
 https://docs.aws.amazon.com/lambda/latest/dg/services-ddb-batchfailurereporting.html
 https://docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-errors.html
 
-The rules are pure (`first_failure`, `Progress`); what is below them talks to the emulator."""
+The rules are pure (`first_failure`, `Progress`); the code below them uses the emulator."""
 
 import dataclasses
 import datetime
@@ -17,15 +17,15 @@ import botocore.session
 from ministack.core import lambda_runtime
 from ministack.services import dynamodb, lambda_svc
 
-# AWS waits longer and longer; tests want to see the end of it.
+# AWS backs off; the tests need to see the last retry.
 RETRY_PAUSE_SECS = 0.2
 SHARD_ID = "shardId-00000000000000000000-00000000"
 
 
 def first_failure(answer, sequence_numbers: list[str]) -> int | None:
-    """Index of the first record that an answer with batch item failures gives back; None is success.
+    """Index of the first record that an answer reports as failed; None if the batch succeeded.
 
-    An answer that names no failures is a success; one that names an unknown record fails everything."""
+    An answer that names no failures is a success; one that names an unknown record fails the whole batch."""
     failures = answer.get("batchItemFailures") if isinstance(answer, dict) else None
     if not failures:
         return None
@@ -37,10 +37,10 @@ def first_failure(answer, sequence_numbers: list[str]) -> int | None:
 
 @dataclasses.dataclass
 class Progress:
-    """Where a mapping stands: `position` is the first record that is not done."""
+    """The progress of a mapping: `position` is the first record that is not done."""
 
     position: int
-    # Ends of the pieces that a batch under retry was cut into, the nearest last.
+    # Ends of the pieces of a batch that is being retried, the nearest last.
     ends: list[int] = dataclasses.field(default_factory=list)
     tries: int = 0
     waiting_since: float | None = None
@@ -49,7 +49,7 @@ class Progress:
         return self.ends[-1] - self.position if self.ends else batch_size
 
     def must_wait(self, records: int, batch_size: int, window_secs: float, now: float) -> bool:
-        """Whether a batch that is not full yet still has time to fill."""
+        """Whether an incomplete batch may still fill up within its window."""
         if self.ends or records >= batch_size:
             return False
         if self.waiting_since is None:
@@ -63,10 +63,10 @@ class Progress:
             self.ends.pop()
 
     def failed(self, at: int, records: int, bisects: bool, max_retries: int) -> bool:
-        """Takes note of a failure at record `at` of `records`; True when they are to be given up.
+        """Records a failure at record `at` of `records`; returns whether the rest must be abandoned.
 
-        What comes before the failure is done and is not sent again. Cutting in halves does not use up
-        a retry; progress does not give retries back."""
+        Records before the failure are done and are not sent again. Bisecting does not use up a retry;
+        progress does not reset the retries."""
         end, tries = self.position + records, self.tries + 1
         if at > 0:
             self.done(at)
@@ -86,7 +86,7 @@ _progress: dict[str, Progress] = {}
 
 
 def _poll() -> bool:
-    """One pass over all mappings; True when one of them got further."""
+    """One pass over all mappings; returns whether one of them made progress."""
     any_done = False
     for account, region, mapping in lambda_svc._iter_all_esms():
         account_token = lambda_svc._request_account_id.set(account)
@@ -167,7 +167,7 @@ def _created(record: dict) -> float:
 
 
 def _give_up(mapping: dict, function: dict, records: list[dict], result: dict, condition: str) -> None:
-    """Tells the mapping's failure destination about records that will not be tried again."""
+    """Sends records that will not be retried to the mapping's failure destination."""
     destination = ((mapping.get("DestinationConfig") or {}).get("OnFailure") or {}).get("Destination", "")
     if ":s3:" not in destination:
         lambda_svc._send_ddb_stream_failure_record(
@@ -178,7 +178,7 @@ def _give_up(mapping: dict, function: dict, records: list[dict], result: dict, c
     stamp = now.strftime("%Y-%m-%dT%H.%M.%S")
     name = f"aws/lambda/{mapping['UUID']}/{SHARD_ID}/{now:%Y/%m/%d}/{stamp}-{uuid.uuid4()}"
     config = function.get("config") or function
-    # With the function's own role, as on AWS, so that a missing permission shows.
+    # With the function's own role, as on AWS, so that a missing permission is noticed.
     credentials = lambda_runtime.execution_credentials(config)
     session = botocore.session.get_session()
     session.set_credentials(*credentials.values())
@@ -192,7 +192,7 @@ def _give_up(mapping: dict, function: dict, records: list[dict], result: dict, c
 
 
 def _invocation_record(mapping, config, records, result, condition, now) -> dict:
-    """The shape AWS writes: metadata, and with a bucket the whole event as text in `payload`."""
+    """The record that AWS writes to a bucket: metadata, and the whole event as text in `payload`."""
     first, last = records[0], records[-1]
 
     def iso(seconds: float) -> str:

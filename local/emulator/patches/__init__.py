@@ -1,0 +1,20 @@
+"""Patches for the differences between the emulator and AWS that matter here.
+
+Each module closes one gap, which its first lines describe, in `apply`. tests/test_patches.py shows for each that
+the unpatched emulator has the gap and the patched one does not. When the first half fails, remove the patch."""
+
+from . import (
+    generated_secrets,
+    http_api_cors,
+    put_log_events,
+    stream_mapping,
+    time_to_live,
+    unprocessed_items,
+)
+
+ALL = (generated_secrets, http_api_cors, put_log_events, stream_mapping, time_to_live, unprocessed_items)
+
+
+def apply() -> None:
+    for patch in ALL:
+        patch.apply()
