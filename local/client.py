@@ -1,4 +1,4 @@
-"""What the demo and the load run share: Logferry as its clients see it, and how to say what was seen."""
+"""Shared by the demo and the load run: a client of Logferry, and printing of results."""
 
 import json
 import sys
@@ -14,7 +14,7 @@ BOLD, DIM, GREEN, PLAIN = ("\033[1m", "\033[2m", "\033[32m", "\033[0m") if sys.s
 
 
 class Missing(Exception):
-    """Something that was expected and did not come."""
+    """An expected result is missing."""
 
 
 def say(text: str = "") -> None:
@@ -45,7 +45,7 @@ def http(method: str, url: str, headers: dict | None = None, body: bytes | None 
 
 
 def eventually(question, text: str, patience_secs: int = PATIENCE_SECS):
-    """Asks until there is an answer."""
+    """Polls until `question` returns a true value."""
     deadline = time.monotonic() + patience_secs
     while True:
         answer = question()
@@ -56,7 +56,7 @@ def eventually(question, text: str, patience_secs: int = PATIENCE_SECS):
 
 
 class Logferry:
-    """The API as a client sees it."""
+    """A client of the HTTP API."""
 
     def __init__(self, env: dict[str, str]):
         self.env = env
@@ -79,13 +79,13 @@ class Logferry:
 
 
 def ledger_row(logferry: Logferry, key: str) -> dict | None:
-    """The file's row once it has reached its end."""
+    """Returns the file's row once it is COMPLETED or FAILED; None before."""
     rows = logferry.app("GET", f"/files?{urllib.parse.urlencode({'key': key})}")["data"]
     return next((row for row in rows if row["key"] == key and row["status"] in ("COMPLETED", "FAILED")), None)
 
 
 def aws(env: dict[str, str], service: str):
-    """A client of one of the stack's AWS services."""
+    """Returns a client of one of the stack's AWS services."""
     return boto3.client(
         service,
         endpoint_url=env["AWS_ENDPOINT_URL"],

@@ -1,6 +1,6 @@
-"""`make demo`: three log files from presigned URL to CloudWatch Logs and back out of a query.
+"""`make demo`: uploads three log files, queries them, and finds them in CloudWatch Logs.
 
-Everything a client does here is plain HTTP. Ends non-zero when anything is missing."""
+The client uses plain HTTP only. Exits with 1 if anything is missing."""
 
 import datetime
 import gzip
@@ -17,7 +17,7 @@ LEVELS = ("debug", "info", "warn", "error")
 
 
 def upload(logferry: Logferry, token: str, filename: str, body: bytes) -> str:
-    """What a browser does: ask for a URL, put the file there. Returns the object's key."""
+    """Uploads as a browser does: requests a URL, puts the file there. Returns the object's key."""
     wanted = {"meetingId": "meeting-1", "attendeeId": "attendee-1", "filename": filename}
     given = logferry.call("POST", "/presigned-url", wanted, {"Authorization": f"Bearer {token}"})
     given = given.get("data", given)
@@ -26,7 +26,7 @@ def upload(logferry: Logferry, token: str, filename: str, body: bytes) -> str:
 
 
 def just_now(worker: str, entries: str) -> tuple[str, str]:
-    """The browser's files as if written in the last minute; their fixtures have a day of their own."""
+    """Returns the browser's files with times of the last minute; the fixtures have fixed times."""
     fixed = datetime.datetime(2024, 3, 1, 12, 0, tzinfo=datetime.timezone.utc)
     shift = datetime.datetime.now(datetime.timezone.utc) - fixed - datetime.timedelta(seconds=30)
 

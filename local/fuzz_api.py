@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""`make fuzz-api`: schemathesis sends the running local stack what its OpenAPI document allows and
-what it does not; no answer may be a 5xx, or of a status, type or shape that is not documented."""
+"""`make fuzz-api`: schemathesis sends requests to the running local stack that its OpenAPI document allows, and
+requests that it does not. No answer may be a 5xx, or have an undocumented status, type or shape."""
 
 import json
 import os
@@ -14,7 +14,7 @@ import venv
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SCHEMATHESIS = "schemathesis==4.32.5"
-# Of its own: it must not move the versions that the emulator pins.
+# A separate environment, so that it does not change the versions that the emulator pins.
 VENV = ROOT / ".logferry" / "fuzz"
 # Not ignored_auth: a request without any credential is a 400 here, and it expects a 401.
 CHECKS = ",".join(
@@ -65,12 +65,12 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         config = pathlib.Path(folder) / "schemathesis.toml"
         config.write_text(f'[parameters]\n"path.id" = "{app_id}"\n')
-        for who, header, more in [
-            # Deleting would end the run's own app.
+        for caller, header, more in [
+            # DELETE would remove the run's own app.
             ("the app", f"X-API-Key: {key}", ["--config-file", config, "run", "--exclude-method", "DELETE"]),
             ("the administration", f"X-Admin-Key: {env['ADMIN_KEY']}", ["run"]),
         ]:
-            print(f"\n== as {who}", flush=True)
+            print(f"\n== as {caller}", flush=True)
             options = ["--phases", "examples,coverage,fuzzing,stateful", "--seed", "1"]
             options += ["--suppress-health-check", "all"]
             options += ["--max-examples", os.environ.get("EXAMPLES", "50"), "-c", CHECKS, "-H", header]

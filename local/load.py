@@ -1,6 +1,7 @@
-"""`make load`: a large pino file through the running stack, and its event three times more.
+"""`make load`: uploads a large pino file to the running stack, and sends its event three more times.
 
-RECORDS (200,000: 107 MB raw). Ends non-zero when a record is missing, comes twice, or a repeat changes anything."""
+RECORDS (200,000: 107 MB raw). Exits with 1 if a record is missing or duplicated, or if a duplicate event changes
+anything."""
 
 import collections
 import gzip
@@ -22,7 +23,7 @@ PATIENCE_SECS = 900
 
 
 def generated(folder: pathlib.Path) -> pathlib.Path:
-    """The file that the bench measures with."""
+    """Returns the file that the bench uses."""
     path = folder / f"pino-{RECORDS}.ndjson.gz"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -36,14 +37,14 @@ def generated(folder: pathlib.Path) -> pathlib.Path:
 
 
 def days_of(path: pathlib.Path) -> list[str]:
-    """The UTC days between the file's first and last record."""
+    """Returns the UTC days of the file's records."""
     with gzip.open(path) as lines:
         times = [json.loads(line)["time"] for line in lines]
     return sorted({time.strftime("%Y-%m-%d", time.gmtime(ms / 1000)) for ms in times})
 
 
 class Stored:
-    """What is in the tables and in CloudWatch Logs for an app, read beside the API."""
+    """Reads an app's items and events directly from the tables and CloudWatch Logs."""
 
     def __init__(self, env: dict[str, str], app_id: str, days: list[str]):
         self.env, self.app_id, self.days = env, app_id, days
@@ -66,7 +67,7 @@ class Stored:
         return self.items("TABLE_STATS", self.app_id)
 
     def events(self) -> collections.Counter:
-        """How often each record is in the log group, by its id."""
+        """Returns how often each record is in the log group, by its id."""
         group, seen = f"/logferry/{self.app_id}", collections.Counter()
         try:
             pages = self.logs.get_paginator("describe_log_streams").paginate(logGroupName=group)
@@ -87,7 +88,7 @@ class Stored:
 
 
 def state(stored: Stored) -> dict:
-    """Everything a repeat could change."""
+    """Returns everything that a duplicate event could change."""
     blocks = [json.dumps(block, sort_keys=True, default=repr) for block in stored.blocks()]
     return {
         "blocks": len(blocks),
@@ -130,9 +131,9 @@ def run(env: dict[str, str], folder: pathlib.Path) -> None:
     for _ in range(3):
         answer = aws(env, "lambda").invoke(FunctionName=env["FN_INGEST"], Payload=json.dumps(event))
         said = answer["Payload"].read().decode()
-        expect("FunctionError" not in answer, f"ingest failed on a repeat: {said}")
+        expect("FunctionError" not in answer, f"ingest failed on a duplicate event: {said}")
         done(f"ingest answers {said[:120]}")
-    time.sleep(15)  # longer than the stream's window, should a repeat have written anything
+    time.sleep(15)  # longer than the stream's window, in case a duplicate event wrote anything
     after = state(stored)
     for name, value in before.items():
         expect(after[name] == value, f"{name} changed: {value} → {after[name]}")
@@ -140,7 +141,7 @@ def run(env: dict[str, str], folder: pathlib.Path) -> None:
 
 
 def s3_event(bucket: str, key: str, version: str, size: int) -> dict:
-    """As S3 sends it: the key form-encoded."""
+    """Returns an event as S3 sends it, with a form-encoded key."""
     sample = json.loads((settings.ROOT / "events" / "ingest" / "s3-put.json").read_text())
     record = sample["Records"][0]
     record["s3"]["bucket"]["name"] = bucket
@@ -151,7 +152,7 @@ def s3_event(bucket: str, key: str, version: str, size: int) -> dict:
 def main() -> int:
     chosen = settings.from_environment()
     if not chosen.local_env.exists():
-        say(f"no local stack: {chosen.local_env} is not there; run `make up`")
+        say(f"no local stack: {chosen.local_env} does not exist; run `make up`")
         return 1
     lines = chosen.local_env.read_text().splitlines()
     try:

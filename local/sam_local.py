@@ -1,8 +1,7 @@
-"""`make sam-local`: IngestFunction, ApiFunction and HealthFunction in containers, by `sam local invoke`.
+"""`make sam-local`: runs IngestFunction, ApiFunction and HealthFunction in containers with `sam local invoke`.
 
-Needs a Docker engine, but pulls nothing: the image that stands for Lambda's runtime is put together
-from this machine's C library and the runtime emulator that comes with the SAM CLI. The containers
-reach the local stack through a relay on Docker's bridge."""
+Needs a Docker engine, but pulls no image: the image of Lambda's runtime is built from this machine's C library
+and the SAM CLI's runtime emulator. The containers reach the local stack through a relay on Docker's bridge."""
 
 import asyncio
 import io
@@ -25,7 +24,7 @@ import boto3
 from stack import binaries, command, settings
 
 SAM = "aws-sam-cli==1.170.0"
-# The name under which SAM looks for its runtime image, so that it neither builds nor pulls one.
+# The name of SAM's runtime image; because it exists, SAM neither builds nor pulls one.
 IMAGE = "public.ecr.aws/lambda/provided:al2023-rapid-x86_64"
 LIBRARIES = (
     "libc.so.6", "libm.so.6", "libgcc_s.so.1", "libpthread.so.0", "libdl.so.2", "librt.so.1",
@@ -47,7 +46,7 @@ def output_of(*arguments: str) -> str | None:
 
 
 def sam_cli() -> pathlib.Path:
-    """An installed SAM CLI of ours; 340 MB, so not among the tools that everybody needs."""
+    """Installs the SAM CLI into its own folder; with 340 MB it is not among the tools of `make`."""
     folder = settings.ROOT / ".logferry" / "sam"
     stamp = folder / "installed"
     if not stamp.exists() or stamp.read_text() != SAM:
@@ -61,7 +60,7 @@ def sam_cli() -> pathlib.Path:
 
 
 def build_image(sam: pathlib.Path) -> None:
-    """Thirteen files: the C library, certificates, names, and Lambda's runtime interface emulator."""
+    """Builds an image of thirteen files: the C library, certificates, names, Lambda's runtime interface emulator."""
     emulator = next(sam.glob("lib/python3*/site-packages/samcli/local/rapid/aws-lambda-rie-x86_64"))
     root = io.BytesIO()
     with tarfile.open(fileobj=root, mode="w") as image:
@@ -92,14 +91,14 @@ def build_image(sam: pathlib.Path) -> None:
 
 
 def bridge_address() -> str:
-    """This machine's address on Docker's default bridge; older engines tell only the network."""
+    """Returns this machine's address on Docker's default bridge; older engines report only the network."""
     [network] = json.loads(output_of("docker", "network", "inspect", "bridge") or "[{}]")
     [config] = network["IPAM"]["Config"]
     return config.get("Gateway") or str(next(ipaddress.ip_network(config["Subnet"]).hosts()))
 
 
 def start_relay(address: str, port: int) -> None:
-    """Carries what containers send to the bridge on to the stack, which listens on loopback alone."""
+    """Forwards connections from the bridge to the stack, which listens on 127.0.0.1 only."""
 
     async def pump(reader, writer):
         try:
@@ -127,7 +126,7 @@ def start_relay(address: str, port: int) -> None:
 
 
 def uploaded_event(env: dict[str, str], s3) -> dict:
-    """The sample S3 event, of an object that is there."""
+    """Uploads an object and returns the sample S3 event for it."""
     register = urllib.request.Request(
         f"{env['API_URL']}/apps",
         data=json.dumps({"app_id": "demo", "name": "Demo"}).encode(),
@@ -159,7 +158,7 @@ def run() -> None:
 
     work = chosen.state / "sam-local"
     work.mkdir(exist_ok=True)
-    # SAM passes on only variables that the template declares.
+    # SAM passes only variables that the template declares.
     template = (settings.ROOT / "template.yaml").read_text()
     template = template.replace("CodeUri: target/lambda/", f"CodeUri: {binaries.folder(chosen.profile)}/")
     template = template.replace("        LOG_LEVEL:", '        AWS_ENDPOINT_URL: ""\n        LOG_LEVEL:', 1)

@@ -1,4 +1,4 @@
-"""`make abuse`: a hostile tenant does its worst while an honest one works; see `victim` and `attacks`.
+"""`make abuse`: runs a hostile tenant (`attacks`) while an honest one works (`victim`).
 
 Runs against the stack of `make up`. SIZE (4) is how large the attacks are, SECONDS (30) how long each goes on.
 Every outcome of the victim must be right and no alarm of the service may be raised; with RATIO (2; 0 only prints)
@@ -25,8 +25,8 @@ from .web import Pages, Tenant
 SIZE = int(os.environ.get("SIZE") or 4)
 SECONDS = float(os.environ.get("SECONDS") or 30)
 RATIO = float(os.environ.get("RATIO") or 2)
-# The emulator and all functions share this machine's cores, which no two functions on AWS do: so much may be added
-# to a time before it counts (seconds).
+# The emulator and all functions share this machine's cores, unlike functions on AWS. A time may be this much longer
+# (seconds) before it counts as slow.
 SHARED_CORES_SECS = {"query": 0.15, "flush": 2.0}
 
 

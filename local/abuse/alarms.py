@@ -1,4 +1,4 @@
-"""What the stack's alarms would have said: their metrics, read from the functions' own logs."""
+"""Evaluates the stack's alarms: reads their metrics from the functions' own logs."""
 
 import collections
 import json
@@ -7,7 +7,7 @@ from client import aws
 
 
 def metrics(env: dict[str, str], since_ms: int) -> dict[str, list[float]]:
-    """All values of each metric that the functions emitted, whatever its dimensions."""
+    """Returns all values of each metric that the functions emitted, with any dimensions."""
     logs, values = aws(env, "logs"), collections.defaultdict(list)
     for function in (name for name in env if name.startswith("FN_")):
         try:
@@ -24,7 +24,7 @@ def metrics(env: dict[str, str], since_ms: int) -> dict[str, list[float]]:
 
 
 def false_alarms(env: dict[str, str], since_ms: int) -> list[str]:
-    """Alarms that would be on though nothing is wrong with the service."""
+    """Returns the alarms that would be raised although the service works."""
     found = []
     seen = metrics(env, since_ms)
     for name in ("EventsDeadLettered", "FilesFailed", "RequestErrors", "NotificationsFailed"):

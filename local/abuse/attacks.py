@@ -1,5 +1,5 @@
-"""What a hostile tenant does. Each attack goes on until it is stopped, with nothing but the tenant's own
-credentials; `pressure` is how many of it go on at once."""
+"""The attacks of a hostile tenant. Each repeats until it is stopped and uses only the tenant's own credentials;
+`pressure` is the number of concurrent threads."""
 
 import datetime
 import gzip
@@ -32,14 +32,14 @@ class Attack:
         self.rounds = 0
 
     def prepare(self) -> None:
-        """What is there before the attack begins."""
+        """Sets up what the attack needs."""
 
     def strike(self) -> None:
         """One round."""
         raise NotImplementedError
 
     def problems(self) -> list[str]:
-        """What the attack should not have got, afterwards."""
+        """Returns what the attack achieved and should not have."""
         return []
 
     def during(self, work):
@@ -142,7 +142,7 @@ class ManyUrls(Attack):
 
 
 class AbandonedUrls(Attack):
-    name = "URLs that nobody uses, overdue while sweep runs"
+    name = "unused URLs, overdue while sweep runs"
     pressure = 1
 
     def prepare(self) -> None:
@@ -212,7 +212,7 @@ def _rfc3339(time_ms: int) -> str:
 
 
 def slots():
-    """Event times, five minutes apart: each is a slot of its own."""
+    """Yields event times, five minutes apart, so that each is another slot."""
     at = datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0)
     while True:
         yield at.isoformat().replace("+00:00", "Z")
@@ -220,8 +220,8 @@ def slots():
 
 
 def _age_grants(dynamodb, table: str, bucket: str, keys: list[str]) -> None:
-    """Moves URLs back in time, to where they expired a quarter of an hour ago and have just become due once
-    more: this machine cannot wait so long."""
+    """Changes the rows of URLs as if they had expired a quarter of an hour ago and had just become due again, so that
+    the run need not wait."""
     now_ms, minute_ms = int(time.time() * 1000), 60_000
     times = {":made": now_ms - 22 * minute_ms, ":expired": now_ms - 17 * minute_ms, ":due": now_ms - minute_ms}
     for key in keys:

@@ -1,4 +1,4 @@
-"""The honest tenant: writes, queries, uploads and is probed all the time, and notes how long each took."""
+"""The honest tenant: writes, queries, uploads and is probed continuously, and measures how long each takes."""
 
 import dataclasses
 import gzip
@@ -20,7 +20,7 @@ FILE_LINES = 50
 
 @dataclasses.dataclass
 class Figures:
-    """What the victim saw in one phase (seconds)."""
+    """The victim's measurements of one phase (seconds)."""
 
     query_secs: list[float] = dataclasses.field(default_factory=list)
     # One small read straight from the emulator, just before each query.
@@ -51,7 +51,7 @@ class Victim:
         self.files: list[str] = []
 
     def live(self, seconds: float) -> Figures:
-        """Writes and queries for so long, uploads one file, and waits until all of it is in CloudWatch Logs."""
+        """Writes and queries for `seconds`, uploads one file, and waits until all of it is in CloudWatch Logs."""
         figures, mine = Figures(), []
         self._upload()
         until = time.monotonic() + seconds
@@ -84,7 +84,7 @@ class Victim:
         return figures
 
     def check_everything(self, rows_of_checks: int) -> None:
-        """The outcomes at the end: each record once, files COMPLETED, counters equal, probes up."""
+        """Checks the final state: each record once, files COMPLETED, counters equal, probes up."""
         expected = len(self.written) + FILE_LINES * len(self.files)
         status, days = self.tenant.call("GET", f"/stats/{self.tenant.app_id}?days=2")
         counted = sum(day[level] for day in days["data"] for level in ("debug", "info", "warn", "error"))
@@ -131,7 +131,7 @@ class Victim:
         return time.monotonic() - begun
 
     def _watch(self, stop: threading.Event) -> None:
-        """Notes when each record is first seen in the log group."""
+        """Records when each record first appears in the log group."""
         group, since_ms = f"/logferry/{self.tenant.app_id}", int(time.time() * 1000) - 60_000
         while not stop.is_set():
             try:

@@ -13,7 +13,7 @@ TARPIT_SECS = 15
 
 
 class Statuses:
-    """How often which status was answered, over all threads."""
+    """Counts the answered statuses of all threads."""
 
     def __init__(self):
         self._lock = threading.Lock()
@@ -28,7 +28,7 @@ class Statuses:
 
 
 def request(method: str, url: str, headers: dict | None = None, body: bytes | None = None) -> tuple[int, bytes]:
-    """The status and the body, whatever the status. Waits longer than the API's own 30 s."""
+    """Returns status and body, also of an error. Waits longer than the API's own 30 s."""
     sent = urllib.request.Request(url, data=body, method=method, headers=headers or {})
     try:
         with urllib.request.urlopen(sent, timeout=60) as answer:
@@ -49,12 +49,12 @@ class Tenant:
         self.api_key = json.loads(answer)["data"]["api_key"]
 
     def call(self, method: str, path: str, body=None, headers: dict | None = None) -> tuple[int, dict]:
-        """The status and the JSON of an answer, by the tenant's key unless other headers are given."""
+        """Returns the status and JSON of an answer; sends the tenant's key unless other headers are given."""
         status, answer = self._send(method, path, headers or {"X-API-Key": self.api_key}, body)
         return status, json.loads(answer or b"{}")
 
     def upload(self, content: bytes, url: str | None = None) -> tuple[int, str]:
-        """Asks for a URL, unless one is given, and puts the file there; the status and the key."""
+        """Requests a URL, unless one is given, and puts the file there; returns status and key."""
         key = ""
         if url is None:
             status, given = self.call("POST", "/presigned-url", {"filename": "app.log.gz"})
@@ -74,7 +74,7 @@ class Tenant:
 
 
 class Pages(http.server.ThreadingHTTPServer):
-    """`/ok` answers at once, `/page` is as large as a probe reads, `/tarpit` answers too late."""
+    """`/ok` answers at once, `/page` has the most bytes that a probe reads, `/tarpit` answers too late."""
 
     daemon_threads = True
 
@@ -104,7 +104,7 @@ class _Page(http.server.BaseHTTPRequestHandler):
             if with_body:
                 self.wfile.write(body)
         except OSError:
-            pass  # the probe has given up
+            pass  # the probe closed the connection
 
     def log_message(self, *_):
         pass

@@ -17,7 +17,7 @@ STATES = ROOT / ".logferry" / "tests"
 
 
 def run(chosen: Settings) -> None:
-    """Python's tests, then a stack, then Rust's and the browser's; all of them, also after one failed."""
+    """Runs Python's tests, starts a stack, runs Rust's and the browser's tests; continues after a failure."""
     tools = pathlib.Path(sys.executable).parent
     environment = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"}
     failed = []

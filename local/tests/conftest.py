@@ -1,4 +1,4 @@
-"""Two emulators for the tests of the patches: one as it comes, one patched."""
+"""Two emulators for the tests of the patches: an unpatched one and a patched one."""
 
 import dataclasses
 import os

@@ -1,4 +1,4 @@
-"""Starting and stopping: down ends exactly what up started."""
+"""Starting and stopping the emulator: down ends exactly what up started."""
 
 import dataclasses
 import os
@@ -23,7 +23,7 @@ def test_a_stopped_emulator_leaves_no_process_and_frees_its_port(start_emulator)
     assert not emulator.stop(chosen), "stopping twice does nothing"
 
 
-def test_another_process_with_the_recorded_number_is_left_alone(start_emulator):
+def test_another_process_with_the_recorded_id_keeps_running(start_emulator):
     chosen = start_emulator("on")
     os.kill(emulator.find(chosen).pid, signal.SIGKILL)
     with subprocess.Popen(["sleep", "600"]) as stranger:
@@ -50,7 +50,7 @@ def test_wrong_settings_are_refused(environment):
         settings.from_environment(environment)
 
 
-def test_what_a_killed_run_of_the_tests_left_is_ended_by_the_next(start_emulator, tmp_path, monkeypatch):
+def test_an_emulator_of_a_killed_test_run_is_ended_by_the_next_run(start_emulator, tmp_path, monkeypatch):
     monkeypatch.setattr(tests, "STATES", tmp_path)
     killed, alive = tmp_path / "killed", tmp_path / "alive"
     for state, owner in ((killed, "1 0"), (alive, emulator.this_process())):

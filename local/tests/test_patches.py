@@ -1,6 +1,6 @@
-"""Every patch is needed and works: the emulator as it comes has the gap, the patched one has not.
+"""Every patch is needed and works: the unpatched emulator has the gap, the patched one does not.
 
-When a test fails on the emulator as it comes, the emulator has learnt it: take the patch out."""
+If a test fails on the unpatched emulator, the emulator no longer has the gap: remove the patch."""
 
 import io
 import json
@@ -48,7 +48,7 @@ class Cloud:
 def eventually(condition, seconds=GIVE_UP_SECS):
     deadline = time.monotonic() + seconds
     while not (value := condition()):
-        assert time.monotonic() < deadline, "it did not come true in time"
+        assert time.monotonic() < deadline, "the condition was not met in time"
         time.sleep(0.1)
     return value
 
@@ -131,16 +131,16 @@ def log_batches_are_not_checked(cloud: Cloud) -> bool:
     )
     checked = all(refused(lambda batch=batch: put(*batch)) for batch in illegal)
     answer = put((now - 15 * day, "old"), (now, "good"), (now + day // 2, "new"))
-    told = answer.get("rejectedLogEventsInfo") == {"tooOldLogEventEndIndex": 1, "tooNewLogEventStartIndex": 2}
+    reported = answer.get("rejectedLogEventsInfo") == {"tooOldLogEventEndIndex": 1, "tooNewLogEventStartIndex": 2}
     poison = f"/poison/{uuid.uuid4()}"
     logs.create_log_group(logGroupName=poison)
     poisoned = refused(lambda: put((now, f"poison:{poison}")))
     logs.delete_log_group(logGroupName=poison)
     put((now, f"poison:{poison}"))
-    return not (checked and told and poisoned)
+    return not (checked and reported and poisoned)
 
 
-# A runtime of few lines: gives back every record whose key begins with "poison".
+# A small runtime that reports every record whose key begins with "poison" as failed.
 BOOTSTRAP = f"""#!{sys.executable}
 import json, os, urllib.request
 api = "http://" + os.environ["AWS_LAMBDA_RUNTIME_API"] + "/2018-06-01/runtime/invocation/"
@@ -215,6 +215,6 @@ def partial_failures_are_lost(cloud: Cloud) -> bool:
         partial_failures_are_lost,
     ],
 )
-def test_the_emulator_has_the_gap_and_the_mend_closes_it(gap, stock, patched):
-    assert gap(Cloud(stock)), "the emulator does this by itself now: take the patch out"
+def test_the_emulator_has_the_gap_and_the_patch_closes_it(gap, stock, patched):
+    assert gap(Cloud(stock)), "the emulator no longer has this gap: remove the patch"
     assert not gap(Cloud(patched))

@@ -11,7 +11,7 @@ PATCHES = pathlib.Path(__file__).resolve().parents[1] / "emulator" / "patches"
 
 @pytest.fixture(scope="module")
 def rules():
-    # By its path: the package itself patches the emulator, which these tests do not need.
+    # Loaded by its path: importing the package would patch the emulator, which these tests do not need.
     spec = importlib.util.spec_from_file_location("stream_mapping", PATCHES / "stream_mapping.py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
@@ -33,12 +33,12 @@ def rules():
         ({"batchItemFailures": [{"itemIdentifier": "9"}]}, 0),
     ],
 )
-def test_answers_mean_what_aws_says(rules, answer, expected):
+def test_answers_mean_what_aws_documents(rules, answer, expected):
     assert rules.first_failure(answer, ["1", "2", "3"]) == expected
 
 
 def deliver(rules, records, handler, retries, bisects):
-    """Runs a whole stream through a handler; returns what was delivered and what was given up."""
+    """Runs a whole stream through a handler; returns the delivered and the abandoned records."""
     progress, delivered, lost = rules.Progress(0), [], []
     for _ in range(1000):
         batch = records[progress.position : progress.position + progress.limit(100)]
@@ -56,7 +56,7 @@ def deliver(rules, records, handler, retries, bisects):
     raise AssertionError("the stream is blocked")
 
 
-def test_a_poisoned_record_alone_is_given_up_when_batches_are_cut(rules):
+def test_only_the_poisoned_record_is_abandoned_if_batches_are_bisected(rules):
     def fails_whole(batch):
         return (0, True) if "bad" in batch else (None, False)
 
@@ -65,7 +65,7 @@ def test_a_poisoned_record_alone_is_given_up_when_batches_are_cut(rules):
     assert (delivered, lost) == (["a", "b", "c", "d", "e"], ["bad"])
 
 
-def test_without_cutting_the_whole_rest_is_given_up(rules):
+def test_without_bisecting_the_rest_of_the_batch_is_abandoned(rules):
     def reports(batch):
         return (batch.index("bad"), False) if "bad" in batch else (None, False)
 
@@ -73,7 +73,7 @@ def test_without_cutting_the_whole_rest_is_given_up(rules):
     assert (delivered, lost) == (["a"], ["bad", "b"])
 
 
-def test_without_a_limit_it_is_tried_for_ever(rules):
+def test_without_a_limit_a_batch_is_retried_forever(rules):
     with pytest.raises(AssertionError, match="blocked"):
         deliver(rules, ["bad"], lambda batch: (0, True), retries=-1, bisects=True)
 

@@ -1,4 +1,4 @@
-"""template.yaml and the functions agree: what one side names the other knows."""
+"""template.yaml and the functions agree: names on one side exist on the other."""
 
 import json
 import re
@@ -72,7 +72,7 @@ def test_every_function_has_a_resource_a_role_a_log_group_and_events(name):
     assert properties["MemorySize"] > 128
     group = RESOURCES[f"{name.capitalize()}LogGroup"]["Properties"]
     assert group["RetentionInDays"]
-    # Lambda's default name, for whoever looks it up by the function's.
+    # Lambda's default name, derived from the function's.
     assert group["LogGroupName"]["Sub"] == "/aws/lambda/" + properties["FunctionName"]["Sub"]
     events = list((ROOT / "events" / name).glob("*.json"))
     assert events, f"no sample event in events/{name}"
@@ -80,7 +80,7 @@ def test_every_function_has_a_resource_a_role_a_log_group_and_events(name):
         json.loads(event.read_text())
 
 
-def test_there_is_no_function_that_nobody_wrote():
+def test_every_function_of_the_template_has_a_folder():
     of_template = {key for key, value in RESOURCES.items() if value["Type"] == "AWS::Serverless::Function"}
     assert of_template == {f"{name.capitalize()}Function" for name in FUNCTIONS}
     assert {path.name for path in (ROOT / "functions").iterdir()} == set(FUNCTIONS)
@@ -101,14 +101,14 @@ def test_the_readme_of_a_function_lists_its_variables(name):
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_what_a_function_is_told_of_is_in_its_role_and_nothing_else(name):
+def test_a_role_covers_what_the_variables_name_and_nothing_else(name):
     role = json.dumps(statements(name))
     variables = variables_of_template(name)
     for table in TABLES:
         resource = f"{table.capitalize()}Table"
-        told = variables.get(f"TABLE_{table.upper()}") == {"Ref": resource}
+        named = variables.get(f"TABLE_{table.upper()}") == {"Ref": resource}
         in_role = f'"{resource}.Arn"' in role or f"${{{resource}.Arn}}" in role
-        assert told == in_role, f"the {table} table"
+        assert named == in_role, f"the {table} table"
     for variable, marker in {
         "FAILURE_BUCKET": "FailureBucket.Arn",
         "TOKEN_SECRET": "TokenSecret.Id",

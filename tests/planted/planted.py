@@ -1,12 +1,12 @@
-"""Plants each bug in a copy of the tree and shows that a test turns red. `make planted`.
+"""Plants each bug in a copy of the tree and checks that a test fails. `make planted`.
 
-`bugs.json` says for each: in which folder, what stands there (once; behind the text `after`, where that is
-given), what takes its place, what is built, and which test is to find it. A test of the ordinary suite
-(`tidy`) holds that every bug still fits the tree.
+`bugs.json` has for each bug: the folder (`in`), the text that is replaced (`find`; it must occur once, or be the
+first after the text `after`), its replacement (`plant`), the build, and the test that must fail (`found_by`). The
+ordinary suite (`tidy`) checks that every bug still fits the tree.
 
-Needs no stack. The copy has a build folder of its own: cargo would take what is compiled of one tree for the
-other's, bug and all. Everything is built with the features of the whole workspace, so that no dependency is
-built twice, and of it only the test binary at hand. Names of bugs as arguments plant only those.
+Needs no stack. The copy has its own build folder, because cargo would confuse the builds of the two trees. It is
+built with the features of the whole workspace, so that no dependency is built twice, and only the test binaries that
+are needed. Names of bugs as arguments plant only those.
 """
 
 import json
@@ -18,10 +18,10 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUGS = {bug["name"]: bug for bug in json.loads((ROOT / "tests" / "planted" / "bugs.json").read_text())}
-# Always in the same place, so that the build folder does not fill up.
+# Always the same folder, so that the build folder does not grow.
 TREE = ROOT / "target" / "planted"
 
-TEST_FAILED = 100  # nextest's exit code: everything was built, a test is red
+TEST_FAILED = 100  # nextest's exit code: everything was built, a test failed
 
 
 class Unfit(Exception):
@@ -29,7 +29,7 @@ class Unfit(Exception):
 
 
 def place(bug: dict) -> tuple[pathlib.Path, int]:
-    """The file that a bug goes into, and where in it."""
+    """Returns the file and the offset where a bug is planted."""
     places = []
     for file in sorted((TREE / bug["in"]).rglob("*.rs")):
         text = file.read_text()
@@ -40,9 +40,9 @@ def place(bug: dict) -> tuple[pathlib.Path, int]:
         if at >= 0:
             places.append((file, at))
         if "after" not in bug and text.count(bug["find"]) > 1:
-            raise Unfit(f"{file.relative_to(TREE)} has it more than once")
+            raise Unfit(f"{file.relative_to(TREE)} contains it more than once")
     if len(places) != 1:
-        raise Unfit(f"{len(places)} files of {bug['in']} have it, not one")
+        raise Unfit(f"{len(places)} files of {bug['in']} contain it, not one")
     return places[0]
 
 
@@ -60,12 +60,12 @@ def copy_tree() -> None:
     for name in subprocess.run(listed, cwd=ROOT, text=True, capture_output=True, check=True).stdout.splitlines():
         if (ROOT / name).is_file():
             (TREE / name).parent.mkdir(parents=True, exist_ok=True)
-            # With a new time: what was compiled last may have been a bug.
+            # With a new time, because the last build may contain a bug.
             shutil.copyfile(ROOT / name, TREE / name)
 
 
 def plant(bug: dict) -> bool:
-    """Whether a test found it."""
+    """Plants a bug; returns whether a test found it."""
     file, at = place(bug)
     sound = file.read_text()
     file.write_text(sound[:at] + bug["plant"] + sound[at + len(bug["find"]) :])
@@ -91,12 +91,12 @@ def main() -> int:
     except Unfit as why:
         print(f"{name}: the bug no longer fits the tree: {why}")
         return 1
-    # A test that is red without the bug finds nothing.
+    # A test that fails without the bug proves nothing.
     names = sorted({BUGS[name]["found_by"] for name in wanted})
     build = sorted({tuple(BUGS[name]["build"]) for name in wanted})
     sound = run_tests([flag for flags in build for flag in flags], " | ".join(f"test({name})" for name in names))
     if sound.returncode != 0:
-        print(f"red without a bug:\n{sound.stderr[-4000:]}")
+        print(f"failed without a bug:\n{sound.stderr[-4000:]}")
         return 1
     found = sum(plant(BUGS[name]) for name in wanted)
     print(f"{found} of {len(wanted)} planted bugs were found")

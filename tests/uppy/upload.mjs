@@ -69,7 +69,7 @@ async function upload(name, content, shouldUseMultipart, pauseAfterParts) {
   const uppy = new Uppy({ autoProceed: false })
   uppy.use(AwsS3, { companionEndpoint, shouldUseMultipart })
   const data = new Blob([content], { type: 'application/octet-stream' })
-  const id = uppy.addFile({ name, type: 'video/mp4', data, meta: { relativePath: null, who: 'ü' } })
+  const id = uppy.addFile({ name, type: 'video/mp4', data, meta: { relativePath: null, owner: 'ü' } })
   let parts = 0
   uppy.on('s3-multipart:part-uploaded', () => {
     parts += 1
