@@ -9,13 +9,13 @@ use std::process::Command;
 use flate2::Compression;
 use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
-use logferry_domain::app::AppId;
-use logferry_domain::hex128::Seed;
-use logferry_domain::intake::{IntakeLimits, Sink, Stopped, take_in_redacted};
-use logferry_domain::ledger::Outcome;
-use logferry_domain::pack::{PackSource, Packed};
-use logferry_domain::quarantine::Quarantined;
-use logferry_domain::redact::Redactor;
+use logferry_core::logfile::outcome::Outcome;
+use logferry_core::logfile::pack::{PackSource, Packed};
+use logferry_core::logfile::quarantine::Quarantined;
+use logferry_core::logfile::read::{IntakeLimits, Sink, Stopped, take_in_redacted};
+use logferry_core::model::app::AppId;
+use logferry_core::model::ids::Seed;
+use logferry_core::model::redact::Redactor;
 
 use crate::{cpu, pino};
 

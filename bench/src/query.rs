@@ -6,20 +6,22 @@ use std::error::Error;
 use std::io::Write as _;
 use std::sync::Mutex;
 
-use logferry_domain::app::{App, AppId, FlushSetting};
-use logferry_domain::block::{Block, BlockBuilder, BlockHeader, BlockSource};
-use logferry_domain::expiry::{Expiring, NEVER};
-use logferry_domain::fault::Fault;
-use logferry_domain::hex128::Seed;
-use logferry_domain::ledger::DayCounts;
-use logferry_domain::record::{Entry, EntryKind, Level};
-use logferry_domain::time::{Day, MS_PER_DAY, MS_PER_HOUR, hour_of_ms};
-use logferry_logbook::budget::{Budget, MAX_DECOMPRESSED_BYTES, MAX_READ_BYTES};
-use logferry_logbook::filter::Filter;
-use logferry_logbook::query::{Cost, Query, query};
-use logferry_ports::blocks::{BlockPage, BlockPosition, BlockRange, HeaderPage, StoredBlock, StoredHeader};
-use logferry_ports::stats::{CounterKey, CounterPage, CounterRow};
-use logferry_ports::{BlockTable, Stats};
+use logferry_core::logbook::blocks::{
+    BlockPage, BlockPosition, BlockRange, BlockTable, HeaderPage, StoredBlock, StoredHeader,
+};
+use logferry_core::logbook::budget::{Budget, MAX_DECOMPRESSED_BYTES, MAX_READ_BYTES};
+use logferry_core::logbook::counters::{CounterKey, CounterPage, CounterRow, Stats};
+use logferry_core::logbook::filter::Filter;
+use logferry_core::logbook::query::{Cost, Query, query};
+use logferry_core::model::app::{App, AppId, FlushSetting};
+use logferry_core::model::block::{Block, BlockBuilder, BlockHeader, BlockSource};
+use logferry_core::model::day_counts::DayCounts;
+use logferry_core::model::expiry::{Expiring, NEVER};
+use logferry_core::model::fault::Fault;
+use logferry_core::model::ids::Seed;
+use logferry_core::model::level::Level;
+use logferry_core::model::record::{Entry, EntryKind};
+use logferry_core::model::time::{Day, MS_PER_DAY, MS_PER_HOUR, hour_of_ms};
 
 use crate::{cpu, pino};
 

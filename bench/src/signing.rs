@@ -5,7 +5,7 @@ use std::hint::black_box;
 use std::io::{self, Write};
 
 use logferry_aws::client::AwsEnv;
-use logferry_aws::presign::{Presigner, PutPart};
+use logferry_presigner::{Presigner, PutPart};
 
 use crate::cpu;
 
@@ -22,7 +22,7 @@ pub(crate) fn signing(urls: u32, rounds: u32) -> Result<(), Box<dyn Error>> {
         };
         Some(value.to_owned())
     })?;
-    let presigner = Presigner::new(&env, "bucket");
+    let presigner = Presigner::new(env.credentials.clone(), &env.region, "bucket", env.endpoint("S3"));
     let part = |part_number| PutPart {
         key: "uploads/my-app/jo/01JQR4X8V7N3K5M2P6T9W1Y0ZC/film.mp4",
         upload_id: "upload-id",

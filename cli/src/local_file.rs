@@ -7,12 +7,11 @@ use std::time::UNIX_EPOCH;
 
 use bytes::Bytes;
 use futures::stream;
-use logferry_domain::app::AppId;
-use logferry_domain::fault::{Fault, FaultClass};
-use logferry_domain::keys::LOGS_PREFIX;
-use logferry_domain::object::{ObjectMeta, ObjectRef, ObjectVersion};
-use logferry_ports::ObjectStore;
-use logferry_ports::objects::ByteStream;
+use logferry_core::model::app::AppId;
+use logferry_core::model::fault::{Fault, FaultClass};
+use logferry_core::model::object::{ObjectMeta, ObjectRef, ObjectVersion};
+use logferry_core::model::object_key::LOGS_PREFIX;
+use logferry_core::ports::objects::{ByteStream, ObjectStore};
 use sha2::{Digest, Sha256};
 
 /// What stands for a bucket in the ledger.

@@ -9,7 +9,7 @@ mod upload;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use logferry_domain::fault::chain;
+use logferry_core::model::fault::chain;
 
 /// Log files into DynamoDB blocks, and back out of a query.
 #[derive(Debug, Parser)]

@@ -9,12 +9,12 @@ use logferry_aws::client::AwsEnv;
 use logferry_aws::dead_letters::S3DeadLetters;
 use logferry_aws::flush_marks::DynamoFlushMarks;
 use logferry_aws::logs::CloudWatchLogs;
-use logferry_domain::app::AppId;
-use logferry_domain::time::Day;
+use logferry_core::model::app::AppId;
+use logferry_core::model::time::Day;
 use logferry_flush::Flush;
 use logferry_flush::config::Config;
 use logferry_flush::redrive::{FileReport, KnownMarks, Selection};
-use logferry_ports::SystemClock;
+use logferry_service::clock::SystemClock;
 use logferry_service::config::environment;
 
 use crate::terminal::{json_shown, shown};

@@ -163,7 +163,7 @@ async fn an_upload_killed_again_and_again_goes_on_and_sends_no_part_twice() {
 
 /// As the service divides a file.
 fn part_size(size: usize) -> usize {
-    usize::try_from(logferry_domain::upload::part_size_bytes(Some(size as u64))).unwrap()
+    usize::try_from(logferry_core::uploads::session::part_size_bytes(Some(size as u64))).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

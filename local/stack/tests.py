@@ -10,7 +10,8 @@ import sys
 
 import web
 
-from . import command, emulator
+from . import emulator
+from .bring_up import bring_up
 from .settings import ROOT, Problem, Settings
 
 STATES = ROOT / ".logferry" / "tests"
@@ -48,7 +49,7 @@ def run(chosen: Settings) -> None:
     (own.state / "owner").write_text(emulator.this_process())
     try:
         print("\n== a stack for the tests", flush=True)
-        _, seconds = command.bring_up(own, with_tests=True)
+        _, seconds = bring_up(own, with_tests=True)
         print(f"up after {seconds:.0f} s without compilation, {own.profile} binaries, {own.endpoint}")
         environment["LOGFERRY_LOCAL_ENV"] = str(own.local_env)
         # nextest does not run the examples in the documentation.

@@ -6,20 +6,19 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use logferry_api::{App, BadgeCache, Cloud, Limiter, Settings};
-use logferry_domain::quota::Quota;
-use logferry_domain::redact::Redactor;
+use logferry_core::model::quota::Quota;
+use logferry_core::model::redact::Redactor;
+use logferry_core::ports::clock::Clock;
 use logferry_health_checks::guard::Policy;
-use logferry_health_checks::resolve::Resolver;
+use logferry_health_checks::guard::resolve::Resolver;
 use logferry_health_checks::testing::MemoryChecks;
-use logferry_ports::Clock;
 use logferry_service::api_key::AdminKey;
-use logferry_service::audit::Trail;
-use logferry_service::http::Request;
+use logferry_service::http::{Request, Trail};
 use logferry_service::metrics::Metric;
 use logferry_service::tokens::Tokens;
 use serde_json::{Value, json};
 
-use crate::sim::SimCloud;
+use logferry_sim::SimCloud;
 
 /// The key of the administration.
 pub const ADMIN_KEY: &str = "value-of-admin-0123456789abcdef";

@@ -3,14 +3,14 @@
 
 use std::sync::{Arc, LazyLock};
 
-use logferry_domain::intake::IntakeLimits;
-use logferry_domain::object::ObjectRef;
-use logferry_domain::quota::Quota;
-use logferry_domain::redact::Redactor;
+use logferry_core::logfile::read::IntakeLimits;
+use logferry_core::model::object::ObjectRef;
+use logferry_core::model::quota::Quota;
+use logferry_core::model::redact::Redactor;
 use logferry_ingest::{App, Settings};
 use serde_json::{Value, json};
 
-use crate::sim::{SimClock, SimCloud};
+use logferry_sim::{SimClock, SimCloud};
 
 /// The bucket of the log files.
 pub const BUCKET: &str = "logs-bucket";

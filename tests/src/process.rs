@@ -11,7 +11,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderValue};
-use logferry_ports::{Clock, SystemClock};
+use logferry_core::ports::clock::Clock;
+use logferry_service::clock::SystemClock;
 use serde_json::Value;
 use tokio::io::BufReader;
 use tokio::net::TcpListener;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use logferry_aws::apps::DynamoApps;
 use logferry_aws::client::AwsEnv;
-use logferry_ports::Apps as _;
+use logferry_core::ports::apps::Apps as _;
 use reqwest::Method;
 use serde_json::{Value, json};
 

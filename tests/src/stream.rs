@@ -4,15 +4,16 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use batch_buffer::RetryPolicy;
-use logferry_domain::app::AppId;
-use logferry_domain::block::{Block, BlockBuilder, BlockSource};
-use logferry_domain::hex128::Seed;
-use logferry_domain::record::{Entry, EntryKind, Level};
+use logferry_core::model::app::AppId;
+use logferry_core::model::block::{Block, BlockBuilder, BlockSource};
+use logferry_core::model::ids::Seed;
+use logferry_core::model::level::Level;
+use logferry_core::model::record::{Entry, EntryKind};
 use logferry_flush::stream::StreamEvent;
 use logferry_flush::{Flush, Sending};
 use serde_json::{Map, Value, json};
 
-use crate::sim::{SimClock, SimCloud};
+use logferry_sim::{SimClock, SimCloud};
 
 /// When the apps of [`blocks`] were registered (ms).
 pub const EPOCH_MS: i64 = 1;
@@ -23,7 +24,7 @@ pub type SimFlush<M> = Flush<SimCloud, SimCloud, SimCloud, SimCloud, M, SimClock
 /// Flush in a fresh environment, `marks` being how it sees its marks.
 pub fn flush<M>(cloud: &SimCloud, marks: M) -> SimFlush<M>
 where
-    M: logferry_ports::FlushMarks,
+    M: logferry_core::ports::flush_marks::FlushMarks,
 {
     let sending =
         Sending { group_prefix: "/logferry".into(), retention_days: Some(30), retry: RetryPolicy::default() };

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use logferry_domain::fault::chain;
+use logferry_core::model::fault::chain;
 use logferry_upload_client::{Attendee, Error as UploadError};
 use serde_json::json;
 

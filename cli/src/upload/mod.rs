@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use logferry_domain::fault::chain;
+use logferry_core::model::fault::chain;
 use logferry_upload_client::{Client, Credential, Event, Upload};
 use rate::parse_bytes;
 use serde_json::json;

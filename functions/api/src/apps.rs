@@ -1,25 +1,23 @@
 //! Apps and their settings.
 
 use http::StatusCode;
-use logferry_domain::app::{App as Tenant, AppId, FlushSetting, Scope};
-use logferry_domain::time::rfc3339_ms;
+use logferry_core::logbook::prune;
+use logferry_core::model::app::{App as Tenant, AppId, FlushSetting, Scope};
+use logferry_core::model::time::rfc3339_ms;
+use logferry_core::ports::app_admin::{AppAdmin, AppChange, Registered};
+use logferry_core::ports::apps::{Apps, KeyRow};
 use logferry_health_checks::redacted::redacted;
 use logferry_health_checks::register::{public_badges, register};
-use logferry_logbook::prune;
-use logferry_ports::app_admin::{AppAdmin, AppChange, Registered};
-use logferry_ports::apps::{Apps, KeyRow};
 use logferry_service::api_key::ApiKey;
 use logferry_service::http::{ApiError, Request, Response};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::counts::REMOVAL_TIME;
-use crate::fields::{Fields, number, required};
+use crate::fields::{Fields, name, number, required};
 use crate::keys::{KeyWish, shown_key};
 use crate::{App, Caller, Cloud};
 
-/// The longest name (characters).
-const MAX_NAME_CHARS: usize = 200;
 /// The longest retention (days): ten years.
 const MAX_RETENTION_DAYS: u64 = 3_653;
 
@@ -30,7 +28,7 @@ impl<C: Cloud> App<C> {
     pub(crate) async fn register_app(&self, request: &Request, now_ms: i64) -> Result<Response, ApiError> {
         let mut fields = Fields::of(request)?;
         let app_id: AppId =
-            fields.require_text("app_id")?.parse().map_err(|bad: logferry_domain::app::BadAppId| {
+            fields.require_text("app_id")?.parse().map_err(|bad: logferry_core::model::app::BadAppId| {
                 ApiError::bad_request("app_id", bad.to_string())
             })?;
         let name = name(&fields.require_text("name")?)?;
@@ -184,17 +182,6 @@ fn details(app: &Tenant, keys: &[KeyRow]) -> Value {
         "flush": app.flush, "health_urls": redacted(&app.health_checks), "key_ids": key_ids,
         "keys": keys,
     })
-}
-
-pub(crate) fn name(text: &str) -> Result<String, ApiError> {
-    let name = text.trim();
-    if name.is_empty() || name.chars().count() > MAX_NAME_CHARS {
-        return Err(ApiError::bad_request(
-            "name",
-            format!("name must have 1 to {MAX_NAME_CHARS} characters"),
-        ));
-    }
-    Ok(text.to_owned())
 }
 
 fn retention_days(value: Option<Value>) -> Result<Option<u32>, ApiError> {

@@ -1,7 +1,7 @@
 //! Who sends a request: the administration, or an app by one of its keys.
 
-use logferry_domain::app::{App as Tenant, AppId};
-use logferry_ports::Apps;
+use logferry_core::model::app::{App as Tenant, AppId};
+use logferry_core::ports::apps::Apps;
 use logferry_service::api_key::{ADMIN_KEY_HEADER, APP_ID_HEADER, app_of_request};
 use logferry_service::http::{ApiError, Request};
 

@@ -5,11 +5,11 @@ use std::sync::{Mutex, PoisonError};
 
 use http::StatusCode;
 use http::header::CACHE_CONTROL;
-use logferry_domain::app::{App as Tenant, AppId};
+use logferry_core::model::app::{App as Tenant, AppId};
+use logferry_core::ports::apps::Apps;
 use logferry_health_checks::badge::parse_file;
 use logferry_health_checks::history;
 use logferry_health_checks::register::{StoredCheck, public_badges};
-use logferry_ports::Apps;
 use logferry_service::api_key::{ADMIN_KEY_HEADER, API_KEY_HEADER, APP_ID_HEADER};
 use logferry_service::http::{ApiError, Request, Response};
 

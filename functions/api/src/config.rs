@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use logferry_domain::quota::{self, Quota};
+use logferry_core::model::quota;
+use logferry_core::model::quota::Quota;
+use logferry_health_checks::guard::resolve::SystemResolver;
 use logferry_health_checks::guard::{Policy, Ports};
-use logferry_health_checks::resolve::SystemResolver;
 use logferry_service::config::{BadConfig, Reader};
 
 use crate::Settings;

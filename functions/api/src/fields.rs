@@ -1,8 +1,8 @@
 //! Fields of a request, each refused by its own name.
 
-use logferry_domain::time::{in_range, parse_rfc3339_ms};
-use logferry_logbook::entry::Invalid;
-use logferry_logbook::filter::bound_ms;
+use logferry_core::logbook::filter::bound_ms;
+use logferry_core::logbook::new_entry::Invalid;
+use logferry_core::model::time::{in_range, parse_rfc3339_ms};
 use logferry_service::http::{ApiError, Request};
 use serde_json::{Map, Value};
 
@@ -148,4 +148,19 @@ pub(crate) fn header<'r>(
 
 pub(crate) fn invalid(bad: &Invalid) -> ApiError {
     ApiError::bad_request(&bad.field, bad.message.clone())
+}
+
+/// The longest name (characters).
+const MAX_NAME_CHARS: usize = 200;
+
+/// The name of an app or a key, checked.
+pub(crate) fn name(text: &str) -> Result<String, ApiError> {
+    let name = text.trim();
+    if name.is_empty() || name.chars().count() > MAX_NAME_CHARS {
+        return Err(ApiError::bad_request(
+            "name",
+            format!("name must have 1 to {MAX_NAME_CHARS} characters"),
+        ));
+    }
+    Ok(text.to_owned())
 }

@@ -3,12 +3,13 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::StatusCode;
-use logferry_domain::app::App as Tenant;
+use logferry_core::model::app::App as Tenant;
 use logferry_health_checks::badge::DEFAULT_WINDOW;
-use logferry_health_checks::history::{self, Pushed, REPORTS_PER_MINUTE, Report, checks_of, find, gone};
+use logferry_health_checks::history;
+use logferry_health_checks::history::{Pushed, REPORTS_PER_MINUTE, Report, checks_of, find, gone};
 use logferry_health_checks::newest::{Position, newest};
 use logferry_health_checks::register::StoredCheck;
-use logferry_health_checks::uptime::Window;
+use logferry_health_checks::window::Window;
 use logferry_service::http::{ApiError, Request, Response};
 use serde_json::json;
 

@@ -3,20 +3,19 @@
 use std::collections::BTreeSet;
 
 use http::StatusCode;
-use logferry_domain::app::{App as Tenant, AppId, Scope};
-use logferry_domain::fault::{Fault, FaultClass};
-use logferry_domain::time::rfc3339_ms;
-use logferry_logbook::write::MAX_KEY_BYTES;
-use logferry_ports::app_admin::{AppAdmin, KeyAdded};
-use logferry_ports::apps::{Apps, KeyRow, Repeatable};
+use logferry_core::logbook::write::MAX_KEY_BYTES;
+use logferry_core::model::app::{App as Tenant, AppId, Scope};
+use logferry_core::model::fault::{Fault, FaultClass};
+use logferry_core::model::time::rfc3339_ms;
+use logferry_core::ports::app_admin::{AppAdmin, KeyAdded};
+use logferry_core::ports::apps::{Apps, KeyRow, Repeatable};
 use logferry_service::api_key::{ApiKey, KEY_ID_CHARS};
 use logferry_service::derived_key::key_id_of;
 use logferry_service::http::{ApiError, Request, Response};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::apps::name;
-use crate::fields::{Fields, IDEMPOTENCY_KEY_HEADER, header};
+use crate::fields::{Fields, IDEMPOTENCY_KEY_HEADER, header, name};
 use crate::{App, Cloud};
 
 /// Live keys of an app at most.

@@ -1,15 +1,15 @@
 //! Writing and querying records.
 
 use http::StatusCode;
-use logferry_domain::app::App as Tenant;
-use logferry_domain::fault::{Fault, FaultClass};
-use logferry_logbook::budget::Budget;
-use logferry_logbook::entry::{self, MAX_REQUEST_ID_BYTES};
-use logferry_logbook::filter::{self, Filter, MAX_CONTEXT_PATHS};
-use logferry_logbook::long;
-use logferry_logbook::query::{self, DEFAULT_LIMIT, MAX_LIMIT, MAX_OFFSET, Query, QueryError};
-use logferry_logbook::write::{self, MAX_KEY_BYTES, WriteError, WriteRequest};
-use logferry_ports::Apps;
+use logferry_core::logbook::budget::Budget;
+use logferry_core::logbook::filter::{Filter, MAX_CONTEXT_PATHS};
+use logferry_core::logbook::new_entry::MAX_REQUEST_ID_BYTES;
+use logferry_core::logbook::query::{DEFAULT_LIMIT, MAX_LIMIT, MAX_OFFSET, Query, QueryError};
+use logferry_core::logbook::write::{MAX_KEY_BYTES, WriteError, WriteRequest};
+use logferry_core::logbook::{filter, new_entry, query, staged_write, write};
+use logferry_core::model::app::App as Tenant;
+use logferry_core::model::fault::{Fault, FaultClass};
+use logferry_core::ports::apps::Apps;
 use logferry_service::http::{ApiError, Request, Response};
 use logferry_service::metrics::BLOCKS_SKIPPED;
 use serde_json::Value;
@@ -29,7 +29,7 @@ impl<C: Cloud> App<C> {
     ) -> Result<Response, ApiError> {
         let request_id = header(request, REQUEST_ID_HEADER, MAX_REQUEST_ID_BYTES)?;
         let idempotency_key = header(request, IDEMPOTENCY_KEY_HEADER, MAX_KEY_BYTES)?;
-        let entries = entry::entries(&request.body).map_err(|bad| invalid(&bad))?;
+        let entries = new_entry::entries(&request.body).map_err(|bad| invalid(&bad))?;
         let mut unique = [0; 16];
         getrandom::fill(&mut unique)
             .map_err(|error| Fault::new(FaultClass::Transient, "getrandom", error.to_string()))?;
@@ -86,7 +86,7 @@ impl<C: Cloud> App<C> {
             None => self.apps.list().await?,
         };
         for app in &apps {
-            long::settle(&self.book, app).await?;
+            staged_write::settle(&self.book, app).await?;
         }
         let question = Query {
             apps: &apps,

@@ -4,7 +4,7 @@
 use std::sync::LazyLock;
 
 use http::Method;
-use logferry_domain::app::Scope;
+use logferry_core::model::app::Scope;
 use logferry_service::http::unversioned;
 
 /// What a request asks for. `{id}` in a pattern is an app.

@@ -1,8 +1,8 @@
 //! Tokens that browsers get from their app's server.
 
-use logferry_domain::app::App as Tenant;
-use logferry_domain::keys::{AttendeeId, BadPart, MeetingId, Subject};
-use logferry_domain::time::rfc3339_ms;
+use logferry_core::model::app::App as Tenant;
+use logferry_core::model::object_key::{AttendeeId, BadPart, MeetingId, Subject};
+use logferry_core::model::time::rfc3339_ms;
 use logferry_service::http::{ApiError, Request, Response};
 use logferry_service::tokens::{DEFAULT_TTL_SECS, MAX_JOIN_TTL_SECS, MAX_UPLOAD_TTL_SECS, Minted};
 use serde_json::json;

@@ -13,8 +13,8 @@
 //! `undecodable/unknown/{sequence number}.json` where it does not say whose it is.
 
 use batch_buffer::DeadLetter;
-use logferry_domain::block::Partition;
-use logferry_domain::fault::{Fault, FaultClass};
+use logferry_core::model::block::Partition;
+use logferry_core::model::fault::{Fault, FaultClass};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 

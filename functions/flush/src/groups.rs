@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use batch_buffer::{Accepted, ErrorClass, Request, SendError, Sender};
-use logferry_domain::fault::{FaultClass, chain};
-use logferry_ports::LogGroups;
+use logferry_core::model::fault::{FaultClass, chain};
+use logferry_core::ports::log_groups::LogGroups;
 
 /// Retentions that one invocation sets: PutRetentionPolicy takes 5 requests a second of an account, a quota
 /// that cannot be raised.

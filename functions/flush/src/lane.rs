@@ -5,9 +5,9 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use batch_buffer::{Batcher, Event, Limits, RetryPolicy};
-use logferry_domain::block::{Block, Partition};
-use logferry_domain::time::Day;
-use logferry_ports::flush_marks::{FlushMark, Insertion};
+use logferry_core::model::block::{Block, Partition};
+use logferry_core::model::time::Day;
+use logferry_core::ports::flush_marks::{FlushMark, Insertion};
 use tokio::time::Instant;
 
 use crate::stream::{Image, ItemFailure, StreamEvent, StreamRecord};

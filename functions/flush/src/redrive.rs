@@ -6,13 +6,17 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use batch_buffer::{Event, Sender, deliver, plan};
-use logferry_domain::app::AppId;
-use logferry_domain::block::Partition;
-use logferry_domain::embedded_metrics::inert_line;
-use logferry_domain::fault::{Fault, FaultClass, chain};
-use logferry_domain::time::Day;
-use logferry_ports::flush_marks::{FlushMark, Insertion};
-use logferry_ports::{Apps, BlockTable, Clock, DeadLetters, FlushMarks, LogGroups};
+use logferry_core::logbook::blocks::BlockTable;
+use logferry_core::model::app::AppId;
+use logferry_core::model::block::Partition;
+use logferry_core::model::embedded_metrics::inert_line;
+use logferry_core::model::fault::{Fault, FaultClass, chain};
+use logferry_core::model::time::Day;
+use logferry_core::ports::apps::Apps;
+use logferry_core::ports::clock::Clock;
+use logferry_core::ports::dead_letters::DeadLetters;
+use logferry_core::ports::flush_marks::{FlushMark, FlushMarks, Insertion};
+use logferry_core::ports::log_groups::LogGroups;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 

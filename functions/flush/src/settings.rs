@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use logferry_domain::app::{AppId, FlushSetting};
-use logferry_domain::block::BlockHeader;
-use logferry_domain::fault::Fault;
-use logferry_domain::record::Level;
-use logferry_ports::Apps;
+use logferry_core::model::app::{AppId, FlushSetting};
+use logferry_core::model::block::BlockHeader;
+use logferry_core::model::fault::Fault;
+use logferry_core::model::level::Level;
+use logferry_core::ports::apps::Apps;
 
 /// How long a setting is used before it is read again (ms): a change is effective within this.
 pub const CACHE_MS: i64 = 30_000;

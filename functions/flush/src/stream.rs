@@ -4,9 +4,9 @@ use std::borrow::Cow;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use logferry_domain::block::{Block, BlockHeader, Partition};
-use logferry_domain::hex128::BlockId;
-use logferry_domain::record::LevelCounts;
+use logferry_core::model::block::{Block, BlockHeader, Partition};
+use logferry_core::model::ids::BlockId;
+use logferry_core::model::level::LevelCounts;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 

@@ -15,14 +15,16 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use logferry_domain::fault::{Fault, FaultClass, chain};
+use logferry_core::model::fault::{Fault, FaultClass, chain};
+use logferry_core::ports::apps::Apps;
+use logferry_core::ports::clock::Clock;
 use logferry_health_checks::check::CheckKind;
+use logferry_health_checks::condition::go_number::show_duration_ms;
 use logferry_health_checks::guard::Ports;
-use logferry_health_checks::number::show_duration_ms;
+use logferry_health_checks::notifier::Notifier;
+use logferry_health_checks::rows::{CheckRow, CheckTable, Recorded, UrlState};
 use logferry_health_checks::state::{after, published};
 use logferry_health_checks::sums::close_day;
-use logferry_ports::checks::{CheckRow, Recorded, UrlState};
-use logferry_ports::{Apps, CheckTable, Clock, Notifier};
 use logferry_service::config::{BadConfig, Reader};
 use logferry_service::metrics::{Emission, NOTIFICATIONS_FAILED};
 use tokio::time::Instant;
@@ -354,7 +356,9 @@ impl<A: Apps, T: CheckTable, N: Notifier, C: Clock> App<A, T, N, C> {
                 return Ok(Verdict::Reported(CheckRow { slot_ms, ..report }));
             }
         }
-        if job.state.health == logferry_ports::checks::Health::Unknown && job.state.since_ms >= deadline_ms {
+        if job.state.health == logferry_health_checks::rows::Health::Unknown
+            && job.state.since_ms >= deadline_ms
+        {
             // not yet expected: remember since when it is watched
             if job.state.since_ms == slot_ms {
                 let watched = UrlState { version: job.state.version.saturating_add(1), ..job.state.clone() };

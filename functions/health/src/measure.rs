@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use logferry_ports::checks::CheckRow;
+use logferry_health_checks::rows::CheckRow;
 use logferry_service::metrics::{
     CHECKS_DOWN, CHECKS_SKIPPED, CHECKS_UP, Emission, MAX_VALUES, PROBE_LATENCY,
 };

@@ -1,10 +1,10 @@
 //! What people are told when a check changes its state: short, whatever a tenant or its server wrote. Pure.
 
-use logferry_domain::app::AppId;
-use logferry_domain::time::rfc3339_ms;
+use logferry_core::model::app::AppId;
+use logferry_core::model::time::rfc3339_ms;
+use logferry_health_checks::notifier::Notification;
+use logferry_health_checks::rows::{Health, HealthChange, RecentResult, UrlState};
 use logferry_health_checks::state::RECENT_CONDITIONS;
-use logferry_ports::checks::{Health, HealthChange, RecentResult, UrlState};
-use logferry_ports::notifier::Notification;
 use serde_json::json;
 
 use crate::measure::public_part;

@@ -1,11 +1,12 @@
 //! What a run does, decided from the slot, the apps' checks and the states. Pure.
 
-use logferry_domain::app::App;
+use logferry_core::model::app::App;
 use logferry_health_checks::check::CheckKind;
 use logferry_health_checks::guard::Policy;
-use logferry_health_checks::register::{StoredCheck, stored_checks, stored_values};
+use logferry_health_checks::redacted::stored_values;
+use logferry_health_checks::register::{StoredCheck, stored_checks};
+use logferry_health_checks::rows::{CheckKey, UrlState};
 use logferry_health_checks::state::watched_since;
-use logferry_ports::checks::{CheckKey, UrlState};
 
 /// Something to do about one check.
 #[derive(Debug, Clone, PartialEq)]
@@ -93,7 +94,7 @@ fn is_due(last_slot_ms: Option<i64>, interval_ms: i64, slot_ms: i64) -> bool {
 pub(crate) mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use logferry_ports::checks::{Health, HealthChange};
+    use logferry_health_checks::rows::{Health, HealthChange};
     use serde_json::json;
 
     const MINUTE: i64 = 60_000;
@@ -106,7 +107,7 @@ pub(crate) mod tests {
             retention_days: None,
             pruned_before_ms: None,
             open_writes: Vec::new(),
-            flush: logferry_domain::app::FlushSetting::default(),
+            flush: logferry_core::model::app::FlushSetting::default(),
             health_checks: checks,
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use logferry_domain::app::AppId;
+use logferry_core::model::app::AppId;
 
 use crate::plan::Job;
 

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use logferry_domain::app::AppId;
-use logferry_domain::decode::DEFAULT_MAX_EXPANSION_RATIO;
-use logferry_domain::intake::{IntakeLimits, MAX_PRESIGNED_DAYS};
-use logferry_domain::quota::{self, Quota};
-use logferry_domain::redact::Redactor;
-use logferry_domain::split::DEFAULT_MAX_RECORD_BYTES;
+use logferry_core::logfile::decode::DEFAULT_MAX_EXPANSION_RATIO;
+use logferry_core::logfile::read::{IntakeLimits, MAX_PRESIGNED_DAYS};
+use logferry_core::logfile::split::DEFAULT_MAX_RECORD_BYTES;
+use logferry_core::model::app::AppId;
+use logferry_core::model::quota;
+use logferry_core::model::quota::Quota;
+use logferry_core::model::redact::Redactor;
 use logferry_service::config::{BadConfig, Reader};
 
 /// The largest presigned log file (bytes), unless configured otherwise.

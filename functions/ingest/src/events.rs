@@ -4,7 +4,7 @@
 //! The key of an S3 notification is encoded as in a form and decoded here, exactly once; keys in
 //! EventBridge events and direct invokes are not encoded.
 
-use logferry_domain::object::ObjectVersion;
+use logferry_core::model::object::ObjectVersion;
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 

@@ -1,8 +1,12 @@
 //! Which object an event is about, and what is known of it before it is claimed.
 
-use logferry_domain::fault::{Fault, FaultClass};
-use logferry_domain::object::{ObjectMeta, ObjectRef, ObjectVersion};
-use logferry_ports::{Apps, BlockTable, Clock, Ledger, ObjectStore};
+use logferry_core::ledger::claim::Ledger;
+use logferry_core::logbook::blocks::BlockTable;
+use logferry_core::model::fault::{Fault, FaultClass};
+use logferry_core::model::object::{ObjectMeta, ObjectRef, ObjectVersion};
+use logferry_core::ports::apps::Apps;
+use logferry_core::ports::clock::Clock;
+use logferry_core::ports::objects::ObjectStore;
 
 use crate::App;
 use crate::events::Arrival;

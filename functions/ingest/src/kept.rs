@@ -3,15 +3,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use logferry_domain::app::App;
-use logferry_domain::block::{Partition, SHARDS};
-use logferry_domain::fault::Fault;
-use logferry_domain::ledger::{FileCounts, Kept, Outcome, Reason};
-use logferry_domain::object::ObjectRef;
-use logferry_domain::packing::Packing;
-use logferry_domain::time::{Day, MS_PER_HOUR};
-use logferry_ports::BlockTable;
-use logferry_ports::blocks::{BlockPosition, BlockRange, StoredBlock, StoredHeader};
+use logferry_core::ledger::row::Kept;
+use logferry_core::logbook::blocks::{BlockPosition, BlockRange, BlockTable, StoredBlock, StoredHeader};
+use logferry_core::logfile::outcome::{FileCounts, Outcome, Reason};
+use logferry_core::model::app::App;
+use logferry_core::model::block::Partition;
+use logferry_core::model::fault::Fault;
+use logferry_core::model::fingerprint::Packing;
+use logferry_core::model::ids::SHARDS;
+use logferry_core::model::object::ObjectRef;
+use logferry_core::model::time::{Day, MS_PER_HOUR};
 
 /// Blocks read at once.
 const PAGE: u32 = 16;

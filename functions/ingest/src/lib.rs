@@ -22,13 +22,20 @@ use std::time::Duration;
 
 pub use config::{Config, Settings};
 use events::{Arrival, arrivals};
-use logferry_domain::app::App as RegisteredApp;
-use logferry_domain::fault::{Fault, FaultClass, chain};
-use logferry_domain::intake::IntakeLimits;
-use logferry_domain::ledger::{Checkpoint, FileCounts, FileRow, Outcome, Reason};
-use logferry_domain::packing::Packing;
-use logferry_ports::ledger::{Claim, Claimed, EndedBy, Finished, Lease};
-use logferry_ports::{Apps, BlockTable, Clock, Ledger, ObjectStore, Usage};
+use logferry_core::ledger::checkpoint::Checkpoint;
+use logferry_core::ledger::claim::{Claim, Claimed, EndedBy, Finished, Lease, Ledger};
+use logferry_core::ledger::row::FileRow;
+use logferry_core::logbook::blocks::BlockTable;
+use logferry_core::logfile::fingerprint::fingerprint;
+use logferry_core::logfile::outcome::{FileCounts, Outcome, Reason};
+use logferry_core::logfile::read::IntakeLimits;
+use logferry_core::model::app::App as RegisteredApp;
+use logferry_core::model::fault::{Fault, FaultClass, chain};
+use logferry_core::model::fingerprint::Packing;
+use logferry_core::ports::apps::Apps;
+use logferry_core::ports::clock::Clock;
+use logferry_core::ports::objects::ObjectStore;
+use logferry_core::ports::usage::Usage;
 use logferry_service::metrics::{self, Emission};
 use owner::{Ownership, is_older_than, of_an_earlier_app, ownership, unregistered};
 use pipeline::{End, Job, Schedule, Written};
@@ -184,7 +191,7 @@ impl<O: ObjectStore, B: BlockTable, L: Ledger + Usage, A: Apps, C: Clock> App<O,
         let limits = self.settings.limits(presigned);
         let retention_days = app.as_ref().and_then(|app| app.retention_days);
         let retention_days = retention_days.unwrap_or(self.settings.retention_days_default);
-        let packing = Packing::of(&limits, &self.settings.redactor, epoch_ms, retention_days);
+        let packing = fingerprint(&limits, &self.settings.redactor, epoch_ms, retention_days);
         let claim = Claim {
             object: found.object.clone(),
             app_id: app.as_ref().map(|app| app.app_id.clone()),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use logferry_domain::ledger::{Beyond, Checkpoint};
+use logferry_core::ledger::checkpoint::{Beyond, Checkpoint};
 
 /// The contiguous low-water mark of numbered writes, and what is done beyond it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use logferry_aws::client::AwsEnv;
 use logferry_aws::ledger::DynamoLedger;
 use logferry_aws::objects::S3Objects;
 use logferry_ingest::{App, Config};
-use logferry_ports::SystemClock;
+use logferry_service::clock::SystemClock;
 use logferry_service::config::environment;
 use logferry_service::telemetry;
 use serde_json::Value;

@@ -1,9 +1,10 @@
 //! Whose an object's records are, and how large it may be: decided by the grant that was written
 //! before its URL was handed out, else by its key. Nothing that the client sends has a say.
 
-use logferry_domain::app::AppId;
-use logferry_domain::keys::{BadKey, ObjectKey};
-use logferry_domain::ledger::{Grant, Reason, ReasonCode};
+use logferry_core::ledger::row::Grant;
+use logferry_core::logfile::outcome::{Reason, ReasonCode};
+use logferry_core::model::app::AppId;
+use logferry_core::model::object_key::{BadKey, ObjectKey};
 
 /// What is to be done with an object.
 #[derive(Debug, Clone, PartialEq, Eq)]

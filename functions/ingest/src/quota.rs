@@ -4,13 +4,13 @@
 //! together exceed the quota: by what they hold, which their own limits bound. A file is charged
 //! once, by the run that ended it; one whose run dies between the end and the charge is not charged.
 
-use logferry_domain::app::App as RegisteredApp;
-use logferry_domain::fault::{Fault, chain};
-use logferry_domain::ledger::{Reason, ReasonCode};
-use logferry_domain::quota::{Quota, Used};
-use logferry_domain::time::Day;
-use logferry_ports::usage::UsageDay;
-use logferry_ports::{Clock, Usage};
+use logferry_core::logfile::outcome::{Reason, ReasonCode};
+use logferry_core::model::app::App as RegisteredApp;
+use logferry_core::model::fault::{Fault, chain};
+use logferry_core::model::quota::{Quota, Used};
+use logferry_core::model::time::Day;
+use logferry_core::ports::clock::Clock;
+use logferry_core::ports::usage::{Usage, UsageDay};
 
 use crate::{App, Ingested};
 

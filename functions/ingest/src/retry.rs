@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use logferry_domain::fault::Fault;
+use logferry_core::model::fault::Fault;
 use tokio::time::{Instant, sleep};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(40);

@@ -2,10 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use logferry_domain::app::App as RegisteredApp;
-use logferry_domain::fault::Fault;
-use logferry_domain::ledger::{FileCounts, Grant, Outcome, Reason, ReasonCode, Used};
-use logferry_ports::{Apps, BlockTable, Clock, Ledger, ObjectStore, Usage};
+use logferry_core::ledger::claim::Ledger;
+use logferry_core::ledger::row::{Grant, Used};
+use logferry_core::logbook::blocks::BlockTable;
+use logferry_core::logfile::outcome::{FileCounts, Outcome, Reason, ReasonCode};
+use logferry_core::model::app::App as RegisteredApp;
+use logferry_core::model::fault::Fault;
+use logferry_core::ports::apps::Apps;
+use logferry_core::ports::clock::Clock;
+use logferry_core::ports::objects::ObjectStore;
+use logferry_core::ports::usage::Usage;
 
 use crate::{App, Held, Ingested, retry};
 

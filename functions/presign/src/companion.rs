@@ -2,7 +2,7 @@
 //! `@uppy/aws-s3` and whatever else speaks to Companion works unchanged.
 
 use http::{Method, StatusCode};
-use logferry_domain::upload::{ListedPart, MAX_PART_BYTES, MAX_PARTS, bare_etag};
+use logferry_core::uploads::session::{ListedPart, MAX_PART_BYTES, MAX_PARTS, bare_etag};
 use logferry_service::http::{ApiError, Request, Response};
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value, json};
@@ -65,8 +65,8 @@ impl From<ApiError> for Refusal {
     }
 }
 
-impl From<logferry_domain::fault::Fault> for Refusal {
-    fn from(fault: logferry_domain::fault::Fault) -> Self {
+impl From<logferry_core::model::fault::Fault> for Refusal {
+    fn from(fault: logferry_core::model::fault::Fault) -> Self {
         ApiError::from(fault).into()
     }
 }
@@ -304,7 +304,7 @@ fn listed_parts(request: &Request) -> Result<Vec<ListedPart>, Refusal> {
 #[cfg(test)]
 mod tests {
     use http::HeaderMap;
-    use logferry_service::audit::Trail;
+    use logferry_service::http::Trail;
 
     use super::*;
 

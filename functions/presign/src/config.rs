@@ -1,8 +1,9 @@
 //! What presign reads from its environment.
 
-use logferry_domain::app::AppId;
-use logferry_domain::keys::{AccountId, Region};
-use logferry_domain::quota::{self, Quota};
+use logferry_core::model::app::AppId;
+use logferry_core::model::object_key::{AccountId, Region};
+use logferry_core::model::quota;
+use logferry_core::model::quota::Quota;
 use logferry_service::config::{BadConfig, Reader};
 
 use crate::content_type;

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use logferry_domain::keys::BadPart;
+use logferry_core::model::object_key::BadPart;
 use logferry_service::http::{ApiError, Request};
 use serde_json::{Map, Value};
 

@@ -1,15 +1,15 @@
 //! `POST /presigned-url`: who asks, for what, and the URL that takes it.
 
 use http::StatusCode;
-use logferry_aws::presign::{Post, PostForm, Put};
-use logferry_domain::fault::FaultClass;
-use logferry_domain::keys::{ChimeKey, Filename, LogKey, ObjectKey};
-use logferry_domain::ledger::Grant;
-use logferry_domain::quota::Used;
-use logferry_domain::time::Day;
-use logferry_ports::sessions::Rate;
-use logferry_ports::usage::UsageDay;
-use logferry_ports::{Ledger, Usage};
+use logferry_core::ledger::claim::Ledger;
+use logferry_core::ledger::row::Grant;
+use logferry_core::model::fault::FaultClass;
+use logferry_core::model::object_key::{ChimeKey, Filename, LogKey, ObjectKey};
+use logferry_core::model::quota::Used;
+use logferry_core::model::time::Day;
+use logferry_core::ports::usage::{Usage, UsageDay};
+use logferry_core::uploads::table::Rate;
+use logferry_presigner::{Post, PostForm, Put};
 use logferry_service::http::{ApiError, Request, Response};
 use serde::Serialize;
 

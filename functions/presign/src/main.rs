@@ -7,11 +7,12 @@ use logferry_aws::chime::ChimeMeetings;
 use logferry_aws::client::AwsEnv;
 use logferry_aws::ledger::DynamoLedger;
 use logferry_aws::multipart::S3Multipart;
-use logferry_aws::presign::Presigner;
 use logferry_aws::secrets::SecretsManager;
 use logferry_aws::sessions::DynamoSessions;
-use logferry_ports::{Clock, SystemClock};
+use logferry_core::ports::clock::Clock;
 use logferry_presign::{App, Config, JoinVerification, JoinVerifier, World};
+use logferry_presigner::Presigner;
+use logferry_service::clock::SystemClock;
 use logferry_service::config::environment;
 use logferry_service::http::{Request, serve};
 use logferry_service::telemetry;
@@ -48,7 +49,7 @@ async fn main() -> Result<(), Error> {
         },
         sessions: DynamoSessions::new(dynamodb, config.table_uploads),
         multipart: S3Multipart::new(aws.s3(), &config.bucket),
-        presigner: Presigner::new(&aws, &config.bucket),
+        presigner: Presigner::new(aws.credentials.clone(), &aws.region, &config.bucket, aws.endpoint("S3")),
         region: config.region,
         account_id: config.account_id,
         max_presigned_bytes: config.max_presigned_bytes,

@@ -1,9 +1,10 @@
 //! Who asks for a URL for a log file: an attendee with a join token, or a service with an API key.
 
-use logferry_domain::app::{AppId, Scope};
-use logferry_domain::keys::{AttendeeId, MeetingId};
-use logferry_ports::sessions::Rate;
-use logferry_ports::{Apps, Attendees, Sessions};
+use logferry_core::model::app::{AppId, Scope};
+use logferry_core::model::object_key::{AttendeeId, MeetingId};
+use logferry_core::ports::apps::Apps;
+use logferry_core::uploads::attendees::Attendees;
+use logferry_core::uploads::table::{Rate, Sessions};
 use logferry_service::api_key::{API_KEY_HEADER, ApiKey, app_of_request};
 use logferry_service::http::{ApiError, Request};
 use logferry_service::tokens::{JoinClaims, TokenError, minted_for};

@@ -2,10 +2,10 @@
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 use http::StatusCode;
-use logferry_domain::fault::FaultClass;
-use logferry_domain::time::rfc3339_ms;
-use logferry_domain::upload::{Session, SessionStatus, total_bytes};
-use logferry_ports::{Multipart, Sessions};
+use logferry_core::model::fault::FaultClass;
+use logferry_core::model::time::rfc3339_ms;
+use logferry_core::uploads::session::{Session, SessionStatus, total_bytes};
+use logferry_core::uploads::table::{Multipart, Sessions};
 use logferry_service::http::{ApiError, Request, Response};
 use serde_json::{Value, json};
 

@@ -1,22 +1,20 @@
 //! Multipart upload sessions: begun, signed for, completed to the byte, aborted.
 
 use http::StatusCode;
-use logferry_aws::presign::{Post, PutPart};
-use logferry_domain::fault::FaultClass;
-use logferry_domain::keys::{Filename, UploadKey};
-use logferry_domain::upload::{
+use logferry_core::model::fault::FaultClass;
+use logferry_core::model::object_key::{Filename, UploadKey};
+use logferry_core::uploads::session::{
     ListedPart, MAX_PARTS, MAX_SINGLE_BYTES, PartRefused, Session, SessionStatus, StoredPart, check_complete,
     part_size_bytes, total_bytes,
 };
-use logferry_ports::sessions::{OpenLimits, Opened};
-use logferry_ports::{Multipart, Sessions};
+use logferry_core::uploads::table::{Multipart, OpenLimits, Opened, Sessions};
+use logferry_presigner::{Post, PutPart};
 use serde_json::{Map, Value, json};
 
 use crate::companion::{NewUpload, Refusal};
-use crate::content_type;
 use crate::metadata::s3_metadata;
 use crate::uploader::Uploader;
-use crate::{App, World, new_ulid};
+use crate::{App, World, content_type, new_ulid};
 
 /// How long a part's URL or a form works (s). Long enough for a part to begin after those before it.
 pub(crate) const URL_SECS: u32 = 900;

@@ -1,10 +1,10 @@
 //! Who uploads: a service with an API key, or the subject of an upload token.
 
-use logferry_domain::app::{AppId, Scope};
-use logferry_domain::keys::Subject;
-use logferry_domain::upload::Session;
-use logferry_ports::Apps;
-use logferry_ports::sessions::Rate;
+use logferry_core::model::app::{AppId, Scope};
+use logferry_core::model::object_key::Subject;
+use logferry_core::ports::apps::Apps;
+use logferry_core::uploads::session::Session;
+use logferry_core::uploads::table::Rate;
 use logferry_service::api_key::{API_KEY_HEADER, app_of_request};
 use logferry_service::http::{ApiError, Request, unversioned};
 use logferry_service::tokens::{UploadClaims, minted_for};

@@ -9,10 +9,10 @@ use base64::prelude::BASE64_STANDARD;
 use std::sync::atomic::Ordering;
 
 use http::Method;
-use logferry_domain::app::App as Registered;
-use logferry_domain::fault::FaultClass;
-use logferry_domain::keys::ObjectKey;
-use logferry_domain::quota::{Quota, Used};
+use logferry_core::model::app::App as Registered;
+use logferry_core::model::fault::FaultClass;
+use logferry_core::model::object_key::ObjectKey;
+use logferry_core::model::quota::{Quota, Used};
 use logferry_presign::{JoinVerifier, LogLimits};
 use logferry_service::http::Request;
 use serde_json::{Value, json};

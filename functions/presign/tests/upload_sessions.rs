@@ -5,8 +5,8 @@
 mod support;
 
 use http::Method;
-use logferry_domain::fault::FaultClass;
-use logferry_domain::upload::SessionStatus::{Aborted, Completed, Open};
+use logferry_core::model::fault::FaultClass;
+use logferry_core::uploads::session::SessionStatus::{Aborted, Completed, Open};
 use logferry_presign::UploadLimits;
 use serde_json::{Value, json};
 use support::{NOW_MS, TestApp, answer, app, registered, request, tokens};

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use logferry_domain::quota::{self, Quota};
-use logferry_domain::redact::Redactor;
+use logferry_core::model::quota;
+use logferry_core::model::quota::Quota;
+use logferry_core::model::redact::Redactor;
 use logferry_service::config::{BadConfig, Reader};
 
 /// The configuration.

@@ -6,17 +6,21 @@ mod config;
 
 use std::sync::Arc;
 
-use logferry_domain::app::{App as Tenant, AppId};
-use logferry_domain::fault::{Fault, FaultClass, chain};
-use logferry_domain::quota::{Exceeded, Quota};
-use logferry_domain::redact::Redactor;
-use logferry_logbook::budget::Budget;
-use logferry_logbook::entry::{self, Invalid};
-use logferry_logbook::filter::{self, Filter, MAX_CONTEXT_PATHS};
-use logferry_logbook::long;
-use logferry_logbook::query::{self, DEFAULT_LIMIT, MAX_LIMIT, Query, QueryError};
-use logferry_logbook::write::{self, WriteError, WriteRequest};
-use logferry_ports::{Apps, BlockTable, Records, Stats, Usage};
+use logferry_core::logbook::blocks::BlockTable;
+use logferry_core::logbook::budget::Budget;
+use logferry_core::logbook::counters::Stats;
+use logferry_core::logbook::filter::{Filter, MAX_CONTEXT_PATHS};
+use logferry_core::logbook::new_entry::Invalid;
+use logferry_core::logbook::query::{DEFAULT_LIMIT, MAX_LIMIT, Query, QueryError};
+use logferry_core::logbook::records::Records;
+use logferry_core::logbook::write::{WriteError, WriteRequest};
+use logferry_core::logbook::{filter, new_entry, query, staged_write, write};
+use logferry_core::model::app::{App as Tenant, AppId};
+use logferry_core::model::fault::{Fault, FaultClass, chain};
+use logferry_core::model::quota::{Exceeded, Quota};
+use logferry_core::model::redact::Redactor;
+use logferry_core::ports::apps::Apps;
+use logferry_core::ports::usage::Usage;
 use logferry_service::metrics::{BLOCKS_SKIPPED, Emission};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
@@ -102,7 +106,7 @@ impl<B: BlockTable + Stats + Records + Usage, A: Apps> App<B, A> {
     async fn app(&self, call: &mut Map<String, Value>) -> Result<Tenant, Refusal> {
         let app_id: AppId = text(call, "app_id")?
             .parse()
-            .map_err(|bad: logferry_domain::app::BadAppId| Invalid::new("app_id", bad.to_string()))?;
+            .map_err(|bad: logferry_core::model::app::BadAppId| Invalid::new("app_id", bad.to_string()))?;
         self.apps.find(&app_id).await?.ok_or(Refusal::NoSuchApp)
     }
 
@@ -119,8 +123,8 @@ impl<B: BlockTable + Stats + Records + Usage, A: Apps> App<B, A> {
         let name = if batch { "entries" } else { "entry" };
         let given = members.get(name).ok_or_else(|| Invalid::new(name, format!("{name} is required")))?;
         let entries = match batch {
-            true => entry::batch(given, name)?,
-            false => entry::Entries { batch, entries: vec![given] },
+            true => new_entry::batch(given, name)?,
+            false => new_entry::Entries { batch, entries: vec![given] },
         };
         let mut unique = [0; 16];
         getrandom::fill(&mut unique)
@@ -182,7 +186,7 @@ impl<B: BlockTable + Stats + Records + Usage, A: Apps> App<B, A> {
         if let Some(name) = filters.keys().next() {
             return Err(Invalid::new(format!("filters.{name}"), format!("{name} is not a filter")).into());
         }
-        long::settle(&self.book, app).await?;
+        staged_write::settle(&self.book, app).await?;
         let apps = std::slice::from_ref(app);
         let question = Query {
             apps,

@@ -8,11 +8,13 @@
 use std::time::Duration;
 
 use futures::stream::{self, Stream, StreamExt};
-use logferry_domain::fault::{Fault, FaultClass, chain};
-use logferry_domain::ledger::{FileRow, Reason, ReasonCode};
-use logferry_domain::object::{ObjectRef, ObjectVersion};
-use logferry_ports::backlog::{DuePosition, Queue};
-use logferry_ports::{Backlog, Clock, ObjectStore, Starter};
+use logferry_core::ledger::backlog::{Backlog, DuePosition, Queue, Starter};
+use logferry_core::ledger::row::FileRow;
+use logferry_core::logfile::outcome::{Reason, ReasonCode};
+use logferry_core::model::fault::{Fault, FaultClass, chain};
+use logferry_core::model::object::{ObjectRef, ObjectVersion};
+use logferry_core::ports::clock::Clock;
+use logferry_core::ports::objects::ObjectStore;
 use logferry_service::metrics::{
     Emission, FILES_FAILED, SWEEP_OLDEST_DUE_AGE, SWEEP_RESTARTED, SWEEP_URLS_UNUSED,
 };

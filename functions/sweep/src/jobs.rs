@@ -1,9 +1,15 @@
 //! What requests have left to be done: removals and redrives, side by side.
 
-use logferry_domain::fault::Fault;
-use logferry_logbook::prune::{self, Removals};
-use logferry_logbook::redrive::{self, Redrives};
-use logferry_ports::{AppAdmin, BlockTable, Clock, Files, Records, Stats};
+use logferry_core::ledger::files::Files;
+use logferry_core::logbook::blocks::BlockTable;
+use logferry_core::logbook::counters::Stats;
+use logferry_core::logbook::prune::Removals;
+use logferry_core::logbook::records::Records;
+use logferry_core::logbook::redrive::Redrives;
+use logferry_core::logbook::{prune, redrive};
+use logferry_core::model::fault::Fault;
+use logferry_core::ports::app_admin::AppAdmin;
+use logferry_core::ports::clock::Clock;
 use tokio::time::Instant;
 
 /// The jobs, with what they talk to.

@@ -17,7 +17,7 @@ pub use due::DueRows;
 use futures::FutureExt;
 use futures::future::{BoxFuture, join_all};
 pub use jobs::Jobs;
-use logferry_domain::fault::{Fault, FaultClass, chain};
+use logferry_core::model::fault::{Fault, FaultClass, chain};
 use logferry_service::config::{BadConfig, Reader};
 pub use missed::Missed;
 use serde_json::{Map, Value, json};

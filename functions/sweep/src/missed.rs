@@ -8,13 +8,15 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::stream::{self, StreamExt};
-use logferry_domain::app::AppId;
-use logferry_domain::fault::{Fault, chain};
-use logferry_domain::keys::{CHIME_PREFIX, LOGS_PREFIX};
-use logferry_domain::object::ObjectRef;
-use logferry_domain::time::{Day, MS_PER_DAY, MS_PER_HOUR};
-use logferry_ports::bucket::{Bookmark, ListPosition, Listed};
-use logferry_ports::{Apps, Backlog, Bookmarks, Clock, Listing, Starter};
+use logferry_core::ledger::backlog::{Backlog, Starter};
+use logferry_core::ledger::bucket::{Bookmark, Bookmarks, ListPosition, Listed, Listing};
+use logferry_core::model::app::AppId;
+use logferry_core::model::fault::{Fault, chain};
+use logferry_core::model::object::ObjectRef;
+use logferry_core::model::object_key::{CHIME_PREFIX, LOGS_PREFIX};
+use logferry_core::model::time::{Day, MS_PER_DAY, MS_PER_HOUR};
+use logferry_core::ports::apps::Apps;
+use logferry_core::ports::clock::Clock;
 use logferry_service::metrics::{Emission, SWEEP_ROUND_AGE};
 use tokio::time::Instant;
 

@@ -1,6 +1,6 @@
 //! What is to be done about a row that is due: a pure decision.
 
-use logferry_domain::ledger::{Claimable, FileRow, FileStatus, MAX_ATTEMPTS};
+use logferry_core::ledger::row::{Claimable, FileRow, FileStatus, MAX_ATTEMPTS};
 
 /// How long after its URL expired an upload may still be on its way: a PUT that began in time (ms).
 pub const UPLOAD_GRACE_MS: i64 = 15 * 60_000;
@@ -73,9 +73,10 @@ fn pause_ms(attempt: u32) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use logferry_domain::ledger::{Checkpoint, FileCounts};
-    use logferry_domain::object::{ObjectRef, ObjectVersion};
-    use logferry_domain::packing::Packing;
+    use logferry_core::ledger::checkpoint::Checkpoint;
+    use logferry_core::logfile::outcome::FileCounts;
+    use logferry_core::model::fingerprint::Packing;
+    use logferry_core::model::object::{ObjectRef, ObjectVersion};
 
     use super::*;
 

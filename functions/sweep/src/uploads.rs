@@ -1,9 +1,10 @@
 //! Upload sessions whose time is over: their parts are freed, their rows ended.
 
 use futures::stream::{self, StreamExt};
-use logferry_domain::fault::{Fault, chain};
-use logferry_domain::upload::{Session, SessionStatus};
-use logferry_ports::{Clock, Multipart, Sessions};
+use logferry_core::model::fault::{Fault, chain};
+use logferry_core::ports::clock::Clock;
+use logferry_core::uploads::session::{Session, SessionStatus};
+use logferry_core::uploads::table::{Multipart, Sessions};
 use tokio::time::Instant;
 
 /// Sessions that are read together: many, so that some that fail again and again do not hide the others.

@@ -7,13 +7,14 @@ use aws_sdk_dynamodb::types::{
     AttributeValue, ConditionCheck, Delete, Put as PutAction, ReturnValue, Update,
 };
 use futures::future::try_join_all;
-use logferry_domain::app::{App, AppId, FlushSetting, Scope};
-use logferry_domain::fault::{Fault, FaultClass};
-use logferry_domain::hex128::{Seed, WriteId};
-use logferry_domain::ledger::{FileStatus, ReasonCode};
-use logferry_domain::record::Level;
-use logferry_ports::app_admin::{AppAdmin, AppChange, Job, JobKind, KeyAdded, RedriveJob, Registered};
-use logferry_ports::apps::{Apps, KeyRow, Repeatable};
+use logferry_core::ledger::row::FileStatus;
+use logferry_core::logfile::outcome::ReasonCode;
+use logferry_core::model::app::{App, AppId, FlushSetting, Scope};
+use logferry_core::model::fault::{Fault, FaultClass};
+use logferry_core::model::ids::{Seed, WriteId};
+use logferry_core::model::level::Level;
+use logferry_core::ports::app_admin::{AppAdmin, AppChange, Job, JobKind, KeyAdded, RedriveJob, Registered};
+use logferry_core::ports::apps::{Apps, KeyRow, Repeatable};
 
 use crate::faults::fault;
 use crate::item::{Get, Item, Put, b, key, malformed, n, s};

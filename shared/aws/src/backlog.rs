@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use aws_sdk_dynamodb::Client;
-use logferry_domain::fault::Fault;
-use logferry_domain::ledger::{FileRow, FileStatus, Reason};
-use logferry_domain::object::ObjectRef;
-use logferry_ports::Backlog;
-use logferry_ports::backlog::{DuePage, DuePosition, Queue};
+use logferry_core::ledger::backlog::{Backlog, DuePage, DuePosition, Queue};
+use logferry_core::ledger::row::{FileRow, FileStatus};
+use logferry_core::logfile::outcome::Reason;
+use logferry_core::model::fault::Fault;
+use logferry_core::model::object::ObjectRef;
 
 use crate::batch::get_all;
 use crate::faults::fault;

@@ -5,11 +5,18 @@ use std::time::Duration;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{DeleteRequest, KeysAndAttributes, WriteRequest};
 use futures::{StreamExt, TryStreamExt, stream};
-use logferry_domain::fault::{Fault, FaultClass};
+use logferry_core::model::fault::{Fault, FaultClass};
 
-use crate::blocks::MAX_BATCH_ITEMS;
 use crate::faults::fault;
 use crate::item::{Item, malformed};
+
+/// Items in one BatchWriteItem request.
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchWriteItem.html>
+pub(crate) const MAX_BATCH_ITEMS: usize = 25;
+
+/// Bytes of data that one BatchWriteItem request carries here; the limit is 16 MB in all.
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchWriteItem.html>
+pub(crate) const MAX_BATCH_BYTES: usize = 12 * 1024 * 1024;
 
 /// How often what was not taken is repeated, and the first pause.
 const ATTEMPTS: u32 = 8;

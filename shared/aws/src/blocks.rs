@@ -6,27 +6,21 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::{PutRequest, ReturnConsumedCapacity, WriteRequest};
 use futures::stream::{self, StreamExt};
-use logferry_domain::block::{Block, BlockHeader, FileBlock, MAX_ITEM_DATA_BYTES, Partition, sort_key};
-use logferry_domain::fault::{Fault, FaultClass};
-use logferry_domain::hex128::BlockId;
-use logferry_domain::object::ObjectRef;
-use logferry_domain::packing::Packing;
-use logferry_domain::record::LevelCounts;
-use logferry_ports::BlockTable;
-use logferry_ports::blocks::{BlockPage, BlockPosition, BlockRange, HeaderPage, StoredBlock, StoredHeader};
+use logferry_core::logbook::blocks::{
+    BlockPage, BlockPosition, BlockRange, BlockTable, HeaderPage, StoredBlock, StoredHeader,
+};
+use logferry_core::model::block::{Block, BlockHeader, FileBlock, MAX_ITEM_DATA_BYTES, Partition, sort_key};
+use logferry_core::model::fault::{Fault, FaultClass};
+use logferry_core::model::fingerprint::Packing;
+use logferry_core::model::ids::BlockId;
+use logferry_core::model::level::LevelCounts;
+use logferry_core::model::object::ObjectRef;
 
+use crate::batch::{MAX_BATCH_BYTES, MAX_BATCH_ITEMS};
 use crate::faults::fault;
 use crate::item::{Get, Item, Put, b, key, levels_from, levels_to_map, malformed, n, s};
 use crate::ledger::{file_sk, version_from_sk};
 use crate::table::{Table, applied};
-
-/// Items in one BatchWriteItem request.
-/// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchWriteItem.html>
-pub const MAX_BATCH_ITEMS: usize = 25;
-
-/// Bytes of data that one BatchWriteItem request carries here; the limit is 16 MB in all.
-/// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchWriteItem.html>
-pub const MAX_BATCH_BYTES: usize = 12 * 1024 * 1024;
 
 /// Blocks that are removed at once.
 const REMOVALS: usize = 16;
@@ -372,7 +366,7 @@ fn take_left(unprocessed: Vec<Item>, by_key: &mut HashMap<(String, String), Bloc
 
 #[cfg(test)]
 mod tests {
-    use logferry_domain::hex128::Seed;
+    use logferry_core::model::ids::Seed;
 
     use super::*;
 
@@ -393,7 +387,7 @@ mod tests {
                     object: ObjectRef {
                         bucket: "b".to_owned(),
                         key: "k".to_owned(),
-                        version: logferry_domain::object::ObjectVersion::ETag("e".to_owned()),
+                        version: logferry_core::model::object::ObjectVersion::ETag("e".to_owned()),
                     },
                     packing: Packing::from_stored("p"),
                 })),

@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 
 use aws_sdk_dynamodb::Client;
-use logferry_domain::fault::Fault;
-use logferry_ports::Bookmarks;
-use logferry_ports::bucket::{Bookmark, ListPosition};
+use logferry_core::ledger::bucket::{Bookmark, Bookmarks, ListPosition};
+use logferry_core::model::fault::Fault;
 
 use crate::batch::get_all;
 use crate::faults::fault;

@@ -8,12 +8,11 @@ use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::{
     AttributeValue, Put as PutAction, ReturnValuesOnConditionCheckFailure, Update,
 };
-use logferry_domain::app::AppId;
-use logferry_domain::fault::{Fault, FaultClass, chain};
-use logferry_domain::time::Day;
-use logferry_ports::CheckTable;
-use logferry_ports::checks::{
-    CheckKey, CheckRow, DaySums, HOURS_PER_DAY, Health, Recorded, ReportLimits, Tally, UrlState,
+use logferry_core::model::app::AppId;
+use logferry_core::model::fault::{Fault, FaultClass, chain};
+use logferry_core::model::time::Day;
+use logferry_health_checks::rows::{
+    CheckKey, CheckRow, CheckTable, DaySums, HOURS_PER_DAY, Health, Recorded, ReportLimits, Tally, UrlState,
 };
 
 use crate::faults::fault;

@@ -1,8 +1,8 @@
 //! Amazon Chime SDK meetings.
 
 use aws_sdk_chimesdkmeetings::Client;
-use logferry_domain::fault::{Fault, FaultClass};
-use logferry_ports::Attendees;
+use logferry_core::model::fault::{Fault, FaultClass};
+use logferry_core::uploads::attendees::Attendees;
 
 use crate::faults::fault;
 

@@ -2,8 +2,8 @@
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::primitives::ByteStream;
-use logferry_domain::fault::{Fault, FaultClass};
-use logferry_ports::DeadLetters;
+use logferry_core::model::fault::{Fault, FaultClass};
+use logferry_core::ports::dead_letters::DeadLetters;
 
 use crate::faults::fault;
 

@@ -5,7 +5,7 @@ use std::error::Error;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
-use logferry_domain::fault::{Fault, FaultClass};
+use logferry_core::model::fault::{Fault, FaultClass};
 
 /// The class of an error code that AWS services answer with; `None` where the code says nothing.
 fn class_of_code(code: &str) -> Option<FaultClass> {

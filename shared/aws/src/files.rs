@@ -1,18 +1,16 @@
 //! Lists of the ledger, by app and by key.
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::types::AttributeValue;
-use logferry_domain::app::AppId;
-use logferry_domain::fault::{Fault, FaultClass};
-use logferry_domain::ledger::{FileRow, FileStatus};
-use logferry_domain::object::{ObjectRef, ObjectVersion};
-use logferry_domain::quarantine::{BadRecord, QuarantineReason, Quarantined};
-use logferry_domain::time::{Day, MS_PER_DAY};
-use logferry_ports::Files;
-use logferry_ports::files::{FilePage, FilePosition, QuarantinePage};
+use logferry_core::ledger::files::{FilePage, FilePosition, Files, QuarantinePage};
+use logferry_core::ledger::row::{FileRow, FileStatus};
+use logferry_core::model::app::AppId;
+use logferry_core::model::fault::{Fault, FaultClass};
+use logferry_core::model::object::{ObjectRef, ObjectVersion};
+use logferry_core::model::time::{Day, MS_PER_DAY};
 
 use crate::faults::fault;
-use crate::item::{Get, Item, Put, key, malformed, n, s};
+use crate::item::{Get, Item, key, n, s};
+use crate::ledger::quarantine::{quarantine_sk, quarantined_from};
 use crate::ledger::{FAILED_SHARDS, KEEP_DAYS, due_shard, failed_on, failed_prefix, file_key, row_from_item};
 use crate::table::applied;
 
@@ -137,45 +135,6 @@ impl DynamoFiles {
         found.rows.sort_by(|(a, _), (b, _)| b.cmp(a));
         Ok(found)
     }
-}
-
-/// Where a row of the quarantine stands: under its file, in the order of the ordinals.
-fn quarantine_sk(file_sk: &str, ordinal: u64) -> String {
-    format!("{file_sk}#q#{ordinal:012}")
-}
-
-/// A row of the quarantine as an item under the file with these keys.
-pub(crate) fn quarantined_item(pk: &str, file_sk: &str, row: &Quarantined) -> Item {
-    let mut item = key(pk, quarantine_sk(file_sk, row.ordinal));
-    item.put("ordinal", n(row.ordinal));
-    item.put("last_ordinal", n(row.last_ordinal));
-    item.put("count", n(row.count));
-    item.put("reason", s(row.reason.as_str()));
-    let reasons = row.reasons.iter().map(|(reason, count)| (reason.as_str().to_owned(), n(*count)));
-    item.put("reasons", AttributeValue::M(reasons.collect()));
-    item.put("start", n(row.start));
-    item.put("end", n(row.end));
-    item.put("sample", s(&row.sample));
-    item
-}
-
-fn quarantined_from(item: &Item) -> Result<Quarantined, Fault> {
-    let reason_of = |name: &str| QuarantineReason::parse(name).ok_or_else(|| malformed("reason"));
-    let bad = BadRecord {
-        ordinal: item.number("ordinal")?,
-        reason: reason_of(item.text("reason")?)?,
-        start: item.number("start")?,
-        end: item.number("end")?,
-    };
-    let mut row = Quarantined::single(bad, item.text("sample")?);
-    if let Some(AttributeValue::M(reasons)) = item.get("reasons") {
-        row.last_ordinal = item.number("last_ordinal")?;
-        row.count = item.number("count")?;
-        let known = QuarantineReason::ALL.into_iter();
-        row.reasons =
-            known.filter_map(|reason| Some((reason, reasons.number_opt(reason.as_str())?))).collect();
-    }
-    Ok(row)
 }
 
 impl Files for DynamoFiles {

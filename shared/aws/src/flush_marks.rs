@@ -6,11 +6,10 @@ use std::collections::{BTreeSet, HashMap};
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{KeysAndAttributes, PutRequest, WriteRequest};
-use logferry_domain::block::Partition;
-use logferry_domain::fault::{Fault, FaultClass};
-use logferry_domain::hex128::BlockId;
-use logferry_ports::FlushMarks;
-use logferry_ports::flush_marks::{FlushMark, Insertion};
+use logferry_core::model::block::Partition;
+use logferry_core::model::fault::{Fault, FaultClass};
+use logferry_core::model::ids::BlockId;
+use logferry_core::ports::flush_marks::{FlushMark, FlushMarks, Insertion};
 
 use crate::batch::write_all;
 use crate::faults::fault;

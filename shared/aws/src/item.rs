@@ -4,11 +4,11 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
-use logferry_domain::expiry::{Expiring, NEVER};
-use logferry_domain::fault::{Fault, FaultClass};
-use logferry_domain::ledger::DayCounts;
-use logferry_domain::record::{Level, LevelCounts};
-use logferry_domain::time::Day;
+use logferry_core::model::day_counts::DayCounts;
+use logferry_core::model::expiry::{Expiring, NEVER};
+use logferry_core::model::fault::{Fault, FaultClass};
+use logferry_core::model::level::{Level, LevelCounts};
+use logferry_core::model::time::Day;
 
 pub type Item = HashMap<String, AttributeValue>;
 

@@ -44,8 +44,6 @@ pub mod multipart;
 pub mod notifier;
 #[cfg(feature = "s3")]
 pub mod objects;
-#[cfg(feature = "s3")]
-pub mod presign;
 #[cfg(feature = "dynamodb")]
 pub mod records;
 #[cfg(feature = "secrets")]

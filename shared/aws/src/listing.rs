@@ -1,10 +1,9 @@
 //! Lists of all versions of objects in S3.
 
 use aws_sdk_s3::Client;
-use logferry_domain::fault::Fault;
-use logferry_domain::object::{ObjectRef, ObjectVersion};
-use logferry_ports::Listing;
-use logferry_ports::bucket::{ListPage, ListPosition, Listed};
+use logferry_core::ledger::bucket::{ListPage, ListPosition, Listed, Listing};
+use logferry_core::model::fault::Fault;
+use logferry_core::model::object::{ObjectRef, ObjectVersion};
 
 use crate::faults::fault;
 

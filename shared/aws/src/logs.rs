@@ -16,8 +16,8 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use batch_buffer::body::write_body;
 use batch_buffer::{Accepted, ErrorClass, Rejected, Request, SendError, Sender};
 use bytes::Bytes;
-use logferry_domain::fault::Fault;
-use logferry_ports::LogGroups;
+use logferry_core::model::fault::Fault;
+use logferry_core::ports::log_groups::LogGroups;
 
 use crate::faults::fault;
 

@@ -2,11 +2,11 @@
 //! far it is; once that row is gone the write is whole.
 
 use aws_sdk_dynamodb::types::{Delete, TransactWriteItem, Update};
-use logferry_domain::app::AppId;
-use logferry_domain::block::MAX_ITEM_DATA_BYTES;
-use logferry_domain::fault::Fault;
-use logferry_domain::hex128::{Seed, WriteId};
-use logferry_ports::records::{LongWrite, Step};
+use logferry_core::logbook::records::{LongWrite, Step};
+use logferry_core::model::app::AppId;
+use logferry_core::model::block::MAX_ITEM_DATA_BYTES;
+use logferry_core::model::fault::Fault;
+use logferry_core::model::ids::{Seed, WriteId};
 
 use crate::item::{Get, Item, Put, b, key, malformed, n, s};
 use crate::transact;

@@ -6,10 +6,11 @@ use std::time::Duration;
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
 use aws_sdk_s3::{Client, Config};
 use aws_smithy_types::timeout::TimeoutConfig;
-use logferry_domain::fault::{Fault, FaultClass};
-use logferry_domain::object::ObjectMeta;
-use logferry_domain::upload::{ListedPart, StoredPart, bare_etag};
-use logferry_ports::{Multipart, ObjectStore};
+use logferry_core::model::fault::{Fault, FaultClass};
+use logferry_core::model::object::ObjectMeta;
+use logferry_core::ports::objects::ObjectStore;
+use logferry_core::uploads::session::{ListedPart, StoredPart, bare_etag};
+use logferry_core::uploads::table::Multipart;
 
 use crate::client::CONNECT_TIMEOUT;
 use crate::faults::fault;

@@ -2,9 +2,8 @@
 
 use aws_sdk_sns::Client;
 use aws_sdk_sns::types::MessageAttributeValue;
-use logferry_domain::fault::{Fault, FaultClass};
-use logferry_ports::Notifier;
-use logferry_ports::notifier::Notification;
+use logferry_core::model::fault::{Fault, FaultClass};
+use logferry_health_checks::notifier::{Notification, Notifier};
 use serde_json::json;
 
 use crate::faults::fault;

@@ -4,10 +4,9 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::primitives::DateTime;
 use aws_sdk_s3::types::{Tag, Tagging};
 use futures::stream;
-use logferry_domain::fault::{Fault, FaultClass};
-use logferry_domain::object::{ObjectMeta, ObjectRef, ObjectVersion};
-use logferry_ports::ObjectStore;
-use logferry_ports::objects::ByteStream;
+use logferry_core::model::fault::{Fault, FaultClass};
+use logferry_core::model::object::{ObjectMeta, ObjectRef, ObjectVersion};
+use logferry_core::ports::objects::{ByteStream, ObjectStore};
 
 use crate::faults::fault;
 

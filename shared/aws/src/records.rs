@@ -2,23 +2,26 @@
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put as PutAction, Update};
-use logferry_domain::app::AppId;
-use logferry_domain::block::{Block, BlockHeader};
-use logferry_domain::counted::Counted;
-use logferry_domain::expiry::Expiring;
-use logferry_domain::fault::{Fault, FaultClass};
-use logferry_domain::hex128::WriteId;
-use logferry_domain::ledger::DayCounts;
-use logferry_domain::object::ObjectRef;
-use logferry_domain::stats::COUNTERS;
-use logferry_domain::time::Day;
-use logferry_ports::blocks::{BlockPage, BlockPosition, BlockRange, HeaderPage, StoredBlock, StoredHeader};
-use logferry_ports::records::{
-    Begun, CountedIn, CountedRemoval, LongWrite, Memo, MemoChange, MemoExpected, Removal, Removed, Write,
-    Written,
+use logferry_core::logbook::blocks::{
+    BlockPage, BlockPosition, BlockRange, BlockTable, HeaderPage, StoredBlock, StoredHeader,
 };
-use logferry_ports::stats::{CounterKey, CounterPage};
-use logferry_ports::{BlockTable, Records, Stats};
+use logferry_core::logbook::counter_keys::COUNTERS;
+use logferry_core::logbook::counters::{CounterKey, CounterPage, Stats};
+use logferry_core::logbook::records::{
+    Begun, CountedIn, CountedRemoval, LongWrite, Memo, MemoChange, MemoExpected, Records, Removal, Removed,
+    Write, Written,
+};
+use logferry_core::model::app::AppId;
+use logferry_core::model::block::{Block, BlockHeader};
+use logferry_core::model::counted::Counted;
+use logferry_core::model::day_counts::DayCounts;
+use logferry_core::model::expiry::Expiring;
+use logferry_core::model::fault::{Fault, FaultClass};
+use logferry_core::model::ids::WriteId;
+use logferry_core::model::object::ObjectRef;
+use logferry_core::model::quota::{Exceeded, Quota, Used};
+use logferry_core::model::time::Day;
+use logferry_core::ports::usage::{Usage, UsageDay};
 
 use crate::apps::app_key;
 use crate::batch::delete_all;
@@ -64,7 +67,7 @@ impl DynamoRecords {
     }
 
     /// The usage rows beside the counters.
-    pub(crate) fn usage(&self) -> DynamoUsage {
+    fn usage(&self) -> DynamoUsage {
         DynamoUsage::new(self.client.clone(), &self.stats.table.name)
     }
 
@@ -343,6 +346,16 @@ impl Stats for DynamoRecords {
 
     async fn remove(&self, app_id: &AppId, keys: &[CounterKey]) -> Result<(), Fault> {
         self.stats.remove(app_id, keys).await
+    }
+}
+
+impl Usage for DynamoRecords {
+    async fn used(&self, of: &UsageDay) -> Result<Used, Fault> {
+        self.usage().used(of).await
+    }
+
+    async fn charge(&self, of: &UsageDay, more: Used, quota: &Quota) -> Result<Option<Exceeded>, Fault> {
+        self.usage().charge(of, more, quota).await
     }
 }
 

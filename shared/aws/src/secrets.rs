@@ -1,9 +1,8 @@
 //! Secrets Manager.
 
 use aws_sdk_secretsmanager::Client;
-use logferry_domain::fault::{Fault, FaultClass};
-use logferry_ports::Secrets;
-use logferry_ports::secrets::{SecretVersion, Stage};
+use logferry_core::model::fault::{Fault, FaultClass};
+use logferry_core::ports::secrets::{SecretVersion, Secrets, Stage};
 
 use crate::faults::fault;
 

@@ -5,12 +5,11 @@
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{Put as PutAction, TransactWriteItem, Update};
-use logferry_domain::app::AppId;
-use logferry_domain::fault::{Fault, FaultClass};
-use logferry_domain::keys::Subject;
-use logferry_domain::upload::{Session, SessionStatus};
-use logferry_ports::Sessions;
-use logferry_ports::sessions::{OpenLimits, Opened, Rate, SessionPage};
+use logferry_core::model::app::AppId;
+use logferry_core::model::fault::{Fault, FaultClass};
+use logferry_core::model::object_key::Subject;
+use logferry_core::uploads::session::{Session, SessionStatus};
+use logferry_core::uploads::table::{OpenLimits, Opened, Rate, SessionPage, Sessions};
 
 use crate::faults::fault;
 use crate::item::{Get, Item, Put, key, malformed, n, s};

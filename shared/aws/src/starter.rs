@@ -3,9 +3,9 @@
 use aws_sdk_lambda::Client;
 use aws_sdk_lambda::primitives::Blob;
 use aws_sdk_lambda::types::InvocationType;
-use logferry_domain::fault::Fault;
-use logferry_domain::object::{ObjectRef, ObjectVersion};
-use logferry_ports::Starter;
+use logferry_core::ledger::backlog::Starter;
+use logferry_core::model::fault::Fault;
+use logferry_core::model::object::{ObjectRef, ObjectVersion};
 
 use crate::faults::fault;
 

@@ -2,12 +2,11 @@
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{ReturnConsumedCapacity, Update};
-use logferry_domain::app::AppId;
-use logferry_domain::fault::Fault;
-use logferry_domain::stats;
-use logferry_domain::time::Day;
-use logferry_ports::Stats;
-use logferry_ports::stats::{CounterKey, CounterPage, CounterRow};
+use logferry_core::logbook::counter_keys;
+use logferry_core::logbook::counters::{CounterKey, CounterPage, CounterRow, Stats};
+use logferry_core::model::app::AppId;
+use logferry_core::model::fault::Fault;
+use logferry_core::model::time::Day;
 
 use crate::batch::delete_all;
 use crate::faults::fault;
@@ -33,12 +32,13 @@ impl DynamoStats {
 }
 
 fn key_from(item: &Item) -> Result<CounterKey, Fault> {
-    let (day, epoch_ms, counter) = stats::parse_sort_key(item.text("sk")?).ok_or_else(|| malformed("sk"))?;
+    let (day, epoch_ms, counter) =
+        counter_keys::parse_sort_key(item.text("sk")?).ok_or_else(|| malformed("sk"))?;
     Ok(CounterKey { day, epoch_ms, counter })
 }
 
 fn sort_key(key: &CounterKey) -> String {
-    stats::sort_key(key.day, key.epoch_ms, key.counter)
+    counter_keys::sort_key(key.day, key.epoch_ms, key.counter)
 }
 
 impl Stats for DynamoStats {
@@ -84,11 +84,11 @@ impl Stats for DynamoStats {
         before_ms: i64,
         now_ms: i64,
     ) -> Result<(), Fault> {
-        let hidden = (0..stats::COUNTERS).map(|counter| async move {
+        let hidden = (0..counter_keys::COUNTERS).map(|counter| async move {
             let action = transact::update(
                 Update::builder()
                     .table_name(&self.table.name)
-                    .set_key(Some(key(app_id.as_str(), stats::sort_key(day, epoch_ms, counter))))
+                    .set_key(Some(key(app_id.as_str(), counter_keys::sort_key(day, epoch_ms, counter))))
                     .condition_expression("attribute_not_exists(pruned_to) OR pruned_to < :before")
                     // A row that counts something lives longer.
                     .update_expression(

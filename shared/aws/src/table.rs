@@ -2,7 +2,7 @@
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
-use logferry_domain::fault::{Fault, FaultClass};
+use logferry_core::model::fault::{Fault, FaultClass};
 
 use crate::faults::fault;
 use crate::item::{Item, s};

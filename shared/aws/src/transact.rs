@@ -9,11 +9,12 @@ use aws_sdk_dynamodb::types::builders::{ConditionCheckBuilder, DeleteBuilder, Pu
 use aws_sdk_dynamodb::types::{
     CancellationReason, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
 };
-use logferry_domain::app::AppId;
-use logferry_domain::expiry::{self, Expiring};
-use logferry_domain::fault::{Fault, FaultClass};
-use logferry_domain::stats;
-use logferry_domain::time::Day;
+use logferry_core::logbook::counter_keys;
+use logferry_core::model::app::AppId;
+use logferry_core::model::expiry;
+use logferry_core::model::expiry::Expiring;
+use logferry_core::model::fault::{Fault, FaultClass};
+use logferry_core::model::time::Day;
 
 use crate::faults::fault;
 use crate::item::{Get, Item, count_attributes, key, n};
@@ -196,7 +197,7 @@ impl Count<'_> {
     }
 
     fn action(&self, expiry: RowExpiry) -> Result<TransactWriteItem, Fault> {
-        let sort_key = stats::sort_key(self.day, self.epoch_ms, self.counter);
+        let sort_key = counter_keys::sort_key(self.day, self.epoch_ms, self.counter);
         let mut action = Update::builder()
             .table_name(self.table)
             .set_key(Some(key(self.app_id.as_str(), sort_key)))

@@ -2,15 +2,12 @@
 //! `bytes`, `records` and `files`.
 
 use aws_sdk_dynamodb::Client;
-use logferry_domain::fault::{Fault, FaultClass};
-use logferry_domain::quota::{Exceeded, Measure, Quota, Used};
-use logferry_ports::Usage;
-use logferry_ports::usage::UsageDay;
+use logferry_core::model::fault::{Fault, FaultClass};
+use logferry_core::model::quota::{Exceeded, Measure, Quota, Used};
+use logferry_core::ports::usage::{Usage, UsageDay};
 
 use crate::faults::fault;
 use crate::item::{Get, Item, key, n};
-use crate::ledger::DynamoLedger;
-use crate::records::DynamoRecords;
 use crate::table::{Table, applied};
 
 /// How long a row stays (s): until the month after its own is over.
@@ -80,25 +77,5 @@ impl Usage for DynamoUsage {
         // Usage only grows: what failed the condition fails the comparison too, unless the row expired.
         let gone = || Fault::new(FaultClass::Transient, "UpdateItem", "the usage row is gone");
         quota.exceeded(of.day, used, more).map(Some).ok_or_else(gone)
-    }
-}
-
-impl Usage for DynamoLedger {
-    async fn used(&self, of: &UsageDay) -> Result<Used, Fault> {
-        self.usage().used(of).await
-    }
-
-    async fn charge(&self, of: &UsageDay, more: Used, quota: &Quota) -> Result<Option<Exceeded>, Fault> {
-        self.usage().charge(of, more, quota).await
-    }
-}
-
-impl Usage for DynamoRecords {
-    async fn used(&self, of: &UsageDay) -> Result<Used, Fault> {
-        self.usage().used(of).await
-    }
-
-    async fn charge(&self, of: &UsageDay, more: Used, quota: &Quota) -> Result<Option<Exceeded>, Fault> {
-        self.usage().charge(of, more, quota).await
     }
 }

@@ -4,9 +4,9 @@
 
 use logferry_aws::client::AwsEnv;
 use logferry_aws::multipart::S3Multipart;
-use logferry_domain::fault::{Fault, FaultClass};
-use logferry_domain::upload::ListedPart;
-use logferry_ports::Multipart;
+use logferry_core::model::fault::{Fault, FaultClass};
+use logferry_core::uploads::session::ListedPart;
+use logferry_core::uploads::table::Multipart;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 

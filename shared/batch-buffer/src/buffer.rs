@@ -3,6 +3,7 @@
 
 mod builder;
 mod flush;
+mod hooks;
 mod store;
 
 use std::sync::{Arc, PoisonError, Weak};

@@ -3,16 +3,16 @@
 
 use std::fmt;
 
-use logferry_domain::app::{App, Scope};
-use logferry_domain::fault::{Fault, FaultClass};
-use logferry_ports::apps::KeyRow;
-use logferry_ports::secrets::SecretVersion;
-use logferry_ports::{Apps, Secrets};
+use logferry_core::model::app::{App, Scope};
+use logferry_core::model::fault::{Fault, FaultClass};
+use logferry_core::ports::apps::{Apps, KeyRow};
+use logferry_core::ports::secrets::{SecretVersion, Secrets};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::http::{ApiError, Request};
+use crate::answer::ApiError;
+use crate::request::Request;
 use crate::secret_cache::SecretCache;
 
 /// The header that carries an API key.
@@ -163,10 +163,10 @@ impl<S: Secrets> AdminKey<S> {
 #[cfg(test)]
 mod tests {
     use http::{HeaderMap, HeaderName, HeaderValue, Method};
-    use logferry_domain::app::{AppId, FlushSetting};
+    use logferry_core::model::app::{AppId, FlushSetting};
 
     use super::*;
-    use crate::audit::Trail;
+    use crate::request::Trail;
     use crate::secret_cache::MIN_REREAD_MS;
     use crate::secret_cache::tests::OneSecret;
 

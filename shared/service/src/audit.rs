@@ -3,34 +3,13 @@
 //! which status. Paths are not in it, since they may carry tokens, nor is anything else of a request
 //! that was not checked.
 
-use std::sync::OnceLock;
-
 use http::{Method, StatusCode};
-use logferry_domain::app::AppId;
+use logferry_core::model::app::AppId;
 use serde::Serialize;
 
 use crate::api_key::{ADMIN_KEY_HEADER, API_KEY_HEADER, ApiKey};
-use crate::http::Request;
+use crate::request::Request;
 use crate::telemetry::AUDIT;
-
-/// What the handling of a request found out about it, each once.
-#[derive(Debug, Clone, Default)]
-pub struct Trail {
-    route: OnceLock<&'static str>,
-    app_id: OnceLock<AppId>,
-}
-
-impl Trail {
-    /// Notes which route it took, as a pattern.
-    pub fn takes(&self, route: &'static str) {
-        let _ = self.route.set(route);
-    }
-
-    /// Notes the app that it is about: one that its credential opens, or that is there.
-    pub fn concerns(&self, app_id: &AppId) {
-        let _ = self.app_id.set(app_id.clone());
-    }
-}
 
 /// A line of the audit log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -105,6 +84,7 @@ mod tests {
     use http::{HeaderMap, HeaderValue};
 
     use super::*;
+    use crate::request::Trail;
 
     fn request(method: Method, path: &str, headers: &[(&'static str, &str)]) -> Request {
         let mut map = HeaderMap::new();

@@ -7,7 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use logferry_domain::redact::Redactor;
+use logferry_core::model::redact::Redactor;
 
 /// Everything wrong with a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +24,7 @@ impl std::error::Error for BadConfig {}
 /// Reads variables and remembers what is wrong with them.
 ///
 /// ```
-/// use logferry_service::config::Reader;
+/// use crate::config::Reader;
 /// let mut read = Reader::new(|name| (name == "TABLE_LOGS").then(|| "logs".to_owned()));
 /// let table = read.required("TABLE_LOGS");
 /// let days: u32 = read.parsed_or("RETENTION_DAYS_DEFAULT", 30);

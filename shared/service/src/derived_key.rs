@@ -5,11 +5,10 @@
 //! its nonce with it, so that no repeat brings it back.
 
 use hmac::{Hmac, KeyInit, Mac};
-use logferry_domain::app::AppId;
-use logferry_domain::fault::{Fault, FaultClass};
-use logferry_ports::Secrets;
-use logferry_ports::apps::{KeyRow, Repeatable};
-use logferry_ports::secrets::SecretVersion;
+use logferry_core::model::app::AppId;
+use logferry_core::model::fault::{Fault, FaultClass};
+use logferry_core::ports::apps::{KeyRow, Repeatable};
+use logferry_core::ports::secrets::{SecretVersion, Secrets};
 use sha2::{Digest, Sha256};
 
 use crate::api_key::{ApiKey, KEY_ID_CHARS};

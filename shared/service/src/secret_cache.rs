@@ -2,9 +2,8 @@
 
 use std::fmt;
 
-use logferry_domain::fault::{Fault, FaultClass, chain};
-use logferry_ports::Secrets;
-use logferry_ports::secrets::{SecretVersion, Stage};
+use logferry_core::model::fault::{Fault, FaultClass, chain};
+use logferry_core::ports::secrets::{SecretVersion, Secrets, Stage};
 use tokio::sync::Mutex;
 
 /// How long a version is used without being read again (ms).

@@ -6,10 +6,9 @@ use std::fmt;
 
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
-use logferry_domain::app::{App, AppId};
-use logferry_domain::fault::{Fault, FaultClass};
-use logferry_ports::Secrets;
-use logferry_ports::secrets::SecretVersion;
+use logferry_core::model::app::{App, AppId};
+use logferry_core::model::fault::{Fault, FaultClass};
+use logferry_core::ports::secrets::{SecretVersion, Secrets};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -277,7 +276,7 @@ impl<S: Secrets> Tokens<S> {
 mod tests {
     use base64::Engine as _;
     use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-    use logferry_domain::app::FlushSetting;
+    use logferry_core::model::app::FlushSetting;
     use serde_json::{Value, json};
 
     use super::*;

@@ -2,6 +2,7 @@
 
 mod client;
 mod error;
+mod event;
 mod logs;
 mod pace;
 mod state;
@@ -9,5 +10,6 @@ mod upload;
 
 pub use client::{Client, Credential};
 pub use error::Error;
+pub use event::Event;
 pub use logs::Attendee;
-pub use upload::{Event, Upload, Uploaded};
+pub use upload::{Upload, Uploaded};

@@ -12,8 +12,8 @@ use serde_json::json;
 
 use crate::client::{Client, Flow, LogTicket};
 use crate::error::Error;
+use crate::event::Watcher;
 use crate::pace::patiently;
-use crate::upload::Watcher;
 
 /// The longest name that the service takes (characters).
 const MAX_FILENAME_CHARS: usize = 100;

@@ -6,7 +6,7 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::error::Error;
-use crate::upload::{Event, Watcher};
+use crate::event::{Event, Watcher};
 
 /// How often a call or part is tried, the first pause and the longest.
 const ATTEMPTS: u32 = 8;

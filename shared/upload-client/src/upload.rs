@@ -1,12 +1,10 @@
 //! One file through one session, gone on with where an earlier process stopped: S3 is asked what it
 //! has, and only the rest is sent.
 
-use std::fmt;
 use std::io::SeekFrom;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt;
@@ -16,6 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
 use crate::client::{Client, Completed, Flow};
 use crate::error::Error;
+use crate::event::{Event, Watcher};
 use crate::pace::{Throttle, patiently};
 use crate::state::{FileState, Saved, Store};
 
@@ -25,40 +24,6 @@ const CONTENT_TYPE: &str = "application/octet-stream";
 
 /// Rounds of sending what the service says is missing before giving up.
 const ROUNDS: u32 = 3;
-
-/// What happens while an upload goes on.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Event<'a> {
-    /// Sending begins; S3 has `there_bytes` already, of an earlier run.
-    Begin { there_bytes: u64, total_bytes: u64 },
-    /// So much of the file is there or on its way. A part that fails takes back what it had sent.
-    Progress { bytes: u64 },
-    /// Something failed that may pass; it is tried again after `wait`.
-    Retry { error: &'a Error, wait: Duration },
-    /// An earlier session of the file could not be ended; it will expire.
-    LeftToExpire { error: &'a Error },
-}
-
-type Watch = dyn Fn(&Event<'_>) + Send + Sync;
-
-/// Who is told of events, if anybody.
-#[derive(Clone, Default)]
-pub(crate) struct Watcher(Option<Arc<Watch>>);
-
-impl Watcher {
-    pub(crate) fn tell(&self, event: &Event<'_>) {
-        if let Some(watch) = &self.0 {
-            watch(event);
-        }
-    }
-}
-
-impl fmt::Debug for Watcher {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Watcher(..)")
-    }
-}
 
 /// Where a finished file is, and what it took.
 #[derive(Debug, Clone, PartialEq, Eq)]

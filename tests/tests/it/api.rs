@@ -3,18 +3,20 @@
 use std::collections::BTreeSet;
 
 use logferry_api::ROUTES;
-use logferry_domain::ledger::{FileCounts, Outcome, Reason, ReasonCode};
-use logferry_domain::object::{ObjectRef, ObjectVersion};
-use logferry_domain::packing::Packing;
-use logferry_domain::quarantine::{BadRecord, QuarantineReason, Quarantined};
-use logferry_domain::time::{MS_PER_DAY, MS_PER_HOUR, rfc3339_ms};
-use logferry_logbook::prune;
-use logferry_ports::ledger::{Claim, Claimed, Lease};
-use logferry_ports::{AppAdmin, Apps, Clock, Ledger};
+use logferry_core::ledger::claim::{Claim, Claimed, Lease, Ledger};
+use logferry_core::logbook::prune;
+use logferry_core::logfile::outcome::{FileCounts, Outcome, Reason, ReasonCode};
+use logferry_core::logfile::quarantine::{BadRecord, QuarantineReason, Quarantined};
+use logferry_core::model::fingerprint::Packing;
+use logferry_core::model::object::{ObjectRef, ObjectVersion};
+use logferry_core::model::time::{MS_PER_DAY, MS_PER_HOUR, rfc3339_ms};
+use logferry_core::ports::app_admin::AppAdmin;
+use logferry_core::ports::apps::Apps;
+use logferry_core::ports::clock::Clock;
 use logferry_service::http::Request;
+use logferry_sim::T0;
 use logferry_tests::api::{ADMIN_KEY, Api};
 use logferry_tests::in_a_minute;
-use logferry_tests::sim::T0;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
@@ -603,7 +605,7 @@ async fn the_sample_events_get_the_answers_that_their_names_promise() {
 async fn no_spelling_of_a_private_target_is_registered_and_each_is_told_why() {
     let api = Api::new();
     let key = api.register("shop").await;
-    for (form, _) in logferry_health_checks::forms::FORMS {
+    for (form, _) in logferry_health_checks::guard::forms::FORMS {
         let url = form.replace("{p}", "80");
         for check in [json!(url), json!({"url": url})] {
             let answer = api.app(&key, "POST", "/apps/shop/health-urls", &json!({"urls": [check]})).await;
@@ -741,7 +743,7 @@ async fn a_header_value_of_a_check_is_write_only_and_kept_when_the_checks_are_sa
     let set =
         async |urls: Value| api.app(&key, "POST", "/apps/shop/health-urls", &json!({"urls": urls})).await;
     let stored = async || {
-        let app = logferry_ports::Apps::find(&api.cloud, &"shop".parse().unwrap()).await;
+        let app = logferry_core::ports::apps::Apps::find(&api.cloud, &"shop".parse().unwrap()).await;
         app.unwrap().unwrap().health_checks
     };
     let shown = set(json!([check("Bearer s3cr3t")])).await;

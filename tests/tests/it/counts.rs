@@ -4,16 +4,20 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
-use logferry_domain::app::App as Tenant;
-use logferry_domain::intake::IntakeLimits;
-use logferry_domain::ledger::{FileRow, FileStatus, Grant, MAX_ATTEMPTS, ReasonCode};
-use logferry_domain::object::ObjectRef;
+use logferry_core::ledger::claim::Ledger;
+use logferry_core::ledger::files::Files;
+use logferry_core::ledger::row::{FileRow, FileStatus, Grant, MAX_ATTEMPTS};
+use logferry_core::logbook::{prune, stats};
+use logferry_core::logfile::outcome::ReasonCode;
+use logferry_core::logfile::read::IntakeLimits;
+use logferry_core::model::app::App as Tenant;
+use logferry_core::model::object::ObjectRef;
+use logferry_core::ports::apps::Apps;
+use logferry_core::ports::clock::Clock;
 use logferry_ingest::Ingested;
-use logferry_logbook::{prune, stats};
-use logferry_ports::{Apps, Clock, Files, Ledger};
+use logferry_sim::{How, SimCloud, T0};
 use logferry_tests::in_a_minute;
 use logferry_tests::ingest::{BUCKET, event, ingest};
-use logferry_tests::sim::{How, SimCloud, T0};
 use logferry_tests::stack::gzip;
 
 use crate::ingest::cloud;
@@ -79,7 +83,12 @@ async fn prune_before(cloud: &SimCloud, before_ms: i64) {
 
 /// That the counters tell what a query can find: so many records.
 #[track_caller]
-fn check(cloud: &SimCloud, tenant: &Tenant, counted: Vec<(logferry_domain::time::Day, i64)>, records: i64) {
+fn check(
+    cloud: &SimCloud,
+    tenant: &Tenant,
+    counted: Vec<(logferry_core::model::time::Day, i64)>,
+    records: i64,
+) {
     let visible: BTreeMap<_, _> =
         cloud.visible_levels(tenant).into_iter().map(|(day, levels)| (day, levels.total())).collect();
     let counted: BTreeMap<_, _> = counted.into_iter().filter(|(_, records)| *records != 0).collect();
@@ -87,7 +96,7 @@ fn check(cloud: &SimCloud, tenant: &Tenant, counted: Vec<(logferry_domain::time:
     assert_eq!(counted.values().sum::<i64>(), records);
 }
 
-async fn counted(cloud: &SimCloud, tenant: &Tenant) -> Vec<(logferry_domain::time::Day, i64)> {
+async fn counted(cloud: &SimCloud, tenant: &Tenant) -> Vec<(logferry_core::model::time::Day, i64)> {
     let days = stats::days(cloud, tenant, 60, cloud.clock().now_ms()).await.unwrap();
     days.into_iter().map(|(day, levels)| (day, levels.total())).collect()
 }

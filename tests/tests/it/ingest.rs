@@ -1,15 +1,17 @@
 //! Ingest over the simulated cloud: exactly once, whatever goes wrong around it.
 
-use logferry_domain::block::Payload;
-use logferry_domain::expiry;
-use logferry_domain::fault::FaultClass;
-use logferry_domain::intake::IntakeLimits;
-use logferry_domain::ledger::{FileStatus, Grant, ReasonCode};
-use logferry_domain::object::{ObjectRef, ObjectVersion};
+use logferry_core::ledger::claim::Ledger;
+use logferry_core::ledger::row::{FileStatus, Grant};
+use logferry_core::logfile::outcome::ReasonCode;
+use logferry_core::logfile::read::IntakeLimits;
+use logferry_core::model::block::Payload;
+use logferry_core::model::expiry;
+use logferry_core::model::fault::FaultClass;
+use logferry_core::model::object::{ObjectRef, ObjectVersion};
+use logferry_core::ports::clock::Clock;
 use logferry_ingest::Ingested;
-use logferry_ports::{Clock, Ledger};
+use logferry_sim::{How, SimCloud, T0};
 use logferry_tests::ingest::{BUCKET, Ingest, event, ingest};
-use logferry_tests::sim::{How, SimCloud, T0};
 use logferry_tests::stack::gzip;
 use serde_json::{Value, json};
 

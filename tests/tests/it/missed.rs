@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use logferry_domain::object::ObjectRef;
+use logferry_core::model::object::ObjectRef;
+use logferry_sim::{SimClock, SimCloud, UNVERSIONED};
 use logferry_sweep::missed::{
     Found, LONGEST_PAUSE_MS, Missed, OLDEST_MS, PAGES_OF_ROUND, ROUND_EVERY_MS, SETTLE_MS,
 };
 use logferry_tests::ingest::BUCKET;
-use logferry_tests::sim::{SimClock, SimCloud, UNVERSIONED};
 use tokio::time::Instant;
 
 type Look = Missed<SimCloud, SimCloud, SimCloud, SimCloud, SimCloud, SimClock>;

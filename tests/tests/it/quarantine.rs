@@ -1,12 +1,12 @@
 //! Bad records of a file: which are kept, how, and in how many rows.
 
-use logferry_domain::fault::FaultClass;
-use logferry_domain::ledger::FileStatus;
-use logferry_domain::object::ObjectRef;
-use logferry_domain::quarantine::{QuarantineReason, Quarantined};
+use logferry_core::ledger::row::FileStatus;
+use logferry_core::logfile::quarantine::{QuarantineReason, Quarantined};
+use logferry_core::model::fault::FaultClass;
+use logferry_core::model::object::ObjectRef;
 use logferry_ingest::Ingested;
+use logferry_sim::{How, SimCloud, T0};
 use logferry_tests::ingest::{BUCKET, event};
-use logferry_tests::sim::{How, SimCloud, T0};
 use logferry_tests::stack::gzip;
 
 use crate::ingest::{cloud, deadline, function, run};

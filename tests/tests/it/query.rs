@@ -2,19 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use logferry_domain::app::{App, AppId};
-use logferry_domain::block::{BlockBuilder, BlockSource, Payload};
-use logferry_domain::expiry::{Expiring, NEVER};
-use logferry_domain::hex128::{BlockId, RecordId, Seed};
-use logferry_domain::ledger::DayCounts;
-use logferry_domain::record::{Entry, EntryKind, Level};
-use logferry_domain::time::{Day, MS_PER_DAY, MS_PER_HOUR, hour_of_ms, rfc3339_ms};
-use logferry_logbook::budget::Budget;
-use logferry_logbook::filter::Filter;
-use logferry_logbook::query::{Page, Query, QueryError, query};
-use logferry_ports::Records;
-use logferry_ports::records::Write;
-use logferry_tests::sim::{SimCloud, T0};
+use logferry_core::logbook::budget::Budget;
+use logferry_core::logbook::filter::Filter;
+use logferry_core::logbook::query::{Page, Query, QueryError, query};
+use logferry_core::logbook::records::{Records, Write};
+use logferry_core::model::app::{App, AppId};
+use logferry_core::model::block::{BlockBuilder, BlockSource, Payload};
+use logferry_core::model::day_counts::DayCounts;
+use logferry_core::model::expiry::{Expiring, NEVER};
+use logferry_core::model::ids::{BlockId, RecordId, Seed};
+use logferry_core::model::level::Level;
+use logferry_core::model::record::{Entry, EntryKind};
+use logferry_core::model::time::{Day, MS_PER_DAY, MS_PER_HOUR, hour_of_ms, rfc3339_ms};
+use logferry_sim::{SimCloud, T0};
 use rand::rngs::SmallRng;
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{Rng, SeedableRng};

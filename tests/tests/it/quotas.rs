@@ -1,14 +1,14 @@
 //! Quotas of an app and day, as files meet them. API writes: `api/limits.rs`; URLs: `functions/presign`.
 
-use logferry_domain::ledger::{FileStatus, ReasonCode};
-use logferry_domain::object::ObjectRef;
-use logferry_domain::quota::{Quota, Used};
-use logferry_domain::time::Day;
+use logferry_core::ledger::row::FileStatus;
+use logferry_core::logfile::outcome::ReasonCode;
+use logferry_core::model::object::ObjectRef;
+use logferry_core::model::quota::{Quota, Used};
+use logferry_core::model::time::Day;
+use logferry_core::ports::usage::{Usage, UsageDay};
 use logferry_ingest::Ingested;
-use logferry_ports::Usage;
-use logferry_ports::usage::UsageDay;
+use logferry_sim::{How, SimCloud, T0};
 use logferry_tests::ingest::{BUCKET, Ingest, event};
-use logferry_tests::sim::{How, SimCloud, T0};
 use logferry_tests::stack::gzip;
 
 use crate::ingest::{cloud, deadline, function};
@@ -96,7 +96,7 @@ async fn a_charge_that_fails_neither_fails_the_file_nor_is_repeated() {
     let calls = cloud.calls() - before;
     let once = used(&cloud).await;
     let charge = cloud.calls() + calls - 1;
-    cloud.fail_call(charge, How::ReplyLost(logferry_domain::fault::FaultClass::Timeout));
+    cloud.fail_call(charge, How::ReplyLost(logferry_core::model::fault::FaultClass::Timeout));
     assert!(matches!(run(&function, &object, &cloud).await, Ingested::Completed { .. }));
     assert_eq!(cloud.faults_hit(), 1);
     assert_eq!(run(&function, &object, &cloud).await, Ingested::Duplicate);

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use logferry_domain::quota::Quota;
-use logferry_domain::redact::{DEFAULT_NAMES, DEFAULT_QUERY, Redactor};
-use logferry_ports::Clock;
+use logferry_core::model::quota::Quota;
+use logferry_core::model::redact::{DEFAULT_NAMES, DEFAULT_QUERY, Redactor};
+use logferry_core::ports::clock::Clock;
+use logferry_sim::SimCloud;
 use logferry_tests::api::Api;
-use logferry_tests::sim::SimCloud;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 

@@ -2,16 +2,18 @@
 
 use std::time::Duration;
 
-use logferry_domain::fault::FaultClass;
-use logferry_domain::intake::IntakeLimits;
-use logferry_domain::ledger::{FileStatus, ReasonCode};
-use logferry_logbook::redrive::{self, Redriven};
-use logferry_ports::Clock;
-use logferry_ports::app_admin::RedriveJob;
+use logferry_core::ledger::row::FileStatus;
+use logferry_core::logbook::redrive;
+use logferry_core::logbook::redrive::Redriven;
+use logferry_core::logfile::outcome::ReasonCode;
+use logferry_core::logfile::read::IntakeLimits;
+use logferry_core::model::fault::FaultClass;
+use logferry_core::ports::app_admin::RedriveJob;
+use logferry_core::ports::clock::Clock;
+use logferry_sim::{How, SimCloud};
 use logferry_tests::api::Api;
 use logferry_tests::in_a_minute;
 use logferry_tests::ingest::{BUCKET, event, ingest};
-use logferry_tests::sim::{How, SimCloud};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 

@@ -2,17 +2,18 @@
 
 use std::time::Duration;
 
-use logferry_domain::app::App;
-use logferry_domain::fault::FaultClass;
-use logferry_domain::quota::Quota;
-use logferry_domain::redact::Redactor;
-use logferry_domain::time::MS_PER_DAY;
-use logferry_logbook::entry::entries;
-use logferry_logbook::prune::{self, Removals};
-use logferry_logbook::write::{WriteRequest, write};
-use logferry_ports::Clock;
+use logferry_core::logbook::new_entry::entries;
+use logferry_core::logbook::prune;
+use logferry_core::logbook::prune::Removals;
+use logferry_core::logbook::write::{WriteRequest, write};
+use logferry_core::model::app::App;
+use logferry_core::model::fault::FaultClass;
+use logferry_core::model::quota::Quota;
+use logferry_core::model::redact::Redactor;
+use logferry_core::model::time::MS_PER_DAY;
+use logferry_core::ports::clock::Clock;
+use logferry_sim::{How, SimCloud, T0};
 use logferry_tests::in_a_minute;
-use logferry_tests::sim::{How, SimCloud, T0};
 use serde_json::json;
 use tokio::time::Instant;
 

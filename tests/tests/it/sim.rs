@@ -1,11 +1,10 @@
 //! The simulated cloud keeps the same promises as the adapters.
 
-use logferry_domain::fault::Fault;
-use logferry_domain::object::ObjectRef;
-use logferry_ports::Listing;
-use logferry_ports::bucket::{ListPage, ListPosition};
-use logferry_tests::contract::{apps, backlog, blocks, bucket, counts, files, ledger, records, usage};
-use logferry_tests::sim::{SimCloud, UNVERSIONED};
+use logferry_core::ledger::bucket::{ListPage, ListPosition, Listing};
+use logferry_core::model::fault::Fault;
+use logferry_core::model::object::ObjectRef;
+use logferry_sim::contract::{apps, backlog, blocks, bucket, counts, files, ledger, records, usage};
+use logferry_sim::{SimCloud, UNVERSIONED};
 
 macro_rules! keeps {
     ($module:ident; $($promise:ident,)*) => {

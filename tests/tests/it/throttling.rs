@@ -3,15 +3,16 @@
 
 use std::time::Duration;
 
-use logferry_domain::fault::FaultClass;
-use logferry_domain::ledger::{FileStatus, MAX_ATTEMPTS, MAX_RUNS, ReasonCode};
-use logferry_domain::object::ObjectRef;
-use logferry_domain::packing::Packing;
+use logferry_core::ledger::claim::{Claim, Claimed, EndedBy, Lease, Ledger};
+use logferry_core::ledger::row::{FileStatus, MAX_ATTEMPTS, MAX_RUNS};
+use logferry_core::logfile::outcome::ReasonCode;
+use logferry_core::model::fault::FaultClass;
+use logferry_core::model::fingerprint::Packing;
+use logferry_core::model::object::ObjectRef;
+use logferry_core::ports::clock::Clock;
 use logferry_ingest::Ingested;
-use logferry_ports::ledger::{Claim, Claimed, EndedBy, Lease};
-use logferry_ports::{Clock, Ledger};
+use logferry_sim::{SimCloud, T0};
 use logferry_tests::ingest::{BUCKET, event};
-use logferry_tests::sim::{SimCloud, T0};
 
 use crate::ingest::function;
 

@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use logferry_domain::app::{App, AppId};
-use logferry_domain::fault::{Fault, FaultClass};
-use logferry_domain::time::Day;
+use logferry_core::model::app::{App, AppId};
+use logferry_core::model::fault::{Fault, FaultClass};
+use logferry_core::model::time::Day;
 use logferry_health::{App as HealthApp, Summary};
 use logferry_health_checks::history::{Pushed, Report, checks_of, push};
+use logferry_health_checks::rows::{
+    CheckKey, CheckRow, CheckTable, DaySums, Recorded, ReportLimits, UrlState,
+};
 use logferry_health_checks::testing::MemoryChecks;
-use logferry_ports::CheckTable;
-use logferry_ports::checks::{CheckKey, CheckRow, DaySums, Recorded, ReportLimits, UrlState};
 use serde_json::{Value, json};
 
 use crate::servers::{Server, page, status};

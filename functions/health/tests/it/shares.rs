@@ -11,7 +11,7 @@ use futures::future::BoxFuture;
 use logferry_health::probe::{Dial, Prober, Stream};
 use logferry_health_checks::check::{Check, CheckKind};
 use logferry_health_checks::guard::Policy;
-use logferry_ports::checks::CheckRow;
+use logferry_health_checks::rows::CheckRow;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use logferry_health::probe::Prober;
 use logferry_health_checks::check::{Check, CheckKind};
-use logferry_health_checks::forms::FORMS;
+use logferry_health_checks::guard::forms::FORMS;
 use logferry_health_checks::guard::{Policy, Ports, is_public};
 use logferry_health_checks::register::register;
 use serde_json::json;

@@ -8,16 +8,16 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use logferry_domain::app::{App, AppId, FlushSetting};
-use logferry_domain::fault::{Fault, FaultClass};
+use logferry_core::model::app::{App, AppId, FlushSetting};
+use logferry_core::model::fault::{Fault, FaultClass};
+use logferry_core::ports::apps::{Apps, KeyRow};
+use logferry_core::ports::clock::Clock;
 use logferry_health::probe::{Dial, Judge, Prober, Stream, Tcp, tls_trusting};
 use logferry_health::{App as HealthApp, Summary};
+use logferry_health_checks::guard::resolve::Resolver;
 use logferry_health_checks::guard::{Policy, Ports};
-use logferry_health_checks::resolve::Resolver;
+use logferry_health_checks::notifier::{Notification, Notifier};
 use logferry_health_checks::testing::MemoryChecks;
-use logferry_ports::Clock;
-use logferry_ports::apps::{Apps, KeyRow};
-use logferry_ports::notifier::{Notification, Notifier};
 use tokio::net::TcpStream;
 
 /// Loopback servers on any port may be probed.

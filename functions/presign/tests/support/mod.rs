@@ -10,20 +10,23 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use aws_credential_types::Credentials;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use logferry_aws::presign::Presigner;
-use logferry_domain::app::{App as Registered, AppId, FlushSetting};
-use logferry_domain::fault::{Fault, FaultClass};
-use logferry_domain::ledger::{Checkpoint, FileRow, Grant, Kept, Outcome, Quarantined};
-use logferry_domain::object::ObjectRef;
-use logferry_domain::packing::Packing;
-use logferry_domain::quota::{Exceeded, Quota, Used};
-use logferry_domain::time::Day;
-use logferry_ports::apps::KeyRow;
-use logferry_ports::ledger::{Claim, Claimed, EndedBy, Finished, Lease};
-use logferry_ports::secrets::{SecretVersion, Stage};
-use logferry_ports::usage::UsageDay;
-use logferry_ports::{Apps, Attendees, Ledger, Secrets, Usage};
+use logferry_core::ledger::checkpoint::Checkpoint;
+use logferry_core::ledger::claim::{Claim, Claimed, EndedBy, Finished, Lease, Ledger};
+use logferry_core::ledger::row::{FileRow, Grant, Kept};
+use logferry_core::logfile::outcome::Outcome;
+use logferry_core::logfile::quarantine::Quarantined;
+use logferry_core::model::app::{App as Registered, AppId, FlushSetting};
+use logferry_core::model::fault::{Fault, FaultClass};
+use logferry_core::model::fingerprint::Packing;
+use logferry_core::model::object::ObjectRef;
+use logferry_core::model::quota::{Exceeded, Quota, Used};
+use logferry_core::model::time::Day;
+use logferry_core::ports::apps::{Apps, KeyRow};
+use logferry_core::ports::secrets::{SecretVersion, Secrets, Stage};
+use logferry_core::ports::usage::{Usage, UsageDay};
+use logferry_core::uploads::attendees::Attendees;
 use logferry_presign::{App, JoinVerifier, LogLimits, UploadLimits, World};
+use logferry_presigner::Presigner;
 use logferry_service::api_key::ApiKey;
 use logferry_service::http::{Request, Response};
 use logferry_service::tokens::Tokens;
@@ -198,7 +201,7 @@ pub fn app() -> TestApp {
         multipart: uploads::S3::default(),
         limits: UploadLimits::default(),
         log_limits: LogLimits::default(),
-        presigner: Presigner::with(credentials, "eu-west-1", "bucket", None),
+        presigner: Presigner::new(credentials, "eu-west-1", "bucket", None),
         region: "eu-west-1".parse().unwrap(),
         account_id: "123456789012".parse().unwrap(),
         max_presigned_bytes: MAX_BYTES,

@@ -4,13 +4,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use logferry_domain::app::AppId;
-use logferry_domain::fault::{Fault, FaultClass};
-use logferry_domain::keys::Subject;
-use logferry_domain::object::ObjectMeta;
-use logferry_domain::upload::{ListedPart, Session, SessionStatus, StoredPart};
-use logferry_ports::sessions::{OpenLimits, Opened, Rate, SessionPage};
-use logferry_ports::{Multipart, Sessions};
+use logferry_core::model::app::AppId;
+use logferry_core::model::fault::{Fault, FaultClass};
+use logferry_core::model::object::ObjectMeta;
+use logferry_core::model::object_key::Subject;
+use logferry_core::uploads::session::{ListedPart, Session, SessionStatus, StoredPart};
+use logferry_core::uploads::table::{Multipart, OpenLimits, Opened, Rate, SessionPage, Sessions};
 
 fn lost(operation: &'static str) -> Fault {
     Fault::new(FaultClass::Timeout, operation, "the answer was lost")

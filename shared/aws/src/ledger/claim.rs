@@ -2,12 +2,13 @@
 
 use aws_sdk_dynamodb::types::builders::UpdateBuilder;
 use aws_sdk_dynamodb::types::{Put, ReturnValue, Update};
-use logferry_domain::fault::{Fault, FaultClass};
-use logferry_domain::ledger::FileRow;
-use logferry_ports::ledger::Claim;
+use logferry_core::ledger::claim::Claim;
+use logferry_core::ledger::row::FileRow;
+use logferry_core::model::fault::{Fault, FaultClass};
 
 use super::DynamoLedger;
-use super::row::{file_key, file_sk, grant_key, row_from_item, row_to_item};
+use super::keys::{file_key, file_sk, grant_key};
+use super::row::{row_from_item, row_to_item};
 use crate::faults::fault;
 use crate::item::{n, s};
 use crate::transact::{self, End, transact};

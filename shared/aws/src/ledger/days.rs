@@ -4,15 +4,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem, Update};
-use logferry_domain::counted::{Counted, DayChange};
-use logferry_domain::expiry::{self, Expiring};
-use logferry_domain::fault::Fault;
-use logferry_domain::ledger::Kept;
-use logferry_domain::object::ObjectRef;
-use logferry_domain::time::{Day, MS_PER_HOUR};
+use logferry_core::ledger::row::Kept;
+use logferry_core::model::counted::{Counted, DayChange};
+use logferry_core::model::expiry;
+use logferry_core::model::expiry::Expiring;
+use logferry_core::model::fault::Fault;
+use logferry_core::model::object::ObjectRef;
+use logferry_core::model::time::{Day, MS_PER_HOUR};
 
 use super::DynamoLedger;
-use super::row::{file_pk, file_sk};
+use super::keys::{file_pk, file_sk};
 use crate::batch::delete_all;
 use crate::faults::fault;
 use crate::item::{Get, Item, count_attributes, expiring_from, key, malformed, n};

@@ -6,15 +6,16 @@
 //! prune takes from the counters it takes from the row, too.
 
 use aws_sdk_dynamodb::types::{ConditionCheck, TransactWriteItem, Update};
-use logferry_domain::app::AppId;
-use logferry_domain::counted::{DayChange, day_changes};
-use logferry_domain::fault::{Fault, FaultClass};
-use logferry_domain::ledger::{FileStatus, Outcome};
-use logferry_domain::stats;
-use logferry_ports::Ledger;
-use logferry_ports::ledger::{Finished, Lease};
+use logferry_core::ledger::claim::{Finished, Lease, Ledger};
+use logferry_core::ledger::row::FileStatus;
+use logferry_core::logbook::counter_keys;
+use logferry_core::logfile::outcome::Outcome;
+use logferry_core::model::app::AppId;
+use logferry_core::model::counted::{DayChange, day_changes};
+use logferry_core::model::fault::{Fault, FaultClass};
 
-use super::row::{FailedPlace, expires_at, file_key};
+use super::keys::file_key;
+use super::row::{FailedPlace, expires_at};
 use super::{DynamoLedger, HELD, days};
 use crate::item::{n, s};
 use crate::transact::{self, Count, End, transact_counting};
@@ -89,7 +90,7 @@ impl DynamoLedger {
             table: &self.stats,
             app_id,
             epoch_ms: lease.epoch_ms,
-            counter: stats::counter_of(&lease.object.seed()),
+            counter: counter_keys::counter_of(&lease.object.seed()),
             day: change.day,
             counts: &change.delta,
             // Nobody may have hidden what this worker counts.

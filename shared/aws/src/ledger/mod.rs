@@ -4,6 +4,8 @@
 mod claim;
 mod days;
 mod finish;
+mod keys;
+pub(crate) mod quarantine;
 mod row;
 
 use std::collections::BTreeSet;
@@ -12,27 +14,27 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{PutRequest, WriteRequest};
 pub(crate) use days::{counted_from, day_key, take};
-use logferry_domain::fault::{Fault, FaultClass};
-use logferry_domain::ledger::{
-    Checkpoint, Claimable, FileRow, FileStatus, Grant, Kept, Outcome, Quarantined, Used,
-};
-use logferry_domain::object::ObjectRef;
-use logferry_domain::packing::Packing;
-use logferry_domain::time::Day;
-use logferry_ports::Ledger;
-use logferry_ports::ledger::{Claim, Claimed, EndedBy, Finished, Lease};
-pub use row::{
-    DUE_SHARDS, FailedPlace, KEEP_FILES_MS, file_key, listed_at, row_from_item, row_key, row_to_item,
-};
-pub(crate) use row::{
-    FAILED_SHARDS, KEEP_DAYS, due_shard, expires_at, failed_on, failed_prefix, file_sk, shard_name,
-    version_from_sk,
-};
-use row::{bad_expires_at, file_pk, grant_key};
+pub use keys::{DUE_SHARDS, file_key, row_key};
+pub(crate) use keys::{FAILED_SHARDS, due_shard, file_sk, shard_name, version_from_sk};
+use keys::{file_pk, grant_key};
+use logferry_core::ledger::checkpoint::Checkpoint;
+use logferry_core::ledger::claim::{Claim, Claimed, EndedBy, Finished, Lease, Ledger};
+use logferry_core::ledger::row::{Claimable, FileRow, FileStatus, Grant, Kept, Used};
+use logferry_core::logfile::outcome::Outcome;
+use logferry_core::logfile::quarantine::Quarantined;
+use logferry_core::model::fault::{Fault, FaultClass};
+use logferry_core::model::fingerprint::Packing;
+use logferry_core::model::object::ObjectRef;
+use logferry_core::model::quota::{self, Exceeded, Quota};
+use logferry_core::model::time::Day;
+use logferry_core::ports::usage::{Usage, UsageDay};
+use quarantine::quarantined_item;
+use row::bad_expires_at;
+pub use row::{FailedPlace, KEEP_FILES_MS, listed_at, row_from_item, row_to_item};
+pub(crate) use row::{KEEP_DAYS, expires_at, failed_on, failed_prefix};
 
 use crate::batch::write_all;
 use crate::faults::fault;
-use crate::files::quarantined_item;
 use crate::item::{Get, Put, b, malformed, n, s};
 use crate::table::Table;
 use crate::usage::DynamoUsage;
@@ -54,7 +56,7 @@ impl DynamoLedger {
     }
 
     /// The usage rows beside the counters.
-    pub(crate) fn usage(&self) -> DynamoUsage {
+    fn usage(&self) -> DynamoUsage {
         DynamoUsage::new(self.files.client.clone(), &self.stats)
     }
 
@@ -226,5 +228,20 @@ impl Ledger for DynamoLedger {
 
     async fn finish(&self, lease: &Lease, outcome: &Outcome, now_ms: i64) -> Result<Finished, Fault> {
         self.end(lease, outcome, now_ms).await
+    }
+}
+
+impl Usage for DynamoLedger {
+    async fn used(&self, of: &UsageDay) -> Result<quota::Used, Fault> {
+        self.usage().used(of).await
+    }
+
+    async fn charge(
+        &self,
+        of: &UsageDay,
+        more: quota::Used,
+        quota: &Quota,
+    ) -> Result<Option<Exceeded>, Fault> {
+        self.usage().charge(of, more, quota).await
     }
 }

@@ -1,21 +1,17 @@
 //! Rows of the `files` table and their items.
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use logferry_domain::app::AppId;
-use logferry_domain::fault::Fault;
-use logferry_domain::hex128::Seed;
-use logferry_domain::ledger::{Beyond, Checkpoint, FileCounts, FileRow, FileStatus, Reason, ReasonCode};
-use logferry_domain::object::{ObjectRef, ObjectVersion};
-use logferry_domain::packing::Packing;
-use logferry_domain::time::{Day, MS_PER_DAY};
-use logferry_ports::backlog::Queue;
+use logferry_core::ledger::checkpoint::{Beyond, Checkpoint};
+use logferry_core::ledger::row::{FileRow, FileStatus};
+use logferry_core::logfile::outcome::{FileCounts, Reason, ReasonCode};
+use logferry_core::model::app::AppId;
+use logferry_core::model::fault::Fault;
+use logferry_core::model::fingerprint::Packing;
+use logferry_core::model::object::ObjectRef;
+use logferry_core::model::time::{Day, MS_PER_DAY};
 
-use crate::item::{Get, Item, Put, b, key, malformed, n, s};
-
-const GRANT_SK: &str = "grant";
-
-/// Partitions of the index of what is due: so many of files, and as many of grants.
-pub const DUE_SHARDS: u8 = 4;
+use super::keys::{FAILED_SHARDS, due_shard_of, file_sk, row_hash, row_key, row_sk, version_from_sk};
+use crate::item::{Get, Item, Put, b, malformed, n, s};
 
 /// How long an unused grant and an ended file stay in the ledger (days).
 pub(crate) const KEEP_DAYS: i64 = 90;
@@ -26,74 +22,8 @@ pub const KEEP_FILES_MS: i64 = KEEP_DAYS * MS_PER_DAY;
 /// file's end.
 const KEEP_BAD_BEYOND_SECS: i64 = 7 * 86_400;
 
-/// Partitions of a day in the index of FAILED files.
-pub(crate) const FAILED_SHARDS: u8 = 4;
-
 /// In the place of an app's id where nobody owns a file; no app is called so.
 const NO_APP: &str = "-";
-
-pub(super) fn file_pk(bucket: &str, object_key: &str) -> String {
-    format!("{bucket}/{object_key}")
-}
-
-pub(crate) fn file_sk(version: &ObjectVersion) -> String {
-    match version {
-        ObjectVersion::Id(id) => format!("v#{id}"),
-        ObjectVersion::ETag(etag) => format!("v#etag:{etag}"),
-    }
-}
-
-/// Reads what [`file_sk`] wrote.
-pub(crate) fn version_from_sk(sk: &str) -> Option<ObjectVersion> {
-    sk.strip_prefix("v#").map(|version| match version.strip_prefix("etag:") {
-        Some(etag) => ObjectVersion::ETag(etag.to_owned()),
-        None => ObjectVersion::Id(version.to_owned()),
-    })
-}
-
-/// The key of an object's row.
-#[must_use]
-pub fn file_key(object: &ObjectRef) -> Item {
-    key(file_pk(&object.bucket, &object.key), file_sk(&object.version))
-}
-
-/// The key of a row: an object's, or a grant's.
-#[must_use]
-pub fn row_key(row: &FileRow) -> Item {
-    match &row.object {
-        Some(object) => file_key(object),
-        None => grant_key(&row.bucket, &row.key),
-    }
-}
-
-/// The key of the row that binds an object's key to its app.
-pub(super) fn grant_key(bucket: &str, object_key: &str) -> Item {
-    key(file_pk(bucket, object_key), GRANT_SK)
-}
-
-/// The partition of the index of due rows that a file of this key is in.
-pub(crate) fn due_shard(object_key: &str) -> String {
-    shard_name(Queue::Files, shard_of(object_key))
-}
-
-fn shard_of(object_key: &str) -> u8 {
-    object_key.bytes().fold(0u8, u8::wrapping_add) % DUE_SHARDS
-}
-
-pub(crate) fn shard_name(queue: Queue, shard: u8) -> String {
-    match queue {
-        Queue::Files => shard.to_string(),
-        Queue::Grants => format!("grant-{shard}"),
-    }
-}
-
-/// The partition of the index of due rows that this row is in.
-pub(crate) fn due_shard_of(row: &FileRow) -> String {
-    match row.object {
-        Some(_) => due_shard(&row.key),
-        None => shard_name(Queue::Grants, shard_of(&row.key)),
-    }
-}
 
 pub(crate) fn expires_at(now_ms: i64) -> AttributeValue {
     n(now_ms / 1000 + KEEP_DAYS * 86_400)
@@ -102,18 +32,6 @@ pub(crate) fn expires_at(now_ms: i64) -> AttributeValue {
 /// When a row of bad records is deleted that is written at `now_ms`.
 pub(super) fn bad_expires_at(now_ms: i64) -> AttributeValue {
     n(now_ms / 1000 + KEEP_DAYS * 86_400 + KEEP_BAD_BEYOND_SECS)
-}
-
-/// What tells a row from others of its moment: of fixed length, while a key and a version are up to
-/// 1,024 bytes each and a sort key holds no more in all.
-/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html>
-fn row_hash(bucket: &str, object_key: &str, sk: &str) -> String {
-    let Seed(hash) = Seed::of(&[bucket.as_bytes(), object_key.as_bytes(), sk.as_bytes()]);
-    hash[..16].iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn row_sk(row: &FileRow) -> String {
-    row.object.as_ref().map_or_else(|| GRANT_SK.to_owned(), |object| file_sk(&object.version))
 }
 
 /// Where a row stands among those of its app.
@@ -247,6 +165,8 @@ pub fn row_from_item(item: &Item) -> Result<FileRow, Fault> {
 
 #[cfg(test)]
 mod tests {
+    use logferry_core::model::object::ObjectVersion;
+
     use super::*;
 
     fn beyond() -> Beyond {

@@ -5,14 +5,10 @@ use std::sync::Arc;
 
 use super::BatchBuffer;
 use super::flush::Inner;
+use super::hooks::{Clock, DeadLetters, log_dead_letters, system_clock};
 use crate::config::{Config, ConfigError};
 use crate::deliver::DeadLetter;
 use crate::send::Sender;
-
-/// Milliseconds since 1970.
-pub(super) type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
-/// Group, stream and the events.
-pub(super) type DeadLetters = Arc<dyn Fn(&str, &str, Vec<DeadLetter>) + Send + Sync>;
 
 /// Settings before the buffer exists.
 pub struct Builder<S> {
@@ -77,16 +73,5 @@ impl<S: Sender> Builder<S> {
         Ok(BatchBuffer {
             inner: Arc::new(Inner::new(self.sender, self.config, self.clock, self.dead_letters)),
         })
-    }
-}
-
-fn system_clock() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.ok().and_then(|since| i64::try_from(since.as_millis()).ok()).unwrap_or(0)
-}
-
-fn log_dead_letters(group: &str, stream: &str, dead: Vec<DeadLetter>) {
-    for letter in &dead {
-        tracing::error!(group, stream, reason = letter.reason.code(), cause = %letter.reason, "event dead-lettered");
     }
 }

@@ -8,7 +8,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::AbortHandle;
 
 use super::FlushError;
-use super::builder::{Clock, DeadLetters};
+use super::hooks::{Clock, DeadLetters};
 use super::store::Store;
 use crate::config::Config;
 use crate::deliver::{DeadLetter, Reason, deliver};

@@ -1,8 +1,8 @@
 //! Bad input is a 400 that names the field, and leaves nothing behind.
 
-use logferry_domain::time::{MS_PER_DAY, MS_PER_HOUR, rfc3339_ms};
+use logferry_core::model::time::{MS_PER_DAY, MS_PER_HOUR, rfc3339_ms};
+use logferry_sim::T0;
 use logferry_tests::api::Api;
-use logferry_tests::sim::T0;
 use logferry_tests::stack::encode;
 use serde_json::{Value, json};
 

@@ -19,7 +19,7 @@ fn the_openapi_document_has_every_route_and_no_other() {
     let served: BTreeSet<_> =
         ROUTES.iter().map(|(method, path, _)| (method.to_string(), (*path).to_owned())).collect();
     assert_eq!(documented, served);
-    let codes = logferry_domain::ledger::ReasonCode::ALL.map(|code| Value::from(code.as_str()));
+    let codes = logferry_core::logfile::outcome::ReasonCode::ALL.map(|code| Value::from(code.as_str()));
     assert_eq!(document["components"]["schemas"]["ReasonCode"]["enum"], Value::from(codes.to_vec()));
 }
 

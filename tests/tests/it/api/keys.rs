@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use logferry_api::ROUTES;
-use logferry_domain::app::Scope;
-use logferry_domain::time::rfc3339_ms;
-use logferry_ports::Apps;
+use logferry_core::model::app::Scope;
+use logferry_core::model::time::rfc3339_ms;
+use logferry_core::ports::apps::Apps;
+use logferry_sim::T0;
 use logferry_tests::api::{ADMIN_KEY, Answer, Api};
-use logferry_tests::sim::T0;
 use serde_json::{Value, json};
 
 use super::{NONE, is_open, path_of, requests};

@@ -1,9 +1,9 @@
 //! How much and how often.
 
-use logferry_domain::quota::Quota;
-use logferry_domain::time::MS_PER_HOUR;
+use logferry_core::model::quota::Quota;
+use logferry_core::model::time::MS_PER_HOUR;
+use logferry_sim::T0;
 use logferry_tests::api::Api;
-use logferry_tests::sim::T0;
 use serde_json::{Value, json};
 
 use super::NONE;

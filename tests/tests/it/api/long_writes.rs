@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use logferry_domain::fault::FaultClass;
-use logferry_domain::time::{MS_PER_DAY, rfc3339_ms};
-use logferry_logbook::prune;
-use logferry_ports::Clock;
+use logferry_core::logbook::prune;
+use logferry_core::model::fault::FaultClass;
+use logferry_core::model::time::{MS_PER_DAY, rfc3339_ms};
+use logferry_core::ports::clock::Clock;
+use logferry_sim::{How, T0};
 use logferry_tests::api::{Answer, Api};
 use logferry_tests::in_a_minute;
-use logferry_tests::sim::{How, T0};
 use serde_json::{Value, json};
 
 use super::NONE;

@@ -2,10 +2,10 @@
 //! trip, or a refusal.
 
 use logferry_api::{OPENAPI, ROUTES};
-use logferry_domain::quota::Quota;
-use logferry_domain::time::{MS_PER_DAY, MS_PER_HOUR};
+use logferry_core::model::quota::Quota;
+use logferry_core::model::time::{MS_PER_DAY, MS_PER_HOUR};
+use logferry_sim::T0;
 use logferry_tests::api::{ADMIN_KEY, Api};
-use logferry_tests::sim::T0;
 use logferry_tests::stack::encode;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -215,7 +215,7 @@ async fn internal_callers_get_their_strings_back_or_a_refusal() {
     };
     let call = async |event: Value| -> Value {
         let event = RawValue::from_string(event.to_string()).unwrap();
-        let answer = rpc.handle(&event, logferry_tests::sim::T0).await;
+        let answer = rpc.handle(&event, logferry_sim::T0).await;
         serde_json::from_str(answer.get()).unwrap()
     };
     let refused = |answer: &Value| {

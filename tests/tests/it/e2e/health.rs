@@ -5,9 +5,8 @@ use std::sync::{Arc, LazyLock};
 
 use logferry_aws::checks::DynamoChecks;
 use logferry_aws::notifier::SnsNotifier;
+use logferry_health_checks::notifier::{Notification, Notifier as _};
 use logferry_health_checks::testing::keeps_its_promises;
-use logferry_ports::Notifier as _;
-use logferry_ports::notifier::Notification;
 use logferry_tests::stack::{Stack, TestApp, encode, until};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -136,7 +135,7 @@ async fn app_with_checks(stack: &Stack, name: &str, urls: Value) -> TestApp {
 /// those, which then change nothing.
 async fn fire(stack: &Stack, slot: i64) {
     let start = *NEXT_HOUR_SECS + slot * SLOT_SECS;
-    let time = logferry_domain::time::rfc3339_ms(start * 1000);
+    let time = logferry_core::model::time::rfc3339_ms(start * 1000);
     let event = json!({
         "version": "0", "id": "7bf73129-1428-4cd3-a780-95db273d1602", "detail-type": "Scheduled Event",
         "source": "aws.events", "account": "000000000000", "time": time, "region": "us-east-1",

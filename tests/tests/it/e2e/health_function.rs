@@ -7,10 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use logferry_aws::apps::DynamoApps;
-use logferry_domain::time::rfc3339_ms;
-use logferry_health_checks::forms::FORMS;
-use logferry_ports::AppAdmin as _;
-use logferry_ports::app_admin::AppChange;
+use logferry_core::model::time::rfc3339_ms;
+use logferry_core::ports::app_admin::{AppAdmin as _, AppChange};
+use logferry_health_checks::guard::forms::FORMS;
 use logferry_tests::function::Function;
 use logferry_tests::stack::{Stack, encode, until};
 use serde_json::{Value, json};
@@ -462,7 +461,8 @@ async fn without_the_parameter_no_form_of_a_private_target_is_registered_or_reac
     }
     // and as if each had been stored before the parameter was taken back
     let apps = DynamoApps::new(world.stack.aws.dynamodb(), world.tables[0].as_str());
-    let app = logferry_ports::Apps::find(&apps, &world.app_id.parse().unwrap()).await.unwrap().unwrap();
+    let app =
+        logferry_core::ports::apps::Apps::find(&apps, &world.app_id.parse().unwrap()).await.unwrap().unwrap();
     let change = AppChange { health_checks: Some(json!(forms)), ..AppChange::default() };
     apps.change(&app.app_id, app.created_ms, &change).await.unwrap().unwrap();
     world.fire(1, PLENTY).await;

@@ -1,7 +1,8 @@
 //! An object's way from S3 to CloudWatch Logs and back out of a query.
 
-use logferry_domain::time::MS_PER_DAY;
-use logferry_ports::{Clock, SystemClock};
+use logferry_core::model::time::MS_PER_DAY;
+use logferry_core::ports::clock::Clock;
+use logferry_service::clock::SystemClock;
 use logferry_tests::stack::{Stack, TestApp, gzip, until};
 use serde_json::{Value, json};
 

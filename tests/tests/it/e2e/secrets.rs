@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 
 use logferry_api::ROUTES;
-use logferry_domain::time::rfc3339_ms;
-use logferry_ports::{Clock as _, SystemClock};
+use logferry_core::model::time::rfc3339_ms;
+use logferry_core::ports::clock::Clock as _;
+use logferry_service::clock::SystemClock;
 use logferry_tests::function::deployed_environment;
 use logferry_tests::stack::{Answer, Stack, TestApp, encode, gzip, until};
 use serde_json::{Value, json};

@@ -3,10 +3,11 @@
 use logferry_aws::item::{key, n};
 use logferry_aws::multipart::S3Multipart;
 use logferry_aws::sessions::DynamoSessions;
-use logferry_domain::app::AppId;
-use logferry_domain::upload::{ListedPart, Session, SessionStatus, bare_etag};
-use logferry_ports::sessions::{OpenLimits, Opened, Rate};
-use logferry_ports::{Clock as _, Multipart as _, Sessions as _, SystemClock};
+use logferry_core::model::app::AppId;
+use logferry_core::ports::clock::Clock as _;
+use logferry_core::uploads::session::{ListedPart, Session, SessionStatus, bare_etag};
+use logferry_core::uploads::table::{Multipart as _, OpenLimits, Opened, Rate, Sessions as _};
+use logferry_service::clock::SystemClock;
 use logferry_tests::stack::{Answer, Stack, TestApp, encode};
 use serde_json::{Value, json};
 use sha2::Digest as _;

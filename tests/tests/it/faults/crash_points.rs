@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use logferry_domain::fault::FaultClass;
-use logferry_domain::intake::IntakeLimits;
-use logferry_ports::Clock;
+use logferry_core::logfile::read::IntakeLimits;
+use logferry_core::model::fault::FaultClass;
+use logferry_core::ports::clock::Clock;
+use logferry_sim::How;
 use logferry_tests::ingest::{event, ingest};
 use logferry_tests::number;
-use logferry_tests::sim::How;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 

@@ -5,16 +5,17 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::future::join_all;
-use logferry_domain::intake::IntakeLimits;
-use logferry_domain::ledger::{FileStatus, Grant, ReasonCode};
-use logferry_domain::object::ObjectRef;
-use logferry_domain::packing::Packing;
-use logferry_ports::ledger::Claim;
-use logferry_ports::{Clock, Ledger};
+use logferry_core::ledger::claim::{Claim, Ledger};
+use logferry_core::ledger::row::{FileStatus, Grant};
+use logferry_core::logfile::outcome::ReasonCode;
+use logferry_core::logfile::read::IntakeLimits;
+use logferry_core::model::fingerprint::Packing;
+use logferry_core::model::object::ObjectRef;
+use logferry_core::ports::clock::Clock;
+use logferry_sim::{SimCloud, T0};
 use logferry_sweep::missed::{LONGEST_PAUSE_MS, ROUND_EVERY_MS, SETTLE_MS};
 use logferry_sweep::policy::UPLOAD_GRACE_MS;
 use logferry_tests::ingest::{BUCKET, event, ingest};
-use logferry_tests::sim::{SimCloud, T0};
 use logferry_tests::template::sweep_interval;
 use tokio::time::Instant;
 

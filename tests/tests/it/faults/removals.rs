@@ -4,11 +4,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use logferry_domain::app::App;
-use logferry_logbook::{prune, stats};
-use logferry_ports::{Clock, Files};
+use logferry_core::ledger::files::Files;
+use logferry_core::logbook::{prune, stats};
+use logferry_core::model::app::App;
+use logferry_core::ports::clock::Clock;
+use logferry_sim::T0;
 use logferry_tests::ingest::BUCKET;
-use logferry_tests::sim::T0;
 use logferry_tests::template::sweep_interval;
 use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;

@@ -5,14 +5,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use logferry_domain::intake::IntakeLimits;
-use logferry_domain::ledger::{FileStatus, Grant, ReasonCode};
-use logferry_domain::object::ObjectRef;
-use logferry_ports::{Clock, Ledger};
+use logferry_core::ledger::claim::Ledger;
+use logferry_core::ledger::row::{FileStatus, Grant};
+use logferry_core::logfile::outcome::ReasonCode;
+use logferry_core::logfile::read::IntakeLimits;
+use logferry_core::model::object::ObjectRef;
+use logferry_core::ports::clock::Clock;
+use logferry_sim::{SimClock, SimCloud, T0};
 use logferry_sweep::due::{DueRows, Swept};
 use logferry_sweep::missed::{Found, Missed};
 use logferry_tests::ingest::{BUCKET, event, ingest};
-use logferry_tests::sim::{SimClock, SimCloud, T0};
 use logferry_tests::stack::gzip;
 use logferry_tests::stream::{self, inserted};
 use logferry_tests::template::sweep_interval;

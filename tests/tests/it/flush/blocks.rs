@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use batch_buffer::testing::{Fault, StrictLogs};
 use batch_buffer::{ErrorClass, split};
-use logferry_domain::app::FlushSetting;
-use logferry_domain::fault::FaultClass;
-use logferry_domain::record::Level;
+use logferry_core::logbook::blocks::BlockTable;
+use logferry_core::model::app::FlushSetting;
+use logferry_core::model::fault::FaultClass;
+use logferry_core::model::level::Level;
 use logferry_flush::Tally;
-use logferry_ports::BlockTable;
 use serde_json::{Value, json};
 
 use super::world::{NOW_MS, World, block, blocks, failed, inserted, long_block, sequence};
@@ -27,7 +27,7 @@ async fn a_block_becomes_json_lines_in_the_apps_group_and_the_stream_of_its_arri
     let stored = world.logs().all_stored();
     let (group, stream, events) = &stored[0];
     assert_eq!((group.as_str(), stream.as_str()), ("/logferry/my-app", "2024-03-01/0"));
-    let ids: Vec<String> = logferry_domain::block::Payload::decode(&block.data)
+    let ids: Vec<String> = logferry_core::model::block::Payload::decode(&block.data)
         .unwrap()
         .records()
         .map(|r| r.id.to_string())

@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use batch_buffer::testing::StrictLogs;
-use logferry_domain::record::Level;
+use logferry_core::model::level::Level;
 use logferry_flush::LANES_AT_ONCE;
 use serde_json::Value;
 

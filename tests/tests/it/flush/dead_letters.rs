@@ -1,7 +1,7 @@
 //! What can never be sent is kept with its reason.
 
 use batch_buffer::testing::StrictLogs;
-use logferry_domain::fault::FaultClass;
+use logferry_core::model::fault::FaultClass;
 use logferry_flush::Tally;
 use serde_json::Value;
 

@@ -1,10 +1,10 @@
 //! Nothing that a record holds acts on CloudWatch, whichever way it comes.
 
 use batch_buffer::split;
-use logferry_domain::block::Block;
-use logferry_domain::record::Level;
+use logferry_core::model::block::Block;
+use logferry_core::model::level::Level;
+use logferry_core::ports::dead_letters::DeadLetters;
 use logferry_flush::redrive::Selection;
-use logferry_ports::DeadLetters;
 use serde_json::{Map, Value, json};
 
 use super::world::{NOW_MS, World, block, blocks, failed, inserted};

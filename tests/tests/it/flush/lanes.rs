@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use batch_buffer::ErrorClass;
 use batch_buffer::testing::{Call, Fault, StrictLogs};
-use logferry_domain::fault::FaultClass;
-use logferry_domain::record::Level;
+use logferry_core::model::fault::FaultClass;
+use logferry_core::model::level::Level;
+use logferry_core::ports::dead_letters::DeadLetters;
 use logferry_flush::{LANES_AT_ONCE, Tally};
-use logferry_ports::DeadLetters;
 use logferry_tests::stream;
 use serde_json::{Value, json};
 use tokio::time::Instant;

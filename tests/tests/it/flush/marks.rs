@@ -2,8 +2,8 @@
 
 use batch_buffer::ErrorClass;
 use batch_buffer::testing::{Fault, StrictLogs};
-use logferry_domain::block::Block;
-use logferry_domain::record::Level;
+use logferry_core::model::block::Block;
+use logferry_core::model::level::Level;
 use serde_json::Value;
 
 use super::world::{Death, NOW_MS, World, block, blocks, failed, ids, inserted, sequence};
@@ -27,7 +27,7 @@ async fn records_of_another_shard_with_numbers_in_between_are_not_taken_for_sent
         [evens, odds].map(|half| half.into_iter().map(|(_, record)| record).collect::<Vec<_>>());
     let mut broken = evens.clone();
     broken[0]["dynamodb"]["NewImage"]["data"]["B"] = "AAAA".into();
-    world.cloud.break_operation("PutObject", Some(logferry_domain::fault::FaultClass::Transient));
+    world.cloud.break_operation("PutObject", Some(logferry_core::model::fault::FaultClass::Transient));
     let first = world.invoke(&broken).await.unwrap();
     assert_eq!((failed(&first), first.tally.sent), (vec![sequence(&evens[0])], 100));
 

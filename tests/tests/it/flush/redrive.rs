@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use batch_buffer::ErrorClass;
 use batch_buffer::testing::{Fault, StrictLogs};
-use logferry_domain::app::FlushSetting;
-use logferry_domain::block::Block;
-use logferry_domain::fault::FaultClass;
-use logferry_domain::record::Level;
+use logferry_core::model::app::FlushSetting;
+use logferry_core::model::block::Block;
+use logferry_core::model::fault::FaultClass;
+use logferry_core::model::level::Level;
+use logferry_core::ports::dead_letters::DeadLetters;
 use logferry_flush::Tally;
 use logferry_flush::redrive::{FileReport, Redriven, Selection};
-use logferry_ports::DeadLetters;
 use serde_json::{Value, json};
 
 use super::world::{Death, NOW_MS, World, block, blocks, failed, ids, inserted, long_block};
@@ -198,7 +198,7 @@ async fn a_block_that_could_not_be_read_is_sent_once_it_can_be() {
     assert_eq!(world.cloud.dead_letters_now(), files);
 
     // The rest of it is there again.
-    logferry_ports::BlockTable::put(&world.cloud, vec![long]).await.unwrap();
+    logferry_core::logbook::blocks::BlockTable::put(&world.cloud, vec![long]).await.unwrap();
     let (redriven, _) = world.redrive_some(&only, false).await;
     assert_eq!(redriven.unwrap(), Redriven { files_done: 1, events_sent: 1, ..Redriven::default() });
     assert_eq!((world.sent().len(), world.cloud.dead_letters_now().len()), (3, 0));

@@ -2,7 +2,7 @@
 
 use batch_buffer::ErrorClass;
 use batch_buffer::testing::{Call, Fault};
-use logferry_domain::app::App;
+use logferry_core::model::app::App;
 use logferry_flush::Tally;
 use logferry_tests::stream::{EPOCH_MS, event, flush};
 

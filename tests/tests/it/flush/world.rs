@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use batch_buffer::testing::StrictLogs;
-use logferry_domain::app::{App, FlushSetting};
-use logferry_domain::block::{Block, MAX_ITEM_DATA_BYTES, Partition, Payload};
-use logferry_domain::fault::Fault;
-use logferry_domain::record::Level;
+use logferry_core::model::app::{App, FlushSetting};
+use logferry_core::model::block::{Block, MAX_ITEM_DATA_BYTES, Partition, Payload};
+use logferry_core::model::fault::Fault;
+use logferry_core::model::level::Level;
 use logferry_flush::Handled;
 use logferry_flush::redrive::{FileReport, KnownMarks, Redriven, Selection};
-use logferry_tests::sim::{How, SimCloud};
+use logferry_sim::{How, SimCloud};
 use logferry_tests::stream::{self, EPOCH_MS, event, flush};
 pub(super) use logferry_tests::stream::{blocks, sequence};
 use rand::rngs::SmallRng;

@@ -16,17 +16,20 @@ use logferry_aws::files::DynamoFiles;
 use logferry_aws::item::{Get as _, Item, expiring_from, key, n};
 use logferry_aws::ledger::{DynamoLedger, file_key, row_from_item};
 use logferry_aws::records::DynamoRecords;
-use logferry_domain::app::{App, AppId, FlushSetting};
-use logferry_domain::block::Payload;
-use logferry_domain::ledger::{FileRow, FileStatus, QuarantineReason};
-use logferry_domain::object::{ObjectRef, ObjectVersion};
-use logferry_domain::record::LevelCounts;
-use logferry_domain::stats::parse_sort_key;
-use logferry_domain::time::Day;
-use logferry_ports::app_admin::{AppAdmin as _, Registered};
-use logferry_ports::apps::KeyRow;
-use logferry_ports::{BlockTable as _, Clock as _, SystemClock};
+use logferry_core::ledger::row::{FileRow, FileStatus};
+use logferry_core::logbook::blocks::BlockTable as _;
+use logferry_core::logbook::counter_keys::parse_sort_key;
+use logferry_core::logfile::quarantine::QuarantineReason;
+use logferry_core::model::app::{App, AppId, FlushSetting};
+use logferry_core::model::block::Payload;
+use logferry_core::model::level::LevelCounts;
+use logferry_core::model::object::{ObjectRef, ObjectVersion};
+use logferry_core::model::time::Day;
+use logferry_core::ports::app_admin::{AppAdmin as _, Registered};
+use logferry_core::ports::apps::KeyRow;
+use logferry_core::ports::clock::Clock as _;
 use logferry_service::api_key::ApiKey;
+use logferry_service::clock::SystemClock;
 use logferry_tests::stack::Stack;
 use serde_json::{Map, Value, json};
 
@@ -390,7 +393,7 @@ impl Sandbox {
 
     /// The bad records that are kept under an object.
     pub(super) async fn quarantined(&self, object: &ObjectRef) -> BTreeMap<u64, QuarantineReason> {
-        use logferry_ports::Files as _;
+        use logferry_core::ledger::files::Files as _;
         let page = self.files().quarantined(object, 1000, None).await.unwrap();
         page.rows.iter().map(|record| (record.ordinal, record.reason)).collect()
     }

@@ -5,22 +5,25 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use logferry_domain::block::{BlockBuilder, BlockSource, MAX_ITEM_DATA_BYTES};
-use logferry_domain::expiry::{Expiring, NEVER};
-use logferry_domain::hex128::Seed;
-use logferry_domain::ledger::{DayCounts, FileRow, FileStatus, Grant, ReasonCode};
-use logferry_domain::object::ObjectRef;
-use logferry_domain::packing::Packing;
-use logferry_domain::record::{Entry, EntryKind, Level, LevelCounts};
-use logferry_domain::time::{Day, MS_PER_DAY, MS_PER_HOUR, rfc3339_ms};
-use logferry_domain::upload::{Session, SessionStatus};
-use logferry_ports::app_admin::{AppAdmin as _, Job, JobKind};
-use logferry_ports::ledger::Claim;
-use logferry_ports::records::Write;
-use logferry_ports::sessions::OpenLimits;
-use logferry_ports::{
-    BlockTable as _, Clock as _, Ledger as _, Multipart as _, Records as _, Sessions as _, SystemClock,
-};
+use logferry_core::ledger::claim::{Claim, Ledger as _};
+use logferry_core::ledger::row::{FileRow, FileStatus, Grant};
+use logferry_core::logbook::blocks::BlockTable as _;
+use logferry_core::logbook::records::{Records as _, Write};
+use logferry_core::logfile::outcome::ReasonCode;
+use logferry_core::model::block::{BlockBuilder, BlockSource, MAX_ITEM_DATA_BYTES};
+use logferry_core::model::day_counts::DayCounts;
+use logferry_core::model::expiry::{Expiring, NEVER};
+use logferry_core::model::fingerprint::Packing;
+use logferry_core::model::ids::Seed;
+use logferry_core::model::level::{Level, LevelCounts};
+use logferry_core::model::object::ObjectRef;
+use logferry_core::model::record::{Entry, EntryKind};
+use logferry_core::model::time::{Day, MS_PER_DAY, MS_PER_HOUR, rfc3339_ms};
+use logferry_core::ports::app_admin::{AppAdmin as _, Job, JobKind};
+use logferry_core::ports::clock::Clock as _;
+use logferry_core::uploads::session::{Session, SessionStatus};
+use logferry_core::uploads::table::{Multipart as _, OpenLimits, Sessions as _};
+use logferry_service::clock::SystemClock;
 use logferry_sweep::policy::UPLOAD_GRACE_MS;
 use logferry_tests::stack::gzip;
 use serde_json::{Value, json};

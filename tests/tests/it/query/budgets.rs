@@ -2,20 +2,21 @@
 
 use std::time::Duration;
 
-use logferry_domain::app::App;
-use logferry_domain::block::{Block, BlockBuilder, BlockSource};
-use logferry_domain::hex128::Seed;
-use logferry_domain::ledger::DayCounts;
-use logferry_domain::record::{Entry, EntryKind, Level};
-use logferry_domain::time::{Day, MS_PER_DAY};
-use logferry_logbook::budget::{Budget, MAX_TIME};
-use logferry_logbook::cursor;
-use logferry_logbook::filter::Filter;
-use logferry_logbook::query::{Cost, Query, query};
-use logferry_ports::records::Write;
-use logferry_ports::{Clock, Records};
+use logferry_core::logbook::budget::{Budget, MAX_TIME};
+use logferry_core::logbook::cursor;
+use logferry_core::logbook::filter::Filter;
+use logferry_core::logbook::query::{Cost, Query, query};
+use logferry_core::logbook::records::{Records, Write};
+use logferry_core::model::app::App;
+use logferry_core::model::block::{Block, BlockBuilder, BlockSource};
+use logferry_core::model::day_counts::DayCounts;
+use logferry_core::model::ids::Seed;
+use logferry_core::model::level::Level;
+use logferry_core::model::record::{Entry, EntryKind};
+use logferry_core::model::time::{Day, MS_PER_DAY};
+use logferry_core::ports::clock::Clock;
+use logferry_sim::{How, SimCloud, T0};
 use logferry_tests::api::Api;
-use logferry_tests::sim::{How, SimCloud, T0};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 

@@ -2,19 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use logferry_domain::app::App;
-use logferry_domain::block::Block;
-use logferry_domain::ledger::DayCounts;
-use logferry_domain::quota::Quota;
-use logferry_domain::time::MS_PER_DAY;
-use logferry_logbook::budget::Budget;
-use logferry_logbook::filter::Filter;
-use logferry_logbook::query::{Query, query};
-use logferry_ports::Records;
-use logferry_ports::records::Write;
+use logferry_core::logbook::budget::Budget;
+use logferry_core::logbook::filter::Filter;
+use logferry_core::logbook::query::{Query, query};
+use logferry_core::logbook::records::{Records, Write};
+use logferry_core::model::app::App;
+use logferry_core::model::block::Block;
+use logferry_core::model::day_counts::DayCounts;
+use logferry_core::model::quota::Quota;
+use logferry_core::model::time::MS_PER_DAY;
 use logferry_service::metrics::BLOCKS_SKIPPED;
+use logferry_sim::{SimCloud, T0};
 use logferry_tests::api::Api;
-use logferry_tests::sim::{SimCloud, T0};
 use serde_json::{Value, json};
 
 use super::budgets::single;

@@ -1,17 +1,17 @@
 //! One question about very many apps: pages that are worth their reads.
 
-use logferry_domain::app::App;
-use logferry_domain::block::{BlockBuilder, BlockSource};
-use logferry_domain::hex128::{RecordId, Seed};
-use logferry_domain::ledger::DayCounts;
-use logferry_domain::record::{Entry, EntryKind, Level};
-use logferry_domain::time::{Day, MS_PER_HOUR};
-use logferry_logbook::budget::{Budget, MAX_DECOMPRESSED_BYTES, MAX_READ_BYTES};
-use logferry_logbook::filter::Filter;
-use logferry_logbook::query::{Query, query};
-use logferry_ports::Records;
-use logferry_ports::records::Write;
-use logferry_tests::sim::{SimCloud, T0};
+use logferry_core::logbook::budget::{Budget, MAX_DECOMPRESSED_BYTES, MAX_READ_BYTES};
+use logferry_core::logbook::filter::Filter;
+use logferry_core::logbook::query::{Query, query};
+use logferry_core::logbook::records::{Records, Write};
+use logferry_core::model::app::App;
+use logferry_core::model::block::{BlockBuilder, BlockSource};
+use logferry_core::model::day_counts::DayCounts;
+use logferry_core::model::ids::{RecordId, Seed};
+use logferry_core::model::level::Level;
+use logferry_core::model::record::{Entry, EntryKind};
+use logferry_core::model::time::{Day, MS_PER_HOUR};
+use logferry_sim::{SimCloud, T0};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 

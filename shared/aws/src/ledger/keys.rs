@@ -1,0 +1,91 @@
+//! Keys of the `files` table and its indexes.
+
+use logferry_core::ledger::backlog::Queue;
+use logferry_core::ledger::row::FileRow;
+use logferry_core::model::ids::Seed;
+use logferry_core::model::object::{ObjectRef, ObjectVersion};
+
+use crate::item::{Item, key};
+
+pub(super) const GRANT_SK: &str = "grant";
+
+/// Partitions of the index of what is due: so many of files, and as many of grants.
+pub const DUE_SHARDS: u8 = 4;
+
+/// Partitions of a day in the index of FAILED files.
+pub(crate) const FAILED_SHARDS: u8 = 4;
+
+pub(super) fn file_pk(bucket: &str, object_key: &str) -> String {
+    format!("{bucket}/{object_key}")
+}
+
+pub(crate) fn file_sk(version: &ObjectVersion) -> String {
+    match version {
+        ObjectVersion::Id(id) => format!("v#{id}"),
+        ObjectVersion::ETag(etag) => format!("v#etag:{etag}"),
+    }
+}
+
+/// Reads what [`file_sk`] wrote.
+pub(crate) fn version_from_sk(sk: &str) -> Option<ObjectVersion> {
+    sk.strip_prefix("v#").map(|version| match version.strip_prefix("etag:") {
+        Some(etag) => ObjectVersion::ETag(etag.to_owned()),
+        None => ObjectVersion::Id(version.to_owned()),
+    })
+}
+
+/// The key of an object's row.
+#[must_use]
+pub fn file_key(object: &ObjectRef) -> Item {
+    key(file_pk(&object.bucket, &object.key), file_sk(&object.version))
+}
+
+/// The key of a row: an object's, or a grant's.
+#[must_use]
+pub fn row_key(row: &FileRow) -> Item {
+    match &row.object {
+        Some(object) => file_key(object),
+        None => grant_key(&row.bucket, &row.key),
+    }
+}
+
+/// The key of the row that binds an object's key to its app.
+pub(super) fn grant_key(bucket: &str, object_key: &str) -> Item {
+    key(file_pk(bucket, object_key), GRANT_SK)
+}
+
+/// The partition of the index of due rows that a file of this key is in.
+pub(crate) fn due_shard(object_key: &str) -> String {
+    shard_name(Queue::Files, shard_of(object_key))
+}
+
+pub(super) fn shard_of(object_key: &str) -> u8 {
+    object_key.bytes().fold(0u8, u8::wrapping_add) % DUE_SHARDS
+}
+
+pub(crate) fn shard_name(queue: Queue, shard: u8) -> String {
+    match queue {
+        Queue::Files => shard.to_string(),
+        Queue::Grants => format!("grant-{shard}"),
+    }
+}
+
+/// The partition of the index of due rows that this row is in.
+pub(crate) fn due_shard_of(row: &FileRow) -> String {
+    match row.object {
+        Some(_) => due_shard(&row.key),
+        None => shard_name(Queue::Grants, shard_of(&row.key)),
+    }
+}
+
+/// What tells a row from others of its moment: of fixed length, while a key and a version are up to
+/// 1,024 bytes each and a sort key holds no more in all.
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html>
+pub(super) fn row_hash(bucket: &str, object_key: &str, sk: &str) -> String {
+    let Seed(hash) = Seed::of(&[bucket.as_bytes(), object_key.as_bytes(), sk.as_bytes()]);
+    hash[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+pub(super) fn row_sk(row: &FileRow) -> String {
+    row.object.as_ref().map_or_else(|| GRANT_SK.to_owned(), |object| file_sk(&object.version))
+}

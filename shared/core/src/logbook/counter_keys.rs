@@ -1,0 +1,41 @@
+//! Keys of the `stats` table: counters per app, day and level.
+
+use crate::model::ids::Seed;
+use crate::model::time::Day;
+
+/// Counter rows of a day. One row would be a point of contention for transactions.
+pub const COUNTERS: u8 = 8;
+
+/// The counter row that a source of records adds to.
+#[must_use]
+pub fn counter_of(seed: &Seed) -> u8 {
+    seed.0[31] % COUNTERS
+}
+
+/// `{date}#{epoch_ms:013}#{counter}`, under the app's id: what an earlier app of the same id has
+/// counted stays apart.
+#[must_use]
+pub fn sort_key(day: Day, epoch_ms: i64, counter: u8) -> String {
+    format!("{day}#{epoch_ms:013}#{counter}")
+}
+
+/// Day, epoch and counter of a sort key; `None` for any other text.
+#[must_use]
+pub fn parse_sort_key(text: &str) -> Option<(Day, i64, u8)> {
+    let mut parts = text.split('#');
+    let key = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+    parts.next().is_none().then_some(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sort_key_reads_back() {
+        let key = sort_key(Day(20_000), 1_743_532_441_581, 7);
+        assert_eq!(key, "2024-10-04#1743532441581#7");
+        assert_eq!(parse_sort_key(&key), Some((Day(20_000), 1_743_532_441_581, 7)));
+        assert_eq!(parse_sort_key("2024-10-04"), None);
+    }
+}

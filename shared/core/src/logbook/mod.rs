@@ -1,0 +1,21 @@
+//! Writing, querying, counting and pruning an app's records, for `api` and `rpc`.
+
+pub mod answer;
+mod block_cursor;
+pub mod blocks;
+pub mod budget;
+pub mod counter_keys;
+pub mod counters;
+pub mod cursor;
+mod day_cursor;
+pub mod filter;
+pub mod new_entry;
+mod newest;
+pub mod prune;
+pub mod query;
+pub mod records;
+pub mod redrive;
+pub mod staged_write;
+pub mod stats;
+pub mod write;
+mod write_plan;

@@ -1,0 +1,348 @@
+//! Entries that callers write: stricter than those of files, since a caller can be told. What is
+//! stored is the caller's own text, byte for byte.
+
+use std::fmt;
+
+use crate::logfile::read::MAX_AHEAD_MS;
+use crate::model::level::Level;
+use crate::model::record::{Entry, EntryKind};
+use crate::model::time::{in_range, parse_rfc3339_ms};
+use serde::Deserializer as _;
+use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+/// Hours in which the entries of one request may lie: each of them is a block of its own.
+pub const MAX_HOURS: usize = 72;
+/// Entries of one request.
+pub const MAX_ENTRIES: usize = 10_000;
+/// The largest entry (bytes).
+pub const MAX_ENTRY_BYTES: usize = 1024 * 1024;
+/// The deepest nesting of an entry.
+pub const MAX_DEPTH: usize = 64;
+/// The longest request id (bytes).
+pub const MAX_REQUEST_ID_BYTES: usize = 1_024;
+
+/// What is wrong with what a caller sent, and in which field.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {message}")]
+pub struct Invalid {
+    pub field: String,
+    pub message: String,
+}
+
+impl Invalid {
+    #[must_use]
+    pub fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { field: field.into(), message: message.into() }
+    }
+}
+
+/// The entries of a request: one, or a batch.
+#[derive(Debug)]
+pub struct Entries<'a> {
+    pub batch: bool,
+    pub entries: Vec<&'a RawValue>,
+}
+
+/// An entry that may be stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewEntry {
+    pub level: Level,
+    /// `None`: it has none, and gets the time of its arrival.
+    pub timestamp_ms: Option<i64>,
+    pub raw: String,
+}
+
+impl NewEntry {
+    /// The entry as it is stored; `raw` is its own, or that with a request id.
+    pub(crate) fn entry<'a>(&self, ordinal: u64, raw: &'a str, arrived_ms: i64) -> Entry<'a> {
+        Entry {
+            ordinal,
+            timestamp_ms: self.timestamp_ms.unwrap_or(arrived_ms),
+            level: self.level,
+            kind: EntryKind::Json,
+            timestamp_fallback: self.timestamp_ms.is_none(),
+            raw,
+        }
+    }
+}
+
+/// Finds the entries of a request's body: the body itself, or its `logs`.
+///
+/// # Errors
+/// The body is not JSON, not an object, or has too many.
+pub fn entries(body: &[u8]) -> Result<Entries<'_>, Invalid> {
+    let text = std::str::from_utf8(body).map_err(|_| Invalid::new("body", "the body must be UTF-8"))?;
+    let whole: &RawValue = serde_json::from_str(text)
+        .map_err(|error| Invalid::new("body", format!("the body must be JSON: {error}")))?;
+    if !whole.get().starts_with('{') {
+        return Err(Invalid::new("body", "the body must be a JSON object"));
+    }
+    let mut found = Logs::default();
+    serde_json::Deserializer::from_str(whole.get())
+        .deserialize_map(&mut found)
+        .map_err(|error| Invalid::new("body", format!("the body must be JSON: {error}")))?;
+    let Some(logs) = found.logs else {
+        return Ok(Entries { batch: false, entries: vec![whole] });
+    };
+    if found.others {
+        return Err(Invalid::new("logs", "logs must stand alone: a body is one entry, or a batch"));
+    }
+    batch(logs, "logs")
+}
+
+/// The entries of an array; `name` is its field.
+///
+/// # Errors
+/// It is no array, or has too many.
+pub fn batch<'a>(array: &'a RawValue, name: &str) -> Result<Entries<'a>, Invalid> {
+    let entries: Vec<&RawValue> = serde_json::from_str(array.get())
+        .map_err(|_| Invalid::new(name, format!("{name} must be an array of entries")))?;
+    if entries.len() > MAX_ENTRIES {
+        let message = format!("{name} must have at most {MAX_ENTRIES} entries, this has {}", entries.len());
+        return Err(Invalid::new(name, message));
+    }
+    Ok(Entries { batch: true, entries })
+}
+
+#[derive(Default)]
+struct Logs<'a> {
+    logs: Option<&'a RawValue>,
+    others: bool,
+}
+
+impl<'a> Visitor<'a> for &mut Logs<'a> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<M: MapAccess<'a>>(self, mut map: M) -> Result<(), M::Error> {
+        while let Some(name) = map.next_key::<std::borrow::Cow<'a, str>>()? {
+            if name == "logs" {
+                self.logs = Some(map.next_value()?);
+            } else {
+                self.others = true;
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Checks an entry that arrived at `arrived_ms`. `at` is its field, such as `logs[3]`, or empty for a
+/// body that is the entry.
+///
+/// # Errors
+/// [`Invalid`] with the field that is wrong.
+pub fn check(json: &str, at: &str, arrived_ms: i64) -> Result<NewEntry, Invalid> {
+    let field = |name: &str| if at.is_empty() { name.to_owned() } else { format!("{at}.{name}") };
+    let whole = || if at.is_empty() { "body".to_owned() } else { at.to_owned() };
+    if json.len() > MAX_ENTRY_BYTES {
+        return Err(Invalid::new(whole(), format!("an entry must be at most {MAX_ENTRY_BYTES} bytes")));
+    }
+    if depth(json) > MAX_DEPTH {
+        return Err(Invalid::new(
+            whole(),
+            format!("an entry must be nested at most {MAX_DEPTH} levels deep"),
+        ));
+    }
+    // Beyond the grammar this refuses halves of surrogate pairs and numbers that no double holds.
+    let value: Value = serde_json::from_str(json)
+        .map_err(|error| Invalid::new(whole(), format!("an entry must be valid JSON: {error}")))?;
+    let Value::Object(members) = value else {
+        return Err(Invalid::new(whole(), "an entry must be a JSON object"));
+    };
+    let present = |name: &str| members.get(name).filter(|value| !value.is_null());
+
+    let level = match present("level") {
+        Some(Value::String(text)) => text
+            .parse()
+            .map_err(|bad: crate::model::level::BadLevel| Invalid::new(field("level"), bad.to_string()))?,
+        Some(_) => return Err(Invalid::new(field("level"), "level must be a string")),
+        None => return Err(Invalid::new(field("level"), "level is required")),
+    };
+    // As in files, `msg` goes before `message`.
+    match ["msg", "message"].into_iter().find_map(|name| Some((name, present(name)?))) {
+        Some((_, Value::String(_))) => {}
+        Some((name, _)) => return Err(Invalid::new(field(name), format!("{name} must be a string"))),
+        None => return Err(Invalid::new(field("message"), "message is required")),
+    }
+    if present("context").is_some_and(|context| !context.is_object()) {
+        return Err(Invalid::new(field("context"), "context must be an object"));
+    }
+    match present("request_id") {
+        None => {}
+        Some(Value::String(id)) if id.len() <= MAX_REQUEST_ID_BYTES => {}
+        Some(Value::String(_)) => {
+            let message = format!("request_id must be at most {MAX_REQUEST_ID_BYTES} bytes");
+            return Err(Invalid::new(field("request_id"), message));
+        }
+        Some(_) => return Err(Invalid::new(field("request_id"), "request_id must be a string")),
+    }
+    let time = ["time", "timestamp", "ts"].into_iter().find_map(|name| Some((name, present(name)?)));
+    let timestamp_ms = match time {
+        None => None,
+        Some((name, value)) => {
+            let wrong = |message: &str| Invalid::new(field(name), format!("{name} {message}"));
+            let ms = timestamp(value).filter(|&ms| in_range(ms)).ok_or_else(|| {
+                wrong("must be RFC 3339 with an offset, or a number since the epoch, from 2000 to 2100")
+            })?;
+            if ms > arrived_ms.saturating_add(MAX_AHEAD_MS) {
+                return Err(wrong("is more than 24 hours ahead"));
+            }
+            Some(ms)
+        }
+    };
+    Ok(NewEntry { level, timestamp_ms, raw: json.to_owned() })
+}
+
+/// Gives an entry a request id: as its last member, so that it counts.
+pub fn push_request_id(raw: &mut String, request_id: &str) {
+    let Some(end) = raw.rfind('}') else { return };
+    raw.truncate(end);
+    raw.push_str(",\"request_id\":");
+    raw.push_str(&Value::from(request_id).to_string());
+    raw.push('}');
+}
+
+fn timestamp(value: &Value) -> Option<i64> {
+    match value {
+        Value::String(text) => parse_rfc3339_ms(text),
+        Value::Number(number) => match number.as_i64() {
+            Some(whole) => Some(whole_number_ms(whole)),
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "saturates, and what is out of range is refused"
+            )]
+            None => number
+                .as_f64()
+                .map(|n| if n < 1e11 { (n * 1000.0).floor() as i64 } else { whole_number_ms(n as i64) }),
+        },
+        _ => None,
+    }
+}
+
+/// Seconds, milliseconds, microseconds or nanoseconds since the epoch, told apart by size: of the
+/// years 2000 to 2100 no two ranges touch.
+fn whole_number_ms(number: i64) -> i64 {
+    match number.unsigned_abs() {
+        0..100_000_000_000 => number * 1_000,
+        100_000_000_000..100_000_000_000_000 => number,
+        100_000_000_000_000..100_000_000_000_000_000 => number.div_euclid(1_000),
+        _ => number.div_euclid(1_000_000),
+    }
+}
+
+/// How deep arrays and objects are nested in valid JSON.
+fn depth(json: &str) -> usize {
+    let (mut depth, mut deepest, mut in_string, mut escaped) = (0usize, 0, false, false);
+    for byte in json.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'{' | b'[' if !in_string => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b'}' | b']' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 2025-04-01T18:34:01.581Z
+    const NOW_MS: i64 = 1_743_532_441_581;
+
+    fn field_of(json: &str) -> String {
+        check(json, "", NOW_MS).map_or_else(|bad| bad.field, |_| "ok".to_owned())
+    }
+
+    #[test]
+    fn a_wrong_entry_is_told_its_field() {
+        for (json, field) in [
+            (r#"{"level":"INFO","message":"x"}"#, "ok"),
+            (r#"{"level":"fatal","msg":"","context":null,"timestamp":null}"#, "ok"),
+            (r#"{"level":"INFO","message":"x","time":1743532441,"more":[1]}"#, "ok"),
+            (r#"{"message":"x"}"#, "level"),
+            (r#"{"level":"LOUD","message":"x"}"#, "level"),
+            (r#"{"level":30,"message":"x"}"#, "level"),
+            (r#"{"level":"INFO"}"#, "message"),
+            (r#"{"level":"INFO","message":5}"#, "message"),
+            (r#"{"level":"INFO","message":"x","context":"c"}"#, "context"),
+            (r#"{"level":"INFO","message":"x","request_id":7}"#, "request_id"),
+            (r#"{"level":"INFO","message":"x","timestamp":"1969-12-31T23:59:59Z"}"#, "timestamp"),
+            (r#"{"level":"INFO","message":"x","timestamp":"9999-01-01T00:00:00Z"}"#, "timestamp"),
+            (r#"{"level":"INFO","message":"x","timestamp":"2024-01-01T00:00:00"}"#, "timestamp"),
+            (r#"{"level":"INFO","message":"x","timestamp":"2025-04-02T18:34:01.581Z"}"#, "ok"),
+            (r#"{"level":"INFO","message":"x","timestamp":"2025-04-02T18:34:01.582Z"}"#, "timestamp"),
+            (r#"{"level":"INFO","message":"x","time":"2099-12-31T23:59:59Z"}"#, "time"),
+            (r#"{"level":"INFO","message":"x","ts":1743618841582}"#, "ts"),
+            (r#"{"level":"INFO","message":"x","timestamp":"1999-12-31T23:59:59.999Z"}"#, "timestamp"),
+            (r#"{"level":"INFO","message":"x","timestamp":0}"#, "timestamp"),
+            (r#"{"level":"INFO","message":"x","timestamp":true}"#, "timestamp"),
+            (r#"{"level":"INFO","message":"\ud800"}"#, "body"),
+            ("[1]", "body"),
+            ("null", "body"),
+        ] {
+            assert_eq!(field_of(json), field, "{json}");
+        }
+        let deep = format!(
+            r#"{{"level":"INFO","message":"[[","context":{{"a":{}1{}}}}}"#,
+            "[".repeat(62),
+            "]".repeat(62)
+        );
+        assert_eq!(field_of(&deep), "ok");
+        assert_eq!(field_of(&deep.replace("1", "[1]")), "body");
+        assert_eq!(check("[]", "logs[3]", NOW_MS).unwrap_err().field, "logs[3]");
+        assert_eq!(check("{}", "logs[3]", NOW_MS).unwrap_err().field, "logs[3].level");
+    }
+
+    #[test]
+    fn times_are_read_by_their_size() {
+        for time in [
+            "1743532441.581",
+            "1743532441581",
+            "1743532441581999",
+            "1743532441581999999",
+            "\"2025-04-01T18:34:01.581Z\"",
+            "\"2025-04-01T20:34:01.5819+02:00\"",
+        ] {
+            let entry = check(&format!(r#"{{"level":"INFO","message":"x","timestamp":{time}}}"#), "", NOW_MS)
+                .unwrap();
+            assert_eq!(entry.timestamp_ms, Some(1_743_532_441_581), "{time}");
+        }
+    }
+
+    #[test]
+    fn a_body_is_an_entry_or_a_batch() {
+        let batch = entries(br#" {"logs":[{"a":1}, {"b":2}]} "#).unwrap();
+        assert_eq!((batch.batch, batch.entries[1].get()), (true, r#"{"b":2}"#));
+        assert!(!entries(br#"{"level":"x"}"#).unwrap().batch);
+        for (body, field) in [
+            (&b"{"[..], "body"),
+            (b"[]", "body"),
+            (b"\xff", "body"),
+            (b"{\"logs\":{}}", "logs"),
+            (b"{\"logs\":[],\"level\":1}", "logs"),
+            (b"", "body"),
+        ] {
+            assert_eq!(entries(body).unwrap_err().field, field, "{body:?}");
+        }
+    }
+
+    #[test]
+    fn a_request_id_is_added_as_the_last_member() {
+        let mut raw = r#"{"message":"}" , "request_id":null }"#.to_owned();
+        push_request_id(&mut raw, "a\"b");
+        assert_eq!(raw, r#"{"message":"}" , "request_id":null ,"request_id":"a\"b"}"#);
+    }
+}

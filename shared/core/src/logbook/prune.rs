@@ -1,0 +1,467 @@
+//! Taking records away: what a watermark has made invisible, or all that a deleted app has stored.
+//!
+//! Readers honour the watermark, or the app's absence, at once; blocks and counters follow. A job
+//! row remembers what is to be done until a pass finds nothing more, and one last pass, later than
+//! any writer that did not know yet can still be writing, has found nothing either. Days before the
+//! watermark's lose their blocks and then their counters as a whole. On the watermark's own day,
+//! first nobody may count older records any more; then each block leaves together with its counts,
+//! and one that reaches beyond stays, less what is older. What its file has not counted is not taken
+//! from the counters: it never will be. So they are right as soon as a pass is through.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::logbook::blocks::{BlockPosition, BlockRange, BlockTable, StoredHeader};
+use crate::logbook::counters::{CounterKey, Stats};
+use crate::logbook::records::{CountedIn, CountedRemoval, Records, Removal, Removed};
+use crate::model::app::App;
+use crate::model::block::Partition;
+use crate::model::day_counts::DayCounts;
+use crate::model::fault::{Fault, chain};
+use crate::model::ids::SHARDS;
+use crate::model::time::{Day, EARLIEST_MS, LATEST_MS, MS_PER_HOUR, hour_of_ms};
+use crate::ports::app_admin::{AppAdmin, Job, JobKind};
+use futures::stream::{self, StreamExt};
+use tokio::time::Instant;
+
+use crate::logbook::staged_write;
+
+/// How long whoever works on a job holds it (ms).
+const HOLD_MS: i64 = 5 * 60_000;
+/// When the last pass is due: a Lambda function runs for 15 minutes at most (ms).
+/// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
+const SETTLE_MS: i64 = 16 * 60_000;
+
+/// What one request, or one turn of a job in a sweep, removes at most: blocks; one that is counted
+/// costs more.
+pub const BUDGET: u32 = 3_000;
+const COUNTED_COST: u32 = 8;
+
+/// How long a turn of a job in a sweep takes at most.
+const TURN_TIME: Duration = Duration::from_secs(15);
+
+/// Jobs of a sweep that have their turns side by side.
+const JOBS_AT_ONCE: usize = 4;
+
+/// How often a block is tried anew because what is counted of its file has changed.
+const ATTEMPTS: u32 = 8;
+
+/// Headers read at once, and counter rows.
+const HEADER_PAGE: u32 = 100;
+const COUNTER_PAGE: u32 = 1_000;
+
+/// What a removal has done by the time it is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pruned {
+    /// Records removed.
+    pub deleted: u64,
+    /// `false`: the rest is invisible, and a sweep removes it.
+    pub complete: bool,
+}
+
+/// What a sweep did with the jobs of removals that were due.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Removals {
+    /// Turns that jobs had.
+    pub turns: u32,
+    /// Jobs that found nothing more.
+    pub complete: u32,
+    /// Jobs whose turn failed; they are due again when nobody holds them any more.
+    pub failed: u32,
+    /// Jobs that time was too short for.
+    pub left: u32,
+}
+
+/// Makes everything older than `before_ms` invisible and removes what it can within its budget and
+/// until `until`. Records of a time yet to come are not made invisible but removed, where they lie before
+/// `before_ms` with all of their block: others of such times may be written later. `None`: there is no such app
+/// any more.
+///
+/// # Errors
+/// The job could not be left; the same call may be repeated.
+pub async fn prune<B: BlockTable + Stats + Records>(
+    apps: &impl AppAdmin,
+    book: &B,
+    app: &App,
+    before_ms: i64,
+    now_ms: i64,
+    until: Instant,
+) -> Result<Option<Pruned>, Fault> {
+    let job = Job {
+        app_id: app.app_id.clone(),
+        epoch_ms: app.created_ms,
+        kind: JobKind::Prune,
+        before_ms: before_ms.min(now_ms),
+        ahead_ms: (before_ms > now_ms).then_some(before_ms),
+        due_ms: now_ms + HOLD_MS,
+        deleted: 0,
+        last_pass: false,
+    };
+    if apps.prune(&job).await?.is_none() {
+        return Ok(None);
+    }
+    Ok(Some(begin(apps, book, job, now_ms, until).await))
+}
+
+/// Removes an app. Its records are gone for readers at once. `None`: it was gone already.
+///
+/// # Errors
+/// The app could not be removed; the same call may be repeated.
+pub async fn delete<B: BlockTable + Stats + Records>(
+    apps: &impl AppAdmin,
+    book: &B,
+    app: &App,
+    now_ms: i64,
+    until: Instant,
+) -> Result<Option<Pruned>, Fault> {
+    let job = Job {
+        app_id: app.app_id.clone(),
+        epoch_ms: app.created_ms,
+        kind: JobKind::Delete,
+        before_ms: LATEST_MS,
+        ahead_ms: None,
+        due_ms: now_ms + HOLD_MS,
+        deleted: 0,
+        last_pass: false,
+    };
+    if !apps.delete(app, &job).await? {
+        return Ok(None);
+    }
+    Ok(Some(begin(apps, book, job, now_ms, until).await))
+}
+
+/// The first turn of a job that has just been left. What fails in it fails for the job alone: what
+/// was asked for is done for readers, and a sweep does the rest.
+async fn begin<B: BlockTable + Stats + Records>(
+    apps: &impl AppAdmin,
+    book: &B,
+    job: Job,
+    now_ms: i64,
+    until: Instant,
+) -> Pruned {
+    match work(apps, book, job, now_ms, until).await {
+        Ok((job, complete)) => Pruned { deleted: job.deleted, complete },
+        Err(fault) => {
+            tracing::warn!(error.chain = %chain(&fault), "the first turn of a removal failed");
+            Pruned { deleted: 0, complete: false }
+        }
+    }
+}
+
+/// Finishes long writes, then goes on with the jobs that are due, in turn, until all are through or
+/// `until`. A job that fails stops no other.
+///
+/// # Errors
+/// The jobs could not be read, or a long write not be finished; what is left is due again later.
+pub async fn go_on<B: BlockTable + Stats + Records>(
+    apps: &impl AppAdmin,
+    book: &B,
+    now_ms: i64,
+    until: Instant,
+) -> Result<Removals, Fault> {
+    let settled = staged_write::settle_all(apps, book, now_ms).await;
+    let mut removals = Removals::default();
+    let mut jobs = apps.jobs().await?;
+    jobs.retain(|job| job.due_ms <= now_ms);
+    // Who has waited longest comes first.
+    jobs.sort_by_key(|job| job.due_ms);
+    while !jobs.is_empty() && Instant::now() < until {
+        let turns = jobs.drain(..).map(|job| turn(apps, book, job, now_ms, until)).collect::<Vec<_>>();
+        let mut turns = stream::iter(turns).buffer_unordered(JOBS_AT_ONCE);
+        while let Some(end) = turns.next().await {
+            removals.turns += u32::from(!matches!(end, Turn::NoTime(_) | Turn::Held));
+            match end {
+                Turn::NoTime(job) | Turn::More(job) => jobs.push(job),
+                Turn::Complete => removals.complete += 1,
+                Turn::Failed => removals.failed += 1,
+                Turn::Held => {}
+            }
+        }
+    }
+    removals.left = u32::try_from(jobs.len()).unwrap_or(u32::MAX);
+    settled.map(|()| removals)
+}
+
+/// How a turn of a job ended.
+enum Turn {
+    Complete,
+    /// Its budget is spent.
+    More(Job),
+    /// It was not begun: time is over.
+    NoTime(Job),
+    Failed,
+    /// Somebody else is at it.
+    Held,
+}
+
+async fn turn<B: BlockTable + Stats + Records>(
+    apps: &impl AppAdmin,
+    book: &B,
+    job: Job,
+    now_ms: i64,
+    until: Instant,
+) -> Turn {
+    if Instant::now() >= until {
+        return Turn::NoTime(job);
+    }
+    let until = until.min(Instant::now() + TURN_TIME);
+    let held = Job { due_ms: now_ms + HOLD_MS, ..job.clone() };
+    let worked = match apps.save_job(&held, job.due_ms).await {
+        Ok(true) => work(apps, book, held, now_ms, until).await,
+        Ok(false) => return Turn::Held,
+        Err(fault) => Err(fault),
+    };
+    match worked {
+        Ok((_, true)) => Turn::Complete,
+        Ok((job, false)) => Turn::More(job),
+        Err(fault) => {
+            tracing::warn!(
+                app.id = %job.app_id, job.kind = job.kind.as_str(), error.chain = %chain(&fault),
+                "a removal failed and is tried again later"
+            );
+            Turn::Failed
+        }
+    }
+}
+
+/// One pass over a job that the caller holds; then it is finished, or due later.
+async fn work<B: BlockTable + Stats + Records>(
+    apps: &impl AppAdmin,
+    book: &B,
+    mut job: Job,
+    now_ms: i64,
+    until: Instant,
+) -> Result<(Job, bool), Fault> {
+    let held_until = job.due_ms;
+    // What a long write has not stored yet must not come after what is removed.
+    if let Some(app) = apps.find(&job.app_id).await?.filter(|app| app.created_ms == job.epoch_ms) {
+        staged_write::settle(book, &app).await?;
+    }
+    let mut pass = Pass { book, job: &job, budget: BUDGET, now_ms, until, deleted: 0 };
+    let complete = pass.run().await?;
+    job.deleted += pass.deleted;
+    if complete && job.last_pass {
+        apps.end_job(&job, held_until).await?;
+        return Ok((job, true));
+    }
+    job.last_pass = complete;
+    job.due_ms = if complete { now_ms + SETTLE_MS } else { now_ms };
+    apps.save_job(&job, held_until).await?;
+    Ok((job, complete))
+}
+
+/// A day as its counters tell.
+#[derive(Debug, Default)]
+struct CountedDay {
+    counters: Vec<CounterKey>,
+    /// Records that have not expired.
+    records: i64,
+}
+
+struct Pass<'a, B> {
+    book: &'a B,
+    job: &'a Job,
+    budget: u32,
+    now_ms: i64,
+    until: Instant,
+    deleted: u64,
+}
+
+impl<B: BlockTable + Stats + Records> Pass<'_, B> {
+    /// `false`: the budget is spent, or the time.
+    async fn run(&mut self) -> Result<bool, Fault> {
+        let (app_id, before_ms) = (&self.job.app_id, self.job.before_ms);
+        let last = Day::of_ms(before_ms - 1);
+        if last.end_ms() >= before_ms {
+            self.book.hide(app_id, self.job.epoch_ms, last, before_ms, self.now_ms).await?;
+        }
+        for (day, counted) in self.days(Day::of_ms(self.end_ms() - 1)).await? {
+            if day.end_ms() < self.job.before_ms {
+                // Where all has expired, or is gone, there is nothing to be looked for.
+                if counted.records != 0 && !self.empty(day).await? {
+                    return Ok(false);
+                }
+                Stats::remove(self.book, &self.job.app_id, &counted.counters).await?;
+                continue;
+            }
+            for shard in 0..SHARDS {
+                let partition = Partition { app_id: self.job.app_id.clone(), day, shard };
+                if !self.trim(partition).await? {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Blocks that end before this time go as a whole (ms).
+    fn end_ms(&self) -> i64 {
+        self.job.ahead_ms.unwrap_or(self.job.before_ms)
+    }
+
+    fn is_spent(&self) -> bool {
+        self.budget == 0 || Instant::now() >= self.until
+    }
+
+    /// The days of the job's app that have counters, and those.
+    async fn days(&self, last: Day) -> Result<BTreeMap<Day, CountedDay>, Fault> {
+        let mut days: BTreeMap<Day, CountedDay> = BTreeMap::new();
+        let (first, mut after) = (Day::of_ms(EARLIEST_MS), None);
+        if last < first {
+            return Ok(days);
+        }
+        loop {
+            let page = Stats::newest(self.book, &self.job.app_id, first, last, COUNTER_PAGE, after).await?;
+            for row in page.rows.iter().filter(|row| row.key.epoch_ms == self.job.epoch_ms) {
+                let day = days.entry(row.key.day).or_default();
+                day.counters.push(row.key);
+                day.records += row.counts.alive(self.now_ms).levels.total();
+            }
+            match page.next {
+                Some(next) => after = Some(next),
+                None => return Ok(days),
+            }
+        }
+    }
+
+    /// Removes all of the app's blocks of a day, page by page, from its partitions side by side.
+    async fn empty(&mut self, day: Day) -> Result<bool, Fault> {
+        let whole = |shard| {
+            let partition = Partition { app_id: self.job.app_id.clone(), day, shard };
+            (BlockRange { partition, last_ms_from: day.start_ms(), last_ms_to: day.end_ms() }, None)
+        };
+        let mut ranges: Vec<(BlockRange, Option<BlockPosition>)> = (0..SHARDS).map(whole).collect();
+        while !ranges.is_empty() {
+            if self.is_spent() {
+                return Ok(false);
+            }
+            let book = self.book;
+            let pages = ranges.iter().map(|(range, after)| book.headers(range, HEADER_PAGE, after.as_ref()));
+            let pages = futures::future::try_join_all(pages).await?;
+            let mut own = Vec::new();
+            let mut more = Vec::new();
+            for ((range, _), page) in ranges.into_iter().zip(pages) {
+                own.extend(page.blocks.into_iter().filter(|it| it.header.epoch_ms == self.job.epoch_ms));
+                more.extend(page.next.map(|next| (range, Some(next))));
+            }
+            ranges = more;
+            let mut records = 0;
+            for stored in &own {
+                records += match stored.pruned_to_ms {
+                    None => u64::from(stored.header.count),
+                    // Its older records were counted as removed before.
+                    Some(from) => total(&self.counts(stored, Some(from), LATEST_MS).await?),
+                };
+            }
+            BlockTable::remove(self.book, &own).await?;
+            self.deleted += records;
+            self.budget = self.budget.saturating_sub(u32::try_from(own.len()).unwrap_or(u32::MAX));
+        }
+        Ok(true)
+    }
+
+    /// Removes what is older than the watermark from a partition of its day.
+    async fn trim(&mut self, partition: Partition) -> Result<bool, Fault> {
+        let (before_ms, end_ms) = (self.job.before_ms, self.end_ms());
+        // A block never crosses an hour: those with older records end in that of the last one.
+        let hour_end_ms = (hour_of_ms(end_ms - 1) + 1) * MS_PER_HOUR - 1;
+        let range = BlockRange {
+            last_ms_from: partition.day.start_ms(),
+            last_ms_to: hour_end_ms.min(partition.day.end_ms()),
+            partition,
+        };
+        let mut after = None;
+        loop {
+            let page = self.book.headers(&range, HEADER_PAGE, after.as_ref()).await?;
+            for stored in page.blocks {
+                let header = &stored.header;
+                let nothing_older =
+                    header.first_ms >= before_ms || stored.pruned_to_ms.is_some_and(|from| from >= before_ms);
+                if header.epoch_ms != self.job.epoch_ms || header.last_ms >= end_ms && nothing_older {
+                    continue;
+                }
+                if self.is_spent() || !self.take(&stored).await? {
+                    return Ok(false);
+                }
+            }
+            match page.next {
+                Some(next) => after = Some(next),
+                None => return Ok(true),
+            }
+        }
+    }
+
+    /// Takes what is older than the watermark from a block. `false`: what is counted of its file
+    /// keeps changing.
+    async fn take(&mut self, stored: &StoredHeader) -> Result<bool, Fault> {
+        let (header, before_ms, end_ms) = (&stored.header, self.job.before_ms, self.end_ms());
+        self.budget = self.budget.saturating_sub(COUNTED_COST);
+        let to_ms = if header.last_ms < end_ms { end_ms } else { before_ms };
+        for _ in 0..ATTEMPTS {
+            let (counted_in, from_ms) = self.counted(stored, to_ms).await?;
+            let removal = match header.last_ms {
+                last_ms if last_ms < before_ms => Removal::Block,
+                // Whoever counts its file leaves out what is older, and counts what is not.
+                _ if counted_in == CountedIn::Nowhere => return Ok(true),
+                last_ms if last_ms < end_ms => Removal::Block,
+                _ => Removal::Before { was_ms: stored.pruned_to_ms, to_ms },
+            };
+            let counts = self.counts(stored, from_ms, to_ms).await?;
+            let (header, extents) = (header.clone(), stored.extents);
+            let removal = CountedRemoval { header, extents, removal, counts, counted_in };
+            match self.book.remove_counted(&removal).await? {
+                Removed::CountDiffers => {}
+                Removed::BlockDiffers => return Ok(true),
+                Removed::Yes => {
+                    self.deleted += total(&counts);
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// Where what of a block is older than `to_ms` is counted, and from which time on.
+    async fn counted(&self, stored: &StoredHeader, to_ms: i64) -> Result<(CountedIn, Option<i64>), Fault> {
+        let header = &stored.header;
+        let Some(file) = &header.file else { return Ok((CountedIn::Counters, stored.pruned_to_ms)) };
+        let counted = self.book.counted(&file.object, header.day()).await?;
+        let known = |from_ms: Option<i64>| from_ms.is_some_and(|from| from >= to_ms);
+        let counted = counted.filter(|row| row.epoch_ms == self.job.epoch_ms && !known(row.from_ms));
+        Ok(match counted {
+            Some(row) => (CountedIn::File { revision: row.revision }, stored.pruned_to_ms.max(row.from_ms)),
+            None => (CountedIn::Nowhere, stored.pruned_to_ms),
+        })
+    }
+
+    /// What of a block lies in a stretch of time; nothing when the block is gone.
+    async fn counts(
+        &self,
+        stored: &StoredHeader,
+        from_ms: Option<i64>,
+        to_ms: i64,
+    ) -> Result<DayCounts, Fault> {
+        let header = &stored.header;
+        let range = BlockRange {
+            partition: header.partition(),
+            last_ms_from: header.last_ms,
+            last_ms_to: header.last_ms,
+        };
+        let mut after = None;
+        loop {
+            let page = BlockTable::newest(self.book, &range, 16, after.as_ref()).await?;
+            let found = page.blocks.iter().find(|stored| stored.block.header.block_id == header.block_id);
+            if let Some(stored) = found {
+                return BlockTable::counts(self.book, stored, from_ms, Some(to_ms)).await;
+            }
+            match page.next {
+                Some(next) => after = Some(next),
+                None => return Ok(DayCounts::default()),
+            }
+        }
+    }
+}
+
+fn total(counts: &DayCounts) -> u64 {
+    u64::try_from(counts.levels.total()).unwrap_or(0)
+}

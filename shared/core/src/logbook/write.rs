@@ -1,0 +1,292 @@
+//! Writing records: all entries of a request are checked before anything is stored, and what must
+//! not be stored is taken out of them; blocks, their counts and the memo of the idempotency key are
+//! stored in one transaction.
+//!
+//! A request that touches more hours than a transaction has room for is a long write: it is kept
+//! whole first, and stored in parts from there.
+
+use std::borrow::Cow;
+
+use crate::logbook::records::{Begun, Memo, MemoChange, MemoExpected, Records, Written};
+use crate::model::app::App;
+use crate::model::fault::{Fault, FaultClass, chain};
+use crate::model::ids::Seed;
+use crate::model::quota::{Exceeded, Quota, Used};
+use crate::model::record::EntryKind;
+use crate::model::redact::Redactor;
+use crate::model::time::Day;
+use crate::ports::usage::{Usage, UsageDay};
+use sha2::{Digest, Sha256};
+
+use crate::logbook::new_entry::{Entries, Invalid, MAX_HOURS, NewEntry};
+use crate::logbook::write_plan::{Origin, Plan};
+use crate::logbook::{new_entry, staged_write};
+
+/// How long an idempotency key is remembered (s).
+pub const MEMO_SECS: i64 = 24 * 3600;
+/// The longest idempotency key (bytes).
+pub const MAX_KEY_BYTES: usize = 255;
+
+/// How often a write that met another with the same key is tried again.
+const ATTEMPTS: u32 = 4;
+
+/// A request to write.
+#[derive(Debug, Clone, Copy)]
+pub struct WriteRequest<'a> {
+    pub app: &'a App,
+    pub entries: &'a Entries<'a>,
+    /// For entries that have none themselves.
+    pub request_id: Option<&'a str>,
+    pub idempotency_key: Option<&'a str>,
+    /// The body as it came: what a repeat must be equal to.
+    pub body: &'a [u8],
+    pub now_ms: i64,
+    /// 16 random or otherwise unique bytes, for ids of requests without a key.
+    pub unique: [u8; 16],
+    pub default_retention_days: u32,
+    /// What is never stored.
+    pub redactor: &'a Redactor,
+    /// The most that the app may take in per day.
+    pub quota: &'a Quota,
+}
+
+/// Why nothing was stored.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// The idempotency key was used with another body.
+    #[error("the idempotency key was used with another body")]
+    KeyReused,
+    /// It was removed meanwhile.
+    #[error("there is no such app")]
+    NoApp,
+    /// The app's quota of the day does not allow it.
+    #[error("{0}")]
+    OverQuota(Exceeded),
+    #[error("the records could not be stored")]
+    Fault(#[from] Fault),
+}
+
+/// Checks and stores entries, and returns them as a query would: a JSON object each.
+///
+/// # Errors
+/// [`WriteError::Invalid`] names the field; nothing was stored then.
+pub async fn write(
+    records: &(impl Records + Usage),
+    request: &WriteRequest<'_>,
+) -> Result<Vec<String>, WriteError> {
+    let checked = check_all(request)?;
+    let request_id = request.request_id.map(|id| request.redactor.entry(EntryKind::PlainText, id));
+    let request = &WriteRequest { request_id: request_id.as_deref(), ..*request };
+    let Some(key) = request.idempotency_key else {
+        let origin = request.origin(seed(request.app, &[b"unique", &request.unique]));
+        let plan = request.plan(&origin, &checked)?;
+        charge(records, request, &checked).await?;
+        return match plan.parts.len() {
+            0 | 1 => store(records, &origin, plan, None).await.map(|(_, answer)| answer),
+            _ => store_long(records, &origin, &checked, plan, None).await.map(|(_, answer)| answer),
+        };
+    };
+    let body_hash = hash_of(request);
+    let mut charged = false;
+    for _ in 0..ATTEMPTS {
+        if let Some(answer) = write_once(records, request, key, body_hash, &checked, &mut charged).await? {
+            return Ok(answer);
+        }
+    }
+    Err(Fault::new(FaultClass::Transient, "write", "other requests with the same key keep coming first")
+        .into())
+}
+
+fn check_all(request: &WriteRequest<'_>) -> Result<Vec<NewEntry>, Invalid> {
+    let Entries { batch, entries } = request.entries;
+    let one = |(index, raw): (usize, &&serde_json::value::RawValue)| {
+        let at = if *batch { format!("logs[{index}]") } else { String::new() };
+        let mut entry = new_entry::check(raw.get(), &at, request.now_ms)?;
+        if let Cow::Owned(redacted) = request.redactor.entry(EntryKind::Json, &entry.raw) {
+            entry.raw = redacted;
+        }
+        let pruned = request.app.pruned_before_ms;
+        if entry.timestamp_ms.is_some_and(|ms| pruned.is_some_and(|pruned| ms < pruned)) {
+            let field = if at.is_empty() { "timestamp".to_owned() } else { format!("{at}.timestamp") };
+            return Err(Invalid::new(field, "timestamp is before what was pruned"));
+        }
+        Ok(entry)
+    };
+    entries.iter().enumerate().map(one).collect()
+}
+
+impl<'a> WriteRequest<'a> {
+    /// The plan of what is not stored yet.
+    fn plan(&self, origin: &Origin<'_>, checked: &[NewEntry]) -> Result<Plan, WriteError> {
+        let plan = Plan::new(origin, checked)?;
+        if plan.hours > MAX_HOURS {
+            let message = format!(
+                "the entries of a request must lie in at most {MAX_HOURS} hours, these lie in {}: split it",
+                plan.hours
+            );
+            return Err(Invalid::new("logs", message).into());
+        }
+        Ok(plan)
+    }
+
+    fn origin(&self, seed: Seed) -> Origin<'a> {
+        Origin {
+            app_id: &self.app.app_id,
+            epoch_ms: self.app.created_ms,
+            seed,
+            arrived_ms: self.now_ms,
+            request_id: self.request_id,
+            retention_days: self.app.retention_days.unwrap_or(self.default_retention_days),
+        }
+    }
+}
+
+fn seed(app: &App, parts: &[&[u8]]) -> Seed {
+    let epoch = app.created_ms.to_be_bytes();
+    let mut all: Vec<&[u8]> = vec![b"api", app.app_id.as_str().as_bytes(), &epoch];
+    all.extend_from_slice(parts);
+    Seed::of(&all)
+}
+
+fn seed_of_key(app: &App, key: &str, salt: Option<i64>) -> Seed {
+    match salt {
+        None => seed(app, &[b"key", key.as_bytes()]),
+        Some(salt) => seed(app, &[b"key", key.as_bytes(), &salt.to_be_bytes()]),
+    }
+}
+
+/// What a repeat is known by: the body as it may be stored. Of the body as it came even a hash would
+/// give a short secret away to whoever tries them all.
+fn hash_of(request: &WriteRequest<'_>) -> [u8; 32] {
+    let body = String::from_utf8_lossy(request.body);
+    Sha256::digest(request.redactor.entry(EntryKind::Json, &body).as_bytes()).into()
+}
+
+/// Charges the request to the day of its arrival, before anything is stored: a write that is charged
+/// and then fails was taken in, and one that was stored is always charged.
+async fn charge(
+    usage: &impl Usage,
+    request: &WriteRequest<'_>,
+    checked: &[NewEntry],
+) -> Result<(), WriteError> {
+    if checked.is_empty() {
+        return Ok(());
+    }
+    let bytes = checked.iter().map(|entry| entry.raw.len() as u64).sum();
+    let more = Used { bytes, records: checked.len() as u64, files: 0 };
+    let App { app_id, created_ms, .. } = request.app;
+    let of = UsageDay { app_id: app_id.clone(), epoch_ms: *created_ms, day: Day::of_ms(request.now_ms) };
+    match usage.charge(&of, more, request.quota).await? {
+        None => Ok(()),
+        Some(exceeded) => Err(WriteError::OverQuota(exceeded)),
+    }
+}
+
+/// One attempt with an idempotency key. `None`: another request was first, look again. A repeat of
+/// what is stored already is not charged again.
+async fn write_once(
+    records: &(impl Records + Usage),
+    request: &WriteRequest<'_>,
+    key: &str,
+    body_hash: [u8; 32],
+    checked: &[NewEntry],
+    charged: &mut bool,
+) -> Result<Option<Vec<String>>, WriteError> {
+    let app = request.app;
+    let key_hash = seed_of_key(app, key, None).0;
+    let now_secs = request.now_ms.div_euclid(1000);
+    let known = records.memo(&app.app_id, &key_hash).await?;
+    if let Some(memo) = known.as_ref().filter(|memo| memo.expires_at_secs > now_secs) {
+        if memo.body_hash != body_hash {
+            return Err(WriteError::KeyReused);
+        }
+        let origin = Origin {
+            arrived_ms: memo.arrived_ms,
+            request_id: memo.request_id.as_deref(),
+            ..request.origin(seed_of_key(app, key, memo.salt))
+        };
+        return Ok(Some(Plan::new(&origin, checked)?.answer));
+    }
+    let expected = match &known {
+        None => MemoExpected::Absent,
+        Some(old) => MemoExpected::ArrivedAt(old.arrived_ms),
+    };
+    let mut memo = Memo {
+        body_hash,
+        arrived_ms: request.now_ms,
+        request_id: request.request_id.map(str::to_owned),
+        salt: known.map(|old| old.arrived_ms),
+        expires_at_secs: now_secs + MEMO_SECS,
+    };
+    let origin = request.origin(seed_of_key(app, key, memo.salt));
+    let plan = request.plan(&origin, checked)?;
+    if !*charged {
+        charge(records, request, checked).await?;
+        *charged = true;
+    }
+    if plan.parts.len() <= 1 {
+        let change = MemoChange { key_hash, memo: memo.clone(), expected };
+        match store(records, &origin, plan, Some(change)).await? {
+            (Written::Stored, answer) => return Ok(Some(answer)),
+            (Written::MemoDiffers | Written::NotNext, _) => return Ok(None),
+            // Left from a use of the key that is forgotten by now.
+            (Written::BlockExists, _) => {}
+        }
+    }
+    // With a seed that no other use of the key can have had.
+    memo.salt = Some(request.now_ms);
+    let origin = request.origin(seed_of_key(app, key, memo.salt));
+    let plan = request.plan(&origin, checked)?;
+    let change = MemoChange { key_hash, memo, expected };
+    match plan.parts.len() {
+        0 | 1 => {
+            let (written, answer) = store(records, &origin, plan, Some(change)).await?;
+            Ok((written == Written::Stored).then_some(answer))
+        }
+        _ => {
+            let (begun, answer) = store_long(records, &origin, checked, plan, Some(&change)).await?;
+            Ok((begun == Begun::Yes).then_some(answer))
+        }
+    }
+}
+
+/// Stores what one transaction takes.
+async fn store(
+    records: &impl Records,
+    origin: &Origin<'_>,
+    plan: Plan,
+    memo: Option<MemoChange>,
+) -> Result<(Written, Vec<String>), WriteError> {
+    let part = plan.parts.into_iter().next().unwrap_or_default();
+    let write = part.into_write(origin, memo, None);
+    let written = match write.blocks.is_empty() && write.memo.is_none() {
+        true => Written::Stored,
+        false => records.write(&write).await?,
+    };
+    Ok((written, plan.answer))
+}
+
+/// Stores what takes more than one transaction.
+async fn store_long(
+    records: &impl Records,
+    origin: &Origin<'_>,
+    checked: &[NewEntry],
+    plan: Plan,
+    memo: Option<&MemoChange>,
+) -> Result<(Begun, Vec<String>), WriteError> {
+    let kept = staged_write::kept(origin, checked)?;
+    let begun = records.begin(&kept, memo).await?;
+    match begun {
+        Begun::NoApp => return Err(WriteError::NoApp),
+        Begun::MemoDiffers => {}
+        // From here on it is stored, whoever finishes it: readers do before they answer.
+        Begun::Yes => {
+            if let Err(fault) = staged_write::finish(records, origin, plan.parts, 0).await {
+                tracing::warn!(error.chain = %chain(&fault), "a long write is left to whoever reads next");
+            }
+        }
+    }
+    Ok((begun, plan.answer))
+}

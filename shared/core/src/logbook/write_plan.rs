@@ -1,0 +1,181 @@
+//! How a request's entries become blocks and counts, in parts that a transaction takes each.
+
+use std::collections::BTreeMap;
+
+use crate::logbook::counter_keys::counter_of;
+use crate::logbook::records::{MemoChange, Step, Write};
+use crate::model::app::AppId;
+use crate::model::block::{Block, BlockBuilder, BlockScratch, BlockSource, MAX_ITEM_DATA_BYTES};
+use crate::model::day_counts::DayCounts;
+use crate::model::expiry;
+use crate::model::expiry::Expiring;
+use crate::model::fault::{Fault, FaultClass};
+use crate::model::ids::Seed;
+use crate::model::record::{Entry, StoredRecord};
+use crate::model::record_view::LogRecord;
+use crate::model::time::{Day, hour_of_ms};
+
+use crate::logbook::new_entry::NewEntry;
+use crate::logbook::{answer, new_entry};
+
+/// Items of one transaction, that of a memo or of a long write left out.
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html>
+const MAX_ITEMS: usize = 99;
+/// Bytes of data in one transaction; the limit is 4 MB in all.
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html>
+const MAX_DATA_BYTES: usize = 3_500_000;
+
+/// Raw bytes after which a block is closed: about 64 KiB compressed.
+const BLOCK_RAW_BYTES: usize = 384 * 1024;
+
+/// What one transaction stores.
+#[derive(Debug, Default)]
+pub(crate) struct Part {
+    blocks: Vec<Block>,
+    days: BTreeMap<Day, Expiring>,
+    items: usize,
+    data_bytes: usize,
+}
+
+impl Part {
+    fn has_room(&self, items: usize, data_bytes: usize, day: Day) -> bool {
+        let new_day = usize::from(!self.days.contains_key(&day));
+        self.items + items + new_day + self.days.len() <= MAX_ITEMS
+            && self.data_bytes + data_bytes <= MAX_DATA_BYTES
+    }
+
+    pub(crate) fn into_write(
+        self,
+        origin: &Origin<'_>,
+        memo: Option<MemoChange>,
+        step: Option<Step>,
+    ) -> Write {
+        Write {
+            app_id: origin.app_id.clone(),
+            epoch_ms: origin.epoch_ms,
+            blocks: self.blocks,
+            days: self.days,
+            counter: counter_of(&origin.seed),
+            memo,
+            step,
+        }
+    }
+}
+
+/// What, besides the entries, decides how a request's records are stored.
+#[derive(Debug, Clone)]
+pub(crate) struct Origin<'a> {
+    pub app_id: &'a AppId,
+    pub epoch_ms: i64,
+    pub seed: Seed,
+    pub arrived_ms: i64,
+    /// For entries that have none themselves.
+    pub request_id: Option<&'a str>,
+    pub retention_days: u32,
+}
+
+/// Everything that a request stores and answers: a pure function of its origin and entries.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// What each transaction stores.
+    pub parts: Vec<Part>,
+    /// How many hours the entries lie in.
+    pub hours: usize,
+    pub answer: Vec<String>,
+}
+
+impl Plan {
+    pub(crate) fn new(origin: &Origin<'_>, checked: &[NewEntry]) -> Result<Self, Fault> {
+        let seed = &origin.seed;
+        let expires_on = expiry::expires_on(origin.arrived_ms, origin.retention_days);
+        let source = BlockSource {
+            app_id: origin.app_id,
+            seed,
+            format: "api",
+            source: "api",
+            epoch_ms: origin.epoch_ms,
+            expires_at_secs: Some(expiry::expires_at_secs(expires_on)),
+        };
+        let mut hours: BTreeMap<i64, Vec<Entry<'_>>> = BTreeMap::new();
+        let mut answer = Vec::with_capacity(checked.len());
+        let mut stored_records = Vec::with_capacity(checked.len());
+        let mut raws = Vec::with_capacity(checked.len());
+        for (ordinal, new) in (0..).zip(checked) {
+            raws.push(with_request_id(new, seed, ordinal, origin.request_id));
+        }
+        for ((ordinal, new), raw) in (0..).zip(checked).zip(&raws) {
+            let entry = new.entry(ordinal, raw, origin.arrived_ms);
+            let mut text = Vec::with_capacity(raw.len() + 128);
+            let stored = StoredRecord { id: seed.record_id(ordinal), entry };
+            LogRecord::read(&stored).write_json(&mut text, None, false);
+            answer.push(String::from_utf8(text).unwrap_or_default());
+            stored_records.push(stored.clone());
+            hours.entry(hour_of_ms(stored.entry.timestamp_ms)).or_default().push(stored.entry);
+        }
+        let mut parts = vec![Part::default()];
+        let mut scratch = BlockScratch::default();
+        for entries in hours.values() {
+            for chunk in chunks(entries) {
+                add_blocks(&mut parts, chunk, &source, &mut scratch)?;
+            }
+        }
+        Ok(Self { parts, hours: hours.len(), answer: answer::of_write(answer, stored_records.into_iter()) })
+    }
+}
+
+fn with_request_id(new: &NewEntry, seed: &Seed, ordinal: u64, request_id: Option<&str>) -> String {
+    let mut raw = new.raw.clone();
+    if let Some(request_id) = request_id {
+        let entry = new.entry(ordinal, &new.raw, 0);
+        if LogRecord::read(&StoredRecord { id: seed.record_id(ordinal), entry }).request_id.is_none() {
+            new_entry::push_request_id(&mut raw, request_id);
+        }
+    }
+    raw
+}
+
+/// Entries of one hour, in pieces that make a block each.
+fn chunks<'e, 'a>(entries: &'e [Entry<'a>]) -> impl Iterator<Item = &'e [Entry<'a>]> {
+    let mut rest = entries;
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let count = rest.iter().position(|entry| {
+            bytes += entry.raw.len();
+            bytes > BLOCK_RAW_BYTES
+        });
+        let (chunk, after) = rest.split_at(count.map_or(rest.len(), |count| count.max(1)));
+        rest = after;
+        (!chunk.is_empty()).then_some(chunk)
+    })
+}
+
+fn add_blocks(
+    parts: &mut Vec<Part>,
+    entries: &[Entry<'_>],
+    source: &BlockSource<'_>,
+    scratch: &mut BlockScratch,
+) -> Result<(), Fault> {
+    let mut builder = BlockBuilder::default();
+    entries.iter().for_each(|entry| builder.push(entry));
+    let blocks = builder.build_with(scratch, source).map_err(|error| {
+        Fault::new(FaultClass::Permanent, "packing a block", "not packed").with_source(error)
+    })?;
+    let mut rest = entries;
+    for block in blocks {
+        let (own, after) = rest.split_at((block.header.count as usize).min(rest.len()));
+        rest = after;
+        let items = block.data.len().div_ceil(MAX_ITEM_DATA_BYTES).max(1);
+        let day = block.header.day();
+        if !parts.last().is_some_and(|part| part.has_room(items, block.data.len(), day)) {
+            parts.push(Part::default());
+        }
+        let Some(part) = parts.last_mut() else { continue };
+        let bytes = own.iter().map(|entry| i64::try_from(entry.raw.len()).unwrap_or(0)).sum();
+        let counts = DayCounts { levels: block.header.levels, bytes };
+        part.days.entry(day).or_default().add(block.header.expires_on(), counts);
+        part.items += items;
+        part.data_bytes += block.data.len();
+        part.blocks.push(block);
+    }
+    Ok(())
+}

@@ -1,0 +1,74 @@
+//! Computes how an object's entries become blocks, as a fingerprint.
+
+use super::decode::{CHUNK_BYTES, EXPANSION_FREE_BYTES};
+use super::pack;
+use super::parse::MAX_NESTING;
+use super::read::{IntakeLimits, MAX_AHEAD_MS};
+use crate::model::block;
+use crate::model::fingerprint::Packing;
+use crate::model::ids::Seed;
+use crate::model::redact::Redactor;
+use crate::model::time::{EARLIEST_MS, LATEST_MS};
+
+/// To be raised with every change of code after which the same bytes give other records or other bounds
+/// of blocks: of the splitter, of redaction, of the packer. Numbers take part by themselves, see
+/// [`fingerprint`]; `tests/golden_blocks.rs` turns red where this was forgotten.
+const VERSION: u32 = 2;
+
+/// `epoch_ms`: when the app was registered; 0 where there is none.
+#[must_use]
+pub fn fingerprint(
+    limits: &IntakeLimits,
+    redactor: &Redactor,
+    epoch_ms: i64,
+    retention_days: u32,
+) -> Packing {
+    let limits = format!("{limits:?}");
+    // The rules print as they were given.
+    let rules = format!("{redactor:?}");
+    let times = [EARLIEST_MS, LATEST_MS, MAX_AHEAD_MS].map(i64::unsigned_abs);
+    let reading = [CHUNK_BYTES as u64, EXPANSION_FREE_BYTES, u64::from(MAX_NESTING)];
+    let kept = [u64::from(retention_days)];
+    let numbers = [&block::shape()[..], &pack::BOUNDS, &times, &reading, &kept].concat();
+    let numbers: Vec<u8> = numbers.into_iter().flat_map(u64::to_be_bytes).collect();
+    let parts: [&[u8]; 5] =
+        [&VERSION.to_be_bytes(), limits.as_bytes(), rules.as_bytes(), &numbers, &epoch_ms.to_be_bytes()];
+    let Seed(hash) = Seed::of(&parts);
+    let mut text: String = hash[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+    if epoch_ms != 0 {
+        text.push_str(&format!(".{epoch_ms}"));
+    }
+    Packing::from_stored(&text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_packing_changes_with_rules_limits_epoch_and_retention_and_with_nothing_else() {
+        let limits = IntakeLimits::default();
+        let rules = |patterns| Redactor::new("cookie", "-", patterns).unwrap();
+        let packing = fingerprint(&limits, &rules("a+"), 5, 30);
+        assert_eq!(packing, fingerprint(&limits, &rules("a+"), 5, 30));
+        assert_eq!(Packing::from_stored(packing.as_str()), packing);
+        for other in [
+            fingerprint(&limits, &rules("a+ b"), 5, 30),
+            fingerprint(&IntakeLimits { max_record_bytes: 7, ..limits }, &rules("a+"), 5, 30),
+            fingerprint(&IntakeLimits { max_days: 7, ..limits }, &rules("a+"), 5, 30),
+            fingerprint(&IntakeLimits { max_decompressed_bytes: 7, ..limits }, &rules("a+"), 5, 30),
+            fingerprint(&limits, &rules("a+"), 6, 30),
+            fingerprint(&limits, &rules("a+"), 5, 31),
+        ] {
+            assert_ne!(packing, other);
+        }
+    }
+
+    #[test]
+    fn a_packing_tells_its_epoch() {
+        let packing = |epoch_ms| fingerprint(&IntakeLimits::default(), &Redactor::default(), epoch_ms, 30);
+        assert_eq!(packing(1_760_000_000_000).epoch_ms(), Some(1_760_000_000_000));
+        assert_eq!(packing(0).epoch_ms(), None);
+        assert_eq!(Packing::from_stored("0123456789abcdef").epoch_ms(), None);
+    }
+}

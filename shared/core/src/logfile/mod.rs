@@ -1,0 +1,11 @@
+//! A log file's way from bytes to blocks: decompress, split, parse, redact, pack. Pure and deterministic.
+
+pub mod decode;
+pub mod fingerprint;
+pub mod framing;
+pub mod outcome;
+pub mod pack;
+pub mod parse;
+pub mod quarantine;
+pub mod read;
+pub mod split;

@@ -1,0 +1,208 @@
+//! Bad records as they are kept. The first of a file get a row each; those behind them are merged
+//! into ranges, so that a file of nothing but bad lines makes few rows. Which rows there are follows
+//! from the object alone: a run that is repeated makes the same ones, in the same order.
+
+use std::collections::BTreeMap;
+
+/// Bad records of a file that get a row of their own.
+pub const SINGLE_ROWS: u64 = 1_000;
+
+/// Ranges without a good record in them; the ones behind them may reach over good records.
+pub const GAPLESS_RANGES: u64 = 1_000;
+
+/// So many ranges hold at least 2 bad records each, so many at least 4, then 8, and so on: a file
+/// of five million bad records makes at most 3,600 rows, and none can make more than 8,300.
+const RANGES_OF_A_SIZE: u64 = 100;
+
+/// What is wrong with a bad record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum QuarantineReason {
+    /// Not JSON, or JSON cut short.
+    BrokenJson,
+    /// JSON, but not an object.
+    NotAnObject,
+    /// Over the limit of a record (1 MiB).
+    TooLarge,
+    InvalidUtf8,
+    /// Nested over 64 levels.
+    TooDeep,
+    /// The stream broke off inside it.
+    CutOff,
+}
+
+impl QuarantineReason {
+    pub const ALL: [Self; 6] =
+        [Self::BrokenJson, Self::NotAnObject, Self::TooLarge, Self::InvalidUtf8, Self::TooDeep, Self::CutOff];
+
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::BrokenJson => "BROKEN_JSON",
+            Self::NotAnObject => "NOT_AN_OBJECT",
+            Self::TooLarge => "TOO_LARGE",
+            Self::InvalidUtf8 => "INVALID_UTF8",
+            Self::TooDeep => "TOO_DEEP",
+            Self::CutOff => "CUT_OFF",
+        }
+    }
+
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == text)
+    }
+}
+
+/// One bad record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BadRecord {
+    pub ordinal: u64,
+    pub reason: QuarantineReason,
+    /// Byte range in the decompressed stream, end excluded.
+    pub start: u64,
+    pub end: u64,
+}
+
+/// A row of the quarantine: a bad record, or a range of them.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Quarantined {
+    /// Of the first bad record.
+    pub ordinal: u64,
+    /// Of the last one.
+    pub last_ordinal: u64,
+    /// How many bad records these are. Fewer than the ordinals say: the others are good and stored.
+    pub count: u64,
+    /// Why the first one is bad.
+    pub reason: QuarantineReason,
+    /// How many are bad for which reason.
+    pub reasons: BTreeMap<QuarantineReason, u64>,
+    /// From the first one's first byte to the last one's end (excluded), decompressed.
+    pub start: u64,
+    pub end: u64,
+    /// At most [`MAX_SAMPLE_BYTES`](crate::model::redact::MAX_SAMPLE_BYTES) from the first one's beginning; bytes that are not UTF-8 replaced.
+    pub sample: String,
+}
+
+impl Quarantined {
+    /// A row of one record.
+    #[must_use]
+    pub fn single(bad: BadRecord, sample: impl Into<String>) -> Self {
+        let BadRecord { ordinal, reason, start, end } = bad;
+        Self {
+            ordinal,
+            last_ordinal: ordinal,
+            count: 1,
+            reason,
+            reasons: BTreeMap::from([(reason, 1)]),
+            start,
+            end,
+            sample: sample.into(),
+        }
+    }
+
+    fn reach_to(&mut self, bad: BadRecord) {
+        self.last_ordinal = bad.ordinal;
+        self.end = bad.end;
+        self.count += 1;
+        *self.reasons.entry(bad.reason).or_default() += 1;
+    }
+}
+
+/// Makes rows of bad records, which come in the order of their ordinals.
+#[derive(Debug, Default)]
+pub struct Ranges {
+    /// Rows begun.
+    rows: u64,
+    open: Option<Quarantined>,
+}
+
+impl Ranges {
+    /// Takes a bad record; a row that is complete comes back. `sample` is asked only where it is kept.
+    pub fn add(&mut self, bad: BadRecord, sample: impl FnOnce() -> String) -> Option<Quarantined> {
+        if let Some(open) = &mut self.open
+            && (open.last_ordinal + 1 == bad.ordinal || open.count < least_of_row(self.rows - 1))
+        {
+            open.reach_to(bad);
+            return None;
+        }
+        let row = Quarantined::single(bad, sample());
+        self.rows += 1;
+        if self.rows <= SINGLE_ROWS {
+            return Some(row);
+        }
+        self.open.replace(row)
+    }
+
+    /// The row that was still open at the end of the file.
+    #[must_use]
+    pub fn finish(self) -> Option<Quarantined> {
+        self.open
+    }
+}
+
+/// How many bad records a row holds at least before a good one ends it.
+fn least_of_row(row: u64) -> u64 {
+    let reaching = row.saturating_sub(SINGLE_ROWS + GAPLESS_RANGES - 1);
+    1 << reaching.div_ceil(RANGES_OF_A_SIZE).min(63)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(ordinals: impl IntoIterator<Item = u64>) -> Vec<Quarantined> {
+        let mut ranges = Ranges::default();
+        let bad = |ordinal| BadRecord {
+            ordinal,
+            reason: QuarantineReason::ALL[ordinal as usize % 2],
+            start: ordinal * 10,
+            end: ordinal * 10 + 9,
+        };
+        let mut rows: Vec<_> = ordinals
+            .into_iter()
+            .filter_map(|ordinal| ranges.add(bad(ordinal), || format!("sample of {ordinal}")))
+            .collect();
+        rows.extend(ranges.finish());
+        rows
+    }
+
+    #[test]
+    fn the_first_thousand_have_a_row_each_and_neighbours_behind_them_share_one() {
+        let rows = rows((0..1_500).chain([1_502, 1_503, 1_600]));
+        let shown: Vec<_> =
+            rows[998..].iter().map(|row| (row.ordinal, row.last_ordinal, row.count)).collect();
+        assert_eq!(
+            shown,
+            [(998, 998, 1), (999, 999, 1), (1_000, 1_499, 500), (1_502, 1_503, 2), (1_600, 1_600, 1)]
+        );
+        let range = &rows[1_000];
+        assert_eq!((range.start, range.end, range.sample.as_str()), (10_000, 14_999, "sample of 1000"));
+        let each =
+            BTreeMap::from([(QuarantineReason::BrokenJson, 250), (QuarantineReason::NotAnObject, 250)]);
+        assert_eq!((range.reason, &range.reasons), (QuarantineReason::BrokenJson, &each));
+    }
+
+    #[test]
+    fn rows_stay_few_however_many_bad_records_stand_between_good_ones() {
+        for (bad, most) in [(2_000, 2_000), (100_000, 3_000), (5_000_000, 3_600)] {
+            let rows = rows((0..bad).map(|i| i * 2));
+            assert!(rows.len() <= most, "{} rows of {bad}", rows.len());
+            assert_eq!(rows.iter().map(|row| row.count).sum::<u64>(), bad);
+            assert!(rows.iter().all(|row| row.reasons.values().sum::<u64>() == row.count));
+            assert!(
+                rows.windows(2).all(|two| two[0].last_ordinal < two[1].ordinal && two[0].end <= two[1].start)
+            );
+            let gapless = rows.iter().take(2_000);
+            assert!(gapless.into_iter().all(|row| row.count == row.last_ordinal - row.ordinal + 1));
+        }
+        assert_eq!(rows(0..5_000_000).len(), 1_001);
+    }
+
+    #[test]
+    fn reasons_read_back_from_their_names() {
+        for reason in QuarantineReason::ALL {
+            assert_eq!(QuarantineReason::parse(reason.as_str()), Some(reason));
+            assert_eq!(serde_json::to_value(reason).unwrap(), reason.as_str());
+        }
+    }
+}

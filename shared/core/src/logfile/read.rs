@@ -1,0 +1,487 @@
+//! The whole pure path of a file: bytes → decompressed → split → looked at → packed. The ingest
+//! function, the command line and the bench run this and nothing else.
+//!
+//! The path knows nothing of earlier runs: the same bytes give the same blocks and the same bad
+//! records under the same numbers, so a resumed run repeats it and stores only what is missing.
+
+use std::collections::BTreeSet;
+use std::io::{self, Read};
+
+use crate::logfile::decode::{DEFAULT_MAX_EXPANSION_RATIO, DecodeError, Decoder};
+use crate::logfile::outcome::{FileCounts, Outcome, Reason, ReasonCode};
+use crate::logfile::pack::{PackSource, Packed, Packer};
+use crate::logfile::parse;
+use crate::logfile::quarantine::{Quarantined, Ranges};
+use crate::logfile::split::{DEFAULT_MAX_RECORD_BYTES, Piece, Splitter, StreamEnd};
+use crate::model::block::BadBlock;
+use crate::model::expiry::Expiring;
+use crate::model::record::Entry;
+use crate::model::redact::Redactor;
+use crate::model::time::{Day, MS_PER_DAY};
+
+/// How far ahead of its object's LastModified a record's time may lie (ms). What lies further ahead is
+/// no time: such records would be first in every answer for years and never expire.
+pub const MAX_AHEAD_MS: i64 = MS_PER_DAY;
+
+/// Distinct days that a presigned file may hold.
+pub const MAX_PRESIGNED_DAYS: usize = 31;
+
+/// What a file may do to us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IntakeLimits {
+    /// Decompressed bytes for each compressed one, after the first MiB.
+    pub max_expansion_ratio: u64,
+    pub max_record_bytes: usize,
+    /// Decompressed bytes in all.
+    pub max_decompressed_bytes: u64,
+    /// Distinct UTC days of its records.
+    pub max_days: usize,
+}
+
+impl Default for IntakeLimits {
+    fn default() -> Self {
+        Self {
+            max_expansion_ratio: DEFAULT_MAX_EXPANSION_RATIO,
+            max_record_bytes: DEFAULT_MAX_RECORD_BYTES,
+            max_decompressed_bytes: u64::MAX,
+            max_days: usize::MAX,
+        }
+    }
+}
+
+/// The receiver wants no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stopped;
+
+/// Takes what becomes of a file, in order.
+pub trait Sink {
+    /// A block, or the number of one that is empty by now.
+    ///
+    /// # Errors
+    /// No more is wanted.
+    fn packed(&mut self, packed: Packed) -> Result<(), Stopped>;
+
+    /// A bad record, or a range of them.
+    ///
+    /// # Errors
+    /// No more is wanted.
+    fn quarantined(&mut self, row: Quarantined) -> Result<(), Stopped>;
+}
+
+/// Why a file was not gone through to its end. What is wrong with the file itself is no error:
+/// the [`Outcome`] tells it.
+#[derive(Debug, thiserror::Error)]
+pub enum IntakeError {
+    #[error("the object could not be read")]
+    Read(#[source] io::Error),
+    #[error("stopped before the end")]
+    Stopped,
+    #[error("a block could not be built")]
+    Block(#[from] BadBlock),
+}
+
+impl From<Stopped> for IntakeError {
+    fn from(_: Stopped) -> Self {
+        Self::Stopped
+    }
+}
+
+/// Goes through a file, and stores its entries as they are.
+///
+/// # Errors
+/// [`IntakeError`]; a file that is damaged is no error but an [`Outcome`] with a reason.
+pub fn take_in(
+    reader: impl Read,
+    source: PackSource<'_>,
+    limits: &IntakeLimits,
+    sink: &mut impl Sink,
+) -> Result<Outcome, IntakeError> {
+    take_in_redacted(reader, source, limits, &Redactor::default(), sink)
+}
+
+/// Goes through a file; nothing of it that the rules forbid reaches the sink.
+///
+/// # Errors
+/// As [`take_in`].
+pub fn take_in_redacted(
+    reader: impl Read,
+    source: PackSource<'_>,
+    limits: &IntakeLimits,
+    redactor: &Redactor,
+    sink: &mut impl Sink,
+) -> Result<Outcome, IntakeError> {
+    let mut decoder = Decoder::new(reader, limits.max_expansion_ratio, limits.max_decompressed_bytes);
+    let mut splitter = Splitter::new(limits.max_record_bytes);
+    let arrived_ms = source.arrived_ms;
+    let mut intake = Intake {
+        packer: Packer::new(source, ""),
+        arrived_ms,
+        days: BTreeSet::new(),
+        max_days: limits.max_days,
+        redactor,
+        ready: Vec::new(),
+        quarantined: 0,
+        ranges: Ranges::default(),
+        sink,
+    };
+    let mut bytes = 0;
+    let damage = loop {
+        match decoder.next_chunk() {
+            Ok(Some(chunk)) => {
+                bytes += chunk.len() as u64;
+                splitter.push(chunk);
+                if let Some(reason) = intake.drain(&mut splitter)? {
+                    return intake.finish(Some(reason), bytes);
+                }
+            }
+            Ok(None) => break None,
+            Err(DecodeError::Bad(reason)) => break Some(reason),
+            Err(DecodeError::Read(error)) => return Err(IntakeError::Read(error)),
+        }
+    };
+    splitter.finish(if damage.is_some() { StreamEnd::CutOff } else { StreamEnd::Whole });
+    if let Some(reason) = intake.drain(&mut splitter)? {
+        return intake.finish(Some(reason), bytes);
+    }
+    let unterminated = || {
+        splitter.unterminated().then(|| Reason {
+            code: ReasonCode::ArrayUnterminated,
+            message: format!("the JSON array has no end (decompressed {bytes} bytes)"),
+        })
+    };
+    let reason = damage.or_else(unterminated);
+    intake.finish(reason, bytes)
+}
+
+struct Intake<'s, 'a, S> {
+    packer: Packer<'a>,
+    arrived_ms: i64,
+    /// Days of good records, pruned ones included: where a file is cut must not depend on the watermark.
+    days: BTreeSet<Day>,
+    max_days: usize,
+    redactor: &'s Redactor,
+    ready: Vec<Packed>,
+    /// Bad records, each of them.
+    quarantined: u64,
+    ranges: Ranges,
+    sink: &'s mut S,
+}
+
+impl<S: Sink> Intake<'_, '_, S> {
+    /// Takes all entries that are there; returns why the file ends with one of them, if it does.
+    fn drain(&mut self, splitter: &mut Splitter) -> Result<Option<Reason>, IntakeError> {
+        while let Some(piece) = splitter.next_piece() {
+            if let Some(reason) = self.take(&piece)? {
+                return Ok(Some(reason));
+            }
+        }
+        Ok(None)
+    }
+
+    fn take(&mut self, piece: &Piece<'_>) -> Result<Option<Reason>, IntakeError> {
+        let parsed = match parse::parse(piece) {
+            Ok(parsed) => parsed,
+            Err(reason) => {
+                self.quarantined += 1;
+                let sample = || self.redactor.sample(parse::sample(piece));
+                if let Some(row) = self.ranges.add(parse::bad(piece, reason), sample) {
+                    self.sink.quarantined(row)?;
+                }
+                return Ok(None);
+            }
+        };
+        let said_ms = parsed.timestamp_ms.filter(|ms| ms - self.arrived_ms <= MAX_AHEAD_MS);
+        let timestamp_ms = said_ms.unwrap_or(self.arrived_ms);
+        let day = Day::of_ms(timestamp_ms);
+        if !self.days.contains(&day) {
+            if self.days.len() >= self.max_days {
+                return Ok(Some(too_scattered(piece, self.max_days)));
+            }
+            self.days.insert(day);
+        }
+        let raw = self.redactor.entry(parsed.kind, parsed.raw);
+        let entry = Entry {
+            ordinal: piece.ordinal,
+            timestamp_ms,
+            level: parsed.level,
+            kind: parsed.kind,
+            timestamp_fallback: said_ms.is_none(),
+            raw: &raw,
+        };
+        self.packer.set_format(piece.framing.as_str());
+        self.packer.push(&entry, &mut self.ready)?;
+        for packed in self.ready.drain(..) {
+            self.sink.packed(packed)?;
+        }
+        Ok(None)
+    }
+
+    fn finish(mut self, reason: Option<Reason>, bytes: u64) -> Result<Outcome, IntakeError> {
+        let counts = FileCounts {
+            ok: self.packer.stored(),
+            quarantined: self.quarantined,
+            pruned: self.packer.pruned(),
+            bytes,
+        };
+        let expires_on = self.packer.expires_on();
+        let days = self.packer.finish(&mut self.ready)?;
+        let days = days.into_iter().map(|(day, counts)| (day, Expiring::one(expires_on, counts))).collect();
+        for packed in self.ready.drain(..) {
+            self.sink.packed(packed)?;
+        }
+        if let Some(row) = self.ranges.finish() {
+            self.sink.quarantined(row)?;
+        }
+        Ok(Outcome { reason, counts, days })
+    }
+}
+
+fn too_scattered(piece: &Piece<'_>, max_days: usize) -> Reason {
+    Reason {
+        code: ReasonCode::TooScattered,
+        message: format!(
+            "the record at decompressed byte {} is of one day more than the {max_days} that a file may hold",
+            piece.start
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::logfile::quarantine::QuarantineReason;
+    use crate::model::block::Payload;
+    use crate::model::expiry::expires_at_secs;
+    use crate::model::ids::Seed;
+
+    const ARRIVED_MS: i64 = 1_743_532_441_581;
+
+    #[derive(Default, Debug, PartialEq)]
+    struct Kept {
+        packed: Vec<Packed>,
+        quarantined: Vec<Quarantined>,
+    }
+
+    impl Sink for Kept {
+        fn packed(&mut self, packed: Packed) -> Result<(), Stopped> {
+            self.packed.push(packed);
+            Ok(())
+        }
+
+        fn quarantined(&mut self, record: Quarantined) -> Result<(), Stopped> {
+            self.quarantined.push(record);
+            Ok(())
+        }
+    }
+
+    impl Kept {
+        /// The originals of all records, in the order of their ordinals.
+        fn raws(&self) -> Vec<String> {
+            let mut all = Vec::new();
+            for block in self.packed.iter().flat_map(|packed| &packed.block) {
+                let payload = Payload::decode(&block.data).unwrap();
+                all.extend(payload.entries().map(|entry| (entry.ordinal, entry.raw.to_owned())));
+            }
+            all.sort();
+            all.into_iter().map(|(_, raw)| raw).collect()
+        }
+
+        fn reasons(&self) -> Vec<QuarantineReason> {
+            self.quarantined.iter().map(|record| record.reason).collect()
+        }
+    }
+
+    fn run(bytes: &[u8]) -> (Kept, Outcome) {
+        run_within(bytes, &IntakeLimits::default(), None)
+    }
+
+    fn run_within(bytes: &[u8], limits: &IntakeLimits, pruned_before_ms: Option<i64>) -> (Kept, Outcome) {
+        let app_id = "app".parse().unwrap();
+        let seed = Seed::of(&[b"object"]);
+        let source = PackSource {
+            app_id: &app_id,
+            seed: &seed,
+            source: "s3://b/k",
+            epoch_ms: 1,
+            arrived_ms: ARRIVED_MS,
+            retention_days: 30,
+            pruned_before_ms,
+        };
+        let mut kept = Kept::default();
+        let outcome = take_in(bytes, source, limits, &mut kept).unwrap();
+        assert_eq!(outcome.counts.ok as usize, kept.raws().len());
+        assert_eq!(outcome.counts.quarantined as usize, kept.quarantined.len());
+        assert_eq!(
+            outcome.days.values().map(|day| day.total().levels.total()).sum::<i64>(),
+            outcome.counts.ok as i64
+        );
+        (kept, outcome)
+    }
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(6));
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn code(outcome: &Outcome) -> Option<ReasonCode> {
+        outcome.reason.as_ref().map(|reason| reason.code)
+    }
+
+    #[test]
+    fn bad_files_end_in_a_documented_state() {
+        use QuarantineReason::{InvalidUtf8, NotAnObject, TooLarge};
+        let long = "x".repeat(10_000_000);
+        for (bytes, ok, reasons, state) in [
+            (b"".as_slice(), 0, vec![], None),
+            (b"   \n\n", 0, vec![], None),
+            (b"null", 0, vec![NotAnObject], None),
+            (b"[]", 0, vec![], None),
+            (b"[1,2]", 0, vec![NotAnObject, NotAnObject], None),
+            (b"plain text, called x.gz\nmore\n", 2, vec![], None),
+            (b"\xff\xfe\n\xfd", 0, vec![InvalidUtf8, InvalidUtf8], None),
+            (long.as_bytes(), 0, vec![TooLarge], None),
+            (b"[{\"a\":1}", 1, vec![], Some(ReasonCode::ArrayUnterminated)),
+        ] {
+            let (kept, outcome) = run(bytes);
+            let what = String::from_utf8_lossy(&bytes[..bytes.len().min(40)]).into_owned();
+            assert_eq!((outcome.counts.ok, kept.reasons(), code(&outcome)), (ok, reasons, state), "{what}");
+        }
+    }
+
+    #[test]
+    fn what_was_good_before_the_cut_is_kept_and_the_rest_is_told() {
+        let lines: Vec<_> = (0..3000).map(|i| format!("{{\"time\":{},\"i\":{i}}}", ARRIVED_MS + i)).collect();
+        let file = gzip(lines.join("\n").as_bytes());
+        let (kept, outcome) = run(&file[..file.len() / 2]);
+        assert_eq!(code(&outcome), Some(ReasonCode::GzipTruncated));
+        let raws = kept.raws();
+        assert!(raws.len() > 1000 && lines.starts_with(&raws));
+        assert!(kept.reasons().iter().all(|&reason| reason == QuarantineReason::CutOff));
+    }
+
+    #[test]
+    fn an_array_and_lines_of_the_same_entries_store_the_same() {
+        let entries: Vec<_> =
+            (0..500).map(|i| format!("{{\"level\":30,\"time\":{}}}", ARRIVED_MS + i * 1000)).collect();
+        let (lines, _) = run(entries.join("\n").as_bytes());
+        let (array, _) = run(format!("[{}]", entries.join(",\n")).as_bytes());
+        assert_eq!(lines.raws(), entries);
+        let payloads = |kept: &Kept| -> Vec<Vec<u8>> {
+            kept.packed.iter().flat_map(|packed| &packed.block).map(|block| block.data.clone()).collect()
+        };
+        assert_eq!(payloads(&lines), payloads(&array));
+    }
+
+    /// Times of all records and whether they are fallbacks, in the order of their ordinals.
+    fn times(kept: &Kept) -> Vec<(i64, bool)> {
+        let mut all = Vec::new();
+        for block in kept.packed.iter().flat_map(|packed| &packed.block) {
+            let payload = Payload::decode(&block.data).unwrap();
+            let entries = payload.entries();
+            all.extend(entries.map(|entry| (entry.ordinal, entry.timestamp_ms, entry.timestamp_fallback)));
+        }
+        all.sort_unstable();
+        all.into_iter().map(|(_, ms, fallback)| (ms, fallback)).collect()
+    }
+
+    #[test]
+    fn a_time_before_2000_or_more_than_a_day_ahead_of_the_object_is_replaced_by_the_objects() {
+        let said = [
+            (ARRIVED_MS, false),
+            (ARRIVED_MS + MAX_AHEAD_MS, false),
+            (ARRIVED_MS + MAX_AHEAD_MS + 1, true),
+            (4_102_444_799_999, true),
+            (946_684_800_000, false),
+            (946_684_799_999, true),
+        ];
+        let line = |ms: i64| format!("{{\"time\":{ms}}}\n");
+        let lines: String = said.iter().map(|&(ms, _)| line(ms)).collect();
+        let worker = "2099-12-31T23:59:59.999Z [ERROR] far ahead\n";
+        let expect: Vec<_> =
+            said.iter().map(|&(ms, fallback)| (if fallback { ARRIVED_MS } else { ms }, fallback)).collect();
+        assert_eq!(times(&run(lines.as_bytes()).0), expect);
+        assert_eq!(times(&run(worker.as_bytes()).0), [(ARRIVED_MS, true)]);
+    }
+
+    #[test]
+    fn a_block_expires_by_when_its_object_arrived_also_where_its_records_lie_ahead() {
+        let text =
+            format!("{{\"time\":{}}}\n{{\"time\":{}}}\n", ARRIVED_MS + MAX_AHEAD_MS, ARRIVED_MS - MS_PER_DAY);
+        let (kept, _) = run(text.as_bytes());
+        assert_eq!(kept.packed.len(), 2);
+        for packed in &kept.packed {
+            let expires = packed.block.as_ref().unwrap().header.expires_at_secs;
+            assert_eq!(expires, Some(expires_at_secs(Day(Day::of_ms(ARRIVED_MS).0 + 31))));
+        }
+    }
+
+    #[test]
+    fn a_file_of_too_many_days_keeps_what_came_before_the_day_too_many() {
+        let limits = IntakeLimits { max_days: 31, ..IntakeLimits::default() };
+        let line = |day: i64, n: i64| format!("{{\"time\":{},\"n\":{n}}}\n", ARRIVED_MS - day * MS_PER_DAY);
+        let days = |days: i64| (0..days * 3).map(|n| line(n % days, n)).collect::<String>();
+        let (kept, outcome) = run_within(days(31).as_bytes(), &limits, None);
+        assert_eq!((kept.raws().len(), code(&outcome)), (93, None));
+        let text = days(32);
+        for pruned_before_ms in [None, Some(ARRIVED_MS - 10 * MS_PER_DAY)] {
+            let (_, outcome) = run_within(text.as_bytes(), &limits, pruned_before_ms);
+            assert_eq!(outcome.counts.ok + outcome.counts.pruned, 31);
+            let reason = outcome.reason.unwrap();
+            let at = (0..31).map(|n| line(n, n).len()).sum::<usize>();
+            assert_eq!(reason.code, ReasonCode::TooScattered);
+            assert!(reason.message.contains(&format!("byte {at} ")), "{}", reason.message);
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_too_long_when_decompressed_keeps_what_lies_before_the_limit() {
+        let lines: Vec<_> =
+            (0..50_000).map(|i| format!("{{\"time\":{},\"i\":{i}}}", ARRIVED_MS - i)).collect();
+        let text = lines.join("\n");
+        let limits = IntakeLimits { max_decompressed_bytes: 300_000, ..IntakeLimits::default() };
+        for bytes in [gzip(text.as_bytes()), text.clone().into_bytes()] {
+            let (kept, outcome) = run_within(&bytes, &limits, None);
+            assert_eq!((code(&outcome), outcome.counts.bytes), (Some(ReasonCode::ExpansionLimit), 300_000));
+            let raws = kept.raws();
+            assert!(raws.len() > 5_000 && lines.starts_with(&raws));
+            assert_eq!(kept.reasons(), [QuarantineReason::CutOff]);
+        }
+        let enough = IntakeLimits { max_decompressed_bytes: text.len() as u64, ..IntakeLimits::default() };
+        assert_eq!(code(&run_within(&gzip(text.as_bytes()), &enough, None).1), None);
+    }
+
+    #[test]
+    fn blocks_say_what_the_file_was() {
+        for (text, format) in [("{}", "ndjson"), ("[{}]", "json-array"), ("x", "text")] {
+            let (kept, _) = run(text.as_bytes());
+            assert_eq!(kept.packed[0].block.as_ref().unwrap().header.format, format);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(400))]
+        #[test]
+        fn mutated_files_neither_panic_nor_differ_from_run_to_run(
+            flips in prop::collection::vec((0usize..4000, any::<u8>()), 0..12), framing in 0usize..4, packed in any::<bool>()
+        ) {
+            let line = |i: i64| match framing {
+                0 | 1 => format!("{{\"level\":{},\"time\":{},\"msg\":\"m\\n{i}\",\"a\":[{{}}]}}", i % 7 * 10, ARRIVED_MS + i * 100_000),
+                2 => format!("2025-04-01T00:00:{:02}.000Z [INFO] {i}\n  more", i % 60),
+                _ => format!("text {i}"),
+            };
+            let lines: Vec<_> = (0..60).map(line).collect();
+            let text = if framing == 0 { format!("[{}]", lines.join(",\n")) } else { lines.join("\n") };
+            let mut bytes = if packed { gzip(text.as_bytes()) } else { text.into_bytes() };
+            for (at, value) in flips {
+                let at = at % bytes.len();
+                bytes[at] = value;
+            }
+            prop_assert_eq!(run(&bytes), run(&bytes));
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Apps: the tenants, and what they may set.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::model::ids::WriteId;
+use crate::model::level::Level;
+
+/// An app's id: `^[a-z0-9][a-z0-9-]{0,62}$`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AppId(String);
+
+/// Why a text is not an app id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("app_id must be 1 to 63 of a-z, 0-9 and '-', and begin with a letter or digit")]
+pub struct BadAppId;
+
+impl AppId {
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for AppId {
+    type Err = BadAppId;
+
+    fn from_str(text: &str) -> Result<Self, BadAppId> {
+        let legal = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+        let bytes = text.as_bytes();
+        match bytes {
+            [first, rest @ ..]
+                if rest.len() <= 62 && legal(*first) && rest.iter().all(|&b| legal(b) || b == b'-') =>
+            {
+                Ok(Self(text.to_owned()))
+            }
+            _ => Err(BadAppId),
+        }
+    }
+}
+
+impl fmt::Display for AppId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl serde::Serialize for AppId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for AppId {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        <std::borrow::Cow<'de, str>>::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// What of an app's records goes on to CloudWatch Logs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FlushSetting {
+    #[serde(default = "yes")]
+    pub enabled: bool,
+    #[serde(default)]
+    pub min_level: Level,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl Default for FlushSetting {
+    fn default() -> Self {
+        Self { enabled: true, min_level: Level::Debug }
+    }
+}
+
+/// What a key may do. Each is asked for by itself: `manage` does not include the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Scope {
+    /// Sends records and files.
+    Write,
+    /// Reads records, counts, files and health.
+    Read,
+    /// Changes keys, tokens and settings; prunes, redrives and deletes.
+    Manage,
+}
+
+/// A name that is no scope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a scope is write, read or manage")]
+pub struct BadScope;
+
+impl Scope {
+    /// The scopes of an app's first key, and of keys that were minted before keys had scopes.
+    pub const ALL: [Self; 3] = [Self::Write, Self::Read, Self::Manage];
+    /// The scopes of a key for which none are asked.
+    pub const DEFAULT: [Self; 2] = [Self::Write, Self::Read];
+
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Write => "write",
+            Self::Read => "read",
+            Self::Manage => "manage",
+        }
+    }
+}
+
+impl FromStr for Scope {
+    type Err = BadScope;
+
+    fn from_str(text: &str) -> Result<Self, BadScope> {
+        Self::ALL.into_iter().find(|scope| scope.as_str() == text).ok_or(BadScope)
+    }
+}
+
+impl serde::Serialize for Scope {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+/// A registered app, without its keys.
+#[derive(Debug, Clone, PartialEq)]
+pub struct App {
+    pub app_id: AppId,
+    pub name: String,
+    /// When it was registered (ms since the epoch). Also the *epoch* of its blocks: what an earlier
+    /// app of the same id stored is not this app's.
+    pub created_ms: i64,
+    /// Days that blocks are kept; `None`: the deployment's default.
+    pub retention_days: Option<u32>,
+    /// Records older than this are gone for readers and later ingests.
+    pub pruned_before_ms: Option<i64>,
+    /// Long writes that were begun and may not be whole: whoever reads finishes them first.
+    pub open_writes: Vec<WriteId>,
+    pub flush: FlushSetting,
+    /// Health checks as registered: a JSON array of strings or objects.
+    pub health_checks: serde_json::Value,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn app_ids_are_lower_case_letters_digits_and_dashes_up_to_63() {
+        for good in ["a", "0", "my-app", "a--", &"x".repeat(63)] {
+            assert!(good.parse::<AppId>().is_ok(), "{good}");
+        }
+        for bad in ["", "-a", "A", "a_b", "a b", "ä", "a#b", &"x".repeat(64)] {
+            assert_eq!(bad.parse::<AppId>(), Err(BadAppId), "{bad}");
+        }
+    }
+}

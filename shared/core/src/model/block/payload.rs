@@ -1,0 +1,180 @@
+//! The layout of a block's payload, and its reader.
+
+use super::{MAX_PAYLOAD_BYTES, varint};
+use crate::model::day_counts::DayCounts;
+use crate::model::ids::Seed;
+use crate::model::level::Level;
+use crate::model::record::{Entry, EntryKind, StoredRecord};
+
+pub(super) const VERSION: u8 = 1;
+
+/// Why the data of a block cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BadBlock {
+    #[error("block data is not a zstd frame of a legal size")]
+    Frame,
+    #[error("block data has an unknown version {0}")]
+    Version(u8),
+    #[error("block columns are cut short or inconsistent")]
+    Columns,
+    #[error("block entries are not valid utf-8")]
+    Utf8,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Row {
+    pub(super) ordinal: u64,
+    pub(super) timestamp_ms: i64,
+    pub(super) level: Level,
+    pub(super) kind: EntryKind,
+    pub(super) timestamp_fallback: bool,
+    pub(super) end: usize,
+}
+
+pub(super) fn flags(level: Level, kind: EntryKind, timestamp_fallback: bool) -> u8 {
+    let kind = match kind {
+        EntryKind::Json => 0,
+        EntryKind::WorkerText => 1,
+        EntryKind::PlainText => 2,
+    };
+    level as u8 | kind << 2 | u8::from(timestamp_fallback) << 4
+}
+
+fn unflags(byte: u8) -> Option<(Level, EntryKind, bool)> {
+    let kind = match (byte >> 2) & 3 {
+        0 => EntryKind::Json,
+        1 => EntryKind::WorkerText,
+        2 => EntryKind::PlainText,
+        _ => return None,
+    };
+    (byte < 0x20).then_some((Level::ALL[usize::from(byte & 3)], kind, byte & 0x10 != 0))
+}
+
+/// A block's entries, decompressed.
+#[derive(Debug, Clone)]
+pub struct Payload {
+    seed: Seed,
+    rows: Vec<Row>,
+    raw: String,
+}
+
+impl Payload {
+    /// Reads the data of a block (all of it, extents included).
+    ///
+    /// # Errors
+    /// [`BadBlock`] for data that no [`BlockBuilder`] wrote. Never panics, whatever the bytes.
+    pub fn decode(data: &[u8]) -> Result<Self, BadBlock> {
+        let size = zstd::zstd_safe::get_frame_content_size(data).ok().flatten().ok_or(BadBlock::Frame)?;
+        let size = usize::try_from(size).ok().filter(|&n| n <= MAX_PAYLOAD_BYTES).ok_or(BadBlock::Frame)?;
+        let payload = zstd::bulk::decompress(data, size).map_err(|_| BadBlock::Frame)?;
+        let (&version, rest) = payload.split_first().ok_or(BadBlock::Columns)?;
+        if version != VERSION {
+            return Err(BadBlock::Version(version));
+        }
+        let (seed, mut rest) = rest.split_first_chunk::<32>().ok_or(BadBlock::Columns)?;
+        Self::columns(&mut rest).ok_or(BadBlock::Columns).and_then(|(rows, raw)| {
+            let raw = simdutf8::basic::from_utf8(raw).map_err(|_| BadBlock::Utf8)?;
+            if rows.iter().any(|row| !raw.is_char_boundary(row.end)) {
+                return Err(BadBlock::Utf8);
+            }
+            Ok(Self { seed: Seed(*seed), rows, raw: raw.to_owned() })
+        })
+    }
+
+    fn columns<'a>(rest: &mut &'a [u8]) -> Option<(Vec<Row>, &'a [u8])> {
+        let count = usize::try_from(varint::take(rest)?).ok()?;
+        // Each row takes a byte at least of each of its four columns.
+        let count = Some(count).filter(|&count| count <= rest.len() / 4)?;
+        let blank = Row {
+            ordinal: 0,
+            timestamp_ms: 0,
+            level: Level::Debug,
+            kind: EntryKind::Json,
+            timestamp_fallback: false,
+            end: 0,
+        };
+        let mut rows = vec![blank; count];
+        let mut ordinal = 0u64;
+        for row in &mut rows {
+            ordinal = ordinal.wrapping_add(varint::take(rest)?);
+            row.ordinal = ordinal;
+        }
+        let mut time = 0i64;
+        for row in &mut rows {
+            time = time.wrapping_add(varint::unzigzag(varint::take(rest)?));
+            row.timestamp_ms = time;
+        }
+        let (flag_bytes, after) = rest.split_at_checked(count)?;
+        *rest = after;
+        for (row, &byte) in rows.iter_mut().zip(flag_bytes) {
+            (row.level, row.kind, row.timestamp_fallback) = unflags(byte)?;
+        }
+        let mut end = 0usize;
+        for row in &mut rows {
+            end = end.checked_add(usize::try_from(varint::take(rest)?).ok()?)?;
+            row.end = end;
+        }
+        (end == rest.len()).then_some((rows, rest))
+    }
+
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Its records from one time on and before another (ms).
+    #[must_use]
+    pub fn counts(&self, from_ms: Option<i64>, to_ms: Option<i64>) -> DayCounts {
+        let mut counts = DayCounts::default();
+        for entry in self.entries() {
+            let time = entry.timestamp_ms;
+            if from_ms.is_none_or(|from| time >= from) && to_ms.is_none_or(|to| time < to) {
+                counts.levels.count(entry.level);
+                counts.bytes += i64::try_from(entry.raw.len()).unwrap_or(0);
+            }
+        }
+        counts
+    }
+
+    /// What it takes in memory.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.raw.len() + size_of_val(self.rows.as_slice())
+    }
+
+    /// The entries in the order of their ordinals.
+    pub fn entries(&self) -> impl ExactSizeIterator<Item = Entry<'_>> + DoubleEndedIterator {
+        (0..self.rows.len()).map(|index| self.entry(index))
+    }
+
+    /// The entry at `index` (below [`Payload::len`], else it panics).
+    #[must_use]
+    pub fn entry(&self, index: usize) -> Entry<'_> {
+        let row = &self.rows[index];
+        let begin = if index == 0 { 0 } else { self.rows[index - 1].end };
+        Entry {
+            ordinal: row.ordinal,
+            timestamp_ms: row.timestamp_ms,
+            level: row.level,
+            kind: row.kind,
+            timestamp_fallback: row.timestamp_fallback,
+            raw: &self.raw[begin..row.end],
+        }
+    }
+
+    /// The entry at `index` with its id; ids cost a hash each, so ask for those you need.
+    #[must_use]
+    pub fn record(&self, index: usize) -> StoredRecord<'_> {
+        let entry = self.entry(index);
+        StoredRecord { id: self.seed.record_id(entry.ordinal), entry }
+    }
+
+    pub fn records(&self) -> impl ExactSizeIterator<Item = StoredRecord<'_>> + DoubleEndedIterator {
+        (0..self.rows.len()).map(|index| self.record(index))
+    }
+}

@@ -1,0 +1,173 @@
+//! Names that CloudWatch Logs acts on. An event that has one of them as a member of its own becomes
+//! metrics of the account, whoever wrote it: what a record holds under such a name goes to CloudWatch
+//! under another one.
+//! <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::Deserializer as _;
+use serde::de::{MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::model::json;
+
+/// `_aws` is the embedded metric format, `CloudWatchMetrics` what stood for it in version 0 (the
+/// performance events of Container Insights). Both are case-sensitive and act at the top level alone.
+const ACTING: [&str; 2] = ["_aws", "CloudWatchMetrics"];
+
+/// The name that a member has at the top level of an event. One that acts gets underscores at its end,
+/// as many as it takes to be told from the other members, of which `is_taken` knows.
+pub(crate) fn inert_name(name: &str, is_taken: impl Fn(&str) -> bool) -> Cow<'_, str> {
+    if !ACTING.contains(&name) {
+        return Cow::Borrowed(name);
+    }
+    let mut inert = format!("{name}_");
+    while is_taken(&inert) {
+        inert.push('_');
+    }
+    Cow::Owned(inert)
+}
+
+/// `line` with no member at its top level that CloudWatch Logs acts on. What is no JSON object stays as
+/// it is: nothing acts in it.
+#[must_use]
+pub fn inert_line(line: &str) -> Cow<'_, str> {
+    let mut members = Vec::new();
+    let mut deserializer = serde_json::Deserializer::from_str(line);
+    let is_object = deserializer.deserialize_map(Members(&mut members)).is_ok() && deserializer.end().is_ok();
+    if !is_object || !members.iter().any(|(name, _)| ACTING.contains(&&**name)) {
+        return Cow::Borrowed(line);
+    }
+    let mut out = Vec::with_capacity(line.len() + 8);
+    for (name, raw) in &members {
+        out.push(if out.is_empty() { b'{' } else { b',' });
+        let is_taken = |inert: &str| members.iter().any(|(name, _)| name == inert);
+        json::push_string(&mut out, &inert_name(name, is_taken));
+        out.push(b':');
+        out.extend_from_slice(raw.get().as_bytes());
+    }
+    out.push(b'}');
+    Cow::Owned(String::from_utf8_lossy(&out).into_owned())
+}
+
+struct Members<'m, 'a>(&'m mut Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'a> Visitor<'a> for Members<'_, 'a> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<M: MapAccess<'a>>(self, mut map: M) -> Result<(), M::Error> {
+        while let Some(name) = map.next_key_seed(json::Key)? {
+            let name = match name {
+                Cow::Borrowed(name) => String::from_utf8_lossy(name),
+                Cow::Owned(name) => Cow::Owned(String::from_utf8_lossy(&name).into_owned()),
+            };
+            self.0.push((name, map.next_value()?));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::ids::Seed;
+    use crate::model::level::Level;
+    use crate::model::record::{Entry, EntryKind, StoredRecord};
+    use crate::model::record_view::LogRecord;
+
+    #[test]
+    fn a_line_keeps_everything_but_the_names_that_act() {
+        for (line, expect) in [
+            (r#"{"a":1,"_aws":{"x":1.50}}"#, r#"{"a":1,"_aws_":{"x":1.50}}"#),
+            (r#" { "\u005fa\u0077s" : [] } "#, r#"{"_aws_":[]}"#),
+            (
+                r#"{"_aws_":1,"_aws":2,"_aws__":3,"_aws":4}"#,
+                r#"{"_aws_":1,"_aws___":2,"_aws__":3,"_aws___":4}"#,
+            ),
+            (r#"{"Version":"0","CloudWatchMetrics":[]}"#, r#"{"Version":"0","CloudWatchMetrics_":[]}"#),
+            (r#"{"req":{"_aws":1},"_AWS":2}"#, r#"{"req":{"_aws":1},"_AWS":2}"#),
+            (r#"{"_aws":1"#, r#"{"_aws":1"#),
+            (r#"[{"_aws":1}]"#, r#"[{"_aws":1}]"#),
+            ("_aws", "_aws"),
+        ] {
+            assert_eq!(inert_line(line), expect, "{line}");
+            assert_eq!(inert_line(&inert_line(line)), expect, "{line}: twice is as good as once");
+        }
+    }
+
+    /// Names that act or nearly do, in every spelling that JSON has for a letter.
+    fn name() -> impl Strategy<Value = String> {
+        let plain = prop::sample::select(vec![
+            "_aws",
+            "_aws_",
+            "_AWS",
+            "aws",
+            "CloudWatchMetrics",
+            "logId",
+            "timestamp",
+            "level",
+            "msg",
+            "req",
+            "",
+            "é",
+        ]);
+        (plain, any::<u32>(), any::<bool>()).prop_map(|(plain, mask, upper)| {
+            let spell = |(at, letter): (usize, char)| match (mask >> (at % 32) & 1 == 1, upper) {
+                (true, true) => format!("\\u{:04X}", u32::from(letter)),
+                (true, false) => format!("\\u{:04x}", u32::from(letter)),
+                (false, _) => letter.to_string(),
+            };
+            plain.chars().enumerate().map(spell).collect()
+        })
+    }
+
+    fn object() -> impl Strategy<Value = String> {
+        let value = prop_oneof![
+            Just("1".to_owned()),
+            Just("null".to_owned()),
+            Just(r#""_aws""#.to_owned()),
+            Just("[{\"_aws\":1}]".to_owned()),
+            Just(
+                r#"{"CloudWatchMetrics":[{"Namespace":"Logferry","Dimensions":[[]],"Metrics":[]}]}"#
+                    .to_owned()
+            ),
+        ];
+        let object = |value: BoxedStrategy<String>| {
+            prop::collection::vec((name(), value, prop::sample::select(vec!["", " ", "\n"])), 0..8).prop_map(
+                |members| {
+                    let member = |(name, value, space): &(String, String, &str)| {
+                        format!("{space}\"{name}\"{space}:{value}")
+                    };
+                    format!("{{{}}}", members.iter().map(member).collect::<Vec<_>>().join(","))
+                },
+            )
+        };
+        let nested = object(value.clone().boxed());
+        object(prop_oneof![value, nested].boxed())
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_record_holds_no_member_of_its_event_acts_on_cloudwatch(
+            raw in prop_oneof![object(), ".{0,40}", Just("{\"_aws\":1".to_owned())],
+            kind in prop::sample::select(vec![EntryKind::Json, EntryKind::PlainText, EntryKind::WorkerText]),
+            timestamp_fallback in any::<bool>(),
+        ) {
+            let entry = Entry { ordinal: 0, timestamp_ms: 5, level: Level::Info, kind, timestamp_fallback, raw: &raw };
+            let line = LogRecord::read(&StoredRecord { id: Seed::of(&[b"test"]).record_id(0), entry }).to_line();
+            let event: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&line).unwrap();
+            prop_assert!(ACTING.iter().all(|name| !event.contains_key(*name)), "{}", line);
+            prop_assert_eq!(inert_line(&line), line.as_str());
+            // What an earlier version wrote of it may still wait to be sent.
+            let event: Option<serde_json::Map<String, serde_json::Value>> = serde_json::from_str(&inert_line(&raw)).ok();
+            prop_assert!(event.is_none_or(|event| ACTING.iter().all(|name| !event.contains_key(*name))));
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! The words that all other modules share: ids, times, levels, records, blocks, apps, faults.
+
+pub mod app;
+pub mod block;
+pub mod counted;
+pub mod day_counts;
+pub mod embedded_metrics;
+pub mod expiry;
+pub mod fault;
+pub mod fingerprint;
+pub mod ids;
+pub(crate) mod json;
+pub mod level;
+pub mod object;
+pub mod object_key;
+pub mod quota;
+pub mod record;
+pub mod record_view;
+pub mod redact;
+pub mod time;
+pub mod worker_line;

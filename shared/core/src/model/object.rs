@@ -1,0 +1,47 @@
+//! Objects: files in S3, and what makes two of them the same.
+
+use crate::model::ids::Seed;
+
+/// Which of the objects that have had this key.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum ObjectVersion {
+    /// The version id of a versioned bucket.
+    Id(String),
+    /// The ETag, without quotes, where the bucket has no versions.
+    ETag(String),
+}
+
+impl ObjectVersion {
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Id(text) | Self::ETag(text) => text,
+        }
+    }
+}
+
+/// One object: bucket, key (decoded, as S3 stores it) and version.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ObjectRef {
+    pub bucket: String,
+    pub key: String,
+    pub version: ObjectVersion,
+}
+
+impl ObjectRef {
+    /// The seed of all ids derived from this object.
+    #[must_use]
+    pub fn seed(&self) -> Seed {
+        Seed::of(&[self.bucket.as_bytes(), self.key.as_bytes(), self.version.as_str().as_bytes()])
+    }
+}
+
+/// What S3 says of an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectMeta {
+    pub size_bytes: u64,
+    pub last_modified_ms: i64,
+    /// Without quotes.
+    pub etag: String,
+    pub version_id: Option<String>,
+}

@@ -1,0 +1,36 @@
+//! Records as they are stored: a few columns for filters, and the entry byte for byte.
+
+use crate::model::ids::RecordId;
+use crate::model::level::Level;
+
+/// How the bytes of an entry are to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum EntryKind {
+    /// A JSON object: pino, a browser entry, an API write.
+    Json,
+    /// `2024-01-01T00:00:00.000Z [INFO] message`, with the lines that continue it.
+    WorkerText,
+    /// Text that says nothing of its time or level.
+    PlainText,
+}
+
+/// An entry on its way into a block, or out of one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry<'a> {
+    /// Position in its source, from 0; quarantined records count.
+    pub ordinal: u64,
+    pub timestamp_ms: i64,
+    pub level: Level,
+    pub kind: EntryKind,
+    /// The entry had no usable time: `timestamp_ms` is the object's LastModified, or the arrival.
+    pub timestamp_fallback: bool,
+    /// The original, byte for byte.
+    pub raw: &'a str,
+}
+
+/// An entry read from a block, with the id it always has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredRecord<'a> {
+    pub id: RecordId,
+    pub entry: Entry<'a>,
+}

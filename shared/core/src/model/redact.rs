@@ -1,0 +1,542 @@
+//! Redaction: what must not be stored is replaced before anything of an entry is stored. Pure: the
+//! same entry under the same rules always becomes the same.
+//!
+//! Three kinds of rules: names of headers and fields (whole values, in JSON, in JSON inside of
+//! strings, and as `name: value` in text), names of query parameters, and regular expressions.
+//! JSON stays JSON. ASCII that is spelled with `\u` escapes is read as what it stands for.
+
+use std::borrow::Cow;
+
+use regex::{Captures, Regex};
+
+use crate::model::record::EntryKind;
+
+/// The most that a row's sample holds (bytes).
+pub const MAX_SAMPLE_BYTES: usize = 1024;
+
+/// What stands in the place of a secret.
+pub const MASK: &str = "[redacted]";
+
+/// Names of headers and fields unless configured otherwise. Between the words of a name may be `-`, `_`
+/// or nothing: `api_key` is `apiKey` too.
+pub const DEFAULT_NAMES: &str = "authorization,proxy-authorization,cookie,set-cookie,x-api-key,x-admin-key,\
+    x-amz-security-token,x-amz-signature,x-amz-credential,password,passwd,pwd,passphrase,secret,client_secret,\
+    private_key,secret_access_key,api_key,token,access_token,refresh_token,id_token,auth_token,session_token,\
+    join_token,upload_token";
+
+/// Of those, the names whose value in text is the next word or what stands in quotes. Any other's is the
+/// rest of the line, as for `Cookie: a=1; b=2`.
+const OF_ONE_WORD: [&str; 20] = [
+    "x-amz-security-token",
+    "x-amz-signature",
+    "x-amz-credential",
+    "password",
+    "passwd",
+    "pwd",
+    "passphrase",
+    "secret",
+    "client_secret",
+    "private_key",
+    "secret_access_key",
+    "api_key",
+    "token",
+    "access_token",
+    "refresh_token",
+    "id_token",
+    "auth_token",
+    "session_token",
+    "join_token",
+    "upload_token",
+];
+
+/// Names of query parameters unless configured otherwise.
+pub const DEFAULT_QUERY: &str = "token,access_token,id_token,refresh_token,auth,api_key,apikey,key,secret,\
+    client_secret,password,passwd,code,sig,signature,jwt,session,x-amz-signature,x-amz-security-token,x-amz-credential";
+
+/// Patterns unless configured otherwise: JSON web tokens, wherever they stand. It begins with a literal, so
+/// that what has no `eyJ` is passed at memory speed.
+pub const DEFAULT_PATTERNS: &str =
+    r"eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]*\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+)?";
+
+/// A rule that cannot be understood.
+#[derive(Debug, thiserror::Error)]
+#[error("a redaction pattern is no regular expression")]
+pub struct BadPattern(#[from] regex::Error);
+
+/// The rules.
+#[derive(Debug, Clone, Default)]
+pub struct Redactor {
+    /// Any of the names, wherever: what has none is spared the rules for keys and fields.
+    named: Option<Regex>,
+    /// A key in JSON, up to its value.
+    keys: Option<Regex>,
+    /// `name: value` in text: first where the value is the rest of the line, then where it is a word that
+    /// may stand in quotes.
+    fields: Option<Vec<Regex>>,
+    query: Option<Regex>,
+    patterns: Vec<Regex>,
+}
+
+/// The names of a list; `-` is none.
+fn listed(names: &str) -> impl Iterator<Item = &str> {
+    names.split(',').map(str::trim).filter(|name| !name.is_empty() && *name != "-")
+}
+
+/// Any of the names, in any case and however their words are joined.
+fn any_of<'n>(names: impl Iterator<Item = &'n str>) -> Option<String> {
+    let joined = |name: &str| name.split(['-', '_']).map(regex::escape).collect::<Vec<_>>().join("[-_]?");
+    let names: Vec<String> = names.map(joined).collect();
+    let names = (!names.is_empty()).then(|| names.join("|"))?;
+    // Names of headers are ASCII; without Unicode's case folding they are found at memory speed.
+    Some(if names.is_ascii() { format!("(?i-u:{names})") } else { format!("(?i:{names})") })
+}
+
+impl Redactor {
+    /// `names` and `query` are lists of names with commas between them, `patterns` regular expressions
+    /// with white space between them; `-` stands for none.
+    ///
+    /// # Errors
+    /// A pattern is no regular expression.
+    pub fn new(names: &str, query: &str, patterns: &str) -> Result<Self, BadPattern> {
+        let rule = |text: Option<String>| text.map(|text| Regex::new(&text)).transpose();
+        let of_one_word = |name: &&str| OF_ONE_WORD.iter().any(|word| word.eq_ignore_ascii_case(name));
+        let words = any_of(listed(names).filter(of_one_word));
+        let lines = any_of(listed(names).filter(|name| !of_one_word(name)));
+        let lines = lines.map(|names| format!(r#"({names}[ \t]*[:=][ \t]*)[^"\\\r\n]+"#));
+        let words = words.map(|names| format!(r#"({names}[ \t]*[:=][ \t]*(?:\\*["'])?)[^"'\\\s&,;)]+"#));
+        let fields = [lines, words].into_iter().flatten().map(|text| Regex::new(&text));
+        let fields = fields.collect::<Result<Vec<_>, _>>()?;
+        let names = any_of(listed(names));
+        Ok(Self {
+            keys: rule(names.as_ref().map(|names| format!(r#"(\\*)"{names}(\\*)"\s*:\s*"#)))?,
+            fields: (!fields.is_empty()).then_some(fields),
+            named: rule(names)?,
+            query: rule(any_of(listed(query)).map(|query| format!(r#"([?&;]{query}=)[^&#\s"'\\<>]+"#)))?,
+            patterns: patterns
+                .split_whitespace()
+                .filter(|pattern| *pattern != "-")
+                .map(Regex::new)
+                .collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// As [`Redactor::new`], with the defaults where nothing is configured.
+    ///
+    /// # Errors
+    /// As [`Redactor::new`].
+    pub fn configured(
+        names: Option<&str>,
+        query: Option<&str>,
+        patterns: Option<&str>,
+    ) -> Result<Self, BadPattern> {
+        Self::new(
+            names.unwrap_or(DEFAULT_NAMES),
+            query.unwrap_or(DEFAULT_QUERY),
+            patterns.unwrap_or(DEFAULT_PATTERNS),
+        )
+    }
+
+    /// The rules that hold unless configured otherwise.
+    ///
+    /// # Errors
+    /// Never: the defaults are patterns.
+    pub fn standard() -> Result<Self, BadPattern> {
+        Self::new(DEFAULT_NAMES, DEFAULT_QUERY, DEFAULT_PATTERNS)
+    }
+
+    /// The entry as it may be stored.
+    #[must_use]
+    pub fn entry<'a>(&self, kind: EntryKind, raw: &'a str) -> Cow<'a, str> {
+        if let Some(plain) = plain_ascii(raw)
+            && let Cow::Owned(redacted) = self.masked(kind, &plain)
+            && redacted != plain
+        {
+            return Cow::Owned(redacted);
+        }
+        self.masked(kind, raw)
+    }
+
+    fn masked<'a>(&self, kind: EntryKind, raw: &'a str) -> Cow<'a, str> {
+        let text = self.named(raw);
+        if self.patterns.is_empty() {
+            return text;
+        }
+        let matched = self.patterns.iter().any(|pattern| pattern.is_match(&text));
+        match kind {
+            _ if !matched => text,
+            EntryKind::Json => Cow::Owned(in_strings(&text, |inside| self.patterned(inside))),
+            EntryKind::WorkerText | EntryKind::PlainText => {
+                let mut text = text.into_owned();
+                for pattern in &self.patterns {
+                    text = pattern.replace_all(&text, MASK).into_owned();
+                }
+                Cow::Owned(text)
+            }
+        }
+    }
+
+    /// The sample of a bad record as it may be kept: no longer than before.
+    #[must_use]
+    pub fn sample(&self, sample: String) -> String {
+        let mut redacted = self.entry(EntryKind::PlainText, &sample).into_owned();
+        redacted.truncate(redacted.floor_char_boundary(MAX_SAMPLE_BYTES));
+        redacted
+    }
+
+    fn named<'a>(&self, raw: &'a str) -> Cow<'a, str> {
+        let mut text = Cow::Borrowed(raw);
+        let named = self.named.as_ref().is_some_and(|named| named.is_match(raw));
+        let (keys, fields) = if named { (&self.keys, &self.fields) } else { (&None, &None) };
+        if let Some(keys) = keys.as_ref().filter(|keys| keys.is_match(&text)) {
+            text = Cow::Owned(mask_values(keys, &text));
+        }
+        for rule in fields.iter().flatten().chain(&self.query) {
+            if rule.is_match(&text) {
+                let masked = rule.replace_all(&text, |found: &Captures<'_>| format!("{}{MASK}", &found[1]));
+                text = Cow::Owned(masked.into_owned());
+            }
+        }
+        text
+    }
+
+    /// The inside of a JSON string, between its quotes. An escape is replaced whole or not at all.
+    fn patterned(&self, inside: &str) -> String {
+        let mut text = inside.to_owned();
+        for pattern in &self.patterns {
+            let mut out = String::with_capacity(text.len());
+            let mut from = 0;
+            for found in pattern.find_iter(&text) {
+                let (mut start, mut end) = (found.start(), found.end());
+                start -= backslashes_before(text.as_bytes(), start) % 2;
+                end += escape_rest(&text, end);
+                if start < from || start == end {
+                    continue;
+                }
+                out.push_str(&text[from..start]);
+                out.push_str(MASK);
+                from = end;
+            }
+            out.push_str(&text[from..]);
+            text = out;
+        }
+        text
+    }
+}
+
+/// The text with `a` for `\u0061`, and so for all of printable ASCII that may stand in JSON by itself, in
+/// JSON inside of strings too. `None`: it has none of these escapes.
+fn plain_ascii(text: &str) -> Option<String> {
+    let mut out: Option<String> = None;
+    let (mut from, mut search) = (0, 0);
+    while let Some(at) = text[search..].find("\\u00").map(|at| at + search) {
+        search = at + 4;
+        let code = text.get(at + 4..at + 6).and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        let Some(byte) = code.filter(|byte| matches!(byte, b' '..=b'~') && !b"\"\\".contains(byte)) else {
+            continue;
+        };
+        let out = out.get_or_insert_with(|| String::with_capacity(text.len()));
+        // Inside of strings the backslash itself is escaped.
+        out.push_str(&text[from..at - backslashes_before(text.as_bytes(), at)]);
+        out.push(char::from(byte));
+        (from, search) = (at + 6, at + 6);
+    }
+    out.map(|out| out + &text[from..])
+}
+
+/// How many backslashes stand right before `at`.
+fn backslashes_before(text: &[u8], at: usize) -> usize {
+    text[..at].iter().rev().take_while(|&&byte| byte == b'\\').count()
+}
+
+/// What is left at `end` of an escape that began before it (bytes).
+fn escape_rest(text: &str, end: usize) -> usize {
+    if backslashes_before(text.as_bytes(), end) % 2 == 1 {
+        return text[end..].chars().next().map_or(0, char::len_utf8);
+    }
+    0
+}
+
+/// Replaces the values behind the keys that `keys` finds.
+fn mask_values(keys: &Regex, text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let (mut from, mut search) = (0, 0);
+    while let Some(found) = keys.captures_at(text, search) {
+        let Some(whole) = found.get(0) else { break };
+        // The closing quote's: the opening one's may belong to what stands before it.
+        let depth = found.get(2).map_or(0, |escapes| escapes.len());
+        let end = value_end(text.as_bytes(), whole.end(), depth);
+        out.push_str(&text[from..whole.end()]);
+        let escapes = &"\\".repeat(depth);
+        out.push_str(&format!("{escapes}\"{MASK}"));
+        // A value that the text breaks off in stays broken.
+        if end.whole {
+            out.push_str(&format!("{escapes}\""));
+        }
+        (from, search) = (end.at, end.at);
+    }
+    out.push_str(&text[from..]);
+    out
+}
+
+struct ValueEnd {
+    at: usize,
+    whole: bool,
+}
+
+/// Where the JSON value that begins at `start` ends, in text whose quotes carry `depth` backslashes.
+fn value_end(text: &[u8], start: usize, depth: usize) -> ValueEnd {
+    let (mut at, mut open, mut in_string, mut began) = (start, 0u32, false, false);
+    let mut run = 0;
+    while let Some(&byte) = text.get(at) {
+        match byte {
+            b'\\' => run += 1,
+            b'"' if run < depth => return ValueEnd { at: at - run, whole: true },
+            b'"' if run % (2 * (depth + 1)) == depth => {
+                in_string = !in_string;
+                if !in_string && open == 0 {
+                    return ValueEnd { at: at + 1, whole: true };
+                }
+            }
+            b'{' | b'[' if !in_string => open += 1,
+            b'}' | b']' if !in_string => {
+                if open == 0 {
+                    return ValueEnd { at, whole: true };
+                }
+                open -= 1;
+                if open == 0 {
+                    return ValueEnd { at: at + 1, whole: true };
+                }
+            }
+            b',' | b' ' | b'\t' | b'\r' | b'\n' if !in_string && open == 0 && began => {
+                return ValueEnd { at, whole: true };
+            }
+            _ => {}
+        }
+        began = true;
+        run = if byte == b'\\' { run } else { 0 };
+        at += 1;
+    }
+    ValueEnd { at, whole: false }
+}
+
+/// Applies `change` to the inside of each string of a JSON text.
+fn in_strings(json: &str, change: impl Fn(&str) -> String) -> String {
+    let mut out = String::with_capacity(json.len());
+    let mut rest = json;
+    while let Some(open) = rest.find('"') {
+        let inside = &rest[open + 1..];
+        let is_end = |&(at, byte): &(usize, u8)| {
+            byte == b'"' && backslashes_before(inside.as_bytes(), at).is_multiple_of(2)
+        };
+        let Some((end, _)) = inside.bytes().enumerate().find(is_end) else { break };
+        out.push_str(&rest[..=open]);
+        out.push_str(&change(&inside[..end]));
+        out.push('"');
+        rest = &inside[end + 1..];
+    }
+    out.push_str(rest);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::LazyLock;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn check(raw: &str, expect: &str) {
+        let rules = Redactor::new(DEFAULT_NAMES, DEFAULT_QUERY, r"\d{4}-\d{4}-\d{4}-\d{4} pin\\?\w").unwrap();
+        let kind = if raw.starts_with('{') { EntryKind::Json } else { EntryKind::PlainText };
+        assert_eq!(rules.entry(kind, raw), expect, "{raw}");
+        assert_eq!(rules.entry(kind, expect), expect, "a second time");
+        if kind == EntryKind::Json {
+            serde_json::from_str::<serde_json::Value>(expect).unwrap();
+        }
+    }
+
+    #[test]
+    fn values_of_headers_and_fields_are_replaced_wherever_they_stand() {
+        check(r#"{"a":1,"b":"author"}"#, r#"{"a":1,"b":"author"}"#);
+        check(r#"{"Authorization":"Bearer x\"y","b":2}"#, r#"{"Authorization":"[redacted]","b":2}"#);
+        check(
+            r#"{"req":{"headers":{"x-api-key" : 12,"host":"h","set-cookie":["a=1","b]"]}}}"#,
+            r#"{"req":{"headers":{"x-api-key" : "[redacted]","host":"h","set-cookie":"[redacted]"}}}"#,
+        );
+        check(r#"{"COOKIE":{"a":"}"},"c":null}"#, r#"{"COOKIE":"[redacted]","c":null}"#);
+        check(r#"{"cookie":"x\\"}"#, r#"{"cookie":"[redacted]"}"#);
+        check(
+            r#"{"body":"{\"cookie\":\"s\\\"t\",\"a\":1}"}"#,
+            r#"{"body":"{\"cookie\":\"[redacted]\",\"a\":1}"}"#,
+        );
+        check(r#"{"msg":"sent Authorization: Basic abc="}"#, r#"{"msg":"sent Authorization: [redacted]"}"#);
+        check("GET / Cookie: a=1; b=2", "GET / Cookie: [redacted]");
+    }
+
+    #[test]
+    fn token_like_query_parameters_and_patterns_are_replaced() {
+        check(r#"{"url":"/x?a=1&token=abc.def&b=2"}"#, r#"{"url":"/x?a=1&token=[redacted]&b=2"}"#);
+        check("GET /x?X-Amz-Signature=00ff", "GET /x?X-Amz-Signature=[redacted]");
+        check(r#"{"card":"a 1234-1234-1234-1234 b"}"#, r#"{"card":"a [redacted] b"}"#);
+        check(r#"{"card":"pin\n"}"#, r#"{"card":"[redacted]"}"#);
+    }
+
+    #[test]
+    fn the_secrets_of_this_product_and_of_the_usual_ones_are_known_by_name() {
+        for name in [
+            "x-admin-key",
+            "X-Amz-Security-Token",
+            "x-amz-credential",
+            "x-amz-signature",
+            "password",
+            "passwd",
+            "secret",
+            "client_secret",
+            "clientSecret",
+            "access_token",
+            "accessToken",
+            "refresh-token",
+            "idToken",
+            "api_key",
+            "apikey",
+            "apiKey",
+            "token",
+            "joinToken",
+            "uploadToken",
+            "secretAccessKey",
+            "X_API_KEY",
+        ] {
+            check(
+                &format!(r#"{{"{name}":"hunter2","n":1}}"#),
+                &format!(r#"{{"{name}":"[redacted]","n":1}}"#),
+            );
+            let text = format!("login {name}=hunter2");
+            check(&text, &format!("login {name}=[redacted]"));
+        }
+        check(
+            r#"{"tokens":5,"passwords":"no","secretary":"x"}"#,
+            r#"{"tokens":5,"passwords":"no","secretary":"x"}"#,
+        );
+        check("user=jo password=hunter2 took=3ms", "user=jo password=[redacted] took=3ms");
+        check("token: abc, next", "token: [redacted], next");
+        check("password: 'hunter2' for jo", "password: '[redacted]' for jo");
+        check(r#"{"msg":"password=\"hunter2\" for jo"}"#, r#"{"msg":"password=\"[redacted]\" for jo"}"#);
+        check("GET /x?access_token=abc&b=2 200", "GET /x?access_token=[redacted]&b=2 200");
+    }
+
+    const JWT: &str =
+        "eyJhbGciOiJIUzI1NiIsImtpZCI6InYxIn0.eyJhcHAiOiJzaG9wIn0.dBjftJeZ4CVP-mB92K27uhbUJU1p1r_w";
+
+    fn check_standard(raw: &str, expect: &str) {
+        let kind = if raw.starts_with('{') { EntryKind::Json } else { EntryKind::PlainText };
+        let rules = Redactor::standard().unwrap();
+        assert_eq!(rules.entry(kind, raw), expect, "{raw}");
+        assert_eq!(rules.entry(kind, expect), expect, "a second time");
+        assert_eq!(rules.sample(raw.to_owned()), expect, "as a sample");
+    }
+
+    #[test]
+    fn json_web_tokens_are_replaced_wherever_they_stand() {
+        check_standard(&format!("POST /t/{JWT}/s3/multipart 200"), "POST /t/[redacted]/s3/multipart 200");
+        check_standard(
+            &format!(r#"{{"path":"/t/{JWT}/s3","a":"x {JWT}."}}"#),
+            r#"{"path":"/t/[redacted]/s3","a":"x [redacted]."}"#,
+        );
+        check_standard(&format!("jwe {JWT}.abc.def end"), "jwe [redacted] end");
+        let escaped = JWT.replace('.', "\\u002e");
+        check_standard(&format!(r#"{{"path":"/t/{escaped}"}}"#), r#"{"path":"/t/[redacted]"}"#);
+        for plain in ["eyJhbGciOiJIUzI1NiJ9", "eyJ.a.b", "heyJude.and.others"] {
+            check_standard(plain, plain);
+        }
+    }
+
+    #[test]
+    fn escapes_hide_no_name_and_other_escapes_stay_as_they_are() {
+        check_standard(
+            r#"{"\u0070assword":"hunter2","b":"\u00e4"}"#,
+            r#"{"password":"[redacted]","b":"\u00e4"}"#,
+        );
+        check_standard(
+            r#"{"body":"{\"\\u0063ookie\":\"s\",\"a\":1}"}"#,
+            r#"{"body":"{\"cookie\":\"[redacted]\",\"a\":1}"}"#,
+        );
+        check_standard(r#"{"url":"/x?a=1\u0026token=abc"}"#, r#"{"url":"/x?a=1&token=[redacted]"}"#);
+        for same in
+            [r#"{"html":"\u003cb\u003e","q":"\u0022\u005c\u0000"}"#, r#"{"n":"\u00"}"#, r#"{"n":"\\u0041"}"#]
+        {
+            check_standard(same, same);
+        }
+    }
+
+    #[test]
+    fn no_text_takes_more_than_a_few_passes() {
+        // What a pattern or a name begins with, again and again, and never the rest of it.
+        for part in ["eyJ", "eyJaaaaaaaaaaaa.", "\\u0065yJ", "\"token\":", "password=", "?token", "\\\\\\"] {
+            let rules = Redactor::standard().unwrap();
+            let long = part.repeat(1_000_000 / part.len());
+            let _ = rules.entry(EntryKind::Json, &format!("{{\"m\":\"{long}\"}}"));
+            let _ = rules.entry(EntryKind::PlainText, &long);
+        }
+    }
+
+    #[test]
+    fn without_rules_nothing_changes() {
+        let raw = r#"{"authorization":"x","url":"?token=1"}"#;
+        assert!(
+            matches!(Redactor::default().entry(EntryKind::Json, raw), Cow::Borrowed(same) if same == raw)
+        );
+    }
+
+    #[test]
+    fn a_sample_that_breaks_off_inside_a_secret_keeps_none_of_it() {
+        let rules = Redactor::standard().unwrap();
+        assert_eq!(
+            rules.sample(r#"{"authorization":"Bearer abc"#.to_owned()),
+            r#"{"authorization":"[redacted]"#
+        );
+        let long = format!("{}\"cookie\":\"1\"", "x".repeat(MAX_SAMPLE_BYTES - 12));
+        assert!(rules.sample(long).len() <= MAX_SAMPLE_BYTES);
+    }
+
+    fn json() -> impl Strategy<Value = serde_json::Value> {
+        let text = prop_oneof![
+            Just("Bearer SECRET".to_owned()),
+            Just("{\"cookie\":\"SECRET\"}".to_owned()),
+            Just("?token=SECRET&a=1".to_owned()),
+            Just("\\u0070assword=SECRET".to_owned()),
+            ".{0,8}",
+        ];
+        let leaf = prop_oneof![
+            text.clone().prop_map(serde_json::Value::from),
+            any::<i32>().prop_map(serde_json::Value::from),
+            Just(serde_json::Value::Null),
+        ];
+        let key = prop_oneof![Just("cookie".to_owned()), Just("Authorization".to_owned()), ".{0,4}"];
+        leaf.prop_recursive(4, 24, 4, move |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(serde_json::Value::from),
+                prop::collection::vec((key.clone(), inner), 0..4)
+                    .prop_map(|members| serde_json::Value::Object(members.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn json_stays_json_and_named_values_are_gone(value in json(), nested in any::<bool>()) {
+            let entry = if nested { serde_json::json!({"body": value.to_string()}) } else { serde_json::json!({"v": value}) };
+            static RULES: LazyLock<[Redactor; 2]> = LazyLock::new(|| {
+                let all = Redactor::new(DEFAULT_NAMES, DEFAULT_QUERY, r"[a-z\\]{2}");
+                [Redactor::standard().unwrap(), all.unwrap()]
+            });
+            for rules in RULES.iter() {
+                let redacted = rules.entry(EntryKind::Json, &entry.to_string()).into_owned();
+                prop_assert!(serde_json::from_str::<serde_json::Value>(&redacted).is_ok(), "{} {}", entry, redacted);
+                for leak in ["token=SECRET", "cookie\\\":\\\"SECRET", "\"Authorization\":\"Bearer"] {
+                    prop_assert!(!redacted.contains(leak), "{} {}", entry, redacted);
+                }
+            }
+        }
+    }
+}

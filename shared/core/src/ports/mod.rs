@@ -1,0 +1,12 @@
+//! Ports that belong to no single concept. `logferry_aws` implements them, and so does the simulated
+//! cloud of the fault tests; both pass one contract suite.
+
+pub mod app_admin;
+pub mod apps;
+pub mod clock;
+pub mod dead_letters;
+pub mod flush_marks;
+pub mod log_groups;
+pub mod objects;
+pub mod secrets;
+pub mod usage;

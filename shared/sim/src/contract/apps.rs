@@ -1,0 +1,175 @@
+//! The promises of the table of apps.
+
+use logferry_core::model::app::{App, AppId, FlushSetting, Scope};
+use logferry_core::model::fault::Fault;
+use logferry_core::model::level::Level;
+use logferry_core::ports::app_admin::{AppAdmin, AppChange, Job, JobKind, KeyAdded, Registered};
+use logferry_core::ports::apps::{KeyRow, Repeatable};
+use serde_json::json;
+
+use super::T0;
+
+fn good<T>(result: Result<T, Fault>) -> T {
+    result.unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn fresh_app() -> App {
+    let id = format!("a{}", ulid::Ulid::generate().to_string().to_lowercase());
+    App {
+        app_id: id.parse().unwrap_or_else(|error| panic!("{id}: {error}")),
+        name: "A shop ü".to_owned(),
+        created_ms: T0,
+        retention_days: None,
+        pruned_before_ms: None,
+        open_writes: Vec::new(),
+        flush: FlushSetting::default(),
+        health_checks: json!(["https://example.com/"]),
+    }
+}
+
+fn fresh_key(app_id: &AppId) -> KeyRow {
+    let key_id = ulid::Ulid::generate().to_string().to_lowercase();
+    KeyRow {
+        name: Some("a key ü".to_owned()),
+        scopes: [Scope::Read].into(),
+        created_ms: Some(T0),
+        repeatable: Some(Repeatable { nonce: [1; 16], body_hash: [2; 32] }),
+        ..KeyRow::with_all_scopes(key_id, app_id.clone(), [9; 32])
+    }
+}
+
+fn job(app: &App, kind: JobKind, before_ms: i64) -> Job {
+    Job {
+        app_id: app.app_id.clone(),
+        epoch_ms: app.created_ms,
+        kind,
+        before_ms,
+        ahead_ms: None,
+        due_ms: T0 + 5,
+        deleted: 0,
+        last_pass: false,
+    }
+}
+
+async fn jobs_of(apps: &impl AppAdmin, app: &App) -> Vec<Job> {
+    good(apps.jobs().await).into_iter().filter(|job| job.app_id == app.app_id).collect()
+}
+
+/// An app that is registered.
+pub(super) async fn registered(apps: &impl AppAdmin) -> App {
+    let app = fresh_app();
+    assert_eq!(good(apps.register(&app, &fresh_key(&app.app_id)).await), Registered::Yes);
+    app
+}
+
+/// What was registered is found, by its id and by its key, and the id is taken.
+pub async fn an_app_is_registered_once_and_found(apps: &impl AppAdmin) {
+    let (app, other) = (fresh_app(), fresh_app());
+    let key = fresh_key(&app.app_id);
+    assert_eq!(good(apps.find(&app.app_id).await), None);
+    assert_eq!(good(apps.register(&app, &key).await), Registered::Yes);
+    assert_eq!(good(apps.register(&app, &fresh_key(&app.app_id)).await), Registered::Taken);
+    assert_eq!(good(apps.register(&other, &fresh_key(&other.app_id)).await), Registered::Yes);
+    assert_eq!(good(apps.find(&app.app_id).await), Some(app.clone()));
+    assert_eq!(good(apps.find_key(&key.key_id).await), Some(key.clone()));
+    assert_eq!(good(apps.keys(&app.app_id).await), [key]);
+    let all = good(apps.list().await);
+    assert!(all.contains(&app) && all.contains(&other));
+    assert!(all.is_sorted_by_key(|app| app.app_id.clone()));
+}
+
+/// Only what is named changes, and only of the app that was meant.
+pub async fn settings_change_one_by_one(apps: &impl AppAdmin) {
+    let mut app = fresh_app();
+    good(apps.register(&app, &fresh_key(&app.app_id)).await);
+    app.name = "Another".to_owned();
+    app.retention_days = Some(7);
+    let change =
+        AppChange { name: Some(app.name.clone()), retention_days: Some(Some(7)), ..AppChange::default() };
+    assert_eq!(good(apps.change(&app.app_id, T0, &change).await), Some(app.clone()));
+    app.retention_days = None;
+    app.flush = FlushSetting { enabled: false, min_level: Level::Warn };
+    app.health_checks = json!([]);
+    let change = AppChange {
+        retention_days: Some(None),
+        flush: Some(app.flush),
+        health_checks: Some(json!([])),
+        name: None,
+    };
+    assert_eq!(good(apps.change(&app.app_id, T0, &change).await), Some(app.clone()));
+    assert_eq!(good(apps.change(&app.app_id, T0, &AppChange::default()).await), Some(app.clone()));
+    assert_eq!(good(apps.change(&app.app_id, T0 - 1, &change).await), None);
+    assert_eq!(good(apps.change(&fresh_app().app_id, T0, &change).await), None);
+    assert_eq!(good(apps.find(&app.app_id).await), Some(app));
+}
+
+/// There are never more keys than there may be, however many ask at once.
+pub async fn keys_come_and_go_and_are_never_too_many(apps: &impl AppAdmin) {
+    let app = fresh_app();
+    let first = fresh_key(&app.app_id);
+    good(apps.register(&app, &first).await);
+    let asked = (0..6).map(|_| fresh_key(&app.app_id)).collect::<Vec<_>>();
+    let answers = futures::future::join_all(asked.iter().map(|key| apps.add_key(key, T0, 2))).await;
+    let answers: Vec<_> = answers.into_iter().map(good).collect();
+    assert_eq!(answers.iter().filter(|answer| **answer == KeyAdded::Yes).count(), 1);
+    assert!(answers.iter().all(|answer| *answer != KeyAdded::NoApp));
+    assert_eq!(good(apps.keys(&app.app_id).await).len(), 2);
+    assert_eq!(good(apps.add_key(&first, T0, 5).await), KeyAdded::IdTaken);
+    assert_eq!(good(apps.add_key(&fresh_key(&app.app_id), T0 - 1, 5).await), KeyAdded::NoApp);
+
+    let other = fresh_app();
+    good(apps.register(&other, &fresh_key(&other.app_id)).await);
+    assert!(!good(apps.revoke_key(&other.app_id, &first.key_id).await), "a key of another app");
+    assert!(good(apps.revoke_key(&app.app_id, &first.key_id).await));
+    assert!(!good(apps.revoke_key(&app.app_id, &first.key_id).await));
+    assert_eq!(good(apps.find_key(&first.key_id).await), None);
+    for key in good(apps.keys(&app.app_id).await) {
+        assert!(good(apps.revoke_key(&app.app_id, &key.key_id).await));
+    }
+    assert_eq!(good(apps.keys(&app.app_id).await), []);
+    assert_eq!(good(apps.add_key(&first, T0, 2).await), KeyAdded::Yes);
+}
+
+/// A deleted app leaves a job and nothing else; its moment is not given to the next one.
+pub async fn a_deleted_app_leaves_a_job(apps: &impl AppAdmin) {
+    let app = fresh_app();
+    let keys = [fresh_key(&app.app_id), fresh_key(&app.app_id)];
+    good(apps.register(&app, &keys[0]).await);
+    good(apps.add_key(&keys[1], T0, 2).await);
+    let job = job(&app, JobKind::Delete, T0);
+    let mut earlier = app.clone();
+    earlier.created_ms -= 1;
+    assert!(!good(apps.delete(&earlier, &job).await), "another app of this id");
+    assert!(good(apps.delete(&app, &job).await));
+    assert!(!good(apps.delete(&app, &job).await));
+    assert_eq!(good(apps.find(&app.app_id).await), None);
+    for key in &keys {
+        assert_eq!(good(apps.find_key(&key.key_id).await), None);
+    }
+    assert_eq!(jobs_of(apps, &app).await, std::slice::from_ref(&job));
+    assert_eq!(good(apps.register(&app, &keys[0]).await), Registered::EpochInUse);
+    let later = App { created_ms: T0 + 1, ..app.clone() };
+    assert_eq!(good(apps.register(&later, &keys[0]).await), Registered::Yes);
+}
+
+/// A watermark only rises, and leaves a job that one worker at a time holds.
+pub async fn a_watermark_only_rises_and_its_job_has_one_holder(apps: &impl AppAdmin) {
+    let app = fresh_app();
+    assert_eq!(good(apps.prune(&job(&app, JobKind::Prune, T0)).await), None);
+    good(apps.register(&app, &fresh_key(&app.app_id)).await);
+    let higher = job(&app, JobKind::Prune, T0 + 10);
+    assert_eq!(good(apps.prune(&higher).await), Some(T0 + 10));
+    assert_eq!(good(apps.prune(&job(&app, JobKind::Prune, T0)).await), Some(T0 + 10));
+    let found = good(apps.find(&app.app_id).await);
+    assert_eq!(found.and_then(|app| app.pruned_before_ms), Some(T0 + 10));
+    assert_eq!(jobs_of(apps, &app).await, std::slice::from_ref(&higher));
+
+    let held = Job { due_ms: T0 + 99, deleted: 7, last_pass: true, ..higher.clone() };
+    assert!(good(apps.save_job(&held, higher.due_ms).await));
+    assert!(!good(apps.save_job(&held, higher.due_ms).await), "somebody else holds it");
+    good(apps.end_job(&held, higher.due_ms).await);
+    assert_eq!(jobs_of(apps, &app).await, std::slice::from_ref(&held));
+    good(apps.end_job(&held, held.due_ms).await);
+    assert_eq!(jobs_of(apps, &app).await, []);
+    assert!(!good(apps.save_job(&held, held.due_ms).await), "it is finished");
+}

@@ -1,0 +1,345 @@
+//! The promises of writes, counters and removals.
+
+use std::collections::BTreeMap;
+
+use super::T0;
+
+use logferry_core::logbook::blocks::{BlockRange, BlockTable, StoredHeader};
+use logferry_core::logbook::counters::Stats;
+use logferry_core::logbook::records::{
+    Begun, CountedIn, CountedRemoval, LongWrite, Memo, MemoChange, MemoExpected, Records, Removal, Removed,
+    Step, Write, Written,
+};
+use logferry_core::model::app::AppId;
+use logferry_core::model::block::{Block, BlockBuilder, BlockSource};
+use logferry_core::model::day_counts::DayCounts;
+use logferry_core::model::expiry::Expiring;
+use logferry_core::model::fault::Fault;
+use logferry_core::model::ids::Seed;
+use logferry_core::model::level::{Level, LevelCounts};
+use logferry_core::model::record::{Entry, EntryKind};
+use logferry_core::model::time::{Day, MS_PER_DAY};
+use logferry_core::ports::app_admin::AppAdmin;
+
+pub(super) const EPOCH: i64 = T0 - 5;
+
+pub(super) fn good<T>(result: Result<T, Fault>) -> T {
+    result.unwrap_or_else(|error| panic!("{error}"))
+}
+
+pub(super) fn fresh_app() -> AppId {
+    let id = format!("r{}", ulid::Ulid::generate().to_string().to_lowercase());
+    id.parse().unwrap_or_else(|error| panic!("{id}: {error}"))
+}
+
+pub(super) fn block(app_id: &AppId, name: &str, times_ms: &[i64]) -> Block {
+    let mut builder = BlockBuilder::default();
+    for (ordinal, &timestamp_ms) in (0..).zip(times_ms) {
+        builder.push(&Entry {
+            ordinal,
+            timestamp_ms,
+            level: Level::Warn,
+            kind: EntryKind::PlainText,
+            timestamp_fallback: false,
+            raw: "0123456789",
+        });
+    }
+    let seed = Seed::of(&[name.as_bytes()]);
+    let source = BlockSource {
+        app_id,
+        seed: &seed,
+        format: "text",
+        source: "contract",
+        epoch_ms: EPOCH,
+        expires_at_secs: Some(4_000_000_000),
+    };
+    good(builder.build(&source).map_err(|_| unreachable!())).swap_remove(0)
+}
+
+pub(super) fn counts(records: i64) -> DayCounts {
+    DayCounts { levels: LevelCounts::new(0, 0, records, 0), bytes: records * 10 }
+}
+
+pub(super) fn write(app_id: &AppId, blocks: Vec<Block>) -> Write {
+    let mut days: BTreeMap<Day, Expiring> = BTreeMap::new();
+    for block in &blocks {
+        let counts = DayCounts { levels: block.header.levels, bytes: i64::from(block.header.count) * 10 };
+        days.entry(block.header.day()).or_default().add(block.header.expires_on(), counts);
+    }
+    Write { app_id: app_id.clone(), epoch_ms: EPOCH, blocks, days, counter: 3, memo: None, step: None }
+}
+
+/// A write of a record that expires then.
+#[must_use]
+pub fn one_that_expires(app_id: &AppId, name: &str, expires_at_secs: i64) -> Write {
+    let mut own = block(app_id, name, &[T0]);
+    own.header.expires_at_secs = Some(expires_at_secs);
+    write(app_id, vec![own])
+}
+
+/// Everything counted for an app, by day, newest first, read in pages of two rows.
+pub(super) async fn counted(stats: &impl Stats, app_id: &AppId, from: Day, to: Day) -> Vec<(Day, DayCounts)> {
+    let (mut days, mut after): (Vec<(Day, DayCounts)>, _) = (Vec::new(), None);
+    loop {
+        let page = good(stats.newest(app_id, from, to, 2, after).await);
+        assert!(page.rows.len() <= 2);
+        for row in &page.rows {
+            assert_eq!(row.key.epoch_ms, EPOCH);
+            match days.last_mut() {
+                Some((day, sum)) if *day == row.key.day => {
+                    *sum += row.counts.total();
+                }
+                _ => days.push((row.key.day, row.counts.total())),
+            }
+        }
+        match page.next {
+            Some(next) => after = Some(next),
+            None => return days,
+        }
+    }
+}
+
+pub(super) const ALWAYS: (Day, Day) = (Day(0), Day(40_000));
+
+pub(super) async fn stored(records: &(impl Records + BlockTable), like: &Block) -> Vec<StoredHeader> {
+    let range = BlockRange {
+        partition: like.header.partition(),
+        last_ms_from: like.header.day().start_ms(),
+        last_ms_to: like.header.day().end_ms(),
+    };
+    let (mut found, mut after) = (Vec::new(), None);
+    loop {
+        let page = good(records.headers(&range, 2, after.as_ref()).await);
+        assert_eq!(page.unreadable, 0);
+        found.extend(page.blocks);
+        match page.next {
+            Some(next) => after = Some(next),
+            None => return found,
+        }
+    }
+}
+
+/// Blocks and counts appear together; days are listed newest first.
+pub async fn a_write_is_stored_and_counted<B: Records + Stats + BlockTable>(book: &B) {
+    let app_id = fresh_app();
+    let today = Day::of_ms(T0);
+    for day in 0..5 {
+        let blocks = vec![
+            block(&app_id, &format!("{day}a"), &[T0 - day * MS_PER_DAY, T0 - day * MS_PER_DAY - 1]),
+            block(&app_id, &format!("{day}b"), &[T0 - day * MS_PER_DAY]),
+        ];
+        let mut part = write(&app_id, blocks);
+        part.counter = u8::try_from(day).unwrap_or(0);
+        assert_eq!(good(book.write(&part).await), Written::Stored);
+        part.blocks = vec![block(&app_id, &format!("{day}c"), &[T0 - day * MS_PER_DAY])];
+        part.days = write(&app_id, part.blocks.clone()).days;
+        assert_eq!(good(book.write(&part).await), Written::Stored);
+    }
+    let all = counted(book, &app_id, ALWAYS.0, ALWAYS.1).await;
+    let expected: Vec<_> = (0..5).map(|i| (Day(today.0 - i), counts(4))).collect();
+    assert_eq!(all, expected);
+    let some = counted(book, &app_id, Day(today.0 - 3), Day(today.0 - 1)).await;
+    assert_eq!(some, expected[1..4]);
+}
+
+/// A memo guards its write: a second request with it stores nothing.
+pub async fn a_memo_lets_one_write_pass<B: Records + Stats + BlockTable>(book: &B) {
+    let app_id = fresh_app();
+    let memo = Memo {
+        body_hash: [4; 32],
+        arrived_ms: T0,
+        request_id: Some("r".to_owned()),
+        salt: None,
+        expires_at_secs: 4_000_000_000,
+    };
+    let change = MemoChange { key_hash: [5; 32], memo: memo.clone(), expected: MemoExpected::Absent };
+    let mut part = write(&app_id, vec![block(&app_id, "a", &[T0])]);
+    part.memo = Some(change.clone());
+    assert_eq!(good(book.memo(&app_id, &[5; 32]).await), None);
+    let at_once = futures::future::join_all((0..5).map(|_| book.write(&part))).await;
+    let at_once: Vec<_> = at_once.into_iter().map(good).collect();
+    assert_eq!(at_once.iter().filter(|written| **written == Written::Stored).count(), 1);
+    assert_eq!(at_once.iter().filter(|written| **written == Written::MemoDiffers).count(), 4);
+    assert_eq!(good(book.memo(&app_id, &[5; 32]).await), Some(memo.clone()));
+    assert_eq!(good(book.memo(&fresh_app(), &[5; 32]).await), None);
+
+    // The next part of the same write, and one whose blocks are there.
+    let next = |expected, blocks| {
+        let mut part = write(&app_id, blocks);
+        part.memo = Some(MemoChange { expected, ..change.clone() });
+        part
+    };
+    let same = next(MemoExpected::ArrivedAt(T0), vec![block(&app_id, "a", &[T0])]);
+    assert_eq!(good(book.write(&same).await), Written::BlockExists);
+    let wrong = next(MemoExpected::ArrivedAt(T0 + 1), vec![block(&app_id, "b", &[T0])]);
+    assert_eq!(good(book.write(&wrong).await), Written::MemoDiffers);
+    let right = next(MemoExpected::ArrivedAt(T0), vec![block(&app_id, "b", &[T0])]);
+    assert_eq!(good(book.write(&right).await), Written::Stored);
+    assert_eq!(counted(book, &app_id, ALWAYS.0, ALWAYS.1).await, [(Day::of_ms(T0), counts(2))]);
+}
+
+/// A long write counts from its beginning: it is found whole, each of its parts is stored once, and
+/// it leaves nothing.
+pub async fn a_long_write_goes_on_part_by_part<A: AppAdmin, B: Records + Stats + BlockTable>(
+    apps: &A,
+    book: &B,
+) {
+    let app = super::apps::registered(apps).await;
+    let seed = Seed::of(&[app.app_id.as_str().as_bytes()]);
+    let kept = LongWrite {
+        app_id: app.app_id.clone(),
+        epoch_ms: app.created_ms,
+        seed,
+        arrived_ms: T0,
+        request_id: Some("r".to_owned()),
+        retention_days: 7,
+        // More than one row holds.
+        entries: (0..800_000u32).map(|i| u8::try_from(i % 251).unwrap_or(0)).collect(),
+        next_part: 0,
+        expires_at_secs: 4_000_000_000,
+    };
+    let write_id = seed.write_id();
+    let memo = Memo {
+        body_hash: [4; 32],
+        arrived_ms: T0,
+        request_id: None,
+        salt: Some(T0),
+        expires_at_secs: 4_000_000_000,
+    };
+    let change = MemoChange { key_hash: [5; 32], memo, expected: MemoExpected::Absent };
+    let open = async || good(apps.find(&app.app_id).await).map(|app| app.open_writes);
+    assert_eq!(good(book.begun(&app.app_id, write_id).await), None);
+    let successor = LongWrite { epoch_ms: app.created_ms + 1, ..kept.clone() };
+    assert_eq!(good(book.begin(&successor, Some(&change)).await), Begun::NoApp);
+    assert_eq!(good(book.memo(&app.app_id, &[5; 32]).await), None, "nothing was kept");
+    assert_eq!(good(book.begin(&kept, Some(&change)).await), Begun::Yes);
+    assert_eq!(good(book.begin(&kept, Some(&change)).await), Begun::MemoDiffers);
+    assert_eq!(good(book.begun(&app.app_id, write_id).await), Some(kept.clone()));
+    assert_eq!(open().await, Some(vec![write_id]));
+
+    let part = |index: u32| {
+        let mut part = write(&app.app_id, vec![block(&app.app_id, &index.to_string(), &[T0])]);
+        part.step = Some(Step { write_id, part: index, last: index == 2 });
+        part
+    };
+    assert_eq!(good(book.write(&part(1)).await), Written::NotNext);
+    for index in 0..3 {
+        let part = part(index);
+        let at_once = futures::future::join_all((0..3).map(|_| book.write(&part))).await;
+        let stored = at_once.into_iter().map(good).filter(|written| *written == Written::Stored);
+        assert_eq!(stored.count(), 1, "part {index}");
+        let next = good(book.begun(&app.app_id, write_id).await).map(|kept| kept.next_part);
+        assert_eq!(next, (index < 2).then_some(index + 1));
+    }
+    assert_eq!(counted(book, &app.app_id, ALWAYS.0, ALWAYS.1).await, [(Day::of_ms(T0), counts(3))]);
+    for _ in 0..2 {
+        good(book.end(&app.app_id, app.created_ms, write_id).await);
+        assert_eq!(open().await, Some(vec![]));
+    }
+    good(book.end(&fresh_app(), app.created_ms, write_id).await);
+}
+
+/// Writers of one counter row all count.
+pub async fn writes_at_once_are_all_counted<B: Records + Stats + BlockTable>(book: &B) {
+    let app_id = fresh_app();
+    let parts: Vec<_> =
+        (0..12).map(|i| write(&app_id, vec![block(&app_id, &i.to_string(), &[T0])])).collect();
+    let written = futures::future::join_all(parts.iter().map(|part| book.write(part))).await;
+    assert!(written.into_iter().map(good).all(|written| written == Written::Stored));
+    assert_eq!(counted(book, &app_id, ALWAYS.0, ALWAYS.1).await, [(Day::of_ms(T0), counts(12))]);
+}
+
+/// A block leaves together with its counts, once; one that is trimmed stays and remembers.
+pub async fn removals_are_counted_once<B: Records + Stats + BlockTable>(book: &B) {
+    let app_id = fresh_app();
+    let (whole, part) = (block(&app_id, "whole", &[T0, T0 + 1]), block(&app_id, "part", &[T0, T0 + 9]));
+    good(book.write(&write(&app_id, vec![whole.clone(), part.clone()])).await);
+    let removal = CountedRemoval {
+        header: whole.header.clone(),
+        extents: 0,
+        removal: Removal::Block,
+        counts: counts(2),
+        counted_in: CountedIn::Counters,
+    };
+    assert_eq!(good(book.remove_counted(&removal).await), Removed::Yes);
+    assert_eq!(good(book.remove_counted(&removal).await), Removed::BlockDiffers);
+    let trim = |was_ms, to_ms, taken| CountedRemoval {
+        header: part.header.clone(),
+        extents: 0,
+        removal: Removal::Before { was_ms, to_ms },
+        counts: counts(taken),
+        counted_in: CountedIn::Counters,
+    };
+    for (removal, expect) in [
+        (trim(None, T0 + 5, 1), Removed::Yes),
+        (trim(None, T0 + 5, 1), Removed::BlockDiffers),
+        (trim(Some(T0 + 5), T0 + 6, 0), Removed::Yes),
+    ] {
+        assert_eq!(good(book.remove_counted(&removal).await), expect);
+    }
+    assert_eq!(counted(book, &app_id, ALWAYS.0, ALWAYS.1).await, [(Day::of_ms(T0), counts(1))]);
+    let left = stored(book, &part).await;
+    assert_eq!(left.len(), 1);
+    assert_eq!((left[0].header.clone(), left[0].pruned_to_ms), (part.header.clone(), Some(T0 + 6)));
+
+    good(BlockTable::remove(book, &left).await);
+    good(BlockTable::remove(book, &left).await);
+    assert_eq!(stored(book, &part).await, []);
+    let page = good(Stats::newest(book, &app_id, ALWAYS.0, ALWAYS.1, 100, None).await);
+    let keys: Vec<_> = page.rows.iter().map(|row| row.key).collect();
+    good(Stats::remove(book, &app_id, &keys).await);
+    good(Stats::remove(book, &app_id, &keys).await);
+    assert_eq!(counted(book, &app_id, ALWAYS.0, ALWAYS.1).await, []);
+}
+
+/// Headers come without data, in pages, and tell a block's extents.
+pub async fn headers_come_in_pages_and_blocks_with_extents_go_whole<B: Records + Stats + BlockTable>(
+    book: &B,
+) {
+    let app_id = fresh_app();
+    let mut blocks: Vec<_> = (0..20).map(|i| block(&app_id, &i.to_string(), &[T0 + i])).collect();
+    let mut state = 1u64;
+    let noise: String = (0..1 << 20)
+        .map(|_| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            char::from(33 + u8::try_from((state >> 33) % 90).unwrap_or(0))
+        })
+        .collect();
+    let mut large = BlockBuilder::default();
+    large.push(&Entry {
+        ordinal: 0,
+        timestamp_ms: T0 + 5,
+        level: Level::Warn,
+        kind: EntryKind::PlainText,
+        timestamp_fallback: false,
+        raw: &noise,
+    });
+    let seed = Seed::of(&[b"large"]);
+    let source = BlockSource {
+        app_id: &app_id,
+        seed: &seed,
+        format: "text",
+        source: "contract",
+        epoch_ms: EPOCH,
+        expires_at_secs: None,
+    };
+    let large = large.build(&source).map_or_else(|e| panic!("{e}"), |mut blocks| blocks.swap_remove(0));
+    blocks.push(large.clone());
+    good(book.write(&write(&app_id, blocks.clone())).await);
+    let mut found = Vec::new();
+    for shard in 0..4 {
+        let like = blocks.iter().find(|block| block.header.block_id.shard() == shard);
+        if let Some(like) = like {
+            let own = stored(book, like).await;
+            assert!(own.is_sorted_by_key(|stored| std::cmp::Reverse(stored.header.sort_key())));
+            found.extend(own);
+        }
+    }
+    assert_eq!(found.len(), 21);
+    let whole = found.iter().find(|stored| stored.header.block_id == large.header.block_id);
+    assert_eq!(whole.map(|stored| stored.extents), Some(2));
+    good(BlockTable::remove(book, &found).await);
+    let range = BlockRange { partition: large.header.partition(), last_ms_from: T0, last_ms_to: T0 + 100 };
+    assert_eq!(good(BlockTable::newest(book, &range, 100, None).await).blocks, []);
+    assert_eq!(stored(book, &large).await, []);
+}
