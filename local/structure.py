@@ -6,8 +6,9 @@ import ast
 import pathlib
 import re
 import sys
-import tomllib
 from collections import defaultdict
+
+import tomllib
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 Graph = dict[str, set[str]]
