@@ -1,1 +1,3 @@
-export {};
+/** `@logferry/browser/react/demo` */
+
+export { UploadWorkerDemo, type UploadWorkerDemoProps } from './upload-worker-demo.tsx';

@@ -1,0 +1,267 @@
+/** The page's side: commands to the upload worker, and what it tells of the uploads. */
+
+import { newId } from '../host/clock.ts';
+import { type Connected, connect, type HostKind } from '../host/host.ts';
+import type { Message } from '../host/port.ts';
+import { UploadFailure } from './errors.ts';
+import type {
+  FileSource,
+  StartOptions,
+  UploadProgress,
+  UploadSession,
+  UploadWorkerMessage,
+  UploadWorkerResponse,
+} from './protocol.ts';
+import { settingsOf, type UploadsOptions } from './settings.ts';
+import { workerHosts } from './workers.ts';
+
+/** The types of `UploadWorkerResponse` in lower case, and `change` after any of them. */
+export type UploadEvent =
+  | 'progress'
+  | 'complete'
+  | 'error'
+  | 'paused'
+  | 'cancelled'
+  | 'needs-file'
+  | 'queued'
+  | 'waiting'
+  | 'removed'
+  | 'sessions'
+  | 'change';
+
+type Listener = (message: UploadWorkerResponse) => void;
+type Command = Omit<UploadWorkerMessage, 'request'>;
+
+interface Call {
+  resolve(): void;
+  reject(error: unknown): void;
+}
+
+const ACTIVE: readonly string[] = ['queued', 'uploading', 'waiting', 'completing'];
+
+export class Uploads {
+  readonly #options: UploadsOptions;
+  #connected: Promise<Connected> | undefined;
+  #host: HostKind | undefined;
+  #sessions = new Map<string, UploadSession>();
+  #progress = new Map<string, UploadProgress>();
+  #listeners = new Map<UploadEvent, Set<Listener>>();
+  #calls = new Map<number, Call>();
+  #requests = 0;
+  #guarding = false;
+
+  constructor(options: UploadsOptions) {
+    this.#options = options;
+    if (typeof window === 'undefined') return;
+    addEventListener('online', this.#network);
+    addEventListener('offline', this.#network);
+    // A failure shows in the first command.
+    this.#connect().catch(() => {});
+  }
+
+  /** Where the uploads run; `undefined` until the worker has answered. */
+  get host(): HostKind | undefined {
+    return this.#host;
+  }
+
+  /** Queues the file. Resolves with the upload's id, rejects with an `UploadFailure` if it is refused. */
+  async start(
+    file: FileSource,
+    options: StartOptions & { uploadId?: string; s3Key?: string } = {},
+  ): Promise<string> {
+    const { uploadId = newId(), s3Key, ...rest } = options;
+    const command: Command = { type: 'START_UPLOAD', uploadId, file, options: rest };
+    await this.#send(s3Key === undefined ? command : { ...command, s3Key });
+    return uploadId;
+  }
+
+  /** No request of the upload begins after this resolves. `finish` lets the parts under way end. */
+  pause(uploadId: string, { finish = false } = {}): Promise<void> {
+    return this.#send({ type: 'PAUSE_UPLOAD', uploadId, finish });
+  }
+
+  /** With a file where the upload `needs-file`. A kept handle asks for its permission: call it on a click. */
+  async resume(uploadId: string, file?: FileSource): Promise<void> {
+    if (file) return this.#send({ type: 'RESUME_WITH_FILE', uploadId, file });
+    const handle = this.#sessions.get(uploadId)?.handle as
+      | { requestPermission?(mode: { mode: 'read' }): Promise<unknown> }
+      | undefined;
+    await handle?.requestPermission?.({ mode: 'read' });
+    return this.#send({ type: 'RESUME_UPLOAD', uploadId });
+  }
+
+  /** Ends the upload and frees its parts; offline, as soon as the network is back. */
+  cancel(uploadId: string): Promise<void> {
+    return this.#send({ type: 'CANCEL_UPLOAD', uploadId });
+  }
+
+  /** Runs a failed upload again from where it stopped. */
+  retry(uploadId: string): Promise<void> {
+    return this.#send({ type: 'RETRY_UPLOAD', uploadId });
+  }
+
+  /** Takes the upload off the list; one that has not ended is cancelled. */
+  remove(uploadId: string): Promise<void> {
+    return this.#send({ type: 'REMOVE_UPLOAD', uploadId });
+  }
+
+  pauseAll(): Promise<void> {
+    return this.#send({ type: 'PAUSE_ALL' });
+  }
+
+  resumeAll(): Promise<void> {
+    return this.#send({ type: 'RESUME_ALL' });
+  }
+
+  /** Resumes the interrupted uploads of a project. */
+  resumeInterrupted(projectId: string): Promise<void> {
+    return this.#send({ type: 'RESUME_INTERRUPTED_UPLOAD', projectId });
+  }
+
+  /** Bytes per second of all uploads together; `null` is no limit. */
+  setBandwidthLimit(bytesPerSec: number | null): Promise<void> {
+    return this.#send({ type: 'SET_LIMIT', bytesPerSec });
+  }
+
+  /** The uploads that wait, in this order. */
+  reorder(uploadIds: string[]): Promise<void> {
+    return this.#send({ type: 'REORDER', uploadIds });
+  }
+
+  /** All uploads of all tabs, oldest first. */
+  list(): UploadSession[] {
+    return [...this.#sessions.values()].sort((one, other) => Number(one.startedAt) - Number(other.startedAt));
+  }
+
+  progressOf(uploadId: string): UploadProgress | undefined {
+    return this.#progress.get(uploadId);
+  }
+
+  /** The result removes the listener. */
+  on(event: UploadEvent, listener: Listener): () => void {
+    const listeners = this.#listeners.get(event) ?? new Set();
+    this.#listeners.set(event, listeners.add(listener));
+    return () => listeners.delete(listener);
+  }
+
+  /** Leaves the worker. A shared one goes on; a dedicated one ends, and its uploads wait for the next page. */
+  async destroy(): Promise<void> {
+    if (typeof window === 'undefined') return;
+    removeEventListener('online', this.#network);
+    removeEventListener('offline', this.#network);
+    this.#guard(false);
+    this.#listeners.clear();
+    const connected = this.#connected;
+    this.#connected = Promise.reject(new Error('destroyed'));
+    this.#connected.catch(() => {});
+    const port = (await connected?.catch(() => undefined))?.port;
+    port?.postMessage({ command: 'LEAVE' });
+    (port?.terminate ?? port?.close)?.call(port);
+  }
+
+  #connect(): Promise<Connected> {
+    const { host = 'auto', worker } = this.#options;
+    const hello = { command: 'UPLOAD_WORKER_INITIALIZE', settings: settingsOf(this.#options) };
+    const receive = (message: Message) => this.#receive(message);
+    const lost = (reason: string) => this.#lost(reason);
+    this.#connected ??= connect(host, workerHosts(worker), hello, 'UPLOAD_WORKER_READY', receive, lost).then(
+      (connected) => {
+        this.#host = connected.kind;
+        this.#emit('change', { type: 'SESSIONS' });
+        return connected;
+      },
+    );
+    return this.#connected;
+  }
+
+  /** The worker has died: a new one finds the sessions in the database. */
+  #lost(reason: string): void {
+    const failure = new UploadFailure('NETWORK_ERROR', `the upload worker failed: ${reason}`);
+    for (const call of this.#calls.values()) call.reject(failure);
+    this.#calls.clear();
+    this.#connected = undefined;
+    this.#connect().catch(() => {});
+  }
+
+  async #send(command: Command): Promise<void> {
+    if (typeof window === 'undefined') return;
+    const { port } = await this.#connect();
+    this.#requests += 1;
+    const request = this.#requests;
+    const answered = new Promise<void>((resolve, reject) => this.#calls.set(request, { resolve, reject }));
+    port.postMessage({ command: command.type, ...command, request });
+    return answered;
+  }
+
+  readonly #network = (): void => {
+    const sent = this.#connected?.then(({ port }) => {
+      port.postMessage({ command: 'NETWORK', online: navigator.onLine });
+    });
+    sent?.catch(() => {});
+  };
+
+  #receive(data: Message): void {
+    if (data.command === 'TOKEN_NEEDED') return void this.#giveToken(data);
+    if (data.command === 'UPLOAD_WORKER_READY') return;
+    const message = data as unknown as UploadWorkerResponse;
+    const call = this.#calls.get(message.request ?? 0);
+    if (message.request !== undefined) {
+      this.#calls.delete(message.request);
+      if (message.type !== 'ERROR') call?.resolve();
+      else
+        call?.reject(
+          new UploadFailure(message.code ?? 'NETWORK_ERROR', message.error ?? '', message.details),
+        );
+      return;
+    }
+    this.#learn(message);
+    this.#emit(message.type.toLowerCase().replace('_', '-') as UploadEvent, message);
+    this.#emit('change', message);
+    this.#guard(this.#host !== 'shared' && this.list().some((session) => ACTIVE.includes(session.status)));
+  }
+
+  #learn(message: UploadWorkerResponse): void {
+    const { type, uploadId = '', session, sessions } = message;
+    for (const each of sessions ?? (session ? [session] : [])) this.#sessions.set(each.uploadId, each);
+    const known = this.#sessions.get(uploadId);
+    if (known && message.progress !== undefined) {
+      this.#sessions.set(uploadId, { ...known, progress: message.progress });
+      this.#progress.set(uploadId, message as unknown as UploadProgress);
+    }
+    if (type === 'REMOVED' || type === 'CANCELLED') {
+      this.#sessions.delete(uploadId);
+      this.#progress.delete(uploadId);
+    }
+  }
+
+  async #giveToken({ call, reason }: Message): Promise<void> {
+    let token: string | null = null;
+    try {
+      token = await this.#options.getToken({ reason });
+    } catch {
+      // The upload fails with AUTH_FAILED, which says that the page gave no token.
+    }
+    const connected = await this.#connected?.catch(() => undefined);
+    connected?.port.postMessage({ command: 'TOKEN', call, token });
+  }
+
+  #emit(event: UploadEvent, message: UploadWorkerResponse): void {
+    for (const listener of this.#listeners.get(event) ?? []) listener(message);
+  }
+
+  /** Asks before the tab closes while that would interrupt an upload: the only use of `beforeunload`. */
+  #guard(on: boolean): void {
+    if (on === this.#guarding) return;
+    this.#guarding = on;
+    if (on) addEventListener('beforeunload', ask);
+    else removeEventListener('beforeunload', ask);
+  }
+}
+
+function ask(event: BeforeUnloadEvent): void {
+  event.preventDefault();
+}
+
+export function createUploads(options: UploadsOptions): Uploads {
+  return new Uploads(options);
+}

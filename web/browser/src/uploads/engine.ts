@@ -1,0 +1,305 @@
+/**
+ * All uploads of one worker: the commands of its pages, the queue, and what is found after a restart.
+ * An upload belongs to the worker that holds its lock; the others show it and forward commands.
+ */
+
+import { UploadFailure } from './errors.ts';
+import { Freeing } from './freeing.ts';
+import { newRecord, openFile, Sources, scopeOf } from './incoming.ts';
+import type { Locks } from './ports.ts';
+import type {
+  FileSource,
+  UploadSession,
+  UploadSettings,
+  UploadWorkerMessage,
+  UploadWorkerResponse,
+} from './protocol.ts';
+import { UploadQueue } from './queue.ts';
+import { isOver, shown, type UploadRecord } from './sessions.ts';
+import { Tabs, type TabsPorts } from './tabs.ts';
+import { type Tell, Upload, type UploadPorts } from './upload.ts';
+
+export interface EnginePorts extends UploadPorts, TabsPorts {
+  locks: Locks;
+}
+
+/** Statuses that nothing follows by itself. */
+const ENDED: readonly string[] = ['completed', 'cancelled'];
+
+export class UploadEngine {
+  readonly #settings: UploadSettings;
+  readonly #ports: EnginePorts;
+  readonly #tellPages: Tell;
+  readonly #uploads = new Map<string, Upload>();
+  readonly #queue: UploadQueue;
+  readonly #tabs: Tabs;
+  readonly #freeing: Freeing;
+  readonly #sources: Sources;
+  /** Uploads of other workers, which are taken over when those end. */
+  readonly #watched = new Set<string>();
+  readonly #closed = new AbortController();
+
+  constructor(settings: UploadSettings, ports: EnginePorts, tell: Tell) {
+    this.#settings = settings;
+    this.#ports = ports;
+    this.#tellPages = tell;
+    this.#queue = new UploadQueue(settings.maxActive);
+    this.#sources = new Sources(ports.store, settings);
+    this.#freeing = new Freeing(ports.service, ports.store, ports.clock, ports.network);
+    this.#tabs = new Tabs(ports, {
+      own: () => [...this.#uploads.values()].map((upload) => upload.session),
+      holds: (id) => this.#uploads.has(id),
+      run: (message) => this.#held(message),
+      relay: tell,
+      appeared: (session) => void this.#watch(session.uploadId),
+    });
+  }
+
+  /** Takes over what earlier workers left. */
+  async open(): Promise<void> {
+    this.#tabs.hello();
+    for (const record of await this.#ports.store.all(scopeOf(this.#settings))) {
+      if (record.status === 'cancelled') void this.#freeing.free(record);
+      else if (isOver(record, this.#ports.clock.now())) await this.#ports.store.remove(record.id);
+      else {
+        const release = await this.#ports.locks.tryHold(lockName(record.id));
+        if (release) await this.#adopt(record.id, release);
+        else {
+          this.#tabs.show(shown(record, []));
+          void this.#watch(record.id);
+        }
+      }
+    }
+  }
+
+  get sessions(): UploadSession[] {
+    return [...[...this.#uploads.values()].map((upload) => upload.session), ...this.#tabs.sessions];
+  }
+
+  close(): void {
+    this.#closed.abort(new Error('closed'));
+    this.#tabs.close();
+  }
+
+  /** Runs a command, here or in the tab that holds the upload. Rejects with an `UploadFailure`. */
+  async handle(message: UploadWorkerMessage): Promise<unknown> {
+    const id = message.uploadId ?? '';
+    switch (message.type) {
+      case 'START_UPLOAD':
+        return this.#start(message);
+      case 'LIST':
+        return this.sessions;
+      case 'SET_LIMIT':
+      case 'PAUSE_ALL':
+      case 'RESUME_ALL':
+        this.#tabs.all(message);
+        return this.#held(message);
+      case 'REORDER':
+      case 'RESUME_INTERRUPTED_UPLOAD':
+        return this.#held(message);
+      default:
+        if (this.#uploads.has(id)) return this.#held(message);
+        if (this.#tabs.sessions.some((session) => session.uploadId === id))
+          return this.#tabs.forward(message);
+        throw new UploadFailure('VALIDATION_ERROR', `there is no upload ${id.slice(0, 64)}`);
+    }
+  }
+
+  /** A command for what this worker holds. */
+  async #held(message: UploadWorkerMessage): Promise<unknown> {
+    const all = [...this.#uploads.values()];
+    const upload = this.#uploads.get(message.uploadId ?? '');
+    switch (message.type) {
+      case 'SET_LIMIT':
+        return this.#ports.pace.limit(message.bytesPerSec ?? null);
+      case 'REORDER':
+        return this.#reorder(message.uploadIds ?? []);
+      case 'PAUSE_ALL':
+        return Promise.all(
+          all.filter((each) => each.active).map((each) => this.#pause(each, message.finish === true)),
+        );
+      case 'RESUME_ALL':
+        return Promise.all(all.filter((each) => each.resumable).map((each) => this.#resume(each)));
+      case 'RESUME_INTERRUPTED_UPLOAD': {
+        const own = all.filter((each) => each.record.projectId === message.projectId);
+        return Promise.all(own.filter((each) => each.resumable).map((each) => this.#resume(each)));
+      }
+      case 'PAUSE_UPLOAD':
+        return upload?.active ? this.#pause(upload, message.finish === true) : undefined;
+      case 'RESUME_UPLOAD':
+      case 'RETRY_UPLOAD':
+      case 'RESUME_WITH_FILE':
+        return upload && this.#resume(upload, message.file);
+      case 'CANCEL_UPLOAD':
+        return upload && this.#cancel(upload);
+      case 'REMOVE_UPLOAD':
+        return upload && this.#remove(upload);
+      default:
+        throw new UploadFailure('VALIDATION_ERROR', `unknown message: ${String(message.type).slice(0, 64)}`);
+    }
+  }
+
+  async #start(message: UploadWorkerMessage): Promise<string> {
+    const { store, clock, locks, newId } = this.#ports;
+    const id = message.uploadId || newId();
+    if (!message.file) throw new UploadFailure('VALIDATION_ERROR', 'no file is given');
+    if (this.#uploads.has(id)) throw new UploadFailure('VALIDATION_ERROR', 'an upload of this id exists');
+    const file = await openFile(message.file);
+    const options = { ...message.options };
+    if (message.projectId) options.projectId ??= message.projectId;
+    if (message.s3Key) {
+      options.name ??= message.s3Key.split('/').at(-1) || file.name;
+      options.metadata = { s3Key: message.s3Key, ...options.metadata };
+    }
+    const record = await newRecord(id, file, options, this.#settings, clock.now());
+    const release = (await locks.tryHold(lockName(id))) ?? (() => {});
+    await this.#sources.keep(id, file, message.file);
+    await store.put(record);
+    const upload = this.#hold(record, file, release);
+    await this.#enqueue(upload);
+    return id;
+  }
+
+  #hold(record: UploadRecord, file: Blob | null, release: () => void): Upload {
+    this.#tabs.forget(record.id);
+    const upload = new Upload(
+      record,
+      file,
+      this.#ports,
+      this.#settings,
+      (message) => this.#tell(message),
+      release,
+    );
+    this.#uploads.set(record.id, upload);
+    return upload;
+  }
+
+  async #enqueue(upload: Upload): Promise<void> {
+    const { id, priority } = upload.record;
+    this.#queue.add(id, priority);
+    await upload.become('queued');
+    this.#pump();
+  }
+
+  #pump(): void {
+    for (const id of this.#queue.next()) {
+      const upload = this.#uploads.get(id);
+      if (upload) void this.#run(upload);
+      else this.#queue.remove(id);
+    }
+  }
+
+  async #run(upload: Upload): Promise<void> {
+    await upload.start();
+    // A pause has taken it out already, and a resume may have put it back.
+    if (upload.running || upload.record.status === 'queued') return;
+    this.#queue.remove(upload.record.id);
+    if (upload.record.status === 'completed') upload.release();
+    this.#pump();
+  }
+
+  async #pause(upload: Upload, finish: boolean): Promise<void> {
+    this.#queue.remove(upload.record.id);
+    await upload.pause(finish);
+    this.#pump();
+  }
+
+  async #resume(upload: Upload, source?: FileSource): Promise<void> {
+    if (upload.active) return;
+    if (source) {
+      upload.file = await this.#sources.again(upload.record, source);
+    }
+    upload.file ??= await this.#kept(upload);
+    if (!upload.file) {
+      await upload.become('needs-file');
+      throw new UploadFailure(
+        'VALIDATION_ERROR',
+        `pick "${upload.record.fileName}" again to resume its upload`,
+      );
+    }
+    await this.#enqueue(upload);
+  }
+
+  async #cancel(upload: Upload): Promise<void> {
+    const { id, status } = upload.record;
+    if (ENDED.includes(status)) return;
+    this.#queue.remove(id);
+    this.#uploads.delete(id);
+    const ended = upload.cancel();
+    this.#pump();
+    await ended;
+    upload.release();
+    await this.#freeing.free(upload.record);
+  }
+
+  async #remove(upload: Upload): Promise<void> {
+    await this.#cancel(upload);
+    this.#uploads.delete(upload.record.id);
+    this.#tell({ type: 'REMOVED', uploadId: upload.record.id });
+  }
+
+  async #reorder(ids: string[]): Promise<void> {
+    this.#queue.reorder(ids);
+    for (const [order, id] of this.#queue.waiting.entries()) {
+      const upload = this.#uploads.get(id);
+      if (!upload) continue;
+      upload.record.order = order;
+      await this.#ports.store.put(upload.record);
+    }
+  }
+
+  /** Waits until the worker that holds the upload is gone, then takes it over. */
+  async #watch(id: string): Promise<void> {
+    if (this.#watched.has(id)) return;
+    this.#watched.add(id);
+    let release: () => void;
+    try {
+      release = await this.#ports.locks.hold(lockName(id), this.#closed.signal);
+    } catch {
+      return;
+    } finally {
+      this.#watched.delete(id);
+    }
+    await this.#adopt(id, release);
+  }
+
+  async #adopt(id: string, release: () => void): Promise<void> {
+    const record = await this.#ports.store.get(id);
+    if (!record || ENDED.includes(record.status) || this.#uploads.has(id)) {
+      release();
+      if (record?.status === 'cancelled') await this.#freeing.free(record);
+      // It was never written down, and the tab that had it is gone.
+      if (!record && this.#tabs.isUnfinished(id)) this.#gone(id);
+      return;
+    }
+    const before = record.status;
+    const upload = this.#hold(record, null, release);
+    upload.file = await this.#kept(upload);
+    if (before === 'failed') return upload.become('failed');
+    if (before === 'completing' && this.#settings.autoResume) return this.#enqueue(upload);
+    if (!upload.file) return upload.become('needs-file');
+    if (before === 'paused' || before === 'needs-file' || !this.#settings.autoResume)
+      return upload.become('paused');
+    return this.#enqueue(upload);
+  }
+
+  #gone(id: string): void {
+    this.#tabs.forget(id);
+    this.#tellPages({ type: 'REMOVED', uploadId: id });
+  }
+
+  async #kept(upload: Upload): Promise<Blob | null> {
+    const { file, handle } = await this.#sources.kept(upload.record);
+    upload.handle = handle;
+    return file;
+  }
+
+  #tell(message: UploadWorkerResponse): void {
+    this.#tellPages(message);
+    this.#tabs.tell(message);
+  }
+}
+
+function lockName(id: string): string {
+  return `logferry-upload:${id}`;
+}

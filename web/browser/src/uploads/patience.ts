@@ -1,0 +1,105 @@
+/** What a failed try costs: one of the tries if the service failed, nothing while the network is away. */
+
+import { delayMs } from '../host/backoff.ts';
+import type { Clock } from '../host/clock.ts';
+import { Passing } from './errors.ts';
+import { either, type Network, sleep } from './ports.ts';
+
+/** The longest pause between tries, and the longest that a service may ask for (ms). */
+const LONGEST_PAUSE_MS = 20_000;
+const LONGEST_WISH_MS = 120_000;
+/** While the network is away it is tried this often at the latest (ms). */
+const OUTAGE_PAUSE_MS = 30_000;
+
+export interface PatiencePorts {
+  clock: Clock;
+  network: Network;
+}
+
+export interface PatienceSettings {
+  maxRetries: number;
+  retryDelayMs: number;
+}
+
+export class Patience {
+  readonly #ports: PatiencePorts;
+  readonly #settings: PatienceSettings;
+  readonly #onWaiting: (waiting: boolean) => void;
+  #outage: Promise<void> | undefined;
+
+  /**
+   * Whether the service answers at all. Without it, as before the first answer, the browser's word
+   * decides: a wrong endpoint must not wait without end.
+   */
+  probe: ((signal: AbortSignal) => Promise<boolean>) | undefined;
+
+  constructor(ports: PatiencePorts, settings: PatienceSettings, onWaiting: (waiting: boolean) => void) {
+    this.#ports = ports;
+    this.#settings = settings;
+    this.#onWaiting = onWaiting;
+  }
+
+  /** Repeats `attempt` while it fails with `Passing`. Every try checks the signal first. */
+  async run<T>(signal: AbortSignal, attempt: () => Promise<T>): Promise<T> {
+    for (let tries = 0; ; ) {
+      signal.throwIfAborted();
+      try {
+        return await attempt();
+      } catch (error) {
+        signal.throwIfAborted();
+        if (!(error instanceof Passing)) throw error;
+        if (error.network && (await this.#wasOutage(signal))) continue;
+        if (tries >= this.#settings.maxRetries) throw error.failure;
+        tries += 1;
+        await sleep(this.#ports.clock, this.#pauseMs(error, tries), signal);
+      }
+    }
+  }
+
+  #pauseMs(error: Passing, tries: number): number {
+    if (error.retryAfterMs !== undefined) return Math.min(error.retryAfterMs, LONGEST_WISH_MS);
+    const { clock } = this.#ports;
+    return delayMs({ baseMs: this.#settings.retryDelayMs, maxMs: LONGEST_PAUSE_MS }, tries, () =>
+      clock.random(),
+    );
+  }
+
+  /** If the network is away, waits for its return and says so. */
+  async #wasOutage(signal: AbortSignal): Promise<boolean> {
+    if (!this.#outage && (await this.#reachable(signal))) return false;
+    signal.throwIfAborted();
+    // The lanes of an upload share one outage.
+    this.#outage ??= this.#wait(signal).finally(() => {
+      this.#outage = undefined;
+    });
+    await this.#outage;
+    return true;
+  }
+
+  async #reachable(signal: AbortSignal): Promise<boolean> {
+    if (!this.#ports.network.online()) return false;
+    return this.probe ? this.probe(signal) : true;
+  }
+
+  async #wait(signal: AbortSignal): Promise<void> {
+    this.#onWaiting(true);
+    for (let pause = 1_000; ; pause = Math.min(pause * 2, OUTAGE_PAUSE_MS)) {
+      await this.#onlineOr(pause, signal);
+      if (await this.#reachable(signal)) break;
+    }
+    this.#onWaiting(false);
+  }
+
+  async #onlineOr(ms: number, signal: AbortSignal): Promise<void> {
+    const back = new AbortController();
+    const stop = this.#ports.network.onOnline(() => back.abort());
+    try {
+      await sleep(this.#ports.clock, ms, either(signal, back.signal));
+    } catch {
+      // The network is back, or the run has ended.
+      signal.throwIfAborted();
+    } finally {
+      stop();
+    }
+  }
+}

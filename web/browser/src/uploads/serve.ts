@@ -1,0 +1,111 @@
+/** The upload worker behind a port, whatever runs it: a shared or dedicated worker, or the page. */
+
+import { newId } from '../host/clock.ts';
+import { fetchHttp } from '../host/http.ts';
+import type { Message, Port, Serve } from '../host/port.ts';
+import { Api } from './api.ts';
+import { broadcast, clock, locks, network, type RelayedNetwork } from './browser.ts';
+import { UploadEngine } from './engine.ts';
+import { UploadFailure } from './errors.ts';
+import { scopeOf } from './incoming.ts';
+import { Pace, Slots } from './pace.ts';
+import { Pages, send } from './pages.ts';
+import { xhrPut } from './part.ts';
+import type { UploadSettings, UploadWorkerMessage } from './protocol.ts';
+import { UploadService } from './service.ts';
+import { BrowserStore } from './store.ts';
+
+/** Part requests of all uploads together. HTTP/1.1 has six connections a host anyway. */
+const MAX_REQUESTS = 6;
+
+/** The uploads of one endpoint and user, and the pages that see them. */
+interface Room {
+  pages: Pages;
+  engine: UploadEngine;
+  opened: Promise<void>;
+}
+
+/** One shared worker serves every endpoint and user of the origin. */
+export function serveUploads(): Serve {
+  const rooms = new Map<string, Room>();
+  const relayed = network();
+  return (port) => {
+    let room: Room | undefined;
+    port.onmessage = ({ data }) => {
+      switch (data.type ?? data.command) {
+        case 'UPLOAD_WORKER_INITIALIZE': {
+          const settings = data.settings as UploadSettings;
+          const scope = scopeOf(settings);
+          room = rooms.get(scope) ?? open(settings, relayed);
+          rooms.set(scope, room);
+          room.pages.add(port);
+          return void greet(port, room);
+        }
+        case 'NETWORK':
+          return relayed.tell(data.online === true);
+        case 'TOKEN':
+          return room?.pages.answer(data.call, data.token);
+        case 'LEAVE':
+          return room?.pages.remove(port);
+        default:
+          return void run(port, room, data);
+      }
+    };
+  };
+}
+
+function open(settings: UploadSettings, relayed: RelayedNetwork): Room {
+  const pages = new Pages(clock);
+  const service = new UploadService(new Api(settings.endpoint, fetchHttp(clock), (why) => pages.token(why)));
+  const ports = {
+    service,
+    put: xhrPut(clock),
+    clock,
+    pace: new Pace(clock, settings.bytesPerSec),
+    slots: new Slots(MAX_REQUESTS),
+    network: relayed,
+    store: new BrowserStore(),
+    locks,
+    channel: broadcast(`logferry-uploads:${scopeOf(settings)}`),
+    newId,
+  };
+  const engine = new UploadEngine(settings, ports, (message) => pages.tell(message));
+  return { pages, engine, opened: engine.open() };
+}
+
+/** Ready at once: a database that does not open must not look like a worker that does not answer. */
+async function greet(port: Port, room: Room): Promise<void> {
+  port.postMessage({ command: 'UPLOAD_WORKER_READY', type: 'UPLOAD_WORKER_READY' });
+  await room.opened;
+  send(port, { type: 'SESSIONS', sessions: room.engine.sessions });
+}
+
+/** Every command is answered, so that no caller waits without end. */
+async function run(port: Port, room: Room | undefined, data: Message): Promise<void> {
+  const message = data as unknown as UploadWorkerMessage;
+  const request = message.request === undefined ? {} : { request: message.request };
+  try {
+    if (!room)
+      throw new UploadFailure('VALIDATION_ERROR', 'the first message must be UPLOAD_WORKER_INITIALIZE');
+    await room.opened;
+    const value = await room.engine.handle(message);
+    if (message.type === 'LIST') send(port, { type: 'SESSIONS', sessions: room.engine.sessions, ...request });
+    else send(port, { type: 'ANSWER', ...(typeof value === 'string' && { uploadId: value }), ...request });
+  } catch (error) {
+    const failure =
+      error instanceof UploadFailure
+        ? error
+        : new UploadFailure('UPLOAD_INIT_FAILED', `unexpected: ${String(error)}`);
+    const { message: text, code, retryable, details } = failure;
+    const named = message.uploadId ? { uploadId: message.uploadId } : {};
+    send(port, {
+      type: 'ERROR',
+      error: text,
+      code,
+      retryable,
+      ...(details && { details }),
+      ...named,
+      ...request,
+    });
+  }
+}

@@ -1,0 +1,148 @@
+/** The uploads of other tabs' workers: shown here, commanded there. */
+
+import type { Clock } from '../host/clock.ts';
+import type { Channel } from './browser.ts';
+import { type UploadErrorCode, UploadFailure } from './errors.ts';
+import type { UploadSession, UploadWorkerMessage, UploadWorkerResponse } from './protocol.ts';
+
+/** A tab that does not answer a command for so long is frozen or gone (ms). */
+const ANSWER_MS = 10_000;
+
+type Note =
+  | { kind: 'hello' }
+  | { kind: 'event'; response: UploadWorkerResponse }
+  | { kind: 'command'; call: string; message: UploadWorkerMessage }
+  | { kind: 'taken'; call: string; error?: { code: UploadErrorCode; message: string } };
+
+export interface TabsPorts {
+  channel: Channel;
+  clock: Clock;
+  newId(): string;
+}
+
+export interface TabsEvents {
+  /** The uploads that this worker holds. */
+  own(): UploadSession[];
+  holds(id: string): boolean;
+  /** Runs another tab's command. */
+  run(message: UploadWorkerMessage): Promise<unknown>;
+  /** Tells this worker's pages. */
+  relay(response: UploadWorkerResponse): void;
+  /** Another worker has an upload that was not known here. */
+  appeared(session: UploadSession): void;
+}
+
+export class Tabs {
+  readonly #ports: TabsPorts;
+  readonly #events: TabsEvents;
+  #sessions = new Map<string, UploadSession>();
+  #calls = new Map<string, (note: Note & { kind: 'taken' }) => void>();
+
+  constructor(ports: TabsPorts, events: TabsEvents) {
+    this.#ports = ports;
+    this.#events = events;
+    ports.channel.onmessage((note) => this.#receive(note as Note));
+  }
+
+  hello(): void {
+    this.#post({ kind: 'hello' });
+  }
+
+  /** Sends what this worker's pages get to the pages of the other workers. */
+  tell(response: UploadWorkerResponse): void {
+    this.#post({ kind: 'event', response });
+  }
+
+  get sessions(): UploadSession[] {
+    return [...this.#sessions.values()];
+  }
+
+  /** As the database has it; what its own worker has sent is newer. */
+  show(session: UploadSession): void {
+    if (!this.#sessions.has(session.uploadId)) this.#sessions.set(session.uploadId, session);
+  }
+
+  isUnfinished(id: string): boolean {
+    const status = this.#sessions.get(id)?.status;
+    return status !== undefined && status !== 'completed' && status !== 'cancelled';
+  }
+
+  forget(id: string): void {
+    this.#sessions.delete(id);
+  }
+
+  /** For all workers, without an answer. */
+  all(message: UploadWorkerMessage): void {
+    this.#post({ kind: 'command', call: '', message });
+  }
+
+  /** Lets the worker that holds the upload run the command. */
+  forward(message: UploadWorkerMessage): Promise<void> {
+    const call = this.#ports.newId();
+    return new Promise((resolve, reject) => {
+      const end = () => {
+        cancel();
+        this.#calls.delete(call);
+      };
+      const cancel = this.#ports.clock.after(ANSWER_MS, () => {
+        end();
+        reject(new UploadFailure('NETWORK_ERROR', 'the tab that runs this upload does not answer'));
+      });
+      this.#calls.set(call, ({ error }) => {
+        end();
+        if (error) reject(new UploadFailure(error.code, error.message));
+        else resolve();
+      });
+      this.#post({ kind: 'command', call, message });
+    });
+  }
+
+  close(): void {
+    this.#ports.channel.close();
+  }
+
+  #post(note: Note): void {
+    this.#ports.channel.post(note);
+  }
+
+  #receive(note: Note): void {
+    if (note.kind === 'hello') {
+      const sessions = this.#events.own();
+      if (sessions.length > 0) this.tell({ type: 'SESSIONS', sessions });
+    } else if (note.kind === 'event') this.#event(note.response);
+    else if (note.kind === 'taken') this.#calls.get(note.call)?.(note);
+    else void this.#command(note.call, note.message);
+  }
+
+  async #command(call: string, message: UploadWorkerMessage): Promise<void> {
+    if (call && !this.#events.holds(message.uploadId ?? '')) return;
+    try {
+      await this.#events.run(message);
+      if (call) this.#post({ kind: 'taken', call });
+    } catch (error) {
+      if (!call) return;
+      const { code, message: text } = error as UploadFailure;
+      this.#post({ kind: 'taken', call, error: { code, message: text } });
+    }
+  }
+
+  #event(response: UploadWorkerResponse): void {
+    const sessions = response.sessions ?? (response.session ? [response.session] : []);
+    for (const session of sessions) this.#learn(session);
+    const { uploadId } = response;
+    if (response.type === 'REMOVED' && uploadId) this.#sessions.delete(uploadId);
+    const known = uploadId ? this.#sessions.get(uploadId) : undefined;
+    if (known && response.type === 'PROGRESS' && response.progress !== undefined)
+      known.progress = response.progress;
+    // A list of another worker is no list of all: the pages get its uploads one by one.
+    if (response.type !== 'SESSIONS') this.#events.relay(response);
+  }
+
+  #learn(session: UploadSession): void {
+    // What this worker holds it knows better.
+    if (this.#events.holds(session.uploadId)) return;
+    const fresh = !this.#sessions.has(session.uploadId);
+    this.#sessions.set(session.uploadId, session);
+    if (fresh) this.#events.appeared(session);
+  }
+}

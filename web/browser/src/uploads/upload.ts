@@ -1,0 +1,225 @@
+/**
+ * One upload that this worker holds: its record, its file and its run. The worker has the upload's
+ * lock, so no other tab runs it.
+ */
+
+import { type RunPorts, Stopped, UploadRun } from './core.ts';
+import { FileNeeded, UploadFailure } from './errors.ts';
+import type {
+  UploadProgress,
+  UploadSession,
+  UploadSettings,
+  UploadStatus,
+  UploadWorkerResponse,
+} from './protocol.ts';
+import type { Completed } from './service.ts';
+import { shown, type UploadRecord, type UploadStore } from './sessions.ts';
+import { Throttle } from './speed.ts';
+
+/** The stored progress is this old at most; a restart shows it until S3 is asked (ms). */
+const SAVE_MS = 2_000;
+
+export type Tell = (message: UploadWorkerResponse) => void;
+
+export interface UploadPorts extends Omit<RunPorts, 'save'> {
+  store: UploadStore;
+}
+
+const MESSAGE: Record<UploadStatus, UploadWorkerResponse['type']> = {
+  queued: 'QUEUED',
+  uploading: 'PROGRESS',
+  waiting: 'WAITING',
+  paused: 'PAUSED',
+  'needs-file': 'NEEDS_FILE',
+  completing: 'PROGRESS',
+  completed: 'COMPLETE',
+  failed: 'ERROR',
+  cancelled: 'CANCELLED',
+};
+
+export class Upload {
+  readonly record: UploadRecord;
+  /** `null`: the file must be picked again. */
+  file: Blob | null;
+  /** Asks the user for the file, where the browser kept a handle and wants a permission. */
+  handle: FileSystemFileHandle | undefined;
+  readonly #ports: UploadPorts;
+  readonly #settings: UploadSettings;
+  readonly #tell: Tell;
+  readonly #release: () => void;
+  readonly #throttle: Throttle;
+  #run: UploadRun | null = null;
+  /** The last run has let go of the record. */
+  #settled: Promise<void> = Promise.resolve();
+  #savedAt = 0;
+
+  constructor(
+    record: UploadRecord,
+    file: Blob | null,
+    ports: UploadPorts,
+    settings: UploadSettings,
+    tell: Tell,
+    release: () => void,
+  ) {
+    this.record = record;
+    this.file = file;
+    this.#ports = ports;
+    this.#settings = settings;
+    this.#tell = tell;
+    this.#release = release;
+    this.#throttle = new Throttle(ports.clock, () => this.#progressed());
+  }
+
+  get session(): UploadSession {
+    const session = shown(this.record, this.#run?.stored ?? []);
+    if (this.handle && this.record.status === 'needs-file') session.handle = this.handle;
+    return session;
+  }
+
+  /** It runs, or will by itself. */
+  get active(): boolean {
+    return ['queued', 'uploading', 'waiting', 'completing'].includes(this.record.status);
+  }
+
+  /** Its file is at hand. */
+  get resumable(): boolean {
+    return this.file !== null && ['paused', 'failed', 'needs-file'].includes(this.record.status);
+  }
+
+  get running(): boolean {
+    return this.#run !== null;
+  }
+
+  /** Runs to its end or to `pause`. Never rejects: the record says how it ended. */
+  async start(): Promise<void> {
+    await this.#settled;
+    // Paused or cancelled while it waited for the earlier run.
+    if (this.record.status !== 'queued') return;
+    const run = new UploadRun(this.record, this.file, this.#runPorts(), this.#settings, {
+      status: (status) => {
+        if (this.#run === run) void this.become(status);
+      },
+      moved: () => {
+        if (this.#run === run) this.#moved();
+      },
+    });
+    this.#run = run;
+    const ended = run.run().then(
+      (done) => () => this.#completed(done),
+      (error: unknown) => () => this.#ended(error),
+    );
+    this.#settled = ended.then(() => {});
+    const end = await ended;
+    if (this.#run !== run) return;
+    // The messages of the end come after the run's last progress.
+    this.#throttle.stop();
+    await end();
+    this.#run = null;
+  }
+
+  async pause(finish: boolean): Promise<void> {
+    const run = this.#run;
+    run?.stop(finish);
+    if (finish && run) {
+      await this.#settled;
+      // It ended otherwise before the pause took hold.
+      if (this.record.status === 'completed' || this.record.status === 'failed') return;
+    }
+    this.#letGo();
+    await this.become('paused');
+  }
+
+  /** Resolves when no request of it is under way. */
+  async cancel(): Promise<void> {
+    this.#run?.stop();
+    this.#letGo();
+    delete this.record.error;
+    await this.become('cancelled');
+    await this.#ports.store.dropFile(this.record.id);
+    await this.#settled;
+  }
+
+  /** Lets others have it. */
+  release(): void {
+    this.#throttle.stop();
+    this.#release();
+  }
+
+  async become(status: UploadStatus): Promise<void> {
+    const { record } = this;
+    record.status = status;
+    record.lastActivity = this.#ports.clock.now();
+    if (status === 'queued') delete record.error;
+    const message: UploadWorkerResponse = { ...this.#facts(), type: MESSAGE[status], session: this.session };
+    if (status === 'completing') message.step = 'completing';
+    if (record.error && status === 'failed') {
+      const { message: error, code, retryable, details } = record.error;
+      Object.assign(message, { error, code, retryable }, details && { details });
+    }
+    this.#tell(message);
+    if (status === 'completed') await this.#ports.store.remove(record.id);
+    else await this.#save();
+  }
+
+  #letGo(): void {
+    this.#throttle.stop();
+    this.#run = null;
+  }
+
+  async #completed(done: Completed): Promise<void> {
+    this.record.key = done.key;
+    this.record.progress = 100;
+    await this.become('completed');
+  }
+
+  async #ended(error: unknown): Promise<void> {
+    // `pause` and `cancel` say themselves what has become of it.
+    if (error instanceof Stopped) return;
+    if (error instanceof FileNeeded) return this.become('needs-file');
+    const failure =
+      error instanceof UploadFailure
+        ? error
+        : new UploadFailure('UPLOAD_INIT_FAILED', `unexpected: ${String(error)}`);
+    if (failure.code === 'FILE_CHANGED') {
+      this.file = null;
+      await this.#ports.store.dropFile(this.record.id);
+    }
+    this.record.error = failure.shown(this.record.id);
+    await this.become('failed');
+  }
+
+  #moved(): void {
+    this.#throttle.touch();
+    const now = this.#ports.clock.now();
+    if (now - this.#savedAt < SAVE_MS) return;
+    this.record.lastActivity = now;
+    void this.#save();
+  }
+
+  #progressed(): void {
+    if (this.#run) this.#tell({ type: 'PROGRESS', ...this.#facts() });
+  }
+
+  #facts(): UploadProgress & { uploadId: string; s3Key: string } {
+    const { record } = this;
+    const run = this.#run?.progress;
+    if (run && record.status !== 'completed') record.progress = run.progress;
+    const rest = {
+      projectId: record.projectId,
+      uploadedBytes: Math.round((record.progress / 100) * record.fileSize),
+      totalBytes: record.fileSize,
+      currentChunk: 0,
+      totalChunks: record.partSize ? Math.ceil(record.fileSize / record.partSize) : 0,
+    };
+    return { ...(run ?? rest), progress: record.progress, uploadId: record.id, s3Key: record.key };
+  }
+
+  #save(): Promise<void> {
+    this.#savedAt = this.#ports.clock.now();
+    return this.#ports.store.put(this.record);
+  }
+
+  #runPorts(): RunPorts {
+    return { ...this.#ports, save: (record) => this.#ports.store.put(record) };
+  }
+}

@@ -1,0 +1,268 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { UploadEngine } from '../../../src/uploads/engine.ts';
+import type { UploadFailure } from '../../../src/uploads/errors.ts';
+import type {
+  UploadSession,
+  UploadSettings,
+  UploadWorkerMessage,
+  UploadWorkerResponse,
+} from '../../../src/uploads/protocol.ts';
+import { MemoryStore } from '../../../src/uploads/sessions.ts';
+import { FakeClock, FakeCloud, FakeFile, MIB, ports, settings, turn } from './fakes.ts';
+
+const code = (wanted: string) => (error: UploadFailure) => error.code === wanted;
+
+/** One browser: what its tabs share. */
+class Browser {
+  readonly clock = new FakeClock();
+  readonly cloud = new FakeCloud(this.clock);
+  readonly store = new MemoryStore();
+  readonly #locks = new Map<string, (() => void)[]>();
+  readonly #channels: ((message: unknown) => void)[] = [];
+
+  async tab(more: Partial<UploadSettings> = {}): Promise<Tab> {
+    const messages: UploadWorkerResponse[] = [];
+    const holding: string[] = [];
+    let receive: (message: unknown) => void = () => {};
+    let ids = 0;
+    const limits = settings(more);
+    const all = {
+      ...ports(this.clock, this.cloud, limits.bytesPerSec),
+      store: this.store,
+      locks: {
+        tryHold: async (name: string) => (this.#locks.has(name) ? null : this.#take(name, holding)),
+        hold: async (name: string) => {
+          while (this.#locks.has(name)) await new Promise<void>((go) => this.#locks.get(name)?.push(go));
+          return this.#take(name, holding);
+        },
+      },
+      channel: {
+        post: (message: unknown) => {
+          for (const other of this.#channels) {
+            if (other !== receive) queueMicrotask(() => other(structuredClone(message)));
+          }
+        },
+        onmessage: (listener: (message: unknown) => void) => {
+          receive = listener;
+          this.#channels.push(listener);
+        },
+        close: () => this.#channels.splice(this.#channels.indexOf(receive), 1),
+      },
+      newId: () => `id-${this.#channels.indexOf(receive)}-${++ids}`,
+    };
+    const engine = new UploadEngine(limits, all, (message) => messages.push(message));
+    await engine.open();
+    return { engine, messages, die: () => this.#die(receive, holding) };
+  }
+
+  #take(name: string, holding: string[]): () => void {
+    this.#locks.set(name, []);
+    holding.push(name);
+    return () => {
+      const waiting = this.#locks.get(name) ?? [];
+      this.#locks.delete(name);
+      for (const go of waiting) go();
+    };
+  }
+
+  #die(receive: (message: unknown) => void, holding: string[]): void {
+    this.#channels.splice(this.#channels.indexOf(receive), 1);
+    for (const name of holding) {
+      const waiting = this.#locks.get(name) ?? [];
+      this.#locks.delete(name);
+      for (const go of waiting) go();
+    }
+  }
+}
+
+interface Tab {
+  engine: UploadEngine;
+  messages: UploadWorkerResponse[];
+  /** Its locks are free and no other tab hears it. */
+  die(): void;
+}
+
+const start = (tab: Tab, uploadId: string, file: FakeFile, more: Partial<UploadWorkerMessage> = {}) =>
+  tab.engine.handle({ type: 'START_UPLOAD', uploadId, file: file.file, ...more });
+
+const statusOf = (tab: Tab, id: string): string | undefined =>
+  tab.engine.sessions.find((session: UploadSession) => session.uploadId === id)?.status;
+
+async function until(browser: Browser, done: () => boolean): Promise<void> {
+  for (let turns = 0; turns < 5_000; turns += 1) {
+    if (done()) return;
+    await browser.clock.pass(10);
+  }
+  throw new Error('it does not happen');
+}
+
+test('ten files run one after the other, a paused one does not stop the rest, and the queue can be reordered', async () => {
+  const browser = new Browser();
+  const tab = await browser.tab();
+  const ids = Array.from({ length: 10 }, (_, at) => `u${at}`);
+  for (const id of ids) await start(tab, id, new FakeFile(9 * MIB, id));
+  await tab.engine.handle({ type: 'PAUSE_UPLOAD', uploadId: 'u0' });
+  await tab.engine.handle({ type: 'REORDER', uploadIds: ['u9', 'u8'] });
+  await until(browser, () => ids.slice(1).every((id) => statusOf(tab, id) === 'completed'));
+  const ended = tab.messages.filter(({ type }) => type === 'COMPLETE').map(({ uploadId }) => uploadId);
+  assert.deepEqual(ended, ['u1', 'u9', 'u8', 'u2', 'u3', 'u4', 'u5', 'u6', 'u7']);
+  assert.equal(statusOf(tab, 'u0'), 'paused');
+  assert.ok(browser.cloud.mostOpen <= 3);
+});
+
+test('two files at once share one limit', async () => {
+  const browser = new Browser();
+  const tab = await browser.tab({ maxActive: 2, bytesPerSec: 2 * MIB });
+  const begun = browser.clock.now();
+  await start(tab, 'a', new FakeFile(20 * MIB));
+  await start(tab, 'b', new FakeFile(20 * MIB));
+  await until(browser, () => ['a', 'b'].every((id) => statusOf(tab, id) === 'completed'));
+  const secs = (browser.clock.now() - begun) / 1_000;
+  assert.ok(secs >= 17 && secs <= 23, `${secs} s`);
+});
+
+test('no more than six parts are under way, whatever runs', async () => {
+  const browser = new Browser();
+  const tab = await browser.tab({ maxActive: 4 });
+  for (const id of ['a', 'b', 'c', 'd']) await start(tab, id, new FakeFile(60 * MIB));
+  await until(browser, () => ['a', 'b', 'c', 'd'].every((id) => statusOf(tab, id) === 'completed'));
+  assert.equal(browser.cloud.mostOpen, 6);
+});
+
+test('what is refused makes no request: an empty file, a wrong type, too many bytes', async () => {
+  const browser = new Browser();
+  const tab = await browser.tab({ accept: 'image/*,.mp4', maxBytes: 10 * MIB });
+  await assert.rejects(start(tab, 'a', new FakeFile(0)), code('VALIDATION_ERROR'));
+  await assert.rejects(start(tab, 'b', new FakeFile(11 * MIB)), /at most 10485760/);
+  await assert.rejects(start(tab, 'c', new FakeFile(MIB, 'notes.txt')), /no file of type/);
+  assert.deepEqual(browser.cloud.calls, []);
+  await start(tab, 'd', new FakeFile(MIB, 'FILM.MP4'));
+});
+
+test('after a crash a kept file runs on by itself, a large one is asked for, and another one is refused', async () => {
+  const browser = new Browser();
+  browser.cloud.partMs = 1_000;
+  const before = await browser.tab({ maxActive: 2 });
+  const [small, large] = [new FakeFile(40 * MIB, 'small'), new FakeFile(60 * MIB, 'large')];
+  await start(before, 'small', small);
+  await start(before, 'large', large);
+  await browser.clock.pass(1_500);
+  before.die();
+  for (const id of ['small', 'large']) void before.engine.handle({ type: 'PAUSE_UPLOAD', uploadId: id });
+  await turn();
+  for (const record of await browser.store.all('https://api|')) {
+    await browser.store.put({ ...record, status: 'uploading' });
+  }
+
+  const after = await browser.tab();
+  assert.equal(statusOf(after, 'large'), 'needs-file');
+  await until(browser, () => statusOf(after, 'small') === 'completed');
+  assert.equal(browser.cloud.count('create'), 2);
+  assert.equal(browser.cloud.count('part 1'), 2);
+  const wrong = new FakeFile(60 * MIB, 'other');
+  const pick = (file: FakeFile) =>
+    after.engine.handle({ type: 'RESUME_WITH_FILE', uploadId: 'large', file: file.file });
+  await assert.rejects(pick(wrong), code('FILE_MISMATCH'));
+  assert.equal(statusOf(after, 'large'), 'needs-file');
+  await pick(large);
+  await until(browser, () => statusOf(after, 'large') === 'completed');
+  assert.deepEqual(await browser.store.all('https://api|'), []);
+});
+
+test('a session of eight days ago is forgotten without a request', async () => {
+  const browser = new Browser();
+  const before = await browser.tab();
+  await start(before, 'old', new FakeFile(40 * MIB));
+  await before.engine.handle({ type: 'PAUSE_UPLOAD', uploadId: 'old' });
+  before.die();
+  await browser.clock.pass(8 * 86_400_000);
+  const calls = browser.cloud.calls.length;
+  const after = await browser.tab();
+  assert.deepEqual(after.engine.sessions, []);
+  assert.equal(browser.cloud.calls.length, calls);
+});
+
+test('a cancel frees the parts; offline, when the network is back, also after a restart', async () => {
+  const browser = new Browser();
+  browser.cloud.partMs = 1_000;
+  const tab = await browser.tab({ maxActive: 2 });
+  await start(tab, 'a', new FakeFile(40 * MIB));
+  await start(tab, 'b', new FakeFile(40 * MIB));
+  await browser.clock.pass(1_500);
+  await tab.engine.handle({ type: 'CANCEL_UPLOAD', uploadId: 'a' });
+  assert.equal(browser.cloud.sessions.get('s1')?.status, 'ABORTED');
+  browser.cloud.online = false;
+  await tab.engine.handle({ type: 'CANCEL_UPLOAD', uploadId: 'b' });
+  assert.deepEqual(tab.engine.sessions, []);
+  assert.equal((await browser.store.all('https://api|')).length, 1);
+  tab.die();
+  const later = await browser.tab();
+  assert.deepEqual(later.engine.sessions, []);
+  browser.cloud.goOnline();
+  await turn();
+  assert.equal(browser.cloud.sessions.get('s2')?.status, 'ABORTED');
+  assert.deepEqual(await browser.store.all('https://api|'), []);
+});
+
+test('a cancel while the session is being created frees it, too', async () => {
+  const browser = new Browser();
+  const tab = await browser.tab();
+  await start(tab, 'a', new FakeFile(40 * MIB));
+  await tab.engine.handle({ type: 'CANCEL_UPLOAD', uploadId: 'a' });
+  assert.deepEqual(
+    [...browser.cloud.sessions.values()].map(({ status }) => status),
+    browser.cloud.count('create') ? ['ABORTED'] : [],
+  );
+  assert.deepEqual(await browser.store.all('https://api|'), []);
+});
+
+test('another tab shows an upload, pauses and resumes it, and takes it over when its tab is gone', async () => {
+  const browser = new Browser();
+  browser.cloud.partMs = 1_000;
+  const one = await browser.tab();
+  const other = await browser.tab();
+  await start(one, 'a', new FakeFile(40 * MIB));
+  await browser.clock.pass(1_500);
+  assert.equal(statusOf(other, 'a'), 'uploading');
+  assert.ok(other.messages.some(({ type }) => type === 'PROGRESS'));
+  await other.engine.handle({ type: 'PAUSE_UPLOAD', uploadId: 'a' });
+  assert.deepEqual([statusOf(one, 'a'), statusOf(other, 'a')], ['paused', 'paused']);
+  await other.engine.handle({ type: 'RESUME_UPLOAD', uploadId: 'a' });
+  await browser.clock.pass(500);
+  assert.equal(statusOf(one, 'a'), 'uploading');
+  one.die();
+  await until(browser, () => statusOf(other, 'a') === 'completed');
+  await assert.rejects(
+    other.engine.handle({ type: 'PAUSE_UPLOAD', uploadId: 'unknown' }),
+    /there is no upload unknown/,
+  );
+});
+
+test('a pause that lets parts end sends none of them again', async () => {
+  const browser = new Browser();
+  browser.cloud.partMs = 1_000;
+  const tab = await browser.tab();
+  await start(tab, 'a', new FakeFile(80 * MIB));
+  await browser.clock.pass(1_500);
+  const paused = tab.engine.handle({ type: 'PAUSE_UPLOAD', uploadId: 'a', finish: true });
+  await browser.clock.until(paused);
+  assert.equal(statusOf(tab, 'a'), 'paused');
+  await tab.engine.handle({ type: 'RESUME_UPLOAD', uploadId: 'a' });
+  await until(browser, () => statusOf(tab, 'a') === 'completed');
+  assert.equal(browser.cloud.count('part'), 10);
+});
+
+test('pause and resume in quick turn leave one run', async () => {
+  const browser = new Browser();
+  const tab = await browser.tab();
+  await start(tab, 'a', new FakeFile(40 * MIB));
+  for (let times = 0; times < 5; times += 1) {
+    await tab.engine.handle({ type: 'PAUSE_UPLOAD', uploadId: 'a' });
+    await tab.engine.handle({ type: 'RESUME_UPLOAD', uploadId: 'a' });
+  }
+  await until(browser, () => statusOf(tab, 'a') === 'completed');
+  assert.ok(browser.cloud.mostOpen <= 3);
+  const completed = [...browser.cloud.sessions.values()].filter(({ status }) => status === 'COMPLETED');
+  assert.equal(completed.length, 1);
+});
