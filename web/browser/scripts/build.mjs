@@ -10,8 +10,8 @@ const common = {
   absWorkingDir: root,
   bundle: true,
   minify: true,
-  // Chrome and Edge 111, Firefox 115, Safari 16.4; the syntax also runs in what is a little older.
-  target: 'es2020',
+  // What Chrome and Edge 111, Firefox 115 and Safari 16.4 have. Older targets double the size: private members.
+  target: 'es2022',
   legalComments: 'none',
   logLevel: 'warning',
 };

@@ -1,1 +1,19 @@
-export {};
+export type { HostChoice, HostKind } from '../host/host.ts';
+export { type Events, type FlushOptions, LogferryError, type TokenCallback } from './client.ts';
+export type { Entry } from './format.ts';
+export { type Context, createLogger, type Logger, type LoggerOptions } from './logger.ts';
+export { pinoTransmit } from './pino.ts';
+export { S3LogWorker } from './s3-log-worker.ts';
+export { LogLevel, S3Logger, type S3LoggerOptions } from './s3-logger.ts';
+export type {
+  DropReason,
+  Format,
+  Level,
+  LogFile,
+  RedactOptions,
+  Scope,
+  Stats,
+  Summary,
+  WorkerConfig,
+} from './types.ts';
+export type { WorkerOption } from './workers.ts';

@@ -39,6 +39,8 @@ export type Fault =
   | 'cut'
   /** Everything is done, and the connection is closed instead of an answer. */
   | 'lost-answer'
+  /** The same, a while after everything is done. */
+  | { lostAfterMs: number }
   | { status: number; headers?: Record<string, string>; body?: string }
   /** A 200 whose ETag scripts cannot read. */
   | 'no-etag';
@@ -145,6 +147,8 @@ export class FaultServer {
     const url = new URL(request.url ?? '/', this.api);
     const method = request.method ?? 'GET';
     const cors: Record<string, string> = {
+      // A request on a fresh connection: Chromium sends one again by itself if a reused one breaks.
+      connection: 'close',
       'access-control-allow-origin': '*',
       'access-control-expose-headers': 'ETag, Retry-After',
     };
@@ -192,7 +196,9 @@ export class FaultServer {
           break;
         }
       }
-      if (fault === 'lost-answer') {
+      const lostAfterMs = typeof fault === 'object' && 'lostAfterMs' in fault ? fault.lostAfterMs : undefined;
+      if (lostAfterMs !== undefined) await pause(lostAfterMs);
+      if (fault === 'lost-answer' || lostAfterMs !== undefined) {
         request.socket.destroy();
         return;
       }

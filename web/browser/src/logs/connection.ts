@@ -1,0 +1,299 @@
+/** One page's conversation with the host: the original's messages, and ours. */
+
+import type { Message, Port } from '../host/port.ts';
+import { line, type Redactor } from './format.ts';
+import { redactor } from './redact.ts';
+import type { Outcome } from './sender.ts';
+import { type LogService, scopeName } from './service.ts';
+import { type Append, type Group, type Limits, ROW_BYTES } from './store.ts';
+import { DEFAULTS, LEVELS, type Level, type LogFile, type Scope, type WorkerConfig } from './types.ts';
+
+/** Lines are stored at the latest after this (ms). */
+const COMMIT_MS = 50;
+/** A flush that is not done by then is answered with what keeps it (ms). */
+const FLUSH_MS = 30_000;
+/** The same with `until: 'ingested'`. */
+const INGEST_MS = 120_000;
+/** Between two questions whether a file is ingested (ms). */
+const INGEST_POLL_MS = 1_000;
+
+const NOWHERE: WorkerConfig = { presignedUrlEndpoint: '', meetingId: '', attendeeId: '' };
+
+/** Lines that wait to be stored. */
+type Waiting = Pick<Append, 'scope' | 'format' | 'tab' | 'groups'>;
+
+export class Connection {
+  config: WorkerConfig = NOWHERE;
+  /** `null` until endpoint, meeting and attendee are known. */
+  scope: string | null = null;
+  /** The page is closed, or in the back/forward cache. */
+  left = false;
+  readonly #port: Port;
+  readonly #service: LogService;
+  readonly #close: () => void;
+  #tab: string;
+  #group = 0;
+  #initialized = false;
+  #redactor: Redactor | null = null;
+  #waiting: Waiting[] = [];
+  #waitingBytes = 0;
+  #urgent = false;
+  #cancelCommit: (() => void) | null = null;
+  #asked: { scope: Scope; answer: (token: string | null) => void }[] = [];
+
+  constructor(port: Port, service: LogService, tab: string, close: () => void) {
+    this.#port = port;
+    this.#service = service;
+    this.#tab = tab;
+    this.#close = close;
+    port.onmessage = ({ data }) => {
+      this.receive(data).catch((error: unknown) => {
+        this.#error(error instanceof Error ? error.message : String(error), 'INTERNAL', data?.request);
+      });
+    };
+  }
+
+  /** Whether the page knows `TOKEN_NEEDED`: the original's clients do not. */
+  get answersTokens(): boolean {
+    return this.config.tab !== undefined;
+  }
+
+  send(message: Message): void {
+    this.#port.postMessage(message);
+  }
+
+  async receive(message: Message): Promise<void> {
+    const command = message?.command;
+    if (this.left) this.#service.returned(this);
+    this.left = false;
+    if (command === 'LOG_WORKER_INITIALIZE') return this.#initialize(message.config);
+    if (command === 'TERMINATE') return this.#terminate();
+    if (!this.#initialized)
+      return this.#error('LOG_WORKER_INITIALIZE comes first', 'NOT_INITIALIZED', message?.request);
+    switch (command) {
+      case 'PUT_LOG':
+        return this.putLog(message);
+      case 'PUT_LOGS':
+        return this.#putLogs(message);
+      case 'UPLOAD_LOGS':
+        return this.#upload(message);
+      case 'UPDATE_METADATA':
+        return this.#updateMetadata(message);
+      case 'TOKEN':
+        return this.#token(message.joinToken ?? null, message.scope);
+      case 'NETWORK':
+        if (message.online) this.#service.online();
+        return;
+      case 'PAGE':
+        return this.#page(message.state);
+      case 'STATS':
+        return this.#stats(message.request);
+      default:
+        return this.#error(
+          `unknown command ${String(command).slice(0, 64)}`,
+          'UNKNOWN_COMMAND',
+          message.request,
+        );
+    }
+  }
+
+  async #initialize(config: WorkerConfig): Promise<void> {
+    this.config = { ...NOWHERE, ...config };
+    this.#tab = config?.tab ?? this.#tab;
+    this.#redactor = redactor(this.config.redact);
+    this.#initialized = true;
+    this.#setScope();
+    await this.#service.started(this);
+    this.send({ command: 'LOG_WORKER_READY', storage: this.#service.spool.storage });
+  }
+
+  #setScope(): void {
+    const { presignedUrlEndpoint: endpoint, meetingId, attendeeId, joinToken } = this.config;
+    this.scope = endpoint && meetingId && attendeeId ? scopeName({ endpoint, meetingId, attendeeId }) : null;
+    if (this.scope && joinToken) void this.#service.lane(this.scope).sender.setToken(joinToken);
+    if (this.scope) for (const waiting of this.#waiting) waiting.scope ||= this.scope;
+  }
+
+  async #updateMetadata({ meetingId, attendeeId, joinToken }: Message): Promise<void> {
+    if (this.scope) await this.commit();
+    const { joinToken: _, ...config } = this.config;
+    this.config = { ...config, ...(meetingId && { meetingId }), ...(attendeeId && { attendeeId }) };
+    if (joinToken) this.config.joinToken = joinToken;
+    this.#setScope();
+    if (this.#waiting.length) await this.commit();
+  }
+
+  /** One entry of a client that speaks the original's protocol: formatted and redacted here. */
+  putLog({ level, message, timestamp, context }: Message): void {
+    const time = typeof timestamp === 'number' ? timestamp : this.#service.clock.now();
+    const upper = String(level).toUpperCase();
+    const entry = {
+      time,
+      level: (LEVELS as readonly string[]).includes(upper) ? (upper as Level) : 'INFO',
+      message: typeof message === 'string' ? message : String(message),
+      context,
+    };
+    const max = this.config.maxEntryBytes ?? DEFAULTS.maxEntryBytes;
+    this.#group += 1;
+    const lines = [line(entry, this.config.format ?? 'text', max, this.#redactor)];
+    this.#add(this.#tab, this.scope ?? '', { group: this.#group, lines });
+  }
+
+  /** A page's lines of one task; with `again` those that an earlier page could not hand over. */
+  async #putLogs(message: Message): Promise<void> {
+    const { tab = this.#tab, group, entries, lost = 0, again, scope } = message;
+    if (message.urgent) this.#urgent = true;
+    this.#add(tab, scope ?? this.scope ?? '', { group, lines: entries, lost }, message.format);
+    if (again) await this.commit();
+  }
+
+  #add(tab: string, scope: string, group: Group, format = this.config.format ?? 'text'): void {
+    const last = this.#waiting.at(-1);
+    if (last && last.tab === tab && last.scope === scope && last.format === format) {
+      last.groups.push(group);
+    } else {
+      this.#waiting.push({ scope, format, tab, groups: [group] });
+    }
+    for (const text of group.lines) this.#waitingBytes += text.length;
+    if (this.#waitingBytes >= ROW_BYTES) void this.commit();
+    else this.#cancelCommit ??= this.#service.clock.after(COMMIT_MS, () => void this.commit());
+  }
+
+  /** Stores what waits, after what was committed before. */
+  commit(): Promise<void> {
+    this.#cancelCommit?.();
+    this.#cancelCommit = null;
+    // Lines without a scope wait until there is one.
+    const ready = this.#waiting.filter(({ scope }) => scope);
+    this.#waiting = this.#waiting.filter(({ scope }) => !scope);
+    this.#waitingBytes = 0;
+    const urgent = this.#urgent;
+    this.#urgent = false;
+    return this.#service.inOrder(async () => {
+      for (const { scope, format, tab, groups } of ready) {
+        const limits = this.#limits();
+        const maxRowLines = Math.max(1, Math.floor(limits.maxEntries / 20));
+        const nowMs = this.#service.clock.now();
+        const what = { scope, format, tab, groups, maxRowLines, nowMs };
+        const lost = await this.#service.spool.append(what, limits);
+        this.send({ command: 'COMMITTED', tab, upTo: groups.at(-1)?.group ?? 0 });
+        if (lost.dropped)
+          this.#service.tell(scope, { command: 'LOG_DROPPED', count: lost.dropped, why: lost.why });
+        await this.#service.stored(scope, this, urgent);
+      }
+    });
+  }
+
+  #limits(): Limits {
+    const { maxEntries, maxBytes, maxAgeMs } = { ...DEFAULTS, ...this.config };
+    return { maxEntries, maxBytes, maxAgeMs };
+  }
+
+  async #upload({ joinToken, request, until, timeoutMs }: Message): Promise<void> {
+    const failed = (failure: { code: string; message: string }, retryInMs = 0) =>
+      this.send({
+        command: 'LOG_UPLOAD_FAILED',
+        error: failure.message,
+        code: failure.code,
+        retryInMs: Math.round(retryInMs),
+        request,
+      });
+    if (!this.scope) {
+      const message = 'presignedUrlEndpoint, meetingId and attendeeId are needed to upload';
+      return failed({ code: 'NO_SCOPE', message });
+    }
+    const scope = this.scope;
+    await this.commit();
+    const { sender } = this.#service.lane(scope);
+    if (joinToken) await sender.setToken(joinToken);
+    const begun = this.#service.clock.now();
+    const timeout = timeoutMs ?? (until === 'ingested' ? INGEST_MS : FLUSH_MS);
+    const outcome: Outcome = await sender.flush(timeout);
+    if (outcome.failure) return failed(outcome.failure, outcome.retryInMs);
+    const { uploaded, files, dropped } = outcome.summary;
+    if (until === 'ingested' && !(await this.#ingested(files, begun + timeout))) {
+      const message = 'uploaded, but not ingested in time; the service goes on without this page';
+      return failed({ code: 'DEADLINE', message });
+    }
+    const message = uploaded ? `Successfully uploaded ${uploaded} logs` : 'No logs to upload';
+    this.send({ command: 'LOG_UPLOAD_COMPLETE', message, uploaded, files, dropped, request });
+  }
+
+  /** Asks until every file has an end, whichever it is. */
+  async #ingested(files: LogFile[], untilMs: number): Promise<boolean> {
+    const { clock } = this.#service;
+    const { sender } = this.#service.lane(this.scope ?? '');
+    for (const file of files) {
+      for (;;) {
+        const status = await sender.delivery.status(file.key);
+        if (status?.status) file.status = status.status;
+        if (status?.counts) file.counts = status.counts;
+        if (file.status === 'COMPLETED' || file.status === 'FAILED') break;
+        if (clock.now() >= untilMs) return false;
+        await new Promise<void>((done) => {
+          clock.after(INGEST_POLL_MS, done);
+        });
+      }
+    }
+    return true;
+  }
+
+  /** Asks the page; `undefined` if it does not answer. */
+  askToken(scope: Scope, reason: 'start' | 'expired', withinMs: number): Promise<string | null | undefined> {
+    return new Promise((resolve) => {
+      const settle = (token: string | null | undefined) => {
+        cancel();
+        this.#asked = this.#asked.filter((other) => other !== asked);
+        resolve(token);
+      };
+      const asked = { scope, answer: settle };
+      const cancel = this.#service.clock.after(withinMs, () => settle(undefined));
+      this.#asked.push(asked);
+      this.send({ command: 'TOKEN_NEEDED', scope, reason });
+    });
+  }
+
+  async #token(token: string | null, scope?: Scope): Promise<void> {
+    const same = (other: Scope) =>
+      !scope || (other.meetingId === scope.meetingId && other.attendeeId === scope.attendeeId);
+    const asked = this.#asked.find((one) => same(one.scope));
+    if (asked) asked.answer(token);
+    else if (token && this.scope) await this.#service.lane(this.scope).sender.setToken(token);
+  }
+
+  async #page(state: string): Promise<void> {
+    this.left = state === 'leaving';
+    await this.commit();
+    if (this.scope && state !== 'visible') this.#service.hurry(this.scope);
+  }
+
+  async #stats(request: unknown): Promise<void> {
+    const { spool } = this.#service;
+    await spool.ready();
+    const stats = { storage: spool.storage, entries: 0, bytes: 0, batches: 0, refused: 0, dropped: 0 };
+    if (!this.scope) return this.send({ command: 'STATS', request, stats });
+    const usage = await spool.usage(this.scope);
+    const { sender } = this.#service.lane(this.scope);
+    const batches = (
+      await Promise.all(spool.stores().map((store) => store.batches(this.scope ?? '')))
+    ).flat();
+    const { entries, bytes } = usage;
+    const dropped = Object.values(usage.dropped).reduce((sum, n) => sum + n, 0);
+    const refused = batches.filter(({ state }) => state === 'refused').length;
+    const error = sender.lastFailure?.message;
+    const retryInMs = sender.retryInMs;
+    Object.assign(stats, { entries, bytes, dropped, refused, batches: batches.length });
+    this.send({ command: 'STATS', request, stats: { ...stats, error, retryInMs } });
+  }
+
+  async #terminate(): Promise<void> {
+    await this.commit();
+    this.#service.leave(this);
+    this.send({ command: 'LOG_WORKER_TERMINATED' });
+    this.#close();
+  }
+
+  #error(error: string, code: string, request?: unknown): void {
+    this.send({ command: 'LOG_WORKER_ERROR', error, code, request });
+  }
+}

@@ -1,0 +1,154 @@
+/** Brings one file to S3: grant, PUT, and what to do when the answer to either is missing or no. */
+
+import type { Clock } from '../host/clock.ts';
+import { type Http, Unreachable } from '../host/http.ts';
+import { failureOf, putFile, Refusal, requestGrant, requestStatus, type Status, type Target } from './api.ts';
+import { MAX_FILE_BYTES } from './seal.ts';
+import type { Batch, Store } from './store.ts';
+import type { Failure } from './types.ts';
+
+export type GetToken = (reason: 'start' | 'expired') => Promise<string | null>;
+
+/** Between two questions for a token while it keeps being refused (ms). */
+const TOKEN_MS = 60_000;
+/** How long a PUT without an answer may still be stored (ms). */
+const UNSURE_MS = 60_000;
+/** Fresh URLs in a row that S3 refuses before the file counts as refused. */
+const MAX_REFUSALS = 3;
+
+/** What became of a batch; `gone`: another tab has sent it, or a limit has dropped it. */
+export type Delivered =
+  | { end: 'stored'; batch: Batch }
+  | { end: 'gone' }
+  | { end: 'failed'; failure: Failure };
+
+export class Delivery {
+  /** The largest file that the service takes (bytes). */
+  maxFileBytes = MAX_FILE_BYTES;
+  readonly #target: Target;
+  readonly #http: Http;
+  readonly #clock: Clock;
+  readonly #getToken: GetToken;
+  #token: string | null = null;
+  readonly #askedAt = { start: Number.NEGATIVE_INFINITY, expired: Number.NEGATIVE_INFINITY };
+
+  constructor(target: Target, http: Http, clock: Clock, getToken: GetToken) {
+    this.#target = target;
+    this.#http = http;
+    this.#clock = clock;
+    this.#getToken = getToken;
+  }
+
+  /** Takes a token from the page; `false` if it is the one in use. */
+  setToken(token: string): boolean {
+    if (token === this.#token) return false;
+    this.#token = token;
+    this.#askedAt.expired = Number.NEGATIVE_INFINITY;
+    return true;
+  }
+
+  /** Sends a batch as far as it goes now. */
+  async send(store: Store, batch: Batch): Promise<Delivered> {
+    let current: Batch | undefined = batch;
+    try {
+      while (current) {
+        const next: Batch | 'stored' | undefined = await this.#step(store, current);
+        if (next === 'stored') {
+          await store.remove(current.id);
+          return { end: 'stored', batch: current };
+        }
+        current = next;
+      }
+      return { end: 'gone' };
+    } catch (error) {
+      if (error instanceof Refusal && !error.retry) {
+        await store.update(batch.id, (now) => ({ ...now, state: 'refused' }));
+      }
+      return { end: 'failed', failure: failureOf(error) };
+    }
+  }
+
+  /** One request: the batch as it is after it. Every answer is written down before the next request. */
+  async #step(store: Store, batch: Batch): Promise<Batch | 'stored' | undefined> {
+    const [http, clock] = [this.#http, this.#clock];
+    const { id, key } = batch;
+    if (key === undefined) {
+      const grant = await this.#authorized((token) => requestGrant(http, this.#target, token, batch.bytes));
+      this.maxFileBytes = grant.maxBytes ?? this.maxFileBytes;
+      const until = clock.now() + grant.expiresInMs;
+      const { key, url, headers } = grant;
+      // The first key stays, should another tab have been given one meanwhile.
+      return store.update(id, (now) => (now.key === undefined ? { ...now, key, url, headers, until } : now));
+    }
+    if ((batch.until ?? 0) <= clock.now()) {
+      const status = await this.#authorized((token) => requestStatus(http, this.#target, token, key));
+      if (status?.received) return 'stored';
+      const wait = (batch.unsure ?? 0) + UNSURE_MS - clock.now();
+      if (wait > 0) {
+        const message =
+          'a file was sent without an answer; it is sent again if it has not arrived in a minute';
+        throw new Refusal({ code: 'PENDING', message, afterMs: wait }, true, 0);
+      }
+      return store.update(id, (now) => (now.key === key ? withoutKey(now) : now));
+    }
+    const data = await store.data(id);
+    if (!data) return undefined;
+    try {
+      if ((await putFile(http, batch, data)) === 'stored') return 'stored';
+    } catch (error) {
+      const unsure = clock.now();
+      if (error instanceof Unreachable || (error instanceof Refusal && error.status >= 500)) {
+        await store.update(id, (now) => (now.key === key ? { ...now, unsure } : now));
+      }
+      throw error;
+    }
+    if (batch.refusals + 1 >= MAX_REFUSALS) {
+      throw new Refusal({ code: 'REFUSED', message: 'S3 refuses fresh URLs' }, false, 403);
+    }
+    return store.update(id, (now) =>
+      now.key === key ? { ...now, until: 0, refusals: now.refusals + 1 } : now,
+    );
+  }
+
+  /** What became of a file, by the service. */
+  status(key: string): Promise<Status | null> {
+    return this.#authorized((token) => requestStatus(this.#http, this.#target, token, key));
+  }
+
+  /** A request with the token; with a new one if it has expired, asked for at most once a minute. */
+  async #authorized<T>(request: (token: string) => Promise<T>): Promise<T> {
+    this.#token ??= await this.#ask('start');
+    try {
+      return await request(this.#token);
+    } catch (error) {
+      if (!(error instanceof Refusal) || error.failure.code !== 'AUTH_FAILED') throw error;
+    }
+    this.#token = await this.#ask('expired');
+    try {
+      return await request(this.#token);
+    } catch (error) {
+      if (!(error instanceof Refusal) || error.failure.code !== 'AUTH_FAILED') throw error;
+      throw this.#noToken('the service refuses the token, and the one that getToken gave after it');
+    }
+  }
+
+  async #ask(reason: 'start' | 'expired'): Promise<string> {
+    const now = this.#clock.now();
+    if (now - this.#askedAt[reason] < TOKEN_MS) throw this.#noToken('the service refuses the token');
+    this.#askedAt[reason] = now;
+    const token = await this.#getToken(reason);
+    if (token === null) throw this.#noToken('getToken gave no token for this meeting and attendee');
+    return token;
+  }
+
+  #noToken(message: string): Refusal {
+    const last = Math.max(this.#askedAt.start, this.#askedAt.expired);
+    const afterMs = Math.max(1, last + TOKEN_MS - this.#clock.now());
+    return new Refusal({ code: 'AUTH_FAILED', message, afterMs }, true, 401);
+  }
+}
+
+function withoutKey(batch: Batch): Batch {
+  const { key: _key, url: _url, headers: _headers, until: _until, unsure: _unsure, ...rest } = batch;
+  return rest;
+}

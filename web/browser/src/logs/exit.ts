@@ -1,0 +1,93 @@
+/**
+ * Lines that a closing page could not hand over. `localStorage` is written before the call returns, which
+ * nothing else in a page does; the next page posts the copy again, and the host skips what it has.
+ */
+
+import type { Message } from '../host/port.ts';
+import type { Group } from './store.ts';
+import type { Format } from './types.ts';
+
+const PREFIX = 'logferry-exit:';
+/** The most that is kept (characters): 5 MiB is what a page of the origin may store in all. */
+const MAX_CHARS = 500_000;
+/** Older copies are not posted any more (ms). */
+const MAX_AGE_MS = 7 * 86_400_000;
+
+/** The groups of one scope. */
+export interface Kept {
+  scope: string;
+  format: Format;
+  groups: Group[];
+}
+
+interface Copy {
+  at: number;
+  kept: Kept[];
+}
+
+/** Writes the copy of a tab; without groups it is removed. The newest lines are kept, the others counted. */
+export function saveExit(tab: string, kept: Kept[], nowMs: number): void {
+  try {
+    if (!kept.some(({ groups }) => groups.length)) return localStorage.removeItem(PREFIX + tab);
+    const copy: Copy = { at: nowMs, kept: fitting(kept) };
+    localStorage.setItem(PREFIX + tab, JSON.stringify(copy));
+  } catch {
+    // No storage, or none left: the worker has the lines if it got them.
+  }
+}
+
+/** The messages that hand over the copies of earlier pages, per tab. */
+export function readExits(own: string, nowMs: number): Map<string, Message[]> {
+  const found = new Map<string, Message[]>();
+  try {
+    for (const key of Object.keys(localStorage)) {
+      const tab = key.slice(PREFIX.length);
+      if (!key.startsWith(PREFIX) || tab === own) continue;
+      const copy = JSON.parse(localStorage.getItem(key) ?? 'null') as Copy | null;
+      if (!copy || copy.at < nowMs - MAX_AGE_MS) localStorage.removeItem(key);
+      else found.set(tab, messages(tab, copy));
+    }
+  } catch {
+    // No storage, or a copy that is none.
+  }
+  return found;
+}
+
+export function removeExit(tab: string): void {
+  saveExit(tab, [], 0);
+}
+
+function messages(tab: string, { kept }: Copy): Message[] {
+  return kept.flatMap(({ scope, format, groups }) =>
+    groups.map(({ group, lines, lost }) => ({
+      command: 'PUT_LOGS',
+      tab,
+      group,
+      entries: lines,
+      lost,
+      scope,
+      format,
+      again: true,
+    })),
+  );
+}
+
+/** Cuts the oldest lines off until the rest fits; a group that loses lines says how many. */
+function fitting(kept: Kept[]): Kept[] {
+  let room = MAX_CHARS;
+  const result: Kept[] = [];
+  for (const { groups, ...of } of [...kept].reverse()) {
+    const fit: Group[] = [];
+    for (const { group, lines, lost = 0 } of [...groups].reverse()) {
+      let from = lines.length;
+      while (from > 0 && room >= (lines[from - 1]?.length ?? 0)) {
+        from -= 1;
+        room -= (lines[from]?.length ?? 0) + 4;
+      }
+      if (from > 0) room = 0;
+      fit.push({ group, lines: lines.slice(from), lost: lost + from });
+    }
+    result.push({ ...of, groups: fit.reverse() });
+  }
+  return result.reverse();
+}

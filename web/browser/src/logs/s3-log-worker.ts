@@ -1,0 +1,67 @@
+/** `S3LogWorker`: the worker's logic as a class, as the original has it, for hosts of your own. */
+
+import type { Message, Port } from '../host/port.ts';
+import type { Connection } from './connection.ts';
+import { browserService } from './host.ts';
+import type { WorkerConfig } from './types.ts';
+
+export class S3LogWorker {
+  #connection: Connection | null = null;
+  #settle: { resolve: (message: string) => void; reject: (error: Error) => void } | null = null;
+  readonly #makeService: typeof browserService;
+
+  constructor(makeService: typeof browserService = browserService) {
+    this.#makeService = makeService;
+  }
+
+  /** Starts with a configuration; answers go to `postMessage`, and `close` is called after TERMINATE. */
+  async init(
+    data: { config: WorkerConfig },
+    postMessage: (message: Message) => void,
+    close: () => void = () => {},
+  ): Promise<void> {
+    const port: Port = {
+      onmessage: null,
+      postMessage: (message) => {
+        if (message.request === this) this.#answer(message);
+        else postMessage(message);
+      },
+    };
+    const service = this.#makeService();
+    this.#connection = service.serve(port, () => {
+      service.close();
+      close();
+    });
+    await this.#connection.receive({ command: 'LOG_WORKER_INITIALIZE', config: data.config });
+  }
+
+  /** Stores an entry. */
+  putLog(data: { level: string; message: string; timestamp?: number }): void {
+    this.#started().putLog({ command: 'PUT_LOG', ...data });
+  }
+
+  /** Resolves with `Successfully uploaded N logs` or `No logs to upload`. */
+  uploadLogs(joinToken?: string): Promise<string> {
+    const connection = this.#started();
+    return new Promise((resolve, reject) => {
+      this.#settle = { resolve, reject };
+      const message: Message = { command: 'UPLOAD_LOGS', request: this };
+      if (joinToken) message.joinToken = joinToken;
+      connection.receive(message).catch(reject);
+    });
+  }
+
+  terminate(): Promise<void> {
+    return this.#started().receive({ command: 'TERMINATE' });
+  }
+
+  #answer({ command, message, error }: Message): void {
+    if (command === 'LOG_UPLOAD_COMPLETE') this.#settle?.resolve(message);
+    else this.#settle?.reject(new Error(error));
+  }
+
+  #started(): Connection {
+    if (!this.#connection) throw new Error('call init first');
+    return this.#connection;
+  }
+}
