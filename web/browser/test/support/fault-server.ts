@@ -51,6 +51,7 @@ export interface Call {
   url: URL;
   headers: IncomingMessage['headers'];
   body: Buffer;
+  bodyBytes: number;
   /** The object's key, where the request names one. */
   key: string | undefined;
   /** What was answered; 0: the connection was closed. */
@@ -82,6 +83,8 @@ export class FaultServer {
   readonly badTokens = new Set<string>();
   /** How long a signed URL works (ms). */
   urlLifetimeMs = 300_000;
+  /** Counts the bytes of parts instead of keeping them: for files larger than the memory. */
+  discardParts = false;
   /** Answers of the site by path, in place of the file. */
   readonly site_ = new Map<string, Reply>();
   /** Requests under way, and the most at once, by op. */
@@ -170,6 +173,7 @@ export class FaultServer {
       url,
       headers: request.headers,
       body: Buffer.alloc(0),
+      bodyBytes: 0,
       key: undefined,
       status: 0,
       startedMs: Date.now(),
@@ -182,7 +186,9 @@ export class FaultServer {
         request.socket.destroy();
         return;
       }
-      call.body = await bodyOf(request);
+      if (op === 'part' && this.discardParts) call.bodyBytes = await countOf(request);
+      else call.body = await bodyOf(request);
+      call.bodyBytes ||= call.body.length;
       if (typeof fault === 'object' && 'delayMs' in fault) await pause(fault.delayMs);
       if (typeof fault === 'object' && 'status' in fault) {
         return this.#reply(call, response, cors, fault);
@@ -280,6 +286,12 @@ async function bodyOf(request: IncomingMessage): Promise<Buffer> {
   const chunks: Buffer[] = [];
   for await (const chunk of request) chunks.push(chunk as Buffer);
   return Buffer.concat(chunks);
+}
+
+async function countOf(request: IncomingMessage): Promise<number> {
+  let bytes = 0;
+  for await (const chunk of request) bytes += (chunk as Buffer).length;
+  return bytes;
 }
 
 const pause = (ms: number) => new Promise((done) => setTimeout(done, ms));

@@ -1,4 +1,4 @@
-/** Companion's multipart routes and S3's side of parts. Parts are kept by their digest, not their bytes. */
+/** Companion's multipart routes and S3's side of parts. */
 
 import { createHash } from 'node:crypto';
 import { type Call, error, type FaultServer, type Reply, reply } from './fault-server.ts';
@@ -100,12 +100,12 @@ function part(server: FaultServer, call: Call): Reply {
   if (session?.status !== 'OPEN') return s3Error(404, 'NoSuchUpload');
   if (call.headers['content-type']) return s3Error(403, 'SignatureDoesNotMatch');
   call.key = session.key;
-  const { body } = call;
-  if (Number(query.get('length')) !== body.length) return s3Error(403, 'SignatureDoesNotMatch');
+  const { body, bodyBytes } = call;
+  if (Number(query.get('length')) !== bodyBytes) return s3Error(403, 'SignatureDoesNotMatch');
   const number = Number(query.get('partNumber'));
   const etag = createHash('md5').update(body).digest('hex');
   const times = (session.parts.get(number)?.times ?? 0) + 1;
-  session.parts.set(number, { etag, size: body.length, body, times });
+  session.parts.set(number, { etag, size: bodyBytes, body, times });
   return { status: 200, headers: { etag: `"${etag}"` } };
 }
 
