@@ -175,7 +175,7 @@ async fn a_broken_file_is_named_and_kept() {
     let own = ["--app", app.app_id.as_str(), "--prefix", "dead-letters/"];
     let (code, lines, _) = redrive(&stack, &own);
     let expect =
-        json!({"file": name, "events": 0, "sent": 0, "kept": 0, "error": "line 1 is no dead letter"});
+        json!({"file": name, "events": 0, "sent": 0, "kept": 0, "error": "line 1 is not a dead letter"});
     assert_eq!((code, lines), (Some(1), vec![expect]));
     files.remove(&name).await.unwrap();
     assert_eq!(redrive(&stack, &own).0, Some(0));

@@ -1,4 +1,4 @@
-//! What flush is configured with.
+//! Configuration of `flush`.
 
 use batch_buffer::RetryPolicy;
 use logferry_service::config::{BadConfig, Reader};
@@ -9,26 +9,28 @@ use crate::Sending;
 pub struct Config {
     pub table_apps: String,
     pub table_logs: String,
-    /// Holds the marks of how far flush got.
+    /// Table that holds the flush marks.
     pub table_files: String,
     pub failure_bucket: String,
     pub log_group_prefix: String,
     pub log_group_class: String,
-    /// `None`: 0 was given, and events are kept for ever.
+    /// `None` if 0 is configured: events never expire.
     pub log_retention_days: Option<u32>,
     pub metrics_namespace: String,
     pub log_level: Option<String>,
 }
 
 impl Config {
+    /// Reads the configuration.
+    ///
     /// # Errors
-    /// Everything that is missing or wrong.
+    /// All missing and invalid variables, in one error.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, BadConfig> {
         let mut read = Reader::new(lookup);
         let retention_days: u32 = read.parsed_or("LOG_RETENTION_DAYS", 30);
         let log_group_class = read.optional("LOG_GROUP_CLASS").unwrap_or_else(|| "STANDARD".to_owned());
         if !["STANDARD", "INFREQUENT_ACCESS"].contains(&log_group_class.as_str()) {
-            read.problem("LOG_GROUP_CLASS is neither STANDARD nor INFREQUENT_ACCESS");
+            read.problem("LOG_GROUP_CLASS must be STANDARD or INFREQUENT_ACCESS");
         }
         let config = Self {
             table_apps: read.required("TABLE_APPS"),
@@ -44,7 +46,7 @@ impl Config {
         read.finish(config)
     }
 
-    /// How events are sent.
+    /// Returns the settings for sending events.
     #[must_use]
     pub fn sending(&self) -> Sending {
         Sending {

@@ -1,16 +1,16 @@
-//! What flush keeps in the failure bucket: dead letters, and blocks that cannot be read.
+//! Files in the failure bucket: dead letters, and blocks that cannot be decoded.
 //!
-//! A file of dead letters is JSON lines, one per event:
+//! A dead-letter file has one line of JSON per event:
 //! `{"group","stream","timestamp","message","reason","detail","sequenceNumber","epoch"}`. `timestamp` (ms)
-//! and `message` are the event as it was last tried; `reason` is a stable word, `detail` for people;
-//! `epoch` (ms) is when the app was registered whose event it is.
-//! Name: `dead-letters/{app_id}/{yyyy-mm-dd}/{shard}/{sequence number}-{entry:06}.jsonl` after the
-//! first event in it, so that the same work done again replaces the file.
+//! and `message` are the event as last sent. `reason` is a stable code, `detail` is human-readable. `epoch`
+//! (ms) is when the event's app was registered.
+//! Name: `dead-letters/{app_id}/{yyyy-mm-dd}/{shard}/{sequence number}-{entry:06}.jsonl` after the first
+//! event in the file, so a retry of the same work replaces the file.
 //!
-//! A block that cannot be read is a batch of one, in the form in which the stream's mapping keeps what it
-//! gives up: `{"requestContext":{"condition":"UNDECODABLE"},"detail","payload"}`.
-//! Name: `undecodable/{app_id}/{yyyy-mm-dd}/{shard}/{sequence number}.json`, and
-//! `undecodable/unknown/{sequence number}.json` where it does not say whose it is.
+//! A block that cannot be decoded is a batch of one, in the format in which the event source mapping keeps
+//! discarded batches: `{"requestContext":{"condition":"UNDECODABLE"},"detail","payload"}`.
+//! Name: `undecodable/{app_id}/{yyyy-mm-dd}/{shard}/{sequence number}.json`, or
+//! `undecodable/unknown/{sequence number}.json` if the block does not name its app.
 
 use batch_buffer::DeadLetter;
 use logferry_core::model::block::Partition;
@@ -21,13 +21,13 @@ use serde_json::json;
 use crate::lane::Record;
 use crate::stream::StreamRecord;
 
-/// Where the files of dead letters begin.
+/// Key prefix of dead-letter files.
 pub const PREFIX: &str = "dead-letters/";
 
-/// Where the files of blocks that cannot be read begin.
+/// Key prefix of files with blocks that cannot be decoded.
 pub const UNDECODABLE: &str = "undecodable/";
 
-/// One line.
+/// One line of a dead-letter file: an event that was rejected.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Line {
@@ -39,7 +39,7 @@ pub struct Line {
     pub reason: String,
     pub detail: String,
     pub sequence_number: String,
-    /// `None`: an earlier version wrote it.
+    /// `None` if an earlier version wrote the line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epoch: Option<i64>,
 }
@@ -60,10 +60,10 @@ pub fn undecodable_name(partition: Option<&Partition>, sequence: &str) -> String
     }
 }
 
-/// A stream record as a batch of its own that is given up.
+/// Serializes a stream record as a discarded batch of one record.
 ///
 /// # Errors
-/// None that a record which was read could cause.
+/// None for a record that was deserialized.
 pub fn undecodable(change: &StreamRecord, reason: &str) -> Result<Vec<u8>, Fault> {
     let unwritable =
         |error| Fault::new(FaultClass::Permanent, "writing a block", "unwritable").with_source(error);
@@ -79,7 +79,7 @@ struct Batch<'a> {
     records: [&'a StreamRecord; 1],
 }
 
-/// Whose records the file of this name holds.
+/// Returns the partition of the records in the file of this name.
 #[must_use]
 pub fn partition(name: &str) -> Option<Partition> {
     let mut parts = name.strip_prefix(PREFIX)?.split('/');
@@ -87,10 +87,10 @@ pub fn partition(name: &str) -> Option<Partition> {
     Partition::parse(&key)
 }
 
-/// The content of a file.
+/// Serializes the content of a file.
 ///
 /// # Errors
-/// None that a line of text and numbers could cause; but no line is ever left out.
+/// None for lines of text and numbers. No line is ever left out.
 pub fn lines(lines: &[Line]) -> Result<Vec<u8>, Fault> {
     let mut out = Vec::new();
     for line in lines {
@@ -102,11 +102,11 @@ pub fn lines(lines: &[Line]) -> Result<Vec<u8>, Fault> {
     Ok(out)
 }
 
-/// Reads what [`lines`] wrote.
+/// Parses what [`lines`] wrote.
 ///
 /// # Errors
-/// The number of the first line, from 1, that is no dead letter. Not what is in it: it may be
-/// anybody's log.
+/// The number, from 1, of the first line that is not a dead letter. The error does not contain the line,
+/// which may be a tenant's log.
 pub fn parse(bytes: &[u8]) -> Result<Vec<Line>, usize> {
     let lines = bytes.split(|byte| *byte == b'\n').enumerate().filter(|(_, line)| !line.is_empty());
     lines.map(|(index, line)| serde_json::from_slice(line).map_err(|_| index + 1)).collect()

@@ -1,6 +1,6 @@
-//! Log groups and their streams: created by one lane while the others wait for it, and kept for as long
-//! as their apps say. Setting a retention is worth no event's time: it comes after the lanes, a few groups
-//! an invocation, and what fails waits.
+//! Log groups and their streams. One lane creates them while the other lanes wait for it. Setting a
+//! retention must not delay events: it is done after the lanes, for a few groups per invocation, and
+//! failures are retried later.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,18 +11,18 @@ use batch_buffer::{Accepted, ErrorClass, Request, SendError, Sender};
 use logferry_core::model::fault::{FaultClass, chain};
 use logferry_core::ports::log_groups::LogGroups;
 
-/// Retentions that one invocation sets: PutRetentionPolicy takes 5 requests a second of an account, a quota
-/// that cannot be raised.
+/// Maximum number of retentions that an invocation sets. PutRetentionPolicy allows 5 requests per second
+/// and account, and this quota cannot be raised.
 /// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/cloudwatch_limits_cwl.html>
 const RETENTIONS_AT_ONCE: usize = 5;
 
-/// How long an invocation is ready to wait for them, all together.
+/// Maximum time that an invocation waits for all of them.
 const RETENTIONS_TIME: Duration = Duration::from_secs(2);
 
-/// How long none is set after one that failed (ms).
+/// Pause after a failure to set a retention (ms).
 const RETENTION_PAUSE_MS: i64 = 60_000;
 
-/// The sender, and what this environment knows of the groups it sends to.
+/// The sender, and what this execution environment knows about the groups that it sends to.
 #[derive(Debug)]
 pub struct Groups<S> {
     sender: S,
@@ -30,7 +30,7 @@ pub struct Groups<S> {
     retentions: Mutex<Retentions>,
 }
 
-/// Streams of one group being created, one at a time.
+/// Serializes the creation of streams in one group.
 #[derive(Debug, Default)]
 struct Creation {
     done: AtomicU64,
@@ -46,17 +46,17 @@ struct Retentions {
 
 #[derive(Debug, Default)]
 struct Retention {
-    /// Days; `None`: for ever, which is what a group does by itself.
+    /// Wanted retention in days; `None` means that events never expire, the default of a group.
     wanted: Option<u32>,
-    /// What this environment has set.
+    /// The retention that this environment has set.
     set: Option<u32>,
-    /// A stream of the group was created here, so that the group may be new. Nobody else may be left to
-    /// set its retention: whoever created it may have died.
+    /// A stream of the group was created here, so the group may be new. Its retention must be set here: the
+    /// process that created the group may have died.
     may_be_new: bool,
 }
 
 impl Retentions {
-    /// Groups that want a retention set, and the days.
+    /// Returns the groups whose retention has to be set, with the days.
     fn due(&self, now_ms: i64) -> Vec<(String, u32)> {
         if now_ms < self.none_before_ms {
             return Vec::new();
@@ -83,7 +83,7 @@ impl<S> Groups<S> {
         self.retentions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// From now on the group is to keep its events for so many days.
+    /// Sets the wanted retention of a group.
     pub(crate) fn keep(&self, group: &str, days: Option<u32>) {
         let mut retentions = self.retentions();
         match retentions.groups.get_mut(group) {
@@ -106,9 +106,9 @@ impl<S: LogGroups> Groups<S> {
         let why = match tokio::time::timeout(RETENTIONS_TIME, self.set_each(due)).await {
             Ok(Ok(())) => return 0,
             Ok(Err(why)) => why,
-            Err(_) => "no answer in time".to_owned(),
+            Err(_) => "timed out".to_owned(),
         };
-        tracing::warn!(error.message = why, "the retention of a log group could not be set");
+        tracing::warn!(error.message = why, "failed to set the retention of a log group");
         self.retentions().none_before_ms = now_ms + RETENTION_PAUSE_MS;
         1
     }
@@ -119,7 +119,7 @@ impl<S: LogGroups> Groups<S> {
             let mut retentions = self.retentions();
             match (answer, retentions.groups.get_mut(&group)) {
                 (Ok(()), Some(known)) => (known.set, known.may_be_new) = (Some(days), false),
-                // It is gone: whoever creates it sets its retention.
+                // The group was deleted. Whoever creates it again sets its retention.
                 (Err(fault), Some(known)) if fault.class == FaultClass::NotFound => {
                     (known.set, known.may_be_new) = (None, false);
                 }
@@ -140,8 +140,8 @@ impl<S: Sender> Sender for Groups<S> {
                 if *creation.last.lock().await != *stream {
                     return Err(error);
                 }
-                // It was created here and is not there: that answer was wrong, or somebody has deleted it
-                // since. That is no reason to give events up, as a second "not found" would be.
+                // The stream was created here and does not exist: that answer was wrong, or the stream was
+                // deleted since. Try once more; a second "not found" would discard the events.
                 self.create(&group, &stream).await?;
                 Err(SendError::new(ErrorClass::ServiceUnavailable, error.message))
             }

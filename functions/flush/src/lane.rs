@@ -1,5 +1,5 @@
-//! A lane: the records of one partition of the table, which are sent in the stream's order with one
-//! request under way at a time.
+//! A lane: the records of one partition of the table. They are sent in stream order, with one request in
+//! flight.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -13,38 +13,38 @@ use tokio::time::Instant;
 use crate::stream::{Image, ItemFailure, StreamEvent, StreamRecord};
 use crate::{Sending, Tally};
 
-/// The log stream of a day that an app's events go to. CloudWatch Logs has a quota of requests for an
-/// account and none for a stream, so that one is as many as any rate needs.
+/// Number of the log stream per day that receives an app's events. CloudWatch Logs limits requests per
+/// account, not per stream, so one stream is enough for any rate.
 /// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/cloudwatch_limits_cwl.html>
 const STREAM_SHARD: u8 = 0;
 
-/// What became of one stream record in this invocation.
+/// The state of a stream record in this invocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
-    /// Not yet, or given back.
+    /// Not sent yet, or left to the stream.
     Open,
-    /// Every event of it was confirmed, left out, or dead-lettered; or the record itself was.
+    /// Every event of it was confirmed, skipped or dead-lettered, or the record itself was.
     Through,
-    /// It cannot be read: why.
+    /// It cannot be decoded, with the reason.
     Bad(&'static str),
 }
 
 #[derive(Debug)]
 pub(crate) struct Record<'e> {
     pub(crate) change: &'e StreamRecord,
-    /// When the block came to be in the table (ms).
+    /// When the block was inserted into the table (ms).
     pub(crate) arrived_ms: i64,
     pub(crate) state: State,
-    /// `None`: it does not say which block it brings.
+    /// `None` if the record does not identify its block.
     pub(crate) insertion: Option<Insertion>,
     pub(crate) epoch_ms: Option<i64>,
-    /// Until its turn comes, with the number of its extents.
+    /// The block until it is sent, with the number of its extents.
     pub(crate) block: Option<(Block, u8)>,
     /// What an earlier invocation sent of it.
     pub(crate) mark: Option<FlushMark>,
     /// Its app is deleted.
     pub(crate) ownerless: bool,
-    /// Entries in the block, by its header; 1 where it has none.
+    /// Number of entries in the block according to its header; 1 without a header.
     pub(crate) count: u32,
     pub(crate) before: u32,
     pub(crate) narrowed: u32,
@@ -70,29 +70,29 @@ impl Record<'_> {
         }
     }
 
-    /// The record as a whole lies in the failure bucket.
+    /// The whole record is in the failure bucket.
     pub(crate) fn set_aside(&mut self) {
         self.dead += self.count.saturating_sub(self.sent + self.narrowed + self.dead + self.before);
         self.state = State::Through;
     }
 }
 
-/// The records of one partition in the stream's order. Without a partition: records that are not
-/// even that far legible.
+/// The records of one partition in stream order. `None` as partition: records whose partition cannot be
+/// read.
 #[derive(Debug)]
 pub(crate) struct Lane<'e> {
     pub(crate) partition: Option<Partition>,
     pub(crate) records: Vec<Record<'e>>,
-    /// Marks of what was sent, yet to be kept.
+    /// Marks of sent records that are not yet stored.
     pub(crate) unmarked: Vec<(Insertion, FlushMark)>,
-    /// What stopped it before its end.
+    /// Why the lane stopped before its end.
     pub(crate) stopped: Option<String>,
-    /// Records and entries of which a piece is dead.
+    /// Records and entries with a dead-lettered piece.
     dead: HashSet<(usize, u32)>,
 }
 
 impl Lane<'_> {
-    /// No event of the record comes any more: it is through with its last one, or now.
+    /// The record has no more events: it is through after its last event, or now.
     pub(crate) fn end_record(&mut self, index: usize, out: &mut Outbox) {
         match out.slots.last_mut() {
             Some(last) if last.record == index => last.ends = true,
@@ -100,7 +100,7 @@ impl Lane<'_> {
         }
     }
 
-    /// These events are sent, or dead and kept. An entry counts with its last piece.
+    /// Counts these events as sent, or as stored dead letters. An entry is counted with its last piece.
     pub(crate) fn confirm(&mut self, slots: &[Slot], dead: &[(usize, u32)]) {
         self.dead.extend(dead);
         for slot in slots {
@@ -117,7 +117,7 @@ impl Lane<'_> {
         }
     }
 
-    /// The marks of these events: the blocks that end in them, and where the last of them stands.
+    /// Adds the marks of these events: the blocks that end in them, and the position of the last event.
     pub(crate) fn mark(&mut self, slots: &[Slot]) {
         let through = slots.iter().filter(|slot| slot.ends).map(|slot| (slot.record, FlushMark::Through));
         let part = slots.last().filter(|last| !last.ends).map(|last| {
@@ -135,7 +135,7 @@ impl Lane<'_> {
     }
 }
 
-/// The request in the making: events, and for each where it comes from.
+/// The request being built: events, and the origin of each.
 #[derive(Debug)]
 pub(crate) struct Outbox {
     pub(crate) partition: Partition,
@@ -148,7 +148,7 @@ pub(crate) struct Outbox {
     pub(crate) slots: Vec<Slot>,
 }
 
-/// Where an event comes from. Its index is the event's tag.
+/// The origin of an event. Its index is the event's tag.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Slot {
     /// Index into the lane's records.
@@ -157,7 +157,7 @@ pub(crate) struct Slot {
     pub(crate) entry: u32,
     pub(crate) piece: u32,
     pub(crate) pieces: u32,
-    /// It is the last event of its record.
+    /// Whether it is the last event of its record.
     pub(crate) ends: bool,
 }
 
@@ -182,16 +182,16 @@ impl Outbox {
     }
 }
 
-/// The log stream of a block that arrived then: `{yyyy-mm-dd}/{shard}`. The time is the insertion's own,
-/// the same whenever the stream brings it, so that a block has one log stream. Not the time of its
-/// records: a file whose records are of a thousand days is one log stream, not a thousand.
+/// Returns the log stream for a block that arrived at this time: `{yyyy-mm-dd}/{shard}`. The time of the
+/// insertion is the same at each delivery, so a block always has the same log stream. The time of its
+/// records is not used: a file with records of a thousand days goes to one log stream, not to a thousand.
 #[must_use]
 pub(crate) fn log_stream(arrived_ms: i64) -> String {
     format!("{}/{STREAM_SHARD}", Day::of_ms(arrived_ms))
 }
 
-/// The event's records told apart by partition, in the order in which they first occur. `now_ms` is the
-/// arrival of records that do not say it.
+/// Groups the event's records by partition, in order of first occurrence. `now_ms` is used as the arrival
+/// of records without one.
 pub(crate) fn lanes(event: &StreamEvent, now_ms: i64) -> Vec<Lane<'_>> {
     let mut lanes: Vec<Lane<'_>> = Vec::new();
     for change in &event.records {
@@ -243,7 +243,7 @@ pub(crate) fn lanes(event: &StreamEvent, now_ms: i64) -> Vec<Lane<'_>> {
     lanes
 }
 
-/// The first record in the stream's order that is not through, if there is one.
+/// Returns the first record in stream order that is not through, if any.
 pub(crate) fn failures(event: &StreamEvent, lanes: &[Lane<'_>]) -> Vec<ItemFailure> {
     let records = lanes.iter().flat_map(|lane| &lane.records);
     let open = records.filter(|record| record.state != State::Through);

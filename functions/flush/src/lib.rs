@@ -1,11 +1,11 @@
-//! Blocks from the table's stream into CloudWatch Logs.
+//! `flush`: sends blocks from the table's stream to CloudWatch Logs.
 //!
-//! The story of an invocation: the stream's records are told apart by partition of the table. Each such
-//! lane is sent in order with one request under way at a time, lanes side by side, so that one that is
-//! slow delays no other. A lane's blocks become events, the events fill requests. Before its next request,
-//! or its end, marks say durably which blocks are sent: whenever an invocation dies, at most the requests
-//! in its hands are sent twice, one for each lane under way. A block that cannot be read goes to the failure
-//! bucket. What could not be confirmed is named in the answer, and the stream brings it again.
+//! An invocation groups the stream's records by partition of the table. Each group is a lane. A lane is
+//! sent in order, with one request in flight. Lanes run concurrently, so a slow lane does not delay others.
+//! A lane's blocks are decoded to events, and the events fill requests. Before its next request, and at its
+//! end, a lane stores marks of the blocks that were sent. If an invocation dies, at most the in-flight
+//! requests are sent twice, one per running lane. A block that cannot be decoded goes to the failure
+//! bucket. Unconfirmed records are reported in the response, and the stream delivers them again.
 
 pub mod config;
 pub mod dead_letters;
@@ -44,39 +44,38 @@ use crate::settings::{Settings, Wanted, wanted};
 use crate::stream::{Response, StreamEvent};
 pub use crate::tally::Tally;
 
-/// Lanes under way at a time: their requests, of up to 1 MiB each, are what an invocation holds in memory
-/// beside its event, and what it may send twice when it dies.
+/// Maximum number of running lanes. It bounds the memory of an invocation (requests of up to 1 MiB each,
+/// besides the event) and the duplicates if it dies.
 pub const LANES_AT_ONCE: usize = 16;
 
-/// How long after the deadline a lane may still wait for a table or the failure bucket before it is left
-/// as it stands.
+/// How long after the deadline a lane may wait for a table or the failure bucket before it is abandoned.
 const LANES_GRACE: Duration = Duration::from_secs(2);
 
 /// How long after the deadline marks and undecodable blocks may still be written.
 const END_GRACE: Duration = Duration::from_secs(5);
 
-/// How long an invocation lasts at least that gives records back. The stream's mapping retries 10,000 times,
-/// the most it knows: at this pace not even a failure that comes at once uses them up within the 12 hours
-/// that a record may wait. `template.yaml` has both numbers.
+/// Minimum duration of an invocation that returns failures. The event source mapping retries at most 10,000
+/// times. At this pace, even immediate failures do not use up the retries within the 12 hours that a record
+/// may wait. `template.yaml` has both numbers.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/services-ddb-params.html>
 const FAILING_LASTS: Duration = Duration::from_secs(5);
 
-/// The pauses before marks that could not be read are read again.
+/// Pauses before the retries of reading marks.
 const MARK_PAUSES: [Duration; 3] =
     [Duration::from_millis(100), Duration::from_millis(400), Duration::from_millis(1600)];
 
 const DAY_MS: i64 = 24 * 3_600_000;
 
-/// How flush sends.
+/// Settings for sending events.
 #[derive(Debug, Clone)]
 pub struct Sending {
     pub group_prefix: String,
-    /// The groups' retention: older events would be rejected, so they are re-stamped.
+    /// Retention of the groups. Older events would be rejected, so their timestamps are adjusted.
     pub retention_days: Option<u32>,
     pub retry: RetryPolicy,
 }
 
-/// The function.
+/// The function with its ports.
 #[derive(Debug)]
 pub struct Flush<B, A, S, D, M, C> {
     blocks: B,
@@ -88,17 +87,17 @@ pub struct Flush<B, A, S, D, M, C> {
     sending: Sending,
 }
 
-/// What an invocation answers, and what it did.
+/// The response of an invocation, with its counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Handled {
     pub response: Response,
     pub tally: Tally,
-    /// Log groups whose retention could not be set; a later invocation tries again.
+    /// Log groups whose retention could not be set. A later invocation retries them.
     pub retentions_failed: u64,
 }
 
 impl Handled {
-    /// Its metrics.
+    /// Returns the metrics of the invocation.
     #[must_use]
     pub fn emission(&self, namespace: &str) -> Emission {
         let emission = self.tally.emission(namespace);
@@ -110,7 +109,7 @@ impl Handled {
 }
 
 impl Sending {
-    /// What a request may hold for groups of this retention.
+    /// Returns the request limits for groups of this retention.
     fn limits(&self) -> Limits {
         let retention_ms = self.retention_days.map_or(MAX_AGE_MS, |days| i64::from(days) * DAY_MS);
         Limits { max_age_ms: retention_ms.min(MAX_AGE_MS), ..Limits::default() }
@@ -131,8 +130,7 @@ where
         Self { blocks, settings, groups, dead_letters, marks, clock, sending }
     }
 
-    /// Sends what a batch of the stream brings. No request starts after `deadline`; the answer is there
-    /// soon after it.
+    /// Sends a batch of the stream. No request starts after `deadline`; the response follows soon after it.
     pub async fn handle(&self, event: &StreamEvent, deadline: Option<Instant>) -> Handled {
         let (begin, now_ms) = (Instant::now(), self.clock.now_ms());
         let mut lanes = lanes(event, now_ms);
@@ -141,7 +139,8 @@ where
         before(ends, self.set_aside(&mut lanes)).await;
         let failures = failures(event, &lanes);
         if !failures.is_empty() {
-            // These records come again, and with them some that are through: now is known which.
+            // These records will be delivered again, together with some that are through. Their marks are
+            // known now.
             let mut unmarked = lanes.iter_mut().flat_map(|lane| lane.unmarked.drain(..)).collect();
             before(ends, self.keep_marks(&mut unmarked)).await;
         }
@@ -156,7 +155,7 @@ where
         Handled { response, tally, retentions_failed }
     }
 
-    /// Every lane as far as it goes, side by side.
+    /// Runs all lanes concurrently, each as far as it gets.
     async fn send_lanes(&self, lanes: &mut [Lane<'_>], deadline: Option<Instant>) {
         self.find_marks(lanes, deadline).await;
         let under_way = AtomicUsize::new(lanes.len());
@@ -175,14 +174,14 @@ where
     ) {
         let whole = async {
             self.send_lane(lane, deadline).await;
-            // While others may still take an invocation to its death, this one's end is kept; of the
-            // last one it is only when something comes again.
+            // Store the end of this lane while other lanes could still crash the invocation. For the last
+            // lane, store it only if records will be delivered again.
             if under_way.fetch_sub(1, Ordering::SeqCst) > 1 {
                 self.keep_marks(&mut lane.unmarked).await;
             }
         };
         if before(ends, whole).await.is_none() {
-            lane.stopped.get_or_insert_with(|| "no answer before the deadline".to_owned());
+            lane.stopped.get_or_insert_with(|| "the deadline came before an answer".to_owned());
         }
     }
 
@@ -196,7 +195,7 @@ where
             return;
         }
         let mut found = self.marks.find(&insertions).await;
-        // A mark that is not read costs a block's worth of duplicates.
+        // A mark that cannot be read costs a block of duplicates.
         for pause in MARK_PAUSES {
             let again = matches!(&found, Err(fault) if fault.retryable());
             if !again || deadline.is_some_and(|deadline| Instant::now() + pause >= deadline) {
@@ -213,8 +212,8 @@ where
                         record.insertion.as_ref().and_then(|insertion| found.get(insertion)).copied();
                 }
             }
-            // Without marks events may be sent twice, which is better than not at all.
-            Err(fault) => tracing::warn!(error.message = chain(&fault), "marks could not be read"),
+            // Without marks, events may be sent twice, which is better than not sending them.
+            Err(fault) => tracing::warn!(error.message = chain(&fault), "failed to read flush marks"),
         }
     }
 
@@ -223,33 +222,36 @@ where
             return;
         }
         if let Err(fault) = self.marks.set(unmarked, self.clock.now_ms()).await {
-            tracing::warn!(error.message = chain(&fault), "marks could not be written");
+            tracing::warn!(error.message = chain(&fault), "failed to write flush marks");
         }
         unmarked.clear();
     }
 
-    /// Puts the blocks that cannot be read into the failure bucket, as the stream brought them. One that
-    /// cannot be put there stays open.
+    /// Puts blocks that cannot be decoded into the failure bucket, as the stream delivered them. A block
+    /// stays open if that fails.
     async fn set_aside(&self, lanes: &mut [Lane<'_>]) {
         for lane in lanes {
             for record in &mut lane.records {
                 let State::Bad(reason) = record.state else { continue };
                 let sequence = record.sequence();
                 let name = dead_letters::undecodable_name(lane.partition.as_ref(), sequence);
-                tracing::error!(sequence, reason, file = name, "a block cannot be decoded");
+                tracing::error!(sequence, reason, file = name, "undecodable block");
                 let kept = match dead_letters::undecodable(record.change, reason) {
                     Ok(content) => self.dead_letters.put(&name, content).await,
                     Err(fault) => Err(fault),
                 };
                 match kept {
                     Ok(()) => record.set_aside(),
-                    Err(fault) => tracing::error!(error.message = chain(&fault), "it could not be put aside"),
+                    Err(fault) => tracing::error!(
+                        error.message = chain(&fault),
+                        "failed to write an undecodable block to the failure bucket"
+                    ),
                 }
             }
         }
     }
 
-    /// One partition, record by record; stops at the first request that is not confirmed.
+    /// Sends one partition, record by record. Stops at the first unconfirmed request.
     async fn send_lane(&self, lane: &mut Lane<'_>, deadline: Option<Instant>) {
         let Some(partition) = lane.partition.clone() else { return };
         let mut out = Outbox::new(&self.sending, &partition, deadline);
@@ -270,7 +272,7 @@ where
                 }
             }
         }
-        // What is not confirmed stays open; there is nothing behind it.
+        // Unconfirmed records stay open; this was the lane's last request.
         if let Err(Stop::NotNow(why)) = self.send_request(lane, &mut out).await {
             lane.stopped = Some(why);
         }
@@ -287,9 +289,9 @@ where
         let Block { header, data } = block;
         let setting = self.settings.of(&header.app_id, header.epoch_ms, self.clock.now_ms()).await;
         let Some(setting) = setting.map_err(Stop::of)? else {
-            // The group may be another app's by now.
+            // The group may belong to another app by now.
             let app_id = header.app_id.as_str();
-            tracing::info!(app_id, records = header.count, "left out: their app is deleted");
+            tracing::info!(app_id, records = header.count, "records skipped: their app is deleted");
             lane.records[index].ownerless = true;
             lane.records[index].narrowed = header.count;
             lane.end_record(index, out);
@@ -305,20 +307,20 @@ where
             0 => data,
             _ => {
                 self.blocks.with_extents(&header, data, extents).await.map_err(|fault| match fault.class {
-                    FaultClass::NotFound => Stop::Bad("the rest of it is gone"),
+                    FaultClass::NotFound => Stop::Bad("an extent of the block is missing"),
                     _ => Stop::of(fault),
                 })?
             }
         };
-        let payload =
-            unwinding(|| Payload::decode(&data))?.map_err(|_| Stop::Bad("its data is no payload"))?;
+        let payload = unwinding(|| Payload::decode(&data))?
+            .map_err(|_| Stop::Bad("the data is not a valid payload"))?;
         drop(data);
         if payload.len() as u64 != u64::from(header.count) {
-            return Err(Stop::Bad("it does not hold as many records as it says"));
+            return Err(Stop::Bad("the payload has fewer records than the header says"));
         }
         let stream = log_stream(lane.records[index].arrived_ms);
         if *out.stream != *stream {
-            // A request is of one log stream.
+            // A request goes to one log stream.
             self.send_request(lane, out).await?;
             (out.stream, out.token) = (stream.into(), None);
         }
@@ -336,7 +338,7 @@ where
                 let mut pieces = Vec::with_capacity(1);
                 let event = Event::new(stored.entry.timestamp_ms, line);
                 let prepared = prepare(event, Some(&label), now_ms, &out.limits, |piece| pieces.push(piece));
-                // Only an empty line is refused, and none is empty.
+                // Only empty messages are rejected, and no message is empty here.
                 prepared.ok().map(|()| pieces)
             };
             let Some(pieces) = unwinding(event)? else {
@@ -344,7 +346,7 @@ where
                 continue;
             };
             let of = u32::try_from(pieces.len()).unwrap_or(u32::MAX);
-            // Cut otherwise than last time, the pieces sent then are no use.
+            // If the entry is split differently than last time, the pieces sent then cannot be used.
             let sent = if (position, of) == (first, first_pieces) { first_piece } else { 0 };
             for (number, piece) in (0u32..).zip(pieces).skip(sent as usize) {
                 if !out.batcher.fits(&piece) {
@@ -360,7 +362,7 @@ where
         Ok(())
     }
 
-    /// Sends what the outbox holds and waits for the answer.
+    /// Sends the outbox and waits for the response.
     async fn send_request(&self, lane: &mut Lane<'_>, out: &mut Outbox) -> Result<(), Stop> {
         if out.batcher.is_empty() {
             return Ok(());
@@ -398,7 +400,7 @@ where
         }
         if let Some(error) = delivery.error {
             let unsent = delivery.unsent.len();
-            tracing::warn!(group = &**group, stream = &**stream, unsent, error.message = %error, "not sent now");
+            tracing::warn!(group = &**group, stream = &**stream, unsent, error.message = %error, "events not accepted; retried later");
             return Err(Stop::NotNow(error.to_string()));
         }
         let dead: Vec<(usize, u32)> = dead.iter().map(|(slot, _)| (slot.record, slot.entry)).collect();
@@ -408,12 +410,12 @@ where
     }
 }
 
-/// Why a lane does not go on.
+/// Why a lane stops.
 #[derive(Debug)]
 enum Stop {
-    /// This block is no good; the next may be.
+    /// This block cannot be decoded; the next one may be fine.
     Bad(&'static str),
-    /// Try again later, from here: why.
+    /// Try again later from here, with the reason.
     NotNow(String),
 }
 
@@ -425,7 +427,7 @@ impl Stop {
     }
 }
 
-/// What comes of it before `ends`; `None`: it was given up.
+/// Returns the output if it is ready before `ends`; `None` if the time was over.
 async fn before<T>(ends: Option<Instant>, what: impl Future<Output = T>) -> Option<T> {
     match ends {
         Some(ends) => tokio::time::timeout_at(ends, what).await.ok(),
@@ -433,8 +435,8 @@ async fn before<T>(ends: Option<Instant>, what: impl Future<Output = T>) -> Opti
     }
 }
 
-/// A block that makes its reader panic is no good: the stream would bring it again and again, and nothing
-/// behind it. What the panic says is not repeated; it may quote a record.
+/// Turns a panic while decoding into a bad block. Otherwise the stream would deliver the block again and
+/// again, and nothing after it. The panic message is not logged, because it may contain a record.
 fn unwinding<T>(read: impl FnOnce() -> T) -> Result<T, Stop> {
-    catch_unwind(AssertUnwindSafe(read)).map_err(|_| Stop::Bad("reading it panicked"))
+    catch_unwind(AssertUnwindSafe(read)).map_err(|_| Stop::Bad("decoding panicked"))
 }

@@ -1,4 +1,4 @@
-//! Wiring: configuration and clients once, then the story in `lib.rs`.
+//! Wiring only: reads the configuration and creates the clients once, then calls `lib.rs`.
 
 use std::time::Duration;
 
@@ -18,8 +18,8 @@ use logferry_service::config::environment;
 use logferry_service::telemetry;
 use tokio::time::Instant;
 
-/// How long before its deadline an invocation starts no further request and gives up the one under
-/// way (ms): time for the mark and the answer.
+/// How long before its deadline an invocation starts no further request and cancels the one in flight (ms):
+/// time for marks and response.
 const STOP_BEFORE_DEADLINE_MS: i64 = 8_000;
 
 #[tokio::main]

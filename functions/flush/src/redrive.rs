@@ -1,6 +1,7 @@
-//! What lies in the failure bucket on its way again: flush's own dead letters, blocks that it could not
-//! read, and batches that the stream's mapping gave up. Each is sent once more. What is not taken stays, and nothing leaves the
-//! bucket before it was taken: a run that is killed repeats at most the file in its hands.
+//! Redrive of the failure bucket: dead letters of `flush`, blocks that it could not decode, and batches
+//! that the event source mapping discarded. Each event is sent once more. Rejected events stay. Nothing is
+//! removed from the bucket before it was accepted, so a run that is killed repeats at most its current
+//! file.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -25,14 +26,15 @@ use crate::lane::{State, lanes};
 use crate::stream::StreamEvent;
 use crate::{Flush, Tally};
 
-/// Where the mapping puts what it gives up: `{mapping}/{shard}/{yyyy}/{mm}/{dd}/{time}-{uuid}` behind this.
+/// Key prefix under which the event source mapping puts discarded batches:
+/// `{mapping}/{shard}/{yyyy}/{mm}/{dd}/{time}-{uuid}` follows.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-errors.html>
 pub const GIVEN_UP: &str = "aws/lambda/";
 
-/// Why an event of a deleted app is kept. Another app may have its id, and its log group, by now.
+/// Reason for keeping an event of a deleted app. Another app may use its id and log group by now.
 const APP_DELETED: &str = "APP_DELETED";
 
-/// Marks that are read and left as they are: what a redrive sends leaves the bucket, and needs none.
+/// Marks that are only read. Redriven events leave the bucket, so they need no marks.
 #[derive(Debug, Clone)]
 pub struct KnownMarks<M>(pub M);
 
@@ -46,10 +48,10 @@ impl<M: FlushMarks> FlushMarks for KnownMarks<M> {
     }
 }
 
-/// What is to be sent again; by default everything.
+/// Selects the events to redrive; the default selects all.
 #[derive(Debug, Clone, Default)]
 pub struct Selection {
-    /// Only files whose names begin so.
+    /// Only files whose names start with this prefix.
     pub prefix: Option<String>,
     pub app_id: Option<AppId>,
     /// Only records of this UTC day.
@@ -67,7 +69,7 @@ impl Selection {
         }
     }
 
-    /// Flush's own files come first: what a given-up batch leaves there waits for the next run.
+    /// Files of `flush` come first: dead letters of a discarded batch wait for the next run.
     fn listed(&self) -> Vec<String> {
         let own = match (&self.prefix, &self.app_id, &self.day) {
             (Some(prefix), ..) => return vec![prefix.clone()],
@@ -79,28 +81,28 @@ impl Selection {
     }
 }
 
-/// What became of one file. `events` is the sum of the five numbers behind it. An event is what a
-/// line of dead letters holds; of a batch, a record.
+/// The result for one file. `events` is the sum of the five counts after it. For dead letters it counts
+/// lines; for batches, records.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct FileReport {
     pub file: String,
     pub events: u64,
     pub sent: u64,
-    /// Sent by flush before the mapping gave their batch up, as its marks tell.
+    /// Sent by `flush` before the batch was discarded, according to its marks.
     #[serde(skip_serializing_if = "is_zero")]
     pub sent_before: u64,
-    /// Left out by their app's setting.
+    /// Skipped because of their app's setting.
     #[serde(skip_serializing_if = "is_zero")]
     pub narrowed: u64,
-    /// Now dead letters of flush's own, in files that they have.
+    /// Now dead letters of `flush`, in files of their own.
     #[serde(skip_serializing_if = "is_zero")]
     pub dead_lettered: u64,
     /// Still in this file.
     pub kept: u64,
-    /// Why, for those that are kept.
+    /// Reasons for the kept events.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub reasons: BTreeMap<String, u64>,
-    /// The file is broken, or could not be changed, or what stopped a request.
+    /// Why the file is invalid, could not be changed, or why a request stopped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
@@ -130,14 +132,14 @@ impl FileReport {
         self.dead_lettered += tally.dead_lettered;
     }
 
-    /// Nothing of it is left in the bucket.
+    /// Whether nothing of it is left in the bucket.
     #[must_use]
     pub fn is_done(&self) -> bool {
         self.kept == 0 && self.dead_lettered == 0 && self.error.is_none()
     }
 }
 
-/// What became of all of them.
+/// The sums over all files.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Redriven {
     pub files_done: u64,
@@ -167,11 +169,12 @@ where
     M: FlushMarks,
     C: Clock,
 {
-    /// Sends what was chosen once more, file by file, and tells `each` of every file. A dry run reads
-    /// and counts, sends nothing and changes nothing.
+    /// Sends the selected events once more, file by file, and passes the result of each file to `each`. A
+    /// dry run reads and counts only.
     ///
     /// # Errors
-    /// The bucket could not be listed, a file or an app's setting not be read; the files before it are done.
+    /// If the bucket could not be listed, or if a file or an app's setting could not be read. Earlier files
+    /// are done.
     pub async fn redrive(
         &self,
         selection: &Selection,
@@ -197,7 +200,7 @@ where
         Ok(redriven)
     }
 
-    /// `None`: nothing in it was chosen, or it has gone meanwhile.
+    /// Returns `None` if no event of the file is selected, or if the file no longer exists.
     async fn redrive_file(
         &self,
         name: &str,
@@ -215,8 +218,10 @@ where
         let (report, left) = if name.starts_with(PREFIX) {
             match (dead_letters::parse(&bytes), partition) {
                 (Ok(lines), Some(partition)) => self.redrive_lines(name, &partition, lines, dry_run).await?,
-                (Ok(_), None) => (FileReport::broken(name, "its name does not say whose it is"), None),
-                (Err(line), _) => (FileReport::broken(name, format!("line {line} is no dead letter")), None),
+                (Ok(_), None) => (FileReport::broken(name, "the file name does not name an app"), None),
+                (Err(line), _) => {
+                    (FileReport::broken(name, format!("line {line} is not a dead letter")), None)
+                }
             }
         } else if name.starts_with(GIVEN_UP) || name.starts_with(UNDECODABLE) {
             match GivenUp::parse(&bytes, selection) {
@@ -225,7 +230,7 @@ where
                 Err(problem) => (FileReport::broken(name, problem), None),
             }
         } else {
-            (FileReport::broken(name, "it is neither dead letters nor a batch that was given up"), None)
+            (FileReport::broken(name, "the file is neither dead letters nor a discarded batch"), None)
         };
         Ok(Some(match left {
             Some(left) => self.leave(report, left).await,
@@ -233,15 +238,14 @@ where
         }))
     }
 
-    /// Takes out of a file what is through: `left` is what it holds from now on.
+    /// Removes the sent events from a file; `left` is its new content.
     async fn leave(&self, mut report: FileReport, left: Vec<u8>) -> FileReport {
         let changed = match left.is_empty() {
             true => self.dead_letters.remove(&report.file).await,
             false => self.dead_letters.put(&report.file, left).await,
         };
         if let Err(fault) = changed {
-            let problem =
-                format!("sent, but still in the file, which could not be changed: {}", chain(&fault));
+            let problem = format!("sent, but not removed from the file: {}", chain(&fault));
             report.error = Some(problem);
         }
         report
@@ -261,16 +265,17 @@ where
         }
         let setting = self.settings.now(&partition.app_id).await?;
         let mut streams: BTreeMap<(&str, &str), Vec<Event>> = BTreeMap::new();
-        // What stays, by its line, with what is to be said of it from now on.
+        // The lines that stay, with a new reason and detail if they changed.
         let mut kept: BTreeMap<u64, Option<(&'static str, String)>> = BTreeMap::new();
         for (tag, line) in (0..).zip(&lines) {
-            // A line that does not say when its app was registered is of this app only if its time is later.
+            // A line without registration time belongs to this app only if its timestamp is later than the
+            // registration.
             let is_own = |epoch_ms: i64| match line.epoch {
                 Some(epoch) => epoch == epoch_ms,
                 None => line.timestamp >= epoch_ms,
             };
             if !setting.is_some_and(|setting| is_own(setting.epoch_ms)) {
-                let detail = "the app that it is of is deleted".to_owned();
+                let detail = "the app of this event is deleted".to_owned();
                 kept.insert(tag, Some((APP_DELETED, detail)));
                 continue;
             }
@@ -310,7 +315,7 @@ where
                 }
             }
         }
-        // Nothing sent, nothing changed but words.
+        // Nothing was sent and only texts changed: keep the file.
         let left = (report.sent > 0).then(|| dead_letters::lines(&left)).transpose()?;
         Ok((report, left))
     }
@@ -323,7 +328,7 @@ where
     ) -> Result<(FileReport, Option<Vec<u8>>), Fault> {
         let mut report = FileReport::of(name);
         let Ok(event) = batch.event() else {
-            return Ok((FileReport::broken(name, "its payload is no event of the stream"), None));
+            return Ok((FileReport::broken(name, "the payload is not a stream event"), None));
         };
         let mut lanes = lanes(&event, self.clock.now_ms());
         if !dry_run {
@@ -356,14 +361,14 @@ where
     }
 }
 
-/// What the mapping wrote: an invocation record whose `payload` is the event.
+/// A file that the event source mapping wrote: an invocation record whose `payload` is the event.
 struct GivenUp {
     record: Map<String, Value>,
-    /// Why the mapping gave up.
+    /// Why the mapping discarded the batch.
     condition: String,
-    /// The event's records that were chosen.
+    /// The selected records of the event.
     chosen: Vec<Value>,
-    /// All of the event's records.
+    /// All records of the event.
     all: Vec<Value>,
 }
 
@@ -374,18 +379,18 @@ fn sequence_of(record: &Value) -> Option<&str> {
 impl GivenUp {
     fn parse(bytes: &[u8], selection: &Selection) -> Result<Self, &'static str> {
         let record: Map<String, Value> =
-            serde_json::from_slice(bytes).map_err(|_| "it is no invocation record")?;
+            serde_json::from_slice(bytes).map_err(|_| "the file is not an invocation record")?;
         let payload = match record.get("payload") {
             None | Some(Value::Null) => {
-                return Err("it holds no payload, only the batch's place in the stream");
+                return Err("the record has no payload, only the batch's position in the stream");
             }
             Some(Value::String(text)) => {
-                serde_json::from_str(text).map_err(|_| "its payload is no event of the stream")?
+                serde_json::from_str(text).map_err(|_| "the payload is not a stream event")?
             }
             Some(event) => event.clone(),
         };
         let Some(all) = payload.get("Records").and_then(Value::as_array).cloned() else {
-            return Err("its payload is no event of the stream");
+            return Err("the payload is not a stream event");
         };
         let partition = |record: &Value| {
             let key = record.pointer("/dynamodb/NewImage/pk/S").and_then(Value::as_str);
@@ -402,8 +407,8 @@ impl GivenUp {
         serde_json::from_str(&json!({ "Records": self.chosen }).to_string())
     }
 
-    /// The file without those of the chosen records that are not open; empty when nothing is left of
-    /// it, `None` when it stays as it is.
+    /// Returns the file without the selected records that are done. Empty if nothing is left of it, `None`
+    /// if it does not change.
     fn without_all_but(mut self, open: &HashSet<&str>) -> Option<Vec<u8>> {
         let chosen: HashSet<&str> = self.chosen.iter().filter_map(sequence_of).collect();
         let stays = |record: &&Value| {

@@ -1,4 +1,4 @@
-//! What each app wants forwarded, read once in a while.
+//! Cache of the app settings that concern forwarding.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,26 +9,26 @@ use logferry_core::model::fault::Fault;
 use logferry_core::model::level::Level;
 use logferry_core::ports::apps::Apps;
 
-/// How long a setting is used before it is read again (ms): a change is effective within this.
+/// How long a setting is cached (ms). A change takes effect within this time.
 pub const CACHE_MS: i64 = 30_000;
 
-/// Settings by app.
+/// App settings, cached by app.
 #[derive(Debug)]
 pub struct Settings<A> {
     apps: A,
     known: Mutex<Known>,
 }
 
-/// By app and its registration: the setting, and when it was read (ms).
+/// Per app and registration: the setting, and when it was read (ms).
 type Known = HashMap<(AppId, i64), (Option<AppSetting>, i64)>;
 
-/// What of an app's settings concerns flush.
+/// The app settings that `flush` uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AppSetting {
     /// When the app was registered (ms).
     pub epoch_ms: i64,
     pub flush: FlushSetting,
-    /// The days that the app keeps its records, where it says so; a log group that is created keeps them as long.
+    /// The app's own retention in days, if set. New log groups get the same retention.
     pub retention_days: Option<u32>,
 }
 
@@ -37,11 +37,11 @@ impl<A: Apps> Settings<A> {
         Self { apps, known: Mutex::default() }
     }
 
-    /// The setting of the app that was registered at `epoch_ms`; `None`: it is deleted, though another one
-    /// may have its id by now.
+    /// Returns the setting of the app registered at `epoch_ms`. `None` if that app is deleted, even if
+    /// another app has its id by now.
     ///
     /// # Errors
-    /// The setting could not be read and was never known.
+    /// If the setting could not be read and was never cached.
     pub async fn of(&self, app_id: &AppId, epoch_ms: i64, now_ms: i64) -> Result<Option<AppSetting>, Fault> {
         let key = (app_id.clone(), epoch_ms);
         let known = self.known().get(&key).copied();
@@ -60,10 +60,10 @@ impl<A: Apps> Settings<A> {
         }
     }
 
-    /// The setting of the app that has this id now, if one has.
+    /// Returns the setting of the app that has this id now, if any.
     ///
     /// # Errors
-    /// The setting could not be read.
+    /// If the setting could not be read.
     pub async fn now(&self, app_id: &AppId) -> Result<Option<AppSetting>, Fault> {
         let app = self.apps.find(app_id).await?;
         Ok(app.map(|app| AppSetting {
@@ -78,7 +78,7 @@ impl<A: Apps> Settings<A> {
     }
 }
 
-/// What of a block is to be sent, by its header alone.
+/// Which entries of a block have to be sent, according to its header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wanted {
     Nothing,
@@ -87,7 +87,7 @@ pub enum Wanted {
 
 #[must_use]
 pub fn wanted(setting: FlushSetting, header: &BlockHeader) -> Wanted {
-    // A header without counts says nothing about its levels.
+    // A header without counts does not contain its levels.
     let says_levels = header.levels.total() == i64::from(header.count);
     if !setting.enabled || (says_levels && header.levels.at_least(setting.min_level) == 0) {
         Wanted::Nothing

@@ -1,4 +1,4 @@
-//! The stream's event, as far as flush reads it, and the answer it wants.
+//! The stream event, as far as `flush` reads it, and the response.
 
 use std::borrow::Cow;
 
@@ -10,8 +10,8 @@ use logferry_core::model::level::LevelCounts;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-/// A batch of the table's stream. The images stay unread until their turn comes, so that a bad one
-/// spoils no other.
+/// A batch of the table's stream. Images are parsed one at a time, so a bad image does not affect the
+/// others.
 #[derive(Debug, Deserialize)]
 pub struct StreamEvent {
     #[serde(rename = "Records")]
@@ -38,7 +38,7 @@ pub struct Change {
 }
 
 impl Change {
-    /// When it was made (ms), the same whenever the stream brings it.
+    /// Returns when the change was made (ms). It is the same at each delivery.
     #[must_use]
     pub fn arrived_ms(&self) -> Option<i64> {
         let secs: f64 = self.created.as_ref()?.get().parse().ok()?;
@@ -47,8 +47,8 @@ impl Change {
     }
 }
 
-/// A position in a shard of the stream: a decimal number of up to 40 digits. How the numbers of two
-/// shards compare is documented nowhere, so they are not compared here.
+/// A position in a shard of the stream: a decimal number of up to 40 digits. AWS does not document how
+/// numbers of different shards compare, so they are not compared here.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 pub struct SequenceNumber(String);
 
@@ -64,8 +64,8 @@ impl SequenceNumber {
     }
 }
 
-/// The answer: the mapping goes on from the lowest sequence number in it. Empty means that all is
-/// through, so it is never given for an error.
+/// The response. The event source mapping continues from the lowest sequence number in it. Empty means that
+/// all records are done, so it is never returned for an error.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/services-ddb-batchfailurereporting.html>
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -79,14 +79,14 @@ pub struct ItemFailure {
     pub item_identifier: SequenceNumber,
 }
 
-/// What a stream record holds for flush.
+/// The content of a stream record.
 #[derive(Debug)]
 pub enum Image {
     /// No block was inserted: another kind of change, or an extent.
     Nothing,
     /// The block with the data of its own item, and the number of its extents.
     Block { block: Block, extents: u8 },
-    /// An item that claims to be a block and is not as we write them.
+    /// An item that looks like a block but is invalid.
     Bad { partition: Option<Partition>, reason: &'static str },
 }
 
@@ -161,7 +161,7 @@ impl StreamRecord {
             return Image::Nothing;
         };
         let Ok(key) = serde_json::from_str::<Key<'_>>(image.get()) else {
-            return Image::Bad { partition: None, reason: "an item without a key" };
+            return Image::Bad { partition: None, reason: "the item has no key" };
         };
         if key.count.is_none() {
             return Image::Nothing;
@@ -172,12 +172,12 @@ impl StreamRecord {
         let Ok(item) = serde_json::from_str::<Item<'_>>(image.get()) else {
             return Image::Bad {
                 partition: Some(partition),
-                reason: "an attribute is missing or of another type",
+                reason: "an attribute is missing or has the wrong type",
             };
         };
         match item.block(&partition) {
             Some((block, extents)) => Image::Block { block, extents },
-            None => Image::Bad { partition: Some(partition), reason: "an attribute has no legal value" },
+            None => Image::Bad { partition: Some(partition), reason: "an attribute has an invalid value" },
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What became of the records of an invocation.
+//! Counts of an invocation.
 
 use std::iter::Sum;
 
@@ -6,19 +6,18 @@ use logferry_service::metrics::{
     EVENTS_DEAD_LETTERED, EVENTS_IN, EVENTS_LEFT, EVENTS_NARROWED, EVENTS_SENT, EVENTS_SENT_BEFORE, Emission,
 };
 
-/// Records, not events: one that was sent in pieces counts once. Always
-/// `records_in = sent + narrowed + dead_lettered + sent_before + left`; when the invocation went
-/// well, the last two are zero.
+/// Counts records, not events: a record sent in pieces counts once. Always `records_in = sent + narrowed +
+/// dead_lettered + sent_before + left`. After a successful invocation the last two are zero.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tally {
     pub records_in: u64,
     pub sent: u64,
-    /// Left out by their app's setting.
+    /// Skipped because of their app's setting.
     pub narrowed: u64,
     pub dead_lettered: u64,
     /// Sent by an earlier run that ended early.
     pub sent_before: u64,
-    /// Given back to the stream.
+    /// Left to the stream for a later run.
     pub left: u64,
 }
 

@@ -1,4 +1,4 @@
-//! What ingest reads from its environment.
+//! Configuration of `ingest`, read from the environment.
 
 use std::sync::Arc;
 
@@ -11,17 +11,17 @@ use logferry_core::model::quota::Quota;
 use logferry_core::model::redact::Redactor;
 use logferry_service::config::{BadConfig, Reader};
 
-/// The largest presigned log file (bytes), unless configured otherwise.
+/// Default maximum size of a log file uploaded through a presigned URL (bytes).
 const DEFAULT_MAX_PRESIGNED_BYTES: u64 = 10 * 1024 * 1024;
-/// The largest object that a service puts itself (bytes), unless configured otherwise.
+/// Default maximum size of an object that a service uploads itself (bytes).
 const DEFAULT_MAX_OBJECT_BYTES: u64 = 5 * 1024 * 1024 * 1024;
-/// Decompressed bytes of a presigned log file, unless configured otherwise: ten times its largest size.
-/// (Logs of services expand to about six times; each byte of them may cost five times as much to forward
-/// as to store.)
+/// Default maximum of decompressed bytes of a file uploaded through a presigned URL: ten times the maximum
+/// size. Logs of services usually expand to about six times. Forwarding a byte may cost five times as much
+/// as storing it.
 const DEFAULT_MAX_PRESIGNED_DECOMPRESSED_BYTES: u64 = 100 * 1024 * 1024;
 const DEFAULT_RETENTION_DAYS: u32 = 30;
 
-/// The configuration.
+/// The environment of the function: table names and settings.
 #[derive(Debug, Clone)]
 pub struct Config {
     pub table_apps: String,
@@ -31,38 +31,38 @@ pub struct Config {
     pub settings: Settings,
 }
 
-/// What the story needs to know.
+/// Settings that the handling of an object depends on.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The only bucket whose objects are taken.
+    /// The only bucket whose objects are ingested.
     pub bucket: String,
-    /// Owns the browser logs for which there is no grant.
+    /// App that owns browser logs without a grant.
     pub chime_app: Option<AppId>,
     pub max_presigned_bytes: u64,
     pub max_object_bytes: u64,
-    /// Of objects that services put with their own rights; presigned ones are held shorter, see
-    /// `Settings::limits`.
+    /// Limits for objects that services upload with their own IAM permissions. Presigned uploads have
+    /// stricter limits, see `Settings::limits`.
     pub limits: IntakeLimits,
     pub max_presigned_decompressed_bytes: u64,
-    /// Takes objects that are older than their app: for the command line, where somebody who may write to
-    /// the tables says whose a file is.
+    /// Accepts objects that are older than their app. For the command line only: its user can write to the
+    /// tables and names the app.
     pub takes_older_objects: bool,
-    /// The most that an app may take in per day.
+    /// Daily quota of an app.
     pub quota: Quota,
-    /// What is never stored.
+    /// Redaction rules, applied before anything is stored.
     pub redactor: Arc<Redactor>,
     pub retention_days_default: u32,
     pub metrics_namespace: String,
 }
 
 impl Settings {
-    /// How large an object may be (bytes).
+    /// Maximum size of an object (bytes).
     #[must_use]
     pub(crate) fn max_bytes(&self, presigned: bool) -> u64 {
         if presigned { self.max_presigned_bytes } else { self.max_object_bytes }
     }
 
-    /// What an object's content may do to us.
+    /// Limits on the content of an object.
     #[must_use]
     pub(crate) fn limits(&self, presigned: bool) -> IntakeLimits {
         if !presigned {
@@ -83,7 +83,7 @@ impl Config {
     /// Reads the configuration.
     ///
     /// # Errors
-    /// All that is missing or wrong, at once.
+    /// All missing and invalid variables, in one error.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, BadConfig> {
         let mut read = Reader::new(lookup);
         let chime_app = read.optional("CHIME_APP").and_then(|text| match text.parse() {

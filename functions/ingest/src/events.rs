@@ -1,46 +1,46 @@
-//! What an event says: which objects arrived. S3 notifications, directly or inside SNS, SQS and
-//! EventBridge envelopes (one in another, too), and the direct invoke by `sweep`.
+//! Parses events into the objects that arrived. Accepts S3 notifications, directly or inside SNS, SQS and
+//! EventBridge envelopes (also nested), and direct invocations by `sweep`.
 //!
-//! The key of an S3 notification is encoded as in a form and decoded here, exactly once; keys in
-//! EventBridge events and direct invokes are not encoded.
+//! Keys in S3 notifications are form-encoded and are decoded here, exactly once. Keys in EventBridge events
+//! and direct invocations are not encoded.
 
 use logferry_core::model::object::ObjectVersion;
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
-/// How many envelopes may be inside one another.
+/// Maximum nesting depth of envelopes.
 const MAX_ENVELOPES: u32 = 4;
 
-/// An object that arrived, as far as the event says.
+/// An object that arrived, with what the event contains about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Arrival {
     pub bucket: String,
-    /// As S3 stores it.
+    /// The key as S3 stores it (decoded).
     pub key: String,
     pub version: Option<ObjectVersion>,
-    /// Without quotes.
+    /// The ETag without quotes.
     pub etag: Option<String>,
     pub size_bytes: Option<u64>,
 }
 
-/// An event that says nothing of objects.
+/// Why an event cannot be parsed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadEvent {
-    #[error("the event is none that ingest knows")]
+    #[error("unknown event: expected an S3 notification, an EventBridge event or a direct invocation")]
     Unknown,
     #[error("an object in the event has no bucket or no key")]
     Incomplete,
-    #[error("an object's key is not utf-8 when decoded")]
+    #[error("the decoded object key is not UTF-8")]
     Key,
-    #[error("the event is wrapped too often")]
+    #[error("the event has too many nested envelopes")]
     Depth,
 }
 
-/// All objects of an event, in its order. A test event has none; nor has one of another kind than
+/// Returns all objects of an event, in order. Empty for S3 test events and for events other than
 /// `ObjectCreated`.
 ///
 /// # Errors
-/// [`BadEvent`]: the event cannot be understood, and a repeat will not help.
+/// [`BadEvent`] if the event cannot be parsed. A retry does not help.
 pub fn arrivals(event: &Value) -> Result<Vec<Arrival>, BadEvent> {
     let mut all = Vec::new();
     collect(event, MAX_ENVELOPES, &mut all)?;
@@ -68,7 +68,7 @@ fn collect(event: &Value, envelopes: u32, all: &mut Vec<Arrival>) -> Result<(), 
         all.push(arrival(&event["bucket"], event, str::to_owned)?);
         return Ok(());
     }
-    // A notification of SNS that came through SQS.
+    // An SNS notification that came through SQS.
     if let Some(message) = event["Message"].as_str() {
         return unwrap(message, envelopes, all);
     }
@@ -110,7 +110,7 @@ fn arrival(bucket: &Value, object: &Value, key: impl FnOnce(&str) -> String) -> 
     })
 }
 
-/// Undoes a form's encoding: `+` is a space, then `%XX`.
+/// Decodes form encoding: `+` to a space, then `%XX`.
 fn decode_key(encoded: &str) -> Result<String, BadEvent> {
     let spaced = encoded.replace('+', " ");
     percent_decode_str(&spaced).decode_utf8().map(|key| key.into_owned()).map_err(|_| BadEvent::Key)

@@ -1,4 +1,4 @@
-//! Which object an event is about, and what is known of it before it is claimed.
+//! Determines which object version an event is about, and its size and ETag, before it is claimed.
 
 use logferry_core::ledger::claim::Ledger;
 use logferry_core::logbook::blocks::BlockTable;
@@ -12,19 +12,19 @@ use crate::App;
 use crate::events::Arrival;
 use crate::refusal::unreadable;
 
-/// An object, as far as it could be looked at.
+/// An object version, with what is known of it before it is read.
 pub(crate) struct Identified {
     pub(crate) object: ObjectRef,
-    /// Or why it cannot be read.
+    /// The size, or the fault if the object cannot be read.
     pub(crate) size: Result<u64, Fault>,
     pub(crate) etag: Option<String>,
-    /// When it was put (ms), where S3 was asked.
+    /// LastModified (ms), if S3 was asked.
     pub(crate) last_modified_ms: Option<i64>,
 }
 
 impl<O: ObjectStore, B: BlockTable, L: Ledger, A: Apps, C: Clock> App<O, B, L, A, C> {
-    /// Exactly which object it is, and what the event or S3 says of it; `look`: ask S3 in any case. `None` when
-    /// even its version cannot be known any more.
+    /// Returns the object version with size and ETag, from the event or from S3. `look` forces a request to
+    /// S3. `None` if the version cannot be determined any more.
     pub(crate) async fn identify(&self, arrival: &Arrival, look: bool) -> Result<Option<Identified>, Fault> {
         let identified = |version: &ObjectVersion, size, meta: Option<&ObjectMeta>| Identified {
             object: ObjectRef {
@@ -48,7 +48,8 @@ impl<O: ObjectStore, B: BlockTable, L: Ledger, A: Apps, C: Clock> App<O, B, L, A
             Err(fault) if unreadable(&fault).is_none() => return Err(fault),
             Err(fault) => {
                 return Ok(arrival.version.as_ref().map(|version| match fault.class {
-                    // The answer to a HEAD has no body that says why. Reading will tell, and the size.
+                    // The answer to a HEAD request has no body with the reason. Reading the object will
+                    // return reason and size.
                     FaultClass::Permanent => identified(version, Ok(0), None),
                     _ => identified(version, Err(fault), None),
                 }));

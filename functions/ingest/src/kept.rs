@@ -1,5 +1,5 @@
-//! What earlier runs have stored of an object: counted when no run can go through it any more, removed
-//! when it was packed in another way.
+//! Blocks that earlier runs stored of an object. They are counted if no further run may read the object,
+//! and removed if they were packed differently.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,10 +14,10 @@ use logferry_core::model::ids::SHARDS;
 use logferry_core::model::object::ObjectRef;
 use logferry_core::model::time::{Day, MS_PER_HOUR};
 
-/// Blocks read at once.
+/// Blocks per page.
 const PAGE: u32 = 16;
 
-/// A file that ends with what is stored of it.
+/// Returns the outcome of a file that ends with what is already stored of it.
 ///
 /// # Errors
 /// A read failed.
@@ -42,10 +42,10 @@ pub(crate) async fn outcome(
     Ok(outcome)
 }
 
-/// Removes what was packed otherwise.
+/// Removes blocks with a different packing fingerprint.
 ///
 /// # Errors
-/// A call failed; some may be gone. Repeat it.
+/// A call failed; some blocks may already be removed. Retry.
 pub(crate) async fn remove_other(
     table: &impl BlockTable,
     app: &App,
@@ -69,7 +69,7 @@ pub(crate) async fn remove_other(
     Ok(())
 }
 
-/// The blocks of an object, hour by hour.
+/// Pages of the blocks of an object, hour by hour.
 struct Pages<'a, B> {
     table: &'a B,
     object: &'a ObjectRef,
@@ -91,7 +91,7 @@ impl<'a, B: BlockTable> Pages<'a, B> {
         Self { table, object, ranges, after: None }
     }
 
-    /// Some of them; `None` when there are no more.
+    /// Returns the next page; `None` at the end.
     async fn next(&mut self) -> Result<Option<Vec<StoredBlock>>, Fault> {
         while let Some(range) = self.ranges.last() {
             let page = self.table.newest(range, PAGE, self.after.as_ref()).await?;

@@ -1,9 +1,14 @@
-//! `ingest`: one S3 object into blocks, exactly once.
+//! `ingest`: turns an S3 object into blocks, exactly once.
 //!
-//! Event → key decoded → owner → claim under a fence → exactly that version, streamed → blocks and
-//! bad records stored → COMPLETED or FAILED together with the counters. What is wrong with the
-//! object ends in the ledger and the event counts as handled; what a repeat may mend is returned as
-//! an error, after the object was given back. A duplicate event does nothing.
+//! 1. Parse the event and decode the key.
+//! 2. Determine the owner.
+//! 3. Claim the object under a fence.
+//! 4. Stream exactly the claimed version; store its blocks and bad records.
+//! 5. Set the row to COMPLETED or FAILED, together with the counters.
+//!
+//! Problems of the object are recorded in the ledger, and the event counts as handled. Errors that a retry
+//! may fix are returned after the object was released, so that Lambda retries the event. A duplicate event
+//! has no effect.
 
 mod config;
 pub mod events;
@@ -43,17 +48,18 @@ use refusal::{exhausted, too_large};
 use tokio::time::Instant;
 use ulid::Ulid;
 
-/// So long before the deadline a run stops, so that it can still save how far it got (ms).
+/// How long before the deadline a run stops, to have time to save its checkpoint (ms).
 pub const STOP_AHEAD_MS: i64 = 20_000;
 
-/// A lease ends so long after the invocation's own deadline (ms).
+/// How long after the invocation's deadline a lease ends (ms).
 pub const LEASE_AFTER_DEADLINE_MS: i64 = 30_000;
 
-/// While an app is younger than this, objects are asked when they were put before they are claimed for
-/// it (ms): no event comes that late. <https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html>
+/// For apps younger than this, S3 is asked for an object's LastModified before the object is claimed (ms).
+/// Lambda delivers no event later than that.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html>
 const YOUNG_APP_MS: i64 = 24 * 3_600_000;
 
-/// The function with what it talks to.
+/// The function with its ports.
 #[derive(Debug)]
 pub struct App<O, B, L, A, C> {
     pub objects: O,
@@ -64,7 +70,7 @@ pub struct App<O, B, L, A, C> {
     pub settings: Settings,
 }
 
-/// What became of an object.
+/// The result of handling one object.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 #[serde(tag = "status", rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Ingested {
@@ -75,45 +81,46 @@ pub enum Ingested {
         reason: Reason,
         counts: FileCounts,
     },
-    /// Time ran out, or the app was pruned meanwhile: PENDING and due, `sweep` starts it again.
+    /// The deadline came first, or the app was pruned meanwhile. The row is PENDING and due; `sweep`
+    /// restarts it.
     Released {
         blocks: u64,
     },
-    /// Somebody else works on it or has ended it, or it waits for its time: nothing was done.
+    /// Another worker holds the object or has ended it, or the object is not due yet. Nothing was done.
     Duplicate,
-    /// This worker's lease was taken over; whoever did goes on.
+    /// Another worker took over the lease and continues.
     LeaseLost,
-    /// No log, not our bucket, or not there any more.
+    /// Not a log, not in our bucket, or deleted.
     Ignored,
 }
 
-/// A row that this worker may write.
+/// A claimed object: its ledger row may be written by this worker.
 struct Held {
     row: FileRow,
-    /// How this worker packs.
+    /// Packing fingerprint of this run.
     packing: Packing,
     limits: IntakeLimits,
-    /// Whose it is, a grant has told.
+    /// Whether a grant names the owner.
     granted: bool,
     lease: Lease,
     schedule: Schedule,
 }
 
 impl Held {
-    /// The end is tried for longer than the work: the lease outlives it.
+    /// Ending the row may take longer than the work: the lease lasts until then.
     fn give_up_at(&self) -> Instant {
         self.schedule.stop_at + self.schedule.settle * 2
     }
 }
 
 impl<O: ObjectStore, B: BlockTable, L: Ledger + Usage, A: Apps, C: Clock> App<O, B, L, A, C> {
-    /// Takes in every object of an event, one after the other.
+    /// Handles every object of an event, one after the other.
     ///
     /// # Errors
-    /// The event is none, or for at least one object something failed that a repeat may mend.
+    /// If the event cannot be parsed, or if any object failed in a way that a retry may fix.
     pub async fn handle(&self, event: &serde_json::Value, deadline_ms: i64) -> Result<Vec<Ingested>, Fault> {
         let arrivals = arrivals(event).map_err(|bad| {
-            Fault::new(FaultClass::Permanent, "ingest", "not an event of objects").with_source(bad)
+            Fault::new(FaultClass::Permanent, "ingest", "the event cannot be parsed").with_source(bad)
         })?;
         let mut ended = Vec::new();
         let mut failed = None;
@@ -133,20 +140,20 @@ impl<O: ObjectStore, B: BlockTable, L: Ledger + Usage, A: Apps, C: Clock> App<O,
         failed.map_or(Ok(ended), Err)
     }
 
-    /// Takes in one object.
+    /// Handles one object.
     ///
     /// # Errors
-    /// Something failed that a repeat may mend.
+    /// If a call failed in a way that a retry may fix.
     pub async fn take(&self, arrival: &Arrival, deadline_ms: i64) -> Result<Ingested, Fault> {
         if arrival.bucket != self.settings.bucket {
-            tracing::warn!(file.bucket = %arrival.bucket, "an object of another bucket");
+            tracing::warn!(file.bucket = %arrival.bucket, "object in an unexpected bucket");
             return Ok(Ingested::Ignored);
         }
         let remaining_ms = deadline_ms - self.clock.now_ms();
         if remaining_ms <= 0 {
-            return Err(Fault::new(FaultClass::Timeout, "ingest", "no time is left"));
+            return Err(Fault::new(FaultClass::Timeout, "ingest", "the deadline has passed"));
         }
-        // A function with a short timeout gets on too, if by smaller steps.
+        // A function with a short timeout also makes progress, in smaller steps.
         let ahead = Duration::from_millis(STOP_AHEAD_MS.min(remaining_ms / 2).unsigned_abs());
         let stop_at = Instant::now() + Duration::from_millis(remaining_ms.unsigned_abs()) - ahead;
         let schedule = Schedule { stop_at, settle: ahead / 2 };
@@ -224,7 +231,7 @@ impl<O: ObjectStore, B: BlockTable, L: Ledger + Usage, A: Apps, C: Clock> App<O,
             (Ownership::Refused(reason), _) => return self.refuse(held, None, reason).await,
             (Ownership::App { .. } | Ownership::NoLog, _) => return Ok(Ingested::Ignored),
         };
-        // Claimed first for another registration of the app: nothing of it may come into this one.
+        // Claimed for an earlier registration of the app: its records must not go to this one.
         if held.row.packing.epoch_ms().is_some_and(|claimed_for| claimed_for != epoch_ms) {
             return self.refuse(held, None, of_an_earlier_app(&app.app_id)).await;
         }
@@ -243,7 +250,7 @@ impl<O: ObjectStore, B: BlockTable, L: Ledger + Usage, A: Apps, C: Clock> App<O,
             }
         }
         let max_bytes = self.settings.max_bytes(presigned);
-        // What an earlier run has begun is not refused half-way.
+        // A file that an earlier run began is not refused because of the quota.
         let over_quota = over_quota.filter(|_| held.lease.checkpoint == Checkpoint::default());
         match too_large(size_bytes, max_bytes).or(over_quota) {
             Some(reason) => self.refuse(held, Some(&app), reason).await,
@@ -256,7 +263,7 @@ impl<O: ObjectStore, B: BlockTable, L: Ledger + Usage, A: Apps, C: Clock> App<O,
         }
     }
 
-    /// Whether what was put then is older than the app that is registered now.
+    /// Whether an object put at `put_ms` is older than the registered app.
     fn is_too_old(&self, put_ms: i64, app: &RegisteredApp) -> bool {
         !self.settings.takes_older_objects && is_older_than(put_ms, app.created_ms)
     }
@@ -299,9 +306,9 @@ impl<O: ObjectStore, B: BlockTable, L: Ledger + Usage, A: Apps, C: Clock> App<O,
         }
     }
 
-    /// Where earlier runs packed the object otherwise (before a deployment, or a change of the rules),
-    /// going on with theirs would store records twice or not at all: what they stored is removed, and
-    /// this run begins at the beginning.
+    /// Restarts the file if earlier runs packed it differently (before a deployment or a change of the
+    /// rules). Resuming from their blocks would store records twice or lose them. The stored blocks are
+    /// removed, and this run reads the object from its beginning.
     async fn begin_anew_unless_packed_alike(
         &self,
         held: &mut Held,
@@ -314,12 +321,12 @@ impl<O: ObjectStore, B: BlockTable, L: Ledger + Usage, A: Apps, C: Clock> App<O,
         let kept = self.ledger.kept(&lease.object).await?;
         kept::remove_other(&self.blocks, app, &lease.object, &kept, packing).await?;
         self.ledger.begin_anew(lease, packing, self.clock.now_ms()).await?;
-        tracing::info!(file.key = %lease.object.key, "begun anew: it was packed otherwise before");
+        tracing::info!(file.key = %lease.object.key, "restarted: the packing fingerprint has changed");
         held.lease.checkpoint = Checkpoint::default();
         Ok(())
     }
 
-    /// `checkpoint`: how far it got, should it have to be gone on with.
+    /// `checkpoint`: the progress to save if the file has to be resumed.
     async fn finish(&self, held: &Held, outcome: Outcome, checkpoint: Checkpoint) -> Result<Ingested, Fault> {
         let until = held.give_up_at();
         let ended =
@@ -349,8 +356,8 @@ impl<O: ObjectStore, B: BlockTable, L: Ledger + Usage, A: Apps, C: Clock> App<O,
         self.release(held, checkpoint, by, end).await
     }
 
-    /// PENDING and due at once, so that a repeat of the event can claim it. Answers `end`, unless
-    /// the lease was lost.
+    /// Makes the row PENDING and due at once, so that a retry of the event can claim it. Returns `end`,
+    /// unless the lease was lost.
     async fn release(
         &self,
         held: &Held,
@@ -365,7 +372,7 @@ impl<O: ObjectStore, B: BlockTable, L: Ledger + Usage, A: Apps, C: Clock> App<O,
         match released {
             Ok(()) => end,
             Err(fault) if fault.class == FaultClass::Conflict => Ok(Ingested::LeaseLost),
-            // The lease runs out by itself. What led here matters more than this.
+            // The lease expires by itself. The fault that led here is more important than this one.
             Err(fault) => end.and(Err(fault)),
         }
     }
@@ -397,7 +404,7 @@ impl<O: ObjectStore, B: BlockTable, L: Ledger + Usage, A: Apps, C: Clock> App<O,
     }
 }
 
-/// A file that FAILED leaves a line that names it at any level of logging.
+/// Writes a log line for the object. A FAILED file is logged at every log level.
 fn log(key: &str, ingested: &Ingested) {
     let result = match ingested {
         Ingested::Failed { reason, counts } => {

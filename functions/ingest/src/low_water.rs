@@ -1,10 +1,10 @@
-//! How far a run got, when its writes finish in any order.
+//! Progress of a run whose writes finish in any order.
 
 use std::collections::BTreeSet;
 
 use logferry_core::ledger::checkpoint::{Beyond, Checkpoint};
 
-/// The contiguous low-water mark of numbered writes, and what is done beyond it.
+/// The contiguous low-water mark of numbered writes, and the finished writes beyond it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct LowWater {
     next: u64,
@@ -12,14 +12,14 @@ pub(crate) struct LowWater {
 }
 
 impl LowWater {
-    /// So much is done.
+    /// Starts from a saved checkpoint.
     #[must_use]
     pub(crate) fn from(checkpoint: &Checkpoint) -> Self {
         let next = checkpoint.blocks;
         Self { next, beyond: checkpoint.beyond.iter().map(|distance| next + distance).collect() }
     }
 
-    /// This one is done.
+    /// Records that a write is finished.
     pub(crate) fn done(&mut self, sequence: u64) {
         if sequence >= self.next {
             self.beyond.insert(sequence);
@@ -29,13 +29,13 @@ impl LowWater {
         }
     }
 
-    /// Everything below is done.
+    /// All writes below this number are finished.
     #[must_use]
     pub(crate) fn mark(&self) -> u64 {
         self.next
     }
 
-    /// What is done beyond the mark.
+    /// The finished writes beyond the mark.
     #[must_use]
     pub(crate) fn beyond(&self) -> Beyond {
         let mut beyond = Beyond::default();

@@ -1,23 +1,23 @@
-//! Whose an object's records are, and how large it may be: decided by the grant that was written
-//! before its URL was handed out, else by its key. Nothing that the client sends has a say.
+//! Determines the app that owns an object, and its size limit. The grant decides; it was written before the
+//! presigned URL was issued. Without a grant, the key decides. Data sent by the client is not used.
 
 use logferry_core::ledger::row::Grant;
 use logferry_core::logfile::outcome::{Reason, ReasonCode};
 use logferry_core::model::app::AppId;
 use logferry_core::model::object_key::{BadKey, ObjectKey};
 
-/// What is to be done with an object.
+/// The owner of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ownership {
-    /// It is no log: an upload of another kind.
+    /// Not a log: an upload of another kind.
     NoLog,
-    /// The records are this app's, if it is registered.
+    /// The records belong to this app, if it is registered.
     App { app_id: AppId, presigned: bool },
-    /// Nobody's: FAILED.
+    /// No owner: the file is FAILED.
     Refused(Reason),
 }
 
-/// Decides by key and grant. `chime_app` owns browser logs for which there is no grant.
+/// Determines the owner from key and grant. `chime_app` owns browser logs without a grant.
 #[must_use]
 pub fn ownership(key: &str, grant: Option<&Grant>, chime_app: Option<&AppId>) -> Ownership {
     match (ObjectKey::parse(key), grant) {
@@ -26,28 +26,31 @@ pub fn ownership(key: &str, grant: Option<&Grant>, chime_app: Option<&AppId>) ->
         (Ok(ObjectKey::Log(key)), None) => Ownership::App { app_id: key.app_id, presigned: false },
         (Ok(ObjectKey::Chime(_)), None) => match chime_app {
             Some(app_id) => Ownership::App { app_id: app_id.clone(), presigned: true },
-            None => refused(ReasonCode::NoOwner, "nobody was handed this key, and no app owns such objects"),
+            None => refused(
+                ReasonCode::NoOwner,
+                "no presigned URL was issued for this key, and no app owns such objects",
+            ),
         },
         (Err(bad), None) => refused(ReasonCode::BadKey, &format!("the key is {bad}")),
     }
 }
 
-/// The refusal of an object whose app is not registered.
+/// Refuses an object whose app is not registered.
 #[must_use]
 pub fn unregistered(app_id: &AppId) -> Ownership {
     refused(ReasonCode::NoOwner, &format!("app {app_id} is not registered"))
 }
 
-/// Why an object is not the app's that is registered under the id of its owner.
+/// The reason for refusing an object of an earlier app with the same id.
 #[must_use]
 pub fn of_an_earlier_app(app_id: &AppId) -> Reason {
-    let message = format!("it is older than the app that is registered as {app_id} now");
+    let message = format!("the object is older than the registered app {app_id}");
     Reason { code: ReasonCode::NoOwner, message }
 }
 
-/// Whether an object that nobody was handed a key for came before the app. S3 tells whole seconds, cut off:
-/// what was put in the very second of the registration may be either's, and is taken for the app's, whose
-/// first upload it may be.
+/// Whether an object without a grant was put before the app was registered. S3 reports whole seconds,
+/// rounded down. An object put in the second of the registration may belong to either app; it is assigned
+/// to the registered app, because it may be its first upload.
 #[must_use]
 pub fn is_older_than(put_ms: i64, app_created_ms: i64) -> bool {
     put_ms.div_euclid(1000) < app_created_ms.div_euclid(1000)

@@ -1,12 +1,13 @@
-//! How many requests may be in flight: one more for each round of requests that went well, half as many when
-//! the table asks for a slower pace. A table that is short of throughput then has few that wait, instead
-//! of many that try again at once.
+//! Limits the number of requests in flight. The window grows by one per round of successful requests and is
+//! halved when the table throttles. A throttled table then has few waiting requests instead of many
+//! immediate retries.
 
 use std::sync::{Mutex, PoisonError};
 
 use tokio::time::Instant;
 
-/// Requests in flight at most: at a few milliseconds each, they decide the speed more than any codec.
+/// Maximum number of requests in flight. With a few milliseconds per request, it determines the throughput
+/// more than the codec does.
 const MOST: f64 = 16.0;
 const FEWEST: f64 = 1.0;
 
@@ -26,24 +27,24 @@ impl Default for Pace {
 }
 
 impl Pace {
-    /// How many requests may be in flight.
+    /// Returns the number of requests that may be in flight.
     pub(crate) fn window(&self) -> usize {
         // Between 1 and 16.
         self.with(|state| state.window as usize)
     }
 
-    /// Whether a slower pace has been asked for.
+    /// Whether any request was throttled so far.
     pub(crate) fn was_slowed(&self) -> bool {
         self.with(|state| state.slowed_at.is_some())
     }
 
-    /// A request was carried out whole.
+    /// Records a request that was fully processed.
     pub(crate) fn faster(&self) {
         self.with(|state| state.window = (state.window + 1.0 / state.window).min(MOST));
     }
 
-    /// A request that was sent at `sent` was throttled. Those that were sent before the pace was last
-    /// slowed down say nothing new.
+    /// Records that a request sent at `sent` was throttled. Ignored if it was sent before the window was
+    /// last reduced.
     pub(crate) fn slower(&self, sent: Instant) {
         self.with(|state| {
             if state.slowed_at.is_none_or(|slowed_at| sent >= slowed_at) {

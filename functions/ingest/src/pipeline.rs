@@ -1,6 +1,6 @@
-//! An object's bytes into blocks, streaming: the body is read and the blocks are written here,
-//! while a thread of its own runs the pure path between them. The channels and the bytes in flight
-//! are bounded, so memory does not grow with the object. When this returns, nothing of it runs on.
+//! Streams an object's bytes into blocks. This task reads the body and writes the blocks; a separate thread
+//! runs the pure parsing between them. Channels and bytes in flight are bounded, so memory does not grow
+//! with the object. No task outlives the call.
 
 use std::collections::BTreeSet;
 use std::io::{self, Read};
@@ -34,18 +34,18 @@ use crate::low_water::LowWater;
 use crate::pace::Pace;
 use crate::retry::{self, Backoff};
 
-/// Chunks of the body that wait to be decompressed.
+/// Body chunks that may wait for decompression.
 const BODY_CHUNKS: usize = 16;
-/// Blocks and rows of bad records that wait to be written.
+/// Blocks and quarantine rows that may wait to be written.
 const MADE: usize = 16;
-/// Block bytes in flight, and in one request.
+/// Maximum block bytes in flight, and per request.
 const MAX_IN_FLIGHT_BYTES: usize = 12 * 1024 * 1024;
 const REQUEST_BYTES: usize = 768 * 1024;
-/// Items of a BatchWriteItem request.
+/// Maximum items per BatchWriteItem request.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchWriteItem.html>
 const REQUEST_ITEMS: usize = 25;
 
-/// What is done with which object.
+/// An object to ingest, with its app, limits and lease.
 #[derive(Debug, Clone)]
 pub struct Job {
     pub object: ObjectRef,
@@ -55,24 +55,24 @@ pub struct Job {
     pub redactor: Arc<Redactor>,
     pub retention_days: u32,
     pub lease: Lease,
-    /// How this run packs.
+    /// Packing fingerprint of this run.
     pub packing: Packing,
-    /// What earlier runs have stored.
+    /// Progress of earlier runs.
     pub checkpoint: Checkpoint,
 }
 
 /// How a run ended.
 #[derive(Debug)]
 pub enum End {
-    /// The whole object was gone through, and all of it is stored: so much.
+    /// The object was read to its end and stored; the checkpoint is final.
     Whole(Outcome, Checkpoint),
-    /// Time ran out, be it while a table or S3 asked for a slower pace; so much is stored.
+    /// The deadline came first, possibly because of throttling. Everything up to the checkpoint is stored.
     OutOfTime(EndedBy, Checkpoint),
-    /// Something failed; so much is stored.
+    /// A fault ended the run. Everything up to the checkpoint is stored.
     Failed(Fault, EndedBy, Checkpoint),
 }
 
-/// What a run wrote.
+/// Counts of what a run wrote.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Written {
     pub blocks: u64,
@@ -80,16 +80,16 @@ pub struct Written {
     pub quarantined: u64,
 }
 
-/// When a run is over.
+/// When a run has to end.
 #[derive(Debug, Clone, Copy)]
 pub struct Schedule {
-    /// From here on nothing is begun.
+    /// No new work is started after this time.
     pub stop_at: Instant,
-    /// So long may then take what had been begun.
+    /// How long in-flight writes may take after the deadline.
     pub settle: Duration,
 }
 
-/// Goes through an object until its end or `stop_at`.
+/// Reads an object until its end or `stop_at`.
 pub async fn run<B: BlockTable, L: Ledger>(
     body: ByteStream,
     job: &Job,
@@ -118,7 +118,7 @@ pub async fn run<B: BlockTable, L: Ledger>(
             }
         };
         (fed, stored)
-        // Here `feed` and its end of the channel are dropped, and so the worker stops.
+        // `feed` and its end of the channel are dropped here, which stops the worker.
     };
     let worked = worker.await;
     let (checkpoint, written) = (writer.checkpoint(), writer.written);
@@ -134,12 +134,12 @@ pub async fn run<B: BlockTable, L: Ledger>(
     (end, written)
 }
 
-/// The fault of a worker that ended without an outcome though nobody stopped it.
+/// The fault of a worker that ended without an outcome although it was not stopped.
 fn broken(worked: Result<Result<Outcome, IntakeError>, JoinError>) -> Fault {
     let fault = |code| Fault::new(FaultClass::Transient, "ingest", code);
     match worked {
         Ok(Ok(_)) => fault("ended twice"),
-        Ok(Err(error)) => fault("the pipeline broke off").with_source(error),
+        Ok(Err(error)) => fault("the pipeline ended early").with_source(error),
         Err(error) => fault("the pipeline panicked").with_source(error),
     }
 }
@@ -159,8 +159,8 @@ fn work(job: &Job, reader: impl Read, mut sink: ChannelSink) -> Result<Outcome, 
     take_in_redacted(reader, source, &job.limits, &job.redactor, &mut sink)
 }
 
-/// Hands the body to the worker. A body of another length than S3 said is a fault of the
-/// connection and says nothing about the file.
+/// Sends the body to the worker. If the body's length differs from the size that S3 reported, the
+/// connection is at fault, not the file.
 async fn feed(mut body: ByteStream, size_bytes: u64, worker: mpsc::Sender<BodyPart>) -> Result<(), Fault> {
     let mut fed = 0;
     while let Some(chunk) = body.next().await {
@@ -171,21 +171,21 @@ async fn feed(mut body: ByteStream, size_bytes: u64, worker: mpsc::Sender<BodyPa
         }
     }
     if fed != size_bytes {
-        let text = format!("{fed} bytes came of {size_bytes}");
+        let text = format!("received {fed} of {size_bytes} bytes");
         return Err(Fault::new(FaultClass::Transient, "GetObject", text));
     }
-    // An error means that the worker has seen enough.
+    // An error means that the worker stopped reading.
     let _ = worker.send(BodyPart::End).await;
     Ok(())
 }
 
 enum BodyPart {
     Bytes(Bytes),
-    /// All have come. A channel closed without it was broken off.
+    /// All parts were sent. If the channel closes without it, the body is incomplete.
     End,
 }
 
-/// The body as the worker reads it.
+/// The body as a reader for the worker.
 struct BodyReader {
     parts: mpsc::Receiver<BodyPart>,
     current: Bytes,
@@ -218,11 +218,11 @@ enum Made {
     Quarantined(Quarantined),
 }
 
-/// Hands on what earlier runs have not stored.
+/// Passes on the blocks and rows that earlier runs have not stored.
 struct ChannelSink {
     made: mpsc::Sender<Made>,
     skip: Checkpoint,
-    /// Rows of bad records so far.
+    /// Number of rows of bad records so far.
     seen: u64,
 }
 
@@ -249,7 +249,7 @@ enum Halt {
 }
 
 impl From<Fault> for Halt {
-    /// A fault that a repeat may mend has been repeated until there was no time left.
+    /// A retryable fault was retried until the deadline.
     fn from(fault: Fault) -> Self {
         if fault.retryable() { Self::OutOfTime(EndedBy::Outside) } else { Self::Fault(fault) }
     }
@@ -267,18 +267,18 @@ struct Writer<'a, B, L> {
     batch_bytes: usize,
     in_flight_bytes: usize,
     bad: Vec<Quarantined>,
-    /// Hours that the ledger knows of.
+    /// Hours that are recorded in the ledger.
     noted: BTreeSet<i64>,
     written: Written,
 }
 
-/// What became of a batch.
+/// The result of writing a batch.
 struct Stored {
-    /// Of the blocks that are stored.
+    /// Sequence numbers of the stored blocks.
     sequences: Vec<u64>,
-    /// That the ledger was told.
+    /// Hours that were recorded in the ledger.
     hours: BTreeSet<i64>,
-    /// Of all its blocks.
+    /// Bytes of all blocks of the batch.
     bytes: usize,
 }
 
@@ -309,7 +309,7 @@ impl<'a, B: BlockTable, L: Ledger> Writer<'a, B, L> {
         }
     }
 
-    /// Writes what the worker makes, until it is done, the time is over or a write fails.
+    /// Writes what the worker produces, until the worker ends, the time is over or a write fails.
     async fn store(&mut self, mut made: mpsc::Receiver<Made>) -> Result<(), Halt> {
         let mut requests = FuturesUnordered::new();
         let mut time_is_over = std::pin::pin!(sleep_until(self.schedule.stop_at));
@@ -361,7 +361,7 @@ impl<'a, B: BlockTable, L: Ledger> Writer<'a, B, L> {
         let Some(halt) = halt else { return Ok(()) };
         drop(made);
         let settled_at = Instant::now() + self.schedule.settle;
-        // What has not settled by then counts as not stored; storing it again is no harm.
+        // Writes that have not finished by then count as not stored. Storing them again does no harm.
         while let Ok(Some((stored, _))) = timeout_at(settled_at, requests.next()).await {
             self.note(stored);
         }
@@ -385,13 +385,13 @@ impl<'a, B: BlockTable, L: Ledger> Writer<'a, B, L> {
         full || (last && !self.batch.is_empty())
     }
 
-    /// Whether a checkpoint could still tell of the last block of the batch, were the first missing one never
-    /// stored.
+    /// Whether a checkpoint could still include the last block of the batch if the first missing block were
+    /// never stored.
     fn within_reach(&self) -> bool {
         self.batch.last().is_none_or(|(last, _)| last - self.low_water.mark() < Beyond::REACH)
     }
 
-    /// The batch, and its hours of which the ledger does not know yet.
+    /// Returns the batch, and its hours that are not yet recorded in the ledger.
     fn next_batch(&mut self) -> (BTreeSet<i64>, Vec<(u64, Block)>) {
         self.in_flight_bytes += std::mem::take(&mut self.batch_bytes);
         let hours = self.batch.iter().map(|(_, block)| hour_of_ms(block.header.last_ms));
@@ -419,8 +419,8 @@ impl<'a, B: BlockTable, L: Ledger> Writer<'a, B, L> {
     }
 }
 
-/// Stores a batch, after the ledger knows of its hours, so that whatever becomes of this worker, its blocks
-/// are found. Says what it has stored, also where it could not store all.
+/// Stores a batch after recording its hours in the ledger, so that its blocks are found even if this worker
+/// dies. Returns what was stored, also after a fault.
 async fn write<L: Ledger, B: BlockTable>(
     (ledger, lease, hours): (&L, &Lease, BTreeSet<i64>),
     (table, batch): (&B, Vec<(u64, Block)>),
@@ -440,9 +440,9 @@ async fn write<L: Ledger, B: BlockTable>(
     (stored, put)
 }
 
-/// Stores blocks, and their numbers in `stored`: what was not taken is repeated after a pause, and so is a call
-/// that failed in passing. Throttling is no failure: it goes on until all are taken, and no attempt begins after
-/// `stop_at`.
+/// Stores blocks and adds their numbers to `stored`. Unprocessed blocks and transient failures are retried
+/// after a pause. Throttling is not a failure: it is retried until all blocks are stored. No attempt starts
+/// after `stop_at`.
 async fn put<B: BlockTable>(
     table: &B,
     mut left: Vec<(u64, Block)>,

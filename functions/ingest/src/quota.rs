@@ -1,8 +1,9 @@
-//! An app's quota of the day: asked before a file is claimed, charged after it has ended.
+//! The daily quota of an app: checked before a file is claimed, charged after it has ended.
 //!
-//! What a file holds is known only after it was read, so files that are read at the same time may
-//! together exceed the quota: by what they hold, which their own limits bound. A file is charged
-//! once, by the run that ended it; one whose run dies between the end and the charge is not charged.
+//! The content of a file is known only after it was read. Files that are read at the same time may
+//! therefore exceed the quota together, by their content, which their own limits bound. A file is charged
+//! once, by the run that ended it. If that run dies between the end and the charge, the file is not
+//! charged.
 
 use logferry_core::logfile::outcome::{Reason, ReasonCode};
 use logferry_core::model::app::App as RegisteredApp;
@@ -15,19 +16,19 @@ use logferry_core::ports::usage::{Usage, UsageDay};
 use crate::{App, Ingested};
 
 impl<O, B, L: Usage, A, C: Clock> App<O, B, L, A, C> {
-    /// Usage of the app today: the day on which a file is ingested, so that one that was refused can
-    /// be redriven on another day.
+    /// The app's usage of today, the day on which the file is ingested. A refused file can be redriven on
+    /// another day.
     pub(crate) fn usage_today(&self, app: &RegisteredApp) -> UsageDay {
         let day = Day::of_ms(self.clock.now_ms());
         UsageDay { app_id: app.app_id.clone(), epoch_ms: app.created_ms, day }
     }
 
-    /// Why a file of this stored size is not to be read today.
+    /// Returns why a file of this stored size must not be read today.
     pub(crate) async fn over_quota(&self, of: &UsageDay, size_bytes: u64) -> Result<Option<Reason>, Fault> {
         if self.settings.quota.is_none() {
             return Ok(None);
         }
-        // It holds at least about as much as it takes in the bucket.
+        // A lower bound for its content: about its size in the bucket.
         let more = Used { bytes: size_bytes, records: size_bytes.min(1), files: 1 };
         let used = self.ledger.used(of).await?;
         let exceeded = self.settings.quota.exceeded(of.day, used, more);
@@ -37,13 +38,13 @@ impl<O, B, L: Usage, A, C: Clock> App<O, B, L, A, C> {
         }))
     }
 
-    /// Charges a file that was read to its end. A charge that fails is not repeated: its answer may
-    /// be what was lost.
+    /// Charges a file that was read to its end. A failed charge is not retried: it may have been applied
+    /// and only its response lost.
     pub(crate) async fn charge(&self, of: &UsageDay, ended: &Ingested) {
         let (Ingested::Completed { counts } | Ingested::Failed { counts, .. }) = ended else { return };
         let more = Used { bytes: counts.bytes, records: counts.ok + counts.quarantined, files: 1 };
         if let Err(fault) = self.ledger.charge(of, more, &Quota::NONE).await {
-            tracing::warn!(error.chain = %chain(&fault), "a file is not charged to its app's quota");
+            tracing::warn!(error.chain = %chain(&fault), "file not charged to its app's quota");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Objects that are not read, or no further: why, and what becomes of them.
+//! Refusal of objects: the reasons, and how they end.
 
 use std::collections::BTreeMap;
 
@@ -15,12 +15,12 @@ use logferry_core::ports::usage::Usage;
 
 use crate::{App, Held, Ingested, kept, retry};
 
-/// Runs after which a refusal to read an object is taken for an answer: permissions take some minutes to
-/// arrive everywhere after a deployment.
+/// Number of runs after which a denied read is final: permissions take some minutes to propagate after a
+/// deployment.
 const DENIED_RUNS: u32 = 5;
 
 impl<O: ObjectStore, B: BlockTable, L: Ledger + Usage, A: Apps, C: Clock> App<O, B, L, A, C> {
-    /// The end of an object that cannot be read, unless a repeat may help.
+    /// Ends an object that cannot be read, unless a retry may help.
     pub(crate) async fn refuse_unreadable(
         &self,
         held: Held,
@@ -36,7 +36,7 @@ impl<O: ObjectStore, B: BlockTable, L: Ledger + Usage, A: Apps, C: Clock> App<O,
         }
     }
 
-    /// FAILED without being read, with what earlier runs have stored of it.
+    /// Ends the file FAILED without reading it, counting what earlier runs have stored.
     pub(crate) async fn refuse(
         &self,
         held: Held,
@@ -65,12 +65,12 @@ impl<O: ObjectStore, B: BlockTable, L: Ledger + Usage, A: Apps, C: Clock> App<O,
         }
     }
 
-    /// Has S3 delete the object when the days of the bucket's rule for refused ones are over.
+    /// Tags the object, so that the bucket's lifecycle rule for refused objects deletes it.
     pub(crate) async fn let_expire(&self, held: &Held) -> Result<(), Fault> {
         let object = &held.lease.object;
         match retry::until(held.schedule.stop_at, || self.objects.mark_refused(object)).await {
             Err(fault) if !fault.retryable() => {
-                tracing::warn!(file.key = %object.key, error.chain = %chain(&fault), "a refused object stays");
+                tracing::warn!(file.key = %object.key, error.chain = %chain(&fault), "refused object could not be tagged");
                 Ok(())
             }
             marked => marked,
@@ -78,31 +78,31 @@ impl<O: ObjectStore, B: BlockTable, L: Ledger + Usage, A: Apps, C: Clock> App<O,
     }
 }
 
-/// Why no run is to go through a file any more.
+/// Returns why no further run may read the file.
 pub(crate) fn exhausted(row: &FileRow) -> Option<Reason> {
     let message = if row.attempt > MAX_ATTEMPTS {
-        format!("{MAX_ATTEMPTS} runs in a row failed by themselves and got no further")
+        format!("{MAX_ATTEMPTS} consecutive runs failed without progress")
     } else if row.fence.is_multiple_of(MAX_RUNS) {
-        format!("{} runs did not bring it to an end", row.fence)
+        format!("the file did not end within {} runs", row.fence)
     } else {
         return None;
     };
     Some(Reason { code: ReasonCode::AttemptsExhausted, message })
 }
 
-/// Why an object of this size is not read.
+/// Returns why an object of this size is not read.
 pub(crate) fn too_large(size_bytes: u64, max_bytes: u64) -> Option<Reason> {
-    let message = || format!("{size_bytes} bytes, of {max_bytes} that are allowed");
+    let message = || format!("the object has {size_bytes} bytes; the limit is {max_bytes}");
     (size_bytes > max_bytes).then(|| Reason { code: ReasonCode::TooLarge, message: message() })
 }
 
-/// Why an object will never be read; `None` where a repeat may help.
+/// Returns why an object can never be read; `None` if a retry may help.
 pub(crate) fn unreadable(fault: &Fault) -> Option<Reason> {
     let (code, message) = match fault.class {
-        FaultClass::NotFound => (ReasonCode::ObjectGone, "the object is not there any more"),
-        FaultClass::Conflict => (ReasonCode::ObjectGone, "another object has taken its place"),
-        FaultClass::Permanent => (ReasonCode::ObjectGone, "S3 does not know such a version of it"),
-        FaultClass::Denied => (ReasonCode::AccessDenied, "reading it was refused"),
+        FaultClass::NotFound => (ReasonCode::ObjectGone, "the object does not exist any more"),
+        FaultClass::Conflict => (ReasonCode::ObjectGone, "the object was replaced by another version"),
+        FaultClass::Permanent => (ReasonCode::ObjectGone, "S3 does not know this version of the object"),
+        FaultClass::Denied => (ReasonCode::AccessDenied, "S3 denied access to the object"),
         FaultClass::RateLimited | FaultClass::Transient | FaultClass::Timeout => return None,
     };
     Some(Reason { code, message: format!("{message} ({})", fault.code) })

@@ -1,4 +1,4 @@
-//! Repeating what failed in passing: jittered, doubling pauses, for as long as the run has time.
+//! Retries of transient failures, with jittered, doubling pauses, until the run's time is over.
 
 use std::time::Duration;
 
@@ -7,17 +7,17 @@ use tokio::time::{Instant, sleep};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(40);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// From here on the longest pause is reached.
+/// Number of doublings after which the pause no longer grows.
 const MAX_DOUBLINGS: u32 = 8;
 
-/// The pauses between the attempts at one thing.
+/// Pauses between attempts of one operation.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Backoff {
     in_vain: u32,
 }
 
 impl Backoff {
-    /// The last attempt achieved a part: the next pause is as the first one.
+    /// Resets the pause after partial success.
     pub(crate) fn got_somewhere(&mut self) {
         self.in_vain = 0;
     }
@@ -25,7 +25,7 @@ impl Backoff {
     /// Waits before the next attempt.
     ///
     /// # Errors
-    /// `fault`, when it would begin after `stop_at`.
+    /// `fault` if the next attempt would start after `stop_at`.
     pub(crate) async fn pause(&mut self, stop_at: Instant, fault: Fault) -> Result<(), Fault> {
         self.in_vain = (self.in_vain + 1).min(MAX_DOUBLINGS);
         let pause = FIRST_PAUSE.saturating_mul(1 << self.in_vain).min(LONGEST_PAUSE);
@@ -38,10 +38,10 @@ impl Backoff {
     }
 }
 
-/// Calls until it succeeds, fails for good, or the time is over.
+/// Retries a call until it succeeds, fails permanently, or the time is over.
 ///
 /// # Errors
-/// The last fault: one that a repeat may mend only when the time is over.
+/// The last fault. It is a retryable one only if the time is over.
 pub(crate) async fn until<T, C, F>(stop_at: Instant, call: C) -> Result<T, Fault>
 where
     C: Fn() -> F,

@@ -1,4 +1,5 @@
-//! A URL is good for one object. What comes with it after that one has no effect, or is refused.
+//! A presigned URL accepts one object. Later objects with the same URL are refused; identical bytes have no
+//! effect.
 
 use std::collections::BTreeMap;
 
@@ -16,8 +17,8 @@ use logferry_core::ports::usage::Usage;
 use crate::{App, Held, Ingested, retry};
 
 impl<O: ObjectStore, B: BlockTable, L: Ledger + Usage, A: Apps, C: Clock> App<O, B, L, A, C> {
-    /// The object that came with the grant's URL before this one, if there is any. The grant remembers
-    /// the first in the transaction that made its row; so, after a claim, there is nothing left to race.
+    /// Returns the object that was uploaded earlier with the same URL, if any. The grant records the first
+    /// object in the transaction that creates its row, so there is no race after a claim.
     pub(crate) async fn used_by_another(&self, grant: &Grant, held: &Held) -> Result<Option<Used>, Fault> {
         let mine = |used: &Used| used.version == held.lease.object.version;
         let used = match &grant.used {
@@ -32,8 +33,8 @@ impl<O: ObjectStore, B: BlockTable, L: Ledger + Usage, A: Apps, C: Clock> App<O,
         Ok(used.filter(|used| !mine(used)))
     }
 
-    /// The end of an object that came with a URL that had been used: the same bytes once more (a client whose
-    /// answer was lost) have no effect, and others are refused.
+    /// Ends an object whose URL was already used. Identical bytes (the client lost the response) have no
+    /// effect; other bytes are refused.
     pub(crate) async fn end_second(
         &self,
         held: Held,
@@ -46,11 +47,11 @@ impl<O: ObjectStore, B: BlockTable, L: Ledger + Usage, A: Apps, C: Clock> App<O,
             if let Err(fault) = self.let_expire(&held).await {
                 return self.give_back(&held, held.lease.checkpoint, Err(fault)).await;
             }
-            tracing::info!(file.key = %held.lease.object.key, "the same bytes came with this URL before");
+            tracing::info!(file.key = %held.lease.object.key, "same bytes uploaded again with the same URL");
             let outcome = Outcome { reason: None, counts: FileCounts::default(), days: BTreeMap::new() };
             return self.finish(&held, outcome, held.lease.checkpoint).await;
         }
-        let message = "an object of other content came with the same URL before".to_owned();
+        let message = "another object was already uploaded with this URL".to_owned();
         self.refuse(held, Some(app), Reason { code: ReasonCode::AlreadyUploaded, message }).await
     }
 }

@@ -1,9 +1,9 @@
-//! Rows of the ledger that are due: files whose worker died or ran out of time, and grants whose URL
-//! has expired.
+//! Rows of the ledger that are due: files whose worker died or ran out of time, and grants whose URL has
+//! expired.
 //!
-//! Each queue is gone through from its oldest row until it is empty or the time is over, many rows at
-//! once. Two sweeps at once do no harm: the claim of `ingest` decides who works, and everything else
-//! is a conditional write.
+//! Each queue is read from its oldest row until it is empty or the time is over, with many rows in
+//! parallel. Concurrent sweeps do no harm: the claim of `ingest` decides which worker gets a file, and all
+//! other changes are conditional writes.
 
 use std::time::Duration;
 
@@ -22,23 +22,23 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::policy::{UPLOAD_GRACE_MS, Verdict, overdue_since_ms, verdict};
 
-/// Rows of each queue that are dealt with at once.
+/// Rows of each queue that are handled in parallel.
 const ROWS_AT_ONCE: usize = 16;
 
-/// What one run did.
+/// Counts of one run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Swept {
-    /// Rows that were due.
+    /// Due rows.
     pub due: u64,
-    /// Files handed to `ingest`.
+    /// Files passed to `ingest`.
     pub started: u64,
-    /// Files that failed as often as they may.
+    /// Files that were ended after the maximum number of failed runs.
     pub files_given_up: u64,
-    /// URLs that nobody used.
+    /// URLs that expired unused.
     pub urls_unused: u64,
-    /// Rows that could not be dealt with; they stay due.
+    /// Rows that could not be handled; they stay due.
     pub failed: u64,
-    /// How long the oldest row had been overdue when the run began (ms).
+    /// How long the oldest row had been overdue when the run started (ms).
     pub oldest_ms: i64,
 }
 
@@ -55,7 +55,7 @@ impl Swept {
     }
 }
 
-/// Due rows, with what dealing with them takes.
+/// The handling of due rows, with its ports.
 #[derive(Debug)]
 pub struct DueRows<B, O, S, C> {
     pub backlog: B,
@@ -68,10 +68,11 @@ pub struct DueRows<B, O, S, C> {
 }
 
 impl<B: Backlog, O: ObjectStore, S: Starter, C: Clock> DueRows<B, O, S, C> {
-    /// One run, which begins no further row after `until`.
+    /// Handles due rows. No row is started after `until`.
     ///
     /// # Errors
-    /// A shard of the index could not be read; the others were. A row that fails stops nothing.
+    /// If a shard of the index could not be read; the other shards were. A failing row does not stop the
+    /// run.
     pub async fn run(&self, until: Instant) -> Result<Swept, Fault> {
         let now_ms = self.clock.now_ms();
         let (files, grants) = futures::future::join(
@@ -93,7 +94,7 @@ impl<B: Backlog, O: ObjectStore, S: Starter, C: Clock> DueRows<B, O, S, C> {
         files.1.or(grants.1).map_or(Ok(swept), Err)
     }
 
-    /// What a run says of itself.
+    /// Returns the metrics of a run.
     #[must_use]
     pub fn emission(&self, swept: &Swept) -> Emission {
         let interval_ms = i64::try_from(self.interval.as_millis()).unwrap_or(i64::MAX);
@@ -127,7 +128,7 @@ impl<B: Backlog, O: ObjectStore, S: Starter, C: Clock> DueRows<B, O, S, C> {
         .await
     }
 
-    /// All rows of a shard that were due at `now_ms`, page by page, the oldest first.
+    /// Returns all rows of a shard that were due at `now_ms`, page by page, oldest first.
     fn rows(
         &self,
         queue: Queue,
@@ -171,7 +172,7 @@ impl<B: Backlog, O: ObjectStore, S: Starter, C: Clock> DueRows<B, O, S, C> {
                 }
             }
             (Verdict::GiveUp, _) => {
-                let message = format!("{} runs in a row got no further", row.attempt);
+                let message = format!("{} consecutive runs failed without progress", row.attempt);
                 let ended = self.give_up(row, ReasonCode::AttemptsExhausted, message).await?;
                 swept.files_given_up = u64::from(ended);
             }
@@ -183,7 +184,7 @@ impl<B: Backlog, O: ObjectStore, S: Starter, C: Clock> DueRows<B, O, S, C> {
                     self.backlog.postpone(row, look_again_ms.max(pause_ends_ms)).await?;
                 }
                 None if given_up => {
-                    let message = "nothing was uploaded while the URL was valid".to_owned();
+                    let message = "no object was uploaded before the URL expired".to_owned();
                     let ended = self.give_up(row, ReasonCode::NeverUploaded, message).await?;
                     swept.urls_unused = u64::from(ended);
                 }

@@ -1,4 +1,4 @@
-//! What requests have left to be done: removals and redrives, side by side.
+//! Jobs that requests left unfinished: removals and redrives, run concurrently.
 
 use logferry_core::ledger::files::Files;
 use logferry_core::logbook::blocks::BlockTable;
@@ -12,7 +12,7 @@ use logferry_core::ports::app_admin::AppAdmin;
 use logferry_core::ports::clock::Clock;
 use tokio::time::Instant;
 
-/// The jobs, with what they talk to.
+/// The jobs, with their ports.
 #[derive(Debug)]
 pub struct Jobs<A, B, F> {
     pub apps: A,
@@ -21,7 +21,7 @@ pub struct Jobs<A, B, F> {
     pub bucket: String,
 }
 
-/// What became of them.
+/// Counts of one run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Worked {
     pub removals: Removals,
@@ -29,10 +29,11 @@ pub struct Worked {
 }
 
 impl<A: AppAdmin, B: BlockTable + Stats + Records, F: Files> Jobs<A, B, F> {
-    /// Goes on with removals and with redrives until all are through or `until`.
+    /// Resumes removals and redrives until all are finished, or until `until`.
     ///
     /// # Errors
-    /// The jobs could not be read, or a long write not be finished. Neither kind waits for the other.
+    /// If the jobs could not be read, or a long write could not be finished. Removals and redrives do not
+    /// wait for each other.
     pub async fn run(&self, clock: &impl Clock, until: Instant) -> Result<Worked, Fault> {
         let now_ms = clock.now_ms();
         let (removals, redrives) = futures::future::join(

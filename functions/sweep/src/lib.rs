@@ -1,9 +1,9 @@
-//! `sweep`: on a schedule, finds what was forgotten and sets it going again.
+//! `sweep`: finds overdue work on a schedule and restarts it.
 //!
-//! A run has parts that know nothing of each other: due rows of the ledger ([`due`], decided by
-//! [`policy`]), upload sessions ([`uploads`]), removals and redrives ([`jobs`]), and objects of which the ledger
-//! knows nothing ([`missed`]). They run side by side, each until the invocation's time is nearly over,
-//! and what one does not get done it finds first the next time: [`run`].
+//! A run has independent parts: due rows of the ledger ([`due`], decided by [`policy`]), upload sessions
+//! ([`uploads`]), removals and redrives ([`jobs`]), and objects without a ledger row ([`missed`]). They run
+//! concurrently until the invocation's time is nearly over ([`run`]). The next run starts with what was
+//! left.
 
 pub mod due;
 pub mod jobs;
@@ -24,14 +24,14 @@ use serde_json::{Map, Value, json};
 use tokio::time::{Instant, timeout_at};
 pub use uploads::Uploads;
 
-/// So long before the invocation's deadline no part begins anything new: a call is tried three times,
+/// How long before the invocation's deadline no part starts new work: a call takes up to three attempts of
 /// ten seconds each.
 pub const STOP_AHEAD: Duration = Duration::from_secs(40);
-/// So long before the deadline a part that is still not through is left as it is.
+/// How long before the deadline unfinished parts are cancelled.
 pub const END_AHEAD: Duration = Duration::from_secs(5);
 
-/// When the parts of an invocation begin nothing new, and when it is over, by its deadline (ms since the
-/// epoch).
+/// When the parts of an invocation stop starting work, and when the invocation ends. Both follow from its
+/// deadline (ms since the epoch).
 #[must_use]
 pub fn stops(deadline_ms: u64, now_ms: i64) -> (Instant, Instant) {
     let left_ms = deadline_ms.saturating_sub(now_ms.unsigned_abs());
@@ -39,7 +39,7 @@ pub fn stops(deadline_ms: u64, now_ms: i64) -> (Instant, Instant) {
     (now + left.saturating_sub(STOP_AHEAD), now + left)
 }
 
-/// What `sweep` reads from its environment.
+/// Configuration of `sweep`, read from the environment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     pub table_apps: String,
@@ -55,8 +55,10 @@ pub struct Config {
 }
 
 impl Config {
+    /// Reads the configuration.
+    ///
     /// # Errors
-    /// Everything that is missing or wrong.
+    /// All missing and invalid variables, in one error.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, BadConfig> {
         let mut read = Reader::new(lookup);
         let config = Self {
@@ -74,10 +76,10 @@ impl Config {
     }
 }
 
-/// A part of a run, and its name in the answer.
+/// A part of a run, with its name in the response.
 pub type Part<'a> = (&'static str, BoxFuture<'a, Result<Value, Fault>>);
 
-/// A part that answers with what it has done.
+/// Makes a part of a run from a future; its result becomes part of the response.
 pub fn part<'a, T: serde::Serialize>(
     name: &'static str,
     work: impl Future<Output = Result<T, Fault>> + Send + 'a,
@@ -85,14 +87,14 @@ pub fn part<'a, T: serde::Serialize>(
     (name, work.map(|done| done.map(|done| json!(done))).boxed())
 }
 
-/// Runs all parts side by side. One that fails or does not end stops no other.
+/// Runs all parts concurrently. A part that fails or hangs does not stop the others.
 ///
 /// # Errors
-/// The first part's that failed, so that Lambda counts the run as an error and tries once more.
+/// The fault of the first failed part, so that Lambda counts the run as failed and retries it once.
 pub async fn run(parts: Vec<Part<'_>>, deadline: Instant) -> Result<Value, Fault> {
     let end = deadline.checked_sub(END_AHEAD).unwrap_or(deadline);
     let parts = parts.into_iter().map(|(name, part)| async move {
-        let overrun = || Fault::new(FaultClass::Timeout, name, "a part of the run took too long");
+        let overrun = || Fault::new(FaultClass::Timeout, name, "the part exceeded its time");
         (name, timeout_at(end, part).await.unwrap_or_else(|_| Err(overrun())))
     });
     let (mut answer, mut failed) = (Map::new(), None);

@@ -1,9 +1,9 @@
-//! Objects of which the ledger knows nothing: their event was lost before anybody wrote a row.
+//! Finds objects without a ledger row: their event was lost before a row was written.
 //!
-//! Two kinds of looks, side by side. Keys of presigned uploads are in time order, so of each app's
-//! folders of days only what came since the last look is read; the apps whose look has been due for
-//! longest come first, so that all have their turn however little of them a run gets through. And the
-//! whole of the log prefixes is gone through round after round, for keys of any other shape.
+//! Two kinds of listing run concurrently. (1) Keys of presigned uploads are in time order, so only the keys
+//! added to each app's day folders since the last listing are read. The apps that have waited longest come
+//! first, so every app gets its turn even if a run handles only a few. (2) Whole log prefixes are listed
+//! round after round, for keys of any other shape.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -20,39 +20,41 @@ use logferry_core::ports::clock::Clock;
 use logferry_service::metrics::{Emission, SWEEP_ROUND_AGE};
 use tokio::time::Instant;
 
-/// Younger objects are left to their events and Lambda's retries (ms).
+/// Minimum age before an object counts as missed (ms). The event of a younger one may still be in Lambda's
+/// retries.
 pub const SETTLE_MS: i64 = 15 * 60_000;
-/// What was older when a round began is left alone: its row may have expired, and what was taken in must
-/// not be again (ms). Rows stay for 90 days at least, and a round is far shorter than the difference.
+/// Maximum age of an object when a round starts (ms). Older objects are skipped: their rows may have
+/// expired, and ingested objects must not be ingested again. Rows are kept for at least 90 days, and a
+/// round is far shorter than the difference.
 pub const OLDEST_MS: i64 = 60 * MS_PER_DAY;
-/// An app in whose folders nothing comes is looked at less and less often, down to this (ms): a list
-/// costs 5 USD a million.
+/// Maximum interval between listings of an app's folders (ms). The interval grows while no new objects
+/// appear: a million list requests cost 5 USD.
 pub const LONGEST_PAUSE_MS: i64 = MS_PER_HOUR;
 const SHORTEST_PAUSE_MS: i64 = 5 * 60_000;
-/// A day's folder is left for the next day's so long after its end (ms): time for what was on its way.
+/// How long after the end of a day its folder is still listed (ms): time for uploads in progress.
 const DAY_SETTLES_MS: i64 = MS_PER_HOUR;
-/// A round over a prefix begins no sooner after the one before (ms).
+/// Minimum time between the starts of two rounds over a prefix (ms).
 pub const ROUND_EVERY_MS: i64 = MS_PER_HOUR;
-/// Pages (of up to 1,000 objects) that one run reads of a round at least.
+/// Minimum number of pages (of up to 1,000 objects) of a round that a run reads.
 pub const PAGES_OF_ROUND: u32 = 4;
-/// A round that has taken so long (ms) is read until the run's time is over, however many pages that is.
+/// Age of a round (ms) from which a run reads as many pages as its time allows.
 pub const HURRY_AFTER_MS: i64 = 12 * MS_PER_HOUR;
-/// Apps looked at, and starts of ingest, at once.
+/// Maximum number of apps listed, and of starts of `ingest`, in parallel.
 const APPS_AT_ONCE: usize = 8;
 const STARTS_AT_ONCE: usize = 16;
 
-/// What is to be thought of an object in a list.
+/// Whether a listed object counts as missed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Age {
-    /// Its event may still be on its way.
+    /// Its event may still arrive.
     Fresh,
-    /// It ought to be in the ledger.
+    /// It should be in the ledger.
     Due,
     TooOld,
 }
 
-/// Decides by the time of its upload, in a look that began at `began_ms`: who was young enough then does
-/// not become too old unseen.
+/// Classifies an object by its upload time. `began_ms` is the start of the listing round: an object that
+/// was young enough then does not become too old during the round.
 #[must_use]
 pub fn age(last_modified_ms: i64, began_ms: i64, now_ms: i64) -> Age {
     if now_ms - last_modified_ms < SETTLE_MS {
@@ -64,19 +66,19 @@ pub fn age(last_modified_ms: i64, began_ms: i64, now_ms: i64) -> Age {
     }
 }
 
-/// What one run did.
+/// Counts of one run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Found {
-    /// Objects looked at.
+    /// Objects listed.
     pub seen: u64,
-    /// Objects that the ledger did not know, handed to `ingest`.
+    /// Objects without a ledger row, passed to `ingest`.
     pub started: u64,
-    /// Apps whose folders were due, and those of them that were looked at.
+    /// Apps whose folders were due, and how many of them were listed.
     pub apps_due: u64,
     pub apps_seen: u64,
 }
 
-/// The look through the bucket, with what it talks to.
+/// The search for missed objects, with its ports.
 #[derive(Debug)]
 pub struct Missed<K, I, B, A, S, C> {
     pub bucket: String,
@@ -89,7 +91,7 @@ pub struct Missed<K, I, B, A, S, C> {
     pub metrics_namespace: String,
 }
 
-/// Counts of looks that run side by side.
+/// Counts of concurrent listings.
 #[derive(Debug, Default)]
 struct Tally {
     seen: AtomicU64,
@@ -104,17 +106,18 @@ struct DueApp {
 }
 
 impl DueApp {
-    /// An app that was never looked at has waited for longest.
+    /// An app that was never listed comes first.
     fn due_ms(&self) -> i64 {
         self.mark.as_ref().map_or(0, |mark| mark.due_ms)
     }
 }
 
 impl<K: Bookmarks, I: Listing, B: Backlog, A: Apps, S: Starter, C: Clock> Missed<K, I, B, A, S, C> {
-    /// One run, which begins no further page after `until`.
+    /// Searches for missed objects. No page is read after `until`.
     ///
     /// # Errors
-    /// A call failed. What was looked at by then stays so, and one app's or prefix's failure stops no other.
+    /// If a call failed. Finished listings keep their progress, and a failure of one app or prefix does not
+    /// stop the others.
     pub async fn run(&self, until: Instant) -> Result<Found, Fault> {
         let tally = Tally::default();
         let (days, logs, chime) = futures::future::join3(
@@ -141,8 +144,8 @@ impl<K: Bookmarks, I: Listing, B: Backlog, A: Apps, S: Starter, C: Clock> Missed
         logs.1.and(chime.1).map(|()| found)
     }
 
-    /// Looks at the folders of all apps whose time has come, those that have waited for longest first.
-    /// Returns how many were due, and how many of them were looked at.
+    /// Lists the folders of all due apps, those that have waited longest first. Returns how many apps were
+    /// due, and how many of them were listed.
     async fn look_at_days(&self, until: Instant, tally: &Tally) -> Result<(u64, u64), Fault> {
         let now_ms = self.clock.now_ms();
         let apps: Vec<_> = self.apps.list().await?.into_iter().map(|app| app.app_id).collect();
@@ -164,14 +167,15 @@ impl<K: Bookmarks, I: Listing, B: Backlog, A: Apps, S: Starter, C: Clock> Missed
         while let Some((app_id, looked)) = looks.next().await {
             apps_seen += 1;
             if let Err(fault) = looked {
-                tracing::warn!(app.id = %app_id, error.chain = %chain(&fault), "a folder was not looked through");
+                tracing::warn!(app.id = %app_id, error.chain = %chain(&fault), "a folder could not be listed");
                 failed = Some(fault);
             }
         }
         failed.map_or(Ok((apps_due, apps_seen)), Err)
     }
 
-    /// Looks at what came into an app's folders since the last look, through all days up to today.
+    /// Lists the objects that were added to an app's folders since the last listing, for all days up to
+    /// today.
     async fn look_at_app(&self, app: &DueApp, until: Instant, tally: &Tally) -> Result<(), Fault> {
         let now_ms = self.clock.now_ms();
         let today = Day::of_ms(now_ms);
@@ -184,7 +188,7 @@ impl<K: Bookmarks, I: Listing, B: Backlog, A: Apps, S: Starter, C: Clock> Missed
         while Instant::now() < until {
             let folder = folder(&app.app_id, day);
             let page = self.listing.list(&self.bucket, &folder, at.as_ref()).await?;
-            // In time order, nothing behind a fresh one is older.
+            // Keys are in time order: no object after a fresh one is older.
             let is_fresh = |listed: &Listed| age(listed.last_modified_ms, now_ms, now_ms) == Age::Fresh;
             let fresh = page.objects.iter().position(is_fresh);
             let looked = &page.objects[..fresh.unwrap_or(page.objects.len())];
@@ -214,8 +218,8 @@ impl<K: Bookmarks, I: Listing, B: Backlog, A: Apps, S: Starter, C: Clock> Missed
         self.bookmarks.set_bookmark(&days_name(&app.app_id), &mark, now_ms).await
     }
 
-    /// Goes on with the round over a prefix, or begins the next one. Returns for how long the round has
-    /// been under way or overdue (ms), and whether this went well.
+    /// Continues the round over a prefix, or starts the next one. Returns how long the round has been
+    /// running or overdue (ms), and whether the call succeeded.
     async fn go_round(&self, prefix: &str, until: Instant, tally: &Tally) -> (i64, Result<(), Fault>) {
         let now_ms = self.clock.now_ms();
         let names = [prefix.to_owned()];
@@ -262,7 +266,7 @@ impl<K: Bookmarks, I: Listing, B: Backlog, A: Apps, S: Starter, C: Clock> Missed
         Ok(())
     }
 
-    /// Starts ingest on those that are due and have no row. Its claim decides, so once more is no harm.
+    /// Starts `ingest` for due objects without a row. Starting one twice does no harm: the claim decides.
     async fn start_unknown(
         &self,
         listed: &[Listed],
@@ -291,7 +295,7 @@ impl<K: Bookmarks, I: Listing, B: Backlog, A: Apps, S: Starter, C: Clock> Missed
     }
 }
 
-/// The bookmark of an app's days; no prefix is called so.
+/// Name of the bookmark for an app's day folders. No prefix has this name.
 fn days_name(app_id: &AppId) -> String {
     format!("days/{app_id}")
 }
@@ -300,7 +304,7 @@ fn folder(app_id: &AppId, day: Day) -> String {
     format!("{LOGS_PREFIX}{app_id}/{}/", day.to_string().replace('-', "/"))
 }
 
-/// The day in whose folder of the app a key is.
+/// Returns the day of the app's folder that contains the key.
 fn day_of(app_id: &AppId, key: &str) -> Option<Day> {
     let rest = key.strip_prefix(LOGS_PREFIX)?.strip_prefix(app_id.as_str())?.strip_prefix('/')?;
     rest.get(..10)?.replace('/', "-").parse().ok()

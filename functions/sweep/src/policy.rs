@@ -1,37 +1,37 @@
-//! What is to be done about a row that is due: a pure decision.
+//! Decides what `sweep` does with a due row. Pure.
 
 use logferry_core::ledger::row::{Claimable, FileRow, FileStatus, MAX_ATTEMPTS};
 
-/// How long after its URL expired an upload may still be on its way: a PUT that began in time (ms).
+/// How long after the expiry of its URL an upload may still arrive (ms): a PUT that started in time.
 pub const UPLOAD_GRACE_MS: i64 = 15 * 60_000;
 
-/// The pause before a file that was just started is looked at again (ms); doubled by each attempt.
+/// Pause before a started file is checked again (ms), doubled by each attempt.
 const FIRST_PAUSE_MS: i64 = 60_000;
 const LONGEST_PAUSE_MS: i64 = 60 * 60_000;
 
-/// After so many runs that got no further, `ingest` ends a file with what is stored of it. One of
-/// which it does not even manage that in so many more is given up here, as it is.
+/// After `MAX_ATTEMPTS` runs without progress, `ingest` ends a file with what is stored of it. If that also
+/// fails this many times, `sweep` ends the file in its current state.
 pub const GIVE_UP_ATTEMPTS: u32 = MAX_ATTEMPTS + 10;
 
-/// What a sweep does with a row.
+/// The decision about a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// Nothing: it is not due after all, or has ended.
+    /// Do nothing: the row is not due, or the file has ended.
     Leave,
-    /// Hand it to `ingest`, and look again then should that come to nothing. A PENDING row keeps
-    /// its time: a later one would make `ingest` refuse it.
+    /// Start `ingest`, and check again later in case that has no effect. A PENDING row keeps its due time:
+    /// with a later one, `ingest` would refuse it.
     Start { look_again_ms: Option<i64> },
-    /// It failed as often as it may.
+    /// End the file: it has reached the maximum number of failed runs.
     GiveUp,
-    /// A URL was handed out: see whether its object arrived without its event.
+    /// A URL was issued: check whether its object arrived without its event.
     LookForObject {
-        /// The upload can no longer come.
+        /// The upload can no longer arrive.
         given_up: bool,
         look_again_ms: i64,
     },
 }
 
-/// Decides about a row as it is at `now_ms`.
+/// Decides about a row at `now_ms`.
 #[must_use]
 pub fn verdict(row: &FileRow, now_ms: i64) -> Verdict {
     match row.claimable(now_ms) {
@@ -50,13 +50,13 @@ pub fn verdict(row: &FileRow, now_ms: i64) -> Verdict {
     }
 }
 
-/// When the upload of a grant can no longer come (ms). Each look moves the row's own time, so that
-/// the URL's expiry alone decides.
+/// When the upload of a grant can no longer arrive (ms). Only the URL's expiry counts, because each check
+/// moves the row's due time.
 fn given_up_ms(grant: &FileRow) -> i64 {
     grant.url_expires_ms.unwrap_or(grant.created_ms) + UPLOAD_GRACE_MS
 }
 
-/// Since when something ought to have been done about a due row (ms), however often it was postponed.
+/// Since when a due row has been waiting (ms), however often it was postponed.
 #[must_use]
 pub fn overdue_since_ms(row: &FileRow) -> i64 {
     let due_ms = row.due_at_ms.unwrap_or(row.updated_ms);
@@ -142,8 +142,9 @@ mod tests {
         }
     }
 
-    /// Sweeps that come each `every_ms`, the first `first_ms` after the URL's expiry, each postponing
-    /// the row as it decides. Returns the looks, and when after the expiry the last one gave it up.
+    /// Simulates sweeps every `every_ms`, the first one `first_ms` after the URL's expiry; each postpones
+    /// the row as decided. Returns the number of checks, and the time after the expiry at which the last
+    /// one ended the row.
     fn look_until_given_up(every_ms: i64, first_ms: i64) -> (u32, i64) {
         let mut unused = row(FileStatus::Pending, NOW, None, false);
         let mut looks = 0;

@@ -1,4 +1,4 @@
-//! Upload sessions whose time is over: their parts are freed, their rows ended.
+//! Ends expired upload sessions: frees their parts and ends their rows.
 
 use futures::stream::{self, StreamExt};
 use logferry_core::model::fault::{Fault, chain};
@@ -7,18 +7,19 @@ use logferry_core::uploads::session::{Session, SessionStatus};
 use logferry_core::uploads::table::{Multipart, Sessions};
 use tokio::time::Instant;
 
-/// Sessions that are read together: many, so that some that fail again and again do not hide the others.
+/// Number of sessions read together. It is large, so that sessions that keep failing do not hide the
+/// others.
 const SESSIONS: u32 = 1_000;
-/// Sessions that are ended at once.
+/// Sessions that are ended in parallel.
 const SESSIONS_AT_ONCE: usize = 8;
 
-/// What one run did.
+/// Counts of one run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct EndedUploads {
     pub aborted: u64,
-    /// An object was there: the answer to its complete had been lost.
+    /// The object existed: the response to its complete request was lost.
     pub completed: u64,
-    /// They stay due.
+    /// Sessions that could not be ended; they stay due.
     pub failed: u64,
 }
 
@@ -31,10 +32,10 @@ pub struct Uploads<U, M, C> {
 }
 
 impl<U: Sessions, M: Multipart, C: Clock> Uploads<U, M, C> {
-    /// One run, which begins no further session after `until`.
+    /// Ends expired sessions. No session is started after `until`.
     ///
     /// # Errors
-    /// The index cannot be read. A session that fails does not stop the others.
+    /// If the index cannot be read. A failing session does not stop the others.
     pub async fn run(&self, until: Instant) -> Result<EndedUploads, Fault> {
         let mut ended = EndedUploads::default();
         loop {
@@ -59,7 +60,7 @@ impl<U: Sessions, M: Multipart, C: Clock> Uploads<U, M, C> {
                 }
             }
             ended.failed += failed;
-            // What failed would only be read again.
+            // Failed sessions would only be read again.
             if failed > 0 || read < SESSIONS as usize || Instant::now() >= until {
                 break;
             }

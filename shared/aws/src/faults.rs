@@ -81,9 +81,9 @@ where
     E: Error + ProvideErrorMetadata + Send + Sync + 'static,
 {
     let (class, code) = match &error {
-        SdkError::TimeoutError(_) => (FaultClass::Timeout, "no answer in time".to_owned()),
+        SdkError::TimeoutError(_) => (FaultClass::Timeout, "timed out".to_owned()),
         SdkError::DispatchFailure(failure) if failure.is_timeout() => {
-            (FaultClass::Timeout, "no answer in time".to_owned())
+            (FaultClass::Timeout, "timed out".to_owned())
         }
         SdkError::DispatchFailure(_) => (FaultClass::Transient, "connection failed".to_owned()),
         SdkError::ResponseError(_) => (FaultClass::Transient, "unreadable answer".to_owned()),

@@ -149,9 +149,9 @@ fn put_error(error: &SdkError<PutLogEventsError, HttpResponse>) -> SendError {
 /// service's own; it names limits and resources, never events.
 fn send_error<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> SendError {
     match error {
-        SdkError::TimeoutError(_) => SendError::new(ErrorClass::RequestTimeout, "no answer in time"),
+        SdkError::TimeoutError(_) => SendError::new(ErrorClass::RequestTimeout, "timed out"),
         SdkError::DispatchFailure(failure) if failure.is_timeout() => {
-            SendError::new(ErrorClass::RequestTimeout, "no answer in time")
+            SendError::new(ErrorClass::RequestTimeout, "timed out")
         }
         SdkError::DispatchFailure(_) => SendError::new(ErrorClass::Connection, "connection failed"),
         SdkError::ResponseError(_) => SendError::new(ErrorClass::Connection, "unreadable answer"),

@@ -297,7 +297,7 @@ async fn within<T>(
     match policy.deadline {
         None => call.await,
         Some(deadline) => tokio::time::timeout_at(deadline, call).await.unwrap_or_else(|_| {
-            Err(SendError::new(ErrorClass::RequestTimeout, "no answer before the deadline"))
+            Err(SendError::new(ErrorClass::RequestTimeout, "the deadline came before an answer"))
         }),
     }
 }

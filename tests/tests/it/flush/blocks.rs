@@ -119,7 +119,7 @@ async fn a_block_that_cannot_be_decoded_goes_to_the_failure_bucket_and_the_rest_
     assert_eq!(name, &format!("undecodable/app/2024-03-01/{shard}/{}.json", sequence(&records[2])));
     let file: Value = serde_json::from_slice(content).unwrap();
     assert_eq!(file["requestContext"]["condition"], "UNDECODABLE");
-    assert_eq!(file["detail"], "its data is no payload");
+    assert_eq!(file["detail"], "the data is not a valid payload");
     let payload: Value = serde_json::from_str(file["payload"].as_str().unwrap()).unwrap();
     assert_eq!(payload, json!({"Records": [records[2]]}), "as the stream brought it");
 

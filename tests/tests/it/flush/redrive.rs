@@ -245,12 +245,12 @@ async fn broken_files_are_named_and_kept_and_stop_no_other() {
     let (world, _) = three_dead_blocks().await;
     let batch = |text: &str| text.as_bytes().to_vec();
     let broken = [
-        ("dead-letters/a/2024-03-01/0/1-000000.jsonl", batch("{\"group\":"), "line 1 is no dead letter"),
-        ("dead-letters/what", batch("\n\nmine"), "line 3 is no dead letter"),
-        ("aws/lambda/1", batch("not json"), "it is no invocation record"),
-        ("aws/lambda/2", batch("{}"), "it holds no payload, only the batch's place in the stream"),
-        ("aws/lambda/3", batch("{\"payload\":\"{\"}"), "its payload is no event of the stream"),
-        ("aws/lambda/4", batch("{\"payload\":{\"Records\":[{}]}}"), "its payload is no event of the stream"),
+        ("dead-letters/a/2024-03-01/0/1-000000.jsonl", batch("{\"group\":"), "line 1 is not a dead letter"),
+        ("dead-letters/what", batch("\n\nmine"), "line 3 is not a dead letter"),
+        ("aws/lambda/1", batch("not json"), "the file is not an invocation record"),
+        ("aws/lambda/2", batch("{}"), "the record has no payload, only the batch's position in the stream"),
+        ("aws/lambda/3", batch("{\"payload\":\"{\"}"), "the payload is not a stream event"),
+        ("aws/lambda/4", batch("{\"payload\":{\"Records\":[{}]}}"), "the payload is not a stream event"),
     ];
     for (name, content, _) in &broken {
         world.cloud.put(name, content.clone()).await.unwrap();
@@ -266,7 +266,7 @@ async fn broken_files_are_named_and_kept_and_stop_no_other() {
     world.cloud.put(stranger, Vec::new()).await.unwrap();
     let (_, reports) =
         world.redrive_some(&Selection { prefix: Some("some".into()), ..Selection::default() }, false).await;
-    assert_eq!(reports[0].error.as_deref(), Some("it is neither dead letters nor a batch that was given up"));
+    assert_eq!(reports[0].error.as_deref(), Some("the file is neither dead letters nor a discarded batch"));
     assert!(world.cloud.dead_letters_now().contains_key(stranger));
 }
 
@@ -277,7 +277,7 @@ async fn a_file_that_cannot_be_removed_is_named() {
     let (redriven, reports) = world.redrive_some(&Selection::default(), false).await;
     assert_eq!(redriven.unwrap().files_kept, 3);
     let error = reports[0].error.as_deref().unwrap();
-    assert!(error.starts_with("sent, but still in the file, which could not be changed: "), "{error}");
+    assert!(error.starts_with("sent, but not removed from the file: "), "{error}");
     assert_eq!(world.cloud.dead_letters_now().len(), 3);
     world.cloud.break_operation("GetObject", Some(FaultClass::Denied));
     assert!(world.redrive_some(&Selection::default(), false).await.0.is_err());
