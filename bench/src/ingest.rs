@@ -12,7 +12,7 @@ use flate2::write::GzEncoder;
 use logferry_core::logfile::outcome::Outcome;
 use logferry_core::logfile::pack::{PackSource, Packed};
 use logferry_core::logfile::quarantine::Quarantined;
-use logferry_core::logfile::read::{IntakeLimits, Sink, Stopped, take_in_redacted};
+use logferry_core::logfile::read::{IntakeLimits, Sink, Stopped, read_log_file_redacted};
 use logferry_core::model::app::AppId;
 use logferry_core::model::ids::Seed;
 use logferry_core::model::redact::Redactor;
@@ -67,7 +67,7 @@ fn ingest(reader: impl Read, redactor: &Redactor) -> Result<(Outcome, Bill), Box
         pruned_before_ms: None,
     };
     let mut bill = Bill::default();
-    let outcome = take_in_redacted(reader, source, &IntakeLimits::default(), redactor, &mut bill)?;
+    let outcome = read_log_file_redacted(reader, source, &IntakeLimits::default(), redactor, &mut bill)?;
     Ok((outcome, bill))
 }
 

@@ -13,7 +13,7 @@ use logferry_aws::ledger::DynamoLedger;
 use logferry_core::logfile::outcome::Outcome;
 use logferry_core::logfile::pack::{PackSource, Packed};
 use logferry_core::logfile::quarantine::Quarantined;
-use logferry_core::logfile::read::{IntakeError, IntakeLimits, Sink, Stopped, take_in};
+use logferry_core::logfile::read::{IntakeError, IntakeLimits, Sink, Stopped, read_log_file};
 use logferry_core::model::app::AppId;
 use logferry_core::model::block::Payload;
 use logferry_core::model::record_view::LogRecord;
@@ -73,7 +73,8 @@ fn print(args: &Args, app_id: &AppId, file: &LocalFile) -> Result<ExitCode, Box<
         blocks: 0,
         stored_bytes: 0,
     };
-    let outcome = match take_in(File::open(&args.file)?, source, &IntakeLimits::default(), &mut printer) {
+    let outcome = match read_log_file(File::open(&args.file)?, source, &IntakeLimits::default(), &mut printer)
+    {
         Ok(outcome) => outcome,
         // Whoever reads what is printed has seen enough.
         Err(IntakeError::Stopped) => return Ok(ExitCode::SUCCESS),

@@ -200,7 +200,7 @@ async fn cancel_frees_an_interrupted_upload() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn refusals_are_told_and_end_in_an_error() {
+async fn refusals_are_printed_and_end_in_an_error() {
     let (stack, folder) = (Stack::new(), Folder::new("refused"));
     let app = TestApp { app_id: "nobody".to_owned(), api_key: "0".repeat(48) };
     let file = folder.file("film.mp4", b"x");
@@ -223,7 +223,7 @@ async fn refusals_are_told_and_end_in_an_error() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_many_log_files_those_that_fail_are_told_and_the_others_are_sent() {
+async fn failing_log_files_are_reported_and_the_others_are_uploaded() {
     let (stack, folder) = (Stack::new(), Folder::new("some-fail"));
     let app = stack.new_app("cli-some-fail").await;
     let [first, last] = ["a.log", "b.log"].map(|name| folder.file(name, b"{\"msg\":\"one\"}\n"));

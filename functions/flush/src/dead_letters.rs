@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_files_name_says_whose_it_is() {
+    fn a_file_name_names_its_app() {
         let partition_of = Partition::parse("my-app#2024-03-01#2").unwrap();
         let name = name(&partition_of, "100", 7);
         assert_eq!(name, "dead-letters/my-app/2024-03-01/2/100-000007.jsonl");
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_file_is_told_by_its_line() {
+    fn a_broken_file_is_reported_with_its_line() {
         let line = Line {
             group: "/g".into(),
             stream: "s".into(),

@@ -119,7 +119,7 @@ impl<S: LogGroups> Groups<S> {
             let mut retentions = self.retentions();
             match (answer, retentions.groups.get_mut(&group)) {
                 (Ok(()), Some(known)) => (known.set, known.may_be_new) = (Some(days), false),
-                // The group was deleted. Whoever creates it again sets its retention.
+                // The group was deleted. Its next creation sets the retention.
                 (Err(fault), Some(known)) if fault.class == FaultClass::NotFound => {
                     (known.set, known.may_be_new) = (None, false);
                 }
@@ -188,6 +188,6 @@ mod tests {
         groups.keep("/a", Some(7));
         assert_eq!(due(1), [("/a".to_owned(), 7)]);
         groups.keep("/a", None);
-        assert_eq!(due(1), [], "it is not made to keep them for ever");
+        assert_eq!(due(1), [], "the default is not set");
     }
 }

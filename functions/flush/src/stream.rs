@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_block_is_told_from_a_bad_one() {
+    fn other_changes_are_distinguished_from_bad_blocks() {
         assert!(matches!(image(r#"{"pk":{"S":"a#2024-01-01#0"},"sk":{"S":"1#x#01"}}"#), Image::Nothing));
         let bad = [
             r#"{"pk":{"S":"nonsense"},"count":{"N":"1"}}"#,

@@ -154,7 +154,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn an_untold_change_is_told_by_a_later_run_even_when_no_probe_is_due() {
+    fn a_pending_change_is_notified_by_a_later_run_even_if_no_probe_is_due() {
         let app = app("shop", json!([{"url": "https://a.example/", "interval": "1h"}]));
         let mut state = seen("https://a.example/", 60 * MINUTE);
         state.pending = Some(HealthChange { from: Health::Up, to: Health::Down, slot_ms: 60 * MINUTE });

@@ -49,7 +49,7 @@ use tokio::time::Instant;
 use ulid::Ulid;
 
 /// How long before the deadline a run stops, to have time to save its checkpoint (ms).
-pub const STOP_AHEAD_MS: i64 = 20_000;
+pub const STOP_BEFORE_DEADLINE_MS: i64 = 20_000;
 
 /// How long after the invocation's deadline a lease ends (ms).
 pub const LEASE_AFTER_DEADLINE_MS: i64 = 30_000;
@@ -154,9 +154,9 @@ impl<O: ObjectStore, B: BlockTable, L: Ledger + Usage, A: Apps, C: Clock> App<O,
             return Err(Fault::new(FaultClass::Timeout, "ingest", "the deadline has passed"));
         }
         // A function with a short timeout also makes progress, in smaller steps.
-        let ahead = Duration::from_millis(STOP_AHEAD_MS.min(remaining_ms / 2).unsigned_abs());
-        let stop_at = Instant::now() + Duration::from_millis(remaining_ms.unsigned_abs()) - ahead;
-        let schedule = Schedule { stop_at, settle: ahead / 2 };
+        let reserve = Duration::from_millis(STOP_BEFORE_DEADLINE_MS.min(remaining_ms / 2).unsigned_abs());
+        let stop_at = Instant::now() + Duration::from_millis(remaining_ms.unsigned_abs()) - reserve;
+        let schedule = Schedule { stop_at, settle: reserve / 2 };
 
         let (bucket, key) = (&arrival.bucket, &arrival.key);
         let grant = retry::until(stop_at, || self.ledger.find_grant(bucket, key)).await?;
@@ -246,7 +246,9 @@ impl<O: ObjectStore, B: BlockTable, L: Ledger + Usage, A: Apps, C: Clock> App<O,
             match self.used_by_another(grant, &held).await {
                 Ok(None) => {}
                 Ok(Some(first)) => return self.end_second(held, &app, &first, found.etag, size_bytes).await,
-                Err(fault) => return self.give_back(&held, held.lease.checkpoint, Err(fault)).await,
+                Err(fault) => {
+                    return self.release_after_fault(&held, held.lease.checkpoint, Err(fault)).await;
+                }
             }
         }
         let max_bytes = self.settings.max_bytes(presigned);
@@ -280,8 +282,8 @@ impl<O: ObjectStore, B: BlockTable, L: Ledger + Usage, A: Apps, C: Clock> App<O,
         if let Some(reason) = too_large(meta.size_bytes, max_bytes) {
             return self.refuse(held, Some(&app), reason).await;
         }
-        if let Err(fault) = self.begin_anew_unless_packed_alike(&mut held, &app).await {
-            return self.give_back(&held, held.lease.checkpoint, Err(fault)).await;
+        if let Err(fault) = self.restart_if_repacked(&mut held, &app).await {
+            return self.release_after_fault(&held, held.lease.checkpoint, Err(fault)).await;
         }
         let job = Job {
             object: held.lease.object.clone(),
@@ -309,18 +311,14 @@ impl<O: ObjectStore, B: BlockTable, L: Ledger + Usage, A: Apps, C: Clock> App<O,
     /// Restarts the file if earlier runs packed it differently (before a deployment or a change of the
     /// rules). Resuming from their blocks would store records twice or lose them. The stored blocks are
     /// removed, and this run reads the object from its beginning.
-    async fn begin_anew_unless_packed_alike(
-        &self,
-        held: &mut Held,
-        app: &RegisteredApp,
-    ) -> Result<(), Fault> {
+    async fn restart_if_repacked(&self, held: &mut Held, app: &RegisteredApp) -> Result<(), Fault> {
         if held.row.packing == held.packing {
             return Ok(());
         }
         let (lease, packing) = (&held.lease, &held.packing);
         let kept = self.ledger.kept(&lease.object).await?;
         kept::remove_other(&self.blocks, app, &lease.object, &kept, packing).await?;
-        self.ledger.begin_anew(lease, packing, self.clock.now_ms()).await?;
+        self.ledger.restart(lease, packing, self.clock.now_ms()).await?;
         tracing::info!(file.key = %lease.object.key, "restarted: the packing fingerprint has changed");
         held.lease.checkpoint = Checkpoint::default();
         Ok(())
@@ -341,12 +339,12 @@ impl<O: ObjectStore, B: BlockTable, L: Ledger + Usage, A: Apps, C: Clock> App<O,
                 Some(reason) => Ingested::Failed { reason, counts: outcome.counts },
             }),
             Err(fault) if fault.class == FaultClass::Conflict => Ok(Ingested::LeaseLost),
-            Err(fault) => self.give_back(held, checkpoint, Err(fault)).await,
+            Err(fault) => self.release_after_fault(held, checkpoint, Err(fault)).await,
         }
     }
 
     /// Releases the object after a fault.
-    async fn give_back(
+    async fn release_after_fault(
         &self,
         held: &Held,
         checkpoint: Checkpoint,

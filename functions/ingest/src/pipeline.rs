@@ -16,7 +16,7 @@ use logferry_core::logbook::blocks::BlockTable;
 use logferry_core::logfile::outcome::Outcome;
 use logferry_core::logfile::pack::{PackSource, Packed};
 use logferry_core::logfile::quarantine::Quarantined;
-use logferry_core::logfile::read::{IntakeError, IntakeLimits, Sink, Stopped, take_in_redacted};
+use logferry_core::logfile::read::{IntakeError, IntakeLimits, Sink, Stopped, read_log_file_redacted};
 use logferry_core::model::app::App;
 use logferry_core::model::block::{Block, FileBlock};
 use logferry_core::model::expiry;
@@ -156,7 +156,7 @@ fn work(job: &Job, reader: impl Read, mut sink: ChannelSink) -> Result<Outcome, 
         retention_days: job.retention_days,
         pruned_before_ms: job.app.pruned_before_ms,
     };
-    take_in_redacted(reader, source, &job.limits, &job.redactor, &mut sink)
+    read_log_file_redacted(reader, source, &job.limits, &job.redactor, &mut sink)
 }
 
 /// Sends the body to the worker. If the body's length differs from the size that S3 reported, the

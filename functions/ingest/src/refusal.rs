@@ -29,10 +29,10 @@ impl<O: ObjectStore, B: BlockTable, L: Ledger + Usage, A: Apps, C: Clock> App<O,
     ) -> Result<Ingested, Fault> {
         match unreadable(&fault) {
             Some(_) if fault.class == FaultClass::Denied && held.row.attempt < DENIED_RUNS => {
-                self.give_back(&held, held.lease.checkpoint, Err(fault)).await
+                self.release_after_fault(&held, held.lease.checkpoint, Err(fault)).await
             }
             Some(reason) => self.refuse(held, Some(app), reason).await,
-            None => self.give_back(&held, held.lease.checkpoint, Err(fault)).await,
+            None => self.release_after_fault(&held, held.lease.checkpoint, Err(fault)).await,
         }
     }
 
@@ -47,7 +47,7 @@ impl<O: ObjectStore, B: BlockTable, L: Ledger + Usage, A: Apps, C: Clock> App<O,
         if reason.code.refuses_the_object()
             && let Err(fault) = self.let_expire(&held).await
         {
-            return self.give_back(&held, held.lease.checkpoint, Err(fault)).await;
+            return self.release_after_fault(&held, held.lease.checkpoint, Err(fault)).await;
         }
         let outcome = match app {
             Some(app) if held.row.fence > 1 => match self.ledger.kept(object).await {
@@ -61,7 +61,7 @@ impl<O: ObjectStore, B: BlockTable, L: Ledger + Usage, A: Apps, C: Clock> App<O,
         };
         match outcome {
             Ok(outcome) => self.finish(&held, outcome, held.lease.checkpoint).await,
-            Err(fault) => self.give_back(&held, held.lease.checkpoint, Err(fault)).await,
+            Err(fault) => self.release_after_fault(&held, held.lease.checkpoint, Err(fault)).await,
         }
     }
 

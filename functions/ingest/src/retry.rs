@@ -13,13 +13,13 @@ const MAX_DOUBLINGS: u32 = 8;
 /// Pauses between attempts of one operation.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Backoff {
-    in_vain: u32,
+    failures: u32,
 }
 
 impl Backoff {
     /// Resets the pause after partial success.
     pub(crate) fn got_somewhere(&mut self) {
-        self.in_vain = 0;
+        self.failures = 0;
     }
 
     /// Waits before the next attempt.
@@ -27,8 +27,8 @@ impl Backoff {
     /// # Errors
     /// `fault` if the next attempt would start after `stop_at`.
     pub(crate) async fn pause(&mut self, stop_at: Instant, fault: Fault) -> Result<(), Fault> {
-        self.in_vain = (self.in_vain + 1).min(MAX_DOUBLINGS);
-        let pause = FIRST_PAUSE.saturating_mul(1 << self.in_vain).min(LONGEST_PAUSE);
+        self.failures = (self.failures + 1).min(MAX_DOUBLINGS);
+        let pause = FIRST_PAUSE.saturating_mul(1 << self.failures).min(LONGEST_PAUSE);
         let pause = pause.mul_f64(0.5 + 0.5 * rand::random::<f64>());
         if Instant::now() + pause > stop_at {
             return Err(fault);

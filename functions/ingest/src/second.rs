@@ -45,7 +45,7 @@ impl<O: ObjectStore, B: BlockTable, L: Ledger + Usage, A: Apps, C: Clock> App<O,
     ) -> Result<Ingested, Fault> {
         if first.etag.is_some() && (&first.etag, first.size_bytes) == (&etag, Some(size_bytes)) {
             if let Err(fault) = self.let_expire(&held).await {
-                return self.give_back(&held, held.lease.checkpoint, Err(fault)).await;
+                return self.release_after_fault(&held, held.lease.checkpoint, Err(fault)).await;
             }
             tracing::info!(file.key = %held.lease.object.key, "same bytes uploaded again with the same URL");
             let outcome = Outcome { reason: None, counts: FileCounts::default(), days: BTreeMap::new() };

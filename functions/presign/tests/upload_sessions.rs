@@ -593,7 +593,7 @@ async fn abort_and_complete_at_the_same_time_leave_one_object_or_none() {
 }
 
 #[tokio::test]
-async fn nobody_else_reaches_a_session() {
+async fn a_session_is_inaccessible_to_others() {
     let app = app();
     let jo = Client::subject(&app, "jo").await;
     let upload = jo.create(None).await;

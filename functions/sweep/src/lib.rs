@@ -26,9 +26,9 @@ pub use uploads::Uploads;
 
 /// How long before the invocation's deadline no part starts new work: a call takes up to three attempts of
 /// ten seconds each.
-pub const STOP_AHEAD: Duration = Duration::from_secs(40);
+pub const STOP_BEFORE_DEADLINE: Duration = Duration::from_secs(40);
 /// How long before the deadline unfinished parts are cancelled.
-pub const END_AHEAD: Duration = Duration::from_secs(5);
+pub const END_BEFORE_DEADLINE: Duration = Duration::from_secs(5);
 
 /// When the parts of an invocation stop starting work, and when the invocation ends. Both follow from its
 /// deadline (ms since the epoch).
@@ -36,7 +36,7 @@ pub const END_AHEAD: Duration = Duration::from_secs(5);
 pub fn stops(deadline_ms: u64, now_ms: i64) -> (Instant, Instant) {
     let left_ms = deadline_ms.saturating_sub(now_ms.unsigned_abs());
     let (now, left) = (Instant::now(), Duration::from_millis(left_ms));
-    (now + left.saturating_sub(STOP_AHEAD), now + left)
+    (now + left.saturating_sub(STOP_BEFORE_DEADLINE), now + left)
 }
 
 /// Configuration of `sweep`, read from the environment.
@@ -92,7 +92,7 @@ pub fn part<'a, T: serde::Serialize>(
 /// # Errors
 /// The fault of the first failed part, so that Lambda counts the run as failed and retries it once.
 pub async fn run(parts: Vec<Part<'_>>, deadline: Instant) -> Result<Value, Fault> {
-    let end = deadline.checked_sub(END_AHEAD).unwrap_or(deadline);
+    let end = deadline.checked_sub(END_BEFORE_DEADLINE).unwrap_or(deadline);
     let parts = parts.into_iter().map(|(name, part)| async move {
         let overrun = || Fault::new(FaultClass::Timeout, name, "the part exceeded its time");
         (name, timeout_at(end, part).await.unwrap_or_else(|_| Err(overrun())))

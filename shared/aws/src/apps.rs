@@ -132,7 +132,7 @@ fn bytes<const N: usize>(item: &Item, name: &str) -> Option<[u8; N]> {
 fn job_to_item(job: &Job) -> Item {
     let mut item = job_key(&job.app_id, job.epoch_ms, job.kind);
     item.put("before_ms", n(job.before_ms));
-    item.put_some("ahead_ms", job.ahead_ms.map(n));
+    item.put_some("future_bound_ms", job.future_bound_ms.map(n));
     item.put("due_ms", n(job.due_ms));
     item.put("deleted", n(job.deleted));
     item.put("last_pass", AttributeValue::Bool(job.last_pass));
@@ -147,7 +147,7 @@ fn job_from_item(item: &Item) -> Result<Job, Fault> {
         epoch_ms: part()?.parse().map_err(|_| malformed("sk"))?,
         kind: JobKind::parse(part()?).ok_or_else(|| malformed("sk"))?,
         before_ms: item.number("before_ms")?,
-        ahead_ms: item.number_opt("ahead_ms"),
+        future_bound_ms: item.number_opt("future_bound_ms"),
         due_ms: item.number("due_ms")?,
         deleted: item.number("deleted")?,
         last_pass: item.get("last_pass").and_then(|flag| flag.as_bool().ok()).copied().unwrap_or(false),
@@ -537,7 +537,7 @@ mod tests {
             epoch_ms: 5,
             kind: JobKind::Prune,
             before_ms: 6,
-            ahead_ms: Some(9),
+            future_bound_ms: Some(9),
             due_ms: 7,
             deleted: 8,
             last_pass: true,

@@ -416,7 +416,7 @@ mod tests {
     }
 
     #[test]
-    fn a_state_that_cannot_be_read_is_begun_anew_over_its_version() {
+    fn an_unreadable_state_is_reset_over_its_version() {
         let mut item = key("shop#state".to_owned(), "https://shop.example/");
         item.put("state", s("{\"target\":"));
         item.put("version", n(7));

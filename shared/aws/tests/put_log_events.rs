@@ -239,7 +239,7 @@ async fn group_and_stream_are_created_on_first_use() {
 }
 
 #[tokio::test]
-async fn others_who_create_at_the_same_time_are_no_harm() {
+async fn concurrent_creation_is_harmless() {
     let server = Server::start(|number, call| match (number, call.operation.as_str()) {
         (0 | 1, _) => error(400, "ResourceNotFoundException"),
         (2, _) => error(400, "OperationAbortedException"),

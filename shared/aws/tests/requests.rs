@@ -144,7 +144,7 @@ async fn an_end_and_its_counters_are_written_under_the_fence_in_one_transaction(
 }
 
 #[tokio::test]
-async fn giving_back_is_written_under_the_fence() {
+async fn a_release_is_written_under_the_fence() {
     let (aws, seen) = server().await;
     let ledger = DynamoLedger::new(aws.dynamodb(), "files", "stats");
     ledger.release(&lease(), Checkpoint::default(), EndedBy::Itself, 1, 1).await.unwrap();

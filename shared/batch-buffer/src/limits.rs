@@ -28,7 +28,7 @@ pub const MAX_AGE_MS: i64 = 14 * 24 * 3_600_000;
 
 /// Milliseconds an event may lie in the future before it is rejected as too new.
 /// <https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutLogEvents.html>
-pub const MAX_AHEAD_MS: i64 = 2 * 3_600_000;
+pub const MAX_FUTURE_MS: i64 = 2 * 3_600_000;
 
 /// Characters of a log group's or a log stream's name.
 /// <https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_CreateLogGroup.html>

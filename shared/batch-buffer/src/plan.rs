@@ -2,7 +2,7 @@
 
 use crate::event::Event;
 use crate::limits::{
-    EVENT_OVERHEAD_BYTES, MAX_AGE_MS, MAX_AHEAD_MS, MAX_BATCH_BYTES, MAX_BATCH_EVENTS, MAX_BATCH_SPAN_MS,
+    EVENT_OVERHEAD_BYTES, MAX_AGE_MS, MAX_BATCH_BYTES, MAX_BATCH_EVENTS, MAX_BATCH_SPAN_MS, MAX_FUTURE_MS,
     MIN_MESSAGE_BYTES,
 };
 use crate::split::{Label, label_by_content, pieces, with_original_timestamp};
@@ -32,7 +32,7 @@ impl Limits {
 
     fn would_be_rejected(&self, timestamp_ms: i64, now_ms: i64) -> bool {
         timestamp_ms < now_ms.saturating_sub(self.max_age_ms)
-            || timestamp_ms > now_ms.saturating_add(MAX_AHEAD_MS)
+            || timestamp_ms > now_ms.saturating_add(MAX_FUTURE_MS)
     }
 }
 

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::event::Event;
 use crate::limits::{
-    MAX_AGE_MS, MAX_AHEAD_MS, MAX_BATCH_BYTES, MAX_BATCH_EVENTS, MAX_BATCH_SPAN_MS, MAX_NAME_CHARS,
+    MAX_AGE_MS, MAX_BATCH_BYTES, MAX_BATCH_EVENTS, MAX_BATCH_SPAN_MS, MAX_FUTURE_MS, MAX_NAME_CHARS,
     MIN_MESSAGE_BYTES,
 };
 use crate::send::{Accepted, ErrorClass, Rejected, Request, SendError, Sender};
@@ -362,7 +362,7 @@ impl World {
         let too_old = before(MAX_AGE_MS);
         let own_ms = self.retentions.get(&key.0).map(|days| i64::from(*days) * 24 * 3_600_000);
         let expired = own_ms.or(self.retention_ms).map_or(0, before);
-        let too_new = events.partition_point(|event| event.timestamp_ms <= self.now_ms + MAX_AHEAD_MS);
+        let too_new = events.partition_point(|event| event.timestamp_ms <= self.now_ms + MAX_FUTURE_MS);
         let valid = events.get(too_old.max(expired)..too_new).unwrap_or_default();
         if let (Some(first), Some(last)) = (valid.first(), valid.last())
             && last.timestamp_ms - first.timestamp_ms > MAX_BATCH_SPAN_MS

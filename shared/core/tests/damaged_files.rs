@@ -60,7 +60,7 @@ fn a_flipped_bit_of_a_gzip_file_changes_no_record_unnoticed() {
 }
 
 #[test]
-fn all_members_are_read_and_zeros_behind_them_are_padding() {
+fn all_members_are_read_and_zeros_after_them_are_padding() {
     let all = lines(500);
     for members in 1..=50 {
         let each = all.len() / members;
@@ -82,7 +82,7 @@ fn all_members_are_read_and_zeros_behind_them_are_padding() {
 }
 
 #[test]
-fn a_wrong_length_or_checksum_is_told() {
+fn a_wrong_length_or_checksum_is_reported() {
     let (file, all) = file_of(2000);
     for behind in 1..=8 {
         let mut damaged = file.clone();

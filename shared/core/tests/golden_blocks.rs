@@ -11,7 +11,7 @@ use std::path::Path;
 use logferry_core::logfile::fingerprint::fingerprint;
 use logferry_core::logfile::pack::{PackSource, Packed};
 use logferry_core::logfile::quarantine::Quarantined;
-use logferry_core::logfile::read::{IntakeLimits, Sink, Stopped, take_in};
+use logferry_core::logfile::read::{IntakeLimits, Sink, Stopped, read_log_file};
 use logferry_core::model::ids::Seed;
 use logferry_core::model::redact::Redactor;
 use sha2::{Digest, Sha256};
@@ -89,7 +89,7 @@ fn the_bytes_of_blocks_change_only_with_the_packings_fingerprint() {
     };
     let mut lines = Lines::default();
     let limits = IntakeLimits::default();
-    take_in(file().as_bytes(), source, &limits, &mut lines).unwrap();
+    read_log_file(file().as_bytes(), source, &limits, &mut lines).unwrap();
     let packing = fingerprint(&limits, &Redactor::default(), EPOCH_MS, 30);
     let made = format!("packing {}\n{}", packing.as_str(), lines.0);
     let golden = std::fs::read_to_string(GOLDEN).unwrap_or_default();

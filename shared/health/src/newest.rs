@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn rows_of_an_earlier_app_are_passed_over_in_reads_of_bounded_size() {
+    async fn rows_of_an_earlier_app_are_skipped_in_reads_of_bounded_size() {
         let app = app(json!([url(0)]));
         let table = MemoryChecks::default();
         for slot in -1_000..0 {

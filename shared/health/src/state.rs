@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_is_told_once_after_the_threshold_and_flapping_is_not() {
+    fn a_change_is_notified_once_after_the_threshold_and_flapping_is_not() {
         let two = Thresholds::default();
         for (results, expect) in [
             ("", ""),
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_taken_back_before_it_was_told_is_forgotten() {
+    fn a_change_reverted_before_its_notification_is_discarded() {
         let one = Thresholds { failures: 1, successes: 1 };
         let up = after(&watched_since("u", 0, 0), &row(0, true), one).unwrap();
         let down = after(&up, &row(1, false), one).unwrap();

@@ -358,7 +358,7 @@ fn twenty_conditions_of_plain_texts_on_the_largest_body_are_judged() {
 }
 
 #[test]
-fn a_value_is_shown_in_so_many_bytes() {
+fn a_value_is_truncated_to_a_number_of_bytes() {
     let shown = Condition::parse("[BODY] == x").unwrap().evaluate(&body(&"😀".repeat(1000))).unwrap_err();
     assert_eq!(shown, format!("[BODY] ({}...(truncated)) == x", "😀".repeat(25)));
     assert_eq!(

@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_rotated_admin_key_is_refused_after_seconds_though_nobody_shows_the_new_one() {
+    async fn a_rotated_admin_key_is_refused_after_seconds_even_if_the_new_one_is_not_used() {
         let secret = OneSecret::with("old");
         let admin = AdminKey::new(&secret, "id");
         assert!(admin.verify("old", 0).await.unwrap());

@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_says_who_did_what_to_which_app_from_where_and_how_it_ended() {
+    fn a_change_is_logged_with_actor_action_app_source_and_status() {
         let key = ApiKey::generate().unwrap();
         let request = request(Method::POST, "/apps/shop/prune", &[("x-api-key", key.reveal())]);
         request.trail.takes("/apps/{id}/prune");

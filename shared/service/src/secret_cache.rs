@@ -209,7 +209,7 @@ pub(crate) mod tests {
     }
 
     #[tokio::test]
-    async fn a_previous_version_that_cannot_be_read_stands_in_nobodys_way() {
+    async fn an_unreadable_previous_version_does_not_block_the_current_one() {
         let secret = OneSecret::with("old");
         secret.rotate("new");
         secret.previous_is_down.store(true, Ordering::Relaxed);

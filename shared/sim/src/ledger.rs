@@ -166,7 +166,7 @@ impl Ledger for SimCloud {
         .await
     }
 
-    async fn begin_anew(&self, lease: &Lease, packing: &Packing, now_ms: i64) -> Result<(), Fault> {
+    async fn restart(&self, lease: &Lease, packing: &Packing, now_ms: i64) -> Result<(), Fault> {
         self.call("BatchWriteItem", |state| {
             if let Some(file) = state.files.get_mut(&file_key(&lease.object)) {
                 file.quarantined.clear();

@@ -415,23 +415,23 @@ async fn a_large_prune_is_answered_in_time_and_finished_by_later_passes() {
 }
 
 #[tokio::test]
-async fn records_dated_ahead_can_be_pruned_and_what_is_written_later_stays() {
+async fn records_in_the_future_can_be_pruned_and_later_ones_stay() {
     let api = Api::new();
     let key = api.register("shop").await;
-    let write = async |ahead_ms: i64| {
-        let timestamp = api.cloud.clock().now_ms() + ahead_ms;
+    let write = async |offset_ms: i64| {
+        let timestamp = api.cloud.clock().now_ms() + offset_ms;
         let entry = json!({"level": "INFO", "message": "x", "timestamp": timestamp});
         assert_eq!(api.app(&key, "POST", "/logs", &entry).await.status, 200);
     };
-    for ahead_ms in [-MS_PER_HOUR, 0, 1_000, 2 * MS_PER_HOUR, 20 * MS_PER_HOUR] {
-        write(ahead_ms).await;
+    for offset_ms in [-MS_PER_HOUR, 0, 1_000, 2 * MS_PER_HOUR, 20 * MS_PER_HOUR] {
+        write(offset_ms).await;
     }
     let bound = json!({"before": "2099-12-31T23:59:59Z"});
     let answer = api.app(&key, "POST", "/apps/shop/prune", &bound).await.data();
     assert_eq!(answer, json!({"deleted": 5, "complete": true}));
     assert_eq!(api.records(&key, "").await.len(), 0);
-    for ahead_ms in [0, 3 * MS_PER_HOUR] {
-        write(ahead_ms).await;
+    for offset_ms in [0, 3 * MS_PER_HOUR] {
+        write(offset_ms).await;
     }
     let near = json!({"before": api.cloud.clock().now_ms() + MS_PER_HOUR});
     assert_eq!(api.app(&key, "POST", "/apps/shop/prune", &near).await.data()["deleted"], 1);
@@ -602,7 +602,7 @@ async fn the_sample_events_get_the_answers_that_their_names_promise() {
 }
 
 #[tokio::test]
-async fn no_spelling_of_a_private_target_is_registered_and_each_is_told_why() {
+async fn no_spelling_of_a_private_target_is_registered_and_each_error_has_the_reason() {
     let api = Api::new();
     let key = api.register("shop").await;
     for (form, _) in logferry_health_checks::guard::forms::FORMS {

@@ -105,8 +105,8 @@ impl Ledger for Real {
         self.ledger.note_hours(lease, hours, expires_on).await
     }
 
-    async fn begin_anew(&self, lease: &Lease, packing: &Packing, now_ms: i64) -> Result<(), Fault> {
-        self.ledger.begin_anew(lease, packing, now_ms).await
+    async fn restart(&self, lease: &Lease, packing: &Packing, now_ms: i64) -> Result<(), Fault> {
+        self.ledger.restart(lease, packing, now_ms).await
     }
 
     async fn finish(&self, lease: &Lease, outcome: &Outcome, now_ms: i64) -> Result<Finished, Fault> {
@@ -148,7 +148,7 @@ keeps! { ledger on real();
     one_of_many_claims_wins_and_an_expired_lease_can_be_taken_over,
     a_claim_repeated_by_its_owner_is_the_same_claim,
     a_worker_without_its_lease_can_change_nothing,
-    a_released_file_is_gone_on_with_when_due,
+    a_released_file_is_resumed_when_due,
     attempts_are_counted_from_where_a_run_got_further,
     what_is_kept_of_an_object_is_known,
     an_end_is_counted_once_and_stays,
@@ -343,9 +343,9 @@ async fn grants_and_files_are_due_in_queues_of_their_own() {
 }
 
 #[tokio::test]
-async fn objects_without_a_row_are_told() {
+async fn objects_without_a_row_are_returned() {
     let (ledger, real) = real_backlog();
-    backlog::objects_without_a_row_are_told(&ledger, &real).await;
+    backlog::objects_without_a_row_are_returned(&ledger, &real).await;
 }
 
 fn real_bookmarks() -> DynamoBookmarks {

@@ -249,7 +249,7 @@ async fn a_file_that_gets_no_further_ends_with_what_is_stored_of_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_file_that_was_packed_otherwise_is_begun_anew_and_stored_once() {
+async fn a_file_packed_differently_is_restarted_and_stored_once() {
     let other = IntakeLimits { max_record_bytes: 51, ..IntakeLimits::default() };
     for complete in [false, true] {
         let cloud = cloud();

@@ -40,11 +40,11 @@ async fn file(cloud: &SimCloud, random: &mut SmallRng, name: u32) -> ObjectRef {
         writeln!(text, "{{\"level\":{},\"time\":{time},\"msg\":\"entry {i}\"}}", i % 6 * 10).unwrap();
     }
     let object = cloud.put_object(BUCKET, &format!("logs/{APP}/{name}"), gzip(text.as_bytes()));
-    take_in(cloud, &object).await;
+    read_log_file(cloud, &object).await;
     object
 }
 
-async fn take_in(cloud: &SimCloud, object: &ObjectRef) {
+async fn read_log_file(cloud: &SimCloud, object: &ObjectRef) {
     let app = ingest(cloud, cloud.clock(), IntakeLimits::default());
     app.handle(&event(object), now_ms(cloud) + 60_000).await.unwrap();
 }
@@ -100,7 +100,7 @@ async fn run(seed: u64) -> (usize, i64) {
                 let rows = cloud.rows();
                 if let Some(row) = rows.get(random.random_range(0..rows.len().max(1))) {
                     cloud.redrive(row, now_ms(&cloud)).await.unwrap();
-                    take_in(&cloud, row.object.as_ref().unwrap()).await;
+                    read_log_file(&cloud, row.object.as_ref().unwrap()).await;
                 }
             }
             7 => {

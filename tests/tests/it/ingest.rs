@@ -380,7 +380,7 @@ async fn sample_events_are_understood() {
 }
 
 #[tokio::test]
-async fn a_time_far_ahead_of_its_object_is_replaced_and_the_record_expires_with_the_others() {
+async fn a_time_far_after_its_object_is_replaced_and_the_record_expires_with_the_others() {
     const DAY_MS: i64 = 1440 * MINUTE_MS;
     let cloud = cloud();
     let times = [T0 - 10 * DAY_MS, T0, T0 + DAY_MS, T0 + DAY_MS + 1, 4_102_444_799_999];

@@ -125,7 +125,7 @@ async fn a_days_folder_is_looked_at_less_often_while_nothing_comes_and_again_whe
 }
 
 #[tokio::test(start_paused = true)]
-async fn objects_behind_delete_markers_and_pages_of_nothing_else_are_found() {
+async fn objects_after_pages_of_delete_markers_are_found() {
     let cloud = SimCloud::default();
     cloud.add_app("app");
     for n in 0..10 {

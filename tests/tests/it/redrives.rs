@@ -54,7 +54,7 @@ async fn listed(api: &Api, key: Option<&str>, path: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn the_operator_finds_the_failed_files_of_all_apps_and_those_that_nobody_owns() {
+async fn the_operator_finds_the_failed_files_of_all_apps_and_those_without_owner() {
     let api = Api::new();
     let (mine, theirs) = (api.register("mine").await, api.register("theirs").await);
     let mut all = Vec::new();
@@ -145,7 +145,7 @@ async fn many(count: usize) -> SimCloud {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_redrive_that_time_is_too_short_for_is_gone_on_with_by_a_sweep() {
+async fn a_redrive_that_runs_out_of_time_is_resumed_by_a_sweep() {
     let cloud = many(300).await;
     cloud.clock().run();
     // From now on each call takes its time.

@@ -124,7 +124,7 @@ async fn runs_that_are_too_short_for_a_throttled_table_go_on_with_what_is_stored
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_resumed_run_does_not_write_again_what_is_stored_behind_the_first_gap() {
+async fn a_resumed_run_does_not_rewrite_blocks_stored_after_the_first_gap() {
     let text = file(7, 20_000);
     let (needed, first_shard) = alone(&text).await;
     let cloud = cloud();

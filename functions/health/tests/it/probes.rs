@@ -133,7 +133,7 @@ async fn a_full_backlog_is_a_time_out_while_connecting() {
 }
 
 #[tokio::test]
-async fn a_reset_and_a_closed_connection_are_told_apart() {
+async fn a_reset_and_a_closed_connection_are_distinguished() {
     let resetting = Server::start(|mut stream| async move {
         read_head(&mut stream).await;
         let _ = stream.set_zero_linger();

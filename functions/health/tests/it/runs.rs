@@ -114,8 +114,7 @@ async fn a_message_that_could_not_be_sent_is_sent_by_the_next_slot_and_once() {
 }
 
 #[tokio::test]
-async fn a_message_that_the_topic_never_takes_counts_as_told_and_stops_neither_the_run_nor_the_next_message()
-{
+async fn a_message_that_the_topic_never_accepts_counts_as_sent_and_does_not_block_the_next() {
     let (server, up) = switched().await;
     let check = |name: &str| json!({"url": server.url(&format!("/{name}")), "name": name, "failure_threshold": 1, "success_threshold": 1});
     let world = World::new(vec![app("shop", json!([check("a"), check("b")]))]);

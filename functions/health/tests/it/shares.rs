@@ -124,7 +124,7 @@ async fn conditions_that_would_take_minutes_run_out_of_steps_and_change_no_other
 }
 
 #[tokio::test(start_paused = true)]
-async fn latency_ends_when_the_head_arrives_not_when_somebody_looks() {
+async fn latency_ends_when_the_head_arrives_not_when_the_task_is_polled() {
     let prober = network();
     let check = Check::from_value(&json!("http://good.example.com/"), "check", &prober.policy).unwrap();
     let CheckKind::Probe(probe) = check.kind else { panic!("not a probe") };

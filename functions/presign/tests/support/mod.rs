@@ -137,7 +137,7 @@ impl Ledger for Grants {
         unreachable!("presign only grants")
     }
 
-    async fn begin_anew(&self, _: &Lease, _: &Packing, _: i64) -> Result<(), Fault> {
+    async fn restart(&self, _: &Lease, _: &Packing, _: i64) -> Result<(), Fault> {
         unreachable!("presign only grants")
     }
 

@@ -159,7 +159,7 @@ impl Ledger for DynamoLedger {
         self.note(&lease.object, hours, expires_on).await
     }
 
-    async fn begin_anew(&self, lease: &Lease, packing: &Packing, now_ms: i64) -> Result<(), Fault> {
+    async fn restart(&self, lease: &Lease, packing: &Packing, now_ms: i64) -> Result<(), Fault> {
         self.forget_bad(&lease.object).await?;
         self.held(lease)
             .update_expression(

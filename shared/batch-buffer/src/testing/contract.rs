@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::event::Event;
 use crate::limits::{
-    MAX_AGE_MS, MAX_AHEAD_MS, MAX_BATCH_BYTES, MAX_BATCH_EVENTS, MAX_BATCH_SPAN_MS, MAX_MESSAGE_BYTES,
+    MAX_AGE_MS, MAX_BATCH_BYTES, MAX_BATCH_EVENTS, MAX_BATCH_SPAN_MS, MAX_FUTURE_MS, MAX_MESSAGE_BYTES,
 };
 use crate::send::{Accepted, ErrorClass, Rejected, Request, SendError, Sender};
 
@@ -71,7 +71,7 @@ fn rules(now_ms: i64) -> Vec<Rule> {
         let half = MAX_BATCH_BYTES / 2;
         vec![Event::new(now_ms, "x".repeat(half - 26)), Event::new(now_ms, "y".repeat(bytes - half - 26))]
     };
-    let (old, new) = (-MAX_AGE_MS - CLOCK_MARGIN_MS, MAX_AHEAD_MS + CLOCK_MARGIN_MS);
+    let (old, new) = (-MAX_AGE_MS - CLOCK_MARGIN_MS, MAX_FUTURE_MS + CLOCK_MARGIN_MS);
     let rule = |says, events, expect| Rule { says, events, expect };
     vec![
         rule("one event is taken", vec![at(0)], Expect::Taken),

@@ -250,7 +250,7 @@ async fn stop_hands_back_what_the_service_would_not_take() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_caller_who_goes_away_takes_no_events_along() {
+async fn a_dropped_flush_future_loses_no_events() {
     let logs = StrictLogs::at(NOW_MS);
     let buffer = buffer(logs.clone(), Config::default());
     buffer.add("g", "s", event("1")).unwrap();

@@ -78,14 +78,14 @@ async fn twenty_four_hours_are_one_batch_and_a_millisecond_more_is_two() {
 }
 
 #[tokio::test]
-async fn an_event_of_fourteen_days_or_two_hours_ahead_keeps_its_time_and_beyond_is_restamped() {
+async fn an_event_up_to_fourteen_days_old_or_two_hours_in_the_future_keeps_its_time() {
     for (offset, restamped) in [
         (-MAX_AGE_MS + 1, false),
         (-MAX_AGE_MS, false),
         (-MAX_AGE_MS - 1, true),
-        (MAX_AHEAD_MS - 1, false),
-        (MAX_AHEAD_MS, false),
-        (MAX_AHEAD_MS + 1, true),
+        (MAX_FUTURE_MS - 1, false),
+        (MAX_FUTURE_MS, false),
+        (MAX_FUTURE_MS + 1, true),
         (-NOW_MS - 1, true),
     ] {
         let own = NOW_MS + offset;
@@ -114,7 +114,7 @@ async fn a_long_message_that_the_original_time_would_make_too_long_becomes_stamp
 }
 
 #[test]
-fn an_empty_message_is_told_and_a_byte_is_taken() {
+fn an_empty_message_is_refused_and_a_byte_is_accepted() {
     let planned = plan(vec![Event::new(NOW_MS, ""), Event::new(NOW_MS, "x")], NOW_MS, &Limits::default());
     assert_eq!((planned.refused.len(), planned.batches), (1, vec![vec![Event::new(NOW_MS, "x")]]));
 }

@@ -13,9 +13,9 @@ fn time() -> impl Strategy<Value = i64> {
     const HOUR_MS: i64 = 3_600_000;
     prop_oneof![
         8 => NOW_MS - 2 * HOUR_MS..NOW_MS,
-        4 => NOW_MS - 72 * HOUR_MS..=NOW_MS + MAX_AHEAD_MS,
+        4 => NOW_MS - 72 * HOUR_MS..=NOW_MS + MAX_FUTURE_MS,
         1 => NOW_MS - 400 * HOUR_MS..NOW_MS + 10 * HOUR_MS,
-        1 => prop_oneof![Just(i64::MIN), Just(i64::MAX), Just(0), Just(NOW_MS - MAX_AGE_MS), Just(NOW_MS + MAX_AHEAD_MS)],
+        1 => prop_oneof![Just(i64::MIN), Just(i64::MAX), Just(0), Just(NOW_MS - MAX_AGE_MS), Just(NOW_MS + MAX_FUTURE_MS)],
     ]
 }
 
@@ -42,7 +42,7 @@ fn is_legal(batch: &[Event]) -> bool {
         && span(batch) <= MAX_BATCH_SPAN_MS
         && batch.iter().all(|event| {
             !event.message.is_empty()
-                && (NOW_MS - MAX_AGE_MS..=NOW_MS + MAX_AHEAD_MS).contains(&event.timestamp_ms)
+                && (NOW_MS - MAX_AGE_MS..=NOW_MS + MAX_FUTURE_MS).contains(&event.timestamp_ms)
         })
 }
 

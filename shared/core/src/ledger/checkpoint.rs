@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_stored_behind_the_mark_reads_back_within_its_reach() {
+    fn blocks_stored_after_the_mark_read_back_within_its_reach() {
         for distances in [&[][..], &[0], &[1, 63, 64, 700, 1023]] {
             let beyond = beyond(distances);
             assert_eq!(Beyond::from_bytes(&beyond.to_bytes()), beyond);

@@ -196,7 +196,7 @@ pub trait Ledger: Send + Sync {
     ///
     /// # Errors
     /// `Conflict` when the lease was lost.
-    fn begin_anew(
+    fn restart(
         &self,
         lease: &Lease,
         packing: &Packing,

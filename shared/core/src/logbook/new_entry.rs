@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use crate::logfile::read::MAX_AHEAD_MS;
+use crate::logfile::read::MAX_FUTURE_MS;
 use crate::model::level::Level;
 use crate::model::record::{Entry, EntryKind};
 use crate::model::time::{in_range, parse_rfc3339_ms};
@@ -190,7 +190,7 @@ pub fn check(json: &str, at: &str, arrived_ms: i64) -> Result<NewEntry, Invalid>
             let ms = timestamp(value).filter(|&ms| in_range(ms)).ok_or_else(|| {
                 wrong("must be RFC 3339 with an offset, or a number since the epoch, from 2000 to 2100")
             })?;
-            if ms > arrived_ms.saturating_add(MAX_AHEAD_MS) {
+            if ms > arrived_ms.saturating_add(MAX_FUTURE_MS) {
                 return Err(wrong("is more than 24 hours ahead"));
             }
             Some(ms)
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_entry_is_told_its_field() {
+    fn the_error_of_an_invalid_entry_names_its_field() {
         for (json, field) in [
             (r#"{"level":"INFO","message":"x"}"#, "ok"),
             (r#"{"level":"fatal","msg":"","context":null,"timestamp":null}"#, "ok"),

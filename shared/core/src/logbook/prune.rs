@@ -92,7 +92,7 @@ pub async fn prune<B: BlockTable + Stats + Records>(
         epoch_ms: app.created_ms,
         kind: JobKind::Prune,
         before_ms: before_ms.min(now_ms),
-        ahead_ms: (before_ms > now_ms).then_some(before_ms),
+        future_bound_ms: (before_ms > now_ms).then_some(before_ms),
         due_ms: now_ms + HOLD_MS,
         deleted: 0,
         last_pass: false,
@@ -119,7 +119,7 @@ pub async fn delete<B: BlockTable + Stats + Records>(
         epoch_ms: app.created_ms,
         kind: JobKind::Delete,
         before_ms: LATEST_MS,
-        ahead_ms: None,
+        future_bound_ms: None,
         due_ms: now_ms + HOLD_MS,
         deleted: 0,
         last_pass: false,
@@ -296,7 +296,7 @@ impl<B: BlockTable + Stats + Records> Pass<'_, B> {
 
     /// Blocks that end before this time go as a whole (ms).
     fn end_ms(&self) -> i64 {
-        self.job.ahead_ms.unwrap_or(self.job.before_ms)
+        self.job.future_bound_ms.unwrap_or(self.job.before_ms)
     }
 
     fn is_spent(&self) -> bool {

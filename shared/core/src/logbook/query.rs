@@ -404,7 +404,7 @@ impl<'q> Search<'q> {
             };
             let further = progress.is_further(bound);
             let asked = &self.query.apps[feeds[index].app];
-            if feeds[index].read.front().is_some_and(|head| self.passes_over(head.header(), asked)) {
+            if feeds[index].read.front().is_some_and(|head| self.excludes(head.header(), asked)) {
                 if let Some(Head::Block(_)) = feeds[index].read.pop_front() {
                     progress.held -= 1;
                 }
@@ -487,7 +487,7 @@ impl<'q> Search<'q> {
             })
             .filter(|(bound, index, header)| {
                 progress.best.may_take_below(bound)
-                    && !self.passes_over(header, &self.query.apps[feeds[*index].app])
+                    && !self.excludes(header, &self.query.apps[feeds[*index].app])
             })
             .collect();
         next.sort_unstable_by_key(|(bound, ..)| std::cmp::Reverse(*bound));
@@ -514,7 +514,7 @@ impl<'q> Search<'q> {
     }
 
     /// Whether nothing of a block can be in the answer, by its header alone.
-    fn passes_over(&self, header: &BlockHeader, app: &App) -> bool {
+    fn excludes(&self, header: &BlockHeader, app: &App) -> bool {
         header.epoch_ms != app.created_ms
             || header.first_ms >= self.until_ms
             || header.last_ms < self.since_ms(app)

@@ -3,7 +3,7 @@
 use super::decode::{CHUNK_BYTES, EXPANSION_FREE_BYTES};
 use super::pack;
 use super::parse::MAX_NESTING;
-use super::read::{IntakeLimits, MAX_AHEAD_MS};
+use super::read::{IntakeLimits, MAX_FUTURE_MS};
 use crate::model::block;
 use crate::model::fingerprint::Packing;
 use crate::model::ids::Seed;
@@ -26,7 +26,7 @@ pub fn fingerprint(
     let limits = format!("{limits:?}");
     // The rules print as they were given.
     let rules = format!("{redactor:?}");
-    let times = [EARLIEST_MS, LATEST_MS, MAX_AHEAD_MS].map(i64::unsigned_abs);
+    let times = [EARLIEST_MS, LATEST_MS, MAX_FUTURE_MS].map(i64::unsigned_abs);
     let reading = [CHUNK_BYTES as u64, EXPANSION_FREE_BYTES, u64::from(MAX_NESTING)];
     let kept = [u64::from(retention_days)];
     let numbers = [&block::shape()[..], &pack::BOUNDS, &times, &reading, &kept].concat();

@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_thousand_have_a_row_each_and_neighbours_behind_them_share_one() {
+    fn the_first_thousand_have_a_row_each_and_later_neighbours_share_one() {
         let rows = rows((0..1_500).chain([1_502, 1_503, 1_600]));
         let shown: Vec<_> =
             rows[998..].iter().map(|row| (row.ordinal, row.last_ordinal, row.count)).collect();

@@ -21,7 +21,7 @@ use crate::model::time::{Day, MS_PER_DAY};
 
 /// How far ahead of its object's LastModified a record's time may lie (ms). What lies further ahead is
 /// no time: such records would be first in every answer for years and never expire.
-pub const MAX_AHEAD_MS: i64 = MS_PER_DAY;
+pub const MAX_FUTURE_MS: i64 = MS_PER_DAY;
 
 /// Distinct days that a presigned file may hold.
 pub const MAX_PRESIGNED_DAYS: usize = 31;
@@ -90,20 +90,20 @@ impl From<Stopped> for IntakeError {
 ///
 /// # Errors
 /// [`IntakeError`]; a file that is damaged is no error but an [`Outcome`] with a reason.
-pub fn take_in(
+pub fn read_log_file(
     reader: impl Read,
     source: PackSource<'_>,
     limits: &IntakeLimits,
     sink: &mut impl Sink,
 ) -> Result<Outcome, IntakeError> {
-    take_in_redacted(reader, source, limits, &Redactor::default(), sink)
+    read_log_file_redacted(reader, source, limits, &Redactor::default(), sink)
 }
 
 /// Goes through a file; nothing of it that the rules forbid reaches the sink.
 ///
 /// # Errors
-/// As [`take_in`].
-pub fn take_in_redacted(
+/// As [`read_log_file`].
+pub fn read_log_file_redacted(
     reader: impl Read,
     source: PackSource<'_>,
     limits: &IntakeLimits,
@@ -190,7 +190,7 @@ impl<S: Sink> Intake<'_, '_, S> {
                 return Ok(None);
             }
         };
-        let said_ms = parsed.timestamp_ms.filter(|ms| ms - self.arrived_ms <= MAX_AHEAD_MS);
+        let said_ms = parsed.timestamp_ms.filter(|ms| ms - self.arrived_ms <= MAX_FUTURE_MS);
         let timestamp_ms = said_ms.unwrap_or(self.arrived_ms);
         let day = Day::of_ms(timestamp_ms);
         if !self.days.contains(&day) {
@@ -312,7 +312,7 @@ mod tests {
             pruned_before_ms,
         };
         let mut kept = Kept::default();
-        let outcome = take_in(bytes, source, limits, &mut kept).unwrap();
+        let outcome = read_log_file(bytes, source, limits, &mut kept).unwrap();
         assert_eq!(outcome.counts.ok as usize, kept.raws().len());
         assert_eq!(outcome.counts.quarantined as usize, kept.quarantined.len());
         assert_eq!(
@@ -354,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_good_before_the_cut_is_kept_and_the_rest_is_told() {
+    fn valid_records_before_the_cut_are_kept_and_the_rest_is_reported() {
         let lines: Vec<_> = (0..3000).map(|i| format!("{{\"time\":{},\"i\":{i}}}", ARRIVED_MS + i)).collect();
         let file = gzip(lines.join("\n").as_bytes());
         let (kept, outcome) = run(&file[..file.len() / 2]);
@@ -390,11 +390,11 @@ mod tests {
     }
 
     #[test]
-    fn a_time_before_2000_or_more_than_a_day_ahead_of_the_object_is_replaced_by_the_objects() {
+    fn a_time_before_2000_or_more_than_a_day_after_the_object_is_replaced_by_the_objects() {
         let said = [
             (ARRIVED_MS, false),
-            (ARRIVED_MS + MAX_AHEAD_MS, false),
-            (ARRIVED_MS + MAX_AHEAD_MS + 1, true),
+            (ARRIVED_MS + MAX_FUTURE_MS, false),
+            (ARRIVED_MS + MAX_FUTURE_MS + 1, true),
             (4_102_444_799_999, true),
             (946_684_800_000, false),
             (946_684_799_999, true),
@@ -409,9 +409,12 @@ mod tests {
     }
 
     #[test]
-    fn a_block_expires_by_when_its_object_arrived_also_where_its_records_lie_ahead() {
-        let text =
-            format!("{{\"time\":{}}}\n{{\"time\":{}}}\n", ARRIVED_MS + MAX_AHEAD_MS, ARRIVED_MS - MS_PER_DAY);
+    fn a_block_expires_by_the_arrival_of_its_object_even_if_its_records_are_in_the_future() {
+        let text = format!(
+            "{{\"time\":{}}}\n{{\"time\":{}}}\n",
+            ARRIVED_MS + MAX_FUTURE_MS,
+            ARRIVED_MS - MS_PER_DAY
+        );
         let (kept, _) = run(text.as_bytes());
         assert_eq!(kept.packed.len(), 2);
         for packed in &kept.packed {

@@ -73,7 +73,7 @@ pub struct Job {
     pub before_ms: i64,
     /// Of a prune whose bound was ahead: records before that bound which are there go, too (ms). The
     /// watermark stays at `before_ms`: what is written from now on is not meant.
-    pub ahead_ms: Option<i64>,
+    pub future_bound_ms: Option<i64>,
     /// Whoever works on it holds it until then, or it rests until then (ms).
     pub due_ms: i64,
     /// Records removed so far.

@@ -6,7 +6,7 @@ use std::io::Write;
 use logferry_core::logfile::outcome::{Outcome, ReasonCode};
 use logferry_core::logfile::pack::{PackSource, Packed};
 use logferry_core::logfile::quarantine::Quarantined;
-use logferry_core::logfile::read::{IntakeLimits, Sink, Stopped, take_in};
+use logferry_core::logfile::read::{IntakeLimits, Sink, Stopped, read_log_file};
 use logferry_core::model::block::Payload;
 use logferry_core::model::ids::Seed;
 
@@ -59,7 +59,7 @@ pub(crate) fn run(bytes: &[u8]) -> Done {
         pruned_before_ms: None,
     };
     let mut kept = Kept::default();
-    let outcome = take_in(bytes, source, &IntakeLimits::default(), &mut kept).unwrap();
+    let outcome = read_log_file(bytes, source, &IntakeLimits::default(), &mut kept).unwrap();
     kept.records.sort();
     assert_eq!(outcome.counts.ok as usize, kept.records.len());
     assert_eq!(outcome.counts.quarantined, kept.bad.iter().map(|row| row.count).sum::<u64>());

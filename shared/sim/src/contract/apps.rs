@@ -44,7 +44,7 @@ fn job(app: &App, kind: JobKind, before_ms: i64) -> Job {
         epoch_ms: app.created_ms,
         kind,
         before_ms,
-        ahead_ms: None,
+        future_bound_ms: None,
         due_ms: T0 + 5,
         deleted: 0,
         last_pass: false,

@@ -85,7 +85,7 @@ pub async fn grants_and_files_are_due_in_queues_of_their_own(ledger: &impl Ledge
 }
 
 /// Of any number of objects, those without a row are told.
-pub async fn objects_without_a_row_are_told(ledger: &impl Ledger, backlog: &impl Backlog) {
+pub async fn objects_without_a_row_are_returned(ledger: &impl Ledger, backlog: &impl Backlog) {
     let (object, app_id) = fresh("unknown");
     let objects: Vec<_> =
         (0..130).map(|n| ObjectRef { key: format!("{}-{n}", object.key), ..object.clone() }).collect();

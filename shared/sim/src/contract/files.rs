@@ -141,8 +141,8 @@ pub async fn failed_files_are_found(ledger: &impl Ledger, files: &impl Files) {
         for row in &found {
             assert_eq!(all.iter().filter(|other| *other == row).count(), 1, "pages of {limit}");
         }
-        let of_nobody = all.iter().find(|row| row.object.as_ref() == Some(&nobodys));
-        assert_eq!(of_nobody.map(|row| &row.app_id), Some(&None));
+        let without_owner = all.iter().find(|row| row.object.as_ref() == Some(&nobodys));
+        assert_eq!(without_owner.map(|row| &row.app_id), Some(&None));
         assert!(all.iter().any(|row| row.app_id.as_ref() == Some(&other)));
     }
     let found = all_failed(files, Some(&app_id), 0, now_ms, 100).await;

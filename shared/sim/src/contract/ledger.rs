@@ -124,7 +124,7 @@ pub async fn a_worker_without_its_lease_can_change_nothing(ledger: &impl Ledger)
     let before = ok(ledger.find(&object).await);
     let refused = [
         ledger.finish(&old, &outcome([(20_000, 5)]), T0).await.map(drop),
-        ledger.begin_anew(&old, &Packing::from_stored("other"), T0).await,
+        ledger.restart(&old, &Packing::from_stored("other"), T0).await,
         ledger.release(&old, checkpoint(9, 9, &[]), EndedBy::Itself, T0, T0).await,
     ];
     for result in refused {
@@ -135,7 +135,7 @@ pub async fn a_worker_without_its_lease_can_change_nothing(ledger: &impl Ledger)
 }
 
 /// A file that was given back is claimed only when due, with how far it got.
-pub async fn a_released_file_is_gone_on_with_when_due(ledger: &impl Ledger) {
+pub async fn a_released_file_is_resumed_when_due(ledger: &impl Ledger) {
     let (object, app_id) = fresh("release");
     let held = lease(&claimed(ledger, &claim(&object, &app_id, T0)).await);
     let checkpoint = checkpoint(12, 3, &[1, 2, 1000]);
@@ -209,7 +209,7 @@ pub async fn what_is_kept_of_an_object_is_known(ledger: &impl Ledger) {
     let other = Claim { packing: Packing::from_stored("other"), ..claim(&object, &app_id, T0) };
     let row = claimed(ledger, &other).await;
     assert_eq!((row.packing.as_str(), row.checkpoint.blocks), ("packing", 3), "as the first run packed");
-    ok(ledger.begin_anew(&lease(&row), &other.packing, T0).await);
+    ok(ledger.restart(&lease(&row), &other.packing, T0).await);
     let row = ok(ledger.find(&object).await).unwrap_or_else(|| panic!("no row"));
     assert_eq!((&row.packing, row.checkpoint), (&other.packing, Checkpoint::default()));
     assert_eq!(ok(ledger.kept(&object).await), Kept { quarantined: 0, ..kept });

@@ -30,7 +30,7 @@ async fn until_asked(service: &Service, request: &str) {
 }
 
 #[tokio::test]
-async fn a_file_goes_in_parts_and_leaves_nothing_behind() {
+async fn a_file_is_uploaded_in_parts_and_leaves_no_state() {
     let (service, folder) = (Service::start().await, Folder::new("whole"));
     let file = folder.file("film.mp4", CONTENT);
     let told = Arc::new(Mutex::new(Vec::new()));
@@ -69,7 +69,7 @@ async fn whatever_fails_in_passing_is_tried_again_and_a_refused_url_is_replaced(
 }
 
 #[tokio::test]
-async fn a_run_that_was_dropped_is_gone_on_with_and_sends_only_the_rest() {
+async fn a_dropped_run_is_resumed_and_sends_only_the_rest() {
     let (service, folder) = (Service::start().await, Folder::new("dropped"));
     let file = folder.file("film.mp4", CONTENT);
     service.trouble("PUT /part/3", Trouble::Hang);
@@ -85,7 +85,7 @@ async fn a_run_that_was_dropped_is_gone_on_with_and_sends_only_the_rest() {
 }
 
 #[tokio::test]
-async fn a_second_run_of_the_same_file_is_told_that_it_is_in_use() {
+async fn a_second_run_of_the_same_file_is_refused_as_in_use() {
     let (service, folder) = (Service::start().await, Folder::new("twice"));
     let file = folder.file("film.mp4", CONTENT);
     service.trouble("PUT /part/1", Trouble::Hang);
@@ -145,7 +145,7 @@ async fn a_slow_line_is_no_reason_to_give_up_and_one_that_stands_still_is() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_no_longer_the_same_begins_anew_and_one_that_changes_meanwhile_completes_nothing() {
+async fn a_changed_file_restarts_and_one_that_changes_during_its_upload_completes_nothing() {
     let (service, folder) = (Service::start().await, Folder::new("changed"));
     let file = folder.file("film.mp4", CONTENT);
     service.trouble("GET /s3/multipart/u1/", Trouble::Status(403));
@@ -169,7 +169,7 @@ async fn a_file_that_is_no_longer_the_same_begins_anew_and_one_that_changes_mean
 }
 
 #[tokio::test]
-async fn a_session_that_somebody_else_ended_is_begun_anew_by_the_next_run() {
+async fn a_session_ended_elsewhere_is_restarted_by_the_next_run() {
     let (service, folder) = (Service::start().await, Folder::new("ended"));
     let file = folder.file("film.mp4", CONTENT);
     service.trouble("GET /s3/multipart/u1/2", Trouble::Status(403));

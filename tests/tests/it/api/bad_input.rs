@@ -82,7 +82,7 @@ async fn entries_of_more_than_72_hours_are_400_and_a_repeat_of_72_is_not() {
 }
 
 #[tokio::test]
-async fn a_record_dated_ahead_expires_by_its_arrival() {
+async fn a_record_in_the_future_expires_by_its_arrival() {
     let api = Api::new();
     let key = api.register("shop").await;
     let two_days = json!({"retention_days": 2});

@@ -33,7 +33,7 @@ async fn a_hundred_writers_at_once_are_all_stored_in_few_tries() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_more_writers_than_the_counters_take_the_rest_is_told_to_come_again_and_left_nothing() {
+async fn writers_beyond_the_capacity_of_the_counters_are_asked_to_retry_and_store_nothing() {
     let api = Api::new();
     let key = api.register("shop").await;
     api.cloud.hold_transactions(Duration::from_millis(100));

@@ -411,7 +411,7 @@ async fn every_setting_of_a_check_does_what_it_says() {
 }
 
 #[tokio::test]
-async fn a_job_whose_heartbeat_is_late_goes_down_and_somebody_is_told() {
+async fn a_job_whose_heartbeat_is_late_goes_down_and_is_notified() {
     let mut world = World::new(&[]).await;
     let inbox = Inbox::subscribed(&world.stack).await;
     let job =

@@ -283,7 +283,7 @@ async fn no_secret_token_body_or_record_is_logged_at_the_noisiest_level() {
 }
 
 #[tokio::test]
-async fn who_changed_what_and_who_was_refused_is_in_the_audit_log() {
+async fn changes_and_refusals_are_in_the_audit_log() {
     let stack = Stack::new();
     let begun_ms = SystemClock.now_ms();
     let app = stack.new_app("audit").await;

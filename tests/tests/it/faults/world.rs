@@ -26,7 +26,7 @@ pub(super) const INGEST_MS: i64 = 15 * MINUTE_MS;
 const FLUSH_MS: u64 = 120_000;
 const SWEEP_MS: u64 = 270_000;
 /// As flush's wiring.
-const FLUSH_STOPS_AHEAD_MS: u64 = 8_000;
+const FLUSH_STOP_BEFORE_DEADLINE_MS: u64 = 8_000;
 /// Blocks in one batch of the stream.
 const STREAM_BATCH: usize = 30;
 
@@ -88,7 +88,7 @@ pub(super) async fn sweep(cloud: &SimCloud, skew_ms: i64) -> (Option<Swept>, Opt
         metrics_namespace: "Test".to_owned(),
     };
     let deadline = Instant::now() + Duration::from_millis(SWEEP_MS);
-    let until = deadline - logferry_sweep::STOP_AHEAD;
+    let until = deadline - logferry_sweep::STOP_BEFORE_DEADLINE;
     let (swept, found) = tokio::join!(
         tokio::time::timeout_at(deadline, files.run(until)),
         tokio::time::timeout_at(deadline, missed.run(until))
@@ -184,7 +184,8 @@ impl World {
             let records = batch.iter().enumerate().map(|(i, block)| inserted(self.streamed + i, block, T0));
             let event = stream::event(&records.collect::<Vec<_>>());
             let flush = stream::flush(&self.cloud, self.cloud.clone());
-            let ends = tokio::time::Instant::now() + Duration::from_millis(FLUSH_MS - FLUSH_STOPS_AHEAD_MS);
+            let ends =
+                tokio::time::Instant::now() + Duration::from_millis(FLUSH_MS - FLUSH_STOP_BEFORE_DEADLINE_MS);
             let handled = flush.handle(&event, Some(ends));
             // Dead: all of it comes again.
             let Ok(handled) = tokio::time::timeout(Duration::from_millis(FLUSH_MS), handled).await else {

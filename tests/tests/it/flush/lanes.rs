@@ -25,7 +25,7 @@ fn log_streams(world: &World) -> BTreeSet<(String, String)> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn lanes_are_under_way_side_by_side_and_only_so_many() {
+async fn lanes_run_concurrently_up_to_a_limit() {
     let world = World::with(StrictLogs::at(NOW_MS));
     let records: Vec<_> = (0..60).map(|n| inserted(n, &block(&format!("app-{n}"), "s", 3))).collect();
     assert_eq!(world.invoke(&records).await.unwrap().tally.sent, 180);

@@ -68,7 +68,7 @@ async fn shards_that_are_read_at_the_same_time_keep_each_others_marks() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_block_that_is_packed_anew_under_its_id_is_sent_again() {
+async fn a_block_repacked_under_its_id_is_sent_again() {
     let world = World::with(StrictLogs::at(NOW_MS));
     let first = block("app", "s", 3);
     let mut anew =

@@ -486,7 +486,7 @@ async fn overdue_removal(sandbox: &Sandbox, registration: &Registration, now_ms:
         epoch_ms: app.created_ms,
         kind: JobKind::Prune,
         before_ms: now_ms - 7 * MS_PER_DAY,
-        ahead_ms: None,
+        future_bound_ms: None,
         due_ms: now_ms - 1000,
         deleted: 0,
         last_pass: false,

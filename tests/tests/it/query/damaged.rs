@@ -118,7 +118,7 @@ async fn a_block_that_dynamodb_has_deleted_in_part_is_no_fault_and_expiry_comes_
 }
 
 #[tokio::test]
-async fn a_block_that_cannot_be_read_is_skipped_counted_and_told_by_both_doors() {
+async fn an_unreadable_block_is_skipped_counted_and_reported_by_api_and_rpc() {
     let api = Api::new();
     let key = api.register("shop").await;
     let app = api.cloud.apps_now().swap_remove(0);

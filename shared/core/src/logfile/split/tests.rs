@@ -79,7 +79,7 @@ fn arrays_and_json_lines_may_follow_an_array() {
 }
 
 #[test]
-fn an_array_without_its_end_is_told() {
+fn an_array_without_its_end_is_reported() {
     for (text, count) in [("[", 0), ("[1,", 1), ("[{\"a\":1}", 1), ("[{\"a\":1},{\"b", 2)] {
         let (pieces, unterminated) = split_in(text.as_bytes(), 3, 100, StreamEnd::Whole);
         assert!(unterminated, "{text}");
@@ -112,7 +112,7 @@ fn before_the_first_worker_line_each_line_is_an_entry() {
 }
 
 #[test]
-fn what_is_too_large_is_passed_over_and_sampled() {
+fn an_entry_that_is_too_large_is_skipped_and_sampled() {
     let long = "x".repeat(5000);
     let (pieces, _) =
         split_in(format!("{{\"a\":1}}\n{long}\n{{\"a\":2}}\n").as_bytes(), 100, 1100, StreamEnd::Whole);
