@@ -62,7 +62,7 @@ impl Payload {
     /// Reads the data of a block (all of it, extents included).
     ///
     /// # Errors
-    /// [`BadBlock`] for data that no [`BlockBuilder`] wrote. Never panics, whatever the bytes.
+    /// [`BadBlock`] for data that no [`BlockBuilder`](super::BlockBuilder) wrote. Never panics, whatever the bytes.
     pub fn decode(data: &[u8]) -> Result<Self, BadBlock> {
         let size = zstd::zstd_safe::get_frame_content_size(data).ok().flatten().ok_or(BadBlock::Frame)?;
         let size = usize::try_from(size).ok().filter(|&n| n <= MAX_PAYLOAD_BYTES).ok_or(BadBlock::Frame)?;
