@@ -103,8 +103,10 @@ export class Connection {
     this.#redactor = redactor(this.config.redact);
     this.#initialized = true;
     this.#setScope();
-    await this.#service.started(this);
+    await this.#service.spool.ready();
+    // Before anything is asked of the page: it answers once it knows its host.
     this.send({ command: 'LOG_WORKER_READY', storage: this.#service.spool.storage });
+    await this.#service.started(this);
   }
 
   #setScope(): void {
@@ -269,6 +271,7 @@ export class Connection {
 
   async #stats(request: unknown): Promise<void> {
     const { spool } = this.#service;
+    await this.commit();
     await spool.ready();
     const stats = { storage: spool.storage, entries: 0, bytes: 0, batches: 0, refused: 0, dropped: 0 };
     if (!this.scope) return this.send({ command: 'STATS', request, stats });

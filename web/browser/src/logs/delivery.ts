@@ -7,7 +7,8 @@ import { MAX_FILE_BYTES } from './seal.ts';
 import type { Batch, Store } from './store.ts';
 import type { Failure } from './types.ts';
 
-export type GetToken = (reason: 'start' | 'expired') => Promise<string | null>;
+/** `null`: there is none; `undefined`: no page answers. */
+export type GetToken = (reason: 'start' | 'expired') => Promise<string | null | undefined>;
 
 /** Between two questions for a token while it keeps being refused (ms). */
 const TOKEN_MS = 60_000;
@@ -30,6 +31,7 @@ export class Delivery {
   readonly #clock: Clock;
   readonly #getToken: GetToken;
   #token: string | null = null;
+  #asking: Promise<string> | null = null;
   readonly #askedAt = { start: Number.NEGATIVE_INFINITY, expired: Number.NEGATIVE_INFINITY };
 
   constructor(target: Target, http: Http, clock: Clock, getToken: GetToken) {
@@ -45,6 +47,16 @@ export class Delivery {
     this.#token = token;
     this.#askedAt.expired = Number.NEGATIVE_INFINITY;
     return true;
+  }
+
+  /** Asks for a token before there is something to send: a page that closes cannot answer any more. */
+  async prepare(): Promise<void> {
+    try {
+      this.#token ??= await this.#ask('start');
+    } catch (error) {
+      // The run that needs it meets the same.
+      if (!(error instanceof Refusal)) throw error;
+    }
   }
 
   /** Sends a batch as far as it goes now. */
@@ -132,11 +144,24 @@ export class Delivery {
     }
   }
 
-  async #ask(reason: 'start' | 'expired'): Promise<string> {
-    const now = this.#clock.now();
-    if (now - this.#askedAt[reason] < TOKEN_MS) throw this.#noToken('the service refuses the token');
-    this.#askedAt[reason] = now;
+  /** One question at a time, for all that need the answer. */
+  #ask(reason: 'start' | 'expired'): Promise<string> {
+    this.#asking ??= this.#askOnce(reason).finally(() => {
+      this.#asking = null;
+    });
+    return this.#asking;
+  }
+
+  async #askOnce(reason: 'start' | 'expired'): Promise<string> {
+    const last = this.#askedAt[reason];
+    if (this.#clock.now() - last < TOKEN_MS) throw this.#noToken('the service refuses the token');
+    this.#askedAt[reason] = this.#clock.now();
     const token = await this.#getToken(reason);
+    if (token === undefined) {
+      // Not counted as a question: the next page may be asked at once.
+      this.#askedAt[reason] = last;
+      throw new Refusal({ code: 'AUTH_FAILED', message: 'no page answers for a token' }, true, 401);
+    }
     if (token === null) throw this.#noToken('getToken gave no token for this meeting and attendee');
     return token;
   }

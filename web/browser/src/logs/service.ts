@@ -82,9 +82,10 @@ export class LogService {
 
   /** A page has come with its configuration: what earlier visits left is looked at. */
   async started(connection: Connection): Promise<void> {
-    await this.spool.ready();
     await this.#expire();
     if (!connection.config.autoUpload) return;
+    if (connection.scope && connection.answersTokens)
+      void this.lane(connection.scope).sender.delivery.prepare();
     for (const scope of await this.spool.scopes()) {
       if (this.#wantsUpload(scope) && (await this.spool.hasWork(scope))) this.lane(scope).sender.wake();
     }
@@ -144,7 +145,11 @@ export class LogService {
     return false;
   }
 
-  async #askToken(scope: string, target: Target, reason: 'start' | 'expired'): Promise<string | null> {
+  async #askToken(
+    scope: string,
+    target: Target,
+    reason: 'start' | 'expired',
+  ): Promise<string | null | undefined> {
     const able = [...this.#connections].filter(({ answersTokens, left }) => answersTokens && !left);
     const own = able.filter((connection) => connection.scope === scope);
     const others = able.filter(({ scope: other }) => {
@@ -156,7 +161,10 @@ export class LogService {
       const answer = await connection.askToken(asked, reason, TOKEN_ANSWER_MS);
       if (answer !== undefined) return answer;
     }
-    return null;
+    // A client of the original protocol gives its token with the configuration or the command.
+    return able.length === 0 && this.#connections.size > 0 && ![...this.#connections].some(({ left }) => left)
+      ? null
+      : undefined;
   }
 
   /** Drops what is too old now, and looks again each hour. */

@@ -19,7 +19,7 @@ test('where there are no workers the page itself is the host', async () => {
   const { kind, port, survives } = await connect('auto', hosts, HELLO, 'READY', receive);
   assert.deepEqual([kind, survives, seen], ['main', false, ['READY']]);
   port.postMessage({ command: 'X' });
-  await new Promise((done) => setTimeout(done, 10));
+  while (seen.length < 2) await new Promise((done) => setTimeout(done, 1));
   assert.deepEqual(seen, ['READY', 'ECHO']);
 });
 

@@ -1,0 +1,230 @@
+/** Behaviours 8 to 11 and 26: pages, workers and browsers that end at a bad moment. */
+
+import { readFileSync } from 'node:fs';
+import type { Page } from '@playwright/test';
+import type { FaultServer } from '../support/fault-server.ts';
+import { expect, HOSTS, openLab, test } from '../support/fixtures.ts';
+import {
+  eventually,
+  expectExactly,
+  flush,
+  logLines,
+  startLogger,
+  stats,
+  storedNumbers,
+} from '../support/logs.ts';
+import { Profile } from '../support/persistent.ts';
+
+const AUTO = { autoUpload: true, flushIntervalMs: 60_000 };
+/** How often the browser is killed; 20 for the record. */
+const KILLS = Number(process.env.KILLS ?? 5);
+
+for (const host of HOSTS) {
+  test.describe(`on the ${host} host`, () => {
+    test('8 nothing stored is lost or doubled when all renderers are killed during a PUT', async ({
+      server,
+    }) => {
+      const profile = new Profile();
+      const context = await profile.launch();
+      try {
+        const page = await context.newPage();
+        await openLab(page, server);
+        await startLogger(page, server, { host });
+        await logLines(page, 0, 500);
+        expect((await stats(page)).entries).toBe(500);
+        server.fault('put', { delayMs: 1_000 });
+        await page.evaluate(() => {
+          window.flushed = window.log.flush();
+        });
+        await eventually(() => server.count('put') === 1);
+        const crashed = page.waitForEvent('crash');
+        profile.killRenderers();
+        await crashed;
+        const next = await context.newPage();
+        await openLab(next, server);
+        await startLogger(next, server, { host, ...AUTO });
+        await eventually(
+          async () => storedNumbers(server).length >= 500 && (await stats(next)).entries === 0,
+        );
+        expectExactly(server, 0, 500);
+        expect(server.of('put').map(({ key }) => key)).toHaveLength(2);
+      } finally {
+        await context.close();
+        profile.remove();
+      }
+    });
+
+    test(`9 every committed line is there once after ${KILLS} kills of the browser`, async ({ server }) => {
+      test.setTimeout(30_000 + KILLS * 8_000);
+      const profile = new Profile();
+      const committed = new Set<number>();
+      const logged = new Set<number>();
+      try {
+        for (let kill = 0; kill < KILLS; kill += 1) {
+          const context = await profile.launch();
+          const page = await context.newPage();
+          page.on('console', (message) => {
+            const [word, from, to] = message.text().split(' ');
+            const into = word === 'committed' ? committed : word === 'logged' ? logged : null;
+            for (let n = Number(from); into && n < Number(to); n += 1) into.add(n);
+          });
+          await openLab(page, server);
+          await speakRaw(page, server, host, kill * 1_000_000);
+          await page.waitForTimeout(150 + Math.random() * 600);
+          const closed = context.waitForEvent('close');
+          profile.killBrowser();
+          await closed;
+        }
+        const context = await profile.launch();
+        const page = await context.newPage();
+        await openLab(page, server);
+        await startLogger(page, server, { host, autoUpload: true });
+        await flush(page);
+        const stored = storedNumbers(server);
+        expect(new Set(stored).size).toBe(stored.length);
+        const lost = [...committed].filter((n) => !stored.includes(n));
+        expect(lost).toEqual([]);
+        expect(stored.filter((n) => !logged.has(n) && !committed.has(n))).toEqual([]);
+        expect(committed.size).toBeGreaterThan(KILLS * 10);
+        test.info().annotations.push({
+          type: 'seen',
+          description: `${committed.size} committed, ${stored.length} stored`,
+        });
+        await context.close();
+      } finally {
+        profile.remove();
+      }
+    });
+
+    test('10 400 lines and a tab closed in the same moment arrive, ten times of ten', async ({
+      context,
+      server,
+    }) => {
+      for (let round = 0; round < 10; round += 1) {
+        const page = await context.newPage();
+        await openLab(page, server);
+        await startLogger(page, server, { host, ...AUTO });
+        await stats(page);
+        await logLines(page, round * 400, (round + 1) * 400);
+        await page.close({ runBeforeUnload: true });
+        if (host === 'shared') {
+          // Without a visit; generous, because the machine may be busy.
+          await eventually(() => storedNumbers(server).length === (round + 1) * 400, 15_000);
+        }
+      }
+      await revisit(await context.newPage(), server, host, 4_000);
+      expectExactly(server, 0, 4_000);
+    });
+
+    test('11 lines logged while the page is hidden arrive, before and after our own listener', async ({
+      context,
+      server,
+    }) => {
+      for (let round = 0; round < 5; round += 1) {
+        const page = await context.newPage();
+        await openLab(page, server);
+        await page.evaluate((first) => {
+          window.addEventListener('pagehide', () => window.log.info(`line ${first}`));
+        }, round * 3);
+        await startLogger(page, server, { host, ...AUTO });
+        await page.evaluate((first) => {
+          window.addEventListener('pagehide', () => {
+            window.log.info(`line ${first + 1}`);
+            Promise.resolve().then(() => window.log.info(`line ${first + 2}`));
+          });
+        }, round * 3);
+        await stats(page);
+        // By turns closed and left for another page.
+        if (round % 2) await page.goto('about:blank');
+        await page.close({ runBeforeUnload: true });
+      }
+      await revisit(await context.newPage(), server, host, 15);
+      expectExactly(server, 0, 15);
+    });
+
+    test('26 a page with a logger enters the back/forward cache and logs on', async ({ server }) => {
+      const profile = new Profile();
+      const context = await profile.launch({ ignoreDefaultArgs: ['--disable-back-forward-cache'] });
+      try {
+        const page = await context.newPage();
+        await openLab(page, server);
+        await startLogger(page, server, { host, autoUpload: true, flushIntervalMs: 100 });
+        await logLines(page, 0, 10);
+        await flush(page);
+        // The page does the rest itself: Playwright loses a page that comes out of the cache.
+        await page.evaluate(() => {
+          window.addEventListener('pageshow', ({ persisted }) => {
+            for (let n = 10; persisted && n < 20; n += 1) window.log.info(`line ${n}`);
+          });
+        });
+        await page.evaluate(() => {
+          location.href = '/back.html';
+        });
+        await eventually(() => storedNumbers(server).length === 20);
+        expectExactly(server, 0, 20);
+      } finally {
+        await context.close();
+        profile.remove();
+      }
+    });
+  });
+}
+
+/** The next visit: what was left is sent, with nothing done but creating the logger. */
+async function revisit(
+  page: Page,
+  server: FaultServer,
+  host: (typeof HOSTS)[number],
+  lines: number,
+): Promise<void> {
+  await openLab(page, server);
+  await startLogger(page, server, { host, ...AUTO });
+  await eventually(() => storedNumbers(server).length >= lines, 15_000);
+}
+
+/** Logs by the protocol itself, a group each few ms, and says on the console what was posted and committed. */
+async function speakRaw(page: Page, server: FaultServer, host: string, first: number): Promise<void> {
+  await page.evaluate(
+    ([host, api, first]) => {
+      const url = '/dist/log-worker.js';
+      const port = host === 'shared' ? new SharedWorker(url).port : new Worker(url);
+      const tab = `raw-${first}`;
+      const begins: number[] = [];
+      port.onmessage = ({ data }: MessageEvent) => {
+        if (data.command === 'TOKEN_NEEDED')
+          port.postMessage({ command: 'TOKEN', scope: data.scope, joinToken: 'good' });
+        if (data.command === 'COMMITTED') console.log(`committed ${first} ${begins[data.upTo]}`);
+        if (data.command !== 'LOG_WORKER_READY') return;
+        let next = first;
+        begins[0] = first;
+        const timer = setInterval(() => {
+          const entries = Array.from(
+            { length: 7 },
+            (_, at) => `1970-01-01T00:00:00.000Z [INFO] line ${next + at}`,
+          );
+          console.log(`logged ${next} ${next + 7}`);
+          next += 7;
+          begins.push(next);
+          port.postMessage({ command: 'PUT_LOGS', tab, group: begins.length - 1, entries });
+          if (begins.length > 2_000) clearInterval(timer);
+        }, 3);
+      };
+      const config = {
+        presignedUrlEndpoint: `${api}/presigned-url`,
+        meetingId: 'm-1',
+        attendeeId: 'a-1',
+        tab,
+        autoUpload: true,
+        flushIntervalMs: 100,
+        maxEntries: 100_000,
+      };
+      port.postMessage({ command: 'LOG_WORKER_INITIALIZE', config });
+    },
+    [host, server.api, first] as const,
+  );
+}
+
+test('nothing in the package listens to unload', () => {
+  const code = readFileSync(new URL('../../dist/index.js', import.meta.url), 'utf8');
+  expect(code).not.toMatch(/["'`](before)?unload["'`]/);
+});

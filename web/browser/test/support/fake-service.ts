@@ -1,0 +1,196 @@
+/** A log service on a clock that the test moves, with an API and S3 that the test answers for. */
+
+import type { Clock } from '../../src/host/clock.ts';
+import { type HttpAnswer, type HttpRequest, Unreachable } from '../../src/host/http.ts';
+import { loopback, type Message, type Port } from '../../src/host/port.ts';
+import { MemoryStore } from '../../src/logs/memory-store.ts';
+import { LogService } from '../../src/logs/service.ts';
+import type { StoredRow, Usage } from '../../src/logs/store.ts';
+import type { WorkerConfig } from '../../src/logs/types.ts';
+
+export class FakeClock implements Clock {
+  #now = Date.parse('2026-01-01T00:00:00Z');
+  #timers: { at: number; f: () => void }[] = [];
+  random = (): number => 0.5;
+
+  now(): number {
+    return this.#now;
+  }
+
+  after(ms: number, f: () => void): () => void {
+    const timer = { at: this.#now + ms, f };
+    this.#timers.push(timer);
+    return () => {
+      this.#timers = this.#timers.filter((other) => other !== timer);
+    };
+  }
+
+  /** Lets `ms` pass: every timer at its time, and what follows from it before the next. */
+  async advance(ms: number): Promise<void> {
+    const end = this.#now + ms;
+    await settle();
+    for (;;) {
+      const [next] = this.#timers.filter(({ at }) => at <= end).sort((a, b) => a.at - b.at);
+      if (!next) break;
+      this.#timers = this.#timers.filter((other) => other !== next);
+      this.#now = Math.max(this.#now, next.at);
+      next.f();
+      await settle();
+    }
+    this.#now = end;
+  }
+}
+
+/** Lets everything happen that waits for nothing but promises. */
+const settle = async (): Promise<void> => {
+  for (let n = 0; n < 5; n += 1) await new Promise((done) => setImmediate(done));
+};
+
+/** IndexedDB's part, in memory. */
+export class FakePrimary extends MemoryStore {
+  /** What every method fails with, if anything. */
+  broken: Error | null = null;
+
+  async probe(): Promise<void> {
+    if (this.broken) throw this.broken;
+  }
+
+  override async append(...args: Parameters<MemoryStore['append']>): Promise<void> {
+    if (this.broken) throw this.broken;
+    return super.append(...args);
+  }
+
+  async adopt(rows: StoredRow[], dropped: Map<string, Usage['dropped']>): Promise<void> {
+    this.returnRows(rows, dropped);
+  }
+
+  async forgetTabs(): Promise<void> {}
+
+  close(): void {}
+}
+
+export const ENDPOINT = 'https://api.test/presigned-url';
+
+export class FakeWorld {
+  readonly clock = new FakeClock();
+  readonly primary: FakePrimary;
+  readonly requests: (HttpRequest & { at: number })[] = [];
+  /** Objects by key, as text. */
+  readonly objects = new Map<string, string>();
+  /** Answers in place of the service's own. */
+  answer: (request: HttpRequest) => HttpAnswer | 'offline' | null = () => null;
+  readonly service: LogService;
+  #keys = 0;
+
+  constructor(primary = new FakePrimary()) {
+    this.primary = primary;
+    this.service = new LogService({
+      primary,
+      clock: this.clock,
+      http: (request) => this.#http(request),
+      exclusive: (_name, f) => f(),
+      compress: async (text) => new TextEncoder().encode(text).buffer as ArrayBuffer,
+    });
+  }
+
+  get lines(): string[] {
+    return [...this.objects.values()].flatMap((text) => text.split('\n').filter((line) => line));
+  }
+
+  count(method: string): number {
+    return this.requests.filter((request) => request.method === method).length;
+  }
+
+  async #http(request: HttpRequest): Promise<HttpAnswer> {
+    this.requests.push({ ...request, at: this.clock.now() });
+    const own = this.answer(request);
+    if (own === 'offline') throw new Unreachable('no connection');
+    if (own) return own;
+    if (request.method === 'POST') {
+      this.#keys += 1;
+      const key = `key-${this.#keys}`;
+      return ok({ presignedUrl: `https://s3.test/${key}`, key, expiresIn: 300, maxBytes: 10 * 1024 * 1024 });
+    }
+    if (request.method === 'GET') {
+      const key = new URL(request.url).searchParams.get('key') ?? '';
+      return ok({ key, received: this.objects.has(key), status: 'COMPLETED' });
+    }
+    const key = new URL(request.url).pathname.slice(1);
+    if (this.objects.has(key)) return { status: 412, retryAfterMs: undefined, text: '' };
+    this.objects.set(key, new TextDecoder().decode(request.body as ArrayBuffer));
+    return ok({});
+  }
+}
+
+export const ok = (body: unknown): HttpAnswer => ({
+  status: 200,
+  retryAfterMs: undefined,
+  text: JSON.stringify(body),
+});
+
+/** A page that speaks to the service, and answers for tokens. */
+export class FakePage {
+  readonly received: Message[] = [];
+  token: (scope: { meetingId: string }, reason: string) => string | null = () => 'good';
+  readonly #port: Port;
+  readonly #world: FakeWorld;
+  #group = 0;
+
+  constructor(world: FakeWorld) {
+    const [near, far] = loopback();
+    this.#port = near;
+    this.#world = world;
+    near.onmessage = ({ data }) => {
+      this.received.push(data);
+      if (data.command !== 'TOKEN_NEEDED') return;
+      const joinToken = this.token(data.scope, data.reason);
+      this.send({ command: 'TOKEN', scope: data.scope, joinToken });
+    };
+    world.service.serve(far);
+  }
+
+  static async open(world: FakeWorld, config: Partial<WorkerConfig> = {}): Promise<FakePage> {
+    const page = new FakePage(world);
+    await page.start(config);
+    return page;
+  }
+
+  async start(config: Partial<WorkerConfig>): Promise<void> {
+    const all = {
+      presignedUrlEndpoint: ENDPOINT,
+      meetingId: 'm-1',
+      attendeeId: 'a-1',
+      tab: 'tab-1',
+      ...config,
+    };
+    this.send({ command: 'LOG_WORKER_INITIALIZE', config: all });
+    await this.messages('LOG_WORKER_READY');
+  }
+
+  send(message: Message): void {
+    this.#port.postMessage(message);
+  }
+
+  log(...entries: string[]): void {
+    this.#group += 1;
+    this.send({ command: 'PUT_LOGS', tab: 'tab-1', group: this.#group, entries });
+  }
+
+  /** Waits for a message; the clock stands meanwhile but for the commit's 50 ms. */
+  async messages(command: string, count = 1): Promise<Message[]> {
+    for (let n = 0; n < 200; n += 1) {
+      const found = this.received.filter((message) => message.command === command);
+      if (found.length >= count) return found;
+      await new Promise((done) => setTimeout(done, 1));
+      await this.#world.clock.advance(0);
+    }
+    throw new Error(`no ${command} among ${this.received.map((message) => message.command).join(', ')}`);
+  }
+
+  /** Everything that was posted has been stored. */
+  async committed(): Promise<void> {
+    await new Promise((done) => setTimeout(done, 5));
+    await this.#world.clock.advance(60);
+    await new Promise((done) => setTimeout(done, 5));
+  }
+}

@@ -1,0 +1,62 @@
+/** A browser with a profile of its own that survives being killed. */
+
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type BrowserContext, chromium } from '@playwright/test';
+
+export class Profile {
+  readonly folder = mkdtempSync(join(tmpdir(), 'logferry-profile-'));
+
+  launch(options: { args?: string[]; ignoreDefaultArgs?: string[] } = {}): Promise<BrowserContext> {
+    return chromium.launchPersistentContext(this.folder, {
+      executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+      args: ['--no-sandbox', ...(options.args ?? [])],
+      ignoreDefaultArgs: options.ignoreDefaultArgs ?? [],
+    });
+  }
+
+  /** SIGKILL for the whole browser. */
+  killBrowser(): void {
+    for (const { pid } of this.#processes()) kill(pid);
+  }
+
+  /** SIGKILL for every renderer: pages and workers. */
+  killRenderers(): void {
+    for (const { pid, command } of this.#processes()) if (command.includes('--type=renderer')) kill(pid);
+  }
+
+  remove(): void {
+    rmSync(this.folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
+  }
+
+  /** The browser of this profile and what descends from it. */
+  #processes(): { pid: number; command: string }[] {
+    const all = readdirSync('/proc')
+      .filter((name) => /^\d+$/.test(name))
+      .flatMap((name) => {
+        try {
+          const command = readFileSync(`/proc/${name}/cmdline`, 'utf8').replaceAll('\0', ' ');
+          const stat = readFileSync(`/proc/${name}/stat`, 'utf8');
+          const parent = Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]);
+          return [{ pid: Number(name), parent, command }];
+        } catch {
+          return []; // ended meanwhile
+        }
+      });
+    const own = new Set(all.filter(({ command }) => command.includes(this.folder)).map(({ pid }) => pid));
+    for (let before = -1; before !== own.size; ) {
+      before = own.size;
+      for (const { pid, parent } of all) if (own.has(parent)) own.add(pid);
+    }
+    return all.filter(({ pid }) => own.has(pid));
+  }
+}
+
+function kill(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch {
+    // It has ended already.
+  }
+}

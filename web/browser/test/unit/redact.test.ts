@@ -1,0 +1,38 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { line } from '../../src/logs/format.ts';
+import { redactor } from '../../src/logs/redact.ts';
+import { SECRETS } from '../support/secrets.ts';
+
+for (const format of ['ndjson', 'text'] as const) {
+  test(`22 none of twenty planted secrets is in a line of ${format}`, () => {
+    const rules = redactor({ names: ['badge'], patterns: [/ACCT-\d+/] });
+    for (const { secret, message, context } of SECRETS) {
+      const text = line({ time: 0, level: 'INFO', message, context }, format, 1 << 18, rules);
+      assert.equal(text.includes(secret), false, text);
+      assert.ok(text.includes('[redacted]'), text);
+    }
+  });
+}
+
+test('ordinary text is left alone', () => {
+  const rules = redactor();
+  for (const text of [
+    'GET /orders?page=2&size=10 took 35 ms',
+    'the keyboard token ring and secretary are no secrets',
+    'key: value pairs',
+    'eyJ is how base64 of JSON begins',
+  ]) {
+    assert.equal(rules?.text(text), text);
+  }
+  assert.equal(redactor(false), null);
+});
+
+test('hostile input is passed in linear time', () => {
+  const rules = redactor();
+  const begin = performance.now();
+  for (const unit of ['token=', 'authorization:', 'eyJaaaaaaaaaa.', '"', '\\"', '?a=', 'api-']) {
+    rules?.text(unit.repeat(200_000 / unit.length));
+  }
+  assert.ok(performance.now() - begin < 5_000);
+});
