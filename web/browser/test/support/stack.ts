@@ -10,6 +10,9 @@ const FILE = process.env.LOGFERRY_LOCAL_ENV ?? join(ROOT, '.logferry', 'local.en
 export interface Stack {
   api: string;
   adminKey: string;
+  /** S3 as the emulator has it, and the bucket. */
+  s3: string;
+  bucket: string;
 }
 
 /** `null` without a stack; skip then with [`NO_STACK`]. */
@@ -18,7 +21,8 @@ export function stack(): Stack | null {
   const lines = readFileSync(FILE, 'utf8').split('\n');
   const value = (name: string) => lines.find((line) => line.startsWith(`${name}=`))?.slice(name.length + 1);
   const [api, adminKey] = [value('API_URL'), value('ADMIN_KEY')];
-  return api && adminKey ? { api: api.replace(/\/$/, ''), adminKey } : null;
+  const [s3 = '', bucket = ''] = [value('AWS_ENDPOINT_URL'), value('BUCKET')];
+  return api && adminKey ? { api: api.replace(/\/$/, ''), adminKey, s3, bucket } : null;
 }
 
 export const NO_STACK = 'needs the local stack: `make up`, or LOGFERRY_LOCAL_ENV';
