@@ -1,1 +1,3 @@
-export {};
+/** `@logferry/browser/react` */
+
+export { configureUploads, type UploadWorker, useUploadWorker } from './use-upload-worker.ts';

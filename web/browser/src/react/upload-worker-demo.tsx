@@ -1,6 +1,6 @@
 /** The upload worker to try out: pick files, pause, reload, close the tab, come back. */
 
-import { type ChangeEvent, type ReactNode, useState } from 'react';
+import type { ChangeEvent, ReactNode } from 'react';
 import type { UploadSession } from '../uploads/protocol.ts';
 import type { UploadsOptions } from '../uploads/settings.ts';
 import { type UploadWorker, useUploadWorker } from './use-upload-worker.ts';
@@ -14,17 +14,15 @@ const LIMITS = [null, MIB / 2, 2 * MIB, 10 * MIB];
 
 export function UploadWorkerDemo({ projectId = 'demo', ...options }: UploadWorkerDemoProps): ReactNode {
   const worker = useUploadWorker(options);
-  const [refused, setRefused] = useState<string | null>(null);
 
   const pick = async (event: ChangeEvent<HTMLInputElement>) => {
     const files = Array.from(event.target.files ?? []);
     event.target.value = '';
-    setRefused(null);
-    for (const file of files) {
-      const id = await worker.startUpload(file, projectId, file.name);
-      if (!id) setRefused(`"${file.name}" was refused`);
-    }
+    for (const file of files) await worker.startUpload(file, projectId, file.name);
   };
+
+  // Refusals of files that never became an upload.
+  const refusals = [...worker.uploadErrors].filter(([id]) => !worker.activeUploads.has(id));
 
   return (
     <section className="logferry-uploads" data-host={worker.host ?? ''}>
@@ -41,7 +39,11 @@ export function UploadWorkerDemo({ projectId = 'demo', ...options }: UploadWorke
           </select>
         </label>
       </p>
-      {refused && <p role="alert">{refused}</p>}
+      {refusals.map(([id, message]) => (
+        <p key={id} role="alert">
+          {message}
+        </p>
+      ))}
       <ul>
         {[...worker.activeUploads.values()].map((session) => (
           <UploadRow key={session.uploadId} session={session} worker={worker} />
