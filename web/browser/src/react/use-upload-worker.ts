@@ -120,6 +120,8 @@ function sharedFor(config: Partial<UploadsOptions> | undefined): Shared {
   if (!options.endpoint || !options.getToken) {
     throw new Error('useUploadWorker needs an endpoint and getToken, here or by configureUploads()');
   }
+  // A server keeps nothing between requests.
+  if (typeof window === 'undefined') return new Shared(options);
   const name = JSON.stringify([options.endpoint, options.scope]);
   const known = clients.get(name);
   if (known) {

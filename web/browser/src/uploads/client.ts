@@ -49,12 +49,15 @@ export class Uploads {
   #calls = new Map<number, Call>();
   #requests = 0;
   #guarding = false;
+  #durable: boolean | undefined;
 
   constructor(options: UploadsOptions) {
     this.#options = options;
     if (typeof window === 'undefined') return;
     addEventListener('online', this.#network);
     addEventListener('offline', this.#network);
+    addEventListener('pagehide', this.#hide);
+    addEventListener('pageshow', this.#show);
     // A failure shows in the first command.
     this.#connect().catch(() => {});
   }
@@ -62,6 +65,11 @@ export class Uploads {
   /** Where the uploads run; `undefined` until the worker has answered. */
   get host(): HostKind | undefined {
     return this.#host;
+  }
+
+  /** Whether uploads survive a restart of the browser; `undefined` until the worker has answered. */
+  get durable(): boolean | undefined {
+    return this.#durable;
   }
 
   /** Queues the file. Resolves with the upload's id, rejects with an `UploadFailure` if it is refused. */
@@ -149,6 +157,8 @@ export class Uploads {
     if (typeof window === 'undefined') return;
     removeEventListener('online', this.#network);
     removeEventListener('offline', this.#network);
+    removeEventListener('pagehide', this.#hide);
+    removeEventListener('pageshow', this.#show);
     this.#guard(false);
     this.#listeners.clear();
     const connected = this.#connected;
@@ -161,16 +171,20 @@ export class Uploads {
 
   #connect(): Promise<Connected> {
     const { host = 'auto', worker } = this.#options;
-    const hello = { command: 'UPLOAD_WORKER_INITIALIZE', settings: settingsOf(this.#options) };
     const receive = (message: Message) => this.#receive(message);
     const lost = (reason: string) => this.#lost(reason);
-    this.#connected ??= connect(host, workerHosts(worker), hello, 'UPLOAD_WORKER_READY', receive, lost).then(
-      (connected) => {
-        this.#host = connected.kind;
-        this.#emit('change', { type: 'SESSIONS' });
-        return connected;
-      },
-    );
+    this.#connected ??= connect(
+      host,
+      workerHosts(worker),
+      this.#hello(),
+      'UPLOAD_WORKER_READY',
+      receive,
+      lost,
+    ).then((connected) => {
+      this.#host = connected.kind;
+      this.#emit('change', { type: 'SESSIONS' });
+      return connected;
+    });
     return this.#connected;
   }
 
@@ -193,11 +207,23 @@ export class Uploads {
     return answered;
   }
 
+  #hello(): Message {
+    return { command: 'UPLOAD_WORKER_INITIALIZE', settings: settingsOf(this.#options) };
+  }
+
+  #post(message: Message): void {
+    this.#connected?.then(({ port }) => port.postMessage(message)).catch(() => {});
+  }
+
+  /** A page in the back/forward cache must get no messages: they would evict it. */
+  readonly #hide = (): void => this.#post({ command: 'LEAVE' });
+
+  readonly #show = (event: PageTransitionEvent): void => {
+    if (event.persisted) this.#post(this.#hello());
+  };
+
   readonly #network = (): void => {
-    const sent = this.#connected?.then(({ port }) => {
-      port.postMessage({ command: 'NETWORK', online: navigator.onLine });
-    });
-    sent?.catch(() => {});
+    this.#post({ command: 'NETWORK', online: navigator.onLine });
   };
 
   #receive(data: Message): void {
@@ -221,7 +247,8 @@ export class Uploads {
   }
 
   #learn(message: UploadWorkerResponse): void {
-    const { type, uploadId = '', session, sessions } = message;
+    const { type, uploadId = '', session, sessions, durable } = message;
+    this.#durable = durable ?? this.#durable;
     for (const each of sessions ?? (session ? [session] : [])) this.#sessions.set(each.uploadId, each);
     const known = this.#sessions.get(uploadId);
     if (known && message.progress !== undefined) {
@@ -241,8 +268,7 @@ export class Uploads {
     } catch {
       // The upload fails with AUTH_FAILED, which says that the page gave no token.
     }
-    const connected = await this.#connected?.catch(() => undefined);
-    connected?.port.postMessage({ command: 'TOKEN', call, token });
+    this.#post({ command: 'TOKEN', call, token });
   }
 
   #emit(event: UploadEvent, message: UploadWorkerResponse): void {

@@ -50,6 +50,8 @@ export class UploadRun {
   #parts: Part[] = [];
   #etags = new Map<number, string>();
   #status: UploadStatus = 'uploading';
+  /** What it does when the network is there. */
+  #phase: UploadStatus = 'uploading';
   #draining = false;
 
   /** `file` is `null` where only `complete` may be missing. */
@@ -68,7 +70,7 @@ export class UploadRun {
     this.#position = new Position(record.fileSize, record.progress);
     this.#patience = new Patience(ports, settings, (waiting) => {
       this.#speed.reset();
-      this.#become(waiting ? 'waiting' : 'uploading');
+      this.#become(waiting ? 'waiting' : this.#phase);
     });
   }
 
@@ -247,7 +249,7 @@ export class UploadRun {
   }
 
   #become(status: UploadStatus): void {
-    if (this.#status === status && status !== 'uploading') return;
+    if (status !== 'waiting') this.#phase = status;
     this.#status = status;
     this.#events.status(status);
   }

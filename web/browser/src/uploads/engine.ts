@@ -5,7 +5,7 @@
 
 import { UploadFailure } from './errors.ts';
 import { Freeing } from './freeing.ts';
-import { newRecord, openFile, Sources, scopeOf } from './incoming.ts';
+import { newRecord, openFile, optionsOf, Sources, scopeOf } from './incoming.ts';
 import type { Locks } from './ports.ts';
 import type {
   FileSource,
@@ -76,6 +76,11 @@ export class UploadEngine {
     return [...[...this.#uploads.values()].map((upload) => upload.session), ...this.#tabs.sessions];
   }
 
+  /** The list for one page. */
+  get listed(): UploadWorkerResponse {
+    return { type: 'SESSIONS', sessions: this.sessions, durable: this.#ports.store.durable };
+  }
+
   close(): void {
     this.#closed.abort(new Error('closed'));
     this.#tabs.close();
@@ -87,20 +92,17 @@ export class UploadEngine {
     switch (message.type) {
       case 'START_UPLOAD':
         return this.#start(message);
-      case 'LIST':
-        return this.sessions;
       case 'SET_LIMIT':
       case 'PAUSE_ALL':
       case 'RESUME_ALL':
+      case 'RESUME_INTERRUPTED_UPLOAD':
         this.#tabs.all(message);
         return this.#held(message);
       case 'REORDER':
-      case 'RESUME_INTERRUPTED_UPLOAD':
         return this.#held(message);
       default:
         if (this.#uploads.has(id)) return this.#held(message);
-        if (this.#tabs.sessions.some((session) => session.uploadId === id))
-          return this.#tabs.forward(message);
+        if (this.#tabs.shows(id)) return this.#tabs.forward(message);
         throw new UploadFailure('VALIDATION_ERROR', `there is no upload ${id.slice(0, 64)}`);
     }
   }
@@ -145,13 +147,7 @@ export class UploadEngine {
     if (!message.file) throw new UploadFailure('VALIDATION_ERROR', 'no file is given');
     if (this.#uploads.has(id)) throw new UploadFailure('VALIDATION_ERROR', 'an upload of this id exists');
     const file = await openFile(message.file);
-    const options = { ...message.options };
-    if (message.projectId) options.projectId ??= message.projectId;
-    if (message.s3Key) {
-      options.name ??= message.s3Key.split('/').at(-1) || file.name;
-      options.metadata = { s3Key: message.s3Key, ...options.metadata };
-    }
-    const record = await newRecord(id, file, options, this.#settings, clock.now());
+    const record = await newRecord(id, file, optionsOf(message), this.#settings, clock.now());
     const release = (await locks.tryHold(lockName(id))) ?? (() => {});
     await this.#sources.keep(id, file, message.file);
     await store.put(record);

@@ -2,7 +2,7 @@
 
 import { UploadFailure } from './errors.ts';
 import { difference, fingerprint } from './fingerprint.ts';
-import type { FileSource, StartOptions, UploadSettings } from './protocol.ts';
+import type { FileSource, StartOptions, UploadSettings, UploadWorkerMessage } from './protocol.ts';
 import type { UploadRecord, UploadStore } from './sessions.ts';
 
 const CONTENT_TYPE = 'application/octet-stream';
@@ -50,6 +50,16 @@ function accepts(accept: string, name: string, type: string): boolean {
     if (pattern.startsWith('.')) return lowName.endsWith(pattern);
     return pattern.endsWith('/*') ? lowType.startsWith(pattern.slice(0, -1)) : lowType === pattern;
   });
+}
+
+/** The options of a message, whose `projectId` and `s3Key` are those of the first upload worker. */
+export function optionsOf({ options, projectId, s3Key }: UploadWorkerMessage): StartOptions {
+  const all = { ...options };
+  if (projectId) all.projectId ??= projectId;
+  if (!s3Key) return all;
+  // The service builds the key itself: the caller's gives the name and is kept beside it.
+  const name = all.name ?? s3Key.split('/').at(-1) ?? '';
+  return { ...all, name, metadata: { s3Key, ...all.metadata } };
 }
 
 export async function newRecord(

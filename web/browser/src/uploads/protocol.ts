@@ -146,6 +146,8 @@ export interface UploadWorkerResponse {
   session?: UploadSession;
   /** SESSIONS: every upload that this worker knows. */
   sessions?: UploadSession[];
+  /** SESSIONS: `false` if the browser stores nothing, so that a restart forgets the uploads. */
+  durable?: boolean;
   request?: number;
 }
 

@@ -77,7 +77,7 @@ function open(settings: UploadSettings, relayed: RelayedNetwork): Room {
 async function greet(port: Port, room: Room): Promise<void> {
   port.postMessage({ command: 'UPLOAD_WORKER_READY', type: 'UPLOAD_WORKER_READY' });
   await room.opened;
-  send(port, { type: 'SESSIONS', sessions: room.engine.sessions });
+  send(port, room.engine.listed);
 }
 
 /** Every command is answered, so that no caller waits without end. */
@@ -88,9 +88,9 @@ async function run(port: Port, room: Room | undefined, data: Message): Promise<v
     if (!room)
       throw new UploadFailure('VALIDATION_ERROR', 'the first message must be UPLOAD_WORKER_INITIALIZE');
     await room.opened;
+    if (message.type === 'LIST') return send(port, { ...room.engine.listed, ...request });
     const value = await room.engine.handle(message);
-    if (message.type === 'LIST') send(port, { type: 'SESSIONS', sessions: room.engine.sessions, ...request });
-    else send(port, { type: 'ANSWER', ...(typeof value === 'string' && { uploadId: value }), ...request });
+    send(port, { type: 'ANSWER', ...(typeof value === 'string' && { uploadId: value }), ...request });
   } catch (error) {
     const failure =
       error instanceof UploadFailure

@@ -46,6 +46,8 @@ export interface UploadStore {
   keepFile(id: string, file: Blob | FileSystemFileHandle): Promise<boolean>;
   file(id: string): Promise<Blob | FileSystemFileHandle | undefined>;
   dropFile(id: string): Promise<void>;
+  /** Everything that was written survives a restart. */
+  readonly durable: boolean;
 }
 
 export function isOver(record: UploadRecord, now: number): boolean {
@@ -78,6 +80,7 @@ export function shown(record: UploadRecord, parts: UploadedPart[]): UploadSessio
 export class MemoryStore implements UploadStore {
   #records = new Map<string, UploadRecord>();
   #files = new Map<string, Blob | FileSystemFileHandle>();
+  readonly durable = false;
 
   async all(scope: string): Promise<UploadRecord[]> {
     const own = [...this.#records.values()].filter((record) => record.scope === scope);

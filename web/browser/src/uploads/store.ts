@@ -9,7 +9,7 @@ interface Schema extends DBSchema {
   files: { key: string; value: Blob | FileSystemFileHandle };
 }
 
-class IndexedStore implements UploadStore {
+class IndexedStore implements Omit<UploadStore, 'durable'> {
   readonly #database = new Database<Schema>('logferry-uploads-1', (db) => {
     db.createObjectStore('sessions', { keyPath: 'id' }).createIndex('scope', 'scope');
     db.createObjectStore('files');
@@ -55,7 +55,7 @@ class IndexedStore implements UploadStore {
 
 /**
  * IndexedDB, and memory for what it refuses (private windows, a full disk). An upload does not stop
- * because it could not be resumed after a restart; `durable` tells.
+ * because it could not be resumed after a restart; `durable` says whether it could.
  */
 export class BrowserStore implements UploadStore {
   readonly #disk = new IndexedStore();

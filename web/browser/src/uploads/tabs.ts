@@ -62,6 +62,10 @@ export class Tabs {
     if (!this.#sessions.has(session.uploadId)) this.#sessions.set(session.uploadId, session);
   }
 
+  shows(id: string): boolean {
+    return this.#sessions.has(id);
+  }
+
   isUnfinished(id: string): boolean {
     const status = this.#sessions.get(id)?.status;
     return status !== undefined && status !== 'completed' && status !== 'cancelled';

@@ -18,20 +18,26 @@ export function workerHosts(worker: UploadsOptions['worker']): Hosts {
     return { shared: () => start<SharedWorker>('port'), dedicated: () => start<Worker>('terminate'), main };
   }
   if (worker !== undefined) {
-    const options = { type: 'module', extendedLifetime: true } as WorkerOptions;
+    const options = { type: 'module', name: 'logferry-uploads-1', extendedLifetime: true };
     return {
-      shared: () => new SharedWorker(worker, options),
-      dedicated: () => new Worker(worker, { type: 'module' }),
+      shared: () => new SharedWorker(worker, options as WorkerOptions),
+      dedicated: () => new Worker(worker, options as WorkerOptions),
       main,
     };
   }
   return {
+    // The options stand twice: bundlers read them only where they are written out.
     shared: () =>
       new SharedWorker(new URL('./upload-worker.js', import.meta.url), {
         type: 'module',
+        name: 'logferry-uploads-1',
         extendedLifetime: true,
       } as WorkerOptions),
-    dedicated: () => new Worker(new URL('./upload-worker.js', import.meta.url), { type: 'module' }),
+    dedicated: () =>
+      new Worker(new URL('./upload-worker.js', import.meta.url), {
+        type: 'module',
+        name: 'logferry-uploads-1',
+      }),
     main,
   };
 }

@@ -87,6 +87,25 @@ test('35 six failures of a part fail the upload, and retry resumes from there', 
   expect([...only(server).parts.values()].map(({ times }) => times)).toEqual([1, 1, 1, 1, 1]);
 });
 
+test('35 a part of which nothing moves for two minutes is cut and sent again', async ({ page, server }) => {
+  await page.clock.install();
+  await openClient(page, server, { host: 'main' });
+  server.fault('part', { delayMs: 30_000 });
+  const id = await start(page, 8 * MIB);
+  await eventually(() => server.count('part') === 1);
+  await eventually(async () => ((await session(page, id))?.progress ?? 0) > 90);
+  await page.clock.fastForward(125_000);
+  await eventually(async () => {
+    await page.clock.fastForward(1_000);
+    return server.count('part') === 2;
+  });
+  await eventually(async () => {
+    await page.clock.fastForward(1_000);
+    return (await session(page, id))?.status === 'completed';
+  });
+  expect(server.of('part')[0]?.status).toBe(0);
+});
+
 // The specification's minute, where there is time (ms).
 const OUTAGE_MS = process.env.LOGFERRY_WEB_LONG ? 60_000 : 5_000;
 
