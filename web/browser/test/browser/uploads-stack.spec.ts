@@ -1,12 +1,11 @@
 // Behaviours 31, 32, 38, 40, 46 on the real stack of `make up`.
-import { createHash } from 'node:crypto';
 import { expect, openLab, test } from '../support/fixtures.ts';
 import { Profile } from '../support/profile.ts';
+import { sha256OfObject } from '../support/s3.ts';
 import { App, NO_STACK, stack } from '../support/stack.ts';
 import {
   client,
   command,
-  type DiskFile,
   diskFile,
   eventually,
   MIB,
@@ -36,16 +35,7 @@ async function newApp(): Promise<{ app: App; token: string; api: string }> {
   return { app, token, api: found.api };
 }
 
-const rows = (app: App) =>
-  app.call<{ uploads: Row[] }>('GET', '/uploads?progress=true').then(({ uploads }) => uploads);
-
-/** Compares the object with the file: the emulator answers unsigned reads. */
-async function expectSame(key: string, file: DiskFile): Promise<void> {
-  const answer = await fetch(`${found?.s3}/${found?.bucket}/${key}`);
-  expect(answer.status).toBe(200);
-  const hash = createHash('sha256').update(Buffer.from(await answer.arrayBuffer()));
-  expect(hash.digest('hex')).toBe(file.sha256);
-}
+const rows = (app: App) => app.call<Row[]>('GET', '/uploads?progress=true');
 
 test('31 stack: 120 MB with a pause at 20 % arrive byte for byte', async ({ page, server }) => {
   const { app, token, api } = await newApp();
@@ -64,7 +54,7 @@ test('31 stack: 120 MB with a pause at 20 % arrive byte for byte', async ({ page
   await reaches(page, id, 'completed');
   const [done] = await rows(app);
   expect(done).toMatchObject({ status: 'COMPLETED', size: 120 * MIB });
-  await expectSame(done?.key ?? '', file);
+  expect(await sha256OfObject(done?.key ?? '')).toBe(file.sha256);
 });
 
 test('32 stack: after a kill of the renderers the upload resumes in its session', async ({ server }) => {
@@ -92,7 +82,7 @@ test('32 stack: after a kill of the renderers the upload resumes in its session'
     await reaches(page, id, 'completed');
     const all = await rows(app);
     expect(all.map(({ status }) => status)).toEqual(['COMPLETED']);
-    await expectSame(all[0]?.key ?? '', file);
+    expect(await sha256OfObject(all[0]?.key ?? '')).toBe(file.sha256);
   } finally {
     await profile.remove();
   }
@@ -120,7 +110,7 @@ test('38 stack: a complete whose answer was lost succeeds when it is sent again'
   expect(completes).toBe(2);
   const all = await rows(app);
   expect(all.map(({ status }) => status)).toEqual(['COMPLETED']);
-  await expectSame(all[0]?.key ?? '', file);
+  expect(await sha256OfObject(all[0]?.key ?? '')).toBe(file.sha256);
 });
 
 test('40 stack: a cancelled upload ends ABORTED, without parts', async ({ page, server }) => {

@@ -10,19 +10,19 @@ const FILE = process.env.LOGFERRY_LOCAL_ENV ?? join(ROOT, '.logferry', 'local.en
 export interface Stack {
   api: string;
   adminKey: string;
-  /** S3 as the emulator has it, and the bucket. */
-  s3: string;
-  bucket: string;
+}
+
+/** Values of the stack's file; one that it does not have is empty. */
+export function readStack<Names extends string[]>(...names: Names): { [Name in keyof Names]: string } {
+  const lines = existsSync(FILE) ? readFileSync(FILE, 'utf8').split('\n') : [];
+  const value = (name: string) => lines.find((line) => line.startsWith(`${name}=`))?.slice(name.length + 1);
+  return names.map((name) => value(name) ?? '') as { [Name in keyof Names]: string };
 }
 
 /** `null` without a stack; skip then with [`NO_STACK`]. */
 export function stack(): Stack | null {
-  if (!existsSync(FILE)) return null;
-  const lines = readFileSync(FILE, 'utf8').split('\n');
-  const value = (name: string) => lines.find((line) => line.startsWith(`${name}=`))?.slice(name.length + 1);
-  const [api, adminKey] = [value('API_URL'), value('ADMIN_KEY')];
-  const [s3 = '', bucket = ''] = [value('AWS_ENDPOINT_URL'), value('BUCKET')];
-  return api && adminKey ? { api: api.replace(/\/$/, ''), adminKey, s3, bucket } : null;
+  const [api, adminKey] = readStack('API_URL', 'ADMIN_KEY');
+  return api && adminKey ? { api: api.replace(/\/$/, ''), adminKey } : null;
 }
 
 export const NO_STACK = 'needs the local stack: `make up`, or LOGFERRY_LOCAL_ENV';
