@@ -4,7 +4,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help uppy tools demo test web web-test up down check advisories words planted load abuse bench build deploy sam-local fuzz-api
+.PHONY: help uppy tools demo test web web-test web-demo up down check advisories words planted load abuse bench build deploy sam-local fuzz-api
 
 TOOLS = .logferry/venv/bin
 PYTHON = PYTHONPATH=local $(TOOLS)/python
@@ -27,6 +27,9 @@ web: tools ## build the browser packages, lint and type-check them, run their un
 
 web-test: tools ## run the browser packages' tests in Chromium; some need the stack of `make up`
 	@$(PYTHON) -m web test
+
+web-demo: tools ## serve the example pages of the browser packages on the stack of `make up`
+	@$(PYTHON) -m web demo
 
 uppy: ## run the published Uppy uploader against the stack of `make up`; needs node
 	npm install --prefix tests/uppy --no-package-lock --no-audit --no-fund --loglevel=error

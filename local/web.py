@@ -1,4 +1,4 @@
-"""`python -m web {build,check,test}`: the browser packages under web/, with the Node.js of the private tools.
+"""`python -m web {build,check,demo,test}`: the browser packages under web/, with the Node.js of the private tools.
 
 Node.js comes with requirements.txt, the packages from the npm registry as web/package-lock.json names
 them. The browser is Debian's Chromium, or what CHROMIUM names."""
@@ -112,8 +112,18 @@ def test() -> None:
     browser()
 
 
+def demo() -> None:
+    """The example pages on the stack of `make up`, until Ctrl-C."""
+    build()
+    try:
+        if not run("node", "examples/server.mjs"):
+            raise Problem("the example server failed; it needs the stack of `make up`")
+    except KeyboardInterrupt:
+        pass
+
+
 def main(arguments: list[str]) -> int:
-    commands = {"build": build, "check": check, "web": web, "test": test}
+    commands = {"build": build, "check": check, "demo": demo, "web": web, "test": test}
     if len(arguments) != 1 or arguments[0] not in commands:
         print(f"usage: python -m web {'|'.join(commands)}", file=sys.stderr)
         return 2

@@ -38,7 +38,7 @@ test('32 after kills of every renderer no part is sent that S3 had, and the byte
   const profile = new Profile();
   try {
     const context = await profile.open();
-    const file = diskFile(120 * MIB);
+    const file = diskFile(KILLS * 45 * MIB);
     server.fault('part', { delayMs: 250 }, 100_000);
     let page = await context.newPage();
     await openClient(page, server, { chunkSize: 5 * MIB });

@@ -114,6 +114,7 @@ test('36 without a network the upload waits, uses up no try and completes by its
   server,
   context,
 }) => {
+  test.setTimeout(OUTAGE_MS + 60_000);
   await openClient(page, server, { maxRetries: 0, host: 'dedicated' });
   server.fault('part', { delayMs: 200 }, 1_000);
   const id = await start(page, 80 * MIB);
@@ -130,6 +131,7 @@ test('36 an outage that the browser does not report is waited for, too (shared)'
   page,
   server,
 }) => {
+  test.setTimeout(OUTAGE_MS + 60_000);
   await openClient(page, server, { maxRetries: 0, host: 'shared' });
   server.fault('part', { delayMs: 200 }, 3);
   const id = await start(page, 80 * MIB);
