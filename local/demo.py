@@ -27,8 +27,8 @@ def upload(logferry: Logferry, token: str, filename: str, body: bytes) -> str:
 
 def just_now(worker: str, entries: str) -> tuple[str, str]:
     """Returns the browser's files with times of the last minute; the fixtures have fixed times."""
-    fixed = datetime.datetime(2024, 3, 1, 12, 0, tzinfo=datetime.timezone.utc)
-    shift = datetime.datetime.now(datetime.timezone.utc) - fixed - datetime.timedelta(seconds=30)
+    fixed = datetime.datetime(2024, 3, 1, 12, 0, tzinfo=datetime.UTC)
+    shift = datetime.datetime.now(datetime.UTC) - fixed - datetime.timedelta(seconds=30)
 
     def moved(match: re.Match) -> str:
         time_then = datetime.datetime.fromisoformat(match[0].replace("Z", "+00:00"))

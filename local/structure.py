@@ -6,9 +6,8 @@ import ast
 import pathlib
 import re
 import sys
-from collections import defaultdict
-
 import tomllib
+from collections import defaultdict
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 Graph = dict[str, set[str]]

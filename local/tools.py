@@ -37,8 +37,8 @@ def install() -> None:
 
 
 def main() -> int:
-    if sys.version_info < (3, 10):
-        print("Python 3.10 or later is required", file=sys.stderr)
+    if sys.version_info < (3, 11):
+        print("Python 3.11 or later is required", file=sys.stderr)
         return 1
     VENV.parent.mkdir(exist_ok=True)
     # Two concurrent runs of make must not install into the same folder.

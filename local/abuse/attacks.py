@@ -208,12 +208,12 @@ ATTACKS = (ScatteredDays, CostlyQueries, CostlyChecks, ManyUrls, AbandonedUrls, 
 
 
 def _rfc3339(time_ms: int) -> str:
-    return datetime.datetime.fromtimestamp(time_ms / 1000, datetime.timezone.utc).isoformat(timespec="milliseconds")
+    return datetime.datetime.fromtimestamp(time_ms / 1000, datetime.UTC).isoformat(timespec="milliseconds")
 
 
 def slots():
     """Yields event times, five minutes apart, so that each is another slot."""
-    at = datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0)
+    at = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
     while True:
         yield at.isoformat().replace("+00:00", "Z")
         at += datetime.timedelta(minutes=5)

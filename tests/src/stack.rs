@@ -1,7 +1,7 @@
-//! The local stack as its users see it: HTTP, S3, and the tables for looking behind the scenes.
+//! The local stack as its users see it: HTTP, S3, and the tables for what a route does not show.
 //!
-//! `make test` starts a stack of its own and names its `local.env` in `LOGFERRY_LOCAL_ENV`; without
-//! that, the stack of `make up` is used. Where none runs, a test fails and says so.
+//! `make test` starts its own stack and names its `local.env` in `LOGFERRY_LOCAL_ENV`; without the variable,
+//! the stack of `make up` is used. If there is none, tests that need one are skipped and say so.
 #![expect(clippy::panic, reason = "a test that cannot go on says why and stops")]
 
 use std::collections::HashMap;
@@ -63,14 +63,22 @@ impl Answer {
 }
 
 impl Stack {
+    /// Returns the stack of `LOGFERRY_LOCAL_ENV`, else that of `make up`; `None` if neither exists.
+    ///
+    /// # Panics
+    /// `LOGFERRY_LOCAL_ENV` or `local.env` is set and unusable: a test run with a stack skips nothing.
     #[must_use]
-    pub fn new() -> Self {
-        let path = std::env::var_os("LOGFERRY_LOCAL_ENV").map_or_else(
-            || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../.logferry/local.env")),
-            PathBuf::from,
-        );
+    pub fn running() -> Option<Self> {
+        let named = std::env::var_os("LOGFERRY_LOCAL_ENV").map(PathBuf::from);
+        let path = named
+            .clone()
+            .unwrap_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../.logferry/local.env")));
+        if named.is_none() && !path.exists() {
+            say_skipped();
+            return None;
+        }
         let text = std::fs::read_to_string(&path)
-            .unwrap_or_else(|_| panic!("no local stack: {} is not there; run `make up`", path.display()));
+            .unwrap_or_else(|error| panic!("no local stack: {}: {error}; run `make up`", path.display()));
         let env: HashMap<_, _> = text
             .lines()
             .filter_map(|line| line.split_once('='))
@@ -79,14 +87,14 @@ impl Stack {
         let aws = AwsEnv::from_lookup(|name| env.get(name).cloned());
         // The command's TLS is built into reqwest here too, where the whole workspace is built at once.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        Self {
+        Some(Self {
             http: reqwest::Client::builder()
                 .no_proxy()
                 .build()
                 .unwrap_or_else(|e| panic!("no HTTP client: {e}")),
             aws: aws.unwrap_or_else(|error| panic!("{}: {error}", path.display())),
             env,
-        }
+        })
     }
 
     /// A value of `local.env`.
@@ -242,10 +250,13 @@ impl Stack {
     }
 }
 
-impl Default for Stack {
-    fn default() -> Self {
-        Self::new()
-    }
+/// Says on the terminal that the current test is skipped. Not with `eprintln!`, whose output the test harness
+/// shows for failed tests only.
+fn say_skipped() {
+    let thread = std::thread::current();
+    let test = thread.name().unwrap_or("a test");
+    let line = format!("skipped: {test}: no local stack; run `make test`, or `make up` first\n");
+    let _ = std::io::stderr().write_all(line.as_bytes());
 }
 
 /// Asks again and again until there is an answer.
@@ -255,7 +266,7 @@ pub async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T 
         if let Some(answer) = ask().await {
             return answer;
         }
-        assert!(begin.elapsed() < PATIENCE, "waited in vain for {what}");
+        assert!(begin.elapsed() < PATIENCE, "timed out waiting for {what}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }

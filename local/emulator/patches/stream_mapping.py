@@ -174,7 +174,7 @@ def _give_up(mapping: dict, function: dict, records: list[dict], result: dict, c
             mapping, function, records, mapping["EventSourceArn"], result, condition
         )
         return
-    now = datetime.datetime.now(datetime.timezone.utc)
+    now = datetime.datetime.now(datetime.UTC)
     stamp = now.strftime("%Y-%m-%dT%H.%M.%S")
     name = f"aws/lambda/{mapping['UUID']}/{SHARD_ID}/{now:%Y/%m/%d}/{stamp}-{uuid.uuid4()}"
     config = function.get("config") or function
@@ -196,7 +196,7 @@ def _invocation_record(mapping, config, records, result, condition, now) -> dict
     first, last = records[0], records[-1]
 
     def iso(seconds: float) -> str:
-        return datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
     return {
         "requestContext": {

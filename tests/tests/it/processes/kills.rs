@@ -31,7 +31,7 @@ fn moment(lot: &mut StdRng) -> Moment {
 /// `LOGFERRY_KILLS=n` kills n times (20); `LOGFERRY_SEED` repeats a run.
 #[tokio::test]
 async fn killed_at_any_moment_a_functions_work_is_done_once() {
-    let deployed = Deployed::read().await;
+    let Some(deployed) = Deployed::read().await else { return };
     let kills = number("LOGFERRY_KILLS", 20);
     let seed = number("LOGFERRY_SEED", 1);
     println!("LOGFERRY_SEED={seed} LOGFERRY_KILLS={kills}");

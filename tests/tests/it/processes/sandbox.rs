@@ -55,8 +55,8 @@ pub(super) struct Deployed {
 }
 
 impl Deployed {
-    pub(super) async fn read() -> Arc<Self> {
-        let stack = Stack::new();
+    pub(super) async fn read() -> Option<Arc<Self>> {
+        let stack = Stack::running()?;
         let mut tables = BTreeMap::new();
         for role in TABLES {
             let name = stack.value(&format!("TABLE_{}", role.to_uppercase()));
@@ -69,7 +69,7 @@ impl Deployed {
         }
         let binaries = PathBuf::from(stack.value("BINARIES"));
         let (dynamodb, s3, logs) = (stack.aws.dynamodb(), stack.aws.s3(), stack.aws.logs());
-        Arc::new(Self { stack, dynamodb, s3, logs, tables, environments, binaries })
+        Some(Arc::new(Self { stack, dynamodb, s3, logs, tables, environments, binaries }))
     }
 }
 
