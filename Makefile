@@ -33,7 +33,7 @@ web-demo: tools ## serve the example pages of the browser packages on the stack 
 
 uppy: ## run the published Uppy uploader against the stack of `make up`; needs node
 	npm install --prefix tests/uppy --no-package-lock --no-audit --no-fund --loglevel=error
-	cargo test --package logferry-tests --test it -- --ignored uppy
+	cargo test --workspace --test it -- --ignored uppy
 
 up: tools ## build, start the emulator on 127.0.0.1, deploy, write .logferry/local.env
 	@$(PYTHON) -m stack up

@@ -1,6 +1,6 @@
 //! Batches the lines of standard input and prints each request instead of sending it.
 //!
-//! `seq 25000 | cargo run --package batch-buffer --example batch`
+//! `seq 25000 | cargo run --example batch`
 #![expect(clippy::print_stdout, reason = "an example prints what it does")]
 
 use std::error::Error;

@@ -1,6 +1,6 @@
 //! Reads a log file as `ingest` does and prints its records. Gzip, zstd or plain; NDJSON, arrays or text.
 //!
-//! `cargo run --package logferry-core --example parse_file -- tests/fixtures/pino/oddities.ndjson.gz`
+//! `cargo run --example parse_file -- tests/fixtures/pino/oddities.ndjson.gz`
 #![expect(clippy::print_stdout, reason = "an example prints what it reads")]
 
 use std::error::Error;

@@ -1,6 +1,6 @@
 //! Uploads a file in parts. After an interruption, the same command resumes.
 //!
-//! `API_URL=http://… LOGFERRY_API_KEY=… cargo run --package logferry-upload-client --example upload -- FILE`
+//! `API_URL=http://… LOGFERRY_API_KEY=… cargo run --example upload -- FILE`
 #![expect(clippy::print_stdout, reason = "an example prints what it does")]
 
 use std::error::Error;
