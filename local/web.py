@@ -9,6 +9,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 WEB = ROOT / "web"
@@ -34,8 +35,8 @@ def environment() -> dict[str, str]:
     }
 
 
-def run(*arguments, env: dict[str, str] | None = None, cwd: pathlib.Path = WEB) -> bool:
-    return subprocess.run(arguments, cwd=cwd, env=env or environment()).returncode == 0
+def run(*arguments, env: dict[str, str] | None = None, cwd: pathlib.Path = WEB, **more) -> bool:
+    return subprocess.run(arguments, cwd=cwd, env=env or environment(), **more).returncode == 0
 
 
 def install() -> None:
@@ -91,6 +92,21 @@ def check() -> None:
 def unit() -> None:
     if not run("npm", "run", "--silent", "unit"):
         raise Problem("the unit tests of web/ failed")
+    package()
+
+
+def package() -> None:
+    """What npm would publish, as publint and attw see it."""
+    folder = WEB / "browser"
+    with tempfile.TemporaryDirectory() as packed:
+        pack = ["npm", "pack", "--silent", "--pack-destination", packed]
+        if not run(*pack, cwd=folder, stdout=subprocess.DEVNULL):
+            raise Problem("npm pack failed")
+        [tarball] = pathlib.Path(packed).glob("*.tgz")
+        attw = ["npx", "attw", "--profile", "esm-only", "--format", "ascii", "--no-emoji", tarball]
+        # Packed here: the tools look for npm beside Node.js, where the wheel does not have it.
+        if not (run("npx", "publint", "--strict", tarball, cwd=folder) and run(*attw, cwd=folder)):
+            raise Problem("the package has problems, see above")
 
 
 def browser(more: dict[str, str] | None = None) -> None:

@@ -1,6 +1,6 @@
-// Bundles the package into dist/: the entry points as modules that share chunks, each worker as one file.
+// Bundles the package into dist/: each entry point as a module, each worker as one file without imports.
 import { rm } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 
@@ -16,43 +16,64 @@ const common = {
   logLevel: 'warning',
 };
 
+/** Modules that are files of their own in dist/: loaded when they are needed, or shared by entry points. */
+const FILES = {
+  'src/logs/main-host.ts': { file: './log-main.js', from: /^src\/logs\// },
+  'src/uploads/serve.ts': { file: './upload-main.js', from: /^src\/uploads\// },
+  'src/uploads/client.ts': { file: './uploads.js', from: /^src\/react\// },
+  'src/react/use-upload-worker.ts': { file: './react.js', from: /^src\/react\/(?!index)/ },
+};
+
+const files = {
+  name: 'files',
+  setup({ onResolve }) {
+    onResolve({ filter: /\.tsx?$/ }, ({ path, resolveDir, importer }) => {
+      const found = FILES[relative(root, join(resolveDir, path))];
+      if (found?.from.test(relative(root, importer))) return { path: found.file, external: true };
+    });
+  },
+};
+
 await rm(outdir, { recursive: true, force: true });
 
-/** A worker as one file without imports: as a classic and as a module script alike. */
-async function worker(name, source) {
-  const result = await build({ ...common, entryPoints: [source], format: 'iife', write: false });
-  await build({ ...common, entryPoints: [source], format: 'iife', outfile: join(outdir, `${name}.js`) });
-  return result.outputFiles[0].text;
+async function entry(name, source, more = {}) {
+  await build({
+    ...common,
+    entryPoints: { [name]: source },
+    outdir,
+    format: 'esm',
+    jsx: 'automatic',
+    plugins: [files],
+    // `idb` is inside, so that the files also work in a page without a bundler.
+    external: ['react', 'react-dom', 'react/jsx-runtime'],
+    ...more,
+  });
 }
 
-const logWorker = await worker('log-worker', 'src/logs/log-worker.ts');
-const uploadWorker = await worker('upload-worker', 'src/uploads/upload-worker.ts');
+/** A worker's file: works as a classic and as a module script alike. */
+async function worker(name, source) {
+  const result = await build({
+    ...common,
+    entryPoints: [source],
+    format: 'iife',
+    outfile: join(outdir, `${name}.js`),
+    write: false,
+  });
+  await build({ ...common, entryPoints: [source], format: 'iife', outfile: join(outdir, `${name}.js`) });
+  return JSON.stringify(result.outputFiles[0].text);
+}
 
-await build({
-  ...common,
-  entryPoints: {
-    index: 'src/logs/index.ts',
-    uploads: 'src/uploads/index.ts',
-    react: 'src/react/index.ts',
-    'react-demo': 'src/react/demo.tsx',
-  },
-  outdir,
-  format: 'esm',
-  // The chunks stay beside the entries: `new URL('./log-worker.js', import.meta.url)` is relative to them.
-  splitting: true,
-  chunkNames: 'chunk-[hash]',
-  jsx: 'automatic',
-  // `idb` is inside, so that the files also work in a page without a bundler.
-  external: ['react', 'react-dom', 'react/jsx-runtime'],
-});
-
-await build({
-  ...common,
-  entryPoints: ['src/inline.ts'],
-  outdir,
-  format: 'esm',
-  define: {
-    LOG_WORKER_SOURCE: JSON.stringify(logWorker),
-    UPLOAD_WORKER_SOURCE: JSON.stringify(uploadWorker),
-  },
-});
+const define = {
+  LOG_WORKER_SOURCE: await worker('log-worker', 'src/logs/log-worker.ts'),
+  UPLOAD_WORKER_SOURCE: await worker('upload-worker', 'src/uploads/upload-worker.ts'),
+};
+await Promise.all([
+  entry('index', 'src/logs/index.ts'),
+  entry('s3-log-worker', 'src/logs/s3-log-worker.ts'),
+  entry('log-main', 'src/logs/main-host.ts'),
+  entry('uploads', 'src/uploads/index.ts'),
+  entry('upload-main', 'src/uploads/serve.ts'),
+  entry('react', 'src/react/index.ts'),
+  entry('react-demo', 'src/react/demo.tsx'),
+  entry('inline', 'src/inline.ts', { define }),
+]);

@@ -3,7 +3,6 @@ export { type Events, type FlushOptions, LogferryError, type TokenCallback } fro
 export type { Entry } from './format.ts';
 export { type Context, createLogger, type Logger, type LoggerOptions } from './logger.ts';
 export { pinoTransmit } from './pino.ts';
-export { S3LogWorker } from './s3-log-worker.ts';
 export { LogLevel, S3Logger, type S3LoggerOptions } from './s3-logger.ts';
 export type {
   DropReason,

@@ -58,7 +58,7 @@ for (const host of HOSTS) {
       await startLogger(lab, server, { host, redact: { names: ['badge'], patterns: [/ACCT-\d+/] } });
       await lab.evaluate((planted) => {
         for (const { message, context } of planted) window.log.info(message, context);
-        // What an exit would leave behind.
+        // The copy that an exit makes.
         window.dispatchEvent(new PageTransitionEvent('pagehide'));
         for (const { message, context } of planted) window.log.info(message, context);
       }, SECRETS);

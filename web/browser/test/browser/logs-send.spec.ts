@@ -139,3 +139,10 @@ for (const host of HOSTS) {
     });
   });
 }
+
+test('29 a flush until ingested waits for the service', async ({ lab, server }) => {
+  await startLogger(lab, server);
+  await logLines(lab, 0, 10);
+  const { files } = await lab.evaluate(() => window.log.flush({ until: 'ingested' }));
+  expect(files).toMatchObject([{ lines: 10, status: 'COMPLETED', counts: { processed: 10 } }]);
+});

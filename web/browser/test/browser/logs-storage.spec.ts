@@ -220,3 +220,30 @@ test.describe('19 a worker that does not start', () => {
     await eventually(() => server.count('put') === 1);
   });
 });
+
+test('27 a tab that freezes during a run holds others up for two minutes at most', async ({
+  lab,
+  server,
+}) => {
+  test.skip(!process.env.SLOW, 'takes two minutes: SLOW=1');
+  test.setTimeout(240_000);
+  await startLogger(lab, server, { host: 'dedicated' });
+  await logLines(lab, 0, 100);
+  server.fault('put', { delayMs: 200_000 });
+  await lab.evaluate(() => {
+    window.log.flush().catch(() => {});
+  });
+  await eventually(() => server.count('put') === 1);
+  const cdp = await lab.context().newCDPSession(lab);
+  await cdp.send('Page.setWebLifecycleState', { state: 'frozen' });
+  const other = await lab.context().newPage();
+  await openLab(other, server);
+  await startLogger(other, server, { host: 'dedicated' });
+  await logLines(other, 100, 200);
+  const begin = Date.now();
+  await flush(other, 150_000);
+  expect(Date.now() - begin).toBeLessThan(140_000);
+  await cdp.send('Page.setWebLifecycleState', { state: 'active' });
+  await eventually(() => storedNumbers(server).length >= 200, 60_000);
+  expectExactly(server, 0, 200);
+});
