@@ -101,6 +101,24 @@ def generated_secrets_have_punctuation(cloud: Cloud) -> bool:
     return not cloud.secretsmanager.get_secret_value(SecretId=ids["Secret"])["SecretString"].isalnum()
 
 
+def alarms_on_metric_math_are_refused(cloud: Cloud) -> bool:
+    metric = {
+        "Namespace": "AWS/Lambda",
+        "MetricName": "Throttles",
+        "Dimensions": [{"Name": "FunctionName", "Value": "f"}],
+    }
+    try:
+        ids = cloud.deploy({"Alarm": {"Type": "AWS::CloudWatch::Alarm", "Properties": {
+            "Metrics": [
+                {"Id": "total", "Expression": "SUM(METRICS())"},
+                {"Id": "one", "ReturnData": False, "MetricStat": {"Stat": "Sum", "Period": 300, "Metric": metric}}],
+            "ComparisonOperator": "GreaterThanThreshold", "Threshold": 0, "EvaluationPeriods": 1}}})  # fmt: skip
+    except AssertionError:
+        return True
+    [alarm] = cloud.cloudwatch.describe_alarms(AlarmNames=[ids["Alarm"]])["MetricAlarms"]
+    return (alarm["MetricName"], alarm["Period"]) != ("Throttles", 300)
+
+
 def nothing_is_left_unprocessed(cloud: Cloud) -> bool:
     ids = cloud.deploy({"Table": {"Type": "AWS::DynamoDB::Table", "Properties": TABLE}})
     puts = [{"PutRequest": {"Item": {"pk": {"S": name}}}} for name in "ab"]
@@ -210,6 +228,7 @@ def partial_failures_are_lost(cloud: Cloud) -> bool:
         preflights_are_refused,
         time_to_live_stays_off,
         generated_secrets_have_punctuation,
+        alarms_on_metric_math_are_refused,
         nothing_is_left_unprocessed,
         log_batches_are_not_checked,
         partial_failures_are_lost,

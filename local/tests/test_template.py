@@ -34,6 +34,8 @@ def _short_form(loader, suffix, node):
 Loader.add_multi_constructor("!", _short_form)
 TEMPLATE = yaml.load((ROOT / "template.yaml").read_text(), Loader)
 RESOURCES = TEMPLATE["Resources"]
+# The namespace of all metrics: the parameter, or one of the stack's own.
+NAMESPACE = {"If": ["HasMetricsNamespace", {"Ref": "MetricsNamespace"}, {"Sub": "Logferry/${AWS::StackName}"}]}
 
 
 def function(name: str) -> dict:
@@ -111,11 +113,11 @@ def test_a_role_covers_what_the_variables_name_and_nothing_else(name):
         assert named == in_role, f"the {table} table"
     for variable, marker in {
         "FAILURE_BUCKET": "FailureBucket.Arn",
-        "TOKEN_SECRET": "TokenSecret.Id",
-        "ADMIN_KEY_SECRET": "AdminKeySecret.Id",
+        "TOKEN_SECRET": '{"Ref": "TokenSecret"}',
+        "ADMIN_KEY_SECRET": '{"Ref": "AdminKeySecret"}',
         "HEALTH_TOPIC_ARN": '{"Ref": "HealthTopic"}',
         "INGEST_FUNCTION": "IngestFunction.Arn",
-        "LOG_GROUP_PREFIX": "${LogGroupPrefix}",
+        "LOG_GROUP_PREFIX": '{"Ref": "LogGroupPrefix"}',
     }.items():
         assert (variable in variables) == (marker in role), variable
     # Others know the bucket's name as a part of the ledger's keys only.
@@ -145,7 +147,7 @@ def test_every_table_has_keys_and_expiry_and_apps_can_be_restored():
 
 def test_flushed_records_cannot_go_to_the_groups_of_the_functions():
     pattern = TEMPLATE["Parameters"]["LogGroupPrefix"]["AllowedPattern"]
-    for good in ["/logferry", "/a", "/awsome", "/prod/logs", "/logs/aws"]:
+    for good in ["", "/logferry", "/a", "/awsome", "/prod/logs", "/logs/aws"]:
         assert re.fullmatch(pattern, good), good
     for bad in ["/aws", "/aws/lambda", "/aws/", "aws", "/", "/x/", "/x y"]:
         assert not re.fullmatch(pattern, bad), bad
@@ -190,7 +192,7 @@ def test_alarms_watch_metrics_of_the_catalogue():
     catalogue = (ROOT / "shared" / "service" / "src" / "metrics.rs").read_text()
     for resource in RESOURCES.values():
         properties = resource.get("Properties", {})
-        if resource["Type"] == "AWS::CloudWatch::Alarm" and properties["Namespace"] == {"Ref": "MetricsNamespace"}:
+        if resource["Type"] == "AWS::CloudWatch::Alarm" and properties.get("Namespace") == NAMESPACE:
             assert f'"{properties["MetricName"]}"' in catalogue
 
 
@@ -209,18 +211,18 @@ def test_the_operations_page_lists_every_parameter_with_its_default():
 
 def test_the_dashboard_is_json_and_searches_metrics_of_the_catalogue_by_dimensions_of_the_code():
     catalogue = (ROOT / "shared" / "service" / "src" / "metrics.rs").read_text()
-    text = RESOURCES["Dashboard"]["Properties"]["DashboardBody"]["Sub"]
+    text = RESOURCES["Dashboard"]["Properties"]["DashboardBody"]["Sub"][0]
     expressions = [
         metric[0]["expression"]
         for widget in json.loads(text)["widgets"]
-        for metric in widget["properties"]["metrics"]
+        for metric in widget["properties"].get("metrics", [])
         if isinstance(metric[0], dict)
     ]
     measured = (ROOT / "functions" / "health" / "src" / "measure.rs").read_text()
     searched = set()
     for expression in expressions:
         dimensions, metric = re.match(
-            r"SEARCH\('\{\$\{MetricsNamespace\},([^}]*)\} MetricName=\"(\w+)\"'", expression
+            r"SEARCH\('\{\$\{Namespace\},([^}]*)\} MetricName=\"(\w+)\"'", expression
         ).groups()
         assert f'"{metric}"' in catalogue
         for dimension in dimensions.split(","):

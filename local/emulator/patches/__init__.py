@@ -6,13 +6,22 @@ the unpatched emulator has the gap and the patched one does not. When the first 
 from . import (
     generated_secrets,
     http_api_cors,
+    metric_math_alarms,
     put_log_events,
     stream_mapping,
     time_to_live,
     unprocessed_items,
 )
 
-ALL = (generated_secrets, http_api_cors, put_log_events, stream_mapping, time_to_live, unprocessed_items)
+ALL = (
+    generated_secrets,
+    http_api_cors,
+    metric_math_alarms,
+    put_log_events,
+    stream_mapping,
+    time_to_live,
+    unprocessed_items,
+)
 
 
 def apply() -> None:

@@ -1,0 +1,124 @@
+"""Every role has the actions that its function's code calls, on resources that those actions know, and no others."""
+
+import re
+
+import pytest
+from calls import SDK, reachable_actions
+from cfnlint.data import AdditionalSpecs
+from cfnlint.helpers import load_resource
+from expanded import ACCOUNT, REGION, Stack, as_list
+from test_stacks import EVERY_OPTION
+
+from stack.settings import FUNCTIONS
+
+# AWS's list of all actions, and of the resources that each of them knows.
+AUTHORIZATION = load_resource(AdditionalSpecs, "Policies.json")
+SOURCES = ("shared/core/src", "shared/service/src", "shared/health/src")
+# Made by Lambda with the function's role, not by its code.
+BY_LAMBDA = {
+    "OwnLogs": {"logs:CreateLogStream", "logs:PutLogEvents"},
+    "Stream": {"dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"},
+    "FindStreams": {"dynamodb:ListStreams"},
+    "DeadLetters": {"sqs:SendMessage"},
+    "DeadLetterBucket": {"s3:ListBucket"},
+}
+# What a call needs beside its own action: a version of an object, and a 404 instead of a 403 for a missing one.
+BESIDE = {"s3:GetObjectVersion": "s3:GetObject", "s3:ListBucket": "s3:GetObject"}
+# Functions of shared/aws that a function does not call, though it calls another of their name.
+NAMESAKES = {
+    "flush": {
+        "dynamodb:ConditionCheckItem", "dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:UpdateItem",
+        "s3:DeleteObject", "s3:GetObject",
+    },
+    "presign": {"dynamodb:ConditionCheckItem", "dynamodb:Scan"},
+    "rpc": {"dynamodb:ConditionCheckItem"},
+    "sweep": {"dynamodb:ConditionCheckItem"},
+}  # fmt: skip
+
+
+def statements(function: str, **parameters: str) -> list[dict]:
+    stack = Stack(JoinVerifier="chime", ChimeApp="app", **parameters)
+    [policy] = stack.resources[f"{function.capitalize()}Role"]["Properties"]["Policies"]
+    return policy["PolicyDocument"]["Statement"]
+
+
+def granted_to_code(function: str) -> set[str]:
+    granted = set()
+    for statement in statements(function):
+        granted |= set(as_list(statement["Action"])) - BY_LAMBDA.get(statement["Sid"], set())
+    return granted
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_role_grants_no_action_that_the_code_cannot_call(function):
+    reachable = reachable_actions(function, *SOURCES)
+    reachable |= {action for action, call in BESIDE.items() if call in reachable}
+    assert granted_to_code(function) - reachable == set()
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_role_grants_every_action_that_the_code_calls(function):
+    needed = reachable_actions(function) - NAMESAKES.get(function, set())
+    assert needed - granted_to_code(function) == set()
+
+
+def test_every_call_of_the_adapters_is_granted_to_a_function_or_is_the_command_lines():
+    granted = set().union(*(granted_to_code(function) for function in FUNCTIONS))
+    granted |= {"s3:ListBucket"}
+    assert set(SDK.values()) - granted == {"s3:DeleteObject"}
+
+
+def problem_with(action: str, resource: str) -> str | None:
+    """What is wrong with a statement of one action and one resource, by AWS's list."""
+    service, name = action.split(":")
+    known = AUTHORIZATION[service]
+    entry = known["Actions"].get(name.lower())
+    if entry is None:
+        return "no such action"
+    if not entry.get("Resources"):
+        return None if resource == "*" else "the action knows no resource"
+    if resource == "*":
+        return None if entry["Resources"] and name.startswith("Describe") else "all resources"
+    parts = resource.split(":")
+    for kind in entry["Resources"]:
+        for shape in known["Resources"][kind.lower()]["ARNFormats"]:
+            # Region and account are there or not, and the last part begins as the format's.
+            wanted = shape.split(":")
+            begins = re.match(r"[a-z-]*", wanted[5])[0]
+            same_places = all(bool(want) == bool(have) for want, have in zip(wanted[3:5], parts[3:5], strict=True))
+            if parts[2] == wanted[2] and same_places and parts[5].startswith(begins):
+                return None
+    return f"no shape of {entry['Resources']}"
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_every_resource_has_the_shape_that_its_actions_know(function):
+    for statement in statements(function):
+        for action in as_list(statement["Action"]):
+            for resource in as_list(statement["Resource"]):
+                assert problem_with(action, resource) is None, (statement["Sid"], action, resource)
+
+
+def test_the_policy_of_the_options_names_actions_that_exist():
+    stack = Stack("one", **EVERY_OPTION)
+    policy = stack.resources["OptionsPolicy"]["Properties"]["PolicyDocument"]
+    assert {statement["Sid"] for statement in policy["Statement"]} == {"Key", "Network", "Traces"}
+    for statement in policy["Statement"]:
+        for action in as_list(statement["Action"]):
+            service, name = action.split(":")
+            assert name.lower() in AUTHORIZATION[service]["Actions"], action
+            assert problem_with(action, statement["Resource"]) in (None, "all resources")
+
+
+@pytest.mark.parametrize(
+    ("action", "resource"),
+    [
+        ("chime:GetAttendee", f"arn:aws:chime::{ACCOUNT}:meeting/*"),
+        ("s3:GetObject", f"arn:aws:s3:{REGION}::bucket/*"),
+        ("dynamodb:GetItem", f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:stream/x"),
+        ("dynamodb:GetItems", f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/x"),
+        ("dynamodb:GetItem", "*"),
+    ],
+)
+def test_a_wrong_shape_is_found(action, resource):
+    assert problem_with(action, resource)
