@@ -31,7 +31,7 @@ pub fn ownership(key: &str, grant: Option<&Grant>, chime_app: Option<&AppId>) ->
                 "no presigned URL was issued for this key, and no app owns such objects",
             ),
         },
-        (Err(bad), None) => refused(ReasonCode::BadKey, &format!("the key is {bad}")),
+        (Err(bad), None) => refused(ReasonCode::BadKey, &format!("invalid key: {bad}")),
     }
 }
 

@@ -1,8 +1,8 @@
-//! What Logferry knows, without what it talks to. Modules point one way:
+//! The pure core of Logferry, and its ports. Modules depend on each other in one direction:
 //! `model` ← `logfile`, `uploads` ← `ledger` ← `ports` ← `logbook`.
 //!
-//! Each module holds the words, the pure logic and the ports of one concept. No AWS, no environment, no
-//! clock: `now_ms` is an argument. `model` and `logfile` have no `async` either.
+//! Each module has the types, the pure logic and the ports of one concept. No AWS, no environment, no clock:
+//! `now_ms` is an argument. `model` and `logfile` have no `async` either.
 
 pub mod ledger;
 pub mod logbook;

@@ -1,5 +1,5 @@
-//! Files that are not as they should be: every one ends in a documented state, keeps what was good
-//! before the damage, and nothing panics or grows.
+//! Damaged files: each one ends in a documented state and keeps the valid records before the damage.
+//! Nothing panics and memory stays bounded.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on stops")]
 
 mod support;
@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use support::{gzip, lines, peak_memory_kib, run};
 
-/// A gzip file of at least so many bytes, and its lines.
+/// A gzip file of at least this size, and its lines.
 fn file_of(bytes: usize) -> (Vec<u8>, Vec<String>) {
     let mut count = 1;
     loop {
@@ -45,7 +45,7 @@ fn a_flipped_bit_of_a_gzip_file_changes_no_record_unnoticed() {
         damaged[bit / 8] ^= 1 << (bit % 8);
         let done = run(&damaged);
         match done.code() {
-            // Without its magic number the file is no gzip file, but lines of whatever they are.
+            // Without its magic number, the file is not gzip but lines of arbitrary bytes.
             None if bit < 16 => assert!(!done.records.iter().any(|record| all.contains(record)), "bit {bit}"),
             None => assert_eq!(done.records, all, "bit {bit}"),
             Some(
@@ -84,18 +84,18 @@ fn all_members_are_read_and_zeros_after_them_are_padding() {
 #[test]
 fn a_wrong_length_or_checksum_is_reported() {
     let (file, all) = file_of(2000);
-    for behind in 1..=8 {
+    for from_end in 1..=8 {
         let mut damaged = file.clone();
-        let at = damaged.len() - behind;
+        let at = damaged.len() - from_end;
         damaged[at] ^= 0x55;
         let done = run(&damaged);
-        assert_eq!(done.code(), Some(ReasonCode::GzipCorrupt), "byte {behind} from the end");
+        assert_eq!(done.code(), Some(ReasonCode::GzipCorrupt), "byte {from_end} from the end");
         assert!(all.starts_with(&done.records));
     }
 }
 
-/// Files of 10 MiB that decompress to some hundred times as much: read up to the cap and no
-/// further, and without more memory.
+/// Files of 10 MiB that decompress to about a hundred times as much. They are read up to the limit only,
+/// without more memory.
 #[test]
 fn a_bomb_costs_no_more_than_the_cap_allows() {
     const MIB: usize = 1 << 20;
@@ -113,7 +113,7 @@ fn a_bomb_costs_no_more_than_the_cap_allows() {
         ("bad lines", vec![], line("{\n")),
         ("records", vec![], line("{\"a\":1}\n")),
         ("brackets", vec![], line("[")),
-        ("behind an honest beginning", gzip(&noisy), line("\n")),
+        ("after an honest beginning", gzip(&noisy), line("\n")),
         ("zstd", vec![], zstd),
     ] {
         let mut bomb = first.clone();
@@ -122,7 +122,7 @@ fn a_bomb_costs_no_more_than_the_cap_allows() {
         }
         let done = run(&bomb);
         assert_eq!(done.code(), Some(ReasonCode::ExpansionLimit), "{name}");
-        // What was read when the cap was reached: the honest part, and so much as a buffer holds.
+        // What was read when the limit was reached: the honest part, and the content of the buffers.
         let read = first.len() + 2 * 64 * 1024;
         let most = (200 * read).max(MIB) + MIB;
         let bytes = done.outcome.counts.bytes;
@@ -163,7 +163,7 @@ fn json_cases_as_lines_are_stored_if_and_only_if_they_are_json() {
     }
 }
 
-/// Each case as a line of its own: stored when it is an object, kept as bad for the right reason otherwise.
+/// Each case as a line of its own: stored if it is an object, quarantined for the right reason otherwise.
 #[test]
 fn json_cases_as_whole_lines_take_no_neighbour_along() {
     for (name, input) in json_cases().into_iter().filter(|(_, input)| !input.contains(['\n', '\r'])) {

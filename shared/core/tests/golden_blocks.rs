@@ -1,8 +1,8 @@
-//! The bytes of blocks are pinned: what a file becomes may only change together with the fingerprint of
-//! the packing, or a run that goes on with an earlier one's work stores records twice or not at all.
+//! Pins the bytes of blocks. They may change only together with the packing fingerprint; otherwise a run
+//! that resumes a file stores records twice or loses them.
 //!
-//! After a change that is meant: raise `VERSION` in `packing.rs` (a new zstd changes the fingerprint by
-//! itself) and run this with `LOGFERRY_GOLDEN=write`.
+//! After an intended change, increase `VERSION` in `packing.rs` (a new zstd version changes the fingerprint
+//! by itself) and run this test with `LOGFERRY_GOLDEN=write`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::fmt::Write;
@@ -43,7 +43,8 @@ impl Sink for Lines {
     }
 }
 
-/// Entries as services write them: mostly in order, some late, some bad, some without a time, some ahead.
+/// Entries as services write them: mostly in order, some late, some bad, some without time, some in the
+/// future.
 fn file() -> String {
     let mut state = 7u64;
     let mut next = |below: u64| {

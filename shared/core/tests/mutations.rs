@@ -1,6 +1,6 @@
 //! Mutated files: no panic, every ordinal once, bounded memory.
 //!
-//! In parts, so that they run beside each other. `LOGFERRY_MUTATIONS` makes them more.
+//! Split into parts that run in parallel. `LOGFERRY_MUTATIONS` sets the number of mutations.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on stops")]
 
 mod support;
@@ -9,7 +9,7 @@ use support::{gzip, lines, peak_memory_kib, random, run};
 
 const MUTATIONS: u64 = 200_000;
 const PARTS: u64 = 8;
-/// What a process may have had at most, test harness included.
+/// Maximum memory of the process, test harness included.
 const MAX_MEMORY_KIB: u64 = 96 * 1024;
 
 fn seeds() -> [Vec<u8>; 6] {

@@ -1,20 +1,20 @@
-//! What `sweep` finds and moves: rows of the ledger that wait for it, and the worker it wakes.
+//! The work of `sweep`: due rows of the ledger, and starting `ingest`.
 
 use crate::ledger::row::FileRow;
 use crate::logfile::outcome::Reason;
 use crate::model::fault::Fault;
 use crate::model::object::ObjectRef;
 
-/// What a due row is of. Each queue is read by itself, so that any number of unused grants delays no file.
+/// A queue of due rows. Each queue is read separately, so unused grants never delay files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Queue {
-    /// Objects: a worker has died, or a run has ended early.
+    /// Objects whose worker died, or whose run ended early.
     Files,
-    /// Keys whose URLs were handed out and that wait for their objects.
+    /// Keys with an issued URL that wait for their objects.
     Grants,
 }
 
-/// Where the next page of due rows begins. Opaque; made and read by the adapter.
+/// Position of the next page of due rows. Opaque; only the adapter creates and reads it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DuePosition {
     pub due_at_ms: i64,
@@ -22,20 +22,20 @@ pub struct DuePosition {
     pub sk: String,
 }
 
-/// Some due rows of a shard, the oldest first.
+/// A page of due rows of a shard, oldest first.
 #[derive(Debug, Clone, Default)]
 pub struct DuePage {
     pub rows: Vec<FileRow>,
-    /// `None`: there are no more.
+    /// `None` on the last page.
     pub next: Option<DuePosition>,
 }
 
-/// Rows of the ledger that are due, oldest first. The index is a moment behind the rows.
+/// Due rows of the ledger, oldest first. The index is eventually consistent.
 pub trait Backlog: Send + Sync {
-    /// How many shards each queue has.
+    /// Returns the number of shards of each queue.
     fn shards(&self) -> u8;
 
-    /// Rows of a shard that were due at `now_ms`, behind a position.
+    /// Returns the rows of a shard that were due at `now_ms`, after a position.
     ///
     /// # Errors
     /// The read failed.
@@ -47,14 +47,14 @@ pub trait Backlog: Send + Sync {
         after: Option<&DuePosition>,
     ) -> impl Future<Output = Result<DuePage, Fault>> + Send;
 
-    /// Makes a row due later, unless it has changed since it was read. Returns whether it did.
+    /// Postpones a row, unless it has changed since it was read. Returns whether it did.
     ///
     /// # Errors
     /// The write failed.
     fn postpone(&self, row: &FileRow, due_at_ms: i64) -> impl Future<Output = Result<bool, Fault>> + Send;
 
-    /// Makes a row FAILED without counting anything, unless it has changed since it was read: for
-    /// keys that nobody used, and files that no worker can end. Returns whether it did.
+    /// Makes a row FAILED without counting anything, unless it has changed since it was read. For unused
+    /// keys, and for files that no worker can end. Returns whether it did.
     ///
     /// # Errors
     /// The write failed.
@@ -65,16 +65,18 @@ pub trait Backlog: Send + Sync {
         now_ms: i64,
     ) -> impl Future<Output = Result<bool, Fault>> + Send;
 
-    /// Those of some objects, all different, of which the ledger has no row. A moment behind.
+    /// Returns those of the objects (all different) that have no row in the ledger. Eventually consistent.
     ///
     /// # Errors
     /// The read failed.
     fn unknown(&self, objects: Vec<ObjectRef>) -> impl Future<Output = Result<Vec<ObjectRef>, Fault>> + Send;
 }
 
-/// Starts `ingest` on an object and does not wait for its end.
+/// Starts `ingest` on an object without waiting for the result.
 pub trait Starter: Send + Sync {
+    /// Starts `ingest` on an object.
+    ///
     /// # Errors
-    /// The start was not accepted, or its answer was lost.
+    /// The start was not accepted, or its response was lost.
     fn start(&self, object: &ObjectRef) -> impl Future<Output = Result<(), Fault>> + Send;
 }

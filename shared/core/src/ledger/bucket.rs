@@ -1,9 +1,9 @@
-//! What is in the bucket, and how far somebody got in looking through it.
+//! Listing of the bucket, and its bookmarks.
 
 use crate::model::fault::Fault;
 use crate::model::object::{ObjectRef, ObjectVersion};
 
-/// An object as a list shows it.
+/// An object in a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
     pub object: ObjectRef,
@@ -11,7 +11,7 @@ pub struct Listed {
 }
 
 impl Listed {
-    /// The place right behind this object. A list calls an object without a version id `null`.
+    /// Returns the position directly after this object. S3 lists objects without version id as `null`.
     #[must_use]
     pub fn position(&self) -> ListPosition {
         let version = match &self.object.version {
@@ -22,26 +22,26 @@ impl Listed {
     }
 }
 
-/// A place in a list: everything up to it has been seen.
+/// A position in a list: everything up to it has been read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListPosition {
     pub key: String,
-    /// Of that key's versions, the last one seen; `None`: all of them.
+    /// The last version of the key that was read; `None` means all of them.
     pub version: Option<String>,
 }
 
-/// A page of a list, in the order of the keys. It may be empty and not be the last: S3 counts markers
-/// of deletions, which are no objects.
+/// A page of a list, in key order. It may be empty and still not be the last: S3 also counts delete
+/// markers, which are skipped.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ListPage {
     pub objects: Vec<Listed>,
-    /// `None`: that was the end.
+    /// `None` at the end.
     pub next: Option<ListPosition>,
 }
 
 /// Lists all versions of objects.
 pub trait Listing: Send + Sync {
-    /// Objects under a prefix, behind a position.
+    /// Returns objects under a prefix, after a position.
     ///
     /// # Errors
     /// The read failed.
@@ -53,21 +53,21 @@ pub trait Listing: Send + Sync {
     ) -> impl Future<Output = Result<ListPage, Fault>> + Send;
 }
 
-/// How far somebody got in looking through a part of the bucket, and when it is gone on with.
+/// Progress of a listing of a part of the bucket, and when it continues.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bookmark {
-    /// `None`: the beginning.
+    /// `None` for the beginning.
     pub at: Option<ListPosition>,
-    /// When this look began (ms).
+    /// When this listing started (ms).
     pub began_ms: i64,
     /// When the next one is due (ms).
     pub due_ms: i64,
 }
 
-/// Remembers, by name.
+/// Stores bookmarks by name.
 pub trait Bookmarks: Send + Sync {
-    /// The bookmarks of these names, all different, in their order; `None` where there is none, or none
-    /// any more. A moment behind.
+    /// Returns the bookmarks of these names (all different), in order; `None` for a name without bookmark.
+    /// Eventually consistent.
     ///
     /// # Errors
     /// The read failed.
@@ -76,6 +76,8 @@ pub trait Bookmarks: Send + Sync {
         names: &[String],
     ) -> impl Future<Output = Result<Vec<Option<Bookmark>>, Fault>> + Send;
 
+    /// Stores a bookmark.
+    ///
     /// # Errors
     /// The write failed.
     fn set_bookmark(

@@ -1,43 +1,43 @@
-//! How far an interrupted run got.
+//! The progress of an interrupted run.
 
-/// How far an interrupted run got: every block up to the mark is stored, and of those behind it these.
+/// The progress of an interrupted run: all blocks before the mark are stored, and some after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Checkpoint {
-    /// Blocks from the beginning that are stored.
+    /// Number of stored blocks, from the first.
     pub blocks: u64,
-    /// Rows of the quarantine from the beginning that are stored.
+    /// Number of stored quarantine rows, from the first.
     pub quarantined: u64,
-    /// Blocks behind the first one that is missing.
+    /// Stored blocks after the first missing one.
     pub beyond: Beyond,
 }
 
 impl Checkpoint {
-    /// Whether somebody who began at `began` and got here got further.
+    /// Whether the run made progress since `began`.
     #[must_use]
     pub fn is_beyond(&self, began: &Self) -> bool {
         let stored = |checkpoint: &Self| checkpoint.blocks + checkpoint.beyond.len();
         stored(self) > stored(began) || self.quarantined > began.quarantined
     }
 
-    /// Whether the block of this number is stored.
+    /// Whether the block with this number is stored.
     #[must_use]
     pub fn has(&self, block: u64) -> bool {
         block < self.blocks || self.beyond.contains(block - self.blocks)
     }
 }
 
-/// Which blocks are stored behind a mark, by their distance from it: a bitmap, so that it costs a row of
-/// the ledger 128 bytes at most.
+/// The stored blocks after a mark, by their distance from it. A bitmap, so it takes at most 128 bytes in a
+/// ledger row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Beyond([u64; Self::WORDS]);
 
 impl Beyond {
     const WORDS: usize = 16;
 
-    /// Greater distances cannot be told.
+    /// Distances from here on are not recorded.
     pub const REACH: u64 = Self::WORDS as u64 * 64;
 
-    /// Takes note of one that is stored; of one out of reach nothing is said.
+    /// Records a stored block. A distance out of reach is ignored.
     pub fn insert(&mut self, distance: u64) {
         if let Some(word) = usize::try_from(distance / 64).ok().and_then(|word| self.0.get_mut(word)) {
             *word |= 1 << (distance % 64);
@@ -50,7 +50,7 @@ impl Beyond {
         word.is_some_and(|word| word >> (distance % 64) & 1 == 1)
     }
 
-    /// How many are stored.
+    /// Returns how many blocks are recorded.
     #[must_use]
     pub fn len(&self) -> u64 {
         self.0.iter().map(|word| u64::from(word.count_ones())).sum()
@@ -61,12 +61,12 @@ impl Beyond {
         self.0 == [0; Self::WORDS]
     }
 
-    /// Their distances, in order.
+    /// Returns their distances, in order.
     pub fn iter(&self) -> impl Iterator<Item = u64> + '_ {
         (0..Self::REACH).filter(|&distance| self.contains(distance))
     }
 
-    /// As it is stored: bytes, the nearest blocks first, without zeros at the end.
+    /// Serializes the bitmap: the nearest blocks first, without trailing zeros.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes: Vec<u8> = self.0.iter().flat_map(|word| word.to_le_bytes()).collect();
@@ -75,7 +75,7 @@ impl Beyond {
         bytes
     }
 
-    /// Reads what [`Beyond::to_bytes`] wrote. What is more than that is out of reach.
+    /// Parses what [`Beyond::to_bytes`] wrote. Excess bytes are ignored.
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Self {
         let mut beyond = Self::default();

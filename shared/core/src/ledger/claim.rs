@@ -1,4 +1,4 @@
-//! The `files` table: one row per object, and what hangs under it.
+//! The `files` table: one row per object, with dependent rows.
 
 use std::collections::BTreeSet;
 
@@ -12,27 +12,27 @@ use crate::model::fingerprint::Packing;
 use crate::model::object::ObjectRef;
 use crate::model::time::Day;
 
-/// A wish to work on an object.
+/// A request to lease an object for ingestion.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
     pub object: ObjectRef,
-    /// Whose records they are; `None` when nobody owns them (the row will be FAILED).
+    /// The app that owns the records; `None` without owner (the row will be FAILED).
     pub app_id: Option<AppId>,
-    /// The key was handed out by a grant, which this claim uses up unless another object has.
+    /// The key was issued by a grant. This claim uses the grant, unless another object already has.
     pub granted: bool,
-    /// Of the object, where it is known.
+    /// The object's ETag, if known.
     pub etag: Option<String>,
     pub size_bytes: u64,
-    /// How this worker packs.
+    /// Packing fingerprint of this worker.
     pub packing: Packing,
-    /// Random and fresh for each attempt to claim, so that a claim whose answer was lost is known again.
+    /// Random and new for each claim, so that a claim whose response was lost is recognized.
     pub claim_id: String,
     pub now_ms: i64,
     pub lease_until_ms: i64,
 }
 
 impl Claim {
-    /// The row that a first claim makes.
+    /// Returns the row that a first claim creates.
     #[must_use]
     pub fn first_row(&self) -> FileRow {
         FileRow {
@@ -58,7 +58,7 @@ impl Claim {
         }
     }
 
-    /// What the grant remembers of the object.
+    /// Returns what the grant records about the object.
     #[must_use]
     pub fn used(&self) -> Used {
         Used {
@@ -68,7 +68,7 @@ impl Claim {
         }
     }
 
-    /// The row as it is when this claim has taken it over.
+    /// Returns the row after this claim has taken it over.
     #[must_use]
     pub fn taken_over(&self, seen: &FileRow) -> FileRow {
         FileRow {
@@ -84,12 +84,12 @@ impl Claim {
     }
 }
 
-/// What became of a claim.
+/// The result of a claim.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Claimed {
-    /// The caller holds the lease, under this row's fence.
+    /// The caller holds the lease, with this row's fence.
     Yes(Box<FileRow>),
-    /// Another worker's lease lives until then.
+    /// Another worker holds the lease until then.
     Held { lease_until_ms: i64 },
     /// It is PENDING but not yet due: `sweep` will start it.
     NotDue { due_at_ms: i64 },
@@ -102,54 +102,55 @@ pub enum Claimed {
 pub struct Lease {
     pub object: ObjectRef,
     pub app_id: Option<AppId>,
-    /// When the app was registered; marks the stats (ms).
+    /// When the app was registered (ms); part of the counters' keys.
     pub epoch_ms: i64,
-    /// The app's watermark as this worker knows it: it stores and counts nothing older (ms).
+    /// The app's watermark as known to this worker (ms): it neither stores nor counts older records.
     pub pruned_before_ms: Option<i64>,
     pub fence: u64,
-    /// When the object was claimed (ms): from here on its bad records are kept as long as its row.
+    /// When the object was claimed (ms). Its bad records are kept as long as its row, counted from here.
     pub claimed_ms: i64,
-    /// Where this worker began.
+    /// The checkpoint at which this worker started.
     pub checkpoint: Checkpoint,
 }
 
-/// What made a run give its object back before the end.
+/// Why a run released its object before the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EndedBy {
-    /// Itself, as far as anybody knows: it counts as an attempt.
+    /// The run itself, as far as known: it counts as an attempt.
     Itself,
-    /// A service that was throttled, failing or silent, or somebody else's change: no attempt.
+    /// A throttled, failing or unresponsive service, or a change by another writer: it does not count as an
+    /// attempt.
     Outside,
 }
 
 impl EndedBy {
-    /// By the fault that a run ended with.
+    /// Classifies the fault that ended a run.
     #[must_use]
     pub fn of(fault: &Fault) -> Self {
         if fault.retryable() { Self::Outside } else { Self::Itself }
     }
 }
 
-/// What became of an end.
+/// The result of ending a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Finished {
     Yes,
-    /// The app's watermark was raised meanwhile, over records that this worker has counted: nothing
-    /// has ended. Go through the object again and leave them out.
+    /// The app's watermark was raised past records that this worker has counted. The row has not ended:
+    /// read the object again and leave them out.
     Pruned,
 }
 
-/// The ledger. Every write but `grant`, `claim`, `note_hours` and `quarantine` carries the fence in its
-/// condition and fails with `Conflict` when the lease was lost; those write what any worker of the
-/// object would.
+/// The ledger. All writes are conditional on the fence and fail with `Conflict` if the lease was lost,
+/// except `grant`, `claim`, `note_hours` and `quarantine`. Those write the same data for any worker of the
+/// object.
 pub trait Ledger: Send + Sync {
-    /// Binds a key to an app before its URL is handed out.
+    /// Binds a key to an app before its URL is issued.
     ///
     /// # Errors
-    /// `Conflict` when the key was handed out before.
+    /// `Conflict` if the key was issued before.
     fn grant(&self, grant: &Grant) -> impl Future<Output = Result<(), Fault>> + Send;
 
-    /// Whose a key is.
+    /// Returns the grant of a key.
     ///
     /// # Errors
     /// The read failed.
@@ -159,31 +160,32 @@ pub trait Ledger: Send + Sync {
         key: &str,
     ) -> impl Future<Output = Result<Option<Grant>, Fault>> + Send;
 
-    /// Claims an object: new; or PENDING and due; or PROCESSING with an expired lease. The first row
-    /// of a granted key is made together with the grant's note of its object ([`Grant::used`]); where
-    /// another object is noted there, the row is made and the note stays.
+    /// Claims an object: a new one; or one that is PENDING and due; or one that is PROCESSING with an
+    /// expired lease. The first row of a granted key is written together with the grant's record of its
+    /// object ([`Grant::used`]). If the grant already records another object, the row is created and the
+    /// grant does not change.
     ///
     /// # Errors
-    /// The write failed; it may have been carried out, and then the lease runs out by itself.
+    /// The write failed. It may have been processed; then the lease expires by itself.
     fn claim(&self, claim: &Claim) -> impl Future<Output = Result<Claimed, Fault>> + Send;
 
-    /// The row of an object.
+    /// Returns the row of an object.
     ///
     /// # Errors
     /// The read failed.
     fn find(&self, object: &ObjectRef) -> impl Future<Output = Result<Option<FileRow>, Fault>> + Send;
 
-    /// What is kept of an object.
+    /// Returns what is stored of an object.
     ///
     /// # Errors
     /// The read failed.
     fn kept(&self, object: &ObjectRef) -> impl Future<Output = Result<Kept, Fault>> + Send;
 
-    /// Notes in which hours (since the epoch) blocks of the object will be, and when they expire. To be
-    /// called before they are stored, so that whatever becomes of this worker, they are found.
+    /// Records the hours (since the epoch) that will have blocks of the object, and their expiry. Must be
+    /// called before the blocks are stored, so that they are found even if this worker dies.
     ///
     /// # Errors
-    /// The write failed; repeat it.
+    /// The write failed; retry.
     fn note_hours(
         &self,
         lease: &Lease,
@@ -191,11 +193,11 @@ pub trait Ledger: Send + Sync {
         expires_on: Day,
     ) -> impl Future<Output = Result<(), Fault>> + Send;
 
-    /// Begins an object anew by another packing, after all blocks of the earlier one are gone:
-    /// forgets its bad records and how far it got.
+    /// Restarts an object with another packing fingerprint, after all its earlier blocks were removed.
+    /// Deletes its bad records and its checkpoint.
     ///
     /// # Errors
-    /// `Conflict` when the lease was lost.
+    /// `Conflict` if the lease was lost.
     fn restart(
         &self,
         lease: &Lease,
@@ -203,21 +205,22 @@ pub trait Ledger: Send + Sync {
         now_ms: i64,
     ) -> impl Future<Output = Result<(), Fault>> + Send;
 
-    /// Keeps rows of bad records under their file. The same rows again change nothing.
+    /// Stores bad records of a file. Storing the same rows again has no effect.
     ///
     /// # Errors
-    /// The write failed; repeat it.
+    /// The write failed; retry.
     fn quarantine(
         &self,
         lease: &Lease,
         rows: &[Quarantined],
     ) -> impl Future<Output = Result<(), Fault>> + Send;
 
-    /// Gives the object back with how far it got: PENDING, due at `due_at_ms`. Attempts are counted
-    /// from here when it got further than it was; a run that was ended from outside is none.
+    /// Releases the object with its checkpoint: PENDING, due at `due_at_ms`. The number of attempts is
+    /// reset if the run made progress. A run that ended because of an outside cause does not count as an
+    /// attempt.
     ///
     /// # Errors
-    /// `Conflict` when the lease was lost.
+    /// `Conflict` if the lease was lost.
     fn release(
         &self,
         lease: &Lease,
@@ -227,11 +230,11 @@ pub trait Ledger: Send + Sync {
         now_ms: i64,
     ) -> impl Future<Output = Result<(), Fault>> + Send;
 
-    /// Ends the object's way: COMPLETED or FAILED, and what it adds to the stats, once. Counts
-    /// nothing that a prune has hidden (see [`Stats::hide`](crate::logbook::counters::Stats::hide)).
+    /// Completes the row: COMPLETED or FAILED, and adds its counts to the stats, once. Does not count what a
+    /// prune has hidden (see [`Stats::hide`](crate::logbook::counters::Stats::hide)).
     ///
     /// # Errors
-    /// `Conflict` when the lease was lost. After any other error the same call may be repeated.
+    /// `Conflict` if the lease was lost. After any other error the call can be retried.
     fn finish(
         &self,
         lease: &Lease,

@@ -1,4 +1,4 @@
-//! The ledger as its owners look at it: lists of files, bad records, and starting over.
+//! The ledger as seen by apps and operators: lists of files, bad records, and redrives.
 
 use crate::ledger::row::{FileRow, FileStatus};
 use crate::logfile::quarantine::Quarantined;
@@ -6,31 +6,31 @@ use crate::model::app::AppId;
 use crate::model::fault::Fault;
 use crate::model::object::ObjectRef;
 
-/// Where a list is gone on with. Opaque; made by the adapter, checked by it when it comes back.
+/// Where a list continues. Opaque; created and checked by the adapter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FilePosition(pub String);
 
-/// Some files of a list; with a `next`, it may be none.
+/// A page of files. It may be empty and still have a `next`.
 #[derive(Debug, Clone, Default)]
 pub struct FilePage {
     pub rows: Vec<FileRow>,
-    /// `None`: there are no more.
+    /// `None` on the last page.
     pub next: Option<FilePosition>,
 }
 
-/// Some rows of a file's quarantine, in order.
+/// A page of a file's quarantine rows, in order.
 #[derive(Debug, Clone, Default)]
 pub struct QuarantinePage {
     pub rows: Vec<Quarantined>,
-    /// The ordinal of the last one, where there are more.
+    /// The ordinal of the last row, if there are more.
     pub next: Option<u64>,
 }
 
-/// Lists and restarts files. A call reads a bounded number of rows, whatever it finds among them. Of
-/// a position that is not one of its list a call says `Permanent`, with the code `bad position`.
+/// Lists and redrives files. A call reads a bounded number of rows. For a position of another list it
+/// returns `Permanent` with the code `bad position`.
 pub trait Files: Send + Sync {
-    /// Files of an app that were first heard of at `since_ms` or later, newest first; keys that were
-    /// handed out and not yet used are among them. A moment behind.
+    /// Returns files of an app that are known since `since_ms` or later, newest first, including keys with
+    /// an unused URL. Eventually consistent.
     ///
     /// # Errors
     /// The read failed.
@@ -43,9 +43,9 @@ pub trait Files: Send + Sync {
         after: Option<&FilePosition>,
     ) -> impl Future<Output = Result<FilePage, Fault>> + Send;
 
-    /// FAILED files, of an app or of all, those that nobody owns among them, first heard of at
-    /// `since_ms` or later: by the day on which they failed, newest day first; of one day by app, and
-    /// of one app newest first. A moment behind.
+    /// Returns FAILED files of an app, or of all apps and without owner, that are known since `since_ms` or
+    /// later. Ordered by the day on which they failed, newest first; within a day by app; within an app
+    /// newest first. Eventually consistent.
     ///
     /// # Errors
     /// The read failed.
@@ -58,8 +58,8 @@ pub trait Files: Send + Sync {
         after: Option<&FilePosition>,
     ) -> impl Future<Output = Result<FilePage, Fault>> + Send;
 
-    /// Objects that have had this key, and the key itself while it waits for one; whosever they are,
-    /// in no order that means anything.
+    /// Returns every version ever uploaded under this key, plus an outstanding grant for it, in arbitrary
+    /// order. Not filtered by app: the caller must check ownership.
     ///
     /// # Errors
     /// The read failed.
@@ -71,7 +71,8 @@ pub trait Files: Send + Sync {
         after: Option<&FilePosition>,
     ) -> impl Future<Output = Result<FilePage, Fault>> + Send;
 
-    /// The objects that have had this key and version or ETag; whosever they are.
+    /// Returns the objects with this key and version or ETag. Not filtered by app: the caller must check
+    /// ownership.
     ///
     /// # Errors
     /// The read failed.
@@ -82,7 +83,7 @@ pub trait Files: Send + Sync {
         version: &str,
     ) -> impl Future<Output = Result<Vec<FileRow>, Fault>> + Send;
 
-    /// Rows of a file's quarantine behind the one with the ordinal `after`.
+    /// Returns the quarantine rows of a file after the ordinal `after`.
     ///
     /// # Errors
     /// The read failed.
@@ -93,8 +94,8 @@ pub trait Files: Send + Sync {
         after: Option<u64>,
     ) -> impl Future<Output = Result<QuarantinePage, Fault>> + Send;
 
-    /// Makes a terminal file PENDING and due, to be read anew from its beginning. `false`: it is not
-    /// as it was read any more.
+    /// Makes a terminal file PENDING and due, to be read from its beginning. `false` if it has changed
+    /// since it was read.
     ///
     /// # Errors
     /// The write failed.

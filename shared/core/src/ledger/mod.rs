@@ -1,4 +1,4 @@
-//! The ledger of uploaded objects: where each one stands, who works on it, and what is overdue.
+//! The ledger of uploaded objects: the state of each one, its lease, and overdue work.
 
 pub mod backlog;
 pub mod bucket;

@@ -1,4 +1,4 @@
-//! The ledger: where each object stands, and which steps are legal.
+//! The ledger: the state of each object, and the legal transitions.
 
 use std::collections::BTreeSet;
 
@@ -8,11 +8,11 @@ use crate::model::app::AppId;
 use crate::model::fingerprint::Packing;
 use crate::model::object::{ObjectRef, ObjectVersion};
 
-/// Where an object stands. Terminal states stay as they are except by an explicit redrive.
+/// The state of an object. Terminal states change only by an explicit redrive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum FileStatus {
-    /// Expected, or to be gone on with.
+    /// Expected, or waiting to be resumed.
     Pending,
     /// A worker holds the lease.
     Processing,
@@ -47,46 +47,47 @@ impl FileStatus {
     }
 }
 
-/// Runs in a row that may fail by themselves without getting further. The next one ends the file.
+/// Maximum number of consecutive runs that fail by themselves without progress. The next run ends the file.
 pub const MAX_ATTEMPTS: u32 = 20;
 
-/// After each so many runs a file ends, whatever kept them from its end: more than a week of `sweep`s. So
-/// nothing goes round for ever; one that is started over has as many again.
+/// A file is ended after each multiple of this number of runs, whatever the cause: more than a week of
+/// `sweep` runs. This prevents endless retries. A redriven file gets the same number again.
 pub const MAX_RUNS: u64 = 2_500;
 
-/// What is kept of an object, whatever became of the runs that stored it.
+/// What is stored of an object, by any run.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Kept {
-    /// Hours (since the epoch) in which blocks of it may be, and none else.
+    /// All hours (since the epoch) in which it may have blocks.
     pub hours: BTreeSet<i64>,
     /// Bad records.
     pub quarantined: u64,
 }
 
-/// A key that was handed out: whose records the object will be.
+/// A key for which a URL was issued. It determines the owner of the object's records.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grant {
     pub bucket: String,
     pub key: String,
     pub app_id: AppId,
-    /// Of a browser upload: its meeting and attendee.
+    /// Meeting and attendee of a browser upload.
     pub meeting: Option<(String, String)>,
-    /// The size that was signed, where the client declared one (bytes).
+    /// The signed size (bytes), if the client declared one.
     pub size_bytes: Option<u64>,
-    /// When the app was registered that it was written for (ms): it is no other's of the same id.
+    /// When the app of the grant was registered (ms). The grant is not valid for another app with the same
+    /// id.
     pub epoch_ms: i64,
-    /// The object that came with its URL. No other will be taken.
+    /// The object that was uploaded with its URL. No other object is accepted.
     pub used: Option<Used>,
     pub created_ms: i64,
-    /// When the URL stops working (ms).
+    /// When the URL expires (ms).
     pub expires_ms: i64,
 }
 
-/// The first object that came with a URL.
+/// The first object that was uploaded with a URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Used {
     pub version: ObjectVersion,
-    /// `None` where nobody could say.
+    /// `None` if the ETag is unknown.
     pub etag: Option<String>,
     pub size_bytes: Option<u64>,
 }
@@ -99,18 +100,18 @@ pub struct FileRow {
     pub key: String,
     pub app_id: Option<AppId>,
     pub status: FileStatus,
-    /// Raised by each claim: a worker with a lower one can change nothing any more.
+    /// Increased by each claim. A worker with a lower fence cannot change anything.
     pub fence: u64,
-    /// Runs that failed by themselves since one got further, and the one at work.
+    /// Failed runs since the last progress, including the current run.
     pub attempt: u32,
-    /// Drawn anew by each claim: tells a worker whose answer was lost that the claim is its own.
+    /// New for each claim. A worker that lost the response recognizes its own claim by it.
     pub claim_id: String,
     pub lease_until_ms: Option<i64>,
     pub due_at_ms: Option<i64>,
-    /// Of a grant: when its URL stops working (ms).
+    /// When the URL of a grant expires (ms).
     pub url_expires_ms: Option<i64>,
     pub checkpoint: Checkpoint,
-    /// How all that is stored of it was packed, and what the checkpoint is true of.
+    /// Packing fingerprint of everything that is stored of it, and of the checkpoint.
     pub packing: Packing,
     pub counts: FileCounts,
     pub size_bytes: Option<u64>,
@@ -121,7 +122,7 @@ pub struct FileRow {
 }
 
 impl Grant {
-    /// The row of a key that waits for its object.
+    /// Returns the row of a key that waits for its object.
     #[must_use]
     pub fn waiting_row(&self) -> FileRow {
         FileRow {
@@ -148,20 +149,20 @@ impl Grant {
     }
 }
 
-/// What a worker that wants a file may do.
+/// Whether a worker may claim a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Claimable {
     Yes,
-    /// Another worker's lease lives until then (ms).
+    /// Another worker holds the lease until then (ms).
     Held(i64),
-    /// It waits until then (ms).
+    /// The file waits until then (ms).
     NotDue(i64),
     /// It is in a terminal state.
     Done(FileStatus),
 }
 
 impl FileRow {
-    /// Whether a worker may claim this file at `now_ms`: PENDING and due, or PROCESSING with an
+    /// Whether a worker may claim this file at `now_ms`: it is PENDING and due, or PROCESSING with an
     /// expired lease.
     #[must_use]
     pub fn claimable(&self, now_ms: i64) -> Claimable {

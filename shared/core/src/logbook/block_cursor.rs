@@ -1,5 +1,5 @@
-//! Blocks of one partition, newest last record first, read in pages that grow: with their data, or,
-//! where very many partitions are read, their headers first.
+//! Reads the blocks of a partition, newest last record first, in pages of growing size: with their data or,
+//! for queries over very many partitions, their headers first.
 
 use std::collections::VecDeque;
 
@@ -9,16 +9,17 @@ use crate::model::fault::Fault;
 
 use crate::logbook::cursor::Position;
 
-/// Items of the first page, and of the largest where blocks are of their target size.
+/// Items on the first page, and on the largest one with blocks of the target size.
 pub(crate) const FIRST_PAGE: u32 = 1;
 const LARGEST_PAGE: u32 = 16;
 
-/// Items of the largest page of small blocks, and what a page is to hold (bytes): a Query answers
-/// with 1 MB at most. <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_Query.html>
+/// Items on the largest page of small blocks, and the size that a page should have (bytes): a Query returns
+/// at most 1 MB.
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_Query.html>
 const LARGEST_SMALL_PAGE: usize = 256;
 const PAGE_BYTES: usize = 1024 * 1024;
 
-/// Bytes of an item beside its data.
+/// Bytes of an item besides its data.
 pub(crate) const HEADER_BYTES: usize = 512;
 
 enum Next {
@@ -27,7 +28,7 @@ enum Next {
     End,
 }
 
-/// A block that was read and not yet looked into.
+/// A block that was read and not yet inspected.
 pub(crate) enum Head {
     Header(Box<StoredHeader>),
     Block(Box<StoredBlock>),
@@ -41,20 +42,20 @@ impl Head {
         }
     }
 
-    /// No record of this block is above.
+    /// All records of this block are at or below this position.
     fn place(&self) -> Position {
         place(self.header())
     }
 }
 
-/// One partition's blocks, of which some are read.
+/// The blocks of one partition, of which some are read.
 pub(crate) struct Feed {
     range: BlockRange,
-    /// Which of the apps that are asked about.
+    /// Index of the app among the queried apps.
     pub app: usize,
     /// Only headers are read.
     headers: bool,
-    /// Blocks above are left out.
+    /// Blocks above this position are skipped.
     from: Position,
     pub read: VecDeque<Head>,
     next: Next,
@@ -63,11 +64,11 @@ pub(crate) struct Feed {
     unread_below: Position,
 }
 
-/// What reading a page has cost.
+/// The cost of reading a page.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct PageCost {
     pub blocks: usize,
-    /// Blocks whose data is held now.
+    /// Blocks whose data is now in memory.
     pub held: usize,
     pub unreadable: u32,
     /// Data and headers.
@@ -83,7 +84,7 @@ impl Feed {
         Self { range, app, headers, from, read, next: Next::Start, limit: first_page, unread_below }
     }
 
-    /// All records still to come are below; `None` when none are to come.
+    /// Returns the position that all remaining records are below; `None` if there are none.
     pub(crate) fn bound(&self) -> Option<Position> {
         match (self.read.front(), &self.next) {
             (Some(head), _) => Some(head.place()),
@@ -92,7 +93,7 @@ impl Feed {
         }
     }
 
-    /// Whether the next block must be fetched.
+    /// Whether the next page must be fetched.
     pub(crate) fn is_dry(&self) -> bool {
         self.read.is_empty() && !matches!(self.next, Next::End)
     }
@@ -101,7 +102,7 @@ impl Feed {
         self.limit
     }
 
-    /// Reads the next page. A call that is dropped before it ends has changed nothing.
+    /// Reads the next page. If the future is dropped before it ends, nothing has changed.
     pub(crate) async fn fetch(&mut self, table: &impl BlockTable) -> Result<PageCost, Fault> {
         let after = match &self.next {
             Next::Start => None,
@@ -121,7 +122,7 @@ impl Feed {
         };
         cost.blocks = heads.len();
         self.limit = match self.headers {
-            // They cost as much as their blocks, and few are wanted of each of very many partitions.
+            // Headers cost as much as their blocks, and few are needed of each of very many partitions.
             true => (self.limit * 2).min(LARGEST_PAGE),
             false => next_limit(self.limit, cost.blocks, cost.bytes),
         };
@@ -137,12 +138,12 @@ impl Feed {
     }
 }
 
-/// The greatest position that a record of this block can have. Blocks come in this order.
+/// Returns the highest position that a record of this block can have. Blocks are ordered by it.
 pub(crate) fn place(header: &BlockHeader) -> Position {
     Position::of_block(header.last_ms, header.block_id)
 }
 
-/// How many items the next page asks for: twice as many up to 16, and more where blocks are small.
+/// Returns the number of items for the next page: doubled up to 16, and more for small blocks.
 fn next_limit(limit: u32, blocks: usize, data_bytes: usize) -> u32 {
     let doubled = (limit * 2).clamp(1, LARGEST_PAGE.max(limit));
     let fitting = PAGE_BYTES / (data_bytes / blocks.max(1)).max(1024);
@@ -150,7 +151,7 @@ fn next_limit(limit: u32, blocks: usize, data_bytes: usize) -> u32 {
     if blocks == 0 || small <= LARGEST_PAGE {
         return doubled;
     }
-    // One small block may be the end of a file, with large ones behind it.
+    // One small block may be the end of a file, followed by large ones.
     (limit * if blocks == 1 { 4 } else { 16 }).min(small)
 }
 

@@ -1,10 +1,10 @@
-//! The `logs` table.
+//! The `logs` table: blocks.
 
 use crate::model::block::{Block, BlockHeader, Partition, Payload};
 use crate::model::day_counts::DayCounts;
 use crate::model::fault::{Fault, FaultClass};
 
-/// A stretch of a partition, both ends included: blocks whose last record lies in it.
+/// A range of a partition, both ends included: blocks whose last record lies in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlockRange {
     pub partition: Partition,
@@ -12,27 +12,27 @@ pub struct BlockRange {
     pub last_ms_to: i64,
 }
 
-/// Where a range is gone on with. Opaque; made by [`BlockTable::newest`].
+/// Where reading of a range continues. Opaque; created by [`BlockTable::newest`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlockPosition(pub String);
 
-/// Some blocks of a range, newest last record first.
+/// A page of blocks of a range, newest last record first.
 #[derive(Debug, Clone, Default)]
 pub struct BlockPage {
     pub blocks: Vec<StoredBlock>,
-    /// Items whose attributes are not those of a block; they are not among `blocks`.
+    /// Number of items that are not valid blocks. They are not in `blocks`.
     pub unreadable: u32,
-    /// `None`: the range is exhausted.
+    /// `None` if the range is exhausted.
     pub next: Option<BlockPosition>,
-    /// Read units that DynamoDB charged.
+    /// Read units charged by DynamoDB.
     pub read_units: f64,
 }
 
-/// A block as a range of the table shows it. Extents are joined only where they came along:
-/// [`BlockTable::payload`] fetches the others, for those who want the entries.
+/// A block as read from a range. Extents are joined only if they were on the same page;
+/// [`BlockTable::payload`] fetches the others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredBlock {
-    /// Its `data` is all of the data if `whole`, else that of the block's own item.
+    /// All of the data if `whole`, else the data of the block's own item.
     pub block: Block,
     pub extents: u8,
     pub whole: bool,
@@ -43,40 +43,40 @@ pub struct StoredBlock {
 pub struct StoredHeader {
     pub header: BlockHeader,
     pub extents: u8,
-    /// Records before this time (ms) were taken from the counters.
+    /// Records before this time (ms) were subtracted from the counters.
     pub pruned_to_ms: Option<i64>,
 }
 
-/// Some blocks of a range without their data, newest first.
+/// A page of blocks of a range without their data, newest first.
 #[derive(Debug, Clone, Default)]
 pub struct HeaderPage {
     pub blocks: Vec<StoredHeader>,
-    /// Items whose attributes are not those of a block; they are not among `blocks`.
+    /// Number of items that are not valid blocks. They are not in `blocks`.
     pub unreadable: u32,
-    /// `None`: the range is exhausted.
+    /// `None` if the range is exhausted.
     pub next: Option<BlockPosition>,
-    /// Read units that DynamoDB charged: those of the whole items.
+    /// Read units charged by DynamoDB: those of the whole items.
     pub read_units: f64,
 }
 
-/// Stores, reads and removes blocks. A block is visible whole or not at all: where it needs extents, they
-/// are stored before it.
+/// Stores, reads and removes blocks. A block is visible completely or not at all: its extents are stored
+/// before it.
 pub trait BlockTable: Send + Sync {
-    /// Stores blocks, replacing those of the same key, in one request where they fit (25 items and
-    /// 16 MB). Returns those that were not taken; the caller repeats them after a pause.
+    /// Stores blocks, replacing those with the same key, in one request if they fit (25 items and 16 MB).
+    /// Returns the unprocessed blocks, which the caller retries after a pause.
     ///
     /// # Errors
-    /// The request as a whole failed; any of the blocks may have been stored.
+    /// The request failed as a whole. Any of the blocks may have been stored.
     fn put(&self, blocks: Vec<Block>) -> impl Future<Output = Result<Vec<Block>, Fault>> + Send;
 
-    /// Removes blocks, without regard to counters; but not one that has meanwhile been replaced by
-    /// one of another epoch or packing. Those that are gone already count as removed.
+    /// Removes blocks without changing counters. A block that was replaced by one of another epoch or
+    /// packing is kept. Missing blocks count as removed.
     ///
     /// # Errors
-    /// A write failed; some may be gone. Repeat it.
+    /// A write failed. Some blocks may be removed; retry.
     fn remove(&self, blocks: &[StoredHeader]) -> impl Future<Output = Result<(), Fault>> + Send;
 
-    /// The next blocks of the range, newest first, at most `limit` items, strongly consistent.
+    /// Returns the next blocks of the range, newest first, at most `limit` items, strongly consistent.
     ///
     /// # Errors
     /// The read failed.
@@ -87,7 +87,8 @@ pub trait BlockTable: Send + Sync {
         after: Option<&BlockPosition>,
     ) -> impl Future<Output = Result<BlockPage, Fault>> + Send;
 
-    /// The next blocks of a range without data, newest first, at most `limit` items, strongly consistent.
+    /// Returns the next blocks of a range without data, newest first, at most `limit` items, strongly
+    /// consistent.
     ///
     /// # Errors
     /// The read failed.
@@ -98,16 +99,16 @@ pub trait BlockTable: Send + Sync {
         after: Option<&BlockPosition>,
     ) -> impl Future<Output = Result<HeaderPage, Fault>> + Send;
 
-    /// The block of a header as it is now, strongly consistent; `None` if it is gone or unreadable.
+    /// Returns the current block of a header, strongly consistent; `None` if it is missing or unreadable.
     ///
     /// # Errors
     /// The read failed.
     fn find(&self, header: &BlockHeader) -> impl Future<Output = Result<Option<StoredBlock>, Fault>> + Send;
 
-    /// All data of a block whose item says that it has this many extents, `first` being the item's own.
+    /// Returns all data of a block with this many extents; `first` is the data of its own item.
     ///
     /// # Errors
-    /// `NotFound` when an extent is missing.
+    /// `NotFound` if an extent is missing.
     fn with_extents(
         &self,
         header: &BlockHeader,
@@ -115,8 +116,8 @@ pub trait BlockTable: Send + Sync {
         extents: u8,
     ) -> impl Future<Output = Result<Vec<u8>, Fault>> + Send;
 
-    /// The entries of a block; `None` if it cannot be read: an extent is missing, as when DynamoDB
-    /// has deleted some of an expired block's items, or the data is damaged.
+    /// Returns the entries of a block. `None` if it cannot be read: its data is damaged, or an extent is
+    /// missing, for example because DynamoDB has deleted some items of an expired block.
     ///
     /// # Errors
     /// A read failed.
@@ -134,8 +135,8 @@ pub trait BlockTable: Send + Sync {
         }
     }
 
-    /// Its records from one time on and before another (ms); of a block that cannot be read, what its
-    /// header says.
+    /// Counts its records from `from_ms` on and before `to_ms`. For an unreadable block, uses the counts of
+    /// its header.
     ///
     /// # Errors
     /// A read failed.

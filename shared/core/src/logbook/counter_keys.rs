@@ -3,23 +3,23 @@
 use crate::model::ids::Seed;
 use crate::model::time::Day;
 
-/// Counter rows of a day. One row would be a point of contention for transactions.
+/// Counter rows per day. With one row, transactions would contend for it.
 pub const COUNTERS: u8 = 8;
 
-/// The counter row that a source of records adds to.
+/// Returns the counter row that a source of records adds to.
 #[must_use]
 pub fn counter_of(seed: &Seed) -> u8 {
     seed.0[31] % COUNTERS
 }
 
-/// `{date}#{epoch_ms:013}#{counter}`, under the app's id: what an earlier app of the same id has
-/// counted stays apart.
+/// `{date}#{epoch_ms:013}#{counter}`, below the app's id. The counts of an earlier app with the same id are
+/// separate.
 #[must_use]
 pub fn sort_key(day: Day, epoch_ms: i64, counter: u8) -> String {
     format!("{day}#{epoch_ms:013}#{counter}")
 }
 
-/// Day, epoch and counter of a sort key; `None` for any other text.
+/// Parses day, epoch and counter of a sort key; `None` for any other text.
 #[must_use]
 pub fn parse_sort_key(text: &str) -> Option<(Day, i64, u8)> {
     let mut parts = text.split('#');

@@ -1,11 +1,11 @@
-//! The `stats` table: counters per app, day and level, spread over a few rows a day.
+//! The `stats` table: counters per app, day and level, in several rows per day.
 
 use crate::model::app::AppId;
 use crate::model::expiry::Expiring;
 use crate::model::fault::Fault;
 use crate::model::time::Day;
 
-/// Which counter row: day, the app's epoch (ms), number.
+/// Key of a counter row: day, the app's epoch (ms), number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CounterKey {
     pub day: Day,
@@ -13,27 +13,27 @@ pub struct CounterKey {
     pub counter: u8,
 }
 
-/// One of the rows that a day's counts are spread over.
+/// One of the counter rows of a day.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CounterRow {
     pub key: CounterKey,
     pub counts: Expiring,
 }
 
-/// Some counter rows, newest day first.
+/// A page of counter rows, newest day first.
 #[derive(Debug, Clone, Default)]
 pub struct CounterPage {
     pub rows: Vec<CounterRow>,
-    /// `None`: there are no more.
+    /// `None` on the last page.
     pub next: Option<CounterKey>,
-    /// Read units that DynamoDB charged.
+    /// Read units charged by DynamoDB.
     pub read_units: f64,
 }
 
 /// Reads and removes counters.
 pub trait Stats: Send + Sync {
-    /// Counter rows of the days `from..=to`, newest first, at most `limit`, strongly consistent; of
-    /// every epoch of the app's id.
+    /// Returns counter rows of the days `from..=to`, newest first, at most `limit`, strongly consistent,
+    /// for every epoch of the app's id.
     ///
     /// # Errors
     /// The read failed.
@@ -46,13 +46,13 @@ pub trait Stats: Send + Sync {
         after: Option<CounterKey>,
     ) -> impl Future<Output = Result<CounterPage, Fault>> + Send;
 
-    /// Hides records of a day that are older than `before_ms` from those who count: from now on
-    /// nobody counts one of them in (see [`Ledger::finish`](crate::ledger::claim::Ledger::finish),
-    /// [`Records::write`](crate::logbook::records::Records::write)). What was counted before stays counted. That it is
-    /// hidden is known for a week from `now_ms` at least.
+    /// Excludes records older than `before_ms` from the day's counters: later writers must not count them (see
+    /// [`Ledger::finish`](crate::ledger::claim::Ledger::finish),
+    /// [`Records::write`](crate::logbook::records::Records::write)). Earlier counts do not change. The watermark
+    /// is kept for at least a week from `now_ms`.
     ///
     /// # Errors
-    /// A write failed. Repeat it.
+    /// A write failed; retry.
     fn hide(
         &self,
         app_id: &AppId,
@@ -62,9 +62,9 @@ pub trait Stats: Send + Sync {
         now_ms: i64,
     ) -> impl Future<Output = Result<(), Fault>> + Send;
 
-    /// Removes counter rows; those that are gone already count as removed.
+    /// Removes counter rows. Missing rows count as removed.
     ///
     /// # Errors
-    /// A write failed; some may be gone. Repeat it.
+    /// A write failed. Some rows may be removed; retry.
     fn remove(&self, app_id: &AppId, keys: &[CounterKey]) -> impl Future<Output = Result<(), Fault>> + Send;
 }

@@ -1,13 +1,13 @@
-//! Where a listing continues: a position in the order of records, the block to read on from, and a
-//! hash of what was asked, so that a cursor works only for the question that it came from.
+//! Cursors: a position in the order of records, the block from which to continue, and a hash of the query,
+//! so that a cursor works only for the query that returned it.
 
 use crate::model::ids::BlockId;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-/// A place in the order of records: by time, then by block, then by position in the block's source.
-/// Answers go from the greatest to the least. Blocks are read in this order too, so that of a
-/// million records of one millisecond (a file without times) no more are read than are asked for.
+/// A position in the order of records: by time, then by block, then by position in the block's source.
+/// Results go from the newest to the oldest. Blocks are read in the same order, so even of a million
+/// records of one millisecond (a file without times), only as many are read as requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
     pub timestamp_ms: i64,
@@ -16,24 +16,24 @@ pub struct Position {
 }
 
 impl Position {
-    /// No record of a block that ends at this time is above.
+    /// All records of a block that ends at this time are at or below this position.
     pub(crate) fn of_block(last_ms: i64, block_id: BlockId) -> Self {
         Self { timestamp_ms: last_ms, block_id, ordinal: u64::MAX }
     }
 
-    /// The greatest of a millisecond.
+    /// The newest position of a millisecond.
     pub(crate) fn end_of(timestamp_ms: i64) -> Self {
         Self::of_block(timestamp_ms, BlockId([u8::MAX; 16]))
     }
 }
 
-/// Where the next page begins.
+/// Where the next page starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cursor {
-    /// Records at or above this position were answered, or do not match.
+    /// Records at or above this position were returned, or do not match.
     pub below: Position,
-    /// Blocks that reach above it have nothing left that matches, so they are not read again. Above
-    /// `below` where blocks overlap.
+    /// Blocks above this position have no more matches, so they are not read again. It is above `below` if
+    /// blocks overlap.
     pub from: Position,
 }
 
@@ -41,10 +41,10 @@ const VERSION: u8 = 2;
 const POSITION_BYTES: usize = 8 + 16 + 8;
 const BYTES: usize = 1 + 2 * POSITION_BYTES + 16;
 
-/// What is asked, hashed: the scope (an app, or all) and the filters.
+/// Hash of a query: the scope (an app, or all) and the filters.
 pub type QuestionHash = [u8; 16];
 
-/// The cursor as its caller keeps it.
+/// Encodes a cursor.
 #[must_use]
 pub fn encode(cursor: &Cursor, question: &QuestionHash) -> String {
     let mut bytes = Vec::with_capacity(BYTES);
@@ -58,7 +58,7 @@ pub fn encode(cursor: &Cursor, question: &QuestionHash) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// Reads a cursor; `None` if it is not one, or of another question.
+/// Decodes a cursor. `None` if it is invalid, or belongs to another query.
 #[must_use]
 pub fn decode(text: &str, question: &QuestionHash) -> Option<Cursor> {
     let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;

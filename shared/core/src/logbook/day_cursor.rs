@@ -1,5 +1,5 @@
-//! Which days of an app have records, newest first, as its counters tell. Days without counters
-//! cost nothing; they are read as they are needed.
+//! The days of an app with records, newest first, according to its counters. Days without counters cost
+//! nothing. Counters are read as needed.
 
 use std::collections::VecDeque;
 
@@ -9,11 +9,11 @@ use crate::model::fault::Fault;
 use crate::model::level::LevelCounts;
 use crate::model::time::Day;
 
-/// Counter rows of the first page and of the largest.
+/// Counter rows of the first page and of the largest page.
 const FIRST_PAGE: u32 = 24;
 const LARGEST_PAGE: u32 = 768;
 
-/// A day and what its counters say.
+/// A day with its counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct DayCount {
     pub day: Day,
@@ -25,12 +25,12 @@ pub(crate) struct Days<'a> {
     app: &'a App,
     from: Day,
     to: Day,
-    /// What has expired does not count.
+    /// Expired records are not counted.
     now_ms: i64,
     limit: u32,
     after: Option<CounterKey>,
     at_end: bool,
-    /// Days whose rows are all read; the last may wait for more in `open`.
+    /// Days whose rows are all read. The last day may still have rows on the next page; it waits in `open`.
     ready: VecDeque<DayCount>,
     open: Option<DayCount>,
     pub units: f64,
@@ -54,7 +54,7 @@ impl<'a> Days<'a> {
         }
     }
 
-    /// The newest day that was not taken; `None` when there is none.
+    /// Returns the next day without removing it; `None` if there is none.
     pub(crate) async fn peek(&mut self, stats: &impl Stats) -> Result<Option<DayCount>, Fault> {
         while self.ready.is_empty() && !self.at_end {
             self.fetch(stats).await?;

@@ -1,5 +1,5 @@
-//! Which records a query is about. Level and time are columns of a block and are looked at first;
-//! the rest needs the entry itself, which is parsed only where its bytes may hold what is sought.
+//! Filters of a query. Level and time are columns of a block and are checked first. The other filters need
+//! the entry, which is parsed only if its bytes may contain the searched text.
 
 use crate::model::level::{BadLevel, Level, LevelCounts};
 use crate::model::record::Entry;
@@ -12,39 +12,39 @@ use sha2::{Digest, Sha256};
 use crate::logbook::cursor::QuestionHash;
 use crate::logbook::new_entry::MAX_DEPTH;
 
-/// Filters of a query; all must hold.
+/// Filters of a query; all must match.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Filter {
-    /// None of them: every level.
+    /// Empty means every level.
     pub levels: Vec<Level>,
     /// Included (ms).
     pub since_ms: Option<i64>,
     /// Excluded (ms).
     pub until_ms: Option<i64>,
     pub request_id: Option<String>,
-    /// A part of the message, case-blind.
+    /// A part of the message, case-insensitive.
     pub search: Option<String>,
-    /// Paths into the context, and what must be there.
+    /// Paths in the context, with their required values.
     pub context: Vec<(String, String)>,
 }
 
-/// Reads levels as callers write them: `ERROR`, or several with commas between them.
+/// Parses levels: `ERROR`, or several separated by commas.
 ///
 /// # Errors
-/// One of them is none.
+/// One of them is not a level.
 pub fn levels(list: &str) -> Result<Vec<Level>, BadLevel> {
     list.split(',').map(|level| level.trim().parse()).collect()
 }
 
-/// Reads a time that bounds a range: RFC 3339, or milliseconds since the epoch. Any year will do.
+/// Parses a time that bounds a range: RFC 3339, or milliseconds since the epoch. Any year is valid.
 #[must_use]
 pub fn bound_ms(text: &str) -> Option<i64> {
-    // People write the end of all days; the library's last one is a little earlier.
+    // Users write 9999-12-31 for an open end; the library's last time is a little earlier.
     let end_of_days = || parse_rfc3339_ms(&format!("9998-12-31{}", text.strip_prefix("9999-12-31")?));
     parse_rfc3339_ms(text).or_else(end_of_days).or_else(|| text.parse().ok())
 }
 
-/// Paths into the context of one query.
+/// Maximum number of context paths in a query.
 pub const MAX_CONTEXT_PATHS: usize = 32;
 
 /// Whether a text can be a path into a context.
@@ -53,7 +53,7 @@ pub fn is_context_path(path: &str) -> bool {
     !path.is_empty() && path.split('.').count() <= MAX_DEPTH
 }
 
-/// A filter made ready for many records.
+/// A filter prepared for many records.
 #[derive(Debug)]
 pub struct Matcher<'f> {
     filter: &'f Filter,
@@ -68,13 +68,13 @@ impl Filter {
         self.levels.is_empty() || self.levels.contains(&level)
     }
 
-    /// Whether anything with these counts can have a level that is asked for.
+    /// Whether records with these counts can have a requested level.
     #[must_use]
     pub fn may_be_in(&self, levels: &LevelCounts) -> bool {
         self.levels.is_empty() || self.levels.iter().any(|&level| levels[level] != 0)
     }
 
-    /// The hash of this question about one app, or about all.
+    /// Returns the hash of this query about one app, or about all.
     #[must_use]
     pub fn question(&self, scope: Option<&str>) -> QuestionHash {
         let mut hash = Sha256::new();
@@ -128,7 +128,7 @@ impl Filter {
 }
 
 impl Matcher<'_> {
-    /// Whether a record's entry must be looked at, level and time having passed.
+    /// Whether a record's entry must be read after level and time have passed.
     #[must_use]
     pub fn reads_entries(&self) -> bool {
         self.search.is_some() || self.request_id.is_some() || !self.context.is_empty()
@@ -139,10 +139,10 @@ impl Matcher<'_> {
         self.filter.has_level(level)
     }
 
-    /// `false` only where the entry surely does not match: spares most of them being parsed.
+    /// `false` only if the entry certainly does not match. Saves parsing most entries.
     #[must_use]
     pub fn may_match(&self, entry: &Entry<'_>) -> bool {
-        // Where something is escaped, nothing needs to stand there as it is.
+        // With escapes, the searched text need not occur literally.
         if memchr::memchr(b'\\', entry.raw.as_bytes()).is_some() {
             return true;
         }
@@ -169,21 +169,21 @@ impl Matcher<'_> {
     }
 }
 
-/// A path into the context and what must be there.
+/// A path in the context and its required value.
 #[derive(Debug)]
 struct InContext<'f> {
     path: &'f str,
     wanted: Wanted<'f>,
-    /// What the bytes of an entry hold that matches.
+    /// Texts that occur in the bytes of every matching entry.
     needles: Vec<Needle>,
 }
 
 impl<'f> InContext<'f> {
     fn new(path: &'f str, value: &'f str) -> Self {
         let wanted = Wanted::new(value);
-        // A number may be written in other ways; everything else only as it is.
+        // A number may be written in several ways, everything else only in one.
         let value = Some(value).filter(|value| !value.is_empty() && wanted.number.is_none());
-        // Each step is a key or a part of one, but for those that may count an array's items.
+        // Each step is a key or a part of one, except steps that may be array indexes.
         let keys = path.split('.').filter(|step| step.parse::<usize>().is_err());
         let longest = keys.max_by_key(|step| step.len()).filter(|step| !step.is_empty());
         let needles = value.into_iter().chain(longest).map(|text| Needle::new(text, false)).collect();
@@ -191,9 +191,9 @@ impl<'f> InContext<'f> {
     }
 }
 
-/// Whether the value at `path` (`None`: this one) is what is wanted. Keys that themselves have dots
-/// are found too. Every key is compared with the path once at most, so this takes no longer than
-/// the entry is long.
+/// Whether the value at `path` (`None`: this value) is the wanted one. Keys that contain dots are also
+/// found. Every key is compared with the path at most once, so the time is linear in the length of the
+/// entry.
 fn found(value: &Value, path: Option<&str>, wanted: &Wanted<'_>) -> bool {
     let Some(path) = path else { return wanted.is(value) };
     match value {
@@ -212,7 +212,7 @@ fn found(value: &Value, path: Option<&str>, wanted: &Wanted<'_>) -> bool {
     }
 }
 
-/// What a context value is compared with: strings by their text, numbers and booleans by value.
+/// What a context value is compared with: strings by text, numbers and booleans by value.
 #[derive(Debug)]
 struct Wanted<'f> {
     text: &'f str,
@@ -242,17 +242,16 @@ fn same_number(a: &Number, b: &Number) -> bool {
     }
 }
 
-/// A text that is looked for. Looking for it takes time by the length of where it is looked for,
-/// whatever both are.
+/// A searched text. The time of a search is linear in the length of the searched bytes, for any texts.
 #[derive(Debug)]
 struct Needle {
-    /// Small letters where it is case-blind.
+    /// Lower case if case-insensitive.
     text: String,
     finder: Finder<'static>,
-    /// Without characters that JSON escapes: such a text stands in the bytes of an entry as it is,
-    /// unless the entry has escapes. ASCII where it is case-blind.
+    /// Has no characters that JSON escapes: such a text occurs literally in an entry, unless the entry has
+    /// escapes. ASCII if case-insensitive.
     plain: bool,
-    /// How it may begin, if it is case-blind.
+    /// Its possible first bytes, if case-insensitive.
     first: [u8; 2],
     case_blind: bool,
 }
@@ -272,13 +271,13 @@ impl Needle {
         }
     }
 
-    /// Whether it may stand in an entry without escapes.
+    /// Whether it may occur in an entry without escapes.
     fn may_be_in(&self, raw: &str) -> bool {
         if !self.plain {
             return true;
         }
         match self.case_blind {
-            // Letters beyond ASCII may have ASCII ones as their small form.
+            // Non-ASCII letters may have ASCII lower-case forms.
             true => !raw.is_ascii() || self.is_in_blindly(raw.as_bytes()),
             false => self.finder.find(raw.as_bytes()).is_some(),
         }
@@ -306,7 +305,7 @@ impl Needle {
             }
             compared += alike;
             if compared > haystack.len() {
-                // Both repeat themselves: comparing at each place would be their product.
+                // Both texts are repetitive: comparing at each position would take their product.
                 return self.finder.find(&haystack.to_ascii_lowercase()).is_some();
             }
         }
@@ -417,8 +416,7 @@ mod tests {
         assert_eq!(hashes.len(), filters.len() * 3);
     }
 
-    /// What an entry's JSON means, from the tests' own reading of it: every way to put the steps of a
-    /// path together to keys.
+    /// A reference implementation for tests: tries every way to combine the steps of a path into keys.
     fn plainly_found(value: &Value, steps: &[&str], wanted: &str) -> bool {
         if steps.is_empty() {
             let same = |json: &str| {
@@ -441,7 +439,7 @@ mod tests {
         by_key || by_index.is_some_and(|item| plainly_found(item, &steps[1..], wanted))
     }
 
-    /// JSON texts, with values and keys written in any way that JSON knows.
+    /// JSON texts, with values and keys in every JSON spelling.
     fn json() -> impl Strategy<Value = String> {
         let leaf = prop::sample::select(vec![
             "1",
@@ -478,7 +476,7 @@ mod tests {
 
     #[test]
     fn texts_that_repeat_themselves_are_looked_through_once() {
-        // Compared at each place this would be some hundred thousand million steps.
+        // Comparing at each position would take some 10^11 steps.
         let raw = format!(r#"{{"msg":"{0}","context":{{"k":"{0}"}}}}"#, "aA".repeat(500_000));
         let sought = format!("{}b", "a".repeat(400_000));
         let search = Filter { search: Some(sought.clone()), ..Filter::default() };

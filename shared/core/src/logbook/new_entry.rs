@@ -1,5 +1,5 @@
-//! Entries that callers write: stricter than those of files, since a caller can be told. What is
-//! stored is the caller's own text, byte for byte.
+//! Entries in write requests. The checks are stricter than for files, because the caller gets an error. The
+//! caller's text is stored byte for byte.
 
 use std::fmt;
 
@@ -12,18 +12,18 @@ use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-/// Hours in which the entries of one request may lie: each of them is a block of its own.
+/// Maximum number of distinct hours in a request: each becomes a block.
 pub const MAX_HOURS: usize = 72;
-/// Entries of one request.
+/// Maximum number of entries in a request.
 pub const MAX_ENTRIES: usize = 10_000;
-/// The largest entry (bytes).
+/// Maximum size of an entry (bytes).
 pub const MAX_ENTRY_BYTES: usize = 1024 * 1024;
-/// The deepest nesting of an entry.
+/// Maximum nesting of an entry.
 pub const MAX_DEPTH: usize = 64;
-/// The longest request id (bytes).
+/// Maximum length of a request id (bytes).
 pub const MAX_REQUEST_ID_BYTES: usize = 1_024;
 
-/// What is wrong with what a caller sent, and in which field.
+/// A validation error, with the field.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {message}")]
 pub struct Invalid {
@@ -45,17 +45,17 @@ pub struct Entries<'a> {
     pub entries: Vec<&'a RawValue>,
 }
 
-/// An entry that may be stored.
+/// A validated entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewEntry {
     pub level: Level,
-    /// `None`: it has none, and gets the time of its arrival.
+    /// `None` if it has no time; it gets its time of arrival.
     pub timestamp_ms: Option<i64>,
     pub raw: String,
 }
 
 impl NewEntry {
-    /// The entry as it is stored; `raw` is its own, or that with a request id.
+    /// Returns the entry to be stored. `raw` is its own text, or that with a request id added.
     pub(crate) fn entry<'a>(&self, ordinal: u64, raw: &'a str, arrived_ms: i64) -> Entry<'a> {
         Entry {
             ordinal,
@@ -68,10 +68,10 @@ impl NewEntry {
     }
 }
 
-/// Finds the entries of a request's body: the body itself, or its `logs`.
+/// Finds the entries in a request body: the body itself, or its `logs`.
 ///
 /// # Errors
-/// The body is not JSON, not an object, or has too many.
+/// The body is not JSON, is not an object, or has too many entries.
 pub fn entries(body: &[u8]) -> Result<Entries<'_>, Invalid> {
     let text = std::str::from_utf8(body).map_err(|_| Invalid::new("body", "the body must be UTF-8"))?;
     let whole: &RawValue = serde_json::from_str(text)
@@ -87,15 +87,15 @@ pub fn entries(body: &[u8]) -> Result<Entries<'_>, Invalid> {
         return Ok(Entries { batch: false, entries: vec![whole] });
     };
     if found.others {
-        return Err(Invalid::new("logs", "logs must stand alone: a body is one entry, or a batch"));
+        return Err(Invalid::new("logs", "logs must be the only member: a body is one entry or a batch"));
     }
     batch(logs, "logs")
 }
 
-/// The entries of an array; `name` is its field.
+/// Returns the entries of an array; `name` is its field.
 ///
 /// # Errors
-/// It is no array, or has too many.
+/// It is not an array, or has too many entries.
 pub fn batch<'a>(array: &'a RawValue, name: &str) -> Result<Entries<'a>, Invalid> {
     let entries: Vec<&RawValue> = serde_json::from_str(array.get())
         .map_err(|_| Invalid::new(name, format!("{name} must be an array of entries")))?;
@@ -132,11 +132,11 @@ impl<'a> Visitor<'a> for &mut Logs<'a> {
     }
 }
 
-/// Checks an entry that arrived at `arrived_ms`. `at` is its field, such as `logs[3]`, or empty for a
-/// body that is the entry.
+/// Validates an entry that arrived at `arrived_ms`. `at` is its field, such as `logs[3]`, or empty if the
+/// body is the entry.
 ///
 /// # Errors
-/// [`Invalid`] with the field that is wrong.
+/// [`Invalid`] with the invalid field.
 pub fn check(json: &str, at: &str, arrived_ms: i64) -> Result<NewEntry, Invalid> {
     let field = |name: &str| if at.is_empty() { name.to_owned() } else { format!("{at}.{name}") };
     let whole = || if at.is_empty() { "body".to_owned() } else { at.to_owned() };
@@ -149,7 +149,7 @@ pub fn check(json: &str, at: &str, arrived_ms: i64) -> Result<NewEntry, Invalid>
             format!("an entry must be nested at most {MAX_DEPTH} levels deep"),
         ));
     }
-    // Beyond the grammar this refuses halves of surrogate pairs and numbers that no double holds.
+    // Besides the grammar, this rejects unpaired surrogates and numbers that do not fit a double.
     let value: Value = serde_json::from_str(json)
         .map_err(|error| Invalid::new(whole(), format!("an entry must be valid JSON: {error}")))?;
     let Value::Object(members) = value else {
@@ -164,7 +164,7 @@ pub fn check(json: &str, at: &str, arrived_ms: i64) -> Result<NewEntry, Invalid>
         Some(_) => return Err(Invalid::new(field("level"), "level must be a string")),
         None => return Err(Invalid::new(field("level"), "level is required")),
     };
-    // As in files, `msg` goes before `message`.
+    // As in files, `msg` takes precedence over `message`.
     match ["msg", "message"].into_iter().find_map(|name| Some((name, present(name)?))) {
         Some((_, Value::String(_))) => {}
         Some((name, _)) => return Err(Invalid::new(field(name), format!("{name} must be a string"))),
@@ -191,7 +191,7 @@ pub fn check(json: &str, at: &str, arrived_ms: i64) -> Result<NewEntry, Invalid>
                 wrong("must be RFC 3339 with an offset, or a number since the epoch, from 2000 to 2100")
             })?;
             if ms > arrived_ms.saturating_add(MAX_FUTURE_MS) {
-                return Err(wrong("is more than 24 hours ahead"));
+                return Err(wrong("must be at most 24 hours in the future"));
             }
             Some(ms)
         }
@@ -199,7 +199,7 @@ pub fn check(json: &str, at: &str, arrived_ms: i64) -> Result<NewEntry, Invalid>
     Ok(NewEntry { level, timestamp_ms, raw: json.to_owned() })
 }
 
-/// Gives an entry a request id: as its last member, so that it counts.
+/// Adds a request id to an entry as its last member, so that it counts.
 pub fn push_request_id(raw: &mut String, request_id: &str) {
     let Some(end) = raw.rfind('}') else { return };
     raw.truncate(end);
@@ -225,8 +225,8 @@ fn timestamp(value: &Value) -> Option<i64> {
     }
 }
 
-/// Seconds, milliseconds, microseconds or nanoseconds since the epoch, told apart by size: of the
-/// years 2000 to 2100 no two ranges touch.
+/// Converts seconds, milliseconds, microseconds or nanoseconds since the epoch to ms. The size of the
+/// number decides which: for the years 2000 to 2100 the ranges do not overlap.
 fn whole_number_ms(number: i64) -> i64 {
     match number.unsigned_abs() {
         0..100_000_000_000 => number * 1_000,
@@ -236,7 +236,7 @@ fn whole_number_ms(number: i64) -> i64 {
     }
 }
 
-/// How deep arrays and objects are nested in valid JSON.
+/// Returns the nesting depth of valid JSON.
 fn depth(json: &str) -> usize {
     let (mut depth, mut deepest, mut in_string, mut escaped) = (0usize, 0, false, false);
     for byte in json.bytes() {

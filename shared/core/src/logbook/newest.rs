@@ -1,4 +1,4 @@
-//! The newest records seen so far, at most so many of them and at most so many bytes.
+//! The newest records seen so far, limited by number and bytes.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
@@ -9,12 +9,12 @@ use crate::model::record::{Entry, EntryKind, StoredRecord};
 
 use crate::logbook::cursor::Position;
 
-/// A record that may be in the answer.
+/// A record that may be in the result.
 #[derive(Debug)]
 pub(crate) struct Candidate {
     pub position: Position,
     pub id: RecordId,
-    /// Which of the apps that are asked about.
+    /// Index of the app among the queried apps.
     pub app: usize,
     pub level: Level,
     pub kind: EntryKind,
@@ -60,13 +60,13 @@ impl Ord for ByPosition {
     }
 }
 
-/// The greatest records of those offered.
+/// The newest of the offered records.
 pub(crate) struct Best {
     wanted: usize,
     max_bytes: usize,
     bytes: usize,
     heap: BinaryHeap<Reverse<ByPosition>>,
-    /// Records were let go to save memory: nothing at or below here is complete any more.
+    /// Set if records were dropped to save memory: the result is incomplete at and below this position.
     floor: Option<Position>,
 }
 
@@ -75,7 +75,7 @@ impl Best {
         Self { wanted, max_bytes, bytes: 0, heap: BinaryHeap::new(), floor: None }
     }
 
-    /// Whether it holds as many as are wanted, or can hold no more.
+    /// Whether it has as many records as wanted, or cannot hold more.
     fn is_full(&self) -> bool {
         self.heap.len() >= self.wanted || self.floor.is_some()
     }
@@ -101,7 +101,7 @@ impl Best {
         self.heap.peek().map(|Reverse(worst)| worst.0.position)
     }
 
-    /// Takes a record that [`Best::may_take`] let pass.
+    /// Adds a record for which [`Best::may_take`] returned `true`.
     pub(crate) fn take(&mut self, candidate: Candidate) {
         self.bytes += candidate.raw.len();
         self.heap.push(Reverse(ByPosition(candidate)));
@@ -119,9 +119,9 @@ impl Best {
         Some(worst.position)
     }
 
-    /// The records, greatest first, and whether some were let go to save memory.
+    /// Returns the records, newest first, and whether some were dropped to save memory.
     pub(crate) fn finish(self) -> (Vec<Candidate>, bool) {
-        // Of reversed elements the ascending order begins with the greatest.
+        // The elements are reversed, so their ascending order starts with the newest.
         let sorted = self.heap.into_sorted_vec();
         (sorted.into_iter().map(|Reverse(ByPosition(candidate))| candidate).collect(), self.floor.is_some())
     }

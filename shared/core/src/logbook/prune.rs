@@ -1,12 +1,13 @@
-//! Taking records away: what a watermark has made invisible, or all that a deleted app has stored.
+//! Removes records: those that a watermark hides, or all that a deleted app has stored.
 //!
-//! Readers honour the watermark, or the app's absence, at once; blocks and counters follow. A job
-//! row remembers what is to be done until a pass finds nothing more, and one last pass, later than
-//! any writer that did not know yet can still be writing, has found nothing either. Days before the
-//! watermark's lose their blocks and then their counters as a whole. On the watermark's own day,
-//! first nobody may count older records any more; then each block leaves together with its counts,
-//! and one that reaches beyond stays, less what is older. What its file has not counted is not taken
-//! from the counters: it never will be. So they are right as soon as a pass is through.
+//! Readers honour the watermark, or the app's absence, at once. Blocks and counters follow. A job row
+//! stores the remaining work until a pass finds nothing more, and a last pass also finds nothing. The last
+//! pass runs when no writer with the old watermark can still be running. Days before the watermark's day
+//! lose their blocks, then their counters as a whole. On the watermark's own day, counting of older records
+//! is forbidden first. Then each block is removed together with its counts. A block that extends past the
+//! watermark stays; only its older records are subtracted. Records that their file has not counted are not
+//! subtracted, because they never will be counted. The counters are therefore exact as soon as a pass has
+//! finished.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -26,59 +27,57 @@ use tokio::time::Instant;
 
 use crate::logbook::staged_write;
 
-/// How long whoever works on a job holds it (ms).
+/// How long a worker holds a job (ms).
 const HOLD_MS: i64 = 5 * 60_000;
-/// When the last pass is due: a Lambda function runs for 15 minutes at most (ms).
+/// When the last pass is due (ms): a Lambda function runs for 15 minutes at most.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
 const SETTLE_MS: i64 = 16 * 60_000;
 
-/// What one request, or one turn of a job in a sweep, removes at most: blocks; one that is counted
-/// costs more.
+/// Maximum blocks that a request, or one turn of a job in a sweep, removes. A counted block costs more.
 pub const BUDGET: u32 = 3_000;
 const COUNTED_COST: u32 = 8;
 
-/// How long a turn of a job in a sweep takes at most.
+/// Maximum time of a turn of a job in a sweep.
 const TURN_TIME: Duration = Duration::from_secs(15);
 
-/// Jobs of a sweep that have their turns side by side.
+/// Jobs of a sweep that run concurrently.
 const JOBS_AT_ONCE: usize = 4;
 
-/// How often a block is tried anew because what is counted of its file has changed.
+/// Maximum attempts for a block if the counts of its file keep changing.
 const ATTEMPTS: u32 = 8;
 
-/// Headers read at once, and counter rows.
+/// Headers per page, and counter rows per page.
 const HEADER_PAGE: u32 = 100;
 const COUNTER_PAGE: u32 = 1_000;
 
-/// What a removal has done by the time it is answered.
+/// The progress of a removal when the request is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pruned {
     /// Records removed.
     pub deleted: u64,
-    /// `false`: the rest is invisible, and a sweep removes it.
+    /// `false` if some records are only hidden yet; `sweep` removes them.
     pub complete: bool,
 }
 
-/// What a sweep did with the jobs of removals that were due.
+/// The results of due removal jobs in a sweep.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Removals {
-    /// Turns that jobs had.
+    /// Turns of jobs.
     pub turns: u32,
     /// Jobs that found nothing more.
     pub complete: u32,
-    /// Jobs whose turn failed; they are due again when nobody holds them any more.
+    /// Jobs whose turn failed. They are due again when their hold expires.
     pub failed: u32,
-    /// Jobs that time was too short for.
+    /// Jobs for which there was no time.
     pub left: u32,
 }
 
-/// Makes everything older than `before_ms` invisible and removes what it can within its budget and
-/// until `until`. Records of a time yet to come are not made invisible but removed, where they lie before
-/// `before_ms` with all of their block: others of such times may be written later. `None`: there is no such app
-/// any more.
+/// Hides everything older than `before_ms` and removes what it can within its budget and until `until`.
+/// Records in the future are not hidden but removed, if their whole block is before `before_ms`: more
+/// records with such times may be written later. `None` if there is no such app.
 ///
 /// # Errors
-/// The job could not be left; the same call may be repeated.
+/// The job could not be stored; retry the call.
 pub async fn prune<B: BlockTable + Stats + Records>(
     apps: &impl AppAdmin,
     book: &B,
@@ -103,10 +102,10 @@ pub async fn prune<B: BlockTable + Stats + Records>(
     Ok(Some(begin(apps, book, job, now_ms, until).await))
 }
 
-/// Removes an app. Its records are gone for readers at once. `None`: it was gone already.
+/// Deletes an app. Its records are hidden from readers at once. `None` if it was already deleted.
 ///
 /// # Errors
-/// The app could not be removed; the same call may be repeated.
+/// The app could not be deleted; retry the call.
 pub async fn delete<B: BlockTable + Stats + Records>(
     apps: &impl AppAdmin,
     book: &B,
@@ -130,8 +129,8 @@ pub async fn delete<B: BlockTable + Stats + Records>(
     Ok(Some(begin(apps, book, job, now_ms, until).await))
 }
 
-/// The first turn of a job that has just been left. What fails in it fails for the job alone: what
-/// was asked for is done for readers, and a sweep does the rest.
+/// Runs the first turn of a new job. A failure affects only the job: the records are already hidden, and
+/// `sweep` removes the rest.
 async fn begin<B: BlockTable + Stats + Records>(
     apps: &impl AppAdmin,
     book: &B,
@@ -142,17 +141,17 @@ async fn begin<B: BlockTable + Stats + Records>(
     match work(apps, book, job, now_ms, until).await {
         Ok((job, complete)) => Pruned { deleted: job.deleted, complete },
         Err(fault) => {
-            tracing::warn!(error.chain = %chain(&fault), "the first turn of a removal failed");
+            tracing::warn!(error.chain = %chain(&fault), "first turn of a removal failed");
             Pruned { deleted: 0, complete: false }
         }
     }
 }
 
-/// Finishes long writes, then goes on with the jobs that are due, in turn, until all are through or
-/// `until`. A job that fails stops no other.
+/// Finishes long writes, then runs the due jobs in turn until all are finished or until `until`. A failing
+/// job does not stop the others.
 ///
 /// # Errors
-/// The jobs could not be read, or a long write not be finished; what is left is due again later.
+/// The jobs could not be read, or a long write could not be finished. Unfinished work is due again later.
 pub async fn go_on<B: BlockTable + Stats + Records>(
     apps: &impl AppAdmin,
     book: &B,
@@ -163,7 +162,7 @@ pub async fn go_on<B: BlockTable + Stats + Records>(
     let mut removals = Removals::default();
     let mut jobs = apps.jobs().await?;
     jobs.retain(|job| job.due_ms <= now_ms);
-    // Who has waited longest comes first.
+    // The job that has waited longest comes first.
     jobs.sort_by_key(|job| job.due_ms);
     while !jobs.is_empty() && Instant::now() < until {
         let turns = jobs.drain(..).map(|job| turn(apps, book, job, now_ms, until)).collect::<Vec<_>>();
@@ -187,10 +186,10 @@ enum Turn {
     Complete,
     /// Its budget is spent.
     More(Job),
-    /// It was not begun: time is over.
+    /// It was not started: the time is over.
     NoTime(Job),
     Failed,
-    /// Somebody else is at it.
+    /// Another worker holds it.
     Held,
 }
 
@@ -217,14 +216,14 @@ async fn turn<B: BlockTable + Stats + Records>(
         Err(fault) => {
             tracing::warn!(
                 app.id = %job.app_id, job.kind = job.kind.as_str(), error.chain = %chain(&fault),
-                "a removal failed and is tried again later"
+                "removal failed; retried later"
             );
             Turn::Failed
         }
     }
 }
 
-/// One pass over a job that the caller holds; then it is finished, or due later.
+/// Runs one pass of a job that the caller holds. Afterwards the job is finished, or due later.
 async fn work<B: BlockTable + Stats + Records>(
     apps: &impl AppAdmin,
     book: &B,
@@ -233,7 +232,7 @@ async fn work<B: BlockTable + Stats + Records>(
     until: Instant,
 ) -> Result<(Job, bool), Fault> {
     let held_until = job.due_ms;
-    // What a long write has not stored yet must not come after what is removed.
+    // Long writes must be finished first, so that none of their parts is stored after the removal.
     if let Some(app) = apps.find(&job.app_id).await?.filter(|app| app.created_ms == job.epoch_ms) {
         staged_write::settle(book, &app).await?;
     }
@@ -250,7 +249,7 @@ async fn work<B: BlockTable + Stats + Records>(
     Ok((job, complete))
 }
 
-/// A day as its counters tell.
+/// A day according to its counters.
 #[derive(Debug, Default)]
 struct CountedDay {
     counters: Vec<CounterKey>,
@@ -268,7 +267,7 @@ struct Pass<'a, B> {
 }
 
 impl<B: BlockTable + Stats + Records> Pass<'_, B> {
-    /// `false`: the budget is spent, or the time.
+    /// `false` if the budget or the time is spent.
     async fn run(&mut self) -> Result<bool, Fault> {
         let (app_id, before_ms) = (&self.job.app_id, self.job.before_ms);
         let last = Day::of_ms(before_ms - 1);
@@ -277,7 +276,7 @@ impl<B: BlockTable + Stats + Records> Pass<'_, B> {
         }
         for (day, counted) in self.days(Day::of_ms(self.end_ms() - 1)).await? {
             if day.end_ms() < self.job.before_ms {
-                // Where all has expired, or is gone, there is nothing to be looked for.
+                // If all records have expired or are removed, there is nothing to search.
                 if counted.records != 0 && !self.empty(day).await? {
                     return Ok(false);
                 }
@@ -294,7 +293,7 @@ impl<B: BlockTable + Stats + Records> Pass<'_, B> {
         Ok(true)
     }
 
-    /// Blocks that end before this time go as a whole (ms).
+    /// Blocks that end before this time are removed as a whole (ms).
     fn end_ms(&self) -> i64 {
         self.job.future_bound_ms.unwrap_or(self.job.before_ms)
     }
@@ -303,7 +302,7 @@ impl<B: BlockTable + Stats + Records> Pass<'_, B> {
         self.budget == 0 || Instant::now() >= self.until
     }
 
-    /// The days of the job's app that have counters, and those.
+    /// Returns the days of the job's app with counters, and the counters.
     async fn days(&self, last: Day) -> Result<BTreeMap<Day, CountedDay>, Fault> {
         let mut days: BTreeMap<Day, CountedDay> = BTreeMap::new();
         let (first, mut after) = (Day::of_ms(EARLIEST_MS), None);
@@ -324,7 +323,7 @@ impl<B: BlockTable + Stats + Records> Pass<'_, B> {
         }
     }
 
-    /// Removes all of the app's blocks of a day, page by page, from its partitions side by side.
+    /// Removes all of the app's blocks of a day, page by page, from its partitions concurrently.
     async fn empty(&mut self, day: Day) -> Result<bool, Fault> {
         let whole = |shard| {
             let partition = Partition { app_id: self.job.app_id.clone(), day, shard };
@@ -349,7 +348,7 @@ impl<B: BlockTable + Stats + Records> Pass<'_, B> {
             for stored in &own {
                 records += match stored.pruned_to_ms {
                     None => u64::from(stored.header.count),
-                    // Its older records were counted as removed before.
+                    // Its older records were already counted as removed.
                     Some(from) => total(&self.counts(stored, Some(from), LATEST_MS).await?),
                 };
             }
@@ -360,10 +359,10 @@ impl<B: BlockTable + Stats + Records> Pass<'_, B> {
         Ok(true)
     }
 
-    /// Removes what is older than the watermark from a partition of its day.
+    /// Removes the records older than the watermark from a partition of the watermark's day.
     async fn trim(&mut self, partition: Partition) -> Result<bool, Fault> {
         let (before_ms, end_ms) = (self.job.before_ms, self.end_ms());
-        // A block never crosses an hour: those with older records end in that of the last one.
+        // A block never spans hours: blocks with older records end in the hour of the last older record.
         let hour_end_ms = (hour_of_ms(end_ms - 1) + 1) * MS_PER_HOUR - 1;
         let range = BlockRange {
             last_ms_from: partition.day.start_ms(),
@@ -391,8 +390,8 @@ impl<B: BlockTable + Stats + Records> Pass<'_, B> {
         }
     }
 
-    /// Takes what is older than the watermark from a block. `false`: what is counted of its file
-    /// keeps changing.
+    /// Removes the records older than the watermark from a block. `false` if the counts of its file keep
+    /// changing.
     async fn take(&mut self, stored: &StoredHeader) -> Result<bool, Fault> {
         let (header, before_ms, end_ms) = (&stored.header, self.job.before_ms, self.end_ms());
         self.budget = self.budget.saturating_sub(COUNTED_COST);
@@ -401,7 +400,7 @@ impl<B: BlockTable + Stats + Records> Pass<'_, B> {
             let (counted_in, from_ms) = self.counted(stored, to_ms).await?;
             let removal = match header.last_ms {
                 last_ms if last_ms < before_ms => Removal::Block,
-                // Whoever counts its file leaves out what is older, and counts what is not.
+                // A writer that counts the file leaves out older records and counts the others.
                 _ if counted_in == CountedIn::Nowhere => return Ok(true),
                 last_ms if last_ms < end_ms => Removal::Block,
                 _ => Removal::Before { was_ms: stored.pruned_to_ms, to_ms },
@@ -421,7 +420,7 @@ impl<B: BlockTable + Stats + Records> Pass<'_, B> {
         Ok(false)
     }
 
-    /// Where what of a block is older than `to_ms` is counted, and from which time on.
+    /// Returns where the records of a block older than `to_ms` are counted, and from which time on.
     async fn counted(&self, stored: &StoredHeader, to_ms: i64) -> Result<(CountedIn, Option<i64>), Fault> {
         let header = &stored.header;
         let Some(file) = &header.file else { return Ok((CountedIn::Counters, stored.pruned_to_ms)) };
@@ -434,7 +433,7 @@ impl<B: BlockTable + Stats + Records> Pass<'_, B> {
         })
     }
 
-    /// What of a block lies in a stretch of time; nothing when the block is gone.
+    /// Returns the counts of a block in a time range; nothing if the block does not exist.
     async fn counts(
         &self,
         stored: &StoredHeader,

@@ -1,14 +1,13 @@
-//! Reading records, newest first.
+//! Reads records, newest first.
 //!
-//! Days come from the counters, blocks from four partitions a day, each sorted by the time of its
-//! last record. Blocks are taken in that order over all partitions, and the records that pass go
-//! into a set of the newest so many. Once the set is full and all that is unread is older than the
-//! set's oldest, the answer is certain: nothing else is read. At any time the set, one decompressed
-//! block and a page of compressed ones per partition are all that is in memory; where the partitions
-//! are many, a header each, and a few blocks in all.
+//! The counters name the days. A day has four partitions, each sorted by the time of the last record of its
+//! blocks. Blocks are read in that order over all partitions, and matching records are added to a set of
+//! the newest records. Once the set is full and all unread records are older than its oldest, the result is
+//! certain and reading stops. Memory holds the set, one decompressed block and a page of compressed blocks
+//! per partition. With many partitions, it holds a header each and a few blocks in total.
 //!
-//! A query stops once its [`Budget`] is spent, with what is certain and a cursor that is further than
-//! the one it was given, whatever the budget.
+//! A query stops when its [`Budget`] is spent. It then returns what is certain, and a cursor that always
+//! makes progress.
 
 use crate::logbook::blocks::{BlockRange, BlockTable};
 use crate::logbook::counters::Stats;
@@ -29,30 +28,30 @@ use crate::logbook::filter::{Filter, Matcher};
 use crate::logbook::newest::{Best, Candidate};
 use crate::logbook::{block_cursor, cursor};
 
-/// The most records of one answer.
+/// Maximum number of records in a response.
 pub const MAX_LIMIT: usize = 1_000;
 pub const DEFAULT_LIMIT: usize = 100;
-/// The most records that an offset skips; a cursor goes further.
+/// Maximum number of records that an offset skips; a cursor goes further.
 pub const MAX_OFFSET: usize = 10_000;
 
-/// What the entries of an answer in the making may hold (bytes).
+/// Maximum bytes of the entries held for a result.
 const MAX_HELD_BYTES: usize = 32 * 1024 * 1024;
 
-/// Partitions read at once.
+/// Partitions read in parallel.
 const READ_AT_ONCE: usize = 16;
-/// Days whose partitions are read together when one by one they yield little.
-const MOST_DAYS_AHEAD: usize = 8;
-/// Apps up to which blocks are read whole; of more, headers are read first.
+/// Maximum number of days whose partitions are read together, if single days have few matches.
+const MAX_DAYS_AT_ONCE: usize = 8;
+/// Number of apps up to which blocks are read with data. For more apps, headers are read first.
 const APPS_READ_WHOLE: usize = READ_AT_ONCE / SHARDS as usize;
-/// Blocks held at once where headers are read first.
+/// Blocks in memory if headers are read first.
 const BLOCKS_AT_ONCE: usize = 8;
 
-/// What is asked.
+/// A query.
 #[derive(Debug, Clone, Copy)]
 pub struct Query<'a> {
     /// The app, or all of them.
     pub apps: &'a [App],
-    /// All apps are asked: entries name theirs.
+    /// All apps are queried: each record has its app's id.
     pub merged: bool,
     pub filter: &'a Filter,
     pub limit: usize,
@@ -64,17 +63,17 @@ pub struct Query<'a> {
     pub budget: Budget,
 }
 
-/// A page of an answer.
+/// A page of a result.
 #[derive(Debug, Default, PartialEq)]
 pub struct Page {
-    /// Each a JSON object.
+    /// One JSON object per record.
     pub records: Vec<String>,
-    /// `None`: there is nothing behind this page.
+    /// `None` on the last page.
     pub cursor: Option<String>,
     pub cost: Cost,
 }
 
-/// What a query has read.
+/// The cost of a query.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Cost {
     /// Query and GetItem requests.
@@ -83,9 +82,9 @@ pub struct Cost {
     pub blocks: u32,
     /// Blocks that were decompressed.
     pub opened: u32,
-    /// Blocks that might have held records of the answer and could not be read.
+    /// Blocks that might have held matching records and could not be read.
     pub skipped: u32,
-    /// The most blocks whose data was in memory at once.
+    /// Maximum number of blocks whose data was in memory at once.
     pub most_held: usize,
     /// Compressed data and headers.
     pub data_bytes: usize,
@@ -93,22 +92,22 @@ pub struct Cost {
     pub units: f64,
 }
 
-/// Why there is no answer.
+/// Why a query fails.
 #[derive(Debug, thiserror::Error)]
 pub enum QueryError {
-    #[error("the cursor is not one of this query")]
+    #[error("the cursor belongs to another query")]
     BadCursor,
-    /// What it skips is more than a query reads: a cursor gets there.
-    #[error("the offset skips more than one query reads")]
+    /// The offset skips more than a query reads. A cursor can go further.
+    #[error("the offset skips more records than a query can read; use a cursor")]
     OffsetTooFar,
     #[error("the records could not be read")]
     Fault(#[from] Fault),
 }
 
-/// Answers a query.
+/// Runs a query.
 ///
 /// # Errors
-/// [`QueryError::BadCursor`] for a cursor that is not of this question.
+/// [`QueryError::BadCursor`] for a cursor of another query.
 pub async fn query<T: BlockTable + Stats>(table: &T, query: &Query<'_>) -> Result<Page, QueryError> {
     let scope = match (query.merged, query.apps) {
         (false, [app]) => Some(app.app_id.as_str()),
@@ -122,7 +121,8 @@ pub async fn query<T: BlockTable + Stats>(table: &T, query: &Query<'_>) -> Resul
     let mut spending = Spending::of(&query.budget);
     let mut cost = Cost::default();
     if query.offset > 0 {
-        // The skipped are found first and not kept: an offset must not hold thousands of entries.
+        // Skipped records are found first and not kept: an offset must not hold thousands of entries in
+        // memory.
         let search = Search::new(query, after, query.offset, 0);
         let skipped = search.run(table, &mut spending, &mut cost).await?;
         match skipped.found.last() {
@@ -176,7 +176,7 @@ fn render(candidate: &Candidate, query: &Query<'_>) -> String {
     if embedded_len(&text) <= MAX_QUERY_BYTES {
         return text;
     }
-    // A megabyte of control characters is six when written as JSON: more than any answer holds.
+    // A megabyte of control characters becomes six as JSON: more than any response holds.
     shortened(&stored, app_id, MAX_QUERY_BYTES)
 }
 
@@ -185,10 +185,10 @@ struct Search<'q> {
     query: &'q Query<'q>,
     matcher: Matcher<'q>,
     after: Option<Cursor>,
-    /// No record of this time or later counts (ms).
+    /// Only records before this time count (ms).
     until_ms: i64,
     wanted: usize,
-    /// 0: only positions are wanted.
+    /// 0 if only positions are wanted.
     max_held_bytes: usize,
 }
 
@@ -196,7 +196,7 @@ struct Found {
     found: Vec<Candidate>,
     /// More was found than could be held.
     cut: bool,
-    /// Reading was stopped: not all below was looked at.
+    /// Reading was stopped: not everything below was inspected.
     unread_at: Option<Position>,
     trail: Trail,
 }
@@ -204,8 +204,8 @@ struct Found {
 /// What a pass leaves for the next one to read.
 #[derive(Debug, Default)]
 struct Trail {
-    /// Blocks that were looked into and may hold more of the answer: their place, and the least time
-    /// of such a record (ms).
+    /// Inspected blocks that may have more matches: their position, and the earliest time of such a record
+    /// (ms).
     left: Vec<(Position, i64)>,
     /// All unread blocks are here or below.
     unread: Option<Position>,
@@ -219,11 +219,11 @@ impl Trail {
     }
 }
 
-/// What changes while a pass goes on.
+/// State of a running pass.
 struct Progress<'p> {
     best: Best,
     trail: Trail,
-    /// Reading may stop once all that is unread is below: what this page must get past.
+    /// Reading may stop once everything unread is below: what this page must get past.
     start: Option<Position>,
     spending: &'p mut Spending,
     cost: &'p mut Cost,
@@ -232,7 +232,7 @@ struct Progress<'p> {
 }
 
 impl Progress<'_> {
-    /// Whether a cursor at `bound` would be further than where this page began.
+    /// Whether a cursor at `bound` makes progress compared with the start of this page.
     fn is_further(&self, bound: Position) -> bool {
         self.start.is_some_and(|start| bound < start)
     }
@@ -244,9 +244,9 @@ impl Progress<'_> {
 }
 
 /// Where to read next.
-enum Ahead {
+enum NextRead {
     Feeds(Vec<Feed>),
-    /// The budget is spent: all that is unread is below.
+    /// The budget is spent: everything unread is below.
     Stopped(Position),
     End,
 }
@@ -254,21 +254,21 @@ enum Ahead {
 impl<'q> Search<'q> {
     fn new(query: &'q Query<'q>, after: Option<Cursor>, wanted: usize, max_held_bytes: usize) -> Self {
         let until_ms = query.filter.until_ms.unwrap_or(LATEST_MS).min(LATEST_MS);
-        // Records of the position's own time may still be below it.
+        // Records with the same time as the position may still be below it.
         let until_ms =
             after.map_or(until_ms, |after| until_ms.min(after.below.timestamp_ms.saturating_add(1)));
         Self { query, matcher: query.filter.matcher(), after, until_ms, wanted, max_held_bytes }
     }
 
-    /// Records of an app that are older are not there (ms).
+    /// Older records of an app are hidden or expired (ms).
     fn since_ms(&self, app: &App) -> i64 {
         let since = self.query.filter.since_ms.unwrap_or(EARLIEST_MS).max(EARLIEST_MS);
         app.pruned_before_ms.map_or(since, |pruned| pruned.max(since))
     }
 
-    /// No block of a day that may hold something of the answer is above.
+    /// No block of a day with possible matches is above this position.
     fn top_of(&self, day: Day) -> Position {
-        // A block never crosses an hour: those that hold a record before `until` end in its hour.
+        // A block never spans hours: blocks with a record before `until` end in its hour.
         let hour_end_ms = (hour_of_ms(self.until_ms - 1) + 1) * MS_PER_HOUR - 1;
         let top = Position::end_of(hour_end_ms.min(day.end_ms()));
         self.after.map_or(top, |after| top.min(after.from))
@@ -302,13 +302,14 @@ impl<'q> Search<'q> {
             })
             .collect();
         let mut first_page = block_cursor::FIRST_PAGE;
-        let mut ahead = 1;
+        let mut day_count = 1;
         let unread_at = loop {
-            let mut feeds = match self.next_feeds(table, &mut days, &mut progress, ahead, first_page).await? {
-                Ahead::Feeds(feeds) => feeds,
-                Ahead::Stopped(position) => break Some(position),
-                Ahead::End => break None,
-            };
+            let mut feeds =
+                match self.next_feeds(table, &mut days, &mut progress, day_count, first_page).await? {
+                    NextRead::Feeds(feeds) => feeds,
+                    NextRead::Stopped(position) => break Some(position),
+                    NextRead::End => break None,
+                };
             let stopped = self.read(table, &mut feeds, &mut progress).await?;
             progress.trail.unread = feeds.iter().filter_map(Feed::bound).chain(progress.trail.unread).max();
             if stopped.is_some() {
@@ -316,7 +317,7 @@ impl<'q> Search<'q> {
             }
             progress.held = 0;
             first_page = feeds.iter().map(Feed::limit).max().unwrap_or(first_page);
-            ahead = (ahead * 2).min(MOST_DAYS_AHEAD);
+            day_count = (day_count * 2).min(MAX_DAYS_AT_ONCE);
         };
         for day in &days {
             progress.cost.pages += day.pages;
@@ -324,26 +325,26 @@ impl<'q> Search<'q> {
         }
         let (mut found, cut) = progress.best.finish();
         if let Some(unread) = unread_at {
-            // Among those below there may be others that were not read.
+            // Among those below, others may not have been read.
             found.retain(|candidate| candidate.position >= unread);
         }
         Ok(Found { unread_at, cut, found, trail: progress.trail })
     }
 
-    /// The partitions of the next few days that have records, of whichever app; none when the
-    /// answer is certain without.
+    /// Returns the partitions of the next days that have records, for all apps. Empty if the result is
+    /// certain without them.
     async fn next_feeds<S: Stats>(
         &self,
         stats: &S,
         days: &mut [Days<'_>],
         progress: &mut Progress<'_>,
-        ahead: usize,
+        day_count: usize,
         first_page: u32,
-    ) -> Result<Ahead, Fault> {
+    ) -> Result<NextRead, Fault> {
         let mut feeds = Vec::new();
         let mut taken = 0;
-        while taken < ahead && feeds.len() < READ_AT_ONCE * 2 {
-            // Usually all but one know their newest day already.
+        while taken < day_count && feeds.len() < READ_AT_ONCE * 2 {
+            // Usually all but one already know their newest day.
             let mut newest: Option<Day> = None;
             for chunk in days.chunks_mut(READ_AT_ONCE) {
                 let peeks = chunk.iter_mut().map(|days| days.peek(stats));
@@ -355,7 +356,7 @@ impl<'q> Search<'q> {
             let top = self.top_of(day);
             progress.start.get_or_insert(top);
             if progress.is_further(top) && progress.spending.is_over(Instant::now()) && feeds.is_empty() {
-                return Ok(Ahead::Stopped(top));
+                return Ok(NextRead::Stopped(top));
             }
             let before = feeds.len();
             for (app, days) in days.iter_mut().enumerate() {
@@ -368,7 +369,7 @@ impl<'q> Search<'q> {
             }
             taken += usize::from(feeds.len() > before);
         }
-        Ok(if feeds.is_empty() { Ahead::End } else { Ahead::Feeds(feeds) })
+        Ok(if feeds.is_empty() { NextRead::End } else { NextRead::Feeds(feeds) })
     }
 
     fn push_feeds(&self, feeds: &mut Vec<Feed>, day: Day, app: usize, first_page: u32) {
@@ -389,8 +390,8 @@ impl<'q> Search<'q> {
         }
     }
 
-    /// Reads blocks in the order of their last records until the rest cannot matter. `Some`: the
-    /// budget is spent, and all that was not looked at is below.
+    /// Reads blocks in order of their last records until the rest cannot matter. `Some` if the budget is
+    /// spent; everything not inspected is below.
     async fn read<T: BlockTable>(
         &self,
         table: &T,
@@ -410,7 +411,7 @@ impl<'q> Search<'q> {
                 }
                 continue;
             }
-            // What has been read is worth looking into, unless there is no time.
+            // Blocks that were read are inspected, unless the time is over.
             let must_read = !matches!(feeds[index].read.front(), Some(Head::Block(_)));
             let now = Instant::now();
             let over =
@@ -422,7 +423,7 @@ impl<'q> Search<'q> {
                 Some(Head::Block(stored)) => {
                     self.open(table, &stored, feeds[index].app, progress).await?;
                     progress.held -= 1;
-                    // Others have their turn between two blocks.
+                    // Lets other tasks run between two blocks.
                     tokio::task::yield_now().await;
                     continue;
                 }
@@ -438,8 +439,8 @@ impl<'q> Search<'q> {
         }
     }
 
-    /// Reads the next page of partitions of which no block is left. `false`: the time was over first,
-    /// which only counts where the page may stop.
+    /// Reads the next page of partitions without unread blocks. `false` if the time was over first, which
+    /// only counts if the page may stop.
     async fn fetch_pages<T: BlockTable>(
         &self,
         table: &T,
@@ -470,7 +471,7 @@ impl<'q> Search<'q> {
         Ok(true)
     }
 
-    /// Fetches the blocks of the next few headers. `false` as [`Search::fetch_pages`].
+    /// Fetches the blocks of the next headers. `false` as in [`Search::fetch_pages`].
     async fn fetch_blocks<T: BlockTable>(
         &self,
         table: &T,
@@ -491,7 +492,7 @@ impl<'q> Search<'q> {
             })
             .collect();
         next.sort_unstable_by_key(|(bound, ..)| std::cmp::Reverse(*bound));
-        // One more may come before those that wait: it is the next to be looked into.
+        // One more may come before the waiting ones: it is inspected next.
         next.truncate((BLOCKS_AT_ONCE - 1).saturating_sub(progress.held).max(1));
         let waiting = next.iter().map(|(_, _, header)| table.find(header));
         let Some(blocks) = progress.spending.in_time(may_stop, futures::future::join_all(waiting)).await
@@ -502,7 +503,7 @@ impl<'q> Search<'q> {
             let block = block?;
             progress.cost.pages += 1;
             feeds[index].read.pop_front();
-            // One that is gone was removed, or its time was over, since its header was read.
+            // A missing block was removed, or has expired, since its header was read.
             let Some(stored) = block else { continue };
             let bytes = stored.block.data.len();
             progress.cost.data_bytes += bytes;
@@ -513,7 +514,7 @@ impl<'q> Search<'q> {
         Ok(true)
     }
 
-    /// Whether nothing of a block can be in the answer, by its header alone.
+    /// Whether a block has no matches, by its header alone.
     fn excludes(&self, header: &BlockHeader, app: &App) -> bool {
         header.epoch_ms != app.created_ms
             || header.first_ms >= self.until_ms
@@ -546,12 +547,12 @@ impl<'q> Search<'q> {
         Ok(())
     }
 
-    /// Takes what may be in the answer. Returns the least time of what this or a later page may want.
+    /// Adds possible matches. Returns the earliest time of a record that this or a later page may need.
     fn take(&self, payload: &Payload, header: &BlockHeader, app: usize, best: &mut Best) -> Option<i64> {
         let since_ms = self.since_ms(&self.query.apps[app]);
         let reads_entries = self.matcher.reads_entries();
         let mut least_ms = None::<i64>;
-        // Newest first, so that the set fills with what will stay.
+        // Newest first, so that the set fills with records that stay.
         for index in (0..payload.len()).rev() {
             let entry = payload.entry(index);
             let in_time = (since_ms..self.until_ms).contains(&entry.timestamp_ms);

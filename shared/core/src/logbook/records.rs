@@ -1,4 +1,4 @@
-//! Writing and removing records outside of files: blocks and their counters in one step.
+//! Writes and removes records outside of files: blocks and their counters in one transaction.
 
 use std::collections::BTreeMap;
 
@@ -12,21 +12,21 @@ use crate::model::ids::{Seed, WriteId};
 use crate::model::object::ObjectRef;
 use crate::model::time::Day;
 
-/// What is remembered of a write with an idempotency key, so that a repeat gives the same answer.
+/// The memo of a write with an idempotency key. A repeated request gets the same response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Memo {
     pub body_hash: [u8; 32],
-    /// When the first request arrived (ms): the time of entries that have none.
+    /// When the first request arrived (ms): the time of entries without one.
     pub arrived_ms: i64,
-    /// The request id that the first request gave its entries.
+    /// The request id that the first request set on its entries.
     pub request_id: Option<String>,
-    /// Tells apart uses of one key that are more than its lifetime apart.
+    /// Distinguishes uses of one key after its expiry.
     pub salt: Option<i64>,
-    /// When the key may be used anew (s since the epoch).
+    /// When the key expires and can be used for another write (s since the epoch).
     pub expires_at_secs: i64,
 }
 
-/// What the memo's row must be for a write to happen.
+/// The expected state of the memo's row. The write fails otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MemoExpected {
     Absent,
@@ -34,7 +34,7 @@ pub enum MemoExpected {
     ArrivedAt(i64),
 }
 
-/// A memo to be written along with the records.
+/// A memo to be written together with the records.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemoChange {
     /// Hash of the idempotency key.
@@ -43,26 +43,26 @@ pub struct MemoChange {
     pub expected: MemoExpected,
 }
 
-/// A write that takes more than one transaction. It is kept whole before the first of them, so that
-/// whoever comes across it can finish it: a crash leaves all of it or nothing.
+/// A write that needs more than one transaction. It is stored whole before the first of them, so that any
+/// reader can finish it: after a crash, all of it is stored or nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LongWrite {
     pub app_id: AppId,
     pub epoch_ms: i64,
     pub seed: Seed,
     pub arrived_ms: i64,
-    /// For entries that have none themselves.
+    /// For entries without a request id.
     pub request_id: Option<String>,
     pub retention_days: u32,
-    /// The entries, packed.
+    /// The packed entries.
     pub entries: Vec<u8>,
     /// Parts before this one are stored.
     pub next_part: u32,
-    /// When it may be forgotten, finished or not (s since the epoch).
+    /// When the row expires, finished or not (s since the epoch).
     pub expires_at_secs: i64,
 }
 
-/// Which part of a long write a [`Write`] is.
+/// The part of a long write that a [`Write`] stores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Step {
     pub write_id: WriteId,
@@ -70,17 +70,17 @@ pub struct Step {
     pub last: bool,
 }
 
-/// What became of the beginning of a long write.
+/// The result of starting a long write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Begun {
     Yes,
-    /// The memo was not as expected; nothing was kept.
+    /// The memo was not as expected; nothing was stored.
     MemoDiffers,
-    /// There is no such app (any more); nothing was kept.
+    /// The app does not exist or was deleted; nothing was stored.
     NoApp,
 }
 
-/// Blocks and their counts: stored together or not at all. At most 100 items and 4 MB.
+/// Blocks and their counts, stored atomically. At most 100 items and 4 MB.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html>
 #[derive(Debug, Clone)]
 pub struct Write {
@@ -95,7 +95,7 @@ pub struct Write {
 }
 
 impl Write {
-    /// The time of its oldest record of a day (ms), as far as its blocks tell.
+    /// Returns the time of its oldest record of a day (ms), according to its blocks.
     #[must_use]
     pub fn first_ms(&self, day: Day) -> i64 {
         let own = self.blocks.iter().filter(|block| block.header.day() == day);
@@ -103,63 +103,63 @@ impl Write {
     }
 }
 
-/// What became of a write.
+/// The result of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Written {
     Stored,
     /// The memo was not as expected; nothing was stored.
     MemoDiffers,
-    /// One of the blocks exists already; nothing was stored. Only checked where there is a memo.
+    /// One of the blocks already exists; nothing was stored. Only checked with a memo.
     BlockExists,
-    /// The part is not the long write's next one: somebody has stored it. Nothing was stored.
+    /// The part is not the next one of the long write: another writer has stored it. Nothing was stored.
     NotNext,
 }
 
-/// What is taken from a block.
+/// What is removed from a block.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Removal {
     /// The whole block.
     Block,
-    /// Its records before this time (ms), after those before `was_ms` that were taken already.
-    /// The block stays as it is and remembers the time.
+    /// Its records before this time (ms), after those before `was_ms` that were already removed. The block
+    /// stays unchanged and records the time.
     Before { was_ms: Option<i64>, to_ms: i64 },
 }
 
 /// Whether and where the records of a block are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CountedIn {
-    /// In the counters alone: no file's.
+    /// Counted, but not from a file.
     Counters,
-    /// In the counters and in what is counted of its file, which must be of this revision.
+    /// In the counters, and in the counts of its file, which must have this revision.
     File { revision: u64 },
-    /// Nowhere: its file has not counted it, and will not.
+    /// Not counted: its file has not counted it and will not.
     Nowhere,
 }
 
-/// A removal and what it takes from the counters.
+/// A removal, and what it subtracts from the counters.
 #[derive(Debug, Clone)]
 pub struct CountedRemoval {
     pub header: BlockHeader,
-    /// Items behind the block's own.
+    /// Number of the block's extents.
     pub extents: u8,
     pub removal: Removal,
     pub counts: DayCounts,
     pub counted_in: CountedIn,
 }
 
-/// What became of a removal.
+/// The result of a removal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Removed {
     Yes,
     /// The block was not as expected; nothing changed.
     BlockDiffers,
-    /// What is counted of its file was not as expected; nothing changed.
+    /// The counts of its file were not as expected; nothing changed.
     CountDiffers,
 }
 
 /// Stores and removes records that belong to no file.
 pub trait Records: Send + Sync {
-    /// What is remembered of a key; also when it has expired.
+    /// Returns the memo of a key, even if it has expired.
     ///
     /// # Errors
     /// The read failed.
@@ -172,21 +172,21 @@ pub trait Records: Send + Sync {
     /// Stores blocks, their counts and the memo in one transaction.
     ///
     /// # Errors
-    /// The transaction failed. After a `Timeout` it may have been carried out. `Transient` when a
-    /// record is older than what was hidden meanwhile.
+    /// The transaction failed. After a `Timeout` it may have been processed. `Transient` if a record is
+    /// older than what was hidden meanwhile.
     fn write(&self, write: &Write) -> impl Future<Output = Result<Written, Fault>> + Send;
 
-    /// Keeps a long write along with its memo, and notes it at its app: from then on it counts.
+    /// Stores a long write with its memo, and notes it in its app's row. From then on it counts.
     ///
     /// # Errors
-    /// The transaction failed. After a `Timeout` it may have been carried out.
+    /// The transaction failed. After a `Timeout` it may have been processed.
     fn begin(
         &self,
         write: &LongWrite,
         memo: Option<&MemoChange>,
     ) -> impl Future<Output = Result<Begun, Fault>> + Send;
 
-    /// A long write that was begun; `None` once its last part is stored.
+    /// Returns a long write in progress; `None` once its last part is stored.
     ///
     /// # Errors
     /// The read failed.
@@ -196,10 +196,10 @@ pub trait Records: Send + Sync {
         write_id: WriteId,
     ) -> impl Future<Output = Result<Option<LongWrite>, Fault>> + Send;
 
-    /// Takes the note of a finished write from its app, and what is left of it from the table.
+    /// Removes the note of a finished write from its app, and its rows from the table.
     ///
     /// # Errors
-    /// A write failed. Repeat it.
+    /// A write failed; retry.
     fn end(
         &self,
         app_id: &AppId,
@@ -207,7 +207,7 @@ pub trait Records: Send + Sync {
         write_id: WriteId,
     ) -> impl Future<Output = Result<(), Fault>> + Send;
 
-    /// What is counted of an object and day.
+    /// Returns the counts of an object and day.
     ///
     /// # Errors
     /// The read failed.
@@ -217,10 +217,10 @@ pub trait Records: Send + Sync {
         day: Day,
     ) -> impl Future<Output = Result<Option<Counted>, Fault>> + Send;
 
-    /// Removes from a block, from the counters and from what is counted of its file in one step.
+    /// Removes from a block, from the counters and from the counts of its file in one transaction.
     ///
     /// # Errors
-    /// The write failed. Repeat it.
+    /// The write failed; retry.
     fn remove_counted(&self, removal: &CountedRemoval)
     -> impl Future<Output = Result<Removed, Fault>> + Send;
 }

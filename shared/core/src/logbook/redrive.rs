@@ -1,8 +1,8 @@
-//! Starting files over: those of a key, or all of an app, or of all apps, that ended in one way.
+//! Redrives files: those of a key, of an app, or of all apps, that ended in one way.
 //!
-//! A request goes on for as long as it may; what it leaves is a job, which a sweep goes on with from
-//! where it stopped. Each file is started over by itself, under the condition that it is as it was
-//! read: to do so twice changes nothing.
+//! A request redrives until its time is over. The rest becomes a job, which `sweep` resumes at its
+//! position. Each file is redriven separately, on condition that it has not changed since it was read, so
+//! redriving it twice has no effect.
 
 use std::time::Duration;
 
@@ -14,44 +14,44 @@ use crate::ports::apps::Apps;
 use futures::stream::{self, StreamExt};
 use tokio::time::Instant;
 
-/// Files read at once, and started over at once.
+/// Files per page, and files redriven in parallel.
 const PAGE: u32 = 100;
 const AT_ONCE: usize = 16;
 
-/// How long whoever works on a job holds it (ms).
+/// How long a worker holds a job (ms).
 const HOLD_MS: i64 = 5 * 60_000;
 
-/// How long a turn of a job in a sweep takes at most.
+/// Maximum time of a turn of a job in a sweep.
 const TURN_TIME: Duration = Duration::from_secs(15);
 
-/// What a request has done by the time it is answered.
+/// The progress of a redrive when the request is answered.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Redriven {
-    /// Files started over.
+    /// Files redriven.
     pub redriven: u64,
-    /// Files looked at.
+    /// Files read.
     pub seen: u64,
-    /// `false`: a sweep goes on with it.
+    /// `false` if `sweep` resumes it.
     pub complete: bool,
 }
 
-/// What a sweep did with the jobs that were due.
+/// The results of due redrive jobs in a sweep.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Redrives {
-    /// Files started over.
+    /// Files redriven.
     pub redriven: u64,
-    /// Jobs that are through.
+    /// Finished jobs.
     pub complete: u32,
-    /// Jobs whose turn failed; they are due again when nobody holds them any more.
+    /// Jobs whose turn failed. They are due again when their hold expires.
     pub failed: u32,
-    /// Jobs that time was too short for.
+    /// Jobs for which there was no time.
     pub left: u32,
 }
 
-/// Starts over what a job names, until `until`, and leaves the job where that is not all.
+/// Redrives the files of a job until `until`, and stores the job if files are left.
 ///
 /// # Errors
-/// A call failed; the same call may be repeated.
+/// A call failed; retry the call.
 pub async fn redrive(
     apps: &impl AppAdmin,
     files: &impl Files,
@@ -68,8 +68,8 @@ pub async fn redrive(
     Ok(done)
 }
 
-/// Goes on with the jobs that are due, in turn, until all are through or `until`. A job that fails
-/// stops no other.
+/// Runs the due jobs in turn until all are finished or until `until`. A failing job does not stop the
+/// others.
 ///
 /// # Errors
 /// The jobs could not be read.
@@ -103,7 +103,7 @@ pub async fn go_on<A: AppAdmin>(
                     all.failed += 1;
                     tracing::warn!(
                         app.id = job.app_id.as_ref().map(tracing::field::display),
-                        error.chain = %chain(&fault), "a redrive failed and is tried again later"
+                        error.chain = %chain(&fault), "redrive failed; retried later"
                     );
                 }
             }
@@ -114,7 +114,7 @@ pub async fn go_on<A: AppAdmin>(
     Ok(all)
 }
 
-/// One turn of a job; `None`: somebody else is at it.
+/// Runs one turn of a job; `None` if another worker holds it.
 async fn turn<A: AppAdmin>(
     apps: &A,
     files: &impl Files,
@@ -142,7 +142,7 @@ async fn turn<A: AppAdmin>(
     Ok((job, Some(done)))
 }
 
-/// Whether the app is still the one whose files are to be started over.
+/// Whether the app is still the one whose files are to be redriven.
 async fn is_there<A: Apps>(apps: &A, job: &RedriveJob) -> Result<bool, Fault> {
     let Some(app_id) = &job.app_id else { return Ok(true) };
     Ok(apps.find(app_id).await?.is_some_and(|app| app.created_ms == job.epoch_ms))
@@ -184,7 +184,7 @@ async fn page(files: &impl Files, bucket: &str, job: &RedriveJob, now_ms: i64) -
     }
 }
 
-/// Whether a file is one of those that may be started over for whoever asked.
+/// Whether a file is one that the job's app may redrive.
 fn is_of(row: &FileRow, job: &RedriveJob) -> bool {
     job.app_id.is_none() || row.app_id == job.app_id && row.created_ms >= job.epoch_ms
 }

@@ -1,7 +1,7 @@
-//! Long writes: those that take more than one transaction. Such a write is kept whole, and noted at
-//! its app, in one transaction; that is when it counts. Its parts follow, each together with the
-//! note of how far it is. Who meets the note, a reader, a prune or a sweep, finishes the write first:
-//! so nobody finds a part of it, wherever its writer ended.
+//! Long writes: those that need more than one transaction. Such a write is stored whole and noted in its app's row,
+//! in one transaction; from then on it counts. Its parts follow, each together with the number of the next part.
+//! Any reader, prune or sweep that finds the note completes the write first. A partially applied write is therefore
+//! never visible, even if its writer crashed.
 
 use crate::logbook::records::{LongWrite, Records, Step, Written};
 use crate::model::app::App;
@@ -13,13 +13,13 @@ use crate::ports::apps::Apps;
 use crate::logbook::new_entry::NewEntry;
 use crate::logbook::write_plan::{Origin, Part, Plan};
 
-/// How long a write is kept that nobody can finish (s).
+/// How long an unfinished write is kept (s).
 const KEEP_SECS: i64 = 7 * 86_400;
 
-/// A writer has a minute at most: the timeout of the functions that write, in the template (ms).
+/// Maximum time of a writer: the timeout of the writing functions in the template (ms).
 const WRITER_MS: i64 = 60_000;
 
-/// The write as it is kept.
+/// Returns the write to be stored whole.
 pub(crate) fn kept(origin: &Origin<'_>, checked: &[NewEntry]) -> Result<LongWrite, Fault> {
     let mut builder = BlockBuilder::default();
     for (ordinal, new) in (0..).zip(checked) {
@@ -41,7 +41,7 @@ pub(crate) fn kept(origin: &Origin<'_>, checked: &[NewEntry]) -> Result<LongWrit
     })
 }
 
-/// Stores the parts from `next_part` on. Several may do so at once: each part is stored once.
+/// Stores the parts from `next_part` on. Concurrent callers are allowed: each part is stored once.
 pub(crate) async fn finish(
     records: &impl Records,
     origin: &Origin<'_>,
@@ -53,7 +53,7 @@ pub(crate) async fn finish(
     for (index, part) in parts.into_iter().enumerate().skip(next_part as usize) {
         let step = Step { write_id, part: u32::try_from(index).unwrap_or(u32::MAX), last: index == last };
         match records.write(&part.into_write(origin, None, Some(step))).await? {
-            // What is not the next part, somebody else has stored.
+            // A part that is not the next one was stored by another writer.
             Written::Stored | Written::NotNext => {}
             Written::MemoDiffers | Written::BlockExists => {
                 return Err(Fault::new(FaultClass::Permanent, "a long write", "a part was refused"));
@@ -63,10 +63,10 @@ pub(crate) async fn finish(
     records.end(origin.app_id, origin.epoch_ms, write_id).await
 }
 
-/// Finishes the long writes of an app that its row names, so that what is read next is whole.
+/// Finishes the long writes noted in an app's row, so that the next read finds no partial write.
 ///
 /// # Errors
-/// A call failed; the same call may be repeated.
+/// A call failed; retry the call.
 pub async fn settle(records: &impl Records, app: &App) -> Result<(), Fault> {
     for &write_id in &app.open_writes {
         settle_one(records, app, write_id, i64::MAX).await?;
@@ -74,10 +74,10 @@ pub async fn settle(records: &impl Records, app: &App) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Finishes the long writes of all apps whose writers cannot be at work any more.
+/// Finishes the long writes of all apps whose writers cannot be running any more.
 ///
 /// # Errors
-/// A call failed, the last of them; that of one app does not stop the others'.
+/// The last failed call. A failure of one app does not stop the others.
 pub async fn settle_all(apps: &impl Apps, records: &impl Records, now_ms: i64) -> Result<(), Fault> {
     let mut settled = Ok(());
     for app in apps.list().await? {

@@ -1,5 +1,5 @@
-//! Records per day and level: those that can be queried. What a prune has made invisible and what has
-//! expired does not count, whether it is deleted yet or not.
+//! Records per day and level that can be queried. Hidden and expired records are not counted, whether or
+//! not they are deleted.
 
 use std::collections::BTreeMap;
 
@@ -9,14 +9,14 @@ use crate::model::fault::Fault;
 use crate::model::level::LevelCounts;
 use crate::model::time::Day;
 
-/// The most days of one answer.
+/// Maximum number of days in a response.
 pub const MAX_DAYS: u32 = 3_660;
 pub const DEFAULT_DAYS: u32 = 7;
 
-/// Counter rows read at once.
+/// Counter rows per page.
 const PAGE: u32 = 1_000;
 
-/// The counts of the `days` days that end with today, today first.
+/// Returns the counts of the `days` days that end with today, today first.
 ///
 /// # Errors
 /// The counters could not be read.

@@ -1,9 +1,8 @@
-//! Writing records: all entries of a request are checked before anything is stored, and what must
-//! not be stored is taken out of them; blocks, their counts and the memo of the idempotency key are
-//! stored in one transaction.
+//! Writes records. All entries of a request are checked before anything is stored, and redacted. Blocks,
+//! their counts and the memo of the idempotency key are stored in one transaction.
 //!
-//! A request that touches more hours than a transaction has room for is a long write: it is kept
-//! whole first, and stored in parts from there.
+//! A request with more hours than fit a transaction is a long write: it is stored whole first, and then in
+//! parts.
 
 use std::borrow::Cow;
 
@@ -22,31 +21,31 @@ use crate::logbook::new_entry::{Entries, Invalid, MAX_HOURS, NewEntry};
 use crate::logbook::write_plan::{Origin, Plan};
 use crate::logbook::{new_entry, staged_write};
 
-/// How long an idempotency key is remembered (s).
+/// Lifetime of an idempotency key (s).
 pub const MEMO_SECS: i64 = 24 * 3600;
-/// The longest idempotency key (bytes).
+/// Maximum length of an idempotency key (bytes).
 pub const MAX_KEY_BYTES: usize = 255;
 
-/// How often a write that met another with the same key is tried again.
+/// Maximum attempts of a write that conflicts with another one with the same key.
 const ATTEMPTS: u32 = 4;
 
-/// A request to write.
+/// A write request.
 #[derive(Debug, Clone, Copy)]
 pub struct WriteRequest<'a> {
     pub app: &'a App,
     pub entries: &'a Entries<'a>,
-    /// For entries that have none themselves.
+    /// For entries without a request id.
     pub request_id: Option<&'a str>,
     pub idempotency_key: Option<&'a str>,
-    /// The body as it came: what a repeat must be equal to.
+    /// The body as received: a retry must send the same.
     pub body: &'a [u8],
     pub now_ms: i64,
     /// 16 random or otherwise unique bytes, for ids of requests without a key.
     pub unique: [u8; 16],
     pub default_retention_days: u32,
-    /// What is never stored.
+    /// Redaction rules.
     pub redactor: &'a Redactor,
-    /// The most that the app may take in per day.
+    /// Daily quota of the app.
     pub quota: &'a Quota,
 }
 
@@ -58,20 +57,20 @@ pub enum WriteError {
     /// The idempotency key was used with another body.
     #[error("the idempotency key was used with another body")]
     KeyReused,
-    /// It was removed meanwhile.
-    #[error("there is no such app")]
+    /// It was deleted meanwhile.
+    #[error("the app does not exist")]
     NoApp,
-    /// The app's quota of the day does not allow it.
+    /// The app's daily quota does not allow it.
     #[error("{0}")]
     OverQuota(Exceeded),
     #[error("the records could not be stored")]
     Fault(#[from] Fault),
 }
 
-/// Checks and stores entries, and returns them as a query would: a JSON object each.
+/// Checks and stores entries. Returns them as a query would: one JSON object each.
 ///
 /// # Errors
-/// [`WriteError::Invalid`] names the field; nothing was stored then.
+/// [`WriteError::Invalid`] names the field. Nothing was stored then.
 pub async fn write(
     records: &(impl Records + Usage),
     request: &WriteRequest<'_>,
@@ -95,8 +94,12 @@ pub async fn write(
             return Ok(answer);
         }
     }
-    Err(Fault::new(FaultClass::Transient, "write", "other requests with the same key keep coming first")
-        .into())
+    Err(Fault::new(
+        FaultClass::Transient,
+        "write",
+        "conflicts with other requests with the same idempotency key",
+    )
+    .into())
 }
 
 fn check_all(request: &WriteRequest<'_>) -> Result<Vec<NewEntry>, Invalid> {
@@ -110,7 +113,7 @@ fn check_all(request: &WriteRequest<'_>) -> Result<Vec<NewEntry>, Invalid> {
         let pruned = request.app.pruned_before_ms;
         if entry.timestamp_ms.is_some_and(|ms| pruned.is_some_and(|pruned| ms < pruned)) {
             let field = if at.is_empty() { "timestamp".to_owned() } else { format!("{at}.timestamp") };
-            return Err(Invalid::new(field, "timestamp is before what was pruned"));
+            return Err(Invalid::new(field, "timestamp is older than the app's prune watermark"));
         }
         Ok(entry)
     };
@@ -118,12 +121,12 @@ fn check_all(request: &WriteRequest<'_>) -> Result<Vec<NewEntry>, Invalid> {
 }
 
 impl<'a> WriteRequest<'a> {
-    /// The plan of what is not stored yet.
+    /// Returns the plan of a request that is not stored yet.
     fn plan(&self, origin: &Origin<'_>, checked: &[NewEntry]) -> Result<Plan, WriteError> {
         let plan = Plan::new(origin, checked)?;
         if plan.hours > MAX_HOURS {
             let message = format!(
-                "the entries of a request must lie in at most {MAX_HOURS} hours, these lie in {}: split it",
+                "the entries of a request must be in at most {MAX_HOURS} distinct hours, these are in {}: split the request",
                 plan.hours
             );
             return Err(Invalid::new("logs", message).into());
@@ -157,15 +160,15 @@ fn seed_of_key(app: &App, key: &str, salt: Option<i64>) -> Seed {
     }
 }
 
-/// What a repeat is known by: the body as it may be stored. Of the body as it came even a hash would
-/// give a short secret away to whoever tries them all.
+/// The hash that identifies a retry: of the redacted body. Even a hash of the original body would reveal a
+/// short secret to a search over all values.
 fn hash_of(request: &WriteRequest<'_>) -> [u8; 32] {
     let body = String::from_utf8_lossy(request.body);
     Sha256::digest(request.redactor.entry(EntryKind::Json, &body).as_bytes()).into()
 }
 
-/// Charges the request to the day of its arrival, before anything is stored: a write that is charged
-/// and then fails was taken in, and one that was stored is always charged.
+/// Charges the request to the day of its arrival, before anything is stored. A write that fails after that
+/// has been charged; a stored write is always charged.
 async fn charge(
     usage: &impl Usage,
     request: &WriteRequest<'_>,
@@ -184,8 +187,8 @@ async fn charge(
     }
 }
 
-/// One attempt with an idempotency key. `None`: another request was first, look again. A repeat of
-/// what is stored already is not charged again.
+/// One attempt with an idempotency key. `None` if another request was first: look again. A retry of a
+/// stored write is not charged again.
 async fn write_once(
     records: &(impl Records + Usage),
     request: &WriteRequest<'_>,
@@ -231,11 +234,11 @@ async fn write_once(
         match store(records, &origin, plan, Some(change)).await? {
             (Written::Stored, answer) => return Ok(Some(answer)),
             (Written::MemoDiffers | Written::NotNext, _) => return Ok(None),
-            // Left from a use of the key that is forgotten by now.
+            // Left over from an expired use of the key.
             (Written::BlockExists, _) => {}
         }
     }
-    // With a seed that no other use of the key can have had.
+    // With a seed that no other use of the key can have.
     memo.salt = Some(request.now_ms);
     let origin = request.origin(seed_of_key(app, key, memo.salt));
     let plan = request.plan(&origin, checked)?;
@@ -252,7 +255,7 @@ async fn write_once(
     }
 }
 
-/// Stores what one transaction takes.
+/// Stores a plan that fits one transaction.
 async fn store(
     records: &impl Records,
     origin: &Origin<'_>,
@@ -268,7 +271,7 @@ async fn store(
     Ok((written, plan.answer))
 }
 
-/// Stores what takes more than one transaction.
+/// Stores a plan that needs more than one transaction.
 async fn store_long(
     records: &impl Records,
     origin: &Origin<'_>,
@@ -281,10 +284,10 @@ async fn store_long(
     match begun {
         Begun::NoApp => return Err(WriteError::NoApp),
         Begun::MemoDiffers => {}
-        // From here on it is stored, whoever finishes it: readers do before they answer.
+        // From here on it counts as stored: readers finish it before they answer.
         Begun::Yes => {
             if let Err(fault) = staged_write::finish(records, origin, plan.parts, 0).await {
-                tracing::warn!(error.chain = %chain(&fault), "a long write is left to whoever reads next");
+                tracing::warn!(error.chain = %chain(&fault), "failed to finish a long write; the next reader will");
             }
         }
     }

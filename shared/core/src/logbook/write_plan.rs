@@ -1,4 +1,4 @@
-//! How a request's entries become blocks and counts, in parts that a transaction takes each.
+//! Plans how the entries of a request become blocks and counts, in parts that fit a transaction.
 
 use std::collections::BTreeMap;
 
@@ -18,14 +18,14 @@ use crate::model::time::{Day, hour_of_ms};
 use crate::logbook::new_entry::NewEntry;
 use crate::logbook::{answer, new_entry};
 
-/// Items of one transaction, that of a memo or of a long write left out.
+/// Maximum items in a transaction, without the item of a memo or of a long write.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html>
 const MAX_ITEMS: usize = 99;
-/// Bytes of data in one transaction; the limit is 4 MB in all.
+/// Maximum bytes of data in a transaction; the limit is 4 MB in total.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html>
 const MAX_DATA_BYTES: usize = 3_500_000;
 
-/// Raw bytes after which a block is closed: about 64 KiB compressed.
+/// Raw bytes at which a block is closed: about 64 KiB compressed.
 const BLOCK_RAW_BYTES: usize = 384 * 1024;
 
 /// What one transaction stores.
@@ -62,24 +62,24 @@ impl Part {
     }
 }
 
-/// What, besides the entries, decides how a request's records are stored.
+/// Everything besides the entries that determines how a request's records are stored.
 #[derive(Debug, Clone)]
 pub(crate) struct Origin<'a> {
     pub app_id: &'a AppId,
     pub epoch_ms: i64,
     pub seed: Seed,
     pub arrived_ms: i64,
-    /// For entries that have none themselves.
+    /// For entries without a request id.
     pub request_id: Option<&'a str>,
     pub retention_days: u32,
 }
 
-/// Everything that a request stores and answers: a pure function of its origin and entries.
+/// Everything that a request stores and returns: a pure function of its origin and entries.
 #[derive(Debug)]
 pub(crate) struct Plan {
     /// What each transaction stores.
     pub parts: Vec<Part>,
-    /// How many hours the entries lie in.
+    /// Number of distinct hours of the entries.
     pub hours: usize,
     pub answer: Vec<String>,
 }
@@ -134,7 +134,7 @@ fn with_request_id(new: &NewEntry, seed: &Seed, ordinal: u64, request_id: Option
     raw
 }
 
-/// Entries of one hour, in pieces that make a block each.
+/// Splits entries of one hour into pieces for one block each.
 fn chunks<'e, 'a>(entries: &'e [Entry<'a>]) -> impl Iterator<Item = &'e [Entry<'a>]> {
     let mut rest = entries;
     std::iter::from_fn(move || {

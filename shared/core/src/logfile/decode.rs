@@ -1,6 +1,6 @@
-//! An object's bytes, decompressed as they come: gzip (all members), zstd (all frames) or plain,
-//! decided by the bytes and by nothing else. What was good before damage is delivered before it is
-//! reported. Chunks depend on the bytes alone, never on how the reader hands them out.
+//! Decompresses an object's bytes as they arrive: gzip (all members), zstd (all frames) or plain, detected
+//! from the bytes only. Data before damage is delivered before the damage is reported. Chunks depend on the
+//! bytes only, not on how the reader splits them.
 
 use std::io::{self, Read};
 
@@ -9,31 +9,31 @@ use zstd::stream::raw::{DParameter, Decoder as ZstdDecoder, InBuffer, Operation,
 
 use crate::logfile::outcome::{Reason, ReasonCode};
 
-/// Compressed bytes held at a time.
+/// Size of the input buffer (compressed bytes).
 const INPUT_BYTES: usize = 64 * 1024;
 
-/// Decompressed bytes handed out at a time.
+/// Maximum size of a chunk (decompressed bytes).
 pub const CHUNK_BYTES: usize = 128 * 1024;
 
-/// Output up to here is never taken for a bomb (bytes).
+/// Output below this size is never treated as a decompression bomb (bytes).
 pub const EXPANSION_FREE_BYTES: u64 = 1024 * 1024;
 
-/// Output may be so many times its input.
+/// Maximum ratio of output to input.
 pub const DEFAULT_MAX_EXPANSION_RATIO: u64 = 200;
 
-/// The largest window of a zstd frame (log 2 of bytes): 8 MiB, what `zstd -19` uses.
+/// Maximum window of a zstd frame (log 2 of bytes): 8 MiB, as used by `zstd -19`.
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 
 const GZIP_WINDOW_BITS: u8 = 15;
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
-/// Why there are no more bytes.
+/// Why decompression stopped.
 #[derive(Debug)]
 pub enum DecodeError {
-    /// The reader failed: nothing is known of the bytes.
+    /// The reader failed; the bytes themselves may be valid.
     Read(io::Error),
-    /// The bytes are damaged, or too many.
+    /// The bytes are damaged, or there are too many.
     Bad(Reason),
 }
 
@@ -61,7 +61,7 @@ enum Codec {
     },
 }
 
-/// Decompresses what it reads.
+/// Decompresses a reader.
 pub struct Decoder<R> {
     input: Input<R>,
     codec: Codec,
@@ -79,7 +79,7 @@ impl<R> std::fmt::Debug for Decoder<R> {
 }
 
 impl<R: Read> Decoder<R> {
-    /// `max_total_out`: so many bytes come out at most.
+    /// `max_total_out` is the maximum number of decompressed bytes.
     pub fn new(reader: R, max_expansion_ratio: u64, max_total_out: u64) -> Self {
         Self {
             input: Input { reader, buffer: vec![0; INPUT_BYTES], begin: 0, end: 0, total: 0, eof: false },
@@ -92,11 +92,11 @@ impl<R: Read> Decoder<R> {
         }
     }
 
-    /// The next bytes, at most [`CHUNK_BYTES`]; `None` at the end.
+    /// Returns the next bytes, at most [`CHUNK_BYTES`]; `None` at the end.
     ///
     /// # Errors
-    /// The reader failed, or the bytes from here on are no good. All that were good have been
-    /// handed out; every later call says the same.
+    /// If the reader failed, or the following bytes are damaged. All valid bytes before them have been
+    /// returned. Every later call returns the same error.
     pub fn next_chunk(&mut self) -> Result<Option<&[u8]>, DecodeError> {
         let mut filled = 0;
         while filled < CHUNK_BYTES && self.ended.is_none() {
@@ -110,7 +110,7 @@ impl<R: Read> Decoder<R> {
             self.ended = Some(Some(Reason {
                 code: ReasonCode::ExpansionLimit,
                 message: format!(
-                    "it is longer than the {} decompressed bytes that are allowed (reached by byte {})",
+                    "the file exceeds the limit of {} decompressed bytes (reached at byte {})",
                     self.max_total_out,
                     self.input.consumed()
                 ),
@@ -123,7 +123,7 @@ impl<R: Read> Decoder<R> {
                 self.ended = Some(Some(Reason {
                     code: ReasonCode::ExpansionLimit,
                     message: format!(
-                        "{} compressed bytes expand to more than {} times as many",
+                        "{} compressed bytes expand to more than {} times their size",
                         self.input.consumed(),
                         self.max_expansion_ratio
                     ),
@@ -137,7 +137,7 @@ impl<R: Read> Decoder<R> {
         }
     }
 
-    /// Writes some bytes from `chunk[filled..]` on. Says how many, and whether that was the end.
+    /// Writes bytes to `chunk[filled..]`. Returns how many, and whether the end was reached.
     fn step(&mut self, filled: usize) -> Result<(usize, Option<Option<Reason>>), DecodeError> {
         const END: Option<Option<Reason>> = Some(None);
         self.input.fill()?;
@@ -236,7 +236,7 @@ impl<R: Read> Decoder<R> {
     }
 }
 
-/// What the bytes are, by their beginning: all of a short object, else [`INPUT_BYTES`] of it.
+/// Detects the codec from the first bytes: all of a short object, else [`INPUT_BYTES`].
 fn sniff(bytes: &[u8]) -> io::Result<Codec> {
     let begins =
         |magic: &[u8]| !bytes.is_empty() && bytes.starts_with(&magic[..magic.len().min(bytes.len())]);
@@ -252,8 +252,8 @@ fn sniff(bytes: &[u8]) -> io::Result<Codec> {
     }
 }
 
-/// Compressed bytes, always as many as fit the buffer, so that what is made of them does not
-/// depend on the pieces in which they arrive.
+/// Compressed bytes. The buffer is always filled completely, so the result does not depend on the pieces in
+/// which they arrive.
 struct Input<R> {
     reader: R,
     buffer: Vec<u8>,
@@ -276,7 +276,7 @@ impl<R: Read> Input<R> {
         self.total - (self.end - self.begin) as u64
     }
 
-    /// Fills the buffer when fewer than two bytes are left in it.
+    /// Fills the buffer if it has fewer than two bytes.
     fn fill(&mut self) -> io::Result<()> {
         if self.eof || self.end - self.begin >= 2 {
             return Ok(());
@@ -304,10 +304,7 @@ impl<R: Read> Input<R> {
     fn garbage(&self, at: u64) -> Reason {
         Reason {
             code: ReasonCode::GzipTrailingGarbage,
-            message: format!(
-                "something that is not gzip follows at byte {} (decompressed {at})",
-                self.consumed()
-            ),
+            message: format!("data that is not gzip follows at byte {} (decompressed {at})", self.consumed()),
         }
     }
 }
@@ -328,7 +325,7 @@ mod tests {
         encoder.finish().unwrap()
     }
 
-    /// All bytes, and the code of the damage at their end.
+    /// Returns all bytes, and the code of the damage at their end.
     fn decode_from(reader: impl Read) -> (Vec<u8>, Option<ReasonCode>) {
         let mut decoder = Decoder::new(reader, DEFAULT_MAX_EXPANSION_RATIO, u64::MAX);
         let mut out = Vec::new();
@@ -346,7 +343,7 @@ mod tests {
         decode_from(bytes)
     }
 
-    /// Text that does not repeat itself too much.
+    /// Text with little repetition.
     fn text(bytes: usize) -> Vec<u8> {
         let mut state = 7u64;
         (0..bytes)
@@ -357,7 +354,7 @@ mod tests {
             .collect()
     }
 
-    /// Hands out a few bytes at a time.
+    /// A reader that returns a few bytes at a time.
     struct Dribble<'a>(&'a [u8], usize);
 
     impl Read for Dribble<'_> {

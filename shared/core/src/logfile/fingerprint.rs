@@ -10,12 +10,12 @@ use crate::model::ids::Seed;
 use crate::model::redact::Redactor;
 use crate::model::time::{EARLIEST_MS, LATEST_MS};
 
-/// To be raised with every change of code after which the same bytes give other records or other bounds
-/// of blocks: of the splitter, of redaction, of the packer. Numbers take part by themselves, see
-/// [`fingerprint`]; `tests/golden_blocks.rs` turns red where this was forgotten.
+/// Must be increased with every change of code after which the same bytes give other records or other block
+/// bounds: in the splitter, the redaction or the packer. Numbers are included automatically, see
+/// [`fingerprint`]. `tests/golden_blocks.rs` fails if the increase was forgotten.
 const VERSION: u32 = 2;
 
-/// `epoch_ms`: when the app was registered; 0 where there is none.
+/// `epoch_ms` is when the app was registered; 0 without an app.
 #[must_use]
 pub fn fingerprint(
     limits: &IntakeLimits,
@@ -24,7 +24,7 @@ pub fn fingerprint(
     retention_days: u32,
 ) -> Packing {
     let limits = format!("{limits:?}");
-    // The rules print as they were given.
+    // `Debug` prints the rules as they were configured.
     let rules = format!("{redactor:?}");
     let times = [EARLIEST_MS, LATEST_MS, MAX_FUTURE_MS].map(i64::unsigned_abs);
     let reading = [CHUNK_BYTES as u64, EXPANSION_FREE_BYTES, u64::from(MAX_NESTING)];

@@ -1,24 +1,24 @@
-//! What a file is, by its first bytes after white space (at most `LOOK_AHEAD_BYTES` of them):
+//! Detects the framing of a file from its first bytes after white space (at most `INSPECTED_BYTES`):
 //!
-//! - `{`: JSON, an object a line; so are `null`, `true` or `false` alone on the first line.
-//! - `[` and the beginning of a JSON value: an array. `[INFO] x`, `[2024-…`, `[12:00] x`: text.
+//! - `{`: JSON, one object per line. Also `null`, `true` or `false` alone on the first line.
+//! - `[` and the start of a JSON value: an array. `[INFO] x`, `[2024-…`, `[12:00] x`: text.
 //! - anything else: text.
 
-/// So many bytes decide. A file is never read further before its framing is known.
-pub(crate) const LOOK_AHEAD_BYTES: usize = 256;
+/// How many leading bytes are inspected to detect the framing. Nothing is parsed before that.
+pub(crate) const INSPECTED_BYTES: usize = 256;
 
-/// How entries are told apart.
+/// How a file is split into entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Framing {
     /// NDJSON.
     JsonLines,
     JsonArray,
-    /// Lines of a browser worker or of anything else.
+    /// Lines of a browser worker or any other text.
     Text,
 }
 
 impl Framing {
-    /// As blocks name it.
+    /// Name of the format in blocks.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -29,9 +29,9 @@ impl Framing {
     }
 }
 
-/// Decides by the first bytes, white space before them removed.
+/// Detects the framing from the first bytes, without leading white space.
 pub(crate) fn decide(bytes: &[u8]) -> Framing {
-    let bytes = &bytes[..bytes.len().min(LOOK_AHEAD_BYTES)];
+    let bytes = &bytes[..bytes.len().min(INSPECTED_BYTES)];
     match bytes {
         [b'{', ..] => Framing::JsonLines,
         [b'[', rest @ ..] if begins_array(rest) => Framing::JsonArray,
@@ -45,7 +45,7 @@ pub(crate) fn decide(bytes: &[u8]) -> Framing {
     }
 }
 
-/// Whether what follows a `[` goes on as a JSON array does.
+/// Whether the bytes after a `[` continue like a JSON array.
 fn begins_array(bytes: &[u8]) -> bool {
     let bytes = bytes.trim_ascii_start();
     match bytes {

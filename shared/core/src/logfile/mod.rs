@@ -1,4 +1,4 @@
-//! A log file's way from bytes to blocks: decompress, split, parse, redact, pack. Pure and deterministic.
+//! Turns the bytes of a log file into blocks: decompress, split, parse, redact, pack. Pure and deterministic.
 
 pub mod decode;
 pub mod fingerprint;

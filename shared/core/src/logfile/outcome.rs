@@ -5,24 +5,24 @@ use std::collections::BTreeMap;
 use crate::model::expiry::Expiring;
 use crate::model::time::Day;
 
-/// Why a file FAILED, for programs.
+/// Why a file FAILED, as a code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum ReasonCode {
     /// The object is larger than its prefix allows; it was not read.
     TooLarge,
-    /// The gzip stream ends before its end.
+    /// The gzip stream is truncated.
     GzipTruncated,
     /// The gzip stream is damaged: header, data, checksum or length.
     GzipCorrupt,
-    /// Something that is neither a gzip member nor zero padding follows the last member.
+    /// Data that is neither a gzip member nor zero padding follows the last member.
     GzipTrailingGarbage,
     ZstdTruncated,
     ZstdCorrupt,
-    /// It expands to more than the allowed multiple of its compressed size, or to more than is allowed
-    /// in all.
+    /// It expands to more than the allowed multiple of its compressed size, or to more than the total
+    /// limit.
     ExpansionLimit,
-    /// Its records are of more distinct days than a presigned file may hold.
+    /// Its records have more distinct days than a presigned file may have.
     TooScattered,
     /// A JSON array without its end.
     ArrayUnterminated,
@@ -30,17 +30,17 @@ pub enum ReasonCode {
     NoOwner,
     /// The key is not one that Logferry issues or accepts.
     BadKey,
-    /// The object was gone, or replaced, when it was to be read.
+    /// The object was deleted or replaced before it was read.
     ObjectGone,
-    /// Reading it was refused.
+    /// S3 denied access to it.
     AccessDenied,
-    /// So many runs in a row got no further, or so many in all did not bring it to its end.
+    /// Too many consecutive runs made no progress, or too many runs in total did not finish it.
     AttemptsExhausted,
-    /// A URL was handed out and nothing was put there while it was valid.
+    /// A URL was issued, and no object was uploaded before it expired.
     NeverUploaded,
-    /// Other bytes came with the same URL before.
+    /// Another object was uploaded with the same URL before.
     AlreadyUploaded,
-    /// The app has used up its quota of the day.
+    /// The app has used up its daily quota.
     QuotaExceeded,
 }
 
@@ -65,7 +65,7 @@ impl ReasonCode {
         Self::QuotaExceeded,
     ];
 
-    /// Whether only the file's sender can change what is wrong; otherwise it is the operator's to look at.
+    /// Whether only the file's sender can fix the cause. Otherwise the operator should look at it.
     #[must_use]
     pub fn is_senders(self) -> bool {
         match self {
@@ -115,7 +115,8 @@ impl ReasonCode {
         Self::ALL.into_iter().find(|code| code.as_str() == text)
     }
 
-    /// Whether the object itself was refused, and nothing of it is kept: it need not stay in the bucket.
+    /// Whether the object itself was refused and nothing of it is stored, so that the bucket need not keep
+    /// it.
     #[must_use]
     pub fn refuses_the_object(self) -> bool {
         match self {
@@ -142,26 +143,26 @@ impl ReasonCode {
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Reason {
     pub code: ReasonCode,
-    /// For people: offsets and limits, never contents.
+    /// Human-readable: offsets and limits, never contents.
     pub message: String,
 }
 
-/// What a file held.
+/// Counts of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
 pub struct FileCounts {
     /// Records stored.
     pub ok: u64,
     pub quarantined: u64,
-    /// Good records older than the app's prune watermark, and so not stored.
+    /// Valid records older than the app's prune watermark, which are not stored.
     pub pruned: u64,
     /// Decompressed bytes read.
     pub bytes: u64,
 }
 
-/// How a run over an object ended.
+/// The result of a run over an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
-    /// `None`: COMPLETED; else FAILED.
+    /// `None` for COMPLETED, else FAILED.
     pub reason: Option<Reason>,
     pub counts: FileCounts,
     pub days: BTreeMap<Day, Expiring>,

@@ -1,12 +1,17 @@
-//! The packer: entries into blocks, a pure function of the entries.
+//! The packer: turns entries into blocks, as a pure function of the entries.
 //!
-//! Entries gather by UTC hour. A block is closed when it is as large as the last one's ratio says
-//! that [`TARGET_COMPRESSED_BYTES`] are, when all open ones together are too many bytes (the fullest
-//! first) or too many hours (the longest untouched first), or when its hour has not been heard of for a
-//! while. Blocks are numbered in the order in which they are closed, so that a run can be resumed: the
-//! same entries make the same blocks under the same numbers, whatever was pruned in between.
+//! Entries are collected by UTC hour. A block is closed when
 //!
-//! The cost of an entry does not grow with the number of open hours beyond a logarithm.
+//! - it reaches the size that compresses to [`TARGET_COMPRESSED_BYTES`], estimated from the last block's
+//!   ratio,
+//! - all open blocks together exceed the byte limit (the fullest first) or the hour limit (the longest
+//!   untouched first),
+//! - or no entry of its hour has arrived for a while.
+//!
+//! Blocks are numbered in the order in which they are closed, so a run can be resumed: the same entries
+//! make the same blocks with the same numbers, even if records were pruned in between.
+//!
+//! The cost of an entry grows only with the logarithm of the number of open hours.
 
 mod open;
 
@@ -24,24 +29,24 @@ use crate::model::ids::Seed;
 use crate::model::record::Entry;
 use crate::model::time::{Day, hour_of_ms};
 
-/// What the open blocks may hold together (bytes).
+/// Maximum size of all open blocks together (bytes).
 pub const MAX_OPEN_BYTES: usize = 32 * 1024 * 1024;
 
-/// Hours that may be open at once.
+/// Maximum number of open hours.
 pub const MAX_OPEN_HOURS: usize = 4096;
 
-/// An hour is closed when so many bytes of other hours have come since its last entry.
+/// An hour is closed after this many bytes of other hours since its last entry.
 const IDLE_BYTES: u64 = 8 * 1024 * 1024;
 
-/// What an entry costs beside its bytes (bytes).
+/// Overhead per entry (bytes).
 const ROW_BYTES: usize = 32;
 
-/// Raw bytes of a block: to begin with, and within these bounds later.
+/// Raw bytes per block: the initial target, and the bounds of later ones.
 const FIRST_TARGET_BYTES: usize = 320 * 1024;
 const MIN_TARGET_BYTES: usize = 64 * 1024;
 const MAX_TARGET_BYTES: usize = 4 * 1024 * 1024;
 
-/// All numbers that decide where a block ends, for the fingerprint of the packing.
+/// All numbers that determine where a block ends, for the packing fingerprint.
 pub(crate) const BOUNDS: [u64; 9] = [
     TARGET_COMPRESSED_BYTES as u64,
     MAX_OPEN_BYTES as u64,
@@ -54,32 +59,32 @@ pub(crate) const BOUNDS: [u64; 9] = [
     open::GRAIN_BYTES,
 ];
 
-/// Whose entries they are and what becomes of them.
+/// The source of entries, with the attributes of their blocks.
 #[derive(Debug, Clone)]
 pub struct PackSource<'a> {
     pub app_id: &'a AppId,
     pub seed: &'a Seed,
-    /// For people: `s3://bucket/key`, or `api`.
+    /// Informational: `s3://bucket/key` or `api`.
     pub source: &'a str,
     /// When the app was registered (ms).
     pub epoch_ms: i64,
-    /// The object's LastModified, or the arrival of a request (ms): retention counts from here, whatever
-    /// time a record says.
+    /// The object's LastModified, or the arrival of a request (ms). Retention counts from here, whatever
+    /// the records' timestamps are.
     pub arrived_ms: i64,
     pub retention_days: u32,
     /// Records older than this are not stored (ms).
     pub pruned_before_ms: Option<i64>,
 }
 
-/// A block that is ready, or the number of one of which nothing is left to store.
+/// A finished block. `block` is `None` if none of its records is left to store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Packed {
-    /// From 0, without gaps.
+    /// Consecutive numbers from 0.
     pub sequence: u64,
     pub block: Option<Block>,
 }
 
-/// Packs the entries of one source, pushed in the order of their ordinals.
+/// Packs the entries of one source, pushed in order of their ordinals.
 #[derive(Debug)]
 pub struct Packer<'a> {
     source: PackSource<'a>,
@@ -94,7 +99,7 @@ pub struct Packer<'a> {
 }
 
 impl<'a> Packer<'a> {
-    /// `format`: what the entries came as, for people.
+    /// `format` is the format of the source; informational.
     #[must_use]
     pub fn new(source: PackSource<'a>, format: &'static str) -> Self {
         Self {
@@ -110,24 +115,24 @@ impl<'a> Packer<'a> {
         }
     }
 
-    /// Takes note of what the entries come as, before the first of them.
+    /// Sets the format. Must be called before the first entry.
     pub fn set_format(&mut self, format: &'static str) {
         self.format = format;
     }
 
-    /// Entries pushed that are to be stored.
+    /// Returns the number of pushed entries that are stored.
     #[must_use]
     pub fn stored(&self) -> u64 {
         self.stored
     }
 
-    /// Entries pushed that are older than the app's prune watermark.
+    /// Returns the number of pushed entries that are older than the app's prune watermark.
     #[must_use]
     pub fn pruned(&self) -> u64 {
         self.pruned
     }
 
-    /// Adds an entry; blocks that are ready go to `ready`.
+    /// Adds an entry. Finished blocks go to `ready`.
     ///
     /// # Errors
     /// See [`BlockBuilder::build`].
@@ -143,7 +148,7 @@ impl<'a> Packer<'a> {
         Ok(())
     }
 
-    /// Closes what is open, and says what was stored per day.
+    /// Closes all open blocks. Returns the counts of stored records per day.
     ///
     /// # Errors
     /// See [`BlockBuilder::build`].
@@ -198,14 +203,14 @@ impl<'a> Packer<'a> {
         }
     }
 
-    /// When all of this source expires.
+    /// Returns the expiry day of all records of this source.
     #[must_use]
     pub fn expires_on(&self) -> Day {
         expiry::expires_on(self.source.arrived_ms, self.source.retention_days)
     }
 
-    /// Leaves out what was pruned, only after the block's bounds and id are settled: an earlier run
-    /// may have stored it before the watermark was set, and this must be the same item.
+    /// Removes pruned records, after the block's bounds and id are fixed: an earlier run may have stored
+    /// the block before the watermark was set, and this must be the same item.
     fn without_pruned(&self, block: Block) -> Result<Option<Block>, BadBlock> {
         if self.is_pruned(block.header.last_ms) {
             return Ok(None);
@@ -338,7 +343,7 @@ mod tests {
         assert!(made.packed.len() > 4000);
     }
 
-    /// One entry each in so many hours, all over and over again.
+    /// One entry each in this many hours, over and over again.
     fn scattered(hours: i64, entries: i64) -> Vec<(i64, String)> {
         (0..entries)
             .map(|i| (START_MS - i * 7919 % hours * 3_600_000, format!("{{\"n\":{i},\"pad\":\"{i:060}\"}}")))
@@ -347,7 +352,8 @@ mod tests {
 
     #[test]
     fn the_cost_of_an_entry_does_not_grow_with_the_hours_that_are_open() {
-        // As many entries each time: what is looked at may grow with the blocks, not with the open hours.
+        // The same number of entries each time. The work may grow with the blocks, but not with the open
+        // hours.
         for hours in [1, 100, 5_000, 20_000, 60_000] {
             let (steps_before, entries) = (open::steps(), 60_000);
             let made = pack(&scattered(hours, entries), None);
@@ -359,7 +365,8 @@ mod tests {
 
     #[test]
     fn no_more_hours_are_open_than_a_few_thousand_and_the_longest_untouched_are_closed_first() {
-        // Two lines an hour, in order either way: each hour is one block, though far more pass by than may be open.
+        // Two lines per hour, in ascending or descending order: each hour is one block, although there are
+        // far more hours than may be open.
         for direction in [1, -1] {
             let hours = 3 * MAX_OPEN_HOURS as i64;
             let entries: Vec<_> = (0..2 * hours)

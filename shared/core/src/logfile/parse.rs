@@ -1,7 +1,7 @@
-//! Just enough of an entry to store it: its time, its level, and that it is what it should be.
+//! Extracts the time and level of an entry and checks that it is well formed. The rest stays unparsed.
 //!
-//! A JSON entry is checked in this order: UTF-8, nesting, grammar, being an object. Of a key that
-//! occurs twice the last counts. `time` is asked first, then `timestamp`, then `ts`.
+//! A JSON entry is checked in this order: UTF-8, nesting, grammar, being an object. If a key occurs twice,
+//! the last one counts. The time is the first usable one of `time`, `timestamp` and `ts`.
 
 use std::fmt;
 
@@ -17,20 +17,20 @@ use crate::model::redact::MAX_SAMPLE_BYTES;
 use crate::model::time::{in_range, parse_rfc3339_ms};
 use crate::model::{json, worker_line};
 
-/// The deepest nesting of a JSON entry; the entry's own braces are the first level.
+/// Maximum nesting of a JSON entry. The entry's own braces are the first level.
 pub const MAX_NESTING: u32 = 64;
 
-/// An entry as far as it was looked at.
+/// An entry with its time and level.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Parsed<'a> {
-    /// `None`: it says none that can be used.
+    /// `None` if the entry has no usable time.
     pub timestamp_ms: Option<i64>,
     pub level: Level,
     pub kind: EntryKind,
     pub raw: &'a str,
 }
 
-/// Looks at an entry.
+/// Parses the time and level of an entry.
 ///
 /// # Errors
 /// Why it cannot be a record.
@@ -38,7 +38,7 @@ pub fn parse<'a>(piece: &Piece<'a>) -> Result<Parsed<'a>, QuarantineReason> {
     match piece.body {
         Body::TooLarge(_) => Err(QuarantineReason::TooLarge),
         Body::Json(bytes) => match parse_json(bytes) {
-            // An object that is complete is so wherever the stream broke off.
+            // An object that is complete is valid, even if the stream ends after it.
             Err(_) if piece.cut_off => Err(QuarantineReason::CutOff),
             parsed => parsed,
         },
@@ -56,13 +56,13 @@ pub fn parse<'a>(piece: &Piece<'a>) -> Result<Parsed<'a>, QuarantineReason> {
     }
 }
 
-/// Which entry cannot be a record.
+/// Describes an entry that cannot be a record.
 #[must_use]
 pub fn bad(piece: &Piece<'_>, reason: QuarantineReason) -> BadRecord {
     BadRecord { ordinal: piece.ordinal, reason, start: piece.start, end: piece.end }
 }
 
-/// What is kept of an entry that cannot be a record: its beginning.
+/// Returns the sample that is kept of a bad record: its beginning.
 #[must_use]
 pub fn sample(piece: &Piece<'_>) -> String {
     let (Body::Json(bytes) | Body::Line(bytes) | Body::Worker(bytes) | Body::TooLarge(bytes)) = piece.body;
@@ -110,7 +110,7 @@ fn parse_json(bytes: &[u8]) -> Result<Parsed<'_>, QuarantineReason> {
     })
 }
 
-/// The level that a JSON value names; INFO when it names none.
+/// Returns the level of a JSON value; INFO if it is unknown.
 fn level_of(json: &str) -> Level {
     match json.as_bytes().first() {
         Some(b'"') => json::string(json).and_then(|text| text.parse().ok()).unwrap_or(Level::Info),
@@ -119,7 +119,7 @@ fn level_of(json: &str) -> Level {
     }
 }
 
-/// The time that a JSON value says, in ms; `None` when it says none between 2000 and 2100.
+/// Returns the time of a JSON value (ms); `None` if it is not between 2000 and 2100.
 fn timestamp_ms(json: &str) -> Option<i64> {
     let ms = match json.as_bytes().first()? {
         b'"' => parse_rfc3339_ms(&json::string(json)?)?,
@@ -129,7 +129,8 @@ fn timestamp_ms(json: &str) -> Option<i64> {
     in_range(ms).then_some(ms)
 }
 
-/// A number of seconds, milliseconds, microseconds or nanoseconds since the epoch, by its size.
+/// Converts a number of seconds, milliseconds, microseconds or nanoseconds since the epoch to ms. The size
+/// of the number decides which.
 fn number_ms(text: &str) -> Option<i64> {
     const SECONDS_BELOW: i64 = 100_000_000_000;
     const MILLIS_BELOW: i64 = SECONDS_BELOW * 1000;
@@ -156,9 +157,9 @@ fn number_ms(text: &str) -> Option<i64> {
     Some(ms as i64)
 }
 
-/// Whether brackets are nested too deeply. Few entries have so many of them that it takes a look.
+/// Whether brackets are nested too deeply. Most entries have too few brackets and need no further check.
 fn too_deep(bytes: &[u8]) -> bool {
-    // `{` and `[` differ in one bit only, and a plain count is what compilers make fast.
+    // `{` and `[` differ in one bit only, and compilers vectorize a plain count.
     let opening = |chunk: &[u8]| chunk.iter().map(|&b| u8::from(b | 0x20 == b'{')).sum::<u8>();
     if bytes.chunks(255).map(|chunk| u32::from(opening(chunk))).sum::<u32>() <= MAX_NESTING {
         return false;

@@ -1,33 +1,33 @@
-//! Bad records as they are kept. The first of a file get a row each; those behind them are merged
-//! into ranges, so that a file of nothing but bad lines makes few rows. Which rows there are follows
-//! from the object alone: a run that is repeated makes the same ones, in the same order.
+//! Quarantine rows for bad records. The first bad records of a file get a row each; later ones are merged
+//! into ranges, so a file with only bad lines makes few rows. The rows depend on the object only: a
+//! repeated run makes the same rows in the same order.
 
 use std::collections::BTreeMap;
 
-/// Bad records of a file that get a row of their own.
+/// Number of bad records of a file that get their own row.
 pub const SINGLE_ROWS: u64 = 1_000;
 
-/// Ranges without a good record in them; the ones behind them may reach over good records.
+/// Number of ranges without good records. Later ranges may span good records.
 pub const GAPLESS_RANGES: u64 = 1_000;
 
-/// So many ranges hold at least 2 bad records each, so many at least 4, then 8, and so on: a file
-/// of five million bad records makes at most 3,600 rows, and none can make more than 8,300.
+/// This many ranges have at least 2 bad records each, the next ones at least 4, then 8, and so on: a file
+/// of five million bad records makes at most 3,600 rows, and no file makes more than 8,300.
 const RANGES_OF_A_SIZE: u64 = 100;
 
-/// What is wrong with a bad record.
+/// Why a record is bad.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum QuarantineReason {
-    /// Not JSON, or JSON cut short.
+    /// Invalid or truncated JSON.
     BrokenJson,
     /// JSON, but not an object.
     NotAnObject,
-    /// Over the limit of a record (1 MiB).
+    /// Larger than the record limit (1 MiB).
     TooLarge,
     InvalidUtf8,
     /// Nested over 64 levels.
     TooDeep,
-    /// The stream broke off inside it.
+    /// The stream ended inside it.
     CutOff,
 }
 
@@ -66,25 +66,28 @@ pub struct BadRecord {
 /// A row of the quarantine: a bad record, or a range of them.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Quarantined {
-    /// Of the first bad record.
+    /// Ordinal of the first bad record.
     pub ordinal: u64,
-    /// Of the last one.
+    /// Ordinal of the last bad record.
     pub last_ordinal: u64,
-    /// How many bad records these are. Fewer than the ordinals say: the others are good and stored.
+    /// Number of bad records. It may be smaller than the ordinals suggest: the other records are valid and
+    /// stored.
     pub count: u64,
     /// Why the first one is bad.
     pub reason: QuarantineReason,
-    /// How many are bad for which reason.
+    /// Number of bad records per reason.
     pub reasons: BTreeMap<QuarantineReason, u64>,
-    /// From the first one's first byte to the last one's end (excluded), decompressed.
+    /// From the first byte of the first record to the end of the last one (excluded), in decompressed
+    /// bytes.
     pub start: u64,
     pub end: u64,
-    /// At most [`MAX_SAMPLE_BYTES`](crate::model::redact::MAX_SAMPLE_BYTES) from the first one's beginning; bytes that are not UTF-8 replaced.
+    /// At most [`MAX_SAMPLE_BYTES`](crate::model::redact::MAX_SAMPLE_BYTES) from the start of the first record.
+    /// Invalid UTF-8 is replaced.
     pub sample: String,
 }
 
 impl Quarantined {
-    /// A row of one record.
+    /// Makes a row of one record.
     #[must_use]
     pub fn single(bad: BadRecord, sample: impl Into<String>) -> Self {
         let BadRecord { ordinal, reason, start, end } = bad;
@@ -108,16 +111,16 @@ impl Quarantined {
     }
 }
 
-/// Makes rows of bad records, which come in the order of their ordinals.
+/// Merges bad records, which must arrive in order of their ordinals, into rows.
 #[derive(Debug, Default)]
 pub struct Ranges {
-    /// Rows begun.
+    /// Rows started.
     rows: u64,
     open: Option<Quarantined>,
 }
 
 impl Ranges {
-    /// Takes a bad record; a row that is complete comes back. `sample` is asked only where it is kept.
+    /// Adds a bad record. Returns a row if one is complete. `sample` is only called if the sample is kept.
     pub fn add(&mut self, bad: BadRecord, sample: impl FnOnce() -> String) -> Option<Quarantined> {
         if let Some(open) = &mut self.open
             && (open.last_ordinal + 1 == bad.ordinal || open.count < least_of_row(self.rows - 1))
@@ -133,14 +136,14 @@ impl Ranges {
         self.open.replace(row)
     }
 
-    /// The row that was still open at the end of the file.
+    /// Returns the row that is still open at the end of the file.
     #[must_use]
     pub fn finish(self) -> Option<Quarantined> {
         self.open
     }
 }
 
-/// How many bad records a row holds at least before a good one ends it.
+/// Minimum number of bad records in a row before a valid record ends it.
 fn least_of_row(row: u64) -> u64 {
     let reaching = row.saturating_sub(SINGLE_ROWS + GAPLESS_RANGES - 1);
     1 << reaching.div_ceil(RANGES_OF_A_SIZE).min(63)

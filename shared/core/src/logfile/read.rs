@@ -1,8 +1,8 @@
-//! The whole pure path of a file: bytes → decompressed → split → looked at → packed. The ingest
-//! function, the command line and the bench run this and nothing else.
+//! The pure path of a file: decompress, split, parse, pack. The ingest function, the command line and the
+//! benchmark all use it.
 //!
-//! The path knows nothing of earlier runs: the same bytes give the same blocks and the same bad
-//! records under the same numbers, so a resumed run repeats it and stores only what is missing.
+//! The path does not know of earlier runs. The same bytes give the same blocks and the same bad records,
+//! with the same numbers. A resumed run repeats it and stores only what is missing.
 
 use std::collections::BTreeSet;
 use std::io::{self, Read};
@@ -19,22 +19,22 @@ use crate::model::record::Entry;
 use crate::model::redact::Redactor;
 use crate::model::time::{Day, MS_PER_DAY};
 
-/// How far ahead of its object's LastModified a record's time may lie (ms). What lies further ahead is
-/// no time: such records would be first in every answer for years and never expire.
+/// How far a record's time may be after its object's LastModified (ms). Later times are rejected: such
+/// records would come first in every query for years and never expire.
 pub const MAX_FUTURE_MS: i64 = MS_PER_DAY;
 
-/// Distinct days that a presigned file may hold.
+/// Maximum number of distinct days in a presigned file.
 pub const MAX_PRESIGNED_DAYS: usize = 31;
 
-/// What a file may do to us.
+/// Limits on untrusted input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IntakeLimits {
-    /// Decompressed bytes for each compressed one, after the first MiB.
+    /// Maximum decompressed bytes per compressed byte, after the first MiB.
     pub max_expansion_ratio: u64,
     pub max_record_bytes: usize,
-    /// Decompressed bytes in all.
+    /// Maximum decompressed bytes in total.
     pub max_decompressed_bytes: u64,
-    /// Distinct UTC days of its records.
+    /// Maximum number of distinct UTC days.
     pub max_days: usize,
 }
 
@@ -49,32 +49,32 @@ impl Default for IntakeLimits {
     }
 }
 
-/// The receiver wants no more.
+/// The sink asked to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stopped;
 
-/// Takes what becomes of a file, in order.
+/// Receives the packed blocks and quarantined records of a file, in file order.
 pub trait Sink {
-    /// A block, or the number of one that is empty by now.
+    /// Receives a finished block, or the number of one that is now empty.
     ///
     /// # Errors
-    /// No more is wanted.
+    /// [`Stopped`] if the sink wants nothing more.
     fn packed(&mut self, packed: Packed) -> Result<(), Stopped>;
 
-    /// A bad record, or a range of them.
+    /// Receives a bad record, or a range of them.
     ///
     /// # Errors
-    /// No more is wanted.
+    /// [`Stopped`] if the sink wants nothing more.
     fn quarantined(&mut self, row: Quarantined) -> Result<(), Stopped>;
 }
 
-/// Why a file was not gone through to its end. What is wrong with the file itself is no error:
-/// the [`Outcome`] tells it.
+/// Why a file was not read to its end. Problems of the file itself are not errors: they are in the
+/// [`Outcome`].
 #[derive(Debug, thiserror::Error)]
 pub enum IntakeError {
     #[error("the object could not be read")]
     Read(#[source] io::Error),
-    #[error("stopped before the end")]
+    #[error("stopped before the end of the file")]
     Stopped,
     #[error("a block could not be built")]
     Block(#[from] BadBlock),
@@ -86,10 +86,10 @@ impl From<Stopped> for IntakeError {
     }
 }
 
-/// Goes through a file, and stores its entries as they are.
+/// Reads a file and packs its entries without redaction.
 ///
 /// # Errors
-/// [`IntakeError`]; a file that is damaged is no error but an [`Outcome`] with a reason.
+/// [`IntakeError`]. A damaged file is not an error: its [`Outcome`] has a reason.
 pub fn read_log_file(
     reader: impl Read,
     source: PackSource<'_>,
@@ -99,7 +99,7 @@ pub fn read_log_file(
     read_log_file_redacted(reader, source, limits, &Redactor::default(), sink)
 }
 
-/// Goes through a file; nothing of it that the rules forbid reaches the sink.
+/// Reads a file and packs its redacted entries.
 ///
 /// # Errors
 /// As [`read_log_file`].
@@ -146,7 +146,7 @@ pub fn read_log_file_redacted(
     let unterminated = || {
         splitter.unterminated().then(|| Reason {
             code: ReasonCode::ArrayUnterminated,
-            message: format!("the JSON array has no end (decompressed {bytes} bytes)"),
+            message: format!("the JSON array is not closed (decompressed {bytes} bytes)"),
         })
     };
     let reason = damage.or_else(unterminated);
@@ -156,19 +156,20 @@ pub fn read_log_file_redacted(
 struct Intake<'s, 'a, S> {
     packer: Packer<'a>,
     arrived_ms: i64,
-    /// Days of good records, pruned ones included: where a file is cut must not depend on the watermark.
+    /// Days of all good records, including pruned ones: where a file is cut must not depend on the
+    /// watermark.
     days: BTreeSet<Day>,
     max_days: usize,
     redactor: &'s Redactor,
     ready: Vec<Packed>,
-    /// Bad records, each of them.
+    /// Number of bad records.
     quarantined: u64,
     ranges: Ranges,
     sink: &'s mut S,
 }
 
 impl<S: Sink> Intake<'_, '_, S> {
-    /// Takes all entries that are there; returns why the file ends with one of them, if it does.
+    /// Parses all entries that are available. Returns a reason if the file ends with one of them.
     fn drain(&mut self, splitter: &mut Splitter) -> Result<Option<Reason>, IntakeError> {
         while let Some(piece) = splitter.next_piece() {
             if let Some(reason) = self.take(&piece)? {
@@ -240,7 +241,7 @@ fn too_scattered(piece: &Piece<'_>, max_days: usize) -> Reason {
     Reason {
         code: ReasonCode::TooScattered,
         message: format!(
-            "the record at decompressed byte {} is of one day more than the {max_days} that a file may hold",
+            "the record at decompressed byte {} exceeds the limit of {max_days} distinct days per file",
             piece.start
         ),
     }
@@ -279,7 +280,7 @@ mod tests {
     }
 
     impl Kept {
-        /// The originals of all records, in the order of their ordinals.
+        /// The originals of all records, in order of their ordinals.
         fn raws(&self) -> Vec<String> {
             let mut all = Vec::new();
             for block in self.packed.iter().flat_map(|packed| &packed.block) {
@@ -377,7 +378,7 @@ mod tests {
         assert_eq!(payloads(&lines), payloads(&array));
     }
 
-    /// Times of all records and whether they are fallbacks, in the order of their ordinals.
+    /// Times of all records and whether they are fallbacks, in order of their ordinals.
     fn times(kept: &Kept) -> Vec<(i64, bool)> {
         let mut all = Vec::new();
         for block in kept.packed.iter().flat_map(|packed| &packed.block) {
@@ -401,7 +402,7 @@ mod tests {
         ];
         let line = |ms: i64| format!("{{\"time\":{ms}}}\n");
         let lines: String = said.iter().map(|&(ms, _)| line(ms)).collect();
-        let worker = "2099-12-31T23:59:59.999Z [ERROR] far ahead\n";
+        let worker = "2099-12-31T23:59:59.999Z [ERROR] far in the future\n";
         let expect: Vec<_> =
             said.iter().map(|&(ms, fallback)| (if fallback { ARRIVED_MS } else { ms }, fallback)).collect();
         assert_eq!(times(&run(lines.as_bytes()).0), expect);

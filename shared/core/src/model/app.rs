@@ -1,4 +1,4 @@
-//! Apps: the tenants, and what they may set.
+//! Apps (the tenants) and their settings.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,9 +10,9 @@ use crate::model::level::Level;
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AppId(String);
 
-/// Why a text is not an app id.
+/// Error: the text is not an app id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("app_id must be 1 to 63 of a-z, 0-9 and '-', and begin with a letter or digit")]
+#[error("app_id must have 1 to 63 characters of a-z, 0-9 and '-', and begin with a letter or digit")]
 pub struct BadAppId;
 
 impl AppId {
@@ -57,7 +57,7 @@ impl<'de> serde::Deserialize<'de> for AppId {
     }
 }
 
-/// What of an app's records goes on to CloudWatch Logs.
+/// Which of an app's records are forwarded to CloudWatch Logs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FlushSetting {
@@ -77,7 +77,7 @@ impl Default for FlushSetting {
     }
 }
 
-/// What a key may do. Each is asked for by itself: `manage` does not include the others.
+/// A permission of an API key. Scopes are independent: `manage` does not include the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Scope {
     /// Sends records and files.
@@ -88,15 +88,15 @@ pub enum Scope {
     Manage,
 }
 
-/// A name that is no scope.
+/// Error: the text is not a scope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a scope is write, read or manage")]
+#[error("a scope must be write, read or manage")]
 pub struct BadScope;
 
 impl Scope {
-    /// The scopes of an app's first key, and of keys that were minted before keys had scopes.
+    /// The scopes of an app's first key, and of keys from before scopes existed.
     pub const ALL: [Self; 3] = [Self::Write, Self::Read, Self::Manage];
-    /// The scopes of a key for which none are asked.
+    /// The default scopes of a new key.
     pub const DEFAULT: [Self; 2] = [Self::Write, Self::Read];
 
     #[must_use]
@@ -128,17 +128,17 @@ impl serde::Serialize for Scope {
 pub struct App {
     pub app_id: AppId,
     pub name: String,
-    /// When it was registered (ms since the epoch). Also the *epoch* of its blocks: what an earlier
-    /// app of the same id stored is not this app's.
+    /// When the app was registered (ms since the epoch). It is also the *epoch* of the app's blocks: blocks
+    /// of an earlier app with the same id do not belong to this app.
     pub created_ms: i64,
-    /// Days that blocks are kept; `None`: the deployment's default.
+    /// Record retention in days; `None` for the deployment's default.
     pub retention_days: Option<u32>,
-    /// Records older than this are gone for readers and later ingests.
+    /// Records older than this are hidden from readers and skipped by later ingests.
     pub pruned_before_ms: Option<i64>,
-    /// Long writes that were begun and may not be whole: whoever reads finishes them first.
+    /// Long writes that may be incomplete. Readers finish them first.
     pub open_writes: Vec<WriteId>,
     pub flush: FlushSetting,
-    /// Health checks as registered: a JSON array of strings or objects.
+    /// Registered health checks: a JSON array of strings or objects.
     pub health_checks: serde_json::Value,
 }
 

@@ -1,8 +1,9 @@
-//! Blocks: the unit of storage. Many records of one app and one UTC hour, compressed into one item.
+//! Blocks: the unit of storage. A block holds many records of one app and one UTC hour, compressed into one
+//! item.
 //!
-//! A block's payload is a version byte, the seed of its record ids, columns of numbers (ordinal,
-//! time, level and kind, length) and the entries one after the other, compressed as a whole with
-//! zstd. Filters on time and level read the columns alone.
+//! The payload has a version byte, the seed of the record ids, numeric columns (ordinal, time, level and
+//! kind, length) and the entries one after the other. It is compressed as a whole with zstd. Filters on
+//! time and level read the columns only.
 
 mod builder;
 mod payload;
@@ -20,24 +21,24 @@ use crate::model::time::Day;
 pub use builder::{BlockBuilder, BlockScratch, BlockSource};
 pub use payload::{BadBlock, Payload};
 
-/// What a block aims at, compressed (bytes): writes cost by the KiB, so fuller is cheaper, until
-/// a reader that wants one record has to take too many.
+/// Target size of a compressed block (bytes). Writes are billed per KiB, so larger blocks are cheaper, but
+/// a reader of one record has to read more.
 pub const TARGET_COMPRESSED_BYTES: usize = 64 * 1024;
 
-/// The most data one item carries (bytes), so that with its other attributes it stays below
-/// DynamoDB's 400 KB an item.
+/// Maximum data per item (bytes). With its other attributes, the item stays below DynamoDB's limit of 400
+/// KB.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html>
 pub const MAX_ITEM_DATA_BYTES: usize = 350 * 1024;
 
-/// The most a block's payload can be (bytes, decompressed): what a reader is ready to allocate.
+/// Maximum size of a decompressed payload (bytes). Readers allocate at most this.
 pub const MAX_PAYLOAD_BYTES: usize = 8 * 1024 * 1024;
 
-/// zstd level 1: on log data better than level 3 in speed and no worse in size.
+/// zstd level 1: on log data it is faster than level 3 and not larger.
 const ZSTD_LEVEL: i32 = 1;
 
-/// What decides over the bytes of a block, beside its entries: for the fingerprint of the packing. The
-/// compressor belongs to it: another version of it may compress to other sizes, from which the bounds of
-/// the next blocks follow.
+/// Everything besides the entries that determines a block's bytes, for the packing fingerprint. The
+/// compressor is part of it: another version may compress to other sizes, which moves the bounds of later
+/// blocks.
 pub(crate) fn shape() -> [u64; 5] {
     [
         u64::from(zstd::zstd_safe::version_number()),
@@ -48,7 +49,7 @@ pub(crate) fn shape() -> [u64; 5] {
     ]
 }
 
-/// What a block says of itself without being decompressed.
+/// Attributes of a block that can be read without decompressing it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlockHeader {
     pub app_id: AppId,
@@ -57,23 +58,23 @@ pub struct BlockHeader {
     pub last_ms: i64,
     pub count: u32,
     pub levels: LevelCounts,
-    /// What the entries came as, such as `ndjson`; for people.
+    /// Format of the source, such as `ndjson`; informational.
     pub format: String,
-    /// Where they came from: `s3://bucket/key`, or `api`; for people.
+    /// Source of the entries: `s3://bucket/key` or `api`; informational.
     pub source: String,
-    /// When the app was registered that these records belong to (ms).
+    /// When the app of these records was registered (ms).
     pub epoch_ms: i64,
     /// When DynamoDB may delete the item (seconds since the epoch).
     pub expires_at_secs: Option<i64>,
-    /// Of a block that comes from a file: which one.
+    /// The file that the block comes from, if any.
     pub file: Option<Box<FileBlock>>,
 }
 
-/// Which file a block comes from.
+/// The file that a block comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileBlock {
     pub object: ObjectRef,
-    /// How it was packed.
+    /// Packing fingerprint of the block.
     pub packing: Packing,
 }
 
@@ -83,7 +84,7 @@ impl BlockHeader {
         Day::of_ms(self.last_ms)
     }
 
-    /// The day on which it expires, by which its counts stand apart.
+    /// Returns the day on which the block expires. Its counts are kept separately by this day.
     #[must_use]
     pub fn expires_on(&self) -> Day {
         expiry::day_of(self.expires_at_secs)
@@ -99,8 +100,8 @@ impl BlockHeader {
         sort_key(self.last_ms, &self.block_id)
     }
 
-    /// What a block whose entries cannot be read counts from one time on and before another (ms):
-    /// all of its records if all of them lie there, else none.
+    /// Returns the counts of a block whose entries cannot be read, for records from `from_ms` on and before
+    /// `to_ms`: all of its records if they all lie in that range, else none.
     #[must_use]
     pub fn counts_unread(&self, from_ms: Option<i64>, to_ms: Option<i64>) -> DayCounts {
         let within =
@@ -109,13 +110,13 @@ impl BlockHeader {
     }
 }
 
-/// `{last_ms:013}#{block_id}`: a block sorts by the time of its last record.
+/// `{last_ms:013}#{block_id}`: blocks sort by the time of their last record.
 #[must_use]
 pub fn sort_key(last_ms: i64, block_id: &BlockId) -> String {
     format!("{last_ms:013}#{block_id}")
 }
 
-/// A quarter of an app's day: what one Query reads.
+/// A quarter of an app's day. One Query reads one partition.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Partition {
     pub app_id: AppId,
@@ -130,7 +131,7 @@ impl Partition {
         format!("{}#{}#{}", self.app_id, self.day, self.shard)
     }
 
-    /// Reads what [`Partition::key`] wrote.
+    /// Parses a key that [`Partition::key`] wrote.
     #[must_use]
     pub fn parse(key: &str) -> Option<Self> {
         let mut parts = key.split('#');
@@ -143,8 +144,8 @@ impl Partition {
     }
 }
 
-/// A block whole: `data` may be longer than one item holds (only where a single record does not
-/// compress below that); the table adapter then spreads it over the item and its *extents*.
+/// A complete block. `data` may exceed one item, but only if a single record does not compress below that
+/// size. The table adapter then splits it into the item and its *extents*.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Block {
     pub header: BlockHeader,
@@ -152,7 +153,7 @@ pub struct Block {
 }
 
 impl Block {
-    /// Items behind its own that it needs.
+    /// Returns the number of extents.
     #[must_use]
     pub fn extents(&self) -> u8 {
         let items = self.data.len().div_ceil(MAX_ITEM_DATA_BYTES);

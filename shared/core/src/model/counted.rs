@@ -1,43 +1,42 @@
-//! What is counted into `stats` for a file, and what must change so that exactly its records are.
+//! What `stats` counts for a file, and the changes that make it equal the file's records.
 //!
-//! The counters of a day are the sum of what is counted of its files and of the records that were
-//! written directly. Whoever moves a counter for a file moves the file's own count in the same
-//! transaction, so the sum holds whatever happens in between.
+//! The counters of a day are the sum of the counts of its files and of the directly written records. A
+//! transaction that changes a counter for a file also changes the file's own count, so the sum always
+//! holds.
 
 use std::collections::BTreeMap;
 
 use crate::model::expiry::Expiring;
 use crate::model::time::Day;
 
-/// What is counted of a file and day.
+/// The counts of a file and day.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Counted {
-    /// Raised by each change: whoever has read an older one changes nothing.
+    /// Increased by each change. A writer that has read an older revision changes nothing.
     pub revision: u64,
-    /// Into the counters of which app: when it was registered (ms).
+    /// When the app of these counters was registered (ms).
     pub epoch_ms: i64,
-    /// Records before this time (ms) are not among them.
+    /// Records before this time (ms) are not counted.
     pub from_ms: Option<i64>,
     pub counts: Expiring,
 }
 
-/// A day's count as it is to be.
+/// A change of a day's count.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DayChange {
     pub day: Day,
-    /// The revision that it replaces; `None`: nothing was counted.
+    /// The revision that it replaces; `None` if nothing was counted.
     pub seen: Option<u64>,
-    /// The counts that it replaces, of whichever epoch.
+    /// The counts that it replaces, of any epoch.
     pub was: Expiring,
     pub now: Counted,
-    /// What the counters move by.
+    /// The change of the counters.
     pub delta: Expiring,
 }
 
-/// What must change so that exactly `wanted` is counted, by somebody who knows of this watermark
-/// and has left out what is older. Days that lie wholly before it are hidden, and their counters go
-/// as a whole: they are left alone. What was counted for an earlier app of the same id is not this
-/// app's and counts as nothing.
+/// Returns the changes that bring the counts to `wanted`, for a writer that has seen this watermark and
+/// left out older records. Days entirely before the watermark are hidden and their counters are removed as
+/// a whole, so they are not changed. Counts of an earlier app with the same id are ignored.
 #[must_use]
 pub fn day_changes(
     counted: &BTreeMap<Day, Counted>,
@@ -87,7 +86,7 @@ mod tests {
         Counted { revision: 3, epoch_ms: EPOCH, from_ms: None, counts: counts(info) }
     }
 
-    /// Day, difference, revision that is replaced.
+    /// Day, difference, replaced revision.
     fn changes(
         counted: &[(i32, Counted)],
         wanted: &[(i32, i64)],

@@ -2,7 +2,7 @@
 
 use crate::model::level::LevelCounts;
 
-/// Records and their bytes of one day, as counted into `stats`.
+/// Records and bytes of one day, as counted in `stats`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct DayCounts {
     pub levels: LevelCounts,

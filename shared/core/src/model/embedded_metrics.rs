@@ -1,6 +1,5 @@
-//! Names that CloudWatch Logs acts on. An event that has one of them as a member of its own becomes
-//! metrics of the account, whoever wrote it: what a record holds under such a name goes to CloudWatch
-//! under another one.
+//! Member names that make CloudWatch Logs create metrics. An event with such a member at its top level
+//! becomes metrics of the account, so the member is renamed before it is sent.
 //! <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
 
 use std::borrow::Cow;
@@ -12,12 +11,12 @@ use serde_json::value::RawValue;
 
 use crate::model::json;
 
-/// `_aws` is the embedded metric format, `CloudWatchMetrics` what stood for it in version 0 (the
-/// performance events of Container Insights). Both are case-sensitive and act at the top level alone.
+/// `_aws` is the embedded metric format; `CloudWatchMetrics` is its version 0 (the performance events of
+/// Container Insights). Both are case-sensitive and only take effect at the top level.
 const ACTING: [&str; 2] = ["_aws", "CloudWatchMetrics"];
 
-/// The name that a member has at the top level of an event. One that acts gets underscores at its end,
-/// as many as it takes to be told from the other members, of which `is_taken` knows.
+/// Returns a safe name for a member at the top level of an event. A reserved name gets underscores appended
+/// until `is_taken` is false, i.e. it differs from all other members.
 pub(crate) fn inert_name(name: &str, is_taken: impl Fn(&str) -> bool) -> Cow<'_, str> {
     if !ACTING.contains(&name) {
         return Cow::Borrowed(name);
@@ -29,8 +28,8 @@ pub(crate) fn inert_name(name: &str, is_taken: impl Fn(&str) -> bool) -> Cow<'_,
     Cow::Owned(inert)
 }
 
-/// `line` with no member at its top level that CloudWatch Logs acts on. What is no JSON object stays as
-/// it is: nothing acts in it.
+/// Renames the reserved members at the top level of `line`. A line that is not a JSON object is returned
+/// unchanged: it cannot create metrics.
 #[must_use]
 pub fn inert_line(line: &str) -> Cow<'_, str> {
     let mut members = Vec::new();
@@ -102,7 +101,7 @@ mod tests {
         }
     }
 
-    /// Names that act or nearly do, in every spelling that JSON has for a letter.
+    /// Reserved and similar names, with all JSON escapes of their letters.
     fn name() -> impl Strategy<Value = String> {
         let plain = prop::sample::select(vec![
             "_aws",
@@ -165,7 +164,7 @@ mod tests {
             let event: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&line).unwrap();
             prop_assert!(ACTING.iter().all(|name| !event.contains_key(*name)), "{}", line);
             prop_assert_eq!(inert_line(&line), line.as_str());
-            // What an earlier version wrote of it may still wait to be sent.
+            // Events written by an earlier version may still wait to be sent.
             let event: Option<serde_json::Map<String, serde_json::Value>> = serde_json::from_str(&inert_line(&raw)).ok();
             prop_assert!(event.is_none_or(|event| ACTING.iter().all(|name| !event.contains_key(*name))));
         }

@@ -1,35 +1,35 @@
-//! When records expire: at the beginning of a UTC day, so that counters can say for each such day what
-//! goes with it. Counters then tell what can be queried at any time, whatever has been deleted since.
+//! Expiry of records. Records expire at the start of a UTC day, and counters are kept separately by that
+//! day. So counters equal what can be queried at any time, whatever DynamoDB has deleted.
 
 use std::collections::BTreeMap;
 
 use crate::model::day_counts::DayCounts;
 use crate::model::time::{Day, MS_PER_DAY};
 
-/// The day on which what has no expiry expires.
+/// The expiry day of records without expiry.
 pub const NEVER: Day = Day(i32::MAX);
 
-/// The day at whose beginning records expire that arrived at `arrived_ms`: they are kept for the whole
-/// of their retention and the rest of a day, whatever times they bear.
+/// Returns the day at whose start records expire that arrived at `arrived_ms`. They are kept for their
+/// whole retention and the rest of a day, whatever their timestamps are.
 #[must_use]
 pub fn expires_on(arrived_ms: i64, retention_days: u32) -> Day {
     let retention_days = i32::try_from(retention_days).unwrap_or(i32::MAX);
     Day(Day::of_ms(arrived_ms).0.saturating_add(1).saturating_add(retention_days))
 }
 
-/// When what expires on a day may be deleted (s since the epoch).
+/// When items that expire on a day may be deleted (s since the epoch).
 #[must_use]
 pub fn expires_at_secs(expires_on: Day) -> i64 {
     expires_on.start_ms() / 1000
 }
 
-/// The day on which something expires that may be deleted then; [`NEVER`] where nothing says when.
+/// Returns the expiry day of an item that may be deleted at this time; [`NEVER`] without a time.
 #[must_use]
 pub fn day_of(expires_at_secs: Option<i64>) -> Day {
     expires_at_secs.map_or(NEVER, |secs| Day::of_ms(secs.saturating_mul(1000).saturating_add(MS_PER_DAY - 1)))
 }
 
-/// Counts, apart by the day on which what they count expires. What is zero is left out.
+/// Counts, separated by the day on which the counted records expire. Zero counts are omitted.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Expiring(BTreeMap<Day, DayCounts>);
 
@@ -50,7 +50,7 @@ impl Expiring {
         other.iter().for_each(|(expires_on, counts)| self.add(expires_on, counts));
     }
 
-    /// What must be added to `other` to get this.
+    /// Returns what has to be added to `other` to get `self`.
     #[must_use]
     pub fn minus(&self, other: &Self) -> Self {
         let mut left = self.clone();
@@ -58,13 +58,13 @@ impl Expiring {
         left
     }
 
-    /// Counts of what has not expired at `now_ms`.
+    /// Returns the counts of records that have not expired at `now_ms`.
     #[must_use]
     pub fn alive(&self, now_ms: i64) -> DayCounts {
         self.sum(|expires_on| expires_on.start_ms() > now_ms)
     }
 
-    /// All counts, of what has expired too.
+    /// Returns all counts, including expired ones.
     #[must_use]
     pub fn total(&self) -> DayCounts {
         self.sum(|_| true)
@@ -80,7 +80,7 @@ impl Expiring {
         self.0.iter().map(|(expires_on, counts)| (*expires_on, *counts))
     }
 
-    /// The last day on which any of it expires.
+    /// Returns the last expiry day.
     #[must_use]
     pub fn last(&self) -> Option<Day> {
         self.0.last_key_value().map(|(expires_on, _)| *expires_on)

@@ -1,24 +1,24 @@
-//! What went wrong outside, by what the caller will do about it.
+//! Faults of external services, classified by what the caller can do.
 
 use std::error::Error;
 use std::fmt;
 
-/// What a caller can do about a fault. Read it before the text.
+/// What a caller can do about a fault. Decide by the class, not by the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FaultClass {
-    /// The service asks for a slower pace: wait, then repeat.
+    /// The service throttles: wait, then retry.
     RateLimited,
-    /// Passing: repeat.
+    /// Transient: retry.
     Transient,
-    /// No answer in time; the request may have been carried out. Repeat only what is idempotent.
+    /// No response in time; the request may have been processed. Retry only idempotent requests.
     Timeout,
-    /// What was named does not exist.
+    /// The requested item does not exist.
     NotFound,
     /// A condition of the request did not hold (If-Match, a condition expression, a fence).
     Conflict,
-    /// Not allowed: a repeat changes nothing until somebody changes a permission.
+    /// Not allowed. A retry fails until a permission is changed.
     Denied,
-    /// The request is wrong and will stay wrong.
+    /// The request is invalid. A retry fails.
     Permanent,
 }
 
@@ -33,14 +33,14 @@ impl FaultClass {
     }
 }
 
-/// A failed call to something outside. `Display` never prints the source: print the chain once,
-/// at the edge, with [`chain`].
+/// A failed call to an external service. `Display` never prints the source: print the whole chain once, at
+/// the edge, with [`chain`].
 #[derive(Debug)]
 pub struct Fault {
     pub class: FaultClass,
     /// The operation as its service names it, such as `BatchWriteItem`.
     pub operation: &'static str,
-    /// The service's error code, or a few words of our own. Never contents of logs, never a secret.
+    /// The service's error code, or a short text. Never contains log contents or secrets.
     pub code: String,
     source: Option<Box<dyn Error + Send + Sync>>,
 }
@@ -75,7 +75,7 @@ impl Error for Fault {
     }
 }
 
-/// The error and all its sources, joined by `: `.
+/// Returns the error and all its sources, joined by `: `.
 #[must_use]
 pub fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();

@@ -1,17 +1,18 @@
-//! How an object's entries become blocks, as a fingerprint.
+//! The packing fingerprint: identifies how an object's entries become blocks.
 
-/// What, beside the object itself, decides which blocks it becomes: this program's way of packing,
-/// the compressor, the rules of redaction, the limits, and the app's epoch and retention. Runs over one
-/// object whose packings are equal make the same blocks; a run that finds blocks of another packing begins
-/// anew without them. (The watermark is left out: it changes neither bounds nor ids nor when they expire.)
+/// Everything besides the object that determines its blocks: this program's packing, the compressor, the
+/// redaction rules, the limits, and the app's epoch and retention. Runs over an object with equal
+/// fingerprints make the same blocks. If a file's stored blocks carry a different fingerprint, they are
+/// deleted and the file is ingested from the start. (The watermark is not included: it changes neither
+/// bounds nor ids nor expiry.)
 ///
-/// Written `{fingerprint}.{epoch}`: the epoch tells for which registration of its app an object was
+/// Written as `{fingerprint}.{epoch}`. The epoch tells for which registration of its app an object was
 /// claimed.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Packing(String);
 
 impl Packing {
-    /// As it was stored.
+    /// Restores a stored fingerprint.
     #[must_use]
     pub fn from_stored(text: &str) -> Self {
         Self(text.to_owned())
@@ -22,7 +23,7 @@ impl Packing {
         &self.0
     }
 
-    /// When the app was registered for which it is (ms); `None` where there was none.
+    /// Returns when its app was registered (ms); `None` without an app.
     #[must_use]
     pub fn epoch_ms(&self) -> Option<i64> {
         self.0.split_once('.')?.1.parse().ok()

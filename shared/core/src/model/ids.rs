@@ -1,16 +1,16 @@
-//! 128-bit ids and the 256-bit seeds they are derived from.
+//! 128-bit ids, and the 256-bit seeds that they are derived from.
 
 use std::fmt;
 
 use sha2::{Digest, Sha256};
 
-/// What the ids of one source of records are derived from: a SHA-256 of the source's identity
-/// (an object, or one API request).
+/// The base of all ids of one source of records: a SHA-256 of the source's identity (an object or an API
+/// request).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Seed(pub [u8; 32]);
 
 impl Seed {
-    /// Hashes `parts`, each preceded by its length, so that no two lists of parts are confused.
+    /// Hashes `parts`, each preceded by its length, so that different lists never have the same input.
     #[must_use]
     pub fn of(parts: &[&[u8]]) -> Self {
         let mut hash = Sha256::new();
@@ -21,7 +21,7 @@ impl Seed {
         Self(hash.finalize().into())
     }
 
-    /// The id of the record with this ordinal (0-based) in the source.
+    /// Returns the id of the record with this ordinal (0-based) in the source.
     #[must_use]
     pub fn record_id(&self, ordinal: u64) -> RecordId {
         let mut hash = Sha256::new();
@@ -30,13 +30,13 @@ impl Seed {
         RecordId(first_half(hash.finalize().into()))
     }
 
-    /// The id of the one write whose records have this seed.
+    /// Returns the id of the write whose records have this seed.
     #[must_use]
     pub fn write_id(&self) -> WriteId {
         WriteId(first_half(self.0))
     }
 
-    /// The id of the block of `hour` (hours since the epoch) whose first record has this ordinal.
+    /// Returns the id of the block of `hour` (hours since the epoch) whose first record has this ordinal.
     #[must_use]
     pub fn block_id(&self, hour: i64, first_ordinal: u64) -> BlockId {
         let mut hash = Sha256::new();
@@ -54,7 +54,7 @@ fn first_half(bytes: [u8; 32]) -> [u8; 16] {
     half
 }
 
-/// Partitions of an app's day.
+/// Number of partitions of an app's day.
 pub const SHARDS: u8 = 4;
 
 macro_rules! id128 {
@@ -65,7 +65,7 @@ macro_rules! id128 {
         pub struct $name(pub [u8; 16]);
 
         impl $name {
-            /// Reads 32 lower-case hex characters; anything else is `None`.
+            /// Parses 32 lower-case hex characters; `None` for anything else.
             #[must_use]
             pub fn parse(text: &str) -> Option<Self> {
                 if text.len() != 32 || text.bytes().any(|b| b.is_ascii_uppercase()) {
@@ -99,12 +99,12 @@ macro_rules! id128 {
     };
 }
 
-id128!(RecordId, "The id of a record: the same input always has the same.");
+id128!(RecordId, "The id of a record. The same input always has the same id.");
 id128!(BlockId, "The id of a block.");
 id128!(WriteId, "The id of a write that takes more than one transaction.");
 
 impl BlockId {
-    /// The shard (0–3) that the block is stored in.
+    /// Returns the shard (0–3) that stores the block.
     #[must_use]
     pub fn shard(&self) -> u8 {
         self.0[15] % crate::model::ids::SHARDS

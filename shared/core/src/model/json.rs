@@ -1,4 +1,4 @@
-//! Texts inside JSON that is known to be valid: decoded as seldom and as leniently as possible.
+//! Strings inside valid JSON, decoded as rarely and as leniently as possible.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -6,8 +6,8 @@ use std::fmt;
 use serde::Deserializer as _;
 use serde::de::{DeserializeSeed, Visitor};
 
-/// What a JSON string says; `None` when `json` is not a string. Halves of surrogate pairs, which
-/// JSON's grammar allows and UTF-8 does not, become U+FFFD.
+/// Decodes a JSON string; `None` if `json` is not a string. Unpaired surrogates, which JSON's grammar
+/// allows and UTF-8 does not, become U+FFFD.
 pub(crate) fn string(json: &str) -> Option<Cow<'_, str>> {
     let inner = json.strip_prefix('"')?.strip_suffix('"')?;
     if memchr::memchr(b'\\', inner.as_bytes()).is_none() {
@@ -34,7 +34,7 @@ impl Visitor<'_> for Bytes {
     }
 }
 
-/// Reads a key of an object, escapes undone; not always UTF-8, for the same reason.
+/// Reads a key of an object and decodes its escapes. For the same reason, it is not always UTF-8.
 pub(crate) struct Key;
 
 impl<'de> DeserializeSeed<'de> for Key {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::{Add, AddAssign, Index, Sub};
 use std::str::FromStr;
 
-/// How grave a record is. Ordered: `Debug < Info < Warn < Error`.
+/// Severity of a record. Ordered: `Debug < Info < Warn < Error`.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, serde::Serialize, serde::Deserialize,
 )]
@@ -30,7 +30,7 @@ impl Level {
         }
     }
 
-    /// A pino number: below 30 DEBUG, below 40 INFO, below 50 WARN, else ERROR.
+    /// Converts a pino level: below 30 DEBUG, below 40 INFO, below 50 WARN, else ERROR.
     #[must_use]
     pub fn from_pino(number: f64) -> Self {
         if number < 30.0 {
@@ -51,7 +51,7 @@ impl fmt::Display for Level {
     }
 }
 
-/// Why a text is not a level.
+/// Error: the text is not a level.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("level must be one of DEBUG, INFO, WARN, ERROR")]
 pub struct BadLevel;
@@ -59,7 +59,7 @@ pub struct BadLevel;
 impl FromStr for Level {
     type Err = BadLevel;
 
-    /// Case-blind; `trace` is DEBUG, `warning` WARN, `fatal` ERROR.
+    /// Case-insensitive; `trace` is DEBUG, `warning` WARN, `fatal` ERROR.
     fn from_str(text: &str) -> Result<Self, BadLevel> {
         let is = |name: &str| text.eq_ignore_ascii_case(name);
         if is("debug") || is("trace") {
@@ -76,7 +76,7 @@ impl FromStr for Level {
     }
 }
 
-/// Records per level.
+/// Number of records per level.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub struct LevelCounts([i64; 4]);
 
@@ -95,7 +95,7 @@ impl LevelCounts {
         self.0.iter().sum()
     }
 
-    /// Records of this level and graver ones.
+    /// Returns the number of records at this level or above.
     #[must_use]
     pub fn at_least(&self, level: Level) -> i64 {
         self.0[level as usize..].iter().sum()

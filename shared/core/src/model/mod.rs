@@ -1,4 +1,4 @@
-//! The words that all other modules share: ids, times, levels, records, blocks, apps, faults.
+//! Types that all other modules share: ids, times, levels, records, blocks, apps, faults.
 
 pub mod app;
 pub mod block;

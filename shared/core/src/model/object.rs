@@ -1,13 +1,13 @@
-//! Objects: files in S3, and what makes two of them the same.
+//! Objects in S3, and their identity.
 
 use crate::model::ids::Seed;
 
-/// Which of the objects that have had this key.
+/// A version of an object key.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum ObjectVersion {
     /// The version id of a versioned bucket.
     Id(String),
-    /// The ETag, without quotes, where the bucket has no versions.
+    /// The ETag, without quotes, if the bucket has no versions.
     ETag(String),
 }
 
@@ -29,14 +29,14 @@ pub struct ObjectRef {
 }
 
 impl ObjectRef {
-    /// The seed of all ids derived from this object.
+    /// Returns the seed of all ids derived from this object.
     #[must_use]
     pub fn seed(&self) -> Seed {
         Seed::of(&[self.bucket.as_bytes(), self.key.as_bytes(), self.version.as_str().as_bytes()])
     }
 }
 
-/// What S3 says of an object.
+/// Metadata of an object from S3.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObjectMeta {
     pub size_bytes: u64,

@@ -1,5 +1,5 @@
-//! Keys of objects. Keys that Logferry hands out are built from typed parts only; whatever arrives
-//! is parsed back, and a key of no known shape is refused.
+//! Object keys. Keys that Logferry issues are built from typed parts only. Keys that arrive are parsed, and
+//! a key of unknown shape is refused.
 
 use std::fmt;
 use std::str::FromStr;
@@ -16,13 +16,13 @@ pub const LOGS_PREFIX: &str = "logs/";
 /// Files that are not logs: `uploads/{app_id}/{subject}/{ulid}/{filename}`.
 pub const UPLOADS_PREFIX: &str = "uploads/";
 
-/// The name of a log file whose sender gave none.
+/// The default name of a log file.
 pub const DEFAULT_LOG_FILENAME: &str = "logs.gz";
 
-/// The longest file name (bytes).
+/// Maximum length of a file name (bytes).
 pub const MAX_FILENAME_BYTES: usize = 100;
 
-/// A text that is not what it should be.
+/// Error: a text does not match its pattern.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{what} must match {pattern}")]
 pub struct BadPart {
@@ -90,7 +90,7 @@ part!(
         && rest.len() < MAX_FILENAME_BYTES && rest.iter().all(|&b| is_filename_byte(b)))
 );
 part!(
-    /// Who uploads, as an identity provider's `sub` names them:
+    /// The uploader: the `sub` of an identity provider:
     Subject, "sub", "^[A-Za-z0-9_-][A-Za-z0-9._@:|-]{0,127}$",
     |text| matches!(text, [first, rest @ ..]
         if (first.is_ascii_alphanumeric() || matches!(first, b'_' | b'-')) && rest.len() < 128
@@ -109,8 +109,8 @@ part!(
 );
 
 impl Subject {
-    /// Who uploads with an app's API key. No token is minted for it or accepted: its bearer would see
-    /// what the app itself uploads.
+    /// The subject of uploads with an app's API key. No token is issued for it or accepted with it: its
+    /// holder would see the app's own uploads.
     #[must_use]
     pub fn service() -> Self {
         Self("service".to_owned())
@@ -129,8 +129,8 @@ impl Filename {
         Self(DEFAULT_LOG_FILENAME.to_owned())
     }
 
-    /// The nearest legal name to whatever a person called their file: other characters become `_`,
-    /// a name that is too long loses its middle and keeps its extension. Never fails.
+    /// Returns the nearest valid name to a file's name. Invalid characters become `_`; a name that is too
+    /// long loses its middle and keeps its extension. Never fails.
     #[must_use]
     pub fn nearest(name: &str) -> Self {
         let name = name.rsplit(['/', '\\']).next().unwrap_or_default();
@@ -165,7 +165,7 @@ pub struct ChimeKey {
     pub account: AccountId,
     pub meeting: MeetingId,
     pub attendee: AttendeeId,
-    /// Missing in keys that Logferry did not hand out.
+    /// `None` in keys that Logferry did not issue.
     pub ulid: Option<Ulid>,
     pub filename: Filename,
 }
@@ -181,16 +181,16 @@ impl fmt::Display for ChimeKey {
     }
 }
 
-/// The key of a service's log file: the app and, after it, anything.
+/// The key of a service's log file: the app, then any text.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct LogKey {
     pub app_id: AppId,
-    /// Not empty; services that put objects with their own rights name them as they like.
+    /// Not empty. Services that put objects themselves choose any name.
     pub rest: String,
 }
 
 impl LogKey {
-    /// A key to hand out: `logs/{app_id}/{yyyy}/{mm}/{dd}/{ulid}-{filename}`.
+    /// Issues a key: `logs/{app_id}/{yyyy}/{mm}/{dd}/{ulid}-{filename}`.
     #[must_use]
     pub fn issue(app_id: AppId, day: Day, ulid: Ulid, filename: &Filename) -> Self {
         let day = day.to_string().replace('-', "/");
@@ -204,7 +204,7 @@ impl fmt::Display for LogKey {
     }
 }
 
-/// The key of a file that is not a log; never ingested.
+/// The key of a file that is not a log. Such files are never ingested.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct UploadKey {
     pub app_id: AppId,
@@ -244,10 +244,10 @@ pub enum BadKey {
 }
 
 impl ObjectKey {
-    /// Parses a key as S3 stores it: an event's encoding must be undone before.
+    /// Parses a key as S3 stores it: an event's encoding must be decoded before.
     ///
     /// # Errors
-    /// It has none of the three shapes.
+    /// If the key has none of the three shapes.
     pub fn parse(key: &str) -> Result<Self, BadKey> {
         if let Some(rest) = key.strip_prefix(CHIME_PREFIX) {
             parse_chime(rest).map(Self::Chime).ok_or(BadKey::Chime)
@@ -271,7 +271,7 @@ impl fmt::Display for ObjectKey {
     }
 }
 
-/// A ULID as we write it: 26 upper-case characters.
+/// Parses a ULID as we write it: 26 upper-case characters.
 fn parse_ulid(text: &str) -> Option<Ulid> {
     Ulid::from_string(text).ok().filter(|ulid| ulid.to_string() == text)
 }

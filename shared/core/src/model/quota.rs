@@ -1,17 +1,17 @@
-//! What an app may take in per UTC day, counted by the day of arrival and not by the times of records.
+//! Daily quotas of an app. Usage is counted by UTC day of arrival, not by the records' timestamps.
 
 use std::fmt;
 
 use crate::model::time::Day;
 
-/// Bytes of content that an app may take in per day, unless configured otherwise: 1 TiB.
+/// Default daily quota in bytes of content: 1 TiB.
 pub const DEFAULT_BYTES: u64 = 1024 * 1024 * 1024 * 1024;
-/// Records that an app may take in per day, unless configured otherwise.
+/// Default daily quota in records.
 pub const DEFAULT_RECORDS: u64 = 2_000_000_000;
-/// Log files that an app may have ingested per day, unless configured otherwise.
+/// Default daily quota in ingested log files.
 pub const DEFAULT_FILES: u64 = 1_000_000;
 
-/// What was taken in.
+/// Usage of an app.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Used {
     /// Bytes of content, decompressed.
@@ -60,7 +60,7 @@ impl std::ops::AddAssign for Used {
     }
 }
 
-/// The most that an app may take in per day; `None` sets no limit.
+/// The daily quota of an app; `None` means no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Quota {
     bytes: Option<u64>,
@@ -69,10 +69,10 @@ pub struct Quota {
 }
 
 impl Quota {
-    /// No limit at all.
+    /// No limits.
     pub const NONE: Self = Self { bytes: None, records: None, files: None };
 
-    /// A quota as parameters name it: 0 sets no limit.
+    /// Makes a quota from parameters, where 0 means no limit.
     #[must_use]
     pub fn of(bytes: u64, records: u64, files: u64) -> Self {
         let limit = |number: u64| Some(number).filter(|number| *number > 0);
@@ -93,8 +93,8 @@ impl Quota {
         *self == Self::NONE
     }
 
-    /// The first limit that `used` and `more` together exceed. A measure of which nothing more is to
-    /// be taken in is not asked about.
+    /// Returns the first limit that `used` and `more` exceed together. A measure with nothing more to add
+    /// is not checked.
     #[must_use]
     pub fn exceeded(&self, day: Day, used: Used, more: Used) -> Option<Exceeded> {
         Measure::ALL.into_iter().find_map(|measure| {
@@ -105,7 +105,7 @@ impl Quota {
     }
 }
 
-/// A quota that is used up.
+/// A quota that is exceeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Exceeded {
     pub measure: Measure,
@@ -114,7 +114,7 @@ pub struct Exceeded {
 }
 
 impl Exceeded {
-    /// How long until the next day begins (s), at least 1.
+    /// Returns the time until the next day (s), at least 1.
     #[must_use]
     pub fn retry_after_secs(&self, now_ms: i64) -> u32 {
         let left_ms = (self.day.end_ms() + 1 - now_ms).max(0);
@@ -125,7 +125,7 @@ impl Exceeded {
 impl fmt::Display for Exceeded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { measure, limit, day } = self;
-        write!(f, "the app's quota of {limit} {} a day does not allow this on {day} (UTC)", measure.as_str())
+        write!(f, "the app's daily quota of {limit} {} would be exceeded on {day} (UTC)", measure.as_str())
     }
 }
 
@@ -159,7 +159,7 @@ mod tests {
         assert_eq!(exceeded.retry_after_secs(end_ms + 50_000), 1);
         assert_eq!(
             exceeded.to_string(),
-            "the app's quota of 5 bytes a day does not allow this on 2024-10-04 (UTC)"
+            "the app's daily quota of 5 bytes would be exceeded on 2024-10-04 (UTC)"
         );
     }
 }

@@ -1,6 +1,6 @@
-//! A record as people and programs see it: built at read time from a stored entry, by parsing the
-//! original again. One writing of it for queries ([`LogRecord::write_json`]) and one for CloudWatch
-//! ([`LogRecord::write_line`]). Values are copied as they were written: numbers keep their digits.
+//! A record as callers see it. It is built at read time by parsing the stored entry.
+//! [`LogRecord::write_json`] writes it for queries, [`LogRecord::write_line`] for CloudWatch. Values are
+//! copied as written: numbers keep their digits.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -17,7 +17,7 @@ use crate::model::record::{EntryKind, StoredRecord};
 use crate::model::time::rfc3339_ms;
 use crate::model::{json, worker_line};
 
-/// The fields of a record beside id, time, level and message, in the order in which they are written.
+/// The fields of a record besides id, time, level and message, in output order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Field {
     Context,
@@ -87,7 +87,7 @@ impl Field {
     }
 }
 
-/// A record with what its entry says. Borrows from the entry wherever no escape stands in the way.
+/// A record with the fields of its entry. Borrows from the entry unless an escape must be decoded.
 #[derive(Debug, Clone)]
 pub struct LogRecord<'a> {
     pub id: RecordId,
@@ -95,7 +95,7 @@ pub struct LogRecord<'a> {
     pub timestamp_fallback: bool,
     pub level: Level,
     pub message: Cow<'a, str>,
-    /// Always a text: numbers as they were written.
+    /// Always a text; numbers as written.
     pub request_id: Option<Cow<'a, str>>,
     pub kind: EntryKind,
     /// The original, byte for byte.
@@ -106,8 +106,8 @@ pub struct LogRecord<'a> {
 }
 
 impl<'a> LogRecord<'a> {
-    /// Reads everything that the entry says. Never fails: an entry that is not what its kind says
-    /// has its bytes as the message.
+    /// Parses all fields of the entry. Never fails: an entry that does not match its kind becomes the
+    /// message.
     #[must_use]
     pub fn read(record: &StoredRecord<'a>) -> Self {
         let entry = &record.entry;
@@ -142,8 +142,8 @@ impl<'a> LogRecord<'a> {
         this
     }
 
-    /// A field's JSON as it was written; `None` where the entry has none, or null.
-    /// `request_id` is a member of its own.
+    /// Returns a field's JSON as written; `None` if it is missing or null. `request_id` is a separate
+    /// member.
     #[must_use]
     pub fn field(&self, field: Field) -> Option<&'a RawValue> {
         self.fields[field as usize]
@@ -171,8 +171,8 @@ impl<'a> LogRecord<'a> {
         }
     }
 
-    /// Appends the record as a query answers it: one JSON object. `app_id` where records of many
-    /// apps are mixed; `rawData` (the entry itself where it is JSON, else a string) when asked for.
+    /// Appends the record as JSON object of a query result. `app_id` is added if records of several apps
+    /// are mixed; `rawData` (the entry itself if it is JSON, else a string) on request.
     pub fn write_json(&self, out: &mut Vec<u8>, app_id: Option<&AppId>, with_raw: bool) {
         self.write_head(out, "id");
         if let Some(app_id) = app_id {
@@ -190,9 +190,9 @@ impl<'a> LogRecord<'a> {
         out.push(b'}');
     }
 
-    /// Appends the record as CloudWatch gets it: one line of JSON, `logId` first. Instead of the
-    /// original it carries those of its fields that a record has no name for, none under a name that
-    /// CloudWatch acts on.
+    /// Appends the record as CloudWatch receives it: one line of JSON, `logId` first. Instead of the
+    /// original, it contains those fields of the original that a record has no name for. Names that
+    /// CloudWatch acts on are changed.
     pub fn write_line(&self, out: &mut Vec<u8>) {
         let begin = out.len();
         self.write_head(out, "logId");
@@ -208,7 +208,7 @@ impl<'a> LogRecord<'a> {
             out.push(b'}');
         }
         out.push(b'}');
-        // In valid JSON a line break is only ever white space between tokens.
+        // In valid JSON, a line break is always white space between tokens.
         for byte in &mut out[begin..] {
             if matches!(byte, b'\n' | b'\r') {
                 *byte = b' ';
@@ -216,7 +216,7 @@ impl<'a> LogRecord<'a> {
         }
     }
 
-    /// The record as [`LogRecord::write_line`] writes it.
+    /// Returns the record as [`LogRecord::write_line`] writes it.
     #[must_use]
     pub fn to_line(&self) -> String {
         let mut out = Vec::with_capacity(self.raw.len() + 128);
@@ -269,7 +269,7 @@ fn push_member(out: &mut Vec<u8>, name: &str, raw: &RawValue) {
     out.extend_from_slice(raw.get().as_bytes());
 }
 
-/// A string's text, or a number or boolean as it was written.
+/// Returns a string's text, or a number or boolean as written.
 fn scalar_text(json: &str) -> Option<Cow<'_, str>> {
     match json.as_bytes().first()? {
         b'"' => json::string(json),
@@ -278,7 +278,7 @@ fn scalar_text(json: &str) -> Option<Cow<'_, str>> {
     }
 }
 
-/// What an object (the entry, or its `req`) holds. Of a key that occurs twice the last counts.
+/// The members of an object (the entry, or its `req`). If a key occurs twice, the last one counts.
 #[derive(Default)]
 struct Found<'a> {
     of_req: bool,
@@ -306,7 +306,7 @@ impl<'a> Found<'a> {
         };
         match &*text {
             "time" | "timestamp" | "ts" if !self.of_req => self.times.push((text, raw)),
-            // Written anew by us; the original stays in `rawData`.
+            // Replaced by our own value; the original stays in `rawData`.
             "level" | "logId" | "timestampFallback" if !self.of_req => {}
             _ => self.rest.push((text, raw)),
         }
@@ -343,7 +343,7 @@ impl<'a> Found<'a> {
     }
 }
 
-/// The fields that an entry has itself or below `req`; there they count more.
+/// Fields that an entry has itself or below `req`. Those below `req` take precedence.
 fn request_field(name: &[u8]) -> Option<Field> {
     Some(match name {
         b"method" => Field::Method,
@@ -357,7 +357,7 @@ fn request_field(name: &[u8]) -> Option<Field> {
     })
 }
 
-/// Reads the members of a JSON object; `None` when `json` is none.
+/// Reads the members of a JSON object; `None` if `json` is not an object.
 fn parse_object<'a>(json: &'a str, found: &mut Found<'a>) -> Option<()> {
     let mut deserializer = serde_json::Deserializer::from_str(json);
     deserializer.deserialize_map(Members(found)).ok()?;
@@ -411,7 +411,7 @@ mod tests {
         without_id(&LogRecord::read(&stored(EntryKind::Json, false, raw)).to_line())
     }
 
-    /// The part after id, time and level, which are the same in all of these tests.
+    /// The part after id, time and level, which are the same in all these tests.
     fn without_id(json: &str) -> String {
         serde_json::from_str::<serde_json::Value>(json).unwrap();
         let at = json.find("\"message\"").unwrap();

@@ -1,9 +1,9 @@
-//! Redaction: what must not be stored is replaced before anything of an entry is stored. Pure: the
-//! same entry under the same rules always becomes the same.
+//! Redaction: replaces secrets before anything of an entry is stored. Pure: the same entry and rules always
+//! give the same result.
 //!
-//! Three kinds of rules: names of headers and fields (whole values, in JSON, in JSON inside of
-//! strings, and as `name: value` in text), names of query parameters, and regular expressions.
-//! JSON stays JSON. ASCII that is spelled with `\u` escapes is read as what it stands for.
+//! There are three kinds of rules: names of headers and fields (whole values, in JSON, in JSON inside
+//! strings, and as `name: value` in text), names of query parameters, and regular expressions. JSON stays
+//! valid JSON. ASCII written as `\u` escapes is decoded before matching.
 
 use std::borrow::Cow;
 
@@ -11,21 +11,21 @@ use regex::{Captures, Regex};
 
 use crate::model::record::EntryKind;
 
-/// The most that a row's sample holds (bytes).
+/// Maximum size of a row's sample (bytes).
 pub const MAX_SAMPLE_BYTES: usize = 1024;
 
-/// What stands in the place of a secret.
+/// The replacement of a secret.
 pub const MASK: &str = "[redacted]";
 
-/// Names of headers and fields unless configured otherwise. Between the words of a name may be `-`, `_`
-/// or nothing: `api_key` is `apiKey` too.
+/// Default names of headers and fields. The words of a name may be joined by `-`, `_` or nothing: `api_key`
+/// also matches `apiKey`.
 pub const DEFAULT_NAMES: &str = "authorization,proxy-authorization,cookie,set-cookie,x-api-key,x-admin-key,\
     x-amz-security-token,x-amz-signature,x-amz-credential,password,passwd,pwd,passphrase,secret,client_secret,\
     private_key,secret_access_key,api_key,token,access_token,refresh_token,id_token,auth_token,session_token,\
     join_token,upload_token";
 
-/// Of those, the names whose value in text is the next word or what stands in quotes. Any other's is the
-/// rest of the line, as for `Cookie: a=1; b=2`.
+/// Names whose value in text is the next word or a quoted text. The value of any other name is the rest of
+/// the line, as in `Cookie: a=1; b=2`.
 const OF_ONE_WORD: [&str; 20] = [
     "x-amz-security-token",
     "x-amz-signature",
@@ -49,54 +49,54 @@ const OF_ONE_WORD: [&str; 20] = [
     "upload_token",
 ];
 
-/// Names of query parameters unless configured otherwise.
+/// Default names of query parameters.
 pub const DEFAULT_QUERY: &str = "token,access_token,id_token,refresh_token,auth,api_key,apikey,key,secret,\
     client_secret,password,passwd,code,sig,signature,jwt,session,x-amz-signature,x-amz-security-token,x-amz-credential";
 
-/// Patterns unless configured otherwise: JSON web tokens, wherever they stand. It begins with a literal, so
-/// that what has no `eyJ` is passed at memory speed.
+/// Default patterns: JSON web tokens, anywhere. The pattern starts with a literal, so text without `eyJ` is
+/// scanned at memory speed.
 pub const DEFAULT_PATTERNS: &str =
     r"eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]*\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+)?";
 
-/// A rule that cannot be understood.
+/// Error: a rule is invalid.
 #[derive(Debug, thiserror::Error)]
-#[error("a redaction pattern is no regular expression")]
+#[error("a redaction pattern is not a valid regular expression")]
 pub struct BadPattern(#[from] regex::Error);
 
-/// The rules.
+/// Compiled redaction rules.
 #[derive(Debug, Clone, Default)]
 pub struct Redactor {
-    /// Any of the names, wherever: what has none is spared the rules for keys and fields.
+    /// Matches any of the names. An entry without a match skips the rules for keys and fields.
     named: Option<Regex>,
     /// A key in JSON, up to its value.
     keys: Option<Regex>,
-    /// `name: value` in text: first where the value is the rest of the line, then where it is a word that
-    /// may stand in quotes.
+    /// `name: value` in text: first names whose value is the rest of the line, then names whose value is a
+    /// word or a quoted text.
     fields: Option<Vec<Regex>>,
     query: Option<Regex>,
     patterns: Vec<Regex>,
 }
 
-/// The names of a list; `-` is none.
+/// Splits a list of names; `-` means none.
 fn listed(names: &str) -> impl Iterator<Item = &str> {
     names.split(',').map(str::trim).filter(|name| !name.is_empty() && *name != "-")
 }
 
-/// Any of the names, in any case and however their words are joined.
+/// Matches any of the names, case-insensitively, however their words are joined.
 fn any_of<'n>(names: impl Iterator<Item = &'n str>) -> Option<String> {
     let joined = |name: &str| name.split(['-', '_']).map(regex::escape).collect::<Vec<_>>().join("[-_]?");
     let names: Vec<String> = names.map(joined).collect();
     let names = (!names.is_empty()).then(|| names.join("|"))?;
-    // Names of headers are ASCII; without Unicode's case folding they are found at memory speed.
+    // Header names are ASCII. Without Unicode case folding, they are found at memory speed.
     Some(if names.is_ascii() { format!("(?i-u:{names})") } else { format!("(?i:{names})") })
 }
 
 impl Redactor {
-    /// `names` and `query` are lists of names with commas between them, `patterns` regular expressions
-    /// with white space between them; `-` stands for none.
+    /// Compiles the rules. `names` and `query` are comma-separated names, `patterns` are regular
+    /// expressions separated by white space; `-` means none.
     ///
     /// # Errors
-    /// A pattern is no regular expression.
+    /// If a pattern is not a regular expression.
     pub fn new(names: &str, query: &str, patterns: &str) -> Result<Self, BadPattern> {
         let rule = |text: Option<String>| text.map(|text| Regex::new(&text)).transpose();
         let of_one_word = |name: &&str| OF_ONE_WORD.iter().any(|word| word.eq_ignore_ascii_case(name));
@@ -120,7 +120,7 @@ impl Redactor {
         })
     }
 
-    /// As [`Redactor::new`], with the defaults where nothing is configured.
+    /// Like [`Redactor::new`], with defaults for `None`.
     ///
     /// # Errors
     /// As [`Redactor::new`].
@@ -136,15 +136,15 @@ impl Redactor {
         )
     }
 
-    /// The rules that hold unless configured otherwise.
+    /// Returns the default rules.
     ///
     /// # Errors
-    /// Never: the defaults are patterns.
+    /// Never: the defaults are valid.
     pub fn standard() -> Result<Self, BadPattern> {
         Self::new(DEFAULT_NAMES, DEFAULT_QUERY, DEFAULT_PATTERNS)
     }
 
-    /// The entry as it may be stored.
+    /// Redacts an entry.
     #[must_use]
     pub fn entry<'a>(&self, kind: EntryKind, raw: &'a str) -> Cow<'a, str> {
         if let Some(plain) = plain_ascii(raw)
@@ -175,7 +175,7 @@ impl Redactor {
         }
     }
 
-    /// The sample of a bad record as it may be kept: no longer than before.
+    /// Redacts the sample of a bad record. The result is not longer than the sample.
     #[must_use]
     pub fn sample(&self, sample: String) -> String {
         let mut redacted = self.entry(EntryKind::PlainText, &sample).into_owned();
@@ -199,7 +199,8 @@ impl Redactor {
         text
     }
 
-    /// The inside of a JSON string, between its quotes. An escape is replaced whole or not at all.
+    /// Applies the patterns to the content of a JSON string. An escape is replaced completely or not at
+    /// all.
     fn patterned(&self, inside: &str) -> String {
         let mut text = inside.to_owned();
         for pattern in &self.patterns {
@@ -223,8 +224,8 @@ impl Redactor {
     }
 }
 
-/// The text with `a` for `\u0061`, and so for all of printable ASCII that may stand in JSON by itself, in
-/// JSON inside of strings too. `None`: it has none of these escapes.
+/// Decodes `\u0061` to `a`, and likewise all printable ASCII that needs no escape in JSON, also in JSON
+/// inside strings. `None` if the text has no such escapes.
 fn plain_ascii(text: &str) -> Option<String> {
     let mut out: Option<String> = None;
     let (mut from, mut search) = (0, 0);
@@ -235,7 +236,7 @@ fn plain_ascii(text: &str) -> Option<String> {
             continue;
         };
         let out = out.get_or_insert_with(|| String::with_capacity(text.len()));
-        // Inside of strings the backslash itself is escaped.
+        // Inside strings, the backslash itself is escaped.
         out.push_str(&text[from..at - backslashes_before(text.as_bytes(), at)]);
         out.push(char::from(byte));
         (from, search) = (at + 6, at + 6);
@@ -243,12 +244,12 @@ fn plain_ascii(text: &str) -> Option<String> {
     out.map(|out| out + &text[from..])
 }
 
-/// How many backslashes stand right before `at`.
+/// Returns the number of backslashes directly before `at`.
 fn backslashes_before(text: &[u8], at: usize) -> usize {
     text[..at].iter().rev().take_while(|&&byte| byte == b'\\').count()
 }
 
-/// What is left at `end` of an escape that began before it (bytes).
+/// Returns how many bytes after `end` belong to an escape that starts before it.
 fn escape_rest(text: &str, end: usize) -> usize {
     if backslashes_before(text.as_bytes(), end) % 2 == 1 {
         return text[end..].chars().next().map_or(0, char::len_utf8);
@@ -256,19 +257,19 @@ fn escape_rest(text: &str, end: usize) -> usize {
     0
 }
 
-/// Replaces the values behind the keys that `keys` finds.
+/// Replaces the values of the keys that `keys` finds.
 fn mask_values(keys: &Regex, text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let (mut from, mut search) = (0, 0);
     while let Some(found) = keys.captures_at(text, search) {
         let Some(whole) = found.get(0) else { break };
-        // The closing quote's: the opening one's may belong to what stands before it.
+        // The depth of the closing quote: the opening one may belong to the preceding text.
         let depth = found.get(2).map_or(0, |escapes| escapes.len());
         let end = value_end(text.as_bytes(), whole.end(), depth);
         out.push_str(&text[from..whole.end()]);
         let escapes = &"\\".repeat(depth);
         out.push_str(&format!("{escapes}\"{MASK}"));
-        // A value that the text breaks off in stays broken.
+        // A value that the text cuts off stays incomplete.
         if end.whole {
             out.push_str(&format!("{escapes}\""));
         }
@@ -283,7 +284,7 @@ struct ValueEnd {
     whole: bool,
 }
 
-/// Where the JSON value that begins at `start` ends, in text whose quotes carry `depth` backslashes.
+/// Returns the end of the JSON value that starts at `start`, in text whose quotes have `depth` backslashes.
 fn value_end(text: &[u8], start: usize, depth: usize) -> ValueEnd {
     let (mut at, mut open, mut in_string, mut began) = (start, 0u32, false, false);
     let mut run = 0;
@@ -319,7 +320,7 @@ fn value_end(text: &[u8], start: usize, depth: usize) -> ValueEnd {
     ValueEnd { at, whole: false }
 }
 
-/// Applies `change` to the inside of each string of a JSON text.
+/// Applies `change` to the content of each string of a JSON text.
 fn in_strings(json: &str, change: impl Fn(&str) -> String) -> String {
     let mut out = String::with_capacity(json.len());
     let mut rest = json;
@@ -471,7 +472,7 @@ mod tests {
 
     #[test]
     fn no_text_takes_more_than_a_few_passes() {
-        // What a pattern or a name begins with, again and again, and never the rest of it.
+        // The start of a pattern or name, repeated, without the rest.
         for part in ["eyJ", "eyJaaaaaaaaaaaa.", "\\u0065yJ", "\"token\":", "password=", "?token", "\\\\\\"] {
             let rules = Redactor::standard().unwrap();
             let long = part.repeat(1_000_000 / part.len());

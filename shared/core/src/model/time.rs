@@ -1,4 +1,4 @@
-//! Milliseconds since the epoch, days and hours.
+//! Times in milliseconds since the epoch, days and hours.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,7 +9,7 @@ use jiff::civil::Date;
 pub const MS_PER_HOUR: i64 = 3_600_000;
 pub const MS_PER_DAY: i64 = 86_400_000;
 
-/// 2000-01-01T00:00:00Z, the earliest time a record can have.
+/// 2000-01-01T00:00:00Z, the earliest time of a record.
 pub const EARLIEST_MS: i64 = 946_684_800_000;
 /// 2100-01-01T00:00:00Z; a record's time is before it.
 pub const LATEST_MS: i64 = 4_102_444_800_000;
@@ -20,7 +20,7 @@ pub fn in_range(ms: i64) -> bool {
     (EARLIEST_MS..LATEST_MS).contains(&ms)
 }
 
-/// A UTC day, in days since the epoch. Written `yyyy-mm-dd`.
+/// A UTC day, in days since the epoch. Written as `yyyy-mm-dd`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Day(pub i32);
 
@@ -35,7 +35,7 @@ impl Day {
         i64::from(self.0) * MS_PER_DAY
     }
 
-    /// The last millisecond of the day.
+    /// Returns the last millisecond of the day.
     #[must_use]
     pub fn end_ms(self) -> i64 {
         self.start_ms() + MS_PER_DAY - 1
@@ -61,9 +61,9 @@ impl fmt::Display for Day {
     }
 }
 
-/// Why a text is not a day.
+/// Error: the text is not a day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a day is written yyyy-mm-dd")]
+#[error("a day must be written as yyyy-mm-dd")]
 pub struct BadDay;
 
 impl FromStr for Day {
@@ -76,13 +76,13 @@ impl FromStr for Day {
     }
 }
 
-/// Hours since the epoch.
+/// Returns the hour since the epoch.
 #[must_use]
 pub fn hour_of_ms(ms: i64) -> i64 {
     ms.div_euclid(MS_PER_HOUR)
 }
 
-/// RFC 3339 with milliseconds, ending in `Z`.
+/// Formats a time as RFC 3339 with milliseconds and `Z`.
 #[must_use]
 pub fn rfc3339_ms(ms: i64) -> String {
     match Timestamp::from_millisecond(ms) {
@@ -91,7 +91,7 @@ pub fn rfc3339_ms(ms: i64) -> String {
     }
 }
 
-/// Reads an RFC 3339 time; `None` for anything else, also for a time without an offset.
+/// Parses an RFC 3339 time; `None` for anything else, including a time without offset.
 #[must_use]
 pub fn parse_rfc3339_ms(text: &str) -> Option<i64> {
     text.parse::<Timestamp>().ok().map(|time| time.as_nanosecond().div_euclid(1_000_000) as i64)

@@ -1,23 +1,23 @@
 //! The header line of a browser worker's entry: `2024-01-01T00:00:00.000Z [INFO] message`.
 
-/// Within so many bytes of a line's beginning it is decided whether the line is a header.
+/// Number of leading bytes that decide whether a line is a header.
 pub const MAX_HEADER_BYTES: usize = 64;
 
-/// The longest word in brackets that is taken for a level (bytes).
+/// Maximum length of a word in brackets that can be a level (bytes).
 const MAX_LEVEL_BYTES: usize = 16;
 
-/// A header line taken apart.
+/// A parsed header line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WorkerHeader<'a> {
-    /// As written; RFC 3339 in shape, perhaps not a date that exists.
+    /// As written. It has the form of RFC 3339, but the date may not exist.
     pub timestamp: &'a str,
     /// As written, without its brackets.
     pub level: &'a str,
-    /// Where the message begins, in bytes from the beginning of the line.
+    /// Start of the message, in bytes from the start of the line.
     pub message_start: usize,
 }
 
-/// Reads the header at the beginning of `line`; `None` when the line does not begin with one.
+/// Parses the header at the start of `line`; `None` if there is none.
 #[must_use]
 pub fn parse_header(line: &[u8]) -> Option<WorkerHeader<'_>> {
     const SHAPE: &[u8] = b"dddd-dd-ddTdd:dd:dd";

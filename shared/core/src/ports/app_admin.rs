@@ -1,4 +1,4 @@
-//! Registering, changing and removing apps, their keys, and the jobs that removals leave behind.
+//! Registering, changing and deleting apps, their keys, and the jobs that remove their records.
 
 use crate::ledger::row::FileStatus;
 use crate::logfile::outcome::ReasonCode;
@@ -8,43 +8,43 @@ use serde_json::Value;
 
 use crate::ports::apps::{Apps, KeyRow};
 
-/// What became of a registration.
+/// The result of a registration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Registered {
     Yes,
     /// The id is taken.
     Taken,
-    /// An app of this id that was registered at the same moment is still being removed: take another.
+    /// An app with this id and the same registration time is still being removed: choose another time.
     EpochInUse,
 }
 
-/// What became of a new key.
+/// The result of adding a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyAdded {
     Yes,
-    /// The app has as many as it may.
+    /// The app has the maximum number of keys.
     TooMany,
     NoApp,
-    /// There is a key of this id.
+    /// A key with this id exists.
     IdTaken,
 }
 
-/// New settings; `None` leaves one as it is.
+/// New settings; `None` keeps a setting.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct AppChange {
     pub name: Option<String>,
-    /// `Some(None)`: the deployment's default.
+    /// `Some(None)` selects the deployment's default.
     pub retention_days: Option<Option<u32>>,
     pub flush: Option<FlushSetting>,
     pub health_checks: Option<Value>,
 }
 
-/// What is to be removed.
+/// What a job removes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum JobKind {
     /// Everything that the app of this epoch stored.
     Delete,
-    /// What the app's watermark has made invisible.
+    /// The records that the app's watermark hides.
     Prune,
 }
 
@@ -63,44 +63,44 @@ impl JobKind {
     }
 }
 
-/// A removal that is to be gone on with until it is finished.
+/// A removal in progress; `sweep` resumes it until it completes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Job {
     pub app_id: AppId,
     pub epoch_ms: i64,
     pub kind: JobKind,
-    /// Records before this time go (ms); of a deletion everything does.
+    /// Records before this time are removed (ms). A deletion removes all records.
     pub before_ms: i64,
-    /// Of a prune whose bound was ahead: records before that bound which are there go, too (ms). The
-    /// watermark stays at `before_ms`: what is written from now on is not meant.
+    /// The bound of a prune with a bound in the future (ms): existing records before it are also removed.
+    /// The watermark stays at `before_ms`, so records written later are kept.
     pub future_bound_ms: Option<i64>,
-    /// Whoever works on it holds it until then, or it rests until then (ms).
+    /// When the job may be worked on again (ms): it is held by a worker, or resting, until then.
     pub due_ms: i64,
     /// Records removed so far.
     pub deleted: u64,
-    /// Nothing was left the last time; one more pass catches what was being written meanwhile.
+    /// The previous pass found nothing. One more pass removes what was being written meanwhile.
     pub last_pass: bool,
 }
 
-/// Files that are being started over: what is asked, and how far that is.
+/// A redrive in progress: which files, and its position.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RedriveJob {
-    /// `None`: those of all apps, and those that nobody owns.
+    /// `None` selects files of all apps, and files without owner.
     pub app_id: Option<AppId>,
-    /// Files that were first heard of before are not the app's (ms).
+    /// When the app was registered (ms). Files from before do not belong to the app.
     pub epoch_ms: i64,
-    /// Those of this key alone.
+    /// Only files with this key.
     pub key: Option<String>,
-    /// Those that are in this state, which is a terminal one, for this reason or any.
+    /// Only files in this terminal state, with this reason or any.
     pub status: FileStatus,
     pub reason: Option<ReasonCode>,
-    /// Where their list is gone on with; see [`Files`](crate::ledger::files::Files).
+    /// The position in the list of files; see [`Files`](crate::ledger::files::Files).
     pub after: Option<String>,
-    /// Whoever works on it holds it until then (ms).
+    /// When the job may be worked on again (ms): a worker holds it until then.
     pub due_ms: i64,
 }
 
-/// Changes apps. What is written is in the next read.
+/// Changes apps. Writes are visible to the next read.
 pub trait AppAdmin: Apps {
     /// Registers an app with its first key.
     ///
@@ -108,13 +108,13 @@ pub trait AppAdmin: Apps {
     /// The write failed.
     fn register(&self, app: &App, key: &KeyRow) -> impl Future<Output = Result<Registered, Fault>> + Send;
 
-    /// An app's live keys, sorted by id.
+    /// Returns an app's live keys, sorted by id.
     ///
     /// # Errors
     /// A read failed.
     fn keys(&self, app_id: &AppId) -> impl Future<Output = Result<Vec<KeyRow>, Fault>> + Send;
 
-    /// Changes the settings of the app of this epoch; `None` when there is none (any more).
+    /// Changes the settings of the app of this epoch; `None` if there is no such app.
     ///
     /// # Errors
     /// The write failed.
@@ -125,7 +125,7 @@ pub trait AppAdmin: Apps {
         change: &AppChange,
     ) -> impl Future<Output = Result<Option<App>, Fault>> + Send;
 
-    /// Adds a key to its app, which has at most `most` then.
+    /// Adds a key to its app, unless the app would then have more than `most` keys.
     ///
     /// # Errors
     /// The write failed.
@@ -136,56 +136,56 @@ pub trait AppAdmin: Apps {
         most: usize,
     ) -> impl Future<Output = Result<KeyAdded, Fault>> + Send;
 
-    /// Revokes a key of this app. `false`: it has no such key.
+    /// Revokes a key of this app; `false` if it has no such key.
     ///
     /// # Errors
     /// The write failed.
     fn revoke_key(&self, app_id: &AppId, key_id: &str) -> impl Future<Output = Result<bool, Fault>> + Send;
 
-    /// Removes the app and its keys and leaves a job for its records. `false`: it is gone already.
+    /// Removes the app and its keys, and stores a job for its records; `false` if the app does not exist.
     ///
     /// # Errors
     /// The write failed.
     fn delete(&self, app: &App, job: &Job) -> impl Future<Output = Result<bool, Fault>> + Send;
 
-    /// Raises the app's watermark, never lowers it, and leaves a job. `None`: no such app; else the
-    /// watermark that holds now (ms).
+    /// Raises the app's watermark (never lowers it) and stores a job. Returns the resulting watermark (ms);
+    /// `None` if there is no such app.
     ///
     /// # Errors
     /// The write failed.
     fn prune(&self, job: &Job) -> impl Future<Output = Result<Option<i64>, Fault>> + Send;
 
-    /// All jobs.
+    /// Returns all jobs.
     ///
     /// # Errors
     /// The read failed.
     fn jobs(&self) -> impl Future<Output = Result<Vec<Job>, Fault>> + Send;
 
-    /// Writes a job over the one that was due at `was_due_ms`. `false`: somebody else has it.
+    /// Replaces the job that was due at `was_due_ms`; `false` if another worker has it.
     ///
     /// # Errors
     /// The write failed.
     fn save_job(&self, job: &Job, was_due_ms: i64) -> impl Future<Output = Result<bool, Fault>> + Send;
 
-    /// Forgets a job that is finished, if it is still the one that was due at `was_due_ms`.
+    /// Removes a finished job, if it is still the one that was due at `was_due_ms`.
     ///
     /// # Errors
     /// The write failed.
     fn end_job(&self, job: &Job, was_due_ms: i64) -> impl Future<Output = Result<(), Fault>> + Send;
 
-    /// Leaves a redrive to be gone on with, in the place of one that asks for the same.
+    /// Stores a redrive to be resumed, replacing one with the same selection.
     ///
     /// # Errors
     /// The write failed.
     fn leave_redrive(&self, job: &RedriveJob) -> impl Future<Output = Result<(), Fault>> + Send;
 
-    /// All redrives that are to be gone on with.
+    /// Returns all redrives in progress.
     ///
     /// # Errors
     /// The read failed.
     fn redrives(&self) -> impl Future<Output = Result<Vec<RedriveJob>, Fault>> + Send;
 
-    /// Writes a redrive over the one that was due at `was_due_ms`. `false`: somebody else has it.
+    /// Replaces the redrive that was due at `was_due_ms`; `false` if another worker has it.
     ///
     /// # Errors
     /// The write failed.
@@ -195,7 +195,7 @@ pub trait AppAdmin: Apps {
         was_due_ms: i64,
     ) -> impl Future<Output = Result<bool, Fault>> + Send;
 
-    /// Forgets a redrive that is through, if it is still the one that was due at `was_due_ms`.
+    /// Removes a finished redrive, if it is still the one that was due at `was_due_ms`.
     ///
     /// # Errors
     /// The write failed.

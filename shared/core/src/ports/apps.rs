@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::model::app::{App, AppId, Scope};
 use crate::model::fault::Fault;
 
-/// A key's row: what there is to compare a secret with, and what the key may do.
+/// The row of an API key: the hash of its secret, and its scopes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyRow {
     /// 16 hex characters.
@@ -13,17 +13,17 @@ pub struct KeyRow {
     pub app_id: AppId,
     /// SHA-256 of the secret part.
     pub secret_hash: [u8; 32],
-    /// What its owner calls it.
+    /// Name given by the owner.
     pub name: Option<String>,
     pub scopes: BTreeSet<Scope>,
-    /// When it was minted (ms since the epoch); `None` for keys from before this was stored.
+    /// When it was created (ms since the epoch); `None` for keys from before this was stored.
     pub created_ms: Option<i64>,
-    /// `None` for a key that was asked for without an Idempotency-Key.
+    /// `None` for a key that was created without an Idempotency-Key.
     pub repeatable: Option<Repeatable>,
 }
 
 impl KeyRow {
-    /// The row of a key with every scope and nothing else to tell.
+    /// Returns the row of a key with all scopes and no other attributes.
     #[must_use]
     pub fn with_all_scopes(key_id: impl Into<String>, app_id: AppId, secret_hash: [u8; 32]) -> Self {
         Self {
@@ -38,30 +38,30 @@ impl KeyRow {
     }
 }
 
-/// What shows a key again to the request that minted it. The secret is not in it: that takes the
-/// token secret as well.
+/// Allows the response with a new key to be repeated for the same request. It does not contain the secret:
+/// deriving it also needs the token secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Repeatable {
     pub nonce: [u8; 16],
-    /// SHA-256 of the request's body: another body is another request.
+    /// SHA-256 of the request body: a different body is a different request.
     pub body_hash: [u8; 32],
 }
 
-/// Reads apps and keys; strongly consistent.
+/// Reads apps and keys, strongly consistent.
 pub trait Apps: Send + Sync {
-    /// The app, or `None` when none of this id is registered.
+    /// Returns the app; `None` if no app with this id is registered.
     ///
     /// # Errors
     /// The read failed.
     fn find(&self, app_id: &AppId) -> impl Future<Output = Result<Option<App>, Fault>> + Send;
 
-    /// The key, or `None` when it never was or was revoked.
+    /// Returns the key; `None` if it does not exist or was revoked.
     ///
     /// # Errors
     /// The read failed.
     fn find_key(&self, key_id: &str) -> impl Future<Output = Result<Option<KeyRow>, Fault>> + Send;
 
-    /// All apps.
+    /// Returns all apps.
     ///
     /// # Errors
     /// The read failed.

@@ -1,7 +1,7 @@
-//! Time, so that tests can turn it.
+//! The clock as a port, so that tests can set the time.
 
-/// What time it is.
+/// The current time.
 pub trait Clock: Send + Sync {
-    /// Milliseconds since the epoch.
+    /// Returns milliseconds since the epoch.
     fn now_ms(&self) -> i64;
 }

@@ -1,15 +1,16 @@
-//! Where flush keeps what it will never be able to send.
+//! Storage for events that `flush` cannot send.
 
 use crate::model::fault::Fault;
 
-/// Keeps files of dead letters by name. The same name again replaces the file, so that work done
-/// twice leaves one.
+/// Stores dead-letter files by name. The same name replaces the file, so repeated work leaves one file.
 pub trait DeadLetters: Send + Sync {
+    /// Stores a file.
+    ///
     /// # Errors
     /// The write failed; the file may have been stored.
     fn put(&self, name: &str, lines: Vec<u8>) -> impl Future<Output = Result<(), Fault>> + Send;
 
-    /// Names that begin so, in order, after one that was seen already; an empty answer is the end.
+    /// Returns names with a prefix, in order, after a given name. An empty result is the end.
     ///
     /// # Errors
     /// The read failed.
@@ -19,13 +20,15 @@ pub trait DeadLetters: Send + Sync {
         after: Option<&str>,
     ) -> impl Future<Output = Result<Vec<String>, Fault>> + Send;
 
-    /// # Errors
-    /// `NotFound` when there is no such file.
-    fn read(&self, name: &str) -> impl Future<Output = Result<Vec<u8>, Fault>> + Send;
-
-    /// Removing what is not there is fine.
+    /// Reads a file.
     ///
     /// # Errors
-    /// The file may still be there.
+    /// `NotFound` if there is no such file.
+    fn read(&self, name: &str) -> impl Future<Output = Result<Vec<u8>, Fault>> + Send;
+
+    /// Removes a file. Removing a missing file succeeds.
+    ///
+    /// # Errors
+    /// The file may still exist.
     fn remove(&self, name: &str) -> impl Future<Output = Result<(), Fault>> + Send;
 }

@@ -1,11 +1,11 @@
-//! How far flush got with each block, for the case that the stream brings it again.
+//! Progress of `flush` per block, in case the stream delivers the block again.
 
 use crate::model::block::Partition;
 use crate::model::fault::Fault;
 use crate::model::ids::BlockId;
 
-/// A block as one record of the stream brought it. The sequence number tells apart two insertions of one
-/// block: a file that is packed anew has blocks of the same ids with other contents.
+/// A block as delivered by one stream record. The sequence number distinguishes insertions of the same
+/// block: a file that is packed again has blocks with the same ids and other contents.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Insertion {
     pub partition: Partition,
@@ -18,16 +18,15 @@ pub struct Insertion {
 pub enum FlushMark {
     /// All of it.
     Through,
-    /// The entries before `entry`, and of that one `piece` pieces of `pieces`.
+    /// The entries before `entry`, and the first `piece` of its `pieces` pieces.
     Part { entry: u32, piece: u32, pieces: u32 },
 }
 
-/// Keeps a mark per insertion. A mark speaks of that insertion and of no other: it can hide nothing that
-/// was not sent, whatever the order in which shards of the stream bring their records, and nobody who
-/// writes marks at the same time overwrites those of another. A mark that is lost costs duplicates, never
-/// records.
+/// Stores a mark per insertion. A mark applies to its insertion only. It can never hide an unsent block, in
+/// whatever order the shards of the stream deliver their records, and concurrent writers never overwrite
+/// each other's marks. A lost mark causes duplicates, never lost records.
 pub trait FlushMarks: Send + Sync {
-    /// The marks that there are of these; strongly consistent.
+    /// Returns the existing marks of these insertions, strongly consistent.
     ///
     /// # Errors
     /// The read failed.
@@ -36,7 +35,7 @@ pub trait FlushMarks: Send + Sync {
         insertions: &[Insertion],
     ) -> impl Future<Output = Result<Vec<(Insertion, FlushMark)>, Fault>> + Send;
 
-    /// Writes marks over those that there are.
+    /// Writes marks, replacing existing ones.
     ///
     /// # Errors
     /// A write failed; any of the marks may have been stored.

@@ -1,13 +1,13 @@
-//! The log groups that flush writes to, beside their events.
+//! Settings of the log groups that `flush` writes to.
 
 use crate::model::fault::Fault;
 
 /// Settings of log groups.
 pub trait LogGroups: Send + Sync {
-    /// Has a group keep its events for at least so many days, the least that the service knows; for ever
-    /// where it knows none. One call, without a repeat.
+    /// Sets the retention of a group to the shortest value of CloudWatch Logs that is at least this many
+    /// days, or to never expire if there is none. One call, without retry.
     ///
     /// # Errors
-    /// The call failed; `NotFound` when there is no such group.
+    /// The call failed; `NotFound` if there is no such group.
     fn set_retention(&self, group: &str, days: u32) -> impl Future<Output = Result<(), Fault>> + Send;
 }

@@ -1,5 +1,5 @@
-//! Ports that belong to no single concept. `logferry_aws` implements them, and so does the simulated
-//! cloud of the fault tests; both pass one contract suite.
+//! Ports that belong to no single concept. `logferry_aws` and the simulated cloud of the fault tests implement
+//! them; both pass the same contract suite.
 
 pub mod app_admin;
 pub mod apps;

@@ -12,10 +12,10 @@ pub type ByteStream = Pin<Box<dyn Stream<Item = Result<Bytes, Fault>> + Send>>;
 
 /// Reads objects.
 pub trait ObjectStore: Send + Sync {
-    /// What S3 says of the object, or of the newest of that key when `version_id` is `None`.
+    /// Returns the metadata of the object, or of the newest version of the key if `version_id` is `None`.
     ///
     /// # Errors
-    /// `NotFound` when there is none.
+    /// `NotFound` if there is none.
     fn head(
         &self,
         bucket: &str,
@@ -23,17 +23,17 @@ pub trait ObjectStore: Send + Sync {
         version_id: Option<&str>,
     ) -> impl Future<Output = Result<ObjectMeta, Fault>> + Send;
 
-    /// Marks an object that was refused: the bucket's lifecycle deletes it some days later. (Without a
-    /// version nothing is marked: another object may have taken the key.)
+    /// Tags a refused object: the bucket's lifecycle deletes it some days later. (Without a version,
+    /// nothing is tagged: the key may have another object by now.)
     ///
     /// # Errors
-    /// `NotFound` when it is gone.
+    /// `NotFound` if it does not exist any more.
     fn mark_refused(&self, object: &ObjectRef) -> impl Future<Output = Result<(), Fault>> + Send;
 
     /// Opens exactly this object: by version id, or with If-Match on its ETag.
     ///
     /// # Errors
-    /// `NotFound` when it is gone, `Conflict` when another has taken its place.
+    /// `NotFound` if it does not exist any more, `Conflict` if it was replaced.
     fn open(
         &self,
         object: &ObjectRef,

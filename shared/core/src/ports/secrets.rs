@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::model::fault::Fault;
 
-/// A secret's value and the id of its version. `Debug` shows neither.
+/// A secret's value and version id. `Debug` shows neither.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SecretVersion {
     pub version_id: String,
@@ -17,17 +17,18 @@ impl fmt::Debug for SecretVersion {
     }
 }
 
-/// Which version of a secret.
+/// A version of a secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
     Current,
-    /// The one before the last rotation.
+    /// The version before the last rotation.
     Previous,
 }
 
 /// Reads secrets.
 pub trait Secrets: Send + Sync {
-    /// The secret's version of this stage; `None` for the previous one of a secret that was never rotated.
+    /// Returns the secret's version of this stage; `None` for the previous version of a secret that was
+    /// never rotated.
     ///
     /// # Errors
     /// The read failed, or there is no such secret.

@@ -2,9 +2,9 @@
 
 use crate::model::fault::Fault;
 
-/// Knows the join tokens that attendees were given.
+/// Looks up the join tokens of attendees.
 pub trait Attendees: Send + Sync {
-    /// The attendee's join token; `None` when there is no such meeting or attendee.
+    /// Returns the attendee's join token; `None` if there is no such meeting or attendee.
     ///
     /// # Errors
     /// The read failed.

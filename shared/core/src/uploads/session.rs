@@ -1,4 +1,4 @@
-//! Multipart upload sessions: part sizes, and whether what S3 holds is the file that was declared.
+//! Multipart upload sessions: part sizes, and the check that S3 holds exactly the declared file.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -8,17 +8,20 @@ use crate::model::object_key::Subject;
 
 const MIB: u64 = 1024 * 1024;
 
-/// The most parts of an upload. <https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html>
+/// Maximum number of parts of an upload.
+/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html>
 pub const MAX_PARTS: u32 = 10_000;
-/// The smallest part but the last (bytes). <https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html>
+/// Minimum size of every part but the last (bytes).
+/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html>
 pub const MIN_PART_BYTES: u64 = 5 * MIB;
-/// The largest part (bytes). <https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html>
+/// Maximum size of a part (bytes). <https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html>
 pub const MAX_PART_BYTES: u64 = 5 * 1024 * MIB;
-/// The largest object of one PUT or form (bytes). <https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html>
+/// Maximum size of an object of one PUT or form (bytes).
+/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html>
 pub const MAX_SINGLE_BYTES: u64 = 5 * 1024 * MIB;
 
-/// The size of all parts but the last (bytes): 8 MiB below 100 MiB, 16 MiB up to 1 GiB, 32 MiB above,
-/// and whole MiB beyond that where 10,000 parts would not do. Of an unknown size: the smallest.
+/// Returns the size of all parts but the last (bytes): 8 MiB below 100 MiB, 16 MiB up to 1 GiB, 32 MiB
+/// above, and more (in whole MiB) if 10,000 parts would not suffice. For an unknown size: the smallest.
 #[must_use]
 pub fn part_size_bytes(size_bytes: Option<u64>) -> u64 {
     let Some(size) = size_bytes else { return 8 * MIB };
@@ -30,7 +33,7 @@ pub fn part_size_bytes(size_bytes: Option<u64>) -> u64 {
     usual.max(size.div_ceil(u64::from(MAX_PARTS)).div_ceil(MIB) * MIB)
 }
 
-/// Where a session stands.
+/// The state of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum SessionStatus {
@@ -57,21 +60,21 @@ impl SessionStatus {
     }
 }
 
-/// One multipart upload: whose it is, where it goes and what was declared.
+/// A multipart upload: its owner, its key and what was declared.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
-    /// As S3 gave it.
+    /// The upload id from S3.
     pub upload_id: String,
     pub app_id: AppId,
     pub subject: Subject,
     pub bucket: String,
     pub key: String,
-    /// As the client called its file.
+    /// The file name as declared by the client.
     pub filename: String,
     pub content_type: String,
-    /// As the client declared it (bytes).
+    /// The size as declared by the client (bytes).
     pub size_bytes: Option<u64>,
-    /// The most that it may become (bytes).
+    /// Maximum size (bytes).
     pub max_bytes: u64,
     pub status: SessionStatus,
     pub created_ms: i64,
@@ -87,16 +90,16 @@ pub enum PartRefused {
          more parts."
     )]
     Number { most: u32, limit_bytes: u64 },
-    /// It is larger than its whole may be.
+    /// It is larger than the whole upload may be.
     #[error("a part of this upload has at most {limit_bytes} bytes")]
     LargerThanWhole { limit_bytes: u64 },
-    /// So many parts of this length are larger than their whole.
+    /// This many parts of this length are larger than the whole upload.
     #[error(
         "{number} parts of {length_bytes} bytes do not fit into {limit_bytes} bytes: all parts but the last must \
          have one size."
     )]
     Length { number: u32, length_bytes: u64, limit_bytes: u64 },
-    /// Its length is not named, and by the session's part size there is no such part.
+    /// Its length is not given, and with the session's part size there is no such part.
     #[error(
         "by its partSize of {part_size_bytes} bytes the upload has {parts} part(s): divide the file by partSize, \
          or name the size of each part."
@@ -105,28 +108,28 @@ pub enum PartRefused {
 }
 
 impl Session {
-    /// The most that it may become (bytes): what was declared, else what is allowed.
+    /// Returns the maximum size (bytes): the declared size, else the allowed one.
     #[must_use]
     pub fn limit_bytes(&self) -> u64 {
         self.size_bytes.unwrap_or(self.max_bytes)
     }
 
-    /// The highest number of a part: every part but the last has [`MIN_PART_BYTES`] at least.
+    /// Returns the highest part number: every part but the last has at least [`MIN_PART_BYTES`].
     #[must_use]
     pub fn max_parts(&self) -> u32 {
         let parts = self.limit_bytes().div_ceil(MIN_PART_BYTES).max(1);
         u32::try_from(parts).map_or(MAX_PARTS, |parts| parts.min(MAX_PARTS))
     }
 
-    /// The length to sign for a part: the one that the client names, else that of the session's part
-    /// size where the size of the whole was declared; `None` where nothing is known.
+    /// Returns the length to sign for a part: the given length, else the one that follows from the
+    /// session's part size if the total size was declared. `None` if neither is known.
     ///
-    /// Parts of one size `c` have `number * c <= size`, and so has the shorter last one. What does not
-    /// fit that is refused, so all parts together hold at most `size * (1 + 1/2 + ... + 1/parts)`: less
-    /// than ten times the size for 10,000 parts.
+    /// Parts of equal size `c` satisfy `number * c <= size`, and so does the shorter last one. Other
+    /// lengths are refused, so all parts together have at most `size * (1 + 1/2 + ... + 1/parts)` bytes:
+    /// less than ten times the size for 10,000 parts.
     ///
     /// # Errors
-    /// No honest client has such a part.
+    /// If no correct client has such a part.
     pub fn part_length(&self, number: u32, named_bytes: Option<u64>) -> Result<Option<u64>, PartRefused> {
         let limit_bytes = self.limit_bytes();
         let most = self.max_parts();
@@ -153,14 +156,14 @@ impl Session {
     }
 }
 
-/// A part as a client lists it. The ETag without quotes.
+/// A part as a client lists it. The ETag has no quotes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListedPart {
     pub number: u32,
     pub etag: String,
 }
 
-/// A part as S3 holds it. The ETag without quotes.
+/// A part as S3 stores it. The ETag has no quotes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredPart {
     pub number: u32,
@@ -168,36 +171,36 @@ pub struct StoredPart {
     pub size_bytes: u64,
 }
 
-/// The ETag without the quotes that some send and some do not.
+/// Removes the quotes of an ETag, if any.
 #[must_use]
 pub fn bare_etag(text: &str) -> &str {
     text.trim().trim_matches('"')
 }
 
-/// The sum of the parts (bytes).
+/// Returns the sum of the parts (bytes).
 #[must_use]
 pub fn total_bytes(stored: &[StoredPart]) -> u64 {
     stored.iter().map(|part| part.size_bytes).sum()
 }
 
-/// Why an upload is not complete: every way in which list, store and declaration differ.
+/// Why an upload is not complete: all differences between the client's list, S3 and the declaration.
 #[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Incomplete {
-    /// In neither list nor store, though a later part is; or listed and not stored.
+    /// Neither listed nor stored, although a later part is; or listed and not stored.
     pub missing: Vec<u32>,
     /// Stored and not listed.
     pub unlisted: Vec<u32>,
-    /// Listed with an ETag that is not the stored part's, or with two.
+    /// Listed with an ETag that differs from the stored part's, or with two ETags.
     pub changed: Vec<u32>,
-    /// Smaller than S3 lets any part be but the last.
+    /// Smaller than S3's minimum for all parts but the last.
     pub too_small: Vec<u32>,
-    /// What the parts add up to (bytes).
+    /// Sum of the stored parts (bytes).
     pub stored_bytes: u64,
-    /// What was declared (bytes).
+    /// Declared size (bytes).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub declared_bytes: Option<u64>,
-    /// The most that it may be (bytes).
+    /// Maximum size (bytes).
     pub max_bytes: u64,
 }
 
@@ -236,10 +239,10 @@ impl std::fmt::Display for Incomplete {
     }
 }
 
-/// The parts to complete with, in order, when list, store and declaration agree to the byte.
+/// Returns the parts for the complete request, in order, if list, S3 and declaration agree exactly.
 ///
 /// # Errors
-/// Every difference.
+/// All differences.
 pub fn check_complete(
     session: &Session,
     listed: &[ListedPart],
@@ -368,7 +371,7 @@ mod tests {
             session.part_length(2, Some(52 * MIB)),
             Err(PartRefused::Length { number: 2, length_bytes: 52 * MIB, limit_bytes: size })
         );
-        // Whatever is asked for, all parts together hold less than the harmonic sum allows.
+        // Whatever lengths are requested, all parts together stay below the harmonic sum.
         let largest: u64 = (1..=most)
             .map(|number| {
                 let fits = |length: &u64| session.part_length(number, Some(*length)).is_ok();

@@ -1,4 +1,4 @@
-//! Multipart upload sessions: the `uploads` table, and the uploads themselves in S3.
+//! Multipart upload sessions: the `uploads` table, and the uploads in S3.
 
 use crate::model::app::AppId;
 use crate::model::fault::Fault;
@@ -6,14 +6,14 @@ use crate::model::object::ObjectMeta;
 use crate::model::object_key::Subject;
 use crate::uploads::session::{ListedPart, Session, SessionStatus, StoredPart};
 
-/// How many sessions may be open at once.
+/// Maximum number of open sessions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OpenLimits {
     pub per_app: u32,
     pub per_subject: u32,
 }
 
-/// What became of a new session.
+/// The result of opening a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Opened {
     Yes,
@@ -21,15 +21,15 @@ pub enum Opened {
     TooManyOfSubject,
 }
 
-/// Some of an app's sessions.
+/// A page of an app's sessions.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SessionPage {
     pub sessions: Vec<Session>,
-    /// The upload id to go on after; `None`: that was all.
+    /// The upload id after which the next page starts; `None` on the last page.
     pub next: Option<String>,
 }
 
-/// What is counted by the minute, of an app.
+/// What is counted per minute for an app.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Rate {
     /// Requests about upload sessions.
@@ -38,25 +38,25 @@ pub enum Rate {
     LogUrls,
     /// URLs for log files of one holder: an API key, or an attendee of a meeting.
     LogUrlsOf(String),
-    /// Join tokens that Amazon Chime is asked about, genuine or not.
+    /// Join tokens that are verified with Amazon Chime, valid or not.
     Joins,
-    /// Those of one meeting.
+    /// Join tokens of one meeting.
     JoinsOf(String),
 }
 
-/// The sessions' rows. How many are open is counted exactly: in the transaction that opens or ends.
+/// The rows of sessions. Open sessions are counted exactly, in the transactions that open and end them.
 pub trait Sessions: Send + Sync {
-    /// Writes a new session down, unless there are too many.
+    /// Stores a new session, unless there are too many.
     ///
     /// # Errors
-    /// The write failed; it may have been carried out.
+    /// The write failed; it may have been processed.
     fn open(
         &self,
         session: &Session,
         limits: OpenLimits,
     ) -> impl Future<Output = Result<Opened, Fault>> + Send;
 
-    /// The app's session of this upload id; another app's is `None`.
+    /// Returns the app's session with this upload id; `None` for a session of another app.
     ///
     /// # Errors
     /// The read failed.
@@ -66,11 +66,11 @@ pub trait Sessions: Send + Sync {
         upload_id: &str,
     ) -> impl Future<Output = Result<Option<Session>, Fault>> + Send;
 
-    /// Ends an open session. `false`: it had ended before, and stays as it ended, except that
-    /// completed outdoes aborted: an abort that came too late aborted nothing.
+    /// Ends an open session. `false` if it had already ended; it keeps its state then. Exception:
+    /// `completed` wins over `aborted`, because a late abort had no effect.
     ///
     /// # Errors
-    /// The write failed; repeat it.
+    /// The write failed; retry.
     fn end(
         &self,
         session: &Session,
@@ -78,8 +78,8 @@ pub trait Sessions: Send + Sync {
         now_ms: i64,
     ) -> impl Future<Output = Result<bool, Fault>> + Send;
 
-    /// The app's sessions, in the order of their upload ids; of one subject where one is named, and
-    /// then no session of another one is read. A subject's may be a moment behind.
+    /// Returns the app's sessions in order of their upload ids. With a subject, only sessions of that
+    /// subject are read; that list is eventually consistent.
     ///
     /// # Errors
     /// The read failed.
@@ -91,17 +91,16 @@ pub trait Sessions: Send + Sync {
         after: Option<&str>,
     ) -> impl Future<Output = Result<SessionPage, Fault>> + Send;
 
-    /// Open sessions whose time was over at `now_ms`, the longest overdue first.
+    /// Returns open sessions that had expired at `now_ms`, the longest overdue first.
     ///
     /// # Errors
     /// The read failed.
     fn overdue(&self, now_ms: i64, limit: u32) -> impl Future<Output = Result<Vec<Session>, Fault>> + Send;
 
-    /// Counts requests in this minute. `false`: with them there would be more than `limit`, and they
-    /// are not counted.
+    /// Counts requests in this minute. `false` if they would exceed `limit`; they are not counted then.
     ///
     /// # Errors
-    /// The write failed; it may have been carried out.
+    /// The write failed; it may have been processed.
     fn count(
         &self,
         app_id: &AppId,
@@ -114,10 +113,10 @@ pub trait Sessions: Send + Sync {
 
 /// Multipart uploads of one bucket.
 pub trait Multipart: Send + Sync {
-    /// Begins an upload and returns its id.
+    /// Starts an upload and returns its id.
     ///
     /// # Errors
-    /// The call failed; an upload may have begun that nobody knows of.
+    /// The call failed. An upload with unknown id may have been started.
     fn create(
         &self,
         key: &str,
@@ -125,20 +124,20 @@ pub trait Multipart: Send + Sync {
         metadata: &[(String, String)],
     ) -> impl Future<Output = Result<String, Fault>> + Send;
 
-    /// All parts that S3 holds, in order.
+    /// Returns all parts that S3 holds, in order.
     ///
     /// # Errors
-    /// `NotFound`: completed or aborted.
+    /// `NotFound` if the upload was completed or aborted.
     fn parts(
         &self,
         key: &str,
         upload_id: &str,
     ) -> impl Future<Output = Result<Vec<StoredPart>, Fault>> + Send;
 
-    /// Makes the object of these parts; S3 is told how large it must become.
+    /// Assembles the object from these parts. S3 checks its total size.
     ///
     /// # Errors
-    /// `NotFound`: completed or aborted. An error inside of a 200 is an error.
+    /// `NotFound` if the upload was completed or aborted. An error inside a 200 response is an error.
     fn complete(
         &self,
         key: &str,
@@ -147,13 +146,13 @@ pub trait Multipart: Send + Sync {
         size_bytes: u64,
     ) -> impl Future<Output = Result<(), Fault>> + Send;
 
-    /// Ends the upload and frees its parts. One that is no more counts as ended.
+    /// Aborts the upload and frees its parts. A missing upload counts as aborted.
     ///
     /// # Errors
-    /// The call failed; repeat it.
+    /// The call failed; retry.
     fn abort(&self, key: &str, upload_id: &str) -> impl Future<Output = Result<(), Fault>> + Send;
 
-    /// The object, where it has come to be.
+    /// Returns the object, if it exists.
     ///
     /// # Errors
     /// The read failed.

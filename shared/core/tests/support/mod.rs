@@ -1,4 +1,4 @@
-//! Takes files in and looks at what became of them.
+//! Runs files through the pure path and checks the result.
 #![allow(dead_code, reason = "each of the test binaries uses a part of it")]
 
 use std::io::Write;
@@ -45,7 +45,7 @@ impl Done {
     }
 }
 
-/// Takes a file in. Every ordinal is there once, good or bad.
+/// Reads a file. Every ordinal must occur once, valid or bad.
 pub(crate) fn run(bytes: &[u8]) -> Done {
     let app_id = "app".parse().unwrap();
     let seed = Seed::of(&[b"object"]);
@@ -93,7 +93,7 @@ pub(crate) fn lines(count: usize) -> Vec<String> {
         .collect()
 }
 
-/// The most memory this process has had so far (KiB); `None` where the system does not say.
+/// Peak memory of this process so far (KiB); `None` if the system does not report it.
 pub(crate) fn peak_memory_kib() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;

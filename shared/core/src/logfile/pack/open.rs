@@ -1,5 +1,5 @@
-//! The hours that are being filled, in the two orders in which they are closed: by weight and by when
-//! their last entry came. Both orders are kept by grains, so that most entries move nothing in them.
+//! The open hours, in the two orders in which they are closed: by weight, and by the position of their last
+//! entry. Both orders are kept in coarse steps (grains), so that most entries do not change them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,24 +7,25 @@ use super::{IDLE_BYTES, MAX_OPEN_BYTES, MAX_OPEN_HOURS, ROW_BYTES};
 use crate::model::block::BlockBuilder;
 use crate::model::record::Entry;
 
-/// How fine weights and places in the stream are compared (bytes). An entry is at least [`ROW_BYTES`]:
-/// fewer hours than may be open are touched within one grain, so the last touched is never the first.
+/// Granularity of weights and stream positions (bytes). An entry counts at least [`ROW_BYTES`], so fewer
+/// hours than may be open are touched within one grain, and the last touched hour is never the first to
+/// close.
 pub(super) const GRAIN_BYTES: u64 = 64 * 1024;
 const _: () = assert!(GRAIN_BYTES as usize / ROW_BYTES < MAX_OPEN_HOURS);
 
 #[derive(Debug, Default)]
 pub(super) struct OpenHours {
     hours: BTreeMap<i64, Open>,
-    /// By grain of the weight; of equals the latest hour is the fullest. Any rule would do, as long as it
-    /// is one.
+    /// By grain of the weight. Of equal weights, the latest hour counts as the fullest; any fixed rule
+    /// would do.
     by_weight: BTreeSet<(u64, i64)>,
-    /// By grain of the place in the stream at which they were last touched.
+    /// By grain of the stream position of the last entry.
     by_touch: BTreeSet<(u64, i64)>,
-    /// Of all that is open.
+    /// Sum of all open hours.
     bytes: usize,
     /// Bytes pushed so far.
     pushed: u64,
-    /// Of a closed block, for the next one.
+    /// The builder of a closed block, to be reused.
     spare: Option<BlockBuilder>,
 }
 
@@ -76,7 +77,7 @@ impl OpenHours {
         open.weight()
     }
 
-    /// An hour that is to be closed, if there is one.
+    /// Returns an hour that has to be closed, if any.
     pub(super) fn one_too_many(&self) -> Option<i64> {
         step();
         if self.bytes > MAX_OPEN_BYTES {
@@ -91,7 +92,7 @@ impl OpenHours {
         self.hours.first_key_value().map(|(&hour, _)| hour)
     }
 
-    /// The entries of an hour, which is then no longer open, and their weight.
+    /// Closes an hour. Returns its entries and their weight.
     pub(super) fn take(&mut self, hour: i64) -> Option<(BlockBuilder, usize)> {
         step();
         seen_open(self.hours.len());
@@ -116,7 +117,7 @@ fn seen_open(_: usize) {}
 #[cfg(test)]
 pub(super) use counted::{seen_open, step, steps, take_most_open};
 
-/// What the tests count instead of time.
+/// Steps that tests count instead of time.
 #[cfg(test)]
 mod counted {
     use std::cell::Cell;

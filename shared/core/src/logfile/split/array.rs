@@ -1,11 +1,11 @@
-//! The elements of an array, found by brackets, strings and commas alone.
+//! Splits an array into its elements by brackets, strings and commas only.
 
 use super::{Kind, Splitter, State, Step};
 
-/// Brackets of an element that are told apart; deeper ones are only counted.
+/// Number of brackets of an element that are distinguished. Deeper ones are only counted.
 const MAX_OPEN_BRACKETS: usize = 256;
 
-/// Where an array's element stands.
+/// Position in an array element.
 #[derive(Debug, Default)]
 pub(super) struct Element {
     in_string: bool,
@@ -72,7 +72,7 @@ impl Splitter {
                 self.begin = self.at;
                 self.state = State::Between { needs_value: true, after_comma: false };
             }
-            // The array had not ended: a stray bracket only looked so.
+            // The array had not ended: a stray bracket looked like its end.
             Some(b',') => self.state = State::Between { needs_value: false, after_comma: false },
             Some(_) => self.state = State::JsonLines,
         }
@@ -81,8 +81,8 @@ impl Splitter {
 }
 
 impl Element {
-    /// Looks for the end of the element: a `,` or `]` outside of everything, or a line break in a
-    /// string. Says how many bytes belong to it, and whether it ended there.
+    /// Searches the end of the element: a `,` or `]` outside of strings and brackets, or a line break in a
+    /// string. Returns how many bytes belong to it, and whether it ended.
     fn scan(&mut self, bytes: &[u8]) -> (usize, bool) {
         let mut at = 0;
         while at < bytes.len() {
@@ -114,7 +114,7 @@ impl Element {
                 b'}' | b']' if self.deeper > 0 => self.deeper -= 1,
                 b'}' => self.close(b'{'),
                 b']' if self.open.contains(&b'[') => self.close(b'['),
-                // Closes what the element did not open: the array.
+                // Closes a bracket that the element did not open: the array.
                 b']' => return (at, true),
                 b',' if self.open.is_empty() => return (at, true),
                 _ => {}
@@ -124,7 +124,7 @@ impl Element {
         (bytes.len(), false)
     }
 
-    /// Closes the innermost of these brackets, and those inside it that were left open.
+    /// Closes the innermost bracket of this kind, and the unclosed ones inside it.
     fn close(&mut self, bracket: u8) {
         if let Some(at) = self.open.iter().rposition(|&open| open == bracket) {
             self.open.truncate(at);

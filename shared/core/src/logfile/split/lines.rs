@@ -1,16 +1,16 @@
-//! Lines: one entry each, or a worker's entry with the lines that continue it.
+//! Splits text into lines: one entry each, or a worker entry with its continuation lines.
 
 use super::{Kind, Splitter, State, Step};
 use crate::model::worker_line;
 use crate::model::worker_line::MAX_HEADER_BYTES;
 
-/// Where a worker's entry stands.
+/// Position in a worker entry.
 #[derive(Debug, Default)]
 pub(super) struct WorkerLine {
     start: u64,
-    /// The line is known not to be a header, or to be the entry's own.
+    /// The line is known to belong to the entry: it is not a header, or it is the entry's own.
     belongs: bool,
-    /// The end of the last line that is not blank.
+    /// The end of the last non-blank line.
     content_end: u64,
     blank: bool,
 }
@@ -109,7 +109,8 @@ impl Splitter {
         Step::Again
     }
 
-    /// Where the line at hand ends and the next begins; at the end of the stream that is its end.
+    /// Returns the end of the current line and the start of the next; at the end of the stream, both are
+    /// its end.
     fn line_end(&mut self) -> Option<(u64, u64)> {
         match memchr::memchr(b'\n', self.rest()) {
             Some(count) => {
@@ -123,11 +124,11 @@ impl Splitter {
         }
     }
 
-    /// Whether a worker's line begins at `offset`; `None` when too few bytes are there to tell.
+    /// Whether a worker line starts at `offset`; `None` if there are too few bytes to decide.
     fn header_at(&self, offset: u64) -> Option<bool> {
         let bytes = &self.buffer[self.index(offset)..];
         let bytes = &bytes[..bytes.len().min(MAX_HEADER_BYTES)];
-        // Few lines begin with a digit: most need no look at all.
+        // Few lines start with a digit, so most need no further check.
         match bytes.first() {
             Some(b) if !b.is_ascii_digit() => return Some(false),
             _ => {}

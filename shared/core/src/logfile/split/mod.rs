@@ -1,11 +1,10 @@
-//! Decompressed bytes into entries, whatever the chunks they come in.
+//! Splits decompressed bytes into entries, independent of chunk boundaries.
 //!
-//! A byte order mark and blank lines are skipped; lines end in LF or CRLF. In text, a line that
-//! begins like a browser worker's starts an entry that goes on to the next such line; before the
-//! first of them each line is an entry of its own. An entry over the limit is never held: it comes
-//! out as [`Body::TooLarge`]. After an array may follow another one, or JSON lines.
-//! In an array, an element with a line break inside a string is broken and ends there, so that the
-//! elements after it are found again.
+//! A byte order mark and blank lines are skipped. Lines end with LF or CRLF. In text, a line that starts
+//! like a browser worker's line starts an entry that extends to the next such line; before the first of
+//! them, each line is an entry. An entry over the limit is never buffered: it is returned as
+//! [`Body::TooLarge`]. An array may be followed by another array, or by JSON lines. In an array, an element
+//! with a line break inside a string is invalid and ends there, so that the following elements are found.
 
 mod array;
 mod lines;
@@ -16,13 +15,13 @@ use array::Element;
 use lines::WorkerLine;
 
 use crate::logfile::framing;
-use crate::logfile::framing::{Framing, LOOK_AHEAD_BYTES};
+use crate::logfile::framing::{Framing, INSPECTED_BYTES};
 use crate::model::redact::MAX_SAMPLE_BYTES;
 
-/// The longest record (bytes) unless configured otherwise.
+/// Default maximum size of a record (bytes).
 pub const DEFAULT_MAX_RECORD_BYTES: usize = 1024 * 1024;
 
-/// An entry as it stands in the stream.
+/// An entry in the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Piece<'a> {
     /// Position among all entries, from 0.
@@ -30,9 +29,9 @@ pub struct Piece<'a> {
     /// Byte range in the decompressed stream, end excluded.
     pub start: u64,
     pub end: u64,
-    /// The stream broke off inside this entry.
+    /// The stream ended inside this entry.
     pub cut_off: bool,
-    /// What the file turned out to be.
+    /// The detected framing of the file.
     pub framing: Framing,
     pub body: Body<'a>,
 }
@@ -44,7 +43,7 @@ pub enum Body<'a> {
     Json(&'a [u8]),
     /// A line of text, which may be a JSON object.
     Line(&'a [u8]),
-    /// A worker's line with those that continue it.
+    /// A worker line with its continuation lines.
     Worker(&'a [u8]),
     /// Only its beginning.
     TooLarge(&'a [u8]),
@@ -53,9 +52,9 @@ pub enum Body<'a> {
 /// How the stream ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StreamEnd {
-    /// All of it was read.
+    /// It was read completely.
     Whole,
-    /// It broke off.
+    /// It was cut off.
     CutOff,
 }
 
@@ -65,9 +64,9 @@ enum State {
     /// Before the first byte that is not white space.
     Undecided,
     JsonLines,
-    /// Text before a worker's line.
+    /// Text before the first worker line.
     TextLines,
-    /// Inside a worker's entry.
+    /// Inside a worker entry.
     WorkerEntry,
     /// Between the elements of an array; `needs_value` after `[` and `,`.
     Between {
@@ -78,15 +77,15 @@ enum State {
     AfterArray,
 }
 
-/// Splits what is pushed. Positions are offsets in the stream.
+/// Splits pushed bytes into entries. Positions are offsets in the stream.
 #[derive(Debug)]
 pub struct Splitter {
     buffer: Vec<u8>,
-    /// Of `buffer[0]`.
+    /// Offset of `buffer[0]`.
     base: u64,
-    /// Where the entry at hand begins. What is before is done with.
+    /// Start of the current entry. Everything before it is done.
     begin: u64,
-    /// Up to here has been looked at.
+    /// Everything before this offset was scanned.
     at: u64,
     state: State,
     ended: Option<StreamEnd>,
@@ -100,21 +99,21 @@ pub struct Splitter {
     unterminated: bool,
 }
 
-/// An entry that is being passed over.
+/// An entry that is skipped because it is too large.
 #[derive(Debug)]
 struct Oversize {
     start: u64,
     sample: Vec<u8>,
 }
 
-/// What a step of the scan found.
+/// The result of a step of the scan.
 enum Step {
-    /// An entry from `begin` to this end; the scan goes on at `next`. `whole`: its own end was seen,
-    /// not only that of the stream.
+    /// An entry from `begin` to `end`; the scan continues at `next`. `whole` if the entry ended by itself,
+    /// not only because the stream ended.
     Entry { kind: Kind, end: u64, next: u64, whole: bool },
-    /// Another state: look again.
+    /// The state changed: scan again.
     Again,
-    /// Nothing more in what has been pushed.
+    /// More bytes are needed.
     Wait,
 }
 
@@ -152,7 +151,8 @@ impl Splitter {
         self.unterminated
     }
 
-    /// Adds bytes. Take all entries out with [`Splitter::next_piece`] before the next call, or they pile up.
+    /// Adds bytes. Take out all entries with [`Splitter::next_piece`] before the next call, otherwise the
+    /// buffer grows.
     pub fn push(&mut self, chunk: &[u8]) {
         let done = self.index(self.begin);
         self.buffer.drain(..done);
@@ -160,12 +160,12 @@ impl Splitter {
         self.buffer.extend_from_slice(chunk);
     }
 
-    /// There are no more bytes. What [`Splitter::next_piece`] then returns includes the entry at hand.
+    /// Ends the stream. [`Splitter::next_piece`] then also returns the current entry.
     pub fn finish(&mut self, end: StreamEnd) {
         self.ended = Some(end);
     }
 
-    /// The next entry; `None` when more bytes are needed, or at the end.
+    /// Returns the next entry; `None` if more bytes are needed, or at the end.
     pub fn next_piece(&mut self) -> Option<Piece<'_>> {
         loop {
             let step = match self.state {
@@ -217,7 +217,7 @@ impl Splitter {
         Piece { ordinal, start: begin, end, cut_off, framing, body }
     }
 
-    /// How much of an entry that is too large is kept.
+    /// Bytes that are kept of an entry that is too large.
     fn sample_bytes(&self) -> usize {
         MAX_SAMPLE_BYTES.min(self.max_record_bytes as usize)
     }
@@ -234,7 +234,7 @@ impl Splitter {
         &self.buffer[self.index(self.at)..]
     }
 
-    /// The entry at hand reaches to `at` at least: forget its bytes if that is too much.
+    /// Discards the bytes of the current entry if it has grown too large.
     fn reach(&mut self) {
         if self.oversize.is_none() && self.at - self.begin > self.max_record_bytes {
             let from = self.index(self.begin);
@@ -251,7 +251,7 @@ impl Splitter {
         Step::Wait
     }
 
-    /// Moves over bytes that belong to no entry.
+    /// Skips bytes that belong to no entry.
     fn skip(&mut self, belongs_to_none: impl Fn(u8) -> bool) {
         let rest = self.rest();
         let count = rest.iter().position(|&b| !belongs_to_none(b)).unwrap_or(rest.len());
@@ -274,20 +274,20 @@ impl Splitter {
     }
 
     fn undecided(&mut self) -> Step {
-        // Text keeps the white space before its first line, so `begin` stays at that line's start.
+        // Text keeps the white space before its first line, so `begin` stays at the start of that line.
         let rest = &self.buffer[self.index(self.at)..];
         let Some(first) = rest.iter().position(|b| !b.is_ascii_whitespace()) else {
             let line = memchr::memrchr(b'\n', rest).map_or(0, |at| at + 1);
             self.begin = self.at + line as u64;
             self.at = self.begin;
-            // A line of white space without end: nothing of it is worth keeping.
+            // An endless line of white space: nothing of it is kept.
             if self.ended.is_some() || self.len() - self.begin > self.max_record_bytes {
                 self.at = self.len();
                 self.begin = self.at;
             }
             return Step::Wait;
         };
-        if rest.len() - first < LOOK_AHEAD_BYTES && self.ended.is_none() {
+        if rest.len() - first < INSPECTED_BYTES && self.ended.is_none() {
             return Step::Wait;
         }
         let framing = framing::decide(&rest[first..]);

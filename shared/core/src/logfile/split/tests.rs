@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// Entries in a form made to be read: `kind start..end text`.
+/// Entries in a readable form: `kind start..end text`.
 fn split_in(bytes: &[u8], chunk: usize, max: usize, end: StreamEnd) -> (Vec<String>, bool) {
     let mut splitter = Splitter::new(max);
     let mut out = Vec::new();

@@ -8,15 +8,15 @@ use crate::model::level::LevelCounts;
 use crate::model::record::Entry;
 use crate::model::time::hour_of_ms;
 
-/// The entries that will be one block. All of the same UTC hour: the packer sees to it.
+/// Collects the entries of a block. All must be of the same UTC hour; the packer ensures this.
 #[derive(Debug, Clone, Default)]
 pub struct BlockBuilder {
     rows: Vec<Row>,
     raw: String,
 }
 
-/// Memory that building a block takes, to be used again for the next one: for a file, asking the
-/// system for it anew each time costs a sixth of everything.
+/// Buffers for building blocks, reused between blocks. Allocating them for each block takes a sixth of the
+/// total time.
 #[derive(Default)]
 pub struct BlockScratch {
     payload: Vec<u8>,
@@ -46,7 +46,7 @@ impl BlockScratch {
     }
 }
 
-/// What belongs in every block of one source.
+/// Attributes that all blocks of a source share.
 #[derive(Debug, Clone)]
 pub struct BlockSource<'a> {
     pub app_id: &'a AppId,
@@ -85,25 +85,25 @@ impl BlockBuilder {
         self.rows.is_empty()
     }
 
-    /// Forgets the entries and keeps the memory.
+    /// Removes the entries and keeps the buffers.
     pub fn clear(&mut self) {
         self.rows.clear();
         self.raw.clear();
     }
 
-    /// The blocks of these entries: one, or more where one would not fit an item. The same entries
-    /// always make the same blocks, to the byte.
+    /// Builds the blocks of these entries: one, or more if one would not fit an item. The same entries
+    /// always make the same blocks, byte for byte.
     ///
     /// # Errors
-    /// [`BadBlock::Frame`] when zstd refuses to compress, which it does only without memory.
+    /// [`BadBlock::Frame`] if zstd fails, which only happens if it runs out of memory.
     pub fn build(&self, source: &BlockSource<'_>) -> Result<Vec<Block>, BadBlock> {
         self.build_with(&mut BlockScratch::default(), source)
     }
 
-    /// As [`BlockBuilder::build`], for somebody who builds many blocks.
+    /// Like [`BlockBuilder::build`], with buffers that are reused between blocks.
     ///
     /// # Errors
-    /// As [`BlockBuilder::build`].
+    /// Like [`BlockBuilder::build`].
     pub fn build_with(
         &self,
         scratch: &mut BlockScratch,
@@ -114,11 +114,11 @@ impl BlockBuilder {
         Ok(blocks)
     }
 
-    /// All entries, of whatever hours, as the data of one block of any size that
-    /// [`MAX_PAYLOAD_BYTES`] allows: for keeping, not for the table of blocks.
+    /// Encodes all entries, of any hours, as the data of one block of up to [`MAX_PAYLOAD_BYTES`]. For
+    /// staging a write, not for the table of blocks.
     ///
     /// # Errors
-    /// They are more than that, or zstd has no memory.
+    /// If the entries are larger than that, or zstd runs out of memory.
     pub fn pack(&self, seed: &Seed) -> Result<Vec<u8>, BadBlock> {
         let mut scratch = BlockScratch::default();
         self.payload(0..self.rows.len(), seed, &mut scratch.payload);

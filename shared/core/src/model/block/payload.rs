@@ -8,16 +8,16 @@ use crate::model::record::{Entry, EntryKind, StoredRecord};
 
 pub(super) const VERSION: u8 = 1;
 
-/// Why the data of a block cannot be read.
+/// Why the data of a block cannot be decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadBlock {
-    #[error("block data is not a zstd frame of a legal size")]
+    #[error("block data is not a zstd frame of a valid size")]
     Frame,
     #[error("block data has an unknown version {0}")]
     Version(u8),
-    #[error("block columns are cut short or inconsistent")]
+    #[error("block columns are truncated or inconsistent")]
     Columns,
-    #[error("block entries are not valid utf-8")]
+    #[error("block entries are not valid UTF-8")]
     Utf8,
 }
 
@@ -50,7 +50,7 @@ fn unflags(byte: u8) -> Option<(Level, EntryKind, bool)> {
     (byte < 0x20).then_some((Level::ALL[usize::from(byte & 3)], kind, byte & 0x10 != 0))
 }
 
-/// A block's entries, decompressed.
+/// The decompressed entries of a block.
 #[derive(Debug, Clone)]
 pub struct Payload {
     seed: Seed,
@@ -59,10 +59,10 @@ pub struct Payload {
 }
 
 impl Payload {
-    /// Reads the data of a block (all of it, extents included).
+    /// Decodes the data of a block, including its extents.
     ///
     /// # Errors
-    /// [`BadBlock`] for data that no [`BlockBuilder`](super::BlockBuilder) wrote. Never panics, whatever the bytes.
+    /// [`BadBlock`] for data that no [`BlockBuilder`](super::BlockBuilder) wrote. Never panics.
     pub fn decode(data: &[u8]) -> Result<Self, BadBlock> {
         let size = zstd::zstd_safe::get_frame_content_size(data).ok().flatten().ok_or(BadBlock::Frame)?;
         let size = usize::try_from(size).ok().filter(|&n| n <= MAX_PAYLOAD_BYTES).ok_or(BadBlock::Frame)?;
@@ -83,7 +83,7 @@ impl Payload {
 
     fn columns<'a>(rest: &mut &'a [u8]) -> Option<(Vec<Row>, &'a [u8])> {
         let count = usize::try_from(varint::take(rest)?).ok()?;
-        // Each row takes a byte at least of each of its four columns.
+        // Each row takes at least one byte in each of the four columns.
         let count = Some(count).filter(|&count| count <= rest.len() / 4)?;
         let blank = Row {
             ordinal: 0,
@@ -127,7 +127,7 @@ impl Payload {
         self.rows.is_empty()
     }
 
-    /// Its records from one time on and before another (ms).
+    /// Counts the records from `from_ms` on and before `to_ms`.
     #[must_use]
     pub fn counts(&self, from_ms: Option<i64>, to_ms: Option<i64>) -> DayCounts {
         let mut counts = DayCounts::default();
@@ -141,18 +141,18 @@ impl Payload {
         counts
     }
 
-    /// What it takes in memory.
+    /// Returns the size in memory (bytes).
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.raw.len() + size_of_val(self.rows.as_slice())
     }
 
-    /// The entries in the order of their ordinals.
+    /// Returns the entries in order of their ordinals.
     pub fn entries(&self) -> impl ExactSizeIterator<Item = Entry<'_>> + DoubleEndedIterator {
         (0..self.rows.len()).map(|index| self.entry(index))
     }
 
-    /// The entry at `index` (below [`Payload::len`], else it panics).
+    /// Returns the entry at `index`. Panics if `index` is not below [`Payload::len`].
     #[must_use]
     pub fn entry(&self, index: usize) -> Entry<'_> {
         let row = &self.rows[index];
@@ -167,7 +167,8 @@ impl Payload {
         }
     }
 
-    /// The entry at `index` with its id; ids cost a hash each, so ask for those you need.
+    /// Returns the entry at `index` with its id. Computing an id costs a hash, so call this only for needed
+    /// entries.
     #[must_use]
     pub fn record(&self, index: usize) -> StoredRecord<'_> {
         let entry = self.entry(index);

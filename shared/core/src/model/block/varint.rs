@@ -1,4 +1,4 @@
-//! LEB128 and zigzag, for the columns of a block.
+//! LEB128 and zigzag encoding, for the columns of a block.
 
 pub(crate) fn put(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
@@ -8,7 +8,7 @@ pub(crate) fn put(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
-/// Takes one number off the front of `bytes`; `None` when it is cut short or over 64 bits.
+/// Removes one number from the front of `bytes`; `None` if it is truncated or exceeds 64 bits.
 pub(crate) fn take(bytes: &mut &[u8]) -> Option<u64> {
     let mut value = 0u64;
     for shift in (0..64).step_by(7) {
