@@ -14,7 +14,7 @@ const PASSABLE: &str = "#ccb311";
 const BAD: &str = "#cc8111";
 const VERY_BAD: &str = "#c7130a";
 
-/// What a badge says.
+/// The text and colour of a badge.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Badge {
     pub label: String,
@@ -31,7 +31,7 @@ pub fn health(health: Health) -> Badge {
     Badge { label: "health".to_string(), message: message.to_string(), color }
 }
 
-/// Percent with at most two decimals, cut and not rounded, so that 100% means no failure.
+/// Percent with at most two decimals, truncated, so that 100% means no failure.
 pub fn uptime(uptime: &Uptime) -> Badge {
     let (message, color) = match uptime.uptime {
         None => ("?".to_string(), PASSABLE),
@@ -76,7 +76,7 @@ fn response_time_color(ms: u64) -> &'static str {
     }
 }
 
-/// A badge as a path names it: what it shows, and as what.
+/// A badge as named in a path: subject and format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Subject {
     Health,
@@ -100,7 +100,7 @@ pub fn parse_file(file: &str) -> Option<(Subject, bool)> {
     }
 }
 
-/// The window a badge shows when none is asked for.
+/// The default window of a badge.
 pub const DEFAULT_WINDOW: Window = Window::Day;
 
 impl Badge {
@@ -135,7 +135,7 @@ impl Badge {
     }
 }
 
-/// About what Verdana 11 needs, with 5 pixels on each side. All texts are ours: ASCII without markup.
+/// About the width of Verdana 11, with 5 pixels on each side. All texts are ours: ASCII without markup.
 fn text_width(text: &str) -> usize {
     text.chars()
         .map(|c| {

@@ -1,5 +1,5 @@
-//! A check as its owner writes it: a URL, or an object around one, or a job that reports itself.
-//! Every problem is reported with the field it is in.
+//! The definition of a check: a URL, an object with a URL, or a job that reports itself. Every problem is
+//! reported with its field.
 
 mod read;
 
@@ -13,18 +13,19 @@ use crate::guard::Policy;
 use crate::guard::target::Target;
 use crate::state::Thresholds;
 
-/// Shown instead of a header's value. Saved again, it keeps the value that is stored for that header of
-/// the check with that URL; a check of another URL has nothing to keep, so a value cannot be led elsewhere.
+/// Placeholder for a header's value. When a check is saved with it, the stored value for that header and
+/// URL is kept. A check with another URL has no stored value, so a value cannot be sent to another server.
 pub const STORED_VALUE: &str = "(stored)";
 
 pub const MAX_CHECKS: usize = 200;
-/// All checks of an app together, as JSON. They live in the app's item, which every request of the app reads,
-/// strongly consistent, at a read unit for each 4 KiB: 17 at most, of the 3,000 a second of a partition
+/// Maximum size of all checks of an app together, as JSON. They are stored in the app's item, which every
+/// request of the app reads with strong consistency, at one read unit per 4 KiB: at most 17 of the 3,000
+/// per second of a partition
 /// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/bp-partition-key-design.html>).
 pub const MAX_CHECKS_BYTES: usize = 64 * 1024;
-/// How long a probe waits, unless the check says less.
+/// Maximum and default timeout of a probe.
 pub const MAX_TIMEOUT_MS: u64 = 10_000;
-/// A check that was found valid.
+/// A valid check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {
     pub name: Option<String>,
@@ -34,28 +35,28 @@ pub struct Check {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CheckKind {
-    /// We ask.
+    /// The probe calls a URL.
     Probe(Box<Probe>),
-    /// A job tells us, at least once in this time.
+    /// A job reports itself, at least once in this time.
     Push { heartbeat_ms: u64 },
 }
 
-/// A request to be made and how its answer is judged.
+/// The request of a probe, and the conditions on its response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Probe {
     pub target: Target,
-    /// `None`: HEAD, then GET where HEAD is answered 405 or 501; GET where a condition reads the body.
+    /// `None`: HEAD, then GET if HEAD is answered 405 or 501; GET if a condition reads the body.
     pub method: Option<String>,
     pub headers: Vec<(String, String)>,
     pub body: Option<String>,
     pub timeout_ms: u64,
-    /// None of them: any answer from 200 to 399 is good.
+    /// If empty, any status from 200 to 399 is good.
     pub conditions: Vec<Condition>,
-    /// `None`: every slot.
+    /// `None` for every slot.
     pub interval_ms: Option<u64>,
 }
 
-/// A problem, and the field it is in, as a path: `urls[3].timeout_ms`.
+/// A problem with the path of its field: `urls[3].timeout_ms`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FieldError {
     pub field: String,
@@ -63,7 +64,7 @@ pub struct FieldError {
 }
 
 impl Check {
-    /// The identity of the check in its app: the URL, or `push:{name}`.
+    /// Returns the identity of the check in its app: the URL, or `push:{name}`.
     pub fn target(&self) -> String {
         match &self.kind {
             CheckKind::Probe(probe) => probe.target.as_str().to_string(),
@@ -71,7 +72,7 @@ impl Check {
         }
     }
 
-    /// Reads a string (a URL) or an object; `at` is where it stands, for messages.
+    /// Parses a string (a URL) or an object; `at` is its path, for messages.
     pub fn from_value(value: &Value, at: &str, policy: &Policy) -> Result<Check, Vec<FieldError>> {
         match value {
             Value::String(url) => match Target::parse(url, policy) {
@@ -98,7 +99,7 @@ impl Check {
         }
     }
 
-    /// As it was written: a string where the URL says it all, else an object of what is set.
+    /// Serializes the check: a string if the URL is enough, else an object of all set fields.
     pub fn to_value(&self) -> Value {
         let mut object = Map::new();
         if let Some(name) = &self.name {

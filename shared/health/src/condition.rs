@@ -1,7 +1,9 @@
-//! Gatus's conditions (`[STATUS] == 200`, `len([BODY].items) > 0`), parsed at registration, evaluated at probe.
+//! Gatus's conditions (`[STATUS] == 200`, `len([BODY].items) > 0`), parsed at registration and evaluated by
+//! probes.
 //!
-//! Stricter than Gatus where Gatus would quietly decide: an unknown placeholder, a condition without any,
-//! an unclosed function and `<` against a word are refused; a missing or non-numeric value fails `<`, not counts as 0.
+//! Stricter than Gatus, where Gatus accepts mistakes: an unknown placeholder, a condition without any, an
+//! unclosed function and `<` against a word are errors; a missing or non-numeric value fails `<` instead of
+//! counting as 0.
 
 pub mod facts;
 pub mod glob;
@@ -16,13 +18,13 @@ use crate::condition::go_number::{parse_integer, parse_quantity};
 use crate::condition::operand::{Operand, OperandKind};
 use crate::condition::steps::{OutOfSteps, Steps};
 
-/// Bytes of one condition.
+/// Maximum length of a condition (bytes).
 pub const MAX_CONDITION_BYTES: usize = 500;
-/// Bytes of a resolved value shown in a failed condition, and beside a pattern.
+/// Maximum bytes of a value in a failed condition, and next to a pattern.
 const MAX_SHOWN_BYTES: usize = 100;
 const MAX_SHOWN_BESIDE_PATTERN_BYTES: usize = 25;
 
-/// A condition that parsed.
+/// A parsed condition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Condition {
     source: String,
@@ -41,11 +43,11 @@ enum Operator {
     Below,
 }
 
-/// A condition that does not hold, with what was found: `[STATUS] (404) == 200`.
+/// A failed condition with the actual value: `[STATUS] (404) == 200`.
 pub type Failure = String;
 
 impl Condition {
-    /// The error is the reason for the one who wrote the condition.
+    /// Parses a condition. The error is the reason, written for the author of the condition.
     pub fn parse(source: &str) -> Result<Condition, String> {
         if source.len() > MAX_CONDITION_BYTES {
             return Err(format!("is longer than {MAX_CONDITION_BYTES} bytes"));
@@ -98,15 +100,15 @@ impl Condition {
         &self.source
     }
 
-    /// Whether the answer's body must be read.
+    /// Whether the response body must be read.
     pub fn needs_body(&self) -> bool {
         [&self.left, &self.right].iter().any(|side| {
             matches!(side.kind, OperandKind::Body(_) | OperandKind::LenOfBody(_) | OperandKind::HasBody(_))
         })
     }
 
-    /// Judges the facts; a failure shows what was found. One for which the check has no steps left does
-    /// not hold.
+    /// Evaluates the condition. A failure contains the actual value. A condition without remaining steps
+    /// fails.
     pub fn evaluate(&self, facts: &Facts) -> Result<(), Failure> {
         self.judge(facts).unwrap_or_else(|OutOfSteps| {
             Err(format!("{} (not judged: the check's conditions take too many steps)", self.source))
@@ -172,7 +174,7 @@ impl fmt::Display for Operator {
     }
 }
 
-/// Gatus's order: `==` is looked for first, so that a pattern may contain ` < `.
+/// Gatus's order: `==` is searched first, so that a pattern may contain ` < `.
 fn split(source: &str) -> Option<(&str, Operator, &str)> {
     [
         (" == ", Operator::Equal),

@@ -1,19 +1,20 @@
 //! The guard against probes of private networks (server-side request forgery).
 //!
-//! Threat: a tenant registers a URL so that our function, which has an AWS role and may sit in a VPC,
-//! talks to something the tenant cannot reach: instance or container metadata, databases, admin pages,
-//! other tenants. What the tenant controls: the URL text, the DNS of its names (answers may mix public
-//! and private addresses, and may change between two questions), and the answers of its own servers
+//! Threat: a tenant registers a URL to make our function, which has an AWS role and may be in a VPC,
+//! connect to something that the tenant cannot reach: instance or container metadata, databases, admin
+//! pages, other tenants. The tenant controls the URL text, the DNS of its names (responses may mix public
+//! and private addresses, and may change between two queries), and the responses of its own servers
 //! (redirects, endless headers and bodies).
 //!
-//! So: the text is parsed as browsers do (WHATWG: `0x7f.1` and `127.0.0.1` are one address); http and
-//! https only, listed ports, no userinfo; names of private zones are refused; a name is resolved once by
-//! us and *every* address must be public; the connection goes to an address of that same answer, with
-//! Host and SNI kept; redirects are recorded and never followed; no proxy is consulted; headers and body
-//! are bounded. This holds at registration and again at every probe. `ALLOW_PRIVATE_HEALTH_TARGETS`
-//! opens loopback and private ranges for local use; link-local (metadata) stays shut even then.
-//! Not covered: a public address that forwards into somebody's private network, or a NAT64 prefix of an
-//! operator's own; those are theirs to stop.
+//! Rules: the text is parsed like browsers do (WHATWG: `0x7f.1` and `127.0.0.1` are one address). Only http
+//! and https, only listed ports, no userinfo. Names of private zones are refused. A name is resolved once,
+//! by us, and *every* address must be public. The connection goes to an address of that response, with Host
+//! and SNI kept. Redirects are recorded and never followed. No proxy is used. Headers and body are bounded.
+//! The rules apply at registration and again at every probe. `ALLOW_PRIVATE_HEALTH_TARGETS` allows loopback
+//! and private ranges for local use; link-local addresses (metadata) stay forbidden.
+//!
+//! Not covered: a public address that forwards into a private network, or an operator's own NAT64 prefix.
+//! Their owners must prevent that.
 
 #[cfg(any(test, feature = "testing"))]
 pub mod forms;
@@ -23,18 +24,18 @@ pub mod target;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// A URL is part of a sort key of the `checks` table, of at most 1,024 bytes
+/// Maximum length of a URL. It is part of a sort key of the `checks` table, of at most 1,024 bytes
 /// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html>).
 pub const MAX_URL_CHARS: usize = 1000;
 
-/// What may be probed, from `ALLOW_PRIVATE_HEALTH_TARGETS` and `HEALTH_PORTS`.
+/// Allowed targets, from `ALLOW_PRIVATE_HEALTH_TARGETS` and `HEALTH_PORTS`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Policy {
     pub allow_private: bool,
     pub ports: Ports,
 }
 
-/// The ports a check may name.
+/// The allowed ports of checks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ports {
     Any,
@@ -48,7 +49,7 @@ impl Default for Ports {
 }
 
 impl Ports {
-    /// `"80,443,8443"` or `"any"`. The error names the part that is wrong.
+    /// Parses `"80,443,8443"` or `"any"`. The error names the invalid part.
     pub fn parse(text: &str) -> Result<Ports, String> {
         if text.trim().eq_ignore_ascii_case("any") {
             return Ok(Ports::Any);
@@ -83,13 +84,13 @@ impl fmt::Display for Ports {
     }
 }
 
-/// What an address is for.
+/// The purpose of an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AddressClass {
     Public,
-    /// Loopback and private ranges: allowed by parameter only. The text names the range.
+    /// Loopback and private ranges, allowed only by parameter, with the name of the range.
     Private(&'static str),
-    /// Never a target. The text names the range.
+    /// Never a target, with the name of the range.
     Reserved(&'static str),
 }
 
@@ -98,7 +99,7 @@ pub fn is_public(address: IpAddr) -> bool {
     classify(address) == AddressClass::Public
 }
 
-/// `Err` says why the address must not be connected to, in words for the tenant.
+/// `Err` says why the address must not be connected to, written for the tenant.
 pub fn check_address(address: IpAddr, policy: &Policy) -> Result<(), Refusal> {
     match classify(address) {
         AddressClass::Public => Ok(()),
@@ -109,14 +110,15 @@ pub fn check_address(address: IpAddr, policy: &Policy) -> Result<(), Refusal> {
     }
 }
 
-/// All addresses of one DNS answer; one bad address spoils the answer, since the tenant wrote it. The refusal
-/// does not say which: what our resolver answers may be a private network's own.
+/// Checks all addresses of a DNS response. One bad address rejects the response, because the tenant
+/// controls it. The refusal does not name the address: our resolver may return addresses of a private
+/// network.
 pub fn check_addresses(addresses: &[IpAddr], policy: &Policy) -> Result<(), Refusal> {
     let refused = addresses.iter().any(|address| check_address(*address, policy).is_err());
     if refused { Err(Refusal::NotPublic) } else { Ok(()) }
 }
 
-/// The class of an address: the IANA special-purpose registries plus the clouds' own exceptions.
+/// Classifies an address by the IANA special-purpose registries and the clouds' own exceptions.
 pub fn classify(address: IpAddr) -> AddressClass {
     match address {
         IpAddr::V4(v4) => classify_v4(v4),
@@ -149,15 +151,15 @@ fn classify_v4(address: Ipv4Addr) -> AddressClass {
     }
 }
 
-/// IPv6: <https://www.iana.org/assignments/iana-ipv6-special-registry/>. Only 2000::/3 can be public,
-/// and the forms that carry an IPv4 address are judged by that address.
+/// IPv6: <https://www.iana.org/assignments/iana-ipv6-special-registry/>. Only 2000::/3 can be public.
+/// Addresses that contain an IPv4 address are classified by it.
 fn classify_v6(address: Ipv6Addr) -> AddressClass {
     use AddressClass::{Private, Public, Reserved};
     let s = address.segments();
     match s {
         [0, 0, 0, 0, 0, 0, 0, 0] => Reserved("unspecified, ::"),
         [0, 0, 0, 0, 0, 0, 0, 1] => Private("loopback, ::1"),
-        // mapped ::ffff:0:0/96 and translated NAT64 64:ff9b::/96: the packet goes to the IPv4 address
+        // Mapped ::ffff:0:0/96 and translated NAT64 64:ff9b::/96: the packet goes to the IPv4 address.
         [0, 0, 0, 0, 0, 0xffff, high, low] => classify_v4(embedded(high, low)),
         [0x64, 0xff9b, 0, 0, 0, 0, high, low] => classify_v4(embedded(high, low)),
         [0, 0, 0, 0, 0, 0, ..] => Reserved("IPv4-compatible, ::/96"),
@@ -203,10 +205,10 @@ pub enum Refusal {
     Port { port: u16, allowed: String },
     #[error("names {0}, which is not a public name")]
     PrivateName(String),
-    /// Of an address that stands in the URL, whatever its spelling.
+    /// An address in the URL, however it is spelled.
     #[error("leads to {address}, which is not public ({range})")]
     Address { address: IpAddr, range: &'static str },
-    /// Of a name.
+    /// An address of a name.
     #[error("leads to an address which is not public")]
     NotPublic,
 }

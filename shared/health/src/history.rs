@@ -1,4 +1,4 @@
-//! What the API answers about checks: rows, states, uptime, series, badges, and reports of jobs.
+//! API responses about checks: rows, states, uptime, series, badges, and reports of jobs.
 
 use crate::rows::{CheckRow, CheckTable, Health, Recorded, ReportLimits, UrlState};
 use futures::StreamExt;
@@ -17,17 +17,17 @@ use crate::uptime::{series, uptime};
 use crate::window::Window;
 use crate::{badge, sums};
 
-/// Partitions read at once.
+/// Partitions read in parallel.
 const READ_AT_ONCE: usize = 10;
 const MAX_ERROR_CHARS: usize = 300;
 const MS_PER_MINUTE: i64 = 60_000;
 
-/// The checks of an app, as they are stored.
+/// Returns the stored checks of an app.
 pub fn checks_of(app: &App, policy: &Policy) -> Vec<StoredCheck> {
     stored_checks(&app.health_checks, policy)
 }
 
-/// The check of this URL or name, for routes that are about one.
+/// Returns the check of this URL or name, for routes about one check.
 pub fn find<'a>(checks: &'a [StoredCheck], url_or_name: &str) -> Option<&'a StoredCheck> {
     let target = target_of(url_or_name);
     checks.iter().find(|check| {
@@ -35,12 +35,12 @@ pub fn find<'a>(checks: &'a [StoredCheck], url_or_name: &str) -> Option<&'a Stor
     })
 }
 
-/// A check that is no longer there; what it found is, for 30 days.
+/// Returns a check that was removed; its results are kept for 30 days.
 pub fn gone(url: &str) -> StoredCheck {
     StoredCheck { target: target_of(url), name: None, check: Err("is no longer checked".to_string()) }
 }
 
-/// `{url, status, latency_ms, ok, error, checked_at}` and what else is known.
+/// `{url, status, latency_ms, ok, error, checked_at}` and further known fields.
 pub(crate) fn show_row(name: Option<&str>, row: &CheckRow) -> Value {
     let mut shown = json!({
         "url": row.key.target, "status": row.status, "latency_ms": row.latency_ms, "ok": row.ok, "error": row.error,
@@ -69,7 +69,7 @@ pub(crate) fn show_row(name: Option<&str>, row: &CheckRow) -> Value {
     shown
 }
 
-/// Each check with its state and its uptime over all windows.
+/// Returns each check with its state and its uptime over all windows.
 pub async fn overview(
     table: &impl CheckTable,
     app: &App,
@@ -103,7 +103,7 @@ fn state_of<'a>(states: &'a [UrlState], app: &App, check: &StoredCheck) -> Optio
     states.iter().find(|state| state.target == check.target && state.epoch_ms == app.created_ms)
 }
 
-/// The response-time series of one check: buckets with a start, counts, average, least and most.
+/// Returns the response times of a check: buckets with start, counts, average, minimum and maximum.
 pub async fn response_times(
     table: &impl CheckTable,
     app: &App,
@@ -124,7 +124,7 @@ pub async fn response_times(
     )
 }
 
-/// One badge of one check.
+/// Returns a badge of a check.
 pub async fn badge(
     table: &impl CheckTable,
     app: &App,
@@ -143,7 +143,7 @@ pub async fn badge(
     Ok(if subject == Subject::Uptime { badge::uptime(&found) } else { badge::response_time(&found) })
 }
 
-/// What a job reports about its run.
+/// A job's report about a run.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Report {
     pub ok: bool,
@@ -151,22 +151,22 @@ pub struct Report {
     pub duration_ms: u32,
 }
 
-/// Reports of a minute: of one job, and of all jobs of an app. A day of a job has at most 14,400 rows then,
-/// which badges, uptimes and the sums of the day are added up from.
+/// Maximum reports per minute: of one job, and of all jobs of an app. A job then has at most 14,400 rows
+/// per day, from which badges, uptimes and the sums of the day are computed.
 pub const REPORTS_PER_MINUTE: ReportLimits = ReportLimits { of_job: 10, of_app: 300 };
 
-/// What became of a report.
+/// The result of a report.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Pushed {
-    /// The row, as it is shown.
+    /// The row as shown.
     Stored(Value),
     /// The app has no such job.
     NoSuchJob,
-    /// The job, or its app, has reported as often as it may in this minute.
+    /// The job, or its app, has reached its limit for this minute.
     TooOften { retry_after_secs: u32 },
 }
 
-/// Stores a job's report. The next run of `health` counts it.
+/// Stores a job's report. The next run of `health` includes it.
 pub async fn push(
     table: &impl CheckTable,
     app: &App,
@@ -207,7 +207,7 @@ pub async fn push(
         certificate_expires_ms: None,
         checked_at_ms: now_ms,
     };
-    // two reports in one millisecond are two reports; there are no more than those of this minute and the last
+    // Two reports in one millisecond are two reports. There are at most those of this minute and the last.
     for _ in 0..2 * REPORTS_PER_MINUTE.of_job {
         if table.record(&row).await? == Recorded::Stored {
             return Ok(Pushed::Stored(show_row(check.name.as_deref(), &row)));
@@ -343,29 +343,29 @@ mod tests {
         let app = app(names.iter().map(|name| json!({"name": name, "heartbeat": "1h"})).collect());
         let (table, checks) = (MemoryChecks::default(), checks(&app));
         let report = Report { ok: true, ..Report::default() };
-        let told =
+        let report =
             async |name: &str, now_ms| push(&table, &app, &checks, name, &report, now_ms).await.unwrap();
         let start = NOW / MS_PER_MINUTE * MS_PER_MINUTE;
         // all of one millisecond, the last of a minute
         for turn in 0..11 {
-            let stored = matches!(told("job-0", start + 59_999).await, Pushed::Stored(_));
+            let stored = matches!(report("job-0", start + 59_999).await, Pushed::Stored(_));
             assert_eq!(stored, turn < 10);
         }
-        assert_eq!(told("job-0", start + 20_000).await, Pushed::TooOften { retry_after_secs: 41 });
-        assert_eq!(told("job-0", start + 59_999).await, Pushed::TooOften { retry_after_secs: 1 });
+        assert_eq!(report("job-0", start + 20_000).await, Pushed::TooOften { retry_after_secs: 41 });
+        assert_eq!(report("job-0", start + 59_999).await, Pushed::TooOften { retry_after_secs: 1 });
         // other jobs have their own share, until the app's is used up
         let mut stored = 10;
         for name in &names[1..] {
             for _ in 0..10 {
-                stored += usize::from(matches!(told(name, start + 5).await, Pushed::Stored(_)));
+                stored += usize::from(matches!(report(name, start + 5).await, Pushed::Stored(_)));
             }
         }
         assert_eq!((stored, table.rows().len()), (300, 300));
-        // what was refused is not counted against the next minute, nor is the minute before
+        // Rejected reports are not counted, neither for the next minute nor for the one before.
         for _ in 0..10 {
-            assert!(matches!(told("job-0", start + 60_000).await, Pushed::Stored(_)));
+            assert!(matches!(report("job-0", start + 60_000).await, Pushed::Stored(_)));
         }
-        // an app that is registered again has a share of its own
+        // An app that is registered again has its own limit.
         let later = App { created_ms: app.created_ms + 1, ..app.clone() };
         let pushed = push(&table, &later, &checks, "job-0", &report, start + 60_000).await.unwrap();
         assert!(matches!(pushed, Pushed::Stored(_)));

@@ -1,5 +1,5 @@
-//! What registration (`api`) and probing (`health`) share: check definitions, the guard against probes
-//! of private networks, conditions, states, uptime and badges. Makes no HTTP request and knows no AWS.
+//! Shared by registration (`api`) and probing (`health`): check definitions, the guard against probes of
+//! private networks, conditions, states, uptime and badges. Makes no HTTP requests and knows no AWS.
 
 pub mod badge;
 pub mod check;

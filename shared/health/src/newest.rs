@@ -1,4 +1,4 @@
-//! The newest rows of an app's checks, merged: an answer of bounded size from reads of bounded size.
+//! Merges the newest rows of an app's checks: a response of bounded size from reads of bounded size.
 
 use std::cmp::Reverse;
 use std::collections::VecDeque;
@@ -13,34 +13,34 @@ use serde_json::Value;
 use crate::history::show_row;
 use crate::register::StoredCheck;
 
-/// Bytes of the rows of one answer. In Lambda's answer of at most 6 MB the body is a JSON string, in which
+/// Maximum bytes of the rows in a response. Lambda's limit is 6 MB, and the body is a JSON string in which
 /// each quote and backslash takes two bytes
 /// (<https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>).
 pub const MAX_ANSWER_BYTES: usize = 2_500_000;
-/// Partitions read at once.
+/// Partitions read in parallel.
 const READ_AT_ONCE: usize = 10;
-/// Rows of one check that are read at once: few at first, since there may be many checks.
+/// Rows of a check per read: few at first, since there may be many checks.
 const MIN_READ: usize = 4;
 const MAX_READ: usize = 100;
 /// Later than every slot (year 2286, the last of 13 digits).
 const NO_END_MS: i64 = 9_999_999_999_999;
 
-/// The last row of an answer; the next one goes on after it.
+/// The last row of a response. The next page starts after it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Position {
     pub slot_ms: i64,
     pub target: String,
 }
 
-/// Rows, newest first, and where to go on if there are more.
+/// Rows, newest first, and where to continue if there are more.
 #[derive(Debug, PartialEq)]
 pub struct Page {
     pub rows: Vec<Value>,
     pub next: Option<Position>,
 }
 
-/// The newest rows of these checks after a position: at most `limit`, and [`MAX_ANSWER_BYTES`]. Of one slot
-/// the targets are in order.
+/// Returns the newest rows of these checks after a position: at most `limit`, and [`MAX_ANSWER_BYTES`].
+/// Rows of one slot are ordered by target.
 pub async fn newest(
     table: &impl CheckTable,
     app: &App,
@@ -75,12 +75,12 @@ pub async fn newest(
     }
 }
 
-/// The rows of one check that are still to be merged.
+/// The rows of a check that are not merged yet.
 struct Source<'a> {
     check: &'a StoredCheck,
     /// Newest first; empty only if there are no more.
     rows: VecDeque<CheckRow>,
-    /// Where the next read begins; `None` if there is nothing left to read.
+    /// Where the next read starts; `None` if nothing is left to read.
     until_ms: Option<i64>,
     read: usize,
 }
@@ -101,7 +101,8 @@ impl<'a> Source<'a> {
 
     /// Reads until there is a row of this app, or none at all.
     async fn fill(&mut self, table: &impl CheckTable, app: &App) -> Result<(), Fault> {
-        // the slot that the app was registered in began before it, and is a day long at most
+        // The slot in which the app was registered started before the registration, and is at most a day
+        // long.
         let from_ms = app.created_ms.saturating_sub(MS_PER_DAY).max(0);
         while self.rows.is_empty()
             && let Some(until_ms) = self.until_ms
@@ -149,7 +150,7 @@ mod tests {
         CheckRow { epoch_ms: app.created_ms, ..row(&app.app_id, &url(n), NOW + slot * 300_000, true) }
     }
 
-    /// The rows as `url slot`, all pages of `limit` after each other.
+    /// The rows as `url slot`, all pages of `limit` one after another.
     async fn all(table: &MemoryChecks, app: &App, limit: usize) -> Vec<String> {
         let checks = stored_checks(&app.health_checks, &Policy::default());
         let (mut shown, mut after) = (Vec::new(), None);
@@ -170,7 +171,7 @@ mod tests {
         let table = MemoryChecks::default();
         let mut expected = Vec::new();
         for slot in (0..60).rev() {
-            // one is checked in every slot, others more and more seldom
+            // One is checked in every slot, others less and less often.
             for n in (0..7).filter(|n| slot % (n + 1) == 0) {
                 let n = usize::try_from(n).unwrap();
                 table.record(&row_of(&app, n, slot)).await.unwrap();

@@ -1,17 +1,18 @@
-//! Header values of checks are write-only: they are stored to be sent, and never shown again. Pure.
+//! Redaction of checks: header values are write-only. They are stored to be sent, and never shown again.
+//! Pure.
 
 use serde_json::{Map, Value};
 
 use crate::check::STORED_VALUE;
 use crate::guard::target::target_of;
 
-/// An app's `health_checks`, each as it is stored.
+/// Returns an app's `health_checks`, each as it is stored.
 #[must_use]
 pub fn stored_values(stored: &Value) -> &[Value] {
     stored.get("checks").unwrap_or(stored).as_array().map_or(&[][..], Vec::as_slice)
 }
 
-/// An app's stored `health_checks` as an array, with [`STORED_VALUE`] for each value of a header.
+/// Returns an app's stored `health_checks` as an array, with [`STORED_VALUE`] for each header value.
 #[must_use]
 pub fn redacted(stored: &Value) -> Value {
     let hide = |value: &Value| {
@@ -24,8 +25,8 @@ pub fn redacted(stored: &Value) -> Value {
     stored_values(stored).iter().map(hide).collect()
 }
 
-/// The checks of a caller, with the stored value for each header that says [`STORED_VALUE`]. Where none is
-/// stored for this URL and header the placeholder stays, and registration refuses it.
+/// Returns a caller's checks with the stored value for each header that is [`STORED_VALUE`]. If none is
+/// stored for this URL and header, the placeholder stays, and registration refuses it.
 #[must_use]
 pub(crate) fn with_stored_headers(mut given: Value, stored: &Value) -> Value {
     for check in given.as_array_mut().into_iter().flatten() {
@@ -50,7 +51,7 @@ fn headers_mut(check: &mut Value) -> Option<&mut Map<String, Value>> {
     check.get_mut("headers").and_then(Value::as_object_mut)
 }
 
-/// A URL as it is stored.
+/// Returns a URL as it is stored.
 fn normal(url: &str) -> String {
     target_of(url)
 }

@@ -1,4 +1,5 @@
-//! Registering checks: every problem at once, or the settings to store on the app. And reading them back.
+//! Registration of checks: returns all problems at once, or the settings to store in the app. Also parses
+//! stored settings.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -13,23 +14,23 @@ use crate::guard::resolve::{ResolveError, Resolver, checked_addresses};
 use crate::guard::target::{Target, TargetHost};
 use crate::redacted::{stored_values, with_stored_headers};
 
-/// Names resolved at once, and how long registration waits for an answer before it leaves the
-/// judgement to the probe, which resolves and checks anyway.
+/// Names resolved in parallel, and how long registration waits for a response. After that, only the probe
+/// checks the name: it resolves and checks in any case.
 const RESOLVED_AT_ONCE: usize = 20;
-/// Names that one registration resolves; further ones are judged by their probes alone.
+/// Maximum number of names that a registration resolves. Further names are checked only by their probes.
 pub const MAX_NAMES_RESOLVED: usize = 20;
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// An app's checks, and who may see its badges.
+/// An app's checks, and the access to its badges.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct HealthSettings {
     pub checks: Vec<Check>,
-    /// Badges answer without a key.
+    /// Badges need no key.
     pub public_badges: bool,
 }
 
 impl HealthSettings {
-    /// What is stored as the app's `health_checks`: an array, or an object where badges are public.
+    /// Returns what is stored as the app's `health_checks`: an array, or an object if badges are public.
     pub fn to_value(&self) -> Value {
         let checks: Vec<Value> = self.checks.iter().map(Check::to_value).collect();
         if self.public_badges {
@@ -40,10 +41,10 @@ impl HealthSettings {
     }
 }
 
-/// Validates what a caller wants to register: an array of strings and objects, in the field `at`
-/// (`urls`, `health_urls`). Names are resolved: one that leads to a private address is refused, one
-/// that does not resolve yet is taken, and its probes will say so. `stored` is what the app has so far:
-/// headers that were not changed keep their values, which nobody is shown.
+/// Validates the checks that a caller registers: an array of strings and objects, in the field `at`
+/// (`urls`, `health_urls`). Names are resolved. A name with a private address is refused. A name that does
+/// not resolve yet is accepted; its probes will report it. `stored` are the app's current checks: unchanged
+/// headers keep their values, which are never shown.
 pub async fn register(
     value: &Value,
     at: &str,
@@ -119,7 +120,7 @@ async fn refused_by_dns(
     }
 }
 
-/// A stored check; one that the policy no longer allows keeps its identity and says why.
+/// A stored check. One that the policy no longer allows keeps its identity, with the reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredCheck {
     pub target: String,
@@ -133,7 +134,7 @@ impl StoredCheck {
     }
 }
 
-/// Reads an app's `health_checks` back.
+/// Parses an app's `health_checks`.
 pub fn stored_checks(stored: &Value, policy: &Policy) -> Vec<StoredCheck> {
     stored_values(stored)
         .iter()
@@ -158,7 +159,7 @@ pub fn stored_checks(stored: &Value, policy: &Policy) -> Vec<StoredCheck> {
         .collect()
 }
 
-/// Whether an app's badges may be seen without a key.
+/// Whether an app's badges may be read without a key.
 pub fn public_badges(stored: &Value) -> bool {
     stored.get("public_badges").and_then(Value::as_bool).unwrap_or(false)
 }
@@ -188,7 +189,7 @@ mod tests {
         }
     }
 
-    async fn told(value: Value) -> String {
+    async fn outcome_of(value: Value) -> String {
         match register(&value, "urls", false, &Value::Null, &Policy::default(), &Zone).await {
             Ok(settings) => settings.to_value().to_string(),
             Err(errors) => errors
@@ -204,7 +205,7 @@ mod tests {
         let given =
             json!(["https://public.example.com/", {"url": "https://not-yet.example.com/", "name": "b"}]);
         assert_eq!(
-            told(given.clone()).await,
+            outcome_of(given.clone()).await,
             r#"["https://public.example.com/",{"name":"b","url":"https://not-yet.example.com/"}]"#
         );
     }
@@ -219,14 +220,17 @@ mod tests {
             5
         ]);
         assert_eq!(
-            told(given).await,
+            outcome_of(given).await,
             "urls[0]: leads to 10.0.0.1, which is not public (private, 10.0.0.0/8)\n\
              urls[4]: must be a URL or an object with a url\n\
              urls[3]: repeats https://public.example.com/\n\
              urls[1]: leads to an address which is not public"
         );
-        assert_eq!(told(json!({"url": 1})).await, "urls: must be an array of URLs and objects");
-        assert_eq!(told(json!(vec!["https://public.example.com/"; 201])).await, "urls: must be at most 200");
+        assert_eq!(outcome_of(json!({"url": 1})).await, "urls: must be an array of URLs and objects");
+        assert_eq!(
+            outcome_of(json!(vec!["https://public.example.com/"; 201])).await,
+            "urls: must be at most 200"
+        );
     }
 
     #[tokio::test]
@@ -255,7 +259,7 @@ mod tests {
     #[tokio::test]
     async fn checks_that_would_make_every_request_of_the_app_dear_are_refused() {
         let url = |n: usize| format!("https://public.example.com/{n}{}", "x".repeat(400));
-        let refused = told(json!((0..200).map(url).collect::<Vec<_>>())).await;
+        let refused = outcome_of(json!((0..200).map(url).collect::<Vec<_>>())).await;
         assert_eq!(refused, "urls: must be at most 65536 bytes of JSON together");
     }
 

@@ -1,20 +1,21 @@
-//! The `checks` table: one row per probed URL and slot, hourly sums of finished days, and what is known
-//! of each URL now.
+//! The `checks` table: one row per check and slot, hourly sums of finished days, and the current state of
+//! each check.
 
 use logferry_core::model::app::AppId;
 use logferry_core::model::fault::Fault;
 use logferry_core::model::time::{Day, MS_PER_HOUR};
 use serde::{Deserialize, Serialize};
 
-/// A row that is written later than this after the end of its day is late: it makes the day's sums void.
+/// How long after the end of its day a row may be written (ms). Later rows are late: they invalidate the
+/// sums of the day.
 pub const LATE_AFTER_MS: i64 = MS_PER_HOUR / 2;
-/// Sums of a day are stored only from here on after its end. What lies between the two is room for a
-/// row that is on its way, and for clocks that differ.
+/// How long after the end of a day its sums may be stored at the earliest (ms). The difference allows for
+/// rows in flight and for clock skew.
 pub const SETTLED_AFTER_MS: i64 = MS_PER_HOUR;
 pub const HOURS_PER_DAY: usize = 24;
 
-/// Whose check of what: the partition of its rows. The target is a URL, or `push:{name}` for a job
-/// that reports itself.
+/// Identifies a check by app and target; the partition key of its rows. The target is a URL, or
+/// `push:{name}` for a job that reports itself.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CheckKey {
     pub app_id: AppId,
@@ -27,37 +28,37 @@ pub struct CheckRow {
     pub key: CheckKey,
     /// Start of the slot; for a pushed report, its arrival (ms since the epoch).
     pub slot_ms: i64,
-    /// The app's `created_ms`: rows of an earlier app of the same id are not this app's.
+    /// The app's `created_ms`. Rows of an earlier app with the same id do not belong to this app.
     pub epoch_ms: i64,
-    /// 0 when nothing answered.
+    /// 0 if there was no response.
     pub status: u16,
     pub latency_ms: u32,
     pub ok: bool,
     /// The run had no time for it; says nothing about the URL.
     pub skipped: bool,
     pub error: Option<String>,
-    /// Conditions that did not hold, with what was found.
+    /// Conditions that failed, with the actual values.
     pub failed_conditions: Vec<String>,
-    /// Where the answer would have sent us; not followed.
+    /// Target of a redirect; it is not followed.
     pub redirect_to: Option<String>,
     pub certificate_expires_ms: Option<i64>,
     pub checked_at_ms: i64,
 }
 
 impl CheckRow {
-    /// Whether the sums of the row's day may have been stored before it came.
+    /// Whether the sums of the row's day may have been stored before this row.
     #[must_use]
     pub fn is_late(&self) -> bool {
         self.checked_at_ms > Day::of_ms(self.slot_ms).end_ms().saturating_add(LATE_AFTER_MS)
     }
 }
 
-/// What rows add up to. Skipped rows add nothing.
+/// The sum of rows. Skipped rows add nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Tally {
     pub checks: u64,
     pub ok: u64,
-    /// Checks with a status, and their latencies.
+    /// Checks with a response, and their latencies.
     pub answered: u64,
     pub total_ms: u64,
     pub min_ms: Option<u32>,
@@ -91,32 +92,32 @@ impl Tally {
         self.max_ms = self.max_ms.max(other.max_ms);
     }
 
-    /// Rounded to the nearest millisecond; `None` where nothing was answered.
+    /// Rounded to the nearest millisecond; `None` without any response.
     #[must_use]
     pub fn average_ms(&self) -> Option<u64> {
         (self.answered > 0).then(|| (self.total_ms + self.answered / 2) / self.answered)
     }
 }
 
-/// The hourly sums of one check's finished day.
+/// The hourly sums of a finished day of one check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DaySums {
     pub day: Day,
-    /// Raised by every late row; 0 where none came.
+    /// Increased by every late row; 0 without late rows.
     pub revision: u64,
-    /// `None`: a late row made them void, and nobody has added the rows up since.
+    /// `None` if a late row invalidated the sums and they have not been recomputed yet.
     pub hours: Option<[Tally; HOURS_PER_DAY]>,
 }
 
-/// What became of a row that was to be recorded.
+/// The result of recording a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Recorded {
     Stored,
-    /// The slot has a result already, which stays; of this app, or of a later one of its id.
+    /// The slot already has a result, which is kept. It is of this app, or of a later one with the same id.
     Existing(CheckRow),
 }
 
-/// Whether a URL answers as it should.
+/// State of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Health {
@@ -136,7 +137,7 @@ impl Health {
     }
 }
 
-/// A recent result, as a notification shows it.
+/// A recent result, as shown in a notification.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecentResult {
     pub slot_ms: i64,
@@ -147,7 +148,7 @@ pub struct RecentResult {
     pub failed_conditions: Vec<String>,
 }
 
-/// A change of state that has not been published yet.
+/// A state change that was not published yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HealthChange {
     pub from: Health,
@@ -155,26 +156,26 @@ pub struct HealthChange {
     pub slot_ms: i64,
 }
 
-/// What is known of a URL now.
+/// The current state of a check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UrlState {
     pub target: String,
     pub epoch_ms: i64,
     pub health: Health,
-    /// Since when it is so; for `Unknown`, since when it is watched.
+    /// Since when the state holds; for `Unknown`, since when it is checked.
     pub since_ms: i64,
     pub ok_streak: u32,
     pub failure_streak: u32,
-    /// The newest slot counted in.
+    /// The newest slot that is included.
     pub last_slot_ms: Option<i64>,
     /// Oldest first.
     pub recent: Vec<RecentResult>,
     pub pending: Option<HealthChange>,
-    /// Raised by one with every write; 0 was never written.
+    /// Increased by one with every write; 0 if it was never written.
     pub version: u64,
 }
 
-/// How many reports of jobs are taken in a minute.
+/// Maximum number of job reports per minute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReportLimits {
     pub of_job: u32,
@@ -183,15 +184,16 @@ pub struct ReportLimits {
 
 /// Stores and reads results and states. Rows expire 30 days after their slot.
 pub trait CheckTable: Send + Sync {
-    /// Records a result: the first of a slot stays, but gives way to one where it was skipped, and to any of
-    /// a later app of this id; never to one of an earlier app, whose run may still be under way. A late row
-    /// makes the sums of its day void in the same write.
+    /// Records a result. The first result of a slot is kept, except that a skipped one is replaced, and
+    /// that a result of a later app with the same id replaces any other. A result of an earlier app, whose
+    /// run may still be in progress, never replaces one. A late row invalidates the sums of its day in the
+    /// same write.
     ///
     /// # Errors
     /// The write failed; the row may have been stored.
     fn record(&self, row: &CheckRow) -> impl Future<Output = Result<Recorded, Fault>> + Send;
 
-    /// Rows with `from_ms <= slot_ms <= to_ms`, newest first, at most `limit`, strongly consistent.
+    /// Returns rows with `from_ms <= slot_ms <= to_ms`, newest first, at most `limit`, strongly consistent.
     ///
     /// # Errors
     /// The read failed.
@@ -203,7 +205,7 @@ pub trait CheckTable: Send + Sync {
         limit: usize,
     ) -> impl Future<Output = Result<Vec<CheckRow>, Fault>> + Send;
 
-    /// What is stored of the days from `first` to `last`, oldest first, strongly consistent.
+    /// Returns the stored sums of the days from `first` to `last`, oldest first, strongly consistent.
     ///
     /// # Errors
     /// The read failed.
@@ -215,8 +217,8 @@ pub trait CheckTable: Send + Sync {
         last: Day,
     ) -> impl Future<Output = Result<Vec<DaySums>, Fault>> + Send;
 
-    /// Stores the sums of a day, read from its rows after its revision was. `false`: a late row came
-    /// between, nothing is stored.
+    /// Stores the sums of a day, whose rows were read after its revision. `false` if a late row arrived in
+    /// between; nothing is stored then.
     ///
     /// # Errors
     /// The write failed; the sums may have been stored.
@@ -227,8 +229,8 @@ pub trait CheckTable: Send + Sync {
         sums: &DaySums,
     ) -> impl Future<Output = Result<bool, Fault>> + Send;
 
-    /// Counts a report of a job in a minute since the epoch, for the app of this epoch. `false`: the job or
-    /// the app has reported as often as it may; nothing is counted.
+    /// Counts a job report in a minute since the epoch, for the app of this epoch. `false` if the job or
+    /// the app has reached its limit; nothing is counted then.
     ///
     /// # Errors
     /// The write failed; the report may have been counted.
@@ -240,13 +242,13 @@ pub trait CheckTable: Send + Sync {
         most: ReportLimits,
     ) -> impl Future<Output = Result<bool, Fault>> + Send;
 
-    /// The states of an app's URLs, strongly consistent.
+    /// Returns the states of an app's checks, strongly consistent.
     ///
     /// # Errors
     /// The read failed.
     fn states(&self, app_id: &AppId) -> impl Future<Output = Result<Vec<UrlState>, Fault>> + Send;
 
-    /// Writes a state over the one with the version before it. `false`: somebody else was first.
+    /// Replaces the state of the previous version; `false` if another writer was first.
     ///
     /// # Errors
     /// The write failed; the state may have been stored.

@@ -1,9 +1,9 @@
-//! A URL's state: up, down or unknown, changed by N equal results in a row. Pure; a slot counts once,
-//! and a slot older than the newest one counted changes nothing.
+//! State of a check: up, down or unknown, changed by N equal results in a row. Pure. A slot counts once,
+//! and a slot older than the newest counted one changes nothing.
 
 use crate::rows::{CheckRow, Health, HealthChange, RecentResult, UrlState};
 
-/// Results that a notification shows.
+/// Number of results in a notification.
 pub const RECENT_RESULTS: usize = 5;
 
 /// Failed conditions of a result that the state keeps, and bytes of each: a state is one item of at most
@@ -11,7 +11,7 @@ pub const RECENT_RESULTS: usize = 5;
 pub const RECENT_CONDITIONS: usize = 3;
 const RECENT_CONDITION_BYTES: usize = 400;
 
-/// How many equal results in a row change the state.
+/// Number of equal results in a row that change the state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Thresholds {
     pub failures: u32,
@@ -24,7 +24,7 @@ impl Default for Thresholds {
     }
 }
 
-/// A URL nothing is known of yet.
+/// Returns the state of a check without results.
 pub fn watched_since(target: &str, epoch_ms: i64, slot_ms: i64) -> UrlState {
     UrlState {
         target: target.to_string(),
@@ -40,10 +40,9 @@ pub fn watched_since(target: &str, epoch_ms: i64, slot_ms: i64) -> UrlState {
     }
 }
 
-/// The state after a result; `None` when the result changes nothing (skipped, repeated or late).
-/// Changes that people should hear of stay in `pending` until [`published`]: everything but
-/// unknown → up. A change that is overtaken before it was published is replaced, and one that is
-/// taken back is forgotten.
+/// Returns the state after a result; `None` if the result changes nothing (skipped, repeated or late).
+/// Changes to be notified stay in `pending` until [`published`]: everything except unknown → up. A newer
+/// change replaces an unpublished one, and a reverted change is discarded.
 pub fn after(state: &UrlState, row: &CheckRow, thresholds: Thresholds) -> Option<UrlState> {
     if row.skipped || state.last_slot_ms.is_some_and(|last| row.slot_ms <= last) {
         return None;
@@ -78,16 +77,17 @@ pub fn after(state: &UrlState, row: &CheckRow, thresholds: Thresholds) -> Option
     if reached != state.health {
         next.health = reached;
         next.since_ms = row.slot_ms;
-        let told = state.pending.as_ref().map_or(state.health, |pending| pending.from);
-        let worth_telling = reached != told && !(told == Health::Unknown && reached == Health::Up);
+        let last_published = state.pending.as_ref().map_or(state.health, |pending| pending.from);
+        let is_notified =
+            reached != last_published && !(last_published == Health::Unknown && reached == Health::Up);
         next.pending =
-            worth_telling.then_some(HealthChange { from: told, to: reached, slot_ms: row.slot_ms });
+            is_notified.then_some(HealthChange { from: last_published, to: reached, slot_ms: row.slot_ms });
     }
     next.version = state.version.saturating_add(1);
     Some(next)
 }
 
-/// The first conditions that failed, and how many more did.
+/// Returns the first failed conditions, and the number of further ones.
 fn recent_conditions(row: &CheckRow) -> Vec<String> {
     let all = &row.failed_conditions;
     let cut = |text: &String| text.split_at(text.floor_char_boundary(RECENT_CONDITION_BYTES)).0.to_string();
@@ -96,7 +96,7 @@ fn recent_conditions(row: &CheckRow) -> Vec<String> {
     all.iter().take(RECENT_CONDITIONS).map(cut).chain(rest).collect()
 }
 
-/// The state after its pending change was published.
+/// Returns the state after its pending change was published.
 pub fn published(state: &UrlState) -> UrlState {
     UrlState { pending: None, version: state.version.saturating_add(1), ..state.clone() }
 }
@@ -124,18 +124,19 @@ mod tests {
         }
     }
 
-    /// Results as `+` and `-`, one per slot; shows the changes that would be published, as `slot:from>to`.
-    fn told(results: &str, thresholds: Thresholds) -> String {
+    /// Results as `+` and `-`, one per slot. Returns the changes that would be published, as
+    /// `slot:from>to`.
+    fn notified(results: &str, thresholds: Thresholds) -> String {
         let mut state = watched_since("https://shop.example/", 0, 0);
-        let mut told = Vec::new();
+        let mut notified = Vec::new();
         for (slot, result) in (0..).zip(results.chars()) {
             state = after(&state, &row(slot, result == '+'), thresholds).unwrap();
             if let Some(change) = &state.pending {
-                told.push(format!("{}:{}>{}", change.slot_ms, change.from.as_str(), change.to.as_str()));
+                notified.push(format!("{}:{}>{}", change.slot_ms, change.from.as_str(), change.to.as_str()));
                 state = published(&state);
             }
         }
-        told.join(" ")
+        notified.join(" ")
     }
 
     #[test]
@@ -155,15 +156,18 @@ mod tests {
             ("-+-+", ""),
             ("++--++--++", "3:up>down 5:down>up 7:up>down 9:down>up"),
         ] {
-            assert_eq!(told(results, two), expect, "{results}");
+            assert_eq!(notified(results, two), expect, "{results}");
         }
     }
 
     #[test]
     fn thresholds_are_the_checks_own() {
-        assert_eq!(told("+-+-", Thresholds { failures: 1, successes: 1 }), "1:up>down 2:down>up 3:up>down");
-        assert_eq!(told("+++--", Thresholds { failures: 3, successes: 1 }), "");
-        assert_eq!(told("+++---+", Thresholds { failures: 3, successes: 1 }), "5:up>down 6:down>up");
+        assert_eq!(
+            notified("+-+-", Thresholds { failures: 1, successes: 1 }),
+            "1:up>down 2:down>up 3:up>down"
+        );
+        assert_eq!(notified("+++--", Thresholds { failures: 3, successes: 1 }), "");
+        assert_eq!(notified("+++---+", Thresholds { failures: 3, successes: 1 }), "5:up>down 6:down>up");
     }
 
     #[test]

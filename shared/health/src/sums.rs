@@ -1,9 +1,9 @@
-//! What is known of a check over the last hours and days: hourly sums of finished days, rows of the rest.
+//! Results of a check over hours and days: hourly sums of finished days, rows for the rest.
 //!
-//! A finished day is added up once, by `health` in the first slot after it settled, or by whoever asks
-//! for it first, and stored. That is exact: sums come from the day's rows and nothing else, a day is
-//! finished only when every row of it is old, and a row that comes later all the same (an event that was
-//! sent again) makes the sums void in the transaction that stores it, so that they are added up anew.
+//! A finished day is summed once and stored: by `health` in the first slot after it settled, or by the
+//! first reader. Sums are exact. They come only from the day's rows, and a day is finished only when all
+//! its rows are old. A later row (an event that was sent again) invalidates the sums in the transaction
+//! that stores it, so they are recomputed.
 
 use std::collections::BTreeMap;
 
@@ -13,11 +13,10 @@ use logferry_core::model::time::{Day, MS_PER_HOUR};
 
 use crate::window::Window;
 
-/// Rows that are read at once. All are added up, and few are in memory.
+/// Rows per read. All are summed, and few are in memory.
 const ROWS_AT_ONCE: usize = 500;
 
-/// Sums of whole hours by their start, and what single rows add. An hour may have both; the sum is then of
-/// all its rows.
+/// Sums of whole hours by their start, and single rows. If an hour has both, its sum includes all its rows.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Sums {
     hours: BTreeMap<i64, Tally>,
@@ -25,7 +24,7 @@ pub struct Sums {
 }
 
 impl Sums {
-    /// Rows alone.
+    /// Sums of rows only.
     pub fn of_rows(rows: Vec<CheckRow>) -> Sums {
         let mut sums = Sums::default();
         rows.iter().for_each(|row| sums.add(row));
@@ -40,7 +39,8 @@ impl Sums {
         }
     }
 
-    /// Everything in a window: its whole hours, and the rows of those that it cuts or that have no sum.
+    /// Calls `tell` for everything in a window: its whole hours, and the rows of hours that it cuts or that
+    /// have no sum.
     pub(crate) fn each(&self, window: Window, now_ms: i64, mut tell: impl FnMut(i64, &Tally)) {
         let start_ms = window.start_ms(now_ms);
         let whole = |hour_ms: i64| hour_ms >= start_ms && hour_ms + MS_PER_HOUR - 1 <= now_ms;
@@ -65,13 +65,13 @@ fn hour_start(ms: i64) -> i64 {
     ms.div_euclid(MS_PER_HOUR) * MS_PER_HOUR
 }
 
-/// The first day that is not finished: days before it have all the rows that they will have.
+/// Returns the first unfinished day: all rows of earlier days are written.
 fn first_open_day(now_ms: i64) -> Day {
     Day::of_ms(now_ms.saturating_sub(SETTLED_AFTER_MS))
 }
 
-/// What is known of a check over some windows. Adds up, and stores, the finished days that nobody has
-/// added up before.
+/// Returns the results of a check over some windows. Sums and stores finished days that were not summed
+/// before.
 pub async fn load(
     table: &impl CheckTable,
     key: &CheckKey,
@@ -81,12 +81,12 @@ pub async fn load(
 ) -> Result<Sums, Fault> {
     let start_ms = windows.iter().map(|window| window.start_ms(now_ms)).min().unwrap_or(now_ms);
     let open = first_open_day(now_ms);
-    // before it was registered an app has next to no rows, and nothing to be added up
+    // Before its registration, an app has hardly any rows, and nothing to sum.
     let first = Day::of_ms(start_ms).max(Day::of_ms(epoch_ms)).min(open);
     let mut spans = vec![(start_ms, first.start_ms() - 1), (start_ms.max(open.start_ms()), now_ms)];
     let stored =
         if first < open { table.days(key, epoch_ms, first, open.previous()).await? } else { Vec::new() };
-    // rows are kept for as long as the longest window: of an older day some may be gone
+    // Rows are kept as long as the longest window: some rows of an older day may have expired.
     let complete_from_ms = Window::Month.start_ms(now_ms);
     let (mut sums, mut missing) = (Sums::default(), Vec::new());
     for day in (first.0..open.0).map(Day) {
@@ -115,8 +115,8 @@ pub async fn load(
     Ok(sums)
 }
 
-/// Adds up the day that settled between a check's last slot and this one, so that nobody has to wait for
-/// it later. `now_ms` keeps a slot that lies ahead of the clock from finishing a day early.
+/// Sums the day that settled between a check's last slot and this one, so that later readers need not wait.
+/// `now_ms` prevents a slot in the future from finishing a day early.
 pub async fn close_day(
     table: &impl CheckTable,
     key: &CheckKey,
@@ -139,7 +139,7 @@ pub async fn close_day(
 
 type Hours = [Tally; HOURS_PER_DAY];
 
-/// Adds up days that follow each other, each with the revision that was read before its rows are.
+/// Sums consecutive days, each with the revision that was read before its rows.
 async fn add_up(
     table: &impl CheckTable,
     key: &CheckKey,
@@ -158,14 +158,14 @@ async fn add_up(
     })
     .await?;
     for (day, revision) in days {
-        // where a late row came between, the sums are right for now and the next reader adds up anew
+        // If a late row arrived in between, the sums are correct for now and the next reader sums again.
         let sums = DaySums { day: *day, revision: *revision, hours: by_day.get(day).copied() };
         let _stored = table.save_day(key, epoch_ms, &sums).await?;
     }
     Ok(by_day.into_iter().collect())
 }
 
-/// Every row of a span, newest first, a page at a time: a sum of some is no sum.
+/// Reads every row of a range, newest first, page by page: sums need all rows.
 async fn each_row(
     table: &impl CheckTable,
     key: &CheckKey,
@@ -177,7 +177,7 @@ async fn each_row(
         let rows = table.history(key, from_ms, to_ms, ROWS_AT_ONCE).await?;
         rows.iter().filter(|row| row.epoch_ms == epoch_ms).for_each(&mut tell);
         match rows.last() {
-            // of one check there is one row a slot
+            // A check has one row per slot.
             Some(oldest) if rows.len() == ROWS_AT_ONCE => to_ms = oldest.slot_ms.saturating_sub(1),
             _ => return Ok(()),
         }
@@ -208,7 +208,7 @@ mod tests {
         table
     }
 
-    /// What is loaded says what the rows say, of every window by itself and of all together.
+    /// Loaded sums equal the rows, for every window by itself and for all together.
     #[track_caller]
     fn assert_exact(sums: &Sums, windows: &[Window], rows: &[CheckRow], now_ms: i64) {
         let raw = Sums::of_rows(rows.to_vec());
@@ -289,7 +289,7 @@ mod tests {
         let table = table_of(&rows).await;
         let before = loaded(&table, &Window::ALL, NOW).await;
         let late = |slot_ms| CheckRow { checked_at_ms: NOW, ..row(slot_ms, false, 0, 7) };
-        // a slot that had no row, one that had been skipped, and one that has its result
+        // A slot without row, a skipped one, and one that has its result.
         let skipped = rows.iter().rposition(|row| row.skipped).unwrap();
         let counted = rows.iter().rposition(|row| !row.skipped).unwrap();
         let (new, replaced) = (late(NOW - 4 * MS_PER_DAY), late(rows[skipped].slot_ms));
@@ -343,7 +343,7 @@ mod tests {
         };
         assert_eq!(closed(settled - 600_000, settled - 300_000, NOW).await, 0);
         assert_eq!(closed(settled, settled + 300_000, NOW).await, 0, "an earlier run did, or a reader will");
-        assert_eq!(closed(settled - 300_000, settled, settled - 1).await, 0, "a slot ahead of the clock");
+        assert_eq!(closed(settled - 300_000, settled, settled - 1).await, 0, "a slot in the future");
         assert_eq!(closed(settled - 300_000, settled, settled).await, 1);
         let read = table.rows_read();
         assert_eq!(closed(settled - 300_000, settled, settled).await, 1);

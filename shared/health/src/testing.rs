@@ -1,4 +1,4 @@
-//! The `checks` table in memory, and the promises that it and the real one keep alike.
+//! The `checks` table in memory, and the contract that it shares with the real one.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -16,10 +16,10 @@ use logferry_core::model::time::Day;
 
 use crate::state::watched_since;
 
-/// Whose sums: check, epoch and day.
+/// Key of sums: check, epoch and day.
 type DayKey = (CheckKey, i64, Day);
 
-/// Whose reports: app, epoch and minute.
+/// Key of reports: app, epoch and minute.
 type ReportsKey = (AppId, i64, i64);
 
 /// A `checks` table in memory; clones are one table.
@@ -39,17 +39,17 @@ impl MemoryChecks {
         self.rows.lock().unwrap().values().cloned().collect()
     }
 
-    /// Takes a row away, as its time to live does.
+    /// Removes a row, as its time to live does.
     pub fn expire(&self, key: &CheckKey, slot_ms: i64) {
         self.rows.lock().unwrap().remove(&(key.clone(), slot_ms));
     }
 
-    /// How many rows were read so far, over all questions.
+    /// Returns the number of rows read so far, over all calls.
     pub fn rows_read(&self) -> usize {
         self.rows_read.load(Ordering::SeqCst)
     }
 
-    /// The most rows that one question was answered with.
+    /// Returns the maximum number of rows of one call.
     pub fn most_read_at_once(&self) -> usize {
         self.most_read_at_once.load(Ordering::SeqCst)
     }
@@ -88,7 +88,7 @@ impl CheckTable for MemoryChecks {
         to_ms: i64,
         limit: usize,
     ) -> Result<Vec<CheckRow>, Fault> {
-        // DynamoDB takes no longer key.
+        // DynamoDB does not accept longer keys.
         if key.app_id.as_str().len() + 1 + key.target.len() > 2_048 {
             return Err(Fault::new(FaultClass::Permanent, "Query", "ValidationException"));
         }
@@ -179,13 +179,13 @@ pub fn row(app_id: &AppId, target: &str, slot_ms: i64, ok: bool) -> CheckRow {
     }
 }
 
-/// Panics where a table breaks a promise of [`CheckTable`]. `app_id` must be nobody else's.
+/// Panics if a table breaks the contract of [`CheckTable`]. `app_id` must not be used otherwise.
 pub async fn keeps_its_promises(table: &impl CheckTable, app_id: &AppId) {
     let (url, other) = ("https://shop.example.com/a?b=c", "https://shop.example.com/");
-    // from the year 2099 on, so that no table's time to live takes a row away
+    // From the year 2099 on, so that no table's time to live deletes a row.
     let slot = |n: i64| 4_070_940_900_000 + n * 300_000;
 
-    // the first result of a slot stays
+    // The first result of a slot is kept.
     let first = row(app_id, url, slot(0), false);
     assert_eq!(table.record(&first).await.unwrap(), Recorded::Stored);
     assert_eq!(
@@ -194,7 +194,7 @@ pub async fn keeps_its_promises(table: &impl CheckTable, app_id: &AppId) {
     );
     assert_eq!(table.record(&first).await.unwrap(), Recorded::Existing(first.clone()));
 
-    // a skipped slot gives way to a result, and to nothing else
+    // A skipped slot is replaced by a result, and by nothing else.
     let skipped = CheckRow { skipped: true, ..row(app_id, url, slot(1), false) };
     assert_eq!(table.record(&skipped).await.unwrap(), Recorded::Stored);
     assert_eq!(table.record(&skipped).await.unwrap(), Recorded::Existing(skipped.clone()));
@@ -202,7 +202,7 @@ pub async fn keeps_its_promises(table: &impl CheckTable, app_id: &AppId) {
     assert_eq!(table.record(&result).await.unwrap(), Recorded::Stored);
     assert_eq!(table.record(&skipped).await.unwrap(), Recorded::Existing(result.clone()));
 
-    // a row of an earlier app of this id gives way, and takes the place of none
+    // A row of an earlier app with this id is replaced, and replaces none.
     let earlier = row(app_id, url, slot(2), false);
     let later = CheckRow { epoch_ms: 9, ..row(app_id, url, slot(2), true) };
     assert_eq!(table.record(&earlier).await.unwrap(), Recorded::Stored);
@@ -215,7 +215,7 @@ pub async fn keeps_its_promises(table: &impl CheckTable, app_id: &AppId) {
     let late_earlier = CheckRow { checked_at_ms: slot(4) + 2 * 86_400_000, ..earlier };
     assert_eq!(table.record(&late_earlier).await.unwrap(), Recorded::Existing(skipped_later));
 
-    // history: one check's rows, newest first, both ends included, no more than asked for
+    // History: one check's rows, newest first, both ends included, at most the requested number.
     table.record(&row(app_id, other, slot(1), true)).await.unwrap();
     let key = first.key.clone();
     let all = table.history(&key, slot(0), slot(2), 100).await.unwrap();
@@ -225,7 +225,7 @@ pub async fn keeps_its_promises(table: &impl CheckTable, app_id: &AppId) {
     assert_eq!(table.history(&key, slot(5), slot(9), 100).await.unwrap(), []);
     assert_eq!(table.history(&key, slot(9), slot(0), 100).await.unwrap(), []);
 
-    // sums of days: each check's and app's own, oldest first, both ends included
+    // Sums of days: per check and app, oldest first, both ends included.
     let day = Day::of_ms(slot(0));
     let mut hours = [Tally::default(); HOURS_PER_DAY];
     hours[23] =
@@ -244,7 +244,7 @@ pub async fn keeps_its_promises(table: &impl CheckTable, app_id: &AppId) {
     assert_eq!(table.days(&elsewhere, 5, day, day).await.unwrap(), []);
     assert_eq!(table.history(&key, slot(0), slot(2), 100).await.unwrap().len(), 3, "sums are no rows");
 
-    // a late row makes the sums of its day void, once; one that does not stand changes nothing
+    // A late row invalidates the sums of its day, once. A row that is not stored changes nothing.
     let late =
         CheckRow { checked_at_ms: day.end_ms() + LATE_AFTER_MS + 1, ..row(app_id, url, slot(3), true) };
     assert_eq!(table.record(&late).await.unwrap(), Recorded::Stored);
@@ -264,7 +264,7 @@ pub async fn keeps_its_promises(table: &impl CheckTable, app_id: &AppId) {
     let void = DaySums { day, revision: 2, hours: None };
     assert_eq!(table.days(&elsewhere, 5, day, day).await.unwrap(), [void]);
 
-    // reports: so many of a job, so many of its app, for each epoch and minute anew
+    // Reports: limits per job and per app, separately for each epoch and minute.
     let most = ReportLimits { of_job: 2, of_app: 3 };
     let job = |name: &str| CheckKey { app_id: app_id.clone(), target: format!("push:{name}") };
     let minute = slot(0) / 60_000;
@@ -282,7 +282,7 @@ pub async fn keeps_its_promises(table: &impl CheckTable, app_id: &AppId) {
         assert_eq!(counted, taken, "{name} {epoch_ms} {minute}");
     }
 
-    // states: written over the version they came from, by one writer
+    // States: written over the version that they come from, by one writer.
     let state = UrlState { version: 1, ..watched_since(url, 5, slot(0)) };
     assert!(table.save_state(app_id, &state).await.unwrap());
     assert!(!table.save_state(app_id, &state).await.unwrap());

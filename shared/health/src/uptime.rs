@@ -1,4 +1,4 @@
-//! Uptime and response times of a window. Pure. Skipped rows say nothing and are left out.
+//! Uptime and response times of a window. Pure. Skipped rows are ignored.
 
 use crate::rows::Tally;
 use serde::Serialize;
@@ -6,15 +6,15 @@ use serde::Serialize;
 use crate::sums::Sums;
 use crate::window::Window;
 
-/// How much of a window a URL was up.
+/// Uptime of a check in a window.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Uptime {
     pub window: &'static str,
     pub checks: u64,
     pub ok: u64,
-    /// 0 to 1; `None` where nothing was checked.
+    /// 0 to 1; `None` without checks.
     pub uptime: Option<f64>,
-    /// Over the checks that were answered; `None` where none was.
+    /// Over the checks with a response; `None` without any.
     pub average_ms: Option<u64>,
 }
 
@@ -29,7 +29,7 @@ pub struct Bucket {
     pub max_ms: Option<u32>,
 }
 
-/// The uptime of one window; what lies outside it may be among the sums.
+/// Returns the uptime of a window; the sums may include more than the window.
 pub fn uptime(sums: &Sums, window: Window, now_ms: i64) -> Uptime {
     let mut all = Tally::default();
     sums.each(window, now_ms, |_, tally| all.merge(tally));
@@ -38,7 +38,7 @@ pub fn uptime(sums: &Sums, window: Window, now_ms: i64) -> Uptime {
     Uptime { window: window.as_str(), checks: all.checks, ok: all.ok, uptime, average_ms: all.average_ms() }
 }
 
-/// Response times in buckets aligned to the epoch, oldest first; empty buckets are left out.
+/// Returns response times in buckets aligned to the epoch, oldest first; empty buckets are omitted.
 pub fn series(sums: &Sums, window: Window, now_ms: i64) -> Vec<Bucket> {
     let mut buckets = std::collections::BTreeMap::<i64, Tally>::new();
     sums.each(window, now_ms, |at_ms, tally| {
@@ -84,7 +84,8 @@ pub(crate) mod tests {
         }
     }
 
-    /// A row every 5 minutes for so long back, newest first, results and latencies from a fixed sequence.
+    /// A row every 5 minutes for this time span back, newest first, with results and latencies from a fixed
+    /// sequence.
     pub(crate) fn history(span_ms: i64) -> Vec<CheckRow> {
         let mut seed = 12345_u32;
         (0..span_ms / 300_000)
@@ -102,7 +103,7 @@ pub(crate) mod tests {
             .collect()
     }
 
-    /// Written otherwise on purpose: counts with loops over raw rows.
+    /// Deliberately written differently: counts with loops over raw rows.
     pub(crate) fn reference(rows: &[CheckRow], from_ms: i64, to_ms: i64) -> (u64, u64, Option<u64>) {
         let (mut checks, mut ok) = (0, 0);
         let mut latencies = Vec::new();

@@ -1,6 +1,6 @@
 //! Windows of time that uptime is computed over.
 
-/// A span of time that ends now.
+/// A time range that ends now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Window {
     Hour,
@@ -34,7 +34,8 @@ impl Window {
         }
     }
 
-    /// The width of a bucket of the series: 12 to 31 of them. Whole hours, or less than one.
+    /// Returns the width of a bucket of the series: 12 to 31 buckets per window. Whole hours, or less than
+    /// one.
     pub fn bucket_ms(self) -> i64 {
         match self {
             Window::Hour => 5 * 60_000,
@@ -44,7 +45,7 @@ impl Window {
         }
     }
 
-    /// The first millisecond of the window that ends at `now_ms`: it is as long as it says, its end included.
+    /// Returns the first millisecond of the window that ends at `now_ms` (included).
     pub fn start_ms(self, now_ms: i64) -> i64 {
         now_ms.saturating_sub(self.ms()).saturating_add(1)
     }

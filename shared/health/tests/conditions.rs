@@ -21,7 +21,7 @@ fn unreachable() -> Facts {
     Facts::new(0, 0, false, 0, String::new())
 }
 
-/// An empty expectation: the condition holds. Else: how the failure is shown.
+/// An empty expectation means that the condition holds. Otherwise it is the failure's text.
 #[track_caller]
 fn check(condition: &str, facts: &Facts, expect: &str) {
     let parsed = Condition::parse(condition).unwrap_or_else(|reason| panic!("{condition} {reason}"));
@@ -330,7 +330,7 @@ fn conditions_share_their_steps_and_one_that_finds_none_left_does_not_hold() {
     let expect = format!("{dear} (not judged: the check's conditions take too many steps)");
     check(&dear, &facts, &expect);
     assert_eq!(facts.steps.taken(), MAX_STEPS);
-    // whatever they say, and at no cost
+    // Whatever they are, and at no cost.
     for condition in ["[BODY] == pat(*<b>)", "[BODY] != nothing", "len([BODY]) > 0", "has([BODY].a) == false"]
     {
         check(

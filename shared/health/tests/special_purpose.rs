@@ -96,7 +96,7 @@ fn the_neighbours_of_the_ipv4_blocks_are_public_unless_another_block_has_them() 
     assert!(public >= 24, "{public}");
 }
 
-/// Every form that carries an IPv4 address, around each IPv4 block's bounds and a public address.
+/// Every form that contains an IPv4 address, around each IPv4 block's bounds and a public address.
 #[test]
 fn an_ipv4_address_inside_of_ipv6_is_judged_as_itself_or_refused() {
     let carried = |prefix: [u16; 6], address: Ipv4Addr| {

@@ -1,4 +1,4 @@
-//! Reads a check's object, field by field, and keeps every problem.
+//! Parses the object of a check, field by field, and collects all problems.
 
 use serde_json::{Map, Value};
 
@@ -50,7 +50,7 @@ const FIELDS: [&str; 11] = [
     "heartbeat",
 ];
 
-/// `at` is where the object stands, for messages.
+/// `at` is the path of the object, for messages.
 pub(super) struct Reader<'a> {
     object: &'a Map<String, Value>,
     at: &'a str,
@@ -86,13 +86,13 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Notes a problem; always `None`.
+    /// Records a problem; always returns `None`.
     fn wrong<T>(&mut self, field: &str, message: impl Into<String>) -> Option<T> {
         self.errors.push(FieldError { field: format!("{}.{field}", self.at), message: message.into() });
         None
     }
 
-    /// A field that is there; null is absent.
+    /// Returns a field if it is present; null counts as missing.
     fn set(&self, field: &str) -> Option<&Value> {
         self.object.get(field).filter(|value| !value.is_null())
     }

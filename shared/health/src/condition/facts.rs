@@ -6,18 +6,18 @@ use serde_json::Value;
 
 use super::steps::{OutOfSteps, Steps};
 
-/// What a probe found, for conditions to judge.
+/// The result of a probe, which conditions are evaluated on.
 #[derive(Debug, Default)]
 pub struct Facts {
-    /// 0 when nothing answered.
+    /// 0 if there was no response.
     pub status: u16,
     pub response_time_ms: u64,
     pub connected: bool,
-    /// Until the certificate expires; 0 without TLS.
+    /// Time until the certificate expires; 0 without TLS.
     pub certificate_expires_in_ms: i64,
     pub body: String,
     json: OnceCell<Option<Value>>,
-    /// Shared by all conditions that judge these facts.
+    /// Shared by all conditions that are evaluated on these facts.
     pub steps: Steps,
 }
 
@@ -40,7 +40,7 @@ impl Facts {
         }
     }
 
-    /// The value at a path of the body; `None` where there is none, or null.
+    /// Returns the value at a path of the body; `None` if it is missing or null.
     pub(crate) fn at(&self, path: &[Step]) -> Result<Option<&Value>, OutOfSteps> {
         if self.json.get().is_none() {
             self.steps.take(self.body.len())?;

@@ -1,8 +1,8 @@
-//! The patterns of `pat()`: `*` any text, `?` one character, `[a-z]` one of a class, `\` quotes.
+//! The patterns of `pat()`: `*` any text, `?` one character, `[a-z]` one of a class, `\` escapes.
 
 use crate::condition::steps::{OutOfSteps, Steps};
 
-/// One part of a parsed pattern; takes one character.
+/// One part of a parsed pattern; matches one character.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Piece {
     One,
@@ -10,25 +10,25 @@ enum Piece {
     Class { negated: bool, ranges: Vec<(char, char)> },
 }
 
-/// What stands between two `*`.
+/// The part between two `*`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Segment {
     Text(String),
     Pieces(Vec<Piece>),
 }
 
-/// A parsed pattern. Plain text between two `*` is searched in linear time; with `?` or a class in it
-/// every place is tried, at a step for each part compared.
+/// A parsed pattern. Plain text between two `*` is searched in linear time. With `?` or a class, every
+/// position is tried, with one step per compared part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Glob {
-    /// Before the first `*`, or all of a pattern without one.
+    /// Before the first `*`, or all of a pattern without `*`.
     first: Segment,
     /// After each `*`.
     rest: Vec<Segment>,
 }
 
 impl Glob {
-    /// The error says what is wrong with the pattern.
+    /// Parses a pattern. The error says what is wrong.
     pub fn parse(pattern: &str) -> Result<Glob, String> {
         let (mut segments, mut pieces) = (Vec::new(), Vec::new());
         let mut chars = pattern.chars();
@@ -52,12 +52,12 @@ impl Glob {
     /// Whether the whole text matches.
     ///
     /// # Errors
-    /// The steps did not suffice to tell.
+    /// The steps were used up.
     pub fn matches(&self, text: &str, steps: &Steps) -> Result<bool, OutOfSteps> {
         let Some(mut text) = self.first.strip_from(text, steps)? else { return Ok(false) };
         let Some((last, middle)) = self.rest.split_last() else { return Ok(text.is_empty()) };
         for segment in middle {
-            // the first place is the best: a segment always takes the same number of characters
+            // The first position is the best: a segment always matches the same number of characters.
             let Some(after) = segment.find_in(text, steps)? else { return Ok(false) };
             text = after;
         }
@@ -74,7 +74,7 @@ impl Segment {
         }
     }
 
-    /// The text after the segment, where the text begins with it.
+    /// Returns the text after the segment, if the text starts with it.
     fn strip_from<'t>(&self, text: &'t str, steps: &Steps) -> Result<Option<&'t str>, OutOfSteps> {
         match self {
             Segment::Text(start) => {
@@ -95,7 +95,7 @@ impl Segment {
         }
     }
 
-    /// The text after the first place where the segment stands.
+    /// Returns the text after the first occurrence of the segment.
     fn find_in<'t>(&self, text: &'t str, steps: &Steps) -> Result<Option<&'t str>, OutOfSteps> {
         match self {
             Segment::Text(wanted) => {

@@ -1,9 +1,9 @@
-//! Numbers and durations as Gatus (that is, Go) writes them: `0x1F`, `1_000`, `1h30m`, `1.5s`.
+//! Numbers and durations in Go syntax, as Gatus accepts them: `0x1F`, `1_000`, `1h30m`, `1.5s`.
 
-/// Bytes of what may be a number: the values compared are whole pages.
+/// Maximum length of a number (bytes): compared values may be whole pages.
 const MAX_NUMBER_BYTES: usize = 64;
 
-/// A duration in milliseconds: decimal numbers with units, `ns us µs ms s m h`; `"0"` too.
+/// Parses a duration into milliseconds: decimal numbers with units, `ns us µs ms s m h`; also `"0"`.
 pub fn parse_duration_ms(text: &str) -> Option<f64> {
     if text.len() > MAX_NUMBER_BYTES {
         return None;
@@ -41,7 +41,7 @@ pub fn parse_duration_ms(text: &str) -> Option<f64> {
     Some(if negative { -total } else { total })
 }
 
-/// An integer with Go's base prefixes (`0x`, `0o`, `0b`, a leading `0` for octal) and underscores.
+/// Parses an integer with Go's base prefixes (`0x`, `0o`, `0b`, a leading `0` for octal) and underscores.
 pub fn parse_integer(text: &str) -> Option<i64> {
     if text.len() > MAX_NUMBER_BYTES {
         return None;
@@ -70,7 +70,7 @@ pub fn parse_integer(text: &str) -> Option<i64> {
     Some(if negative { -magnitude } else { magnitude })
 }
 
-/// What `<`, `<=`, `>` and `>=` compare: a duration in ms, an integer or a decimal number.
+/// Parses an operand of `<`, `<=`, `>` and `>=`: a duration in ms, an integer or a decimal number.
 pub fn parse_quantity(text: &str) -> Option<f64> {
     if text.len() > MAX_NUMBER_BYTES {
         return None;
@@ -82,7 +82,7 @@ pub fn parse_quantity(text: &str) -> Option<f64> {
     parse_integer(text).map(|n| n as f64).or_else(|| text.parse::<f64>().ok().filter(|n| n.is_finite()))
 }
 
-/// `336h`, `1h30m`, `45s`: whole seconds without zero parts.
+/// Formats a duration as `336h`, `1h30m`, `45s`: whole seconds without zero parts.
 pub fn show_duration_ms(ms: i64) -> String {
     let sign = if ms < 0 { "-" } else { "" };
     let seconds = ms.unsigned_abs() / 1000;

@@ -66,7 +66,7 @@ impl Operand {
         !matches!(self.kind, OperandKind::Literal | OperandKind::Pattern(_) | OperandKind::AnyOf(_))
     }
 
-    /// The text to compare; `None` where the body has no such value. What is read of the body costs steps.
+    /// Returns the text to compare; `None` if the body has no such value. Reading the body costs steps.
     pub(crate) fn resolve<'a>(&'a self, facts: &'a Facts) -> Result<Option<Cow<'a, str>>, OutOfSteps> {
         let text = |value: &dyn std::fmt::Display| Ok(Some(Cow::Owned(value.to_string())));
         let read = |value: &'a str| facts.steps.read(value.len()).map(|()| value);
@@ -111,7 +111,7 @@ impl Operand {
     }
 }
 
-/// The inside of `name(…)`; an error where the parenthesis is never closed.
+/// Returns the content of `name(…)`; an error if the parenthesis is not closed.
 fn call<'a>(text: &'a str, name: &str) -> Result<Option<&'a str>, String> {
     let Some(rest) = text.strip_prefix(name).and_then(|rest| rest.strip_prefix('(')) else { return Ok(None) };
     rest.strip_suffix(')').map(Some).ok_or_else(|| format!("has a {name}( without its )"))
@@ -121,13 +121,13 @@ fn only_body(function: &str, inner: &str) -> String {
     format!("uses {function}() on {inner:?}; it works only with [BODY] and a path")
 }
 
-/// `NAME` of `[NAME]`, `[NAME].path` and `[NAME][0]`; `[]` and `[1]` are plain text.
+/// Returns `NAME` of `[NAME]`, `[NAME].path` and `[NAME][0]`; `[]` and `[1]` are plain text.
 fn placeholder_name(text: &str) -> Option<&str> {
     let name = text.strip_prefix('[')?.split_once(']')?.0;
     (!name.is_empty() && name.bytes().all(|b| b.is_ascii_alphabetic() || b == b'_')).then_some(name)
 }
 
-/// The path after `[BODY]`, `None` when this is not about the body.
+/// Returns the path after `[BODY]`; `None` if it is not about the body.
 fn body_path(text: &str) -> Option<Result<Vec<Step>, String>> {
     let head = text.get(..6)?;
     if !head.eq_ignore_ascii_case("[BODY]") {
@@ -161,7 +161,7 @@ fn parse_path(mut rest: &str) -> Option<Vec<Step>> {
     Some(steps)
 }
 
-/// Strings bare, whole numbers without a fraction, everything else as minified JSON.
+/// Strings without quotes, whole numbers without fraction, everything else as minified JSON.
 fn show_json<'a>(value: &'a Value, steps: &Steps) -> Result<Cow<'a, str>, OutOfSteps> {
     Ok(match value {
         Value::String(text) => {

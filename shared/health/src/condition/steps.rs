@@ -1,16 +1,16 @@
-//! What judging a check may cost. A tenant writes both the patterns and the pages they are matched with.
+//! Bounds the cost of evaluating a check. A tenant controls both the patterns and the pages.
 
 use std::cell::Cell;
 
-/// Steps that the conditions of one check may take together: about 10 ms of a whole CPU. A step is one
-/// character compared with one part of a pattern, one byte of JSON parsed, `READ_PER_STEP` bytes of a
-/// value read or searched, or `WRITTEN_PER_STEP` bytes of a value written as JSON. Twenty conditions
-/// with plain texts in their patterns, on a body of 256 KiB, take less than half.
+/// Maximum steps of all conditions of a check together: about 10 ms of a whole CPU. A step is one character
+/// compared with one part of a pattern, one byte of JSON parsed, `READ_PER_STEP` bytes of a value read or
+/// searched, or `WRITTEN_PER_STEP` bytes of a value written as JSON. Twenty conditions with plain texts in
+/// their patterns, on a body of 256 KiB, take less than half.
 pub const MAX_STEPS: usize = 2_000_000;
 const READ_PER_STEP: usize = 16;
 const WRITTEN_PER_STEP: usize = 4;
 
-/// A check's conditions took [`MAX_STEPS`].
+/// A check's conditions have used [`MAX_STEPS`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OutOfSteps;
 
@@ -25,7 +25,7 @@ impl Default for Steps {
 }
 
 impl Steps {
-    /// How many were taken so far.
+    /// Returns the steps used so far.
     pub fn taken(&self) -> usize {
         MAX_STEPS - self.0.get()
     }

@@ -1,6 +1,6 @@
-//! Ways to write a URL that leads to a private place, for tests of every door that URLs come in by.
+//! Spellings of URLs that lead to private addresses, for tests of every place that accepts URLs.
 
-/// URLs (`{p}` is the listener's port) and the private address each of them means.
+/// URLs (`{p}` is the listener's port), and the private address of each.
 pub const FORMS: &[(&str, &str)] = &[
     // one loopback address, many spellings
     ("http://127.0.0.1:{p}/", "127.0.0.1"),

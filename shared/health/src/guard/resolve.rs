@@ -1,4 +1,4 @@
-//! From a target to the addresses a connection may go to: asked once, every answer checked.
+//! Resolves a target to the addresses that may be connected to: resolved once, every address checked.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -8,9 +8,9 @@ use futures::future::BoxFuture;
 use crate::guard::target::{Target, TargetHost};
 use crate::guard::{Policy, Refusal, check_addresses};
 
-/// Asks DNS. A port of its own, because the answers are what an attacker writes: tests write them too.
+/// DNS as a port: the responses are controlled by an attacker, so tests need to set them.
 pub trait Resolver: Send + Sync + std::fmt::Debug {
-    /// The addresses of `name`; an empty answer is an error for the caller to report.
+    /// Returns the addresses of `name`. An empty result is an error that the caller reports.
     fn resolve<'a>(&'a self, name: &'a str) -> BoxFuture<'a, io::Result<Vec<IpAddr>>>;
 }
 
@@ -35,8 +35,8 @@ pub enum ResolveError {
     Refused(Refusal),
 }
 
-/// The addresses a connection may go to, IPv4 first (a function outside a VPC has no IPv6 way out).
-/// All of them passed the guard; connect to one of these and resolve nothing again.
+/// Returns the addresses that may be connected to, IPv4 first (a function outside a VPC has no IPv6 route).
+/// All of them passed the guard. Connect to one of these and do not resolve the name again.
 pub async fn checked_addresses(
     target: &Target,
     resolver: &dyn Resolver,

@@ -1,5 +1,5 @@
-//! A URL that may be probed: parsed as browsers do and judged by the guard as far as text can be.
-//! What its name resolves to is judged by `resolve`.
+//! A URL that may be probed: parsed like browsers do, and checked by the guard as far as its text allows.
+//! `resolve` checks the addresses of its name.
 
 use std::net::IpAddr;
 
@@ -27,7 +27,7 @@ const PRIVATE_ZONES: [&str; 14] = [
     "test",
 ];
 
-/// A URL that passed the guard's checks of its text.
+/// A URL whose text passed the guard.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
     url: Url,
@@ -35,7 +35,7 @@ pub struct Target {
     port: u16,
 }
 
-/// Where to connect: an address as it stands, or a name to be resolved and checked.
+/// Where to connect: an address, or a name to resolve and check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TargetHost {
     Address(IpAddr),
@@ -43,7 +43,7 @@ pub enum TargetHost {
 }
 
 impl Target {
-    /// Parses and judges; the fragment is cut off, since no server sees it.
+    /// Parses and checks a URL. The fragment is removed, since servers do not see it.
     pub fn parse(text: &str, policy: &Policy) -> Result<Target, Refusal> {
         if text.chars().count() > MAX_URL_CHARS {
             return Err(Refusal::TooLong);
@@ -99,7 +99,7 @@ impl Target {
         self.url.scheme() == "https"
     }
 
-    /// The `Host` header: the port only where it is not the scheme's own.
+    /// Returns the `Host` header: with the port only if it is not the scheme's default.
     pub fn host_header(&self) -> String {
         let host = self.url.host_str().unwrap_or_default();
         match self.url.port() {
@@ -108,13 +108,13 @@ impl Target {
         }
     }
 
-    /// Path and query, as they stand in the request line.
+    /// Returns path and query for the request line.
     pub fn path_and_query(&self) -> &str {
         &self.url[url::Position::BeforePath..url::Position::AfterQuery]
     }
 }
 
-/// `http://@host/` has an empty userinfo, which the parser forgets; it is refused all the same.
+/// `http://@host/` has an empty userinfo, which the parser drops; it is refused too.
 fn has_userinfo_mark(text: &str) -> bool {
     let after_scheme = text.split_once(':').map_or(text, |(_, rest)| rest);
     let authority = after_scheme.trim_start_matches(['/', '\\']);
@@ -122,7 +122,7 @@ fn has_userinfo_mark(text: &str) -> bool {
     authority.get(..end).is_some_and(|authority| authority.contains('@'))
 }
 
-/// Single labels go through a resolver's search list, the zones never leave a private network.
+/// Single labels use a resolver's search list; the private zones never leave a private network.
 fn is_private_name(name: &str) -> bool {
     let name = name.trim_end_matches('.');
     !name.contains('.')
@@ -131,7 +131,7 @@ fn is_private_name(name: &str) -> bool {
             .any(|zone| name.strip_suffix(zone).is_some_and(|rest| rest.is_empty() || rest.ends_with('.')))
 }
 
-/// A URL as checks are stored under it; anything else as it is.
+/// Returns the URL as used in stored checks; any other text unchanged.
 pub(crate) fn target_of(text: &str) -> String {
     match url::Url::parse(text) {
         Ok(mut url) if matches!(url.scheme(), "http" | "https") => {
