@@ -1,4 +1,4 @@
-//! The `apps` table: a row per app, a row per key, a row per job.
+//! The `apps` table: one row per app, per key and per job.
 
 use std::sync::Arc;
 
@@ -31,7 +31,7 @@ const REDRIVES_PK: &str = "redrives";
 #[derive(Debug, Clone)]
 pub struct DynamoApps {
     table: Table,
-    /// Of keys.
+    /// Unknown key ids.
     unknown: Arc<Misses>,
 }
 
@@ -107,7 +107,7 @@ fn key_to_item(row: &KeyRow) -> Item {
 fn key_from_item(item: &Item) -> Result<KeyRow, Fault> {
     let scopes = match item.get("scopes").and_then(|scopes| scopes.as_ss().ok()) {
         Some(scopes) => scopes.iter().map(|scope| scope.parse()).collect::<Result<_, _>>(),
-        // Keys from before there were scopes may do everything.
+        // Keys from before scopes existed have all scopes.
         None => Ok(Scope::ALL.into()),
     };
     let repeatable = match (bytes(item, "nonce"), bytes(item, "body_hash")) {
@@ -154,7 +154,7 @@ fn job_from_item(item: &Item) -> Result<Job, Fault> {
     })
 }
 
-/// Who asks for the same has the same job.
+/// Requests with the same selection share a job.
 fn redrive_key(job: &RedriveJob) -> Item {
     let app_id = job.app_id.as_ref().map_or("", AppId::as_str);
     let key_of_file = job.key.as_deref().unwrap_or_default();
@@ -271,7 +271,9 @@ impl AppAdmin for DynamoApps {
             }
             End::Condition(0) => Ok(Registered::Taken),
             End::Condition(1) => Ok(Registered::EpochInUse),
-            End::Condition(_) => Err(Fault::new(FaultClass::Transient, "register", "the key id is taken")),
+            End::Condition(_) => {
+                Err(Fault::new(FaultClass::Transient, "register", "the key id is already used"))
+            }
         }
     }
 
@@ -374,7 +376,7 @@ impl AppAdmin for DynamoApps {
     }
 
     async fn delete(&self, app: &App, job: &Job) -> Result<bool, Fault> {
-        // A key that is added meanwhile would be left: then read again.
+        // A key that is added meanwhile would be left over: read again.
         for _ in 0..4 {
             let Some(item) = self.table.get(app_key(&app.app_id)).await? else { return Ok(false) };
             if item.number::<i64>("created_ms")? != app.created_ms {
@@ -404,7 +406,7 @@ impl AppAdmin for DynamoApps {
                 return Ok(true);
             }
         }
-        Err(Fault::new(FaultClass::Transient, "delete app", "its keys keep changing"))
+        Err(Fault::new(FaultClass::Transient, "delete app", "the app's keys keep changing"))
     }
 
     async fn prune(&self, job: &Job) -> Result<Option<i64>, Fault> {
@@ -466,7 +468,7 @@ impl AppAdmin for DynamoApps {
 }
 
 impl DynamoApps {
-    /// Writes a job over the one that was due at `was_due_ms`; `false`: there is no such one.
+    /// Replaces the job that was due at `was_due_ms`; `false` if there is none.
     async fn save_due(&self, item: Item, was_due_ms: i64) -> Result<bool, Fault> {
         let sent = self
             .table

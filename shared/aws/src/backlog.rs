@@ -15,7 +15,7 @@ use crate::item::{Get, Item, Put, key, n, s};
 use crate::ledger::{DUE_SHARDS, FailedPlace, expires_at, file_key, row_from_item, row_key, shard_name};
 use crate::table::applied;
 
-/// Rows of a page of the index. They are of some hundred bytes: far below the 1 MB of an answer.
+/// Rows per page of the index. They have some hundred bytes each: far below the 1 MB of a response.
 const PAGE: i32 = 200;
 
 /// Due rows in the `files` table.
@@ -111,7 +111,7 @@ impl Backlog for DynamoBacklog {
 }
 
 impl DynamoBacklog {
-    /// An update under the condition that status, fence and due time are as read.
+    /// An update on condition that status, fence and due time are unchanged.
     fn unchanged(
         &self,
         row: &FileRow,

@@ -1,4 +1,4 @@
-//! BatchWriteItem and BatchGetItem until everything is taken and everything is there.
+//! BatchWriteItem and BatchGetItem, retried until everything is processed.
 
 use std::time::Duration;
 
@@ -10,25 +10,26 @@ use logferry_core::model::fault::{Fault, FaultClass};
 use crate::faults::fault;
 use crate::item::{Item, malformed};
 
-/// Items in one BatchWriteItem request.
+/// Maximum items per BatchWriteItem request.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchWriteItem.html>
 pub(crate) const MAX_BATCH_ITEMS: usize = 25;
 
-/// Bytes of data that one BatchWriteItem request carries here; the limit is 16 MB in all.
+/// Maximum bytes of data per BatchWriteItem request; the limit is 16 MB in total.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchWriteItem.html>
 pub(crate) const MAX_BATCH_BYTES: usize = 12 * 1024 * 1024;
 
-/// How often what was not taken is repeated, and the first pause.
+/// Maximum attempts for unprocessed items, and the first pause.
 const ATTEMPTS: u32 = 8;
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Keys of one BatchGetItem.
+/// Maximum keys per BatchGetItem.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html>
 const MAX_GET_KEYS: usize = 100;
-/// Requests of [`get_all`] at once.
+/// Parallel requests of [`get_all`].
 const GETS_AT_ONCE: usize = 8;
 
-/// Attributes of those items with these keys, all different, that exist; in any order, eventually consistent.
+/// Returns attributes of the existing items with these keys (all different), in any order, eventually
+/// consistent.
 pub(crate) async fn get_all(
     client: &Client,
     table: &str,

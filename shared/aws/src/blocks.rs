@@ -22,7 +22,7 @@ use crate::item::{Get, Item, Put, b, key, levels_from, levels_to_map, malformed,
 use crate::ledger::{file_sk, version_from_sk};
 use crate::table::{Table, applied};
 
-/// Blocks that are removed at once.
+/// Blocks removed in parallel.
 const REMOVALS: usize = 16;
 
 /// Blocks in a DynamoDB table.
@@ -37,7 +37,7 @@ impl DynamoBlocks {
         Self { table: Table::new(client, table) }
     }
 
-    /// The items of a range, newest first, strongly consistent.
+    /// Returns the items of a range, newest first, strongly consistent.
     fn newest_first(
         &self,
         range: &BlockRange,
@@ -56,12 +56,12 @@ impl DynamoBlocks {
             .key_condition_expression("pk = :pk AND sk BETWEEN :from AND :to")
             .expression_attribute_values(":pk", s(&pk))
             .expression_attribute_values(":from", s(format!("{:013}", range.last_ms_from)))
-            // '~' sorts behind every block id and extent of that millisecond.
+            // '~' sorts after every block id and extent of that millisecond.
             .expression_attribute_values(":to", s(format!("{:013}#~", range.last_ms_to)))
             .set_exclusive_start_key(after.map(|position| key(&pk, &position.0)))
     }
 
-    /// One request; what was not taken comes back.
+    /// Sends one request. Returns the unprocessed items.
     async fn batch(&self, items: Vec<Item>) -> Result<Vec<Item>, Fault> {
         let mut requests = Vec::with_capacity(items.len());
         for item in items {
@@ -83,7 +83,7 @@ impl DynamoBlocks {
     }
 }
 
-/// The items of a block: its own first, then its extents.
+/// Returns the items of a block: its own first, then its extents.
 #[must_use]
 pub fn block_to_items(block: &Block) -> Vec<Item> {
     let header = &block.header;
@@ -119,7 +119,7 @@ pub fn block_to_items(block: &Block) -> Vec<Item> {
     items
 }
 
-/// A block's header, its own data and the number of its extents; `None` for an extent.
+/// Parses a block's header, its own data and the number of its extents; `None` for an extent.
 ///
 /// # Errors
 /// An attribute is not as we write it.
@@ -166,8 +166,8 @@ fn file_block(item: &Item, version: &str) -> Result<Box<FileBlock>, Fault> {
     }))
 }
 
-/// The keys of a block's items: its own first, so that a reader never meets one whose extents are
-/// gone.
+/// Returns the keys of a block's items: its own first, so that a reader never finds a block without its
+/// extents.
 pub(crate) fn item_keys(header: &BlockHeader, extents: u8) -> impl Iterator<Item = Item> {
     let (pk, sk) = (header.partition().key(), header.sort_key());
     (0..=extents).map(move |index| match index {
@@ -177,7 +177,7 @@ pub(crate) fn item_keys(header: &BlockHeader, extents: u8) -> impl Iterator<Item
 }
 
 impl DynamoBlocks {
-    /// Removes one block, unless another has taken its place.
+    /// Removes one block, unless it was replaced by another.
     async fn remove_one(&self, stored: &StoredHeader) -> Result<(), Fault> {
         let header = &stored.header;
         let delete = |key| self.table.client.delete_item().table_name(&self.table.name).set_key(Some(key));
@@ -220,7 +220,7 @@ impl BlockTable for DynamoBlocks {
         for block in blocks {
             let mut items = block_to_items(&block);
             let extents = items.split_off(1);
-            // A reader that sees the block must find its extents.
+            // A reader that finds the block must find its extents.
             if !extents.is_empty() && !self.batch(extents).await?.is_empty() {
                 left.push(block);
                 continue;
@@ -331,12 +331,12 @@ impl BlockTable for DynamoBlocks {
     }
 }
 
-/// Where a listing that ended with this key is gone on with.
+/// Returns where a listing that ended with this key continues.
 fn position(last: Option<&Item>) -> Result<Option<BlockPosition>, Fault> {
     last.map(|last| Ok(BlockPosition(last.text("sk")?.to_owned()))).transpose()
 }
 
-/// The data with that of the extents behind it; `None` unless there are exactly this many, in order.
+/// Joins the data with that of the extents; `None` unless there are exactly this many, in order.
 fn joined(header: &BlockHeader, first: &[u8], extents: Vec<Item>, count: u8) -> Option<Vec<u8>> {
     if extents.len() != usize::from(count) {
         return None;

@@ -11,7 +11,7 @@ use crate::faults::fault;
 use crate::item::{Get, Item, Put, key, n, s};
 use crate::table::Table;
 
-/// How long a bookmark stays that nobody moves (s): a week.
+/// How long an unused bookmark is kept (s): a week.
 const KEEP_SECS: i64 = 7 * 86_400;
 
 /// Bookmarks in a DynamoDB table.
@@ -20,7 +20,7 @@ pub struct DynamoBookmarks {
     table: Table,
 }
 
-/// What [`bookmark_from`] reads.
+/// The attributes that [`bookmark_from`] reads.
 const ATTRIBUTES: &str = "pk, at_key, at_version, began_ms, next_ms";
 
 fn bookmark_pk(name: &str) -> String {
@@ -52,7 +52,7 @@ impl Bookmarks for DynamoBookmarks {
         let items = get_all(&self.table.client, &self.table.name, keys, ATTRIBUTES).await?;
         let mut found = BTreeMap::new();
         for item in &items {
-            // One of an earlier version is none: that look begins anew.
+            // A bookmark of an earlier version is ignored: that listing restarts.
             if let (Some(pk), Ok(bookmark)) = (item.text_opt("pk"), bookmark_from(item)) {
                 found.insert(pk, bookmark);
             }

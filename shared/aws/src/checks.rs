@@ -1,6 +1,7 @@
-//! The `checks` table in DynamoDB: results under `{app_id}#{target}` and their slot, beside them the hourly
-//! sums of finished days under `day#{epoch}#{yyyy-mm-dd}`; states under `{app_id}#state` and their target;
-//! counts of reports under `{app_id}#reports` and `{epoch}#{minute}`.
+//! The `checks` table in DynamoDB. Results are under `{app_id}#{target}` and their slot, with the hourly
+//! sums of finished days under `day#{epoch}#{yyyy-mm-dd}`. States are under `{app_id}#state` and their
+//! target. Counts of reports are under
+//! `{app_id}#reports` and `{epoch}#{minute}`.
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::SdkError;
@@ -20,11 +21,11 @@ use crate::item::{Get, Item, Put, key, malformed, n, s};
 use crate::table::{Table, applied};
 use crate::transact::{self, End, transact};
 
-/// How long rows and states stay.
+/// How long rows and states are kept (s).
 const KEPT_SECS: i64 = 30 * 86_400;
-/// No app was registered then.
+/// No app was registered at this time.
 const NO_EPOCH_MS: i64 = -1;
-/// How long counts of reports stay after their minute.
+/// How long counts of reports are kept after their minute (s).
 const REPORTS_KEPT_SECS: i64 = 3_600;
 
 /// Check results in a DynamoDB table.
@@ -48,17 +49,17 @@ fn slot(slot_ms: i64) -> String {
     format!("{slot_ms:013}")
 }
 
-/// Letters sort behind digits: no question for rows finds sums.
+/// Letters sort after digits: a query for rows never returns sums.
 fn day_key(epoch_ms: i64, day: Day) -> String {
     format!("day#{epoch_ms:013}#{day}")
 }
 
-/// No target is called `state` or `reports`: it is a URL or begins with `push:`.
+/// No target is named `state` or `reports`: it is a URL or starts with `push:`.
 fn state_partition(app_id: &AppId) -> String {
     format!("{app_id}#state")
 }
 
-/// One item of a minute, with a counter for the app and one named after each job.
+/// One item per minute, with a counter for the app and one named after each job.
 fn reports_key(row_key: &CheckKey, epoch_ms: i64, minute: i64) -> Item {
     key(format!("{}#reports", row_key.app_id), format!("{epoch_ms:013}#{minute}"))
 }
@@ -67,7 +68,7 @@ fn expires_at(ms: i64) -> AttributeValue {
     n(ms.div_euclid(1000).saturating_add(KEPT_SECS))
 }
 
-/// The item of a row.
+/// Returns the item of a row.
 #[must_use]
 pub fn row_to_item(row: &CheckRow) -> Item {
     let mut item = key(partition(&row.key), slot(row.slot_ms));
@@ -87,7 +88,7 @@ pub fn row_to_item(row: &CheckRow) -> Item {
     item
 }
 
-/// The row of an item.
+/// Parses the row of an item.
 ///
 /// # Errors
 /// The item is not one that [`row_to_item`] makes.
@@ -115,10 +116,10 @@ pub fn row_from_item(row_key: &CheckKey, item: &Item) -> Result<CheckRow, Fault>
     })
 }
 
-/// One hour that has checks: its number, checks, ok, answered, total, least and most milliseconds.
+/// One hour with checks: its number, checks, ok, answered, total, minimum and maximum milliseconds.
 type StoredHour = (usize, u64, u64, u64, u64, Option<u32>, Option<u32>);
 
-/// The item of a day's sums, and how its hours are written: those without a check are left out.
+/// Returns the item of a day's sums. Hours without checks are omitted.
 fn day_to_item(row_key: &CheckKey, epoch_ms: i64, sums: &DaySums) -> Result<Item, Fault> {
     let mut item = key(partition(row_key), day_key(epoch_ms, sums.day));
     item.put("revision", n(sums.revision));
@@ -152,15 +153,15 @@ fn day_from_item(item: &Item) -> Result<DaySums, Fault> {
     Ok(DaySums { day: day.ok_or_else(|| malformed("sk"))?, revision: item.number("revision")?, hours })
 }
 
-/// A state that cannot be read is one of no app: the next run begins it anew, over its version, instead of
-/// failing with all checks of the app.
+/// An unreadable state is treated as that of another app: the next run resets it, over its version, instead
+/// of failing with all checks of the app.
 fn state_from_item(item: &Item) -> Result<UrlState, Fault> {
     let read = |item: &Item| {
         serde_json::from_str(item.text("state")?).map_err(|error| malformed("state").with_source(error))
     };
     read(item).or_else(|fault: Fault| {
         let target = item.text("sk")?.to_owned();
-        tracing::error!(error.chain = %chain(&fault), check.target = target, "a state is begun anew");
+        tracing::error!(error.chain = %chain(&fault), check.target = target, "unreadable state is reset");
         Ok(UrlState {
             target,
             epoch_ms: NO_EPOCH_MS,
@@ -176,7 +177,7 @@ fn state_from_item(item: &Item) -> Result<UrlState, Fault> {
     })
 }
 
-/// What stands in the way of a conditional put, where something does.
+/// Returns what a conditional put conflicts with, if it does.
 fn in_the_way(error: &SdkError<PutItemError>) -> Option<Option<Item>> {
     match error.as_service_error()? {
         PutItemError::ConditionalCheckFailedException(refused) => Some(refused.item.clone()),
@@ -184,7 +185,8 @@ fn in_the_way(error: &SdkError<PutItemError>) -> Option<Option<Item>> {
     }
 }
 
-/// A skipped slot gives way to a result of its app; a row of an earlier app of this id to anything.
+/// The condition for replacing a row: a skipped slot may be replaced by a result of its app, a row of an
+/// earlier app with the same id by anything.
 fn gives_way(row: &CheckRow) -> &'static str {
     if row.skipped {
         "attribute_not_exists(pk) OR epoch < :epoch"
@@ -194,7 +196,7 @@ fn gives_way(row: &CheckRow) -> &'static str {
 }
 
 impl DynamoChecks {
-    /// The row and, in the same transaction, the end of the sums that do not know it.
+    /// Writes the row and, in the same transaction, invalidates the sums that do not include it.
     async fn record_late(&self, row: &CheckRow) -> Result<Recorded, Fault> {
         let day = Day::of_ms(row.slot_ms);
         let mut put = PutAction::builder()
@@ -215,8 +217,9 @@ impl DynamoChecks {
             End::Done => Ok(Recorded::Stored),
             End::Condition(_) => {
                 let first = self.history(&row.key, row.slot_ms, row.slot_ms, 1).await?.into_iter().next();
-                let gone =
-                    || Fault::new(FaultClass::Transient, "TransactWriteItems", "the row in the way expired");
+                let gone = || {
+                    Fault::new(FaultClass::Transient, "TransactWriteItems", "the conflicting row has expired")
+                };
                 first.map(Recorded::Existing).ok_or_else(gone)
             }
         }

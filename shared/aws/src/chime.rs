@@ -6,7 +6,7 @@ use logferry_core::uploads::attendees::Attendees;
 
 use crate::faults::fault;
 
-/// Asks Amazon Chime for its attendees.
+/// Looks up attendees of Amazon Chime.
 #[derive(Debug, Clone)]
 pub struct ChimeMeetings {
     client: Client,
@@ -24,7 +24,7 @@ impl Attendees for ChimeMeetings {
         let answer = self.client.get_attendee().meeting_id(meeting_id).attendee_id(attendee_id).send().await;
         match answer.map_err(|error| fault("GetAttendee", error)) {
             Ok(answer) => Ok(answer.attendee.and_then(|attendee| attendee.join_token)),
-            // Ids that are not Chime's own are a BadRequest: nobody has such an id.
+            // Ids that Chime cannot have issued are a BadRequest: there is no such attendee.
             Err(fault) if matches!(fault.class, FaultClass::NotFound | FaultClass::Permanent) => Ok(None),
             Err(fault) => Err(fault),
         }

@@ -1,6 +1,6 @@
-//! Clients of the SDKs: region, credentials and endpoints from the environment that Lambda gives,
-//! one HTTP client for all. No configuration files, no profile, no metadata service: reading
-//! those would take longer than the rest of the start.
+//! SDK clients: region, credentials and endpoints from Lambda's environment, one HTTP client for all.
+//! Configuration files, profiles and the metadata service are not read: that would take longer than the
+//! rest of the start.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 
-/// Amazon's own roots, which sign every AWS endpoint. Parsing the system's 144 at each cold start
+/// Amazon's own roots, which sign every AWS endpoint. Parsing the system's 144 roots at each cold start
 /// takes longer than everything else. <https://www.amazontrust.com/repository/>
 const ROOTS: [&str; 5] = [
     include_str!("../roots/amazon-root-ca-1.pem"),
@@ -21,25 +21,25 @@ const ROOTS: [&str; 5] = [
     include_str!("../roots/starfield-services-root-certificate-authority-g2.pem"),
 ];
 
-/// How often a call is tried in all. What must not give up sooner repeats on top of this.
+/// Attempts per call. Callers that must not give up earlier add their own retries.
 const ATTEMPTS: u32 = 3;
 
-/// How long a connection may take, and how long a call may take to answer.
+/// Timeouts of a connection, and of an attempt.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Why no client can be made.
+/// Why no client can be created.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadAwsEnv {
     #[error("{0} is not set")]
     Missing(&'static str),
-    #[error("{0} is set to nothing: leave it unset where AWS itself is meant")]
+    #[error("{0} is empty: unset it to use AWS itself")]
     EmptyEndpoint(String),
-    #[error("the TLS roots cannot be read")]
+    #[error("the TLS roots cannot be parsed")]
     Tls,
 }
 
-/// What every client is made from. Cheap to clone.
+/// The configuration of all clients. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct AwsEnv {
     pub region: String,
@@ -54,11 +54,11 @@ const SERVICES: [&str; 7] =
     ["CHIME_SDK_MEETINGS", "CLOUDWATCH_LOGS", "DYNAMODB", "LAMBDA", "S3", "SECRETS_MANAGER", "SNS"];
 
 impl AwsEnv {
-    /// Reads `AWS_REGION` (or `AWS_DEFAULT_REGION`), the `AWS_*` credentials, `AWS_ENDPOINT_URL`
-    /// and `AWS_ENDPOINT_URL_<SERVICE>`.
+    /// Reads `AWS_REGION` (or `AWS_DEFAULT_REGION`), the `AWS_*` credentials, `AWS_ENDPOINT_URL` and
+    /// `AWS_ENDPOINT_URL_<SERVICE>`.
     ///
     /// # Errors
-    /// [`BadAwsEnv`] when one is missing, or an endpoint is set but empty.
+    /// [`BadAwsEnv`] if one is missing, or an endpoint is set but empty.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, BadAwsEnv> {
         let present = |name: &str| lookup(name).filter(|value| !value.is_empty());
         let endpoint = |name: String| match lookup(&name) {
@@ -98,7 +98,8 @@ impl AwsEnv {
         Self::from_lookup(|name| std::env::var(name).ok())
     }
 
-    /// Where a service is reached, when not at AWS itself. `service` as in `AWS_ENDPOINT_URL_<NAME>`.
+    /// Returns the endpoint of a service, if it is not AWS itself. `service` as in
+    /// `AWS_ENDPOINT_URL_<NAME>`.
     #[must_use]
     pub fn endpoint(&self, service: &str) -> Option<&str> {
         self.service_endpoints

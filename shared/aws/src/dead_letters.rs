@@ -58,7 +58,7 @@ impl DeadLetters for S3DeadLetters {
             .await
             .map_err(|error| fault("GetObject", error))?;
         let body = answer.body.collect().await.map_err(|error| {
-            Fault::new(FaultClass::Transient, "GetObject", "the body broke off").with_source(error)
+            Fault::new(FaultClass::Transient, "GetObject", "the body ended early").with_source(error)
         })?;
         Ok(body.to_vec())
     }

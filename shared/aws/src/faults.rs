@@ -1,4 +1,4 @@
-//! SDK errors by what a caller can do about them.
+//! Classifies SDK errors by what a caller can do.
 
 use std::error::Error;
 
@@ -7,9 +7,9 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use logferry_core::model::fault::{Fault, FaultClass};
 
-/// The class of an error code that AWS services answer with; `None` where the code says nothing.
+/// Returns the class of an AWS error code; `None` if the code does not determine it.
 fn class_of_code(code: &str) -> Option<FaultClass> {
-    // S3 passes on what the key service says: `KMS.DisabledException`, `KMS.ThrottlingException`.
+    // S3 forwards errors of KMS: `KMS.DisabledException`, `KMS.ThrottlingException`.
     if let Some(code) = code.strip_prefix("KMS.") {
         return Some(match class_of_code(code) {
             Some(class) if class.retryable() => class,
@@ -34,9 +34,10 @@ fn class_of_code(code: &str) -> Option<FaultClass> {
         | "TransactionConflictException"
         | "OperationAborted"
         | "OperationAbortedException" => FaultClass::Transient,
-        // Credentials run out: the next environment has others.
+        // Credentials have expired: the next execution environment has new ones.
         "ExpiredToken" | "ExpiredTokenException" | "RequestExpired" => FaultClass::Transient,
-        // This environment's clock is wrong; the SDK corrects it by the answer, the next has another.
+        // This environment's clock is wrong. The SDK corrects it from the response; the next environment
+        // has another clock.
         "RequestTimeTooSkewed" => FaultClass::Transient,
         "RequestTimeout" | "RequestTimeoutException" => FaultClass::Timeout,
         "NoSuchKey"
@@ -54,7 +55,7 @@ fn class_of_code(code: &str) -> Option<FaultClass> {
         | "UnrecognizedClientException"
         | "InvalidAccessKeyId"
         | "SignatureDoesNotMatch" => FaultClass::Denied,
-        // S3 says these inside of a 200, too.
+        // S3 also returns these inside a 200.
         "EntityTooSmall" | "InvalidPart" | "InvalidPartOrder" | "InvalidRequest" | "MalformedXML" => {
             FaultClass::Permanent
         }
@@ -64,7 +65,7 @@ fn class_of_code(code: &str) -> Option<FaultClass> {
 
 fn class_of_status(status: u16) -> FaultClass {
     match status {
-        // A success whose body cannot be read or says something unheard of: how the call ended is not known.
+        // A success whose body cannot be read or is unknown: the result of the call is not known.
         ..300 => FaultClass::Transient,
         401 | 403 => FaultClass::Denied,
         404 => FaultClass::NotFound,
@@ -75,7 +76,7 @@ fn class_of_status(status: u16) -> FaultClass {
     }
 }
 
-/// The fault of a failed call. `operation` as the service names it.
+/// Returns the fault of a failed call. `operation` is the service's name for it.
 pub fn fault<E>(operation: &'static str, error: SdkError<E, HttpResponse>) -> Fault
 where
     E: Error + ProvideErrorMetadata + Send + Sync + 'static,
@@ -92,7 +93,7 @@ where
             let code = answer.err().code().unwrap_or("error without a code").to_owned();
             (class_of_code(&code).unwrap_or_else(|| class_of_status(status)), code)
         }
-        _ => (FaultClass::Permanent, "the request could not be made".to_owned()),
+        _ => (FaultClass::Permanent, "the request could not be built".to_owned()),
     };
     Fault::new(class, operation, code).with_source(error)
 }

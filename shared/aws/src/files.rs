@@ -28,15 +28,15 @@ impl DynamoFiles {
     }
 }
 
-/// Pages (1 MB at most) of an app's files that one call reads, where it looks for some of them only.
+/// Maximum pages (of at most 1 MB) of an app's files that a call reads if it filters them.
 const MAX_PAGES: u32 = 4;
-/// Days whose FAILED files are looked for at once, and in one call.
+/// Days of FAILED files that are read in parallel, and per call.
 const DAYS_AT_ONCE: i32 = 4;
 const MAX_DAYS: i32 = 32;
-/// Rows of one key that one call reads: each is a request.
+/// Maximum rows of one key that a call reads: each is a request.
 const MAX_OF_KEY: u32 = 100;
 
-/// The longest partition key and sort key (bytes).
+/// Maximum length of a partition key and of a sort key (bytes).
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html>
 const MAX_PK_BYTES: usize = 2_048;
 const MAX_SK_BYTES: usize = 1_024;
@@ -50,7 +50,7 @@ fn position<const N: usize>(parts: [&str; N]) -> FilePosition {
     FilePosition(serde_json::Value::from(parts.to_vec()).to_string())
 }
 
-/// Reads what [`position`] wrote: texts that can be keys.
+/// Parses what [`position`] wrote: texts that can be keys.
 fn parts<const N: usize>(position: &FilePosition) -> Result<[String; N], Fault> {
     let parts: Vec<String> = serde_json::from_str(&position.0).map_err(|_| bad_position())?;
     let legal = |text: &String| !text.is_empty() && text.len() <= MAX_PK_BYTES;
@@ -60,7 +60,7 @@ fn parts<const N: usize>(position: &FilePosition) -> Result<[String; N], Fault> 
     parts.try_into().map_err(|_| bad_position())
 }
 
-/// What an index page begins behind: `listed_at`, `pk` and `sk`.
+/// The position after an item of an index: `listed_at`, `pk` and `sk`.
 fn position_of(item: &Item) -> Result<FilePosition, Fault> {
     Ok(position([item.text("listed_at")?, item.text("pk")?, item.text("sk")?]))
 }
@@ -76,7 +76,7 @@ fn start_key(app_id: &AppId, position: &FilePosition) -> Result<Item, Fault> {
     Ok(item)
 }
 
-/// Some FAILED files of a day, the last place first.
+/// FAILED files of a day, the last place first.
 #[derive(Debug, Default)]
 struct FailedDay {
     rows: Vec<(String, FileRow)>,
@@ -85,7 +85,7 @@ struct FailedDay {
 }
 
 impl DynamoFiles {
-    /// FAILED files of a day, at most `limit` of each shard, those before `below` alone.
+    /// Returns FAILED files of a day, at most `limit` of each shard, only those before `below`.
     async fn failed_on(
         &self,
         day: Day,
@@ -94,7 +94,7 @@ impl DynamoFiles {
         limit: u32,
     ) -> Result<FailedDay, Fault> {
         let prefix = app_id.map(|app_id| failed_prefix(Some(app_id))).unwrap_or_default();
-        // '~' sorts behind every app and every time.
+        // '~' sorts after every app and every time.
         let end = format!("{prefix}~");
         let below = below.unwrap_or(&end).min(end.as_str()).to_owned();
         // A key must not be empty.
@@ -108,7 +108,7 @@ impl DynamoFiles {
                 .table_name(&self.table)
                 .index_name("by_failed")
                 .scan_index_forward(false)
-                // One more than is asked for: the first may be `below` itself, which the range includes.
+                // One more than requested: the first may be `below` itself, which the range includes.
                 .limit(i32::try_from(limit).unwrap_or(i32::MAX).saturating_add(1))
                 .key_condition_expression("failed_on = :on AND failed_at BETWEEN :from AND :below")
                 .expression_attribute_values(":on", s(failed_on(day, shard)))
@@ -161,7 +161,7 @@ impl Files for DynamoFiles {
                 .expression_attribute_values(":since", s(format!("{since_ms:013}")))
                 .set_exclusive_start_key(start.take());
             query = match status {
-                // One more tells whether there are more.
+                // One more row shows whether there are more.
                 None => query.limit(i32::try_from(limit - page.rows.len() + 1).unwrap_or(i32::MAX)),
                 Some(status) => query
                     .filter_expression("#status = :status")
@@ -199,7 +199,7 @@ impl Files for DynamoFiles {
         limit: u32,
         after: Option<&FilePosition>,
     ) -> Result<FilePage, Fault> {
-        // The clocks of those who let files fail may be a little ahead; rows older than this are gone.
+        // The clocks of the writers may be slightly fast. Rows older than this have expired.
         let newest = Day(Day::of_ms(now_ms).0 + 1);
         let oldest = Day::of_ms(since_ms.max(now_ms - (KEEP_DAYS + 2) * MS_PER_DAY));
         let (mut day, mut below) = match after.map(parts::<2>).transpose()? {
@@ -212,7 +212,7 @@ impl Files for DynamoFiles {
         let mut page = FilePage::default();
         let last = oldest.max(Day(day.0 - MAX_DAYS + 1));
         while day >= last {
-            let days: Vec<Day> = (0..DAYS_AT_ONCE).map(|ahead| Day(day.0 - ahead)).collect();
+            let days: Vec<Day> = (0..DAYS_AT_ONCE).map(|back| Day(day.0 - back)).collect();
             let queries = days.iter().filter(|&&on| on >= last).map(|&on| {
                 let below = below.as_deref().filter(|_| on == day);
                 self.failed_on(on, app_id, below, limit)
@@ -240,7 +240,7 @@ impl Files for DynamoFiles {
         Ok(page)
     }
 
-    // Under a file may hang thousands of rows: they are passed over, file by file.
+    // A file may have thousands of dependent rows: they are skipped, file by file.
     async fn of_key(
         &self,
         bucket: &str,
@@ -249,7 +249,7 @@ impl Files for DynamoFiles {
         after: Option<&FilePosition>,
     ) -> Result<FilePage, Fault> {
         let pk = format!("{bucket}/{object_key}");
-        let mut behind = match after.map(parts::<1>).transpose()? {
+        let mut after_sk = match after.map(parts::<1>).transpose()? {
             Some([sk]) if sk.len() < MAX_SK_BYTES => sk,
             Some(_) => return Err(bad_position()),
             None => " ".to_owned(),
@@ -262,21 +262,21 @@ impl Files for DynamoFiles {
                 .table_name(&self.table)
                 .consistent_read(true)
                 .limit(1)
-                .key_condition_expression("pk = :pk AND sk > :behind")
+                .key_condition_expression("pk = :pk AND sk > :after")
                 .expression_attribute_values(":pk", s(&pk))
-                .expression_attribute_values(":behind", s(&behind))
+                .expression_attribute_values(":after", s(&after_sk))
                 .send()
                 .await
                 .map_err(|error| fault("Query", error))?;
             let Some(item) = answer.items.unwrap_or_default().into_iter().next() else { return Ok(page) };
             let sk = item.text("sk")?;
-            // What hangs under a file begins with the file's own key and a '#', whether its row is
-            // still there or not.
+            // Dependent rows have the file's own key and a '#' as prefix, whether or not the file's row
+            // still exists.
             let children = ["#q#", "#day#"];
             let file_sk = children.into_iter().find_map(|mark| Some(sk.split_once(mark)?.0)).unwrap_or(sk);
-            behind = format!("{file_sk}#~");
-            page.next = Some(position([behind.as_str()]));
-            // What has no status is left of a file whose row is gone; a key that was used is told by
+            after_sk = format!("{file_sk}#~");
+            page.next = Some(position([after_sk.as_str()]));
+            // Rows without status belong to a file whose row has expired. A used grant is represented by
             // its object's row.
             if item.contains_key("status") && !item.contains_key("used_by") {
                 page.rows.push(row_from_item(&item)?);
@@ -293,7 +293,7 @@ impl Files for DynamoFiles {
             let get = self.client.get_item().table_name(&self.table).consistent_read(true);
             let got = get.set_key(Some(file_key(&object))).send().await;
             if let Some(item) = got.map_err(|error| fault("GetItem", error))?.item {
-                // Of a file whose row is gone a part may be there.
+                // Dependent rows of a file whose row has expired may still exist.
                 rows.extend(item.contains_key("status").then(|| row_from_item(&item)).transpose()?);
             }
         }

@@ -1,6 +1,6 @@
-//! Marks of flush in the `files` table: `pk` = `flush#{partition}`, `sk` = `{block id}#{sequence number}`.
-//! Not in `logs`, whose stream would report them. A row whose `sk` is `mark` is of an earlier version,
-//! which kept an interval of sequence numbers; nobody reads it, and it expires.
+//! Flush marks in the `files` table: `pk` = `flush#{partition}`, `sk` = `{block id}#{sequence number}`.
+//! They are not in `logs`, because its stream would report them. A row whose `sk` is `mark` is of an
+//! earlier version, which kept an interval of sequence numbers; it is not read, and expires.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -15,11 +15,11 @@ use crate::batch::write_all;
 use crate::faults::fault;
 use crate::item::{Get, Item, Put, key, malformed, n};
 
-/// Keys in one BatchGetItem request.
+/// Maximum keys per BatchGetItem request.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html>
 const MAX_BATCH_KEYS: usize = 100;
 
-/// How long a mark may be of use (seconds): as long as a stream keeps its records, twice over.
+/// How long a mark is kept (seconds): twice as long as a stream keeps its records.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Streams.html>
 const KEEP_SECS: i64 = 48 * 3_600;
 
@@ -76,7 +76,7 @@ fn from_item(item: &Item) -> Result<(Insertion, FlushMark), Fault> {
 
 impl FlushMarks for DynamoFlushMarks {
     async fn find(&self, insertions: &[Insertion]) -> Result<Vec<(Insertion, FlushMark)>, Fault> {
-        // A request may name no key twice.
+        // A request must not contain a key twice.
         let distinct: Vec<_> = insertions.iter().collect::<BTreeSet<_>>().into_iter().collect();
         let mut marks = Vec::new();
         for chunk in distinct.chunks(MAX_BATCH_KEYS) {
@@ -94,7 +94,7 @@ impl FlushMarks for DynamoFlushMarks {
                 .send()
                 .await
                 .map_err(|error| fault("BatchGetItem", error))?;
-            // 100 small rows are far below what one request answers: what is left out was throttled.
+            // 100 small rows are far below the size limit of a response: unprocessed keys were throttled.
             if answer.unprocessed_keys.is_some_and(|keys| !keys.is_empty()) {
                 return Err(Fault::new(FaultClass::RateLimited, "BatchGetItem", "UnprocessedKeys"));
             }

@@ -1,4 +1,4 @@
-//! DynamoDB items: attributes in and out, without a panic on what is not as expected.
+//! Reads and writes attributes of DynamoDB items. Unexpected attributes are faults, never panics.
 
 use std::collections::HashMap;
 
@@ -27,13 +27,13 @@ pub fn b(bytes: Vec<u8>) -> AttributeValue {
     AttributeValue::B(Blob::new(bytes))
 }
 
-/// The key of an item.
+/// Returns the key of an item.
 #[must_use]
 pub fn key(pk: impl Into<String>, sk: impl Into<String>) -> Item {
     HashMap::from([("pk".to_owned(), s(pk)), ("sk".to_owned(), s(sk))])
 }
 
-/// The attributes of an item under construction; `None` leaves one out.
+/// Sets attributes of an item; `None` omits one.
 pub trait Put {
     fn put(&mut self, name: &str, value: AttributeValue);
     fn put_some(&mut self, name: &str, value: Option<AttributeValue>) {
@@ -49,26 +49,31 @@ impl Put for Item {
     }
 }
 
-/// Reads attributes. An absent one is `None`; one of the wrong type is a [`Fault`], since only we write.
+/// Reads attributes. A missing one is `None`; one of the wrong type is a [`Fault`], since only we write
+/// items.
 pub trait Get {
-    /// A text.
+    /// Returns a text.
     ///
     /// # Errors
-    /// The attribute is absent or no string.
+    /// The attribute is missing or not a string.
     fn text(&self, name: &'static str) -> Result<&str, Fault>;
     fn text_opt(&self, name: &str) -> Option<&str>;
-    /// A number.
+    /// Returns a number.
     ///
     /// # Errors
-    /// The attribute is absent or no number of this type.
+    /// The attribute is missing or not a number of this type.
     fn number<T: std::str::FromStr>(&self, name: &'static str) -> Result<T, Fault>;
     fn number_opt<T: std::str::FromStr>(&self, name: &str) -> Option<T>;
 }
 
-/// The fault of an item that we did not write so.
+/// Returns the fault of an item that is not as we write it.
 #[must_use]
 pub fn malformed(attribute: &'static str) -> Fault {
-    Fault::new(FaultClass::Permanent, "reading an item", format!("attribute {attribute} is not as written"))
+    Fault::new(
+        FaultClass::Permanent,
+        "reading an item",
+        format!("attribute {attribute} is missing or invalid"),
+    )
 }
 
 impl Get for Item {
@@ -89,7 +94,7 @@ impl Get for Item {
     }
 }
 
-/// The attribute name of a level's counter.
+/// Returns the attribute name of a level's counter.
 #[must_use]
 pub fn level_name(level: Level) -> &'static str {
     match level {
@@ -100,7 +105,7 @@ pub fn level_name(level: Level) -> &'static str {
     }
 }
 
-/// A map of the levels that occur.
+/// Returns a map of the levels that occur.
 #[must_use]
 pub fn levels_to_map(levels: &LevelCounts) -> AttributeValue {
     let some = levels.iter().filter(|(_, count)| *count != 0);
@@ -113,10 +118,10 @@ pub fn levels_from(item: &Item) -> LevelCounts {
     LevelCounts::new(of(Level::Debug), of(Level::Info), of(Level::Warn), of(Level::Error))
 }
 
-/// One of some counts.
+/// Selects one of the counts.
 type CountOf = fn(&DayCounts) -> i64;
 
-/// The attributes that counts of a day of expiry stand in, and what of the counts each holds.
+/// Returns the attributes for the counts of an expiry day, and which count each holds.
 pub(crate) fn count_attributes(expires_on: Day) -> [(String, CountOf); 5] {
     let name = |letter: char, name: &str| match expires_on {
         NEVER => name.to_owned(),
@@ -131,7 +136,7 @@ pub(crate) fn count_attributes(expires_on: Day) -> [(String, CountOf); 5] {
     ]
 }
 
-/// Reads the counts of a row of counters, by the day on which what they count expires.
+/// Parses the counts of a counter row, by expiry day.
 #[must_use]
 pub fn expiring_from(item: &Item) -> Expiring {
     let mut all = Expiring::default();

@@ -1,5 +1,5 @@
-//! The adapters: the only crate that names `aws_sdk_*`. A feature per service, so that a function
-//! links no SDK that it does not call.
+//! The adapters: the only crate that names `aws_sdk_*`. Each service is a feature, so a function links only
+//! the SDKs that it calls.
 
 pub mod client;
 pub mod faults;

@@ -52,10 +52,10 @@ impl Listing for S3Listing {
                 last_modified_ms: version.last_modified.as_ref()?.to_millis().ok()?,
             })
         };
-        // Stores that emulate S3 list an object without a version once more where it is the marker.
-        let behind = |listed: &Listed| after != Some(&listed.position());
+        // S3 emulators return an object without version once more if it is the marker.
+        let is_after = |listed: &Listed| after != Some(&listed.position());
         let versions = answer.versions.unwrap_or_default();
-        let objects = versions.iter().filter_map(listed).filter(behind).collect();
+        let objects = versions.iter().filter_map(listed).filter(is_after).collect();
         let more = answer.is_truncated.unwrap_or(false);
         let next = answer.next_key_marker.filter(|_| more);
         let version = answer.next_version_id_marker.filter(|version| !version.is_empty());

@@ -1,9 +1,9 @@
-//! CloudWatch Logs as the batch buffer's sender.
+//! CloudWatch Logs as the sender of the batch buffer.
 //!
-//! Requests go through the SDK: its signing, endpoint, connection, timeouts and error parsing.
-//! Two things differ. The body is written straight from the events, not from the SDK's types
-//! (see `bench`). And the SDK does not retry, since the batch buffer does: two retrying layers
-//! would multiply, and only one of them knows the deadline.
+//! Requests use the SDK for signing, endpoint, connection, timeouts and error parsing. Two things differ.
+//! The body is written directly from the events, not from the SDK's types (see `bench`). And the SDK does
+//! not retry, because the batch buffer does: two retrying layers would multiply, and only one of them knows
+//! the deadline.
 
 use aws_sdk_cloudwatchlogs::Client;
 use aws_sdk_cloudwatchlogs::config::retry::RetryConfig;
@@ -21,17 +21,17 @@ use logferry_core::ports::log_groups::LogGroups;
 
 use crate::faults::fault;
 
-/// The retentions that CloudWatch Logs knows (days).
+/// The retentions that CloudWatch Logs supports (days).
 /// <https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html>
 const RETENTION_DAYS: [u32; 22] =
     [1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653];
 
-/// The shortest retention there is that keeps events for so many days; `None`: there is none.
+/// Returns the shortest retention that keeps events for at least this many days; `None` if there is none.
 fn retention_of(days: u32) -> Option<u32> {
     RETENTION_DAYS.into_iter().find(|known| *known >= days)
 }
 
-/// CloudWatch Logs.
+/// Sends events to CloudWatch Logs.
 #[derive(Debug, Clone)]
 pub struct CloudWatchLogs {
     client: Client,
@@ -39,8 +39,8 @@ pub struct CloudWatchLogs {
 }
 
 impl CloudWatchLogs {
-    /// `class` is that of groups which are created: `STANDARD` or `INFREQUENT_ACCESS`; `None`: the
-    /// service's default.
+    /// `class` is the class of created groups: `STANDARD` or `INFREQUENT_ACCESS`; `None` for the service's
+    /// default.
     #[must_use]
     pub fn new(client: Client, class: Option<String>) -> Self {
         Self { client, class }
@@ -65,7 +65,7 @@ fn once() -> aws_sdk_cloudwatchlogs::config::Builder {
     aws_sdk_cloudwatchlogs::Config::builder().retry_config(RetryConfig::disabled())
 }
 
-/// Somebody else was quicker: as good as created.
+/// Another client created it first: counts as created.
 fn exists<T>(created: Result<T, SendError>) -> Result<(), SendError> {
     match created {
         Err(error) if error.class != ErrorClass::ResourceAlreadyExists => Err(error),
@@ -99,7 +99,7 @@ impl Sender for CloudWatchLogs {
     }
 
     async fn create(&self, group: &str, stream: &str) -> Result<(), SendError> {
-        // Most often only the day's stream is missing.
+        // Usually only the day's stream is missing.
         let create_stream = || {
             let call = self.client.create_log_stream().log_group_name(group).log_stream_name(stream);
             call.customize().config_override(once()).send()
@@ -145,8 +145,8 @@ fn put_error(error: &SdkError<PutLogEventsError, HttpResponse>) -> SendError {
     send_error(error).expecting(expected)
 }
 
-/// The class by the error's code, and where that says nothing by the status. The message is the
-/// service's own; it names limits and resources, never events.
+/// Classifies an error by its code, and if that is unknown by the status. The message is the service's own;
+/// it names limits and resources, never events.
 fn send_error<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> SendError {
     match error {
         SdkError::TimeoutError(_) => SendError::new(ErrorClass::RequestTimeout, "timed out"),
@@ -158,7 +158,7 @@ fn send_error<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Sen
         SdkError::ServiceError(answer) => {
             let code = answer.err().code().unwrap_or("error without a code");
             let class = match (ErrorClass::from_code(code), answer.raw().status().as_u16()) {
-                // A success that cannot be read: whether it was accepted is not known.
+                // A success that cannot be read: whether the events were accepted is not known.
                 (ErrorClass::Other, ..300) => ErrorClass::Connection,
                 (ErrorClass::Other, 429) => ErrorClass::Throttling,
                 (ErrorClass::Other, 500..) => ErrorClass::InternalServerError,
@@ -167,7 +167,7 @@ fn send_error<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Sen
             };
             SendError::new(class, format!("{code}: {}", answer.err().message().unwrap_or_default()))
         }
-        _ => SendError::new(ErrorClass::Other, "the request could not be made"),
+        _ => SendError::new(ErrorClass::Other, "the request could not be built"),
     }
 }
 

@@ -1,5 +1,5 @@
-//! For `make bench` alone: PutLogEvents through the whole SDK pipeline, signing included, up to
-//! where the network would begin.
+//! For `make bench` only: PutLogEvents through the whole SDK pipeline, including signing, without the
+//! network.
 
 use aws_sdk_cloudwatchlogs::Client;
 use aws_sdk_cloudwatchlogs::types::InputLogEvent;
@@ -24,7 +24,7 @@ impl HttpConnector for Nowhere {
     }
 }
 
-/// A client that signs and reaches nobody.
+/// A client that signs and does not connect.
 fn client() -> Client {
     let http: SharedHttpClient = http_client_fn(|_, _| SharedHttpConnector::new(Nowhere));
     let config = aws_sdk_cloudwatchlogs::Config::builder()
@@ -41,7 +41,7 @@ pub fn direct() -> CloudWatchLogs {
     CloudWatchLogs::new(client(), None)
 }
 
-/// What the SDK makes of its own types.
+/// Requests from the SDK's own types.
 #[derive(Debug)]
 pub struct OwnTypes(Client);
 
@@ -51,7 +51,7 @@ impl OwnTypes {
         Self(client())
     }
 
-    /// One request; whether it was signed and sent.
+    /// Sends one request. Returns whether it was signed and sent.
     pub async fn send(&self, events: &[Event]) -> bool {
         let own = events.iter().map(|event| {
             InputLogEvent::builder().timestamp(event.timestamp_ms).message(event.message.clone()).build()

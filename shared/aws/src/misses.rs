@@ -1,14 +1,14 @@
-//! Ids that a table did not know. Key ids are drawn at random before they are stored, so one that is
-//! unknown stays unknown, and whoever shows it again costs no read.
+//! Ids that a table does not have. Key ids are random and generated before they are stored, so an unknown
+//! id stays unknown, and sending it again costs no read.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
-/// Ids in one generation; the last two are remembered: some 400 KB at most, and ever new ids push
-/// out only each other.
+/// Ids per generation. The last two generations are kept: about 400 KB at most. New ids displace only each
+/// other.
 const GENERATION: usize = 2_048;
 
-/// Unknown ids, the latest few thousand.
+/// The latest few thousand unknown ids.
 #[derive(Debug, Default)]
 pub(crate) struct Misses(Mutex<Generations>);
 
@@ -32,7 +32,7 @@ impl Misses {
         });
     }
 
-    /// The id is stored now.
+    /// Removes an id that was stored.
     pub(crate) fn forget(&self, id: &str) {
         self.with(|ids| {
             ids.young.remove(id);

@@ -16,12 +16,12 @@ use crate::client::CONNECT_TIMEOUT;
 use crate::faults::fault;
 use crate::objects::S3Objects;
 
-/// Parts that were on their way while an upload was aborted may stay: then it is aborted again.
+/// Parts that were being uploaded during an abort may remain: then the upload is aborted again.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_AbortMultipartUpload.html>
 const ABORTS: u32 = 3;
 
-/// How long completing may take, repeats included: what API Gateway waits for an answer, 30 s, less
-/// what is done before and after. Whoever is told to come again finds the object later.
+/// Timeout of a complete request, including retries: API Gateway waits 30 s, minus the time before and
+/// after. A client that is asked to retry finds the object later.
 const COMPLETE_TIMEOUT: Duration = Duration::from_secs(22);
 
 /// Multipart uploads of one bucket.
@@ -38,7 +38,7 @@ impl S3Multipart {
     }
 }
 
-/// Putting thousands of parts together takes S3 longer than other calls.
+/// S3 needs longer to assemble thousands of parts than for other calls.
 fn completing() -> TimeoutConfig {
     TimeoutConfig::builder()
         .connect_timeout(CONNECT_TIMEOUT)
@@ -49,7 +49,7 @@ fn completing() -> TimeoutConfig {
 }
 
 fn incomplete(operation: &'static str, what: &str) -> Fault {
-    Fault::new(FaultClass::Transient, operation, format!("the answer has no {what}"))
+    Fault::new(FaultClass::Transient, operation, format!("the response has no {what}"))
 }
 
 impl Multipart for S3Multipart {
@@ -97,7 +97,7 @@ impl Multipart for S3Multipart {
                     size_bytes: size.ok_or_else(|| incomplete(OPERATION, "size"))?,
                 });
             }
-            // A page that says that there is more but not where would be asked for for ever.
+            // A truncated page without a marker would be requested again and again.
             let next = answer.next_part_number_marker.filter(|_| answer.is_truncated == Some(true));
             match next {
                 Some(next) => marker = Some(next),
@@ -127,7 +127,7 @@ impl Multipart for S3Multipart {
                     .build()
             })
             .collect();
-        // The SDK reads the body of a 200 for an error, which S3 may send minutes after the status.
+        // The SDK parses the body of a 200 for an error, which S3 may send minutes after the status.
         let answer = self
             .client
             .complete_multipart_upload()

@@ -1,4 +1,4 @@
-//! The alerts topic in SNS.
+//! The health topic in SNS.
 
 use aws_sdk_sns::Client;
 use aws_sdk_sns::types::MessageAttributeValue;
@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::faults::fault;
 
-/// Publishes to a topic: text for e-mail, JSON for every other protocol.
+/// Publishes to a topic: text for email, JSON for all other protocols.
 #[derive(Debug, Clone)]
 pub struct SnsNotifier {
     client: Client,
@@ -22,7 +22,7 @@ impl SnsNotifier {
     }
 }
 
-/// One message per protocol, as SNS takes it with the structure `json`.
+/// Returns one message per protocol, as SNS expects for the structure `json`.
 /// <https://docs.aws.amazon.com/sns/latest/dg/sns-send-custom-platform-specific-payloads-mobile-devices.html>
 #[must_use]
 pub fn structured(notification: &Notification) -> String {

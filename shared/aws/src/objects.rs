@@ -10,7 +10,7 @@ use logferry_core::ports::objects::{ByteStream, ObjectStore};
 
 use crate::faults::fault;
 
-/// The tag by which the bucket's lifecycle rule knows refused objects; in template.yaml too.
+/// The tag of refused objects, as in the lifecycle rule in template.yaml.
 pub const REFUSED_TAG: (&str, &str) = ("logferry-refused", "true");
 
 /// Reads objects from S3.
@@ -34,7 +34,7 @@ fn meta(
     version_id: Option<String>,
 ) -> Result<ObjectMeta, Fault> {
     let missing =
-        |what: &str| Fault::new(FaultClass::Transient, operation, format!("the answer has no {what}"));
+        |what: &str| Fault::new(FaultClass::Transient, operation, format!("the response has no {what}"));
     Ok(ObjectMeta {
         size_bytes: size.and_then(|n| u64::try_from(n).ok()).ok_or_else(|| missing("size"))?,
         last_modified_ms: modified
@@ -62,9 +62,8 @@ impl ObjectStore for S3Objects {
 
     async fn mark_refused(&self, object: &ObjectRef) -> Result<(), Fault> {
         let ObjectVersion::Id(version) = &object.version else { return Ok(()) };
-        let unbuildable = |error| {
-            Fault::new(FaultClass::Permanent, "PutObjectTagging", "a tag is incomplete").with_source(error)
-        };
+        let unbuildable =
+            |error| Fault::new(FaultClass::Permanent, "PutObjectTagging", "invalid tag").with_source(error);
         let (name, value) = REFUSED_TAG;
         let tag = Tag::builder().key(name).value(value).build().map_err(unbuildable)?;
         let tagging = Tagging::builder().tag_set(tag).build().map_err(unbuildable)?;
@@ -91,7 +90,7 @@ impl ObjectStore for S3Objects {
         let meta = meta("GetObject", size, answer.last_modified.as_ref(), etag, version)?;
         let body = stream::unfold(answer.body, |mut body| async move {
             let chunk = body.next().await?.map_err(|error| {
-                Fault::new(FaultClass::Transient, "GetObject", "the body broke off").with_source(error)
+                Fault::new(FaultClass::Transient, "GetObject", "the body ended early").with_source(error)
             });
             Some((chunk, body))
         });

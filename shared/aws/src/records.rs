@@ -1,4 +1,4 @@
-//! Records that belong to no file: blocks, counters and memos in one transaction; and their removal.
+//! Records that belong to no file: blocks, counters and memos in one transaction, and their removal.
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put as PutAction, Update};
@@ -35,8 +35,8 @@ use crate::table::{Table, applied};
 use crate::transact::{self, Count, End, transact, transact_counting};
 use crate::usage::DynamoUsage;
 
-/// An app's records in three DynamoDB tables (of that of the apps only the notes of long writes):
-/// all that the log service needs of them.
+/// An app's records in three DynamoDB tables (in that of apps, only the notes of long writes): all that the
+/// log service needs.
 #[derive(Debug, Clone)]
 pub struct DynamoRecords {
     client: Client,
@@ -66,22 +66,24 @@ impl DynamoRecords {
         }
     }
 
-    /// The usage rows beside the counters.
+    /// The usage rows, in the same table as the counters.
     fn usage(&self) -> DynamoUsage {
         DynamoUsage::new(self.client.clone(), &self.stats.table.name)
     }
 
-    /// With the table of files, which removals need.
+    /// Adds the table of files, which removals need.
     #[must_use]
     pub fn with_files(self, files: impl Into<String>) -> Self {
         Self { files: Some(Table::new(self.client.clone(), files)), ..self }
     }
 
     fn files(&self) -> Result<&Table, Fault> {
-        self.files.as_ref().ok_or_else(|| Fault::new(FaultClass::Permanent, "records", "no table of files"))
+        self.files
+            .as_ref()
+            .ok_or_else(|| Fault::new(FaultClass::Permanent, "records", "no files table configured"))
     }
 
-    /// The rows of a long write, in the order of their keys.
+    /// Returns the rows of a long write, in order of their keys.
     async fn long_rows(&self, app_id: &AppId, write_id: WriteId) -> Result<Vec<Item>, Fault> {
         self.stats.table.below(&long_writes::partition(app_id), &format!("{write_id}#")).await
     }
@@ -160,7 +162,7 @@ impl Records for DynamoRecords {
             counter: write.counter,
             day: *day,
             counts,
-            // What has begun counts already; a prune's last pass takes it away again.
+            // A long write that has begun is counted; a prune's last pass removes it again.
             first_ms: write.step.is_none().then(|| write.first_ms(*day)),
         };
         let days = write.days.iter().filter(|(_, counts)| !counts.is_empty());
@@ -218,7 +220,7 @@ impl Records for DynamoRecords {
             .expression_attribute_values(":ids", AttributeValue::Ss(vec![write_id.to_string()]))
             .send()
             .await;
-        // Without its app nobody asks for the write any more.
+        // Without its app, the write is not needed any more.
         applied(sent.map_err(|error| fault("UpdateItem", error))).map(|_| ())
     }
 

@@ -1,7 +1,7 @@
-//! The `uploads` table. Of each app (`pk`): a row per session (`s#{upload_id}`), a counter of the
-//! open ones (`open`, and `open#{subject}`), and counters of requests per minute
-//! (`rate#{what}#{minute}`). Open sessions stand in the sparse index `by_due`, from which `sweep`
-//! takes those overdue; all of them in `by_subject`, from which a subject's are listed.
+//! The `uploads` table. Per app (`pk`): a row per session (`s#{upload_id}`), counters of open sessions
+//! (`open`, and `open#{subject}`), and counters of requests per minute (`rate#{what}#{minute}`). The sparse
+//! index `by_due` has the open sessions, for `sweep`. The index `by_subject` has all sessions, for lists by
+//! subject.
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{Put as PutAction, TransactWriteItem, Update};
@@ -15,9 +15,9 @@ use crate::faults::fault;
 use crate::item::{Get, Item, Put, key, malformed, n, s};
 use crate::transact::{self, End, transact};
 
-/// How long a row stays after its session's end (s): 30 days, to be looked at.
+/// How long a row is kept after its session ended (s): 30 days.
 const KEEP_SECS: i64 = 30 * 86_400;
-/// How long a minute's counter stays (s).
+/// How long the counter of a minute is kept (s).
 const KEEP_RATE_SECS: i64 = 600;
 /// All open sessions are in one partition of the index: few are ever due at once.
 const DUE_SHARD: &str = "0";
@@ -35,7 +35,7 @@ fn session_key(app_id: &AppId, upload_id: &str) -> Item {
     key(app_id.as_str(), format!("{SESSION_PREFIX}{upload_id}"))
 }
 
-/// The partition of the index `by_subject`.
+/// Returns the partition of the index `by_subject`.
 fn subject_key(app_id: &AppId, subject: &Subject) -> String {
     format!("{app_id}#{subject}")
 }
@@ -95,7 +95,7 @@ impl DynamoSessions {
         Self { client, table: table.into() }
     }
 
-    /// One more open session, below a limit.
+    /// Counts one more open session, below a limit.
     fn one_more(&self, app_id: &AppId, sk: String, limit: u32) -> Result<TransactWriteItem, Fault> {
         transact::update(
             Update::builder()
@@ -108,7 +108,7 @@ impl DynamoSessions {
         )
     }
 
-    async fn outdo_abort(&self, session: &Session) -> Result<(), Fault> {
+    async fn complete_aborted(&self, session: &Session) -> Result<(), Fault> {
         let updated = self
             .client
             .update_item()
@@ -156,7 +156,8 @@ impl Sessions for DynamoSessions {
             self.one_more(app_id, counter_of(&session.subject), limits.per_subject)?,
         ];
         Ok(match transact(&self.client, &actions).await? {
-            // Upload ids are S3's and unique: the row is our own, of a try whose answer was lost.
+            // Upload ids are issued by S3 and unique: the row is our own, of an attempt whose response was
+            // lost.
             End::Done | End::Condition(0) => Opened::Yes,
             End::Condition(1) => Opened::TooManyOfApp,
             End::Condition(_) => Opened::TooManyOfSubject,
@@ -195,7 +196,7 @@ impl Sessions for DynamoSessions {
             return Ok(true);
         }
         if status == SessionStatus::Completed {
-            self.outdo_abort(session).await?;
+            self.complete_aborted(session).await?;
         }
         Ok(false)
     }
@@ -237,7 +238,7 @@ impl Sessions for DynamoSessions {
                 page.sessions.push(from_item(item)?);
             }
             start = answer.last_evaluated_key;
-            // One more than asked for tells whether there is a next page.
+            // One more than requested shows whether there is a next page.
             if page.sessions.len() > limit as usize {
                 page.sessions.truncate(limit as usize);
                 page.next = page.sessions.last().map(|session| session.upload_id.clone());

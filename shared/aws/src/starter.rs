@@ -1,4 +1,4 @@
-//! Starting `ingest` by a direct, asynchronous invoke.
+//! Starts `ingest` by a direct, asynchronous invocation.
 
 use aws_sdk_lambda::Client;
 use aws_sdk_lambda::primitives::Blob;

@@ -14,8 +14,8 @@ use crate::item::{Get, Item, expiring_from, key, malformed, n, s};
 use crate::table::Table;
 use crate::transact::{self, transact};
 
-/// How long a row that counts nothing yet says what a prune has hidden (s): longer than any worker can
-/// be at work that does not know of the prune.
+/// How long a row without counts keeps a prune's watermark (s): longer than a worker that does not know the
+/// prune can run.
 const KEEP_HIDDEN_SECS: i64 = 8 * 86_400;
 
 /// Counters in a DynamoDB table.
@@ -62,7 +62,7 @@ impl Stats for DynamoStats {
             .key_condition_expression("pk = :pk AND sk BETWEEN :from AND :to")
             .expression_attribute_values(":pk", s(app_id.as_str()))
             .expression_attribute_values(":from", s(from.to_string()))
-            // '~' sorts behind every epoch and counter of that day.
+            // '~' sorts after every epoch and counter of that day.
             .expression_attribute_values(":to", s(format!("{to}#~")))
             .set_exclusive_start_key(after.map(|after| key(app_id.as_str(), sort_key(&after))))
             .send()
@@ -90,14 +90,14 @@ impl Stats for DynamoStats {
                     .table_name(&self.table.name)
                     .set_key(Some(key(app_id.as_str(), counter_keys::sort_key(day, epoch_ms, counter))))
                     .condition_expression("attribute_not_exists(pruned_to) OR pruned_to < :before")
-                    // A row that counts something lives longer.
+                    // A row with counts is kept longer.
                     .update_expression(
                         "SET pruned_to = :before, expires_at = if_not_exists(expires_at, :expires)",
                     )
                     .expression_attribute_values(":before", n(before_ms))
                     .expression_attribute_values(":expires", n(now_ms / 1000 + KEEP_HIDDEN_SECS)),
             )?;
-            // A transaction of one: it waits for those that are just counting.
+            // A transaction of one item: it conflicts with running transactions of writers that count.
             transact(&self.table.client, &[action]).await
         });
         futures::future::try_join_all(hidden).await?;

@@ -1,4 +1,4 @@
-//! A DynamoDB table, and the requests that its users make alike.
+//! A DynamoDB table, and requests that its users share.
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
@@ -7,7 +7,7 @@ use logferry_core::model::fault::{Fault, FaultClass};
 use crate::faults::fault;
 use crate::item::{Item, s};
 
-/// A table.
+/// A table with its client.
 #[derive(Debug, Clone)]
 pub(crate) struct Table {
     pub(crate) client: Client,
@@ -19,18 +19,18 @@ impl Table {
         Self { client, name: name.into() }
     }
 
-    /// One item, strongly consistent.
+    /// Reads one item, strongly consistent.
     pub(crate) async fn get(&self, key: Item) -> Result<Option<Item>, Fault> {
         let get = self.client.get_item().table_name(&self.name).set_key(Some(key)).consistent_read(true);
         Ok(get.send().await.map_err(|error| fault("GetItem", error))?.item)
     }
 
-    /// All items of a partition, in order, strongly consistent.
+    /// Reads all items of a partition, in order, strongly consistent.
     pub(crate) async fn partition(&self, pk: &str) -> Result<Vec<Item>, Fault> {
         self.below(pk, "").await
     }
 
-    /// The items of a partition whose sort key begins so, in order, strongly consistent.
+    /// Reads the items of a partition whose sort key has this prefix, in order, strongly consistent.
     pub(crate) async fn below(&self, pk: &str, prefix: &str) -> Result<Vec<Item>, Fault> {
         let query = self.query_below(pk, prefix);
         let items = query.into_paginator().items().send().collect::<Result<Vec<_>, _>>().await;
@@ -49,7 +49,7 @@ impl Table {
     }
 }
 
-/// A condition that did not hold is an answer, not a failure.
+/// Turns a failed condition into `false` instead of a fault.
 pub(crate) fn applied<T>(result: Result<T, Fault>) -> Result<bool, Fault> {
     match result {
         Ok(_) => Ok(true),

@@ -1,4 +1,4 @@
-//! TransactWriteItems: repeated while it only loses against other transactions.
+//! TransactWriteItems, retried while it only conflicts with other transactions.
 
 use std::time::Duration;
 
@@ -19,16 +19,16 @@ use logferry_core::model::time::Day;
 use crate::faults::fault;
 use crate::item::{Get, Item, count_attributes, key, n};
 
-/// How often a transaction that lost against another is tried, and the first and the longest pause:
-/// about six seconds in all.
+/// Maximum attempts of a transaction that conflicts, and the first and the longest pause: about six seconds
+/// in total.
 pub const CONFLICT_ATTEMPTS: u32 = 12;
 const CONFLICT_PAUSE: Duration = Duration::from_millis(15);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// How often a transaction is tried anew because a counter's row does not expire as was thought.
+/// Maximum attempts of a transaction while the expiry of a counter row differs from the expected one.
 const EXPIRY_ATTEMPTS: u32 = 8;
 
-/// The retries of a transaction that only loses against others.
+/// The retries of a transaction that conflicts.
 #[derive(Debug)]
 pub struct Conflicts {
     lost: u32,
@@ -42,7 +42,7 @@ impl Default for Conflicts {
 }
 
 impl Conflicts {
-    /// After one more loss, how long to wait before the next try; `None` if it was the last.
+    /// Returns the pause before the next attempt after a conflict; `None` if there is none left.
     pub fn next_pause(&mut self) -> Option<Duration> {
         self.lost += 1;
         let pause = self.pause.mul_f64(0.5 + rand::random::<f64>());
@@ -55,12 +55,11 @@ impl Conflicts {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
     Done,
-    /// The condition of the action of this index did not hold (the first of them); nothing was written.
+    /// The condition of the action with this index failed (the first such); nothing was written.
     Condition(usize),
 }
 
-/// Conditions that did not hold, in order: the index of the action, and the item as it was where
-/// the action asks for it.
+/// Failed conditions, in order: the index of the action, and the old item if the action requests it.
 type Refused = Vec<(usize, Option<Item>)>;
 
 pub(crate) async fn transact(client: &Client, actions: &[TransactWriteItem]) -> Result<End, Fault> {
@@ -68,8 +67,8 @@ pub(crate) async fn transact(client: &Client, actions: &[TransactWriteItem]) -> 
     Ok(refused.first().map_or(End::Done, |(index, _)| End::Condition(*index)))
 }
 
-/// Runs actions and counts in one transaction; the counts come behind the actions. A counter's row
-/// lives as long as the last of what it counts.
+/// Runs actions and counts in one transaction; the counts come after the actions. A counter row expires
+/// with the last of what it counts.
 pub(crate) async fn transact_counting(
     client: &Client,
     actions: Vec<TransactWriteItem>,
@@ -97,10 +96,10 @@ pub(crate) async fn transact_counting(
             *expiry = if lives_longer { RowExpiry::Kept } else { RowExpiry::Raised };
         }
     }
-    Err(Fault::new(FaultClass::Transient, "TransactWriteItems", "counters' rows keep changing"))
+    Err(Fault::new(FaultClass::Transient, "TransactWriteItems", "the counter rows keep changing"))
 }
 
-/// What a transaction was refused for; nothing: it was carried out.
+/// Returns the failed conditions of a transaction; empty if it succeeded.
 async fn attempt(client: &Client, actions: &[TransactWriteItem]) -> Result<Refused, Fault> {
     let mut conflicts = Conflicts::default();
     loop {
@@ -149,7 +148,7 @@ fn cancellation_reasons<R>(error: &SdkError<TransactWriteItemsError, R>) -> Vec<
 }
 
 fn unbuildable(error: impl std::error::Error + Send + Sync + 'static) -> Fault {
-    Fault::new(FaultClass::Permanent, "TransactWriteItems", "an action is incomplete").with_source(error)
+    Fault::new(FaultClass::Permanent, "TransactWriteItems", "invalid action").with_source(error)
 }
 
 pub(crate) fn put(action: PutBuilder) -> Result<TransactWriteItem, Fault> {
@@ -168,16 +167,16 @@ pub(crate) fn check(action: ConditionCheckBuilder) -> Result<TransactWriteItem, 
     Ok(TransactWriteItem::builder().condition_check(action.build().map_err(unbuildable)?).build())
 }
 
-/// What becomes of the time at which a counter's row expires.
+/// How the expiry of a counter row changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum RowExpiry {
-    /// It is not later than that of what is counted, and becomes that.
+    /// It is not later than that of the counted records, and is set to that.
     Raised,
     /// It is later, and stays.
     Kept,
 }
 
-/// Counts to be added to a counter's row; negative ones take away.
+/// Counts to add to a counter row; negative ones subtract.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Count<'a> {
     pub table: &'a str,
@@ -187,7 +186,7 @@ pub(crate) struct Count<'a> {
     pub day: Day,
     /// Not empty.
     pub counts: &'a Expiring,
-    /// Only where no prune has hidden records of this time or later (ms); `None`: whatever is hidden.
+    /// Fails if a prune has hidden records of this time or later (ms); `None` disables the check.
     pub first_ms: Option<i64>,
 }
 

@@ -1,4 +1,4 @@
-//! Usage rows in the `stats` table, apart from the counters: `usage#{app_id}` + `{epoch}#{day}` with
+//! Usage rows in the `stats` table, separate from the counters: `usage#{app_id}` + `{epoch}#{day}` with
 //! `bytes`, `records` and `files`.
 
 use aws_sdk_dynamodb::Client;
@@ -10,7 +10,7 @@ use crate::faults::fault;
 use crate::item::{Get, Item, key, n};
 use crate::table::{Table, applied};
 
-/// How long a row stays (s): until the month after its own is over.
+/// How long a row is kept (s): until the month after its own is over.
 const KEEP_SECS: i64 = 62 * 86_400;
 
 /// Usage in a DynamoDB table.
@@ -42,7 +42,7 @@ impl Usage for DynamoUsage {
     }
 
     async fn charge(&self, of: &UsageDay, more: Used, quota: &Quota) -> Result<Option<Exceeded>, Fault> {
-        // More than a whole day's quota: the condition below cannot say so of a row that is not there.
+        // More than a whole day's quota: the condition below cannot express this for a missing row.
         if let Some(exceeded) = quota.exceeded(of.day, Used::default(), more) {
             return Ok(Some(exceeded));
         }
@@ -74,8 +74,8 @@ impl Usage for DynamoUsage {
             return Ok(None);
         }
         let used = self.used(of).await?;
-        // Usage only grows: what failed the condition fails the comparison too, unless the row expired.
-        let gone = || Fault::new(FaultClass::Transient, "UpdateItem", "the usage row is gone");
+        // Usage only grows: if the condition failed, this comparison fails too, unless the row has expired.
+        let gone = || Fault::new(FaultClass::Transient, "UpdateItem", "the usage row has expired");
         quota.exceeded(of.day, used, more).map(Some).ok_or_else(gone)
     }
 }

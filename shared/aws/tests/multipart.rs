@@ -1,4 +1,4 @@
-//! Answers of S3 that look like success and are none, through the real SDK, over loopback.
+//! Responses of S3 that look like success but are not, through the real SDK, over loopback.
 #![cfg(feature = "s3")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on stops")]
 
@@ -10,7 +10,8 @@ use logferry_core::uploads::table::Multipart;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-/// An S3 that gives each request the next answer, the last one for ever; and what it was asked.
+/// An S3 that answers each request with the next response, the last one repeatedly; and the requests that
+/// it received.
 async fn s3_answering(answers: Vec<String>) -> (S3Multipart, std::sync::Arc<std::sync::Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -83,7 +84,7 @@ async fn an_error_inside_of_a_200_is_an_error() {
     let error = |code: &str| format!("<?xml version=\"1.0\"?>\n<Error><Code>{code}</Code></Error>");
     for (body, class, code) in [
         (error("InternalError"), FaultClass::Transient, "InternalError"),
-        // S3 sends white space while it works, and then how it ended.
+        // S3 sends white space while it works, then the result.
         (error("SlowDown").replace('\n', "\n   \n  "), FaultClass::RateLimited, "SlowDown"),
         (error("InvalidPart"), FaultClass::Permanent, "InvalidPart"),
         (error("NoSuchUpload"), FaultClass::NotFound, "NoSuchUpload"),

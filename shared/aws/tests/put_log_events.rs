@@ -1,5 +1,5 @@
-//! Each error class of PutLogEvents through the real SDK client, against a server on loopback that
-//! answers as told; the number of calls counts.
+//! Each error class of PutLogEvents through the real SDK client, against a configurable server on loopback.
+//! The number of calls is checked.
 #![cfg(feature = "logs")]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -26,7 +26,7 @@ struct Call {
     body: Value,
 }
 
-/// What the server says to a call: status and body, or nothing at all.
+/// The server's response to a call: status and body, or none.
 type Answer = Option<(u16, Value)>;
 
 struct Server {
@@ -39,11 +39,11 @@ fn ok() -> Answer {
 }
 
 fn error(status: u16, code: &str) -> Answer {
-    Some((status, json!({"__type": code, "message": "as told"})))
+    Some((status, json!({"__type": code, "message": "as configured"})))
 }
 
 impl Server {
-    /// `answer` gets the number of the call, from 0, and the call.
+    /// `answer` receives the number of the call, from 0, and the call.
     async fn start(answer: impl Fn(usize, &Call) -> Answer + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -107,7 +107,7 @@ async fn serve(
         let call = Call { operation, signed, body: serde_json::from_slice(&body).unwrap() };
         let number = calls.lock().unwrap().len();
         calls.lock().unwrap().push(call.clone());
-        // No answer: the connection is closed.
+        // No response: the connection is closed.
         let Some((status, body)) = answer(number, &call) else { return };
         let body = body.to_string();
         let head = format!(
@@ -217,7 +217,7 @@ async fn lasting_errors_are_one_call() {
         let delivery = server.deliver(&["a"]).await;
         assert_eq!((delivery.dead.len(), server.operations().len()), (1, 1), "{code}");
         let reason = delivery.dead[0].reason.to_string();
-        assert!(reason.contains(&format!("{class:?}: {code}: as told")), "{reason}");
+        assert!(reason.contains(&format!("{class:?}: {code}: as configured")), "{reason}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the adapters really send, seen by a server on loopback: conditions under which writes hold.
+//! What the adapters really send, seen by a server on loopback: the conditions of writes.
 #![cfg(all(feature = "dynamodb", feature = "s3"))]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

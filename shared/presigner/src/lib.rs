@@ -1,8 +1,8 @@
-//! Presigned uploads: URLs and form policies that let somebody without AWS credentials put one
-//! object, and nothing else, for a few minutes. Signed here with `aws-sigv4`: the SDK's presigner
-//! turns metadata into signed *headers*, which a client that knows only the URL would not send.
+//! Presigned uploads: URLs and form policies that allow a client without AWS credentials to put one object,
+//! and nothing else, for a few minutes. Signed here with `aws-sigv4`: the SDK's presigner turns metadata
+//! into signed *headers*, which a client that only has the URL would not send.
 //!
-//! No checksum parameter is ever added: a browser's PUT would then fail with BadDigest.
+//! No checksum parameter is added: a browser's PUT would then fail with BadDigest.
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html>
 
 use std::fmt::Write as _;
@@ -23,67 +23,67 @@ use logferry_core::model::time::rfc3339_ms;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
-/// What SigV4 leaves as it is; a key's slashes stay too.
+/// Characters that SigV4 does not encode; a key's slashes are not encoded either.
 const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 const PATH: &AsciiSet = &QUERY.remove(b'/');
 
-/// The longest that S3 lets a presigned URL live: a week (s).
+/// Maximum lifetime of a presigned URL in S3: a week (s).
 pub const MAX_EXPIRY_SECS: u32 = 604_800;
 
-/// Signs uploads into one bucket.
+/// Signs uploads to one bucket.
 #[derive(Debug, Clone)]
 pub struct Presigner {
     credentials: Credentials,
     identity: Identity,
     region: String,
     bucket: String,
-    /// Scheme and host, without a slash at the end.
+    /// Scheme and host, without trailing slash.
     origin: String,
-    /// `/{bucket}` where the host does not name the bucket, else nothing.
+    /// `/{bucket}` if the host does not contain the bucket, else empty.
     root: String,
 }
 
-/// One PUT of one object.
+/// A PUT of one object.
 #[derive(Debug, Clone, Copy)]
 pub struct Put<'a> {
     pub key: &'a str,
     /// Signed as a header: the client must send exactly this.
     pub content_type: Option<&'a str>,
-    /// Signed as a header: a body of another length is refused (bytes).
+    /// Signed as a header: a body of another length is rejected (bytes).
     pub content_length: Option<u64>,
-    /// Rides in the signed query string as `x-amz-meta-{name}`; names in lower case.
+    /// Signed query parameters `x-amz-meta-{name}`; names in lower case.
     pub metadata: &'a [(&'a str, &'a str)],
     pub expires_secs: u32,
 }
 
-/// One PUT of one part of a multipart upload.
+/// A PUT of one part of a multipart upload.
 #[derive(Debug, Clone, Copy)]
 pub struct PutPart<'a> {
     pub key: &'a str,
     pub upload_id: &'a str,
     pub part_number: u32,
-    /// Signed as a header: a part of another length is refused (bytes).
+    /// Signed as a header: a part of another length is rejected (bytes).
     pub content_length: Option<u64>,
     pub expires_secs: u32,
 }
 
-/// One form upload of one object.
+/// A form upload of one object.
 #[derive(Debug, Clone, Copy)]
 pub struct Post<'a> {
     pub key: &'a str,
     pub content_type: Option<&'a str>,
     pub metadata: &'a [(&'a str, &'a str)],
-    /// What S3 answers with, where not 204.
+    /// S3's success status, if not 204.
     pub success_status: Option<u16>,
-    /// The smallest and the largest file (bytes).
+    /// Minimum and maximum size of the file (bytes).
     pub length_bytes: (u64, u64),
     pub expires_secs: u32,
 }
 
-/// Where a form goes, and the fields that must precede its file.
+/// The URL of a form, and the fields that must precede its file.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct PostForm {
-    /// Ends in `/`.
+    /// Ends with `/`.
     pub url: String,
     #[serde(serialize_with = "as_map")]
     pub fields: Vec<(String, String)>,
@@ -94,7 +94,7 @@ fn as_map<S: serde::Serializer>(fields: &[(String, String)], serializer: S) -> R
 }
 
 impl Presigner {
-    /// Signs for AWS, the host naming the bucket; or for another endpoint, the path naming it.
+    /// Signs for AWS, with the bucket in the host; or for another endpoint, with the bucket in the path.
     #[must_use]
     pub fn new(credentials: Credentials, region: &str, bucket: &str, endpoint: Option<&str>) -> Self {
         let (origin, root) = address(region, bucket, endpoint);
@@ -113,16 +113,16 @@ impl Presigner {
         &self.bucket
     }
 
-    /// Where the object will be.
+    /// Returns the URL of the object.
     #[must_use]
     pub fn location(&self, key: &str) -> String {
         format!("{}{}/{}", self.origin, self.root, utf8_percent_encode(key, PATH))
     }
 
-    /// A URL that takes one PUT of this object.
+    /// Returns a URL for one PUT of this object.
     ///
     /// # Errors
-    /// `Permanent`: the request cannot be signed.
+    /// `Permanent` if the request cannot be signed.
     pub fn put(&self, put: &Put<'_>, now_ms: i64) -> Result<String, Fault> {
         let metadata: Vec<_> =
             put.metadata.iter().map(|(name, value)| (format!("x-amz-meta-{name}"), *value)).collect();
@@ -132,10 +132,10 @@ impl Presigner {
         self.url("PUT", put.key, &query, &headers, put.expires_secs, now_ms)
     }
 
-    /// A URL that takes one PUT of this part.
+    /// Returns a URL for one PUT of this part.
     ///
     /// # Errors
-    /// `Permanent`: the request cannot be signed.
+    /// `Permanent` if the request cannot be signed.
     pub fn put_part(&self, part: &PutPart<'_>, now_ms: i64) -> Result<String, Fault> {
         let number = part.part_number.to_string();
         let query = [("partNumber", number.as_str()), ("uploadId", part.upload_id)];
@@ -182,7 +182,7 @@ impl Presigner {
         Ok(url)
     }
 
-    /// A form that takes one file of this key.
+    /// Returns a form for one file with this key.
     /// <https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-HTTPPOSTConstructPolicy.html>
     #[must_use]
     pub fn post(&self, post: &Post<'_>, now_ms: i64) -> PostForm {
@@ -224,18 +224,18 @@ impl Presigner {
     }
 }
 
-/// Some environments set the session token to nothing.
+/// Some environments set an empty session token.
 fn session_token(credentials: &Credentials) -> Option<&str> {
     credentials.session_token().filter(|token| !token.is_empty())
 }
 
-/// Origin and root path of a bucket.
+/// Returns origin and root path of a bucket.
 fn address(region: &str, bucket: &str, endpoint: Option<&str>) -> (String, String) {
     if let Some(endpoint) = endpoint {
         return (endpoint.trim_end_matches('/').to_owned(), format!("/{bucket}"));
     }
     let domain = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
-    // A dot in the name would not match the certificate's wildcard.
+    // A bucket name with a dot would not match the certificate's wildcard.
     if bucket.contains('.') || bucket.parse::<IpAddr>().is_ok() {
         (format!("https://s3.{region}.{domain}"), format!("/{bucket}"))
     } else {
@@ -306,10 +306,10 @@ mod tests {
         query(url).into_iter().find(|(key, _)| key == name).map(|(_, value)| value)
     }
 
-    /// <https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html>, its example.
+    /// The example of <https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html>.
     #[test]
     fn the_published_example_of_a_presigned_url_is_signed_alike() {
-        // The example's host has no region, as buckets of us-east-1 could be reached in its day.
+        // The example's host has no region: buckets of us-east-1 could be reached that way.
         let presigner = Presigner { origin: "https://examplebucket.s3.amazonaws.com".to_owned(), ..on_aws() };
         let now_ms = parse_rfc3339_ms("2013-05-24T00:00:00Z").unwrap();
         let url = presigner.url("GET", "test.txt", &[], &[], 86_400, now_ms).unwrap();
@@ -383,7 +383,7 @@ mod tests {
         );
     }
 
-    /// The signature by the letter of the documentation, sharing no code with what it checks.
+    /// Computes the signature as documented, without sharing code with the implementation.
     fn signature_by_hand(url: &str, headers: &[(&str, &str)], region: &str) -> String {
         use hmac::{Hmac, KeyInit, Mac};
         use sha2::{Digest, Sha256};

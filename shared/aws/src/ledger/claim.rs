@@ -1,4 +1,4 @@
-//! Claims: the first one makes the row, a later one takes it over.
+//! Claims: the first one creates the row, a later one takes it over.
 
 use aws_sdk_dynamodb::types::builders::UpdateBuilder;
 use aws_sdk_dynamodb::types::{Put, ReturnValue, Update};
@@ -14,7 +14,7 @@ use crate::item::{n, s};
 use crate::transact::{self, End, transact};
 
 impl DynamoLedger {
-    /// `None`: there is a row already.
+    /// `None` if there already is a row.
     pub(super) async fn first_claim(&self, claim: &Claim) -> Result<Option<FileRow>, Fault> {
         let row = claim.first_row();
         let put = Put::builder()
@@ -29,14 +29,14 @@ impl DynamoLedger {
         let done = match transact(client, &actions).await? {
             End::Done => true,
             End::Condition(0) => false,
-            // The grant expired meanwhile (whose it is has been read), or another object came first: the
-            // row stands alone.
+            // The grant has expired meanwhile (its owner was already read), or it has another object: the
+            // row is written alone.
             End::Condition(_) => transact(client, &actions[..1]).await? == End::Done,
         };
         Ok(done.then_some(row))
     }
 
-    /// Notes the object in its grant, which from then on is good for no other.
+    /// Records the object in its grant, which then accepts no other.
     fn use_grant(&self, claim: &Claim) -> UpdateBuilder {
         let used = claim.used();
         let mut set = "SET used_by = :v".to_owned();
@@ -56,7 +56,7 @@ impl DynamoLedger {
         update.update_expression(format!("{set} REMOVE listed_at, due_shard, due_at, failed_on, failed_at"))
     }
 
-    /// Takes over a row that is still as `seen`; `None` when it is not.
+    /// Takes over a row if it is still as `seen`; otherwise `None`.
     pub(super) async fn take_over(&self, claim: &Claim, seen: &FileRow) -> Result<Option<FileRow>, Fault> {
         let row = claim.taken_over(seen);
         let answer = self

@@ -1,5 +1,4 @@
-//! The rows per day that hang under a file: in which hours its blocks are, and what of them is
-//! counted.
+//! Rows per day under a file: the hours of its blocks, and the counts.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,12 +22,12 @@ fn prefix(object: &ObjectRef) -> String {
     format!("{}#day#", file_sk(&object.version))
 }
 
-/// The key of a file's row of a day.
+/// Returns the key of a file's row of a day.
 pub(crate) fn day_key(object: &ObjectRef, day: Day) -> Item {
     key(file_pk(&object.bucket, &object.key), format!("{}{day}", prefix(object)))
 }
 
-/// What is counted, by a day's row; `None` where nothing was yet.
+/// Parses the counts of a day's row; `None` if nothing was counted yet.
 pub(crate) fn counted_from(item: &Item) -> Result<Option<Counted>, Fault> {
     let Some(revision) = item.number_opt("revision") else { return Ok(None) };
     Ok(Some(Counted {
@@ -39,7 +38,7 @@ pub(crate) fn counted_from(item: &Item) -> Result<Option<Counted>, Fault> {
     }))
 }
 
-/// Replaces what is counted, if it is as it was seen.
+/// Replaces the counts, if they are as they were read.
 pub(super) fn replace(
     table: &str,
     object: &ObjectRef,
@@ -91,7 +90,7 @@ pub(super) fn replace(
     })
 }
 
-/// Takes counts away, if what is counted is of this revision. `taken` is negative.
+/// Subtracts counts, if they have this revision. `taken` is negative.
 pub(crate) fn take(
     table: &str,
     object: &ObjectRef,
@@ -118,8 +117,8 @@ pub(crate) fn take(
     transact::update(update.update_expression(format!("SET revision = :next{add}")))
 }
 
-/// How long the row of a day is kept beyond the blocks that it counts (s): whoever takes one of them
-/// away finds what is counted of it.
+/// How long the row of a day is kept after the blocks that it counts have expired (s), so that a removal of
+/// a block finds its counts.
 const KEEP_BEYOND_SECS: i64 = 7 * 86_400;
 
 /// When the row of a day may be deleted whose last block expires on this day.
@@ -152,7 +151,7 @@ impl DynamoLedger {
         let (pk, sk) = (file_pk(&object.bucket, &object.key), file_sk(&object.version));
         let days = self.day_rows(object).await?;
         let bad = self.files.below(&pk, &format!("{sk}#q#")).await?;
-        // A row may stand for many.
+        // A row may represent many records.
         let quarantined = bad.iter().map(|row| row.number_opt("count").unwrap_or(1)).sum();
         Ok(Kept { hours: days.iter().flat_map(hours_of).collect(), quarantined })
     }

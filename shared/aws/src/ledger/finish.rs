@@ -1,9 +1,9 @@
-//! The end of a file and its counters.
+//! Ends a file and updates its counters.
 //!
-//! Exactly-once counting: under each file hangs a row per day with what is counted of it. A
-//! transaction moves the counters by the difference to that row and replaces it. A run that died
-//! between two transactions, or a redrive, finds the rows and adds only what is missing; what a
-//! prune takes from the counters it takes from the row, too.
+//! Exactly-once counting: each file has a row per day with its counts. A transaction changes the counters
+//! by the difference to that row and replaces the row. A run that died between two transactions, or a
+//! redrive, finds the rows and adds only the missing counts. A prune subtracts from the counters and from
+//! the row.
 
 use aws_sdk_dynamodb::types::{ConditionCheck, TransactWriteItem, Update};
 use logferry_core::ledger::claim::{Finished, Lease, Ledger};
@@ -20,11 +20,11 @@ use super::{DynamoLedger, HELD, days};
 use crate::item::{n, s};
 use crate::transact::{self, Count, End, transact_counting};
 
-/// Days in one transaction: two writes a day and one for the file, of 100.
+/// Days per transaction: two writes per day and one for the file, of at most 100.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html>
 const DAYS_PER_TRANSACTION: usize = 49;
 
-/// How often an end begins anew because what was counted has changed.
+/// Maximum attempts to end a file while its counts change.
 const ATTEMPTS: u32 = 8;
 
 impl DynamoLedger {
@@ -33,7 +33,7 @@ impl DynamoLedger {
             let counted = self.counted_days(&lease.object).await?;
             let changes = day_changes(&counted, &outcome.days, lease.epoch_ms, lease.pruned_before_ms);
             if lease.app_id.is_none() && !changes.is_empty() {
-                return Err(Fault::new(FaultClass::Permanent, "finish", "records without an app"));
+                return Err(Fault::new(FaultClass::Permanent, "finish", "the file has records but no app"));
             }
             if let Some(finished) = self.end_with(lease, outcome, now_ms, &changes).await? {
                 return Ok(finished);
@@ -42,7 +42,7 @@ impl DynamoLedger {
         Err(Fault::new(FaultClass::Transient, "finish", "the counted days keep changing"))
     }
 
-    /// `None`: a day row was not as read, read again.
+    /// `None` if a day row has changed since it was read: read again.
     async fn end_with(
         &self,
         lease: &Lease,
@@ -76,7 +76,7 @@ impl DynamoLedger {
                 End::Condition(0) => {
                     return Err(Fault::new(FaultClass::Conflict, "finish", "the lease was lost"));
                 }
-                // The file's own counts stand before the counters.
+                // The file's own counts come before the counters.
                 End::Condition(index) if index < counters_from => return Ok(None),
                 End::Condition(_) => return Ok(Some(Finished::Pruned)),
             }
@@ -84,7 +84,7 @@ impl DynamoLedger {
         Ok(Some(Finished::Yes))
     }
 
-    /// What a change adds to the counters.
+    /// Returns what a change adds to the counters.
     fn count<'a>(&'a self, lease: &Lease, app_id: &'a AppId, change: &'a DayChange) -> Count<'a> {
         Count {
             table: &self.stats,
@@ -93,7 +93,7 @@ impl DynamoLedger {
             counter: counter_keys::counter_of(&lease.object.seed()),
             day: change.day,
             counts: &change.delta,
-            // Nobody may have hidden what this worker counts.
+            // Fails if a prune has hidden records that this worker counts.
             first_ms: Some(lease.pruned_before_ms.unwrap_or(0)),
         }
     }
@@ -153,7 +153,7 @@ impl DynamoLedger {
         )
     }
 
-    /// Whether this very lease has ended the file already: its answer was lost.
+    /// Whether this lease has already ended the file and the response was lost.
     async fn ended_by(&self, lease: &Lease) -> Result<bool, Fault> {
         let row = self.find(&lease.object).await?;
         Ok(row.is_some_and(|row| row.fence == lease.fence && row.status.is_terminal()))

@@ -9,7 +9,7 @@ use crate::item::{Item, key};
 
 pub(super) const GRANT_SK: &str = "grant";
 
-/// Partitions of the index of what is due: so many of files, and as many of grants.
+/// Partitions of the index of due rows: this many for files, and as many for grants.
 pub const DUE_SHARDS: u8 = 4;
 
 /// Partitions of a day in the index of FAILED files.
@@ -26,7 +26,7 @@ pub(crate) fn file_sk(version: &ObjectVersion) -> String {
     }
 }
 
-/// Reads what [`file_sk`] wrote.
+/// Parses what [`file_sk`] wrote.
 pub(crate) fn version_from_sk(sk: &str) -> Option<ObjectVersion> {
     sk.strip_prefix("v#").map(|version| match version.strip_prefix("etag:") {
         Some(etag) => ObjectVersion::ETag(etag.to_owned()),
@@ -34,13 +34,13 @@ pub(crate) fn version_from_sk(sk: &str) -> Option<ObjectVersion> {
     })
 }
 
-/// The key of an object's row.
+/// Returns the key of an object's row.
 #[must_use]
 pub fn file_key(object: &ObjectRef) -> Item {
     key(file_pk(&object.bucket, &object.key), file_sk(&object.version))
 }
 
-/// The key of a row: an object's, or a grant's.
+/// Returns the key of a row: an object's, or a grant's.
 #[must_use]
 pub fn row_key(row: &FileRow) -> Item {
     match &row.object {
@@ -49,12 +49,12 @@ pub fn row_key(row: &FileRow) -> Item {
     }
 }
 
-/// The key of the row that binds an object's key to its app.
+/// Returns the key of the row that binds an object's key to its app.
 pub(super) fn grant_key(bucket: &str, object_key: &str) -> Item {
     key(file_pk(bucket, object_key), GRANT_SK)
 }
 
-/// The partition of the index of due rows that a file of this key is in.
+/// Returns the partition of the index of due rows for a file with this key.
 pub(crate) fn due_shard(object_key: &str) -> String {
     shard_name(Queue::Files, shard_of(object_key))
 }
@@ -70,7 +70,7 @@ pub(crate) fn shard_name(queue: Queue, shard: u8) -> String {
     }
 }
 
-/// The partition of the index of due rows that this row is in.
+/// Returns the partition of the index of due rows for this row.
 pub(crate) fn due_shard_of(row: &FileRow) -> String {
     match row.object {
         Some(_) => due_shard(&row.key),
@@ -78,8 +78,8 @@ pub(crate) fn due_shard_of(row: &FileRow) -> String {
     }
 }
 
-/// What tells a row from others of its moment: of fixed length, while a key and a version are up to
-/// 1,024 bytes each and a sort key holds no more in all.
+/// Distinguishes rows of the same time. It has a fixed length: a key and a version may have up to 1,024
+/// bytes each, and so may a sort key in total.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html>
 pub(super) fn row_hash(bucket: &str, object_key: &str, sk: &str) -> String {
     let Seed(hash) = Seed::of(&[bucket.as_bytes(), object_key.as_bytes(), sk.as_bytes()]);

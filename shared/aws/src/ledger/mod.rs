@@ -1,5 +1,5 @@
-//! The ledger in DynamoDB: the `files` table, and the counters in `stats` that a terminal state
-//! moves in the same transaction.
+//! The ledger in DynamoDB: the `files` table, and the counters in `stats` that a terminal state changes in
+//! the same transaction.
 
 mod claim;
 mod days;
@@ -39,7 +39,7 @@ use crate::item::{Get, Put, b, malformed, n, s};
 use crate::table::Table;
 use crate::usage::DynamoUsage;
 
-/// The condition under which a worker may write: the lease is still its own.
+/// The condition of a worker's writes: it still holds the lease.
 const HELD: &str = "fence = :fence AND #status = :processing";
 
 /// The ledger in two DynamoDB tables.
@@ -55,12 +55,12 @@ impl DynamoLedger {
         Self { files: Table::new(client, files), stats: stats.into() }
     }
 
-    /// The usage rows beside the counters.
+    /// The usage rows, in the same table as the counters.
     fn usage(&self) -> DynamoUsage {
         DynamoUsage::new(self.files.client.clone(), &self.stats)
     }
 
-    /// An update of a file's row by whoever holds its lease.
+    /// An update of a file's row by the holder of its lease.
     fn held(&self, lease: &Lease) -> UpdateItemFluentBuilder {
         self.files
             .client
@@ -122,7 +122,7 @@ impl Ledger for DynamoLedger {
     }
 
     async fn claim(&self, claim: &Claim) -> Result<Claimed, Fault> {
-        // Most objects are new: try that first, then look.
+        // Most objects are new: try to insert first, then read.
         for _ in 0..3 {
             if let Some(row) = self.first_claim(claim).await? {
                 return Ok(Claimed::Yes(Box::new(row)));

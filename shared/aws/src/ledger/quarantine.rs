@@ -6,12 +6,12 @@ use logferry_core::model::fault::Fault;
 
 use crate::item::{Get, Item, Put, key, malformed, n, s};
 
-/// Where a row of the quarantine stands: under its file, in the order of the ordinals.
+/// The sort key of a quarantine row: under its file, in order of the ordinals.
 pub(crate) fn quarantine_sk(file_sk: &str, ordinal: u64) -> String {
     format!("{file_sk}#q#{ordinal:012}")
 }
 
-/// A row of the quarantine as an item under the file with these keys.
+/// Returns a quarantine row as an item under the file with these keys.
 pub(crate) fn quarantined_item(pk: &str, file_sk: &str, row: &Quarantined) -> Item {
     let mut item = key(pk, quarantine_sk(file_sk, row.ordinal));
     item.put("ordinal", n(row.ordinal));

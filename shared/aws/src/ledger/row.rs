@@ -13,34 +13,34 @@ use logferry_core::model::time::{Day, MS_PER_DAY};
 use super::keys::{FAILED_SHARDS, due_shard_of, file_sk, row_hash, row_key, row_sk, version_from_sk};
 use crate::item::{Get, Item, Put, b, malformed, n, s};
 
-/// How long an unused grant and an ended file stay in the ledger (days).
+/// How long an unused grant and an ended file are kept in the ledger (days).
 pub(crate) const KEEP_DAYS: i64 = 90;
 /// The same in milliseconds.
 pub const KEEP_FILES_MS: i64 = KEEP_DAYS * MS_PER_DAY;
 
-/// How much longer than its file's row a row of bad records is kept (s): it was written before the
-/// file's end.
+/// How much longer than its file's row a row of bad records is kept (s), because it was written before the
+/// file ended.
 const KEEP_BAD_BEYOND_SECS: i64 = 7 * 86_400;
 
-/// In the place of an app's id where nobody owns a file; no app is called so.
+/// Placeholder for the app id of a file without owner. It is not a valid app id.
 const NO_APP: &str = "-";
 
 pub(crate) fn expires_at(now_ms: i64) -> AttributeValue {
     n(now_ms / 1000 + KEEP_DAYS * 86_400)
 }
 
-/// When a row of bad records is deleted that is written at `now_ms`.
+/// Returns when a row of bad records written at `now_ms` is deleted.
 pub(super) fn bad_expires_at(now_ms: i64) -> AttributeValue {
     n(now_ms / 1000 + KEEP_DAYS * 86_400 + KEEP_BAD_BEYOND_SECS)
 }
 
-/// Where a row stands among those of its app.
+/// Returns the sort key of a row among those of its app.
 #[must_use]
 pub fn listed_at(row: &FileRow) -> String {
     format!("{:013}#{}", row.created_ms, row_hash(&row.bucket, &row.key, &row_sk(row)))
 }
 
-/// Where a FAILED row stands: the day and a shard of it, and its place there.
+/// The keys of a FAILED row in its index: the day with a shard, and the place in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FailedPlace {
     pub failed_on: String,
@@ -48,7 +48,7 @@ pub struct FailedPlace {
 }
 
 impl FailedPlace {
-    /// Of a row that fails at this time.
+    /// For a row that fails at this time.
     #[must_use]
     pub fn new(row: &FileRow, now_ms: i64) -> Self {
         Self::of(row.app_id.as_ref(), &row.bucket, &row.key, &row_sk(row), now_ms)
@@ -70,12 +70,12 @@ pub(crate) fn failed_on(day: Day, shard: u8) -> String {
     format!("{day}#{shard}")
 }
 
-/// What the places of an app's FAILED rows begin with, or of those that nobody owns.
+/// Returns the prefix of the places of an app's FAILED rows, or of those without owner.
 pub(crate) fn failed_prefix(app_id: Option<&AppId>) -> String {
     format!("{}#", app_id.map_or(NO_APP, AppId::as_str))
 }
 
-/// A row as an item.
+/// Returns the item of a row.
 #[must_use]
 pub fn row_to_item(row: &FileRow) -> Item {
     let mut item = row_key(row);
@@ -113,7 +113,7 @@ pub fn row_to_item(row: &FileRow) -> Item {
     item
 }
 
-/// Reads a row: an object's, or a grant that waits for its object.
+/// Parses a row: an object's, or a grant that waits for its object.
 ///
 /// # Errors
 /// An attribute is not as we write it.
