@@ -1,4 +1,4 @@
-//! Apps, their keys, and the jobs that removals leave.
+//! Apps, their keys, and the jobs of removals.
 
 use logferry_core::model::app::{App, AppId};
 use logferry_core::model::fault::Fault;
@@ -9,7 +9,7 @@ use super::{SimCloud, State, legal_key};
 
 pub(super) type JobKey = (AppId, i64, JobKind);
 
-/// What a redrive asks for.
+/// The selection of a redrive.
 pub(super) type RedriveKey = (Option<AppId>, i64, Option<String>, &'static str, Option<&'static str>);
 
 fn redrive_key(job: &RedriveJob) -> RedriveKey {

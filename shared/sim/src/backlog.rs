@@ -1,4 +1,4 @@
-//! What is due, starts of ingest, and the expiry of the ledger's rows.
+//! Due rows, starts of `ingest`, and expiry of ledger rows.
 
 use std::collections::VecDeque;
 
@@ -16,18 +16,18 @@ use super::file_key;
 use super::{SimClock, SimCloud, State};
 
 const SHARDS: u8 = 4;
-/// Rows on a page: few, so that there are several.
+/// Rows per page: few, so that there are several pages.
 const PAGE: usize = 7;
-/// The index of due rows is behind the rows by up to so long (ms), where time passes at all.
+/// Maximum lag of the index of due rows (ms), if the clock runs.
 const INDEX_LAG_MS: i64 = 2_000;
-/// How long a row stays that has ended, or a grant since it was handed out (ms).
+/// How long an ended row, or a grant since it was issued, is kept (ms).
 const ROW_LIVES_MS: i64 = 90 * MS_PER_DAY;
 
 fn shard_of(key: &str) -> u8 {
     key.bytes().fold(0u8, u8::wrapping_add) % SHARDS
 }
 
-/// A row as the index has shown it, since when (ms), the newest last.
+/// Versions of a row with the time from which the index shows them (ms), the newest last.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Indexed(VecDeque<(i64, FileRow)>);
 
@@ -54,7 +54,7 @@ impl State {
         self.files.values().map(|file| &file.row).chain(unused)
     }
 
-    /// Brings the index up to the rows, as they are after a call.
+    /// Updates the index after a call.
     pub(super) fn index(&mut self, clock: &SimClock) {
         let now_ms = clock.now_ms();
         for file in self.files.values_mut() {
@@ -65,7 +65,7 @@ impl State {
         }
     }
 
-    /// Rows of a queue as the index shows them when it is as it was at `time_ms`.
+    /// Returns the rows of a queue as the index showed them at `time_ms`.
     fn indexed(&self, queue: Queue, time_ms: i64) -> Vec<&FileRow> {
         match queue {
             Queue::Files => self.files.values().filter_map(|file| file.indexed.at(time_ms)).collect(),
@@ -73,7 +73,7 @@ impl State {
         }
     }
 
-    /// The row, if it is still as it was seen.
+    /// Returns the row, if it is unchanged since it was read.
     fn unchanged(&mut self, seen: &FileRow) -> Option<&mut FileRow> {
         let row = match &seen.object {
             Some(object) => &mut self.files.get_mut(&file_key(object))?.row,
@@ -103,18 +103,18 @@ impl Backlog for SimCloud {
         after: Option<&DuePosition>,
     ) -> Result<DuePage, Fault> {
         self.call("Query", |state| {
-            // How far behind it is differs from one read to the next.
+            // The lag differs from one read to the next.
             let lag_ms = if self.clock.runs() { state.faults.calls.cast_signed() % 4 * 500 } else { 0 };
             let place = |row: &FileRow| {
                 let at = position(row);
                 (at.due_at_ms, at.pk, at.sk)
             };
-            let behind = after.map(|after| (after.due_at_ms, after.pk.clone(), after.sk.clone()));
+            let start = after.map(|after| (after.due_at_ms, after.pk.clone(), after.sk.clone()));
             let mut rows: Vec<_> = state
                 .indexed(queue, self.clock.now_ms() - lag_ms)
                 .into_iter()
                 .filter(|row| row.due_at_ms.is_some_and(|due| due <= now_ms) && shard_of(&row.key) == shard)
-                .filter(|row| behind.as_ref().is_none_or(|behind| place(row) > *behind))
+                .filter(|row| start.as_ref().is_none_or(|start| place(row) > *start))
                 .collect();
             rows.sort_by_cached_key(|row| place(row));
             let more = rows.len() > PAGE;
@@ -168,13 +168,13 @@ impl Starter for SimCloud {
 }
 
 impl SimCloud {
-    /// The starts since this was last asked.
+    /// Returns the starts since the last call.
     #[must_use]
     pub fn take_started(&self) -> Vec<ObjectRef> {
         std::mem::take(&mut self.state().started)
     }
 
-    /// The grants that wait or were given up; one whose object has come is its file.
+    /// Returns grants that wait or were ended; a used grant is represented by its file.
     #[must_use]
     pub fn unused_grants(&self) -> Vec<FileRow> {
         let state = self.state();
@@ -186,8 +186,8 @@ impl SimCloud {
             .collect()
     }
 
-    /// Of the ledger's rows whose time to live is over, about half vanish, by lot, as DynamoDB takes
-    /// them away in any order and some days late. Returns how many did.
+    /// Removes about half of the expired rows of the ledger, chosen at random: DynamoDB deletes expired
+    /// items in any order, some days late. Returns the number.
     pub fn expire_rows(&self, seed: u64) -> usize {
         let mut rng = SmallRng::seed_from_u64(seed);
         let over_ms = self.clock.now_ms() - ROW_LIVES_MS;

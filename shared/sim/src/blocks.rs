@@ -14,10 +14,10 @@ use rand::{Rng, SeedableRng};
 use super::throughput::write_units;
 use super::{Change, SimCloud, State};
 
-/// A Query ends a page behind the item that makes it larger than this (bytes).
+/// A Query ends a page after the item that makes it larger than this (bytes).
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_Query.html>
 const MAX_PAGE_BYTES: usize = 1024 * 1024;
-/// Bytes of an item beside its data.
+/// Bytes of an item besides its data.
 const ITEM_BYTES: usize = 400;
 
 pub(super) fn key(header: &BlockHeader) -> (String, String) {
@@ -29,14 +29,14 @@ fn extent_keys(block: &Block) -> impl Iterator<Item = (String, String)> {
     (1..=block.extents()).map(move |index| (pk.clone(), format!("{sk}#{index:02}")))
 }
 
-/// An item of the table: a block's own, or which of a block's extents.
+/// An item of the table: a block's own, or one of its extents.
 enum SimItem<'s> {
     Block(&'s Block),
     Extent,
 }
 
 impl State {
-    /// Stores a block's items; whatever had its place before.
+    /// Stores a block's items. Returns the block that they replace.
     pub(super) fn store_block(&mut self, block: &Block) -> Option<Block> {
         for key in extent_keys(block) {
             self.extents.insert(key, block.header.expires_at_secs);
@@ -57,7 +57,7 @@ impl State {
         extent_keys(block).all(|key| self.extents.contains_key(&key))
     }
 
-    /// A page of a range's items as DynamoDB cuts it: how far it reaches and whether there are more.
+    /// Returns a page of a range's items as DynamoDB does: its end, and whether there are more.
     fn page<'s>(
         &'s self,
         range: &BlockRange,
@@ -84,7 +84,7 @@ impl State {
             bytes > MAX_PAGE_BYTES
         });
         let shown = fitting.map_or(items.len(), |at| at + 1).min(limit as usize);
-        // As DynamoDB, which does not look behind the last item of a full page.
+        // Like DynamoDB, which does not check whether more items follow a full page.
         let cut = shown == limit as usize || fitting.is_some();
         items.truncate(shown);
         let next = items.last().filter(|_| cut).map(|(sk, _)| BlockPosition((*sk).to_owned()));
@@ -103,8 +103,8 @@ impl State {
 }
 
 impl SimCloud {
-    /// Deletes about a share (of a hundred) of the items of blocks that have expired, one by one and in
-    /// any order, as DynamoDB does within days: an extent before its block, or its block before it.
+    /// Deletes about this percentage of the items of expired blocks, one by one and in any order, as
+    /// DynamoDB does within days: an extent before its block, or a block before its extents.
     pub fn expire_blocks(&self, now_ms: i64, percent: u32, seed: u64) {
         let mut random = SmallRng::seed_from_u64(seed);
         let mut state = self.state();
@@ -123,12 +123,12 @@ impl SimCloud {
         }
     }
 
-    /// Takes an extent from every block that has some, as a table that was tampered with.
+    /// Removes all extents, as if the table had been tampered with.
     pub fn lose_extents(&self) -> usize {
         std::mem::take(&mut self.state().extents).len()
     }
 
-    /// Overwrites what every so many-th block holds.
+    /// Overwrites the data of every `every`-th block.
     pub fn damage_blocks(&self, every: usize) -> Vec<BlockHeader> {
         let mut state = self.state();
         let damaged = state.blocks.values_mut().step_by(every);
@@ -181,16 +181,16 @@ impl BlockTable for SimCloud {
                     left.push(block);
                     continue;
                 }
-                // An equal item in its place costs as much as a new one.
+                // Replacing an item with an equal one costs as much as writing a new one.
                 state.units_written += units;
-                // What takes an item's place has no mark.
+                // A replaced item has no mark.
                 state.pruned_to.remove(&key(&block.header));
                 if state.blocks.get(&key(&block.header)) != Some(&block) {
                     let old = state.store_block(&block);
                     state.stream.push(Change { inserted: old.is_none(), block });
                 }
             }
-            // Nothing at all was taken: an error, and not an answer.
+            // Nothing was stored: an error, not a response.
             if offered > 0 && throttled == offered {
                 let code = "ProvisionedThroughputExceededException";
                 return Err(Fault::new(FaultClass::RateLimited, "BatchWriteItem", code));
@@ -201,7 +201,7 @@ impl BlockTable for SimCloud {
     }
 
     async fn remove(&self, blocks: &[StoredHeader]) -> Result<(), Fault> {
-        // One by one, as the adapter: it may die in between.
+        // One by one, like the adapter, which may die in between.
         for stored in blocks {
             self.call("DeleteItem", |state| {
                 let block_key = key(&stored.header);
@@ -285,7 +285,7 @@ impl BlockTable for SimCloud {
     }
 }
 
-/// Units of a strongly consistent read.
+/// Read units of a strongly consistent read.
 fn units(bytes: usize) -> f64 {
     f64::from(u32::try_from(bytes.div_ceil(4096)).unwrap_or(u32::MAX))
 }

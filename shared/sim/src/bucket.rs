@@ -8,7 +8,7 @@ use super::SimCloud;
 use super::objects::Stored;
 use crate::contract::bucket::Upload;
 
-/// Entries on a page: few, so that there are several, and some of delete markers alone.
+/// Entries per page: few, so that there are several pages, and some with delete markers only.
 const PAGE: usize = 3;
 
 impl Listing for SimCloud {
@@ -25,7 +25,7 @@ impl Listing for SimCloud {
             }
             let of_bucket = state.objects.iter().filter(|((in_bucket, _), _)| in_bucket == bucket);
             let under = of_bucket.filter(|((_, key), _)| key.starts_with(prefix));
-            // Of a key the newest comes first.
+            // The newest version of a key comes first.
             let mut all: Vec<_> =
                 under.flat_map(|((_, key), of_key)| of_key.iter().rev().map(move |s| (key, s))).collect();
             let seen = after.map_or(0, |after| {
@@ -60,7 +60,7 @@ impl Listing for SimCloud {
 }
 
 impl SimCloud {
-    /// Pages of lists are so large from now on; S3's are of 1,000.
+    /// Sets the number of entries per page; S3 has 1,000.
     pub fn list_pages_of(&self, entries: usize) {
         self.state().list_page = Some(entries);
     }

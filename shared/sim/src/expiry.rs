@@ -1,4 +1,4 @@
-//! What DynamoDB deletes by itself: of what has expired some, in any order, now and then.
+//! Items that DynamoDB deletes after their expiry: some, in any order, now and then.
 
 use logferry_aws::ledger::KEEP_FILES_MS;
 use logferry_core::model::time::Day;
@@ -12,7 +12,7 @@ use super::SimCloud;
 const KEEP_DAYS_BEYOND: i32 = 7;
 
 impl SimCloud {
-    /// Deletes some of what has expired, by lot; returns how many items.
+    /// Deletes some expired items, chosen at random. Returns the number of items.
     pub fn expire(&self, seed: u64) -> usize {
         let now_ms = self.clock.now_ms();
         let mut rng = SmallRng::seed_from_u64(seed);
@@ -31,7 +31,7 @@ impl SimCloud {
             file.days.retain(|_, day| !goes(gone(day.expires_on.map(|on| Day(on.0 + KEEP_DAYS_BEYOND)))));
             days_before += all - file.days.len();
         }
-        // What hangs under a file outlives its row here only by being kept together.
+        // Dependent rows outlive their file's row here only by being kept together.
         state.files.retain(|_, file| {
             let ended_ms = file.row.processed_ms.filter(|_| file.row.status.is_terminal());
             !goes(file.days.is_empty() && ended_ms.is_some_and(|ended| ended + KEEP_FILES_MS <= now_ms))
@@ -43,7 +43,7 @@ impl SimCloud {
 }
 
 impl SimCloud {
-    /// How many counters there are, and how many rows of days hang under files.
+    /// Returns the number of counters, and of files' rows of days.
     #[must_use]
     pub fn expiring_left(&self) -> (usize, usize) {
         let state = self.state();

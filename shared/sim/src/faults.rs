@@ -1,4 +1,4 @@
-//! Which calls go wrong, and how.
+//! Which calls fail, and how.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,51 +7,51 @@ use logferry_core::model::fault::FaultClass;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
-/// How a call goes wrong.
+/// How a call fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum How {
-    /// It fails and nothing has happened.
+    /// It fails without any effect.
     Before(FaultClass),
-    /// It is carried out, and its answer is lost.
+    /// It is processed, and its response is lost.
     ReplyLost(FaultClass),
-    /// It never answers, and nothing has happened.
+    /// It never returns and has no effect.
     Hang,
-    /// It is carried out and never answers: the caller dies with its deadline.
+    /// It is processed and never returns: the caller dies at its deadline.
     HangAfter,
-    /// It is carried out so late that others may have taken over.
+    /// It is processed so late that others may have taken over.
     Stall(Duration),
 }
 
-/// Faults and latencies by lot.
+/// Random faults and latencies.
 #[derive(Debug)]
 struct Lot {
     rng: SmallRng,
-    /// Of a thousand calls, so many go wrong.
+    /// Failing calls per thousand.
     per_mille: u32,
-    /// Some are carried out when their caller has long been given up.
+    /// Some calls are processed long after their caller has given up.
     late: bool,
 }
 
-/// The plan, by the number of the call, and what is left to chance.
+/// Planned faults by number of the call, and random ones.
 #[derive(Debug, Default)]
 pub(super) struct Faults {
     pub(super) calls: u64,
     pub(super) plan: BTreeMap<u64, How>,
-    /// How many calls went wrong.
+    /// Number of calls that failed.
     pub(super) hit: u64,
-    /// Operations of which every call fails.
+    /// Operations whose every call fails.
     pub(super) broken: BTreeMap<&'static str, FaultClass>,
     lot: Option<Lot>,
-    /// How long each call takes.
+    /// Duration of each call.
     pub(super) slow: Option<Duration>,
 }
 
 impl Faults {
-    pub(super) fn by_lot(&mut self, seed: u64, per_mille: u32, late: bool) {
+    pub(super) fn at_random(&mut self, seed: u64, per_mille: u32, late: bool) {
         self.lot = Some(Lot { rng: SmallRng::seed_from_u64(seed), per_mille, late });
     }
 
-    /// Nothing goes wrong any more.
+    /// Stops all faults.
     pub(super) fn stop(&mut self) {
         self.plan.clear();
         if let Some(lot) = &mut self.lot {
@@ -59,16 +59,16 @@ impl Faults {
         }
     }
 
-    /// How long the next call takes, so that those who run at once take turns in any order.
+    /// Returns the duration of the next call, random so that concurrent calls run in any order.
     pub(super) fn latency(&mut self) -> Option<Duration> {
-        let by_lot = self.lot.as_mut().map(|lot| Duration::from_millis(lot.rng.random_range(0..400)));
-        by_lot.or(self.slow)
+        let at_random = self.lot.as_mut().map(|lot| Duration::from_millis(lot.rng.random_range(0..400)));
+        at_random.or(self.slow)
     }
 
     pub(super) fn next(&mut self) -> Option<How> {
         let number = self.calls;
         self.calls += 1;
-        let by_lot = || {
+        let at_random = || {
             let lot = self.lot.as_mut()?;
             (lot.rng.random_range(0..1000) < lot.per_mille).then(|| match lot.rng.random_range(0..10) {
                 0 | 1 => How::Before(FaultClass::Transient),
@@ -79,7 +79,7 @@ impl Faults {
                 _ => How::HangAfter,
             })
         };
-        let how = self.plan.remove(&number).or_else(by_lot);
+        let how = self.plan.remove(&number).or_else(at_random);
         self.hit += u64::from(how.is_some());
         how
     }

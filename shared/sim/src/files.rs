@@ -11,14 +11,14 @@ use logferry_core::model::time::Day;
 use super::file_key;
 use super::{SimCloud, legal_key};
 
-/// Rows that one call reads where it looks for some of them only.
+/// Maximum rows per call if it filters them.
 const MOST_READ: usize = 5;
 
 fn bad_position() -> Fault {
     Fault::new(FaultClass::Permanent, "Query", "bad position")
 }
 
-/// A position is a list of texts of which this one is told.
+/// A position is a list of texts.
 fn position(list: &str, place: &str) -> FilePosition {
     FilePosition(serde_json::json!([list, place]).to_string())
 }
@@ -31,7 +31,7 @@ fn place_in(list: &str, position: Option<&FilePosition>) -> Result<Option<String
     }
 }
 
-/// A list as a call answers it: the last place first, a bounded number of rows looked at.
+/// Returns a page of a list: the last place first, with a bounded number of rows read.
 fn page(
     list: &str,
     mut rows: Vec<(String, FileRow)>,

@@ -1,4 +1,4 @@
-//! What flush talks to beside the tables: CloudWatch Logs, its marks and its dead letters.
+//! Ports of `flush` besides the tables: CloudWatch Logs, its marks and its dead letters.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,25 +13,25 @@ use logferry_core::ports::log_groups::LogGroups;
 use super::{How, SimClock, SimCloud};
 
 impl SimCloud {
-    /// A cloud at a time that stands still, with these CloudWatch Logs.
+    /// A cloud with a fixed time and these CloudWatch Logs.
     #[must_use]
     pub fn at(now_ms: i64, logs: StrictLogs) -> Self {
         Self { clock: SimClock::at(now_ms), logs, ..Self::default() }
     }
 
-    /// The files of the failure bucket.
+    /// Returns the files of the failure bucket.
     #[must_use]
     pub fn dead_letters_now(&self) -> BTreeMap<String, Vec<u8>> {
         self.state().dead_letters.clone()
     }
 
-    /// The marks of flush.
+    /// Returns the marks of `flush`.
     #[must_use]
     pub fn flush_marks_now(&self) -> BTreeMap<Insertion, FlushMark> {
         self.state().marks.clone()
     }
 
-    /// What CloudWatch Logs holds.
+    /// Returns the content of CloudWatch Logs.
     #[must_use]
     pub fn logs(&self) -> &StrictLogs {
         &self.logs
@@ -50,7 +50,9 @@ impl SimCloud {
         let answer = call.await;
         match how {
             None => answer,
-            Some(How::ReplyLost(_)) => Err(SendError::new(ErrorClass::Connection, "simulated, reply lost")),
+            Some(How::ReplyLost(_)) => {
+                Err(SendError::new(ErrorClass::Connection, "simulated, response lost"))
+            }
             Some(_) => std::future::pending().await,
         }
     }
@@ -66,7 +68,7 @@ impl Sender for SimCloud {
     }
 }
 
-/// Not among the calls that are counted and go wrong by number: nothing waits for it. It goes wrong by
+/// Not counted among the calls that fail by number: nothing waits for it. It fails by
 /// [`StrictLogs::break_retentions`].
 impl LogGroups for SimCloud {
     async fn set_retention(&self, group: &str, days: u32) -> Result<(), Fault> {

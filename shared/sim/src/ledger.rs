@@ -1,4 +1,4 @@
-//! The ledger and the counters that it moves.
+//! The ledger, and the counters that it changes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,7 +24,7 @@ pub(super) struct File {
     pub(super) row: FileRow,
     pub(super) quarantined: BTreeMap<u64, Quarantined>,
     pub(super) days: BTreeMap<Day, FileDay>,
-    /// Whose fence ended it.
+    /// The fence of the run that ended it.
     ended_by: Option<u64>,
     pub(super) indexed: Indexed,
 }
@@ -34,15 +34,15 @@ pub(super) struct File {
 pub(super) struct FileDay {
     hours: BTreeSet<i64>,
     pub(super) counted: Option<Counted>,
-    /// When the blocks expire that it tells of.
+    /// When the blocks of that day expire.
     pub(super) expires_on: Option<Day>,
 }
 
-/// Days in one transaction: few, so that a file of some days takes several and can die in between.
-/// (DynamoDB takes 49, which the contract's file of very many days goes beyond.)
+/// Days per transaction: few, so that a file with some days needs several and can die in between. (DynamoDB
+/// allows 49; the contract's file of very many days has more.)
 const DAYS_PER_TRANSACTION: usize = 4;
 
-/// A URL that was handed out, and its place among the rows that are due.
+/// An issued URL, and its place among the due rows.
 #[derive(Debug, Clone)]
 pub(super) struct Granted {
     pub(super) grant: Grant,
@@ -60,12 +60,12 @@ fn conflict(operation: &'static str) -> Fault {
     Fault::new(FaultClass::Conflict, operation, "ConditionalCheckFailedException")
 }
 
-/// The longest partition key, and the longest sort key of a table or an index (bytes).
+/// Maximum length of a partition key, and of a sort key of a table or index (bytes).
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html>
 const MAX_PK_BYTES: usize = 2_048;
 const MAX_SK_BYTES: usize = 1_024;
 
-/// That DynamoDB would take a row's keys.
+/// Checks that DynamoDB would accept a row's keys.
 pub(super) fn check_keys(row: &FileRow) {
     for (name, value) in row_to_item(row) {
         let most = match name.as_str() {
@@ -79,7 +79,7 @@ pub(super) fn check_keys(row: &FileRow) {
 }
 
 impl State {
-    /// The file, if the lease on it still holds.
+    /// Returns the file if the lease still holds.
     fn held(&mut self, lease: &Lease, operation: &'static str) -> Result<&mut File, Fault> {
         let file = self.files.get_mut(&file_key(&lease.object)).ok_or_else(|| conflict(operation))?;
         let holds = file.row.fence == lease.fence && file.row.status == FileStatus::Processing;
@@ -116,7 +116,7 @@ impl Ledger for SimCloud {
         .await
     }
 
-    // As the adapter: a first claim, else a look and a conditional update, each a call of its own.
+    // Like the adapter: a first claim, else a read and a conditional update, each a separate call.
     async fn claim(&self, claim: &Claim) -> Result<Claimed, Fault> {
         for _ in 0..3 {
             if let Some(row) = self.first_claim(claim).await? {
@@ -219,15 +219,15 @@ impl Ledger for SimCloud {
         .await
     }
 
-    // As the adapter: what was counted is read, then come as many transactions as the days need, each
-    // under the fence and the conditions that what is counted is as read and that nothing of it is hidden.
+    // Like the adapter: reads the counts, then runs as many transactions as the days need, each on
+    // condition of the fence, of unchanged counts and of no hidden records.
     async fn finish(&self, lease: &Lease, outcome: &Outcome, now_ms: i64) -> Result<Finished, Fault> {
         let key = file_key(&lease.object);
         let counted = self
             .call("Query", |state| Ok(state.files.get(&key).map(File::counted).unwrap_or_default()))
             .await?;
         let changes = day_changes(&counted, &outcome.days, lease.epoch_ms, lease.pruned_before_ms);
-        assert!(lease.app_id.is_some() || changes.is_empty(), "records without an app");
+        assert!(lease.app_id.is_some() || changes.is_empty(), "the file has records but no app");
         let mut chunks: Vec<&[DayChange]> = changes.chunks(DAYS_PER_TRANSACTION).collect();
         if chunks.is_empty() {
             chunks.push(&[]);
@@ -248,7 +248,7 @@ impl Ledger for SimCloud {
 }
 
 impl State {
-    /// One transaction of an end; with the outcome, the last one.
+    /// One transaction of an end; the last one has the outcome.
     fn count_days(
         &mut self,
         lease: &Lease,
@@ -305,7 +305,7 @@ impl SimCloud {
                     state.grants.get_mut(&(claim.object.bucket.clone(), claim.object.key.clone()))
             {
                 granted.row.due_at_ms = None;
-                // Of a key that another object has used, the row is made and the grant stays as it is.
+                // If another object has used the key, the row is created and the grant does not change.
                 granted.grant.used.get_or_insert_with(|| claim.used());
             }
             let row = claim.first_row();

@@ -1,6 +1,6 @@
-//! A cloud in memory that keeps the rules the handlers rely on: conditions, fences, transactions,
-//! unprocessed items, a stream that reports only changes. Calls can be made to fail before they act,
-//! or to act and lose their answer. It passes the same contract suite as the real adapters.
+//! A cloud in memory that enforces the rules which the handlers rely on: conditions, fences, transactions,
+//! unprocessed items, a stream that reports only changes. Calls can fail before they act, or act and lose
+//! their response. It passes the same contract suite as the real adapters.
 
 mod apps;
 mod backlog;
@@ -48,10 +48,10 @@ pub use objects::UNVERSIONED;
 use throughput::Throughput;
 use tokio::time::Instant;
 
-/// 2025-10-09T08:53:20Z, when every simulation begins.
+/// 2025-10-09T08:53:20Z, the start of every simulation.
 pub const T0: i64 = 1_760_000_000_000;
 
-/// The longest partition key that DynamoDB takes (bytes).
+/// Maximum length of a partition key in DynamoDB (bytes).
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html#limits-partition-sort-keys>
 const MAX_PARTITION_KEY_BYTES: usize = 2_048;
 
@@ -69,7 +69,7 @@ fn file_key(object: &ObjectRef) -> FileKey {
     (object.bucket.clone(), object.key.clone(), object.version.as_str().to_owned())
 }
 
-/// The cloud. Clones are the same one.
+/// The cloud. Clones share its state.
 #[derive(Debug, Clone, Default)]
 pub struct SimCloud {
     state: Arc<Mutex<State>>,
@@ -84,62 +84,62 @@ struct State {
     apps: BTreeMap<AppId, App>,
     /// By partition and sort key, with all of their data.
     blocks: BTreeMap<(String, String), Block>,
-    /// The items behind those of large blocks, and when each may be deleted (s).
+    /// Extents of large blocks, and when each may be deleted (s).
     extents: BTreeMap<(String, String), Option<i64>>,
-    /// What the stream of the blocks' table would have reported.
+    /// Changes that the stream of the blocks' table would have reported.
     stream: Vec<Change>,
     unprocessed_every: usize,
     puts: usize,
-    /// Of the table of blocks; `None`: any.
+    /// Of the table of blocks; `None` for unlimited.
     throughput: Option<Throughput>,
     units_written: u64,
     refused_shard: Option<u8>,
-    /// After so many calls to store blocks, the next ones hang.
+    /// Number of calls to store blocks before the next ones hang.
     puts_until_hang: Option<usize>,
     files: BTreeMap<FileKey, ledger::File>,
-    /// Fence and status of each file when last seen.
+    /// Last seen fence and status of each file.
     watched: BTreeMap<FileKey, (u64, FileStatus)>,
     grants: BTreeMap<(String, String), ledger::Granted>,
-    /// Starts of ingest that were accepted.
+    /// Accepted starts of `ingest`.
     started: Vec<ObjectRef>,
     bookmarks: BTreeMap<String, Bookmark>,
-    /// Entries on a page of a list.
+    /// Entries per page of a list.
     list_page: Option<usize>,
     marks: BTreeMap<Insertion, FlushMark>,
     dead_letters: BTreeMap<String, Vec<u8>>,
     stats: BTreeMap<(AppId, i64, Day), records::Counter>,
     usage: BTreeMap<UsageDay, Used>,
-    /// Older records are not counted in any more (ms).
+    /// Older records are not counted any more (ms).
     hidden: BTreeMap<(AppId, i64, Day), i64>,
     keys: BTreeMap<String, KeyRow>,
     jobs: BTreeMap<apps::JobKey, Job>,
     redrives: BTreeMap<apps::RedriveKey, RedriveJob>,
     memos: BTreeMap<(AppId, [u8; 32]), Memo>,
     long_writes: BTreeMap<(AppId, WriteId), LongWrite>,
-    /// Items that transactions under way are about to write.
+    /// Items that running transactions will write.
     locked: BTreeSet<String>,
-    /// How long a transaction is under way.
+    /// Duration of a transaction.
     transactions_take: Duration,
-    /// Transactions that met another on one of their items.
+    /// Transactions that conflicted with another one on an item.
     conflicts: u64,
-    /// Blocks whose older records were taken from the counters.
+    /// Blocks whose older records were subtracted from the counters.
     pruned_to: BTreeMap<(String, String), i64>,
 }
 
 /// A change that the stream reports.
 #[derive(Debug, Clone)]
 struct Change {
-    /// Nothing was there before.
+    /// The item is new.
     inserted: bool,
     block: Block,
 }
 
-/// A clock that is turned by hand, or runs with the runtime's.
+/// A clock that is set manually, or runs with the runtime's clock.
 #[derive(Debug, Clone)]
 pub struct SimClock {
     set_ms: Arc<AtomicI64>,
     since: Arc<OnceLock<Instant>>,
-    /// What this clock is wrong by (ms).
+    /// Error of this clock (ms).
     skew_ms: i64,
 }
 
@@ -158,7 +158,7 @@ impl SimClock {
         self.set_ms.fetch_add(ms, Ordering::SeqCst);
     }
 
-    /// From now on it runs with the runtime's clock, which a test may have paused.
+    /// From now on, it runs with the runtime's clock, which a test may have paused.
     pub fn run(&self) {
         self.since.get_or_init(Instant::now);
     }
@@ -167,7 +167,7 @@ impl SimClock {
         self.since.get().is_some()
     }
 
-    /// The same clock as seen by somebody whose own is wrong.
+    /// Returns the same clock with an error.
     #[must_use]
     pub fn skewed(&self, skew_ms: i64) -> Self {
         Self { skew_ms, ..self.clone() }
@@ -212,45 +212,45 @@ impl SimCloud {
         self.state().apps.insert(app.app_id.clone(), app);
     }
 
-    /// All apps as they are.
+    /// Returns all apps.
     #[must_use]
     pub fn apps_now(&self) -> Vec<App> {
         self.state().apps.values().cloned().collect()
     }
 
-    /// The call with this number, counted from 0 over all ports, goes wrong.
+    /// The call with this number, counted from 0 over all ports, fails.
     pub fn fail_call(&self, number: u64, how: How) {
         self.state().faults.plan.insert(number, how);
     }
 
-    /// Calls go wrong and take their time by lot: of a thousand, so many fail.
-    pub fn fail_by_lot(&self, seed: u64, per_mille: u32) {
-        self.state().faults.by_lot(seed, per_mille, true);
+    /// Randomly fails and delays calls; `per_mille` of them fail.
+    pub fn fail_at_random(&self, seed: u64, per_mille: u32) {
+        self.state().faults.at_random(seed, per_mille, true);
     }
 
-    /// As [`SimCloud::fail_by_lot`], but nothing is carried out later than its caller waits for it.
-    pub fn fail_in_time_by_lot(&self, seed: u64, per_mille: u32) {
-        self.state().faults.by_lot(seed, per_mille, false);
+    /// Like [`SimCloud::fail_at_random`], but no call is processed after its caller has given up.
+    pub fn fail_in_time_at_random(&self, seed: u64, per_mille: u32) {
+        self.state().faults.at_random(seed, per_mille, false);
     }
 
-    /// From now on every call takes this long.
+    /// From now on, every call takes this long.
     pub fn slow_down(&self, each: Duration) {
         self.state().faults.slow = Some(each);
     }
 
-    /// From now on transactions take this long, in which another that writes one of their items is
+    /// From now on, transactions take this long. Others that write one of their items meanwhile are
     /// refused.
     pub fn hold_transactions(&self, each: Duration) {
         self.state().transactions_take = each;
     }
 
-    /// How many transactions were refused because of another.
+    /// Returns the number of transactions that conflicted.
     #[must_use]
     pub fn conflicts(&self) -> u64 {
         self.state().conflicts
     }
 
-    /// From now on every call of an operation fails so; `None`: it no longer does.
+    /// From now on, every call of an operation fails with this class; `None` ends that.
     pub fn break_operation(&self, operation: &'static str, class: Option<FaultClass>) {
         let broken = &mut self.state().faults.broken;
         match class {
@@ -259,50 +259,51 @@ impl SimCloud {
         };
     }
 
-    /// From now on nothing goes wrong.
+    /// From now on, no call fails.
     pub fn stop_faults(&self) {
         self.state().faults.stop();
     }
 
-    /// How many calls have gone wrong.
+    /// Returns the number of failed calls.
     #[must_use]
     pub fn faults_hit(&self) -> u64 {
         self.state().faults.hit
     }
 
-    /// How many calls there have been.
+    /// Returns the number of calls.
     #[must_use]
     pub fn calls(&self) -> u64 {
         self.state().faults.calls
     }
 
-    /// Of each `every` blocks to be stored, one is not taken at first.
+    /// Of every `every` blocks to be stored, one is unprocessed at first.
     pub fn leave_unprocessed(&self, every: usize) {
         self.state().unprocessed_every = every;
     }
 
-    /// From now on the table of blocks takes so many write units a second, and so many for each partition key.
+    /// From now on, the table of blocks accepts this many write units per second in total, and per
+    /// partition key.
     pub fn throttle_blocks(&self, per_key: f64, table: f64) {
         self.state().throughput = Some(Throughput::new(per_key, table));
     }
 
-    /// From now on no blocks of this shard are taken; `None`: of any.
+    /// From now on, blocks of this shard are refused; `None` for none.
     pub fn refuse_shard(&self, shard: Option<u8>) {
         self.state().refused_shard = shard;
     }
 
-    /// Write units that storing blocks has taken.
+    /// Returns the write units used for storing blocks.
     #[must_use]
     pub fn units_written(&self) -> u64 {
         self.state().units_written
     }
 
-    /// After so many more calls to store blocks, they hang; `None`: they no longer do.
+    /// After this many more calls to store blocks, they hang; `None` ends that.
     pub fn hang_after_puts(&self, calls: Option<usize>) {
         self.state().puts_until_hang = calls;
     }
 
-    /// All records of an app as (ordinal, original), per source, sorted.
+    /// Returns all records of an app as (ordinal, original), per source, sorted.
     #[must_use]
     pub fn records(&self, app_id: &AppId) -> Vec<(String, u64, String)> {
         let mut all = Vec::new();
@@ -317,19 +318,19 @@ impl SimCloud {
         all
     }
 
-    /// Blocks that were new or changed, in the order of their writes.
+    /// Returns new and changed blocks, in order of their writes.
     #[must_use]
     pub fn stream(&self) -> Vec<Block> {
         self.state().stream.iter().map(|change| change.block.clone()).collect()
     }
 
-    /// Blocks that were replaced by something else, which a replay must never do.
+    /// Returns the number of blocks that were replaced by different ones, which a replay must never do.
     #[must_use]
     pub fn blocks_modified(&self) -> usize {
         self.state().stream.iter().filter(|change| !change.inserted).count()
     }
 
-    /// The sum of all blocks' own counts, per day.
+    /// Returns the sum of all blocks' own counts, per day.
     #[must_use]
     pub fn stored_days(&self, app_id: &AppId) -> BTreeMap<Day, LevelCounts> {
         let mut days: BTreeMap<Day, LevelCounts> = BTreeMap::new();
@@ -339,7 +340,7 @@ impl SimCloud {
         days
     }
 
-    /// The counters per day and level.
+    /// Returns the counters per day and level.
     #[must_use]
     pub fn counted_levels(&self, app_id: &AppId) -> BTreeMap<Day, LevelCounts> {
         let now_ms = self.clock.now_ms();
@@ -351,7 +352,7 @@ impl SimCloud {
         days
     }
 
-    /// What of an app a query can find, per day and level.
+    /// Returns what a query of an app can find, per day and level.
     #[must_use]
     pub fn visible_levels(&self, app: &App) -> BTreeMap<Day, LevelCounts> {
         let now_secs = self.clock.now_ms().div_euclid(1000);
@@ -369,19 +370,19 @@ impl SimCloud {
         days
     }
 
-    /// The jobs that removals have left.
+    /// Returns the jobs of removals.
     #[must_use]
     pub fn jobs_now(&self) -> Vec<Job> {
         self.state().jobs.values().cloned().collect()
     }
 
-    /// How many blocks there are.
+    /// Returns the number of blocks.
     #[must_use]
     pub fn blocks_stored(&self) -> usize {
         self.state().blocks.len()
     }
 
-    /// Records per day as counted.
+    /// Returns the counted records per day.
     #[must_use]
     pub fn counted_days(&self, app_id: &AppId, epoch_ms: i64) -> BTreeMap<Day, i64> {
         let state = self.state();
@@ -389,13 +390,13 @@ impl SimCloud {
         own.map(|((.., day), counts)| (*day, counts.counts.total().levels.total())).collect()
     }
 
-    /// The rows of the ledger.
+    /// Returns the rows of the ledger.
     #[must_use]
     pub fn rows(&self) -> Vec<FileRow> {
         self.state().files.values().map(|file| file.row.clone()).collect()
     }
 
-    /// The rows of bad records kept under an object.
+    /// Returns the rows of bad records of an object.
     #[must_use]
     pub fn quarantined(&self, object: &ObjectRef) -> Vec<Quarantined> {
         let state = self.state();
@@ -403,8 +404,7 @@ impl SimCloud {
         file.map(|file| file.quarantined.values().cloned().collect()).unwrap_or_default()
     }
 
-    /// Waits for a call's turn, and says how it goes wrong. Does not return from a hang that has
-    /// done nothing.
+    /// Waits for a call's turn, and returns how it fails. Does not return from a hang without effect.
     async fn turn(&self) -> Option<How> {
         let latency = self.state().faults.latency();
         if let Some(latency) = latency {
@@ -421,7 +421,7 @@ impl SimCloud {
         }
     }
 
-    /// Runs one call of a port: counts it, and lets it go wrong when its time has come.
+    /// Runs one call of a port: counts it, and lets it fail if planned.
     async fn call<T: Send>(
         &self,
         operation: &'static str,
@@ -431,8 +431,8 @@ impl SimCloud {
         self.act(operation, how, act).await
     }
 
-    /// Runs a call that writes these items in one transaction. Another on one of them meanwhile loses
-    /// and is repeated, as the adapter repeats it.
+    /// Runs a call that writes these items in one transaction. A concurrent one on the same items loses and
+    /// is retried, like in the adapter.
     async fn transaction<T: Send>(
         &self,
         items: Vec<String>,
@@ -495,13 +495,13 @@ impl SimCloud {
         };
         match how {
             None => result,
-            Some(How::ReplyLost(class)) => Err(Fault::new(class, operation, "simulated, reply lost")),
+            Some(How::ReplyLost(class)) => Err(Fault::new(class, operation, "simulated, response lost")),
             Some(_) => std::future::pending().await,
         }
     }
 }
 
-/// Items of a transaction that is under way, until it ends or its caller dies.
+/// Items of a running transaction, until it ends or its caller dies.
 struct Locked<'c> {
     cloud: &'c SimCloud,
     items: Vec<String>,
@@ -517,7 +517,7 @@ impl Drop for Locked<'_> {
 }
 
 impl State {
-    /// Fences only rise, and an end stays.
+    /// Checks that fences only rise, and that an end is final.
     fn watch(&mut self) {
         for (key, file) in &self.files {
             let now = (file.row.fence, file.row.status);

@@ -1,4 +1,4 @@
-//! S3, as far as reading goes: versions, delete markers, objects without a version, If-Match, bodies in
+//! S3 as far as reading goes: versions, delete markers, objects without a version, If-Match, bodies in
 //! small pieces.
 
 use bytes::Bytes;
@@ -18,29 +18,29 @@ const PIECE_BYTES: usize = 10_000;
 pub(super) struct Stored {
     pub(super) meta: ObjectMeta,
     bytes: Bytes,
-    /// The body breaks off after so many bytes, once.
+    /// The body breaks off after this many bytes, once.
     breaks_at: Option<usize>,
-    /// Marked to be deleted by the lifecycle.
+    /// Tagged for deletion by the lifecycle.
     refused: bool,
-    /// It is no object: it says that the older ones are deleted.
+    /// A marker that the older versions are deleted.
     pub(super) delete_marker: bool,
 }
 
 impl Stored {
-    /// What a list calls this version.
+    /// Returns the name of this version in a list.
     pub(super) fn listed_as(&self) -> &str {
         self.meta.version_id.as_deref().unwrap_or("null")
     }
 }
 
-/// The bucket that has no versions.
+/// The bucket without versions.
 pub const UNVERSIONED: &str = "unversioned";
 
 impl SimCloud {
-    /// Stores an object: a new version of it, in [`UNVERSIONED`] in place of the one that was there.
+    /// Stores an object: as a new version, or in [`UNVERSIONED`] replacing the old object.
     pub fn put_object(&self, bucket: &str, key: &str, bytes: impl Into<Bytes>) -> ObjectRef {
         let bytes = bytes.into();
-        // S3 tells whole seconds.
+        // S3 reports whole seconds.
         let last_modified_ms = self.clock.now_ms() / 1000 * 1000;
         let mut state = self.state();
         let versions = state.objects.entry((bucket.to_owned(), key.to_owned())).or_default();
@@ -55,7 +55,7 @@ impl SimCloud {
         ObjectRef { bucket: bucket.to_owned(), key: key.to_owned(), version }
     }
 
-    /// Deletes an object as somebody does who names no version: its versions stay, behind a marker.
+    /// Deletes an object without naming a version: its versions stay, below a marker.
     pub fn mark_deleted(&self, bucket: &str, key: &str) {
         let last_modified_ms = self.clock.now_ms();
         let mut state = self.state();
@@ -71,7 +71,7 @@ impl SimCloud {
         });
     }
 
-    /// Whether an object was marked to be deleted.
+    /// Whether an object was tagged for deletion.
     #[must_use]
     pub fn is_marked_refused(&self, object: &ObjectRef) -> bool {
         let state = self.state();
@@ -84,7 +84,7 @@ impl SimCloud {
         self.state().objects.remove(&(bucket.to_owned(), key.to_owned()));
     }
 
-    /// The connection breaks the next time that this object is read, after so many bytes.
+    /// The next read of this object breaks off after this many bytes.
     pub fn break_body(&self, object: &ObjectRef, after_bytes: usize) {
         let mut state = self.state();
         let versions = state.objects.get_mut(&(object.bucket.clone(), object.key.clone()));
@@ -151,7 +151,7 @@ impl ObjectStore for SimCloud {
                 .map(|from| Ok(stored.bytes.slice(from..end.min(from + PIECE_BYTES))))
                 .collect();
             if breaks_at.is_some() {
-                pieces.push(Err(Fault::new(FaultClass::Transient, "GetObject", "the body broke off")));
+                pieces.push(Err(Fault::new(FaultClass::Transient, "GetObject", "the body ended early")));
             }
             let body: ByteStream = Box::pin(stream::iter(pieces));
             Ok((stored.meta.clone(), body))

@@ -22,11 +22,11 @@ use super::blocks::key;
 use super::file_key;
 use super::{Change, SimCloud, State};
 
-/// Items of a transaction.
+/// Maximum items and bytes of a transaction.
 const MAX_TRANSACTION_ITEMS: usize = 100;
 const MAX_TRANSACTION_BYTES: usize = 4_000_000;
 
-/// A day's counter, which lives as long as the last of what it has counted.
+/// A day's counter, which expires with the last of what it counts.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Counter {
     pub(super) counts: Expiring,
@@ -239,7 +239,7 @@ impl Stats for SimCloud {
             let counter = (app_id.clone(), epoch_ms, day);
             let hidden = state.hidden.entry(counter.clone()).or_default();
             *hidden = before_ms.max(*hidden);
-            // As in the table, where it stands in the counters' own rows.
+            // Like in the table, where it is in the counters' own rows.
             state.stats.entry(counter).or_default();
             Ok(())
         })

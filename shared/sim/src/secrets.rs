@@ -1,4 +1,4 @@
-//! Secrets: each has one version, whose value is its name behind `value-of-`, long enough to sign with.
+//! Secrets: each has one version, whose value is `value-of-` and its name, long enough to sign with.
 
 use logferry_core::model::fault::Fault;
 use logferry_core::ports::secrets::{SecretVersion, Secrets, Stage};

@@ -1,4 +1,4 @@
-//! Write units that the table of blocks takes: so many a second in all, and for each partition key.
+//! Write units that the table of blocks accepts: per second in total, and per partition key.
 //! <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/bp-partition-key-design.html>
 
 use std::collections::BTreeMap;
@@ -6,15 +6,15 @@ use std::collections::BTreeMap;
 use logferry_core::model::block::Block;
 use tokio::time::Instant;
 
-/// What a block's item holds beside its data, about (bytes).
+/// Approximate bytes of a block's item besides its data.
 const ITEM_OVERHEAD_BYTES: usize = 250;
 
-/// Units that writing a block takes, one for each KiB begun.
+/// Returns the write units of a block, one per started KiB.
 pub(super) fn write_units(block: &Block) -> u64 {
     (block.data.len() + ITEM_OVERHEAD_BYTES).div_ceil(1024) as u64
 }
 
-/// A bucket that fills as time goes by, up to what a second brings.
+/// A bucket that refills with time, up to the amount of one second.
 #[derive(Debug)]
 struct Bucket {
     per_second: f64,
@@ -27,7 +27,7 @@ impl Bucket {
         Self { per_second, left: per_second, filled_at: Instant::now() }
     }
 
-    /// A write is taken while anything is left, however large it is.
+    /// A write is accepted while anything is left, however large it is.
     fn has_any(&mut self) -> bool {
         let now = Instant::now();
         let gained = (now - self.filled_at).as_secs_f64() * self.per_second;
@@ -49,7 +49,7 @@ impl Throughput {
         Self { per_key, keys: BTreeMap::new(), table: Bucket::new(table) }
     }
 
-    /// Whether a write is taken now.
+    /// Whether a write is accepted now.
     pub(super) fn takes(&mut self, partition: &str, units: u64) -> bool {
         let per_key = self.per_key;
         let key = self.keys.entry(partition.to_owned()).or_insert_with(|| Bucket::new(per_key));

@@ -1,4 +1,4 @@
-//! What apps take in per day.
+//! Usage of apps per day.
 
 use logferry_core::model::fault::Fault;
 use logferry_core::model::quota::{Exceeded, Quota, Used};

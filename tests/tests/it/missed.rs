@@ -46,7 +46,7 @@ async fn apps_have_their_turn_however_many_there_are_and_however_little_time() {
     let cloud = SimCloud::default();
     cloud.clock().run();
     // Each call takes up to 400 ms.
-    cloud.fail_by_lot(1, 0);
+    cloud.fail_at_random(1, 0);
     let apps: Vec<_> = (0..60).map(|n| format!("app-{n:02}")).collect();
     for app in &apps {
         cloud.add_app(app);

@@ -149,7 +149,7 @@ async fn a_redrive_that_runs_out_of_time_is_resumed_by_a_sweep() {
     let cloud = many(300).await;
     cloud.clock().run();
     // From now on each call takes its time.
-    cloud.fail_by_lot(7, 0);
+    cloud.fail_at_random(7, 0);
     let now_ms = cloud.clock().now_ms();
     let until = Instant::now() + Duration::from_secs(1);
     let done = redrive::redrive(&cloud, &cloud, BUCKET, job(&cloud, None), now_ms, until).await.unwrap();

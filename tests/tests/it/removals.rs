@@ -55,7 +55,7 @@ async fn a_removal_stops_when_its_time_is_over_and_a_sweep_goes_on_with_it() {
     let cloud = SimCloud::default();
     let app = app_of_days(&cloud, "many-days", 300).await;
     // From now on each call takes its time.
-    cloud.fail_by_lot(7, 0);
+    cloud.fail_at_random(7, 0);
     let began = Instant::now();
     let until = began + Duration::from_secs(10);
     let removed = prune::delete(&cloud, &cloud, &app, T0, until).await.unwrap().unwrap();
@@ -81,7 +81,7 @@ async fn a_small_removal_does_not_wait_for_large_ones_that_came_first() {
     }
     let small = app_of_days(&cloud, "small", 2).await;
     delete_later(&cloud, &small).await;
-    cloud.fail_by_lot(7, 0);
+    cloud.fail_at_random(7, 0);
     let removals = go_on(&cloud, in_a_minute()).await;
     assert!(removals.left == 5 && removals.complete == 1, "{removals:?}");
     assert!(cloud.jobs_now().iter().all(|job| job.last_pass == (job.app_id.as_str() == "small")));

@@ -1,4 +1,4 @@
-//! The promises of the table of apps.
+//! The contract of the table of apps.
 
 use logferry_core::model::app::{App, AppId, FlushSetting, Scope};
 use logferry_core::model::fault::Fault;
@@ -55,14 +55,14 @@ async fn jobs_of(apps: &impl AppAdmin, app: &App) -> Vec<Job> {
     good(apps.jobs().await).into_iter().filter(|job| job.app_id == app.app_id).collect()
 }
 
-/// An app that is registered.
+/// A registered app.
 pub(super) async fn registered(apps: &impl AppAdmin) -> App {
     let app = fresh_app();
     assert_eq!(good(apps.register(&app, &fresh_key(&app.app_id)).await), Registered::Yes);
     app
 }
 
-/// What was registered is found, by its id and by its key, and the id is taken.
+/// A registered app is found by its id and by its key, and its id is taken.
 pub async fn an_app_is_registered_once_and_found(apps: &impl AppAdmin) {
     let (app, other) = (fresh_app(), fresh_app());
     let key = fresh_key(&app.app_id);
@@ -78,7 +78,7 @@ pub async fn an_app_is_registered_once_and_found(apps: &impl AppAdmin) {
     assert!(all.is_sorted_by_key(|app| app.app_id.clone()));
 }
 
-/// Only what is named changes, and only of the app that was meant.
+/// Only the named settings change, and only of the given app.
 pub async fn settings_change_one_by_one(apps: &impl AppAdmin) {
     let mut app = fresh_app();
     good(apps.register(&app, &fresh_key(&app.app_id)).await);
@@ -103,7 +103,7 @@ pub async fn settings_change_one_by_one(apps: &impl AppAdmin) {
     assert_eq!(good(apps.find(&app.app_id).await), Some(app));
 }
 
-/// There are never more keys than there may be, however many ask at once.
+/// There are never more keys than allowed, even with concurrent requests.
 pub async fn keys_come_and_go_and_are_never_too_many(apps: &impl AppAdmin) {
     let app = fresh_app();
     let first = fresh_key(&app.app_id);
@@ -130,7 +130,7 @@ pub async fn keys_come_and_go_and_are_never_too_many(apps: &impl AppAdmin) {
     assert_eq!(good(apps.add_key(&first, T0, 2).await), KeyAdded::Yes);
 }
 
-/// A deleted app leaves a job and nothing else; its moment is not given to the next one.
+/// A deleted app leaves only a job. Its registration time cannot be reused.
 pub async fn a_deleted_app_leaves_a_job(apps: &impl AppAdmin) {
     let app = fresh_app();
     let keys = [fresh_key(&app.app_id), fresh_key(&app.app_id)];
@@ -152,7 +152,7 @@ pub async fn a_deleted_app_leaves_a_job(apps: &impl AppAdmin) {
     assert_eq!(good(apps.register(&later, &keys[0]).await), Registered::Yes);
 }
 
-/// A watermark only rises, and leaves a job that one worker at a time holds.
+/// A watermark only rises, and creates a job that one worker at a time holds.
 pub async fn a_watermark_only_rises_and_its_job_has_one_holder(apps: &impl AppAdmin) {
     let app = fresh_app();
     assert_eq!(good(apps.prune(&job(&app, JobKind::Prune, T0)).await), None);
@@ -166,7 +166,7 @@ pub async fn a_watermark_only_rises_and_its_job_has_one_holder(apps: &impl AppAd
 
     let held = Job { due_ms: T0 + 99, deleted: 7, last_pass: true, ..higher.clone() };
     assert!(good(apps.save_job(&held, higher.due_ms).await));
-    assert!(!good(apps.save_job(&held, higher.due_ms).await), "somebody else holds it");
+    assert!(!good(apps.save_job(&held, higher.due_ms).await), "another worker holds it");
     good(apps.end_job(&held, higher.due_ms).await);
     assert_eq!(jobs_of(apps, &app).await, std::slice::from_ref(&held));
     good(apps.end_job(&held, held.due_ms).await);

@@ -1,4 +1,4 @@
-//! The promises of what is due, and of telling what the ledger does not know.
+//! The contract of due rows, and of finding objects without a row.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +16,7 @@ fn good<T>(result: Result<T, Fault>) -> T {
     result.unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// All due rows of a queue with a prefix of keys, shard by shard, page by page.
+/// All due rows of a queue with a key prefix, shard by shard, page by page.
 async fn due(backlog: &impl Backlog, queue: Queue, prefix: &str, now_ms: i64) -> Vec<FileRow> {
     let mut all = Vec::new();
     for shard in 0..backlog.shards() {
@@ -39,8 +39,8 @@ fn keys(rows: &[FileRow]) -> BTreeSet<String> {
     rows.iter().map(|row| row.key.clone()).collect()
 }
 
-/// Grants and files are due in queues of their own, each row once, on as many pages as it takes; a
-/// postponed one comes later and one that was given up never.
+/// Grants and files have separate queues. Each row is due once, over any number of pages. A postponed row
+/// comes later, an ended one never.
 pub async fn grants_and_files_are_due_in_queues_of_their_own(ledger: &impl Ledger, backlog: &impl Backlog) {
     let (object, app_id) = fresh("due");
     let prefix = format!("{}/", object.key);
@@ -84,7 +84,7 @@ pub async fn grants_and_files_are_due_in_queues_of_their_own(ledger: &impl Ledge
     assert_eq!(later.len(), 19);
 }
 
-/// Of any number of objects, those without a row are told.
+/// Of any number of objects, those without a row are returned.
 pub async fn objects_without_a_row_are_returned(ledger: &impl Ledger, backlog: &impl Backlog) {
     let (object, app_id) = fresh("unknown");
     let objects: Vec<_> =

@@ -1,4 +1,4 @@
-//! The block table's promises.
+//! The contract of the block table.
 
 use logferry_core::logbook::blocks::{BlockRange, BlockTable, StoredBlock};
 use logferry_core::model::app::AppId;
@@ -82,7 +82,8 @@ fn range(partition: Partition, from: i64, to: i64) -> BlockRange {
     BlockRange { partition, last_ms_from: from, last_ms_to: to }
 }
 
-/// Blocks come back as they went in, newest first, through pages of any size, and a range has both its ends.
+/// Blocks are read as they were written, newest first, through pages of any size. A range includes both its
+/// ends.
 pub async fn blocks_come_back_newest_first_and_only_those_of_the_range(table: &impl BlockTable) {
     let app_id = fresh_app();
     let mut blocks: Vec<_> =
@@ -106,7 +107,7 @@ pub async fn blocks_come_back_newest_first_and_only_those_of_the_range(table: &i
     }
 }
 
-/// A block larger than an item is whole or not there, through pages of any size.
+/// A block larger than an item is found completely or not at all, through pages of any size.
 pub async fn a_block_larger_than_an_item_comes_back_whole(table: &impl BlockTable) {
     let app_id = fresh_app();
     let large = block(&app_id, "large", T0, &noise(1 << 20, 7));
@@ -135,7 +136,7 @@ pub async fn a_block_larger_than_an_item_comes_back_whole(table: &impl BlockTabl
         let payload = table.payload(&found).await.unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(payload.map(|payload| payload.len()), Some(1));
     }
-    // One that says that it has more than there are cannot be read, which is no fault.
+    // A block with more extents than exist is unreadable, which is not a fault.
     let more = StoredBlock { block: large.clone(), extents: extents + 1, whole: false };
     let none = table.with_extents(&large.header, large.data.clone(), extents + 1).await;
     assert!(none.is_err_and(|fault| fault.class == FaultClass::NotFound));

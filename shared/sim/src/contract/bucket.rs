@@ -1,4 +1,4 @@
-//! The promises of looking through the bucket, and of remembering where that was.
+//! The contract of listing the bucket, and of bookmarks.
 
 use logferry_core::ledger::bucket::{Bookmark, Bookmarks, ListPosition, Listed, Listing};
 use logferry_core::model::fault::Fault;
@@ -20,7 +20,7 @@ fn fresh() -> String {
     ulid::Ulid::generate().to_string()
 }
 
-/// All behind a position, page by page.
+/// All objects after a position, page by page.
 async fn all(store: &(impl Listing + Upload), prefix: &str, after: Option<ListPosition>) -> Vec<Listed> {
     let (mut found, mut at) = (Vec::new(), after);
     loop {
@@ -33,8 +33,8 @@ async fn all(store: &(impl Listing + Upload), prefix: &str, after: Option<ListPo
     }
 }
 
-/// A day's folder lists its objects in the order in which their keys were made, all versions of
-/// each, and can be gone on with behind any of them.
+/// A day's folder lists its objects in order of creation of their keys, with all versions of each. The
+/// listing can continue after any of them.
 pub async fn a_days_objects_are_listed_in_order_and_from_any_place(store: &(impl Listing + Upload)) {
     let root = format!("contract/{}", fresh());
     let folder = format!("{root}/2025/10/09/");
@@ -42,7 +42,7 @@ pub async fn a_days_objects_are_listed_in_order_and_from_any_place(store: &(impl
     for name in ["01A-a", "01B-ü +%", "01C-c", "01D", "01E/deeper", "01F"] {
         expected.push(store.upload(&format!("{folder}{name}")).await);
     }
-    // Of a key the newest version comes first.
+    // The newest version of a key comes first.
     expected.insert(2, store.upload(&expected[2].key).await);
     let other_day = store.upload(&format!("{root}/2025/10/10/01A-a")).await;
     store.upload(&format!("{root}/2025/1")).await;
@@ -53,26 +53,26 @@ pub async fn a_days_objects_are_listed_in_order_and_from_any_place(store: &(impl
     assert!(listed.iter().all(|listed| listed.last_modified_ms > 1_700_000_000_000));
     for (seen, object) in expected.iter().enumerate() {
         assert!(matches!(object.version, ObjectVersion::Id(_)), "{object:?} has no version");
-        let behind = all(store, &folder, Some(listed[seen].position())).await;
-        let behind: Vec<_> = behind.into_iter().map(|listed| listed.object).collect();
-        assert_eq!(behind, expected[seen + 1..], "behind {object:?}");
+        let rest = all(store, &folder, Some(listed[seen].position())).await;
+        let rest: Vec<_> = rest.into_iter().map(|listed| listed.object).collect();
+        assert_eq!(rest, expected[seen + 1..], "after {object:?}");
         let whole_key = ListPosition { key: object.key.clone(), version: None };
-        let behind = all(store, &folder, Some(whole_key)).await;
+        let rest = all(store, &folder, Some(whole_key)).await;
         let later: Vec<_> = expected.iter().filter(|later| later.key > object.key).cloned().collect();
-        let behind: Vec<_> = behind.into_iter().map(|listed| listed.object).collect();
-        assert_eq!(behind, later, "behind all of {}", object.key);
+        let rest: Vec<_> = rest.into_iter().map(|listed| listed.object).collect();
+        assert_eq!(rest, later, "after all of {}", object.key);
     }
-    // A bookmark outlives what it stands at, and new objects come behind it.
+    // A bookmark outlives its object, and new objects come after it.
     let version = Some(expected[0].version.as_str().to_owned());
     let between = ListPosition { key: format!("{folder}01C-gone"), version };
-    let behind = all(store, &folder, Some(between)).await;
-    assert_eq!(behind.first().map(|listed| &listed.object), expected.get(4));
+    let rest = all(store, &folder, Some(between)).await;
+    assert_eq!(rest.first().map(|listed| &listed.object), expected.get(4));
     let both: Vec<_> = all(store, &format!("{root}/2025/10/"), None).await;
     assert_eq!((both.len(), both.last().map(|listed| &listed.object)), (8, Some(&other_day)));
     assert_eq!(all(store, &format!("{root}/2026/"), None).await, []);
 }
 
-/// A bucket without versions is gone on with behind any of its objects too.
+/// A bucket without versions can also be listed from any of its objects on.
 pub async fn objects_without_a_version_are_listed_from_any_place(store: &(impl Listing + Upload)) {
     let folder = format!("contract/{}/", fresh());
     let mut expected = Vec::new();
@@ -84,12 +84,12 @@ pub async fn objects_without_a_version_are_listed_from_any_place(store: &(impl L
     assert_eq!(objects, expected);
     for (seen, at) in listed.iter().enumerate() {
         assert!(matches!(at.object.version, ObjectVersion::ETag(_)), "{at:?}");
-        let behind = all(store, &folder, Some(at.position())).await;
-        assert_eq!(behind, listed[seen + 1..], "behind {at:?}");
+        let rest = all(store, &folder, Some(at.position())).await;
+        assert_eq!(rest, listed[seen + 1..], "after {at:?}");
     }
 }
 
-/// A bookmark is as it was put last, for its name alone.
+/// A bookmark keeps its last value, separately per name.
 pub async fn a_bookmark_stays_where_it_was_put(store: &impl Bookmarks) {
     let names = [fresh(), fresh()];
     let place = |key: &str, version: Option<&str>| ListPosition {
@@ -109,7 +109,7 @@ pub async fn a_bookmark_stays_where_it_was_put(store: &impl Bookmarks) {
         good(store.set_bookmark(&names[0], &bookmark, T0).await);
         assert_eq!(good(store.bookmarks(&names).await), [Some(bookmark), None]);
     }
-    // More than one request asks for.
+    // More than one request may contain.
     let many: Vec<_> = (0..130).map(|n| format!("{}-{n}", names[0])).collect();
     let last = Bookmark { at: None, began_ms: T0, due_ms: T0 };
     good(store.set_bookmark(&many[129], &last, T0).await);

@@ -1,4 +1,4 @@
-//! The promises of counters that files and prunes move together.
+//! The contract of counters that files and prunes change together.
 
 use logferry_core::ledger::claim::{Finished, Lease, Ledger};
 use logferry_core::ledger::files::Files;
@@ -23,14 +23,14 @@ fn of_file(mut block: Block, held: &Lease, packing: &str) -> Block {
     block
 }
 
-/// Records per day as counted, newest day first.
+/// Counted records per day, newest day first.
 async fn days(book: &impl Stats, app_id: &logferry_core::model::app::AppId) -> Vec<(Day, i64)> {
     let all = counted(book, app_id, ALWAYS.0, ALWAYS.1).await;
     all.into_iter().map(|(day, counts)| (day, counts.levels.total())).filter(|(_, n)| *n != 0).collect()
 }
 
-/// A worker that does not know of a prune ends no file of which it has counted hidden records; nor
-/// does a write store any.
+/// A worker that does not know of a prune cannot end a file with counts of hidden records, and no write
+/// stores hidden records.
 pub async fn what_is_hidden_is_not_counted_any_more<B: Records + Stats + BlockTable>(
     ledger: &impl Ledger,
     book: &B,
@@ -57,8 +57,8 @@ pub async fn what_is_hidden_is_not_counted_any_more<B: Records + Stats + BlockTa
     assert_eq!(days(book, &app_id).await, [(Day(today.0 + 1), 2), (today, 7)]);
 }
 
-/// What a prune takes from the counters it takes from what is counted of the file, too: when the file
-/// is started over, it is not taken again.
+/// A prune subtracts from the counters and from the counts of the file. If the file is redriven, nothing is
+/// subtracted twice.
 pub async fn a_removal_takes_from_the_file_too<B: Records + Stats + BlockTable>(
     ledger: &impl Ledger,
     files: &impl Files,
@@ -101,7 +101,7 @@ pub async fn a_removal_takes_from_the_file_too<B: Records + Stats + BlockTable>(
     assert_eq!(seen, Some(T0), "what is older was never counted");
 }
 
-/// A file that was counted for an earlier app of the same id is counted whole for the new one.
+/// A file that was counted for an earlier app of the same id is counted completely for the new one.
 pub async fn an_app_of_the_same_id_counts_from_nothing<B: Records + Stats + BlockTable>(
     ledger: &impl Ledger,
     files: &impl Files,
@@ -121,7 +121,7 @@ pub async fn an_app_of_the_same_id_counts_from_nothing<B: Records + Stats + Bloc
     assert_eq!(days(book, &app_id).await, [(today, 5)]);
 }
 
-/// A block that has taken the place of the one that was to be removed stays.
+/// A block that has replaced the one to be removed is kept.
 pub async fn a_removal_spares_what_took_the_place<B: Records + Stats + BlockTable>(
     ledger: &impl Ledger,
     book: &B,
@@ -130,23 +130,23 @@ pub async fn a_removal_spares_what_took_the_place<B: Records + Stats + BlockTabl
     let held = lease(&claimed(ledger, &claim(&object, &app_id, T0)).await);
     let old = of_file(block(&app_id, "a", &[T0]), &held, "old");
     let plain = block(&app_id, "b", &[T0]);
-    let mut anew = plain.clone();
-    anew.header.epoch_ms += 1;
+    let mut replaced = plain.clone();
+    replaced.header.epoch_ms += 1;
     good(book.put(vec![old.clone(), plain.clone()]).await);
     let new = of_file(old.clone(), &held, "new");
-    good(book.put(vec![new.clone(), anew.clone()]).await);
+    good(book.put(vec![new.clone(), replaced.clone()]).await);
     let header =
         |block: &Block| StoredHeader { header: block.header.clone(), extents: 0, pruned_to_ms: None };
     good(BlockTable::remove(book, &[header(&old), header(&plain)]).await);
-    for left in [&new, &anew] {
+    for left in [&new, &replaced] {
         assert!(stored(book, left).await.contains(&header(left)), "{left:?}");
     }
-    good(BlockTable::remove(book, &[header(&new), header(&anew)]).await);
-    assert_eq!([stored(book, &new).await, stored(book, &anew).await], [vec![], vec![]]);
+    good(BlockTable::remove(book, &[header(&new), header(&replaced)]).await);
+    assert_eq!([stored(book, &new).await, stored(book, &replaced).await], [vec![], vec![]]);
     good(ledger.finish(&held, &outcome([]), T0).await);
 }
 
-/// Counts stand apart by when what they count expires, and are taken from where they stand.
+/// Counts are separated by the expiry of their records, and are subtracted accordingly.
 pub async fn counts_stand_apart_by_their_expiry<B: Records + Stats + BlockTable>(book: &B) {
     let (_, app_id) = fresh("expiry");
     let today = Day::of_ms(T0);
@@ -179,7 +179,7 @@ pub async fn counts_stand_apart_by_their_expiry<B: Records + Stats + BlockTable>
     }
 }
 
-/// A file whose records expire on another day than before counts there alone.
+/// A file whose records expire on another day than before is counted only there.
 pub async fn a_files_counts_move_with_their_expiry<B: Records + Stats + BlockTable>(
     ledger: &impl Ledger,
     files: &impl Files,

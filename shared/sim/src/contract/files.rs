@@ -1,4 +1,4 @@
-//! The promises of lists of files and of starting over.
+//! The contract of file lists and redrives.
 
 use std::collections::BTreeMap;
 
@@ -32,7 +32,7 @@ fn object(app_id: &AppId, name: &str) -> ObjectRef {
     }
 }
 
-/// Claims an object and ends it: COMPLETED, or FAILED for a reason.
+/// Claims an object and ends it: COMPLETED, or FAILED with a reason.
 async fn ended(
     ledger: &impl Ledger,
     app_id: Option<&AppId>,
@@ -81,7 +81,7 @@ async fn all(
     }
 }
 
-/// All objects of a key, one a page.
+/// All objects of a key, one per page.
 async fn of_key(files: &impl Files, bucket: &str, key: &str) -> Vec<FileRow> {
     let (mut found, mut after): (Vec<FileRow>, Option<FilePosition>) = (Vec::new(), None);
     loop {
@@ -116,20 +116,20 @@ async fn all_failed(
     }
 }
 
-/// FAILED files are found of an app, newest first, and of all, those that nobody owns among them; those
-/// that are started over are no longer.
+/// FAILED files are found by app, newest first, and over all apps, including those without owner. Redriven
+/// files are not found any more.
 pub async fn failed_files_are_found(ledger: &impl Ledger, files: &impl Files) {
     let (app_id, other) = (fresh_app(), fresh_app());
     let hour = 3_600_000;
     for i in 0..9 {
-        // Over days, and some of one moment.
+        // Over several days, some with the same time.
         let at_ms = T0 + (i / 3) * 20 * hour;
         let reason = (i % 4 != 3).then_some(ReasonCode::GzipTruncated);
         ended(ledger, Some(&app_id), &object(&app_id, &i.to_string()), at_ms, reason).await;
     }
     ended(ledger, Some(&other), &object(&other, "x"), T0, Some(ReasonCode::TooLarge)).await;
-    let nobodys = object(&other, "nobodys");
-    ended(ledger, None, &nobodys, T0 + 1, Some(ReasonCode::NoOwner)).await;
+    let unowned = object(&other, "unowned");
+    ended(ledger, None, &unowned, T0 + 1, Some(ReasonCode::NoOwner)).await;
     let now_ms = T0 + 50 * hour;
     for limit in [1, 2, 100] {
         let found = all_failed(files, Some(&app_id), 0, now_ms, limit).await;
@@ -141,7 +141,7 @@ pub async fn failed_files_are_found(ledger: &impl Ledger, files: &impl Files) {
         for row in &found {
             assert_eq!(all.iter().filter(|other| *other == row).count(), 1, "pages of {limit}");
         }
-        let without_owner = all.iter().find(|row| row.object.as_ref() == Some(&nobodys));
+        let without_owner = all.iter().find(|row| row.object.as_ref() == Some(&unowned));
         assert_eq!(without_owner.map(|row| &row.app_id), Some(&None));
         assert!(all.iter().any(|row| row.app_id.as_ref() == Some(&other)));
     }
@@ -155,8 +155,8 @@ pub async fn failed_files_are_found(ledger: &impl Ledger, files: &impl Files) {
     }
 }
 
-/// Keys of any legal length are granted, claimed, listed and found, and versions of one moment are
-/// apart.
+/// Keys of any valid length are granted, claimed, listed and found. Versions of the same time are
+/// distinguished.
 pub async fn keys_of_any_legal_length_are_claimed_and_listed(ledger: &impl Ledger, files: &impl Files) {
     let app_id = fresh_app();
     for bytes in [1, 1_010, 1_011, 1_023, 1_024] {
@@ -176,7 +176,7 @@ pub async fn keys_of_any_legal_length_are_claimed_and_listed(ledger: &impl Ledge
     }
 }
 
-/// Files come newest first, through pages of any size, and only those that are asked for.
+/// Files are listed newest first, through pages of any size, and only the requested ones.
 pub async fn files_are_listed_newest_first(ledger: &impl Ledger, files: &impl Files) {
     let (app_id, other) = (fresh_app(), fresh_app());
     for i in 0..7 {
@@ -199,7 +199,7 @@ pub async fn files_are_listed_newest_first(ledger: &impl Ledger, files: &impl Fi
     assert!(matches!(refused, Err(FaultClass::Permanent)));
 }
 
-/// A key has all its objects, each with what became of it, and its bad records in order.
+/// A key has all its objects, each with its result, and its bad records in order.
 pub async fn a_key_has_its_objects_and_their_bad_records(ledger: &impl Ledger, files: &impl Files) {
     let app_id = fresh_app();
     let first = object(&app_id, "key with ü");
@@ -234,7 +234,7 @@ pub async fn a_key_has_its_objects_and_their_bad_records(ledger: &impl Ledger, f
     let objects: Vec<_> = rows.iter().map(|row| row.object.clone()).collect();
     assert_eq!(objects, [Some(first.clone()), Some(second.clone())]);
     assert_eq!(rows[0].reason.as_ref().map(|reason| reason.code), Some(ReasonCode::TooLarge));
-    assert_eq!(of_key(files, &first.bucket, "logs/nobody/x").await, []);
+    assert_eq!(of_key(files, &first.bucket, "logs/unknown/x").await, []);
     for limit in [1, 2, 5, 100] {
         let (mut found, mut after) = (Vec::new(), None);
         loop {
@@ -250,7 +250,7 @@ pub async fn a_key_has_its_objects_and_their_bad_records(ledger: &impl Ledger, f
     assert_eq!(good(files.quarantined(&second, 10, None).await).rows, []);
 }
 
-/// A file that is started over is due from its beginning, once, and its old worker is locked out.
+/// A redriven file is due from its beginning, once, and its old worker cannot write any more.
 pub async fn a_file_is_started_over_once(ledger: &impl Ledger, files: &impl Files) {
     let app_id = fresh_app();
     let object = object(&app_id, "again");

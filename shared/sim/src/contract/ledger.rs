@@ -1,4 +1,4 @@
-//! The ledger's promises.
+//! The contract of the ledger.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,7 +18,7 @@ use logferry_core::model::level::LevelCounts;
 use logferry_core::model::object::{ObjectRef, ObjectVersion};
 use logferry_core::model::time::Day;
 
-/// Reads what is counted for an app: records per day.
+/// Reads the counts of an app: records per day.
 pub trait CountedDays {
     fn counted(&self, app_id: &AppId, epoch_ms: i64) -> impl Future<Output = BTreeMap<Day, i64>> + Send;
 }
@@ -87,7 +87,7 @@ pub(super) fn outcome(days: impl IntoIterator<Item = (i32, i64)>) -> Outcome {
     Outcome { reason: None, counts, days }
 }
 
-/// Of many that claim one object at once, one gets it; a later claim is refused until the lease ends.
+/// Of many concurrent claims of one object, one wins. A later claim is refused until the lease ends.
 pub async fn one_of_many_claims_wins_and_an_expired_lease_can_be_taken_over(ledger: &impl Ledger) {
     let (object, app_id) = fresh("claims");
     let claims: Vec<_> = (0..8).map(|_| claim(&object, &app_id, T0)).collect();
@@ -108,7 +108,7 @@ pub async fn one_of_many_claims_wins_and_an_expired_lease_can_be_taken_over(ledg
     assert_eq!((late.fence, late.attempt), (2, 2));
 }
 
-/// The same claim again is the same lease: its first answer may have been lost.
+/// A repeated claim is the same lease: its first response may have been lost.
 pub async fn a_claim_repeated_by_its_owner_is_the_same_claim(ledger: &impl Ledger) {
     let (object, app_id) = fresh("repeat");
     let wish = claim(&object, &app_id, T0);
@@ -116,7 +116,7 @@ pub async fn a_claim_repeated_by_its_owner_is_the_same_claim(ledger: &impl Ledge
     assert_eq!(claimed(ledger, &wish).await, first);
 }
 
-/// A worker that lost its lease can change nothing.
+/// A worker that lost its lease cannot change anything.
 pub async fn a_worker_without_its_lease_can_change_nothing(ledger: &impl Ledger) {
     let (object, app_id) = fresh("fence");
     let old = lease(&claimed(ledger, &claim(&object, &app_id, T0)).await);
@@ -134,7 +134,7 @@ pub async fn a_worker_without_its_lease_can_change_nothing(ledger: &impl Ledger)
     ok(ledger.finish(&new, &outcome([]), T0 + 80_000).await);
 }
 
-/// A file that was given back is claimed only when due, with how far it got.
+/// A released file is claimed only when due, with its checkpoint.
 pub async fn a_released_file_is_resumed_when_due(ledger: &impl Ledger) {
     let (object, app_id) = fresh("release");
     let held = lease(&claimed(ledger, &claim(&object, &app_id, T0)).await);
@@ -146,7 +146,7 @@ pub async fn a_released_file_is_resumed_when_due(ledger: &impl Ledger) {
     assert_eq!((row.checkpoint, row.fence), (checkpoint, 2));
 }
 
-/// Attempts are counted from where a run got further.
+/// Attempts are counted since the last progress.
 pub async fn attempts_are_counted_from_where_a_run_got_further(ledger: &impl Ledger) {
     let (object, app_id) = fresh("attempts");
     let mut attempts = Vec::new();
@@ -160,8 +160,8 @@ pub async fn attempts_are_counted_from_where_a_run_got_further(ledger: &impl Led
     assert_eq!(attempts, [1, 2, 3, 1, 2, 3, 1]);
 }
 
-/// A run that was ended from outside counts as no attempt, and leaves those before it as they were; one that
-/// stored anything behind the mark got further.
+/// A run that ended because of an outside cause does not count as an attempt and keeps the earlier count. A
+/// run that stored any block after the mark made progress.
 pub async fn a_run_that_was_ended_from_outside_is_no_attempt(ledger: &impl Ledger) {
     use EndedBy::{Itself, Outside};
     let (object, app_id) = fresh("outside");
@@ -183,8 +183,8 @@ pub async fn a_run_that_was_ended_from_outside_is_no_attempt(ledger: &impl Ledge
     assert_eq!((row.attempt, row.checkpoint), (1, checkpoint(0, 0, &[7])));
 }
 
-/// Whatever becomes of its worker, it is known where blocks of an object may be; another packing
-/// begins at the beginning and without bad records.
+/// Even if its worker dies, the hours of an object's blocks are known. Another packing fingerprint restarts
+/// the object without bad records.
 pub async fn what_is_kept_of_an_object_is_known(ledger: &impl Ledger) {
     let (object, app_id) = fresh("kept");
     assert_eq!(ok(ledger.kept(&object).await), Kept::default());
@@ -216,7 +216,7 @@ pub async fn what_is_kept_of_an_object_is_known(ledger: &impl Ledger) {
     ok(ledger.finish(&lease(&row), &outcome([]), T0).await);
 }
 
-/// The end is reached once and counted once, however often it is announced; nothing leaves it.
+/// The end is reached and counted once, however often it is written. It is final.
 pub async fn an_end_is_counted_once_and_stays(ledger: &(impl Ledger + CountedDays)) {
     let (object, app_id) = fresh("end");
     let held = lease(&claimed(ledger, &claim(&object, &app_id, T0)).await);
@@ -234,7 +234,8 @@ pub async fn an_end_is_counted_once_and_stays(ledger: &(impl Ledger + CountedDay
     assert_eq!(ledger.counted(&app_id, T0).await, expected);
 }
 
-/// A file of more days than a transaction holds is counted once, also when its first half was counted before.
+/// A file with more days than a transaction holds is counted once, even if its first half was counted
+/// before.
 pub async fn a_file_of_very_many_days_is_counted_once(ledger: &(impl Ledger + CountedDays)) {
     let (object, app_id) = fresh("days");
     let held = lease(&claimed(ledger, &claim(&object, &app_id, T0)).await);
@@ -244,7 +245,7 @@ pub async fn a_file_of_very_many_days_is_counted_once(ledger: &(impl Ledger + Co
     assert_eq!(ledger.counted(&app_id, T0).await, expected);
 }
 
-/// Many files of one app that end at once are all counted.
+/// Many files of one app that end concurrently are all counted.
 pub async fn ends_at_once_are_all_counted(ledger: &(impl Ledger + CountedDays)) {
     let (_, app_id) = fresh("crowd");
     let files: Vec<_> = (0..12).map(|_| fresh("crowd").0).collect();
@@ -257,7 +258,7 @@ pub async fn ends_at_once_are_all_counted(ledger: &(impl Ledger + CountedDays)) 
     assert_eq!(ledger.counted(&app_id, T0).await, expected);
 }
 
-/// A key is handed out once, and its claim uses the grant up without losing whose it is.
+/// A key is issued once. A claim uses the grant, and its owner is still known.
 pub async fn a_key_is_granted_once_and_its_grant_outlives_the_claim(ledger: &impl Ledger) {
     let (object, app_id) = fresh("grant");
     let grant = Grant {
@@ -282,7 +283,7 @@ pub async fn a_key_is_granted_once_and_its_grant_outlives_the_claim(ledger: &imp
     assert_eq!(ok(ledger.find_grant(&object.bucket, &object.key).await), Some(used));
 }
 
-/// Of objects that come with one URL, all have a row and the grant tells which was the first, for good.
+/// Of several objects with one URL, all have a row, and the grant permanently records the first one.
 pub async fn a_grant_remembers_the_first_of_many_objects_that_come_at_once(ledger: &impl Ledger) {
     let (object, app_id) = fresh("first");
     let (bucket, key) = (&object.bucket, &object.key);
@@ -317,7 +318,7 @@ pub async fn a_grant_remembers_the_first_of_many_objects_that_come_at_once(ledge
     assert_eq!(ok(ledger.find_grant(bucket, key).await).and_then(|grant| grant.used), first);
 }
 
-/// Quarantined records may be written again, in any number.
+/// Quarantined records can be written again, in any number.
 pub async fn quarantined_records_can_be_written_again(ledger: &impl Ledger) {
     let (object, app_id) = fresh("quarantine");
     let held = lease(&claimed(ledger, &claim(&object, &app_id, T0)).await);

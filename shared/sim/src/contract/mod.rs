@@ -1,5 +1,5 @@
-//! What every implementation of a port must do: one suite for the adapters on the emulator and for
-//! the simulated cloud. Each function gets a fresh name so that runs do not meet.
+//! The contract of each port: one suite for the adapters on the emulator and for the simulated cloud. Each
+//! function uses a fresh name, so that runs do not interfere.
 
 pub mod apps;
 pub mod backlog;
@@ -11,6 +11,6 @@ pub mod ledger;
 pub mod records;
 pub mod usage;
 
-/// 2070-01-01T08:53:20Z: far ahead, so that neither a table's TTL nor a sweep on the clock of the
-/// day touches what a test has just written.
+/// 2070-01-01T08:53:20Z: far in the future, so that neither a table's TTL nor a sweep with the real clock
+/// touches new rows of a test.
 const T0: i64 = 3_155_792_000_000;

@@ -1,4 +1,4 @@
-//! The promises of writes, counters and removals.
+//! The contract of writes, counters and removals.
 
 use std::collections::BTreeMap;
 
@@ -69,7 +69,7 @@ pub(super) fn write(app_id: &AppId, blocks: Vec<Block>) -> Write {
     Write { app_id: app_id.clone(), epoch_ms: EPOCH, blocks, days, counter: 3, memo: None, step: None }
 }
 
-/// A write of a record that expires then.
+/// A write of a record that expires at this time.
 #[must_use]
 pub fn one_that_expires(app_id: &AppId, name: &str, expires_at_secs: i64) -> Write {
     let mut own = block(app_id, name, &[T0]);
@@ -119,7 +119,7 @@ pub(super) async fn stored(records: &(impl Records + BlockTable), like: &Block) 
     }
 }
 
-/// Blocks and counts appear together; days are listed newest first.
+/// Blocks and counts become visible together; days are listed newest first.
 pub async fn a_write_is_stored_and_counted<B: Records + Stats + BlockTable>(book: &B) {
     let app_id = fresh_app();
     let today = Day::of_ms(T0);
@@ -163,7 +163,7 @@ pub async fn a_memo_lets_one_write_pass<B: Records + Stats + BlockTable>(book: &
     assert_eq!(good(book.memo(&app_id, &[5; 32]).await), Some(memo.clone()));
     assert_eq!(good(book.memo(&fresh_app(), &[5; 32]).await), None);
 
-    // The next part of the same write, and one whose blocks are there.
+    // The next part of the same write, and one whose blocks exist.
     let next = |expected, blocks| {
         let mut part = write(&app_id, blocks);
         part.memo = Some(MemoChange { expected, ..change.clone() });
@@ -178,8 +178,8 @@ pub async fn a_memo_lets_one_write_pass<B: Records + Stats + BlockTable>(book: &
     assert_eq!(counted(book, &app_id, ALWAYS.0, ALWAYS.1).await, [(Day::of_ms(T0), counts(2))]);
 }
 
-/// A long write counts from its beginning: it is found whole, each of its parts is stored once, and
-/// it leaves nothing.
+/// A long write counts from its start: it is found completely, each of its parts is stored once, and it
+/// leaves nothing.
 pub async fn a_long_write_goes_on_part_by_part<A: AppAdmin, B: Records + Stats + BlockTable>(
     apps: &A,
     book: &B,
@@ -239,7 +239,7 @@ pub async fn a_long_write_goes_on_part_by_part<A: AppAdmin, B: Records + Stats +
     good(book.end(&fresh_app(), app.created_ms, write_id).await);
 }
 
-/// Writers of one counter row all count.
+/// Concurrent writes to one counter row are all counted.
 pub async fn writes_at_once_are_all_counted<B: Records + Stats + BlockTable>(book: &B) {
     let app_id = fresh_app();
     let parts: Vec<_> =
@@ -249,7 +249,7 @@ pub async fn writes_at_once_are_all_counted<B: Records + Stats + BlockTable>(boo
     assert_eq!(counted(book, &app_id, ALWAYS.0, ALWAYS.1).await, [(Day::of_ms(T0), counts(12))]);
 }
 
-/// A block leaves together with its counts, once; one that is trimmed stays and remembers.
+/// A block is removed together with its counts, once. A trimmed block stays and records the time.
 pub async fn removals_are_counted_once<B: Records + Stats + BlockTable>(book: &B) {
     let app_id = fresh_app();
     let (whole, part) = (block(&app_id, "whole", &[T0, T0 + 1]), block(&app_id, "part", &[T0, T0 + 9]));
@@ -292,7 +292,7 @@ pub async fn removals_are_counted_once<B: Records + Stats + BlockTable>(book: &B
     assert_eq!(counted(book, &app_id, ALWAYS.0, ALWAYS.1).await, []);
 }
 
-/// Headers come without data, in pages, and tell a block's extents.
+/// Headers are read without data, in pages, with the number of extents.
 pub async fn headers_come_in_pages_and_blocks_with_extents_go_whole<B: Records + Stats + BlockTable>(
     book: &B,
 ) {

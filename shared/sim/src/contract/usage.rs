@@ -1,4 +1,4 @@
-//! The promises of usage per app and day.
+//! The contract of usage per app and day.
 
 use futures::future::join_all;
 use logferry_core::model::quota::{Measure, Quota, Used};
@@ -12,7 +12,7 @@ fn bytes(bytes: u64) -> Used {
     Used { bytes, records: 1, files: 0 }
 }
 
-/// Usage of another day, app or registration is not this one's.
+/// Usage of another day, app or registration is separate.
 pub async fn usage_adds_up_per_app_registration_and_day<U: Usage>(usage: &U) {
     let of = UsageDay { app_id: fresh_app(), epoch_ms: T0, day: Day::of_ms(T0) };
     assert_eq!(good(usage.used(&of).await), Used::default());
@@ -29,7 +29,7 @@ pub async fn usage_adds_up_per_app_registration_and_day<U: Usage>(usage: &U) {
     }
 }
 
-/// Nothing is added by a charge that is refused, and the refusal says which limit it met.
+/// A refused charge adds nothing and names the exceeded limit.
 pub async fn a_quota_is_met_exactly_and_not_exceeded<U: Usage>(usage: &U) {
     let of = UsageDay { app_id: fresh_app(), epoch_ms: T0, day: Day::of_ms(T0) };
     let quota = Quota::of(10, 3, 1);
@@ -48,7 +48,7 @@ pub async fn a_quota_is_met_exactly_and_not_exceeded<U: Usage>(usage: &U) {
     assert_eq!(good(usage.used(&of).await), Used { bytes: 10, records: 3, files: 1 });
 }
 
-/// Charges at the same time do not lose each other and do not pass the quota together.
+/// Concurrent charges are all counted and do not exceed the quota together.
 pub async fn charges_at_once_stay_within_the_quota<U: Usage>(usage: &U) {
     let of = UsageDay { app_id: fresh_app(), epoch_ms: T0, day: Day::of_ms(T0) };
     let quota = Quota::of(50, 0, 0);

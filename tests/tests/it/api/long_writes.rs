@@ -131,7 +131,7 @@ async fn long_writes_at_once_and_their_readers_do_not_get_in_each_others_way() {
         let api = Api::new();
         let key = api.register("shop").await;
         // Calls take their time, and turns in any order.
-        api.cloud.fail_by_lot(seed, 0);
+        api.cloud.fail_at_random(seed, 0);
         let writers = ["a", "a", "b", "c"].map(|idempotency_key| write(&api, &key, Some(idempotency_key)));
         let readers = (0..6).map(|_| api.app(&key, "GET", "/logs?limit=1", &NONE));
         let (written, read) =

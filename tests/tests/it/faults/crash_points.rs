@@ -118,7 +118,7 @@ async fn whatever_time_a_run_is_given_the_next_ones_bring_it_to_an_end() {
     for time_ms in [0, 1, 2, 10, 100, 400, 1000, 5000, 19_999, 20_000, 20_001, 40_000, MINUTE_MS, INGEST_MS] {
         for seed in 0..4 {
             let mut world = World::new().await;
-            world.cloud.fail_by_lot(seed, 0);
+            world.cloud.fail_at_random(seed, 0);
             for object in world.objects() {
                 for _ in 0..3 {
                     world.ingest(&object, time_ms, 0).await;

@@ -136,7 +136,7 @@ async fn fifty_apps_with_abandoned_urls_lost_events_and_dead_workers_are_settled
     day.cloud.clock().run();
     day.cloud.list_pages_of(1_000);
     // A call takes up to 400 ms.
-    day.cloud.fail_by_lot(1, 0);
+    day.cloud.fail_at_random(1, 0);
     misfortunes(&mut day).await;
     let day = &day;
     assert_eq!(day.ends_by.len(), ABANDONED + LOST + APPS);
@@ -187,7 +187,7 @@ async fn any_number_of_abandoned_urls_delays_no_stuck_file() {
     tokio::time::sleep(Duration::from_secs(10 * 60)).await;
     day.die("app").await;
     tokio::time::sleep(Duration::from_secs(16 * 60)).await;
-    day.cloud.fail_by_lot(1, 0);
+    day.cloud.fail_at_random(1, 0);
     // Far less time than all of them take.
     let swept = due_rows(&day.cloud, 0).run(Instant::now() + Duration::from_secs(5)).await.unwrap();
     assert_eq!(swept.started, 1, "{swept:?}");

@@ -136,7 +136,7 @@ async fn check(world: &World, what: &str) {
 async fn run(seed: u64) {
     let mut rng = SmallRng::seed_from_u64(seed);
     let world = World::new().await;
-    world.cloud.fail_in_time_by_lot(seed, rng.random_range(0..100));
+    world.cloud.fail_in_time_at_random(seed, rng.random_range(0..100));
     let mut actions = actions(&mut rng, world.objects().len());
     actions.shuffle(&mut rng);
     let actions = actions.iter().map(|(at_secs, action)| async {

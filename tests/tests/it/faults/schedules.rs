@@ -24,7 +24,7 @@ fn from_env(name: &str) -> Option<u64> {
 async fn run(seed: u64) {
     let mut rng = SmallRng::seed_from_u64(seed);
     let mut world = World::new().await;
-    world.cloud.fail_by_lot(seed, rng.random_range(0..150));
+    world.cloud.fail_at_random(seed, rng.random_range(0..150));
     if rng.random_ratio(1, 3) {
         world.cloud.leave_unprocessed(rng.random_range(2..9));
     }
