@@ -117,7 +117,7 @@ pub struct Summary {
     pub skipped: u64,
     /// Changes of state that people were told.
     pub told: u64,
-    /// Messages that the topic refused for good; their changes count as told.
+    /// Messages that the topic refused for good; their changes count as configured.
     pub refused: u64,
     /// Messages that could not be published now; a later run tells them.
     pub delayed: u64,
@@ -290,7 +290,7 @@ impl<A: Apps, T: CheckTable, N: Notifier, C: Clock> App<A, T, N, C> {
         Ok(Done { row: Some(row), message })
     }
 
-    /// Publishes a pending change. A message that the topic will never take counts as told: it would stand
+    /// Publishes a pending change. A message that the topic will never take counts as configured: it would stand
     /// in the way of the next. One that it does not take now stays pending. Neither ends the run.
     async fn tell(&self, job: &Job, state: UrlState) -> Result<Message, Fault> {
         let Some(change) = &state.pending else { return Ok(Message::None) };

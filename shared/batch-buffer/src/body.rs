@@ -1,5 +1,5 @@
-//! The request body of PutLogEvents (AWS JSON 1.1) written straight from events into one buffer:
-//! no map, no copy of a message beside the one into the body.
+//! Writes the request body of PutLogEvents (AWS JSON 1.1) directly from events into one buffer, with a
+//! single copy of each message.
 
 use crate::escape::Writer;
 use crate::event::Event;

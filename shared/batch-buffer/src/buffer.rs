@@ -1,5 +1,5 @@
-//! Many streams behind one `add`: full streams flush by themselves, a timer flushes the rest,
-//! flushes of one stream are serial while adds go on, and memory has a bound.
+//! A buffer for many streams. Full streams are flushed automatically, a timer flushes the rest. Flushes of
+//! one stream are serial while events are added, and memory is bounded.
 
 mod builder;
 mod flush;
@@ -29,13 +29,13 @@ impl<S: Sender> Clone for BatchBuffer<S> {
     }
 }
 
-/// Why an event was not taken; it comes back.
+/// Why an event was not added. It is returned in the error.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AddError {
     /// `max_buffered_bytes` are waiting or in flight.
     #[error("the buffer is full")]
     Full(Event),
-    /// PutLogEvents wants at least one byte.
+    /// PutLogEvents requires at least one byte.
     #[error("the message is empty")]
     EmptyMessage(Event),
     /// `stop` has been called.
@@ -45,7 +45,7 @@ pub enum AddError {
 
 /// A flush that ended early. Its events are back in the buffer, in order.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{events} events of {group} {stream} could not be sent")]
+#[error("{events} events of {group}/{stream} could not be sent")]
 pub struct FlushError {
     pub group: String,
     pub stream: String,
@@ -54,15 +54,15 @@ pub struct FlushError {
     pub cause: SendError,
 }
 
-/// How a buffer ended. Empty when everything was sent or dead-lettered.
+/// How a buffer ended. Empty if everything was sent or dead-lettered.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[must_use = "what could not be sent is in here and nowhere else"]
+#[must_use = "unsent events are only in here"]
 pub struct Stopped {
     pub unsent: Vec<Unsent>,
 }
 
 impl<S: Sender> BatchBuffer<S> {
-    /// A buffer with the default [`crate::Config`].
+    /// Creates a buffer with the default [`crate::Config`].
     pub fn new(sender: S) -> Self {
         match Self::builder(sender).build() {
             Ok(buffer) => buffer,
@@ -74,10 +74,10 @@ impl<S: Sender> BatchBuffer<S> {
         Builder::new(sender)
     }
 
-    /// Takes one event; never waits. A stream that becomes full is flushed in the background.
+    /// Adds one event; never waits. A stream that becomes full is flushed in the background.
     ///
     /// # Errors
-    /// The event, when the buffer is full or stopped or the message is empty.
+    /// The event, if the buffer is full or stopped or the message is empty.
     pub fn add(&self, group: &str, stream: &str, event: Event) -> Result<(), AddError> {
         if event.message.is_empty() {
             return Err(AddError::EmptyMessage(event));
@@ -88,7 +88,8 @@ impl<S: Sender> BatchBuffer<S> {
             return Err(AddError::Stopped(event));
         }
         let held = store.bytes_held();
-        // One event beyond every bound is taken alone, or it could never be.
+        // An event larger than the bound is accepted if the buffer is empty; otherwise it could never be
+        // added.
         if held > 0 && held + event.size_bytes() > inner.config.max_buffered_bytes {
             store.metrics.adds_refused += 1;
             return Err(AddError::Full(event));
@@ -101,11 +102,11 @@ impl<S: Sender> BatchBuffer<S> {
         Ok(())
     }
 
-    /// Takes one event, waiting for room where [`Self::add`] would answer `Full`. It waits as
-    /// long as the service takes nothing.
+    /// Adds one event, and waits for room if [`Self::add`] would return `Full`. It waits as long as the
+    /// service accepts nothing.
     ///
     /// # Errors
-    /// The event, when the buffer is stopped or the message is empty.
+    /// The event, if the buffer is stopped or the message is empty.
     pub async fn add_or_wait(&self, group: &str, stream: &str, event: Event) -> Result<(), AddError> {
         let mut event = event;
         loop {
@@ -119,7 +120,7 @@ impl<S: Sender> BatchBuffer<S> {
         }
     }
 
-    /// Takes one structured entry as a JSON line with the time of now.
+    /// Adds one structured entry as a JSON line with the current time.
     ///
     /// # Errors
     /// As [`Self::add`].
@@ -127,11 +128,11 @@ impl<S: Sender> BatchBuffer<S> {
         self.add(group, stream, Event::new((self.inner.clock)(), entry.to_line()))
     }
 
-    /// Sends what the stream holds, after any flush of it that is under way. Returns the number
-    /// of events sent. Dropping the future does not stop the flush.
+    /// Sends the events of the stream, after any running flush of it. Returns the number of events sent.
+    /// Dropping the future does not stop the flush.
     ///
     /// # Errors
-    /// What could not be sent for a passing reason is back in the buffer.
+    /// Events that could not be sent for a transient reason are back in the buffer.
     pub async fn flush(&self, group: &str, stream: &str) -> Result<usize, FlushError> {
         self.flush_in_task(group.into(), stream.into()).await
     }
@@ -139,10 +140,10 @@ impl<S: Sender> BatchBuffer<S> {
     /// Flushes every stream, several at a time. Returns the number of events sent.
     ///
     /// # Errors
-    /// One per stream whose events are back in the buffer; the other streams were flushed.
+    /// One per stream whose events are back in the buffer. The other streams were flushed.
     pub async fn flush_all(&self) -> Result<usize, Vec<FlushError>> {
         let streams = self.inner.store().waiting_streams();
-        // All are under way before the first is waited for.
+        // All flushes are started before the first one is awaited.
         let flushes: Vec<_> =
             streams.into_iter().map(|(group, stream)| self.flush_in_task(group, stream)).collect();
         let (mut sent, mut errors) = (0, Vec::new());
@@ -155,7 +156,7 @@ impl<S: Sender> BatchBuffer<S> {
         if errors.is_empty() { Ok(sent) } else { Err(errors) }
     }
 
-    /// Begins a flush and returns what waits for its end.
+    /// Starts a flush and returns a future of its end.
     fn flush_in_task(
         &self,
         group: Arc<str>,
@@ -165,19 +166,19 @@ impl<S: Sender> BatchBuffer<S> {
         let inner = self.inner.clone();
         let (group_name, stream_name) = (group.to_string(), stream.to_string());
         self.inner.spawn(async move {
-            // Nobody listens when the caller has gone: the flush goes on all the same.
+            // If the caller dropped the future, the flush continues and its result is discarded.
             let _ = answer.send(inner.flush(&group, &stream, Scope::Everything).await);
         });
         async move {
-            // Only a runtime that shuts down drops the task.
+            // The task is only dropped if the runtime shuts down.
             answered.await.unwrap_or_else(|_| {
-                let cause = SendError::new(ErrorClass::Other, "the runtime has ended");
+                let cause = SendError::new(ErrorClass::Other, "the runtime was shut down");
                 Err(FlushError { group: group_name, stream: stream_name, events: 0, cause })
             })
         }
     }
 
-    /// Starts the background timer; a second call changes nothing. Needs a tokio runtime.
+    /// Starts the background timer; a second call changes nothing. Requires a tokio runtime.
     pub fn start(&self) {
         let mut timer = self.inner.timer.lock().unwrap_or_else(PoisonError::into_inner);
         if timer.is_some() || self.inner.store().stopped {
@@ -191,7 +192,7 @@ impl<S: Sender> BatchBuffer<S> {
             ticks.tick().await;
             loop {
                 ticks.tick().await;
-                // The timer alone keeps no buffer alive.
+                // The timer holds only a weak reference to the buffer.
                 match inner.upgrade() {
                     Some(inner) => inner.flush_all_in_background(),
                     None => return,
@@ -201,15 +202,15 @@ impl<S: Sender> BatchBuffer<S> {
         *timer = Some(task.abort_handle());
     }
 
-    /// Refuses further adds, waits for flushes under way, then sends everything, also what
-    /// arrived while they ran. What could not be sent comes back.
+    /// Refuses further adds, waits for running flushes, then sends everything, including events that
+    /// arrived meanwhile. Events that could not be sent are returned.
     pub async fn stop(&self) -> Stopped {
         self.inner.store().stopped = true;
         if let Some(timer) = self.inner.timer.lock().unwrap_or_else(PoisonError::into_inner).take() {
             timer.abort();
         }
         self.inner.all_done().await;
-        // Events that come back are waiting again; the errors say nothing more.
+        // Unsent events are waiting again; the errors contain no more than that.
         let _ = self.flush_all().await;
         self.inner.all_done().await;
         let unsent = self.inner.store().drain();

@@ -1,4 +1,4 @@
-//! How a buffer batches, waits and how much it may hold.
+//! Settings of a buffer: batch sizes, retries and memory.
 
 use std::time::Duration;
 
@@ -6,29 +6,30 @@ use crate::deliver::RetryPolicy;
 use crate::limits::{MAX_AGE_MS, MAX_BATCH_BYTES, MAX_BATCH_EVENTS};
 use crate::plan::Limits;
 
-/// The least `max_bytes`: room for a piece of a split message and what frames it.
+/// Minimum of `max_bytes`: room for a piece of a split message and its frame.
 pub const MIN_BATCH_BYTES: usize = 1_024;
 
 /// Settings of a [`crate::BatchBuffer`]; each has a default.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Events that make a stream's buffer full, and the most in one request. Default 10,000.
+    /// Events that make a stream full, and the maximum per request. Default 10,000.
     pub max_events: usize,
-    /// Bytes that make a stream's buffer full, and the most in one request. Default 1,048,576.
+    /// Bytes that make a stream full, and the maximum per request. Default 1,048,576.
     pub max_bytes: usize,
-    /// The background timer's period. Default 5 s.
+    /// Period of the background timer. Default 5 s.
     pub flush_interval: Duration,
-    /// Attempts after the first. Default 3.
+    /// Attempts after the first one. Default 3.
     pub max_retries: u32,
-    /// Upper end of the first random wait between attempts; it doubles each time. Default 200 ms.
+    /// Upper bound of the first random wait between attempts; doubles for each attempt. Default 200 ms.
     pub backoff_base: Duration,
-    /// The longest wait between attempts. Default 5 s.
+    /// Maximum wait between attempts. Default 5 s.
     pub backoff_max: Duration,
-    /// Bytes of all streams together, waiting and in flight, beyond which `add` refuses. Default 64 MiB.
+    /// Maximum bytes of all streams together, waiting and in flight; above that, `add` refuses. Default 64
+    /// MiB.
     pub max_buffered_bytes: usize,
-    /// Requests in flight at a time, one per stream at most. Default 8.
+    /// Maximum requests in flight, at most one per stream. Default 8.
     pub max_concurrent_sends: usize,
-    /// The groups' retention, where it is shorter than the 14 days CloudWatch accepts.
+    /// The groups' retention, if it is shorter than the 14 days that CloudWatch accepts.
     pub retention: Option<Duration>,
 }
 
@@ -49,7 +50,7 @@ impl Default for Config {
     }
 }
 
-/// A setting outside its range; the message says which and what would do.
+/// A setting outside its range. The message names the setting and the range.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{name} must be {expected}")]
 pub struct ConfigError {
@@ -58,6 +59,8 @@ pub struct ConfigError {
 }
 
 impl Config {
+    /// Checks all settings.
+    ///
     /// # Errors
     /// The first setting outside its range.
     pub fn check(&self) -> Result<(), ConfigError> {

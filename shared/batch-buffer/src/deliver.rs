@@ -1,5 +1,5 @@
-//! One batch on its way: retried while the reason passes, bisected while it is refused as
-//! invalid, what was rejected sent once more, and the rest told apart into dead and unsent.
+//! Delivers one batch: retries transient failures, bisects a batch that is refused as invalid, sends
+//! rejected events once more, and classifies the rest into dead and unsent events.
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,20 +16,20 @@ use crate::plan::{Limits, plan};
 use crate::send::{ErrorClass, Rejected, Request, SendError, Sender};
 use crate::split::with_original_timestamp;
 
-/// Requests one delivery may spend on finding poison. A batch refused for a reason that no part
-/// of it escapes (an illegal group name) would otherwise cost two requests per event.
+/// Maximum requests per delivery for finding poison events. Otherwise, a batch that is refused for a reason
+/// common to all its parts (an invalid group name) would cost two requests per event.
 pub const MAX_BISECT_REQUESTS: usize = 1_000;
 
-/// How long to go on.
+/// Limits of retries.
 #[derive(Debug, Clone)]
 pub struct RetryPolicy {
-    /// Attempts after the first, for each request.
+    /// Attempts after the first one, per request.
     pub max_retries: u32,
-    /// The first wait is random between zero and this; each further one doubles the upper end.
+    /// The first wait is random between zero and this; the upper bound doubles for each further one.
     pub backoff_base: Duration,
-    /// The longest wait.
+    /// Maximum wait.
     pub backoff_max: Duration,
-    /// No request starts after this moment, and one under way is given up.
+    /// No request starts after this time, and a running one is cancelled.
     pub deadline: Option<Instant>,
 }
 
@@ -49,32 +49,32 @@ impl RetryPolicy {
         self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
     }
 
-    /// Full jitter: anywhere between zero and the doubled, capped bound.
+    /// Full jitter: random between zero and the doubled, capped bound.
     fn backoff(&self, attempt: u32) -> Duration {
         let bound = self.backoff_base.saturating_mul(1 << attempt.min(16)).min(self.backoff_max);
         bound.mul_f64(rand::rng().random::<f64>())
     }
 }
 
-/// Why an event will never be sent.
+/// Why an event can never be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reason {
-    /// PutLogEvents wants at least one byte.
+    /// PutLogEvents requires at least one byte.
     EmptyMessage,
-    /// Refused alone, or in a batch that could not be told apart within [`MAX_BISECT_REQUESTS`].
+    /// Refused alone, or in a batch that could not be bisected within [`MAX_BISECT_REQUESTS`].
     Invalid(String),
-    /// Rejected by a 200, twice.
+    /// Rejected twice in a 200.
     TooOld,
-    /// Rejected by a 200, twice.
+    /// Rejected twice in a 200.
     TooNew,
     /// Older than the group's retention, twice.
     Expired,
-    /// The service will not have it: access denied, a group that cannot be created.
+    /// The service refuses it: access denied, or a group that cannot be created.
     Refused(SendError),
 }
 
 impl Reason {
-    /// One stable word for metrics and files.
+    /// Returns a stable code for metrics and files.
     pub fn code(&self) -> &'static str {
         match self {
             Self::EmptyMessage => "EMPTY_MESSAGE",
@@ -100,35 +100,34 @@ impl std::fmt::Display for Reason {
     }
 }
 
-/// An event that will never be sent, and why.
+/// An event that can never be sent, with the reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLetter {
     pub event: Event,
     pub reason: Reason,
 }
 
-/// Where every event of a batch went: `sent + dead.len() + unsent.len()` is what was given, but
-/// for rejected events that had to be split when they were re-stamped.
+/// The result for all events of a batch: `sent + dead.len() + unsent.len()` is the number of given events,
+/// plus pieces of rejected events that had to be split when they were re-stamped.
 #[derive(Debug, Default)]
 pub struct Delivery {
-    /// Events the service confirmed.
+    /// Events that the service confirmed.
     pub sent: usize,
-    /// Events that will never be sent.
+    /// Events that can never be sent.
     pub dead: Vec<DeadLetter>,
-    /// Events that can be sent later, in order. One of their requests may have been accepted
-    /// with the answer lost.
+    /// Events that can be sent later, in order. One of their requests may have been accepted with its
+    /// response lost.
     pub unsent: Vec<Event>,
-    /// Why there is something unsent.
+    /// Why events are unsent.
     pub error: Option<SendError>,
-    /// Requests made.
+    /// Requests sent.
     pub requests: usize,
 }
 
-/// Sends one legal batch to the end of what is possible now.
+/// Delivers one valid batch as far as possible now.
 ///
-/// `token` is the stream's sequence token and is kept up to date; it stays `None` for endpoints
-/// that never ask for one, as CloudWatch does not today. `clock` gives ms since 1970, for
-/// re-stamping what was rejected.
+/// `token` is the stream's sequence token and is updated. It stays `None` for endpoints that never ask for
+/// one, like CloudWatch today. `clock` returns ms since 1970, for re-stamping rejected events.
 pub async fn deliver<S: Sender>(
     sender: &S,
     group: &Arc<str>,
@@ -140,7 +139,7 @@ pub async fn deliver<S: Sender>(
 ) -> Delivery {
     let mut delivery = Delivery::default();
     let mut state = State { created: false, refused: 0 };
-    // Parts of the batch still to send, the next one last. `true`: its second chance.
+    // Remaining parts of the batch, the next one last. `true` marks the second attempt of rejected events.
     let mut parts = vec![(batch, false)];
 
     while let Some((events, is_second_chance)) = parts.pop() {
@@ -211,7 +210,7 @@ struct State {
 }
 
 impl State {
-    /// One request with its retries.
+    /// Sends one request with its retries.
     async fn attempt<S: Sender>(
         &mut self,
         sender: &S,
@@ -224,7 +223,10 @@ impl State {
         let mut creates_now = false;
         loop {
             if policy.is_over() {
-                return Outcome::Passing(SendError::new(ErrorClass::RequestTimeout, "no time left"));
+                return Outcome::Passing(SendError::new(
+                    ErrorClass::RequestTimeout,
+                    "the deadline has passed",
+                ));
             }
             let answer = if creates_now {
                 creates_now = false;
@@ -288,7 +290,7 @@ impl State {
     }
 }
 
-/// The call's answer; an error where it panics, or has none before the deadline.
+/// Returns the call's result, or an error if it panics or misses the deadline.
 async fn within<T>(
     policy: &RetryPolicy,
     call: impl Future<Output = Result<T, SendError>>,
@@ -302,8 +304,8 @@ async fn within<T>(
     }
 }
 
-/// The events are here and not with the sender, so that its panic takes none of them along. What
-/// it says of the panic is not repeated: it may quote a message.
+/// The events are owned here, not by the sender, so they survive its panic. The panic message is not
+/// repeated, because it may contain a log message.
 async fn caught<T>(call: impl Future<Output = Result<T, SendError>>) -> Result<T, SendError> {
     let mut call = pin!(call);
     std::future::poll_fn(|context| {
@@ -314,8 +316,8 @@ async fn caught<T>(call: impl Future<Output = Result<T, SendError>>) -> Result<T
     .await
 }
 
-/// Counts what was taken, and returns the rejected events with the reason. Indices beyond the
-/// batch and ranges that overlap are taken for what they say, never trusted to be in bounds.
+/// Counts accepted events, and returns the rejected ones with their reason. Indices are clamped to the
+/// batch; overlapping ranges are accepted.
 fn sort_out(events: Vec<Event>, rejected: Rejected) -> (usize, Vec<(Event, Reason)>) {
     let reason = |index: usize| {
         if rejected.expired_until.is_some_and(|until| index < until) {
@@ -337,7 +339,8 @@ fn sort_out(events: Vec<Event>, rejected: Rejected) -> (usize, Vec<(Event, Reaso
     (total - back.len(), back)
 }
 
-/// The rejected events at `now_ms`, each with its own time kept, as batches that are legal again.
+/// Re-stamps rejected events to `now_ms`, each with its original time inside, and returns them as valid
+/// batches.
 fn restamp(events: Vec<Event>, now_ms: i64) -> Vec<Vec<Event>> {
     let limits = Limits::default();
     let mut again = Vec::with_capacity(events.len());

@@ -1,6 +1,6 @@
-//! JSON string escaping: the same choices as serde_json, straight into a byte buffer.
+//! JSON string escaping, with the same result as serde_json, directly into a byte buffer.
 
-/// For each byte: 0 as it is, `u` as `\u00XX`, anything else as `\` and that character.
+/// Per byte: 0 means unchanged, `u` means `\u00XX`, anything else means `\` and that character.
 const ESCAPE: [u8; 256] = {
     let mut table = [0; 256];
     let mut control = 0;
@@ -20,7 +20,7 @@ const ESCAPE: [u8; 256] = {
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
-/// Bytes that `byte` takes inside a JSON string.
+/// Returns the length of `byte` inside a JSON string.
 pub(crate) fn escaped_len(byte: u8) -> usize {
     match ESCAPE[usize::from(byte)] {
         0 => 1,
@@ -29,15 +29,15 @@ pub(crate) fn escaped_len(byte: u8) -> usize {
     }
 }
 
-/// Bytes looked at in one go; one bit of a mask each.
+/// Bytes checked at once, one bit of the mask each.
 const BLOCK_BYTES: usize = 64;
 
-/// Bytes copied in one go between two escapes, whether all of them count or not.
+/// Bytes copied at once between two escapes, even if only some of them count.
 const RUN_BYTES: usize = 16;
 
-/// Which of the bytes may need an escape: below 0x20, `"` or `\\`. Bit 0 is the first byte. Eight
-/// bytes at a time in a word, which needs neither `unsafe` nor a feature of the processor. None is
-/// missed; a byte behind one may be named for nothing (a borrow), so that each is looked at again.
+/// Returns which bytes may need an escape: below 0x20, `"` or `\\`. Bit 0 is the first byte. Processes
+/// eight bytes at a time in a word, without `unsafe` or processor features. No such byte is missed. A byte
+/// after one may be reported wrongly (a borrow), so each reported byte is checked again.
 #[inline]
 fn escape_mask(block: &[u8; BLOCK_BYTES]) -> u64 {
     const ONES: u64 = 0x0101_0101_0101_0101;
@@ -55,26 +55,25 @@ fn escape_mask(block: &[u8; BLOCK_BYTES]) -> u64 {
     mask
 }
 
-/// Input bytes for which room is made at a time.
+/// Input bytes for which the buffer is grown at a time.
 const STEP_BYTES: usize = 4_096;
 
-/// The most that an input byte becomes.
+/// Maximum output bytes per input byte.
 const MAX_ESCAPED_BYTES: usize = 6;
 
-/// Writes into a buffer that is longer than what has been written, so that a short run is copied
-/// without asking for its length.
+/// Writes to a buffer that is longer than its content, so that a short run is copied with a fixed length.
 pub(crate) struct Writer<'a> {
     out: &'a mut Vec<u8>,
     at: usize,
 }
 
 impl<'a> Writer<'a> {
-    /// Appends to `out`; `bytes` is how much may be expected.
+    /// Appends to `out`; `bytes` is the expected length.
     pub(crate) fn new(out: &'a mut Vec<u8>, bytes: usize) -> Self {
         let at = out.len();
         let length = at + bytes + STEP_BYTES * MAX_ESCAPED_BYTES;
         if out.capacity() == 0 {
-            // Fresh memory is zero already.
+            // Fresh memory is already zeroed.
             *out = vec![0; length];
         } else {
             out.resize(length, 0);
@@ -95,7 +94,7 @@ impl<'a> Writer<'a> {
         self.at += bytes.len();
     }
 
-    /// `text` escaped, without the quotes around it.
+    /// Appends `text` escaped, without quotes.
     pub(crate) fn push_escaped(&mut self, text: &str) {
         for step in text.as_bytes().chunks(STEP_BYTES) {
             self.make_room(STEP_BYTES * MAX_ESCAPED_BYTES + RUN_BYTES);
@@ -108,11 +107,11 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// There is room for `step` at `to`. Returns where it ends.
+/// Escapes `step` to `to`, where there is room. Returns the end.
 #[inline]
 fn escape_step(step: &[u8], out: &mut [u8], mut to: usize) -> usize {
     let mut rest = step;
-    // A run's copy may read this far behind its block.
+    // A run's copy may read this far beyond its block.
     while rest.len() >= BLOCK_BYTES + RUN_BYTES
         && let Some(block) = rest.first_chunk::<BLOCK_BYTES>()
     {
@@ -175,7 +174,7 @@ fn escape_byte(byte: u8, out: &mut [u8], to: usize) -> usize {
     }
 }
 
-/// Appends `text` escaped, without the quotes around it.
+/// Appends `text` escaped, without quotes.
 pub(crate) fn push_escaped(out: &mut Vec<u8>, text: &str) {
     let mut writer = Writer::new(out, text.len());
     writer.push_escaped(text);

@@ -1,15 +1,15 @@
-//! One log event.
+//! A log event.
 
 use crate::limits::EVENT_OVERHEAD_BYTES;
 
-/// What CloudWatch Logs stores: a time and a text.
+/// A log event: a time and a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
     /// Milliseconds since 1970-01-01T00:00:00Z.
     pub timestamp_ms: i64,
     /// At least one byte, UTF-8.
     pub message: String,
-    /// The caller's own: never sent, and still there on pieces, dead letters and what comes back.
+    /// Free for the caller: never sent, and kept on pieces, dead letters and returned events.
     pub tag: u64,
 }
 
@@ -24,7 +24,7 @@ impl Event {
         self
     }
 
-    /// Bytes that count against a request's limit.
+    /// Returns the bytes that count towards a request's limit.
     pub fn size_bytes(&self) -> usize {
         self.message.len() + EVENT_OVERHEAD_BYTES
     }

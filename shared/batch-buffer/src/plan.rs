@@ -1,4 +1,4 @@
-//! Events in, legal batches out. Pure: the time is an argument, nothing is sent.
+//! Turns events into valid batches. Pure: the time is an argument, nothing is sent.
 
 use crate::event::Event;
 use crate::limits::{
@@ -7,14 +7,14 @@ use crate::limits::{
 };
 use crate::split::{Label, label_by_content, pieces, with_original_timestamp};
 
-/// The limits a plan keeps. The default is what AWS allows; smaller is fine, larger is not.
+/// The limits of a plan. The defaults are AWS's limits. Smaller values are valid, larger ones are not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Events in one batch.
+    /// Events per batch.
     pub max_events: usize,
-    /// Bytes in one batch, [`EVENT_OVERHEAD_BYTES`] per event included.
+    /// Bytes per batch, including [`EVENT_OVERHEAD_BYTES`] per event.
     pub max_bytes: usize,
-    /// Milliseconds an event may be old: 14 days, or the group's retention where that is shorter.
+    /// Maximum age of an event in milliseconds: 14 days, or the group's retention if that is shorter.
     pub max_age_ms: i64,
 }
 
@@ -25,7 +25,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Bytes of the longest message that is sent in one piece.
+    /// Returns the maximum bytes of a message that is sent in one piece.
     pub fn max_message_bytes(&self) -> usize {
         self.max_bytes.saturating_sub(EVENT_OVERHEAD_BYTES)
     }
@@ -36,7 +36,7 @@ impl Limits {
     }
 }
 
-/// Batches to send in this order, and what no batch may carry.
+/// Batches in sending order, and events that no batch may contain.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Plan {
     pub batches: Vec<Vec<Event>>,
@@ -44,9 +44,9 @@ pub struct Plan {
     pub refused: Vec<Event>,
 }
 
-/// Plans the requests for one stream: events are re-stamped where CloudWatch would reject their
-/// time, split where they are too long, sorted by time (events of equal time stay in the order
-/// given) and cut greedily, which gives the least number of batches that keeps the order.
+/// Plans the requests for one stream. Events are re-stamped if CloudWatch would reject their time, split if
+/// they are too long, sorted by time (stable) and packed greedily, which gives the minimum number of
+/// batches for this order.
 pub fn plan(events: Vec<Event>, now_ms: i64, limits: &Limits) -> Plan {
     let mut plan = Plan::default();
     let mut prepared = Vec::with_capacity(events.len());
@@ -69,11 +69,11 @@ pub fn plan(events: Vec<Event>, now_ms: i64, limits: &Limits) -> Plan {
     plan
 }
 
-/// Makes one event legal and hands it on: as it is, re-stamped to `now_ms` with its original time
-/// inside, or as several pieces. Pieces carry `label`, or a hash of the message when there is none.
+/// Makes one event valid and passes it to `push`: unchanged, re-stamped to `now_ms` with its original time
+/// inside, or as several pieces. Pieces have `label`, or a hash of the message without a label.
 ///
 /// # Errors
-/// The event itself when its message is empty: nothing can make that legal.
+/// The event itself if its message is empty.
 pub fn prepare(
     event: Event,
     label: Option<&Label<'_>>,
@@ -116,7 +116,7 @@ pub fn prepare(
     Ok(())
 }
 
-/// One batch in the making.
+/// A batch that is being filled.
 #[derive(Debug)]
 pub struct Batcher {
     limits: Limits,
@@ -144,7 +144,7 @@ impl Batcher {
         self.events.len()
     }
 
-    /// Whether the batch stays legal with `event` in it. An empty batch takes any prepared event.
+    /// Whether the batch stays valid with `event`. An empty batch fits any prepared event.
     pub fn fits(&self, event: &Event) -> bool {
         let first_ms = self.first_ms.min(event.timestamp_ms);
         let last_ms = self.last_ms.max(event.timestamp_ms);
@@ -161,7 +161,7 @@ impl Batcher {
         self.events.push(event);
     }
 
-    /// The batch in time order; the next one starts empty.
+    /// Returns the batch in time order, and starts an empty one.
     pub fn take(&mut self) -> Vec<Event> {
         let mut events = std::mem::take(&mut self.events);
         events.sort_by_key(|event| event.timestamp_ms);

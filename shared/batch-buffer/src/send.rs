@@ -1,18 +1,18 @@
-//! What the caller brings: a way to make one PutLogEvents request, and how its answers are told.
+//! The caller's side: sends one PutLogEvents request, and classifies responses.
 
 use std::future::Future;
 use std::sync::Arc;
 
 use crate::event::Event;
 
-/// One request, legal by [`crate::plan()`]. Cheap to clone.
+/// One request, valid according to [`crate::plan()`]. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Request {
     pub group: Arc<str>,
     pub stream: Arc<str>,
     /// In time order.
     pub events: Arc<Vec<Event>>,
-    /// Only ever set for an endpoint that has asked for one.
+    /// Only set for endpoints that ask for one.
     pub sequence_token: Option<String>,
 }
 
@@ -35,16 +35,16 @@ pub struct Rejected {
     pub expired_until: Option<usize>,
 }
 
-/// What to do about a failed request.
+/// The class of a failed request, which decides what to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ErrorClass {
     Throttling,
     ServiceUnavailable,
     InternalServerError,
     RequestTimeout,
-    /// No answer came, so it may have been accepted.
+    /// No response; the request may have been accepted.
     Connection,
-    /// The sender itself panicked, so it may have been accepted.
+    /// The sender panicked; the request may have been accepted.
     Panicked,
     InvalidSequenceToken,
     DataAlreadyAccepted,
@@ -52,21 +52,21 @@ pub enum ErrorClass {
     AccessDenied,
     ResourceNotFound,
     ResourceAlreadyExists,
-    /// Anything else the service refused.
+    /// Refused for any other reason.
     Other,
 }
 
 impl ErrorClass {
-    /// The class of an AWS error code.
+    /// Returns the class of an AWS error code.
     pub fn from_code(code: &str) -> Self {
         match code {
             "ThrottlingException" | "Throttling" | "TooManyRequestsException" | "RequestLimitExceeded" => {
                 Self::Throttling
             }
             "ServiceUnavailableException" | "ServiceUnavailable" => Self::ServiceUnavailable,
-            // Two creators of one resource at a time: passes as soon as one of them is through.
+            // Concurrent creation of one resource: succeeds when one of them has finished.
             "OperationAbortedException" => Self::ServiceUnavailable,
-            // Credentials run out and clocks drift: the next environment has others.
+            // Credentials expire and clocks drift: the next environment has others.
             "ExpiredTokenException" | "ExpiredToken" | "RequestExpired" | "InvalidSignatureException" => {
                 Self::ServiceUnavailable
             }
@@ -104,14 +104,14 @@ impl ErrorClass {
     }
 }
 
-/// A request that was not answered by a 200.
+/// A request without a 200 response.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{class:?}: {message}")]
 pub struct SendError {
     pub class: ErrorClass,
     /// For the operator's log.
     pub message: String,
-    /// The token the endpoint wants, where the error named one.
+    /// The token that the endpoint expects, if the error named one.
     pub expected_sequence_token: Option<String>,
 }
 
@@ -127,15 +127,15 @@ impl SendError {
     }
 }
 
-/// Makes requests. Any `Fn(Request) -> impl Future` is one; a type of its own can also create
-/// what does not exist yet.
+/// Sends requests. Any `Fn(Request) -> impl Future` is a sender; a separate type can also create missing
+/// groups and streams.
 ///
-/// One call is one attempt: leave retries to the buffer, or count them twice.
+/// One call is one attempt. Do not retry in the sender: the buffer does.
 pub trait Sender: Send + Sync + 'static {
     fn send(&self, request: Request) -> impl Future<Output = Result<Accepted, SendError>> + Send;
 
-    /// Creates the group and the stream after `ResourceNotFound`; one that exists already is a
-    /// success. Without it, a missing group or stream is a permanent error.
+    /// Creates the group and the stream after `ResourceNotFound`. An existing one is a success. Without
+    /// this method, a missing group or stream is a permanent error.
     fn create(&self, group: &str, stream: &str) -> impl Future<Output = Result<(), SendError>> + Send {
         let error = SendError::new(ErrorClass::ResourceNotFound, format!("{group} {stream} does not exist"));
         std::future::ready(Err(error))

@@ -1,5 +1,5 @@
-//! What a message becomes when it may not stay as it is: numbered pieces when it is too long,
-//! the original time inside it when its own time would be rejected.
+//! Rewrites messages that cannot be sent unchanged: numbered pieces if too long, the original time inside
+//! if their own time would be rejected.
 
 use std::borrow::Cow;
 
@@ -7,24 +7,24 @@ use serde::Deserialize;
 
 use crate::escape::{escaped_len, push_escaped};
 
-/// The member that says which message a piece belongs to, for example `"logId":"01…"`.
+/// The member that identifies the message of a piece, for example `"logId":"01…"`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Label<'a> {
     pub key: &'a str,
     pub value: Cow<'a, str>,
 }
 
-/// Bytes kept free in every piece, so that a piece can always be re-stamped.
+/// Bytes kept free in every piece, so that it can always be re-stamped.
 pub const RESTAMP_ROOM_BYTES: usize = 64;
 
-/// `message` as JSON lines `{"<label>":"…","piece":1,"pieces":3,"text":"…"}` of at most `max_bytes`
-/// each, cut between characters; the texts joined in order are the message again.
+/// Splits `message` into JSON lines `{"<label>":"…","piece":1,"pieces":3,"text":"…"}` of at most
+/// `max_bytes` each, between characters. The texts joined in order are the message.
 ///
-/// The pieces depend on the message, the label and `max_bytes` alone, never on the time.
+/// The pieces depend only on the message, the label and `max_bytes`, never on the time.
 pub fn pieces(message: &str, label: &Label<'_>, max_bytes: usize) -> Vec<String> {
     let head_bytes = label.key.len() + label.value.bytes().map(escaped_len).sum::<usize>();
     let frame_bytes = r#"{"":"","piece":,"pieces":,"text":""}"#.len() + 2 * 10;
-    // A character takes at most six bytes, so that each piece makes progress whatever the limit.
+    // A character takes at most six bytes, so each piece makes progress with any limit.
     let room = max_bytes.saturating_sub(head_bytes + frame_bytes + RESTAMP_ROOM_BYTES).max(6);
 
     let mut texts = Vec::new();
@@ -55,7 +55,7 @@ pub fn pieces(message: &str, label: &Label<'_>, max_bytes: usize) -> Vec<String>
     texts.into_iter().enumerate().map(piece).collect()
 }
 
-/// The label of a message that has no id of its own: a hash of its text (FNV-1a, 64 bits).
+/// Returns the label of a message without id: a hash of its text (FNV-1a, 64 bits).
 pub fn label_by_content(message: &str) -> Label<'static> {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     for byte in message.bytes() {
@@ -82,14 +82,14 @@ pub enum RejoinError {
     Mixed,
 }
 
-/// The message that [`pieces`] cut, from its pieces in any order; a piece may occur twice.
+/// Restores the message from its [`pieces`], in any order; a piece may occur twice.
 pub fn rejoin<'a>(pieces: impl IntoIterator<Item = &'a str>) -> Result<String, RejoinError> {
     let mut texts: Vec<Option<Cow<'a, str>>> = Vec::new();
     for line in pieces {
         let piece: Piece<'a> =
             serde_json::from_str(line).map_err(|error| RejoinError::NotAPiece(error.to_string()))?;
         if texts.is_empty() {
-            // Bounded by what came in: a piece cannot make us reserve more than it says of others.
+            // Bounded: a piece cannot make us reserve memory for an arbitrary number of others.
             texts.resize(piece.pieces.min(1 << 20), None);
         }
         if texts.len() != piece.pieces {
@@ -108,8 +108,9 @@ pub fn rejoin<'a>(pieces: impl IntoIterator<Item = &'a str>) -> Result<String, R
     Ok(message)
 }
 
-/// `message` with `"originalTimestamp":<ms>` inside: as the last member of a JSON object, and
-/// any other text wrapped as `{"originalTimestamp":<ms>,"message":"…"}`.
+/// Adds `"originalTimestamp":<ms>` to `message`: as the last member of a JSON object; any other text is
+/// wrapped as
+/// `{"originalTimestamp":<ms>,"message":"…"}`.
 pub fn with_original_timestamp(message: &str, original_ms: i64) -> String {
     let text = message.trim_end();
     if has_original_timestamp(text) {

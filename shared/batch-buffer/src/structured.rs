@@ -3,8 +3,8 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-/// What [`crate::BatchBuffer::add_structured`] writes: `level`, `message`, and where present
-/// `traceId`, `requestId` and `fields`, in this order.
+/// The entry of [`crate::BatchBuffer::add_structured`]: `level`, `message`, and if present `traceId`,
+/// `requestId` and `fields`, in this order.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Structured {
@@ -23,7 +23,7 @@ impl Structured {
         Self { level: level.into(), message: message.into(), ..Self::default() }
     }
 
-    /// One line of JSON: line breaks inside the message are escaped.
+    /// Formats the entry as one line of JSON: line breaks inside the message are escaped.
     pub fn to_line(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()
     }

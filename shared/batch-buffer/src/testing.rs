@@ -1,6 +1,6 @@
-//! A strict stand-in for PutLogEvents, in memory: it enforces every rule the service documents, its
-//! quotas of requests a second among them, fails on command, loses answers and knows poison. And the
-//! contract that it and any real endpoint are held to: [`contract::check`].
+//! A strict fake of PutLogEvents, in memory. It enforces all documented rules, including request rates, and
+//! can fail on demand, lose responses and refuse poison events. And the contract that it shares with real
+//! endpoints: [`contract::check`].
 
 pub mod contract;
 mod rates;
@@ -16,20 +16,20 @@ use crate::limits::{
 use crate::send::{Accepted, ErrorClass, Rejected, Request, SendError, Sender};
 use rates::{Operation, Rates};
 
-/// What the next call does instead of succeeding.
+/// How the next call fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// Nothing is stored, the error is answered.
+    /// Nothing is stored; the error is returned.
     Fail(ErrorClass),
-    /// The events are stored, the answer is lost.
+    /// The events are stored; the response is lost.
     LoseAnswer,
-    /// No answer at all, ever; nothing is stored.
+    /// No response, ever; nothing is stored.
     Hang,
     /// The sender panics; nothing is stored.
     Panic,
 }
 
-/// One call as it came in.
+/// A received call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Call {
     Put { group: String, stream: String, events: usize, bytes: usize },
@@ -43,19 +43,19 @@ type Poison = Box<dyn Fn(&Event) -> bool + Send>;
 struct World {
     now_ms: i64,
     retention_ms: Option<i64>,
-    /// Of groups that have one of their own (days).
+    /// Retentions of groups that have one (days).
     retentions: BTreeMap<String, u32>,
-    /// `None`: groups and streams exist by themselves.
+    /// `None` if all groups and streams exist.
     created: Option<Created>,
     stored: BTreeMap<(String, String), Vec<Event>>,
-    /// Where each accepted request's events begin in their stream.
+    /// Where the events of each accepted request start in their stream.
     accepted: Vec<((String, String), usize)>,
     tokens: Option<BTreeMap<(String, String), u64>>,
     calls: Vec<Call>,
     faults: VecDeque<Option<Fault>>,
-    /// What every request to these groups does.
+    /// The fault of every request to these groups.
     broken: BTreeMap<String, Fault>,
-    /// What every request for a retention does.
+    /// The fault of every request to set a retention.
     retentions_broken: Option<Fault>,
     poison: Option<Poison>,
     rates: Rates,
@@ -69,7 +69,7 @@ struct Created {
     streams: BTreeSet<(String, String)>,
 }
 
-/// The stand-in. Clones share it.
+/// The strict fake. Clones share its state.
 #[derive(Clone, Default)]
 pub struct StrictLogs {
     world: Arc<Mutex<World>>,
@@ -82,7 +82,7 @@ impl std::fmt::Debug for StrictLogs {
 }
 
 impl StrictLogs {
-    /// Every group and stream exists; the clock stands at `now_ms`.
+    /// Every group and stream exists; the clock is fixed at `now_ms`.
     pub fn at(now_ms: i64) -> Self {
         let logs = Self::default();
         logs.world().now_ms = now_ms;
@@ -96,7 +96,7 @@ impl StrictLogs {
         self
     }
 
-    /// As endpoints of old: every request must carry the token of the one before.
+    /// Like old endpoints: every request must have the token of the one before.
     #[must_use]
     pub fn wanting_tokens(self) -> Self {
         self.world().tokens = Some(BTreeMap::new());
@@ -109,24 +109,24 @@ impl StrictLogs {
         self
     }
 
-    /// A request with such an event in it is refused as invalid.
+    /// A request with such an event is refused as invalid.
     #[must_use]
     pub fn with_poison(self, poison: impl Fn(&Event) -> bool + Send + 'static) -> Self {
         self.world().poison = Some(Box::new(poison));
         self
     }
 
-    /// The faults of the next calls, `None` for a call that goes well.
+    /// Sets the faults of the next calls; `None` for a successful call.
     pub fn next(&self, faults: impl IntoIterator<Item = Option<Fault>>) {
         self.world().faults.extend(faults);
     }
 
-    /// Faults that have not come to pass do not.
+    /// Clears faults that have not occurred yet.
     pub fn next_well(&self) {
         self.world().faults.clear();
     }
 
-    /// From now on every request with events for this group does so; `None`: no longer.
+    /// From now on, every request with events for this group fails; `None` ends that.
     pub fn break_group(&self, group: &str, fault: Option<Fault>) {
         let broken = &mut self.world().broken;
         match fault {
@@ -135,22 +135,22 @@ impl StrictLogs {
         };
     }
 
-    /// From now on every request for a retention does so; `None`: no longer.
+    /// From now on, every request to set a retention fails; `None` ends that.
     pub fn break_retentions(&self, fault: Option<Fault>) {
         self.world().retentions_broken = fault;
     }
 
-    /// Requests that were one too many in their second.
+    /// Number of throttled requests.
     pub fn throttled(&self) -> usize {
         self.world().rates.throttled
     }
 
-    /// The most requests with events that were under way at a time.
+    /// Maximum number of concurrent requests with events.
     pub fn most_under_way(&self) -> usize {
         self.world().most_under_way
     }
 
-    /// The days that a group keeps its events.
+    /// The retention of a group in days.
     pub fn retention(&self, group: &str) -> Option<u32> {
         self.world().retentions.get(group).copied()
     }
@@ -158,7 +158,7 @@ impl StrictLogs {
     /// PutRetentionPolicy.
     ///
     /// # Errors
-    /// As the service answers: one too many, or no such group.
+    /// As the service: throttled, or no such group.
     pub async fn set_retention(&self, group: &str, days: u32) -> Result<(), SendError> {
         let fault = {
             let mut world = self.world();
@@ -166,8 +166,8 @@ impl StrictLogs {
             world.retentions_broken
         };
         match fault {
-            Some(Fault::Fail(class)) => return Err(SendError::new(class, "as told")),
-            Some(Fault::Panic) => panic!("as told"),
+            Some(Fault::Fail(class)) => return Err(SendError::new(class, "as configured")),
+            Some(Fault::Panic) => panic!("as configured"),
             Some(Fault::Hang) => std::future::pending::<()>().await,
             Some(Fault::LoseAnswer) | None => {}
         }
@@ -194,17 +194,17 @@ impl StrictLogs {
         self.world().calls.clone()
     }
 
-    /// Requests with events, creations not counted.
+    /// Number of requests with events.
     pub fn puts(&self) -> usize {
         self.world().calls.iter().filter(|call| matches!(call, Call::Put { .. })).count()
     }
 
-    /// What a stream holds, in the order it came.
+    /// The events of a stream, in order of arrival.
     pub fn stored(&self, group: &str, stream: &str) -> Vec<Event> {
         self.world().stored.get(&(group.to_owned(), stream.to_owned())).cloned().unwrap_or_default()
     }
 
-    /// Everything: group, stream, events.
+    /// All events, with group and stream.
     pub fn all_stored(&self) -> Vec<(String, String, Vec<Event>)> {
         let world = self.world();
         world
@@ -214,7 +214,7 @@ impl StrictLogs {
             .collect()
     }
 
-    /// What each accepted request stored, in the order of the requests.
+    /// The events of each accepted request, in order of the requests.
     pub fn accepted(&self) -> Vec<Vec<Event>> {
         let world = self.world();
         let mut ends: BTreeMap<_, _> = world.stored.iter().map(|(key, events)| (key, events.len())).collect();
@@ -250,7 +250,7 @@ impl Sender for StrictLogs {
             world.under_way += 1;
             world.most_under_way = world.most_under_way.max(world.under_way);
             match fault {
-                Some(Fault::Fail(class)) => (None, Err(SendError::new(class, "as told"))),
+                Some(Fault::Fail(class)) => (None, Err(SendError::new(class, "as configured"))),
                 Some(Fault::Hang | Fault::Panic) => (fault, Ok(Accepted::default())),
                 Some(Fault::LoseAnswer) => (
                     None,
@@ -261,11 +261,11 @@ impl Sender for StrictLogs {
         };
         let _under_way = UnderWay(self);
         match fault {
-            Some(Fault::Panic) => panic!("as told"),
+            Some(Fault::Panic) => panic!("as configured"),
             Some(_) => std::future::pending::<()>().await,
             None => {}
         }
-        // One real call is never instant: others run meanwhile.
+        // A real call is never instant: other tasks run meanwhile.
         tokio::task::yield_now().await;
         answer
     }
@@ -276,7 +276,7 @@ impl Sender for StrictLogs {
         let key = (group.to_owned(), stream.to_owned());
         world.calls.push(Call::Create { group: key.0.clone(), stream: key.1.clone() });
         if let Some(Fault::Fail(class)) = world.faults.pop_front().flatten() {
-            return Err(SendError::new(class, "as told"));
+            return Err(SendError::new(class, "as configured"));
         }
         check_names(group, stream)?;
         world.rates.take(Operation::CreateLogStream)?;
@@ -293,7 +293,7 @@ impl Sender for StrictLogs {
     }
 }
 
-/// A request that is counted until it ends, however it does.
+/// A running request, counted until it ends.
 struct UnderWay<'a>(&'a StrictLogs);
 
 impl Drop for UnderWay<'_> {
@@ -306,7 +306,7 @@ fn invalid(message: impl Into<String>) -> SendError {
     SendError::new(ErrorClass::InvalidParameter, message)
 }
 
-/// Names as CreateLogGroup and CreateLogStream allow them.
+/// Checks names by the rules of CreateLogGroup and CreateLogStream.
 fn check_names(group: &str, stream: &str) -> Result<(), SendError> {
     let in_group = |c: char| c.is_ascii_alphanumeric() || "._-/#".contains(c);
     if !(1..=MAX_NAME_CHARS).contains(&group.chars().count()) || !group.chars().all(in_group) {

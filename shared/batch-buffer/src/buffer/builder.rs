@@ -1,4 +1,4 @@
-//! Settings before the buffer exists.
+//! Settings of a buffer that is being built.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::config::{Config, ConfigError};
 use crate::deliver::DeadLetter;
 use crate::send::Sender;
 
-/// Settings before the buffer exists.
+/// Settings of a buffer that is being built.
 pub struct Builder<S> {
     sender: S,
     config: Config,
@@ -40,7 +40,8 @@ impl<S: Sender> Builder<S> {
         self
     }
 
-    /// Milliseconds since 1970; the system's clock by default, and where this one panics.
+    /// Sets the clock (milliseconds since 1970). The default, also used if this clock panics, is the system
+    /// clock.
     #[must_use]
     pub fn clock(mut self, clock: impl Fn() -> i64 + Send + Sync + 'static) -> Self {
         self.clock =
@@ -48,10 +49,10 @@ impl<S: Sender> Builder<S> {
         self
     }
 
-    /// Gets group, stream and the events that will never be sent. It runs inside the flush, so
-    /// it should hand them on (a channel, a file) and return. By default they are counted and a
-    /// `tracing` error says how many and why. Should it panic, that is all there is of them too;
-    /// the flush goes on.
+    /// Sets the receiver of dead letters: group, stream and the events that can never be sent. It runs
+    /// inside the flush, so it should pass them on (to a channel, a file) and return. By default, dead
+    /// letters are counted, and a `tracing` error reports their number and reason. If the receiver panics,
+    /// its events are lost and the flush continues.
     #[must_use]
     pub fn dead_letters(
         mut self,
@@ -60,12 +61,14 @@ impl<S: Sender> Builder<S> {
         self.dead_letters = Arc::new(move |group, stream, dead| {
             let events = dead.len();
             if catch_unwind(AssertUnwindSafe(|| receive(group, stream, dead))).is_err() {
-                tracing::error!(group, stream, events, "the receiver of dead letters panicked");
+                tracing::error!(group, stream, events, "the dead letter receiver panicked");
             }
         });
         self
     }
 
+    /// Builds the buffer.
+    ///
     /// # Errors
     /// A setting outside its range.
     pub fn build(self) -> Result<BatchBuffer<S>, ConfigError> {

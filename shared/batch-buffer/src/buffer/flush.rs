@@ -1,5 +1,4 @@
-//! How a stream is flushed: in its turn, batch by batch, with everything accounted for whatever
-//! becomes of a batch.
+//! Flushes a stream: in turn, batch by batch. Every event is accounted for, whatever happens to a batch.
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,8 +21,8 @@ pub(super) struct Inner<S> {
     pub(super) clock: Clock,
     dead_letters: DeadLetters,
     store: Mutex<Store>,
-    /// Tasks under way; `stop` waits for none. They are spawned, so that a caller who drops the
-    /// future of a `flush` drops no events with it.
+    /// Running tasks; `stop` waits until there are none. They are spawned, so a caller that drops the
+    /// future of a `flush` does not lose events.
     running: watch::Sender<usize>,
     pub(super) timer: Mutex<Option<AbortHandle>>,
     pub(super) room: Notify,
@@ -39,7 +38,7 @@ impl<S> std::fmt::Debug for Inner<S> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scope {
     Everything,
-    /// Leaves a batch that could still grow.
+    /// Leaves a batch that can still grow.
     FullBatches,
 }
 
@@ -59,7 +58,7 @@ impl<S> Inner<S> {
     }
 
     pub(super) fn store(&self) -> MutexGuard<'_, Store> {
-        // Nothing panics while it holds the lock; if it did, the counters would still be usable.
+        // No code panics while holding the lock; if it did, the counters would still be usable.
         self.store.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -81,11 +80,11 @@ impl<S: Sender> Inner<S> {
     }
 
     pub(super) async fn all_done(&self) {
-        // An error would mean that the sender is gone, and it is `self`.
+        // An error would mean that the sender was dropped, but `self` owns it.
         let _ = self.running.subscribe().wait_for(|count| *count == 0).await;
     }
 
-    /// Without a runtime the events stay for the timer or the caller.
+    /// Without a runtime, the events stay for the timer or the caller.
     pub(super) fn flush_in_background(self: &Arc<Self>, group: Arc<str>, stream: Arc<str>, scope: Scope) {
         if tokio::runtime::Handle::try_current().is_err() {
             self.store().unschedule(&group, &stream);
@@ -109,9 +108,9 @@ impl<S: Sender> Inner<S> {
         }
     }
 
-    /// Takes what the stream holds when its turn comes and sends it batch by batch. A permit is
-    /// held for one batch at a time, and permits are handed out in the order asked for: a
-    /// stream with a million events waits behind a thousand streams with one each.
+    /// Waits for the stream's turn, takes its events and sends them batch by batch. A permit is held for
+    /// one batch at a time, and permits are granted in order of request: a stream with a million events
+    /// waits for a thousand streams with one event each.
     pub(super) async fn flush(
         &self,
         group: &Arc<str>,

@@ -1,5 +1,5 @@
-//! What a buffer holds: events by stream, and the counts that bound it. Bookkeeping alone: no
-//! clock, nothing is sent, nobody waits.
+//! The content of a buffer: events by stream, and the counts that bound it. Only bookkeeping: no clock, no
+//! sending, no waiting.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,31 +8,30 @@ use tokio::sync::Mutex as Turn;
 
 use crate::event::Event;
 
-/// Counters since the buffer was made, and what it holds now.
+/// Counters since the buffer was created, and its current content.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Metrics {
-    /// Events waiting now, those in flight not included.
+    /// Waiting events, without those in flight.
     pub events_buffered: usize,
-    /// Bytes waiting now, 26 per event included.
+    /// Waiting bytes, including 26 per event.
     pub bytes_buffered: usize,
-    /// Bytes taken by a flush that has not ended.
+    /// Bytes taken by running flushes.
     pub bytes_in_flight: usize,
-    /// Flushes under way now.
+    /// Running flushes.
     pub flushes_pending: usize,
-    /// Flushes that sent or dead-lettered all they took.
+    /// Flushes that sent or dead-lettered all events they took.
     pub flushes_completed: u64,
-    /// Flushes that put events back.
+    /// Flushes that returned events to the buffer.
     pub flushes_failed: u64,
-    /// Events (pieces count each) that the service confirmed.
+    /// Events confirmed by the service; each piece counts.
     pub events_sent: u64,
-    /// Events handed to the dead letter function.
+    /// Events passed to the dead letter receiver.
     pub events_dead_lettered: u64,
-    /// Adds refused because the buffer was full.
+    /// Adds that were refused because the buffer was full.
     pub adds_refused: u64,
 }
 
-/// One at a time flushes a stream. What is behind the lock is the stream's sequence token, which
-/// only endpoints of old want.
+/// Serializes the flushes of a stream. Holds the stream's sequence token, which only old endpoints require.
 pub(super) type StreamTurn = Arc<Turn<Option<String>>>;
 
 /// A stream's name: group and stream.
@@ -59,19 +58,19 @@ struct Slot {
     waiting: Vec<Event>,
     waiting_bytes: usize,
     turn: StreamTurn,
-    /// A background flush is waiting for its turn: one is enough.
+    /// A background flush is waiting for its turn; no second one is needed.
     is_scheduled: bool,
-    /// The last flush failed: being full starts no other, the timer or the caller does.
+    /// The last flush failed: a full stream starts no other flush, only the timer or the caller does.
     is_cooling: bool,
 }
 
 impl Store {
-    /// What counts against the bound.
+    /// Returns the bytes that count towards the bound.
     pub(super) fn bytes_held(&self) -> usize {
         self.metrics.bytes_buffered + self.metrics.bytes_in_flight
     }
 
-    /// Takes an event. True when the stream has become full and nobody is about to flush it yet.
+    /// Adds an event. Returns `true` if the stream has become full and no flush of it is scheduled.
     pub(super) fn add(&mut self, group: &str, stream: &str, event: Event, max: (usize, usize)) -> bool {
         let (max_events, max_bytes) = max;
         let bytes = event.size_bytes();
@@ -84,7 +83,7 @@ impl Store {
         is_full && !slot.is_cooling && !std::mem::replace(&mut slot.is_scheduled, true)
     }
 
-    /// A background flush of the stream is asked for; false when one is waiting already.
+    /// Schedules a background flush of the stream; `false` if one is already waiting.
     pub(super) fn schedule(&mut self, group: &str, stream: &str) -> bool {
         !std::mem::replace(&mut self.slot(group, stream).is_scheduled, true)
     }
@@ -97,7 +96,7 @@ impl Store {
         self.slot(group, stream).turn.clone()
     }
 
-    /// Streams that hold something.
+    /// Returns the streams that are not empty.
     pub(super) fn waiting_streams(&self) -> Vec<Name> {
         let streams = self.groups.iter().flat_map(|(group, streams)| {
             let waiting = streams.iter().filter(|(_, slot)| !slot.waiting.is_empty());
@@ -106,7 +105,7 @@ impl Store {
         streams.collect()
     }
 
-    /// A flush begins: it takes what the stream holds, and the bytes of it.
+    /// Starts a flush: returns the stream's events and their bytes.
     pub(super) fn take(&mut self, group: &str, stream: &str) -> (Vec<Event>, usize) {
         let slot = self.slot(group, stream);
         slot.is_scheduled = false;
@@ -120,13 +119,13 @@ impl Store {
         (events, bytes)
     }
 
-    /// Of what a flush took, so much has left, and so much has come to it (by splitting).
+    /// Updates the bytes in flight: `left` bytes are done, `come` bytes were added by splitting.
     pub(super) fn in_flight(&mut self, left: usize, come: usize) {
         let held = self.metrics.bytes_in_flight;
         self.metrics.bytes_in_flight = (held + come).saturating_sub(left);
     }
 
-    /// Events of a flush go back before what arrived since.
+    /// Puts events of a flush back, before those that were added since.
     pub(super) fn put_back(&mut self, group: &str, stream: &str, mut events: Vec<Event>, is_failure: bool) {
         let bytes: usize = events.iter().map(Event::size_bytes).sum();
         self.in_flight(bytes, 0);
@@ -139,12 +138,11 @@ impl Store {
         slot.waiting = events;
     }
 
-    /// A flush ends. A stream is forgotten that holds nothing, not even a token, and that nobody
-    /// waits for.
+    /// Ends a flush. Removes a stream that is empty, has no token, and has no waiting flush.
     pub(super) fn finish(&mut self, group: &str, stream: &str, turn: &StreamTurn, has_token: bool) {
         self.metrics.flushes_pending -= 1;
         let Some(streams) = self.groups.get_mut(group) else { return };
-        // Two: the map's and that flush's own. Others are cloned under the lock held here.
+        // Two references: the map's and that of this flush. Others are cloned under the lock held here.
         let is_idle = |slot: &Slot| slot.waiting.is_empty() && !has_token && Arc::strong_count(turn) == 2;
         if streams.get(stream).is_some_and(is_idle) {
             streams.remove(stream);
@@ -154,7 +152,7 @@ impl Store {
         }
     }
 
-    /// Everything that is still waiting; the store is empty then.
+    /// Returns everything that is still waiting, and empties the store.
     pub(super) fn drain(&mut self) -> Vec<Unsent> {
         let mut unsent = Vec::new();
         for (group, streams) in std::mem::take(&mut self.groups) {

@@ -1,4 +1,4 @@
-//! What PutLogEvents promises and refuses, as one suite for the stand-in and for real endpoints.
+//! The contract of PutLogEvents as a test suite, for the strict fake and for real endpoints.
 
 use std::sync::Arc;
 
@@ -8,11 +8,11 @@ use crate::limits::{
 };
 use crate::send::{Accepted, ErrorClass, Rejected, Request, SendError, Sender};
 
-/// Far enough from a limit in time that the clocks of two machines and a slow call do not matter.
+/// Distance from a time limit at which clock skew and slow calls do not matter.
 const CLOCK_MARGIN_MS: i64 = 60_000;
 
-/// Runs every rule against `sender`, each in a stream of its own under `group`, and returns the
-/// rules that did not hold, as sentences. Empty is good.
+/// Checks every rule against `sender`, each in a separate stream of `group`. Returns the broken rules as
+/// sentences; empty means that all hold.
 pub async fn check<S: Sender>(sender: &S, group: &str, now_ms: i64) -> Vec<String> {
     let mut broken = Vec::new();
     for (index, rule) in rules(now_ms).into_iter().enumerate() {
@@ -24,7 +24,7 @@ pub async fn check<S: Sender>(sender: &S, group: &str, now_ms: i64) -> Vec<Strin
         };
         let mut answer = sender.send(request.clone()).await;
         if answer.as_ref().is_err_and(|error| error.class == ErrorClass::ResourceNotFound) {
-            // Creating twice is as good as once.
+            // Creating twice is the same as once.
             for _ in 0..2 {
                 if let Err(error) = sender.create(&request.group, &request.stream).await {
                     broken.push(format!("create: {error}"));
@@ -65,7 +65,7 @@ fn rules(now_ms: i64) -> Vec<Rule> {
     let at = |offset_ms: i64| Event::new(now_ms + offset_ms, "{\"a\":1}");
     let many = |count: usize| (0..count).map(|_| at(0)).collect::<Vec<_>>();
     let long = |bytes: usize| vec![Event::new(now_ms, "x".repeat(bytes))];
-    // 3-byte characters: what counts is bytes.
+    // 3-byte characters: bytes count.
     let euros = |bytes: usize| vec![Event::new(now_ms, "€".repeat(bytes / 3) + &"x".repeat(bytes % 3))];
     let full = |bytes: usize| {
         let half = MAX_BATCH_BYTES / 2;

@@ -1,5 +1,5 @@
-//! How many requests a second CloudWatch Logs takes of an account: token buckets on the runtime's clock,
-//! each as deep as a second.
+//! Request rates of CloudWatch Logs per account: token buckets on the runtime's clock, each with the
+//! capacity of one second.
 //! <https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/cloudwatch_limits_cwl.html>
 
 use tokio::time::Instant;
@@ -25,7 +25,7 @@ impl Operation {
     }
 }
 
-/// What was left of each bucket when it was last used.
+/// The remaining tokens of each bucket at its last use.
 #[derive(Debug, Default)]
 pub(super) struct Rates {
     left: Vec<(Operation, f64, Instant)>,
@@ -33,7 +33,7 @@ pub(super) struct Rates {
 }
 
 impl Rates {
-    /// A request; the error where it is one too many.
+    /// Takes a token for a request; an error if the bucket is empty.
     pub(super) fn take(&mut self, operation: Operation) -> Result<(), SendError> {
         let (now, most) = (Instant::now(), operation.per_second());
         let at = self.left.iter().position(|(known, ..)| *known == operation).unwrap_or_else(|| {

@@ -1,4 +1,4 @@
-//! The buffer: what fills it, what empties it, what happens when the service does not want any.
+//! The buffer: what fills it, what empties it, and what happens if the service refuses events.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -23,7 +23,7 @@ fn texts(logs: &StrictLogs, group: &str, stream: &str) -> Vec<String> {
     logs.stored(group, stream).into_iter().map(|event| event.message).collect()
 }
 
-/// Runs until the background has nothing to do; time is paused, so this is instant.
+/// Runs until the background tasks are idle; time is paused, so this is instant.
 async fn settle() {
     tokio::time::sleep(Duration::from_millis(1)).await;
 }
@@ -290,7 +290,7 @@ async fn a_panic_of_the_callers_code_loses_no_event_and_stops_no_stream() {
         .dead_letters(|_, _, _| panic!("a receiver that panics"))
         .build()
         .unwrap();
-    // The system's clock takes the place of the one that panics.
+    // The system clock replaces the one that panics.
     logs.set_now_ms(system_now_ms());
     for text in ["1", "2"] {
         buffer.add("g", "s", Event::new(system_now_ms(), text)).unwrap();
@@ -322,7 +322,7 @@ async fn in_a_bounded_buffer_a_million_events_of_one_stream_starve_none_of_a_tho
     let buffer = buffer(logs.clone(), config);
     let (mut small, mut most) = (Vec::new(), 0);
     for number in 0..1_000_000 {
-        // All small ones come in the first half.
+        // All small ones arrive in the first half.
         if number % 500 == 0 && number < 500_000 {
             let (buffer, stream) = (buffer.clone(), format!("small-{number}"));
             small.push(tokio::spawn(async move { buffer.add_or_wait("g", &stream, event("one")).await }));

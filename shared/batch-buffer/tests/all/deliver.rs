@@ -1,4 +1,4 @@
-//! One batch through every class of error, every rejection, and poison at every position.
+//! One batch through every error class, every rejection, and poison at every position.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,7 +60,7 @@ async fn a_lasting_error_is_asked_once_and_its_events_are_dead_with_the_reason()
         let delivery = send(&logs, numbered(2)).await;
         assert_eq!((delivery.sent, delivery.unsent.len(), logs.puts()), (0, 0, 1), "{class:?}");
         let reasons: Vec<_> = delivery.dead.into_iter().map(|dead| dead.reason).collect();
-        assert_eq!(reasons, vec![Reason::Refused(SendError::new(class, "as told")); 2]);
+        assert_eq!(reasons, vec![Reason::Refused(SendError::new(class, "as configured")); 2]);
     }
 }
 
@@ -128,7 +128,7 @@ async fn the_token_an_endpoint_asks_for_is_taken_and_kept() {
     for _ in 0..2 {
         assert_eq!(run(&logs, numbered(1), &mut token, &RetryPolicy::default()).await.sent, 1);
     }
-    // First without; second refused once for the missing token; third right at once.
+    // First without; second refused for the missing token; third accepted.
     assert_eq!(logs.puts(), 3);
     assert_eq!(run(&logs, numbered(1), &mut token, &RetryPolicy::default()).await.requests, 1);
 }
@@ -166,7 +166,7 @@ async fn a_passing_error_in_the_middle_of_a_bisection_returns_only_what_was_not_
     assert_eq!(delivery.unsent, numbered(8)[1..]);
 }
 
-/// Answers the first request with the given rejection and takes every other.
+/// Rejects the first request as given and accepts all others.
 fn rejecting(
     first: Rejected,
     second: Option<Rejected>,

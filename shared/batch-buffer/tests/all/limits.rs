@@ -1,4 +1,4 @@
-//! Every limit at n-1, n and n+1, the strict stand-in being the judge.
+//! Every limit at n-1, n and n+1, judged by the strict fake.
 
 use batch_buffer::limits::*;
 use batch_buffer::testing::StrictLogs;
@@ -6,7 +6,7 @@ use batch_buffer::{Event, Limits, Request, Sender, plan, split};
 
 use crate::NOW_MS;
 
-/// Plans `events` and sends every batch; returns the batches' sizes in events.
+/// Plans `events` and sends every batch. Returns the batch sizes in events.
 async fn send(events: Vec<Event>) -> (Vec<usize>, Vec<Event>) {
     let logs = StrictLogs::at(NOW_MS);
     let plan = plan(events, NOW_MS, &Limits::default());

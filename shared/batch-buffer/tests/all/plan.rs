@@ -46,7 +46,7 @@ fn is_legal(batch: &[Event]) -> bool {
         })
 }
 
-/// The least number of legal batches for these events in this order, by dynamic programming.
+/// The minimum number of valid batches for these events in this order, by dynamic programming.
 fn minimum(events: &[Event]) -> usize {
     let mut least = vec![0];
     for end in 1..=events.len() {
@@ -56,7 +56,7 @@ fn minimum(events: &[Event]) -> usize {
     least[events.len()]
 }
 
-/// What was said, whatever became of it on the way.
+/// The original texts, restored from batches.
 fn texts(batches: &[Vec<Event>]) -> Vec<String> {
     let mut texts = Vec::new();
     let mut pieces: std::collections::BTreeMap<String, Vec<String>> = std::collections::BTreeMap::new();
@@ -104,7 +104,7 @@ proptest! {
         expect.sort();
         prop_assert_eq!(texts(&planned.batches), expect);
 
-        // Events that were left as they are keep the order given among equals.
+        // Unchanged events of equal time keep the given order.
         let as_given = |event: &&Event| said_contains(&said, event);
         let kept: Vec<Event> = flat.iter().filter(as_given).cloned().collect();
         said.retain(|event| kept.contains(event));

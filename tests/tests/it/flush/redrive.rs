@@ -88,7 +88,7 @@ async fn a_service_that_takes_nothing_leaves_everything_as_it_was_and_is_named()
     let (redriven, reports) = world.redrive_some(&Selection::default(), false).await;
     assert_eq!(redriven.unwrap(), Redriven { files_kept: 3, events_kept: 30, ..Redriven::default() });
     assert_eq!(reports[0].reasons, reasons(&[("NOT_SENT", 10)]));
-    assert_eq!(reports[0].error.as_deref(), Some("Throttling: as told"));
+    assert_eq!(reports[0].error.as_deref(), Some("Throttling: as configured"));
     assert_eq!(world.cloud.dead_letters_now(), files);
 }
 
@@ -102,7 +102,7 @@ async fn a_batch_that_is_not_taken_says_why() {
     let (redriven, reports) = world.redrive_some(&Selection::default(), false).await;
     assert_eq!(redriven.unwrap(), Redriven { files_kept: 1, events_kept: 4, ..Redriven::default() });
     assert_eq!(reports[0].reasons, reasons(&[("NOT_SENT", 4)]));
-    assert_eq!(reports[0].error.as_deref(), Some("Throttling: as told"));
+    assert_eq!(reports[0].error.as_deref(), Some("Throttling: as configured"));
     assert_eq!(world.cloud.dead_letters_now(), files);
 }
 
