@@ -1,4 +1,4 @@
-//! `logferry ingest FILE`: the code of the ingest function on a local file.
+//! `logferry ingest FILE`: runs the code of the ingest function on a local file.
 
 use std::error::Error;
 use std::fs::File;
@@ -27,23 +27,24 @@ use serde_json::json;
 use crate::local_file::{LOCAL_BUCKET, LocalFile};
 use crate::terminal::{json_shown, shown};
 
-/// How long a file may take (ms): a command has no deadline of its own.
+/// Maximum duration of a run (ms): a command has no deadline of its own.
 const DAY_MS: i64 = 86_400_000;
 
-/// Prints the records as NDJSON, the bad ones to standard error. Ends with 1 when the file is
-/// damaged. Retention and prune watermark play no part unless it is written.
+/// Parse a log file and print its records as NDJSON, the bad ones to standard error.
+///
+/// Exits with 1 if the file is damaged. Retention and prune watermark only apply with --write.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// gzip, zstd or plain; a JSON array, NDJSON or text.
     file: PathBuf,
-    /// Whose records they are.
+    /// App that the records belong to.
     #[arg(long, default_value = "local")]
     app: String,
     /// Print counts instead of records.
     #[arg(long)]
     summary: bool,
-    /// Store them in the tables that TABLE_APPS, TABLE_LOGS, TABLE_FILES and TABLE_STATS name.
-    /// The app must be registered. The same file again changes nothing.
+    /// Store the records in the tables TABLE_APPS, TABLE_LOGS, TABLE_FILES and TABLE_STATS. The app must be
+    /// registered. Storing the same file again has no effect.
     #[arg(long, requires = "app")]
     write: bool,
 }
@@ -76,7 +77,7 @@ fn print(args: &Args, app_id: &AppId, file: &LocalFile) -> Result<ExitCode, Box<
     let outcome = match read_log_file(File::open(&args.file)?, source, &IntakeLimits::default(), &mut printer)
     {
         Ok(outcome) => outcome,
-        // Whoever reads what is printed has seen enough.
+        // The reader of the output has closed it.
         Err(IntakeError::Stopped) => return Ok(ExitCode::SUCCESS),
         Err(error) => return Err(error.into()),
     };
@@ -121,7 +122,7 @@ impl<W: Write> Printer<W> {
         for record in payload.records() {
             line.clear();
             LogRecord::read(&record).write_json(&mut line, None, true);
-            // Inside JSON a line break is only ever white space.
+            // Inside JSON, a line break is always white space.
             line.iter_mut().filter(|byte| matches!(byte, b'\n' | b'\r')).for_each(|byte| *byte = b' ');
             let text = std::str::from_utf8(&line).map_err(io::Error::other)?;
             writeln!(self.out, "{}", json_shown(text))?;
@@ -138,7 +139,7 @@ impl<W: Write> Sink for Printer<W> {
         if self.summary {
             return Ok(());
         }
-        // A reader that went away (`| head`) wants no more.
+        // The reader of the output has closed it (`| head`).
         self.print_records(&block.data).map_err(|_| Stopped)
     }
 
@@ -152,7 +153,7 @@ impl<W: Write> Sink for Printer<W> {
 
 #[tokio::main]
 async fn write(app_id: &AppId, file: LocalFile) -> Result<ExitCode, Box<dyn Error>> {
-    // Where an object of the bucket would be, there is a file here.
+    // The local file replaces an object of the bucket.
     let config = Config::from_lookup(|name| match name {
         "BUCKET" => Some(LOCAL_BUCKET.to_owned()),
         name => environment(name),

@@ -1,4 +1,4 @@
-//! A local file in the place of an object: what makes it the same file is its content.
+//! A local file as an object. Its content is its identity.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -14,10 +14,10 @@ use logferry_core::model::object_key::LOGS_PREFIX;
 use logferry_core::ports::objects::{ByteStream, ObjectStore};
 use sha2::{Digest, Sha256};
 
-/// What stands for a bucket in the ledger.
+/// Placeholder for the bucket in the ledger.
 pub(crate) const LOCAL_BUCKET: &str = "local-files";
 
-/// Bytes read at a time.
+/// Bytes per read.
 const CHUNK_BYTES: usize = 256 * 1024;
 
 #[derive(Debug, Clone)]
@@ -61,7 +61,7 @@ impl LocalFile {
         self.meta.last_modified_ms
     }
 
-    /// The object that this file is to an app.
+    /// Returns the object that represents this file for an app.
     pub(crate) fn object(&self, app_id: &AppId) -> ObjectRef {
         let name = self.path.file_name().unwrap_or_default().to_string_lossy();
         ObjectRef {
@@ -77,7 +77,7 @@ impl ObjectStore for LocalFile {
         Ok(self.meta.clone())
     }
 
-    /// A file of one's own stays.
+    /// A local file is never tagged.
     async fn mark_refused(&self, _: &ObjectRef) -> Result<(), Fault> {
         Ok(())
     }

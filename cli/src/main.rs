@@ -1,4 +1,4 @@
-//! `logferry`: what the service does, from the command line.
+//! The `logferry` command line.
 
 mod ingest;
 mod local_file;
@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use logferry_core::model::fault::chain;
 
-/// Log files into DynamoDB blocks, and back out of a query.
+/// Ingest, upload and redrive logs.
 #[derive(Debug, Parser)]
 #[command(name = "logferry", version)]
 struct Cli {
@@ -21,13 +21,13 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Take in a local file: print what would be stored, or store it.
+    /// Parse a local log file and print its records, or store them with --write.
     Ingest(ingest::Args),
-    /// Upload a large file in parts; go on with an interrupted one.
+    /// Upload a large file in parts, or resume an interrupted upload.
     Upload(upload::UploadArgs),
-    /// Upload log files, to be ingested.
+    /// Upload log files for ingestion.
     UploadLogs(upload::LogArgs),
-    /// Send what could not be sent to CloudWatch Logs once more.
+    /// Send dead letters to CloudWatch Logs again.
     RedriveDeadLetters(redrive::Args),
 }
 

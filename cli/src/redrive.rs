@@ -1,4 +1,4 @@
-//! `logferry redrive-dead-letters`: what could not be sent to CloudWatch Logs, sent once more.
+//! `logferry redrive-dead-letters`: sends dead letters to CloudWatch Logs again.
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -19,12 +19,14 @@ use logferry_service::config::environment;
 
 use crate::terminal::{json_shown, shown};
 
-/// Sends what lies in the failure bucket to CloudWatch Logs once more: flush's dead letters, and
-/// batches that the stream's mapping gave up. What is taken leaves the bucket, the rest stays. Prints
-/// a line of JSON for each file; ends with 1 when something stays. Run one at a time.
+/// Send the events in the failure bucket to CloudWatch Logs again: dead letters of flush, and discarded
+/// batches of the event source mapping.
 ///
-/// Reads TABLE_APPS, TABLE_LOGS and TABLE_FILES, and as flush does LOG_GROUP_PREFIX, LOG_GROUP_CLASS
-/// and LOG_RETENTION_DAYS.
+/// Accepted events are removed from the bucket, the others stay. Prints one line of JSON per file. Exits
+/// with 1 if something stays. Run one at a time.
+///
+/// Reads TABLE_APPS, TABLE_LOGS and TABLE_FILES, and like flush LOG_GROUP_PREFIX, LOG_GROUP_CLASS and
+/// LOG_RETENTION_DAYS.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The failure bucket.
@@ -36,10 +38,10 @@ pub(crate) struct Args {
     /// Only records of this UTC day, such as 2024-03-01.
     #[arg(long, value_name = "DAY", value_parser = day)]
     date: Option<Day>,
-    /// Only files whose keys begin so.
+    /// Only files with this key prefix.
     #[arg(long)]
     prefix: Option<String>,
-    /// Say what there is, and send and change nothing.
+    /// List the files without sending or changing anything.
     #[arg(long)]
     dry_run: bool,
 }
@@ -75,7 +77,7 @@ pub(crate) async fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
         return Ok(ExitCode::SUCCESS);
     }
     let (sent, left) = (redriven.events_sent, redriven.events_kept);
-    eprintln!("{sent} events sent, {left} kept; {done} files done with, {kept} stay");
+    eprintln!("{sent} events sent, {left} kept; {done} files done, {kept} files left");
     Ok(ExitCode::from(u8::from(kept > 0)))
 }
 

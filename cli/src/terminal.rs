@@ -1,13 +1,13 @@
-//! What others wrote, on its way to a terminal: control characters are shown and not obeyed.
+//! Sanitizes text for a terminal: control characters are shown as escapes.
 
 use std::borrow::Cow;
 
-/// Whether a terminal may do something else than show it: C0, DEL, C1, and what turns the direction of text.
+/// Whether a terminal would interpret the character: C0, DEL, C1, and changes of text direction.
 fn acts(c: char) -> bool {
     c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// The text with its control characters as escapes, such as `\u{1b}`.
+/// Returns the text with its control characters as escapes, such as `\u{1b}`.
 pub(crate) fn shown(text: &str) -> Cow<'_, str> {
     if !text.contains(acts) {
         return Cow::Borrowed(text);
@@ -19,8 +19,8 @@ pub(crate) fn shown(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// A JSON text, the same to whoever parses it, in which no control character stands by itself. JSON
-/// itself escapes those below U+0020 only.
+/// Returns equivalent JSON without literal control characters. JSON itself only requires escapes below
+/// U+0020.
 pub(crate) fn json_shown(json: &str) -> Cow<'_, str> {
     if !json.contains(acts) {
         return Cow::Borrowed(json);
@@ -28,7 +28,7 @@ pub(crate) fn json_shown(json: &str) -> Cow<'_, str> {
     let mut out = String::with_capacity(json.len() + 8);
     for c in json.chars() {
         match c {
-            // White space between the parts.
+            // White space between tokens.
             '\n' | '\r' | '\t' => out.push(c),
             c if acts(c) => out.push_str(&format!("\\u{:04x}", u32::from(c))),
             c => out.push(c),

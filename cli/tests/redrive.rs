@@ -1,4 +1,4 @@
-//! The command against the running local stack: what really could not be sent is sent once more.
+//! The command against the running local stack: redrives real dead letters.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on stops")]
 
@@ -35,7 +35,7 @@ fn bucket(stack: &Stack) -> S3DeadLetters {
     S3DeadLetters::new(stack.aws.s3(), stack.value("FAILURE_BUCKET"))
 }
 
-/// The command's exit code, its lines and what it says besides.
+/// The command's exit code, its JSON lines and its other output.
 fn redrive(stack: &Stack, args: &[&str]) -> (Option<i32>, Vec<Value>, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_logferry"));
     command.arg("redrive-dead-letters").args(args).env_clear().stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -69,7 +69,7 @@ async fn ids(stack: &Stack, app: &TestApp) -> Vec<String> {
 async fn a_dead_letter_is_sent_when_its_reason_is_gone_and_then_never_again() {
     let Some(stack) = Stack::running() else { return };
     let app = stack.new_app("redrive").await;
-    // The emulator refuses what says so, for as long as this group is there.
+    // The emulator refuses such events while this group exists.
     let poison = format!("/poison/{}", app.app_id);
     stack.aws.logs().create_log_group().log_group_name(&poison).send().await.unwrap();
     let entries = ["one".to_owned(), format!("poison:{poison}"), "three".to_owned()];
@@ -91,7 +91,7 @@ async fn a_dead_letter_is_sent_when_its_reason_is_gone_and_then_never_again() {
 
     let refused = redrive(&stack, &own);
     assert_eq!((refused.0, refused.1), (Some(1), vec![stays]));
-    assert_eq!(refused.2, "0 events sent, 1 kept; 0 files done with, 1 stay\n");
+    assert_eq!(refused.2, "0 events sent, 1 kept; 0 files done, 1 files left\n");
     assert_eq!(files.read(&name).await.unwrap(), content);
     assert_eq!(ids(&stack, &app).await, sent);
 
@@ -105,7 +105,7 @@ async fn a_dead_letter_is_sent_when_its_reason_is_gone_and_then_never_again() {
     let again = redrive(&stack, &own);
     assert_eq!(
         (again.0, again.1.len(), again.2.as_str()),
-        (Some(0), 0, "0 events sent, 0 kept; 0 files done with, 0 stay\n")
+        (Some(0), 0, "0 events sent, 0 kept; 0 files done, 0 files left\n")
     );
     assert_eq!(ids(&stack, &app).await, all);
 }
@@ -114,7 +114,7 @@ async fn a_dead_letter_is_sent_when_its_reason_is_gone_and_then_never_again() {
 async fn a_block_that_could_not_be_read_is_sent_when_its_reason_is_gone() {
     let Some(stack) = Stack::running() else { return };
     let app = stack.new_app("given-up").await;
-    // A block of which the second half is not there yet.
+    // A block whose second half is missing.
     let entries: Vec<_> = (0..4).map(|n| json!({"msg": n.to_string()}).to_string()).collect();
     let Block { header, data } = block(&stack, &app, "test", &entries).await;
     let (first, rest) = data.split_at(data.len() / 2);

@@ -1,6 +1,6 @@
-//! The command against the running local stack, killed as nobody would be kind enough to interrupt it.
+//! The command against the running local stack, killed with SIGKILL.
 //!
-//! `LOGFERRY_UPLOAD_MIB` and `LOGFERRY_UPLOAD_KILLS` make the file larger and the kills more:
+//! `LOGFERRY_UPLOAD_MIB` and `LOGFERRY_UPLOAD_KILLS` set the file size and the number of kills:
 //!
 //! ```text
 //! LOGFERRY_UPLOAD_MIB=1024 LOGFERRY_UPLOAD_KILLS=10 cargo test -p logferry --test upload killed -- --nocapture
@@ -20,7 +20,7 @@ use sha2::{Digest as _, Sha256};
 
 const MIB: usize = 1024 * 1024;
 
-/// A folder of a test's own, removed at its end.
+/// A temporary folder, removed at the end of the test.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -65,14 +65,14 @@ fn lines(output: &Output) -> Vec<Value> {
     String::from_utf8_lossy(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// Bytes that differ from place to place.
+/// Bytes that differ at each position.
 fn bytes(length: usize) -> Vec<u8> {
     let mut bytes = vec![0; length];
     SmallRng::seed_from_u64(1).fill_bytes(&mut bytes);
     bytes
 }
 
-/// A number from the environment, or what it is in everyday tests.
+/// A number from the environment, or the default for everyday tests.
 fn setting(name: &str, everyday: usize) -> usize {
     std::env::var(name).map_or(everyday, |text| text.parse().unwrap_or_else(|_| panic!("{name}={text}")))
 }
@@ -86,7 +86,7 @@ async fn uploads(stack: &Stack, app: &TestApp) -> Vec<Value> {
     stack.app(app, "GET", "/uploads?progress=true", None).await.data().as_array().unwrap().clone()
 }
 
-/// What S3 has of a part, and when it was sent.
+/// A part stored in S3, and when it was sent.
 #[derive(Debug, Clone, PartialEq)]
 struct SentPart {
     number: i32,
@@ -108,7 +108,7 @@ async fn sent_parts(stack: &Stack, upload: &Value) -> Vec<SentPart> {
     parts.collect()
 }
 
-/// Runs until so many parts are there, and a random moment longer; then kills it −9.
+/// Waits until this many parts are stored and a random time longer, then kills the command with SIGKILL.
 async fn kill_after(stack: &Stack, app: &TestApp, mut child: Child, parts: u64) -> Value {
     until(&format!("{parts} parts"), async || {
         let all = uploads(stack, app).await;
@@ -206,13 +206,13 @@ async fn cancel_frees_an_interrupted_upload() {
 async fn refusals_are_printed_and_end_in_an_error() {
     let Some(stack) = Stack::running() else { return };
     let folder = Folder::new("refused");
-    let app = TestApp { app_id: "nobody".to_owned(), api_key: "0".repeat(48) };
+    let app = TestApp { app_id: "unknown".to_owned(), api_key: "0".repeat(48) };
     let file = folder.file("film.mp4", b"x");
     for (args, said) in [
         (vec!["upload", text(&file)], "logferry: s3: the API key is not valid (401)\n"),
         (
             vec!["upload", text(&folder.file("empty", b""))],
-            "empty is empty: an upload has at least one byte\n",
+            "empty is empty: an upload needs at least one byte\n",
         ),
         (vec!["upload", "/nowhere/at/all"], "logferry: /nowhere/at/all cannot be read: No such file"),
         (vec!["upload", text(&folder.0)], "is not a regular file\n"),
@@ -233,19 +233,19 @@ async fn failing_log_files_are_reported_and_the_others_are_uploaded() {
     let app = stack.new_app("cli-some-fail").await;
     let [first, last] = ["a.log", "b.log"].map(|name| folder.file(name, b"{\"msg\":\"one\"}\n"));
     let missing = folder.0.join("missing.log");
-    // What gzip cannot make smaller than ten megabytes.
+    // gzip cannot compress it below ten megabytes.
     let large = folder.file("large.log", &bytes(11 * MIB));
     let args = ["upload-logs", text(&first), text(&missing), text(&large), text(&last)];
     let output = command(&stack, &app, &folder, &args).output().unwrap();
-    let told: Vec<Value> = String::from_utf8_lossy(&output.stdout)
+    let lines: Vec<Value> = String::from_utf8_lossy(&output.stdout)
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
     assert_eq!(output.status.code(), Some(1));
-    assert!(told.iter().zip(&args[1..]).all(|(line, file)| line["file"] == *file), "{told:?}");
-    assert!(told[0]["key"].is_string() && told[3]["key"].is_string(), "{told:?}");
-    assert!(told[1]["error"].as_str().unwrap().contains("cannot be read: No such file"), "{told:?}");
-    assert_eq!(told[2]["error"], "contentLength must be at most 10485760 (413)");
+    assert!(lines.iter().zip(&args[1..]).all(|(line, file)| line["file"] == *file), "{lines:?}");
+    assert!(lines[0]["key"].is_string() && lines[3]["key"].is_string(), "{lines:?}");
+    assert!(lines[1]["error"].as_str().unwrap().contains("cannot be read: No such file"), "{lines:?}");
+    assert_eq!(lines[2]["error"], "contentLength must be at most 10485760 (413)");
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(error.ends_with("logferry: 2 of 4 files failed\n"), "{error}");
 }

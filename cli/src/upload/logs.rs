@@ -1,4 +1,4 @@
-//! `logferry upload-logs`: log files through `POST /presigned-url`.
+//! `logferry upload-logs`: uploads log files through `POST /presigned-url`.
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -12,18 +12,20 @@ use crate::terminal::shown;
 
 use super::{Connection, print_line, runtime};
 
-/// Uploads log files to be ingested; what is not compressed is, on the way. Prints a line of JSON for
-/// each: its key, or why it failed. A file that fails does not stop the others; ends with 1 when one did.
+/// Upload log files for ingestion.
+///
+/// Uncompressed files are compressed while they are read. Prints one line of JSON per file: its key, or why
+/// it failed. A failing file does not stop the others. Exits with 1 if a file failed.
 #[derive(Debug, clap::Args)]
 pub(crate) struct LogArgs {
     #[arg(required = true)]
     files: Vec<PathBuf>,
     #[command(flatten)]
     connection: Connection,
-    /// With a join token: the meeting that it is for.
+    /// Meeting of the join token.
     #[arg(long, requires = "attendee", value_name = "ID")]
     meeting: Option<String>,
-    /// With a join token: the attendee that it is for.
+    /// Attendee of the join token.
     #[arg(long, requires = "meeting", value_name = "ID")]
     attendee: Option<String>,
 }
@@ -42,7 +44,7 @@ pub(crate) fn run(args: &LogArgs) -> Result<ExitCode, Box<dyn Error>> {
                     failed += 1;
                     let said = chain(&error);
                     match error {
-                        // These name the file themselves.
+                        // These errors contain the file name.
                         UploadError::File { .. } => eprintln!("logferry: {}", shown(&said)),
                         _ => eprintln!("logferry: {}: {}", shown(&name), shown(&said)),
                     }

@@ -17,16 +17,16 @@ use crate::terminal::{json_shown, shown};
 
 pub(crate) use logs::{LogArgs, run as run_logs};
 
-/// Where the service is, and who asks.
+/// The service's address and the credential.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Connection {
-    /// The service's address.
+    /// URL of the service.
     #[arg(long, env = "API_URL", value_name = "URL")]
     api: String,
-    /// An app's API key. Better in the environment than on the command line, where others see it.
+    /// An app's API key. Prefer the environment variable: other users can see the command line.
     #[arg(long, env = "LOGFERRY_API_KEY", hide_env_values = true, value_name = "KEY")]
     api_key: Option<String>,
-    /// A token instead of a key: an upload token, or for log files a join token.
+    /// A token instead of a key: an upload token, or a join token for log files.
     #[arg(long, env = "LOGFERRY_TOKEN", hide_env_values = true, value_name = "TOKEN")]
     token: Option<String>,
 }
@@ -36,43 +36,50 @@ impl Connection {
         let credential = match (&self.token, &self.api_key) {
             (Some(token), _) => Credential::Token(token.clone()),
             (None, Some(key)) => Credential::ApiKey(key.clone()),
-            (None, None) => return Err("set LOGFERRY_API_KEY or LOGFERRY_TOKEN, or pass one".into()),
+            (None, None) => {
+                return Err("set LOGFERRY_API_KEY or LOGFERRY_TOKEN, or pass --api-key or --token".into());
+            }
         };
         let client = Client::new(&self.api, credential)?;
         if client.sends_in_clear() {
-            eprintln!("logferry: {} is not encrypted: others on the way can read the key", shown(&self.api));
+            eprintln!(
+                "logferry: {} is not encrypted: the credential can be read on the network",
+                shown(&self.api)
+            );
         }
         Ok(client)
     }
 }
 
-/// Uploads a large file in parts and prints a line of JSON: its key, its location, its size and what
-/// this run sent of it. When it is interrupted, by whatever, the same command goes on where it stopped.
-/// Ends with 0 when the file is there, with 130 when Ctrl-C paused it, else with 2.
+/// Upload a large file in parts.
+///
+/// Prints one line of JSON: key, location, size, and the bytes sent by this run. If it is interrupted, the
+/// same command resumes it. Exits with 0 if the file is uploaded, with 130 if Ctrl-C paused it, else with
+/// 2.
 #[derive(Debug, clap::Args)]
 pub(crate) struct UploadArgs {
-    /// Of at least one byte.
+    /// File to upload (not empty).
     file: PathBuf,
     #[command(flatten)]
     connection: Connection,
-    /// The file's content type.
+    /// Content type of the file.
     #[arg(long = "type", default_value = "application/octet-stream", value_name = "TYPE")]
     content_type: String,
-    /// Parts in flight.
+    /// Number of parts in flight.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=64), value_name = "N")]
     parallel: u8,
-    /// The most bytes per second, such as 500k or 10M.
+    /// Maximum upload speed in bytes per second, such as 500k or 10M.
     #[arg(long, value_parser = parse_bytes, value_name = "RATE")]
     limit_rate: Option<u64>,
-    /// Gives up the interrupted upload of this file and frees its parts.
+    /// Abort the interrupted upload of this file and free its parts.
     #[arg(long)]
     cancel: bool,
-    /// Where interrupted uploads are remembered.
+    /// Folder for the state of interrupted uploads.
     #[arg(long, env = "LOGFERRY_STATE_DIR", value_name = "DIR")]
     state_dir: Option<PathBuf>,
 }
 
-/// `~/.local/state/logferry`, or as XDG says.
+/// Returns `~/.local/state/logferry`, or the folder of XDG_STATE_HOME.
 fn default_state_dir() -> Result<PathBuf, Box<dyn Error>> {
     let state = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from);
     let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state"));
@@ -100,10 +107,13 @@ fn show(bar: &ProgressBar, event: &Event<'_>) {
         }
         Event::Progress { bytes } => bar.set_position(*bytes),
         Event::Retry { error, wait } => bar.suspend(|| {
-            eprintln!("logferry: {}; again in {:.1} s", shown(&chain(error)), wait.as_secs_f64());
+            eprintln!("logferry: {}; retrying in {:.1} s", shown(&chain(error)), wait.as_secs_f64());
         }),
         Event::LeftToExpire { error } => bar.suspend(|| {
-            eprintln!("logferry: the earlier upload is left to expire: {}", shown(&chain(error)));
+            eprintln!(
+                "logferry: the earlier upload could not be aborted and will expire: {}",
+                shown(&chain(error))
+            );
         }),
         _ => {}
     }
@@ -112,11 +122,11 @@ fn show(bar: &ProgressBar, event: &Event<'_>) {
 pub(crate) fn run(args: &UploadArgs) -> Result<ExitCode, Box<dyn Error>> {
     let state_dir = args.state_dir.clone().map_or_else(default_state_dir, Ok)?;
     let bar = progress_bar()?;
-    let told = bar.clone();
+    let shown_on = bar.clone();
     let mut upload = Upload::new(args.connection.client()?, &args.file, state_dir)
         .content_type(&args.content_type)
         .parallel(usize::from(args.parallel))
-        .on_event(move |event| show(&told, event));
+        .on_event(move |event| show(&shown_on, event));
     if let Some(rate) = args.limit_rate {
         upload = upload.limit_rate(rate);
     }
@@ -138,14 +148,14 @@ pub(crate) fn run(args: &UploadArgs) -> Result<ExitCode, Box<dyn Error>> {
             interrupted = tokio::signal::ctrl_c() => {
                 interrupted?;
                 bar.abandon();
-                eprintln!("paused; the same command goes on, with --cancel it is given up");
+                eprintln!("paused; run the same command to resume, or add --cancel to abort");
                 Ok(ExitCode::from(130))
             }
         }
     })
 }
 
-/// What programs read: one JSON object a line on standard output.
+/// Prints machine-readable output: one JSON object per line on standard output.
 #[expect(clippy::print_stdout, reason = "this is the command's answer")]
 fn print_line(line: &serde_json::Value) {
     println!("{}", json_shown(&line.to_string()));

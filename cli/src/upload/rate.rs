@@ -1,6 +1,6 @@
-//! Rates as people write them.
+//! Parses rates such as 10M.
 
-/// Reads `10M`, `512k` or `1000000`: bytes, in powers of 1024.
+/// Parses `10M`, `512k` or `1000000`: bytes, in powers of 1024.
 pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
     let (digits, factor) = match text.trim_end_matches(['B', 'b']) {
         text if text.ends_with(['k', 'K']) => (&text[..text.len() - 1], 1 << 10),

@@ -1,4 +1,4 @@
-//! The service's upload routes, seen from a client.
+//! Client of the service's upload routes.
 
 use std::fmt;
 use std::io;
@@ -19,19 +19,19 @@ use url::Url;
 use crate::error::Error;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a call may take; a part's bytes are no part of one.
+/// Timeout of a call. Sending the bytes of a part is not limited by it.
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long nothing of a part may move before it is given up. A slow line is no reason.
+/// How long sending a part may make no progress before it is cancelled. A slow connection is allowed.
 const STALL_TIMEOUT: Duration = Duration::from_secs(120);
-/// The longest answer that is read (bytes). The longest that is meant, a list of 10,000 parts, takes one MiB.
+/// Maximum size of a response (bytes). The largest expected one, a list of 10,000 parts, has 1 MiB.
 const MAX_ANSWER_BYTES: usize = 8 * 1024 * 1024;
 
-/// What proves who uploads. `Debug` does not show it.
+/// The credential of the uploader. `Debug` does not show it.
 #[derive(Clone)]
 pub enum Credential {
     /// An app's API key.
     ApiKey(String),
-    /// An upload token, or for log files a join token.
+    /// An upload token, or a join token for log files.
     Token(String),
 }
 
@@ -44,7 +44,7 @@ impl fmt::Debug for Credential {
     }
 }
 
-/// A service, and who calls it. Cheap to clone.
+/// A service and the credential for it. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Client {
     http: reqwest::Client,
@@ -52,7 +52,7 @@ pub struct Client {
     credential: Credential,
 }
 
-/// A session as the service made it.
+/// A session as created by the service.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Created {
@@ -61,7 +61,7 @@ pub(crate) struct Created {
     pub(crate) part_size: u64,
 }
 
-/// A part that S3 has.
+/// A part stored in S3.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct RemotePart {
@@ -76,14 +76,14 @@ struct Signed {
     url: String,
 }
 
-/// Where a finished file is.
+/// Location of a finished file.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Completed {
     pub(crate) location: String,
     pub(crate) key: String,
 }
 
-/// Where a log file may be put.
+/// A presigned URL for a log file.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct LogTicket {
@@ -92,7 +92,7 @@ pub(crate) struct LogTicket {
     pub(crate) headers: std::collections::BTreeMap<String, String>,
 }
 
-/// What is on its way of one body: counted by what reads it, watched by who sends it.
+/// Progress of sending one body: counted by its reader, watched by its sender.
 #[derive(Debug, Default)]
 pub(crate) struct Flow {
     bytes: AtomicU64,
@@ -108,7 +108,7 @@ impl Flow {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// Keeps why the body ends early: the error that comes out of the HTTP client does not say.
+    /// Records why the body ends early: the HTTP client's error does not contain it.
     pub(crate) fn fail(&self, error: Error) -> io::Error {
         *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
         io::Error::other("the body ended early")
@@ -118,7 +118,7 @@ impl Flow {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// Returns when nothing has moved for a while.
+    /// Returns when nothing was sent for a while.
     async fn stalled(&self) {
         let mut seen = u64::MAX;
         while seen != self.bytes() {
@@ -129,23 +129,23 @@ impl Flow {
 }
 
 impl Client {
-    /// A client of the service at `base`, such as `https://id.execute-api.eu-west-1.amazonaws.com`.
+    /// Creates a client of the service at `base`, such as `https://id.execute-api.eu-west-1.amazonaws.com`.
     ///
     /// # Errors
-    /// [`Error::Unusable`]: that is no address.
+    /// [`Error::Unusable`] if that is not an address.
     pub fn new(base: &str, credential: Credential) -> Result<Self, Error> {
-        // Who came first has installed the same one.
+        // An error means that the same provider is already installed.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let address = Url::parse(base).map_err(|error| Error::Unusable(format!("{base}: {error}")))?;
         if !matches!(address.scheme(), "http" | "https") {
-            return Err(Error::Unusable(format!("{base} is not an http address")));
+            return Err(Error::Unusable(format!("{base} must start with http:// or https://")));
         }
-        // A redirect would carry the key to whoever it names.
+        // A redirect would send the key to another host.
         let http = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT).redirect(Policy::none());
         Ok(Self { http: http.build()?, base: base.trim_end_matches('/').to_owned(), credential })
     }
 
-    /// Whether what is sent, the credential included, can be read on its way: plain HTTP to another machine.
+    /// Whether requests and credential are sent unencrypted: plain HTTP to another machine.
     #[must_use]
     pub fn sends_in_clear(&self) -> bool {
         let Ok(address) = Url::parse(&self.base) else { return false };
@@ -158,7 +158,7 @@ impl Client {
         address.scheme() == "http" && !here
     }
 
-    /// The service's address, without a slash at the end.
+    /// Returns the service's address, without trailing slash.
     #[must_use]
     pub fn base(&self) -> &str {
         &self.base
@@ -224,7 +224,7 @@ impl Client {
         answer(self.request(Method::POST, "/presigned-url", &[])?.json(body)).await
     }
 
-    /// Sends a body of that length to a presigned URL and returns the ETag.
+    /// Sends a body of this length to a presigned URL and returns the ETag.
     pub(crate) async fn put(
         &self,
         url: &str,
@@ -241,11 +241,11 @@ impl Client {
         let sending = async {
             let response = checked(request.send().await?).await?;
             let etag = response.headers().get("etag").and_then(|etag| etag.to_str().ok());
-            etag.map(str::to_owned).ok_or_else(|| Error::NoAnswer("the answer has no ETag".into()))
+            etag.map(str::to_owned).ok_or_else(|| Error::NoAnswer("the response has no ETag".into()))
         };
         let sent = tokio::select! {
             sent = sending => sent,
-            () = flow.stalled() => Err(Error::NoAnswer("nothing moved for two minutes".into())),
+            () = flow.stalled() => Err(Error::NoAnswer("no progress for two minutes".into())),
         };
         sent.map_err(|error| flow.failure().unwrap_or(error))
     }
@@ -262,13 +262,13 @@ async fn answer<T: DeserializeOwned>(request: RequestBuilder) -> Result<T, Error
     serde_json::from_slice(&bytes).map_err(|error| Error::NoAnswer(error.into()))
 }
 
-/// An answer's body, where it is as short as answers are.
+/// Reads a response's body up to the size limit.
 async fn read(mut response: reqwest::Response) -> Result<Vec<u8>, Error> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await? {
         if body.len() + chunk.len() > MAX_ANSWER_BYTES {
             return Err(Error::NoAnswer(
-                format!("the answer is longer than {MAX_ANSWER_BYTES} bytes").into(),
+                format!("the response is longer than {MAX_ANSWER_BYTES} bytes").into(),
             ));
         }
         body.extend_from_slice(&chunk);
@@ -294,7 +294,7 @@ async fn checked(response: reqwest::Response) -> Result<reqwest::Response, Error
     })
 }
 
-/// The code of an error as S3 writes it, or a few words.
+/// Returns the code of an S3 error, or a short text.
 fn s3_message(text: &str) -> String {
     let code = text.split_once("<Code>").and_then(|(_, rest)| rest.split_once("</Code>"));
     code.map_or_else(|| "refused".to_owned(), |(code, _)| code.to_owned())
@@ -335,7 +335,7 @@ mod tests {
             while let Ok((mut socket, _)) = listener.accept().await {
                 let _ = socket.read(&mut [0; 4096]).await;
                 let _ = socket.write_all(b"HTTP/1.1 200 OK\r\n\r\n[").await;
-                // Until the client has had enough.
+                // Until the client closes the connection.
                 while socket.write_all(&[b' '; 65_536]).await.is_ok() {}
             }
         });

@@ -6,23 +6,23 @@ use std::time::Duration;
 
 use crate::error::Error;
 
-/// What happens while an upload goes on.
+/// Events of a running upload.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
-    /// Sending begins; S3 has `there_bytes` already, of an earlier run.
+    /// Sending starts. S3 already has `there_bytes` from an earlier run.
     Begin { there_bytes: u64, total_bytes: u64 },
-    /// So much of the file is there or on its way. A part that fails takes back what it had sent.
+    /// This many bytes are stored or in flight. If a part fails, its bytes are subtracted.
     Progress { bytes: u64 },
-    /// Something failed that may pass; it is tried again after `wait`.
+    /// A transient failure. It is retried after `wait`.
     Retry { error: &'a Error, wait: Duration },
-    /// An earlier session of the file could not be ended; it will expire.
+    /// An earlier session of the file could not be aborted; it will expire.
     LeftToExpire { error: &'a Error },
 }
 
 type Watch = dyn Fn(&Event<'_>) + Send + Sync;
 
-/// Who is told of events, if anybody.
+/// The receiver of events, if any.
 #[derive(Clone, Default)]
 pub(crate) struct Watcher(pub(crate) Option<Arc<Watch>>);
 

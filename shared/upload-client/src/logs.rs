@@ -1,4 +1,4 @@
-//! Log files through `POST /presigned-url`.
+//! Uploads log files through `POST /presigned-url`.
 
 use std::io::{self, Read as _, Write as _};
 use std::path::Path;
@@ -15,13 +15,13 @@ use crate::error::Error;
 use crate::event::Watcher;
 use crate::pace::patiently;
 
-/// The longest name that the service takes (characters).
+/// Maximum length of a file name (characters).
 const MAX_FILENAME_CHARS: usize = 100;
 const CHUNK_BYTES: usize = 64 * 1024;
-/// How many URLs are asked for, should S3 refuse the first.
+/// How many URLs are requested if S3 refuses the first one.
 const TICKETS: u32 = 3;
 
-/// The meeting and attendee that a join token is for.
+/// The meeting and attendee of a join token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attendee {
     pub meeting: String,
@@ -29,11 +29,12 @@ pub struct Attendee {
 }
 
 impl Client {
-    /// Uploads a log file, to be ingested, and returns its key. What is not compressed is, on the way.
-    /// With a join token, `attendee` says whose it is; with an API key there is none.
+    /// Uploads a log file for ingestion and returns its key. An uncompressed file is compressed while it is
+    /// read. With a join token, `attendee` is required; with an API key it is `None`.
     ///
     /// # Errors
-    /// The file cannot be read or is too large, or the service refused, or it could not be reached.
+    /// If the file cannot be read or is too large, or if the service refused the upload or could not be
+    /// reached.
     pub async fn upload_log(&self, path: &Path, attendee: Option<&Attendee>) -> Result<String, Error> {
         let bytes = compressed(path).map_err(Error::file(path))?;
         let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
@@ -48,9 +49,9 @@ impl Client {
             let ticket = patiently(&watcher, || self.log_ticket(&body)).await?;
             match patiently(&watcher, || self.put_log(&ticket, &bytes)).await {
                 Ok(_) => return Ok(ticket.key),
-                // It is there already: the answer to an earlier try was lost.
+                // Already uploaded: the response to an earlier attempt was lost.
                 Err(error) if error.refused_status() == Some(412) => return Ok(ticket.key),
-                // Most likely the URL expired while it was tried.
+                // The URL has probably expired during the attempts.
                 Err(error) if error.refused_status() == Some(403) && tickets < TICKETS => tickets += 1,
                 Err(error) => return Err(error),
             }
@@ -59,7 +60,7 @@ impl Client {
 
     async fn put_log(&self, ticket: &LogTicket, bytes: &Bytes) -> Result<String, Error> {
         let named = ticket.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        // A repeat after a lost answer must not store, and so ingest, the file twice.
+        // A retry after a lost response must not store, and so ingest, the file twice.
         let headers: Vec<_> = named.chain([("if-none-match", "*")]).collect();
         let flow = Arc::new(Flow::default());
         let chunks = stream::unfold((bytes.clone(), Arc::clone(&flow)), |(mut rest, flow)| async move {
@@ -71,7 +72,7 @@ impl Client {
     }
 }
 
-/// The file as it is where it is gzip or zstd, else as gzip.
+/// Returns the file unchanged if it is gzip or zstd, else compressed with gzip.
 fn compressed(path: &Path) -> io::Result<Bytes> {
     let mut file = std::fs::File::open(path)?;
     let mut head = Vec::new();
@@ -86,8 +87,8 @@ fn compressed(path: &Path) -> io::Result<Bytes> {
     Ok(encoder.finish()?.into())
 }
 
-/// A name that the service takes, like the file's: `^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$`. Of a long one
-/// the end, where the extension is.
+/// Returns a valid name similar to the file's: `^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$`. A long name keeps its
+/// end with the extension.
 fn legal_filename(name: &str) -> String {
     let legal = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' };
     let name: String = name.chars().map(legal).collect();

@@ -1,4 +1,4 @@
-//! How fast: a limit that all parts share, and pauses between tries.
+//! Pacing: a rate limit shared by all parts, and pauses between attempts.
 
 use std::time::Duration;
 
@@ -8,18 +8,18 @@ use tokio::time::{Instant, sleep, sleep_until};
 use crate::error::Error;
 use crate::event::{Event, Watcher};
 
-/// How often a call or part is tried, the first pause and the longest.
+/// Attempts per call or part, the first pause and the longest.
 const ATTEMPTS: u32 = 8;
 const FIRST_PAUSE: Duration = Duration::from_millis(300);
 const LONGEST_PAUSE: Duration = Duration::from_secs(20);
-/// The longest that a service may ask us to wait.
+/// Maximum wait that a service may ask for.
 const LONGEST_WISH: Duration = Duration::from_secs(60);
 
-/// How much is read and sent at once, at most and so often a second where there is a limit (bytes).
+/// Maximum size of a chunk, and chunks per second if the rate is limited (bytes).
 const CHUNK_BYTES: u64 = 256 * 1024;
 const CHUNKS_PER_SEC: u64 = 8;
 
-/// A limit in bytes per second, or none.
+/// A rate limit in bytes per second, or none.
 #[derive(Debug)]
 pub(crate) struct Throttle {
     bytes_per_sec: Option<u64>,
@@ -31,14 +31,14 @@ impl Throttle {
         Self { bytes_per_sec: bytes_per_sec.map(|rate| rate.max(1)), free_at: Mutex::new(Instant::now()) }
     }
 
-    /// How much to send at once, so that the limit is kept within parts of a second (bytes).
+    /// Returns the chunk size that keeps the limit within a fraction of a second (bytes).
     pub(crate) fn chunk_bytes(&self) -> usize {
         let bytes =
             self.bytes_per_sec.map_or(CHUNK_BYTES, |rate| (rate / CHUNKS_PER_SEC).clamp(1, CHUNK_BYTES));
         usize::try_from(bytes).unwrap_or(1)
     }
 
-    /// Returns when these bytes may go.
+    /// Returns when these bytes may be sent.
     #[expect(clippy::cast_precision_loss, reason = "a pause need not be exact")]
     pub(crate) async fn pass(&self, bytes: usize) {
         let Some(rate) = self.bytes_per_sec else { return };
@@ -53,7 +53,7 @@ impl Throttle {
     }
 }
 
-/// Repeats a call while it fails for passing reasons.
+/// Retries a call while it fails with transient errors.
 pub(crate) async fn patiently<T, F: Future<Output = Result<T, Error>>>(
     watcher: &Watcher,
     mut call: impl FnMut() -> F,

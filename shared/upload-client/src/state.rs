@@ -1,5 +1,5 @@
-//! What outlives the process: which session a file is being uploaded in. A small database per file
-//! and service, which only one process has open at a time.
+//! State that outlives the process: the session in which a file is being uploaded. A small database per
+//! file and service, which only one process can open at a time.
 
 use std::error::Error as StdError;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use crate::error::Error;
 const TABLE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("session");
 const ROW: &str = "session";
 
-/// A session that was begun, and the file as it was then.
+/// A session, with the file's state when it started.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Saved {
     pub(crate) upload_id: String,
@@ -22,7 +22,7 @@ pub(crate) struct Saved {
     pub(crate) file: FileState,
 }
 
-/// What must not have changed for the parts to fit together.
+/// What must be unchanged for the parts to fit together.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct FileState {
     pub(crate) size: u64,
@@ -47,8 +47,8 @@ impl Store {
         let in_use = || Error::InUse { path: file.to_owned() };
         let database = match Database::create(&path) {
             Err(error) if is_unreadable(&error) => {
-                // A process that was killed while it made the file, or a disk that lost a part of it:
-                // an upload that cannot be gone on with is begun anew, and the old one expires.
+                // The process was killed while it created the file, or the disk lost a part of it: the
+                // upload cannot be resumed. It is restarted, and the old session expires.
                 std::fs::remove_file(&path).map_err(broken(&path))?;
                 Database::create(&path)
             }
@@ -69,11 +69,11 @@ impl Store {
             Err(error) => return Err(broken(&self.path)(error)),
         };
         let row = table.get(ROW).map_err(broken(&self.path))?;
-        // A row that another version wrote is as good as none.
+        // A row of another version is ignored.
         Ok(row.and_then(|row| serde_json::from_slice(row.value()).ok()))
     }
 
-    /// Durable when it returns.
+    /// Durable on return.
     pub(crate) fn save(&self, saved: &Saved) -> Result<(), Error> {
         let bytes = serde_json::to_vec(saved).map_err(broken(&self.path))?;
         let write = self.database.begin_write().map_err(broken(&self.path))?;
@@ -84,7 +84,7 @@ impl Store {
         write.commit().map_err(broken(&self.path))
     }
 
-    /// The upload is over: nothing is left of it.
+    /// Removes the state of a finished upload.
     pub(crate) fn remove(self) -> Result<(), Error> {
         std::fs::remove_file(&self.path).map_err(broken(&self.path))
     }
@@ -95,7 +95,7 @@ fn broken<E: StdError + Send + Sync + 'static>(path: &Path) -> impl FnOnce(E) ->
     |error| Error::State { path, source: error.into() }
 }
 
-/// Whether there is a file that is no database, or half of one. The lock on it is ours by then.
+/// Whether the file is not a database, or a damaged one. We hold its lock at this point.
 fn is_unreadable(error: &DatabaseError) -> bool {
     match error {
         DatabaseError::Storage(StorageError::Corrupted(_)) | DatabaseError::UpgradeRequired(_) => true,
@@ -140,7 +140,7 @@ mod tests {
         std::fs::remove_dir_all(&dir).unwrap();
     }
 
-    /// As a process leaves it that is killed while it makes the file: the magic number comes last.
+    /// The state of a process that was killed while it created the file: the magic number is written last.
     #[test]
     fn a_file_that_was_cut_short_is_as_good_as_none() {
         let dir = folder("cut");

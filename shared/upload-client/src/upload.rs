@@ -1,4 +1,4 @@
-//! One file through one session, gone on with where an earlier process stopped: S3 is asked what it
+//! Uploads one file through one session, resumed where an earlier process stopped: S3 lists the parts it
 //! has, and only the rest is sent.
 
 use std::io::SeekFrom;
@@ -18,25 +18,25 @@ use crate::event::{Event, Watcher};
 use crate::pace::{Throttle, patiently};
 use crate::state::{FileState, Saved, Store};
 
-/// Parts in flight, where nobody says otherwise.
+/// Default number of parts in flight.
 const PARALLEL: usize = 3;
 const CONTENT_TYPE: &str = "application/octet-stream";
 
-/// Rounds of sending what the service says is missing before giving up.
+/// Maximum rounds of sending the parts that the service reports as missing.
 const ROUNDS: u32 = 3;
 
-/// Where a finished file is, and what it took.
+/// Location of a finished file, and the bytes sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Uploaded {
     pub key: String,
     pub location: String,
     pub size_bytes: u64,
-    /// What this run sent of it; the rest was there before.
+    /// Bytes sent by this run; the rest was already stored.
     pub sent_bytes: u64,
 }
 
-/// The upload of one file. A run that ends early, by whatever, is gone on with by the next: it may be
-/// dropped at any moment, which pauses it.
+/// The upload of one file. A run that ends early for any reason is resumed by the next one. The future may
+/// be dropped at any time, which pauses the upload.
 #[derive(Debug, Clone)]
 pub struct Upload {
     client: Client,
@@ -48,17 +48,17 @@ pub struct Upload {
     watcher: Watcher,
 }
 
-/// What a run has to do with.
+/// State of a run.
 struct Run<'a> {
     upload: &'a Upload,
-    /// As the system knows it.
+    /// The canonical path.
     path: PathBuf,
     throttle: Arc<Throttle>,
     position: Arc<Position>,
     sent_bytes: AtomicU64,
 }
 
-/// How far the file is.
+/// Progress within the file.
 #[derive(Debug)]
 struct Position {
     bytes: AtomicU64,
@@ -81,7 +81,7 @@ impl Position {
     }
 }
 
-/// A stretch of the file.
+/// A range of the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Part {
     number: u32,
@@ -106,8 +106,8 @@ fn file_state(path: &Path) -> Result<FileState, Error> {
 }
 
 impl Upload {
-    /// The upload of the file at `path`; `state_dir` is where interrupted uploads are remembered, a
-    /// folder that may be shared by many.
+    /// Creates an upload of the file at `path`. `state_dir` is the folder that stores the state of
+    /// interrupted uploads; uploads can share it.
     pub fn new(client: Client, path: impl Into<PathBuf>, state_dir: impl Into<PathBuf>) -> Self {
         Self {
             client,
@@ -120,28 +120,28 @@ impl Upload {
         }
     }
 
-    /// The file's content type; `application/octet-stream` where nobody says otherwise.
+    /// Sets the file's content type. Default `application/octet-stream`.
     #[must_use]
     pub fn content_type(mut self, content_type: impl Into<String>) -> Self {
         self.content_type = content_type.into();
         self
     }
 
-    /// How many parts are sent at once; 3 where nobody says otherwise.
+    /// Sets the number of parts sent in parallel. Default 3.
     #[must_use]
     pub fn parallel(mut self, parts: usize) -> Self {
         self.parallel = parts.max(1);
         self
     }
 
-    /// The most bytes per second, of all parts together.
+    /// Sets the maximum bytes per second, for all parts together.
     #[must_use]
     pub fn limit_rate(mut self, bytes_per_sec: u64) -> Self {
         self.bytes_per_sec = Some(bytes_per_sec);
         self
     }
 
-    /// Who is told of what happens. It is called often and must not block.
+    /// Sets the receiver of events. It is called often and must not block.
     #[must_use]
     pub fn on_event(mut self, watch: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
         self.watcher = Watcher(Some(Arc::new(watch)));
@@ -154,10 +154,10 @@ impl Upload {
         Ok((path, store))
     }
 
-    /// Uploads the file, or what S3 does not have of it.
+    /// Uploads the file, or the rest of it that S3 does not have.
     ///
     /// # Errors
-    /// See [`Error`]. After those of calls and connections the next run goes on.
+    /// See [`Error`]. After a failed call or connection, the next run resumes.
     pub async fn run(&self) -> Result<Uploaded, Error> {
         let file = file_state(&self.path)?;
         if file.size == 0 {
@@ -175,10 +175,10 @@ impl Upload {
         run.whole(store, file).await
     }
 
-    /// Gives up the interrupted upload of the file and frees its parts. `false`: there is none.
+    /// Aborts the interrupted upload of the file and frees its parts. `false` if there is none.
     ///
     /// # Errors
-    /// See [`Error`]; [`Error::InUse`] while it goes on.
+    /// See [`Error`]; [`Error::InUse`] while it is running.
     pub async fn cancel(&self) -> Result<bool, Error> {
         let (_, store) = self.open()?;
         let Some(saved) = store.load()? else {
@@ -207,8 +207,8 @@ impl Run<'_> {
         let saved = match self.begin(file).await {
             Ok(saved) => saved,
             Err(error) => {
-                // There is nothing to go on with. A state that stays holds nothing, and why the
-                // upload did not begin is worth more than why that could not be removed.
+                // There is nothing to resume. A remaining state file does no harm, and the error that
+                // prevented the upload is more important than one of removing it.
                 let _ = store.remove();
                 return Err(error);
             }
@@ -236,19 +236,19 @@ impl Run<'_> {
         Ok(Saved { upload_id: created.upload_id, key: created.key, part_size: created.part_size, file })
     }
 
-    /// The session of a file that is no longer the same: freed if it can be, else it expires.
+    /// Aborts the session of a file that has changed; if that fails, the session expires.
     async fn forget(&self, saved: &Saved) {
         if let Err(error) = self.upload.client.abort(&saved.upload_id, &saved.key).await {
             self.upload.watcher.tell(&Event::LeftToExpire { error: &error });
         }
     }
 
-    /// Sends what S3 does not have and completes. `None`: there is no such session any more.
+    /// Sends what S3 does not have, then completes. `None` if the session does not exist any more.
     async fn go_on(&self, saved: &Saved) -> Result<Option<Completed>, Error> {
         let mut round = 1;
         loop {
             let Some(mut parts) = self.stored(saved).await? else {
-                // Perhaps it is complete, and the answer was lost.
+                // The upload may be complete, with its response lost.
                 return match self.complete(saved, &[]).await {
                     Ok(done) => Ok(Some(done)),
                     Err(error) if error.refused_status() == Some(404) => Ok(None),
@@ -275,7 +275,7 @@ impl Run<'_> {
         patiently(watcher, || client.complete(&saved.upload_id, &saved.key, parts)).await
     }
 
-    /// The parts that S3 has and that have the right size.
+    /// Returns the parts that S3 has with the correct size.
     async fn stored(&self, saved: &Saved) -> Result<Option<Vec<(u32, String)>>, Error> {
         let Upload { client, watcher, .. } = self.upload;
         let listed = match patiently(watcher, || client.parts(&saved.upload_id, &saved.key)).await {
@@ -308,14 +308,14 @@ impl Run<'_> {
             .await
     }
 
-    /// Sends one part, however often it takes.
+    /// Sends one part, with retries.
     async fn send(&self, saved: &Saved, part: Part) -> Result<(u32, String), Error> {
         let etag = patiently(&self.upload.watcher, || self.send_once(saved, part)).await?;
         self.sent_bytes.fetch_add(part.size, Ordering::Relaxed);
         Ok((part.number, etag))
     }
 
-    /// Through a URL of its own: one that expired or was refused is not used again.
+    /// Sends a part through a new URL: an expired or refused URL is not used again.
     async fn send_once(&self, saved: &Saved, part: Part) -> Result<String, Error> {
         let client = &self.upload.client;
         let url = client.sign_part(&saved.upload_id, &saved.key, part.number, part.size).await?;
@@ -328,7 +328,7 @@ impl Run<'_> {
         put.map_err(Error::of_used_url)
     }
 
-    /// A stretch of the file as it is read, at the pace that is allowed.
+    /// Reads a range of the file at the allowed rate.
     async fn body(
         &self,
         part: Part,

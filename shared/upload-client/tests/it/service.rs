@@ -1,4 +1,4 @@
-//! The routes that the client calls, and the bucket behind them. Parts are of eight bytes here.
+//! The routes that the client calls, and the bucket. Parts have eight bytes here.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -11,14 +11,14 @@ use tokio::net::{TcpListener, TcpStream};
 
 pub(crate) const PART_SIZE: u64 = 8;
 
-/// What to do with a request instead of answering it.
+/// A fault injected instead of a response.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Trouble {
-    /// Refuse it with this status.
+    /// Refuses the request with this status.
     Status(u16),
-    /// Carry it out and drop the connection.
+    /// Processes the request and closes the connection.
     LoseAnswer,
-    /// Never read it to its end.
+    /// Never reads the request to its end.
     Hang,
 }
 
@@ -26,14 +26,14 @@ pub(crate) enum Trouble {
 pub(crate) struct State {
     pub(crate) parts: BTreeMap<u32, Vec<u8>>,
     pub(crate) object: Option<Vec<u8>>,
-    /// How many sessions were begun; the last is the open one.
+    /// Number of sessions; the last one is open.
     pub(crate) sessions: u32,
     pub(crate) ended: bool,
     /// Log files by key.
     pub(crate) logs: BTreeMap<String, Vec<u8>>,
     /// Every request, as `METHOD path`.
     pub(crate) asked: Vec<String>,
-    /// For the next request whose `METHOD path` begins so.
+    /// Faults for the next request whose `METHOD path` has this prefix.
     pub(crate) troubles: Vec<(&'static str, Trouble)>,
 }
 
@@ -72,7 +72,7 @@ impl Service {
         self.state.lock().unwrap().troubles.push((request, trouble));
     }
 
-    /// How many requests began so.
+    /// Returns the number of requests with this prefix.
     pub(crate) fn asked(&self, request: &str) -> usize {
         self.state.lock().unwrap().asked.iter().filter(|line| line.starts_with(request)).count()
     }
@@ -84,7 +84,7 @@ impl Service {
         Some(state.troubles.remove(at).1)
     }
 
-    /// One request a connection.
+    /// One request per connection.
     async fn answer(&self, mut socket: TcpStream) {
         let Some((line, head, rest)) = read_head(&mut socket).await else { return };
         let trouble = self.trouble_for(&line);
@@ -176,7 +176,7 @@ async fn read_head(socket: &mut TcpStream) -> Option<(String, String, Vec<u8>)> 
     }
 }
 
-/// `None`: it broke off.
+/// `None` if the body was cut off.
 async fn read_body(socket: &mut TcpStream, head: &str, mut body: Vec<u8>) -> Option<Vec<u8>> {
     let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
     let length = length.map_or(0, |length| length.parse().unwrap());
@@ -188,7 +188,7 @@ async fn read_body(socket: &mut TcpStream, head: &str, mut body: Vec<u8>) -> Opt
     Some(body)
 }
 
-/// A folder of a test's own, removed at its end.
+/// A temporary folder, removed at the end of the test.
 #[derive(Debug)]
 pub(crate) struct Folder(pub(crate) PathBuf);
 

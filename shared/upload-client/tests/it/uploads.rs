@@ -33,17 +33,17 @@ async fn until_asked(service: &Service, request: &str) {
 async fn a_file_is_uploaded_in_parts_and_leaves_no_state() {
     let (service, folder) = (Service::start().await, Folder::new("whole"));
     let file = folder.file("film.mp4", CONTENT);
-    let told = Arc::new(Mutex::new(Vec::new()));
-    let heard = Arc::clone(&told);
+    let events = Arc::new(Mutex::new(Vec::new()));
+    let heard = Arc::clone(&events);
     let upload = upload(&service, &folder, &file).content_type("video/mp4").on_event(move |event| {
         heard.lock().unwrap().push(format!("{event:?}"));
     });
     whole(&upload.run().await.unwrap(), CONTENT.len());
     assert_eq!(object(&service).unwrap().as_bytes(), CONTENT);
     assert_eq!(std::fs::read_dir(folder.state()).unwrap().count(), 0);
-    let told = told.lock().unwrap().clone();
-    assert_eq!(told[0], "Begin { there_bytes: 0, total_bytes: 44 }");
-    assert_eq!(told.last().unwrap(), "Progress { bytes: 44 }");
+    let events = events.lock().unwrap().clone();
+    assert_eq!(events[0], "Begin { there_bytes: 0, total_bytes: 44 }");
+    assert_eq!(events.last().unwrap(), "Progress { bytes: 44 }");
     assert!(!upload.cancel().await.unwrap(), "there is nothing to cancel");
 }
 
@@ -114,14 +114,14 @@ async fn what_the_service_refuses_ends_at_once() {
         assert_eq!(refused.refused_status(), Some(status));
         assert_eq!(refused.to_string(), format!("s3: in trouble ({status})"));
         assert_eq!(service.asked(request), 1, "{request}");
-        // What never began leaves nothing to go on with.
+        // A session that was never created leaves no state to resume.
         let kept = usize::from(status != 401);
         assert_eq!(std::fs::read_dir(folder.state()).unwrap().count(), kept, "{request}");
     }
 }
 
-/// Five minutes for 300 bytes, in a clock that needs no time: more than anything may stand still, and
-/// each part takes all of them.
+/// Five minutes for 300 bytes, on a paused clock: longer than the stall timeout, and each part takes all of
+/// it.
 #[tokio::test(start_paused = true)]
 async fn a_slow_line_is_no_reason_to_give_up_and_one_that_stands_still_is() {
     let (service, folder) = (Service::start().await, Folder::new("slow"));
@@ -183,7 +183,7 @@ async fn a_session_ended_elsewhere_is_restarted_by_the_next_run() {
 async fn what_is_no_file_to_upload_is_named() {
     let (service, folder) = (Service::start().await, Folder::new("no-file"));
     for (file, said) in [
-        (folder.file("empty.mp4", b""), "empty.mp4 is empty: an upload has at least one byte"),
+        (folder.file("empty.mp4", b""), "empty.mp4 is empty: an upload needs at least one byte"),
         (folder.0.clone(), " is not a regular file"),
         (folder.0.join("none"), "none cannot be read"),
     ] {
