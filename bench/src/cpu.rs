@@ -1,4 +1,4 @@
-//! What Linux knows of this process: time on the CPU, peak memory.
+//! CPU time and peak memory of this process, from Linux.
 
 use std::io;
 
@@ -6,21 +6,21 @@ fn unreadable(what: &str) -> io::Error {
     io::Error::other(format!("{what} cannot be read"))
 }
 
-/// Seconds that this thread has been on a CPU.
+/// Returns the CPU seconds of this thread.
 fn thread_secs() -> io::Result<f64> {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat")?;
     let nanos: Option<u64> = text.split(' ').next().and_then(|word| word.parse().ok());
     nanos.map(|nanos| nanos as f64 / 1e9).ok_or_else(|| unreadable("/proc/thread-self/schedstat"))
 }
 
-/// Runs something on this thread; says how many CPU seconds it took.
+/// Runs a function on this thread. Returns the CPU seconds it took, and its result.
 pub(crate) fn timed<T>(run: impl FnOnce() -> T) -> io::Result<(f64, T)> {
     let before = thread_secs()?;
     let result = run();
     Ok((thread_secs()? - before, result))
 }
 
-/// The most memory that this process has had (KiB).
+/// Returns the peak memory of this process (KiB).
 pub(crate) fn peak_memory_kib() -> io::Result<u64> {
     let status = std::fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

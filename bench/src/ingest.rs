@@ -1,4 +1,4 @@
-//! What ingest costs: CPU beside gunzip alone, write units, memory.
+//! Cost of ingest: CPU compared with gunzip alone, write units, memory.
 
 use std::error::Error;
 use std::fs::File;
@@ -19,18 +19,18 @@ use logferry_core::model::redact::Redactor;
 
 use crate::{cpu, pino};
 
-/// What a million records of the generated file may cost (write units).
+/// Maximum write units for a million records of the generated file.
 const MAX_WRITE_UNITS_PER_MILLION: u64 = 95_000;
-/// How much more memory ten times the file may take (percent).
+/// Maximum additional memory for a file ten times as large (percent).
 const MAX_MEMORY_GROWTH_PERCENT: u64 = 10;
 
-/// A write unit pays for so many bytes of an item.
+/// Bytes of an item per write unit.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html>
 const WRITE_UNIT_BYTES: u64 = 1024;
-/// The attributes of a block's item beside its data: names, keys, numbers (bytes, generously).
+/// Attributes of a block's item besides its data: names, keys, numbers (bytes, rounded up).
 const ITEM_OVERHEAD_BYTES: u64 = 360;
 
-/// Counts blocks as the table would charge them, and forgets them.
+/// Counts blocks as the table would charge them, and drops them.
 #[derive(Default)]
 struct Bill {
     blocks: u64,
@@ -71,7 +71,7 @@ fn ingest(reader: impl Read, redactor: &Redactor) -> Result<(Outcome, Bill), Box
     Ok((outcome, bill))
 }
 
-/// Writes a file of generated entries; gzipped when its name says so.
+/// Writes a file of generated entries, gzipped if its name ends with .gz.
 pub(crate) fn generate(records: u64, out: &Path) -> io::Result<()> {
     let file = BufWriter::new(File::create(out)?);
     if out.extension().is_some_and(|ending| ending == "gz") {
@@ -85,7 +85,7 @@ pub(crate) fn generate(records: u64, out: &Path) -> io::Result<()> {
     }
 }
 
-/// Time on the CPU per raw byte, beside gunzip alone and with redaction; then the write units.
+/// Measures CPU time per raw byte, compared with gunzip alone and with redaction; then the write units.
 pub(crate) fn speed(records: u64, rounds: u32) -> Result<(), Box<dyn Error>> {
     let mut gzip = GzEncoder::new(Vec::new(), Compression::new(6));
     pino::write(records, &mut gzip)?;
@@ -140,7 +140,7 @@ pub(crate) fn speed(records: u64, rounds: u32) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Peak memory of a process that ingests a file, for two sizes of file.
+/// Measures the peak memory of a process that ingests a file, for two file sizes.
 pub(crate) fn memory(small_records: u64, factor: u64) -> Result<(), Box<dyn Error>> {
     let mut out = io::stdout().lock();
     let mut peaks = Vec::new();
@@ -152,7 +152,9 @@ pub(crate) fn memory(small_records: u64, factor: u64) -> Result<(), Box<dyn Erro
         std::fs::remove_file(&path)?;
         let printed = String::from_utf8(child?.stdout)?;
         let numbers: Vec<u64> = printed.split_whitespace().filter_map(|word| word.parse().ok()).collect();
-        let [raw_bytes, peak_kib] = numbers[..] else { return Err("the child said nothing".into()) };
+        let [raw_bytes, peak_kib] = numbers[..] else {
+            return Err("the child process printed nothing".into());
+        };
         writeln!(
             out,
             "peak memory for {:6.0} MB raw: {:6.1} MiB",

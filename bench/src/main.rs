@@ -1,4 +1,4 @@
-//! `make bench`: what things cost, as ratios within one run; and the generator of pino files.
+//! `make bench`: costs as ratios within one run, and the generator of pino files.
 
 mod cpu;
 mod ingest;
@@ -22,14 +22,14 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Write a file of pino entries, gzipped when its name ends in .gz.
+    /// Write a file of pino entries, gzipped if its name ends with .gz.
     GeneratePino {
         #[arg(long, default_value_t = 200_000)]
         records: u64,
         #[arg(long)]
         out: PathBuf,
     },
-    /// CPU and write units of the pure path, beside gunzip.
+    /// CPU and write units of the pure path, compared with gunzip.
     Ingest {
         #[arg(long, default_value_t = 200_000)]
         records: u64,
@@ -41,7 +41,7 @@ enum Command {
         #[arg(long, default_value_t = 187_300)]
         records: u64,
     },
-    /// Bodies of PutLogEvents beside the SDK's own types and memcpy.
+    /// Bodies of PutLogEvents, compared with the SDK's own types and memcpy.
     Bodies {
         #[arg(long, default_value_t = 200_000)]
         records: u64,
@@ -65,7 +65,7 @@ enum Command {
         #[arg(long, default_value_t = 5)]
         rounds: u32,
     },
-    /// Take in one file and say what it took; what `memory` runs.
+    /// Ingest one file and print its cost; used by `memory`.
     #[command(hide = true)]
     IngestOnce { file: PathBuf },
 }

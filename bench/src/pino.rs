@@ -1,12 +1,12 @@
-//! Entries like those of a Node service that logs with pino and pino-http: about 534 bytes each,
-//! gzip about 5.85:1. The same number of records is always the same bytes.
+//! Entries like those of a Node service that logs with pino and pino-http: about 534 bytes each, gzip about
+//! 5.85:1. The same number of records always gives the same bytes.
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
 /// 2025-04-01T00:00:00Z
 const START_MS: u64 = 1_743_465_600_000;
-/// Between two entries (ms): 200,000 of them are a bit more than a day.
+/// Time between two entries (ms): 200,000 of them cover a bit more than a day.
 const STEP_MS: u64 = 480;
 
 const ROUTES: [&str; 8] = [
@@ -21,10 +21,10 @@ const ROUTES: [&str; 8] = [
 ];
 const CONTEXTS: [&str; 5] =
     ["ApiController", "DocumentsService", "AuthGuard", "CacheInterceptor", "MeetingsController"];
-/// Browsers and services that come again and again, each with its own address and agent.
+/// Number of recurring clients, each with its own address and agent.
 const CLIENTS: u64 = 400;
 
-/// A small, fast generator of numbers that everybody gets alike.
+/// A small, fast random number generator with a fixed sequence.
 struct Numbers(u64);
 
 impl Numbers {
@@ -44,7 +44,7 @@ impl Numbers {
     }
 }
 
-/// Writes so many entries, one a line.
+/// Writes this many entries, one per line.
 pub(crate) fn write(records: u64, out: &mut impl Write) -> io::Result<()> {
     let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15);
     let mut line = String::new();
@@ -75,7 +75,7 @@ fn entry(line: &mut String, i: u64, time: u64, numbers: &mut Numbers) {
     let took = numbers.below(900);
     let cache_hit = numbers.below(3) > 0;
     let documents = numbers.below(50);
-    // A String takes every write.
+    // Writing to a String cannot fail.
     let _ = write!(
         line,
         "{{\"level\":{level},\"time\":{time},\"pid\":{pid},\"hostname\":\"api-{host}\",\

@@ -1,5 +1,5 @@
-//! What flush costs: bodies of PutLogEvents beside the SDK's own types and memcpy, all in one run,
-//! and events through the buffer.
+//! Cost of flush: bodies of PutLogEvents compared with the SDK's own types and memcpy, in one run, and
+//! events through the buffer.
 
 use std::error::Error;
 use std::future::ready;
@@ -12,12 +12,12 @@ use logferry_aws::logs_bench::{OwnTypes, direct};
 
 use crate::{cpu, pino};
 
-/// A body built directly must be this much cheaper than one of the SDK's own types, both signed.
+/// How much cheaper a directly written body must be than one of the SDK's own types, both signed.
 const MIN_RATIO: f64 = 3.5;
 
 const NOW_MS: i64 = 1_743_465_600_000;
 
-/// CPU per megabyte of messages.
+/// Measures CPU per megabyte of messages.
 pub(crate) fn bodies(records: u64, rounds: u32) -> Result<(), Box<dyn Error>> {
     let mut text = Vec::new();
     pino::write(records, &mut text)?;
@@ -61,7 +61,7 @@ pub(crate) fn bodies(records: u64, rounds: u32) -> Result<(), Box<dyn Error>> {
         let (signed, sent) = cpu::timed(|| {
             runtime.block_on(async {
                 let mut sent = 0;
-                // The events stay with the sender, which may have to bisect them.
+                // The sender keeps the events, which it may have to bisect.
                 for request in &requests {
                     sent += usize::from(direct.send(request.clone()).await.is_ok());
                 }
@@ -104,7 +104,7 @@ pub(crate) fn bodies(records: u64, rounds: u32) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Events per CPU second through the buffer, sending being free.
+/// Measures events per CPU second through the buffer, with free sending.
 pub(crate) fn buffer(events: usize) -> Result<(), Box<dyn Error>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut out = io::stdout().lock();
@@ -128,7 +128,7 @@ pub(crate) fn buffer(events: usize) -> Result<(), Box<dyn Error>> {
         })?;
         let metrics = buffer.metrics();
         if !stopped.unsent.is_empty() || metrics.events_sent != events as u64 {
-            return Err("events were lost on the way".into());
+            return Err("events were lost".into());
         }
         let rate = events as f64 / secs / 1e6;
         writeln!(

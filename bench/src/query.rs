@@ -1,5 +1,5 @@
-//! What queries cost over ten million records of one app: pages read, read units, CPU beside the
-//! decompression alone of the blocks that were opened.
+//! Cost of queries over ten million records of one app: pages read, read units, CPU compared with the
+//! decompression of the opened blocks alone.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -25,19 +25,19 @@ use logferry_core::model::time::{Day, MS_PER_DAY, MS_PER_HOUR, hour_of_ms};
 
 use crate::{cpu, pino};
 
-/// The first day, 2025-04-01, and how many there are.
+/// The first day, 2025-04-01, and the number of days.
 const FIRST_DAY_MS: i64 = 1_743_465_600_000;
 const DAYS: i64 = 30;
-/// Records of one file, and of one block of it.
+/// Records per file, and raw bytes per block.
 const FILE_RECORDS: u64 = 5_000;
 const BLOCK_RAW_BYTES: usize = 390 * 1024;
-/// One record in so many is an ERROR; one in so many has the word that is searched for.
+/// One in this many records is an ERROR, or has the searched word.
 const ERROR_EVERY: u64 = 1_000_000;
 const WORD_EVERY: u64 = 20_000;
-/// Lines that the records repeat.
+/// Number of distinct lines.
 const LINES: u64 = 40_000;
 
-/// Bytes of an item beside its data, and the bytes that a strongly consistent read unit pays for.
+/// Bytes of an item besides its data, and bytes per strongly consistent read unit.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html>
 const ITEM_OVERHEAD_BYTES: usize = 360;
 const READ_UNIT_BYTES: usize = 4096;
@@ -47,7 +47,7 @@ const READ_UNIT_BYTES: usize = 4096;
 struct Memory {
     blocks: BTreeMap<(String, String), Block>,
     days: BTreeMap<Day, DayCounts>,
-    /// The headers of what was read, and its data.
+    /// Headers of the read blocks, and their data.
     read: Mutex<Vec<(String, String)>>,
 }
 
@@ -80,7 +80,7 @@ impl BlockTable for Memory {
             if let Ok(mut read) = self.read.lock() {
                 read.push(key.clone());
             }
-            // A Query answers with so many items or 1 MB.
+            // A Query returns at most `limit` items or 1 MB.
             if page.blocks.len() == limit as usize || bytes > 1024 * 1024 {
                 page.next = Some(BlockPosition(key.1.clone()));
                 break;
@@ -229,7 +229,7 @@ fn fill(records: u64, app_id: &AppId) -> Result<Memory, Box<dyn Error>> {
     Ok(memory)
 }
 
-/// The records that a question finds through all its pages, and what that cost.
+/// Returns the records that a query finds on all its pages, and the cost.
 async fn walk(
     memory: &Memory,
     app: &App,
@@ -247,7 +247,7 @@ async fn walk(
             cursor: cursor.as_deref(),
             raw: false,
             now_ms: 0,
-            // By the bytes alone: how fast the machine is must not show.
+            // Limited by bytes only: the speed of the machine must not matter.
             budget: Budget {
                 read_bytes: MAX_READ_BYTES,
                 decompressed_bytes: MAX_DECOMPRESSED_BYTES,
@@ -269,7 +269,7 @@ async fn walk(
     }
 }
 
-/// Ten million records, or as many as are said, and four questions.
+/// Ten million records, or as many as requested, and four queries.
 pub(crate) fn costs(records: u64) -> Result<(), Box<dyn Error>> {
     let app = app()?;
     let (fill_secs, memory) = cpu::timed(|| fill(records, &app.app_id))?;
@@ -306,7 +306,7 @@ pub(crate) fn costs(records: u64) -> Result<(), Box<dyn Error>> {
         }
         let (found, requests, cost) = runtime.block_on(walk(&memory, &app, filter, limit))?;
         let opened = opened(&memory, filter, cost.opened as usize);
-        // The clock of a thread is coarse: what is quick is done many times.
+        // A thread's clock is coarse: fast work is repeated.
         let rounds = 1 + 1_000 / (1 + cost.opened);
         let (secs, walked) = cpu::timed(|| {
             (0..rounds).try_for_each(|_| runtime.block_on(walk(&memory, &app, filter, limit)).map(|_| ()))
@@ -332,7 +332,7 @@ pub(crate) fn costs(records: u64) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// As many blocks as were opened, of those that were read.
+/// Returns as many of the read blocks as were opened.
 fn opened<'m>(memory: &'m Memory, filter: &Filter, opened: usize) -> Vec<&'m Block> {
     let read = memory.read.lock().map(|read| read.clone()).unwrap_or_default();
     read.iter()

@@ -1,4 +1,4 @@
-//! What a presigned URL costs.
+//! Cost of a presigned URL.
 
 use std::error::Error;
 use std::hint::black_box;
@@ -11,7 +11,7 @@ use crate::cpu;
 
 const NOW_MS: i64 = 1_743_465_600_000;
 
-/// CPU per signed URL of a part, as a batch of a session signs them.
+/// Measures the CPU per signed URL of a part, as in a batch of a session.
 pub(crate) fn signing(urls: u32, rounds: u32) -> Result<(), Box<dyn Error>> {
     let env = AwsEnv::from_lookup(|name| {
         let value = match name {
