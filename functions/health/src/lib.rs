@@ -1,9 +1,10 @@
-//! Health: one slot of the schedule. Every due check is probed, its result recorded once, its state
-//! brought up to date, and a change told to people.
+//! `health`: handles one slot of the schedule. Probes every due check, records its result once, updates its
+//! state and notifies of state changes.
 //!
-//! The same event twice: the slot comes from the event's time, a slot that a state has counted is not
-//! due again, the first row of a slot stays, and states are written over the version they came from.
-//! A crash between a state and its message leaves the change pending; the next slot tells it.
+//! Handling the same event twice has no further effect. The slot comes from the event's time. A slot that a
+//! state already includes is not due again. The first row of a slot is kept. States are written over the
+//! version that they come from. If a run crashes between a state and its message, the change stays pending
+//! and the next slot sends the message.
 
 pub mod measure;
 pub mod message;
@@ -34,16 +35,16 @@ use plan::Job;
 use probe::{Finding, Prober};
 use turns::Turns;
 
-/// Probes under way at a time.
+/// Maximum number of running probes.
 pub const CONCURRENCY: usize = 50;
-/// Time kept at the end of a run for writing down what it had no time for.
+/// Time reserved at the end of a run for recording skipped checks.
 const RESERVE: Duration = Duration::from_secs(8);
-/// Time kept at its very end, in which nothing more is written: what was skipped is then only counted.
+/// Time reserved at the very end, in which nothing is written: checks skipped then are only counted.
 const LAST_MOMENT: Duration = Duration::from_secs(1);
-/// The longest a job takes besides its probe, for planning.
+/// Maximum time of a job besides its probe, for planning.
 const BOOKKEEPING: Duration = Duration::from_secs(2);
 
-/// What the environment says.
+/// Configuration of `health`, read from the environment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     pub table_apps: String,
@@ -56,8 +57,10 @@ pub struct Config {
 }
 
 impl Config {
+    /// Reads the configuration.
+    ///
     /// # Errors
-    /// Everything that is missing or wrong.
+    /// All missing and invalid variables, in one error.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Config, BadConfig> {
         let mut read = Reader::new(lookup);
         let ports = match read.optional("HEALTH_PORTS").map(|text| Ports::parse(&text)) {
@@ -78,7 +81,7 @@ impl Config {
         };
         let minutes: i64 = read.parsed_or("HEALTH_SCHEDULE_MINUTES", 5);
         if !(1..=1440).contains(&minutes) {
-            read.problem("HEALTH_SCHEDULE_MINUTES is not from 1 to 1440");
+            read.problem("HEALTH_SCHEDULE_MINUTES must be from 1 to 1440");
         }
         let config = Config {
             table_apps: read.required("TABLE_APPS"),
@@ -96,7 +99,7 @@ impl Config {
     }
 }
 
-/// What a run needs.
+/// The function with its ports.
 #[derive(Debug)]
 pub struct App<A, T, N, C> {
     pub apps: A,
@@ -109,51 +112,51 @@ pub struct App<A, T, N, C> {
     pub metrics_detail: Detail,
 }
 
-/// What a run did.
+/// Counts of a run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Summary {
     pub up: u64,
     pub down: u64,
     pub skipped: u64,
-    /// Changes of state that people were told.
-    pub told: u64,
-    /// Messages that the topic refused for good; their changes count as configured.
+    /// State changes that were notified.
+    pub notified: u64,
+    /// Messages that the topic rejected permanently. Their changes count as notified.
     pub refused: u64,
-    /// Messages that could not be published now; a later run tells them.
+    /// Messages that could not be published now. A later run sends them.
     pub delayed: u64,
 }
 
-/// Until when what may begin.
+/// Until when work may start.
 #[derive(Debug, Clone, Copy)]
 struct Deadlines {
     start_by: Instant,
     write_by: Instant,
 }
 
-/// What a slot says about a check.
+/// The result of a check in a slot.
 #[derive(Debug)]
 enum Verdict {
-    /// To be recorded.
+    /// A row to record.
     Found(CheckRow),
-    /// To be counted and no more.
+    /// A row that is only counted.
     Unrecorded(CheckRow),
-    /// A job's own report, which is a row already; counted under this slot.
+    /// A job's own report, which is already a row; counted in this slot.
     Reported(CheckRow),
     /// A job whose first report is not expected yet.
     NotYet,
 }
 
-/// What became of a message.
+/// The result of publishing a message.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum Message {
     #[default]
     None,
-    Told,
+    Notified,
     Refused,
     Delayed,
 }
 
-/// What became of one job.
+/// The result of one job.
 #[derive(Debug, Default)]
 struct Done {
     row: Option<CheckRow>,
@@ -161,11 +164,10 @@ struct Done {
 }
 
 impl<A: Apps, T: CheckTable, N: Notifier, C: Clock> App<A, T, N, C> {
-    /// Runs the slot of an event, within `budget`.
+    /// Runs the slot of an event within `budget`.
     ///
     /// # Errors
-    /// A table failed for some checks. The rest is done and recorded; the same event again does what is
-    /// missing.
+    /// A table failed for some checks. The others are recorded; a retry of the event does what is missing.
     pub async fn run(&self, event_ms: i64, budget: Duration) -> Result<Summary, Fault> {
         let slot_ms = plan::slot_of(event_ms, self.schedule_ms);
         let begun = Instant::now();
@@ -191,7 +193,7 @@ impl<A: Apps, T: CheckTable, N: Notifier, C: Clock> App<A, T, N, C> {
                 Ok(done) => {
                     match done.message {
                         Message::None => {}
-                        Message::Told => summary.told += 1,
+                        Message::Notified => summary.notified += 1,
                         Message::Refused => summary.refused += 1,
                         Message::Delayed => summary.delayed += 1,
                     }
@@ -222,12 +224,12 @@ impl<A: Apps, T: CheckTable, N: Notifier, C: Clock> App<A, T, N, C> {
             run.up = summary.up,
             run.down = summary.down,
             run.skipped = summary.skipped,
-            "ran a slot"
+            "slot finished"
         );
         fault.map_or(Ok(summary), Err)
     }
 
-    /// All apps' due checks. An app whose states cannot be read stops no other.
+    /// Plans the due checks of all apps. An app whose states cannot be read does not stop the others.
     async fn plan(&self, slot_ms: i64) -> Result<(Turns, Option<Fault>), Fault> {
         let apps = self.apps.list().await?;
         let watched = apps.iter().filter(|app| plan::is_watched(app));
@@ -254,7 +256,7 @@ impl<A: Apps, T: CheckTable, N: Notifier, C: Clock> App<A, T, N, C> {
 
     async fn carry_out(&self, job: &Job, slot_ms: i64, until: Deadlines) -> Result<Done, Fault> {
         if !job.due {
-            return Ok(Done { row: None, message: self.tell(job, job.state.clone()).await? });
+            return Ok(Done { row: None, message: self.notify(job, job.state.clone()).await? });
         }
         let row = match self.result_of(job, slot_ms, until).await? {
             Verdict::NotYet => return Ok(Done::default()),
@@ -262,7 +264,7 @@ impl<A: Apps, T: CheckTable, N: Notifier, C: Clock> App<A, T, N, C> {
             Verdict::Reported(row) => row,
             Verdict::Found(row) => match self.table.record(&row).await? {
                 Recorded::Stored => row,
-                // registered again under the same id meanwhile: this run's app is no more
+                // The app was registered again meanwhile: this run's app does not exist any more.
                 Recorded::Existing(first) if first.epoch_ms != row.epoch_ms => return Ok(Done::default()),
                 Recorded::Existing(first) => first,
             },
@@ -270,7 +272,7 @@ impl<A: Apps, T: CheckTable, N: Notifier, C: Clock> App<A, T, N, C> {
         self.count_in(job, row).await
     }
 
-    /// Brings the state up to date and tells a change, unless another run of this slot was first.
+    /// Updates the state and notifies of a change, unless another run of this slot was first.
     async fn count_in(&self, job: &Job, row: CheckRow) -> Result<Done, Fault> {
         let thresholds = job.check.check.as_ref().map(|check| check.thresholds).unwrap_or_default();
         let Some(state) = after(&job.state, &row, thresholds) else {
@@ -279,39 +281,39 @@ impl<A: Apps, T: CheckTable, N: Notifier, C: Clock> App<A, T, N, C> {
         if !self.table.save_state(&job.key.app_id, &state).await? {
             return Ok(Done { row: Some(row), ..Done::default() });
         }
-        let message = self.tell(job, state).await?;
+        let message = self.notify(job, state).await?;
         if let Some(last_slot_ms) = job.state.last_slot_ms {
             let between = (last_slot_ms, row.slot_ms);
             let closed = close_day(&self.table, &job.key, job.epoch_ms, between, self.clock.now_ms()).await;
             if let Err(fault) = closed {
-                tracing::warn!(error.chain = %chain(&fault), "a day's sums are left to their first reader");
+                tracing::warn!(error.chain = %chain(&fault), "failed to sum a day; its first reader will");
             }
         }
         Ok(Done { row: Some(row), message })
     }
 
-    /// Publishes a pending change. A message that the topic will never take counts as configured: it would stand
-    /// in the way of the next. One that it does not take now stays pending. Neither ends the run.
-    async fn tell(&self, job: &Job, state: UrlState) -> Result<Message, Fault> {
+    /// Publishes a pending change. A message that the topic rejects permanently counts as sent, because it would
+    /// block the next one. A message that fails now stays pending. Neither case ends the run.
+    async fn notify(&self, job: &Job, state: UrlState) -> Result<Message, Fault> {
         let Some(change) = &state.pending else { return Ok(Message::None) };
         let about = message::about(&job.key.app_id, job.check.name.as_deref(), &state, change);
         let message = match self.notifier.publish(&about).await {
-            Ok(()) => Message::Told,
+            Ok(()) => Message::Notified,
             Err(fault) if fault.class == FaultClass::Permanent => {
-                tracing::error!(app.id = %job.key.app_id, error.chain = %chain(&fault), "a message was refused");
+                tracing::error!(app.id = %job.key.app_id, error.chain = %chain(&fault), "notification rejected");
                 Message::Refused
             }
             Err(fault) => {
-                tracing::warn!(app.id = %job.key.app_id, error.chain = %chain(&fault), "a message has to wait");
+                tracing::warn!(app.id = %job.key.app_id, error.chain = %chain(&fault), "notification delayed");
                 return Ok(Message::Delayed);
             }
         };
-        tracing::info!(app.id = %job.key.app_id, change.to = change.to.as_str(), "told a change");
+        tracing::info!(app.id = %job.key.app_id, change.to = change.to.as_str(), "notified of a state change");
         self.table.save_state(&job.key.app_id, &published(&state)).await?;
         Ok(message)
     }
 
-    /// The row of a due job.
+    /// Returns the row of a due job.
     async fn result_of(&self, job: &Job, slot_ms: i64, until: Deadlines) -> Result<Verdict, Fault> {
         let now = Instant::now();
         let kind = match &job.check.check {
@@ -342,24 +344,24 @@ impl<A: Apps, T: CheckTable, N: Notifier, C: Clock> App<A, T, N, C> {
         if too_late_to_write { Verdict::Unrecorded(row) } else { Verdict::Found(row) }
     }
 
-    /// A job that reports itself: good or bad as its newest report says, bad without one in time.
-    /// Reports are rows already, so only a missing one gets a row of its own.
+    /// Handles a job that reports itself: good or bad like its newest report, bad without a report in time.
+    /// Reports are already rows, so only a missing report gets a row.
     async fn heartbeat(&self, job: &Job, slot_ms: i64, heartbeat_ms: u64) -> Result<Verdict, Fault> {
         let heartbeat_ms = i64::try_from(heartbeat_ms).unwrap_or(i64::MAX);
         let deadline_ms = slot_ms.saturating_sub(heartbeat_ms);
-        // the newest row is nearly always the answer
+        // The newest row nearly always decides.
         for looked_at in [1, REPORTS_LOOKED_AT] {
             let rows = self.table.history(&job.key, deadline_ms, slot_ms, looked_at).await?;
             let report = rows.into_iter().find(|row| row.epoch_ms == job.epoch_ms && row.status != 0);
             if let Some(report) = report {
-                // counted under the slot, so that the state moves once a slot
+                // Counted in this slot, so that the state changes once per slot.
                 return Ok(Verdict::Reported(CheckRow { slot_ms, ..report }));
             }
         }
         if job.state.health == logferry_health_checks::rows::Health::Unknown
             && job.state.since_ms >= deadline_ms
         {
-            // not yet expected: remember since when it is watched
+            // Not expected yet: record since when it is checked.
             if job.state.since_ms == slot_ms {
                 let watched = UrlState { version: job.state.version.saturating_add(1), ..job.state.clone() };
                 self.table.save_state(&job.key.app_id, &watched).await?;
@@ -388,5 +390,5 @@ impl<A: Apps, T: CheckTable, N: Notifier, C: Clock> App<A, T, N, C> {
     }
 }
 
-/// Newest rows in which a report is looked for; the others are heartbeats that were missed.
+/// Number of newest rows in which a report is searched; the others are missed heartbeats.
 const REPORTS_LOOKED_AT: usize = 1000;

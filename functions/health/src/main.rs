@@ -1,4 +1,4 @@
-//! Wiring: configuration and clients once, then the story in `lib.rs`.
+//! Wiring only: reads the configuration and creates the clients once, then calls `lib.rs`.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};

@@ -1,4 +1,4 @@
-//! What a run tells CloudWatch, in as much detail as is paid for. Pure.
+//! Metrics of a run, in the configured granularity. Pure.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -8,14 +8,14 @@ use logferry_service::metrics::{
     CHECKS_DOWN, CHECKS_SKIPPED, CHECKS_UP, Emission, MAX_VALUES, PROBE_LATENCY,
 };
 
-/// Checks of an app that have metrics of their own: the first of its list. A tenant that changes its URLs in
-/// every run makes twice as many metrics a run, which is why the deployment has to ask for them.
+/// Number of checks of an app with their own metrics: the first of its list. A tenant that changes its URLs
+/// in every run makes twice as many metrics per run, so the deployment must enable this.
 const MAX_URLS_OF_APP: usize = 20;
 
-/// For what there are metrics of their own. CloudWatch charges for each metric of each set of dimensions.
+/// Granularity of the metrics. CloudWatch bills each metric of each set of dimensions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Detail {
-    /// Every app, and the first `MAX_URLS_OF_APP` URLs of it.
+    /// Every app, and its first `MAX_URLS_OF_APP` URLs.
     Url,
     /// Every app.
     #[default]
@@ -31,12 +31,12 @@ impl FromStr for Detail {
             "url" => Ok(Detail::Url),
             "app" => Ok(Detail::App),
             "off" => Ok(Detail::Off),
-            _ => Err("is none of url, app and off"),
+            _ => Err("must be url, app or off"),
         }
     }
 }
 
-/// A row of a run, and where its check stands in the list of its app.
+/// A row of a run, with the position of its check in the app's list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Measured {
     pub row: CheckRow,
@@ -51,8 +51,8 @@ pub(crate) fn is_down(row: &CheckRow) -> bool {
     !row.ok && !row.skipped
 }
 
-/// The metrics of a run's rows. Per URL there are two, since each costs: how often it was up is how
-/// often there was a latency, less how often it was down.
+/// Returns the metrics of a run's rows. Per URL there are only two, because each costs: the number of
+/// successes is the number of latencies minus the number of failures.
 #[must_use]
 pub fn emissions(namespace: &str, detail: Detail, measured: &[Measured]) -> Vec<Emission> {
     if detail == Detail::Off {
@@ -92,7 +92,7 @@ pub fn emissions(namespace: &str, detail: Detail, measured: &[Measured]) -> Vec<
     emissions
 }
 
-/// A URL without its query: people put tokens there, and metrics and messages are read by many.
+/// Returns a URL without its query, which may contain tokens. Metrics and messages have many readers.
 pub(crate) fn public_part(target: &str) -> &str {
     target.split('?').next().unwrap_or(target)
 }
@@ -172,6 +172,6 @@ mod tests {
     fn a_detail_is_one_of_three_words() {
         assert_eq!(Detail::default(), Detail::App);
         assert_eq!("app".parse(), Ok(Detail::App));
-        assert_eq!("App".parse::<Detail>(), Err("is none of url, app and off"));
+        assert_eq!("App".parse::<Detail>(), Err("must be url, app or off"));
     }
 }

@@ -1,4 +1,4 @@
-//! What people are told when a check changes its state: short, whatever a tenant or its server wrote. Pure.
+//! Notifications of state changes. They are short, whatever a tenant or its server writes. Pure.
 
 use logferry_core::model::app::AppId;
 use logferry_core::model::time::rfc3339_ms;
@@ -9,19 +9,19 @@ use serde_json::json;
 
 use crate::measure::public_part;
 
-/// Bytes of a subject. SNS takes less than 100 characters, no control characters, and a letter, digit or
-/// punctuation first (<https://docs.aws.amazon.com/sns/latest/api/API_Publish.html>).
+/// Maximum length of a subject (bytes). SNS requires less than 100 characters, no control characters, and a
+/// letter, digit or punctuation first (<https://docs.aws.amazon.com/sns/latest/api/API_Publish.html>).
 const MAX_SUBJECT_BYTES: usize = 99;
-/// Bytes of a text for e-mail. SNS takes 262,144 bytes of all forms of a message together; with the limits
-/// below neither the text nor the JSON comes near it.
+/// Maximum length of an email text (bytes). SNS accepts 262,144 bytes for all forms of a message together.
+/// With the limits below, text and JSON are far smaller.
 const MAX_TEXT_BYTES: usize = 10 * 1024;
-/// Bytes of one thing that a tenant or its server wrote: a name, a URL, an error, a condition with what was
-/// found.
+/// Maximum length of one text from a tenant or its server (bytes): a name, a URL, an error, a condition
+/// with its value.
 const MAX_PART_BYTES: usize = 300;
-/// Results that a message names.
+/// Maximum number of results in a message.
 const MAX_RESULTS: usize = 5;
 
-/// The message about a change, with the first failing conditions and the last results.
+/// Returns the message about a change, with the first failed conditions and the last results.
 #[must_use]
 pub fn about(app_id: &AppId, name: Option<&str>, state: &UrlState, change: &HealthChange) -> Notification {
     let target = part(public_part(&state.target));
@@ -42,7 +42,7 @@ pub fn about(app_id: &AppId, name: Option<&str>, state: &UrlState, change: &Heal
         rfc3339_ms(change.slot_ms)
     );
     if !failed_conditions.is_empty() {
-        text.push_str("\nConditions that do not hold:\n");
+        text.push_str("\nFailed conditions:\n");
         failed_conditions.iter().for_each(|condition| text.push_str(&format!("  {condition}\n")));
     }
     text.push_str("\nLast results:\n");
@@ -68,7 +68,7 @@ pub fn about(app_id: &AppId, name: Option<&str>, state: &UrlState, change: &Heal
     }
 }
 
-/// The first conditions that did not hold, and how many more there are, as the state keeps them.
+/// Returns the first failed conditions, and the number of further ones, as the state keeps them.
 fn conditions(result: &RecentResult) -> Vec<String> {
     result.failed_conditions.iter().take(RECENT_CONDITIONS + 1).map(|condition| part(condition)).collect()
 }
@@ -84,7 +84,7 @@ fn line(result: &RecentResult) -> String {
     )
 }
 
-/// Somebody else's text: on one line, in the order in which it is read, and not long.
+/// Sanitizes a tenant's text: one line, left to right, limited in length.
 fn part(text: &str) -> String {
     let turns =
         |c: char| matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
@@ -100,7 +100,7 @@ fn cut(mut text: String, max_bytes: usize) -> String {
     text
 }
 
-/// One line of plain ASCII, as SNS wants it, without what mail programs give a meaning.
+/// Makes one line of plain ASCII, as SNS requires, without characters that mail programs interpret.
 fn subject(headline: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || " []()-_.,:;/@+=&%#~!'*$^|{}".contains(c);
     cut(headline.chars().map(|c| if plain(c) { c } else { '?' }).collect(), MAX_SUBJECT_BYTES)
@@ -144,7 +144,7 @@ mod tests {
         assert_eq!(
             message.text,
             "Shop of shop went from up to down at 2023-11-14T22:23:20.000Z.\n\nhttps://shop.example/\n\n\
-             Conditions that do not hold:\n  [STATUS] (503) == 200\n\nLast results:\n  \
+             Failed conditions:\n  [STATUS] (503) == 200\n\nLast results:\n  \
              2023-11-14T22:23:20.000Z  FAIL  status 503  12 ms\n  \
              2023-11-14T22:18:20.000Z  FAIL  status 0  12 ms  connect: connection refused\n  \
              2023-11-14T22:13:20.000Z  ok    status 200  12 ms\n"

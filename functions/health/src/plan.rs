@@ -1,4 +1,4 @@
-//! What a run does, decided from the slot, the apps' checks and the states. Pure.
+//! Plans a run from the slot, the apps' checks and the states. Pure.
 
 use logferry_core::model::app::App;
 use logferry_health_checks::check::CheckKind;
@@ -8,37 +8,37 @@ use logferry_health_checks::register::{StoredCheck, stored_checks};
 use logferry_health_checks::rows::{CheckKey, UrlState};
 use logferry_health_checks::state::watched_since;
 
-/// Something to do about one check.
+/// The work for one check.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Job {
     pub key: CheckKey,
     pub epoch_ms: i64,
     pub check: StoredCheck,
-    /// As it was when the run began.
+    /// The state at the start of the run.
     pub state: UrlState,
-    /// `false`: only an earlier change is still to be told.
+    /// `false` if only an earlier change has to be notified.
     pub due: bool,
-    /// How long after its time it is; a check that never ran is the latest of all.
+    /// How long it is overdue. A check that never ran is the most overdue.
     pub late_ms: i64,
-    /// Where it stands in the list of its app.
+    /// Position in the app's list.
     pub position: usize,
 }
 
-/// The start of the slot an event belongs to: its own time, never ours, so that a repeated event
-/// means the same slot.
+/// Returns the start of the slot of an event. It depends on the event's time only, so a repeated event has
+/// the same slot.
 #[must_use]
 pub fn slot_of(event_ms: i64, schedule_ms: i64) -> i64 {
     let schedule_ms = schedule_ms.max(1);
     event_ms.div_euclid(schedule_ms) * schedule_ms
 }
 
-/// Whether an app has checks at all; of most apps nothing need be read.
+/// Whether an app has checks. Most apps have none, and nothing is read for them.
 #[must_use]
 pub fn is_watched(app: &App) -> bool {
     !stored_values(&app.health_checks).is_empty()
 }
 
-/// The jobs of a slot for one app, given the app's states.
+/// Returns the jobs of a slot for one app, given the app's states.
 #[must_use]
 pub fn jobs(app: &App, states: &[UrlState], policy: &Policy, slot_ms: i64) -> Vec<Job> {
     stored_checks(&app.health_checks, policy)
@@ -49,7 +49,7 @@ pub fn jobs(app: &App, states: &[UrlState], policy: &Policy, slot_ms: i64) -> Ve
             let stored = states.iter().find(|state| state.target == check.target);
             let state = match stored {
                 Some(state) if state.epoch_ms == app.created_ms => state.clone(),
-                // another app's state under the same id: written over, hence its version
+                // The state of another app with the same id: overwritten, so its version is kept.
                 Some(other) => UrlState {
                     version: other.version,
                     ..watched_since(&check.target, app.created_ms, slot_ms)
@@ -58,8 +58,8 @@ pub fn jobs(app: &App, states: &[UrlState], policy: &Policy, slot_ms: i64) -> Ve
             };
             let interval_ms = interval_ms(&check);
             let due = is_due(state.last_slot_ms, interval_ms, slot_ms);
-            let untold = state.pending.as_ref().is_some_and(|change| change.slot_ms < slot_ms);
-            if !due && !untold {
+            let pending = state.pending.as_ref().is_some_and(|change| change.slot_ms < slot_ms);
+            if !due && !pending {
                 return None;
             }
             let late_ms = state
@@ -79,8 +79,8 @@ fn interval_ms(check: &StoredCheck) -> i64 {
     interval.and_then(|ms| i64::try_from(ms).ok()).unwrap_or(0)
 }
 
-/// Whether a new interval has begun since the last slot that counted. A slot already counted, or
-/// older, is never due.
+/// Whether a new interval has started since the last counted slot. A slot that was counted, or an older
+/// one, is never due.
 fn is_due(last_slot_ms: Option<i64>, interval_ms: i64, slot_ms: i64) -> bool {
     match last_slot_ms {
         None => true,

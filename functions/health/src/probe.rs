@@ -1,5 +1,5 @@
-//! One probe: resolve, check every address, connect to a checked one, ask, read no more than needed.
-//! Follows no redirect, knows no proxy, resolves nothing twice; see the guard's threat model.
+//! One probe: resolve, check every address, connect to a checked one, send the request, read only what is
+//! needed. Follows no redirect, uses no proxy, resolves nothing twice; see the guard's threat model.
 
 use std::fmt;
 use std::io;
@@ -26,23 +26,23 @@ use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::Instant;
 
-/// Bytes of a body that conditions see; the rest is not read.
+/// Maximum bytes of a body that conditions see. The rest is not read.
 pub const MAX_BODY_BYTES: usize = 256 * 1024;
-/// Bytes of an answer's head.
+/// Maximum bytes of a response's head.
 const MAX_HEAD_BYTES: usize = 32 * 1024;
-/// Headers of an answer.
+/// Maximum headers of a response.
 const MAX_HEADERS: usize = 100;
-/// Addresses of one name that are tried.
+/// Maximum number of addresses of a name that are tried.
 const MAX_ADDRESSES_TRIED: usize = 3;
-/// Characters of a `Location` that are kept.
+/// Maximum characters of a `Location` that are kept.
 const MAX_LOCATION_CHARS: usize = 500;
 const USER_AGENT: &str = concat!("logferry-health/", env!("CARGO_PKG_VERSION"));
 
-/// A connection, whatever carries it.
+/// A connection over any transport.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
-/// Opens connections. A port of its own, so that tests count what is connected to.
+/// Opens connections. A port, so that tests can count connections.
 pub trait Dial: Send + Sync + fmt::Debug {
     fn dial(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn Stream>>>;
 }
@@ -57,8 +57,8 @@ impl Dial for Tcp {
     }
 }
 
-/// Where bodies are judged: on a thread beside those that probe, one at a time, in the order in which they
-/// came. What a tenant's conditions take is not in anybody's time-out or latency.
+/// Evaluates bodies on a separate thread, one at a time, in order of arrival. So the cost of a tenant's
+/// conditions does not affect time-outs or latencies of others.
 #[derive(Debug, Clone)]
 pub struct Judge(Arc<Semaphore>);
 
@@ -68,7 +68,7 @@ impl Default for Judge {
     }
 }
 
-/// What probes need besides the check.
+/// Everything that probes need besides the check.
 #[derive(Debug, Clone)]
 pub struct Prober {
     pub resolver: Arc<dyn Resolver>,
@@ -78,12 +78,12 @@ pub struct Prober {
     pub judge: Judge,
 }
 
-/// What a probe found.
+/// The result of a probe.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Finding {
-    /// 0 when nothing answered.
+    /// 0 without a response.
     pub status: u16,
-    /// Of the request that was answered, from its start to the moment its head had arrived.
+    /// Of the answered request, from its start until its head arrived.
     pub latency_ms: u32,
     pub error: Option<String>,
     pub failed_conditions: Vec<String>,
@@ -92,19 +92,19 @@ pub struct Finding {
     pub ok: bool,
 }
 
-/// TLS towards the public web: Mozilla's roots, built in.
+/// Returns TLS for the public web: Mozilla's roots, built in.
 ///
 /// # Errors
-/// The crypto provider supports no protocol version; a start-up failure.
+/// The crypto provider supports no protocol version; fails at start-up.
 pub fn public_tls() -> Result<Arc<rustls::ClientConfig>, rustls::Error> {
     let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     tls_trusting(roots)
 }
 
-/// TLS that trusts these roots.
+/// Returns TLS that trusts these roots.
 ///
 /// # Errors
-/// The crypto provider supports no protocol version; a start-up failure.
+/// The crypto provider supports no protocol version; fails at start-up.
 pub fn tls_trusting(roots: rustls::RootCertStore) -> Result<Arc<rustls::ClientConfig>, rustls::Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = rustls::ClientConfig::builder_with_provider(provider)
@@ -116,7 +116,8 @@ pub fn tls_trusting(roots: rustls::RootCertStore) -> Result<Arc<rustls::ClientCo
 }
 
 impl Prober {
-    /// Probes and judges; never fails, a failure is a finding. The probe takes at most the check's time-out.
+    /// Probes and evaluates; never fails, because a failure is a finding. Takes at most the check's
+    /// time-out.
     pub async fn probe(&self, probe: &Probe, now_ms: i64) -> Finding {
         let steps = Steps::default();
         let started = Instant::now();
@@ -145,7 +146,7 @@ impl Prober {
             certificate_expires_ms: answer.certificate_expires_ms,
             ..Finding::default()
         };
-        // held until the thread is done, also when nobody waits for it any more
+        // Held until the thread ends, even if its result is no longer awaited.
         let Ok(turn) = Arc::clone(&self.judge.0).acquire_owned().await else { return unjudged };
         let judged = tokio::task::spawn_blocking(move || {
             let _turn = turn;
@@ -154,7 +155,7 @@ impl Prober {
         judged.await.unwrap_or(unjudged)
     }
 
-    /// HEAD, then GET where HEAD is not understood; or what the check says.
+    /// Sends HEAD, then GET if HEAD is not supported; or the method of the check.
     async fn ask(&self, probe: &Probe, steps: &Steps) -> Result<Answer, String> {
         steps.enter(Step::Resolving);
         let addresses = checked_addresses(&probe.target, self.resolver.as_ref(), &self.policy)
@@ -223,7 +224,7 @@ impl Prober {
         Ok(Answer { body: read_body(body).await?, ..answer })
     }
 
-    /// The first address that accepts; every one of them was checked.
+    /// Connects to the first address that accepts. All of them were checked.
     async fn connect(&self, addresses: &[SocketAddr]) -> Result<Box<dyn Stream>, String> {
         let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
         for address in addresses.iter().take(MAX_ADDRESSES_TRIED) {
@@ -236,7 +237,7 @@ impl Prober {
     }
 }
 
-/// An answer, before it is judged.
+/// A response before its conditions are evaluated.
 #[derive(Debug, Clone, Default)]
 struct Answer {
     status: u16,
@@ -246,7 +247,8 @@ struct Answer {
     body: String,
 }
 
-/// Without conditions any status from 200 to 399 is good; with them, they alone decide. An error is never good.
+/// Without conditions, any status from 200 to 399 is good. With conditions, only they decide. An error is
+/// never good.
 fn judge(
     conditions: &[Condition],
     answer: Answer,
@@ -301,7 +303,7 @@ fn server_name(host: &TargetHost) -> Result<ServerName<'static>, String> {
     }
 }
 
-/// Ends the connection's task with the probe, also when the probe is dropped by its time-out.
+/// Ends the connection's task with the probe, also if a time-out drops the probe.
 struct Driver(tokio::task::JoinHandle<()>);
 
 impl Drop for Driver {
@@ -310,7 +312,7 @@ impl Drop for Driver {
     }
 }
 
-/// A body and the connection it comes from.
+/// A body and its connection.
 struct Body {
     incoming: Incoming,
     head_arrived: Instant,
@@ -330,17 +332,17 @@ where
     steps.enter(Step::Sending);
     let (mut sender, connection) = builder.handshake(stream).await.map_err(|error| http_error(&error))?;
     steps.enter(Step::Waiting);
-    let (tell, told) = oneshot::channel();
+    let (result, answered) = oneshot::channel();
     let driver = Driver(tokio::spawn(async move {
-        // timed here: the one who waits has other probes to poll
+        // The time is taken here: the awaiting task has other probes to poll.
         let answer = async {
             let answer = sender.send_request(request).await;
-            let _ = tell.send((answer, Instant::now()));
+            let _ = result.send((answer, Instant::now()));
         };
-        // what goes wrong on the connection reaches the one who waits for the answer
+        // Connection errors are returned to the caller that awaits the response.
         let _ = tokio::join!(answer, connection);
     }));
-    let Ok((answer, head_arrived)) = told.await else {
+    let Ok((answer, head_arrived)) = answered.await else {
         return Err("http: the connection was closed before the answer ended".to_owned());
     };
     let (head, incoming) = answer.map_err(|error| http_error(&error))?.into_parts();
@@ -367,7 +369,7 @@ async fn read_body(mut body: Body) -> Result<String, String> {
     Ok(String::from_utf8(bytes).unwrap_or_else(|bad| String::from_utf8_lossy(bad.as_bytes()).into_owned()))
 }
 
-/// When the certificate stops being valid, in ms since the epoch.
+/// Returns when the certificate expires (ms since the epoch).
 fn expires_ms(certificate: &CertificateDer<'_>) -> Option<i64> {
     use x509_cert::der::Decode as _;
     let certificate = x509_cert::Certificate::from_der(certificate).ok()?;
@@ -430,7 +432,7 @@ fn http_error(error: &hyper::Error) -> String {
     }
 }
 
-/// How far a probe got, for the text of a time-out.
+/// The progress of a probe, for the text of a time-out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Step {
     Resolving,
@@ -445,7 +447,7 @@ enum Step {
 struct Steps {
     current: AtomicU8,
     furthest: AtomicU8,
-    /// An answer whose body is still to come: should that fail, its head stays known.
+    /// A response without its body. If reading the body fails, status and headers are still known.
     answered: OnceLock<Answer>,
 }
 

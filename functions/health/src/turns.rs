@@ -1,4 +1,5 @@
-//! Which check begins next, so that each app has its share of a run whatever the checks of others take. Pure.
+//! Chooses the next check, so that each app gets its share of a run however long the checks of others take.
+//! Pure.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -6,8 +7,8 @@ use logferry_core::model::app::AppId;
 
 use crate::plan::Job;
 
-/// Jobs that have not begun, by app. The next is always of the app with the fewest under way, so slow
-/// checks use up the places of their own app and no other's; of an app the most overdue is next.
+/// Jobs that have not started, by app. The next one is always of the app with the fewest running jobs, so
+/// slow checks use slots of their own app only. Within an app, the most overdue comes first.
 #[derive(Debug)]
 pub struct Turns(Vec<OfApp>);
 
@@ -20,7 +21,7 @@ struct OfApp {
 }
 
 impl Turns {
-    /// What a run had no time for is the most overdue of the next, and its app the first.
+    /// Checks that a run skipped are the most overdue in the next run, and their app comes first.
     #[must_use]
     pub fn of(jobs: Vec<Job>) -> Turns {
         let mut by_app = BTreeMap::<AppId, Vec<Job>>::new();
@@ -38,7 +39,7 @@ impl Turns {
         Turns(apps)
     }
 
-    /// The next to begin; [`Turns::ended`] is to be called when it has.
+    /// Returns the next job to start. [`Turns::ended`] must be called when it ends.
     pub fn begin(&mut self) -> Option<Job> {
         let waiting = self.0.iter_mut().filter(|app| !app.jobs.is_empty());
         let app = waiting.min_by_key(|app| (app.under_way, app.begun))?;
@@ -47,7 +48,7 @@ impl Turns {
         app.jobs.pop_front()
     }
 
-    /// A job of this app has ended.
+    /// Records that a job of this app has ended.
     pub fn ended(&mut self, app_id: &AppId) {
         if let Some(app) = self.0.iter_mut().find(|app| &app.app_id == app_id) {
             app.under_way = app.under_way.saturating_sub(1);
@@ -66,7 +67,7 @@ mod tests {
         (0..count).map(|n| json!(format!("https://{app}.example/{n:03}"))).collect()
     }
 
-    /// The apps of the next so many jobs.
+    /// The apps of the next `count` jobs.
     fn next(turns: &mut Turns, count: usize) -> String {
         (0..count).map_while(|_| turns.begin()).map(|job| job.key.app_id.to_string()).collect()
     }
@@ -86,7 +87,7 @@ mod tests {
         jobs.extend(jobs_at(&app("b", urls("b", 100)), &[], 0));
         let mut turns = Turns::of(jobs);
         assert_eq!(next(&mut turns, 6), "ababab");
-        // those of b end, those of a hang: every place that is free goes to b
+        // Checks of b end, checks of a hang: every free slot goes to b.
         for _ in 0..50 {
             turns.ended(&"b".parse().unwrap());
             assert_eq!(next(&mut turns, 1), "b");

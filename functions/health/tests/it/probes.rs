@@ -23,7 +23,7 @@ async fn probe(check: Value) -> Finding {
     probe_with(&prober(local()), check).await
 }
 
-/// What a finding says, without the latency.
+/// A finding as text, without the latency.
 fn shown(finding: &Finding) -> String {
     let verdict = if finding.ok { "ok" } else { "fail" };
     let mut text = format!("{verdict} {}", finding.status);
@@ -169,8 +169,8 @@ async fn head_is_asked_first_and_get_where_head_is_answered_405_or_501() {
         .await;
         assert_eq!(shown(&probe(json!(server.url("/"))).await), "ok 200");
         assert_eq!(server.accepted(), 2);
-        let told = probe(json!({"url": server.url("/"), "method": "HEAD"})).await;
-        assert!(!told.ok && told.status >= 405);
+        let answer = probe(json!({"url": server.url("/"), "method": "HEAD"})).await;
+        assert!(!answer.ok && answer.status >= 405);
     }
     let server =
         Server::answering(

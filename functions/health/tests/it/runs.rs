@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use crate::servers::{Server, page, status};
 use crate::world::{AppList, Health, PLENTY, SLOT, Topic, Watch, World, app, local};
 
-/// A server that is up or down as the test says.
+/// A server whose state the test sets.
 async fn switched() -> (Server, Arc<AtomicBool>) {
     let up = Arc::new(AtomicBool::new(true));
     let now = Arc::clone(&up);
@@ -91,7 +91,7 @@ async fn up_flap_down_recover_tells_exactly_down_and_recovered() {
     }
     assert_eq!(world.topic.subjects(), ["DOWN [shop] Shop", "RECOVERED [shop] Shop"]);
     let down = &world.topic.texts()[0];
-    assert!(down.contains("Conditions that do not hold:\n  [STATUS] (500) == 200\n"), "{down}");
+    assert!(down.contains("Failed conditions:\n  [STATUS] (500) == 200\n"), "{down}");
     assert_eq!(down.matches("status ").count(), 5, "{down}");
 }
 
@@ -124,10 +124,10 @@ async fn a_message_that_the_topic_never_accepts_counts_as_sent_and_does_not_bloc
     assert_eq!(world.run(2).await.unwrap(), Summary { down: 2, ..Summary::default() });
     world.topic.refusing.store(false, Ordering::SeqCst);
     up.store(true, Ordering::SeqCst);
-    assert_eq!(world.run(3).await.unwrap(), Summary { up: 2, told: 2, ..Summary::default() });
-    let mut told = world.topic.subjects();
-    told.sort();
-    assert_eq!(told, ["RECOVERED [shop] a", "RECOVERED [shop] b"]);
+    assert_eq!(world.run(3).await.unwrap(), Summary { up: 2, notified: 2, ..Summary::default() });
+    let mut notified = world.topic.subjects();
+    notified.sort();
+    assert_eq!(notified, ["RECOVERED [shop] a", "RECOVERED [shop] b"]);
 }
 
 #[tokio::test]
@@ -157,7 +157,7 @@ async fn what_does_not_fit_is_recorded_as_skipped_and_done_first_next_time() {
     assert_eq!(summary, Summary { skipped: 5, ..Summary::default() });
     assert!(world.table.rows().iter().all(|row| row.skipped && !row.ok && row.status == 0));
     assert_eq!(server.accepted(), 0);
-    // the same event again finds time, and the result takes the place of the skipped row
+    // The same event again has time, and the result replaces the skipped row.
     assert_eq!(world.run(1).await.unwrap().up, 5);
     assert_eq!(world.table.rows().len(), 5);
     assert!(world.table.rows().iter().all(|row| row.ok && !row.skipped));
@@ -181,7 +181,8 @@ async fn a_run_for_an_app_that_was_registered_again_meanwhile_leaves_the_new_app
     let old = World::new(vec![app("shop", checks.clone())]);
     let new = App { created_ms: 2, ..app("shop", checks) };
     let World { table, topic, health } = old;
-    // the new app's run of this slot is done before the old one's, which planned earlier, records anything
+    // The new app's run of this slot ends before the old one's, which was planned earlier, records
+    // anything.
     let key = CheckKey { app_id: new.app_id.clone(), target: server.url("/") };
     let good = CheckRow {
         key,
@@ -266,7 +267,7 @@ fn the_sample_events_name_their_slot() {
     assert!(seen >= 2);
 }
 
-/// A table that cannot read the states of one app, and takes its time to record.
+/// A table that cannot read the states of one app, and needs time to record.
 struct Broken(MemoryChecks, &'static str, Duration);
 
 impl CheckTable for Broken {
@@ -339,7 +340,7 @@ async fn what_a_run_can_no_longer_write_down_is_only_counted() {
     let urls: Vec<String> = (0..60).map(|n| format!("http://127.0.0.1/{n}")).collect();
     let World { table, health, .. } = World::new(vec![app("shop", json!(urls))]);
     let health = on_table(health, Broken(table.clone(), "", Duration::from_secs(9)));
-    // nothing can begin; the first fifty rows are written, and then the run is over
+    // Nothing can start. The first fifty rows are written, then the run is over.
     let summary = health.run(SLOT, Duration::from_secs(9)).await.unwrap();
     assert_eq!(summary, Summary { skipped: 60, ..Summary::default() });
     assert_eq!(table.rows().len(), 50);

@@ -1,5 +1,5 @@
-//! One app's checks against another's: places in a run, time-outs and latencies. On paused time, over connections
-//! in memory, so that every latency is exact.
+//! Checks of one app against those of another: slots in a run, time-outs and latencies. On paused time,
+//! over connections in memory, so every latency is exact.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -131,7 +131,7 @@ async fn latency_ends_when_the_head_arrives_not_when_the_task_is_polled() {
     let mut probing = Box::pin(prober.probe(&probe, 0));
     let looked = tokio::time::timeout(Duration::from_millis(10), &mut probing).await;
     assert!(looked.is_err(), "the answer takes a second");
-    // the one who waits is kept from looking for six seconds
+    // The awaiting task cannot poll for six seconds.
     tokio::time::sleep(Duration::from_secs(6)).await;
     let finding = probing.await;
     assert_eq!((finding.ok, finding.latency_ms), (true, GOOD_MS));

@@ -1,5 +1,5 @@
-//! No probe reaches a private network: forms of URLs, DNS answers and redirects, against a listener
-//! on the private side that counts connections.
+//! No probe reaches a private network: forms of URLs, DNS responses and redirects, against a listener on
+//! the private side that counts connections.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -16,7 +16,7 @@ use crate::world::{Detour, Zone, prober};
 
 const PUBLIC: &str = "9.9.9.9";
 
-/// A private listener that must stay alone, and a policy that would let its port through.
+/// A private listener that must get no connection, and a policy that would allow its port.
 struct Attack {
     private: Server,
     policy: Policy,
@@ -80,7 +80,7 @@ async fn a_literal_is_refused_with_a_reason_at_registration_and_never_connected_
         .await
         .unwrap_err();
         assert!(errors[0].field == "urls[0]" && errors[0].message.len() > 10, "{form} {errors:?}");
-        // and at probe, had it been stored before the policy changed
+        // Also at a probe, if it was stored before the policy changed.
         let world = crate::world::World::new(vec![crate::world::app("shop", json!([url]))]);
         let (prober, detour, _) = attack.prober(Zone::default(), None);
         let health = logferry_health::App { prober, ..world.health };
@@ -133,7 +133,7 @@ async fn an_answer_that_changes_after_the_check_is_never_asked_for() {
         assert_eq!(zone.asked(), 1, "{form}");
         let expected: SocketAddr = format!("{PUBLIC}:{}", attack.private.address.port()).parse().unwrap();
         assert_eq!(*detour.dialled.lock().unwrap(), [expected], "{form}");
-        // the next probe asks again, and is refused
+        // The next probe resolves again and is refused.
         assert!(
             attack.probe(&prober, &attack.victim()).await.error.unwrap().starts_with("refused: "),
             "{form}"

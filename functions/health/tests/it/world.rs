@@ -1,4 +1,5 @@
-//! What the function talks to, in memory: tables with the contract of the port, a topic, DNS, a dialler that counts.
+//! The ports of the function in memory: tables with the port's contract, a topic, DNS, and a dialler that
+//! counts.
 
 use std::collections::HashMap;
 use std::io;
@@ -55,13 +56,13 @@ impl Apps for AppList {
     }
 }
 
-/// Refuses what SNS refuses (<https://docs.aws.amazon.com/sns/latest/api/API_Publish.html>).
+/// Rejects what SNS rejects (<https://docs.aws.amazon.com/sns/latest/api/API_Publish.html>).
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Topic {
     published: Arc<Mutex<Vec<Notification>>>,
-    /// No message is taken now.
+    /// No message is accepted now.
     pub(crate) broken: Arc<AtomicBool>,
-    /// No message is ever taken.
+    /// Every message is rejected permanently.
     pub(crate) refusing: Arc<AtomicBool>,
 }
 
@@ -110,7 +111,7 @@ impl Clock for Watch {
     }
 }
 
-/// DNS: answers per name, given in turn, the last one over and over.
+/// DNS: responses per name, in turn, the last one repeatedly.
 #[derive(Debug, Default)]
 pub(crate) struct Zone {
     answers: HashMap<String, Vec<Vec<IpAddr>>>,
@@ -140,7 +141,7 @@ impl Resolver for Zone {
     }
 }
 
-/// Connects public addresses to a server of ours, and everything else to the private listener.
+/// Connects public addresses to our server, and everything else to the private listener.
 #[derive(Debug)]
 pub(crate) struct Detour {
     pub(crate) public: Option<SocketAddr>,

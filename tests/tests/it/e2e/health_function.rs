@@ -387,14 +387,14 @@ async fn every_setting_of_a_check_does_what_it_says() {
         ("/created", vec![(2, "down")]),
     ];
     let count: usize = expected.iter().map(|(_, changes)| changes.len()).sum();
-    let told = until("all messages", async || {
-        let told = inbox.about(&world.app_id).await;
-        (told.len() >= count).then_some(told)
+    let notified = until("all messages", async || {
+        let notified = inbox.about(&world.app_id).await;
+        (notified.len() >= count).then_some(notified)
     })
     .await;
-    assert_eq!(told.len(), count, "{told:#?}");
+    assert_eq!(notified.len(), count, "{notified:#?}");
     for (path, changes) in expected {
-        let found: Vec<_> = told
+        let found: Vec<_> = notified
             .iter()
             .filter(|message| message["url"] == url(path))
             .map(|message| (message["at"].as_str().unwrap().to_owned(), message["to"].as_str().unwrap()))
@@ -402,10 +402,10 @@ async fn every_setting_of_a_check_does_what_it_says() {
         let changes: Vec<_> = changes.into_iter().map(|(n, to)| (slot(n), to)).collect();
         assert_eq!(found, changes, "{path}");
     }
-    let created = told.iter().find(|message| message["url"] == url("/created")).unwrap();
+    let created = notified.iter().find(|message| message["url"] == url("/created")).unwrap();
     assert_eq!(created["failed_conditions"], json!(["[STATUS] (201) == 200", "len([BODY]) (11) > 100"]));
     assert_eq!(created["last_results"].as_array().unwrap().len(), 2);
-    let named = told.iter().find(|message| message["url"] == url("/switch/named")).unwrap();
+    let named = notified.iter().find(|message| message["url"] == url("/switch/named")).unwrap();
     assert_eq!((&named["name"], &named["last_results"][0]["status"]), (&json!("Shop"), &json!(503)));
     world.end().await;
 }
@@ -433,15 +433,18 @@ async fn a_job_whose_heartbeat_is_late_goes_down_and_is_notified() {
     world.fire(2, PLENTY).await;
     world.fire(3, PLENTY).await;
     assert_eq!(states(&mut world).await, ["down", "down", "down"]);
-    let told = until("three messages", async || {
-        let told = inbox.about(&world.app_id).await;
-        (told.len() >= 3).then_some(told)
+    let notified = until("three messages", async || {
+        let notified = inbox.about(&world.app_id).await;
+        (notified.len() >= 3).then_some(notified)
     })
     .await;
-    let told: BTreeMap<_, _> =
-        told.iter().map(|message| (message["name"].as_str().unwrap(), &message["error"])).collect();
+    let notified: BTreeMap<_, _> =
+        notified.iter().map(|message| (message["name"].as_str().unwrap(), &message["error"])).collect();
     let late = json!("heartbeat: no report for 5m");
-    assert_eq!(told, BTreeMap::from([("backup", &late), ("broken", &json!("disk full")), ("silent", &late)]));
+    assert_eq!(
+        notified,
+        BTreeMap::from([("backup", &late), ("broken", &json!("disk full")), ("silent", &late)])
+    );
     world.end().await;
 }
 
@@ -489,7 +492,7 @@ async fn metrics_are_as_detailed_as_the_environment_says() {
         world.fire(1, PLENTY).await;
         let found = until("the run's last line", async || {
             let lines = world.health.printed();
-            lines.iter().any(|line| line.contains("ran a slot")).then_some(lines)
+            lines.iter().any(|line| line.contains("slot finished")).then_some(lines)
         })
         .await;
         assert!(!found.iter().any(|line| line.contains("secret")), "{found:#?}");

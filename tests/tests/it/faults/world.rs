@@ -126,7 +126,7 @@ impl World {
         let second = world.put("logs/my-app/a b/+%ü", &entries(120, |i| T0 + i * 1000), false);
         let days = entries(110, |i| T0 - (i / 10) * 1440 * MINUTE_MS - i * 1000);
         world.put(presigned, &days, true);
-        // Its event never comes, and nobody was configured of its key.
+        // Its event never comes, and its key was not issued.
         let late = entries(100, |i| T0 - i * 1000);
         world.put("logs/my-app/2025/10/09/01JQR4X8V7N3K5M2P6T9W1Y0ZE-unknown.gz", &late, true);
         world.events = vec![first, second.clone(), second];
