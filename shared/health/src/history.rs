@@ -343,27 +343,27 @@ mod tests {
         let app = app(names.iter().map(|name| json!({"name": name, "heartbeat": "1h"})).collect());
         let (table, checks) = (MemoryChecks::default(), checks(&app));
         let report = Report { ok: true, ..Report::default() };
-        let report =
+        let push_at =
             async |name: &str, now_ms| push(&table, &app, &checks, name, &report, now_ms).await.unwrap();
         let start = NOW / MS_PER_MINUTE * MS_PER_MINUTE;
         // all of one millisecond, the last of a minute
         for turn in 0..11 {
-            let stored = matches!(report("job-0", start + 59_999).await, Pushed::Stored(_));
+            let stored = matches!(push_at("job-0", start + 59_999).await, Pushed::Stored(_));
             assert_eq!(stored, turn < 10);
         }
-        assert_eq!(report("job-0", start + 20_000).await, Pushed::TooOften { retry_after_secs: 41 });
-        assert_eq!(report("job-0", start + 59_999).await, Pushed::TooOften { retry_after_secs: 1 });
+        assert_eq!(push_at("job-0", start + 20_000).await, Pushed::TooOften { retry_after_secs: 41 });
+        assert_eq!(push_at("job-0", start + 59_999).await, Pushed::TooOften { retry_after_secs: 1 });
         // other jobs have their own share, until the app's is used up
         let mut stored = 10;
         for name in &names[1..] {
             for _ in 0..10 {
-                stored += usize::from(matches!(report(name, start + 5).await, Pushed::Stored(_)));
+                stored += usize::from(matches!(push_at(name, start + 5).await, Pushed::Stored(_)));
             }
         }
         assert_eq!((stored, table.rows().len()), (300, 300));
         // Rejected reports are not counted, neither for the next minute nor for the one before.
         for _ in 0..10 {
-            assert!(matches!(report("job-0", start + 60_000).await, Pushed::Stored(_)));
+            assert!(matches!(push_at("job-0", start + 60_000).await, Pushed::Stored(_)));
         }
         // An app that is registered again has its own limit.
         let later = App { created_ms: app.created_ms + 1, ..app.clone() };
