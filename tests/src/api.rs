@@ -45,7 +45,7 @@ impl Resolver for OneAddress {
     }
 }
 
-/// The service and the cloud behind it.
+/// The service and its simulated cloud.
 #[derive(Debug)]
 pub struct Api {
     pub cloud: SimCloud,

@@ -1,5 +1,5 @@
-//! HTTP/1.1 as far as clients on loopback speak it: whoever wants to break an answer off in its
-//! middle must write the bytes.
+//! HTTP/1.1 as far as clients on loopback need it: a response can only be cut off in its middle if its bytes are
+//! written directly.
 
 use std::io;
 
@@ -57,7 +57,7 @@ pub async fn read(from: &mut Connection) -> io::Result<Option<Request>> {
             HeaderValue::from_str(value.trim()).map_err(|_| bad("value"))?,
         );
     }
-    // Nobody here sends in chunks.
+    // No client here sends chunks.
     if headers.contains_key("transfer-encoding") {
         return Err(bad("transfer encoding"));
     }

@@ -120,7 +120,7 @@ impl Process {
         lines[lines.len().saturating_sub(REPORTED_LINES)..].join("\n")
     }
 
-    /// One invocation with so much time until its deadline.
+    /// One invocation with this time until its deadline.
     pub async fn invoke(&self, event: &Value, time: Duration) -> Invoked {
         let (ended, mut end) = oneshot::channel();
         let invocation = Invocation {
@@ -199,7 +199,7 @@ impl Api {
         if let Some((id, end)) = ended
             && let Some(waiting) = self.under_way.lock().unwrap().remove(id)
         {
-            // Nobody waits any more after a test has failed.
+            // The receiver is gone if the test has failed.
             let _ = waiting.send(end);
         }
         Response { status: 202, headers: HeaderMap::new(), body: r#"{"status":"OK"}"#.into() }

@@ -1,4 +1,4 @@
-//! The log service over the simulated cloud: who may do what, what is refused, what stays exact.
+//! The log service over the simulated cloud: permissions, refusals, exact counters.
 
 use std::collections::BTreeSet;
 
@@ -260,7 +260,7 @@ async fn a_repeated_write_acts_once_and_answers_alike() {
     assert_ne!(send("k2", "r-1", &body).await.text, first.text, "another key is another write");
     assert_eq!(api.counted(&key, "shop").await, [0, 2, 2, 0]);
 
-    // The key of another app is another key, and after a day it may be used anew.
+    // Another app's key with the same text is a different key, and after a day it can be used again.
     let theirs = api.register("theirs").await;
     let headers = [("x-api-key", theirs.as_str()), ("idempotency-key", "k")];
     assert_eq!(
@@ -268,9 +268,9 @@ async fn a_repeated_write_acts_once_and_answers_alike() {
         200
     );
     api.cloud.clock().advance_ms(MS_PER_DAY + 1000);
-    let anew = json!({"level": "ERROR", "message": "anew", "timestamp": T0});
-    assert_eq!(send("k", "r-3", &anew).await.status, 200);
-    assert_eq!(send("k", "r-4", &anew).await.status, 200);
+    let later = json!({"level": "ERROR", "message": "later", "timestamp": T0});
+    assert_eq!(send("k", "r-3", &later).await.status, 200);
+    assert_eq!(send("k", "r-4", &later).await.status, 200);
     assert_eq!(api.counted(&key, "shop").await, [0, 2, 2, 1]);
     assert_eq!(api.records(&key, "").await.len(), 5);
     let long = "k".repeat(256);
@@ -295,7 +295,7 @@ async fn writers_at_once_with_repeats_leave_every_record_once_and_exact_counts()
                 let body = json!({"logs": entries});
                 let send = || api.call("POST", "/logs", &headers, &body);
                 if random.random_bool(0.2) {
-                    // The repeat does not wait for the first answer.
+                    // The second request does not wait for the first response.
                     let (one, other) = tokio::join!(send(), send());
                     assert_eq!((one.status, &one.text), (200, &other.text));
                 } else {
@@ -692,7 +692,7 @@ async fn without_a_key_every_badge_that_is_not_public_is_the_same_404() {
     }
     let long = format!("shop/badges/health.svg?url={}", "x".repeat(4_000));
     let refused: Vec<_> = [
-        "nobody/badges/health.svg?url=Shop",
+        "unknown/badges/health.svg?url=Shop",
         "Not-An-Id/badges/health.svg?url=Shop",
         "other/badges/health.svg?url=Shop",
         "shop/badges/health.svg",
@@ -722,7 +722,7 @@ async fn strangers_share_of_badge_reads_is_theirs_alone_and_what_is_asked_again_
     let badge = async |query: &str| {
         api.call("GET", &format!("/health/shop/badges/health.svg{query}"), &[], &NONE).await.status
     };
-    // one question, whatever is put behind it
+    // one query, with any suffix
     for n in 0..50 {
         assert_eq!(badge(&format!("?url=job&v={n}")).await, 200);
     }

@@ -44,7 +44,7 @@ async fn run(cloud: &SimCloud, object: &ObjectRef) -> Option<Ingested> {
     run_with(cloud, object, IntakeLimits::default()).await
 }
 
-/// A run; `None` when it failed in a way that a repeat may mend.
+/// Runs ingest once; `None` if it failed in a way that a retry may fix.
 async fn run_with(cloud: &SimCloud, object: &ObjectRef, limits: IntakeLimits) -> Option<Ingested> {
     let deadline_ms = cloud.clock().now_ms() + MINUTE_MS;
     ingest(cloud, cloud.clock(), limits)
@@ -54,7 +54,7 @@ async fn run_with(cloud: &SimCloud, object: &ObjectRef, limits: IntakeLimits) ->
         .map(|mut ended| ended.remove(0))
 }
 
-/// A run that stores a part and gives the file back.
+/// A run that stores a part and releases the file.
 async fn run_in_part(cloud: &SimCloud, object: &ObjectRef) {
     cloud.hang_after_puts(Some(1));
     let ended = run(cloud, object).await;
@@ -81,7 +81,7 @@ async fn prune_before(cloud: &SimCloud, before_ms: i64) {
     assert!(pruned.unwrap().complete);
 }
 
-/// That the counters tell what a query can find: so many records.
+/// Checks that the counters equal what a query finds: this many records.
 #[track_caller]
 fn check(
     cloud: &SimCloud,
@@ -280,7 +280,7 @@ async fn a_file_packed_differently_is_restarted_and_stored_once() {
 enum Came {
     /// Its event was lost.
     Unknown,
-    /// A run stored a part and gave it back.
+    /// A run stored a part and released the file.
     InPart,
     /// Its worker died.
     Dead,

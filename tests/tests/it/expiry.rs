@@ -32,7 +32,7 @@ fn now_ms(cloud: &SimCloud) -> i64 {
     cloud.clock().now_ms()
 }
 
-/// A file of some records of the last days, taken in.
+/// An ingested file with some records of the last days.
 async fn file(cloud: &SimCloud, random: &mut SmallRng, name: u32) -> ObjectRef {
     let mut text = String::new();
     for i in 0..random.random_range(1..40) {

@@ -211,7 +211,7 @@ async fn a_worker_that_lost_its_lease_changes_nothing() {
     let cloud = cloud();
     let (text, good) = lines(300);
     let object = cloud.put_object(BUCKET, "logs/my-app/x", text);
-    // Its reply lost, the first worker's claim stands and nobody works.
+    // With its response lost, the first worker's claim holds and no worker runs.
     cloud.fail_call(3, How::ReplyLost(FaultClass::Denied));
     function(&cloud).handle(&event(&object), deadline(&cloud)).await.unwrap_err();
     assert_eq!(run(&cloud, &object).await, Ingested::Duplicate, "the lease lives");
@@ -247,12 +247,12 @@ async fn files_without_records_are_completed() {
 }
 
 #[tokio::test]
-async fn what_may_not_be_taken_in_is_failed_without_being_read() {
+async fn an_object_that_may_not_be_ingested_is_failed_without_being_read() {
     let cloud = cloud();
     let large = vec![b'x'; 1_000_001];
     let chime = "chime-client-logs/us-east-1/123456789012/m/a/x.gz";
     for (key, granted_to, size, code) in [
-        ("logs/nobody/x", None, 1, ReasonCode::NoOwner),
+        ("logs/unknown/x", None, 1, ReasonCode::NoOwner),
         ("logs/Bad_App/x", None, 1, ReasonCode::BadKey),
         (chime, None, 1, ReasonCode::NoOwner),
         ("chime-client-logs/us-east-1/123456789012/m/b/x.gz", Some("deleted-app"), 1, ReasonCode::NoOwner),

@@ -13,7 +13,7 @@ use crate::ingest::{cloud, deadline, function, run};
 
 const BAD: u64 = 100_000;
 
-/// Bad lines: in one run, or with a good one behind each.
+/// Bad lines: consecutive, or with a good one after each.
 fn bad_lines(alternating: bool) -> String {
     let good = if alternating { format!("{{\"time\":{T0}}}\n") } else { String::new() };
     let lines =
@@ -77,7 +77,7 @@ async fn a_run_that_goes_on_makes_the_same_rows_and_writes_none_twice() {
     }
     assert!(runs > 3);
     assert_eq!(cloud.quarantined(&object), whole.quarantined(&same));
-    // To begin and to give back takes a few calls of each run; what is stored is stored once.
+    // Starting and releasing takes a few calls per run; everything is stored once.
     assert!(cloud.calls() <= whole.calls() + 12 * runs, "{} calls of {}", cloud.calls(), whole.calls());
     let stored = |cloud: &SimCloud| cloud.records(&"my-app".parse().unwrap()).len();
     assert_eq!(stored(&cloud), stored(&whole));

@@ -83,7 +83,7 @@ async fn a_quota_is_fresh_on_the_next_day_and_for_other_apps() {
     assert!(matches!(run(&function, &objects[2], &cloud).await, Ingested::Completed { .. }));
 }
 
-/// The run that ended the file charges it; when its charge is lost, nobody charges it again.
+/// The run that ended the file charges it. A lost charge is not repeated.
 #[tokio::test]
 async fn a_charge_that_fails_neither_fails_the_file_nor_is_repeated() {
     let cloud = cloud();

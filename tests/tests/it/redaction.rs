@@ -57,7 +57,7 @@ async fn what_is_written_through_the_api_is_redacted_and_so_is_the_answer() {
 }
 
 #[tokio::test]
-async fn a_repeat_of_a_redacted_write_is_still_one_and_another_body_is_still_another() {
+async fn a_retry_of_a_redacted_write_acts_once_and_another_body_is_still_another() {
     let api = Api::with_redactor(rules());
     let key = api.register("shop").await;
     let send = async |request_id: &str, body: &Value| {

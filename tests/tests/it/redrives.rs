@@ -58,7 +58,7 @@ async fn the_operator_finds_the_failed_files_of_all_apps_and_those_without_owner
     let api = Api::new();
     let (mine, theirs) = (api.register("mine").await, api.register("theirs").await);
     let mut all = Vec::new();
-    for key in ["logs/mine/1", "logs/mine/2", "logs/theirs/1", "logs/nobody/1", "logs/NOT-A-NAME/1"] {
+    for key in ["logs/mine/1", "logs/mine/2", "logs/theirs/1", "logs/unknown/1", "logs/NOT-A-NAME/1"] {
         fails(&api.cloud, key).await;
         api.cloud.clock().advance_ms(1);
         all.push(key.to_owned());
@@ -90,7 +90,7 @@ async fn the_operator_starts_files_of_all_apps_over() {
             fails(&api.cloud, &format!("logs/{app}/{i}")).await;
         }
     }
-    fails(&api.cloud, "logs/nobody/1").await;
+    fails(&api.cloud, "logs/unknown/1").await;
     let redrive = async |body: &Value| api.admin("POST", "/files/redrive", body).await;
     assert_eq!(redrive(&json!({"reason": "NO_OWNER"})).await.data(), json!({"redriven": 1}));
     assert_eq!(redrive(&json!({"status": "FAILED"})).await.data(), json!({"redriven": 14}));

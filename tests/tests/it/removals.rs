@@ -17,7 +17,7 @@ use logferry_tests::in_a_minute;
 use serde_json::json;
 use tokio::time::Instant;
 
-/// An app with a record in each of so many days.
+/// An app with a record on each of this many days.
 async fn app_of_days(cloud: &SimCloud, name: &str, days: i64) -> App {
     let app = cloud.add_app(name);
     for day in 0..days {
@@ -51,7 +51,7 @@ async fn go_on(cloud: &SimCloud, until: Instant) -> Removals {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_removal_stops_when_its_time_is_over_and_a_sweep_goes_on_with_it() {
+async fn a_removal_stops_when_its_time_is_over_and_a_sweep_resumes_it() {
     let cloud = SimCloud::default();
     let app = app_of_days(&cloud, "many-days", 300).await;
     // From now on each call takes its time.

@@ -118,7 +118,7 @@ async fn four_minutes_above_what_the_table_takes_cost_a_run_a_file_and_no_unit_t
 }
 
 #[tokio::test(start_paused = true)]
-async fn runs_that_are_too_short_for_a_throttled_table_go_on_with_what_is_stored_and_none_fails() {
+async fn runs_that_are_too_short_for_a_throttled_table_resume_and_none_fails() {
     let (_, written, needed) = sustained(30_000).await;
     assert!(written as f64 <= 1.5 * needed as f64, "{written} units written of {needed} needed");
 }
@@ -148,7 +148,7 @@ async fn throttling_and_outages_are_no_attempts_however_long_they_last() {
             for _ in 0..MAX_ATTEMPTS + 5 {
                 cloud.break_operation(operation, Some(class));
                 let outage = async {
-                    // It is given back when the run has ended, or its lease runs out.
+                    // It is released when the run ends, or its lease expires.
                     tokio::time::sleep(Duration::from_secs(45)).await;
                     cloud.break_operation(operation, None);
                 };

@@ -157,8 +157,8 @@ fn every_planted_bug_fits_the_tree_and_names_a_test_that_is_there() {
         let places: Vec<_> = rust_files(text("in"))
             .into_iter()
             .filter_map(|(path, code)| {
-                let behind = code.split_once(text("after")).map(|(_, behind)| behind.to_owned())?;
-                let times = behind.matches(text("find")).count();
+                let rest = code.split_once(text("after")).map(|(_, rest)| rest.to_owned())?;
+                let times = rest.matches(text("find")).count();
                 assert!(
                     times <= 1 || bug.get("after").is_some(),
                     "{name}: {times} times in {}",

@@ -1,4 +1,4 @@
-//! Bad input is a 400 that names the field, and leaves nothing behind.
+//! Bad input is a 400 that names the field, and stores nothing.
 
 use logferry_core::model::time::{MS_PER_DAY, MS_PER_HOUR, rfc3339_ms};
 use logferry_sim::T0;
@@ -56,7 +56,7 @@ async fn bad_writes_are_400_with_the_field_and_nothing_is_half_written() {
 }
 
 #[tokio::test]
-async fn entries_of_more_than_72_hours_are_400_and_a_repeat_of_72_is_not() {
+async fn entries_of_more_than_72_hours_are_400_and_a_retry_of_72_is_not() {
     let api = Api::new();
     let key = api.register("shop").await;
     let body = |hours: i64| {
@@ -87,8 +87,8 @@ async fn a_record_in_the_future_expires_by_its_arrival() {
     let key = api.register("shop").await;
     let two_days = json!({"retention_days": 2});
     assert_eq!(api.app(&key, "PATCH", "/apps/shop", &two_days).await.status, 200);
-    let ahead = rfc3339_ms(T0 + MS_PER_DAY);
-    let entry = json!({"level": "INFO", "message": "ahead", "timestamp": ahead});
+    let future = rfc3339_ms(T0 + MS_PER_DAY);
+    let entry = json!({"level": "INFO", "message": "future", "timestamp": future});
     assert_eq!(api.app(&key, "POST", "/logs", &entry).await.status, 200);
     // When a day begins, at the first at which two days have passed since its arrival.
     let expires_ms = (T0.div_euclid(MS_PER_DAY) + 3) * MS_PER_DAY;

@@ -138,11 +138,11 @@ async fn a_repeated_mint_shows_the_same_key_and_mints_no_other() {
     // What was revoked does not come back: the id does, with another secret.
     let path = format!("/apps/shop/keys/{}", &key[..16]);
     assert_eq!(api.app(&first, "DELETE", &path, &NONE).await.status, 200);
-    let anew = key_of(&send("k", &body).await);
-    assert_ne!(anew, key);
+    let new_key = key_of(&send("k", &body).await);
+    assert_ne!(new_key, key);
     let entry = json!({"level": "INFO", "message": "x"});
     assert_eq!(api.app(&key, "POST", "/logs", &entry).await.status, 401);
-    assert_eq!(api.app(&anew, "POST", "/logs", &entry).await.status, 200);
+    assert_eq!(api.app(&new_key, "POST", "/logs", &entry).await.status, 200);
     assert_eq!(api.app(&first, "GET", "/apps/shop", &NONE).await.data()["keys"].as_array().unwrap().len(), 3);
 }
 
@@ -161,8 +161,8 @@ async fn a_repeated_registration_shows_the_same_key_and_another_one_is_a_conflic
     assert_eq!(api.admin("POST", "/apps", &json!({"app_id": "shop", "name": "Shop"})).await.status, 409);
     let key = key_of(&registered);
     assert_eq!(api.app(&key, "DELETE", "/apps/shop", &NONE).await.status, 200);
-    let anew = key_of(&send("k", "Shop").await);
-    assert_ne!(anew, key);
+    let new_key = key_of(&send("k", "Shop").await);
+    assert_ne!(new_key, key);
     assert_eq!(api.app(&key, "GET", &path_of("/apps/{id}", "shop"), &NONE).await.status, 401);
-    assert_eq!(api.app(&anew, "GET", "/apps/shop", &NONE).await.status, 200);
+    assert_eq!(api.app(&new_key, "GET", "/apps/shop", &NONE).await.status, 200);
 }

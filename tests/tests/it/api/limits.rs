@@ -75,7 +75,7 @@ async fn the_quota_counts_bytes_of_entries_and_neither_bad_requests_nor_repeats_
     assert_eq!(api.app(&key, "POST", "/logs", &entry).await.status, 200);
     let refused = api.app(&key, "POST", "/logs", &entry).await;
     assert_eq!((refused.status, &refused.json()["error"]["details"]["quota"]), (429, &json!("bytes")));
-    assert_eq!(api.call("POST", "/logs", &headers, &entry).await.status, 200, "a repeat takes nothing in");
+    assert_eq!(api.call("POST", "/logs", &headers, &entry).await.status, 200, "a retry is not charged");
 }
 
 #[tokio::test]

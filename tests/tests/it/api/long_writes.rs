@@ -51,7 +51,7 @@ async fn all_or_nothing(api: &Api, key: &str, what: &str) -> i64 {
 #[tokio::test(start_paused = true)]
 async fn whichever_call_of_a_long_write_goes_wrong_all_of_it_is_stored_or_nothing() {
     let ways = [How::Before(FaultClass::Permanent), How::ReplyLost(FaultClass::Timeout), How::HangAfter];
-    let after: [(Option<&str>, &[&str]); 2] = [(None, &["a reader", "a sweep"]), (Some("k"), &["a repeat"])];
+    let after: [(Option<&str>, &[&str]); 2] = [(None, &["a reader", "a sweep"]), (Some("k"), &["a retry"])];
     for (idempotency_key, after) in after {
         for how in ways {
             for call in 0.. {
@@ -69,7 +69,7 @@ async fn whichever_call_of_a_long_write_goes_wrong_all_of_it_is_stored_or_nothin
                         let stored = api.cloud.blocks_stored() as i64;
                         assert!(stored == 0 || stored == DAYS, "{what}: {stored} blocks");
                     }
-                    if next == "a repeat" {
+                    if next == "a retry" {
                         let again = write(&api, &key, idempotency_key).await.unwrap();
                         assert_eq!(again.status, 200, "{what}");
                         if let Some(first) = answer.as_ref().filter(|first| first.status == 200) {

@@ -269,11 +269,11 @@ async fn internal_callers_get_their_strings_back_or_a_refusal() {
     let dated = |ms: i64| json!({"level": "INFO", "message": "x", "timestamp": ms});
     let of_hours = |hours: i64| (0..hours).map(|i| dated(T0 - i * MS_PER_HOUR)).collect::<Vec<_>>();
     let batch = |entries: Vec<Value>| json!({"method": "logBatch", "app_id": "shop", "entries": entries});
-    let ahead = dated(T0 + MS_PER_DAY + 1);
+    let future = dated(T0 + MS_PER_DAY + 1);
     let field = |answer: &Value| answer["error"]["details"]["field"].as_str().unwrap_or("none").to_owned();
-    let log = json!({"method": "log", "app_id": "shop", "entry": ahead});
+    let log = json!({"method": "log", "app_id": "shop", "entry": future});
     assert_eq!(field(&call(log).await), "entry.timestamp");
-    assert_eq!(field(&call(batch(vec![dated(T0), ahead])).await), "entries[1].timestamp");
+    assert_eq!(field(&call(batch(vec![dated(T0), future])).await), "entries[1].timestamp");
     assert_eq!(field(&call(batch(of_hours(73))).await), "entries");
     assert_eq!(call(batch(of_hours(72))).await["ok"], true);
     let paths: serde_json::Map<_, _> = (0..33).map(|i| (format!("k{i}"), json!(1))).collect();

@@ -21,7 +21,7 @@ async fn an_app_neither_sees_nor_changes_another_nor_learns_whether_it_exists() 
         assert!(!answer.text.contains("secret-of-theirs"), "{method} {path}");
         if about_theirs {
             assert_eq!(answer.status, 403, "{method} {path}: {}", answer.text);
-            let missing = api.app(&mine, &method, &path.replace("theirs", "nobody"), &body).await;
+            let missing = api.app(&mine, &method, &path.replace("theirs", "unknown"), &body).await;
             assert_eq!(missing.status, 403, "{method} {path}: an app cannot tell whether another exists");
         }
     }
@@ -29,10 +29,10 @@ async fn an_app_neither_sees_nor_changes_another_nor_learns_whether_it_exists() 
     assert_eq!(api.records(&theirs, "").await.len(), 1);
 }
 
-/// What stands in the data of the other app and in no request of ours.
+/// Texts in the data of the other app that are in none of our requests.
 const UNSEEN: [&str; 3] = ["unseen", "GZIP_TRUNCATED", "secret-of-theirs"];
 
-/// An app with something of every kind; what somebody may have learnt of it: ids, keys, cursors.
+/// An app with data of every kind, and what others may know of it: ids, keys, cursors.
 async fn app_with_everything(api: &Api) -> (String, Vec<String>) {
     let checks = json!(["https://theirs.example.com/", {"name": "job", "heartbeat": "1h"}]);
     let body = json!({"app_id": "theirs", "name": "unseen name", "health_urls": checks});
@@ -78,7 +78,7 @@ async fn no_parameter_path_header_or_field_of_any_route_leads_to_another_apps_da
     let (theirs, known) = app_with_everything(&api).await;
     let mine = api.register("mine").await;
     let document: Value = serde_json::from_str(OPENAPI).unwrap();
-    let of_theirs = |api: &Api| -> Vec<_> {
+    let their_state = |api: &Api| -> Vec<_> {
         let apps = api
             .cloud
             .apps_now()
@@ -88,13 +88,13 @@ async fn no_parameter_path_header_or_field_of_any_route_leads_to_another_apps_da
         let rows = api.cloud.rows().into_iter().filter(|row| row.key.contains("theirs"));
         apps.iter().map(|app| format!("{app:?}")).chain(rows.map(|row| format!("{row:?}"))).collect()
     };
-    let before = of_theirs(&api);
+    let before = their_state(&api);
     let mut asked = 0;
     for (index, (method, pattern, _)) in ROUTES.iter().enumerate() {
         let operation = &document["paths"][pattern][method.as_str().to_lowercase()];
         let (_, _, body) = requests("mine").swap_remove(index);
         let mut tries: Vec<Try<'_>> = Vec::new();
-        // Our app is to live, and its settings are nobody's secret.
+        // Our app must not be deleted, and its settings are not secret.
         let ends_us = *pattern == "/apps/{id}" && *method == http::Method::DELETE;
         let mine_path = path_of(pattern, if ends_us { "theirs" } else { "mine" });
         for value in &known {
@@ -137,7 +137,7 @@ async fn no_parameter_path_header_or_field_of_any_route_leads_to_another_apps_da
         }
     }
     assert!(asked > 500, "{asked}");
-    assert_eq!(of_theirs(&api), before);
+    assert_eq!(their_state(&api), before);
     assert_eq!(api.records(&theirs, "").await.len(), 3);
     assert_eq!(api.app(&theirs, "GET", "/health/theirs", &NONE).await.data()[0]["error"], "unseen error");
 }

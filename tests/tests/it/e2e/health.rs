@@ -41,8 +41,8 @@ async fn a_notification_reaches_the_topics_subscribers() {
     };
     let notifier = SnsNotifier::new(stack.aws.sns(), stack.value("HEALTH_TOPIC_ARN"));
     notifier.publish(&notification).await.unwrap();
-    let told = until("the message", async || inbox.about(&app_id).await.pop()).await;
-    assert_eq!(told["to"], "down");
+    let messages = until("the message", async || inbox.about(&app_id).await.pop()).await;
+    assert_eq!(messages["to"], "down");
 }
 
 /// One test, since a run of the function is a run for all apps.
@@ -69,14 +69,14 @@ async fn a_slot_fired_three_times_is_one_row_and_a_change_of_state_one_message()
         assert_eq!(found, results, "{path}");
     }
 
-    // down and up of four checks, told once each
-    let told = until("all messages", async || {
-        let told = inbox.about(&app.app_id).await;
-        (told.len() >= 8).then_some(told)
+    // down and up of four checks, notified once each
+    let messages = until("all messages", async || {
+        let messages = inbox.about(&app.app_id).await;
+        (messages.len() >= 8).then_some(messages)
     })
     .await;
-    let shop: Vec<_> = told.iter().filter(|message| message["name"] == "Shop").collect();
-    assert_eq!((told.len(), shop.len()), (8, 2));
+    let shop: Vec<_> = messages.iter().filter(|message| message["name"] == "Shop").collect();
+    assert_eq!((messages.len(), shop.len()), (8, 2));
     assert_eq!((&shop[0]["to"], &shop[1]["to"]), (&json!("down"), &json!("up")));
     assert_eq!(shop[0]["failed_conditions"], json!(["[STATUS] (500) == 200"]));
 
@@ -131,8 +131,8 @@ async fn app_with_checks(stack: &Stack, name: &str, urls: Value) -> TestApp {
     app
 }
 
-/// Fires the schedule for the nth slot from an hour ahead. The real schedule fires for slots before
-/// those, which then change nothing.
+/// Fires the schedule for the nth slot, starting an hour in the future. The real schedule fires for earlier slots, which
+/// then change nothing.
 async fn fire(stack: &Stack, slot: i64) {
     let start = *NEXT_HOUR_SECS + slot * SLOT_SECS;
     let time = logferry_core::model::time::rfc3339_ms(start * 1000);

@@ -1,5 +1,5 @@
-//! Nothing secret and nothing of anybody's records is in the stack's own logs, although they are written
-//! at the noisiest level: it is planted through every route and trigger and then searched for.
+//! The stack's own logs contain no secrets and no records, even at the most verbose level: texts are planted through every
+//! route and trigger and then searched in the logs.
 
 use std::collections::BTreeMap;
 
@@ -164,7 +164,7 @@ async fn upload(stack: &Stack, app: &TestApp, planted: &mut Planted) -> Vec<Stri
     stack.put_object(&own, file(planted, "file by IAM")).await;
     keys.push(own);
 
-    let subject = json!({"sub": "somebody"});
+    let subject = json!({"sub": "someone"});
     let minted = stack.app(app, "POST", &format!("/apps/{id}/upload-tokens"), Some(&subject)).await.data();
     let token = data(&minted, "token");
     planted.token("upload token", token);
@@ -264,11 +264,11 @@ async fn no_secret_token_body_or_record_is_logged_at_the_noisiest_level() {
     });
     let lines = until("the last lines", async || {
         let lines = own_logs(&stack, begun_ms).await;
-        let told = |text: &str| lines.iter().any(|(_, line)| line.contains(text));
+        let is_logged = |text: &str| lines.iter().any(|(_, line)| line.contains(text));
         let functions = FUNCTIONS
             .map(|name| format!("/aws/lambda/{}", stack.value(&format!("FN_{}", name.to_uppercase()))));
         let all = functions.iter().all(|name| lines.iter().any(|(group, _)| group == name));
-        (all && last.iter().chain(&keys).all(|text| told(text))).then_some(lines)
+        (all && last.iter().chain(&keys).all(|text| is_logged(text))).then_some(lines)
     })
     .await;
     let found: Vec<_> = lines

@@ -53,7 +53,7 @@ impl<'a> Upload<'a> {
 }
 
 #[tokio::test]
-async fn an_upload_is_completed_to_the_byte_and_a_repeat_succeeds() {
+async fn an_upload_is_completed_to_the_byte_and_a_retry_succeeds() {
     let Some(stack) = Stack::running() else { return };
     let app = stack.new_app("upload").await;
     let upload = Upload::create(&stack, &app, Some(11 * MIB)).await;
@@ -167,7 +167,7 @@ async fn sweep_ends_what_has_expired_frees_its_parts_and_finds_what_was_complete
     let app = stack.new_app("expired").await;
     let (upload, done) = (Upload::create(&stack, &app, None).await, Upload::create(&stack, &app, None).await);
     let etag = upload.put(1, vec![1; 10]).await;
-    // Completed, and nobody heard of it.
+    // Completed, with the response lost.
     let part = ListedPart { number: 1, etag: bare_etag(&done.put(1, vec![1; 10]).await).to_owned() };
     let s3 = S3Multipart::new(stack.aws.s3(), stack.value("BUCKET"));
     s3.complete(&done.key, &done.id, &[part], 10).await.unwrap();
@@ -296,13 +296,13 @@ async fn the_published_uppy_uploads_thirty_mib_in_parts_and_a_small_file_by_form
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let shown: Value = serde_json::from_slice(&output.stdout).unwrap();
     for (kind, size) in [("multipart", 30 * MIB), ("form", 1000)] {
-        let key = told[kind]["key"].as_str().unwrap();
+        let key = shown[kind]["key"].as_str().unwrap();
         let object = stack.aws.s3().get_object().bucket(stack.value("BUCKET")).key(key).send().await.unwrap();
         let bytes = object.body.collect().await.unwrap().into_bytes();
         let sha256 = hex::encode(sha2::Sha256::digest(&bytes));
-        assert_eq!((bytes.len(), told[kind]["sha256"].as_str()), (size, Some(sha256.as_str())), "{told}");
+        assert_eq!((bytes.len(), shown[kind]["sha256"].as_str()), (size, Some(sha256.as_str())), "{shown}");
     }
     let uploads = stack.app(&app, "GET", "/uploads", None).await.data();
     assert_eq!((uploads.as_array().unwrap().len(), &uploads[0]["status"]), (1, &json!("COMPLETED")));
@@ -323,7 +323,7 @@ async fn the_table_counts_open_sessions_of_all_instances_exactly_and_a_session_e
     let Some([table, other]) = two_instances() else { return };
     let app_id = |name: &str| format!("{name}-{}", ulid::Ulid::generate().to_string().to_lowercase());
     let app: AppId = app_id("table").parse().unwrap();
-    // Ahead, so that neither a sweep nor the time to live takes it away meanwhile.
+    // In the future, so that neither a sweep nor the time to live removes it meanwhile.
     let expires_ms = SystemClock.now_ms() + 3_600_000;
     let session = |id: &str, subject: &str| Session {
         upload_id: id.to_owned(),
@@ -390,7 +390,7 @@ async fn the_table_counts_open_sessions_of_all_instances_exactly_and_a_session_e
 async fn the_table_counts_requests_of_a_minute_of_all_instances() {
     let Some([table, other]) = two_instances() else { return };
     let app: AppId = format!("rate-{}", ulid::Ulid::generate().to_string().to_lowercase()).parse().unwrap();
-    // A minute that lies ahead: counters of past ones are taken away by the time to live.
+    // A minute in the future: the time to live removes counters of past ones.
     let minute_ms = 60_000 * (SystemClock.now_ms() / 60_000 + 60);
     let instances = [&table, &other].into_iter().cycle().take(16);
     let counted = instances.map(|table| table.count(&app, &Rate::Uploads, 1, 5, minute_ms));

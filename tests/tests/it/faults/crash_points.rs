@@ -91,7 +91,7 @@ async fn a_worker_that_wakes_after_another_has_finished_changes_nothing() {
         let object = world.events[0].clone();
         let late = world.cloud.calls() + call;
         world.cloud.fail_call(late, How::Stall(Duration::from_secs(3600)));
-        // Nobody ends this worker at its deadline: its machine slept.
+        // This worker is not ended at its deadline: its machine slept.
         let (zombie, ()) = tokio::join!(
             async {
                 let app = ingest(&world.cloud, world.cloud.clock(), IntakeLimits::default());

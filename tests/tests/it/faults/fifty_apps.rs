@@ -1,5 +1,5 @@
-//! Fifty apps on an ordinary bad day, with `sweep` at the template's own schedule: URLs that nobody
-//! uses, events that are lost, workers that die. What the documents promise for each is held.
+//! Fifty apps on an ordinary bad day, with `sweep` at the template's schedule: unused URLs, lost events, dead workers.
+//! The documented guarantees hold for each.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

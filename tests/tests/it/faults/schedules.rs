@@ -1,5 +1,5 @@
 //! Everything at once: duplicates, reordering, overlapping workers, clocks that are wrong, calls that
-//! fail by lot. A schedule follows from its seed: `LOGFERRY_SEED=n` runs one alone.
+//! fail at random. A schedule follows from its seed: `LOGFERRY_SEED=n` runs one alone.
 
 use std::time::Duration;
 
@@ -73,16 +73,16 @@ pub(super) async fn each_seed(schedules: u64, run: impl AsyncFn(u64)) {
         None => 1..=from_env("LOGFERRY_SCHEDULES").unwrap_or(schedules),
     };
     for seed in seeds {
-        let told = Told(seed);
+        let print_seed = PrintSeed(seed);
         run(seed).await;
-        std::mem::forget(told);
+        std::mem::forget(print_seed);
     }
 }
 
 /// Says which seed it was when a schedule panics.
-struct Told(u64);
+struct PrintSeed(u64);
 
-impl Drop for Told {
+impl Drop for PrintSeed {
     #[allow(clippy::print_stderr, reason = "a failing test's own words")]
     fn drop(&mut self) {
         eprintln!("this schedule again: LOGFERRY_SEED={}", self.0);

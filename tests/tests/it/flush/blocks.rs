@@ -139,7 +139,7 @@ async fn a_block_that_cannot_even_be_kept_is_named_alone_and_the_rest_flows_once
     assert_eq!(failed(&handled), [sequence(&records[2])]);
     assert_eq!(handled.tally, Tally { records_in: 24, sent: 20, left: 4, ..Tally::default() });
 
-    // The mapping brings it again with all that is behind it: nothing is sent twice.
+    // The mapping delivers it again with all later records: nothing is sent twice.
     let again = world.invoke(&records[2..]).await.unwrap();
     assert_eq!(failed(&again), [sequence(&records[2])]);
     assert!(world.sent().values().all(|times| *times == 1), "{:?}", world.sent());

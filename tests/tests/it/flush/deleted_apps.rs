@@ -27,7 +27,7 @@ async fn what_the_stream_brings_of_a_deleted_app_is_left_out() {
     let mut new = block("app", "new", 3);
     new.header.epoch_ms = NOW_MS - 1_000;
     let records = [inserted(1, &old), inserted(2, &new)];
-    // Deleted, and nobody has its id.
+    // Deleted, and its id is not used again.
     let handled = world.invoke(&records[..1]).await.unwrap();
     assert_eq!((failed(&handled).len(), handled.tally.narrowed, world.logs().puts()), (0, 5, 0));
 

@@ -54,7 +54,7 @@ async fn an_app_that_hangs_for_the_whole_invocation_delays_no_other() {
         assert_eq!(failed(&handled), [sequence(&records[7])], "{fault:?}");
         assert_eq!(handled.tally, Tally { records_in: 183, sent: 177, left: 6, ..Tally::default() });
 
-        // They come again with all that is behind them, and nothing is sent twice.
+        // They are delivered again with all later records, and nothing is sent twice.
         world.logs().break_group("/logferry/slow", None);
         let again = world.invoke_until(&records[7..], Some(LIMIT)).await.unwrap();
         assert_eq!(failed(&again), [""; 0]);

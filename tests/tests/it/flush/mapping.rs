@@ -328,7 +328,7 @@ async fn an_empty_answer_would_mean_success_so_flush_gives_none_while_anything_i
         let ran = Mapping::default().run(&shard, async |_| Answer::Body(body.clone())).await;
         assert_eq!((ran.records(), ran.invocations), (0, 1), "{body}");
     }
-    // Everything outside fails: the first record is named, never nobody.
+    // Every external call fails: the response names the first record and is never empty.
     let world = World::with(StrictLogs::at(NOW_MS));
     world.cloud.break_operation("GetItem", Some(FaultClass::Transient));
     assert_eq!(failed(&world.invoke(&shard.records).await.unwrap()), [sequence(&shard.records[0])]);

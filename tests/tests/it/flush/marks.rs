@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::world::{Death, NOW_MS, World, block, blocks, failed, ids, inserted, sequence};
 
-/// So many blocks of one partition.
+/// This many blocks of one partition.
 fn of_one_partition(count: usize) -> Vec<Block> {
     let shard = block("app", "0", 2).header.block_id.shard();
     let all = (0..).map(|n| block("app", &n.to_string(), 2));
@@ -21,7 +21,7 @@ async fn records_of_another_shard_with_numbers_in_between_are_not_taken_for_sent
     let all = of_one_partition(101);
     let records: Vec<Value> = all.iter().enumerate().map(|(n, block)| inserted(n, block)).collect();
     // One shard of the stream has the even numbers, the other the odd ones. Of the first all is sent but
-    // the last record, so that it is told what comes again, and what of it is through.
+    // the last record, so it is known which records are delivered again and which of them were sent.
     let (evens, odds): (Vec<_>, Vec<_>) = records.into_iter().enumerate().partition(|(n, _)| n % 2 == 0);
     let [evens, odds] =
         [evens, odds].map(|half| half.into_iter().map(|(_, record)| record).collect::<Vec<_>>());
@@ -71,14 +71,14 @@ async fn shards_that_are_read_at_the_same_time_keep_each_others_marks() {
 async fn a_block_repacked_under_its_id_is_sent_again() {
     let world = World::with(StrictLogs::at(NOW_MS));
     let first = block("app", "s", 3);
-    let mut anew =
+    let mut repacked =
         blocks("app", "s", &[(NOW_MS - 9, Level::Info, "{\"msg\":\"[redacted]\"}".into())]).remove(0);
-    anew.header.block_id = first.header.block_id;
+    repacked.header.block_id = first.header.block_id;
     let stuck = inserted(0, &block("stuck", "s", 1));
     world.logs().break_group("/logferry/stuck", Some(Fault::Fail(ErrorClass::Throttling)));
     let records = [stuck, inserted(1, &first)];
     assert_eq!(world.invoke(&records).await.unwrap().tally.sent, 3);
-    let handled = world.invoke(&[inserted(2, &anew)]).await.unwrap();
+    let handled = world.invoke(&[inserted(2, &repacked)]).await.unwrap();
     assert_eq!((handled.tally.sent, handled.tally.sent_before), (1, 0));
     assert_eq!(world.invoke(&records[1..]).await.unwrap().tally.sent_before, 3);
 }

@@ -127,7 +127,7 @@ async fn an_app_a_day_or_a_prefix_chooses_and_a_dry_run_only_looks() {
     let everything = chosen(Selection::default()).await;
     assert_eq!(everything, [denied(own[0]), denied(own[1]), denied(own[2]), batch(9)]);
     assert_eq!(chosen(app("b")).await, [denied(own[1]), batch(4)]);
-    assert_eq!(chosen(app("nobody")).await, []);
+    assert_eq!(chosen(app("unknown")).await, []);
     assert_eq!(chosen(day("2024-03-01")).await, [denied(own[1]), batch(4)]);
     assert_eq!(chosen(day("2024-02-29")).await, []);
     let first_of_march = Selection { day: Some("2024-03-01".parse().unwrap()), ..Selection::default() };
@@ -161,7 +161,7 @@ async fn a_batch_that_was_given_up_is_sent_and_what_cannot_be_decoded_stays() {
         events: 13,
         sent: 8,
         kept: 5,
-        // One cannot even say whose it is and how many records it holds.
+        // One does not even have a readable app id or number of records.
         reasons: reasons(&[("UNDECODABLE", 5)]),
         ..FileReport::default()
     };
@@ -175,7 +175,7 @@ async fn a_batch_that_was_given_up_is_sent_and_what_cannot_be_decoded_stays() {
     assert!(world.sent().keys().eq(&ids(good)) && world.sent().values().all(|times| *times == 1));
     assert_eq!(world.cloud.flush_marks_now(), marks, "the running function's marks are its own");
 
-    // Mended, it goes too.
+    // Repaired, it is sent too.
     give_up(&world, &[inserted(2, &all[2]), inserted(3, &all[3])]).await;
     assert_eq!(
         world.redrive().await.unwrap(),
@@ -262,7 +262,7 @@ async fn broken_files_are_named_and_kept_and_stop_no_other() {
         assert_eq!(report.error.as_deref(), Some(*problem), "{name}");
         assert_eq!(world.cloud.dead_letters_now().get(*name), Some(content), "{name}");
     }
-    let stranger = "somebody/elses";
+    let stranger = "other/app";
     world.cloud.put(stranger, Vec::new()).await.unwrap();
     let (_, reports) =
         world.redrive_some(&Selection { prefix: Some("some".into()), ..Selection::default() }, false).await;

@@ -1,5 +1,5 @@
-//! Processes are killed with SIGKILL at random moments of their work: before a call, while it is
-//! carried out, or some milliseconds behind its answer.
+//! Processes are killed with SIGKILL at random moments: before a call, while it is processed, or some milliseconds after
+//! its response.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,9 +15,9 @@ use super::scenes::{Harms, Size, work};
 
 /// Pieces of work under way at once.
 const AT_ONCE: usize = 4;
-/// Whom it hits: ingest twice as often as each of the others.
+/// The killed functions: ingest twice as often as each of the others.
 const FUNCTIONS_KILLED: [&str; 5] = ["ingest", "flush", "ingest", "sweep", "api"];
-/// The longest time behind an answer (ms): what a function does between two calls takes less.
+/// Maximum time after a response (ms): a function needs less between two calls.
 const LONGEST_PAUSE_MS: u64 = 20;
 
 fn moment(lot: &mut StdRng) -> Moment {
@@ -48,7 +48,7 @@ async fn killed_at_any_moment_a_functions_work_is_done_once() {
 
     let mut killed = 0;
     let mut functions = FUNCTIONS_KILLED.iter().cycle();
-    // A harm that is planned for an invocation behind the last call does not come about.
+    // A harm that is planned for after the last call of an invocation does not occur.
     while killed < kills {
         let mut pieces = Vec::new();
         let mut left = kills - killed;

@@ -17,10 +17,10 @@ use tokio::task::JoinHandle;
 use logferry_tests::http1::{self, Connection, Request, Response};
 use logferry_tests::process::Killer;
 
-/// How long after its client hung up a late call still acts: behind the client's next attempt.
+/// How long after its client hung up a late call is processed: after the client's next attempt.
 const LATE_BY: Duration = Duration::from_millis(1500);
 
-/// How a call goes wrong.
+/// How a call fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Fault {
     /// The service is asked too much of, in its own words.
@@ -59,11 +59,11 @@ impl Fault {
 /// When, in a call's course, its process is killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Moment {
-    /// The call is not carried out.
+    /// The call is not processed.
     Before,
-    /// It is carried out, and nobody hears of it.
+    /// It is processed, and its response is lost.
     Meanwhile,
-    /// So long after its answer.
+    /// This long after its response.
     After(Duration),
 }
 
@@ -212,7 +212,7 @@ impl Shared {
                 Then::GoOn => {}
                 Then::Close => return,
                 Then::Reset => {
-                    // Closed so, the other side is told of a reset and not of an end.
+                    // Closed this way, the other side sees a reset instead of an end.
                     connection.get_ref().set_zero_linger().unwrap();
                     return;
                 }

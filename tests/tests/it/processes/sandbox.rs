@@ -325,8 +325,7 @@ impl Sandbox {
         }
     }
 
-    /// Lets the time go by until every lease, of a file or of a removal, is over: whoever held one
-    /// is dead or has given up.
+    /// Ends every lease of a file or of a removal: its holder is dead or has given up.
     pub(super) async fn let_leases_end(&self) {
         let past_ms = SystemClock.now_ms() - 1000;
         for item in self.scan("apps").await.iter().filter(|item| item.contains_key("due_ms")) {

@@ -32,10 +32,10 @@ use super::relay::Planned;
 use super::sandbox::{Harm, Ran, Registration, Sandbox, Stored};
 use logferry_tests::process::Invoked;
 
-/// After so many rounds without harm everything is at its end.
+/// Number of rounds without harm after which all work is finished.
 const SWEEPS: usize = 3;
 
-/// Lambda delivers an event so often in all, while the function fails: as the template says.
+/// Deliveries of an event in total while the function fails, as configured in the template.
 const DELIVERIES: usize = 3;
 
 /// How large the work is.
@@ -111,7 +111,7 @@ pub(super) async fn work(sandbox: &mut Sandbox, size: Size, mut harms: Harms) ->
     harms.done
 }
 
-/// What a file holds, as whoever wrote it knows.
+/// The expected content of a file.
 #[derive(Debug)]
 struct File {
     object: ObjectRef,
@@ -120,7 +120,7 @@ struct File {
     days: BTreeMap<Day, LevelCounts>,
 }
 
-/// The beginning of an hour that is past, so many hours ago.
+/// The start of an hour, this many hours ago.
 fn hour_ms(hours_ago: i64) -> i64 {
     (SystemClock.now_ms() / MS_PER_HOUR - hours_ago) * MS_PER_HOUR
 }
@@ -137,7 +137,7 @@ fn noise(length: usize, seed: u64) -> String {
 /// A line, and its time and level unless it is a bad record.
 type Line = (String, Option<(i64, Level)>);
 
-/// NDJSON with a bad record here and there, of so many hours.
+/// NDJSON with some bad records, over this many hours.
 fn ndjson(hours: i64, per_hour: i64, padding: usize) -> Vec<Line> {
     let line = |i: i64| {
         let (hour, second) = (i / per_hour, i % per_hour);
@@ -359,8 +359,7 @@ async fn forward(sandbox: &mut Sandbox, registration: &Registration, harms: &mut
     assert!(repeating <= most, "{repeating} requests repeat events after {most} failures");
 }
 
-/// A worker that died, an upload whose event was lost, a URL that nobody used, an upload session and
-/// a removal that are overdue.
+/// A dead worker, an upload with a lost event, an unused URL, and an overdue upload session and removal.
 async fn sweep(sandbox: &mut Sandbox, registration: &Registration, harms: &mut Harms) {
     let app_id = &registration.app.app_id;
     let now_ms = SystemClock.now_ms();
@@ -522,15 +521,15 @@ async fn api(sandbox: &mut Sandbox, registration: &Registration, size: Size, har
     let Invoked::Answered(again) = again else { panic!("{again:?}") };
     assert_eq!(again["body"], answer["body"]);
     let body: Value = serde_json::from_str(answer["body"].as_str().unwrap()).unwrap();
-    let told: BTreeSet<_> = body["data"]
+    let answered: BTreeSet<_> = body["data"]
         .as_array()
         .unwrap()
         .iter()
         .map(|entry| entry["id"].as_str().unwrap().to_owned())
         .collect();
     let (stored, days) = sandbox.stored(app_id).await;
-    assert_eq!((stored.len(), told.len()), (entries.len(), entries.len()));
-    assert_eq!(sandbox.ids(app_id).await, told);
+    assert_eq!((stored.len(), answered.len()), (entries.len(), entries.len()));
+    assert_eq!(sandbox.ids(app_id).await, answered);
     assert_eq!(sandbox.counted(app_id).await, days);
 }
 
