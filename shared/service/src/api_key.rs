@@ -1,5 +1,5 @@
-//! API keys and the admin key. An API key is 48 hex characters: 16 of key id, 32 of secret; only a
-//! SHA-256 of the secret is stored. All comparisons take the same time whatever is shown.
+//! API keys and the admin key. An API key has 48 hex characters: 16 of key id, 32 of secret. Only a SHA-256
+//! of the secret is stored. All comparisons take constant time.
 
 use std::fmt;
 
@@ -15,19 +15,19 @@ use crate::answer::ApiError;
 use crate::request::Request;
 use crate::secret_cache::SecretCache;
 
-/// The header that carries an API key.
+/// The header with an API key.
 pub const API_KEY_HEADER: &str = "x-api-key";
-/// The header that may name the app beside its key.
+/// The header that may name the key's app.
 pub const APP_ID_HEADER: &str = "x-app-id";
-/// The header that carries the admin key.
+/// The header with the admin key.
 pub const ADMIN_KEY_HEADER: &str = "x-admin-key";
 
-/// The length of a key (characters).
+/// Length of a key (characters).
 pub const KEY_CHARS: usize = 48;
-/// The length of its id (characters).
+/// Length of a key id (characters).
 pub const KEY_ID_CHARS: usize = 16;
 
-/// An API key in clear, as its owner knows it. `Debug` shows only the id.
+/// An API key in clear text. `Debug` shows only the id.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ApiKey(String);
 
@@ -38,7 +38,7 @@ impl fmt::Debug for ApiKey {
 }
 
 impl ApiKey {
-    /// A new key from the system's randomness.
+    /// Generates a key from the system's random numbers.
     ///
     /// # Errors
     /// The system has none.
@@ -49,38 +49,38 @@ impl ApiKey {
         Ok(Self(hex::encode(bytes)))
     }
 
-    /// A key of these parts.
+    /// Makes a key from its parts.
     #[must_use]
     pub fn of_parts(key_id: [u8; KEY_ID_CHARS / 2], secret: [u8; (KEY_CHARS - KEY_ID_CHARS) / 2]) -> Self {
         Self(format!("{}{}", hex::encode(key_id), hex::encode(secret)))
     }
 
-    /// Reads 48 lower-case hex characters.
+    /// Parses 48 lower-case hex characters.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let legal = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
         (text.len() == KEY_CHARS && text.bytes().all(legal)).then(|| Self(text.to_owned()))
     }
 
-    /// The public part, by which the key is found.
+    /// Returns the public part, which identifies the key.
     #[must_use]
     pub fn key_id(&self) -> &str {
         &self.0[..KEY_ID_CHARS]
     }
 
-    /// What is stored of the secret part.
+    /// Returns the stored hash of the secret part.
     #[must_use]
     pub fn secret_hash(&self) -> [u8; 32] {
         Sha256::digest(&self.0.as_bytes()[KEY_ID_CHARS..]).into()
     }
 
-    /// The whole key, to be shown once.
+    /// Returns the whole key, to be shown once.
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.0
     }
 
-    /// Whether this is the key of the row. `None` is compared all the same, with what nothing equals.
+    /// Whether this is the key of the row. With `None`, a dummy is compared, so that the time is the same.
     #[must_use]
     pub fn fits(&self, row: Option<&KeyRow>) -> bool {
         let stored = row.map_or([0; 32], |row| row.secret_hash);
@@ -89,7 +89,7 @@ impl ApiKey {
     }
 }
 
-/// The row of a key that is live; `None` for anything else.
+/// Returns the row of a live key; `None` for anything else.
 ///
 /// # Errors
 /// The key could not be looked up.
@@ -99,11 +99,11 @@ pub async fn verify(apps: &impl Apps, shown: &str) -> Result<Option<KeyRow>, Fau
     Ok(if key.fits(row.as_ref()) { row } else { None })
 }
 
-/// The app whose key a request carries, where the key has the scope `needs`; `None` when it carries none.
+/// Returns the app of a request's key if the key has the scope `needs`; `None` without a key.
 ///
 /// # Errors
-/// 401 for a wrong key, or `X-App-ID` without one; 403 when `X-App-ID` names another app, or when the
-/// key lacks the scope.
+/// 401 for a wrong key, or `X-App-ID` without a key; 403 if `X-App-ID` names another app, or if the key
+/// lacks the scope.
 pub async fn app_of_request(
     apps: &impl Apps,
     request: &Request,
@@ -135,10 +135,10 @@ fn missing_scope(needs: Scope) -> ApiError {
     error
 }
 
-/// How long the admin key is used without being read again (ms): for so long a rotated one still opens.
+/// How long the admin key is cached (ms). A rotated key is accepted for at most this time.
 pub const ADMIN_KEY_MAX_AGE_MS: i64 = 10_000;
 
-/// The key of the administration, a secret of Secrets Manager. Only its current version is accepted.
+/// The admin key, a secret in Secrets Manager. Only its current version is accepted.
 #[derive(Debug)]
 pub struct AdminKey<S> {
     secret: SecretCache<S>,
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_live_key_opens_its_app_and_no_other_text_does() {
+    async fn a_live_key_gives_access_to_its_app_and_other_texts_do_not() {
         let (first, second, other) =
             (ApiKey::generate().unwrap(), ApiKey::generate().unwrap(), ApiKey::generate().unwrap());
         let apps = OneApp::with_keys(&[&first, &second]);

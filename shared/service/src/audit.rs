@@ -1,7 +1,6 @@
-//! The audit log: one line for each request that changes state and for each credential that is
-//! refused. Who (`admin`, `token`, or a key's id, never a key), what, to which app, from where, with
-//! which status. Paths are not in it, since they may carry tokens, nor is anything else of a request
-//! that was not checked.
+//! The audit log: one line for each request that changes state and for each rejected credential, with actor
+//! (`admin`, `token`, or a key's id, never a key), action, app, source and status. It contains neither
+//! paths, which may have tokens, nor other unchecked data of a request.
 
 use http::{Method, StatusCode};
 use logferry_core::model::app::AppId;
@@ -16,7 +15,7 @@ use crate::telemetry::AUDIT;
 pub struct Entry {
     pub action: String,
     pub app: Option<String>,
-    /// Of a refusal: who the request said it was.
+    /// For a rejected credential: the actor that the request claimed to be.
     pub actor: String,
     pub source_ip: Option<String>,
     pub request_id: String,
@@ -24,7 +23,7 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// The line of a request that was answered with `status`; `None` for one that reads and may.
+    /// Returns the line of a request answered with `status`; `None` for an allowed read.
     #[must_use]
     pub fn of(request: &Request, status: StatusCode) -> Option<Self> {
         let reads = matches!(request.method, Method::GET | Method::HEAD | Method::OPTIONS);

@@ -1,7 +1,7 @@
-//! Configuration from a lookup, all problems reported at once.
+//! Configuration from a lookup; all problems are reported at once.
 //!
-//! A function's config is a struct with `from_lookup(lookup)`, which names each variable as a
-//! string literal; a tidy test compares those names with `template.yaml`.
+//! A function's config is a struct with `from_lookup(lookup)`, which names each variable as a string
+//! literal. A test compares those names with `template.yaml`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use logferry_core::model::redact::Redactor;
 
-/// Everything wrong with a configuration.
+/// All problems of a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadConfig(Vec<String>);
 
@@ -45,7 +45,7 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
         (self.lookup)(name).filter(|value| !value.is_empty())
     }
 
-    /// A variable that must be there and not empty.
+    /// Reads a required, non-empty variable.
     pub fn required(&mut self, name: &str) -> String {
         self.get(name).unwrap_or_else(|| {
             self.problems.push(format!("{name} is not set"));
@@ -53,12 +53,12 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
         })
     }
 
-    /// A variable that may be absent; empty is absent.
+    /// Reads an optional variable; empty counts as missing.
     pub fn optional(&mut self, name: &str) -> Option<String> {
         self.get(name)
     }
 
-    /// A variable of another type, with a default for when it is absent.
+    /// Parses a variable, with a default if it is missing.
     pub fn parsed_or<T: FromStr>(&mut self, name: &str, default: T) -> T {
         match self.get(name) {
             None => default,
@@ -69,7 +69,7 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
         }
     }
 
-    /// A variable of another type that must be there; what is returned when it is not is never seen.
+    /// Parses a required variable. The value returned after a problem is never used.
     pub fn parsed<T: FromStr + Default>(&mut self, name: &str) -> T {
         let text = self.required(name);
         if text.is_empty() {
@@ -81,7 +81,7 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
         })
     }
 
-    /// A variable that must be there, of a type without a default; `None` has left its problem.
+    /// Parses a required variable of a type without default. `None` after a problem.
     pub fn typed<T: FromStr<Err: fmt::Display>>(&mut self, name: &str) -> Option<T> {
         let Some(text) = self.get(name) else {
             self.problems.push(format!("{name} is not set"));
@@ -90,13 +90,13 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
         text.parse().map_err(|error| self.problems.push(format!("{name}: {error}"))).ok()
     }
 
-    /// A list separated by commas; absent is empty.
+    /// Reads a comma-separated list; empty if missing.
     pub fn list(&mut self, name: &str) -> Vec<String> {
         let text = self.get(name).unwrap_or_default();
         text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
     }
 
-    /// What is never stored, of the variables that configure it.
+    /// Reads the redaction rules from their variables.
     pub fn redactor(
         &mut self,
         names: Option<String>,
@@ -110,25 +110,25 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
         }))
     }
 
-    /// Says that a variable is wrong in a way that its type does not show.
+    /// Records a problem that the type does not express.
     pub fn problem(&mut self, text: impl Into<String>) {
         self.problems.push(text.into());
     }
 
-    /// The config, or everything that was wrong.
+    /// Returns the config, or all problems.
     ///
     /// # Errors
-    /// [`BadConfig`] with one line for each problem.
+    /// [`BadConfig`] with one line per problem.
     pub fn finish<T>(self, config: T) -> Result<T, BadConfig> {
         if self.problems.is_empty() { Ok(config) } else { Err(BadConfig(self.problems)) }
     }
 }
 
 impl<L: Fn(&str) -> Option<String>> Reader<L> {
-    /// As [`Reader::finish`], for a config whose parts came from [`Reader::typed`].
+    /// Like [`Reader::finish`], for a config with parts from [`Reader::typed`].
     ///
     /// # Errors
-    /// [`BadConfig`] with one line for each problem.
+    /// [`BadConfig`] with one line per problem.
     pub fn finish_typed<T>(self, config: Option<T>) -> Result<T, BadConfig> {
         match config {
             Some(config) => self.finish(config),
@@ -142,7 +142,7 @@ fn short_type_name<T>() -> &'static str {
     name.rsplit("::").next().unwrap_or(name)
 }
 
-/// The process's environment as a lookup.
+/// Looks up a variable in the process's environment.
 #[must_use]
 pub fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()

@@ -1,8 +1,7 @@
-//! API keys that the request which minted them can be shown again. A key that was asked for with an
-//! `Idempotency-Key` has an id that follows from that, and a secret that follows from the token secret
-//! and a nonce in its row: a repeat whose first answer was lost gets the same key, although only a hash
-//! of it is stored. Neither the table nor the token secret alone gives a key away. A revoked key takes
-//! its nonce with it, so that no repeat brings it back.
+//! API keys whose creation can be retried. A key created with an `Idempotency-Key` has an id derived from
+//! it, and a secret derived from the token secret and a nonce in its row. A retry whose first response was
+//! lost gets the same key, although only a hash of it is stored. Neither the table nor the token secret
+//! alone reveals a key. Revoking a key deletes its nonce, so that no retry restores it.
 
 use hmac::{Hmac, KeyInit, Mac};
 use logferry_core::model::app::AppId;
@@ -17,11 +16,11 @@ use crate::tokens::{Tokens, strong};
 /// Bytes of a key's id.
 pub type KeyId = [u8; KEY_ID_CHARS / 2];
 
-/// Keeps these messages apart from tokens, which have no zero byte.
+/// Separates these messages from tokens, which have no zero byte.
 const PURPOSE: &[u8] = b"logferry api key\0";
 
-/// The id of the key that an app's request with this `Idempotency-Key` mints. `route` keeps the
-/// requests of different routes apart.
+/// Returns the id of the key that an app's request with this `Idempotency-Key` creates. `route` separates
+/// requests of different routes.
 #[must_use]
 pub fn key_id_of(app_id: &AppId, route: &str, idempotency_key: &str) -> KeyId {
     let mut hash = Sha256::new();
@@ -44,7 +43,7 @@ fn derived(secret: &SecretVersion, key_id: KeyId, nonce: &[u8; 16]) -> Result<Ap
 }
 
 impl<S: Secrets> Tokens<S> {
-    /// The key of this id and nonce.
+    /// Derives the key of this id and nonce.
     ///
     /// # Errors
     /// The token secret could not be read, or is too short.
@@ -52,8 +51,8 @@ impl<S: Secrets> Tokens<S> {
         derived(&strong(self.secret.current(now_ms).await?)?, key_id, nonce)
     }
 
-    /// The key of this row, once more. `None`: it was not minted for an `Idempotency-Key`, or the token
-    /// secret was rotated twice since.
+    /// Derives the key of this row again. `None` if it was not created with an `Idempotency-Key`, or the
+    /// token secret was rotated twice since.
     ///
     /// # Errors
     /// The token secret could not be read.

@@ -46,39 +46,39 @@ macro_rules! catalogue {
 
 catalogue! {
     FILES_COMPLETED = "FilesCompleted", Count, "Files that became COMPLETED.";
-    FILES_FAILED = "FilesFailed", Count, "Files that became FAILED though their sender did nothing wrong.";
-    FILES_REFUSED = "FilesRefused", Count, "Files that became FAILED for what they hold or how they came, which only their sender can change.";
+    FILES_FAILED = "FilesFailed", Count, "Files that became FAILED through no fault of their sender.";
+    FILES_REFUSED = "FilesRefused", Count, "Files that became FAILED because of their content or the way they were uploaded; only the sender can fix them.";
     RECORDS_STORED = "RecordsStored", Count, "Records of files that reached a terminal state.";
     RECORDS_QUARANTINED = "RecordsQuarantined", Count, "Bad records kept with reason and range.";
-    BYTES_DECOMPRESSED = "BytesDecompressed", Bytes, "Bytes of files after decompression.";
-    BLOCKS_WRITTEN = "BlocksWritten", Count, "Blocks stored, replays included.";
-    EVENTS_IN = "EventsIn", Count, "Records that flush was given.";
-    EVENTS_SENT = "EventsSent", Count, "Records whose sending CloudWatch Logs confirmed.";
-    EVENTS_NARROWED = "EventsNarrowed", Count, "Records left out by their app's flush setting, or because their app is deleted.";
+    BYTES_DECOMPRESSED = "BytesDecompressed", Bytes, "Decompressed bytes of files.";
+    BLOCKS_WRITTEN = "BlocksWritten", Count, "Blocks stored, including replays.";
+    EVENTS_IN = "EventsIn", Count, "Records received by `flush`.";
+    EVENTS_SENT = "EventsSent", Count, "Records confirmed by CloudWatch Logs.";
+    EVENTS_NARROWED = "EventsNarrowed", Count, "Records skipped because of their app's flush setting, or because their app is deleted.";
     EVENTS_DEAD_LETTERED = "EventsDeadLettered", Count, "Records put into the failure bucket with a reason.";
-    EVENTS_LEFT = "EventsLeft", Count, "Records that flush gave back to the stream; a later run is given them again.";
+    EVENTS_LEFT = "EventsLeft", Count, "Records that `flush` left in the stream; a later run receives them again.";
     EVENTS_SENT_BEFORE = "EventsSentBefore", Count, "Records that an earlier run had sent before it ended early.";
-    RETENTIONS_FAILED = "RetentionsFailed", Count, "Times that flush could not set a log group's retention; it tries again later.";
+    RETENTIONS_FAILED = "RetentionsFailed", Count, "Failed attempts to set the retention of a log group; `flush` retries later.";
     REQUESTS = "Requests", Count, "HTTP requests answered.";
     REQUEST_ERRORS = "RequestErrors", Count, "HTTP requests answered with a 5xx.";
-    REQUESTS_REFUSED = "RequestsRefused", Count, "HTTP requests whose credential was refused (401, 403).";
-    REQUESTS_THROTTLED = "RequestsThrottled", Count, "HTTP requests answered with a 429 of our own.";
+    REQUESTS_REFUSED = "RequestsRefused", Count, "HTTP requests with a rejected credential (401, 403).";
+    REQUESTS_THROTTLED = "RequestsThrottled", Count, "HTTP requests that Logferry answered with a 429.";
     BLOCKS_SKIPPED = "BlocksSkipped", Count, "Blocks that a query could not read: damaged, or an extent is missing.";
     CHECKS_UP = "ChecksUp", Count, "Probes that met their conditions.";
-    CHECKS_DOWN = "ChecksDown", Count, "Probes that did not.";
+    CHECKS_DOWN = "ChecksDown", Count, "Probes that did not meet their conditions.";
     CHECKS_SKIPPED = "ChecksSkipped", Count, "Probes that did not fit into their run.";
-    PROBE_LATENCY = "ProbeLatency", Milliseconds, "Time from the start of a probe to its answer.";
-    NOTIFICATIONS_FAILED = "NotificationsFailed", Count, "Messages about a change of state that the topic refused, or did not take yet.";
-    SWEEP_OLDEST_DUE_AGE = "SweepOldestDueAge", Seconds, "How long the oldest due file or URL has waited when a sweep begins, beyond the time between two sweeps.";
-    SWEEP_RESTARTED = "SweepRestarted", Count, "Files that a sweep handed to ingest again.";
-    SWEEP_ROUND_AGE = "SweepRoundAge", Seconds, "How long the oldest look through a whole log prefix has been under way, or is overdue.";
-    SWEEP_URLS_UNUSED = "SweepUrlsUnused", Count, "URLs that nobody used; each ended FAILED NEVER_UPLOADED.";
+    PROBE_LATENCY = "ProbeLatency", Milliseconds, "Time from the start of a probe to its response.";
+    NOTIFICATIONS_FAILED = "NotificationsFailed", Count, "Messages about a state change that the topic rejected, permanently or for now.";
+    SWEEP_OLDEST_DUE_AGE = "SweepOldestDueAge", Seconds, "Waiting time of the oldest due file or URL at the start of a sweep, minus the time between two sweeps.";
+    SWEEP_RESTARTED = "SweepRestarted", Count, "Files that a sweep passed to `ingest` again.";
+    SWEEP_ROUND_AGE = "SweepRoundAge", Seconds, "How long the oldest listing round of a log prefix has been running, or is overdue.";
+    SWEEP_URLS_UNUSED = "SweepUrlsUnused", Count, "URLs that expired unused; each ended FAILED NEVER_UPLOADED.";
 }
 
-/// Values of one metric in one emission, the format's limit.
+/// Maximum values of one metric per emission, the format's limit.
 pub const MAX_VALUES: usize = 100;
 
-/// Values of one moment, of one set of dimensions.
+/// Values of one moment, with one set of dimensions.
 #[derive(Debug, Clone)]
 pub struct Emission {
     namespace: String,
@@ -105,7 +105,7 @@ impl Emission {
         self
     }
 
-    /// Several values of one metric, [`MAX_VALUES`] at most; none is no metric.
+    /// Adds several values of one metric, at most [`MAX_VALUES`]. An empty list adds nothing.
     #[must_use]
     pub fn values(mut self, metric: Metric, values: &[u32]) -> Self {
         if !values.is_empty() {
@@ -114,7 +114,7 @@ impl Emission {
         self
     }
 
-    /// The line, without its line feed.
+    /// Returns the line, without line feed.
     #[must_use]
     pub fn line(&self, now_ms: i64) -> String {
         let names: Vec<_> = self.dimensions.iter().map(|(name, _)| *name).collect();
@@ -140,14 +140,14 @@ impl Emission {
         Value::Object(line).to_string()
     }
 
-    /// Writes the line to standard output, where Lambda picks it up.
+    /// Writes the line to standard output, where Lambda reads it.
     pub fn emit(&self, now_ms: i64) {
         if self.values.is_empty() {
             return;
         }
         let written = writeln!(std::io::stdout().lock(), "{}", self.line(now_ms));
         if let Err(error) = written {
-            tracing::warn!(error.message = %error, "a metric could not be written");
+            tracing::warn!(error.message = %error, "failed to write a metric");
         }
     }
 }

@@ -9,7 +9,7 @@ use logferry_core::model::app::AppId;
 
 use crate::answer::ApiError;
 
-/// What the handling of a request found out about it, each once.
+/// What is known about a request, each set once.
 #[derive(Debug, Clone, Default)]
 pub struct Trail {
     pub(crate) route: OnceLock<&'static str>,
@@ -17,12 +17,12 @@ pub struct Trail {
 }
 
 impl Trail {
-    /// Notes which route it took, as a pattern.
+    /// Records the route, as a pattern.
     pub fn takes(&self, route: &'static str) {
         let _ = self.route.set(route);
     }
 
-    /// Notes the app that it is about: one that its credential opens, or that is there.
+    /// Records the app of the request: the credential's app, or an existing one.
     pub fn concerns(&self, app_id: &AppId) {
         let _ = self.app_id.set(app_id.clone());
     }

@@ -1,4 +1,4 @@
-//! One secret, read when needed and kept for a while: five minutes unless its user says less.
+//! Cache of a secret: read when needed, kept for five minutes by default.
 
 use std::fmt;
 
@@ -9,18 +9,18 @@ use tokio::sync::Mutex;
 /// How long a version is used without being read again (ms).
 pub const MAX_AGE_MS: i64 = 5 * 60 * 1000;
 
-/// How often it is read again at most when a caller names a version that is not known, or shows a
-/// value that does not fit: a rotation is seen at once, and a guesser cannot make us call (ms).
+/// Minimum time between reads when a caller names an unknown version or sends a wrong value (ms). A
+/// rotation is seen at once, and guessing does not cause many calls.
 pub const MIN_REREAD_MS: i64 = 5_000;
 
-/// How old a copy may be that stands in while Secrets Manager does not answer (ms). A rotation is not
-/// seen for as long.
+/// Maximum age of a copy that is used while Secrets Manager does not answer (ms). A rotation is not seen
+/// during that time.
 pub const MAX_STALE_MS: i64 = 15 * 60 * 1000;
 
 /// What is known of one stage.
 #[derive(Default)]
 struct Slot {
-    /// When Secrets Manager was last asked, with or without success.
+    /// When Secrets Manager was last called, with or without success.
     asked_ms: Option<i64>,
     read: Option<Read>,
 }
@@ -46,7 +46,7 @@ impl<S> fmt::Debug for SecretCache<S> {
 }
 
 impl<S: Secrets> SecretCache<S> {
-    /// A secret whose current and previous versions count.
+    /// A secret whose current and previous versions are valid.
     pub fn new(secrets: S, secret_id: impl Into<String>) -> Self {
         Self {
             secrets,
@@ -57,12 +57,12 @@ impl<S: Secrets> SecretCache<S> {
         }
     }
 
-    /// A secret of which only the current version counts, and is read again after `max_age_ms`.
+    /// A secret whose current version only is valid, read again after `max_age_ms`.
     pub fn current_only(secrets: S, secret_id: impl Into<String>, max_age_ms: i64) -> Self {
         Self { stages: &[Stage::Current], max_age_ms, ..Self::new(secrets, secret_id) }
     }
 
-    /// The current version.
+    /// Returns the current version.
     ///
     /// # Errors
     /// The secret could not be read.
@@ -72,8 +72,8 @@ impl<S: Secrets> SecretCache<S> {
         version.ok_or_else(|| Fault::new(FaultClass::NotFound, "GetSecretValue", "the secret has no version"))
     }
 
-    /// The first version (current, then previous) that `fits`. Where none does, what is older than a
-    /// moment is read again.
+    /// Returns the first version (current, then previous) that `fits`. If none does, versions older than
+    /// [`MIN_REREAD_MS`] are read again.
     ///
     /// # Errors
     /// None fits, and not every version could be read.
@@ -96,8 +96,8 @@ impl<S: Secrets> SecretCache<S> {
         unread.map_or(Ok(None), Err)
     }
 
-    /// A stage's version, at most `max_age_ms` old. While Secrets Manager does not answer, an older copy
-    /// stands in, and it is asked again every [`MIN_REREAD_MS`].
+    /// Returns a stage's version, at most `max_age_ms` old. While Secrets Manager does not answer, an older
+    /// copy is used, and it is called again every [`MIN_REREAD_MS`].
     async fn version(
         &self,
         slot: &mut Slot,
@@ -125,7 +125,7 @@ impl<S: Secrets> SecretCache<S> {
             }
             Err(fault) => match usable(slot, MAX_STALE_MS).filter(|_| fault.retryable()) {
                 Some(version) => {
-                    tracing::warn!(error.chain = %chain(&fault), "a secret was not read: its last copy stands in");
+                    tracing::warn!(error.chain = %chain(&fault), "failed to read a secret; using the cached copy");
                     Ok(version)
                 }
                 None => Err(fault),
@@ -141,7 +141,7 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// Secrets Manager with one secret, whose reads are counted and can be made to fail.
+    /// Secrets Manager with one secret, whose reads are counted and can fail.
     #[derive(Debug, Default)]
     pub(crate) struct OneSecret {
         versions: StdMutex<Vec<SecretVersion>>,
@@ -157,7 +157,7 @@ pub(crate) mod tests {
             secret
         }
 
-        /// Makes `value` the current version `v-{value}`; the former becomes the previous.
+        /// Makes `value` the current version `v-{value}`; the current one becomes the previous one.
         pub(crate) fn rotate(&self, value: &str) {
             let mut versions = self.versions.lock().unwrap();
             versions.insert(0, SecretVersion { version_id: format!("v-{value}"), value: value.to_owned() });
@@ -216,7 +216,7 @@ pub(crate) mod tests {
         let cache = SecretCache::new(&secret, "id");
         assert_eq!(cache.current(0).await.unwrap().value, "new");
         assert!(cache.first_where(0, is("new")).await.unwrap().is_some());
-        // What may be the previous one is neither right nor wrong.
+        // A candidate for the previous version is neither right nor wrong.
         assert!(cache.first_where(0, is("old")).await.unwrap_err().retryable());
         secret.previous_is_down.store(false, Ordering::Relaxed);
         assert!(cache.first_where(1, is("old")).await.unwrap().is_some());

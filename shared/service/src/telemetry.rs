@@ -1,19 +1,19 @@
-//! Our own logs: one JSON object a line on standard output. No secret and no content of anybody's
-//! logs goes in; fields are dotted, units in their names.
+//! The functions' own logs: one JSON object per line on standard output, without secrets and without
+//! contents of tenants' logs. Field names are dotted and contain units.
 
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-/// How the targets of our own crates begin.
+/// Target prefixes of our own crates.
 const OWN: [&str; 2] = ["logferry", "batch_buffer"];
 
-/// The target of the lines that say who did what.
+/// The target of audit lines.
 pub const AUDIT: &str = "audit";
 
-/// What is logged at a level (`error` to `trace`; anything else is `info`). The level is that of our own
-/// crates. Dependencies never say more than warnings: at their lower levels they print whole events,
-/// requests and headers, with every key, token and record in them. Audit lines are always there.
+/// Returns the filter for a level (`error` to `trace`; anything else means `info`). The level applies to
+/// our own crates. Dependencies log warnings and errors only: at lower levels they log whole events,
+/// requests and headers, with every key, token and record. Audit lines are always logged.
 fn filter(level: Option<&str>) -> Targets {
     let own = level
         .filter(|level| !level.is_empty())
@@ -25,7 +25,7 @@ fn filter(level: Option<&str>) -> Targets {
         .with_target(AUDIT, LevelFilter::INFO)
 }
 
-/// Starts logging, once per process. `level` is that of our own crates, such as `info` or `debug`.
+/// Starts logging, once per process. `level` applies to our own crates, such as `info` or `debug`.
 pub fn start(level: Option<&str>) {
     let lines = tracing_subscriber::fmt::layer()
         .json()

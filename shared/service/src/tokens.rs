@@ -1,6 +1,5 @@
-//! Join tokens and upload tokens: JSON web tokens, HS256 and nothing else, signed with a version of
-//! one secret; `kid` is that version's id, so that a rotation breaks no token before its time. `aud`
-//! says which of the two a token is.
+//! Join tokens and upload tokens: JSON web tokens, HS256 only, signed with a version of one secret. `kid`
+//! is the version's id, so a rotation invalidates no token early. `aud` is the kind of token.
 
 use std::fmt;
 
@@ -14,21 +13,21 @@ use serde::{Deserialize, Serialize};
 
 use crate::secret_cache::SecretCache;
 
-/// How long a token works when its minter does not say (s).
+/// Default lifetime of a token (s).
 pub const DEFAULT_TTL_SECS: u32 = 3_600;
-/// The longest that a join token may work: a day (s).
+/// Maximum lifetime of a join token: a day (s).
 pub const MAX_JOIN_TTL_SECS: u32 = 86_400;
-/// The longest that an upload token may work: as long as a session, a week (s).
+/// Maximum lifetime of an upload token: as long as a session, a week (s).
 pub const MAX_UPLOAD_TTL_SECS: u32 = 7 * 86_400;
 
-/// Nothing longer is looked at (bytes).
+/// Maximum length of a token (bytes).
 const MAX_TOKEN_BYTES: usize = 4_096;
 
-/// The shortest secret that signs (bytes): as long as the hash that HS256 makes.
+/// Minimum length of the signing secret (bytes): as long as the hash of HS256.
 /// <https://www.rfc-editor.org/rfc/rfc7518#section-3.2>
 pub const MIN_SECRET_BYTES: usize = 32;
 
-/// A secret that is too short signs nothing and vouches for nothing.
+/// A secret that is too short neither signs nor verifies.
 pub(crate) fn strong(version: SecretVersion) -> Result<SecretVersion, Fault> {
     if version.value.len() < MIN_SECRET_BYTES {
         let code = format!("the token secret is shorter than {MIN_SECRET_BYTES} bytes");
@@ -37,7 +36,7 @@ pub(crate) fn strong(version: SecretVersion) -> Result<SecretVersion, Fault> {
     Ok(version)
 }
 
-/// What a join token says.
+/// Claims of a join token.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JoinClaims {
     pub app: AppId,
@@ -45,49 +44,49 @@ pub struct JoinClaims {
     pub meeting_id: String,
     #[serde(rename = "attendeeId")]
     pub attendee_id: String,
-    /// When it stops working (s since the epoch).
+    /// Expiry (s since the epoch).
     pub exp: i64,
-    /// When it was minted (s); ours always say so.
+    /// When it was issued (s); always set by us.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub iat: Option<i64>,
-    /// When the app was registered for which it was minted (ms); ours always say so.
+    /// When the app that it was issued for was registered (ms); always set by us.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epoch: Option<i64>,
 }
 
-/// What an upload token says.
+/// Claims of an upload token.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UploadClaims {
     pub app: AppId,
-    /// Who uploads; part of the keys.
+    /// The uploader; part of the keys.
     pub sub: String,
-    /// The largest file (bytes); absent: what the deployment allows.
+    /// Maximum size of a file (bytes); missing means the deployment's maximum.
     #[serde(default, rename = "maxBytes", skip_serializing_if = "Option::is_none")]
     pub max_bytes: Option<u64>,
-    /// When it stops working (s since the epoch).
+    /// Expiry (s since the epoch).
     pub exp: i64,
-    /// When it was minted (s); ours always say so.
+    /// When it was issued (s); always set by us.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub iat: Option<i64>,
-    /// When the app was registered for which it was minted (ms); ours always say so.
+    /// When the app that it was issued for was registered (ms); always set by us.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epoch: Option<i64>,
 }
 
 /// Claims of either kind.
 pub trait Claims: Serialize + DeserializeOwned {
-    /// The claim `aud` of such a token.
+    /// The claim `aud` of this kind.
     const AUDIENCE: &'static str;
-    /// Claims that only the other kind has. A token without `aud`, which is not of our minting, is
-    /// refused where it has one of them: it could be either.
+    /// Claims that only the other kind has. A token without `aud`, which we did not issue, is refused if it
+    /// has one of them, because it could be of either kind.
     const NOT_OURS: &'static [&'static str];
 
-    /// When the token stops working (s since the epoch).
+    /// Returns the expiry of the token (s since the epoch).
     fn expires_secs(&self) -> i64;
 }
 
-/// Whether a token with this `iat` and `epoch` was minted for this registration of the app, and not
-/// for an earlier app of the same id (`iat` counts whole seconds).
+/// Whether a token with this `iat` and `epoch` was issued for this registration of the app, not for an
+/// earlier app with the same id (`iat` is in whole seconds).
 #[must_use]
 pub fn minted_for(app: &App, iat: Option<i64>, epoch: Option<i64>) -> bool {
     match epoch {
@@ -122,7 +121,7 @@ struct Aimed<'a, C> {
     claims: &'a C,
 }
 
-/// A token and when it stops working (ms).
+/// A token and its expiry (ms).
 #[derive(Clone, PartialEq, Eq)]
 pub struct Minted {
     pub token: String,
@@ -135,37 +134,37 @@ impl fmt::Debug for Minted {
     }
 }
 
-/// Why a token is not accepted.
+/// Why a token is rejected.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
     #[error("the token is malformed")]
     Malformed,
-    /// Signed by nobody we know: another key, or none of our secret's versions.
+    /// Signed with an unknown key: another one, or none of our secret's versions.
     #[error("the token's signature is wrong")]
     WrongSignature,
     #[error("the token has expired")]
     Expired,
-    /// Ours and alive, but meant for something else.
+    /// Valid, but for another purpose.
     #[error("the token is not meant for this")]
     Foreign,
     #[error("the token could not be checked")]
     Unchecked(#[from] Fault),
 }
 
-/// Mints and verifies tokens.
+/// Issues and verifies tokens.
 #[derive(Debug)]
 pub struct Tokens<S> {
     pub(crate) secret: SecretCache<S>,
 }
 
 impl<S: Secrets> Tokens<S> {
-    /// `secret_id`: the secret that signs, as Secrets Manager knows it.
+    /// `secret_id` is the signing secret in Secrets Manager.
     pub fn new(secrets: S, secret_id: impl Into<String>) -> Self {
         crate::jwt_crypto::install();
         Self { secret: SecretCache::new(secrets, secret_id) }
     }
 
-    /// A join token that works for `ttl_secs`.
+    /// Issues a join token that is valid for `ttl_secs`.
     ///
     /// # Errors
     /// The secret could not be read.
@@ -189,7 +188,7 @@ impl<S: Secrets> Tokens<S> {
         self.mint(&claims, now_ms).await
     }
 
-    /// An upload token that works for `ttl_secs`.
+    /// Issues an upload token that is valid for `ttl_secs`.
     ///
     /// # Errors
     /// The secret could not be read.
@@ -227,7 +226,7 @@ impl<S: Secrets> Tokens<S> {
         Ok(Minted { token, expires_ms: claims.expires_secs() * 1000 })
     }
 
-    /// The claims of a token that is ours, alive and of this kind.
+    /// Returns the claims of a token that we issued, that has not expired and is of this kind.
     ///
     /// # Errors
     /// See [`TokenError`].
@@ -235,7 +234,7 @@ impl<S: Secrets> Tokens<S> {
         if token.len() > MAX_TOKEN_BYTES {
             return Err(TokenError::Malformed);
         }
-        // `none` and other unheard-of algorithms do not even parse.
+        // `none` and other unsupported algorithms are parse errors.
         let header = jsonwebtoken::decode_header(token).map_err(|_| TokenError::Malformed)?;
         if header.alg != Algorithm::HS256 || header.crit.is_some() {
             return Err(TokenError::Malformed);
@@ -244,7 +243,7 @@ impl<S: Secrets> Tokens<S> {
         let secret = self.secret.first_where(now_ms, |version| version.version_id == kid).await?;
         let secret = strong(secret.ok_or(TokenError::WrongSignature)?)?;
 
-        // The clock is ours, not the library's, so that it is left nothing but the signature.
+        // Expiry is checked with our clock, so the library only checks the signature.
         let mut validation = Validation::new(Algorithm::HS256);
         validation.required_spec_claims.clear();
         validation.validate_exp = false;
@@ -317,7 +316,7 @@ mod tests {
         BASE64_URL_SAFE_NO_PAD.encode(value.to_string())
     }
 
-    /// A token of any header and claims, signed with `key` by HMAC-SHA256 whatever the header says.
+    /// A token with any header and claims, signed with `key` by HMAC-SHA256 whatever the header says.
     fn forge(header: &Value, claims: &Value, key: &str) -> String {
         let message = format!("{}.{}", part(header), part(claims));
         let key = EncodingKey::from_secret(key.as_bytes());
@@ -482,7 +481,7 @@ mod tests {
         let secs = CREATED_MS.div_euclid(1000);
         for (iat, epoch, fits) in [
             (Some(secs), Some(CREATED_MS), true),
-            // Minted in the second in which the app was replaced.
+            // Issued in the second in which the app was replaced.
             (Some(secs), Some(CREATED_MS - 1), false),
             (Some(secs + 60), Some(CREATED_MS + 1), false),
             (Some(secs), None, true),
