@@ -316,7 +316,7 @@ fn refused(refusal: &Refusal) -> Value {
         Refusal::Fault(fault) => {
             tracing::error!(error.chain = %chain(fault), "a call failed");
             match fault.retryable() {
-                true => ("UNAVAILABLE", "a service behind this one is not available; try again", None),
+                true => ("UNAVAILABLE", "a dependency is temporarily unavailable; try again", None),
                 false => ("INTERNAL", "something went wrong on our side", None),
             }
         }

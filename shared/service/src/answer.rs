@@ -1,4 +1,4 @@
-//! Answers and errors of the HTTP functions, and the envelope `{"ok": …}`.
+//! Responses and errors of the HTTP functions, and the envelope `{"ok": …}`.
 
 use aws_lambda_events::apigw::ApiGatewayV2httpResponse;
 use aws_lambda_events::encodings::Body;
@@ -10,18 +10,18 @@ use serde_json::{Value, json};
 
 use crate::metrics::Metric;
 
-/// Two years, as <https://hstspreload.org> asks for.
+/// Two years, as required by <https://hstspreload.org>.
 const HSTS: &str = "max-age=63072000";
-/// For pictures that browsers may open by themselves: they load and run nothing.
+/// For images that browsers may open directly: they load and run nothing.
 const SVG_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; sandbox";
 
-/// An answer.
+/// A response.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Response {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub body: String,
-    /// Emitted along with the answer.
+    /// Emitted together with the response.
     pub metrics: Vec<(Metric, u64)>,
 }
 
@@ -35,7 +35,7 @@ impl Response {
         }
     }
 
-    /// Text of a content type.
+    /// Text with a content type.
     #[must_use]
     pub fn text(status: StatusCode, content_type: &'static str, body: String) -> Self {
         let mut headers = HeaderMap::new();
@@ -69,9 +69,8 @@ impl Response {
         self
     }
 
-    /// With what every answer carries: the request's id, in a header and in the body of an error; what
-    /// keeps browsers from guessing, from plain HTTP and from running pictures; and on a 401 how to
-    /// authenticate.
+    /// Adds what every response has: the request's id, in a header and in the body of an error; headers
+    /// against content sniffing, plain HTTP and scripts in images; and on a 401 how to authenticate.
     pub(crate) fn finished(mut self, function: &str, request_id: &str) -> Self {
         if self.status.is_client_error() || self.status.is_server_error() {
             self.body = with_request_id(self.body, request_id);
@@ -89,7 +88,7 @@ impl Response {
         }
         if self.status == StatusCode::UNAUTHORIZED {
             let challenge = match function {
-                // Tokens open it as well.
+                // presign also accepts tokens.
                 "presign" => r#"ApiKey realm="logferry", Bearer realm="logferry""#,
                 _ => r#"ApiKey realm="logferry""#,
             };
@@ -98,7 +97,7 @@ impl Response {
         self
     }
 
-    /// What the gateway expects.
+    /// Converts to the gateway's format.
     #[must_use]
     pub fn into_event(self) -> ApiGatewayV2httpResponse {
         let mut event = ApiGatewayV2httpResponse::default();
@@ -109,7 +108,7 @@ impl Response {
     }
 }
 
-/// The body of an error, if it is an object, with the request's id.
+/// Adds the request's id to the body of an error, if it is an object.
 fn with_request_id(body: String, request_id: &str) -> String {
     match serde_json::from_str(&body) {
         Ok(Value::Object(mut members)) => {
@@ -120,13 +119,13 @@ fn with_request_id(body: String, request_id: &str) -> String {
     }
 }
 
-/// A refusal or failure: what the caller sees. What our log sees is written where it is made.
+/// An error as the caller sees it. The log entry is written where the error occurs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ApiError {
     pub status: StatusCode,
-    /// For programs, such as `BAD_REQUEST`.
+    /// A code such as `BAD_REQUEST`.
     pub code: &'static str,
-    /// For people.
+    /// Human-readable.
     pub message: String,
     pub details: Option<Value>,
     pub retry_after_secs: Option<u32>,
@@ -166,7 +165,7 @@ impl ApiError {
         Self::new(StatusCode::CONFLICT, "CONFLICT", message)
     }
 
-    /// 429 until the day is over.
+    /// 429 until the end of the day.
     #[must_use]
     pub fn over_quota(exceeded: &Exceeded, now_ms: i64) -> Self {
         let mut error = Self::new(StatusCode::TOO_MANY_REQUESTS, "QUOTA_EXCEEDED", exceeded.to_string());
@@ -175,7 +174,7 @@ impl ApiError {
         error
     }
 
-    /// 429 until the minute is over, in which there were `limit` such requests.
+    /// 429 until the end of the minute, after `limit` such requests.
     #[must_use]
     pub fn rate_limited(limit: u32, now_ms: i64) -> Self {
         let message = format!("more than {limit} requests in a minute");
@@ -185,7 +184,7 @@ impl ApiError {
         error
     }
 
-    /// 500. The caller learns nothing; our log gets the chain.
+    /// 500. The caller gets no details; our log has the error chain.
     #[must_use]
     pub fn internal(error: &dyn std::error::Error) -> Self {
         tracing::error!(error.chain = %chain(error), "a request failed");
@@ -208,7 +207,7 @@ impl ApiError {
 }
 
 impl From<Fault> for ApiError {
-    /// 503 with Retry-After for what passes, 500 for the rest.
+    /// 503 with Retry-After for retryable faults, 500 for the rest.
     fn from(fault: Fault) -> Self {
         if !fault.retryable() {
             return Self::internal(&fault);
@@ -217,7 +216,7 @@ impl From<Fault> for ApiError {
         let mut error = Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "UNAVAILABLE",
-            "a service behind this one is not available; try again",
+            "a dependency is temporarily unavailable; try again",
         );
         error.retry_after_secs = Some(1);
         error

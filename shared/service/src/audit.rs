@@ -75,7 +75,7 @@ fn actor(request: &Request) -> String {
     }
     let has_token =
         request.headers.contains_key(http::header::AUTHORIZATION) || request.path.starts_with("/t/");
-    if has_token { "token" } else { "nobody" }.to_owned()
+    if has_token { "token" } else { "anonymous" }.to_owned()
 }
 
 #[cfg(test)]
@@ -139,7 +139,7 @@ mod tests {
             ("/apps", vec![("x-api-key", "SECRET")], "malformed key"),
             ("/apps", vec![("authorization", "Bearer SECRET")], "token"),
             ("/t/SECRET/s3/multipart", vec![], "token"),
-            ("/SECRET", vec![], "nobody"),
+            ("/SECRET", vec![], "anonymous"),
         ] {
             let entry =
                 Entry::of(&request("SECRET".parse().unwrap(), path, &headers), StatusCode::OK).unwrap();

@@ -1,4 +1,4 @@
-//! HTTP as API Gateway hands it over: one event in, one answer out, counted and audited.
+//! HTTP from API Gateway: one event in, one response out, counted and audited.
 
 use aws_lambda_events::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse};
 use http::{Method, StatusCode};
@@ -9,7 +9,7 @@ use crate::audit::Entry;
 use crate::metrics::{Emission, REQUEST_ERRORS, REQUESTS, REQUESTS_REFUSED, REQUESTS_THROTTLED};
 pub use crate::request::{Request, Trail, form_urlencoded};
 
-/// Answers one event of the gateway by `handle`, and counts it as a request of this function.
+/// Handles one event of the gateway by `handle`, and counts it as a request of this function.
 pub async fn serve(
     function: &'static str,
     metrics_namespace: &str,
@@ -20,7 +20,7 @@ pub async fn serve(
     let request_id = event.request_context.request_id.clone().unwrap_or_default();
     // HEAD is GET without the body.
     let is_head = event.request_context.http.method == Method::HEAD;
-    // Every line that is written meanwhile carries the id.
+    // Every line that is logged meanwhile has the id.
     let span = tracing::error_span!("request", request_id);
     let response = async {
         let mut request = match Request::from_event(event) {
@@ -53,7 +53,7 @@ pub async fn serve(
     response.into_event()
 }
 
-/// A path of ours without the version in front of it, where there is one.
+/// Removes the version prefix of a path, if there is one.
 #[must_use]
 pub fn unversioned(path: &str) -> &str {
     path.strip_prefix("/v1").filter(|rest| rest.starts_with('/')).unwrap_or(path)

@@ -1,5 +1,5 @@
-//! The cryptography of JSON web tokens, as far as we use it: HMAC with SHA-256. Nothing else is
-//! linked, so no token can make us use anything else.
+//! Cryptography for JSON web tokens: HMAC with SHA-256 only. Nothing else is linked, so no token can select
+//! another algorithm.
 
 use hmac::{Hmac, KeyInit, Mac};
 use jsonwebtoken::crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils};
@@ -20,9 +20,9 @@ static HS256_ONLY: CryptoProvider = CryptoProvider {
     key_utils: KeyUtils::new_unimplemented(),
 };
 
-/// Makes this the process's only provider; again does nothing.
+/// Installs this provider for the process; later calls do nothing.
 pub(crate) fn install() {
-    // Only we install one, so whoever came first installed this one.
+    // Only we install a provider, so an installed one is this one.
     let _ = HS256_ONLY.install_default();
 }
 
