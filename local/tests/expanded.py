@@ -124,6 +124,8 @@ class Stack:
 
     def _getatt(self, path) -> str:
         name, attribute = path if isinstance(path, list) else path.split(".", 1)
+        if (self.template["Resources"][name]["Type"], attribute) == ("AWS::SecretsManager::Secret", "Id"):
+            attribute = "Arn"
         if attribute not in ("Arn", "StreamArn"):
             return f"{self._id(name)}.{attribute}"
         place = f"{self.region}:{ACCOUNT}"

@@ -113,8 +113,8 @@ def test_a_role_covers_what_the_variables_name_and_nothing_else(name):
         assert named == in_role, f"the {table} table"
     for variable, marker in {
         "FAILURE_BUCKET": "FailureBucket.Arn",
-        "TOKEN_SECRET": '{"Ref": "TokenSecret"}',
-        "ADMIN_KEY_SECRET": '{"Ref": "AdminKeySecret"}',
+        "TOKEN_SECRET": "TokenSecret.Id",
+        "ADMIN_KEY_SECRET": "AdminKeySecret.Id",
         "HEALTH_TOPIC_ARN": '{"Ref": "HealthTopic"}',
         "INGEST_FUNCTION": "IngestFunction.Arn",
         "LOG_GROUP_PREFIX": '{"Ref": "LogGroupPrefix"}',
