@@ -6,6 +6,13 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help uppy tools demo test web web-test web-demo up down check advisories words planted load abuse bench build deploy sam-local fuzz-api
 
+# Where rustup lacks the pinned release and cannot fetch it, its default takes over.
+ifneq ($(shell command -v rustup),)
+ifneq ($(shell rustc --version >/dev/null 2>&1 && echo works),works)
+export RUSTUP_TOOLCHAIN := $(firstword $(shell rustup default))
+endif
+endif
+
 TOOLS = .logferry/venv/bin
 PYTHON = PYTHONPATH=local $(TOOLS)/python
 
