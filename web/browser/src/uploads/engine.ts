@@ -15,7 +15,7 @@ import type {
   UploadWorkerResponse,
 } from './protocol.ts';
 import { UploadQueue } from './queue.ts';
-import { isOver, shown, type UploadRecord } from './sessions.ts';
+import { isOver, lockName, shown, type UploadRecord } from './sessions.ts';
 import { Tabs, type TabsPorts } from './tabs.ts';
 import { type Tell, Upload, type UploadPorts } from './upload.ts';
 
@@ -148,7 +148,8 @@ export class UploadEngine {
     if (this.#uploads.has(id)) throw new UploadFailure('VALIDATION_ERROR', 'an upload of this id exists');
     const file = await openFile(message.file);
     const record = await newRecord(id, file, optionsOf(message), this.#settings, clock.now());
-    const release = (await locks.tryHold(lockName(id))) ?? (() => {});
+    const release = await locks.tryHold(lockName(id));
+    if (!release) throw new UploadFailure('VALIDATION_ERROR', 'an upload of this id exists');
     await this.#sources.keep(id, file, message.file);
     await store.put(record);
     const upload = this.#hold(record, file, release);
@@ -201,19 +202,17 @@ export class UploadEngine {
   }
 
   async #resume(upload: Upload, source?: FileSource): Promise<void> {
-    if (upload.active) return;
-    if (source) {
-      upload.file = await this.#sources.again(upload.record, source);
-    }
-    upload.file ??= await this.#kept(upload);
-    if (!upload.file) {
-      await upload.become('needs-file');
-      throw new UploadFailure(
-        'VALIDATION_ERROR',
-        `pick "${upload.record.fileName}" again to resume its upload`,
-      );
-    }
-    await this.#enqueue(upload);
+    if (!upload.stopped) return;
+    const { record } = upload;
+    const file = source
+      ? await this.#sources.again(record, source)
+      : (upload.file ?? (await this.#kept(upload)));
+    // Another command may have come meanwhile.
+    if (!upload.stopped) return;
+    upload.file = file;
+    if (file) return this.#enqueue(upload);
+    await upload.become('needs-file');
+    throw new UploadFailure('VALIDATION_ERROR', `pick "${record.fileName}" again to resume its upload`);
   }
 
   async #cancel(upload: Upload): Promise<void> {
@@ -271,6 +270,8 @@ export class UploadEngine {
     const before = record.status;
     const upload = this.#hold(record, null, release);
     upload.file = await this.#kept(upload);
+    // A command came meanwhile.
+    if (record.status !== before) return;
     if (before === 'failed') return upload.become('failed');
     if (before === 'completing' && this.#settings.autoResume) return this.#enqueue(upload);
     if (!upload.file) return upload.become('needs-file');
@@ -294,8 +295,4 @@ export class UploadEngine {
     this.#tellPages(message);
     this.#tabs.tell(message);
   }
-}
-
-function lockName(id: string): string {
-  return `logferry-upload:${id}`;
 }

@@ -15,6 +15,8 @@ export class Freeing {
   readonly #records = new Map<string, UploadRecord>();
   #cancel: (() => void) | undefined;
   #busy = false;
+  /** The network came back, or a record came, during a round. */
+  #again = false;
 
   constructor(service: UploadService, store: UploadStore, clock: Clock, network: Network) {
     this.#service = service;
@@ -30,6 +32,7 @@ export class Freeing {
   }
 
   async #run(): Promise<void> {
+    this.#again = this.#busy;
     if (this.#busy) return;
     this.#busy = true;
     this.#cancel?.();
@@ -41,6 +44,7 @@ export class Freeing {
       }
     }
     this.#busy = false;
+    if (this.#again) return this.#run();
     if (this.#records.size > 0) this.#cancel = this.#clock.after(RETRY_MS, () => void this.#run());
   }
 

@@ -114,6 +114,7 @@ export class Lanes {
     const free = await this.#ports.slots.take(signal);
     try {
       const url = await this.#urls.of(part, signal);
+      signal.throwIfAborted();
       const body = file.slice(part.offset, part.offset + part.size);
       const answer = await this.#ports.put({
         url,

@@ -16,7 +16,7 @@ export class UploadQueue {
 
   /** After all of the same or a higher priority. */
   add(id: string, priority: number): void {
-    if (this.#active.has(id)) return;
+    // One that has just ended may still count as active.
     this.remove(id);
     const before = this.#waiting.findIndex((place) => place.priority < priority);
     this.#waiting.splice(before < 0 ? this.#waiting.length : before, 0, { id, priority });

@@ -50,6 +50,11 @@ export interface UploadStore {
   readonly durable: boolean;
 }
 
+/** Held by the worker that has the upload. */
+export function lockName(id: string): string {
+  return `logferry-upload:${id}`;
+}
+
 export function isOver(record: UploadRecord, now: number): boolean {
   return now - record.startedAt > SESSION_AGE_MS;
 }

@@ -134,7 +134,7 @@ export class Tabs {
     const sessions = response.sessions ?? (response.session ? [response.session] : []);
     for (const session of sessions) this.#learn(session);
     const { uploadId } = response;
-    if (response.type === 'REMOVED' && uploadId) this.#sessions.delete(uploadId);
+    if (response.type === 'REMOVED' || response.type === 'CANCELLED') this.#sessions.delete(uploadId ?? '');
     const known = uploadId ? this.#sessions.get(uploadId) : undefined;
     if (known && response.type === 'PROGRESS' && response.progress !== undefined)
       known.progress = response.progress;

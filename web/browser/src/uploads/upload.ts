@@ -81,9 +81,14 @@ export class Upload {
     return ['queued', 'uploading', 'waiting', 'completing'].includes(this.record.status);
   }
 
+  /** It runs again only by a command. */
+  get stopped(): boolean {
+    return ['paused', 'failed', 'needs-file'].includes(this.record.status);
+  }
+
   /** Its file is at hand. */
   get resumable(): boolean {
-    return this.file !== null && ['paused', 'failed', 'needs-file'].includes(this.record.status);
+    return this.file !== null && this.stopped;
   }
 
   get running(): boolean {
@@ -104,17 +109,20 @@ export class Upload {
       },
     });
     this.#run = run;
-    const ended = run.run().then(
+    this.#settled = this.#follow(run);
+    await this.#settled;
+  }
+
+  async #follow(run: UploadRun): Promise<void> {
+    const end = await run.run().then(
       (done) => () => this.#completed(done),
       (error: unknown) => () => this.#ended(error),
     );
-    this.#settled = ended.then(() => {});
-    const end = await ended;
     if (this.#run !== run) return;
     // The messages of the end come after the run's last progress.
     this.#throttle.stop();
     await end();
-    this.#run = null;
+    if (this.#run === run) this.#run = null;
   }
 
   async pause(finish: boolean): Promise<void> {
@@ -123,7 +131,7 @@ export class Upload {
     if (finish && run) {
       await this.#settled;
       // It ended otherwise before the pause took hold.
-      if (this.record.status === 'completed' || this.record.status === 'failed') return;
+      if (!this.active) return;
     }
     this.#letGo();
     await this.become('paused');
@@ -147,6 +155,8 @@ export class Upload {
 
   async become(status: UploadStatus): Promise<void> {
     const { record } = this;
+    // Nothing follows these: a step that was under way when they came must not undo them.
+    if (record.status === 'completed' || record.status === 'cancelled') return;
     record.status = status;
     record.lastActivity = this.#ports.clock.now();
     if (status === 'queued') delete record.error;

@@ -6,7 +6,7 @@ import { expect, test } from '../support/fixtures.ts';
 import { Profile } from '../support/profile.ts';
 import { MIB, only, openClient, pick, reaches } from '../support/upload-lab.ts';
 
-const BYTES = (process.env.LOGFERRY_WEB_LONG ? 5 * 1024 : 512) * MIB;
+const BYTES = (process.env.LOGFERRY_WEB_LONG ? 5 * 1024 : 256) * MIB;
 
 test('43 a large sparse file is uploaded with at most 100 MiB more of memory', async ({ server }) => {
   test.setTimeout(300_000);

@@ -1,87 +1,11 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { UploadEngine } from '../../../src/uploads/engine.ts';
 import type { UploadFailure } from '../../../src/uploads/errors.ts';
-import type {
-  UploadSession,
-  UploadSettings,
-  UploadWorkerMessage,
-  UploadWorkerResponse,
-} from '../../../src/uploads/protocol.ts';
-import { MemoryStore } from '../../../src/uploads/sessions.ts';
-import { FakeClock, FakeCloud, FakeFile, MIB, ports, settings, turn } from './fakes.ts';
+import type { UploadSession, UploadWorkerMessage } from '../../../src/uploads/protocol.ts';
+import { Browser, type Tab } from './browser.ts';
+import { FakeFile, MIB, turn } from './fakes.ts';
 
 const code = (wanted: string) => (error: UploadFailure) => error.code === wanted;
-
-/** One browser: what its tabs share. */
-class Browser {
-  readonly clock = new FakeClock();
-  readonly cloud = new FakeCloud(this.clock);
-  readonly store = new MemoryStore();
-  readonly #locks = new Map<string, (() => void)[]>();
-  readonly #channels: ((message: unknown) => void)[] = [];
-
-  async tab(more: Partial<UploadSettings> = {}): Promise<Tab> {
-    const messages: UploadWorkerResponse[] = [];
-    const holding: string[] = [];
-    let receive: (message: unknown) => void = () => {};
-    let ids = 0;
-    const limits = settings(more);
-    const all = {
-      ...ports(this.clock, this.cloud, limits.bytesPerSec),
-      store: this.store,
-      locks: {
-        tryHold: async (name: string) => (this.#locks.has(name) ? null : this.#take(name, holding)),
-        hold: async (name: string) => {
-          while (this.#locks.has(name)) await new Promise<void>((go) => this.#locks.get(name)?.push(go));
-          return this.#take(name, holding);
-        },
-      },
-      channel: {
-        post: (message: unknown) => {
-          for (const other of this.#channels) {
-            if (other !== receive) queueMicrotask(() => other(structuredClone(message)));
-          }
-        },
-        onmessage: (listener: (message: unknown) => void) => {
-          receive = listener;
-          this.#channels.push(listener);
-        },
-        close: () => this.#channels.splice(this.#channels.indexOf(receive), 1),
-      },
-      newId: () => `id-${this.#channels.indexOf(receive)}-${++ids}`,
-    };
-    const engine = new UploadEngine(limits, all, (message) => messages.push(message));
-    await engine.open();
-    return { engine, messages, die: () => this.#die(receive, holding) };
-  }
-
-  #take(name: string, holding: string[]): () => void {
-    this.#locks.set(name, []);
-    holding.push(name);
-    return () => {
-      const waiting = this.#locks.get(name) ?? [];
-      this.#locks.delete(name);
-      for (const go of waiting) go();
-    };
-  }
-
-  #die(receive: (message: unknown) => void, holding: string[]): void {
-    this.#channels.splice(this.#channels.indexOf(receive), 1);
-    for (const name of holding) {
-      const waiting = this.#locks.get(name) ?? [];
-      this.#locks.delete(name);
-      for (const go of waiting) go();
-    }
-  }
-}
-
-interface Tab {
-  engine: UploadEngine;
-  messages: UploadWorkerResponse[];
-  /** Its locks are free and no other tab hears it. */
-  die(): void;
-}
 
 const start = (tab: Tab, uploadId: string, file: FakeFile, more: Partial<UploadWorkerMessage> = {}) =>
   tab.engine.handle({ type: 'START_UPLOAD', uploadId, file: file.file, ...more });
@@ -149,12 +73,6 @@ test('after a crash a kept file runs on by itself, a large one is asked for, and
   await start(before, 'large', large);
   await browser.clock.pass(1_500);
   before.die();
-  for (const id of ['small', 'large']) void before.engine.handle({ type: 'PAUSE_UPLOAD', uploadId: id });
-  await turn();
-  for (const record of await browser.store.all('https://api|')) {
-    await browser.store.put({ ...record, status: 'uploading' });
-  }
-
   const after = await browser.tab();
   assert.equal(statusOf(after, 'large'), 'needs-file');
   await until(browser, () => statusOf(after, 'small') === 'completed');

@@ -118,8 +118,11 @@ export class FakeCloud implements Http {
   partMs = 100;
   open = 0;
   mostOpen = 0;
+  /** The most parts of one session at once. */
+  mostOfOne = 0;
   readonly #clock: FakeClock;
   readonly #faults: { step: Step; fault: Fault; times: number }[] = [];
+  readonly #openOf = new Map<string, number>();
   readonly #back = new Set<() => void>();
 
   constructor(clock: FakeClock) {
@@ -141,6 +144,12 @@ export class FakeCloud implements Http {
   goOnline(): void {
     this.online = true;
     for (const run of [...this.#back]) run();
+  }
+
+  /** No more faults, and the network is there. */
+  calm(): void {
+    this.#faults.length = 0;
+    this.goOnline();
   }
 
   count(prefix: string): number {
@@ -167,6 +176,9 @@ export class FakeCloud implements Http {
     this.calls.push(`part ${number}`);
     this.open += 1;
     this.mostOpen = Math.max(this.mostOpen, this.open);
+    const own = (this.#openOf.get(id) ?? 0) + 1;
+    this.#openOf.set(id, own);
+    this.mostOfOne = Math.max(this.mostOfOne, own);
     try {
       await new Promise<void>((resolve, reject) => {
         const cancel = this.#clock.after(this.partMs / 2, () => {
@@ -189,6 +201,7 @@ export class FakeCloud implements Http {
       return { status: 200, etag: fault === 'no-etag' ? null : etag };
     } finally {
       this.open -= 1;
+      this.#openOf.set(id, (this.#openOf.get(id) ?? 1) - 1);
     }
   };
 
