@@ -4,7 +4,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help uppy tools demo test web web-test web-demo up down check advisories words planted load abuse bench build deploy sam-local fuzz-api
+.PHONY: help uppy tools demo test web web-test web-demo web-bundlers web-firefox up down check advisories words planted load abuse bench build deploy sam-local fuzz-api
 
 # Where rustup lacks the pinned release and cannot fetch it, its default takes over.
 ifneq ($(shell command -v rustup),)
@@ -34,6 +34,12 @@ web: tools ## build the browser packages, lint and type-check them, run their un
 
 web-test: tools ## run the browser packages' tests in Chromium; some need the stack of `make up`
 	@$(PYTHON) -m web test
+
+web-bundlers: tools ## try the browser package in Vite, webpack, Next and esbuild; installs 400 MB
+	@$(PYTHON) -m web bundlers
+
+web-firefox: tools ## run some of the browser packages' tests in a stock Firefox
+	@$(PYTHON) -m web firefox
 
 web-demo: tools ## serve the example pages of the browser packages on the stack of `make up`
 	@$(PYTHON) -m web demo

@@ -1,8 +1,9 @@
-"""`python -m web {build,check,demo,test}`: the browser packages under web/, with the Node.js of the private tools.
+"""`python -m web {build,bundlers,check,demo,firefox,test,web}`: the browser packages under web/, with the Node.js of the private tools.
 
 Node.js comes with requirements.txt, the packages from the npm registry as web/package-lock.json names
 them. The browser is Debian's Chromium, or what CHROMIUM names."""
 
+import contextlib
 import hashlib
 import os
 import pathlib
@@ -14,10 +15,8 @@ import tempfile
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 WEB = ROOT / "web"
 STAMP = WEB / "node_modules" / ".installed.sha256"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-NO_BROWSER = """the web tests need Chromium and found none. On Debian or Ubuntu:
-    sudo apt-get install chromium
-or name one: CHROMIUM=/path/to/chrome make test"""
+CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+FIREFOXES = ("firefox-esr", "firefox")
 
 
 class Problem(Exception):
@@ -51,28 +50,35 @@ def install() -> None:
 
 
 def chromium() -> str:
-    """The browser's path; as root on Debian it is installed if there is none."""
-    named = os.environ.get("CHROMIUM")
+    return found_or_installed("CHROMIUM", CHROMIUMS, "chromium")
+
+
+def found_or_installed(variable: str, names: tuple[str, ...], package: str) -> str:
+    """A browser's path: what the variable names, or what is there; as root on Debian it is installed."""
+    named = os.environ.get(variable)
     if named:
         if not shutil.which(named):
-            raise Problem(f"CHROMIUM names {named}, which is not there")
+            raise Problem(f"{variable} names {named}, which is not there")
         return named
-    found = _find()
+    found = _first(names)
     if not found and os.geteuid() == 0 and shutil.which("apt-get"):
-        print("installing chromium with apt-get", file=sys.stderr)
+        print(f"installing {package} with apt-get", file=sys.stderr)
         apt = ["apt-get", "-qq", "-o", "Dpkg::Use-Pty=0"]
         quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
         subprocess.run([*apt, "update"], env=quiet, stdout=sys.stderr)
-        packages = ["install", "--yes", "--no-install-recommends", "chromium"]
-        subprocess.run([*apt, *packages], env=quiet, stdout=sys.stderr)
-        found = _find()
+        arguments = ["install", "--yes", "--no-install-recommends", package]
+        subprocess.run([*apt, *arguments], env=quiet, stdout=sys.stderr)
+        found = _first(names)
     if not found:
-        raise Problem(NO_BROWSER)
+        raise Problem(
+            f"these tests need a browser and found none of {', '.join(names)}. On Debian or Ubuntu:\n"
+            f"    sudo apt-get install {package}\nor name one: {variable}=/path/to/it"
+        )
     return found
 
 
-def _find() -> str | None:
-    return next(filter(None, map(shutil.which, BROWSERS)), None)
+def _first(names: tuple[str, ...]) -> str | None:
+    return next(filter(None, map(shutil.which, names)), None)
 
 
 def build() -> None:
@@ -95,16 +101,22 @@ def unit() -> None:
     package()
 
 
+@contextlib.contextmanager
+def packed():
+    """What npm would publish. Packed here: tools look for npm beside Node.js, where the wheel does not have it."""
+    with tempfile.TemporaryDirectory() as folder:
+        pack = ["npm", "pack", "--silent", "--pack-destination", folder]
+        if not run(*pack, cwd=WEB / "browser", stdout=subprocess.DEVNULL):
+            raise Problem("npm pack failed")
+        [tarball] = pathlib.Path(folder).glob("*.tgz")
+        yield tarball
+
+
 def package() -> None:
     """What npm would publish, as publint and attw see it."""
     folder = WEB / "browser"
-    with tempfile.TemporaryDirectory() as packed:
-        pack = ["npm", "pack", "--silent", "--pack-destination", packed]
-        if not run(*pack, cwd=folder, stdout=subprocess.DEVNULL):
-            raise Problem("npm pack failed")
-        [tarball] = pathlib.Path(packed).glob("*.tgz")
-        attw = ["npx", "attw", "--profile", "esm-only", "--format", "ascii", "--no-emoji", tarball]
-        # Packed here: the tools look for npm beside Node.js, where the wheel does not have it.
+    with packed() as tarball:
+        attw = ["npx", "attw", "--profile", "esm-only", "--quiet", tarball]
         if not (run("npx", "publint", "--strict", tarball, cwd=folder) and run(*attw, cwd=folder)):
             raise Problem("the package has problems, see above")
 
@@ -128,6 +140,29 @@ def test() -> None:
     browser()
 
 
+def bundlers() -> None:
+    """The packed package in Vite, webpack, Next and esbuild, each with an app of its own."""
+    build()
+    folder = WEB / "bundlers"
+    if not run("npm", "ci", "--loglevel=error", cwd=folder):
+        raise Problem("npm ci failed")
+    with packed() as tarball:
+        add = ["npm", "install", "--no-save", "--no-package-lock", "--loglevel=error", tarball]
+        if not run(*add, cwd=folder):
+            raise Problem("npm install failed")
+    env = {**environment(), "CHROMIUM": chromium()}
+    if not run("npx", "playwright", "test", env=env, cwd=folder):
+        raise Problem("the package does not work in every bundler, see above")
+
+
+def firefox() -> None:
+    """Some of the browser tests in a stock Firefox, over WebDriver BiDi."""
+    build()
+    env = {**environment(), "FIREFOX": found_or_installed("FIREFOX", FIREFOXES, "firefox-esr")}
+    if not run("npm", "run", "--silent", "firefox", "--workspace", "browser", env=env):
+        raise Problem("the tests in Firefox failed")
+
+
 def demo() -> None:
     """The example pages on the stack of `make up`, until Ctrl-C."""
     build()
@@ -139,7 +174,15 @@ def demo() -> None:
 
 
 def main(arguments: list[str]) -> int:
-    commands = {"build": build, "check": check, "demo": demo, "web": web, "test": test}
+    commands = {
+        "build": build,
+        "bundlers": bundlers,
+        "check": check,
+        "demo": demo,
+        "firefox": firefox,
+        "web": web,
+        "test": test,
+    }
     if len(arguments) != 1 or arguments[0] not in commands:
         print(f"usage: python -m web {'|'.join(commands)}", file=sys.stderr)
         return 2

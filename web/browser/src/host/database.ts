@@ -4,6 +4,8 @@ import { type DBSchema, type IDBPDatabase, openDB } from 'idb';
 
 /** An open that does not answer within this time counts as blocked (ms). */
 const OPEN_MS = 5_000;
+/** Connections that are tried before a call fails. */
+const MAX_ATTEMPTS = 3;
 
 export class Database<S extends DBSchema> {
   readonly #name: string;
@@ -16,15 +18,17 @@ export class Database<S extends DBSchema> {
     this.#upgrade = upgrade;
   }
 
-  /** Runs `f`, once more on a new connection if this one was dropped. `f` must be safe to repeat. */
+  /** Runs `f`, again on a new connection if this one was dropped. `f` must be safe to repeat. */
   async use<T>(f: (db: IDBPDatabase<S>) => Promise<T>): Promise<T> {
-    const db = await this.#open();
-    try {
-      return await f(db);
-    } catch (error) {
-      if (!isDropped(error)) throw error;
-      this.close();
-      return f(await this.#open());
+    for (let attempt = 1; ; attempt += 1) {
+      const connection = this.#open();
+      try {
+        return await f(await connection);
+      } catch (error) {
+        if (!isDropped(error) || attempt === MAX_ATTEMPTS) throw error;
+        // Not one that another call has opened meanwhile.
+        if (this.#connection === connection) this.close();
+      }
     }
   }
 

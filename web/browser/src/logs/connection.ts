@@ -1,5 +1,6 @@
 /** One page's conversation with the host: the original's messages, and ours. */
 
+import { sleep } from '../host/clock.ts';
 import type { Message, Port } from '../host/port.ts';
 import { line, type Redactor } from './format.ts';
 import { redactor } from './redact.ts';
@@ -213,31 +214,29 @@ export class Connection {
     const outcome: Outcome = await sender.flush(timeout);
     if (outcome.failure) return failed(outcome.failure, outcome.retryInMs);
     const { uploaded, files, dropped } = outcome.summary;
-    if (until === 'ingested' && !(await this.#ingested(files, begun + timeout))) {
-      const message = 'uploaded, but not ingested in time; the service goes on without this page';
-      return failed({ code: 'DEADLINE', message });
-    }
+    const missing = until === 'ingested' ? await this.#ingested(files, begun + timeout) : undefined;
+    if (missing) return failed({ code: 'DEADLINE', message: missing });
     const message = uploaded ? `Successfully uploaded ${uploaded} logs` : 'No logs to upload';
     this.send({ command: 'LOG_UPLOAD_COMPLETE', message, uploaded, files, dropped, request });
   }
 
-  /** Asks until every file has an end, whichever it is. */
-  async #ingested(files: LogFile[], untilMs: number): Promise<boolean> {
+  /** Asks until every file has an end, whichever it is; returns what prevented it. */
+  async #ingested(files: LogFile[], untilMs: number): Promise<string | undefined> {
     const { clock } = this.#service;
     const { sender } = this.#service.lane(this.scope ?? '');
     for (const file of files) {
       for (;;) {
         const status = await sender.delivery.status(file.key);
-        if (status?.status) file.status = status.status;
-        if (status?.counts) file.counts = status.counts;
+        if (!status) return 'uploaded; this service does not tell whether files are ingested';
+        if (status.status) file.status = status.status;
+        if (status.counts) file.counts = status.counts;
         if (file.status === 'COMPLETED' || file.status === 'FAILED') break;
-        if (clock.now() >= untilMs) return false;
-        await new Promise<void>((done) => {
-          clock.after(INGEST_POLL_MS, done);
-        });
+        if (clock.now() >= untilMs)
+          return 'uploaded, but not ingested in time; ingestion continues without this page';
+        await sleep(clock, INGEST_POLL_MS);
       }
     }
-    return true;
+    return undefined;
   }
 
   /** Asks the page; `undefined` if it does not answer. */

@@ -1,0 +1,4 @@
+import { inlineLogWorker, inlineUploadWorker } from '@logferry/browser/inline';
+import { run } from '../app.js';
+
+run({ logWorker: inlineLogWorker, uploadWorker: inlineUploadWorker });
