@@ -16,8 +16,8 @@ import {
 import { Profile } from '../support/persistent.ts';
 
 const AUTO = { autoUpload: true, flushIntervalMs: 60_000 };
-/** How often the browser is killed; 20 for the record. */
-const KILLS = Number(process.env.KILLS ?? 5);
+/** How often the browser is killed. */
+const KILLS = process.env.LOGFERRY_WEB_LONG ? 20 : 4;
 
 for (const host of HOSTS) {
   test.describe(`on the ${host} host`, () => {
