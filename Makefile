@@ -91,7 +91,7 @@ bench: ## measure write units and throughput against their ceilings
 build: tools ## compile the functions for Lambda into target/lambda (ARCHITECTURE=arm64 for Graviton)
 	@$(PYTHON) -m stack build
 
-deploy: build ## deploy to AWS with your credentials: CODE_BUCKET, STACK_NAME (logferry), PARAMETERS
+deploy: tools ## check, build and deploy to AWS: AWS_REGION, STACK_NAME, PARAMETERS, see docs/operations.md
 	@$(PYTHON) -m stack deploy
 
 fuzz-api: ## fuzz the API of the running local stack with requests from its OpenAPI document

@@ -11,8 +11,8 @@ from samtranslator.public.exceptions import InvalidDocumentException
 from samtranslator.translator.translator import Translator
 from samtranslator.yaml_helper import yaml_parse
 
-from stack.deploy import CODE_URI
 from stack.settings import REGION, ROOT
+from stack.template import CODE_URI
 
 
 def problems(template: str) -> list[str]:

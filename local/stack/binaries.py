@@ -8,6 +8,7 @@ BUILD=no uses the last build."""
 import io
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,10 @@ import zipfile
 
 from .settings import FUNCTIONS, ROOT, Problem
 
+# e_machine of an ELF header.
+MACHINES = {62: "x86_64", 183: "arm64"}
+# https://docs.aws.amazon.com/linux/al2023/ug/compare-with-al2.html
+LAMBDA_GLIBC_MINOR = 34
 TARGET = ROOT / (os.environ.get("CARGO_TARGET_DIR") or "target")
 
 
@@ -28,8 +33,9 @@ def build(profile: str, architecture: str = "x86_64", with_tests: bool = False) 
         _cargo("build", "--bins", "--workspace", *(["--tests"] if with_tests else []))
     else:
         packages = [argument for name in FUNCTIONS for argument in ("--package", f"logferry-{name}")]
-        arm = ["--arm64"] if architecture == "arm64" else []
-        _cargo("lambda", "build", "--release", "--bins", *arm, *packages)
+        # Without a target, cargo-lambda compiles for the architecture of this machine.
+        wanted = {"x86_64": "--x86-64", "arm64": "--arm64"}[architecture]
+        _cargo("lambda", "build", "--release", "--bins", wanted, *packages)
     if profile == "dev":
         _copy_stripped()
     return folder(profile)
@@ -37,6 +43,25 @@ def build(profile: str, architecture: str = "x86_64", with_tests: bool = False) 
 
 def folder(profile: str) -> pathlib.Path:
     return TARGET / ("lambda" if profile == "release" else "lambda-dev")
+
+
+def check(bootstrap: pathlib.Path, architecture: str) -> None:
+    """Raises `Problem` unless Lambda can run the program on this architecture."""
+    try:
+        program = bootstrap.read_bytes()
+    except FileNotFoundError:
+        raise Problem(f"{bootstrap} is missing: run `make build`") from None
+    if program[:4] != b"\x7fELF":
+        raise Problem(f"{bootstrap} is no Linux program")
+    machine = MACHINES.get(int.from_bytes(program[18:20], "little"), "another architecture")
+    if machine != architecture:
+        raise Problem(
+            f"{bootstrap} is compiled for {machine}, and the parameter Architecture is {architecture}: "
+            f"run `make build ARCHITECTURE={architecture}`"
+        )
+    needed = max((int(minor) for minor in re.findall(rb"GLIBC_2\.(\d+)\0", program)), default=0)
+    if needed > LAMBDA_GLIBC_MINOR:
+        raise Problem(f"{bootstrap} needs GLIBC 2.{needed}; Lambda's provided.al2023 has 2.{LAMBDA_GLIBC_MINOR}")
 
 
 def pack(bootstrap: pathlib.Path, compressed: bool) -> bytes:

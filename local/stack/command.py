@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 
-from . import binaries, deploy, emulator, settings, tests
+from . import adopt, aws, binaries, deploy, emulator, settings, smoke, tests
 from .bring_up import bring_up
 
 
@@ -37,9 +37,18 @@ def build(_: settings.Settings) -> None:
 
 
 def deploy_to_aws(chosen: settings.Settings) -> None:
-    target = deploy.aws(chosen)
-    for name, value in deploy.deploy(target, binaries.folder("release")).items():
+    """Checks the account, the names and the parameters, compiles, deploys, and tests every function."""
+    wanted = aws.pairs("ADOPT", os.environ.get("ADOPT")) or {}
+    target = aws.target(chosen, adopts=bool(wanted))
+    folder = binaries.build("release", deploy.architecture(target))
+    if wanted:
+        target = adopt.adopt(target, wanted)
+    outputs = deploy.deploy(target, folder)
+    for name, value in outputs.items():
         print(f"  {name:<22} {value}")
+    smoke.run(target.client("lambda"), outputs, outputs["ApiUrl"])
+    note = aws.subscriptions_note(target.client("sns"), outputs["AlertsTopicArn"])
+    print(aws.next_steps(outputs, target.region), *([note] if note else []), sep="\n")
 
 
 def main(arguments: list[str]) -> int:

@@ -1,20 +1,18 @@
-"""Deploys template.yaml through the CloudFormation API, to the emulator and to AWS alike. Only the location of
+"""Deploys template.yaml through CloudFormation's change sets, to the emulator and to AWS alike. Only the location of
 the code is changed: `CodeUri: target/lambda/{function}/` becomes its zip in a bucket."""
 
 import dataclasses
 import hashlib
-import os
 import pathlib
-import re
 import time
 
 import boto3
 import botocore.exceptions
 
-from . import binaries
-from .settings import FUNCTIONS, ROOT, STACK_NAME, TABLES, Problem, Settings
+from . import binaries, states, template
+from .settings import FUNCTIONS, STACK_NAME, TABLES, Problem, Settings
 
-CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"]
+CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"]
 # The emulator has no TLS, and the probed servers are on this machine.
 LOCAL_PARAMETERS = {
     "TlsOnly": "false",
@@ -23,14 +21,8 @@ LOCAL_PARAMETERS = {
     # A test searches the logs for secrets, at the most verbose level.
     "LogLevel": "trace",
 }
-CODE_URI = re.compile(r"CodeUri: target/lambda/([a-z]+)/")
-
-# Concurrent executions that Lambda keeps for functions without a reservation.
-# https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html
-UNRESERVABLE = 100
-# Shares of the reservable concurrency, for the functions whose load depends on callers. A reservation is also a
-# cap: a burst of files or of queries cannot use up the executions of the others, nor all of the account.
-SHARES = {"Ingest": 0.3, "Api": 0.2, "Flush": 0.15, "Presign": 0.1}
+# How CloudFormation says that a change set would change nothing.
+UNCHANGED = ("didn't contain changes", "No updates are to be performed")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +42,23 @@ class Target:
     patience_secs: int
     # The emulator needs no compression, and its changes are visible at once.
     is_local: bool
+    # None: an update keeps the tags of the stack.
+    tags: dict[str, str] | None = None
+    # Minutes after an update during which an alarm rolls it back; 0: none.
+    monitor_minutes: int = 0
+    # Shows the changes and asks before they are made.
+    asks: bool = False
+
+    def client(self, service: str):
+        return boto3.client(service, **self.client_config)
+
+    @property
+    def region(self) -> str:
+        return self.client_config["region_name"]
+
+
+def with_parameters(target: Target, parameters: dict[str, str]) -> Target:
+    return dataclasses.replace(target, parameters={**target.parameters, **parameters})
 
 
 def emulator(settings: Settings) -> Target:
@@ -68,47 +77,6 @@ def emulator(settings: Settings) -> Target:
     )
 
 
-def reservations(account_limit: int) -> dict[str, str]:
-    """Returns the parameters that reserve concurrency in an account with this limit; empty if the limit leaves
-    nothing to reserve, such as the 10 of a new account."""
-    reservable = account_limit - UNRESERVABLE
-    if reservable < UNRESERVABLE:
-        return {}
-    return {f"ReservedConcurrency{name}": str(int(reservable * share)) for name, share in SHARES.items()}
-
-
-def _account_reservations(region: str) -> dict[str, str]:
-    limit = boto3.client("lambda", region_name=region).get_account_settings()["AccountLimit"]
-    found = reservations(limit["ConcurrentExecutions"])
-    if not found:
-        print(
-            f"This account runs at most {limit['ConcurrentExecutions']} functions at once: no concurrency can be "
-            "reserved. Raise the quota 'Concurrent executions' before production, then deploy again."
-        )
-    return found
-
-
-def aws(settings: Settings) -> Target:
-    """Returns the caller's AWS account, configured by the SDK's usual variables and files."""
-    bucket = os.environ.get("CODE_BUCKET")
-    if not bucket:
-        raise Problem("CODE_BUCKET must name an existing S3 bucket in the region you deploy to")
-    region = os.environ.get("AWS_REGION") or boto3.session.Session().region_name
-    if not region:
-        raise Problem("AWS_REGION must be set")
-    return Target(
-        client_config={"region_name": region},
-        stack=os.environ.get("STACK_NAME") or STACK_NAME,
-        code_bucket=bucket,
-        bucket_url=f"https://{bucket}.s3.{region}.amazonaws.com",
-        parameters={"Architecture": os.environ.get("ARCHITECTURE") or "x86_64", **settings.parameters},
-        first_parameters=_account_reservations(region),
-        keeps_parameters=True,
-        patience_secs=1800,
-        is_local=False,
-    )
-
-
 def deploy(target: Target, folder: pathlib.Path) -> dict[str, str]:
     """Creates or updates the stack; returns its outputs."""
     try:
@@ -118,35 +86,201 @@ def deploy(target: Target, folder: pathlib.Path) -> dict[str, str]:
 
 
 def _deploy(target: Target, folder: pathlib.Path) -> dict[str, str]:
-    s3 = boto3.client("s3", **target.client_config)
-    cloudformation = boto3.client("cloudformation", **target.client_config)
+    cloudformation, source = target.client("cloudformation"), template.text()
+    wrong = template.problems(source, target.parameters)
+    if wrong:
+        raise Problem("\n".join(wrong))
+    present = describe(cloudformation, target.stack)
+    states.check(present, target.stack, target.region)
+    if present and present["StackStatus"] == states.NEVER_CREATED:
+        _remove_never_created(cloudformation, target)
+    for name in FUNCTIONS:
+        binaries.check(folder / name / "bootstrap", architecture(target))
+    url = _upload_all(target, folder, source)
+    given = _parameters(source, target, present)
+    return _change(cloudformation, target, url, given, present if states.exists(present) else None)
+
+
+def architecture(target: Target) -> str:
+    """The architecture that will be in force: as given, else that of the running stack, else the default."""
+    present = describe(target.client("cloudformation"), target.stack)
+    previous = {one["ParameterKey"]: one["ParameterValue"] for one in (present or {}).get("Parameters", [])}
+    kept = previous.get("Architecture") if target.keeps_parameters else None
+    default = template.parameters(template.text())["Architecture"]["Default"]
+    return target.parameters.get("Architecture") or kept or default
+
+
+def _parameters(source: str, target: Target, present: dict | None) -> list[dict]:
+    """The parameters of the request. Those of the running stack that the template no longer has are left out:
+    CloudFormation refuses a request that names them."""
+    known = template.parameters(source)
+    if not states.exists(present):
+        named = {**target.first_parameters, **target.parameters}
+        kept = []
+    else:
+        named = target.parameters
+        kept = [one["ParameterKey"] for one in present.get("Parameters", [])] if target.keeps_parameters else []
+    return [{"ParameterKey": name, "ParameterValue": value} for name, value in named.items()] + [
+        {"ParameterKey": name, "UsePreviousValue": True} for name in kept if name in known and name not in named
+    ]
+
+
+def _remove_never_created(cloudformation, target: Target) -> None:
+    print(f"the first deployment of {target.stack} failed and was undone; removing what is left of it:")
+    print(_failures(cloudformation, target.stack, None))
+    cloudformation.delete_stack(StackName=target.stack)
+    while describe(cloudformation, target.stack):
+        time.sleep(0.1 if target.is_local else 5)
+
+
+def _upload_all(target: Target, folder: pathlib.Path, source: str) -> str:
+    """Uploads the zips and the template; returns the template's URL."""
+    s3 = target.client("s3")
     uris = {name: _upload(s3, target, folder / name / "bootstrap", name) for name in FUNCTIONS}
-    template = CODE_URI.sub(lambda match: f"CodeUri: {uris[match[1]]}", (ROOT / "template.yaml").read_text())
-    key = f"{target.stack}/template.yaml"
-    s3.put_object(Bucket=target.code_bucket, Key=key, Body=template.encode())
-    present = _describe(cloudformation, target)
-    named = target.parameters if present else {**target.first_parameters, **target.parameters}
-    parameters = [{"ParameterKey": name, "ParameterValue": value} for name, value in named.items()]
-    if target.keeps_parameters:
-        parameters += [
-            {"ParameterKey": parameter["ParameterKey"], "UsePreviousValue": True}
-            for parameter in (present or {}).get("Parameters", [])
-            if parameter["ParameterKey"] not in target.parameters
-        ]
+    body = template.with_code(source, uris).encode()
+    key = f"{target.stack}/{hashlib.sha256(body).hexdigest()[:16]}.yaml"
+    s3.put_object(Bucket=target.code_bucket, Key=key, Body=body)
+    return f"{target.bucket_url}/{key}"
+
+
+def _upload(s3, target: Target, bootstrap: pathlib.Path, name: str) -> str:
+    """Uploads the zip under a key derived from its content, unless it exists already. Older zips are kept:
+    CloudFormation needs them for a rollback."""
+    digest = hashlib.sha256(bootstrap.read_bytes()).hexdigest()[:16]
+    key = f"{target.stack}/{name}/{digest}.zip"
+    if not s3.list_objects_v2(Bucket=target.code_bucket, Prefix=key).get("KeyCount"):
+        archive = binaries.pack(bootstrap, compressed=not target.is_local)
+        s3.put_object(Bucket=target.code_bucket, Key=key, Body=archive)
+    return f"s3://{target.code_bucket}/{key}"
+
+
+def _change(cloudformation, target: Target, url: str, given: list[dict], present: dict | None) -> dict[str, str]:
+    """Makes a change set, shows it, executes it, and waits; returns the stack's outputs."""
+    name = f"deploy-{time.time_ns()}"
     request = {
         "StackName": target.stack,
-        "TemplateURL": f"{target.bucket_url}/{key}",
+        "ChangeSetName": name,
+        "ChangeSetType": "UPDATE" if present else "CREATE",
+        "TemplateURL": url,
         "Capabilities": CAPABILITIES,
-        "Parameters": parameters,
+        "Parameters": given,
     }
-    if present:
-        _update(cloudformation, request)
-    else:
-        cloudformation.create_stack(**request)
-    stack = _settled(cloudformation, target)
-    if stack["StackStatus"] not in ("CREATE_COMPLETE", "UPDATE_COMPLETE"):
-        raise Problem(f"the stack ended {stack['StackStatus']}:\n{_failures(cloudformation, target)}")
-    return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+    if target.tags is not None:
+        request["Tags"] = [{"Key": key, "Value": value} for key, value in target.tags.items()]
+    if not present:
+        # A failed creation leaves nothing, instead of a stack that can only be deleted.
+        request["OnStackFailure"] = "DELETE"
+    elif target.monitor_minutes:
+        request["RollbackConfiguration"] = {
+            "MonitoringTimeInMinutes": target.monitor_minutes,
+            "RollbackTriggers": _alarms(cloudformation, target.stack),
+        }
+    made = cloudformation.create_change_set(**request)
+    change_set, stack_id = made["Id"], made["StackId"]
+    described = change_set_settled(cloudformation, target, change_set)
+    if described["Status"] == "FAILED":
+        cloudformation.delete_change_set(ChangeSetName=change_set)
+        reason = described.get("StatusReason", "")
+        if present and any(words in reason for words in UNCHANGED):
+            return outputs(present)
+        raise Problem(f"CloudFormation refuses the template or its parameters: {reason}")
+    if not target.is_local:
+        _show(described["Changes"])
+    if target.asks and not _agrees():
+        cloudformation.delete_change_set(ChangeSetName=change_set)
+        raise Problem("nothing was changed")
+    last_event = _events(cloudformation, stack_id)[:1]
+    cloudformation.execute_change_set(ChangeSetName=change_set)
+    stack = settled(cloudformation, target, stack_id)
+    if stack["StackStatus"] not in states.DEPLOYED:
+        since = last_event[0]["EventId"] if last_event else None
+        reasons = _failures(cloudformation, stack_id, since)
+        raise Problem(f"the deployment failed, and the stack is {stack['StackStatus']} now:\n{reasons}")
+    return outputs(stack)
+
+
+def change_set_settled(cloudformation, target: Target, change_set: str) -> dict:
+    """Waits until the changes are known; returns the change set with all of them."""
+    deadline = time.monotonic() + target.patience_secs
+    while True:
+        described = cloudformation.describe_change_set(ChangeSetName=change_set)
+        if described["Status"] not in ("CREATE_PENDING", "CREATE_IN_PROGRESS"):
+            break
+        if time.monotonic() > deadline:
+            raise Problem(f"the change set is still {described['Status']} after {target.patience_secs} s")
+        time.sleep(0.1 if target.is_local else 2)
+    token = described.get("NextToken")
+    while token:
+        page = cloudformation.describe_change_set(ChangeSetName=change_set, NextToken=token)
+        described["Changes"] += page["Changes"]
+        token = page.get("NextToken")
+    return described
+
+
+def _show(changes: list[dict]) -> None:
+    for change in (one["ResourceChange"] for one in changes):
+        replaced = "  REPLACED" if change.get("Replacement") == "True" else ""
+        print(f"  {change['Action']:<7} {change['LogicalResourceId']} ({change['ResourceType']}){replaced}")
+
+
+def _agrees() -> bool:
+    return input("make these changes? [y/N] ").strip().lower() in ("y", "yes")
+
+
+def _alarms(cloudformation, stack: str) -> list[dict]:
+    """The alarms that roll an update back: those that show a bad release within minutes."""
+    found = cloudformation.describe_stack_resources(StackName=stack)["StackResources"]
+    alarms = {one["LogicalResourceId"]: one["PhysicalResourceId"] for one in found}
+    prefix = found[0]["StackId"].split(":stack/")[0].replace(":cloudformation:", ":cloudwatch:")
+    names = [alarms[name] for name in ("HttpErrorsAlarm", "IngestErrorsAlarm", "RpcErrorsAlarm") if name in alarms]
+    return [{"Arn": f"{prefix}:alarm:{name}", "Type": "AWS::CloudWatch::Alarm"} for name in names]
+
+
+def describe(cloudformation, stack: str) -> dict | None:
+    try:
+        return cloudformation.describe_stacks(StackName=stack)["Stacks"][0]
+    except botocore.exceptions.ClientError as problem:
+        if "does not exist" in str(problem):
+            return None
+        raise
+
+
+def settled(cloudformation, target: Target, stack_id: str) -> dict:
+    """Waits until the stack is in a final state; prints what it does meanwhile."""
+    deadline, shown = time.monotonic() + target.patience_secs, ""
+    while True:
+        stack = describe(cloudformation, stack_id) or {"StackStatus": "DELETE_COMPLETE"}
+        status = stack["StackStatus"]
+        if status != states.EMPTY and not status.endswith("IN_PROGRESS"):
+            return stack
+        if time.monotonic() > deadline:
+            raise Problem(f"the stack is still {status} after {target.patience_secs} s")
+        if status != shown and not target.is_local:
+            print(f"  {status}", flush=True)
+        shown = status
+        time.sleep(0.1 if target.is_local else 5)
+
+
+def outputs(stack: dict) -> dict[str, str]:
+    return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
+
+
+def _events(cloudformation, stack: str) -> list[dict]:
+    """The stack's latest events, newest first."""
+    return cloudformation.describe_stack_events(StackName=stack)["StackEvents"]
+
+
+def _failures(cloudformation, stack: str, after: str | None) -> str:
+    """The failures of an operation: those after the event with the id `after`."""
+    found = []
+    for event in _events(cloudformation, stack):
+        if event["EventId"] == after:
+            break
+        if "FAILED" in event["ResourceStatus"]:
+            found.append(
+                f"  {event['LogicalResourceId']}: {event.get('ResourceStatusReason', event['ResourceStatus'])}"
+            )
+    return "\n".join(reversed(found))
 
 
 def local_env(settings: Settings, outputs: dict[str, str]) -> dict[str, str]:
@@ -172,50 +306,3 @@ def local_env(settings: Settings, outputs: dict[str, str]) -> dict[str, str]:
         "UNPROCESSED_FILE": str(settings.unprocessed_file),
         "BINARIES": str(binaries.folder(settings.profile)),
     }
-
-
-def _upload(s3, target: Target, bootstrap: pathlib.Path, name: str) -> str:
-    """Uploads the zip under a key derived from its content, unless it exists already."""
-    digest = hashlib.sha256(bootstrap.read_bytes()).hexdigest()[:16]
-    key = f"{target.stack}/{name}/{digest}.zip"
-    if not s3.list_objects_v2(Bucket=target.code_bucket, Prefix=key).get("KeyCount"):
-        archive = binaries.pack(bootstrap, compressed=not target.is_local)
-        s3.put_object(Bucket=target.code_bucket, Key=key, Body=archive)
-    return f"s3://{target.code_bucket}/{key}"
-
-
-def _describe(cloudformation, target: Target) -> dict | None:
-    try:
-        return cloudformation.describe_stacks(StackName=target.stack)["Stacks"][0]
-    except botocore.exceptions.ClientError as problem:
-        if "does not exist" in str(problem):
-            return None
-        raise
-
-
-def _update(cloudformation, request: dict) -> None:
-    try:
-        cloudformation.update_stack(**request)
-    except botocore.exceptions.ClientError as problem:
-        if "No updates are to be performed" not in str(problem):
-            raise
-
-
-def _settled(cloudformation, target: Target) -> dict:
-    deadline = time.monotonic() + target.patience_secs
-    while True:
-        stack = _describe(cloudformation, target)
-        if not stack["StackStatus"].endswith("IN_PROGRESS"):
-            return stack
-        if time.monotonic() > deadline:
-            raise Problem(f"the stack is still {stack['StackStatus']} after {target.patience_secs} s")
-        time.sleep(0.1 if target.is_local else 5)
-
-
-def _failures(cloudformation, target: Target) -> str:
-    events = cloudformation.describe_stack_events(StackName=target.stack)["StackEvents"]
-    return "\n".join(
-        f"  {event['LogicalResourceId']}: {event.get('ResourceStatusReason', event['ResourceStatus'])}"
-        for event in reversed(events)
-        if "FAILED" in event["ResourceStatus"]
-    )

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import pathlib
+import shlex
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 FUNCTIONS = ("presign", "ingest", "flush", "api", "rpc", "health", "sweep")
@@ -53,7 +54,8 @@ class Settings:
 
 
 def from_environment(environment=os.environ) -> Settings:
-    """Reads LOGFERRY_PORT, LOGFERRY_STATE (a folder), PROFILE (dev or release), PARAMETERS ("Name=value …")."""
+    """Reads LOGFERRY_PORT, LOGFERRY_STATE (a folder), PROFILE (dev or release), PARAMETERS ("Name=value …", quoted
+    as in a shell: "RedactPatterns='one two'")."""
     port = environment.get("LOGFERRY_PORT") or "4566"
     if not port.isdigit() or not 0 < int(port) < 65536:
         raise Problem(f"LOGFERRY_PORT must be a port number, not {port!r}")
@@ -61,7 +63,11 @@ def from_environment(environment=os.environ) -> Settings:
     if profile not in ("dev", "release"):
         raise Problem(f"PROFILE must be dev or release, not {profile!r}")
     parameters = {}
-    for pair in (environment.get("PARAMETERS") or "").split():
+    try:
+        given = shlex.split(environment.get("PARAMETERS") or "")
+    except ValueError as error:
+        raise Problem(f"PARAMETERS: {error}") from error
+    for pair in given:
         name, equals, value = pair.partition("=")
         if not equals:
             raise Problem(f"PARAMETERS must be Name=value pairs, not {pair!r}")

@@ -10,8 +10,8 @@ from samtranslator.parser.parser import Parser
 from samtranslator.translator.translator import Translator
 from samtranslator.yaml_helper import yaml_parse
 
-from stack.deploy import CODE_URI
 from stack.settings import REGION, ROOT
+from stack.template import CODE_URI
 
 ACCOUNT = "123456789012"
 NO_VALUE = object()

@@ -4,8 +4,8 @@ import json
 import re
 
 import pytest
-import yaml
 
+from stack import template
 from stack.settings import FUNCTIONS, ROOT, TABLES
 
 # The runtime sets these itself.
@@ -17,22 +17,7 @@ NAMED = re.compile(rf'(?:\.(?:{METHODS})(?:::<[^>]*>)?|\b(?:environment|lookup))
 TEST_MODULE = re.compile(r"^#\[cfg\(test\)\]\s*\nmod \w+ \{.*", re.MULTILINE | re.DOTALL)
 
 
-class Loader(yaml.SafeLoader):
-    """YAML with CloudFormation's short forms kept as {"Fn": value}."""
-
-
-def _short_form(loader, suffix, node):
-    if isinstance(node, yaml.ScalarNode):
-        value = loader.construct_scalar(node)
-    elif isinstance(node, yaml.SequenceNode):
-        value = loader.construct_sequence(node, deep=True)
-    else:
-        value = loader.construct_mapping(node, deep=True)
-    return {suffix: value}
-
-
-Loader.add_multi_constructor("!", _short_form)
-TEMPLATE = yaml.load((ROOT / "template.yaml").read_text(), Loader)
+TEMPLATE = template.load(template.text())
 RESOURCES = TEMPLATE["Resources"]
 # The namespace of all metrics: the parameter, or one of the stack's own.
 NAMESPACE = {"If": ["HasMetricsNamespace", {"Ref": "MetricsNamespace"}, {"Sub": "Logferry/${AWS::StackName}"}]}

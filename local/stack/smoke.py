@@ -1,0 +1,79 @@
+"""A short test of a deployed stack: every function starts and answers. It changes nothing but what a scheduled run of
+sweep and of health would."""
+
+import json
+import time
+import urllib.error
+import urllib.request
+
+from .settings import ROOT, Problem
+
+TRIES, PAUSE_SECS = 3, 5
+
+
+def _sample(name: str) -> dict:
+    return json.loads((ROOT / "events" / name).read_text())
+
+
+# Events that a function answers without any work. Health and sweep run as on their schedule.
+INVOKED = {
+    "ingest": _sample("ingest/s3-test-event.json"),
+    "flush": {"Records": []},
+    "rpc": {"method": "query", "app_id": "smoke-test", "filters": {"limit": 1}},
+    "health": _sample("health/scheduled.json"),
+    "sweep": _sample("sweep/scheduled.json"),
+}
+# Path, method, and the answers of a function that runs: both requests carry no credential.
+REQUESTED = {"api": ("GET", "/", {200}), "presign": ("POST", "/presigned-url", {400, 401})}
+
+
+def run(lambda_client, outputs: dict[str, str], api_url: str, report=print) -> None:
+    """Raises `Problem` with every function that did not answer."""
+    failed = []
+    for name, (method, path, expected) in REQUESTED.items():
+        problem = _retried(lambda m=method, p=path, e=expected: _requested(f"{api_url}{p}", m, e))
+        report(f"  {name:<8} {problem or 'answers'}")
+        failed += [f"{name}: {problem}"] if problem else []
+    for name, event in INVOKED.items():
+        function = outputs[f"{name.capitalize()}FunctionName"]
+        problem = _retried(lambda f=function, e=event: _invoked(lambda_client, f, e))
+        report(f"  {name:<8} {problem or 'answers'}")
+        failed += [f"{name}: {problem}"] if problem else []
+    if failed:
+        raise Problem(
+            "the stack is deployed, but not all functions work:\n  "
+            + "\n  ".join(failed)
+            + "\nTheir log groups show the cause. To go back, deploy the version before (docs/upgrading.md)."
+        )
+
+
+def _retried(attempt) -> str | None:
+    """A permission or a route of a new stack may take seconds to be in force."""
+    problem = attempt()
+    for _ in range(TRIES - 1):
+        if problem is None:
+            return None
+        time.sleep(PAUSE_SECS)
+        problem = attempt()
+    return problem
+
+
+def _requested(url: str, method: str, expected: set[int]) -> str | None:
+    request = urllib.request.Request(url, method=method, data=b"{}" if method == "POST" else None)
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            status = answer.status
+    except urllib.error.HTTPError as error:
+        status = error.code
+    except OSError as error:
+        return f"{url}: {error}"
+    return None if status in expected else f"{method} {url} answered {status}"
+
+
+def _invoked(lambda_client, function: str, event: dict) -> str | None:
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    payload = {**event, "time": now} if "time" in event else event
+    answer = lambda_client.invoke(FunctionName=function, Payload=json.dumps(payload).encode())
+    if answer.get("FunctionError"):
+        return answer["Payload"].read().decode(errors="replace")[:300]
+    return None
