@@ -23,15 +23,18 @@ INVOKED = {
     "health": _sample("health/scheduled.json"),
     "sweep": _sample("sweep/scheduled.json"),
 }
-# Path, method, and the answers of a function that runs: both requests carry no credential.
-REQUESTED = {"api": ("GET", "/", {200}), "presign": ("POST", "/presigned-url", {400, 401})}
+# A request with a wrong credential, and its answers: the function runs and may read the secret. An error is a 500.
+REQUESTED = {
+    "api": ("GET", "/apps", {"X-Admin-Key": "smoke-test"}, {401, 403}),
+    "presign": ("POST", "/presigned-url", {"Authorization": "Bearer smoke.test.token"}, {400, 401}),
+}
 
 
 def run(lambda_client, outputs: dict[str, str], api_url: str, report=print) -> None:
     """Raises `Problem` with every function that did not answer."""
     failed = []
-    for name, (method, path, expected) in REQUESTED.items():
-        problem = _retried(lambda m=method, p=path, e=expected: _requested(f"{api_url}{p}", m, e))
+    for name, (method, path, *rest) in REQUESTED.items():
+        problem = _retried(lambda m=method, p=path, r=rest: _requested(f"{api_url}{p}", m, *r))
         report(f"  {name:<8} {problem or 'answers'}")
         failed += [f"{name}: {problem}"] if problem else []
     for name, event in INVOKED.items():
@@ -58,8 +61,9 @@ def _retried(attempt) -> str | None:
     return problem
 
 
-def _requested(url: str, method: str, expected: set[int]) -> str | None:
-    request = urllib.request.Request(url, method=method, data=b"{}" if method == "POST" else None)
+def _requested(url: str, method: str, headers: dict[str, str], expected: set[int]) -> str | None:
+    body = b"{}" if method == "POST" else None
+    request = urllib.request.Request(url, method=method, headers=headers, data=body)
     try:
         with urllib.request.urlopen(request, timeout=30) as answer:
             status = answer.status

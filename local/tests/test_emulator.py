@@ -43,11 +43,22 @@ def test_a_taken_port_is_reported_before_anything_starts(start_emulator, tmp_pat
 
 @pytest.mark.parametrize(
     "environment",
-    [{"LOGFERRY_PORT": "http"}, {"LOGFERRY_PORT": "0"}, {"PROFILE": "fast"}, {"PARAMETERS": "LogLevel"}],
+    [
+        {"LOGFERRY_PORT": "http"},
+        {"LOGFERRY_PORT": "0"},
+        {"PROFILE": "fast"},
+        {"PARAMETERS": "LogLevel"},
+        {"PARAMETERS": "Name='open"},
+    ],
 )
 def test_wrong_settings_are_refused(environment):
     with pytest.raises(settings.Problem):
         settings.from_environment(environment)
+
+
+def test_a_value_with_spaces_is_quoted_as_in_a_shell():
+    chosen = settings.from_environment({"PARAMETERS": r"RedactPatterns='a\s+ (b|c)' LogLevel=warn"})
+    assert chosen.parameters == {"RedactPatterns": r"a\s+ (b|c)", "LogLevel": "warn"}
 
 
 def test_an_emulator_of_a_killed_test_run_is_ended_by_the_next_run(start_emulator, tmp_path, monkeypatch):

@@ -119,6 +119,34 @@ def alarms_on_metric_math_are_refused(cloud: Cloud) -> bool:
     return (alarm["MetricName"], alarm["Period"]) != ("Throttles", 300)
 
 
+def parameters_that_the_template_lacks_are_accepted(cloud: Cloud) -> bool:
+    template = json.dumps({"Resources": {"Queue": {"Type": "AWS::SQS::Queue"}}})
+    request = {"TemplateBody": template, "Parameters": [{"ParameterKey": "Removed", "ParameterValue": "1"}]}
+    name = f"s{uuid.uuid4().hex[:8]}"
+    create = refused(lambda: cloud.cloudformation.create_stack(StackName=name, **request))
+    change = refused(
+        lambda: cloud.cloudformation.create_change_set(
+            StackName=f"{name}-2", ChangeSetName="c", ChangeSetType="CREATE", **request
+        )
+    )
+    return not (create and change)
+
+
+def a_stack_that_was_never_created_is_created_again(cloud: Cloud) -> bool:
+    name, formation = f"s{uuid.uuid4().hex[:8]}", cloud.cloudformation
+    bad = {"Alarm": {"Type": "AWS::CloudWatch::Alarm", "Properties": {"MetricName": "m"}}}
+    formation.create_stack(StackName=name, TemplateBody=json.dumps({"Resources": bad}))
+    eventually(lambda: formation.describe_stacks(StackName=name)["Stacks"][0]["StackStatus"] == "ROLLBACK_COMPLETE")
+    good = json.dumps({"Resources": {"Queue": {"Type": "AWS::SQS::Queue"}}})
+    create = refused(lambda: formation.create_stack(StackName=name, TemplateBody=good))
+    change = refused(
+        lambda: formation.create_change_set(
+            StackName=name, ChangeSetName="c", ChangeSetType="CREATE", TemplateBody=good
+        )
+    )
+    return not (create and change)
+
+
 def nothing_is_left_unprocessed(cloud: Cloud) -> bool:
     ids = cloud.deploy({"Table": {"Type": "AWS::DynamoDB::Table", "Properties": TABLE}})
     puts = [{"PutRequest": {"Item": {"pk": {"S": name}}}} for name in "ab"]
@@ -229,6 +257,8 @@ def partial_failures_are_lost(cloud: Cloud) -> bool:
         time_to_live_stays_off,
         generated_secrets_have_punctuation,
         alarms_on_metric_math_are_refused,
+        parameters_that_the_template_lacks_are_accepted,
+        a_stack_that_was_never_created_is_created_again,
         nothing_is_left_unprocessed,
         log_batches_are_not_checked,
         partial_failures_are_lost,
