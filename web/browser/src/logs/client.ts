@@ -3,26 +3,16 @@
 import { newId } from '../host/clock.ts';
 import { connect, type HostChoice, type HostKind, type Hosts } from '../host/host.ts';
 import type { Message, Port } from '../host/port.ts';
+import { LogferryError } from './error.ts';
 import { type Kept, readExits, removeExit, saveExit } from './exit.ts';
+import { watchPage } from './page-events.ts';
+import { Requests } from './requests.ts';
 import type { DropReason, Scope, Stats, Summary, WorkerConfig } from './types.ts';
 
 export type TokenCallback = (request: {
   scope: Scope;
   reason: 'start' | 'expired';
 }) => Promise<string | null> | string | null;
-
-/** Why a flush failed. The lines are still here and go later, unless `code` is `REFUSED`. */
-export class LogferryError extends Error {
-  override name = 'LogferryError';
-  readonly code: string;
-  readonly retryInMs: number;
-
-  constructor(message: string, code: string, retryInMs = 0) {
-    super(message);
-    this.code = code;
-    this.retryInMs = retryInMs;
-  }
-}
 
 export interface Events {
   status: (status: { host: HostKind | 'none'; storage: string }) => void;
@@ -37,14 +27,12 @@ export interface FlushOptions {
   timeoutMs?: number;
 }
 
-/** How often a host that fails is replaced. */
+/** How often a host that fails is replaced before the page does the work itself. */
 const MAX_RESTARTS = 3;
-
-interface Request {
-  message: Message;
-  resolve(answer: Message): void;
-  reject(error: Error): void;
-}
+/** A host that has not answered a request, or stored a line, within this time is replaced (ms). */
+const ANSWER_MS = 30_000;
+/** The longest that the host takes for a flush by itself (ms). */
+const LONGEST_FLUSH_MS = 120_000;
 
 export class LogClient {
   readonly #tab = newId();
@@ -67,14 +55,19 @@ export class LogClient {
   #saved = false;
   #ended = false;
   #exits = new Map<string, Message[]>();
-  #requests = new Map<string, Request>();
+  readonly #requests = new Requests(
+    (message) => this.#send(message),
+    () => this.#lost('no answer'),
+  );
   #task: MessagePort | null = null;
   #listeners: { [E in keyof Events]: Set<Events[E]> } = {
     status: new Set(),
     dropped: new Set(),
     error: new Set(),
   };
-  #off: (() => void)[] = [];
+  readonly #off: () => void;
+  /** Since when lines wait to be stored (ms). */
+  #waitingSince = 0;
 
   constructor(config: WorkerConfig, hosts: Hosts, choice: HostChoice, getToken: TokenCallback) {
     this.#config = { ...config, tab: this.#tab };
@@ -84,7 +77,7 @@ export class LogClient {
     const { port1, port2 } = new MessageChannel();
     port1.onmessage = () => this.post();
     this.#task = port2;
-    this.#watch();
+    this.#off = this.#watch();
     this.#exits = readExits(this.#tab, Date.now());
     void this.#connect();
   }
@@ -107,26 +100,26 @@ export class LogClient {
       const last = this.#kept.at(-1);
       if (last && last.scope === scope && last.format === format) last.groups.push(group);
       else this.#kept.push({ scope, format, groups: [group] });
+      this.#waitingSince ||= Date.now();
       const urgent = this.#urgent;
       [this.#lines, this.#urgent] = [[], false];
       this.#send({ command: 'PUT_LOGS', tab: this.#tab, group: group.group, entries: group.lines, urgent });
+      if (Date.now() - this.#waitingSince > ANSWER_MS) this.#lost('lines are not stored');
     }
     if (this.#leaving) this.#save();
   }
 
   async flush({ until, timeoutMs }: FlushOptions = {}): Promise<Summary & { message: string }> {
     this.post();
-    const { uploaded, files, dropped, message } = await this.#request({
-      command: 'UPLOAD_LOGS',
-      until,
-      timeoutMs,
-    });
+    const upload = { command: 'UPLOAD_LOGS', until, timeoutMs };
+    const withinMs = (timeoutMs ?? LONGEST_FLUSH_MS) + ANSWER_MS;
+    const { uploaded, files, dropped, message } = await this.#requests.ask(upload, withinMs);
     return { uploaded, files, dropped, message };
   }
 
   async stats(): Promise<Stats> {
     this.post();
-    const { stats } = await this.#request({ command: 'STATS' });
+    const { stats } = await this.#requests.ask({ command: 'STATS' }, ANSWER_MS);
     this.#storage = stats.storage;
     return { host: this.#host, ...stats };
   }
@@ -149,15 +142,13 @@ export class LogClient {
     if (this.#ended) return;
     this.post();
     this.#ended = true;
-    await this.#request({ command: 'TERMINATE' }).catch(() => this.#save());
-    for (const off of this.#off) off();
+    await this.#requests.ask({ command: 'TERMINATE' }, ANSWER_MS).catch(() => this.#save());
+    this.#off();
     this.#task?.close();
     this.#port?.close?.();
     this.#port?.terminate?.();
     this.#port = null;
-    const gone = new LogferryError('the logger was destroyed', 'DESTROYED');
-    for (const { reject } of this.#requests.values()) reject(gone);
-    this.#requests.clear();
+    this.#requests.fail(new LogferryError('the logger was destroyed', 'DESTROYED'));
   }
 
   #scope(): { scope: string; format: 'ndjson' | 'text' } {
@@ -167,21 +158,20 @@ export class LogClient {
 
   async #connect(): Promise<void> {
     const config = this.#config;
+    const choice = this.#restarts > MAX_RESTARTS ? 'main' : this.#choice;
     const hello = { command: 'LOG_WORKER_INITIALIZE', config };
     const receive = (message: Message) => this.#receive(message);
-    const lost = (reason: string) => {
-      this.#port = null;
-      this.#restarts += 1;
-      this.#emit('error', new LogferryError(`the log worker failed: ${reason}`, 'HOST_LOST'));
-      if (this.#restarts <= MAX_RESTARTS && !this.#ended) void this.#connect();
-    };
     try {
-      const connected = await connect(this.#choice, this.#hosts, hello, 'LOG_WORKER_READY', receive, lost);
+      const connected = await connect(choice, this.#hosts, hello, 'LOG_WORKER_READY', receive, (reason) =>
+        this.#lost(reason),
+      );
       this.#host = connected.kind;
       this.#survives = connected.survives;
       this.#port = connected.port;
     } catch (error) {
-      return this.#emit('error', new LogferryError((error as Error).message, 'NO_HOST'));
+      const failed = new LogferryError((error as Error).message, 'NO_HOST');
+      this.#requests.fail(failed);
+      return this.#emit('error', failed);
     }
     this.#emit('status', { host: this.#host, storage: this.#storage });
     if (this.#config !== config) this.#send({ command: 'UPDATE_METADATA', ...this.#config });
@@ -192,25 +182,25 @@ export class LogClient {
         this.#send({ command: 'PUT_LOGS', tab: this.#tab, group, entries: lines, scope, format });
       }
     }
-    for (const { message } of this.#requests.values()) this.#send(message);
+    this.#requests.resend();
+  }
+
+  /** Starts another host: what it has not stored is posted again. */
+  #lost(reason: string): void {
+    if (!this.#port || this.#ended) return;
+    this.#port.terminate?.();
+    this.#port = null;
+    this.#waitingSince = 0;
+    this.#restarts += 1;
+    this.#emit('error', new LogferryError(`the log worker failed: ${reason}`, 'HOST_LOST'));
+    void this.#connect();
   }
 
   #send(message: Message): void {
     this.#port?.postMessage(message);
   }
 
-  #request(message: Message): Promise<Message> {
-    const request = newId();
-    return new Promise((resolve, reject) => {
-      const sent = { ...message, request };
-      this.#requests.set(request, { message: sent, resolve, reject });
-      this.#send(sent);
-    });
-  }
-
   #receive(message: Message): void {
-    const pending = this.#requests.get(message.request);
-    this.#requests.delete(message.request);
     switch (message.command) {
       case 'LOG_WORKER_READY':
         this.#storage = message.storage;
@@ -224,16 +214,13 @@ export class LogClient {
         return this.#emit('dropped', { count: message.count, why: message.why });
       case 'LOG_UPLOAD_COMPLETE':
       case 'STATS':
-        return pending?.resolve(message);
+        return this.#requests.answer(message);
       case 'LOG_WORKER_TERMINATED':
-        for (const { message: sent, resolve } of this.#requests.values()) {
-          if (sent.command === 'TERMINATE') resolve(message);
-        }
-        return;
+        return this.#requests.answer(message, 'TERMINATE');
       case 'LOG_UPLOAD_FAILED':
       case 'LOG_WORKER_ERROR': {
         const error = new LogferryError(message.error, message.code, message.retryInMs);
-        pending?.reject(error);
+        this.#requests.refuse(message.request, error);
         return this.#emit('error', error);
       }
     }
@@ -250,6 +237,7 @@ export class LogClient {
     }
     for (const kept of this.#kept) kept.groups = kept.groups.filter(({ group }) => group > upTo);
     this.#kept = this.#kept.filter(({ groups }) => groups.length);
+    this.#waitingSince = this.#kept.length ? Date.now() : 0;
     if (this.#saved) this.#save();
   }
 
@@ -271,33 +259,21 @@ export class LogClient {
     saveExit(this.#tab, this.#kept, Date.now());
   }
 
-  #watch(): void {
-    const leave = (state: 'hidden' | 'frozen' | 'leaving') => {
-      this.post();
-      this.#send({ command: 'PAGE', state });
-      this.#save();
-    };
-    const back = () => {
-      this.#leaving = false;
-      this.#send({ command: 'PAGE', state: 'visible' });
-      if (this.#saved) this.#save();
-    };
-    const listen = (target: EventTarget, event: string, listener: (event: Event) => void) => {
-      target.addEventListener(event, listener);
-      this.#off.push(() => target.removeEventListener(event, listener));
-    };
-    listen(document, 'visibilitychange', () => document.visibilityState === 'hidden' && leave('hidden'));
-    listen(document, 'freeze', () => leave('frozen'));
-    listen(document, 'resume', back);
-    listen(window, 'pagehide', () => {
-      this.#leaving = true;
-      leave('leaving');
+  #watch(): () => void {
+    return watchPage({
+      leave: (state) => {
+        if (state === 'leaving') this.#leaving = true;
+        this.post();
+        this.#send({ command: 'PAGE', state });
+        this.#save();
+      },
+      back: () => {
+        this.#leaving = false;
+        this.#send({ command: 'PAGE', state: 'visible' });
+        if (this.#saved) this.#save();
+      },
+      network: (online) => this.#send({ command: 'NETWORK', online }),
     });
-    listen(window, 'pageshow', (event) => (event as PageTransitionEvent).persisted && back());
-    // Workers do not get these everywhere.
-    for (const event of ['online', 'offline']) {
-      listen(window, event, () => this.#send({ command: 'NETWORK', online: event === 'online' }));
-    }
   }
 
   #emit<E extends keyof Events>(event: E, value: Parameters<Events[E]>[0]): void {

@@ -1,22 +1,15 @@
 /** One page's conversation with the host: the original's messages, and ours. */
 
-import { sleep } from '../host/clock.ts';
 import type { Message, Port } from '../host/port.ts';
 import { line, type Redactor } from './format.ts';
 import { redactor } from './redact.ts';
-import type { Outcome } from './sender.ts';
 import { type LogService, scopeName } from './service.ts';
 import { type Append, type Group, type Limits, ROW_BYTES } from './store.ts';
-import { DEFAULTS, LEVELS, type Level, type LogFile, type Scope, type WorkerConfig } from './types.ts';
+import { DEFAULTS, LEVELS, type Level, type Scope, type WorkerConfig } from './types.ts';
+import { answerUpload } from './upload.ts';
 
 /** Lines are stored at the latest after this (ms). */
 const COMMIT_MS = 50;
-/** A flush that is not done by then is answered with what keeps it (ms). */
-const FLUSH_MS = 30_000;
-/** The same with `until: 'ingested'`. */
-const INGEST_MS = 120_000;
-/** Between two questions whether a file is ingested (ms). */
-const INGEST_POLL_MS = 1_000;
 
 const NOWHERE: WorkerConfig = { presignedUrlEndpoint: '', meetingId: '', attendeeId: '' };
 
@@ -123,6 +116,7 @@ export class Connection {
     this.config = { ...config, ...(meetingId && { meetingId }), ...(attendeeId && { attendeeId }) };
     if (joinToken) this.config.joinToken = joinToken;
     this.#setScope();
+    this.#service.prepare(this);
     if (this.#waiting.length) await this.commit();
   }
 
@@ -192,51 +186,9 @@ export class Connection {
     return { maxEntries, maxBytes, maxAgeMs };
   }
 
-  async #upload({ joinToken, request, until, timeoutMs }: Message): Promise<void> {
-    const failed = (failure: { code: string; message: string }, retryInMs = 0) =>
-      this.send({
-        command: 'LOG_UPLOAD_FAILED',
-        error: failure.message,
-        code: failure.code,
-        retryInMs: Math.round(retryInMs),
-        request,
-      });
-    if (!this.scope) {
-      const message = 'presignedUrlEndpoint, meetingId and attendeeId are needed to upload';
-      return failed({ code: 'NO_SCOPE', message });
-    }
-    const scope = this.scope;
+  async #upload(message: Message): Promise<void> {
     await this.commit();
-    const { sender } = this.#service.lane(scope);
-    if (joinToken) await sender.setToken(joinToken);
-    const begun = this.#service.clock.now();
-    const timeout = timeoutMs ?? (until === 'ingested' ? INGEST_MS : FLUSH_MS);
-    const outcome: Outcome = await sender.flush(timeout);
-    if (outcome.failure) return failed(outcome.failure, outcome.retryInMs);
-    const { uploaded, files, dropped } = outcome.summary;
-    const missing = until === 'ingested' ? await this.#ingested(files, begun + timeout) : undefined;
-    if (missing) return failed({ code: 'DEADLINE', message: missing });
-    const message = uploaded ? `Successfully uploaded ${uploaded} logs` : 'No logs to upload';
-    this.send({ command: 'LOG_UPLOAD_COMPLETE', message, uploaded, files, dropped, request });
-  }
-
-  /** Asks until every file has an end, whichever it is; returns what prevented it. */
-  async #ingested(files: LogFile[], untilMs: number): Promise<string | undefined> {
-    const { clock } = this.#service;
-    const { sender } = this.#service.lane(this.scope ?? '');
-    for (const file of files) {
-      for (;;) {
-        const status = await sender.delivery.status(file.key);
-        if (!status) return 'uploaded; this service does not tell whether files are ingested';
-        if (status.status) file.status = status.status;
-        if (status.counts) file.counts = status.counts;
-        if (file.status === 'COMPLETED' || file.status === 'FAILED') break;
-        if (clock.now() >= untilMs)
-          return 'uploaded, but not ingested in time; ingestion continues without this page';
-        await sleep(clock, INGEST_POLL_MS);
-      }
-    }
-    return undefined;
+    this.send(await answerUpload(this.#service, this.scope, message));
   }
 
   /** Asks the page; `undefined` if it does not answer. */

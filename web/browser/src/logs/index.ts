@@ -1,5 +1,6 @@
 export type { HostChoice, HostKind } from '../host/host.ts';
-export { type Events, type FlushOptions, LogferryError, type TokenCallback } from './client.ts';
+export type { Events, FlushOptions, TokenCallback } from './client.ts';
+export { LogferryError } from './error.ts';
 export type { Entry } from './format.ts';
 export { type Context, createLogger, type Logger, type LoggerOptions } from './logger.ts';
 export { pinoTransmit } from './pino.ts';

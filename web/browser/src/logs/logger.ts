@@ -87,7 +87,7 @@ export function createLogger(options: LoggerOptions): Logger {
   const hosts: Hosts = workerHosts(worker);
   const client = new LogClient(config, hosts, host, getToken);
   const root = new PageLogger(client, options, config.format);
-  if (options.captureErrors) captureErrors(root);
+  if (options.captureErrors) root.onDestroy = captureErrors(root);
   return root;
 }
 
@@ -112,6 +112,7 @@ class PageLogger implements Logger {
   readonly #shared: Shared;
   readonly #redactor: ReturnType<typeof redactor>;
   readonly #maxBytes: number;
+  onDestroy: () => void = nothing;
 
   constructor(
     client: LogClient,
@@ -173,6 +174,7 @@ class PageLogger implements Logger {
   }
 
   destroy(): Promise<void> {
+    this.onDestroy();
     return this.#client.destroy();
   }
 
@@ -199,13 +201,20 @@ class PageLogger implements Logger {
   }
 }
 
-function captureErrors(logger: Logger): void {
-  window.addEventListener('error', ({ error, message, filename, lineno }) => {
+/** Returns what ends listening. */
+function captureErrors(logger: Logger): () => void {
+  const onError = ({ error, message, filename, lineno }: ErrorEvent) => {
     logger.error(error ?? message, { source: 'window.onerror', filename, lineno });
-  });
-  window.addEventListener('unhandledrejection', ({ reason }) => {
+  };
+  const onRejection = ({ reason }: PromiseRejectionEvent) => {
     logger.error(reason, { source: 'unhandledrejection' });
-  });
+  };
+  window.addEventListener('error', onError);
+  window.addEventListener('unhandledrejection', onRejection);
+  return () => {
+    window.removeEventListener('error', onError);
+    window.removeEventListener('unhandledrejection', onRejection);
+  };
 }
 
 const nothing = (): void => {};

@@ -91,6 +91,11 @@ export class LogService {
     }
   }
 
+  /** Gets a token for a page that uploads by itself. */
+  prepare({ scope, config, answersTokens }: Connection): void {
+    if (scope && config.autoUpload && answersTokens) void this.lane(scope).sender.delivery.prepare();
+  }
+
   /** Lines were stored: the next regular run is due after `flushIntervalMs`, or sooner. */
   async stored(scope: string, connection: Connection, urgent: boolean): Promise<void> {
     if (!this.#wantsUpload(scope)) return;

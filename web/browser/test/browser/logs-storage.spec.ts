@@ -208,6 +208,23 @@ test.describe('19 a worker that does not start', () => {
     });
   }
 
+  test('19 or that fails again and again is replaced, at last by the page, with every line', async ({
+    page,
+    server,
+  }) => {
+    before(server, 'setTimeout(() => { throw new Error("failing"); }, 300)');
+    await openLab(page, server);
+    await startLogger(page, server, { host: 'dedicated' });
+    for (let n = 0; n < 1_000; n += 100) {
+      await logLines(page, n, n + 100);
+      await stats(page);
+    }
+    await eventually(async () => (await stats(page)).host === 'main', 20_000);
+    await logLines(page, 1_000, 1_100);
+    await flush(page);
+    expectExactly(server, 0, 1_100);
+  });
+
   test('19 because there is no SharedWorker gives way to a dedicated one', async ({ lab, server }) => {
     await lab.evaluate(() => {
       Object.defineProperty(window, 'SharedWorker', { value: undefined });
