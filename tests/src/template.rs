@@ -13,7 +13,9 @@ pub fn default_of(parameter: &str) -> &'static str {
     let own = template.lines().skip_while(|line| *line != format!("  {parameter}:")).skip(1);
     let mut own = own.take_while(|line| line.starts_with("    "));
     let default = own.find_map(|line| line.strip_prefix("    Default: "));
-    default.unwrap_or_else(|| panic!("template.yaml has no default of {parameter}"))
+    default
+        .map(|value| value.trim_matches('"'))
+        .unwrap_or_else(|| panic!("template.yaml has no default of {parameter}"))
 }
 
 /// How often `sweep` comes.
