@@ -4,7 +4,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help uppy tools demo test web web-test web-demo web-bundlers web-firefox up down check advisories words planted load abuse bench build deploy sam-local fuzz-api
+.PHONY: help uppy tools demo test web web-test web-demo web-bundlers web-firefox up down check advisories words planted load abuse bench build package deploy sam-local fuzz-api
 
 # Where rustup lacks the pinned release and cannot fetch it, its default takes over.
 ifneq ($(shell command -v rustup),)
@@ -90,6 +90,9 @@ bench: ## measure write units and throughput against their ceilings
 
 build: tools ## compile the functions for Lambda into target/lambda (ARCHITECTURE=arm64 for Graviton)
 	@$(PYTHON) -m stack build
+
+package: tools ## pack the functions for a release into dist, with a template and checksums (ARCHITECTURE)
+	@$(PYTHON) -m stack package
 
 deploy: tools ## check, build and deploy to AWS: AWS_REGION, STACK_NAME, PARAMETERS, see docs/operations.md
 	@$(PYTHON) -m stack deploy

@@ -1,10 +1,10 @@
-"""`python -m stack {up,down,build,deploy,test}`, called by the Makefile."""
+"""`python -m stack {up,down,build,package,deploy,test}`, called by the Makefile."""
 
 import os
 import signal
 import sys
 
-from . import adopt, aws, binaries, deploy, emulator, settings, smoke, tests
+from . import adopt, aws, binaries, deploy, emulator, package, settings, smoke, tests
 from .bring_up import bring_up
 
 
@@ -36,6 +36,12 @@ def build(_: settings.Settings) -> None:
         print(f"  {name:<8} {bootstrap.stat().st_size / 1e6:6.2f} MB  {bootstrap.relative_to(settings.ROOT)}")
 
 
+def package_release(_: settings.Settings) -> None:
+    architecture = os.environ.get("ARCHITECTURE") or "x86_64"
+    for path in package.package(binaries.build("release", architecture), architecture):
+        print(f"  {path.stat().st_size / 1e6:6.2f} MB  {path.relative_to(settings.ROOT)}")
+
+
 def deploy_to_aws(chosen: settings.Settings) -> None:
     """Checks the account, the names and the parameters, compiles, deploys, and tests every function."""
     wanted = aws.pairs("ADOPT", os.environ.get("ADOPT")) or {}
@@ -52,7 +58,9 @@ def deploy_to_aws(chosen: settings.Settings) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    commands = {"up": up, "down": down, "build": build, "deploy": deploy_to_aws, "test": tests.run}
+    commands = {
+        "up": up, "down": down, "build": build, "package": package_release, "deploy": deploy_to_aws, "test": tests.run
+    }  # fmt: skip
     if len(arguments) != 1 or arguments[0] not in commands:
         print(f"usage: python -m stack {'|'.join(commands)}", file=sys.stderr)
         return 2
