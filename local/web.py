@@ -1,4 +1,4 @@
-"""`python -m web {build,bundlers,check,demo,firefox,test,web}`: the browser packages under web/, with the Node.js of the private tools.
+"""`python -m web`: builds, checks, tests and shows the browser packages under web/, with the Node.js of the tools.
 
 Node.js comes with requirements.txt, the packages from the npm registry as web/package-lock.json names
 them. The browser is Debian's Chromium, or what CHROMIUM names."""

@@ -38,7 +38,7 @@ fn print_entries(splitter: &mut Splitter) {
         match parse(&piece) {
             Ok(entry) => {
                 let time = entry.timestamp_ms.map_or_else(|| "no time".to_owned(), rfc3339_ms);
-                println!("{:>6}  {time:<24}  {:<5}  {}", piece.ordinal, entry.level, entry.raw);
+                println!("{:>6}  {time:<24}  {:<5}  {}", piece.ordinal, entry.level.as_str(), entry.raw);
             }
             // A bad record never stops a file.
             Err(reason) => {

@@ -24,7 +24,7 @@ impl std::error::Error for BadConfig {}
 /// Reads variables and remembers what is wrong with them.
 ///
 /// ```
-/// use crate::config::Reader;
+/// use logferry_service::config::Reader;
 /// let mut read = Reader::new(|name| (name == "TABLE_LOGS").then(|| "logs".to_owned()));
 /// let table = read.required("TABLE_LOGS");
 /// let days: u32 = read.parsed_or("RETENTION_DAYS_DEFAULT", 30);
