@@ -161,7 +161,7 @@ def test_browsers_of_other_origins_may_not_send_the_admin_key_and_may_read_what_
     [
         ("sweep", "AppsTable.Arn", {"DeleteItem", "PutItem"}, ["jobs", "redrives"]),
         ("sweep", "AppsTable.Arn", {"UpdateItem"}, ["app#*"]),
-        ("presign", "FilesTable.Arn", {"PutItem"}, None),
+        ("presign", "FilesTable.Arn", {"GetItem", "PutItem"}, None),
     ],
 )
 def test_what_changes_rows_of_a_shared_table_is_limited_to_its_own(function, resource, actions, keys):

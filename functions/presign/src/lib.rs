@@ -5,6 +5,7 @@ mod companion;
 mod config;
 mod content_type;
 mod field;
+mod log_status;
 mod log_upload;
 mod metadata;
 mod sender;
@@ -87,7 +88,8 @@ impl<W: World> App<W> {
         }
         let answer = match (&request.method, path) {
             (&Method::POST, "/presigned-url") => Box::pin(self.presigned_url(request, now_ms)).await,
-            (_, "/presigned-url") => Err(method_not_allowed("POST")),
+            (&Method::GET, "/presigned-url") => Box::pin(self.log_status(request, now_ms)).await,
+            (_, "/presigned-url") => Err(method_not_allowed("POST and GET")),
             (&Method::GET, "/uploads") => Box::pin(self.list_uploads(request, now_ms)).await,
             (_, "/uploads") => Err(method_not_allowed("GET")),
             _ => Err(ApiError::not_found("no such path")),

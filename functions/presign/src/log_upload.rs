@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::config::LogLimits;
 use crate::field::{Fields, only_params};
-use crate::sender::Sender;
+use crate::sender::{Named, Sender};
 use crate::{App, World, new_ulid};
 
 /// How long a URL or form works (s). The contract's limit.
@@ -52,7 +52,7 @@ impl<W: World> App<W> {
     /// signs.
     pub(crate) async fn presigned_url(&self, request: &Request, now_ms: i64) -> Result<Response, ApiError> {
         only_params(request, &[])?;
-        let sender = self.sender(request, now_ms).await?;
+        let sender = self.sender(request, &Named::InBody, now_ms).await?;
         request.trail.concerns(&sender.app_id);
         let fields = Fields::of(request)?;
         fields.only(&["meetingId", "attendeeId", "filename", "contentLength"])?;
@@ -69,13 +69,19 @@ impl<W: World> App<W> {
         self.sign(&sender, key, size_bytes, now_ms)
     }
 
-    /// Counts the URL of this minute, and asks for the app's quota of the day. The holder comes first,
-    /// so that one that asks too often does not use up what the app's others may ask for.
-    async fn admit(&self, sender: &Sender, size_bytes: Option<u64>, now_ms: i64) -> Result<(), ApiError> {
-        let LogLimits { per_minute, per_minute_and_holder, quota, .. } = &self.log_limits;
+    /// Counts a request of this minute. The holder comes first, so that one that asks too often does not
+    /// use up what the app's others may ask for.
+    pub(crate) async fn count_log_request(&self, sender: &Sender, now_ms: i64) -> Result<(), ApiError> {
+        let LogLimits { per_minute, per_minute_and_holder, .. } = &self.log_limits;
         let of_holder = Rate::LogUrlsOf(sender.holder());
         self.count(&sender.app_id, &of_holder, 1, *per_minute_and_holder, now_ms).await?;
-        self.count(&sender.app_id, &Rate::LogUrls, 1, *per_minute, now_ms).await?;
+        self.count(&sender.app_id, &Rate::LogUrls, 1, *per_minute, now_ms).await
+    }
+
+    /// Counts the request, and checks the app's quota of the day.
+    async fn admit(&self, sender: &Sender, size_bytes: Option<u64>, now_ms: i64) -> Result<(), ApiError> {
+        self.count_log_request(sender, now_ms).await?;
+        let quota = &self.log_limits.quota;
         if quota.is_none() {
             return Ok(());
         }

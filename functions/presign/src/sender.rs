@@ -1,7 +1,7 @@
 //! Who asks for a URL for a log file: an attendee with a join token, or a service with an API key.
 
 use logferry_core::model::app::{AppId, Scope};
-use logferry_core::model::object_key::{AttendeeId, MeetingId};
+use logferry_core::model::object_key::{AttendeeId, ChimeKey, MeetingId};
 use logferry_core::ports::apps::Apps;
 use logferry_core::uploads::attendees::Attendees;
 use logferry_core::uploads::table::{Rate, Sessions};
@@ -27,6 +27,13 @@ pub(crate) struct Sender {
     /// When the app was registered.
     pub(crate) since_ms: i64,
     pub(crate) by: By,
+}
+
+/// Where a request names the meeting and attendee that its join token must be for.
+pub(crate) enum Named<'a> {
+    InBody,
+    /// In the key of a file, where that is a browser's.
+    InKey(Option<&'a ChimeKey>),
 }
 
 /// What the sender has shown.
@@ -57,13 +64,18 @@ impl Sender {
 }
 
 impl<W: World> App<W> {
-    pub(crate) async fn sender(&self, request: &Request, now_ms: i64) -> Result<Sender, ApiError> {
+    pub(crate) async fn sender(
+        &self,
+        request: &Request,
+        named: &Named<'_>,
+        now_ms: i64,
+    ) -> Result<Sender, ApiError> {
         match (bearer(request)?, request.headers.contains_key(API_KEY_HEADER)) {
             (Some(_), true) => Err(ApiError::bad_request(
                 "authorization",
                 "send either Authorization or X-API-Key, not both",
             )),
-            (Some(token), false) => self.attendee(request, token, now_ms).await,
+            (Some(token), false) => self.attendee(request, named, token, now_ms).await,
             (None, _) => self.key_holder(request).await,
         }
     }
@@ -79,21 +91,39 @@ impl<W: World> App<W> {
         Ok(Sender { app_id: app.app_id, since_ms: app.created_ms, by })
     }
 
-    /// The attendee whose join token this is; body and token must agree.
-    async fn attendee(&self, request: &Request, token: &str, now_ms: i64) -> Result<Sender, ApiError> {
+    /// The attendee of the join token. A body must agree with it; the attendee of a key is compared with
+    /// that of its grant, by the caller.
+    async fn attendee(
+        &self,
+        request: &Request,
+        named: &Named<'_>,
+        token: &str,
+        now_ms: i64,
+    ) -> Result<Sender, ApiError> {
         let (app, meeting, attendee) = match &self.join_verifier {
             JoinVerifier::OwnTokens => {
                 let claims: JoinClaims = self.tokens.verify(token, now_ms).await.map_err(refused_token)?;
-                let (meeting, attendee) = meeting_of(request)?;
+                let another = || ApiError::forbidden("the token is for another meeting or attendee");
+                let (meeting, attendee) = match named {
+                    Named::InBody => meeting_of(request)?,
+                    Named::InKey(_) => (
+                        claims.meeting_id.parse().map_err(|_| another())?,
+                        claims.attendee_id.parse().map_err(|_| another())?,
+                    ),
+                };
                 if (meeting.as_str(), attendee.as_str()) != (&claims.meeting_id, &claims.attendee_id) {
-                    return Err(ApiError::forbidden("the token is for another meeting or attendee"));
+                    return Err(another());
                 }
                 let app = self.apps.find(&claims.app).await?;
                 let app = app.filter(|app| minted_for(app, claims.iat, claims.epoch));
                 (app, meeting, attendee)
             }
             JoinVerifier::Chime { attendees, app_id } => {
-                let (meeting, attendee) = meeting_of(request)?;
+                let (meeting, attendee) = match named {
+                    Named::InBody => meeting_of(request)?,
+                    Named::InKey(Some(key)) => (key.meeting.clone(), key.attendee.clone()),
+                    Named::InKey(None) => return Err(unknown_key()),
+                };
                 self.check_chime(attendees, app_id, (meeting.as_str(), attendee.as_str()), token, now_ms)
                     .await?;
                 (self.apps.find(app_id).await?, meeting, attendee)
@@ -176,6 +206,11 @@ pub(crate) fn bearer(request: &Request) -> Result<Option<&str>, ApiError> {
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
         .map(|(_, token)| Some(token.trim()))
         .ok_or_else(|| ApiError::unauthorized("Authorization must be Bearer and a token"))
+}
+
+/// The refusal of a key of a file that is not the sender's to ask about.
+pub(crate) fn unknown_key() -> ApiError {
+    ApiError::not_found("no URL for this key was given to this sender")
 }
 
 pub(crate) fn refused_token(error: TokenError) -> ApiError {

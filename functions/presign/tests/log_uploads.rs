@@ -407,7 +407,7 @@ async fn where_chime_vouches_for_attendees_its_token_opens_and_no_other_does() {
 async fn other_paths_and_methods_are_404_and_405() {
     let app = app();
     for (method, path, status) in [
-        (Method::GET, "/presigned-url", 405),
+        (Method::PUT, "/presigned-url", 405),
         (Method::POST, "/presigned-url/", 404),
         (Method::POST, "/presigned-url?filename=a.gz", 400),
         (Method::POST, "/", 404),

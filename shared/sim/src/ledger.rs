@@ -116,6 +116,15 @@ impl Ledger for SimCloud {
         .await
     }
 
+    async fn find_waiting(&self, bucket: &str, key: &str) -> Result<Option<FileRow>, Fault> {
+        self.call("GetItem", |state| {
+            let granted = state.grants.get(&(bucket.to_owned(), key.to_owned()));
+            let waiting = granted.filter(|granted| granted.grant.used.is_none());
+            Ok(waiting.map(|granted| granted.row.clone()))
+        })
+        .await
+    }
+
     // Like the adapter: a first claim, else a read and a conditional update, each a separate call.
     async fn claim(&self, claim: &Claim) -> Result<Claimed, Fault> {
         for _ in 0..3 {

@@ -74,6 +74,10 @@ impl Ledger for Real {
         self.ledger.find_grant(bucket, key).await
     }
 
+    async fn find_waiting(&self, bucket: &str, key: &str) -> Result<Option<FileRow>, Fault> {
+        self.ledger.find_waiting(bucket, key).await
+    }
+
     async fn claim(&self, claim: &Claim) -> Result<Claimed, Fault> {
         self.ledger.claim(claim).await
     }

@@ -4,7 +4,7 @@
 
 pub mod uploads;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -87,6 +87,8 @@ pub struct Grants {
     pub granted: Mutex<Vec<Grant>>,
     pub failures: Mutex<Vec<FaultClass>>,
     pub used: Mutex<Used>,
+    /// Rows of files by key, where a test has put them.
+    pub rows: Mutex<BTreeMap<String, FileRow>>,
 }
 
 impl Usage for Grants {
@@ -109,16 +111,23 @@ impl Ledger for Grants {
         Ok(())
     }
 
-    async fn find_grant(&self, _: &str, _: &str) -> Result<Option<Grant>, Fault> {
-        unreachable!("presign only grants")
+    async fn find_grant(&self, bucket: &str, key: &str) -> Result<Option<Grant>, Fault> {
+        let granted = self.granted.lock().unwrap();
+        Ok(granted.iter().find(|grant| (grant.bucket.as_str(), grant.key.as_str()) == (bucket, key)).cloned())
+    }
+
+    async fn find_waiting(&self, bucket: &str, key: &str) -> Result<Option<FileRow>, Fault> {
+        let grant = self.find_grant(bucket, key).await?.filter(|grant| grant.used.is_none());
+        let ended = self.rows.lock().unwrap().get(key).cloned();
+        Ok(grant.map(|grant| ended.unwrap_or_else(|| grant.waiting_row())))
     }
 
     async fn claim(&self, _: &Claim) -> Result<Claimed, Fault> {
         unreachable!("presign only grants")
     }
 
-    async fn find(&self, _: &ObjectRef) -> Result<Option<FileRow>, Fault> {
-        unreachable!("presign only grants")
+    async fn find(&self, object: &ObjectRef) -> Result<Option<FileRow>, Fault> {
+        Ok(self.rows.lock().unwrap().get(&object.key).cloned())
     }
 
     async fn quarantine(&self, _: &Lease, _: &[Quarantined]) -> Result<(), Fault> {

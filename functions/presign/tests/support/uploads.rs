@@ -150,6 +150,11 @@ impl S3 {
         self.bucket.lock().unwrap().objects.values().copied().collect()
     }
 
+    /// As if a client had PUT a file.
+    pub fn put_object(&self, key: &str, size_bytes: u64) {
+        self.bucket.lock().unwrap().objects.insert(key.to_owned(), size_bytes);
+    }
+
     pub fn open_uploads(&self) -> usize {
         self.bucket.lock().unwrap().uploads.len()
     }

@@ -121,6 +121,12 @@ impl Ledger for DynamoLedger {
         }))
     }
 
+    async fn find_waiting(&self, bucket: &str, key: &str) -> Result<Option<FileRow>, Fault> {
+        let item = self.files.get(grant_key(bucket, key)).await?;
+        let waiting = item.filter(|item| item.text_opt("used_by").is_none());
+        waiting.map(|item| row_from_item(&item)).transpose()
+    }
+
     async fn claim(&self, claim: &Claim) -> Result<Claimed, Fault> {
         // Most objects are new: try to insert first, then read.
         for _ in 0..3 {

@@ -160,6 +160,16 @@ pub trait Ledger: Send + Sync {
         key: &str,
     ) -> impl Future<Output = Result<Option<Grant>, Fault>> + Send;
 
+    /// Returns the row of a granted key while no object has arrived with its URL.
+    ///
+    /// # Errors
+    /// The read failed.
+    fn find_waiting(
+        &self,
+        bucket: &str,
+        key: &str,
+    ) -> impl Future<Output = Result<Option<FileRow>, Fault>> + Send;
+
     /// Claims an object: a new one; or one that is PENDING and due; or one that is PROCESSING with an
     /// expired lease. The first row of a granted key is written together with the grant's record of its
     /// object ([`Grant::used`]). If the grant already records another object, the row is created and the

@@ -78,6 +78,8 @@ pub async fn grants_and_files_are_due_in_queues_of_their_own(ledger: &impl Ledge
     assert!(!good(backlog.give_up(first, &reason, now_ms).await), "it has changed since it was read");
     assert!(good(backlog.give_up(&grants[1], &reason, now_ms).await));
     assert_eq!(due(backlog, Queue::Grants, &prefix, now_ms).await.len(), 18);
+    let ended = good(ledger.find_waiting(&grants[1].bucket, &grants[1].key).await);
+    assert_eq!(ended.map(|row| (row.status, row.reason)), Some((FileStatus::Failed, Some(reason))));
     let later = due(backlog, Queue::Grants, &prefix, now_ms + 1).await;
     let postponed = later.iter().find(|row| row.key == first.key).map(|row| (row.status, row.url_expires_ms));
     assert_eq!(postponed, Some((FileStatus::Pending, first.url_expires_ms)), "its URL expires when it did");

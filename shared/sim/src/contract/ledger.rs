@@ -276,11 +276,13 @@ pub async fn a_key_is_granted_once_and_its_grant_outlives_the_claim(ledger: &imp
     ok(ledger.grant(&grant).await);
     assert_eq!(ledger.grant(&grant).await.map_err(|fault| fault.class), Err(FaultClass::Conflict));
     assert_eq!(ok(ledger.find_grant(&object.bucket, &object.key).await), Some(grant.clone()));
+    assert_eq!(ok(ledger.find_waiting(&object.bucket, &object.key).await), Some(grant.waiting_row()));
     let wish = Claim { granted: true, ..claim(&object, &app_id, T0) };
     let held = lease(&claimed(ledger, &wish).await);
     ok(ledger.finish(&held, &outcome([]), T0).await);
     let used = Grant { used: Some(wish.used()), ..grant };
     assert_eq!(ok(ledger.find_grant(&object.bucket, &object.key).await), Some(used));
+    assert_eq!(ok(ledger.find_waiting(&object.bucket, &object.key).await), None);
 }
 
 /// Of several objects with one URL, all have a row, and the grant permanently records the first one.

@@ -1,6 +1,6 @@
 //! Presigned URLs and forms against the bucket itself.
 
-use logferry_tests::stack::{Answer, Stack, TestApp, gzip};
+use logferry_tests::stack::{Answer, Stack, TestApp, gzip, until};
 use serde_json::{Value, json};
 
 async fn join_token(stack: &Stack, app: &TestApp, meeting: &str) -> String {
@@ -108,4 +108,41 @@ async fn wrong_tokens_and_ids_are_refused() {
         assert_eq!((status, code.as_str()), refusal, "{}", answer.text);
     }
     assert_eq!(stack.call("POST", "/presigned-url", &[], Some(&body("meeting-1"))).await.status, 401);
+}
+
+#[tokio::test]
+async fn a_client_learns_whether_its_file_has_arrived_and_how_it_ended() {
+    let Some(stack) = Stack::running() else { return };
+    let app = stack.new_app("file-status").await;
+    let token = join_token(&stack, &app, "meeting-1").await;
+    let granted = ask(&stack, &token, &json!({"meetingId": "meeting-1", "attendeeId": "attendee-1"})).await;
+    let (url, key) = (text(&granted.json(), "presignedUrl"), text(&granted.json(), "key"));
+    let (path, bearer) = (format!("/presigned-url?key={key}"), format!("Bearer {token}"));
+    let state = || async {
+        let answer = stack.call("GET", &path, &[("authorization", &bearer)], None).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        answer.json()
+    };
+    let before = state().await;
+    assert_eq!((&before["received"], &before["status"]), (&json!(false), &json!("PENDING")), "{before}");
+    assert!((1..=300).contains(&before["expiresIn"].as_i64().unwrap()), "{before}");
+
+    let put = stack.put_url(&url, gzip(b"{\"msg\":\"hello\"}\n[1]\n")).await;
+    assert_eq!(put.status, 200, "{}", put.text);
+    assert_eq!(state().await["received"], true);
+    let after = until("the file is completed", async || {
+        Some(state().await).filter(|answer| answer["status"] == "COMPLETED")
+    })
+    .await;
+    assert_eq!((&after["counts"]["ok"], &after["counts"]["quarantined"]), (&json!(1), &json!(1)), "{after}");
+
+    let service = [("x-api-key", app.api_key.as_str())];
+    assert_eq!(stack.call("GET", &path, &service, None).await.json(), after);
+    let other = stack.new_app("file-status-other").await;
+    let other = [("x-api-key", other.api_key.as_str())];
+    assert_eq!(stack.call("GET", &path, &other, None).await.refusal().0, 404);
+    let head = stack.call("HEAD", &path, &service, None).await;
+    assert_eq!((head.status, head.text.as_str()), (200, ""));
+    let refused = stack.call("DELETE", &path, &service, None).await;
+    assert_eq!(refused.status, 405, "{}", refused.text);
 }
