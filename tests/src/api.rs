@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 
 use logferry_sim::SimCloud;
 
-/// The key of the administration.
+/// The admin key.
 pub const ADMIN_KEY: &str = "value-of-admin-0123456789abcdef";
 
 /// The cloud of the tests.
@@ -35,7 +35,7 @@ impl Cloud for Sim {
     type Secrets = SimCloud;
 }
 
-/// Every name leads to one public address.
+/// Every name resolves to one public address.
 #[derive(Debug)]
 struct OneAddress;
 
@@ -52,7 +52,7 @@ pub struct Api {
     app: App<Sim>,
 }
 
-/// An answer.
+/// A response.
 #[derive(Debug, Clone)]
 pub struct Answer {
     pub status: u16,
@@ -67,14 +67,14 @@ impl Answer {
         serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("{}: {}", self.status, self.text))
     }
 
-    /// The `data` of a good answer.
+    /// Returns the `data` of a successful response.
     #[must_use]
     pub fn data(&self) -> Value {
         assert!(self.status < 300, "{}: {}", self.status, self.text);
         self.json()["data"].take()
     }
 
-    /// Of a refusal: status and the field that it names.
+    /// Returns status and field of an error.
     #[must_use]
     pub fn refused(&self) -> (u16, String) {
         let json = self.json();
@@ -89,19 +89,19 @@ impl Api {
         Self::with_rate(0)
     }
 
-    /// The service, with a limit of requests per second.
+    /// The service with a limit of requests per second.
     #[must_use]
     pub fn with_rate(per_second: u32) -> Self {
         Self::with(per_second, Redactor::default())
     }
 
-    /// The service that stores nothing of what these rules name.
+    /// The service with these redaction rules.
     #[must_use]
     pub fn with_redactor(redactor: Redactor) -> Self {
         Self::with(0, redactor)
     }
 
-    /// The service with a quota of each app and day.
+    /// The service with a daily quota per app.
     #[must_use]
     pub fn with_quota(quota: Quota) -> Self {
         let mut api = Self::new();
@@ -174,19 +174,19 @@ impl Api {
         self.call(method, path, &[("x-admin-key", ADMIN_KEY)], body).await
     }
 
-    /// As the app with this key.
+    /// Sends a request with an app's key.
     pub async fn app(&self, key: &str, method: &str, path: &str, body: &Value) -> Answer {
         self.call(method, path, &[("x-api-key", key)], body).await
     }
 
-    /// Registers an app; its key.
+    /// Registers an app and returns its key.
     pub async fn register(&self, app_id: &str) -> String {
         let body = json!({"app_id": app_id, "name": app_id});
         let data = self.admin("POST", "/apps", &body).await.data();
         data["api_key"].as_str().map(str::to_owned).unwrap_or_else(|| panic!("no key: {data}"))
     }
 
-    /// All records of an app, through all pages.
+    /// Returns all records of an app, through all pages.
     pub async fn records(&self, key: &str, filter: &str) -> Vec<Value> {
         let (mut all, mut cursor) = (Vec::new(), String::new());
         loop {
@@ -202,7 +202,7 @@ impl Api {
         }
     }
 
-    /// Records per level over all days, as counted.
+    /// Returns the counted records per level over all days.
     pub async fn counted(&self, key: &str, app_id: &str) -> [i64; 4] {
         let days = self.app(key, "GET", &format!("/stats/{app_id}?days=3660"), &Value::Null).await.data();
         let days = days.as_array().cloned().unwrap_or_default();

@@ -1,5 +1,5 @@
-//! A function's own binary with the environment it was deployed with, changed where a test wants it,
-//! and as much time for an event as the test gives it.
+//! A function's own binary with its deployed environment, changed where a test needs it, and with the time
+//! per event that the test sets.
 #![expect(clippy::panic, reason = "a test that cannot go on says why and stops")]
 
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::process::{Invoked, Process};
 use crate::stack::Stack;
 
-/// A running function. It ends with this.
+/// A running function. Dropping it ends the process.
 #[derive(Debug)]
 pub struct Function {
     process: Process,
@@ -29,7 +29,7 @@ impl Function {
         Function { process: Process::start(name, Path::new(&binary), &env).await }
     }
 
-    /// One invocation, which may take so long: its answer, or its error.
+    /// Runs one invocation with this time limit. Returns its result or error.
     pub async fn invoke(&self, payload: &Value, budget: Duration) -> Result<Value, Value> {
         match self.process.invoke(payload, budget).await {
             Invoked::Answered(answer) => Ok(answer),
@@ -38,14 +38,14 @@ impl Function {
         }
     }
 
-    /// Every line on its standard output so far.
+    /// Returns all lines of its standard output so far.
     #[must_use]
     pub fn printed(&self) -> Vec<String> {
         self.process.lines()
     }
 }
 
-/// The variables that the template gives a function.
+/// Returns the variables that the template sets for a function.
 pub async fn deployed_environment(stack: &Stack, name: &str) -> BTreeMap<String, String> {
     let deployed = stack
         .aws

@@ -36,7 +36,7 @@ async fn line(from: &mut Connection) -> io::Result<String> {
     Ok(line.trim_end().to_owned())
 }
 
-/// The next request; `None` when there is no more.
+/// Reads the next request; `None` at the end.
 pub async fn read(from: &mut Connection) -> io::Result<Option<Request>> {
     let first = line(from).await?;
     if first.is_empty() {
@@ -67,7 +67,7 @@ pub async fn read(from: &mut Connection) -> io::Result<Option<Request>> {
     Ok(Some(Request { method, target, headers, body: body.into() }))
 }
 
-/// Writes an answer; of its body only the first `most` bytes, whatever length it announces.
+/// Writes a response, but only the first `most` bytes of its body, whatever its length header says.
 pub async fn write(to: &mut Connection, answer: &Response, most: usize) -> io::Result<()> {
     let mut bytes = format!("HTTP/1.1 {} Answer\r\n", answer.status).into_bytes();
     for (name, value) in &answer.headers {

@@ -15,13 +15,13 @@ use logferry_sim::{SimClock, SimCloud};
 /// The bucket of the log files.
 pub const BUCKET: &str = "logs-bucket";
 
-/// Compiling the rules takes longer than most tests' files.
+/// Compiling the rules takes longer than ingesting most tests' files.
 static REDACTOR: LazyLock<Arc<Redactor>> =
     LazyLock::new(|| Arc::new(Redactor::standard().unwrap_or_else(|error| panic!("{error}"))));
 
 pub type Ingest = App<SimCloud, SimCloud, SimCloud, SimCloud, SimClock>;
 
-/// The function on this cloud, by this clock.
+/// The function on this cloud, with this clock.
 #[must_use]
 pub fn ingest(cloud: &SimCloud, clock: SimClock, limits: IntakeLimits) -> Ingest {
     App {
@@ -46,7 +46,7 @@ pub fn ingest(cloud: &SimCloud, clock: SimClock, limits: IntakeLimits) -> Ingest
     }
 }
 
-/// The event by which `sweep` starts it on an object.
+/// The event with which `sweep` starts ingest on an object.
 #[must_use]
 pub fn event(object: &ObjectRef) -> Value {
     json!({"bucket": object.bucket, "key": object.key, "versionId": object.version.as_str()})

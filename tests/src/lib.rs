@@ -1,4 +1,4 @@
-//! What the tests stand on: the running local stack, as a user reaches it.
+//! Support for tests: the running local stack, as a user reaches it.
 
 pub mod api;
 pub mod function;
@@ -9,16 +9,16 @@ pub mod stack;
 pub mod stream;
 pub mod template;
 
-/// When a removal is to stop that has time enough.
+/// Returns a deadline with enough time for a removal.
 #[must_use]
 pub fn in_a_minute() -> tokio::time::Instant {
     tokio::time::Instant::now() + std::time::Duration::from_secs(60)
 }
 
-/// A number from the environment.
+/// Reads a number from the environment.
 ///
 /// # Panics
-/// It is there and no number.
+/// If it is set and not a number.
 #[must_use]
 #[expect(clippy::panic, reason = "a knob that is misspelt must not pass for the default")]
 pub fn number(name: &str, default: u64) -> u64 {

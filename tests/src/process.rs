@@ -1,5 +1,5 @@
-//! A function's binary as Lambda runs it: a process of its own that asks a Runtime API for its work,
-//! and can be killed.
+//! A function's binary as Lambda runs it: a separate process that gets its work from a Runtime API and can
+//! be killed.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on says why and stops")]
 
@@ -22,9 +22,9 @@ use tokio::task::JoinHandle;
 use crate::http1::{self, Connection, Request, Response};
 use crate::stack::PATIENCE;
 
-/// Lines of a process's output that are kept.
+/// Maximum lines kept of a process's output.
 const OUTPUT_LINES: usize = 10_000;
-/// Of those, how many the report of a failure shows.
+/// Lines shown in the report of a failure.
 const REPORTED_LINES: usize = 60;
 
 /// How an invocation ended.
@@ -33,7 +33,7 @@ pub enum Invoked {
     Answered(Value),
     /// The function returned an error.
     Failed(Value),
-    /// The process was killed, or ended.
+    /// The process was killed, or has ended.
     Died,
 }
 
@@ -45,10 +45,10 @@ struct Invocation {
     ended: oneshot::Sender<Invoked>,
 }
 
-/// What kills a process with SIGKILL and returns when it is dead.
+/// Kills a process with SIGKILL and returns when it is dead.
 pub type Killer = Arc<dyn Fn() + Send + Sync>;
 
-/// A running process of a function. It ends with this.
+/// A running process of a function. Dropping it ends the process.
 #[derive(Debug)]
 pub struct Process {
     child: Arc<Mutex<Child>>,
@@ -65,7 +65,7 @@ impl Drop for Process {
 }
 
 impl Process {
-    /// Starts `binary` with this environment and nothing else.
+    /// Starts `binary` with exactly this environment.
     pub async fn start(function: &str, binary: &Path, env: &BTreeMap<String, String>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -96,7 +96,7 @@ impl Process {
         let child = self.child.clone();
         Arc::new(move || {
             let mut child = child.lock().unwrap();
-            // An error says that it has ended already.
+            // An error means that it has already ended.
             let _ = child.kill();
             child.wait().unwrap();
         })
@@ -107,13 +107,13 @@ impl Process {
         self.child.lock().unwrap().try_wait().unwrap().is_some()
     }
 
-    /// The lines it wrote.
+    /// Returns the lines it wrote.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
         self.output.lock().unwrap().iter().cloned().collect()
     }
 
-    /// What it wrote of late.
+    /// Returns its latest lines.
     #[must_use]
     pub fn output(&self) -> String {
         let lines = self.lines();
@@ -147,7 +147,7 @@ impl Process {
     }
 }
 
-/// Reads what a process writes, so that it never waits for a reader.
+/// Reads the output of a process, so that it never blocks on a full pipe.
 fn collect(from: Option<impl Read + Send + 'static>, into: &Arc<Mutex<VecDeque<String>>>) {
     let (from, into) = (from.unwrap(), into.clone());
     std::thread::spawn(move || {
@@ -161,7 +161,7 @@ fn collect(from: Option<impl Read + Send + 'static>, into: &Arc<Mutex<VecDeque<S
     });
 }
 
-/// The invocations that wait, and those under way by their request ids.
+/// Waiting invocations, and running ones by their request ids.
 struct Api {
     todo: tokio::sync::Mutex<mpsc::UnboundedReceiver<Invocation>>,
     under_way: Mutex<BTreeMap<String, oneshot::Sender<Invoked>>>,

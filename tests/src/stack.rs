@@ -15,7 +15,7 @@ use logferry_core::ports::apps::Apps as _;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-/// How long what happens by itself may take here before a test gives up.
+/// How long a background effect may take before a test gives up.
 pub const PATIENCE: Duration = Duration::from_secs(180);
 
 /// The running stack.
@@ -26,14 +26,14 @@ pub struct Stack {
     pub aws: AwsEnv,
 }
 
-/// An app of a test's own.
+/// An app that belongs to one test.
 #[derive(Debug, Clone)]
 pub struct TestApp {
     pub app_id: String,
     pub api_key: String,
 }
 
-/// An answer, read whole.
+/// A response, read completely.
 #[derive(Debug, Clone)]
 pub struct Answer {
     pub status: u16,
@@ -48,14 +48,14 @@ impl Answer {
             .unwrap_or_else(|_| panic!("not JSON ({}): {}", self.status, self.text))
     }
 
-    /// The `data` of a good answer.
+    /// Returns the `data` of a successful response.
     #[must_use]
     pub fn data(&self) -> Value {
         assert!(self.status < 300, "{}: {}", self.status, self.text);
         self.json()["data"].take()
     }
 
-    /// Status and error code of a refusal.
+    /// Returns status and error code of an error.
     #[must_use]
     pub fn refusal(&self) -> (u16, String) {
         (self.status, self.json()["error"]["code"].as_str().unwrap_or_default().to_owned())
@@ -103,7 +103,7 @@ impl Stack {
         self.env.get(name).unwrap_or_else(|| panic!("local.env has no {name}"))
     }
 
-    /// Sends a request to the API; `path` begins with `/`.
+    /// Sends a request to the API; `path` starts with `/`.
     pub async fn call(
         &self,
         method: &str,
@@ -142,17 +142,17 @@ impl Stack {
         Answer { status, headers, text }
     }
 
-    /// As the administrator.
+    /// Sends a request as the administrator.
     pub async fn admin(&self, method: &str, path: &str, body: Option<&Value>) -> Answer {
         self.call(method, path, &[("x-admin-key", self.value("ADMIN_KEY"))], body).await
     }
 
-    /// As an app.
+    /// Sends a request as an app.
     pub async fn app(&self, app: &TestApp, method: &str, path: &str, body: Option<&Value>) -> Answer {
         self.call(method, path, &[("x-api-key", &app.api_key)], body).await
     }
 
-    /// Registers an app that no other test has; its id begins with `name`.
+    /// Registers an app that only this test uses; its id starts with `name`.
     pub async fn new_app(&self, name: &str) -> TestApp {
         let app_id = format!("{name}-{}", ulid::Ulid::generate().to_string().to_lowercase());
         let answer = self.admin("POST", "/apps", Some(&json!({"app_id": app_id, "name": name}))).await;
@@ -161,7 +161,7 @@ impl Stack {
         TestApp { app_id, api_key: api_key.unwrap_or_else(|| panic!("no api_key: {}", answer.text)) }
     }
 
-    /// When an app was registered (ms), which is what its blocks carry as their epoch.
+    /// Returns when an app was registered (ms), the epoch of its blocks.
     pub async fn registered_ms(&self, app: &TestApp) -> i64 {
         let app_id = app.app_id.parse().unwrap_or_else(|error| panic!("{}: {error}", app.app_id));
         let apps = DynamoApps::new(self.aws.dynamodb(), self.value("TABLE_APPS"));
@@ -169,19 +169,19 @@ impl Stack {
         found.unwrap_or_else(|| panic!("{app_id} is not registered")).created_ms
     }
 
-    /// Sends bytes to a presigned URL as a client would that knows nothing else.
+    /// Sends bytes to a presigned URL, like a client that knows only the URL.
     pub async fn put_url(&self, url: &str, body: Vec<u8>) -> Answer {
         self.finish(self.http.put(url).header("content-type", "application/gzip").body(body)).await
     }
 
-    /// Puts an object with IAM rights, as a service would, and returns its version id.
+    /// Puts an object with IAM permissions, like a service, and returns its version id.
     pub async fn put_object(&self, key: &str, body: Vec<u8>) -> String {
         let put = self.aws.s3().put_object().bucket(self.value("BUCKET")).key(key).body(body.into());
         let answer = put.send().await.unwrap_or_else(|error| panic!("PutObject {key}: {error:?}"));
         answer.version_id.unwrap_or_else(|| panic!("the bucket is not versioned"))
     }
 
-    /// Invokes a function directly and returns its answer; a function error panics.
+    /// Invokes a function directly and returns its response; panics on a function error.
     pub async fn invoke(&self, function: &str, payload: &Value) -> Value {
         let sent = self
             .aws
@@ -198,7 +198,7 @@ impl Stack {
         serde_json::from_str(&text).unwrap_or(Value::Null)
     }
 
-    /// The ledger rows of a key, as its app sees them.
+    /// Returns the ledger rows of a key, as its app sees them.
     pub async fn files(&self, app: &TestApp, key: &str) -> Vec<Value> {
         let path = format!("/files?key={}", encode(key));
         let data = self.app(app, "GET", &path, None).await.data();
@@ -214,7 +214,7 @@ impl Stack {
         .await
     }
 
-    /// All of an app's records that match, through all pages, newest first.
+    /// Returns all matching records of an app, through all pages, newest first.
     pub async fn records(&self, app: &TestApp, filter: &str) -> Vec<Value> {
         let mut records = Vec::new();
         let mut cursor = None::<String>;
@@ -231,7 +231,7 @@ impl Stack {
         }
     }
 
-    /// Everything in CloudWatch Logs for an app: the messages as JSON.
+    /// Returns all messages of an app in CloudWatch Logs, as JSON.
     pub async fn cloudwatch(&self, app: &TestApp) -> Vec<Value> {
         let pages = self
             .aws
@@ -242,7 +242,7 @@ impl Stack {
             .send()
             .collect::<Result<Vec<_>, _>>()
             .await;
-        // Before the first flush there is no group to read.
+        // Before the first flush, there is no group to read.
         let Ok(pages) = pages else { return Vec::new() };
         let events = pages.into_iter().flat_map(|page| page.events.unwrap_or_default());
         let messages = events.filter_map(|event| event.message);
@@ -259,7 +259,7 @@ fn say_skipped() {
     let _ = std::io::stderr().write_all(line.as_bytes());
 }
 
-/// Asks again and again until there is an answer.
+/// Polls until there is a result.
 pub async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     let begin = Instant::now();
     loop {
@@ -271,7 +271,7 @@ pub async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T 
     }
 }
 
-/// A value for a query string.
+/// Encodes a value for a query string.
 #[must_use]
 pub fn encode(text: &str) -> String {
     use std::fmt::Write as _;

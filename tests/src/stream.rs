@@ -1,5 +1,4 @@
-//! The stream of the blocks' table: blocks, the records that report them, and flush as it is wired,
-//! on a simulated cloud.
+//! The stream of the blocks' table: blocks, the records that report them, and `flush` on a simulated cloud.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -21,7 +20,7 @@ pub const EPOCH_MS: i64 = 1;
 /// Flush on the simulated cloud.
 pub type SimFlush<M> = Flush<SimCloud, SimCloud, SimCloud, SimCloud, M, SimClock>;
 
-/// Flush in a fresh environment, `marks` being how it sees its marks.
+/// Creates `flush` in a fresh environment with this view of its marks.
 pub fn flush<M>(cloud: &SimCloud, marks: M) -> SimFlush<M>
 where
     M: logferry_core::ports::flush_marks::FlushMarks,
@@ -32,7 +31,7 @@ where
     Flush::new(own(), own(), own(), own(), marks, cloud.clock(), sending)
 }
 
-/// Entries of one hour of an app as the blocks they make, in the order of their ordinals.
+/// Returns the blocks of an app's entries of one hour, in order of their ordinals.
 #[must_use]
 pub fn blocks(app: &str, source: &str, entries: &[(i64, Level, String)]) -> Vec<Block> {
     let app_id: AppId = app.parse().unwrap_or_else(|error| panic!("{app}: {error}"));
@@ -59,7 +58,7 @@ pub fn blocks(app: &str, source: &str, entries: &[(i64, Level, String)]) -> Vec<
     builder.build(&source).unwrap_or_else(|error| panic!("no block: {error}"))
 }
 
-/// The stream's record of a block's insertion at a time.
+/// Returns the stream record of a block's insertion at a time.
 #[must_use]
 pub fn inserted(number: usize, block: &Block, arrived_ms: i64) -> Value {
     let header = &block.header;

@@ -1,12 +1,12 @@
-//! What a deployment is by default, as `template.yaml` says.
+//! Defaults of a deployment, from `template.yaml`.
 #![expect(clippy::panic, reason = "a test that cannot go on says why and stops")]
 
 use std::time::Duration;
 
-/// The default of a parameter.
+/// Returns the default of a parameter.
 ///
 /// # Panics
-/// There is no such parameter, or it has no default.
+/// If there is no such parameter, or it has no default.
 #[must_use]
 pub fn default_of(parameter: &str) -> &'static str {
     let template = include_str!("../../template.yaml");
@@ -18,10 +18,10 @@ pub fn default_of(parameter: &str) -> &'static str {
         .unwrap_or_else(|| panic!("template.yaml has no default of {parameter}"))
 }
 
-/// How often `sweep` comes.
+/// Returns the interval of `sweep`.
 ///
 /// # Panics
-/// The template says no number.
+/// If the template does not set a number.
 #[must_use]
 pub fn sweep_interval() -> Duration {
     let minutes: u64 = default_of("SweepScheduleMinutes")

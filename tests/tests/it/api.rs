@@ -105,7 +105,7 @@ fn path_of(pattern: &str, app_id: &str) -> String {
         .replace("{name}", "job")
 }
 
-/// A request of each route for an app that is good but for its credential.
+/// A valid request of each route for an app, except for its credential.
 fn requests(app_id: &str) -> Vec<(String, String, Value)> {
     ROUTES
         .iter()
@@ -139,7 +139,7 @@ async fn every_route_asks_for_the_right_credential() {
     let api = Api::new();
     let key = api.register("shop").await;
     let wrong = format!("{}{}", &key[..16], "0".repeat(32));
-    // What is sent, and the answer of app routes and of those for the administration alone.
+    // The request's headers, and the status of app routes and of admin-only routes.
     type Case<'a> = (&'a str, Vec<(&'a str, &'a str)>, u16, u16);
     let cases: [Case<'_>; 8] = [
         ("nothing", vec![], 400, 401),
@@ -157,7 +157,7 @@ async fn every_route_asks_for_the_right_credential() {
             let expected = match (method.as_str(), path.as_str()) {
                 (_, path) if is_open(path) => 200,
                 ("POST", "/apps") => *admin_status,
-                // what is not public is not there
+                // Non-public badges do not exist for others.
                 (_, path) if path.contains("/badges/") && headers.is_empty() => 404,
                 _ => *status,
             };
@@ -252,7 +252,7 @@ async fn a_repeated_write_acts_once_and_answers_alike() {
     let body = json!({"logs": [{"level": "INFO", "message": "a"}, {"level": "WARN", "message": "b", "timestamp": T0}]});
     let first = send("k", "r-1", &body).await;
     api.cloud.clock().advance_ms(60_000);
-    // A retry comes later and with a request id of its own.
+    // A retry is sent later and with a different request id.
     let again = send("k", "r-2", &body).await;
     assert_eq!((again.status, again.text), (200, first.text.clone()));
     let other = send("k", "r-1", &json!({"level": "INFO", "message": "a"})).await;
@@ -326,7 +326,7 @@ async fn a_record_of_a_megabyte_that_hardly_compresses_is_stored_and_found() {
     let mut found = api.records(&key, "").await;
     found.sort_by_key(|record| record["message"] == "small");
     assert_eq!(Value::from(found), stored);
-    // Several of them are more than an answer holds: the page is short and a cursor goes on.
+    // Several of them exceed a response: the page is short and has a cursor.
     for _ in 0..7 {
         let one = json!({"level": "INFO", "message": noise});
         assert_eq!(api.app(&key, "POST", "/logs", &one).await.status, 200);
@@ -371,7 +371,7 @@ async fn pruned_records_are_gone_at_once_and_counts_equal_what_is_left() {
             );
             api.cloud.clock().advance_ms(random.random_range(0..30 * MS_PER_HOUR));
         }
-        // What the requests left is finished later, in several passes.
+        // Removals that the requests left are finished later, in several passes.
         for _ in 0..40 {
             api.cloud.clock().advance_ms(20 * 60_000);
             prune::go_on(&api.cloud, &api.cloud, api.cloud.clock().now_ms(), in_a_minute()).await.unwrap();
@@ -467,7 +467,7 @@ async fn a_deleted_apps_blocks_and_counters_go_and_its_successors_stay() {
     assert_eq!(api.cloud.jobs().await.unwrap(), []);
 }
 
-/// A file that FAILED with a bad record, in the ledger.
+/// A FAILED file with a bad record, in the ledger.
 async fn failed_file(api: &Api, app_id: &str, key: &str) -> ObjectRef {
     let now_ms = api.cloud.clock().now_ms();
     let object = ObjectRef {
@@ -538,7 +538,7 @@ async fn files_are_listed_with_reason_and_counts_and_started_over() {
         }])
     );
 
-    // Another app finds nothing of it, by no way.
+    // Another app does not find it in any way.
     for path in ["/files", "/files?key=logs/theirs/a%20b.gz", &format!("/files?cursor={cursor}")] {
         let answer = list(&mine, path).await;
         assert!(!answer.text.contains("theirs"), "{path}: {}", answer.text);
@@ -569,7 +569,7 @@ async fn files_are_listed_with_reason_and_counts_and_started_over() {
         let refused = api.app(&theirs, "POST", "/files/redrive", &body).await.refused();
         assert_eq!(refused, (400, field.to_owned()), "{body}");
     }
-    // The files of an app are not those of the next app of its id.
+    // The files of an app do not belong to the next app with its id.
     assert_eq!(api.admin("DELETE", "/apps/theirs", &NONE).await.status, 200);
     api.cloud.clock().advance_ms(1);
     let again = api.register("theirs").await;
@@ -654,10 +654,10 @@ async fn health_routes_name_what_is_wrong_with_a_request() {
         let answer = api.app(&key, "POST", "/health/shop/job/push", &body).await;
         assert_eq!(answer.refused(), (refused.0, refused.1.to_owned()), "{body}");
     }
-    // a check that is probed reports nothing
+    // A probed check does not accept reports.
     let pushed = api.app(&key, "POST", "/health/shop/https:%2F%2Fa.example.com%2F/push", &NONE).await;
     assert_eq!(pushed.status, 404);
-    // badges: SVG and JSON without a key, where they are public; a cache-buster does no harm
+    // Badges: SVG and JSON without a key, if they are public; a cache-buster parameter is ignored.
     let svg = api.call("GET", "/health/shop/badges/health.svg?url=job&v=2", &[], &NONE).await;
     assert_eq!((svg.status, svg.headers["content-type"].to_str().unwrap()), (200, "image/svg+xml"));
     assert!(svg.text.starts_with("<svg ") && svg.text.contains(">?</text>"));
@@ -699,7 +699,7 @@ async fn without_a_key_every_badge_that_is_not_public_is_the_same_404() {
         "shop/badges/health.png?url=Shop",
         "shop/badges/health.svg?url=Other",
         "shop/badges/uptime.svg?url=Shop&window=1y",
-        // a check with a name is not found by guesses of its URL
+        // A check with a name cannot be found by guessing its URL.
         "shop/badges/health.svg?url=https://a.example.com/?token=s3cr3t",
         long.as_str(),
     ]
@@ -753,10 +753,10 @@ async fn a_header_value_of_a_check_is_write_only_and_kept_when_the_checks_are_sa
         assert!(answer.status == 200 && !answer.text.contains("s3cr3t"), "{}", answer.text);
     }
     assert_eq!(read.data()["health_urls"], json!([check("(stored)")]));
-    // what was read is saved again
+    // The response of a read is saved again.
     assert_eq!(set(read.data()["health_urls"].clone()).await.status, 200);
     assert_eq!(stored().await, json!([check("Bearer s3cr3t")]));
-    // but to no other URL
+    // but not with another URL
     let led_away = json!({"url": "https://b.example.com/", "headers": {"Authorization": "(stored)"}});
     assert_eq!(set(json!([led_away])).await.refused(), (400, "urls[0].headers.Authorization".to_owned()));
     assert_eq!(stored().await, json!([check("Bearer s3cr3t")]));

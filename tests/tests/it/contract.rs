@@ -1,4 +1,4 @@
-//! The adapters on the local stack keep the ports' promises.
+//! The adapters on the local stack keep the ports' contract.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -34,7 +34,7 @@ fn table() -> Option<DynamoBlocks> {
     Some(DynamoBlocks::new(stack.aws.dynamodb(), stack.value("TABLE_LOGS")))
 }
 
-/// The adapter, and the counters it moves.
+/// The adapter, and the counters that it changes.
 struct Real {
     stack: Stack,
     ledger: DynamoLedger,
@@ -57,7 +57,7 @@ impl CountedDays for Real {
         for item in items {
             let (day, epoch, _) = parse_sort_key(item.text("sk").unwrap()).unwrap();
             assert_eq!(epoch, epoch_ms);
-            // The contract's files are all of one retention: one set of attributes.
+            // The contract's files all have the same retention: one set of attributes.
             *days.entry(day).or_default() += item.number::<i64>("i40000").unwrap();
             assert_eq!(item.number::<i64>("expires_at").unwrap(), 40_000 * 86_400);
         }
@@ -301,7 +301,7 @@ async fn a_removal_spares_what_took_the_place() {
     counts::a_removal_spares_what_took_the_place(&ledger, &book).await;
 }
 
-/// The bucket, to put objects into and to list them.
+/// The bucket, for putting and listing objects.
 struct Bucket {
     stack: Stack,
     listing: S3Listing,

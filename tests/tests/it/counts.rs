@@ -1,4 +1,4 @@
-//! Counters equal the records that can be found, whatever became of files, prunes and apps.
+//! Counters equal the records that can be found, for any sequence of files, prunes and deleted apps.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -137,8 +137,8 @@ async fn a_prune_between_the_runs_of_a_file_is_not_taken_twice() {
 
 #[tokio::test(start_paused = true)]
 async fn a_prune_during_a_run_is_heeded_before_its_file_ends() {
-    // At whichever call of the run the prune comes, the file is never counted without it.
-    // So few blocks that nothing waits for what has stalled: time stands still while a thread works.
+    // The prune may come at any call of the run: the file is never counted without it. There are so few
+    // blocks that nothing waits for a stalled call: time is paused while a thread works.
     let calls = {
         let cloud = cloud();
         let object = cloud.put_object(BUCKET, KEY, file_of(600));
@@ -174,7 +174,7 @@ async fn what_is_stored_of_a_file_that_cannot_be_read_any_more_is_counted() {
         if saved {
             run_in_part(&cloud, &object).await;
         } else {
-            // It dies and saves nothing.
+            // The run dies without saving a checkpoint.
             cloud.hang_after_puts(Some(1));
             let died = tokio::time::timeout(Duration::from_secs(10), run(&cloud, &object)).await;
             cloud.hang_after_puts(None);
@@ -190,7 +190,7 @@ async fn what_is_stored_of_a_file_that_cannot_be_read_any_more_is_counted() {
         prune_before(&cloud, T0 - 5990 * MINUTE_MS).await;
         check_now(&cloud, stored - 10).await;
 
-        // It fails once more, and then it is there again.
+        // It fails once more, then it is readable again.
         redrive(&cloud).await;
         assert!(matches!(run(&cloud, &object).await, Some(Ingested::Failed { .. })));
         check_now(&cloud, stored - 10).await;
@@ -211,7 +211,7 @@ async fn a_file_ends_although_some_of_its_blocks_cannot_be_read() {
     assert!(!cloud.damage_blocks(5).is_empty());
     cloud.delete_object(BUCKET, KEY);
     let Some(Ingested::Failed { reason, counts }) = run(&cloud, &object).await else { panic!() };
-    // They count as their headers say: a query tells that it has skipped them.
+    // They count as in their headers: a query reports them as skipped.
     assert_eq!((reason.code, counts.ok), (ReasonCode::ObjectGone, stored.unsigned_abs()));
     let days = counted(&cloud, &app(&cloud).await).await;
     assert_eq!(days.iter().map(|(_, records)| records).sum::<i64>(), stored);
@@ -221,7 +221,7 @@ async fn a_file_ends_although_some_of_its_blocks_cannot_be_read() {
 async fn a_file_that_gets_no_further_ends_with_what_is_stored_of_it() {
     let cloud = cloud();
     let object = cloud.put_object(BUCKET, KEY, file());
-    // Its time goes by, and nothing is stored.
+    // Its time passes, and nothing is stored.
     let fail = async || {
         cloud.hang_after_puts(Some(0));
         let ended = run(&cloud, &object).await;
@@ -260,7 +260,7 @@ async fn a_file_packed_differently_is_restarted_and_stored_once() {
         } else {
             run_in_part(&cloud, &object).await;
         }
-        // Under these limits many entries are too long: other records, other blocks.
+        // With these limits, many entries are too long: other records, other blocks.
         let Some(Ingested::Completed { counts }) = run_with(&cloud, &object, other).await else { panic!() };
         assert!(counts.quarantined > 0 && counts.ok > 0, "{counts:?}");
         let bad: u64 = cloud.quarantined(&object).iter().map(|row| row.count).sum();
@@ -275,7 +275,7 @@ async fn a_file_packed_differently_is_restarted_and_stored_once() {
     }
 }
 
-/// How far a file of the former app had come when the app was deleted.
+/// The state of a former app's file when the app was deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Came {
     /// Its event was lost.
@@ -284,11 +284,11 @@ enum Came {
     InPart,
     /// Its worker died.
     Dead,
-    /// It was through, and is started over.
+    /// It was completed, and is redriven.
     Whole,
-    /// It came to an end without an owner, and is started over.
+    /// It ended without owner, and is redriven.
     Refused,
-    /// Its key was handed out, and nothing was there yet.
+    /// Its key was issued, and no object was uploaded.
     Granted,
 }
 
@@ -344,7 +344,7 @@ async fn whatever_had_become_of_a_former_app_s_file_nothing_of_it_comes_into_the
         assert_eq!(cloud.visible_levels(&new), BTreeMap::new(), "{came:?}");
         check_now(&cloud, 0).await;
 
-        // Nor does the removal of the former app touch what the new one uploads.
+        // The removal of the former app does not touch objects of the new one.
         let own = cloud.put_object(BUCKET, "logs/my-app/own", file());
         let ended = run(&cloud, &own).await;
         assert!(matches!(ended, Some(Ingested::Completed { .. })), "{came:?}: {ended:?}");

@@ -1,4 +1,4 @@
-//! Whatever has expired, and whatever of that is deleted already: the counters tell what can be queried.
+//! Whatever has expired, and whatever of that is already deleted: the counters equal what can be queried.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -111,7 +111,7 @@ async fn run(seed: u64) -> (usize, i64) {
         deleted += cloud.expire(random.random());
         most = most.max(check(&cloud, &format!("seed {seed}, step {step}")).await);
     }
-    // In the end nothing is left, whatever is still there.
+    // In the end, nothing is left to query.
     cloud.clock().advance_ms(8 * 24 * MS_PER_HOUR);
     assert_eq!(check(&cloud, &format!("seed {seed}, at the end")).await, 0);
     (deleted, most)

@@ -1,4 +1,4 @@
-//! Ingest over the simulated cloud: exactly once, whatever goes wrong around it.
+//! Ingest on the simulated cloud: exactly once, whatever fails around it.
 
 use logferry_core::ledger::claim::Ledger;
 use logferry_core::ledger::row::{FileStatus, Grant};
@@ -21,12 +21,12 @@ pub(crate) fn function(cloud: &SimCloud) -> Ingest {
     ingest(cloud, cloud.clock(), IntakeLimits::default())
 }
 
-/// A deadline a minute from now.
+/// Returns a deadline a minute from now.
 pub(crate) fn deadline(cloud: &SimCloud) -> i64 {
     cloud.clock().now_ms() + MINUTE_MS
 }
 
-/// Entries over many hours up to now, a minute after the other, some of them bad: many blocks.
+/// Entries over many hours up to now, a minute apart, some of them bad: many blocks.
 fn lines(count: i64) -> (String, Vec<String>) {
     let mut text = String::new();
     let mut good = Vec::new();
@@ -47,7 +47,7 @@ fn lines(count: i64) -> (String, Vec<String>) {
     (text, good)
 }
 
-/// What holds in the end, whatever happened: each good record once, counters that equal them.
+/// Checks what holds in the end: each valid record is stored once, and the counters equal them.
 #[track_caller]
 fn check_stored(cloud: &SimCloud, good: &[String]) {
     let app_id = "my-app".parse().unwrap();
@@ -346,7 +346,7 @@ async fn a_file_is_finished_in_as_many_runs_as_it_needs_and_nothing_is_written_t
     loop {
         assert!(marks.len() < 50, "no progress: {marks:?}");
         cloud.hang_after_puts(Some(3));
-        // Each run gets a little more time, so that a slow machine gets there too.
+        // Each run gets a little more time, so that a slow machine also finishes.
         let time_ms = 500 + 200 * i64::try_from(marks.len()).unwrap();
         let deadline_ms = cloud.clock().now_ms() + time_ms;
         match function(&cloud).handle(&event(&object), deadline_ms).await.unwrap().remove(0) {
@@ -444,7 +444,7 @@ async fn a_refusal_to_read_is_believed_after_some_runs_and_no_sooner() {
     }
 }
 
-/// Two objects that come with one URL.
+/// Two objects that are uploaded with one URL.
 async fn two_puts(cloud: &SimCloud, first: &str, second: &str) -> [ObjectRef; 2] {
     let key = "logs/my-app/2025/10/09/01JQR4X8V7N3K5M2P6T9W1Y0ZC-logs.gz";
     cloud.grant(&grant(key, "my-app")).await.unwrap();

@@ -1,4 +1,4 @@
-//! Sweep's look for objects whose event was lost.
+//! The search of `sweep` for objects whose event was lost.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -28,7 +28,7 @@ fn look(cloud: &SimCloud, bucket: &str) -> Look {
     }
 }
 
-/// A run that has this much time, and what it started.
+/// Runs the search with this time. Returns its result, and the objects it started.
 async fn run(look: &Look, cloud: &SimCloud, time: Duration) -> (Found, BTreeSet<String>) {
     let found = look.run(Instant::now() + time).await.unwrap();
     (found, cloud.take_started().into_iter().map(|object| object.key).collect())
@@ -40,7 +40,7 @@ fn keys(objects: &[ObjectRef]) -> BTreeSet<String> {
     objects.iter().map(|object| object.key.clone()).collect()
 }
 
-/// Folders of days in which something comes before each run, so that all are due in all of them.
+/// Something is added to the day folders before each run, so that all are due in every run.
 #[tokio::test(start_paused = true)]
 async fn apps_have_their_turn_however_many_there_are_and_however_little_time() {
     let cloud = SimCloud::default();
@@ -68,7 +68,7 @@ async fn apps_have_their_turn_however_many_there_are_and_however_little_time() {
     assert!(late.is_empty(), "never looked at: {late:?}");
 }
 
-/// A round reads few objects a run here, and is older than the newest of them when it comes by.
+/// A round reads few objects per run here, and is older than the newest of them when it reaches them.
 #[tokio::test(start_paused = true)]
 async fn a_round_gets_through_any_number_of_objects_and_misses_none() {
     let cloud = SimCloud::default();
@@ -80,7 +80,7 @@ async fn a_round_gets_through_any_number_of_objects_and_misses_none() {
     let (found, first) = run(&missed, &cloud, LONG).await;
     assert_eq!(found.seen, u64::from(PAGES_OF_ROUND) * 3);
     let mut seen = first;
-    // The rest has no row either, and would be too old by the time of its turn.
+    // The rest also has no row, and would be too old when its turn comes.
     cloud.clock().advance_ms(OLDEST_MS);
     let (found, started) = run(&missed, &cloud, LONG).await;
     assert!(found.seen > 150, "a round that takes long is hurried: {found:?}");
@@ -113,7 +113,7 @@ async fn a_days_folder_is_looked_at_less_often_while_nothing_comes_and_again_whe
         cloud.clock().advance_ms(5 * MINUTE_MS);
     }
     assert!((24..32).contains(&looks), "{looks} looks a day at an app that sends nothing");
-    // Over midnight, too.
+    // Also across midnight.
     let lost = cloud.put_object(BUCKET, "logs/app/2025/10/10/lost.gz", "x");
     let mut waited_ms = 0;
     while !run(&missed, &cloud, LONG).await.1.contains(&lost.key) {

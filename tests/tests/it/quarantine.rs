@@ -18,7 +18,7 @@ fn bad_lines(alternating: bool) -> String {
     let good = if alternating { format!("{{\"time\":{T0}}}\n") } else { String::new() };
     let lines =
         (0..BAD).map(|i| format!("{}\n{good}", if i % 3 == 0 { "{\"cookie\":\"SECRET" } else { "null" }));
-    // A file's first line says what it is.
+    // A file's first line determines its framing.
     format!("{{\"time\":{T0}}}\n{}", lines.collect::<String>())
 }
 
@@ -69,7 +69,7 @@ async fn a_run_that_goes_on_makes_the_same_rows_and_writes_none_twice() {
     let object = cloud.put_object(BUCKET, "logs/my-app/x", text);
     let mut runs = 0;
     while !cloud.rows().first().is_some_and(|row| row.status == FileStatus::Completed) {
-        // Not in passing: each run ends at it.
+        // Not a transient fault: each run ends at it.
         cloud.fail_call(cloud.calls() + 15 + runs, How::Before(FaultClass::Denied));
         let _ = function(&cloud).handle(&event(&object), deadline(&cloud)).await;
         runs += 1;

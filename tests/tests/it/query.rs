@@ -1,4 +1,4 @@
-//! The query engine against the plainest one there is: everything filtered, everything sorted.
+//! The query engine compared with the simplest one: filter everything, sort everything.
 
 use std::collections::BTreeMap;
 
@@ -25,12 +25,12 @@ mod budgets;
 mod damaged;
 mod merged;
 
-/// A record as the plain engine knows it.
+/// A record in the simple engine.
 #[derive(Debug, Clone)]
 struct Known {
     app_id: AppId,
     id: RecordId,
-    /// Tells apart records of one time: block, then ordinal.
+    /// Orders records of the same time: block, then ordinal.
     tie: (BlockId, u64),
     timestamp_ms: i64,
     level: Level,
@@ -84,7 +84,7 @@ fn some_record(random: &mut SmallRng, app_id: &AppId, timestamp_ms: i64) -> Know
     known
 }
 
-/// Counts of what does not expire.
+/// Counts of records that never expire.
 fn never((day, counts): (Day, DayCounts)) -> (Day, Expiring) {
     (day, Expiring::one(NEVER, counts))
 }
@@ -136,7 +136,7 @@ async fn store(cloud: &SimCloud, random: &mut SmallRng, app: &App, mut records: 
                 own[usize::try_from(entry.ordinal).unwrap()].tie = (block.header.block_id, entry.ordinal);
             }
         }
-        // In pieces that a transaction takes.
+        // In parts that fit a transaction.
         let mut days = Some(days);
         for blocks in blocks.chunks(50) {
             let write = Write {
@@ -210,7 +210,7 @@ fn some_filter(random: &mut SmallRng, times: &[i64]) -> Filter {
     filter
 }
 
-/// From nothing at all to as much as is needed.
+/// From nothing to unlimited.
 fn some_budget(random: &mut SmallRng) -> Budget {
     let bytes = |random: &mut SmallRng| *[1, 20_000, usize::MAX].choose(random).unwrap();
     Budget {
@@ -225,7 +225,7 @@ fn ids(page: &Page) -> Vec<String> {
     page.records.iter().map(id).collect()
 }
 
-/// All pages of an answer.
+/// All pages of a result.
 async fn walk(cloud: &SimCloud, asked: &Query<'_>) -> Vec<String> {
     let (mut all, mut cursor) = (Vec::new(), None::<String>);
     loop {
@@ -242,7 +242,7 @@ async fn walk(cloud: &SimCloud, asked: &Query<'_>) -> Vec<String> {
     }
 }
 
-/// Times that lie close together, far apart, and on each other.
+/// Times that are close together, far apart, and equal.
 fn some_times(random: &mut SmallRng, count: usize) -> Vec<i64> {
     let spread = *[1, 50, MS_PER_HOUR, MS_PER_DAY, 40 * MS_PER_DAY].choose(random).unwrap();
     let begin = Day::of_ms(T0).end_ms() - spread / 2;
@@ -259,7 +259,7 @@ async fn every_answer_equals_a_plain_filter_over_everything_sorted() {
         let mut records = Vec::new();
         for name in ["a", "b", "c", "d", "e", "f", "g"].iter().take(random.random_range(1..=7)) {
             let mut app = cloud.add_app(name);
-            // What an app of the same id has left before must not be seen.
+            // Data of an earlier app with the same id must not be visible.
             let mut earlier = app.clone();
             earlier.created_ms -= 1;
             let times = some_times(&mut random, 20);

@@ -1,4 +1,4 @@
-//! Quotas of an app and day, as files meet them. API writes: `api/limits.rs`; URLs: `functions/presign`.
+//! Daily quotas of an app for files. API writes: `api/limits.rs`; URLs: `functions/presign`.
 
 use logferry_core::ledger::row::FileStatus;
 use logferry_core::logfile::outcome::ReasonCode;
@@ -89,7 +89,7 @@ async fn a_charge_that_fails_neither_fails_the_file_nor_is_repeated() {
     let cloud = cloud();
     let function = with_quota(&cloud, Quota::NONE);
     let object = cloud.put_object(BUCKET, "logs/my-app/x", TEN);
-    // Every call of a run that is not disturbed; the charge is the last.
+    // Every call of an undisturbed run; the charge is the last one.
     let before = cloud.calls();
     let probe = cloud.put_object(BUCKET, "logs/my-app/probe", TEN);
     assert!(matches!(run(&function, &probe, &cloud).await, Ingested::Completed { .. }));

@@ -1,4 +1,4 @@
-//! What must not be stored is not, whichever door it comes through. Files: `ingest.rs`.
+//! Secrets are redacted in every way of writing. Files: `ingest.rs`.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ fn entry(secret: &str) -> Value {
 
 const SECRET: &str = "1234-5678-9012";
 
-/// Nothing of it is kept anywhere: blocks, memos, counters.
+/// Checks that no part of the secret is stored: in blocks, memos or counters.
 #[track_caller]
 fn check_kept_nowhere(cloud: &SimCloud) {
     let records = cloud.records(&"shop".parse().unwrap());
@@ -68,7 +68,7 @@ async fn a_retry_of_a_redacted_write_acts_once_and_another_body_is_still_another
     api.cloud.clock().advance_ms(1_000);
     let again = send("other", &entry(SECRET)).await;
     assert_eq!((again.status, again.text), (200, first.text.clone()));
-    // Nothing is known of the secret, so that another one makes no difference.
+    // The secret is not stored in any form, so another one makes no difference.
     let other_secret = send("other", &entry("9999-9999-9999")).await;
     assert_eq!((other_secret.status, other_secret.text), (200, first.text));
     let mut other = entry(SECRET);

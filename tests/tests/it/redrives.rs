@@ -1,4 +1,4 @@
-//! FAILED files are found and started over, by their app and by the operator for all, in bounded steps.
+//! FAILED files are found and redriven, by their app and by the operator for all apps, in bounded steps.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 const NONE: Value = Value::Null;
 
-/// A file of this key that ends FAILED: half a gzip stream.
+/// Stores a file with this key that ends FAILED: half a gzip stream.
 async fn fails(cloud: &SimCloud, key: &str) {
     let whole = logferry_tests::stack::gzip(b"{\"msg\":\"x\"}\n");
     let object = cloud.put_object(BUCKET, key, whole[..whole.len() / 2].to_vec());
@@ -31,7 +31,7 @@ fn failed(cloud: &SimCloud) -> usize {
     cloud.rows().iter().filter(|row| row.status == FileStatus::Failed).count()
 }
 
-/// The keys of all pages of a list.
+/// Returns the keys of all pages of a list.
 async fn listed(api: &Api, key: Option<&str>, path: &str) -> Vec<String> {
     let (mut keys, mut cursor) = (Vec::new(), String::new());
     loop {
@@ -75,7 +75,7 @@ async fn the_operator_finds_the_failed_files_of_all_apps_and_those_without_owner
     let reasons =
         |code: &str| rows.as_array().unwrap().iter().filter(|row| row["reason"]["code"] == code).count();
     assert_eq!((reasons("GZIP_TRUNCATED"), reasons("NO_OWNER"), reasons("BAD_KEY")), (3, 1, 1), "{rows}");
-    // Lists of other states are an app's.
+    // Lists of other states require an app.
     for path in ["/files", "/files?status=COMPLETED"] {
         assert_eq!(api.admin("GET", path, &NONE).await.refused(), (400, "app_id".to_owned()), "{path}");
     }
@@ -148,7 +148,7 @@ async fn many(count: usize) -> SimCloud {
 async fn a_redrive_that_runs_out_of_time_is_resumed_by_a_sweep() {
     let cloud = many(300).await;
     cloud.clock().run();
-    // From now on each call takes its time.
+    // From now on, each call takes time.
     cloud.fail_at_random(7, 0);
     let now_ms = cloud.clock().now_ms();
     let until = Instant::now() + Duration::from_secs(1);

@@ -1,4 +1,4 @@
-//! Removals keep to their time, have their turns side by side, and fail each for itself.
+//! Removals keep to their time, run concurrently, and fail independently.
 
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ async fn app_of_days(cloud: &SimCloud, name: &str, days: i64) -> App {
     app
 }
 
-/// Deletes an app and has no time for its records.
+/// Deletes an app without time for its records.
 async fn delete_later(cloud: &SimCloud, app: &App) {
     let now_ms = cloud.clock().now_ms();
     let removed = prune::delete(cloud, cloud, app, now_ms, Instant::now()).await.unwrap().unwrap();
@@ -54,7 +54,7 @@ async fn go_on(cloud: &SimCloud, until: Instant) -> Removals {
 async fn a_removal_stops_when_its_time_is_over_and_a_sweep_resumes_it() {
     let cloud = SimCloud::default();
     let app = app_of_days(&cloud, "many-days", 300).await;
-    // From now on each call takes its time.
+    // From now on, each call takes time.
     cloud.fail_at_random(7, 0);
     let began = Instant::now();
     let until = began + Duration::from_secs(10);
@@ -101,7 +101,7 @@ async fn a_removal_that_fails_stops_no_other_whichever_call_fails() {
         if cloud.faults_hit() == 0 {
             break;
         }
-        // Without the lists of apps and jobs there is nothing to go by.
+        // Without the lists of apps and jobs, nothing can be removed.
         let Ok(removals) = ended else { continue };
         assert_eq!((removals.complete, removals.failed, removals.left), (2, 1, 0), "call {call}");
         failed += 1;

@@ -1,4 +1,4 @@
-//! The simulated cloud keeps the same promises as the adapters.
+//! The simulated cloud keeps the same contract as the adapters.
 
 use logferry_core::ledger::bucket::{ListPage, ListPosition, Listing};
 use logferry_core::model::fault::Fault;

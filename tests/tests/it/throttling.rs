@@ -1,5 +1,5 @@
-//! Ingest above what the table takes: the run waits, nothing fails, and nothing is written more than it must be.
-//! Counted in write units, on paused time.
+//! Ingest above the capacity of the table: the run waits, nothing fails, and nothing is written more often
+//! than necessary. Counted in write units, on paused time.
 
 use std::time::Duration;
 
@@ -16,9 +16,9 @@ use logferry_tests::ingest::{BUCKET, event};
 
 use crate::ingest::function;
 
-/// Write units a second that a partition key takes here; a twentieth of DynamoDB's, so that files may be small.
+/// Write units per second and partition key here: a twentieth of DynamoDB's, so that files may be small.
 const PER_KEY: f64 = 50.0;
-/// A table of four busy keys.
+/// A table with four busy keys.
 const TABLE: f64 = 4.0 * PER_KEY;
 const RUN_MS: i64 = 15 * 60_000;
 
@@ -43,7 +43,7 @@ fn file(seed: u64, lines: u64) -> String {
     (0..lines).map(|i| line(i, &mut noise)).collect()
 }
 
-/// Write units of one file where nothing is in its way, and the shard of its first block.
+/// Returns the write units of one undisturbed file, and the shard of its first block.
 async fn alone(text: &str) -> (u64, u8) {
     let cloud = cloud();
     let object = cloud.put_object(BUCKET, "logs/my-app/x", text.to_owned());
@@ -58,7 +58,7 @@ async fn run(cloud: &SimCloud, object: &ObjectRef, time_ms: i64) -> Option<Inges
     ended.ok().map(|mut ended| ended.remove(0))
 }
 
-/// As Lambda and `sweep` would: until the file is at its end. Returns how many runs that took.
+/// Runs like Lambda and `sweep` until the file has ended. Returns the number of runs.
 async fn run_to_the_end(cloud: &SimCloud, object: &ObjectRef, time_ms: i64) -> u64 {
     for runs in 1..200 {
         run(cloud, object, time_ms).await;
@@ -71,8 +71,8 @@ async fn run_to_the_end(cloud: &SimCloud, object: &ObjectRef, time_ms: i64) -> u
     panic!("{object:?} does not come to its end: {:?}", cloud.rows());
 }
 
-/// Files come at 126 % of what the table takes, for four minutes. Returns runs a file, units written and units
-/// needed.
+/// Ingests files at 126 % of the table's capacity for four minutes. Returns runs per file, units written
+/// and units needed.
 async fn sustained(run_ms: i64) -> (f64, u64, u64) {
     const FILE_UNITS: f64 = 140.0;
     let texts: Vec<_> = (0..4).map(|seed| file(seed + 1, 2_600)).collect();
@@ -129,7 +129,7 @@ async fn a_resumed_run_does_not_rewrite_blocks_stored_after_the_first_gap() {
     let (needed, first_shard) = alone(&text).await;
     let cloud = cloud();
     let object = cloud.put_object(BUCKET, "logs/my-app/x", text);
-    // The first block's partition is full: the mark stays where it is, and three of four blocks are stored.
+    // The first block's partition is full: the mark does not move, and three of four blocks are stored.
     cloud.refuse_shard(Some(first_shard));
     assert!(matches!(run(&cloud, &object, 60_000).await, Some(Ingested::Released { blocks: 0 })));
     let row = cloud.rows().remove(0);

@@ -144,7 +144,7 @@ fn secrets_are_compared_in_constant_time() {
     }
 }
 
-/// `tests/planted/planted.py` plants them; here is only held that it still can.
+/// `tests/planted/planted.py` plants them; this test only checks that it still can.
 #[test]
 fn every_planted_bug_fits_the_tree_and_names_a_test_that_is_there() {
     let bugs = std::fs::read_to_string(root().join("tests/planted/bugs.json")).unwrap();

@@ -75,7 +75,7 @@ async fn entries_of_more_than_72_hours_are_400_and_a_retry_of_72_is_not() {
     assert_eq!(api.cloud.blocks_stored(), 0);
     let first = api.call("POST", "/logs", &headers, &body(72)).await;
     assert_eq!(first.status, 200, "{}", first.text);
-    // By now the time of its arrival would be another hour.
+    // By now, its time of arrival would be in another hour.
     api.cloud.clock().advance_ms(2 * MS_PER_HOUR);
     assert_eq!(api.call("POST", "/logs", &headers, &body(72)).await.text, first.text);
     assert_eq!(api.counted(&key, "shop").await, [0, 145, 0, 0]);
@@ -90,7 +90,7 @@ async fn a_record_in_the_future_expires_by_its_arrival() {
     let future = rfc3339_ms(T0 + MS_PER_DAY);
     let entry = json!({"level": "INFO", "message": "future", "timestamp": future});
     assert_eq!(api.app(&key, "POST", "/logs", &entry).await.status, 200);
-    // When a day begins, at the first at which two days have passed since its arrival.
+    // At the start of a day, the first at which two days have passed since its arrival.
     let expires_ms = (T0.div_euclid(MS_PER_DAY) + 3) * MS_PER_DAY;
     api.cloud.clock().advance_ms(expires_ms - T0 - 1_000);
     assert_eq!(api.records(&key, "").await.len(), 1);
@@ -201,7 +201,7 @@ async fn json_that_is_hardly_json_is_stored_as_it_is_or_refused() {
         assert_eq!(answer.refused(), (400, field.to_owned()), "{:.100}", body);
     }
     assert_eq!(api.cloud.blocks_stored(), 0);
-    // Of a key that occurs twice the last counts; numbers of any length stay as they were written.
+    // If a key occurs twice, the last one counts. Numbers of any length are kept as written.
     let twice = r#"{"level":"DEBUG","level":"ERROR","message":"a","message":"b","context":{"n":1},"context":{"n":2,"big":123456789012345678901234567890.5}}"#;
     for body in [twice.to_owned(), deep(62), entry(r#""n":1e-400"#)] {
         assert_eq!(api.send("POST", "/logs", &headers, body.as_bytes()).await.status, 200, "{body}");
@@ -210,7 +210,7 @@ async fn json_that_is_hardly_json_is_stored_as_it_is_or_refused() {
     assert!(found.text.contains(&format!("\"rawData\":{twice}")), "{}", found.text);
     let record = &found.data()[0];
     assert_eq!((&record["message"], &record["context"]["n"]), (&json!("b"), &json!(2)));
-    // Other bodies, nested deeper than any parser goes.
+    // Other bodies, nested deeper than any parser allows.
     for (method, path) in [("PATCH", "/apps/shop"), ("POST", "/apps/shop/prune"), ("POST", "/files/redrive")]
     {
         let answer = api.send(method, path, &headers, huge_depth.as_bytes()).await;
@@ -234,7 +234,7 @@ async fn context_paths_are_data_whatever_they_hold() {
         assert_eq!(found, [name], "{name}");
         assert_eq!(api.records(&key, &format!("context.in.{}=elsewhere", encode(name))).await, [NONE; 0]);
     }
-    // Two paths must both hold; one path twice must hold twice.
+    // Both of two paths must match; a path given twice must match twice.
     let both = json!({"level": "INFO", "message": "both", "context": {"x": 1, "y": true}});
     assert_eq!(api.app(&key, "POST", "/logs", &both).await.status, 200);
     for (filter, count) in [

@@ -1,4 +1,4 @@
-//! Very many writers of one app at once: they meet on its counters.
+//! Very many concurrent writers of one app, which contend for its counters.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use logferry_tests::api::{Answer, Api};
 use serde_json::json;
 use tokio::time::Instant;
 
-/// As long as Lambda lets a request of the API run.
+/// The timeout of a request of the API.
 const DEADLINE: Duration = Duration::from_secs(29);
 
 async fn write_at_once(api: &Api, key: &str, writers: u64) -> Vec<Answer> {

@@ -1,4 +1,4 @@
-//! The documents say what the router does, and nothing else.
+//! The documents describe exactly the router's routes.
 
 use std::collections::BTreeSet;
 
@@ -34,7 +34,7 @@ fn the_openapi_document_names_every_query_parameter_and_no_other() {
             own.map(|parameter| parameter["name"].as_str().unwrap().to_owned()).collect()
         };
         if let Some(known) = action.params() {
-            // Paths into the context are said in words.
+            // The documents describe context paths in words.
             let known = known.iter().filter(|name| **name != "context.").map(|name| (*name).to_owned());
             assert_eq!(named("query"), known.collect(), "{method} {path}");
         }

@@ -1,4 +1,4 @@
-//! Keys: what each may do, how many there are, and what becomes of a request that comes twice.
+//! Keys: scopes, maximum number, and repeated requests.
 
 use std::collections::BTreeSet;
 
@@ -135,7 +135,7 @@ async fn a_repeated_mint_shows_the_same_key_and_mints_no_other() {
         [&key, &other, &foreign].into_iter().map(|key| key.split_at(16)).unzip();
     assert_eq!((ids.len(), secrets.len()), (3, 3));
 
-    // What was revoked does not come back: the id does, with another secret.
+    // A revoked key is not restored: its id is used again, with another secret.
     let path = format!("/apps/shop/keys/{}", &key[..16]);
     assert_eq!(api.app(&first, "DELETE", &path, &NONE).await.status, 200);
     let new_key = key_of(&send("k", &body).await);

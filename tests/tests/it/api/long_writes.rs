@@ -1,4 +1,5 @@
-//! Writes that take more than one transaction: all of one or nothing, wherever its writer ends.
+//! Writes that need more than one transaction: all of a write is stored or nothing, wherever its writer
+//! ends.
 
 use std::time::Duration;
 
@@ -13,10 +14,10 @@ use serde_json::{Value, json};
 
 use super::NONE;
 
-/// Entries of a write, a day apart: two transactions, beside that which begins it.
+/// Entries of a write, a day apart: two transactions besides the one that starts it.
 const DAYS: i64 = 72;
 
-/// As long as Lambda lets a request of the API run.
+/// The timeout of a request of the API.
 const DEADLINE: Duration = Duration::from_secs(29);
 
 fn body() -> Value {
@@ -30,7 +31,7 @@ async fn write(api: &Api, key: &str, idempotency_key: Option<&str>) -> Option<An
     tokio::time::timeout(DEADLINE, api.call("POST", "/logs", &headers, &body())).await.ok()
 }
 
-/// A sweep, once no writer can be at work any more.
+/// Runs a sweep when no writer can be running any more.
 async fn sweep(api: &Api) {
     api.cloud.clock().advance_ms(60_000);
     prune::go_on(&api.cloud, &api.cloud, api.cloud.clock().now_ms(), in_a_minute()).await.unwrap();
@@ -40,7 +41,7 @@ fn is_settled(api: &Api) -> bool {
     api.cloud.apps_now().iter().all(|app| app.open_writes.is_empty())
 }
 
-/// The records of the app, which are all or none, and counted.
+/// Returns the number of the app's records, which must be all or none, and counted.
 async fn all_or_nothing(api: &Api, key: &str, what: &str) -> i64 {
     let records = api.records(key, "").await.len() as i64;
     assert!(records == 0 || records == DAYS, "{what}: {records} records");
@@ -97,7 +98,7 @@ async fn whichever_call_of_a_long_write_goes_wrong_all_of_it_is_stored_or_nothin
 async fn a_long_write_of_an_app_that_is_removed_meanwhile_leaves_its_successor_alone() {
     let api = Api::new();
     let key = api.register("shop").await;
-    // After the key, the app, its usage, and what begins the write.
+    // After the key, the app, its usage, and the start of the write.
     api.cloud.fail_call(api.cloud.calls() + 4, How::Before(FaultClass::Transient));
     assert_eq!(write(&api, &key, None).await.unwrap().status, 200);
     assert!(!is_settled(&api));
@@ -118,7 +119,7 @@ async fn a_prune_finishes_the_long_writes_that_it_meets() {
     let before = T0 - 2 * MS_PER_DAY;
     let answer =
         api.app(&key, "POST", "/apps/shop/prune", &json!({"before": rfc3339_ms(before)})).await.data();
-    // The newest and those of the two days before it are left.
+    // The newest, and those of the two days before, are left.
     assert_eq!(answer, json!({"deleted": DAYS - 3, "complete": true}));
     assert!(is_settled(&api));
     assert_eq!(api.cloud.blocks_stored(), 3);
@@ -130,7 +131,7 @@ async fn long_writes_at_once_and_their_readers_do_not_get_in_each_others_way() {
     for seed in 0..5 {
         let api = Api::new();
         let key = api.register("shop").await;
-        // Calls take their time, and turns in any order.
+        // Calls take time, in any order.
         api.cloud.fail_at_random(seed, 0);
         let writers = ["a", "a", "b", "c"].map(|idempotency_key| write(&api, &key, Some(idempotency_key)));
         let readers = (0..6).map(|_| api.app(&key, "GET", "/logs?limit=1", &NONE));

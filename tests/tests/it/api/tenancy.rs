@@ -1,5 +1,5 @@
-//! Nothing of another app in any byte of any answer. The requests come from the table of routes and
-//! the parameters from the document that is checked against it, so that no new one is forgotten.
+//! No byte of another app's data in any response. The requests come from the table of routes, and the
+//! parameters from the document that is checked against it, so that new ones are covered.
 
 use logferry_api::{OPENAPI, ROUTES};
 use logferry_tests::api::Api;
@@ -147,7 +147,7 @@ async fn foreign_and_forged_cursors_lead_to_our_own_records_or_nowhere() {
     let api = Api::new();
     let (mine, theirs) = (api.register("mine").await, api.register("theirs").await);
     let secret = json!({"level": "INFO", "message": "secret-of-theirs", "request_id": "secret-of-theirs"});
-    // Cursors: theirs in our hands, ours with a byte changed, and any bytes at all.
+    // Cursors: those of the other app, ours with a byte changed, and arbitrary bytes.
     for _ in 0..3 {
         assert_eq!(api.app(&theirs, "POST", "/logs", &secret).await.status, 200);
         assert_eq!(

@@ -14,7 +14,7 @@ use logferry_tests::stack::{Stack, TestApp, until};
 use logferry_tests::stream;
 use serde_json::{Value, json};
 
-/// Of the UTC hour that is past, as a block's must be.
+/// Of the last full UTC hour, because a block must be within one hour.
 async fn blocks(stack: &Stack, app: &TestApp, entries: &[String]) -> Vec<Block> {
     let hour_ms = SystemClock.now_ms() / 3_600_000 * 3_600_000 - 3_600_000;
     let entry = |(n, raw): (i64, &String)| (hour_ms + n, Level::Info, raw.clone());
@@ -30,7 +30,7 @@ async fn store(stack: &Stack, blocks: Vec<Block>) {
     assert!(table.put(blocks).await.unwrap().is_empty());
 }
 
-/// `length` characters that zstd cannot make shorter than half.
+/// `length` characters that zstd compresses to about half.
 fn noise(length: usize, mut state: u64) -> String {
     let next = |_| {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
@@ -56,7 +56,7 @@ async fn records_of_a_block_arrive_once_each_and_their_group_has_a_retention() {
     assert_eq!((events.len(), ids.len()), (500, 500));
 
     let group = format!("/logferry/{}", app.app_id);
-    // Nothing waits for the retention, so it may come after the events.
+    // Nothing waits for the retention, so it may be set after the events.
     let days = until("the group's retention", async || {
         let found =
             stack.aws.logs().describe_log_groups().log_group_name_prefix(&group).send().await.unwrap();

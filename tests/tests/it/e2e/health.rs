@@ -1,4 +1,4 @@
-//! Health monitoring: from a registered URL to its history, and to the message people get.
+//! Health monitoring: from a registered URL to its history, and to the notification.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
@@ -45,7 +45,7 @@ async fn a_notification_reaches_the_topics_subscribers() {
     assert_eq!(messages["to"], "down");
 }
 
-/// One test, since a run of the function is a run for all apps.
+/// One test, because a run of the function covers all apps.
 #[tokio::test]
 async fn a_slot_fired_three_times_is_one_row_and_a_change_of_state_one_message() {
     let Some(stack) = Stack::running() else { return };
@@ -83,7 +83,7 @@ async fn a_slot_fired_three_times_is_one_row_and_a_change_of_state_one_message()
     let path = format!("/health/{}", app.app_id);
     let overview = stack.app(&app, "GET", &format!("{path}/uptime?url=Shop"), None).await.data();
     assert_eq!(overview[0]["state"], "up", "{overview}");
-    // a badge needs a key until the app says otherwise
+    // A badge needs a key until the app makes it public.
     let badge = format!("{path}/badges/health.json?url=Shop");
     assert_eq!(stack.call("GET", &format!("{badge}&window=1h"), &[], None).await.status, 404);
     let urls = json!({"urls": [check], "public_badges": true});
@@ -149,7 +149,7 @@ async fn history(stack: &Stack, app: &TestApp) -> Vec<Value> {
     data.as_array().cloned().unwrap_or_default()
 }
 
-/// Answers 200 or 500 as the switch says, for as long as the test runs.
+/// Answers 200 or 500, as the switch is set, while the test runs.
 async fn switched_server() -> (std::net::SocketAddr, Arc<AtomicBool>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -206,7 +206,7 @@ impl Inbox {
         Inbox { http, endpoint, queue_url, seen: std::sync::Mutex::default() }
     }
 
-    /// The messages about an app so far, in the order of what they tell.
+    /// Returns the messages about an app so far, in order of their changes.
     pub(super) async fn about(&self, app_id: &str) -> Vec<Value> {
         let request = [
             ("Action", "ReceiveMessage"),
@@ -228,7 +228,7 @@ impl Inbox {
     }
 }
 
-/// A call of the SQS query API. The emulator reads the key from the header and no more.
+/// Calls the SQS query API. The emulator only reads the key from the header.
 async fn sqs(http: &reqwest::Client, url: &str, form: &[(&str, &str)]) -> String {
     let scope = "Credential=test/20260101/us-east-1/sqs/aws4_request";
     let form: Vec<String> = form.iter().map(|(name, value)| format!("{name}={}", encode(value))).collect();

@@ -1,5 +1,5 @@
-//! The health function's own binary, and the API's, on tables of their own in the local stack: a run of the
-//! function is a run for all apps, so each test has its own.
+//! The health function's own binary, and the API's, with separate tables in the local stack: a run of the
+//! function covers all apps, so each test has its own.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -23,7 +23,7 @@ const SLOT_MS: i64 = 300_000;
 /// The function's own time-out.
 const PLENTY: Duration = Duration::from_secs(270);
 
-/// Both functions on two tables of their own, and an app.
+/// Both functions with two tables of their own, and an app.
 struct World {
     stack: Stack,
     health: Function,
@@ -31,7 +31,7 @@ struct World {
     tables: [String; 2],
     app_id: String,
     api_key: String,
-    /// The slot before the first that is run: the one that is now.
+    /// The slot before the first one that is run: the current one.
     slot_ms: i64,
 }
 
@@ -59,7 +59,7 @@ impl World {
         Some(world)
     }
 
-    /// A request as API Gateway hands it over: status and body.
+    /// Sends a request as API Gateway does. Returns status and body.
     async fn call(&mut self, method: &str, path: &str, key: (&str, &str), body: &Value) -> (u16, Value) {
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
         let mut headers = serde_json::Map::new();
@@ -85,7 +85,7 @@ impl World {
         self.call(method, path, ("x-api-key", &key), body).await
     }
 
-    /// The `data` of a good answer of a route of the app's.
+    /// Returns the `data` of a successful response of an app route.
     async fn data(&mut self, path: &str) -> Value {
         let (status, mut answer) = self.app("GET", path, &Value::Null).await;
         assert_eq!(status, 200, "{path}: {answer}");
@@ -102,7 +102,7 @@ impl World {
         self.slot_ms + slot * SLOT_MS
     }
 
-    /// The schedule's event for the nth slot from now on, some time into it.
+    /// Sends the schedule's event for the nth slot from now on, some time into it.
     async fn fire(&mut self, slot: i64, budget: Duration) {
         let event = json!({
             "version": "0", "id": "7bf73129-1428-4cd3-a780-95db273d1602", "detail-type": "Scheduled Event",
@@ -147,7 +147,7 @@ async fn create_table(stack: &Stack, name: &str) {
     assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
 }
 
-/// A server on loopback that a function of the request's head answers; `None`: never.
+/// A server on loopback with a function from a request's head to a response; `None` never answers.
 struct Server {
     address: SocketAddr,
     heads: Arc<Mutex<Vec<String>>>,
@@ -184,7 +184,7 @@ impl Server {
                                 format!("HTTP/1.1 {status}\r\nContent-Length: 11\r\n\r\n{{\"up\":true}}");
                             let _ = stream.write_all(text.as_bytes()).await;
                         }
-                        // until the other side has enough
+                        // until the other side closes
                         None => while matches!(stream.read(&mut [0; 64]).await, Ok(1..)) {},
                     }
                     open.lock().unwrap().0 -= 1;
@@ -203,7 +203,7 @@ impl Server {
     }
 }
 
-/// A request's head and, where it has one, its body.
+/// Reads a request's head and its body, if any.
 async fn read_request(stream: &mut TcpStream) -> String {
     let mut bytes = Vec::new();
     let mut buffer = [0; 4096];
@@ -256,7 +256,7 @@ async fn two_hundred_urls_some_slow_and_some_hanging_are_recorded_in_one_run() {
     }
     let most = server.most_at_once.lock().unwrap().1;
     assert!(most <= 50, "{most}");
-    // the same event again finds nothing to do
+    // The same event again finds nothing to do.
     let asked = server.heads().len();
     world.fire(1, PLENTY).await;
     assert_eq!((server.heads().len(), world.rows(1).await), (asked, rows));
@@ -269,8 +269,8 @@ async fn what_one_run_has_no_time_for_is_recorded_as_skipped_and_comes_first_in_
     let server = Server::new(|_| None).await;
     let check = |n: usize| json!({"url": server.url(&format!("/{n}")), "timeout_ms": 4000});
     world.set((0..100).map(check).collect()).await;
-    // of this, 8 s are kept for the end and 6 s must be left to begin a probe: the first fifty begin in the
-    // 3 s that remain, and take longer than those
+    // 8 s of this are reserved for the end, and 6 s must be left to start a probe: the first fifty start in
+    // the remaining 3 s, and take longer than that.
     let short = Duration::from_secs(8 + 6 + 3);
     let mut probed = Vec::new();
     for slot in [1, 2] {
@@ -287,7 +287,7 @@ async fn what_one_run_has_no_time_for_is_recorded_as_skipped_and_comes_first_in_
         probed.push(done.iter().map(|row| row["url"].as_str().unwrap().to_owned()).collect::<BTreeSet<_>>());
     }
     assert!(probed[0].is_disjoint(&probed[1]), "what was skipped comes first");
-    // skipped slots count neither as up nor as down
+    // Skipped slots count neither as up nor as down.
     let uptime = world.data(&format!("/health/{}/uptime", world.app_id)).await;
     assert!(uptime.as_array().unwrap().iter().all(|check| check["state"] == "unknown"));
     world.end().await;
@@ -364,7 +364,7 @@ async fn every_setting_of_a_check_does_what_it_says() {
     // fourteen slots of five minutes touch five or six quarters of an hour
     assert!([5, 6].contains(&asked("/rare").len()), "{:?}", asked("/rare"));
 
-    // exactly the changes that the thresholds say, none for the flaps
+    // Exactly the changes that the thresholds define, none for the flaps.
     let slot = |n: usize| rfc3339_ms(world.nth(i64::try_from(n).unwrap()));
     let expected = [
         ("/switch", vec![(8, "down"), (13, "up")]),
@@ -466,7 +466,7 @@ async fn without_the_parameter_no_form_of_a_private_target_is_registered_or_reac
         assert_eq!((status, &error["details"]["field"]), (400, &json!("urls[0]")), "{form}: {answer}");
         assert!(error["message"].as_str().unwrap().len() > 20, "{form}: {answer}");
     }
-    // and as if each had been stored before the parameter was taken back
+    // and as if each had been stored before the parameter was reset
     let apps = DynamoApps::new(world.stack.aws.dynamodb(), world.tables[0].as_str());
     let app =
         logferry_core::ports::apps::Apps::find(&apps, &world.app_id.parse().unwrap()).await.unwrap().unwrap();

@@ -1,11 +1,11 @@
-//! The log service through HTTP and by direct invokes: the real api and rpc.
+//! The log service over HTTP and by direct invocation: the real api and rpc.
 
 use std::collections::BTreeSet;
 
 use logferry_tests::stack::{Stack, TestApp, encode, until};
 use serde_json::{Value, json};
 
-/// Writers at once, and batches of each; over the simulated cloud there are more.
+/// Concurrent writers, and batches of each; there are more in the tests on the simulated cloud.
 const WRITERS: u64 = 10;
 const BATCHES: u64 = 30;
 
@@ -32,7 +32,7 @@ async fn a_client_of_the_service_gets_along() {
         {"level": "DEBUG", "message": "c"},
     ]});
     assert_eq!(stack.app(&app, "POST", "/logs", Some(&three)).await.data().as_array().unwrap().len(), 3);
-    // A write is in the next read.
+    // A write is visible to the next read.
     assert_eq!(stack.records(&app, "").await.len(), 4);
     assert_eq!(stack.records(&app, "context.user.id=7").await, [stored]);
     for (filter, count) in [
@@ -141,7 +141,7 @@ async fn internal_callers_write_and_query_by_direct_invoke() {
     let rest = call(query(json!({"level": "INFO", "limit": 1, "cursor": page["cursor"]}))).await;
     assert_eq!((&page["data"][0]["message"], &rest["data"][0]["message"]), (&json!("two"), &json!("one")));
     assert_eq!(rest["cursor"], Value::Null);
-    // Both doors show the same.
+    // Both functions show the same.
     assert_eq!(stack.records(&app, "level=WARN").await, [logged["data"].clone()]);
 
     for (event, code, field) in [

@@ -1,4 +1,4 @@
-//! Through the front door of the running local stack: real binaries, the real template.
+//! End-to-end tests on the running local stack: real binaries, the real template.
 
 mod flush;
 mod health;

@@ -1,4 +1,4 @@
-//! An object's way from S3 to CloudWatch Logs and back out of a query.
+//! An object from S3 to CloudWatch Logs and to a query.
 
 use logferry_core::model::time::MS_PER_DAY;
 use logferry_core::ports::clock::Clock;
@@ -6,7 +6,7 @@ use logferry_service::clock::SystemClock;
 use logferry_tests::stack::{Stack, TestApp, gzip, until};
 use serde_json::{Value, json};
 
-/// Ten days ago: young enough to be forwarded with its own time, and within what stats show.
+/// Ten days ago: recent enough to be forwarded with its own time, and to be in the stats.
 fn begin_ms() -> i64 {
     SystemClock.now_ms() - 10 * MS_PER_DAY
 }
@@ -105,7 +105,7 @@ async fn keys_with_signs_that_events_encode_are_decoded_exactly_once() {
     }
 }
 
-/// Name, content, and what the ledger says: status, code, records stored and quarantined.
+/// Name, content, and the expected ledger row: status, code, records stored and quarantined.
 type BadFile = (&'static str, Vec<u8>, &'static str, Option<&'static str>, Option<i64>, Option<i64>);
 
 #[tokio::test]

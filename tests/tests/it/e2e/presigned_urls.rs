@@ -1,4 +1,4 @@
-//! Presigned URLs and forms against the bucket itself.
+//! Presigned URLs and forms with the bucket itself.
 
 use logferry_tests::stack::{Answer, Stack, TestApp, gzip, until};
 use serde_json::{Value, json};
@@ -66,7 +66,7 @@ async fn a_form_takes_one_byte_to_ten_mib() {
     }
 }
 
-/// Sends a form as a browser does: the fields first, then the file.
+/// Sends a form as a browser does: fields first, then the file.
 pub(super) async fn post_form(post: &Value, file: &[u8]) -> u16 {
     const BOUNDARY: &str = "a-boundary-that-is-in-no-file";
     let mut body = Vec::new();

@@ -13,19 +13,19 @@ use serde_json::{Value, json};
 
 const FUNCTIONS: [&str; 7] = ["presign", "ingest", "flush", "api", "rpc", "health", "sweep"];
 
-/// What must not be found, each text with where it was planted.
+/// Texts that must not be found, each with the place where it was planted.
 #[derive(Default)]
 struct Planted(BTreeMap<String, String>);
 
 impl Planted {
-    /// A text that is nowhere else.
+    /// Returns a unique text.
     fn text(&mut self, place: &str) -> String {
         let text = format!("planted-{}", ulid::Ulid::generate());
         self.known(place, &text);
         text
     }
 
-    /// 32 hex characters that are nowhere else.
+    /// Returns 32 unique hex characters.
     fn hex(&mut self, place: &str) -> String {
         let text = format!("{:032x}", u128::from(ulid::Ulid::generate()));
         self.known(place, &text);
@@ -37,13 +37,13 @@ impl Planted {
         self.0.insert(text.to_owned(), place.to_owned());
     }
 
-    /// The part of a token that gives it its power.
+    /// Plants the secret part of a token.
     fn token(&mut self, place: &str, token: &str) {
         let (_, signature) = token.rsplit_once('.').unwrap();
         self.known(place, signature);
     }
 
-    /// The credential's signature in a presigned URL.
+    /// Plants the signature of a presigned URL.
     fn url(&mut self, place: &str, url: &str) {
         let (_, signature) = url.split_once("X-Amz-Signature=").unwrap();
         self.known(place, signature.split('&').next().unwrap());
@@ -54,7 +54,7 @@ fn data<'a>(answer: &'a Value, field: &str) -> &'a str {
     answer[field].as_str().unwrap_or_else(|| panic!("no {field}: {answer}"))
 }
 
-/// Every route of the api once as it is meant, with something planted in each field that takes a text.
+/// Calls every route of the api correctly, with a planted text in each text field.
 async fn use_the_service(stack: &Stack, app: &TestApp, planted: &mut Planted) {
     let id = &app.app_id;
     planted.known("admin key", stack.value("ADMIN_KEY"));
@@ -94,8 +94,8 @@ async fn use_the_service(stack: &Stack, app: &TestApp, planted: &mut Planted) {
     }
 }
 
-/// Every route of the api with something planted where nothing belongs: in segments of the path, in the
-/// query string, in each credential, in the body.
+/// Calls every route of the api with planted texts in wrong places: path segments, query string,
+/// credentials, body.
 async fn misuse_the_service(stack: &Stack, app: &TestApp, planted: &mut Planted) {
     let mut routes: Vec<_> =
         ROUTES.iter().map(|(method, pattern, _)| (method.as_str(), (*pattern).to_owned())).collect();
@@ -137,7 +137,7 @@ async fn misuse_the_service(stack: &Stack, app: &TestApp, planted: &mut Planted)
     }
 }
 
-/// Files by every way, good and bad records, sessions by header and by path.
+/// Uploads files in every way: good and bad records, sessions by header and by path.
 async fn upload(stack: &Stack, app: &TestApp, planted: &mut Planted) -> Vec<String> {
     let id = &app.app_id;
     let file = |planted: &mut Planted, place: &str| {
@@ -210,7 +210,7 @@ async fn call_directly(stack: &Stack, app: &TestApp, planted: &mut Planted) {
     assert_ne!(probed, json!([]), "the check was not probed");
 }
 
-/// All lines of all groups since then, but for those that hold the apps' records.
+/// Returns all lines of all groups since then, except those with the apps' records.
 async fn own_logs(stack: &Stack, since_ms: i64) -> Vec<(String, String)> {
     let logs = stack.aws.logs();
     let groups = logs.describe_log_groups().into_paginator().items().send();
@@ -250,7 +250,7 @@ async fn no_secret_token_body_or_record_is_logged_at_the_noisiest_level() {
         (sent.len() >= 3 + keys.len()).then_some(())
     })
     .await;
-    // The last of each of the two; what they logged before is there when this is.
+    // The last line of each of the two; their earlier lines are visible when it is.
     let path = format!("/apps/{}/keys", app.app_id);
     let last = [
         stack.call("POST", &path, &[("x-api-key", "x")], None).await,

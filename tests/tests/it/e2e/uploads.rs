@@ -38,7 +38,7 @@ impl<'a> Upload<'a> {
         self.stack.app(self.app, method, &path, body).await
     }
 
-    /// Signs, with its length, and sends a part; returns its ETag with quotes.
+    /// Signs a part with its length and sends it. Returns its ETag with quotes.
     async fn put(&self, number: u32, bytes: Vec<u8>) -> String {
         let signed = self.call("GET", &format!("/{number}?size={}", bytes.len()), None).await.json();
         let put = self.stack.put_url(signed["url"].as_str().unwrap(), bytes).await;
@@ -140,7 +140,7 @@ async fn a_token_in_the_path_uploads_in_one_form() {
     assert_eq!(refused.status, 413, "{}", refused.text);
 }
 
-/// Lets the session's time be over.
+/// Makes the session expire.
 async fn expire(stack: &Stack, upload: &Upload<'_>) {
     stack
         .aws
@@ -174,7 +174,7 @@ async fn sweep_ends_what_has_expired_frees_its_parts_and_finds_what_was_complete
     expire(&stack, &upload).await;
     expire(&stack, &done).await;
     assert_eq!(upload.complete(&[(1, &etag)]).await.status, 404);
-    // A sweep of the schedule may have been quicker.
+    // A scheduled sweep may have been faster.
     stack.invoke("FN_SWEEP", &json!({})).await;
     assert_eq!(
         (status_of(&stack, &upload).await, status_of(&stack, &done).await),
@@ -243,7 +243,7 @@ async fn an_abort_while_parts_arrive_leaves_neither_parts_nor_object() {
     assert!(head.is_err(), "nothing was written");
 }
 
-/// What a browser asks first, and what it must be shown.
+/// A browser's preflight request, and the headers that it needs.
 #[tokio::test]
 async fn browsers_of_other_origins_may_upload_and_see_the_etag() {
     let Some(stack) = Stack::running() else { return };
@@ -282,7 +282,8 @@ async fn browsers_of_other_origins_may_upload_and_see_the_etag() {
     );
 }
 
-/// Uppy as npm has it, which knows nothing of Logferry; `make uppy` installs it and runs this.
+/// The published Uppy from npm, without any knowledge of Logferry; `make uppy` installs it and runs this
+/// test.
 #[tokio::test]
 #[ignore = "needs node and the packages of tests/uppy: make uppy"]
 async fn the_published_uppy_uploads_thirty_mib_in_parts_and_a_small_file_by_form() {
@@ -308,7 +309,7 @@ async fn the_published_uppy_uploads_thirty_mib_in_parts_and_a_small_file_by_form
     assert_eq!((uploads.as_array().unwrap().len(), &uploads[0]["status"]), (1, &json!("COMPLETED")));
 }
 
-/// The table as two instances of the function see it, with nothing in common but the table.
+/// The table as seen by two instances of the function.
 fn two_instances() -> Option<[DynamoSessions; 2]> {
     let instance = || {
         let stack = Stack::running()?;
@@ -317,7 +318,7 @@ fn two_instances() -> Option<[DynamoSessions; 2]> {
     Some([instance()?, instance()?])
 }
 
-/// The table itself: what only a conditional write can promise.
+/// The table itself: guarantees that need conditional writes.
 #[tokio::test]
 async fn the_table_counts_open_sessions_of_all_instances_exactly_and_a_session_ends_once() {
     let Some([table, other]) = two_instances() else { return };
@@ -402,11 +403,11 @@ async fn the_table_counts_requests_of_a_minute_of_all_instances() {
     };
     assert!(!count(Rate::Uploads, 1, 59_999).await);
     assert!(count(Rate::Uploads, 1, 60_000).await);
-    // Several at once are counted together or not at all.
+    // Several requests are counted together or not at all.
     assert!(!count(Rate::Uploads, 5, 60_000).await);
     assert!(count(Rate::Uploads, 4, 60_000).await);
     assert!(!count(Rate::LogUrls, 6, 0).await);
-    // Each kind and each holder by itself.
+    // Each kind and each holder is counted separately.
     for rate in ["a", "b"].map(|holder| Rate::LogUrlsOf(holder.to_owned())) {
         assert!(count(rate, 5, 0).await);
     }

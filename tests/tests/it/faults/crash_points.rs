@@ -1,4 +1,4 @@
-//! Each call in turn goes wrong in each way; then pairs of them; workers that come back late.
+//! Every call fails in every way; then pairs of calls; then workers that wake up late.
 
 use std::time::Duration;
 
@@ -16,13 +16,14 @@ use super::world::{INGEST_MS, MINUTE_MS, World};
 const WAYS: [How; 4] =
     [How::Before(FaultClass::Transient), How::ReplyLost(FaultClass::Timeout), How::Hang, How::HangAfter];
 
-/// When all is at its end without a fault: the unused URL's five minutes, fifteen more, two sweeps.
+/// Time until everything is finished without faults (minutes): the unused URL's five minutes, fifteen more,
+/// two sweeps.
 const UNHARMED_MINUTES: i64 = 30;
-/// What a fault may take: a lease of a run (15.5 minutes), and the next sweep.
+/// Maximum delay by a fault (minutes): the lease of a run (15.5 minutes), and the next sweep.
 const FAULT_MINUTES: i64 = 21;
 const HOUR_MINUTES: i64 = 60;
 
-/// Pairs of failing calls that are tried; more by `LOGFERRY_PAIRS`.
+/// Number of pairs of failing calls; `LOGFERRY_PAIRS` sets more.
 const PAIRS: u64 = 2_000;
 
 async fn run(faults: &[(u64, How)]) -> World {
@@ -76,7 +77,7 @@ async fn whichever_two_calls_fail_nothing_is_lost_and_nothing_is_twice() {
     let mut rng = SmallRng::seed_from_u64(1);
     for _ in 0..number("LOGFERRY_PAIRS", PAIRS) {
         let first = rng.random_range(0..calls);
-        // Most second faults strike while the first is being dealt with.
+        // Most second faults occur while the first one is being handled.
         let second =
             first + 1 + if rng.random() { rng.random_range(0..12) } else { rng.random_range(0..calls) };
         let mut way = || WAYS[rng.random_range(0..WAYS.len())];

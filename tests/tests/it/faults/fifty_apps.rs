@@ -27,18 +27,18 @@ const LOST: usize = 200;
 /// When the simulated cloud's apps were registered (ms).
 const EPOCH_MS: i64 = T0 - 1000;
 const URL_MS: i64 = 5 * MINUTE_MS;
-/// Above this the alarm goes (template.yaml, SweepBacklogAlarm).
+/// The alarm threshold (template.yaml, SweepBacklogAlarm).
 const ALARM_MS: i64 = 30 * MINUTE_MS;
 
-/// docs/guarantees.md, "An accepted upload is ingested or visibly FAILED": after the time that is named
-/// there for each, two sweeps at most.
+/// docs/guarantees.md, "An accepted upload is ingested or visibly FAILED": the time given there for each
+/// case, plus two sweeps.
 fn promised_ms(after_ms: i64) -> i64 {
     after_ms + 2 * i64::try_from(sweep_interval().as_millis()).unwrap()
 }
 
 struct Day {
     cloud: SimCloud,
-    /// By key, when each is to have ended at the latest (ms).
+    /// By key, when each must have ended (ms).
     ends_by: BTreeMap<String, i64>,
 }
 
@@ -65,14 +65,14 @@ impl Day {
         key
     }
 
-    /// An object whose event is lost.
+    /// Puts an object whose event is lost.
     fn lose(&mut self, key: &str, ends_by_ms: i64) {
         let line = format!("{{\"time\":{},\"msg\":\"lost\"}}\n", self.now_ms());
         self.cloud.put_object(BUCKET, key, line);
         self.ends_by.insert(key.to_owned(), ends_by_ms);
     }
 
-    /// A worker that claims an object and is never heard of again.
+    /// Claims an object for a worker that dies.
     async fn die(&mut self, app: &str) {
         let key = format!("logs/{app}/of-a-dead-worker");
         let object = self.cloud.put_object(BUCKET, &key, "{\"msg\":\"of a dead worker\"}\n");
@@ -113,7 +113,8 @@ async fn misfortunes(day: &mut Day) {
         if n % (ABANDONED / LOST) != 0 {
             continue;
         }
-        // Of four lost events one is of a handed-out key, one of an object in a day's folder and two of others.
+        // Of four lost events, one is of an issued key, one of an object in a day's folder, and two of
+        // other keys.
         let n = n / (ABANDONED / LOST);
         let (app, now_ms) = (&apps[n / 4], day.now_ms());
         match n % 4 {

@@ -1,5 +1,5 @@
-//! Nothing lost, nothing twice: ingest, flush and sweep over a simulated cloud whose calls fail
-//! before, lose their answers, hang to the deadline or come late.
+//! Nothing is lost or duplicated: ingest, flush and sweep on a simulated cloud whose calls fail, lose their
+//! responses, hang until the deadline or are processed late.
 
 mod crash_points;
 mod fifty_apps;

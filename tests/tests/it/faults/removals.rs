@@ -19,9 +19,9 @@ use tokio::time::Instant;
 use super::schedules::each_seed;
 use super::world::{INGEST_MS, MINUTE_MS, World};
 
-/// Schedules that are tried; more by `LOGFERRY_SCHEDULES`.
+/// Number of schedules; `LOGFERRY_SCHEDULES` sets more.
 const SCHEDULES: u64 = 150;
-/// What happens does so within this time (s).
+/// Time span of all actions (s).
 const ACTION_SECS: u64 = 1_500;
 const REMOVAL_SECS: u64 = 270;
 
@@ -61,12 +61,12 @@ async fn app(world: &World) -> Option<App> {
     world.cloud.apps_now().into_iter().next()
 }
 
-/// When a removal is to stop: sometimes it dies before.
+/// When a removal stops; sometimes it dies earlier.
 fn removal_until() -> Instant {
     Instant::now() + Duration::from_secs(REMOVAL_SECS)
 }
 
-/// A call that may fail or die.
+/// Runs a call that may fail or die.
 async fn in_time<T>(call: impl Future<Output = T>) {
     let _ = tokio::time::timeout(Duration::from_secs(REMOVAL_SECS), call).await;
 }
@@ -109,7 +109,7 @@ async fn sweep(world: &World) {
     in_time(prune::go_on(cloud, cloud, cloud.clock().now_ms(), removal_until())).await;
 }
 
-/// Until no file is in progress and each removal has been through once.
+/// Runs until no file is in progress and each removal has had a pass.
 async fn settle(world: &World) {
     for _ in 0..200 {
         let ended = world.cloud.rows().iter().all(|row| row.status.is_terminal());
@@ -128,7 +128,7 @@ async fn check(world: &World, what: &str) {
     let counted: BTreeMap<_, _> = days.into_iter().filter(|(_, levels)| !levels.is_zero()).collect();
     assert_eq!(counted, world.cloud.visible_levels(&app), "{what}");
     if app.created_ms > T0 {
-        // All files came before this app, whatever was under way when the former one was replaced.
+        // All files are older than this app, even those in progress when the former app was replaced.
         assert_eq!(counted, BTreeMap::new(), "{what}: the new app has records of the former one");
     }
 }

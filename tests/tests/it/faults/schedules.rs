@@ -9,11 +9,11 @@ use rand::{Rng, SeedableRng};
 
 use super::world::{INGEST_MS, MINUTE_MS, World};
 
-/// Schedules that are tried; more by `LOGFERRY_SCHEDULES`.
+/// Number of schedules; `LOGFERRY_SCHEDULES` sets more.
 const SCHEDULES: u64 = 500;
 
-/// How long after the last fault all is at its end: a lease, the longest pause between two starts of
-/// a file that failed again and again, two sweeps.
+/// Maximum time after the last fault until everything is finished: a lease, the longest pause between two
+/// starts of a file that failed repeatedly, two sweeps.
 const MOST_MINUTES: i64 = 16 + 60 + 2 * 5;
 
 fn from_env(name: &str) -> Option<u64> {
@@ -48,7 +48,7 @@ async fn run(seed: u64) {
             tokio::time::sleep(starts).await;
             world.deliver(object, time_ms, skew_ms).await;
         });
-        // Two sweeps may run at once.
+        // Two sweeps may run concurrently.
         let sweeps = sweeps.iter().map(|&(starts, skew_ms)| async move {
             tokio::time::sleep(Duration::from_secs(starts)).await;
             world.sweep(skew_ms).await;
@@ -66,7 +66,7 @@ async fn any_schedule_ends_with_every_record_once_in_time_after_the_last_fault()
     each_seed(SCHEDULES, run).await;
 }
 
-/// Runs as many schedules as `LOGFERRY_SCHEDULES` says, or the one of `LOGFERRY_SEED`.
+/// Runs as many schedules as `LOGFERRY_SCHEDULES` sets, or the one of `LOGFERRY_SEED`.
 pub(super) async fn each_seed(schedules: u64, run: impl AsyncFn(u64)) {
     let seeds = match from_env("LOGFERRY_SEED") {
         Some(seed) => seed..=seed,
@@ -79,7 +79,7 @@ pub(super) async fn each_seed(schedules: u64, run: impl AsyncFn(u64)) {
     }
 }
 
-/// Says which seed it was when a schedule panics.
+/// Prints the seed when a schedule panics.
 struct PrintSeed(u64);
 
 impl Drop for PrintSeed {

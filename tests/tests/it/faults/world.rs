@@ -1,6 +1,6 @@
-//! A few files on their way through the simulated cloud, as Lambda would run the functions: events
-//! are delivered at least once and retried twice, invocations die at their deadlines, the stream is
-//! repeated until it is through, sweep comes every five minutes.
+//! A few files on the simulated cloud, with functions run as Lambda would: events are delivered at least
+//! once and retried twice, invocations die at their deadlines, the stream is repeated until all of it is
+//! processed, sweep runs every five minutes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -25,12 +25,12 @@ pub(super) const MINUTE_MS: i64 = 60_000;
 pub(super) const INGEST_MS: i64 = 15 * MINUTE_MS;
 const FLUSH_MS: u64 = 120_000;
 const SWEEP_MS: u64 = 270_000;
-/// As flush's wiring.
+/// As in the wiring of flush.
 const FLUSH_STOP_BEFORE_DEADLINE_MS: u64 = 8_000;
 /// Blocks in one batch of the stream.
 const STREAM_BATCH: usize = 30;
 
-/// What a file holds, by a reference parser that shares nothing with ours.
+/// The content of a file, according to a reference parser that shares no code with ours.
 #[derive(Debug, Clone)]
 struct Expected {
     object: ObjectRef,
@@ -42,13 +42,13 @@ struct Expected {
 pub(super) struct World {
     pub(super) cloud: SimCloud,
     files: Vec<Expected>,
-    /// Objects whose event comes.
+    /// Objects with an event.
     pub(super) events: Vec<ObjectRef>,
-    /// How much of the stream is through.
+    /// How much of the stream is processed.
     streamed: usize,
 }
 
-/// Entries at the times that `at` gives their numbers, and bad ones between them.
+/// Entries with the times that `at` gives for their numbers, and some bad ones.
 fn entries(count: i64, at: impl Fn(i64) -> i64) -> Vec<String> {
     let line = |i: i64| match i % 17 {
         5 => "{broken".to_owned(),
@@ -61,7 +61,7 @@ fn entries(count: i64, at: impl Fn(i64) -> i64) -> Vec<String> {
     (0..count).map(line).collect()
 }
 
-/// The part of sweep that deals with due rows.
+/// The part of sweep that handles due rows.
 pub(super) fn due_rows(cloud: &SimCloud, skew_ms: i64) -> DueRows<SimCloud, SimCloud, SimCloud, SimClock> {
     DueRows {
         backlog: cloud.clone(),
@@ -73,7 +73,7 @@ pub(super) fn due_rows(cloud: &SimCloud, skew_ms: i64) -> DueRows<SimCloud, SimC
     }
 }
 
-/// A run of sweep as its wiring runs it, until it ends or dies.
+/// Runs sweep like its wiring does, until it ends or dies.
 pub(super) async fn sweep(cloud: &SimCloud, skew_ms: i64) -> (Option<Swept>, Option<Found>) {
     let clock = || cloud.clock().skewed(skew_ms);
     let files = due_rows(cloud, skew_ms);
@@ -120,7 +120,7 @@ impl World {
             };
             world.cloud.grant(&grant).await.unwrap();
         }
-        // 30 hours, which are more blocks than a batch takes; one hour; more days than a transaction takes.
+        // 30 hours, with more blocks than a batch; one hour; more days than a transaction.
         let hours = entries(120, |i| T0 - (i + 1) * 15 * MINUTE_MS);
         let first = world.put("logs/my-app/first.gz", &hours, true);
         let second = world.put("logs/my-app/a b/+%ü", &entries(120, |i| T0 + i * 1000), false);
@@ -152,7 +152,7 @@ impl World {
         self.files.iter().map(|file| file.object.clone()).collect()
     }
 
-    /// One invocation of ingest; `None` when it died.
+    /// Runs ingest once; `None` if it died.
     pub(super) async fn ingest(&self, object: &ObjectRef, time_ms: i64, skew_ms: i64) -> Option<bool> {
         let clock = self.cloud.clock();
         let deadline_ms = clock.now_ms() + time_ms;
@@ -163,7 +163,7 @@ impl World {
         handled.ok().map(|result| result.is_ok())
     }
 
-    /// An event as Lambda delivers it: twice more if the function fails.
+    /// Delivers an event like Lambda: twice more if the function fails.
     pub(super) async fn deliver(&self, object: &ObjectRef, time_ms: i64, skew_ms: i64) {
         for attempt in 1..=3 {
             if self.ingest(object, time_ms, skew_ms).await == Some(true) {
@@ -173,7 +173,7 @@ impl World {
         }
     }
 
-    /// The stream of the blocks' table into flush, until it is through. Returns whether it is.
+    /// Feeds the stream of the blocks' table to flush. Returns whether all of it was processed.
     pub(super) async fn flush(&mut self, attempts: usize) -> bool {
         for _ in 0..attempts {
             let stream = self.cloud.stream();
@@ -187,7 +187,7 @@ impl World {
             let ends =
                 tokio::time::Instant::now() + Duration::from_millis(FLUSH_MS - FLUSH_STOP_BEFORE_DEADLINE_MS);
             let handled = flush.handle(&event, Some(ends));
-            // Dead: all of it comes again.
+            // It died: everything is delivered again.
             let Ok(handled) = tokio::time::timeout(Duration::from_millis(FLUSH_MS), handled).await else {
                 continue;
             };
@@ -204,7 +204,7 @@ impl World {
         self.streamed == self.cloud.stream().len()
     }
 
-    /// A run of sweep, and what it starts. Returns what its parts have done.
+    /// Runs sweep, and the runs that it starts. Returns the results of its parts.
     pub(super) async fn sweep(&self, skew_ms: i64) -> (Option<Swept>, Option<Found>) {
         let done = sweep(&self.cloud, skew_ms).await;
         let started = self.cloud.take_started();
@@ -213,7 +213,7 @@ impl World {
         done
     }
 
-    /// Sweeps at the template's interval until all is at its end. Returns how many minutes that took.
+    /// Runs sweep at the template's interval until everything is finished. Returns the minutes it took.
     pub(super) async fn settle(&mut self, most_minutes: i64) -> i64 {
         let began_ms = self.cloud.clock().now_ms();
         let minutes = || (self.cloud.clock().now_ms() - began_ms) / MINUTE_MS;
@@ -237,7 +237,7 @@ impl World {
         rows.len() == self.files.len() && rows.iter().chain(&grants).all(|row| row.status.is_terminal())
     }
 
-    /// The whole way as it usually goes.
+    /// Runs all functions in the usual order.
     pub(super) async fn run(&mut self, most_minutes: i64) -> i64 {
         for object in self.events.clone() {
             self.deliver(&object, INGEST_MS, 0).await;
@@ -246,7 +246,7 @@ impl World {
         self.settle(most_minutes).await
     }
 
-    /// What holds in the end, whatever happened on the way.
+    /// Checks the guarantees that hold in the end, whatever happened.
     #[track_caller]
     pub(super) fn check(&self, what: &str) {
         let app_id = "my-app".parse().unwrap();
@@ -275,7 +275,8 @@ impl World {
         self.check_logs(what, wanted.len());
     }
 
-    /// Every record at least once, and no more requests with something twice than calls that failed.
+    /// Checks that every record was sent at least once, and that no more requests have duplicates than
+    /// calls failed.
     #[track_caller]
     fn check_logs(&self, what: &str, records: usize) {
         let (mut seen, mut repeating) = (BTreeSet::new(), 0);

@@ -1,4 +1,4 @@
-//! What becomes of blocks.
+//! How flush handles blocks.
 
 use std::time::Duration;
 
@@ -123,7 +123,7 @@ async fn a_block_that_cannot_be_decoded_goes_to_the_failure_bucket_and_the_rest_
     let payload: Value = serde_json::from_str(file["payload"].as_str().unwrap()).unwrap();
     assert_eq!(payload, json!({"Records": [records[2]]}), "as the stream brought it");
 
-    // The same again replaces the file.
+    // The same record again replaces the file.
     world.invoke(&records[2..3]).await.unwrap();
     assert_eq!(world.cloud.dead_letters_now(), files);
     assert!(world.sent().len() == 20 && world.sent().values().all(|times| *times == 1));

@@ -1,5 +1,5 @@
-//! Killed at every call and brought again: nothing is lost, and at most one request of each lane under way
-//! is sent twice.
+//! Killed at every call and run again: nothing is lost, and at most one request of each running lane is
+//! sent twice.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -33,13 +33,13 @@ fn world() -> World {
     World::with(StrictLogs::at(NOW_MS).empty())
 }
 
-/// How many requests can be in an invocation's hands when it dies.
+/// Returns the number of requests that can be in flight when an invocation dies.
 fn lanes(records: &[Value]) -> usize {
     let partitions = records.iter().map(|record| record["dynamodb"]["NewImage"]["pk"]["S"].as_str());
     partitions.collect::<BTreeSet<_>>().len().min(LANES_AT_ONCE)
 }
 
-/// Requests of which at least one event came again.
+/// Returns the number of requests with at least one event that was sent again.
 fn requests_sent_twice(world: &World) -> usize {
     let mut first: HashMap<String, usize> = HashMap::new();
     let mut twice = BTreeSet::new();

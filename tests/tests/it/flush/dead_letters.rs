@@ -1,4 +1,4 @@
-//! What can never be sent is kept with its reason.
+//! Events that can never be sent are kept with their reason.
 
 use batch_buffer::testing::StrictLogs;
 use logferry_core::model::fault::FaultClass;
@@ -34,7 +34,7 @@ async fn poison_lies_in_a_file_with_its_reason_and_the_rest_is_sent() {
     );
     assert_eq!(line["sequenceNumber"], sequence(&record));
 
-    // The same again replaces the file.
+    // The same record again replaces the file.
     world.invoke(&[record]).await.unwrap();
     assert_eq!(world.cloud.dead_letters_now(), files);
 }

@@ -1,4 +1,4 @@
-//! Records of an app that was deleted do not go where another app of its id has its events.
+//! Records of a deleted app are not sent to the log group of another app with its id.
 
 use std::collections::BTreeMap;
 
@@ -45,7 +45,7 @@ async fn an_app_that_is_registered_at_once_after_another_loses_nothing() {
     let environment = flush(&world.cloud, world.cloud.clone());
     let mut new = block("app", "new", 3);
     new.header.epoch_ms = NOW_MS - 1_000;
-    // The environment has just seen that the former one is deleted.
+    // The environment has just seen that the former app is deleted.
     environment.handle(&event(&[inserted(1, &block("app", "old", 5))]), None).await;
     world.register("app", NOW_MS - 1_000);
     assert_eq!(environment.handle(&event(&[inserted(2, &new)]), None).await.tally.sent, 3);
@@ -63,7 +63,7 @@ async fn dead_letters_of_a_deleted_app_stay_and_are_not_sent_to_the_next_of_its_
     let (redriven, reports) = world.redrive_some(&Selection::default(), false).await;
     assert_eq!((redriven.unwrap().events_sent, &reports[0].reasons), (0, &deleted(4)));
     assert_eq!((world.sent().len(), &world.cloud.dead_letters_now()), (0, &files));
-    // The same app as before: they are its own.
+    // The same app as before: they belong to it.
     world.register("app", EPOCH_MS);
     assert_eq!(world.redrive().await.unwrap().events_sent, 4);
 }

@@ -1,4 +1,4 @@
-//! Nothing that a record holds acts on CloudWatch, whichever way it comes.
+//! No record content can create CloudWatch metrics, whichever way it is sent.
 
 use batch_buffer::split;
 use logferry_core::model::block::Block;
@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::world::{NOW_MS, World, block, blocks, failed, inserted};
 
-/// What makes any top-level object of an event into metrics of the operator's account.
+/// A member that turns an event's top-level object into metrics of the operator's account.
 const METRICS: &str = r#"{"Timestamp":1,"CloudWatchMetrics":[{"Namespace":"Logferry","Dimensions":[[]],"Metrics":[{"Name":"FilesFailed"}]}]}"#;
 
 fn hostile(age_ms: i64, message: &str) -> Block {
@@ -19,7 +19,7 @@ fn hostile(age_ms: i64, message: &str) -> Block {
     blocks("app", message, &[(NOW_MS - age_ms, Level::Info, raw)]).remove(0)
 }
 
-/// All events in CloudWatch Logs as the objects that they are.
+/// Returns all events in CloudWatch Logs as JSON objects.
 fn events(world: &World) -> Vec<Map<String, Value>> {
     let stored = world.logs().all_stored().into_iter().flat_map(|(_, _, events)| events);
     stored.map(|event| serde_json::from_str(&event.message).unwrap()).collect()

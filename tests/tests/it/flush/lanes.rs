@@ -1,4 +1,4 @@
-//! Lanes are sent side by side, into the log stream of the day on which their blocks came.
+//! Lanes are sent concurrently, to the log stream of the day on which their blocks arrived.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use super::world::{NOW_MS, World, block, blocks, failed, inserted, sequence};
 
 const DAY_MS: i64 = 86_400_000;
 
-/// What flush has for an invocation of two minutes.
+/// The time of flush for an invocation of two minutes.
 const LIMIT: Duration = Duration::from_secs(112);
 
 fn log_streams(world: &World) -> BTreeSet<(String, String)> {
@@ -31,7 +31,7 @@ async fn lanes_run_concurrently_up_to_a_limit() {
     assert_eq!(world.invoke(&records).await.unwrap().tally.sent, 180);
     assert_eq!(world.logs().most_under_way(), LANES_AT_ONCE);
 
-    // Of one lane there is one request at a time.
+    // A lane has one request at a time.
     let world = World::with(StrictLogs::at(NOW_MS));
     let large = block("app", "large", 45_000);
     assert_eq!(world.invoke(&[inserted(1, &large)]).await.unwrap().tally.sent, 45_000);
@@ -67,7 +67,7 @@ async fn an_app_that_hangs_for_the_whole_invocation_delays_no_other() {
 async fn a_table_that_does_not_answer_one_lane_takes_no_other_with_it() {
     let world = World::with(StrictLogs::at(NOW_MS));
     let records: Vec<_> = (0..5).map(|n| inserted(n, &block(&format!("app-{n}"), "s", 3))).collect();
-    // The first call finds marks, the second reads the first app.
+    // The first call reads marks, the second reads the first app.
     world.die(Some(super::world::Death::Before(1)));
     let handled = world.invoke_until(&records, Some(LIMIT)).await.expect("an answer");
     assert_eq!(handled.tally, Tally { records_in: 15, sent: 12, left: 3, ..Tally::default() });
@@ -88,7 +88,7 @@ async fn records_of_two_thousand_days_are_one_log_stream() {
     let expect = BTreeSet::from([("/logferry/app".to_owned(), "2024-03-01/0".to_owned())]);
     assert_eq!((log_streams(&world), world.sent().len()), (expect, 2_000));
     let creations = world.logs().calls().into_iter().filter(|call| matches!(call, Call::Create { .. }));
-    // A lane that had asked before the stream was there may create it once more.
+    // A lane that sent its request before the stream existed may create it once more.
     assert!(creations.count() <= LANES_AT_ONCE, "a hundred lanes share one log stream");
 }
 
@@ -100,7 +100,7 @@ async fn a_block_has_the_log_stream_of_its_arrival_whenever_it_is_sent() {
     let records = [stream::inserted(1, &today, late), stream::inserted(2, &tomorrow, late + 2_000)];
     world.logs().break_group("/logferry/app", Some(Fault::Fail(ErrorClass::Throttling)));
     assert_eq!(failed(&world.invoke(&records).await.unwrap()).len(), 1);
-    // The retries, and what is given up and redriven, come days later.
+    // The retries, and redriven batches that were discarded, are sent days later.
     world.cloud.clock().advance_ms(3 * DAY_MS);
     world.logs().break_group("/logferry/app", None);
     assert_eq!(failed(&world.invoke(&records[..1]).await.unwrap()), [""; 0]);

@@ -1,6 +1,6 @@
-//! A simulator of the stream mapping: windows, partial answers, answers it cannot read, bisecting,
-//! retries that run out, records that grow too old, shards that are read side by side and are split.
-//! No shard stands still, and what is not sent lies in the failure bucket, from where it can be sent.
+//! A simulator of the event source mapping: windows, partial and malformed responses, bisecting, exhausted
+//! retries, records that grow too old, shards that are read concurrently and are split. No shard stops, and
+//! unsent records are in the failure bucket, from where they can be sent.
 
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -22,23 +22,23 @@ use super::world::{Death, NOW_MS, World, block, blocks, failed, ids, inserted, s
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
-/// What an invocation takes as its event (bytes).
+/// Maximum size of an invocation's event (bytes).
 /// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
 const MAX_PAYLOAD_BYTES: usize = 6 * 1024 * 1024;
 
-/// How the mapping is set. The default is the template's.
+/// Settings of the mapping. The defaults are the template's.
 #[derive(Debug, Clone, Copy)]
 struct Mapping {
     batch_size: usize,
-    /// `None`: until the records are too old.
+    /// `None` means until the records are too old.
     max_retries: Option<usize>,
     max_age: Duration,
-    /// Whether a batch whose first record is named is cut in halves, or comes again as it is: the
-    /// documentation can be read either way.
+    /// Whether a batch whose first record is reported is bisected or delivered again unchanged: the
+    /// documentation allows both readings.
     cuts_when_named: bool,
-    /// Batches of a shard side by side. What is kept in order are the changes of an item.
+    /// Concurrent batches of a shard. Only the order of changes of an item is kept.
     parallel: usize,
-    /// Whether there is a pause before a retry: how long it is is documented nowhere.
+    /// Whether there is a pause before a retry; its length is not documented.
     pauses: bool,
 }
 
@@ -55,14 +55,14 @@ impl Default for Mapping {
     }
 }
 
-/// What comes of an invocation, as the mapping sees it.
+/// The result of an invocation, as the mapping sees it.
 enum Answer {
     Body(Value),
     Error,
 }
 
-/// Reads an answer by Lambda's rules: the lowest number in it; all of the batch when it is not
-/// what the documentation says, or names what is not in the batch; nothing when it is empty.
+/// Interprets a response by Lambda's rules: returns the lowest number in it; the first record if the
+/// response is malformed or names unknown records; nothing if it is empty.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/services-ddb-batchfailurereporting.html>
 fn first_failure(batch: &[Value], answer: &Value) -> Option<usize> {
     if answer.is_null() || answer == &json!({}) {
@@ -80,15 +80,15 @@ fn first_failure(batch: &[Value], answer: &Value) -> Option<usize> {
     failures.iter().map(index).min()
 }
 
-/// A shard with records that come one after another.
+/// A shard with records in sequence.
 struct Shard {
     blocks: Vec<Block>,
     records: Vec<Value>,
-    /// Time from one record to the next.
+    /// Time between two records.
     pause: Duration,
 }
 
-/// Shards whose records lie side by side in one partition of the table: their sequence numbers alternate.
+/// Shards whose records alternate in one partition of the table: their sequence numbers are interleaved.
 fn interleaved(shards: usize, count: usize, pause: Duration) -> Vec<Shard> {
     let own = block("app", "0", 1).header.block_id.shard();
     let all = (0..).map(|n| block("app", &format!("{n}"), 3));
@@ -103,7 +103,7 @@ fn interleaved(shards: usize, count: usize, pause: Duration) -> Vec<Shard> {
 }
 
 impl Shard {
-    /// How a mapping reads it that has several batches under way.
+    /// Splits it as a mapping with several concurrent batches does.
     fn parts(&self, parallel: usize) -> Vec<Self> {
         let part = |record: &Value| {
             let mut hash = DefaultHasher::new();
@@ -130,7 +130,7 @@ impl Shard {
     }
 }
 
-/// What the mapping gave up, and how often it invoked the function.
+/// The discarded batches, and the number of invocations.
 #[derive(Debug, Default)]
 struct Ran {
     given_up: Vec<(Vec<Value>, &'static str)>,
@@ -148,12 +148,12 @@ impl Ran {
         self.given_up.iter().map(|(records, _)| records.len()).sum()
     }
 
-    /// The sequence numbers of what was given up.
+    /// Returns the sequence numbers of discarded records.
     fn numbers(&self) -> BTreeSet<String> {
         self.given_up.iter().flat_map(|(records, _)| records).map(sequence).collect()
     }
 
-    /// Into the failure bucket, as the mapping does it.
+    /// Writes discarded batches to the failure bucket, as the mapping does.
     async fn keep(&self, world: &World) {
         for (number, (records, condition)) in self.given_up.iter().enumerate() {
             let record = json!({
@@ -167,14 +167,14 @@ impl Ran {
 }
 
 impl Mapping {
-    /// Feeds a shard to the function in as many batches at a time as the mapping is set to.
+    /// Feeds a shard to the function in as many concurrent batches as the mapping allows.
     async fn run_parts(self, shard: &Shard, world: &World) -> Ran {
         let parts = shard.parts(self.parallel);
         let runs = parts.iter().map(|part| self.run(part, async |batch| answer(world, batch).await));
         futures::future::join_all(runs).await.into_iter().fold(Ran::default(), Ran::and)
     }
 
-    /// Feeds a shard to the function, one batch at a time, until it is through.
+    /// Feeds a shard to the function, one batch at a time, until all of it is processed.
     async fn run(self, shard: &Shard, mut invoke: impl AsyncFnMut(&[Value]) -> Answer) -> Ran {
         let begin = Instant::now();
         let created = |index: usize| begin + shard.pause * u32::try_from(index).unwrap();
@@ -188,7 +188,7 @@ impl Mapping {
                 *index == position || bytes <= MAX_PAYLOAD_BYTES
             };
             let end = position + there.take(self.batch_size).take_while(fits).count();
-            // Pieces of the batch still to do, the next one last; each with its retries so far.
+            // Remaining pieces of the batch, the next one last, each with its retries so far.
             let mut todo = vec![(position..end, 0)];
             while let Some((mut range, retries)) = todo.pop() {
                 let is_old = |index: &usize| created(*index).elapsed() > self.max_age;
@@ -272,7 +272,7 @@ async fn blocks_that_cannot_be_decoded_end_in_the_failure_bucket_and_hold_nothin
     };
     assert!(files.len() == bad.len() && bad.iter().all(kept), "{:?}", files.keys());
 
-    // A redrive leaves them where they are for as long as they cannot be read.
+    // A redrive leaves them unchanged while they cannot be decoded.
     let (redriven, reports) = world.redrive_some(&Selection::default(), false).await;
     assert_eq!(redriven.unwrap().events_kept, 3 * bad.len() as u64);
     assert!(reports.iter().all(|report| report.reasons.keys().all(|reason| reason == "UNDECODABLE")));
@@ -287,7 +287,7 @@ async fn a_function_that_dies_of_one_record_loses_that_record_alone_to_the_failu
     let ran = Mapping { max_retries: Some(10), ..Mapping::default() }
         .run(&shard, async |batch| {
             if batch.iter().any(|record| sequence(record) == deadly) {
-                // Dead after some calls, having sent a part.
+                // It dies after some calls, after sending a part.
                 world.die(Some(Death::After(3)));
                 let died = world.invoke(batch).await;
                 world.die(None);
@@ -336,7 +336,7 @@ async fn an_empty_answer_would_mean_success_so_flush_gives_none_while_anything_i
 
 #[tokio::test(start_paused = true)]
 async fn records_that_grow_too_old_in_an_outage_are_given_up_and_the_younger_ones_flow() {
-    // A record every ten minutes for twenty hours, and no CloudWatch Logs for the first fifteen.
+    // A record every ten minutes for twenty hours, without CloudWatch Logs for the first fifteen.
     let shard = Shard::slow(120, HOUR / 6);
     for (max_retries, condition) in
         [(Some(10_000), "RecordAgeExceeded"), (Some(10), "RetryAttemptsExhausted")]
@@ -363,7 +363,7 @@ async fn records_that_grow_too_old_in_an_outage_are_given_up_and_the_younger_one
         assert_eq!(reached(&world), ids(flowed.map(|(_, block)| block)));
         assert!(sent(119), "the youngest");
 
-        // Nothing of it is lost: when the service is back, a command sends it.
+        // Nothing is lost: when the service is available again, the command sends it.
         ran.keep(&world).await;
         let redriven = world.redrive().await.unwrap();
         assert_eq!((redriven.events_sent, redriven.files_kept), (3 * lost as u64, 0));
@@ -374,7 +374,7 @@ async fn records_that_grow_too_old_in_an_outage_are_given_up_and_the_younger_one
 
 #[tokio::test(start_paused = true)]
 async fn an_outage_of_less_than_twelve_hours_waits_in_the_stream_and_gives_nothing_up() {
-    // However soon the mapping tries again, and however soon it is refused.
+    // However soon the mapping retries, and however soon it is refused.
     for (pauses, fault) in [(true, ErrorClass::Throttling), (false, ErrorClass::ServiceUnavailable)] {
         let shard = Shard::of(3);
         let world = World::with(StrictLogs::at(NOW_MS));
@@ -404,7 +404,7 @@ async fn shards_with_alternating_numbers_of_one_partition_bring_every_record_onc
         let mapping = Mapping { parallel, batch_size, ..Mapping::default() };
         let shards = interleaved(2, 120, Duration::from_secs(1));
         let world = World::with(StrictLogs::at(NOW_MS));
-        // Some requests fail for a while, so that much of what comes again is through.
+        // Some requests fail for a while, so that many records that are delivered again were already sent.
         world.logs().next((0..400).map(|n| (n % 3 > 0).then_some(Fault::Fail(ErrorClass::Throttling))));
         let run = |shard| mapping.run_parts(shard, &world);
         let ran = futures::future::join_all(shards.iter().map(run)).await;
@@ -421,7 +421,7 @@ async fn a_shard_that_is_split_goes_on_in_its_children() {
     let world = World::with(StrictLogs::at(NOW_MS));
     world.logs().next((0..100).map(|n| (n % 2 > 0).then_some(Fault::LoseAnswer)));
     let mapping = Mapping::default();
-    // The children are read when their parent is through.
+    // The children are read after their parent.
     let mut ran = mapping.run_parts(&parent, &world).await;
     let children = tokio::join!(mapping.run_parts(&one, &world), mapping.run_parts(&two, &world));
     ran = ran.and(children.0).and(children.1);
@@ -468,15 +468,15 @@ async fn whatever_the_answers_are_no_shard_stands_still_and_everything_is_somewh
         let ran = mapping
             .run(&shard, async |batch| {
                 match rng.random_range(0..12) {
-                    // It dies somewhere on its way.
+                    // It dies at some call.
                     0 => world.die(Some(Death::Before(rng.random_range(0..12)))),
                     1 => world.die(Some(Death::After(rng.random_range(0..12)))),
                     2 => {
                         world.logs().next([Some(Fault::Fail(ErrorClass::Throttling)); 5]);
                     }
-                    // The service is away for hours.
+                    // The service is unavailable for hours.
                     3 => tokio::time::sleep(HOUR * rng.random_range(1..9)).await,
-                    // What it did comes to nothing: its answer cannot be read.
+                    // Its result is lost: its response cannot be read.
                     4 => {
                         world.invoke(batch).await;
                         return Answer::Body(json!({"batchItemFailures": [{"itemIdentifier": ""}]}));
@@ -491,7 +491,7 @@ async fn whatever_the_answers_are_no_shard_stands_still_and_everything_is_somewh
             .await;
         world.logs().next_well();
         ran.keep(&world).await;
-        // Sent, or in the bucket: and from there all but the poison can be sent.
+        // Sent, or in the bucket: and everything but the poison can be sent from there.
         let redriven = world.redrive().await.unwrap();
         let again = world.redrive().await.unwrap();
         assert_eq!(again.events_sent, 0, "seed {seed}");

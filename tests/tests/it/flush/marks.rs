@@ -1,4 +1,4 @@
-//! Marks speak of what was sent, and never of what was not.
+//! Marks only cover what was sent.
 
 use batch_buffer::ErrorClass;
 use batch_buffer::testing::{Fault, StrictLogs};
@@ -51,7 +51,7 @@ async fn shards_that_are_read_at_the_same_time_keep_each_others_marks() {
         blocks.iter().enumerate().map(|(n, block)| inserted(2 * n + step, block)).collect()
     };
     let (first, second) = (records(&one, 0), records(&two, 1));
-    // One is killed on its way.
+    // One is killed while it runs.
     world.die(Some(Death::After(8)));
     let killed = tokio::join!(world.invoke(&first), world.invoke(&second));
     assert!(killed.0.is_none() || killed.1.is_none(), "one of them dies");

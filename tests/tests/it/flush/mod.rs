@@ -1,5 +1,4 @@
-//! Flush over a simulated cloud: what it makes of blocks, of its own death, of the stream's mapping,
-//! and what becomes of dead letters.
+//! Flush on a simulated cloud: blocks, crashes, the event source mapping, and dead letters.
 
 mod blocks;
 mod crashes;

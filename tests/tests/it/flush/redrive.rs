@@ -1,4 +1,4 @@
-//! What lies in the failure bucket is sent once more, and leaves it only when it was taken.
+//! Events in the failure bucket are sent again, and removed only when they were accepted.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +21,7 @@ fn refused() -> Option<Fault> {
     Some(Fault::Fail(ErrorClass::AccessDenied))
 }
 
-/// Three apps' blocks of ten, all refused.
+/// Blocks of ten records of three apps, all rejected.
 async fn three_dead_blocks() -> (World, Vec<Block>) {
     let world = World::with(StrictLogs::at(NOW_MS));
     world.logs().next([refused(); 3]);
@@ -33,7 +33,7 @@ async fn three_dead_blocks() -> (World, Vec<Block>) {
     (world, blocks)
 }
 
-/// A batch as the mapping keeps it when it gives it up.
+/// Writes a batch as the mapping keeps a discarded one.
 async fn give_up(world: &World, records: &[Value]) {
     world.register_all(records);
     let record = json!({
@@ -136,7 +136,7 @@ async fn an_app_a_day_or_a_prefix_chooses_and_a_dry_run_only_looks() {
     assert_eq!(chosen(prefix).await, [denied(own[2])]);
     assert_eq!((world.logs().puts(), &world.cloud.dead_letters_now()), (3, &files));
 
-    // Of a batch only what was chosen is sent; the rest waits where it was.
+    // Only the selected records of a batch are sent; the rest stays.
     let (redriven, _) = world.redrive_some(&app("b"), false).await;
     assert_eq!(redriven.unwrap().events_sent, 14);
     assert_eq!(chosen(Selection::default()).await, [denied(own[0]), denied(own[2]), batch(5)]);
@@ -149,7 +149,7 @@ async fn a_batch_that_was_given_up_is_sent_and_what_cannot_be_decoded_stays() {
     let mut records: Vec<_> = all.iter().enumerate().map(|(n, block)| inserted(n, block)).collect();
     records[2]["dynamodb"]["NewImage"]["data"]["B"] = json!("AAAA");
     records[3]["dynamodb"]["NewImage"]["pk"]["S"] = json!("nonsense");
-    // The first two were sent, then the function died, and at last the mapping gave up.
+    // The first two were sent, then the function died, and finally the mapping discarded the batch.
     assert_eq!(world.invoke(&records[..2]).await.unwrap().tally.sent, 8);
     give_up(&world, &records[2..]).await;
     let marks = world.cloud.flush_marks_now();
@@ -197,7 +197,7 @@ async fn a_block_that_could_not_be_read_is_sent_once_it_can_be() {
     assert_eq!(world.redrive_some(&only, false).await.0.unwrap().events_sent, 0);
     assert_eq!(world.cloud.dead_letters_now(), files);
 
-    // The rest of it is there again.
+    // Its extents exist again.
     logferry_core::logbook::blocks::BlockTable::put(&world.cloud, vec![long]).await.unwrap();
     let (redriven, _) = world.redrive_some(&only, false).await;
     assert_eq!(redriven.unwrap(), Redriven { files_done: 1, events_sent: 1, ..Redriven::default() });
@@ -209,7 +209,8 @@ async fn what_the_marks_say_was_sent_is_not_sent_again() {
     let world = World::new();
     let mut records: Vec<_> = (0..5).map(|n| inserted(n, &block("a", &format!("s{n}"), 4))).collect();
     records[0]["dynamodb"]["NewImage"]["data"]["B"] = json!("AAAA");
-    // All but the first are sent; it cannot even be put aside, and the answer names it again and again.
+    // All but the first are sent; writing that one to the bucket fails too, and each response reports it
+    // again.
     world.cloud.break_operation("PutObject", Some(FaultClass::Transient));
     for _ in 0..3 {
         assert_eq!(failed(&world.invoke(&records).await.unwrap()).len(), 1);

@@ -1,4 +1,4 @@
-//! How long log groups keep their events is set beside the events' way, and now and then.
+//! Setting the retention of log groups does not delay events.
 
 use batch_buffer::ErrorClass;
 use batch_buffer::testing::{Call, Fault};
@@ -41,7 +41,7 @@ async fn a_retention_is_set_once_when_the_group_is_new_and_again_when_the_app_wa
     send(6).await;
     assert_eq!(retentions(&world)[1..], [(GROUP.to_owned(), 7)]);
 
-    // Another environment finds group and stream, and has nothing to set.
+    // Another environment finds group and stream, and sets nothing.
     let other = flush(&world.cloud, world.cloud.clone());
     other.handle(&event(&[inserted(7, &block("app", "s7", 3))]), None).await;
     assert_eq!(retentions(&world).len(), 2);

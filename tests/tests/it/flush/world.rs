@@ -1,4 +1,4 @@
-//! Invocations of flush over a simulated cloud; at any of its calls one can die.
+//! Invocations of flush on a simulated cloud; one can die at any of its calls.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -25,9 +25,9 @@ pub(super) const NOW_MS: i64 = 1_709_294_400_000;
 /// When an invocation dies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Death {
-    /// In this call, before anything came of it.
+    /// In this call, before it had any effect.
     Before(u64),
-    /// In this call, after it was carried out.
+    /// In this call, after it was processed.
     After(u64),
 }
 
@@ -49,19 +49,19 @@ impl World {
         Self { cloud: SimCloud::at(NOW_MS, logs), before: Arc::default(), registers: true }
     }
 
-    /// No app is registered but those that are added.
+    /// Only added apps are registered.
     pub(super) fn without_apps(mut self) -> Self {
         self.registers = false;
         self
     }
 
-    /// Registers an app at a time, in the place of one that has its id.
+    /// Registers an app at a time, replacing one with its id.
     pub(super) fn register(&self, app: &str, created_ms: i64) {
         let app = self.cloud.add_app(app);
         self.cloud.set_app(App { created_ms, ..app });
     }
 
-    /// Registers the apps of these records of the stream, where none has their ids.
+    /// Registers the apps of these stream records, unless their ids are registered.
     pub(super) fn register_all(&self, records: &[Value]) {
         let known: BTreeSet<_> = self.cloud.apps_now().into_iter().map(|app| app.app_id).collect();
         for record in records.iter().filter(|_| self.registers) {
@@ -80,12 +80,12 @@ impl World {
         self.cloud.logs()
     }
 
-    /// Calls since the last [`World::die`].
+    /// Returns the calls since the last [`World::die`].
     pub(super) fn calls(&self) -> u64 {
         self.cloud.calls() - self.before.load(Ordering::SeqCst)
     }
 
-    /// Dies in one of the next calls.
+    /// Makes it die in one of the next calls.
     pub(super) fn die(&self, death: Option<Death>) {
         self.cloud.stop_faults();
         let before = self.cloud.calls();
@@ -102,7 +102,7 @@ impl World {
         self.cloud.set_app(App { flush, created_ms: EPOCH_MS, ..app });
     }
 
-    /// One invocation in a fresh environment; `None` when it died.
+    /// Runs one invocation in a fresh environment; `None` if it died.
     pub(super) async fn invoke(&self, records: &[Value]) -> Option<Handled> {
         self.invoke_until(records, None).await
     }
@@ -114,7 +114,7 @@ impl World {
         tokio::time::timeout(Duration::from_secs(900), flush.handle(&event, deadline)).await.ok()
     }
 
-    /// Everything in the failure bucket sent once more; `None` when the command died.
+    /// Redrives everything in the failure bucket; `None` if the command died.
     pub(super) async fn redrive(&self) -> Option<Redriven> {
         let everything = Selection::default();
         let redriven = self.redrive_some(&everything, false);
@@ -133,7 +133,8 @@ impl World {
         (redriven, reports)
     }
 
-    /// The ids in CloudWatch Logs, pieces counting once together, with how often each is there.
+    /// Returns the ids in CloudWatch Logs with their number of occurrences; all pieces of a record count
+    /// once.
     pub(super) fn sent(&self) -> BTreeMap<String, usize> {
         let mut ids = BTreeMap::new();
         for (_, _, events) in self.logs().all_stored() {
@@ -148,20 +149,20 @@ impl World {
     }
 }
 
-/// The stream's record of a block that came just now.
+/// Returns the stream record of a block that arrived just now.
 pub(super) fn inserted(number: usize, block: &Block) -> Value {
     stream::inserted(number, block, NOW_MS)
 }
 
-/// One block with `count` small INFO records of the hour before now.
+/// Returns a block with `count` small INFO records of the last hour.
 pub(super) fn block(app: &str, source: &str, count: usize) -> Block {
     let entry =
         |index: usize| (NOW_MS - 1_000 + index as i64 % 900, Level::Info, format!("{{\"msg\":\"{index}\"}}"));
     blocks(app, source, &(0..count).map(entry).collect::<Vec<_>>()).remove(0)
 }
 
-/// A block of one record that needs an extent, and the stream's record of its item, which has the
-/// beginning of its data.
+/// Returns a block of one record that needs an extent, and the stream record of its item, which has the
+/// start of its data.
 pub(super) fn long_block(number: usize, app: &str) -> (Block, Value) {
     let mut rng = SmallRng::seed_from_u64(7);
     let noise: String = (0..700_000).map(|_| char::from(rng.random_range(b'#'..b'Z'))).collect();
@@ -184,7 +185,7 @@ pub(super) fn ids<'a>(blocks: impl IntoIterator<Item = &'a Block>) -> BTreeSet<S
     blocks.into_iter().flat_map(ids).collect()
 }
 
-/// What the answer names as failed.
+/// Returns the records that the response reports as failed.
 pub(super) fn failed(handled: &Handled) -> Vec<String> {
     handled.response.batch_item_failures.iter().map(|item| item.item_identifier.as_str().to_owned()).collect()
 }

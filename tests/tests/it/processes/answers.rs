@@ -1,5 +1,5 @@
-//! Every call that a function makes goes wrong in each of nine ways. Which calls there are is seen in
-//! a run in which nothing goes wrong, so that a new one is covered by itself.
+//! Every call of a function fails in each of nine ways. The calls are recorded in a run without faults, so
+//! new ones are covered automatically.
 
 use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
@@ -14,15 +14,16 @@ use super::relay::{Fault, Planned};
 use super::sandbox::{Deployed, FUNCTIONS, Harm, Sandbox};
 use super::scenes::{Harms, Size, work};
 
-/// What the SDK tries a call in all: as often in a row, the function itself sees the failure.
+/// Attempts of the SDK per call: only after this many failures in a row, the function itself sees the
+/// failure.
 const ATTEMPTS: u32 = 3;
-/// Runs under way at once: most of the time they wait.
+/// Concurrent runs: most of the time they wait.
 const AT_ONCE: usize = 32;
 
-/// Files, uploads, removals and missed objects are about as many calls each.
+/// Files, uploads, removals and missed objects make about as many calls each.
 const PARTS_OF_SWEEP: usize = 4;
 
-/// The first call of a name; where it does not act, so often that the function notices.
+/// The first call of this name. If it has no effect, it fails often enough for the function to notice.
 fn first_of(name: &str, fault: Fault) -> Planned {
     let times = match fault {
         Fault::Throttled | Fault::InternalError | Fault::Unavailable | Fault::Reset | Fault::CutShort => {
@@ -33,13 +34,13 @@ fn first_of(name: &str, fault: Fault) -> Planned {
     Planned { name: name.to_owned(), skip: 0, fault, times }
 }
 
-/// Some call of that name, so often.
+/// A random call of this name, failing once or twice.
 fn any_of(name: &str, fault: Fault, lot: &mut StdRng) -> Planned {
     let times = if fault == Fault::Late { 1 } else { lot.random_range(1..=2 * ATTEMPTS) };
     Planned { name: name.to_owned(), skip: lot.random_range(0..3), fault, times }
 }
 
-/// The calls of a run in which nothing goes wrong, in the order in which they first come.
+/// Returns the calls of a run without faults, in order of their first occurrence.
 async fn calls_of(deployed: &Arc<Deployed>, function: &'static str) -> Vec<String> {
     let mut sandbox = Sandbox::new(deployed).await;
     let done = work(&mut sandbox, Size::Small, Harms::new(function, [])).await;
@@ -48,21 +49,21 @@ async fn calls_of(deployed: &Arc<Deployed>, function: &'static str) -> Vec<Strin
     done.calls.into_iter().filter(|name| seen.insert(name.clone())).collect()
 }
 
-/// The calls that go wrong in one run: one; of `sweep`, whose parts do not wait for each other, some
-/// that are far apart.
+/// Returns the calls that fail in one run: one; for `sweep`, whose parts are independent, some that are far
+/// apart.
 fn together(function: &str, calls: &[String]) -> Vec<Vec<String>> {
     let at_once = if function == "sweep" { PARTS_OF_SWEEP } else { 1 };
     let step = calls.len().div_ceil(at_once);
     (0..step).map(|first| calls.iter().skip(first).step_by(step).cloned().collect()).collect()
 }
 
-/// Whether of a case nothing came about that had to. Of several faults one may keep the call of another from
-/// being made, and flush does not ask for a retention within a minute of one that could not be set.
+/// Whether a planned fault did not occur although it had to. With several faults, one may prevent the call
+/// of another, and flush does not set a retention within a minute of one that could not be set.
 fn never_came(unfired: &[Planned], planned: usize) -> bool {
     unfired.len() == planned && unfired.iter().any(|fault| fault.name != "Logs.PutRetentionPolicy")
 }
 
-/// Plays some cases, one after the other. Returns what went wrong that should not.
+/// Runs some cases, one after another. Returns the unexpected failures.
 async fn play(
     deployed: Arc<Deployed>,
     function: &'static str,
@@ -92,8 +93,8 @@ async fn play(
     failures
 }
 
-/// `LOGFERRY_FAULTS=n` plays n - 1 rounds more, in which a lot decides which call of a name goes
-/// wrong, and how often; `LOGFERRY_SEED=n` draws others.
+/// `LOGFERRY_FAULTS=n` adds n - 1 rounds, with random calls and numbers of failures; `LOGFERRY_SEED=n`
+/// changes them.
 async fn every_call_goes_wrong(function: &'static str) {
     let Some(deployed) = Deployed::read().await else { return };
     let (rounds, seed) = (number("LOGFERRY_FAULTS", 1), number("LOGFERRY_SEED", 1));
@@ -121,7 +122,7 @@ async fn every_call_goes_wrong(function: &'static str) {
     assert!(failures.is_empty(), "{} cases failed:\n{}", failures.len(), failures.join("\n"));
 }
 
-/// A test a function, so that they run beside each other.
+/// One test per function, so that they run in parallel.
 macro_rules! whichever_call_goes_wrong_work_is_done_once {
     ($($function:ident)*) => {
         #[test]

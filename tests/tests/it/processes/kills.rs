@@ -13,7 +13,7 @@ use super::relay::Moment;
 use super::sandbox::{Deployed, FUNCTIONS, Harm, Sandbox};
 use super::scenes::{Harms, Size, work};
 
-/// Pieces of work under way at once.
+/// Concurrent pieces of work.
 const AT_ONCE: usize = 4;
 /// The killed functions: ingest twice as often as each of the others.
 const FUNCTIONS_KILLED: [&str; 5] = ["ingest", "flush", "ingest", "sweep", "api"];

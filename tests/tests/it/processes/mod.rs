@@ -1,5 +1,5 @@
-//! The real binaries, as Lambda runs them, against the emulator: killed with SIGKILL in the middle of
-//! their work, and with every call they make going wrong in every way.
+//! The real binaries, as Lambda runs them, on the emulator: killed with SIGKILL while they work, and with
+//! every call failing in every way.
 
 mod answers;
 mod kills;

@@ -1,6 +1,6 @@
-//! A relay between a function's process and the emulator. It knows the name of every call, lets
-//! chosen ones go wrong in nine ways, and kills the process at a chosen one. Calls that start
-//! `ingest` end here: they are kept for the test to deliver.
+//! A relay between a function's process and the emulator. It knows the name of every call, makes chosen
+//! ones fail in nine ways, and kills the process at a chosen one. Calls that start `ingest` end here: they
+//! are kept for the test to deliver.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -23,22 +23,22 @@ const LATE_BY: Duration = Duration::from_millis(1500);
 /// How a call fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Fault {
-    /// The service is asked too much of, in its own words.
+    /// The service throttles, with its own error code.
     Throttled,
     InternalError,
-    /// 503, and a page for people.
+    /// 503, with an HTML page.
     Unavailable,
-    /// The credentials are said to have run out.
+    /// The credentials are reported as expired.
     Expired,
-    /// The connection is reset before the call has acted.
+    /// The connection is reset before the call is processed.
     Reset,
-    /// It acts, and the connection is reset instead of an answer.
+    /// It is processed, and the connection is reset instead of a response.
     ReplyLost,
-    /// It acts, and its answer breaks off half-way.
+    /// It is processed, and its response is truncated.
     CutShort,
-    /// It acts, and its answer is a 200 about something else.
+    /// It is processed, and its response is a 200 with other content.
     Garbled,
-    /// No answer comes, and it acts when its client has given up and tried again.
+    /// No response; it is processed when its client has given up and retried.
     Late,
 }
 
@@ -56,7 +56,7 @@ impl Fault {
     ];
 }
 
-/// When, in a call's course, its process is killed.
+/// When, during a call, its process is killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Moment {
     /// The call is not processed.
@@ -67,7 +67,7 @@ pub(super) enum Moment {
     After(Duration),
 }
 
-/// Calls of this name, after the first `skip`, go wrong `times` times.
+/// Calls with this name fail `times` times, after the first `skip`.
 #[derive(Debug, Clone)]
 pub(super) struct Planned {
     pub(super) name: String,
@@ -85,15 +85,15 @@ struct PlannedKill {
 
 #[derive(Default)]
 struct State {
-    /// The names of all calls since the last look, in order.
+    /// Names of all calls since the last time, in order.
     calls: Vec<String>,
-    /// What is to go wrong, and how often it has.
+    /// Planned faults, and how often each occurred.
     faults: Vec<(Planned, u32)>,
-    /// Whether it goes wrong now.
+    /// Whether faults occur now.
     harmful: bool,
     kill: Option<PlannedKill>,
     fired: u32,
-    /// Events that `ingest` was started with.
+    /// Events of starts of `ingest`.
     started: Vec<Value>,
     /// The messages of each accepted PutLogEvents request.
     sent: Vec<Vec<String>>,
@@ -152,12 +152,12 @@ impl Relay {
         Self { address, shared, server }
     }
 
-    /// The names of the calls since the last time.
+    /// Returns the names of the calls since the last time.
     pub(super) fn take_calls(&self) -> Vec<String> {
         std::mem::take(&mut self.shared.state.lock().unwrap().calls)
     }
 
-    /// The events that `ingest` was started with since the last time.
+    /// Returns the events of starts of `ingest` since the last time.
     pub(super) fn take_started(&self) -> Vec<Value> {
         std::mem::take(&mut self.shared.state.lock().unwrap().started)
     }
@@ -167,7 +167,7 @@ impl Relay {
         self.shared.state.lock().unwrap().sent.clone()
     }
 
-    /// In place of what was planned before; begins with [`Relay::be_harmful`].
+    /// Replaces the planned faults; they start with [`Relay::be_harmful`].
     pub(super) fn plan(&self, faults: &[Planned]) {
         let mut state = self.shared.state.lock().unwrap();
         state.faults = faults.iter().map(|planned| (planned.clone(), 0)).collect();
@@ -177,7 +177,7 @@ impl Relay {
         self.shared.state.lock().unwrap().harmful = true;
     }
 
-    /// What was planned and never came about.
+    /// Returns the planned faults that have not occurred.
     pub(super) fn unfired(&self) -> Vec<Planned> {
         let state = self.shared.state.lock().unwrap();
         state.faults.iter().filter(|(_, fired)| *fired == 0).map(|(planned, _)| planned.clone()).collect()
@@ -189,8 +189,8 @@ impl Relay {
         state.kill = Some(PlannedKill { left: number, moment, killer });
     }
 
-    /// From here on nothing goes wrong; returns how often something has since the last time. Ends
-    /// when what acts late has acted.
+    /// Stops faults. Returns how many occurred since the last time, when all late calls have been
+    /// processed.
     pub(super) async fn calm_down(&self) -> u32 {
         let (fired, late) = {
             let mut state = self.shared.state.lock().unwrap();
@@ -294,7 +294,7 @@ impl Shared {
                 }
                 Fault::CutShort => {
                     let answer = self.forward(&name, &request).await;
-                    // Without a body, its head is all there is to lose.
+                    // Without a body, only the head can be lost.
                     if request.method != "HEAD" && !answer.body.is_empty() {
                         write(connection, &answer, answer.body.len() / 2).await;
                     }
@@ -308,7 +308,7 @@ impl Shared {
                     write(connection, &answer, most).await
                 }
                 Fault::Late => {
-                    // Until the client hangs up; it has nothing more to say.
+                    // Until the client hangs up; it sends nothing more.
                     let _ = connection.read(&mut [0; 1]).await;
                     let shared = self.clone();
                     let late = tokio::spawn(async move {
@@ -322,7 +322,7 @@ impl Shared {
         }
     }
 
-    /// Carries a call out.
+    /// Forwards a call to the emulator.
     async fn forward(&self, name: &str, request: &Request) -> Response {
         if name == "Lambda.Invoke" {
             let event = serde_json::from_slice(&request.body).unwrap();
@@ -350,7 +350,7 @@ impl Shared {
     }
 }
 
-/// Service and operation, and of DynamoDB the tables: `DynamoDB.UpdateItem files`.
+/// Service and operation, and for DynamoDB the tables: `DynamoDB.UpdateItem files`.
 fn name(request: &Request) -> String {
     let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
     if let Some(target) = request.headers.get("x-amz-target") {
@@ -376,7 +376,7 @@ fn name(request: &Request) -> String {
     format!("S3.{operation}")
 }
 
-/// The tables of a request, without what makes their names a test's own.
+/// The tables of a request, without the test's prefix.
 fn tables(body: &[u8]) -> String {
     let body: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
     let mut names = BTreeSet::new();
@@ -394,7 +394,7 @@ fn typed(content_type: &'static str) -> HeaderMap {
     HeaderMap::from_iter([(http::header::CONTENT_TYPE, HeaderValue::from_static(content_type))])
 }
 
-/// What a service answers that does not act, for the time-th time.
+/// The response of a service that does not process the call, for the `time`-th time.
 fn refusal(fault: Fault, time: u32, name: &str, request: &Request) -> Response {
     let service = name.split('.').next().unwrap_or_default();
     let throttles = ["ThrottlingException", "ProvisionedThroughputExceededException", "RequestLimitExceeded"];

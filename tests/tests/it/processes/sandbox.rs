@@ -1,6 +1,6 @@
-//! Tables, a bucket and log groups of a test's own beside the deployed ones and cut like them, the
-//! functions' processes with the deployed environment pointed there, and what may be asked of it all
-//! in the end. Nothing that happens here meets another test.
+//! Separate tables, a bucket and log groups for one test, with the deployed schema; the functions'
+//! processes with the deployed environment pointed there; and checks of the final state. Tests do not
+//! interfere.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -40,7 +40,7 @@ use logferry_tests::process::{Invoked, Process};
 const TABLES: [&str; 5] = ["apps", "logs", "files", "stats", "uploads"];
 pub(super) const FUNCTIONS: [&str; 4] = ["ingest", "flush", "sweep", "api"];
 
-/// The time that an invocation is given: short, but longer than a call that is never answered.
+/// Time of an invocation: short, but longer than a call without response.
 const INVOCATION: Duration = Duration::from_secs(60);
 
 /// What the stack of this run has deployed.
@@ -73,30 +73,30 @@ impl Deployed {
     }
 }
 
-/// An app that is registered, with its key.
+/// A registered app, with its key.
 #[derive(Debug, Clone)]
 pub(super) struct Registration {
     pub(super) app: App,
     pub(super) api_key: String,
 }
 
-/// A record as it is stored: source, ordinal, original.
+/// A stored record: source, ordinal, original.
 pub(super) type Stored = (String, u64, String);
 
-/// What goes wrong in an invocation.
+/// The faults of an invocation.
 #[derive(Debug, Clone)]
 pub(super) enum Harm {
-    /// These calls go wrong, in this invocation and the function's next ones.
+    /// These calls fail, in this invocation and the function's next ones.
     Faults(Vec<Planned>),
     /// The process is killed at the call with this number.
     Kill(usize, Moment),
 }
 
-/// What became of an invocation.
+/// The result of an invocation.
 #[derive(Debug)]
 pub(super) struct Ran {
     pub(super) end: Invoked,
-    /// How often something went wrong in it.
+    /// How many faults occurred.
     pub(super) fired: u32,
     /// The names of its calls.
     pub(super) calls: Vec<String>,
@@ -110,7 +110,7 @@ pub(super) struct Sandbox {
     pub(super) bucket: String,
     pub(super) relay: Relay,
     processes: BTreeMap<&'static str, Process>,
-    /// Whose calls go wrong.
+    /// The function whose calls fail.
     harmed: Option<&'static str>,
     /// Fence and status of each row when last seen.
     watched: BTreeMap<(String, String), (u64, FileStatus)>,
@@ -157,7 +157,7 @@ impl Sandbox {
         create.send().await.unwrap();
     }
 
-    /// Takes away what was made. Log groups are small and stay.
+    /// Removes what was created. Log groups are small and stay.
     pub(super) async fn remove(mut self) {
         self.processes.clear();
         for role in TABLES {
@@ -231,8 +231,8 @@ impl Sandbox {
         ObjectRef { bucket: self.bucket.clone(), key: key.to_owned(), version }
     }
 
-    /// The deployed environment, with everything that names the deployed tables, buckets and log
-    /// groups naming ours, and the relay where AWS is.
+    /// Returns the deployed environment, with the names of tables, buckets and log groups replaced by ours,
+    /// and the relay as AWS endpoint.
     fn environment(&self, function: &str) -> BTreeMap<String, String> {
         let mut env = self.deployed.environments[function].clone();
         let stack = &self.deployed.stack;
@@ -263,7 +263,7 @@ impl Sandbox {
         &self.processes[function]
     }
 
-    /// One invocation, in a new process where there is none.
+    /// Runs one invocation, in a new process if there is none.
     pub(super) async fn invoke(&mut self, function: &'static str, event: &Value, harm: Option<Harm>) -> Ran {
         self.relay.take_calls();
         let process = self.process(function).await;
@@ -290,13 +290,13 @@ impl Sandbox {
         Ran { end, fired, calls, rows }
     }
 
-    /// From here on nothing goes wrong. Returns what was planned and did not come about.
+    /// Stops faults. Returns the planned ones that did not occur.
     pub(super) fn end_of_harm(&mut self) -> Vec<Planned> {
         self.harmed = None;
         self.relay.unfired()
     }
 
-    /// What a function's process wrote of late, for the report of a failure.
+    /// Returns the latest output of a function's process, for the report of a failure.
     pub(super) fn output(&self, function: &str) -> String {
         self.processes.get(function).map(Process::output).unwrap_or_default()
     }
@@ -306,14 +306,14 @@ impl Sandbox {
         scan.into_paginator().items().send().collect::<Result<_, _>>().await.unwrap()
     }
 
-    /// The rows of the ledger, of objects and of grants that wait.
+    /// Returns the rows of the ledger, of objects and of waiting grants.
     pub(super) async fn rows(&self) -> Vec<FileRow> {
         let items = self.scan("files").await;
         let own = items.iter().filter(|item| item.contains_key("status") && !item.contains_key("used_by"));
         own.map(|item| row_from_item(item).unwrap()).collect()
     }
 
-    /// Fences only rise, and an end stays under its fence.
+    /// Checks that fences only rise, and that an end keeps its fence.
     fn watch(&mut self, rows: &[FileRow]) {
         for row in rows {
             let version = row.object.as_ref().map_or("", |object| object.version.as_str());
@@ -349,7 +349,7 @@ impl Sandbox {
         }
     }
 
-    /// All records of an app, and their counts per day, as the blocks hold them.
+    /// Returns all records of an app, and their counts per day, from its blocks.
     pub(super) async fn stored(&self, app_id: &AppId) -> (Vec<Stored>, BTreeMap<Day, LevelCounts>) {
         let (mut records, mut days) = (Vec::new(), BTreeMap::<Day, LevelCounts>::new());
         for mut item in self.scan("logs").await {
@@ -372,7 +372,7 @@ impl Sandbox {
         (records, days)
     }
 
-    /// The counters of an app per day.
+    /// Returns the counters of an app per day.
     pub(super) async fn counted(&self, app_id: &AppId) -> BTreeMap<Day, LevelCounts> {
         let mut days = BTreeMap::<Day, LevelCounts>::new();
         for item in self.scan("stats").await {
@@ -390,14 +390,14 @@ impl Sandbox {
         self.counted(app_id).await.contains_key(&day)
     }
 
-    /// The bad records that are kept under an object.
+    /// Returns the bad records of an object.
     pub(super) async fn quarantined(&self, object: &ObjectRef) -> BTreeMap<u64, QuarantineReason> {
         use logferry_core::ledger::files::Files as _;
         let page = self.files().quarantined(object, 1000, None).await.unwrap();
         page.rows.iter().map(|record| (record.ordinal, record.reason)).collect()
     }
 
-    /// The stream's event for all blocks that are stored of an app.
+    /// Returns the stream event for all stored blocks of an app.
     pub(super) async fn stream_event(&self, app_id: &AppId) -> Value {
         let own = format!("{app_id}#");
         let mut items = self.scan("logs").await;
@@ -418,7 +418,7 @@ impl Sandbox {
         json!({"Records": (0..).zip(&items).map(record).collect::<Vec<_>>()})
     }
 
-    /// The ids of an app's records.
+    /// Returns the ids of an app's records.
     pub(super) async fn ids(&self, app_id: &AppId) -> BTreeSet<String> {
         let mut ids = BTreeSet::new();
         for mut item in self.scan("logs").await {
@@ -431,7 +431,7 @@ impl Sandbox {
         ids
     }
 
-    /// The `logId`s of all events that CloudWatch Logs holds of an app.
+    /// Returns the `logId`s of all events of an app in CloudWatch Logs.
     pub(super) async fn forwarded(&self, app_id: &AppId) -> BTreeSet<String> {
         let group = format!("/own/{}/{app_id}", self.id);
         let read = self.deployed.logs.filter_log_events().log_group_name(group);
@@ -440,7 +440,7 @@ impl Sandbox {
         events.map(|event| log_id(event.message().unwrap())).collect()
     }
 
-    /// How many days the app's log group keeps its events.
+    /// Returns the retention of the app's log group in days.
     pub(super) async fn retention_days(&self, app_id: &AppId) -> Option<i32> {
         let group = format!("/own/{}/{app_id}", self.id);
         let found = self.deployed.logs.describe_log_groups().log_group_name_prefix(group).send().await;

@@ -313,7 +313,7 @@ async fn flush(sandbox: &mut Sandbox, registration: &Registration, size: Size, h
     forward(sandbox, registration, harms).await;
 }
 
-/// Partitions of which an event of the stream has blocks.
+/// Returns the number of partitions in a stream event.
 fn lanes(event: &Value) -> u32 {
     let records = event["Records"].as_array().unwrap();
     let keys: BTreeSet<_> =
@@ -321,7 +321,7 @@ fn lanes(event: &Value) -> u32 {
     u32::try_from(keys.len()).unwrap()
 }
 
-/// The stream into flush until it is through, and what CloudWatch Logs holds then.
+/// Feeds the stream to flush until all of it is processed, and checks CloudWatch Logs.
 async fn forward(sandbox: &mut Sandbox, registration: &Registration, harms: &mut Harms) {
     let app_id = &registration.app.app_id;
     let sent_before = sandbox.relay.sent().len();
@@ -340,7 +340,7 @@ async fn forward(sandbox: &mut Sandbox, registration: &Registration, harms: &mut
                 records.drain(..at.unwrap());
             }
             Invoked::Failed(_) => {}
-            // A request of each lane that was under way.
+            // A request of each lane that was running.
             Invoked::Died => requests_of_dead += lanes(&event),
         }
     }
@@ -419,7 +419,7 @@ async fn sweep(sandbox: &mut Sandbox, registration: &Registration, harms: &mut H
     assert_eq!(unused.reason.as_ref().map(|reason| reason.code), Some(ReasonCode::NeverUploaded));
     let parts = sandbox.multipart().parts(&session.key, &session.upload_id).await;
     assert!(parts.is_err(), "the parts are freed");
-    // Of the old records nothing is left, of the others everything is there once.
+    // No old record is left, and all others exist once.
     check_files(sandbox, registration, &files, &rows).await;
 }
 
@@ -446,7 +446,7 @@ async fn overdue_session(sandbox: &Sandbox, registration: &Registration, now_ms:
     session
 }
 
-/// Records of ten days ago, and the job to remove them. Returns their day.
+/// Stores records of ten days ago, and the job to remove them. Returns their day.
 async fn overdue_removal(sandbox: &Sandbox, registration: &Registration, now_ms: i64) -> Day {
     let app = &registration.app;
     let old_ms = hour_ms(240);
@@ -494,7 +494,7 @@ async fn overdue_removal(sandbox: &Sandbox, registration: &Registration, now_ms:
     Day::of_ms(old_ms)
 }
 
-/// A batch with an idempotency key, repeated until its client has an answer, and once more.
+/// Sends a batch with an idempotency key until the client has a response, and once more.
 async fn api(sandbox: &mut Sandbox, registration: &Registration, size: Size, harms: &mut Harms) {
     let app_id = &registration.app.app_id;
     let (hours, per_hour) = if size == Size::Small { (2, 3) } else { (72, 4) };

@@ -1,4 +1,4 @@
-//! A query ends within its budget, whatever that is, and its pages are together the whole answer.
+//! A query ends within any budget, and its pages together are the whole result.
 
 use std::time::Duration;
 
@@ -81,7 +81,8 @@ fn asked<'a>(apps: &'a [App], filter: &'a Filter, budget: Budget) -> Query<'a> {
     }
 }
 
-/// All pages, each further than the one before; what they found, how many they were, what they cost.
+/// Reads all pages and checks that each makes progress. Returns the records, the number of pages, and the
+/// cost.
 async fn pages(cloud: &SimCloud, asked: &Query<'_>) -> (Vec<String>, usize, Cost) {
     let question = asked.filter.question((!asked.merged).then(|| asked.apps[0].app_id.as_str()));
     let (mut all, mut after, mut count, mut cost) = (Vec::new(), None::<String>, 0, Cost::default());
@@ -142,7 +143,7 @@ async fn pages_of_a_search_do_not_read_again_what_earlier_ones_have_been_through
     let (found, count, cost) = pages(&cloud, &asked(&apps, &filter, budget)).await;
     assert_eq!((found.len(), cost.opened), (0, 400), "each is looked into once");
     assert!(count >= 400, "{count} pages");
-    // A page begins with the newest of each of the four partitions, and not with those of earlier pages.
+    // A page starts with the newest block of each of the four partitions, not with those of earlier pages.
     assert!(cost.blocks <= 8 * 401, "{} blocks read", cost.blocks);
 }
 
@@ -175,7 +176,7 @@ async fn a_query_ends_in_time_however_slow_the_table_is() {
         let path = format!("/logs?limit=1000&search=entry{cursor}");
         let page = api.app(&key, "GET", &path, &Value::Null).await;
         assert_eq!(page.status, 200, "{}", page.text);
-        // The key and the app are read before, and one read may be under way.
+        // The key and the app are read before, and one read may be in flight.
         assert!(begun.elapsed() <= MAX_TIME + 3 * call, "{:?}", begun.elapsed());
         let page = page.json();
         found.extend(page["data"].as_array().unwrap().iter().map(|record| record["message"].clone()));

@@ -48,7 +48,7 @@ async fn store(cloud: &SimCloud, app: &App, blocks: Vec<Block>) {
     }
 }
 
-/// Large and small blocks, every other one of which expires now.
+/// Large and small blocks; every other one expires now.
 fn blocks(app: &App) -> Vec<Block> {
     let mut blocks: Vec<Block> = (0..24)
         .map(|i| {
@@ -91,7 +91,7 @@ async fn a_block_that_dynamodb_has_deleted_in_part_is_no_fault_and_expiry_comes_
     for seed in 0..4 {
         let cloud = SimCloud::default();
         let mut apps = vec![cloud.add_app("shop")];
-        // With very many apps headers are read first.
+        // With very many apps, headers are read first.
         apps.extend((0..seed % 2 * 6).map(|i| cloud.add_app(&format!("app{i}"))));
         store(&cloud, &apps[0], own.clone()).await;
         let mut left = 24;
@@ -123,7 +123,7 @@ async fn an_unreadable_block_is_skipped_counted_and_reported_by_api_and_rpc() {
     let key = api.register("shop").await;
     let app = api.cloud.apps_now().swap_remove(0);
     store(&api.cloud, &app, blocks(&app)).await;
-    // Six of the twelve that have not expired have extents.
+    // Six of the twelve unexpired ones have extents.
     assert!(api.cloud.lose_extents() > 0);
     let rpc = logferry_rpc::App {
         book: api.cloud.clone(),
@@ -145,7 +145,7 @@ async fn an_unreadable_block_is_skipped_counted_and_reported_by_api_and_rpc() {
         assert_eq!(by_invoke().await, page, "the same by direct invoke");
         let merged = api.admin("GET", "/logs", &Value::Null).await.json();
         assert_eq!(merged["skipped"], json!(skipped));
-        // A filter that excludes it, or a page that does not get there, misses nothing.
+        // A filter that excludes it, or a page that does not reach it, reports nothing.
         let errors = api.app(&key, "GET", "/logs?level=ERROR", &Value::Null).await.json();
         assert_eq!((errors["skipped"].clone(), errors["data"].clone()), (json!(0), json!([])));
         assert_eq!(api.cloud.damage_blocks(1).len(), 24);

@@ -1,4 +1,4 @@
-//! One question about very many apps: pages that are worth their reads.
+//! One query over very many apps: pages that are worth their reads.
 
 use logferry_core::logbook::budget::{Budget, MAX_DECOMPRESSED_BYTES, MAX_READ_BYTES};
 use logferry_core::logbook::filter::Filter;
@@ -20,10 +20,10 @@ use super::{ids, never};
 const APPS: usize = 500;
 const BLOCKS: usize = 4;
 const RECORDS: i64 = 10;
-/// What each record is padded with: a block takes a quarter of what blocks do, and so does the budget.
+/// Padding of each record: blocks have a quarter of the usual size, and so has the budget.
 const PADDING: usize = 1_600;
 const READ_BYTES: usize = MAX_READ_BYTES / 4;
-/// How long a block lasts (ms).
+/// Time span of a block (ms).
 const BLOCK_MS: i64 = 60_000;
 
 /// Every app has a few blocks in the current hour.
@@ -90,7 +90,7 @@ async fn a_page_over_500_busy_apps_is_full_and_reads_little_more_than_it_answers
     let filter = Filter::default();
     let (mut found, mut cursor, mut pages) = (Vec::new(), None::<String>, 0);
     while pages == 0 || cursor.is_some() {
-        // The first pages are of the usual size.
+        // The first pages have the usual size.
         let limit = if pages < 3 { 100 } else { 1_000 };
         let question = Query {
             apps: &apps,
@@ -111,8 +111,8 @@ async fn a_page_over_500_busy_apps_is_full_and_reads_little_more_than_it_answers
         let cost = page.cost;
         if pages < 3 {
             assert_eq!(page.records.len(), limit, "page {pages} is full");
-            // The counters and the newest header of each partition, and what the answer comes from:
-            // blocks that were begun on earlier pages are read again.
+            // The counters, the newest header of each partition, and the blocks of the result: blocks that
+            // were started on earlier pages are read again.
             let blocks = (pages as usize + 1) * 130;
             assert!(cost.pages as usize <= 5 * APPS + 3 * blocks, "page {pages}: {cost:?}");
             assert!(cost.data_bytes <= blocks * (RECORDS as usize * PADDING) + 4 * APPS * 1_024 * 2);
