@@ -63,7 +63,7 @@ async fn a_file_that_would_exceed_the_quota_is_failed_unread_with_a_code_that_sa
             panic!("{which}")
         };
         assert_eq!((reason.code, counts.bytes), (ReasonCode::QuotaExceeded, 0), "{which}");
-        assert!(reason.message.contains(&format!(" {which} a day")), "{}", reason.message);
+        assert!(reason.message.contains(&format!(" {which} would be exceeded")), "{}", reason.message);
         assert_eq!(used(&cloud).await.files, 1, "what is refused is not charged");
         assert_eq!(cloud.rows().iter().filter(|row| row.status == FileStatus::Failed).count(), 1);
     }

@@ -266,7 +266,7 @@ async fn broken_files_are_named_and_kept_and_stop_no_other() {
     let stranger = "other/app";
     world.cloud.put(stranger, Vec::new()).await.unwrap();
     let (_, reports) =
-        world.redrive_some(&Selection { prefix: Some("some".into()), ..Selection::default() }, false).await;
+        world.redrive_some(&Selection { prefix: Some("oth".into()), ..Selection::default() }, false).await;
     assert_eq!(reports[0].error.as_deref(), Some("the file is neither dead letters nor a discarded batch"));
     assert!(world.cloud.dead_letters_now().contains_key(stranger));
 }
