@@ -1,5 +1,5 @@
-//! HTTP/1.1 as far as clients on loopback need it: a response can only be cut off in its middle if its bytes are
-//! written directly.
+//! HTTP/1.1 as far as clients on loopback need it: a response can only be cut off in its middle if its
+//! bytes are written directly.
 
 use std::io;
 

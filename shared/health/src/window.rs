@@ -1,4 +1,4 @@
-//! Windows of time that uptime is computed over.
+//! Time windows of uptime.
 
 /// A time range that ends now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

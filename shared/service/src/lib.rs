@@ -1,5 +1,5 @@
-//! What every function needs around its story: configuration, telemetry, metrics, HTTP envelope
-//! and authentication.
+//! Shared infrastructure of the functions: configuration, telemetry, metrics, HTTP envelope and
+//! authentication.
 
 mod answer;
 pub mod api_key;

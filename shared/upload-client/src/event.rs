@@ -1,4 +1,4 @@
-//! What an upload tells while it runs.
+//! Events of a running upload.
 
 use std::fmt;
 use std::sync::Arc;

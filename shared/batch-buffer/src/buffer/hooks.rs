@@ -1,4 +1,4 @@
-//! What the buffer calls: a clock, and the receiver of dead letters.
+//! Functions that the buffer calls: a clock, and the receiver of dead letters.
 
 use std::sync::Arc;
 

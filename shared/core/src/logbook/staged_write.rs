@@ -1,7 +1,7 @@
-//! Long writes: those that need more than one transaction. Such a write is stored whole and noted in its app's row,
-//! in one transaction; from then on it counts. Its parts follow, each together with the number of the next part.
-//! Any reader, prune or sweep that finds the note completes the write first. A partially applied write is therefore
-//! never visible, even if its writer crashed.
+//! Long writes: those that need more than one transaction. Such a write is stored whole and noted in its
+//! app's row, in one transaction; from then on it counts. Its parts follow, each together with the number
+//! of the next part. Any reader, prune or sweep that finds the note completes the write first. A partially
+//! applied write is therefore never visible, even if its writer crashed.
 
 use crate::logbook::records::{LongWrite, Records, Step, Written};
 use crate::model::app::App;

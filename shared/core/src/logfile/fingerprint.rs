@@ -1,4 +1,4 @@
-//! Computes how an object's entries become blocks, as a fingerprint.
+//! Computes the packing fingerprint.
 
 use super::decode::{CHUNK_BYTES, EXPANSION_FREE_BYTES};
 use super::pack;

@@ -1,4 +1,4 @@
-//! What became of a file: counts, and the reason where it failed.
+//! The result of a file: its counts, and a reason if it failed.
 
 use std::collections::BTreeMap;
 

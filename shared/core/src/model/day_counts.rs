@@ -1,4 +1,4 @@
-//! What counters hold for one day.
+//! The counts of one day.
 
 use crate::model::level::LevelCounts;
 

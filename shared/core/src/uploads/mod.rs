@@ -1,4 +1,4 @@
-//! Resumable multipart uploads and the attendees that may make them.
+//! Resumable multipart uploads, and meeting attendees of Amazon Chime.
 
 pub mod attendees;
 pub mod session;

@@ -1,4 +1,4 @@
-//! What conditions are judged by.
+//! The facts that conditions are evaluated on.
 
 use std::cell::OnceCell;
 

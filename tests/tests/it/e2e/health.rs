@@ -131,8 +131,8 @@ async fn app_with_checks(stack: &Stack, name: &str, urls: Value) -> TestApp {
     app
 }
 
-/// Fires the schedule for the nth slot, starting an hour in the future. The real schedule fires for earlier slots, which
-/// then change nothing.
+/// Fires the schedule for the nth slot, starting an hour in the future. The real schedule fires for earlier
+/// slots, which then change nothing.
 async fn fire(stack: &Stack, slot: i64) {
     let start = *NEXT_HOUR_SECS + slot * SLOT_SECS;
     let time = logferry_core::model::time::rfc3339_ms(start * 1000);

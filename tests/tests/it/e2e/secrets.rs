@@ -1,5 +1,5 @@
-//! The stack's own logs contain no secrets and no records, even at the most verbose level: texts are planted through every
-//! route and trigger and then searched in the logs.
+//! The stack's own logs contain no secrets and no records, even at the most verbose level: texts are
+//! planted through every route and trigger and then searched in the logs.
 
 use std::collections::BTreeMap;
 

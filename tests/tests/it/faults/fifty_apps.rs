@@ -1,5 +1,5 @@
-//! Fifty apps on an ordinary bad day, with `sweep` at the template's schedule: unused URLs, lost events, dead workers.
-//! The documented guarantees hold for each.
+//! Fifty apps on an ordinary bad day, with `sweep` at the template's schedule: unused URLs, lost events,
+//! dead workers. The documented guarantees hold for each.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

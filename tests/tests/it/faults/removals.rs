@@ -1,5 +1,5 @@
-//! Files, prunes, redrives, vanishing objects, and an app that is deleted and registered again, all at once: whenever no
-//! file is in progress, the counters equal what a query can find.
+//! Files, prunes, redrives, vanishing objects, and an app that is deleted and registered again, all at
+//! once: whenever no file is in progress, the counters equal what a query can find.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -97,8 +97,8 @@ pub(super) async fn sweep(cloud: &SimCloud, skew_ms: i64) -> (Option<Swept>, Opt
 }
 
 impl World {
-    /// Files of an app: one with an event, one with two events, two with lost events (one uploaded with a presigned URL,
-    /// one without), and an unused URL.
+    /// Files of an app: one with an event, one with two events, two with lost events (one uploaded with a
+    /// presigned URL, one without), and an unused URL.
     pub(super) async fn new() -> Self {
         let cloud = SimCloud::default();
         let _ = cloud.logs().clone().empty();

@@ -1,5 +1,5 @@
-//! Processes are killed with SIGKILL at random moments: before a call, while it is processed, or some milliseconds after
-//! its response.
+//! Processes are killed with SIGKILL at random moments: before a call, while it is processed, or some
+//! milliseconds after its response.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
