@@ -1,7 +1,7 @@
 /** A page with an upload client, and what the tests ask of it. */
 
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdtempSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Page } from '@playwright/test';
@@ -73,6 +73,7 @@ export interface DiskFile {
 }
 
 const folder = mkdtempSync(join(tmpdir(), 'logferry-uploads-'));
+process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
 let files = 0;
 
 /** A file of random bytes on the disk. */
