@@ -50,6 +50,8 @@ export function xhrPut(clock: Clock, stallMs = STALL_MS): PutPart {
       };
       signal.addEventListener('abort', abort, { once: true });
       xhr.open('PUT', url);
+      // Firefox parses an answer without a type as XML, and complains.
+      xhr.responseType = 'text';
       alive();
       // A slice of a typed file has no type: the signed URL allows no Content-Type of its own.
       xhr.send(body);

@@ -165,7 +165,7 @@ export async function reaches(page: Page, id: string, status: string, timeoutMs 
     if (over || Date.now() > until) {
       throw new Error(`upload is ${now?.status ?? 'unknown'}, not ${status}: ${now?.error?.message ?? ''}`);
     }
-    await page.waitForTimeout(25);
+    await new Promise((done) => setTimeout(done, 25));
   }
 }
 
