@@ -108,7 +108,7 @@ async function open(
  * Whether shared workers outlive the last tab here (`extendedLifetime`). The constructor reads its options
  * before the address, so an address that is none shows it without starting a worker.
  */
-function extendsLifetime(): boolean {
+export function extendsLifetime(): boolean {
   let read = false;
   const options = {
     get extendedLifetime() {

@@ -175,7 +175,7 @@ export class Uploads {
     const lost = (reason: string) => this.#lost(reason);
     this.#connected ??= connect(
       host,
-      workerHosts(worker),
+      workerHosts(host, worker),
       this.#hello(),
       'UPLOAD_WORKER_READY',
       receive,

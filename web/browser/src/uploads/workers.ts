@@ -1,9 +1,18 @@
 /** How the upload worker is started. The `new URL` calls stand as bundlers look for them. */
 
-import type { Hosts } from '../host/host.ts';
+import { extendsLifetime, type HostChoice, type Hosts } from '../host/host.ts';
 import type { UploadsOptions } from './settings.ts';
 
-export function workerHosts(worker: UploadsOptions['worker']): Hosts {
+/**
+ * By itself it takes no shared worker that ends with its last tab: it has nothing over a dedicated one, and
+ * Firefox's (153) never finishes reading the middle of a file.
+ */
+export function workerHosts(host: HostChoice, worker: UploadsOptions['worker']): Hosts {
+  const { shared, ...others } = allHosts(worker);
+  return shared && (host !== 'auto' || extendsLifetime()) ? { shared, ...others } : others;
+}
+
+function allHosts(worker: UploadsOptions['worker']): Hosts {
   const main = async () => (await import('./serve.ts')).serveUploads();
   if (typeof worker === 'function') {
     // The kind shows only when it is started.
