@@ -4,7 +4,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help uppy tools demo test web web-test web-demo web-bundlers web-firefox up down check advisories words planted load abuse cost bench build package deploy sam-local fuzz-api
+.PHONY: help uppy tools deploy-tools demo test web web-test web-demo web-bundlers web-firefox up down check advisories words planted load abuse cost bench build package deploy sam-local fuzz-api
 
 # Where rustup lacks the pinned release and cannot fetch it, its default takes over.
 ifneq ($(shell command -v rustup),)
@@ -15,6 +15,8 @@ endif
 
 TOOLS = .logferry/venv/bin
 PYTHON = PYTHONPATH=local $(TOOLS)/python
+# Few packages, for commands that run beside credentials for AWS.
+DEPLOY_PYTHON = PYTHONPATH=local .logferry/deploy/bin/python
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -91,14 +93,17 @@ cost: ## compute a month's bill: OPTIONS="--gb 100 --requests 1000000"; OPTIONS=
 bench: ## measure write units and throughput against their ceilings
 	cargo run --release --quiet --package logferry-bench
 
-build: tools ## compile the functions for Lambda into target/lambda (ARCHITECTURE=arm64 for Graviton)
-	@$(PYTHON) -m stack build
+deploy-tools:
+	@python3 local/tools.py deploy
 
-package: tools ## pack the functions for a release into dist, with a template and checksums (ARCHITECTURE)
-	@$(PYTHON) -m stack package
+build: deploy-tools ## compile the functions for Lambda into target/lambda (ARCHITECTURE=arm64 for Graviton)
+	@$(DEPLOY_PYTHON) -m stack build
 
-deploy: tools ## check, build and deploy to AWS: AWS_REGION, STACK_NAME, PARAMETERS, see docs/operations.md
-	@$(PYTHON) -m stack deploy
+package: deploy-tools ## pack the functions for a release into dist, with a template and checksums (ARCHITECTURE)
+	@$(DEPLOY_PYTHON) -m stack package
+
+deploy: deploy-tools ## check, build and deploy to AWS: AWS_REGION, STACK_NAME, PARAMETERS, see docs/operations.md
+	@$(DEPLOY_PYTHON) -m stack deploy
 
 fuzz-api: ## fuzz the API of the running local stack with requests from its OpenAPI document
 	@python3 local/fuzz_api.py

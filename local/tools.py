@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Installs the pinned tools of requirements.txt into .logferry/venv.
+"""Installs the pinned tools of requirements.txt into .logferry/venv; with the argument `deploy`, those of
+requirements-deploy.txt into .logferry/deploy.
 
 Needs only Python's standard library. Does nothing if the list has not changed since the last run."""
 
@@ -12,8 +13,9 @@ import sys
 import venv
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-REQUIREMENTS = ROOT / "local" / "requirements.txt"
-VENV = ROOT / ".logferry" / "venv"
+FOR_DEPLOYMENT = sys.argv[1:] == ["deploy"]
+REQUIREMENTS = ROOT / "local" / ("requirements-deploy.txt" if FOR_DEPLOYMENT else "requirements.txt")
+VENV = ROOT / ".logferry" / ("deploy" if FOR_DEPLOYMENT else "venv")
 STAMP = VENV / "installed.sha256"
 INTERPRETER = f"{sys.version_info.major}.{sys.version_info.minor}"
 
@@ -23,7 +25,8 @@ def wanted_stamp() -> str:
 
 
 def install() -> None:
-    print("installing the pinned tools into .logferry/venv (about a minute the first time)", file=sys.stderr)
+    folder = VENV.relative_to(ROOT)
+    print(f"installing the pinned tools into {folder} (about a minute the first time)", file=sys.stderr)
     # A complete environment is updated in place: a running emulator uses its files.
     if not (STAMP.exists() and (VENV / "bin" / f"python{INTERPRETER}").exists()):
         shutil.rmtree(VENV, ignore_errors=True)

@@ -8,11 +8,13 @@ import socket
 import subprocess
 import sys
 
+import boto3
+
 import web
 
-from . import emulator
+from . import emulator, smoke
 from .bring_up import bring_up
-from .settings import ROOT, Problem, Settings
+from .settings import FUNCTIONS, ROOT, Problem, Settings
 
 STATES = ROOT / ".logferry" / "tests"
 
@@ -49,8 +51,12 @@ def run(chosen: Settings) -> None:
     (own.state / "owner").write_text(emulator.this_process())
     try:
         print("\n== a stack for the tests", flush=True)
-        _, seconds = bring_up(own, with_tests=True)
+        values, seconds = bring_up(own, with_tests=True)
         print(f"up after {seconds:.0f} s without compilation, {own.profile} binaries, {own.endpoint}")
+        print("\n== the test that `make deploy` ends with")
+        functions = boto3.client("lambda", **own.client_config)
+        names = {f"{name.capitalize()}FunctionName": values[f"FN_{name.upper()}"] for name in FUNCTIONS}
+        smoke.run(functions, names, values["API_URL"])
         environment["LOGFERRY_LOCAL_ENV"] = str(own.local_env)
         # nextest does not run the examples in the documentation.
         step("the examples in the documentation", "cargo", "test", "--workspace", "--doc", "--quiet")

@@ -101,6 +101,13 @@ def generated_secrets_have_punctuation(cloud: Cloud) -> bool:
     return not cloud.secretsmanager.get_secret_value(SecretId=ids["Secret"])["SecretString"].isalnum()
 
 
+def the_ref_of_a_secret_is_no_arn(cloud: Cloud) -> bool:
+    kinds = {"Type": "AWS::SecretsManager::Secret", "Properties": {"GenerateSecretString": {"PasswordLength": 32}}}
+    ids = cloud.deploy({"Secret": kinds})
+    assert cloud.secretsmanager.get_secret_value(SecretId=ids["Secret"])["SecretString"]
+    return not ids["Secret"].startswith("arn:aws:secretsmanager:")
+
+
 def alarms_on_metric_math_are_refused(cloud: Cloud) -> bool:
     metric = {
         "Namespace": "AWS/Lambda",
@@ -256,6 +263,7 @@ def partial_failures_are_lost(cloud: Cloud) -> bool:
         preflights_are_refused,
         time_to_live_stays_off,
         generated_secrets_have_punctuation,
+        the_ref_of_a_secret_is_no_arn,
         alarms_on_metric_math_are_refused,
         parameters_that_the_template_lacks_are_accepted,
         a_stack_that_was_never_created_is_created_again,
