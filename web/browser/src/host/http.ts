@@ -46,7 +46,7 @@ export function problem(answer: HttpAnswer): string {
   return typeof nested === 'string' ? nested.slice(0, 300) : `HTTP status ${answer.status}`;
 }
 
-/** On `fetch`. `timeoutMs` covers the whole exchange: `fetch` does not tell how far an upload is. */
+/** On `fetch`. `timeoutMs` covers the whole exchange. */
 export function fetchHttp(clock: Clock): Http {
   return async ({ method, url, headers, body, keepalive, timeoutMs = 60_000 }) => {
     const abort = new AbortController();
@@ -64,7 +64,7 @@ export function fetchHttp(clock: Clock): Http {
       };
     } catch {
       throw new Unreachable(
-        abort.signal.aborted ? `no answer within ${timeoutMs / 1000} s` : 'no connection',
+        abort.signal.aborted ? `no answer within ${Math.round(timeoutMs / 1000)} s` : 'no connection',
       );
     } finally {
       cancel();

@@ -94,6 +94,9 @@ export async function requestStatus(
   };
 }
 
+/** Time for a file at 256 kbit/s, and a minute: `fetch` does not tell how far an upload is. */
+export const putTimeoutMs = (bytes: number): number => 60_000 + bytes / 32;
+
 export type Put = 'stored' | 'expired';
 
 /** `If-None-Match: *` makes a second PUT of the same key a 412, so a lost answer can be asked for again. */
@@ -104,6 +107,7 @@ export async function putFile(http: Http, batch: Batch, data: ArrayBuffer): Prom
     headers: { ...batch.headers, 'If-None-Match': '*' },
     body: data,
     keepalive: data.byteLength < KEEPALIVE_BYTES,
+    timeoutMs: putTimeoutMs(data.byteLength),
   });
   if (answer.status === 200 || answer.status === 412) return 'stored';
   if (answer.status === 403) return 'expired';

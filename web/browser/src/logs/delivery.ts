@@ -2,7 +2,16 @@
 
 import type { Clock } from '../host/clock.ts';
 import { type Http, Unreachable } from '../host/http.ts';
-import { failureOf, putFile, Refusal, requestGrant, requestStatus, type Status, type Target } from './api.ts';
+import {
+  failureOf,
+  putFile,
+  putTimeoutMs,
+  Refusal,
+  requestGrant,
+  requestStatus,
+  type Status,
+  type Target,
+} from './api.ts';
 import { MAX_FILE_BYTES } from './seal.ts';
 import type { Batch, Store } from './store.ts';
 import type { Failure } from './types.ts';
@@ -12,7 +21,7 @@ export type GetToken = (reason: 'start' | 'expired') => Promise<string | null | 
 
 /** Between two questions for a token while it keeps being refused (ms). */
 const TOKEN_MS = 60_000;
-/** How long a PUT without an answer may still be stored (ms). */
+/** How long after its end a PUT without an answer may still be stored (ms). */
 const UNSURE_MS = 60_000;
 /** Fresh URLs in a row that S3 refuses before the file counts as refused. */
 const MAX_REFUSALS = 3;
@@ -105,21 +114,29 @@ export class Delivery {
     }
     const data = await store.data(id);
     if (!data) return undefined;
+    // Written down before it begins: the file may arrive although no host lives to hear of it.
+    const under = clock.now() + putTimeoutMs(batch.bytes);
+    const begun = await store.update(id, (now) => (now.key === key ? { ...now, unsure: under } : now));
+    if (begun?.key !== key) return begun;
     try {
       if ((await putFile(http, batch, data)) === 'stored') return 'stored';
     } catch (error) {
-      const unsure = clock.now();
-      if (error instanceof Unreachable || (error instanceof Refusal && error.status >= 500)) {
-        await store.update(id, (now) => (now.key === key ? { ...now, unsure } : now));
-      }
+      const open = error instanceof Unreachable || (error instanceof Refusal && error.status >= 500);
+      await this.#ended(store, id, under, open ? clock.now() : batch.unsure);
       throw error;
     }
+    await this.#ended(store, id, under, batch.unsure);
     if (batch.refusals + 1 >= MAX_REFUSALS) {
       throw new Refusal({ code: 'REFUSED', message: 'S3 refuses fresh URLs' }, false, 403);
     }
     return store.update(id, (now) =>
       now.key === key ? { ...now, until: 0, refusals: now.refusals + 1 } : now,
     );
+  }
+
+  /** A PUT is over: until when it may have been stored, unless another tab has begun one since. */
+  async #ended(store: Store, id: string, under: number, unsure: number | undefined): Promise<void> {
+    await store.update(id, (now) => (now.unsure === under ? { ...now, unsure: unsure ?? 0 } : now));
   }
 
   /** What became of a file, by the service. */

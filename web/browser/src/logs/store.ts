@@ -35,7 +35,7 @@ export interface Batch {
   headers?: Record<string, string>;
   /** When the URL ends by this machine's clock (ms). */
   until?: number;
-  /** When a PUT last ended without an answer: it may still be stored (ms). */
+  /** When the last PUT without an answer ended, or ends at the latest: it may be stored (ms). */
   unsure?: number;
   /** URLs in a row that S3 refused while they were fresh. */
   refusals: number;

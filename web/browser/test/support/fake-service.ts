@@ -1,6 +1,6 @@
 /** A log service on a clock that the test moves, with an API and S3 that the test answers for. */
 
-import type { Clock } from '../../src/host/clock.ts';
+import { type Clock, sleep } from '../../src/host/clock.ts';
 import { type HttpAnswer, type HttpRequest, Unreachable } from '../../src/host/http.ts';
 import { loopback, type Message, type Port } from '../../src/host/port.ts';
 import { MemoryStore } from '../../src/logs/memory-store.ts';
@@ -69,21 +69,28 @@ export class FakePrimary extends MemoryStore {
   close(): void {}
 }
 
+let keys = 0;
+
 export const ENDPOINT = 'https://api.test/presigned-url';
 
 export class FakeWorld {
-  readonly clock = new FakeClock();
+  readonly clock: FakeClock;
   readonly primary: FakePrimary;
   readonly requests: (HttpRequest & { at: number })[] = [];
   /** Objects by key, as text. */
-  readonly objects = new Map<string, string>();
+  readonly objects: Map<string, string>;
   /** Answers in place of the service's own. */
   answer: (request: HttpRequest) => HttpAnswer | 'offline' | null = () => null;
+  /** How long a request takes. */
+  latencyMs: (request: HttpRequest) => number = () => 0;
   readonly service: LogService;
-  #keys = 0;
+  #halted = false;
 
-  constructor(primary = new FakePrimary()) {
+  /** With `earlier`, the same machine and service after the host has died. */
+  constructor(primary = new FakePrimary(), earlier?: FakeWorld) {
     this.primary = primary;
+    this.clock = earlier?.clock ?? new FakeClock();
+    this.objects = earlier?.objects ?? new Map();
     this.service = new LogService({
       primary,
       clock: this.clock,
@@ -101,14 +108,28 @@ export class FakeWorld {
     return this.requests.filter((request) => request.method === method).length;
   }
 
+  /** The host's process ends: no request of it gets any further. */
+  halt(): void {
+    this.#halted = true;
+  }
+
   async #http(request: HttpRequest): Promise<HttpAnswer> {
+    if (this.#halted) return new Promise(() => {});
     this.requests.push({ ...request, at: this.clock.now() });
     const own = this.answer(request);
-    if (own === 'offline') throw new Unreachable('no connection');
-    if (own) return own;
+    const ms = this.latencyMs(request);
+    if (ms > 0) await sleep(this.clock, ms);
+    // What is under way when the host ends still arrives; the answer does not.
+    const answer = own === 'offline' ? null : (own ?? this.#serve(request));
+    if (this.#halted) return new Promise(() => {});
+    if (!answer) throw new Unreachable('no connection');
+    return answer;
+  }
+
+  #serve(request: HttpRequest): HttpAnswer {
     if (request.method === 'POST') {
-      this.#keys += 1;
-      const key = `key-${this.#keys}`;
+      keys += 1;
+      const key = `key-${keys}`;
       return ok({ presignedUrl: `https://s3.test/${key}`, key, expiresIn: 300, maxBytes: 10 * 1024 * 1024 });
     }
     if (request.method === 'GET') {
