@@ -66,6 +66,7 @@ def run(chosen: Settings) -> None:
             runner = ["cargo", "test", "--workspace", "--no-fail-fast", "--lib", "--bins", "--tests"]
         step("Rust's tests, including those of the whole pipeline", *runner)
         step("the commands of docs/api.md", sys.executable, ROOT / "local" / "docs_commands.py")
+        step("the commands of the runbook", sys.executable, ROOT / "local" / "runbook.py")
         web_step("the browser packages: build and unit tests", lambda: (web.build(), web.unit()))
         local_env = {"LOGFERRY_LOCAL_ENV": str(own.local_env)}
         web_step("the browser packages in Chromium", lambda: web.browser(local_env))

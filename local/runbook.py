@@ -1,0 +1,78 @@
+"""Runs the commands of *Failed files* in docs/operations.md on a local stack, with a file that ended FAILED; each must
+succeed. LOGFERRY_LOCAL_ENV names the stack's local.env, by default that of `make up`."""
+
+import gzip
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import time
+import urllib.request
+
+import client
+from docs_commands import PREAMBLE
+from stack.settings import ROOT, from_environment
+
+APP, KEY = "shop", "logs/shop/runbook/truncated.json.gz"
+# The page's placeholder for a key.
+PLACEHOLDER = "logs/shop/…"
+GIVE_UP_SECS = 60
+
+
+def commands(page: str) -> str:
+    section = page.split("\n## Failed files\n")[1].split("\n## ")[0]
+    [block] = re.findall(r"(?ms)^```sh\n(.*?)^```", section)
+    return block.replace(PLACEHOLDER, KEY)
+
+
+def request(env: dict[str, str], method: str, path: str, body: dict | None = None) -> dict:
+    sent = urllib.request.Request(
+        env["API_URL"] + path,
+        method=method,
+        data=json.dumps(body).encode() if body is not None else None,
+        headers={"X-Admin-Key": env["ADMIN_KEY"], "Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(sent, timeout=30) as answer:
+        return json.load(answer)
+
+
+def failed_file(env: dict[str, str]) -> None:
+    """Registers the app, puts a truncated file, and waits until it ended FAILED."""
+    request(env, "POST", "/apps", {"app_id": APP, "name": "Shop"})
+    line = json.dumps({"level": "info", "time": int(time.time() * 1000), "msg": "x" * 200}).encode() + b"\nbad line {\n"
+    client.aws(env, "s3").put_object(Bucket=env["BUCKET"], Key=KEY, Body=gzip.compress(line * 2000)[:-20])
+    deadline = time.monotonic() + GIVE_UP_SECS
+    while KEY not in json.dumps(request(env, "GET", "/files?status=FAILED")):
+        if time.monotonic() > deadline:
+            sys.exit(f"runbook: {KEY} did not end FAILED within {GIVE_UP_SECS} s")
+        time.sleep(0.5)
+
+
+def main() -> int:
+    local_env = pathlib.Path(os.environ.get("LOGFERRY_LOCAL_ENV") or from_environment().local_env).resolve()
+    if not local_env.exists():
+        print(f"no local stack: {local_env} does not exist; run `make up`", file=sys.stderr)
+        return 1
+    env = dict(line.split("=", 1) for line in local_env.read_text().splitlines())
+    failed_file(env)
+    block = commands((ROOT / "docs" / "operations.md").read_text())
+    try:
+        done = subprocess.run(
+            ["bash", "-c", PREAMBLE + block],
+            env={**os.environ, **env, "PYTHON": sys.executable},
+            capture_output=True,
+            text=True,
+        )
+    finally:
+        request(env, "DELETE", f"/apps/{APP}")
+    if done.returncode:
+        print(f"{done.stdout[-2000:]}\n{done.stderr[-2000:]}\na command of the runbook failed", file=sys.stderr)
+        return 1
+    print(f"{block.count('curl ')} commands of the runbook succeeded")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
