@@ -8,6 +8,7 @@ import {
   type Append,
   addDropped,
   type Batch,
+  droppedTotal,
   lostOf,
   noUsage,
   type Row,
@@ -74,7 +75,7 @@ export class IdbStore implements Store, LeaseStore {
       }
       const lost = lostOf(what.groups, mark?.upTo ?? 0);
       if (lost) usage.dropped = addDropped(usage.dropped, { exit: lost });
-      quiet(meta.put(usage, `usage:${what.scope}`));
+      writeUsage(tx, what.scope, usage);
       quiet(meta.put({ upTo: last, at: what.nowMs }, name));
     });
   }
@@ -107,7 +108,7 @@ export class IdbStore implements Store, LeaseStore {
       const usage = await readUsage(tx, batch.scope);
       usage.bytes += batch.bytes - bytes;
       usage.dropped = addDropped(usage.dropped, dropped, -1);
-      quiet(tx.objectStore('meta').put(usage, `usage:${batch.scope}`));
+      writeUsage(tx, batch.scope, usage);
       return true;
     });
   }
@@ -179,7 +180,7 @@ export class IdbStore implements Store, LeaseStore {
       }
       if (!count) return 0;
       usage.dropped = addDropped(usage.dropped, { [why]: count });
-      quiet(tx.objectStore('meta').put(usage, `usage:${scope}`));
+      writeUsage(tx, scope, usage);
       return count;
     });
   }
@@ -221,14 +222,14 @@ export class IdbStore implements Store, LeaseStore {
         const usage = await readUsage(tx, row.scope);
         usage.entries += row.n;
         usage.bytes += row.bytes;
-        quiet(meta.put(usage, `usage:${row.scope}`));
+        writeUsage(tx, row.scope, usage);
         const mark = (await meta.get(`tab:${row.tab}`)) as Mark | undefined;
         if ((mark?.upTo ?? 0) < row.group) quiet(meta.put({ upTo: row.group, at: nowMs }, `tab:${row.tab}`));
       }
       for (const [scope, more] of dropped) {
         const usage = await readUsage(tx, scope);
         usage.dropped = addDropped(usage.dropped, more);
-        quiet(meta.put(usage, `usage:${scope}`));
+        writeUsage(tx, scope, usage);
       }
     });
   }
@@ -270,6 +271,13 @@ async function readUsage(tx: Write, scope: string): Promise<Usage> {
   return ((await tx.objectStore('meta').get(`usage:${scope}`)) as Usage | undefined) ?? noUsage();
 }
 
+/** Nothing is kept of a scope that has nothing: each meeting is one. */
+function writeUsage(tx: Write, scope: string, usage: Usage): void {
+  const empty = usage.entries === 0 && usage.bytes === 0 && droppedTotal(usage.dropped) === 0;
+  const meta = tx.objectStore('meta');
+  quiet(empty ? meta.delete(`usage:${scope}`) : meta.put(usage, `usage:${scope}`));
+}
+
 async function removeBatch(tx: Write, id: string): Promise<void> {
   const batch = await tx.objectStore('batches').get(id);
   if (!batch) return;
@@ -278,5 +286,5 @@ async function removeBatch(tx: Write, id: string): Promise<void> {
   const usage = await readUsage(tx, batch.scope);
   usage.entries -= batch.n;
   usage.bytes -= batch.bytes;
-  quiet(tx.objectStore('meta').put(usage, `usage:${batch.scope}`));
+  writeUsage(tx, batch.scope, usage);
 }

@@ -142,3 +142,30 @@ test('a flush that is refused says why, and stats tell what waits', async ({ lab
   });
   expect(await stats(lab)).toMatchObject({ entries: 10, batches: 1, refused: 1 });
 });
+
+test('once everything is uploaded the database holds nothing but the marks of tabs', async ({
+  lab,
+  server,
+}) => {
+  await startLogger(lab, server, { maxEntries: 100 });
+  for (let n = 0; n < 300; n += 100) await logLines(lab, n, n + 100);
+  await flush(lab);
+  const left = await lab.evaluate(async () => {
+    const db = await new Promise<IDBDatabase>((done) => {
+      const request = indexedDB.open('logferry-logs-1');
+      request.onsuccess = () => done(request.result);
+    });
+    const keys: string[] = [];
+    for (const store of db.objectStoreNames) {
+      const request = db.transaction(store).objectStore(store).getAllKeys();
+      await new Promise((done) => {
+        request.onsuccess = done;
+      });
+      keys.push(...request.result.map(String));
+    }
+    db.close();
+    return keys;
+  });
+  expect(left).toHaveLength(1);
+  expect(left[0]).toMatch(/^tab:[0-9a-f]{32}$/);
+});
