@@ -69,9 +69,7 @@ test('32 stack: after a kill of the renderers the upload resumes in its session'
     const file = diskFile(80 * MIB);
     const id = await pick(page, file);
     await eventually(async () => ((await session(page, id))?.progress ?? 0) >= 20);
-    const crashed = page.waitForEvent('crash');
-    profile.killRenderers();
-    await crashed;
+    await profile.killRenderers(page);
     const before = (await rows(app))[0]?.uploaded_bytes ?? 0;
     expect(before).toBeGreaterThan(0);
     page = await context.newPage();

@@ -3,7 +3,7 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type BrowserContext, chromium } from '@playwright/test';
+import { type BrowserContext, chromium, type Page } from '@playwright/test';
 
 export class Profile {
   readonly folder = mkdtempSync(join(tmpdir(), 'logferry-profile-'));
@@ -19,15 +19,17 @@ export class Profile {
   }
 
   /** SIGKILL to every renderer: pages and workers alike. */
-  killRenderers(): void {
+  async killRenderers(page: Page): Promise<void> {
+    const crashed = new Promise<void>((done) => page.once('crash', () => done()));
     for (const pid of this.#processes('--type=renderer')) kill(pid);
+    await soon(crashed);
   }
 
   /** SIGKILL to the browser itself; its children end with it. */
   async killBrowser(): Promise<void> {
     const closed = new Promise<void>((done) => this.#context?.once('close', () => done()));
     for (const pid of this.#processes('')) kill(pid);
-    await closed;
+    await soon(closed);
     this.#context = undefined;
   }
 
@@ -50,6 +52,11 @@ export class Profile {
       })
       .map(Number);
   }
+}
+
+/** Playwright does not always report the end of what was killed (ms). */
+function soon(end: Promise<void>, ms = 5_000): Promise<void> {
+  return Promise.race([end, new Promise<void>((done) => setTimeout(done, ms))]);
 }
 
 function kill(pid: number): void {
