@@ -18,10 +18,10 @@ use crate::fields::{Fields, name, number, required};
 use crate::keys::{KeyWish, shown_key};
 use crate::{App, Caller, Cloud};
 
-/// The longest retention (days): ten years.
+/// Maximum retention (days): ten years.
 const MAX_RETENTION_DAYS: u64 = 3_653;
 
-/// How often another moment is tried when an app's was used by one that is being removed.
+/// How many registration times are tried if another app with this id is being removed.
 const EPOCH_ATTEMPTS: i64 = 8;
 
 impl<C: Cloud> App<C> {
@@ -63,7 +63,7 @@ impl<C: Cloud> App<C> {
         Err(ApiError::conflict("an app of this id is being removed; try again"))
     }
 
-    /// The answer to a registration that was made already: the same again for the same `Idempotency-Key`.
+    /// Answers a repeated registration: with the same `Idempotency-Key`, the same response again.
     async fn registered_before(
         &self,
         app_id: &AppId,
@@ -172,7 +172,7 @@ fn registered(app: &Tenant, row: KeyRow, key: &ApiKey) -> Response {
     Response::data(StatusCode::CREATED, &shown)
 }
 
-/// An app as its owners see it: never a key, never a hash, never a header that its checks send.
+/// Returns an app without keys, hashes and the headers of its checks.
 fn details(app: &Tenant, keys: &[KeyRow]) -> Value {
     let key_ids: Vec<&str> = keys.iter().map(|key| key.key_id.as_str()).collect();
     let keys: Vec<Value> = keys.iter().map(shown_key).collect();

@@ -1,4 +1,4 @@
-//! Who sends a request: the administration, or an app by one of its keys.
+//! Authenticates requests: the administrator, or an app by one of its keys.
 
 use logferry_core::model::app::{App as Tenant, AppId};
 use logferry_core::ports::apps::Apps;
@@ -7,7 +7,7 @@ use logferry_service::http::{ApiError, Request};
 
 use crate::{Action, App, Cloud};
 
-/// Who sends a request.
+/// The authenticated caller.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Caller {
     Admin,
@@ -15,7 +15,7 @@ pub enum Caller {
 }
 
 impl Caller {
-    /// Whose share of requests this one uses.
+    /// Returns the rate limit bucket of the caller.
     pub(crate) fn bucket(&self) -> &str {
         match self {
             // No app has this id.
@@ -30,11 +30,11 @@ fn admin_alone(action: Action) -> bool {
 }
 
 impl<C: Cloud> App<C> {
-    /// Who sends this request.
+    /// Authenticates a request.
     ///
     /// # Errors
-    /// 400 without any credential (401 where only the administration may ask), 401 for wrong ones, 403
-    /// for a key without the scope of the action.
+    /// 400 without any credential (401 on routes for the administrator only), 401 for wrong ones, 403 for a
+    /// key without the scope of the action.
     pub(crate) async fn caller(
         &self,
         request: &Request,
@@ -61,11 +61,11 @@ impl<C: Cloud> App<C> {
         }
     }
 
-    /// The app that a path names, if the caller may act for it.
+    /// Returns the app named in a path, if the caller may act for it.
     ///
     /// # Errors
-    /// 403 for another app's caller, whether or not the named one exists; for the administration 403
-    /// when `X-App-ID` names another, 404 when there is none.
+    /// 403 for a caller of another app, whether or not the named app exists. For the administrator, 403 if
+    /// `X-App-ID` names another app, 404 if there is none.
     pub(crate) async fn app_of_path(
         &self,
         caller: &Caller,
@@ -86,8 +86,8 @@ impl<C: Cloud> App<C> {
         }
     }
 
-    /// The app that a request is about where its path names none: its caller's, or the one that the
-    /// administration names in `app_id` or `X-App-ID`; `None`: all.
+    /// Returns the app of a request without an app in its path: the caller's, or the one that the
+    /// administrator names in `app_id` or `X-App-ID`. `None` means all.
     ///
     /// # Errors
     /// As [`App::app_of_path`].

@@ -1,4 +1,4 @@
-//! Badges: for those who show a key, and for anybody where an app's badges are public.
+//! Badges: with a key, or without one if the app's badges are public.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -16,18 +16,18 @@ use logferry_service::http::{ApiError, Request, Response};
 use crate::health_routes::{one, window};
 use crate::{App, Cloud};
 
-/// How long a badge may be kept: by this instance, by browsers, and by the proxies of code hosts.
+/// How long a badge may be cached: by this instance, by browsers, and by the proxies of code hosts.
 const BADGE_MS: i64 = 60_000;
 const BADGE_CACHE: &str = "max-age=60";
-/// Answers that an instance keeps, of 2 KB at most.
+/// Maximum number of cached responses, of at most 2 KB each.
 const MAX_KEPT: usize = 1_000;
-/// Bytes of a question that can have a badge: a path, and the longest URL of a check.
+/// Maximum length of a cache key: a path, and the longest URL of a check (bytes).
 const MAX_QUESTION_BYTES: usize = 2_048;
-/// Whose share of requests those without a credential use. No app has this id.
+/// The rate limit bucket of requests without a credential. No app has this id.
 const BUCKET: &str = "*badges";
 
-/// Answers to questions without a credential, that there is no such badge among them: what anybody asks over
-/// and over is read once a minute and instance.
+/// Responses to requests without a credential, including 404s: repeated requests are answered from here for
+/// a minute per instance.
 #[derive(Debug, Default)]
 pub struct BadgeCache(Mutex<HashMap<String, (i64, Response)>>);
 
@@ -49,7 +49,7 @@ impl BadgeCache {
     }
 }
 
-/// Whether a request shows any credential.
+/// Whether a request has any credential.
 pub(crate) fn shows_credential(request: &Request) -> bool {
     let names = [API_KEY_HEADER, ADMIN_KEY_HEADER, APP_ID_HEADER];
     names.iter().any(|name| request.headers.contains_key(*name))
@@ -57,10 +57,10 @@ pub(crate) fn shows_credential(request: &Request) -> bool {
 
 impl<C: Cloud> App<C> {
     /// `GET /health/{id}/badges/{file}?url&window` without a credential. Whatever is missing (an app, its
-    /// consent, a check, a file) is the same 404.
+    /// consent, a check, a file), the response is the same 404.
     ///
     /// # Errors
-    /// 429 where strangers ask too often, and failures of the tables.
+    /// 429 for too many requests without a credential, and failures of the tables.
     pub(crate) async fn public_badge(
         &self,
         request: &Request,
@@ -69,7 +69,7 @@ impl<C: Cloud> App<C> {
         now_ms: i64,
     ) -> Result<Response, ApiError> {
         let none = || ApiError::not_found("no such badge").response().with_header(CACHE_CONTROL, BADGE_CACHE);
-        // parameters that no badge knows make no other question
+        // Parameters that badges do not have make no difference.
         let question = format!("{} {:?} {:?}", request.path, request.param("url"), request.param("window"));
         if question.len() > MAX_QUESTION_BYTES {
             return Ok(none());
@@ -100,7 +100,7 @@ impl<C: Cloud> App<C> {
         let app = app.ok_or_else(none)?;
         let checks = self.checks_of(&app);
         let check = one(request, &checks)?;
-        // the URL of a check that has a name is nobody's to guess
+        // The URL of a check with a name must not be guessable.
         let named =
             request.param("url").is_none_or(|asked| check.name.as_deref().is_none_or(|name| name == asked));
         if !named {
@@ -109,8 +109,8 @@ impl<C: Cloud> App<C> {
         self.badge_of(request, file, &app, check, now_ms).await
     }
 
-    /// `GET /health/{id}/badges/{file}?url&window`: `health`, `uptime` or `response-time`, as `.svg`, or
-    /// as `.json` for shields.io. Without the envelope, since its readers know nothing of ours.
+    /// `GET /health/{id}/badges/{file}?url&window`: `health`, `uptime` or `response-time`, as `.svg`, or as
+    /// `.json` for shields.io. Without the envelope, because shields.io does not know it.
     pub(crate) async fn health_badge(
         &self,
         request: &Request,

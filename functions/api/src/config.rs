@@ -1,4 +1,4 @@
-//! What api reads from its environment.
+//! Configuration of `api`, read from the environment.
 
 use std::sync::Arc;
 
@@ -10,10 +10,10 @@ use logferry_service::config::{BadConfig, Reader};
 
 use crate::Settings;
 
-/// Requests of one app that one instance admits per second, where the environment does not say.
+/// Default requests per second of one app that one instance accepts.
 const DEFAULT_RATE: u32 = 100;
 
-/// The configuration.
+/// The environment of the function: table names, secrets and settings.
 #[derive(Debug, Clone)]
 pub struct Config {
     pub table_apps: String,
@@ -32,7 +32,7 @@ impl Config {
     /// Reads the configuration.
     ///
     /// # Errors
-    /// All that is missing or wrong, at once.
+    /// All missing and invalid variables, in one error.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, BadConfig> {
         let mut read = Reader::new(lookup);
         let ports = match read.optional("HEALTH_PORTS").map(|text| Ports::parse(&text)) {
@@ -64,7 +64,7 @@ impl Config {
                 quota: Quota::of(
                     read.parsed_or("MAX_BYTES_PER_APP_DAY", quota::DEFAULT_BYTES),
                     read.parsed_or("MAX_RECORDS_PER_APP_DAY", quota::DEFAULT_RECORDS),
-                    // Files are counted where they are ingested.
+                    // Files are counted when they are ingested.
                     0,
                 ),
                 health_policy: Policy { allow_private, ports },

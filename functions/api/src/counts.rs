@@ -1,4 +1,4 @@
-//! Counting records, and taking them away.
+//! Statistics and pruning.
 
 use std::time::Duration;
 
@@ -13,8 +13,8 @@ use tokio::time::Instant;
 use crate::fields::{Fields, param_number, record_time_ms, required};
 use crate::{App, Cloud};
 
-/// How long a request removes what it has made invisible, or starts files over; a sweep does the rest. The HTTP API waits
-/// 30 s for an answer.
+/// How long a request removes hidden records, or redrives files; `sweep` does the rest. The HTTP API times
+/// out after 30 s.
 /// <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html>
 pub(crate) const REMOVAL_TIME: Duration = Duration::from_secs(12);
 

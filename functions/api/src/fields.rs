@@ -1,4 +1,4 @@
-//! Fields of a request, each refused by its own name.
+//! Fields of a request; errors name the field.
 
 use logferry_core::logbook::filter::bound_ms;
 use logferry_core::logbook::new_entry::Invalid;
@@ -6,14 +6,14 @@ use logferry_core::model::time::{in_range, parse_rfc3339_ms};
 use logferry_service::http::{ApiError, Request};
 use serde_json::{Map, Value};
 
-/// The header that makes a request act once.
+/// The header that makes a request idempotent.
 pub(crate) const IDEMPOTENCY_KEY_HEADER: &str = "idempotency-key";
 
-/// A body that is a JSON object; what is not asked for is refused in the end.
+/// A body that is a JSON object. Unknown fields are refused by [`Fields::finish`].
 pub(crate) struct Fields(Map<String, Value>);
 
 impl Fields {
-    /// The body, which must be an object.
+    /// Parses the body, which must be an object.
     pub(crate) fn of(request: &Request) -> Result<Self, ApiError> {
         match request.json()? {
             Value::Object(fields) => Ok(Self(fields)),
@@ -21,17 +21,17 @@ impl Fields {
         }
     }
 
-    /// As [`Fields::of`], where no body at all is an empty object.
+    /// Like [`Fields::of`], but an empty body is an empty object.
     pub(crate) fn of_optional(request: &Request) -> Result<Self, ApiError> {
         if request.body.is_empty() { Ok(Self(Map::new())) } else { Self::of(request) }
     }
 
-    /// A field that may be missing; `null` is missing.
+    /// Takes an optional field; `null` counts as missing.
     pub(crate) fn take(&mut self, name: &str) -> Option<Value> {
         self.0.shift_remove(name).filter(|value| !value.is_null())
     }
 
-    /// A field that tells null from missing.
+    /// Takes a field, distinguishing null from missing.
     pub(crate) fn take_nullable(&mut self, name: &str) -> Option<Value> {
         self.0.shift_remove(name)
     }
@@ -48,13 +48,13 @@ impl Fields {
         self.take_text(name)?.ok_or_else(|| required(name))
     }
 
-    /// A whole number between `least` and `most`.
+    /// Takes a whole number between `least` and `most`.
     pub(crate) fn take_number(&mut self, name: &str, least: u64, most: u64) -> Result<Option<u64>, ApiError> {
         let Some(value) = self.take(name) else { return Ok(None) };
         number(name, &value, least, most).map(Some)
     }
 
-    /// Refuses what was not taken.
+    /// Refuses remaining fields.
     pub(crate) fn finish(self) -> Result<(), ApiError> {
         match self.0.keys().next() {
             None => Ok(()),
@@ -73,7 +73,7 @@ pub(crate) fn required(name: &str) -> ApiError {
     ApiError::bad_request(name, format!("{name} is required"))
 }
 
-/// A query parameter that is a whole number between `least` and `most`.
+/// Parses a query parameter that is a whole number between `least` and `most`.
 pub(crate) fn param_number(
     request: &Request,
     name: &str,
@@ -85,14 +85,14 @@ pub(crate) fn param_number(
     number(name, &value, least, most).map(Some)
 }
 
-/// A parameter that bounds a range of time.
+/// Parses a parameter that bounds a time range.
 pub(crate) fn param_ms(request: &Request, name: &str) -> Result<Option<i64>, ApiError> {
     let Some(text) = request.param(name) else { return Ok(None) };
     let message = || format!("{name} must be RFC 3339 with an offset, or milliseconds since the epoch");
     bound_ms(text).map(Some).ok_or_else(|| ApiError::bad_request(name, message()))
 }
 
-/// A time in a body that records can have.
+/// Parses a time in a body that records can have.
 pub(crate) fn record_time_ms(name: &str, value: &Value) -> Result<i64, ApiError> {
     let ms = match value {
         Value::String(text) => parse_rfc3339_ms(text),
@@ -106,13 +106,13 @@ pub(crate) fn record_time_ms(name: &str, value: &Value) -> Result<i64, ApiError>
     })
 }
 
-/// The longest URL or name of a check that is looked for (bytes). It becomes a part of a key of a table,
-/// which is at most 2,048 bytes:
+/// Maximum length of the URL or name of a check in a request (bytes). It becomes part of a table key of at
+/// most 2,048 bytes:
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html#limits-partition-sort-keys>
 const MAX_CHECK_BYTES: usize = 1_024;
 
-/// Refuses query parameters that a route does not know, and those that are there twice: a misspelt
-/// filter must not look like an answer. Of `context.` there may be any number.
+/// Refuses unknown and repeated query parameters, so that a misspelled filter does not look like a result.
+/// `context.` parameters may occur any number of times.
 pub(crate) fn known_params(request: &Request, known: &[&str]) -> Result<(), ApiError> {
     let refused = |name: &str, why: &str| Err(ApiError::bad_request(name, format!("{name} {why}")));
     for (index, (name, value)) in request.query.iter().enumerate() {
@@ -132,7 +132,7 @@ pub(crate) fn known_params(request: &Request, known: &[&str]) -> Result<(), ApiE
     Ok(())
 }
 
-/// A header that must be text of at most so many bytes; an empty one is none.
+/// Reads a text header of at most `most_bytes`; an empty one counts as missing.
 pub(crate) fn header<'r>(
     request: &'r Request,
     name: &str,
@@ -150,10 +150,10 @@ pub(crate) fn invalid(bad: &Invalid) -> ApiError {
     ApiError::bad_request(&bad.field, bad.message.clone())
 }
 
-/// The longest name (characters).
+/// Maximum length of a name (characters).
 const MAX_NAME_CHARS: usize = 200;
 
-/// The name of an app or a key, checked.
+/// Validates the name of an app or a key.
 pub(crate) fn name(text: &str) -> Result<String, ApiError> {
     let name = text.trim();
     if name.is_empty() || name.chars().count() > MAX_NAME_CHARS {

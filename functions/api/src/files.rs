@@ -1,4 +1,4 @@
-//! The ledger as its owners see it: files, their bad records, and starting over.
+//! The ledger for apps and operators: files, their bad records, and redrives.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -22,11 +22,11 @@ use crate::{App, Caller, Cloud};
 
 const DEFAULT_LIMIT: u64 = 100;
 const MAX_LIMIT: u64 = 1_000;
-/// The longest key of an object, and the longest version (bytes).
+/// Maximum length of an object key, and of a version (bytes).
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html>
 const MAX_KEY_BYTES: usize = 1_024;
 const MAX_VERSION_BYTES: usize = 1_000;
-/// The longest cursor (bytes): three keys of DynamoDB.
+/// Maximum length of a cursor (bytes): three DynamoDB keys.
 const MAX_CURSOR_BYTES: usize = 8_192;
 
 impl<C: Cloud> App<C> {
@@ -43,7 +43,7 @@ impl<C: Cloud> App<C> {
         let after = request.param("cursor").map(|text| decode(text).ok_or_else(bad_cursor)).transpose()?;
         let key = request.param("key").map(object_key).transpose()?;
         let app = self.app_asked_for(caller, request).await?;
-        // What an earlier app of this id has left is not this app's.
+        // Files of an earlier app with this id do not belong to this app.
         let since_ms = since_ms.max(app.as_ref().map_or(0, |app| app.created_ms));
         let app_id = app.as_ref().map(|app| &app.app_id);
         let page = match (key, app_id, status) {
@@ -149,8 +149,8 @@ impl<C: Cloud> App<C> {
         })
     }
 
-    /// The object of a key that the caller may see: the one of this version, or else the newest of
-    /// those that one call reads.
+    /// Returns the object of a key that the caller may see: the one of this version, or the newest of those
+    /// that one call reads.
     async fn object_of_key(
         &self,
         app: Option<&Tenant>,
@@ -172,7 +172,7 @@ impl<C: Cloud> App<C> {
     }
 }
 
-/// A key that an object can have.
+/// Validates an object key.
 fn object_key(key: &str) -> Result<&str, ApiError> {
     let message = || format!("key must have 1 to {MAX_KEY_BYTES} bytes");
     let legal = (1..=MAX_KEY_BYTES).contains(&key.len());

@@ -1,4 +1,4 @@
-//! What the checks of an app found: rows, uptime, response times, badges; and jobs that report themselves.
+//! Results of an app's checks: rows, uptime, response times, badges; and reports of jobs.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -16,7 +16,7 @@ use serde_json::json;
 use crate::fields::{Fields, number, param_number};
 use crate::{App, Cloud};
 
-/// Rows of one answer of `GET /health/{id}`.
+/// Rows per response of `GET /health/{id}`.
 const DEFAULT_LIMIT: u64 = 100;
 const MAX_LIMIT: u64 = 1000;
 
@@ -25,8 +25,8 @@ impl<C: Cloud> App<C> {
         checks_of(app, &self.settings.health_policy)
     }
 
-    /// `GET /health/{id}?url&limit&cursor`: rows, newest first; of one URL (or name), or of all. A page ends
-    /// at `limit` rows or at what Lambda answers at most.
+    /// `GET /health/{id}?url&limit&cursor`: rows, newest first, of one URL (or name), or of all. A page
+    /// ends at `limit` rows or at the maximum size of a Lambda response.
     pub(crate) async fn health_history(&self, request: &Request, app: &Tenant) -> Result<Response, ApiError> {
         let limit = param_number(request, "limit", 1, MAX_LIMIT)?.unwrap_or(DEFAULT_LIMIT);
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
@@ -54,7 +54,7 @@ impl<C: Cloud> App<C> {
         Ok(Response::ok(&history::overview(&self.checks, app, &checks, now_ms).await?))
     }
 
-    /// `GET /health/{id}/response-times?url&window`: the series of one check.
+    /// `GET /health/{id}/response-times?url&window`: the response times of one check.
     pub(crate) async fn health_response_times(
         &self,
         request: &Request,
@@ -66,8 +66,8 @@ impl<C: Cloud> App<C> {
         Ok(Response::ok(&history::response_times(&self.checks, app, check, window, now_ms).await?))
     }
 
-    /// `POST /health/{id}/{name}/push` `{ok?, error?, duration_ms?}`: a job reports itself; no body is
-    /// a good report. Answers the row.
+    /// `POST /health/{id}/{name}/push` `{ok?, error?, duration_ms?}`: the heartbeat of a job. An
+    /// empty body reports success. Returns the row.
     pub(crate) async fn health_push(
         &self,
         request: &Request,
@@ -129,7 +129,7 @@ fn report(request: &Request) -> Result<Report, ApiError> {
     Ok(Report { ok, error, duration_ms: u32::try_from(duration_ms).unwrap_or(u32::MAX) })
 }
 
-/// The check that `url` (a URL or a name) means; without it the only one there is.
+/// Returns the check with `url` (a URL or a name); without it, the only one.
 pub(crate) fn one<'a>(request: &Request, checks: &'a [StoredCheck]) -> Result<&'a StoredCheck, ApiError> {
     match (request.param("url"), checks) {
         (Some(wanted), _) => {

@@ -1,4 +1,4 @@
-//! The keys of an app: minting, listing, revoking.
+//! The keys of an app: create, list, revoke.
 
 use std::collections::BTreeSet;
 
@@ -18,14 +18,14 @@ use sha2::{Digest, Sha256};
 use crate::fields::{Fields, IDEMPOTENCY_KEY_HEADER, header, name};
 use crate::{App, Cloud};
 
-/// Live keys of an app at most.
+/// Maximum number of live keys of an app.
 pub(crate) const MAX_KEYS: usize = 10;
 
 const ROUTE: &str = "/apps/{id}/keys";
 
-/// A key that is asked for.
+/// A request to create a key.
 pub(crate) struct KeyWish<'a> {
-    /// The route that mints it: the same `Idempotency-Key` at another is another request.
+    /// The route of the request: the same `Idempotency-Key` on another route is another request.
     pub(crate) route: &'static str,
     pub(crate) app_id: &'a AppId,
     pub(crate) name: Option<String>,
@@ -55,7 +55,7 @@ impl<C: Cloud> App<C> {
                 Err(ApiError::conflict(format!("an app has at most {MAX_KEYS} live keys: revoke one first")))
             }
             KeyAdded::NoApp => Err(ApiError::not_found("no such app")),
-            // The same request came twice at once, and the other was quicker.
+            // A concurrent retry of this request has created the key.
             KeyAdded::IdTaken => match self.minted_before(ROUTE, &app.app_id, request, now_ms).await? {
                 Some((key, row)) => Ok(minted(&row, &key)),
                 None => Err(ApiError::conflict("this key is being minted; try again")),
@@ -64,7 +64,7 @@ impl<C: Cloud> App<C> {
     }
 
     pub(crate) async fn revoke_key(&self, app: &Tenant, key_id: &str) -> Result<Response, ApiError> {
-        // What is no key's id is not asked for: the table takes keys of a limited length only.
+        // Only valid ids are looked up: the table limits the length of its keys.
         let is_id = key_id.len() == KEY_ID_CHARS && key_id.bytes().all(|byte| byte.is_ascii_hexdigit());
         match is_id && self.apps.revoke_key(&app.app_id, key_id).await? {
             true => Ok(Response::ok(&json!({"deleted": true}))),
@@ -72,7 +72,7 @@ impl<C: Cloud> App<C> {
         }
     }
 
-    /// A key and its row: a random one, or for an `Idempotency-Key` one that can be shown again.
+    /// Creates a key and its row: a random one, or with an `Idempotency-Key` one that can be shown again.
     pub(crate) async fn new_key(
         &self,
         wish: &KeyWish<'_>,
@@ -100,10 +100,11 @@ impl<C: Cloud> App<C> {
         Ok((key, row))
     }
 
-    /// The key that an earlier request with the same `Idempotency-Key` and body minted and that still lives.
+    /// Returns the key that an earlier request with the same `Idempotency-Key` and body created, if it is
+    /// still live.
     ///
     /// # Errors
-    /// 422 when the body was another; 409 when the key can no longer be shown.
+    /// 422 if the body was different; 409 if the key can no longer be shown.
     pub(crate) async fn minted_before(
         &self,
         route: &'static str,
@@ -148,7 +149,7 @@ fn minted(row: &KeyRow, key: &ApiKey) -> Response {
     Response::data(StatusCode::CREATED, &shown)
 }
 
-/// A key as the owners of its app see it: no secret, no hash.
+/// Returns a key without secret and hash.
 pub(crate) fn shown_key(row: &KeyRow) -> Value {
     json!({
         "key_id": row.key_id, "name": row.name, "scopes": row.scopes,

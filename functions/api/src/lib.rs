@@ -1,7 +1,7 @@
 //! The log service over HTTP: apps and keys; write, query, stats, prune; files.
 //!
-//! A request goes through four gates, in this order: its path and method, its size, who sends it,
-//! how often. Only then its fields are looked at. Every refusal is an answer in the envelope.
+//! A request is checked in this order: path and method, size, credential, rate. Only then its fields are
+//! parsed. Every error is a response in the envelope.
 
 mod apps;
 mod auth;
@@ -48,10 +48,10 @@ pub use routes::{Action, ROUTES};
 
 use routes::{Found, Router};
 
-/// The largest body (bytes).
+/// Maximum size of a body (bytes).
 pub const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
 
-/// What the service talks to.
+/// The ports of the service.
 pub trait Cloud: Send + Sync {
     type Book: BlockTable + Stats + Records + Usage;
     type Apps: AppAdmin;
@@ -60,7 +60,7 @@ pub trait Cloud: Send + Sync {
     type Secrets: Secrets;
 }
 
-/// The service, made once.
+/// The service, created once.
 #[derive(Debug)]
 pub struct App<C: Cloud> {
     pub book: C::Book,
@@ -74,23 +74,23 @@ pub struct App<C: Cloud> {
     pub settings: Settings,
 }
 
-/// What is set by the deployment.
+/// Settings of the deployment.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Where the files of the ledger are.
+    /// The bucket of the ledger's files.
     pub bucket: String,
-    /// Days that records of an app are kept which says nothing else.
+    /// Default record retention in days; an app can override it.
     pub default_retention_days: u32,
-    /// What is never stored.
+    /// Redaction rules.
     pub redactor: Arc<Redactor>,
-    /// The most that an app may take in per day.
+    /// Daily quota of an app.
     pub quota: Quota,
     pub health_policy: Policy,
     pub resolver: Arc<dyn Resolver>,
 }
 
 impl<C: Cloud> App<C> {
-    /// Answers one request.
+    /// Handles one request.
     pub async fn handle(&self, request: &Request, now_ms: i64) -> Response {
         self.answer(request, now_ms).await.unwrap_or_else(Response::from)
     }

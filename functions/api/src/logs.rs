@@ -164,7 +164,7 @@ fn array(records: &[String]) -> String {
     format!("[{}]", records.join(","))
 }
 
-/// The envelope around JSON that is written already.
+/// Wraps JSON text in the envelope.
 fn enveloped(data: &str) -> Response {
     Response::text(StatusCode::OK, "application/json", format!("{{\"ok\":true,\"data\":{data}}}"))
 }

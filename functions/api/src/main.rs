@@ -1,6 +1,6 @@
-//! Wiring: configuration and clients once, then the story in `lib.rs`.
+//! Wiring: configuration and clients once, then the handler in `lib.rs`.
 
-// The future of a request is nested deeper than rustc looks by default.
+// The futures of requests are nested deeper than rustc's default limit.
 #![recursion_limit = "256"]
 
 use aws_lambda_events::apigw::ApiGatewayV2httpRequest;

@@ -1,4 +1,4 @@
-//! The OpenAPI document, as it is served.
+//! The served OpenAPI document.
 
-/// `openapi.json`, beside this crate's sources.
+/// `openapi.json` of this crate.
 pub const DOCUMENT: &str = include_str!("../openapi.json");

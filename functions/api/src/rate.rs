@@ -1,5 +1,5 @@
-//! How often a caller may ask: a token bucket per app, in the memory of this instance. The limit of
-//! the whole deployment is API Gateway's; this one keeps one app from using all of an instance.
+//! Rate limit: a token bucket per app, in the memory of this instance. API Gateway limits the whole
+//! deployment; this limit keeps one app from using all of an instance.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -7,10 +7,10 @@ use std::sync::{Mutex, PoisonError};
 use http::StatusCode;
 use logferry_service::http::ApiError;
 
-/// Apps remembered at most; then those with full buckets are forgotten.
+/// Maximum number of buckets. Above that, full ones are dropped.
 const MAX_BUCKETS: usize = 10_000;
 
-/// Admits requests at a rate, with bursts of twice as many.
+/// Admits requests at a rate, with bursts of twice the rate.
 #[derive(Debug)]
 pub struct Limiter {
     per_second: f64,
@@ -24,7 +24,7 @@ struct Bucket {
 }
 
 impl Limiter {
-    /// `per_second` requests of each app; 0: any number.
+    /// `per_second` requests of each app; 0 means no limit.
     #[must_use]
     pub fn new(per_second: u32) -> Self {
         Self { per_second: f64::from(per_second), buckets: Mutex::default() }
@@ -33,7 +33,7 @@ impl Limiter {
     /// Takes a token from the bucket of `name`.
     ///
     /// # Errors
-    /// 429 with the seconds after which one will be there.
+    /// 429 with the seconds until a token is available.
     pub(crate) fn admit(&self, name: &str, now_ms: i64) -> Result<(), ApiError> {
         if self.per_second == 0.0 {
             return Ok(());

@@ -1,5 +1,4 @@
-//! Which path and method is which action: the one list of routes. The OpenAPI document is checked
-//! against it by a test.
+//! The one list of routes: paths, methods and actions. A test compares the OpenAPI document with it.
 
 use std::sync::LazyLock;
 
@@ -7,7 +6,7 @@ use http::Method;
 use logferry_core::model::app::Scope;
 use logferry_service::http::unversioned;
 
-/// What a request asks for. `{id}` in a pattern is an app.
+/// The action of a request. `{id}` in a pattern is an app.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Action {
     About,
@@ -38,7 +37,7 @@ pub enum Action {
 }
 
 impl Action {
-    /// The scope that an app's key must have.
+    /// Returns the scope that an app's key must have.
     #[must_use]
     pub fn scope(self) -> Scope {
         match self {
@@ -69,8 +68,8 @@ impl Action {
         }
     }
 
-    /// The query parameters that a request may have; `context.` stands for all that begin so.
-    /// `None`: any, where proxies and browsers add their own.
+    /// Returns the allowed query parameters; `context.` stands for all with this prefix. `None` allows any,
+    /// for requests to which proxies and browsers add their own.
     #[must_use]
     pub fn params(self) -> Option<&'static [&'static str]> {
         match self {
@@ -141,10 +140,10 @@ pub const ROUTES: &[(Method, &str, Action)] = &[
     (Method::POST, "/files/redrive", Action::Redrive),
 ];
 
-/// What a path and method lead to.
+/// The result of routing a path and method.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Found<'p> {
-    /// `part`: what the path names besides the app: a key, a badge's file, a job.
+    /// `part` is what the path names besides the app: a key, a badge's file, a job.
     Action {
         action: Action,
         /// Its path as a pattern.
@@ -162,14 +161,14 @@ pub(crate) enum Found<'p> {
 pub(crate) struct Router(matchit::Router<(&'static str, Vec<(Method, Action)>)>);
 
 impl Router {
-    /// The router of [`ROUTES`].
+    /// Returns the router of [`ROUTES`].
     pub(crate) fn get() -> &'static Self {
         static ROUTER: LazyLock<Router> = LazyLock::new(Router::new);
         &ROUTER
     }
 
     /// # Panics
-    /// Two patterns of [`ROUTES`] exclude each other; a test would have found it.
+    /// If two patterns of [`ROUTES`] conflict; a test would find that.
     #[expect(clippy::expect_used, reason = "once, over a constant")]
     fn new() -> Self {
         let mut patterns: Vec<(&'static str, Vec<(Method, Action)>)> = Vec::new();

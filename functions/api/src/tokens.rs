@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::fields::Fields;
 use crate::{App, Cloud};
 
-/// The largest file that S3 stores (bytes): 5 TiB.
+/// Maximum size of an object in S3 (bytes): 5 TiB.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html>
 const MAX_S3_OBJECT_BYTES: u64 = 5 * 1024 * 1024 * 1024 * 1024;
 

@@ -1,5 +1,5 @@
-//! The routes of Uppy Companion's S3 controller, with its shapes and its texts, so that
-//! `@uppy/aws-s3` and whatever else speaks to Companion works unchanged.
+//! The routes of Uppy Companion's S3 controller, with the same shapes and texts, so that `@uppy/aws-s3` and
+//! other clients of Companion work unchanged.
 
 use http::{Method, StatusCode};
 use logferry_core::uploads::session::{ListedPart, MAX_PART_BYTES, MAX_PARTS, bare_etag};
@@ -10,10 +10,10 @@ use serde_json::{Map, Value, json};
 use crate::uploader::Uploader;
 use crate::{App, World};
 
-/// The most parts that one batch signs.
+/// Maximum number of parts that one batch signs.
 pub(crate) const MAX_BATCH: usize = 1_000;
 
-/// A refusal in Companion's shape: `{"error": "s3: …"}`.
+/// An error in Companion's shape: `{"error": "s3: …"}`.
 #[derive(Debug)]
 pub(crate) struct Refusal {
     status: StatusCode,
@@ -75,7 +75,7 @@ impl From<logferry_core::model::fault::Fault> for Refusal {
 #[derive(Debug)]
 pub(crate) struct Call {
     token: Option<String>,
-    /// What follows `/s3`, decoded.
+    /// The path after `/s3`, decoded.
     path: Vec<String>,
 }
 
@@ -92,7 +92,7 @@ impl Call {
         (base == "s3").then(|| Self { token, path: path.collect() })
     }
 
-    /// Its route as a pattern, without the token.
+    /// Returns its route as a pattern, without the token.
     pub(crate) fn route(&self) -> &'static str {
         let path: Vec<_> = self.path.iter().map(String::as_str).collect();
         match path.as_slice() {
@@ -107,7 +107,7 @@ impl Call {
     }
 }
 
-/// What `POST /s3/multipart` asks for.
+/// The fields of `POST /s3/multipart`.
 #[derive(Debug)]
 pub(crate) struct NewUpload {
     pub(crate) filename: String,
@@ -117,7 +117,7 @@ pub(crate) struct NewUpload {
 }
 
 impl<W: World> App<W> {
-    /// Answers one of Companion's routes.
+    /// Handles one of Companion's routes.
     pub(crate) async fn companion(&self, request: &Request, call: &Call, now_ms: i64) -> Response {
         let answer = async {
             let uploader = self.uploader(request, call.token.as_deref(), now_ms).await?;
@@ -169,7 +169,7 @@ impl<W: World> App<W> {
     }
 }
 
-/// The value of a parameter that is there once: Companion takes a repeated one for no text.
+/// Returns the value of a parameter that occurs once: Companion does not accept a repeated one as text.
 fn only<'a>(request: &'a Request, name: &str) -> Option<&'a str> {
     let mut values = request.query.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str());
     values.next().filter(|_| values.next().is_none())
@@ -191,7 +191,7 @@ fn bad_part_number() -> Refusal {
     Refusal::bad_request("the part number must be a number between 1 and 10000.")
 }
 
-/// A part's length that the client declares, to be signed.
+/// Parses the declared length of a part, to be signed.
 fn one_size(text: Option<&str>) -> Result<Option<u64>, Refusal> {
     let Some(text) = text else { return Ok(None) };
     let size = text.parse().ok().filter(|size| *size <= MAX_PART_BYTES);
@@ -199,8 +199,8 @@ fn one_size(text: Option<&str>) -> Result<Option<u64>, Refusal> {
     size.map(Some).ok_or_else(|| Refusal::bad_request(wrong()))
 }
 
-/// `partNumbers`, and beside them `sizes`, where the client declares these too: one for each, or one
-/// for all (a thousand of both would not fit into the line of a request that API Gateway takes).
+/// Parses `partNumbers`, and `sizes` if the client declares them: one for each, or one for all (a thousand
+/// of both would exceed API Gateway's limit for a request line).
 fn part_numbers(request: &Request) -> Result<Vec<(u32, Option<u64>)>, Refusal> {
     let numbers = only(request, "partNumbers").ok_or_else(|| {
         Refusal::bad_request(

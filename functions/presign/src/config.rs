@@ -1,4 +1,4 @@
-//! What presign reads from its environment.
+//! Configuration of `presign`, read from the environment.
 
 use logferry_core::model::app::AppId;
 use logferry_core::model::object_key::{AccountId, Region};
@@ -8,43 +8,43 @@ use logferry_service::config::{BadConfig, Reader};
 
 use crate::content_type;
 
-/// The largest log file through a presigned URL, where the environment does not say (bytes).
+/// Default maximum size of a log file through a presigned URL (bytes).
 const DEFAULT_MAX_PRESIGNED_BYTES: u64 = 10 * 1024 * 1024;
 
-/// Who says whether a join token is genuine.
+/// How join tokens are verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum JoinVerification {
-    /// It is a token that we signed.
+    /// A token that we signed.
     OwnTokens,
-    /// It is the one that Amazon Chime gave the attendee; the records belong to this app.
+    /// The token that Amazon Chime issued to the attendee. The records belong to this app.
     Chime { app_id: AppId },
 }
 
-/// What an upload session may be.
+/// Limits of upload sessions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UploadLimits {
-    /// The largest file (bytes); a token may say less.
+    /// Maximum size of a file (bytes); a token can set a lower limit.
     pub max_bytes: u64,
-    /// Content types that are taken, such as `video/mp4` or `video/*`; empty: all.
+    /// Accepted content types, such as `video/mp4` or `video/*`; empty means all.
     pub content_types: Vec<String>,
     pub open_per_app: u32,
     pub open_per_subject: u32,
-    /// Requests of one app in one minute; 0: any number, and none is counted.
+    /// Requests per app and minute; 0 means no limit, and no counting.
     pub requests_per_minute: u32,
-    /// How long a session lives (s).
+    /// Lifetime of a session (s).
     pub session_secs: u32,
 }
 
-/// How many URLs for log files are handed out, and for what.
+/// Limits of URLs for log files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogLimits {
-    /// URLs of one app in one minute; 0: any number, and none is counted.
+    /// URLs per app and minute; 0 means no limit, and no counting.
     pub per_minute: u32,
-    /// URLs of one holder, an API key or an attendee, in one minute; 0: any number.
+    /// URLs per holder (an API key or an attendee) and minute; 0 means no limit.
     pub per_minute_and_holder: u32,
-    /// Whether uploads must declare their length; sessions of large files too.
+    /// Whether uploads must declare their length, including sessions of large files.
     pub require_length: bool,
-    /// What an app may take in per day.
+    /// Daily quota of an app.
     pub quota: Quota,
 }
 
@@ -73,7 +73,7 @@ impl Default for LogLimits {
     }
 }
 
-/// The largest object in S3, where the environment does not say (bytes).
+/// Default maximum size of an upload: the largest object in S3 (bytes).
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html>
 const DEFAULT_MAX_UPLOAD_BYTES: u64 = 5 * 1024 * 1024 * 1024 * 1024;
 const DEFAULT_OPEN_PER_APP: u32 = 1_000;
@@ -93,8 +93,8 @@ impl UploadLimits {
         }
     }
 
-    /// Whether a file of this type is taken; parameters such as `; charset=` do not count. What is not
-    /// one content type is never on a list.
+    /// Whether a file of this type is accepted. Parameters such as `; charset=` are ignored. An invalid
+    /// content type is never on a list.
     #[must_use]
     pub fn takes_type(&self, content_type: &str) -> bool {
         if self.content_types.is_empty() {
@@ -115,7 +115,7 @@ impl Default for UploadLimits {
     }
 }
 
-/// The configuration.
+/// The environment of the function: table names, secrets and settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     pub table_apps: String,
@@ -137,7 +137,7 @@ impl Config {
     /// Reads the configuration.
     ///
     /// # Errors
-    /// All that is missing or wrong, at once.
+    /// All missing and invalid variables, in one error.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, BadConfig> {
         let mut read = Reader::new(lookup);
         let table_apps = read.required("TABLE_APPS");

@@ -1,11 +1,11 @@
-//! Content types: `type/subtype; name=value`, and nothing that anybody could read as two.
+//! Content types: `type/subtype; name=value`. Values that could be parsed as two types are refused.
 //! <https://www.rfc-editor.org/rfc/rfc9110#section-8.3.1>
 
-/// The longest that is taken (bytes).
+/// Maximum length (bytes).
 const MAX_BYTES: usize = 256;
 
-/// A content type that is one, without its parameters and in lower case. Commas are refused even in
-/// quotes: of several types in one header readers take the first or the last, as they like.
+/// Returns a valid content type without parameters, in lower case. Commas are refused even in quotes: of
+/// several types in one header, parsers use the first or the last.
 pub(crate) fn essence(text: &str) -> Option<String> {
     if text.len() > MAX_BYTES || text.contains(',') {
         return None;
@@ -28,7 +28,7 @@ fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(legal)
 }
 
-/// What follows the first semicolon: names with values, between further ones.
+/// Whether this text, after the first semicolon, is a list of names with values.
 fn are_parameters(mut rest: &str) -> bool {
     loop {
         let Some((name, after)) = rest.split_once('=') else { return false };
@@ -46,7 +46,7 @@ fn are_parameters(mut rest: &str) -> bool {
     }
 }
 
-/// What follows a parameter's value: a token, or a quoted text.
+/// Returns the text after a parameter's value: a token, or a quoted text.
 fn after_value(text: &str) -> Option<&str> {
     let Some(quoted) = text.strip_prefix('"') else {
         let end = text.find([';', ' ', '\t']).unwrap_or(text.len());

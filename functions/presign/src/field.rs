@@ -1,4 +1,4 @@
-//! Fields of a JSON body, each refused by its own name.
+//! Fields of a JSON body; errors name the field.
 
 use std::str::FromStr;
 
@@ -6,7 +6,7 @@ use logferry_core::model::object_key::BadPart;
 use logferry_service::http::{ApiError, Request};
 use serde_json::{Map, Value};
 
-/// A body that is a JSON object. No body at all is an empty one.
+/// A body that is a JSON object. An empty body is an empty object.
 pub(crate) struct Fields(Map<String, Value>);
 
 impl Fields {
@@ -20,7 +20,7 @@ impl Fields {
         }
     }
 
-    /// Refuses fields that a request does not have.
+    /// Refuses unknown fields.
     pub(crate) fn only(&self, known: &[&str]) -> Result<(), ApiError> {
         match self.0.keys().find(|name| !known.contains(&name.as_str())) {
             Some(name) => Err(ApiError::bad_request(name, format!("{name} is not a field of this request"))),
@@ -28,12 +28,12 @@ impl Fields {
         }
     }
 
-    /// A field that may be missing; `null` is missing.
+    /// Takes an optional field; `null` counts as missing.
     fn get(&self, name: &str) -> Option<&Value> {
         self.0.get(name).filter(|value| !value.is_null())
     }
 
-    /// A text of a type that may be missing.
+    /// Parses an optional text.
     pub(crate) fn optional<T: FromStr<Err = BadPart>>(&self, name: &str) -> Result<Option<T>, ApiError> {
         let Some(value) = self.get(name) else { return Ok(None) };
         let text =
@@ -44,12 +44,12 @@ impl Fields {
         Ok(Some(part))
     }
 
-    /// A text of a type that must be there.
+    /// Parses a required text.
     pub(crate) fn required<T: FromStr<Err = BadPart>>(&self, name: &str) -> Result<T, ApiError> {
         self.optional(name)?.ok_or_else(|| ApiError::bad_request(name, format!("{name} is required")))
     }
 
-    /// A whole number from 1 up that may be missing.
+    /// Parses an optional whole number of at least 1.
     pub(crate) fn size(&self, name: &str) -> Result<Option<u64>, ApiError> {
         let Some(value) = self.get(name) else { return Ok(None) };
         match value.as_u64() {
@@ -59,7 +59,7 @@ impl Fields {
     }
 }
 
-/// Refuses query parameters that a request does not have, or that are there twice.
+/// Refuses unknown and repeated query parameters.
 pub(crate) fn only_params(request: &Request, known: &[&str]) -> Result<(), ApiError> {
     let refused = |name: &str, why: &str| Err(ApiError::bad_request(name, format!("{name} {why}")));
     for (index, (name, _)) in request.query.iter().enumerate() {

@@ -1,5 +1,5 @@
-//! Presigned URLs for log files, and multipart upload sessions: who asks is checked, whose the
-//! object will be is written down, and only then something is signed.
+//! Presigned URLs for log files, and multipart upload sessions. Authenticates the caller, records the owner
+//! of the object, and only then signs.
 
 mod companion;
 mod config;
@@ -33,7 +33,7 @@ use ulid::Ulid;
 pub use config::{Config, JoinVerification, LogLimits, UploadLimits};
 pub use log_upload::{CONTENT_TYPE, EXPIRY_SECS};
 
-/// What presign talks to.
+/// The ports of presign.
 pub trait World {
     type Apps: Apps;
     type Ledger: Ledger + Usage;
@@ -43,16 +43,16 @@ pub trait World {
     type Multipart: Multipart;
 }
 
-/// Who says whether a join token is genuine.
+/// How join tokens are verified.
 #[derive(Debug)]
 pub enum JoinVerifier<C> {
-    /// It is a token that we signed.
+    /// A token that we signed.
     OwnTokens,
-    /// It is the one that Amazon Chime gave the attendee; the records belong to this app.
+    /// The token that Amazon Chime issued to the attendee. The records belong to this app.
     Chime { attendees: C, app_id: AppId },
 }
 
-/// Everything the function needs, made once.
+/// The function with its ports, created once.
 pub struct App<W: World> {
     pub apps: W::Apps,
     pub ledger: W::Ledger,
@@ -63,7 +63,7 @@ pub struct App<W: World> {
     pub presigner: Presigner,
     pub region: Region,
     pub account_id: AccountId,
-    /// The largest log file through a presigned URL.
+    /// Maximum size of a log file through a presigned URL (bytes).
     pub max_presigned_bytes: u64,
     pub limits: UploadLimits,
     pub log_limits: LogLimits,
@@ -76,7 +76,7 @@ impl<W: World> fmt::Debug for App<W> {
 }
 
 impl<W: World> App<W> {
-    /// Answers one request. Every refusal is a response too.
+    /// Handles one request. Every error is a response.
     pub async fn handle(&self, request: &Request, now_ms: i64) -> Response {
         if let Some(call) = companion::Call::of(request) {
             request.trail.takes(call.route());
@@ -106,7 +106,7 @@ fn method_not_allowed(allowed: &str) -> ApiError {
     )
 }
 
-/// A ULID of this moment, from the system's randomness.
+/// Generates a ULID of this time with the system's random numbers.
 fn new_ulid(now_ms: i64) -> Result<Ulid, Fault> {
     let mut random = [0; 16];
     getrandom::fill(&mut random)

@@ -1,4 +1,4 @@
-//! `GET /presigned-url?key`: what became of a file whose URL was handed out.
+//! `GET /presigned-url?key`: the state of a file for which a URL was issued.
 
 use http::StatusCode;
 use logferry_core::ledger::claim::Ledger;
@@ -14,7 +14,7 @@ use crate::field::only_params;
 use crate::sender::{Named, Sender, unknown_key};
 use crate::{App, World};
 
-/// What the client learns. `received`: S3 has the file, so it need not be sent again.
+/// The response. `received`: S3 has the file, and the client need not send it again.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Answer<'a> {
@@ -25,12 +25,12 @@ struct Answer<'a> {
     counts: Option<FileCounts>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<Reason>,
-    /// How long the URL still works (s).
+    /// Remaining lifetime of the URL (s).
     expires_in: i64,
 }
 
 impl<W: World> App<W> {
-    /// Answers with the state of a key that was granted to the sender. All other keys are the same 404.
+    /// Returns the state of a key that was granted to the sender. All other keys get the same 404.
     pub(crate) async fn log_status(&self, request: &Request, now_ms: i64) -> Result<Response, ApiError> {
         only_params(request, &["key"])?;
         let key = request.param("key").ok_or_else(|| ApiError::bad_request("key", "key is required"))?;
@@ -69,7 +69,7 @@ impl<W: World> App<W> {
             let counts = row.status.is_terminal().then_some(row.counts);
             return Ok(Answer { received: true, status: row.status, counts, reason: row.reason, ..pending });
         }
-        // S3 may have the object before its event reaches ingest.
+        // S3 may hold the object before ingest receives its event.
         if self.multipart.object(key).await?.is_some() {
             return Ok(Answer { received: true, ..pending });
         }
@@ -78,13 +78,13 @@ impl<W: World> App<W> {
         }
         match self.ledger.find_waiting(bucket, key).await? {
             Some(row) => Ok(Answer { status: row.status, reason: row.reason, ..pending }),
-            // It has been claimed since the grant was read.
+            // ingest has claimed the file after the grant was read.
             None => Ok(Answer { received: true, ..pending }),
         }
     }
 }
 
-/// The longest key of an object (bytes).
+/// Maximum length of an object key (bytes).
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html>
 const MAX_KEY_BYTES: usize = 1_024;
 
@@ -96,7 +96,7 @@ fn is_grantable(parsed: &ObjectKey, key: &str) -> bool {
     }
 }
 
-/// Whether the grant was given to the sender's app, and in a browser's case to the same attendee.
+/// Whether the grant belongs to the sender's app, and for a browser to the same attendee.
 fn is_of(grant: &Grant, sender: &Sender) -> bool {
     let same_attendee = sender.meeting().is_none_or(|(meeting, attendee)| {
         grant.meeting.as_ref().is_some_and(|(of_meeting, of_attendee)| {

@@ -1,4 +1,4 @@
-//! `POST /presigned-url`: who asks, for what, and the URL that takes it.
+//! `POST /presigned-url`: authenticates the caller and issues a URL for one log file.
 
 use http::StatusCode;
 use logferry_core::ledger::claim::Ledger;
@@ -18,17 +18,17 @@ use crate::field::{Fields, only_params};
 use crate::sender::{Named, Sender};
 use crate::{App, World, new_ulid};
 
-/// How long a URL or form works (s). The contract's limit.
+/// Lifetime of a URL or form (s), as specified.
 pub const EXPIRY_SECS: u32 = 300;
 
-/// What every log file is labelled as, whatever it is: the bytes decide, not the label. It is
-/// signed, so S3 refuses a request that says anything else.
+/// The content type of every log file; the actual format is detected from the content. It is signed, so S3
+/// refuses a request with another one.
 pub const CONTENT_TYPE: &str = "application/gzip";
 
-/// The smallest file that a form takes (bytes).
+/// Minimum size of a file in a form upload (bytes).
 const MIN_FORM_BYTES: u64 = 1;
 
-/// What the client gets. `headers` are what it must send beside the URL.
+/// The response. The client must send `headers` with the URL.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Answer {
@@ -48,8 +48,8 @@ struct Headers {
 }
 
 impl<W: World> App<W> {
-    /// Checks who asks and what for and how often, writes down whose the key will be, and only then
-    /// signs.
+    /// Authenticates the caller, checks the request and the limits, records the owner of the key, and only
+    /// then signs.
     pub(crate) async fn presigned_url(&self, request: &Request, now_ms: i64) -> Result<Response, ApiError> {
         only_params(request, &[])?;
         let sender = self.sender(request, &Named::InBody, now_ms).await?;
@@ -69,8 +69,8 @@ impl<W: World> App<W> {
         self.sign(&sender, key, size_bytes, now_ms)
     }
 
-    /// Counts a request of this minute. The holder comes first, so that one that asks too often does not
-    /// use up what the app's others may ask for.
+    /// Counts a request of this minute, for the holder first: a holder over its limit does not use up the
+    /// limit of the app.
     pub(crate) async fn count_log_request(&self, sender: &Sender, now_ms: i64) -> Result<(), ApiError> {
         let LogLimits { per_minute, per_minute_and_holder, .. } = &self.log_limits;
         let of_holder = Rate::LogUrlsOf(sender.holder());
@@ -95,7 +95,7 @@ impl<W: World> App<W> {
         }
     }
 
-    /// A fresh key and the ledger row that binds it to the app.
+    /// Creates a key and the ledger row that binds it to the app.
     async fn grant(
         &self,
         sender: &Sender,
@@ -119,7 +119,7 @@ impl<W: World> App<W> {
             };
             match self.ledger.grant(&grant).await {
                 Ok(()) => return Ok(key),
-                // Most likely our own first try, whose answer was lost: leave that row to expire.
+                // Most likely the first attempt of this request, whose response was lost: that row will expire.
                 Err(fault) if fault.class == FaultClass::Conflict && again => again = false,
                 Err(fault) => return Err(fault.into()),
             }

@@ -1,4 +1,4 @@
-//! Wiring: configuration and clients once, then the story in `lib.rs`.
+//! Wiring: configuration and clients once, then the handler in `lib.rs`.
 
 use aws_lambda_events::apigw::ApiGatewayV2httpRequest;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
@@ -18,7 +18,7 @@ use logferry_service::http::{Request, serve};
 use logferry_service::telemetry;
 use logferry_service::tokens::Tokens;
 
-/// AWS itself.
+/// The AWS adapters.
 struct Aws;
 
 impl World for Aws {
@@ -38,7 +38,7 @@ async fn main() -> Result<(), Error> {
     let dynamodb = aws.dynamodb();
     let app = App::<Aws> {
         apps: DynamoApps::new(dynamodb.clone(), config.table_apps),
-        // Grants are all that presign writes of the ledger; of the stats it reads usage rows.
+        // presign only writes grants to the ledger, and only reads usage rows of the stats.
         ledger: DynamoLedger::new(dynamodb.clone(), config.table_files, config.table_stats),
         tokens: Tokens::new(SecretsManager::new(aws.secrets()), config.token_secret),
         join_verifier: match config.join_verification {

@@ -1,12 +1,12 @@
-//! User metadata of objects, as S3 takes it.
+//! User metadata of S3 objects.
 
 use crate::companion::Refusal;
 
-/// The most user metadata of an object, names and values (bytes).
+/// Maximum size of the user metadata of an object, names and values (bytes).
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html>
 const MAX_METADATA_BYTES: usize = 2_048;
 
-/// Metadata as S3 takes it: names in lower case, and what is not ASCII as RFC 2047 writes it.
+/// Converts metadata for S3: names in lower case, and non-ASCII values encoded by RFC 2047.
 pub(crate) fn s3_metadata(metadata: &[(String, String)]) -> Result<Vec<(String, String)>, Refusal> {
     let mut bytes = 0;
     let mut taken: Vec<(String, String)> = Vec::with_capacity(metadata.len());

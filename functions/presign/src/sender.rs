@@ -1,4 +1,5 @@
-//! Who asks for a URL for a log file: an attendee with a join token, or a service with an API key.
+//! Authenticates requests for URLs for log files: an attendee with a join token, or a service with an API
+//! key.
 
 use logferry_core::model::app::{AppId, Scope};
 use logferry_core::model::object_key::{AttendeeId, ChimeKey, MeetingId};
@@ -13,15 +14,16 @@ use subtle::ConstantTimeEq;
 use crate::field::Fields;
 use crate::{App, JoinVerifier, World};
 
-/// Join tokens of one meeting that Amazon Chime is asked about in a minute: several for each attendee
-/// of the largest meeting, 250. <https://docs.aws.amazon.com/chime-sdk/latest/dg/meetings-sdk.html>
+/// Maximum join tokens of one meeting that are verified with Amazon Chime per minute: several for each
+/// attendee of the largest meeting, 250.
+/// <https://docs.aws.amazon.com/chime-sdk/latest/dg/meetings-sdk.html>
 const MAX_JOINS_PER_MEETING: u32 = 2_000;
 
 /// Lengths of Amazon Chime's join tokens (bytes).
 /// <https://docs.aws.amazon.com/chime-sdk/latest/APIReference/API_meeting-chime_Attendee.html>
 const CHIME_TOKEN_BYTES: std::ops::RangeInclusive<usize> = 2..=2_048;
 
-/// Whose upload it will be.
+/// The authenticated sender of an upload.
 pub(crate) struct Sender {
     pub(crate) app_id: AppId,
     /// When the app was registered.
@@ -32,11 +34,11 @@ pub(crate) struct Sender {
 /// Where a request names the meeting and attendee that its join token must be for.
 pub(crate) enum Named<'a> {
     InBody,
-    /// In the key of a file, where that is a browser's.
+    /// In the key of a file, if a browser sent it.
     InKey(Option<&'a ChimeKey>),
 }
 
-/// What the sender has shown.
+/// The sender's credential.
 pub(crate) enum By {
     /// A join token.
     Attendee(MeetingId, AttendeeId),
@@ -45,7 +47,7 @@ pub(crate) enum By {
 }
 
 impl Sender {
-    /// The meeting and attendee of a browser; a service has none.
+    /// Returns the meeting and attendee of a browser; a service has none.
     pub(crate) fn meeting(&self) -> Option<(&MeetingId, &AttendeeId)> {
         match &self.by {
             By::Attendee(meeting, attendee) => Some((meeting, attendee)),
@@ -53,7 +55,7 @@ impl Sender {
         }
     }
 
-    /// Whose URLs are counted together.
+    /// Returns the holder whose URLs are counted together.
     pub(crate) fn holder(&self) -> String {
         match &self.by {
             // Neither id has a slash.
@@ -91,8 +93,8 @@ impl<W: World> App<W> {
         Ok(Sender { app_id: app.app_id, since_ms: app.created_ms, by })
     }
 
-    /// The attendee of the join token. A body must agree with it; the attendee of a key is compared with
-    /// that of its grant, by the caller.
+    /// The attendee of the join token. A body must name the same one; for a key, the caller compares it
+    /// with the attendee of the grant.
     async fn attendee(
         &self,
         request: &Request,
@@ -134,9 +136,9 @@ impl<W: World> App<W> {
         Ok(Sender { app_id: app.app_id, since_ms: app.created_ms, by })
     }
 
-    /// Asks Amazon Chime for the attendee's token. Who is asked about is not known to be anybody, and
-    /// Chime's calls are the account's: what cannot be a token is refused without a call, and calls
-    /// are counted, per meeting before all, so that one meeting does not use up those of the others.
+    /// Verifies the attendee's token with Amazon Chime. The attendee may not exist, and calls count for the
+    /// whole account. So texts that cannot be a token are refused without a call, and calls are counted,
+    /// per meeting first, so that one meeting cannot use up the calls of the others.
     async fn check_chime(
         &self,
         attendees: &W::Attendees,
@@ -153,13 +155,13 @@ impl<W: World> App<W> {
         self.count(app_id, &of_meeting, 1, MAX_JOINS_PER_MEETING, now_ms).await?;
         self.count(app_id, &Rate::Joins, 1, self.log_limits.per_minute, now_ms).await?;
         let given = attendees.join_token(meeting, attendee).await?;
-        // An unknown attendee takes the same way as a wrong token.
+        // An unknown attendee is handled like a wrong token.
         let known = given.is_some();
         let equal = bool::from(given.unwrap_or_default().as_bytes().ct_eq(token.as_bytes()));
         if known & equal { Ok(()) } else { Err(wrong()) }
     }
 
-    /// Counts requests of this minute; a limit of 0 counts none.
+    /// Counts requests of this minute; with a limit of 0 nothing is counted.
     pub(crate) async fn count(
         &self,
         app_id: &AppId,
@@ -176,7 +178,7 @@ impl<W: World> App<W> {
     }
 }
 
-/// A UUID, as Amazon Chime names meetings and attendees.
+/// Whether a text is a UUID, as Amazon Chime uses for meetings and attendees.
 /// <https://docs.aws.amazon.com/chime-sdk/latest/APIReference/API_meeting-chime_GetAttendee.html>
 fn is_chime_id(text: &str) -> bool {
     text.len() == 36
@@ -196,7 +198,7 @@ fn meeting_of(request: &Request) -> Result<(MeetingId, AttendeeId), ApiError> {
     Ok((fields.required("meetingId")?, fields.required("attendeeId")?))
 }
 
-/// The token of `Authorization: Bearer …`, where there is that header.
+/// Returns the token of `Authorization: Bearer …`, if there is that header.
 pub(crate) fn bearer(request: &Request) -> Result<Option<&str>, ApiError> {
     let Some(value) = request.headers.get(http::header::AUTHORIZATION) else { return Ok(None) };
     value
@@ -208,7 +210,7 @@ pub(crate) fn bearer(request: &Request) -> Result<Option<&str>, ApiError> {
         .ok_or_else(|| ApiError::unauthorized("Authorization must be Bearer and a token"))
 }
 
-/// The refusal of a key of a file that is not the sender's to ask about.
+/// The error for a file key that does not belong to the sender.
 pub(crate) fn unknown_key() -> ApiError {
     ApiError::not_found("no URL for this key was given to this sender")
 }

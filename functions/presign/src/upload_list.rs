@@ -13,16 +13,16 @@ use crate::field::only_params;
 use crate::upload_session::MAX_UPLOAD_ID_BYTES;
 use crate::{App, World};
 
-/// How many sessions `GET /uploads` shows at once.
+/// Default and maximum number of sessions per page.
 const PAGE: u32 = 20;
 const MAX_PAGE: u32 = 100;
 
-/// Sessions whose progress S3 is asked about at once.
+/// Sessions whose progress is requested from S3 in parallel.
 const PROGRESS_AT_ONCE: usize = 8;
 
 impl<W: World> App<W> {
-    /// `GET /uploads`: the app's sessions, or the subject's own; with `progress` what S3 holds of each.
-    /// That is a request for each session, and is counted as such.
+    /// `GET /uploads`: the app's sessions, or the subject's own; with `progress`, what S3 holds of each.
+    /// That takes a request per session, and is counted as such.
     pub(crate) async fn list_uploads(&self, request: &Request, now_ms: i64) -> Result<Response, ApiError> {
         let uploader = self.uploader(request, None, now_ms).await?;
         only_params(request, &["limit", "cursor", "progress"])?;
@@ -63,7 +63,7 @@ impl<W: World> App<W> {
         Ok(Response::json(StatusCode::OK, &body))
     }
 
-    /// What S3 holds of a session (bytes), and in how many parts while it is open.
+    /// Returns what S3 holds of a session (bytes), and while it is open the number of parts.
     async fn progress(&self, session: &Session) -> Result<(u64, Option<usize>), ApiError> {
         Ok(match session.status {
             SessionStatus::Open => {

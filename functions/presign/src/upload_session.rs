@@ -1,4 +1,4 @@
-//! Multipart upload sessions: begun, signed for, completed to the byte, aborted.
+//! Multipart upload sessions: create, sign, complete, abort.
 
 use http::StatusCode;
 use logferry_core::model::fault::FaultClass;
@@ -16,13 +16,13 @@ use crate::metadata::s3_metadata;
 use crate::uploader::Uploader;
 use crate::{App, World, content_type, new_ulid};
 
-/// How long a part's URL or a form works (s). Long enough for a part to begin after those before it.
+/// Lifetime of a URL for a part, or of a form (s): long enough for a part to start after earlier ones.
 pub(crate) const URL_SECS: u32 = 900;
 
-/// The most that is kept of a file's name (bytes); its key has less.
+/// Maximum bytes kept of a file's name; its key has fewer.
 const MAX_KEPT_FILENAME_BYTES: usize = 1_024;
 
-/// The session, if it may still be added to.
+/// Returns the session if it accepts more parts.
 fn takes_parts(session: Session, now_ms: i64) -> Result<Session, Refusal> {
     match session.status {
         SessionStatus::Open if now_ms < session.expires_ms => Ok(session),
@@ -63,8 +63,8 @@ impl<W: World> App<W> {
         Ok(json!({"method": "POST", "url": form.url, "fields": fields, "expires": URL_SECS}))
     }
 
-    /// `POST /s3/multipart`. The row comes after S3's upload, whose id it carries; an upload whose
-    /// row could not be written is aborted again, or by the bucket's lifecycle.
+    /// `POST /s3/multipart`. The row is written after S3's upload, because it holds the upload's id. An
+    /// upload whose row could not be written is aborted, or expires by the bucket's lifecycle.
     pub(crate) async fn create_upload(
         &self,
         new: NewUpload,
@@ -89,7 +89,8 @@ impl<W: World> App<W> {
             size_bytes: new.size_bytes,
             max_bytes: uploader.max_bytes,
             status: SessionStatus::Open,
-            // Later than the registration, whatever this clock says: what is older is not the app's.
+            // Later than the registration, even with a wrong clock: older sessions do not belong to the
+            // app.
             created_ms: now_ms.max(uploader.since_ms + 1),
             expires_ms: now_ms + i64::from(self.limits.session_secs) * 1000,
         };
@@ -117,8 +118,8 @@ impl<W: World> App<W> {
         Err(Refusal::new(StatusCode::TOO_MANY_REQUESTS, message).retry_after(60))
     }
 
-    /// Frees an upload whose session could not be opened. Its row may have been written all the same,
-    /// with an answer that was lost: then it must not count as open.
+    /// Aborts an upload whose session could not be opened. Its row may have been written with the response
+    /// lost; then it must not count as open.
     async fn take_back(&self, session: &Session, may_have_row: bool, now_ms: i64) {
         if let Err(fault) = self.multipart.abort(&session.key, &session.upload_id).await {
             tracing::warn!(error.message = %fault, "an upload without a session is left to the lifecycle");
@@ -133,7 +134,7 @@ impl<W: World> App<W> {
             let message = format!("size must be at most {} bytes", uploader.max_bytes);
             return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, message));
         }
-        // None at all is none that anybody could read otherwise.
+        // An empty content type cannot be misread.
         if !new.content_type.is_empty() && content_type::essence(&new.content_type).is_none() {
             let message = "content type must be type/subtype, with parameters or without, and no comma";
             return Err(Refusal::bad_request(message));
@@ -155,7 +156,8 @@ impl<W: World> App<W> {
         Ok(key.to_string())
     }
 
-    /// The uploader's session of this id and key; anybody else's, or another key, is unknown.
+    /// Returns the uploader's session with this id and key. Sessions of others, or with another key, are
+    /// unknown.
     async fn session(&self, uploader: &Uploader, upload_id: &str, key: &str) -> Result<Session, Refusal> {
         if upload_id.is_empty() || upload_id.len() > MAX_UPLOAD_ID_BYTES {
             return Err(unknown_upload());
@@ -164,7 +166,7 @@ impl<W: World> App<W> {
         session.filter(|session| uploader.may_use(session) && session.key == key).ok_or_else(unknown_upload)
     }
 
-    /// As [`App::session`], and it must still take parts.
+    /// Like [`App::session`], and it must accept parts.
     async fn open_session(
         &self,
         uploader: &Uploader,
@@ -188,8 +190,8 @@ impl<W: World> App<W> {
         Ok(parts.iter().map(part_json).collect())
     }
 
-    /// As [`App::open_session`], and what S3 holds is within its limit. Where every part's length is
-    /// signed, or the limit is beyond all parts, S3 need not be asked.
+    /// Like [`App::open_session`], and what S3 holds is within its limit. S3 is not asked if every part's
+    /// length is signed, or if all parts together cannot exceed the limit.
     async fn signable_session(
         &self,
         uploader: &Uploader,
@@ -204,7 +206,7 @@ impl<W: World> App<W> {
         Ok(session)
     }
 
-    /// What S3 holds of an open session; one of which it holds more than may be is aborted.
+    /// Returns what S3 holds of an open session. A session that exceeds its limit is aborted.
     async fn stored_parts(&self, session: &Session, now_ms: i64) -> Result<Vec<StoredPart>, Refusal> {
         let parts = match self.multipart.parts(&session.key, &session.upload_id).await {
             Ok(parts) => parts,
@@ -220,7 +222,7 @@ impl<W: World> App<W> {
         Ok(parts)
     }
 
-    /// Aborts in S3 and ends the row. `Completed`: a complete was quicker, and the object stays.
+    /// Aborts in S3 and ends the row. `Completed` if a complete request was first; the object stays.
     async fn end_by_abort(&self, session: &Session, now_ms: i64) -> Result<SessionStatus, Refusal> {
         self.multipart.abort(&session.key, &session.upload_id).await?;
         let status = match self.multipart.object(&session.key).await? {
@@ -289,8 +291,8 @@ impl<W: World> App<W> {
         Ok(self.presigner.put_part(&part, now_ms)?)
     }
 
-    /// `POST /s3/multipart/{uploadId}/complete`. What S3 holds decides. Where S3 no longer knows the
-    /// upload, the object tells whether an earlier complete, whose answer was lost, made it.
+    /// `POST /s3/multipart/{uploadId}/complete`. The parts in S3 decide. If S3 does not know the upload any
+    /// more, the object shows whether an earlier complete request, whose response was lost, created it.
     pub(crate) async fn complete_upload(
         &self,
         uploader: &Uploader,
@@ -303,7 +305,7 @@ impl<W: World> App<W> {
         if session.status == SessionStatus::Completed {
             return Ok(self.completed_json(&session));
         }
-        // One look at the row: between two, another complete may have ended it.
+        // Read the row once: between two reads, another request may have completed the upload.
         let session = takes_parts(session, now_ms)?;
         let stored = match self.multipart.parts(key, upload_id).await {
             Ok(stored) => stored,
@@ -331,7 +333,7 @@ impl<W: World> App<W> {
             Err(fault) if fault.class == FaultClass::NotFound => self.gone(&session, now_ms).await,
             Err(fault) if fault.class != FaultClass::Permanent => Err(fault.into()),
             Err(fault) => {
-                // A part was replaced or aborted between our look and S3's.
+                // A part was replaced or aborted between our read and S3's.
                 tracing::warn!(error.message = %fault, "S3 refused to complete an upload");
                 let message = format!("the upload could not be completed: {}", fault.code);
                 Err(Refusal::new(StatusCode::CONFLICT, message))
@@ -339,10 +341,10 @@ impl<W: World> App<W> {
         }
     }
 
-    /// S3 knows the upload no more: it was completed or aborted, or is being completed just now. So
-    /// without an object the row stays as it is, for that other request or for `sweep`.
+    /// S3 does not know the upload any more: it was completed or aborted, or is being completed. Without an
+    /// object, the row is left to that other request or to `sweep`.
     async fn gone(&self, session: &Session, now_ms: i64) -> Result<Value, Refusal> {
-        // Nobody but this upload writes this key, so an object is its object.
+        // Only this upload writes this key, so an existing object is its object.
         if self.multipart.object(&session.key).await?.is_some() {
             self.sessions.end(session, SessionStatus::Completed, now_ms).await?;
             Ok(self.completed_json(session))
@@ -359,7 +361,7 @@ impl<W: World> App<W> {
         })
     }
 
-    /// `DELETE /s3/multipart/{uploadId}`. Again is as good as once; what is completed stays.
+    /// `DELETE /s3/multipart/{uploadId}`. Idempotent; a completed upload stays.
     pub(crate) async fn abort_upload(
         &self,
         uploader: &Uploader,
@@ -381,10 +383,10 @@ impl<W: World> App<W> {
     }
 }
 
-/// No upload id of S3 is nearly as long (bytes).
+/// Maximum length of an upload id; S3's are far shorter (bytes).
 pub(crate) const MAX_UPLOAD_ID_BYTES: usize = 900;
 
-/// As much of the name as is kept: a row of the table holds no more than 400 KB.
+/// Truncates the name: a table row has at most 400 KB.
 fn shortened(mut name: String) -> String {
     name.truncate(name.floor_char_boundary(MAX_KEPT_FILENAME_BYTES));
     name

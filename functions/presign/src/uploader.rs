@@ -1,4 +1,4 @@
-//! Who uploads: a service with an API key, or the subject of an upload token.
+//! Authenticates uploaders: a service with an API key, or the subject of an upload token.
 
 use logferry_core::model::app::{AppId, Scope};
 use logferry_core::model::object_key::Subject;
@@ -12,16 +12,16 @@ use logferry_service::tokens::{UploadClaims, minted_for};
 use crate::sender::{bearer, refused_token};
 use crate::{App, World};
 
-/// Who uploads, and what they may.
+/// The authenticated uploader and its limits.
 #[derive(Debug, Clone)]
 pub(crate) struct Uploader {
     pub(crate) app_id: AppId,
     pub(crate) subject: Subject,
-    /// When the app was registered: sessions of an earlier one of the same id are not its own.
+    /// When the app was registered: sessions of an earlier app with the same id do not belong to it.
     pub(crate) since_ms: i64,
     /// A service sees all sessions of its app; a subject only its own.
     pub(crate) whole_app: bool,
-    /// The largest file (bytes).
+    /// Maximum size of a file (bytes).
     pub(crate) max_bytes: u64,
 }
 
@@ -33,14 +33,14 @@ impl Uploader {
     }
 }
 
-/// Uploading takes `write` in all its steps; listing what there is, `read`.
+/// All steps of an upload require the scope `write`; listing requires `read`.
 fn scope(request: &Request) -> Scope {
     if unversioned(&request.path) == "/uploads" { Scope::Read } else { Scope::Write }
 }
 
 impl<W: World> App<W> {
-    /// Who sends this request. `path_token` is a token from the path, which outdoes all headers:
-    /// it is there because the client cannot send its own.
+    /// Authenticates a request. `path_token` is a token in the path. It takes precedence over all headers,
+    /// because its client cannot send headers.
     pub(crate) async fn uploader(
         &self,
         request: &Request,

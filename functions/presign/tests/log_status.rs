@@ -1,4 +1,4 @@
-//! `GET /presigned-url?key`, over stand-ins for tables and S3.
+//! `GET /presigned-url?key`, over fakes of tables and S3.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -34,7 +34,7 @@ async fn state(app: &TestApp, headers: &[(&'static str, &str)], query: &str, lat
     answer(&app.handle(&request, NOW_MS + later_ms).await)
 }
 
-/// As if ingest had claimed the file, and left its row so.
+/// Stores the row of a file as ingest leaves it.
 fn ingested(app: &TestApp, key: &str, status: FileStatus, reason: Option<Reason>) {
     let mut granted = app.ledger.granted.lock().unwrap();
     let grant = granted.iter_mut().find(|grant| grant.key == key).unwrap();
@@ -119,7 +119,7 @@ async fn a_key_that_was_not_granted_to_the_sender_is_404() {
         let (got, answer) = state(&app, &[headers], &format!("?key={key}"), 0).await;
         assert_eq!(got, status, "{key}: {answer}");
     }
-    // A later app of the same id.
+    // A later app with the same id.
     app.ledger.granted.lock().unwrap()[1].epoch_ms = CREATED_MS - 1;
     assert_eq!(state(&app, &service, &format!("?key={of_service}"), 0).await.0, 404);
     app.ledger.granted.lock().unwrap()[0].app_id = "other".parse().unwrap();

@@ -1,4 +1,4 @@
-//! `POST /presigned-url`, over stand-ins for tables and secrets; signatures are checked in `logferry_aws`.
+//! `POST /presigned-url`, over fakes of tables and secrets. Signatures are checked in `logferry_aws`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -31,7 +31,7 @@ async fn ask(app: &TestApp, headers: &[(&'static str, &str)], body: &Value) -> (
     answer(&app.handle(&request, NOW_MS).await)
 }
 
-/// Asks as the attendee of a genuine token.
+/// Sends a request as the attendee of a valid token.
 async fn ask_as_attendee(app: &TestApp, body: &Value) -> (u16, Value) {
     let bearer = format!("Bearer {}", join_token("meeting-1", "attendee-1").await);
     ask(app, &[("authorization", &bearer)], body).await
@@ -302,7 +302,7 @@ async fn urls_are_counted_per_holder_and_per_app_and_grant_nothing_beyond() {
     assert_eq!(answer(&refused).1["error"]["code"], "RATE_LIMITED");
     assert_eq!(as_attendee(&app, "a", NOW_MS + 59_000).await.status, 200, "the next minute");
 
-    // A key is a holder, too.
+    // An API key is a holder too.
     app.log_limits.per_minute = 100;
     let key = app.apps.key.reveal().to_owned();
     let mut statuses = Vec::new();
@@ -310,7 +310,7 @@ async fn urls_are_counted_per_holder_and_per_app_and_grant_nothing_beyond() {
         statuses.push(ask(&app, &[("x-api-key", &key)], &Value::Null).await.0);
     }
     assert_eq!(statuses, [200, 200, 200, 429]);
-    // What is refused for another reason is not counted.
+    // Requests refused for other reasons are not counted.
     app.log_limits = LogLimits { per_minute_and_holder: 1, per_minute: 1, ..app.log_limits };
     let app = TestApp { sessions: Default::default(), ..app };
     for _ in 0..3 {
@@ -417,7 +417,7 @@ async fn other_paths_and_methods_are_404_and_405() {
     }
 }
 
-/// The sample events are what `sam local invoke` sends.
+/// `sam local invoke` sends the sample events.
 #[tokio::test]
 async fn the_sample_events_are_understood() {
     let app = app();

@@ -1,4 +1,4 @@
-//! Companion's routes, over stand-ins for the table and S3.
+//! Companion's routes, over fakes of the table and S3.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -14,7 +14,7 @@ use support::{NOW_MS, TestApp, answer, app, registered, request, tokens};
 const MIB: u64 = 1024 * 1024;
 const DAY_MS: i64 = 86_400_000;
 
-/// Requests of one uploader; each opens with the uploader's own headers.
+/// Requests of one uploader, with its headers.
 struct Client<'a> {
     app: &'a TestApp,
     headers: Vec<(&'static str, String)>,
@@ -82,7 +82,7 @@ async fn an_upload_goes_from_create_to_complete() {
     let app = app();
     let client = Client::subject(&app, "jo@example.org").await;
     let body = json!({"filename": "Mein Film.mp4", "type": "video/mp4", "size": 13 * MIB,
-        "metadata": {"name": "Mein Film.mp4", "relativePath": null, "n": 1, "who": "ü"}});
+        "metadata": {"name": "Mein Film.mp4", "relativePath": null, "n": 1, "author": "ü"}});
     let (status, created) = client.call(Method::POST, "/multipart", body).await;
     assert_eq!(status, 200, "{created}");
     let key = created["key"].as_str().unwrap();
@@ -110,7 +110,7 @@ async fn an_upload_goes_from_create_to_complete() {
             {"PartNumber": 2, "ETag": format!("\"{second}\""), "Size": 5 * MIB},
         ])
     );
-    // With and without quotes, as Uppy mixes them; in any order.
+    // With and without quotes, as Uppy sends them, in any order.
     let (status, done) = client.complete(&upload, &[(2, &second), (1, &format!("\"{first}\""))]).await;
     assert_eq!(status, 200, "{done}");
     assert_eq!((done["key"].as_str(), &done["bucket"]), (Some(key), &json!("bucket")));
@@ -148,7 +148,7 @@ async fn a_batch_signs_up_to_a_thousand_parts_with_their_lengths_where_declared(
             "{query}"
         );
     }
-    // One size for all: that many numbers and sizes would not fit into a request's line.
+    // One size for all: a thousand numbers with their sizes exceed the limit of the request line.
     let (_, signed) = client.get(&batch("partNumbers=1,2,3&sizes=5")).await;
     let urls = signed["presignedUrls"].as_object().unwrap();
     assert!(urls.len() == 3 && urls.values().all(|url| url.to_string().contains("content-length%3Bhost")));
@@ -193,7 +193,7 @@ async fn where_the_size_is_declared_every_length_is_signed_and_no_further_part()
     let (status, signed) = client.get(&part("batch?partNumbers=1,2,3&")).await;
     let urls = signed["presignedUrls"].as_object().unwrap();
     assert!(status == 200 && urls.values().all(signed_length), "{signed}");
-    // Its own size of parts, named; the numbers of 5 MiB parts and no others.
+    // A part size named by the client; the part numbers for 5 MiB parts and no others.
     assert_eq!(client.get(&part(&format!("4?size={}&", 5 * MIB))).await.0, 200);
     for (tail, error) in [
         (
@@ -383,7 +383,7 @@ async fn complete_says_409_and_what_differs_and_completes_nothing() {
     assert_eq!((status, &refusal["details"]["storedBytes"]), (409, &json!(20 * MIB)), "{refusal}");
     assert!(app.multipart.object_sizes().is_empty());
 
-    // A part sent again replaces the first; then it fits.
+    // A part sent again replaces the first, and the total is within the limit.
     let b = app.multipart.put_part(&upload.id, 2, 8 * MIB);
     assert_eq!(client.complete(&upload, &[(1, &a), (2, &b), (3, &c)]).await.0, 200);
     assert_eq!(app.multipart.object_sizes(), [21 * MIB]);
@@ -444,7 +444,7 @@ async fn a_create_whose_answer_was_lost_leaves_no_session_open_and_can_be_repeat
         let body = json!({"filename": "film.mp4", "type": "video/mp4"});
         assert_eq!(client.call(Method::POST, "/multipart", body).await.0, 503);
         assert!(!app.sessions.statuses().contains(&Open), "{:?}", app.sessions.statuses());
-        // What S3 began and nobody knows of is the lifecycle's.
+        // The bucket's lifecycle rule aborts an upload without a session row.
         assert_eq!(app.multipart.open_uploads(), lose_s3 as usize);
         let upload = client.create(None).await;
         let a = app.multipart.put_part(&upload.id, 1, 3);
@@ -476,7 +476,7 @@ async fn an_app_of_an_earlier_ones_id_sees_nothing_of_its_sessions() {
     let mut app = app();
     let upload = Client::service(&app).create(None).await;
     let registered = app.apps.app.as_mut().unwrap();
-    // Registered in the very millisecond of the session.
+    // Registered in the same millisecond as the session was created.
     registered.created_ms = NOW_MS;
     let client = Client { now_ms: NOW_MS + 2, ..Client::service(&app) };
     let path = format!("/multipart/{}/1?key={}", upload.id, upload.key);
@@ -613,7 +613,7 @@ async fn a_session_is_inaccessible_to_others() {
         assert_eq!(client.complete(upload, &[(1, "a")]).await.0, 404);
     }
     assert_eq!(app.sessions.statuses(), [Open]);
-    // The app itself may.
+    // The app itself is allowed to.
     let service = Client::service(&app);
     assert_eq!(service.get(&format!("/multipart/{}/1?key={}", upload.id, upload.key)).await.0, 200);
 }

@@ -1,4 +1,4 @@
-//! What rpc reads from its environment.
+//! Configuration of `rpc`, read from the environment.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use logferry_core::model::quota::Quota;
 use logferry_core::model::redact::Redactor;
 use logferry_service::config::{BadConfig, Reader};
 
-/// The configuration.
+/// The environment of the function: table names, secrets and settings.
 #[derive(Debug, Clone)]
 pub struct Config {
     pub table_apps: String,
@@ -15,9 +15,9 @@ pub struct Config {
     pub table_stats: String,
     pub default_retention_days: u32,
     pub metrics_namespace: String,
-    /// What is never stored.
+    /// Redaction rules.
     pub redactor: Arc<Redactor>,
-    /// The most that an app may take in per day.
+    /// Daily quota of an app.
     pub quota: Quota,
 }
 
@@ -25,7 +25,7 @@ impl Config {
     /// Reads the configuration.
     ///
     /// # Errors
-    /// All that is missing or wrong, at once.
+    /// All missing and invalid variables, in one error.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, BadConfig> {
         let mut read = Reader::new(lookup);
         let (names, query, patterns) =
@@ -41,7 +41,7 @@ impl Config {
             quota: Quota::of(
                 read.parsed_or("MAX_BYTES_PER_APP_DAY", quota::DEFAULT_BYTES),
                 read.parsed_or("MAX_RECORDS_PER_APP_DAY", quota::DEFAULT_RECORDS),
-                // Files are counted where they are ingested.
+                // Files are counted when they are ingested.
                 0,
             ),
         };

@@ -1,6 +1,6 @@
-//! The log service for internal callers, by direct invoke: `log`, `logBatch`, `query`. IAM is the
-//! lock: whoever may invoke this function may act for every app. Answers have the envelope of the
-//! HTTP API.
+//! The log service for internal callers, by direct invocation: `log`, `logBatch`, `query`. Access is
+//! controlled by IAM: any caller that may invoke this function may act for every app. Responses have the
+//! envelope of the HTTP API.
 
 mod config;
 
@@ -28,22 +28,22 @@ use tokio::time::Instant;
 
 pub use config::Config;
 
-/// The largest event (bytes), as the largest body of the HTTP API.
+/// Maximum size of an event (bytes), the same as for bodies of the HTTP API.
 pub const MAX_EVENT_BYTES: usize = 4 * 1024 * 1024;
 
-/// The code of a write that the app's quota of the day does not allow, as in the HTTP API.
+/// The error code of a write that exceeds the app's daily quota, as in the HTTP API.
 const QUOTA_EXCEEDED: &str = "QUOTA_EXCEEDED";
 
-/// The service, made once.
+/// The service, created once.
 #[derive(Debug)]
 pub struct App<B, A> {
     pub book: B,
     pub apps: A,
     pub default_retention_days: u32,
     pub metrics_namespace: String,
-    /// What is never stored.
+    /// Redaction rules.
     pub redactor: Arc<Redactor>,
-    /// The most that an app may take in per day.
+    /// Daily quota of an app.
     pub quota: Quota,
 }
 
@@ -53,7 +53,7 @@ enum Refusal {
     Invalid(Invalid),
     TooLarge,
     NoSuchApp,
-    /// And how long until the quota is fresh (s).
+    /// With the seconds until the quota is reset.
     OverQuota(Exceeded, u32),
     Fault(Fault),
 }
@@ -71,7 +71,7 @@ impl From<Fault> for Refusal {
 }
 
 impl<B: BlockTable + Stats + Records + Usage, A: Apps> App<B, A> {
-    /// Answers one call: always with an envelope, an error of a call is no error of the function.
+    /// Handles one call. Always returns an envelope; an error of a call is not a function error.
     pub async fn handle(&self, event: &RawValue, now_ms: i64) -> Box<RawValue> {
         let answer = match self.answer(event, now_ms).await {
             Ok(text) => text,
@@ -117,7 +117,7 @@ impl<B: BlockTable + Stats + Records + Usage, A: Apps> App<B, A> {
         batch: bool,
         now_ms: i64,
     ) -> Result<String, Refusal> {
-        // The entries as they were written, byte for byte.
+        // The original bytes of the entries.
         let members: std::collections::BTreeMap<String, &RawValue> = serde_json::from_str(event.get())
             .map_err(|error| Invalid::new("event", format!("the event is not as expected: {error}")))?;
         let name = if batch { "entries" } else { "entry" };
@@ -222,7 +222,7 @@ impl<B: BlockTable + Stats + Records + Usage, A: Apps> App<B, A> {
     }
 }
 
-/// An entry's problem, named by its place in the event.
+/// Renames the field of an entry's error to its place in the event.
 fn renamed(bad: Invalid, name: &str) -> Invalid {
     let field = match bad.field.strip_prefix("logs") {
         Some(rest) => format!("{name}{rest}"),
@@ -247,7 +247,7 @@ fn filter_of(filters: &mut Map<String, Value>) -> Result<Filter, Invalid> {
     })
 }
 
-/// `context`: an object of paths and what must be there.
+/// Parses `context`: an object of paths and required values.
 fn context(filters: &mut Map<String, Value>) -> Result<Vec<(String, String)>, Invalid> {
     let wrong =
         || Invalid::new("filters.context", "context must be an object of strings, numbers and booleans");

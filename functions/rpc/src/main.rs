@@ -1,6 +1,6 @@
-//! Wiring: configuration and clients once, then the story in `lib.rs`.
+//! Wiring: configuration and clients once, then the handler in `lib.rs`.
 
-// The future of a call is nested deeper than rustc looks by default.
+// The futures of calls are nested deeper than rustc's default limit.
 #![recursion_limit = "256"]
 
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};

@@ -1,4 +1,4 @@
-//! One app, its key and its tokens, a ledger that remembers grants, and requests to send.
+//! One app, its key and its tokens, a ledger in memory, and requests.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, dead_code, unreachable_pub)]
 
@@ -81,13 +81,13 @@ impl Apps for OneApp {
     }
 }
 
-/// Remembers grants; fails them when told to. Knows what the app has used today.
+/// Stores grants in memory, or fails them with `failures`. `used` is the app's usage of today.
 #[derive(Default)]
 pub struct Grants {
     pub granted: Mutex<Vec<Grant>>,
     pub failures: Mutex<Vec<FaultClass>>,
     pub used: Mutex<Used>,
-    /// Rows of files by key, where a test has put them.
+    /// Rows of files by key, set by a test.
     pub rows: Mutex<BTreeMap<String, FileRow>>,
 }
 
@@ -98,14 +98,14 @@ impl Usage for Grants {
     }
 
     async fn charge(&self, _: &UsageDay, _: Used, _: &Quota) -> Result<Option<Exceeded>, Fault> {
-        unreachable!("presign only asks")
+        unreachable!("presign only reads the usage")
     }
 }
 
 impl Ledger for Grants {
     async fn grant(&self, grant: &Grant) -> Result<(), Fault> {
         if let Some(class) = self.failures.lock().unwrap().pop() {
-            return Err(Fault::new(class, "PutItem", "told to fail"));
+            return Err(Fault::new(class, "PutItem", "requested by the test"));
         }
         self.granted.lock().unwrap().push(grant.clone());
         Ok(())
@@ -168,7 +168,7 @@ impl Secrets for OneSecret {
 pub const CHIME_MEETING: &str = "0b6b2f43-9e0c-4a5e-9f0e-2c7a3d4e2713";
 pub const CHIME_ATTENDEE: &str = "5e1a0f7c-1111-4b6e-8a3f-0123456789ab";
 
-/// A meeting with one attendee; counts how often it is asked.
+/// A meeting with one attendee. Counts the calls.
 #[derive(Default)]
 pub struct OneMeeting {
     pub asked: AtomicU32,
@@ -181,7 +181,7 @@ impl Attendees for OneMeeting {
     }
 }
 
-/// The stand-ins together.
+/// All fakes.
 pub struct Fakes;
 
 impl World for Fakes {

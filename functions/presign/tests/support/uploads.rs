@@ -1,4 +1,4 @@
-//! The `uploads` table and S3's multipart uploads in memory, with answers that get lost on demand.
+//! The `uploads` table and S3's multipart uploads in memory, with responses that are lost on request.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
@@ -19,9 +19,9 @@ fn lost(operation: &'static str) -> Fault {
 pub struct Rows {
     rows: Mutex<BTreeMap<String, Session>>,
     requests: Mutex<HashMap<(Rate, i64), u32>>,
-    /// How many `open`s to come are carried out and lose their answer.
+    /// The responses of this many next `open` calls are lost after the call took effect.
     pub lose_opens: Mutex<u32>,
-    /// How many `end`s to come are carried out and lose their answer.
+    /// The responses of this many next `end` calls are lost after the call took effect.
     pub lose_ends: Mutex<u32>,
 }
 
@@ -127,18 +127,18 @@ struct Bucket {
 #[derive(Default)]
 pub struct S3 {
     bucket: Mutex<Bucket>,
-    /// How many `create`s to come are carried out and lose their answer.
+    /// The responses of this many next `create` calls are lost after the call took effect.
     pub lose_creates: Mutex<u32>,
-    /// How many `complete`s to come are carried out and lose their answer.
+    /// The responses of this many next `complete` calls are lost after the call took effect.
     pub lose_completes: Mutex<u32>,
-    /// How often parts or objects were asked about.
+    /// Number of requests for parts or objects.
     pub looks: AtomicU32,
-    /// What the next `complete` says instead of doing anything.
+    /// The next `complete` fails with this class and changes nothing.
     pub refuse_complete: Mutex<Option<FaultClass>>,
 }
 
 impl S3 {
-    /// As if somebody had PUT the part.
+    /// Stores a part, as a client does with PUT.
     pub fn put_part(&self, upload_id: &str, number: u32, size_bytes: u64) -> String {
         let etag = format!("etag-{number}-{size_bytes}");
         let part = StoredPart { number, etag: etag.clone(), size_bytes };
@@ -150,7 +150,7 @@ impl S3 {
         self.bucket.lock().unwrap().objects.values().copied().collect()
     }
 
-    /// As if a client had PUT a file.
+    /// Stores a file, as a client does with PUT.
     pub fn put_object(&self, key: &str, size_bytes: u64) {
         self.bucket.lock().unwrap().objects.insert(key.to_owned(), size_bytes);
     }
@@ -196,7 +196,7 @@ impl Multipart for S3 {
         if let Some(class) = self.refuse_complete.lock().unwrap().take() {
             return Err(Fault::new(class, OPERATION, "refused"));
         }
-        // Let others in between our look at the parts and this.
+        // Let other requests run between the listing of the parts and this.
         tokio::task::yield_now().await;
         let mut bucket = self.bucket.lock().unwrap();
         let (_, stored) = bucket
