@@ -209,7 +209,7 @@ async fn refusals_are_printed_and_end_in_an_error() {
     let app = TestApp { app_id: "unknown".to_owned(), api_key: "0".repeat(48) };
     let file = folder.file("film.mp4", b"x");
     for (args, said) in [
-        (vec!["upload", text(&file)], "logferry: s3: the API key is not valid (401)\n"),
+        (vec!["upload", text(&file)], "logferry: s3: the API key is invalid (401)\n"),
         (
             vec!["upload", text(&folder.file("empty", b""))],
             "empty is empty: an upload needs at least one byte\n",

@@ -60,7 +60,7 @@ impl<C: Cloud> App<C> {
                 Registered::EpochInUse => app.created_ms += 1,
             }
         }
-        Err(ApiError::conflict("an app of this id is being removed; try again"))
+        Err(ApiError::conflict("an app with this id is being deleted; try again later"))
     }
 
     /// Answers a repeated registration: with the same `Idempotency-Key`, the same response again.
@@ -73,7 +73,7 @@ impl<C: Cloud> App<C> {
         let before = self.minted_before("/apps", app_id, request, now_ms).await?;
         match (before, self.apps.find(app_id).await?) {
             (Some((key, row)), Some(app)) => Ok(registered(&app, row, &key)),
-            _ => Err(ApiError::conflict("this app_id is taken")),
+            _ => Err(ApiError::conflict("this app_id already exists")),
         }
     }
 
@@ -190,8 +190,6 @@ fn retention_days(value: Option<Value>) -> Result<Option<u32>, ApiError> {
 }
 
 fn flush(value: Option<Value>) -> Result<Option<FlushSetting>, ApiError> {
-    let bad = |error: serde_json::Error| {
-        ApiError::bad_request("flush", format!("flush is not as expected: {error}"))
-    };
+    let bad = |error: serde_json::Error| ApiError::bad_request("flush", format!("flush is invalid: {error}"));
     value.map(serde_json::from_value).transpose().map_err(bad)
 }

@@ -42,7 +42,7 @@ impl<C: Cloud> App<C> {
         now_ms: i64,
     ) -> Result<Caller, ApiError> {
         if let Some(shown) = request.headers.get(ADMIN_KEY_HEADER) {
-            let wrong = || ApiError::unauthorized("the admin key is not valid");
+            let wrong = || ApiError::unauthorized("the admin key is invalid");
             let shown = shown.to_str().map_err(|_| wrong())?;
             return match self.admin_key.verify(shown, now_ms).await? {
                 true => Ok(Caller::Admin),
@@ -51,7 +51,7 @@ impl<C: Cloud> App<C> {
         }
         match app_of_request(&self.apps, request, action.scope()).await? {
             Some(_) if admin_alone(action) => {
-                Err(ApiError::forbidden("only the administration may do this: send X-Admin-Key"))
+                Err(ApiError::forbidden("only the administrator may do this: send X-Admin-Key"))
             }
             Some(app) => Ok(Caller::App(Box::new(app))),
             None if admin_alone(action) => Err(ApiError::unauthorized("X-Admin-Key is required")),

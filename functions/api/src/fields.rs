@@ -123,7 +123,7 @@ pub(crate) fn known_params(request: &Request, known: &[&str]) -> Result<(), ApiE
             return refused(name, "is not a parameter of this request");
         }
         if request.query[..index].iter().any(|(earlier, _)| earlier == name) {
-            return refused(name, "is there more than once");
+            return refused(name, "must not be repeated");
         }
         if name == "url" && value.len() > MAX_CHECK_BYTES {
             return refused(name, "is longer than the URL or name of any check");

@@ -122,7 +122,7 @@ impl<C: Cloud> App<C> {
         let reason = reason.as_deref().map(parse).transpose()?;
         let app = self.app_asked_for(caller, request).await?;
         if wanted == FileStatus::Completed && key.is_none() && app.is_none() {
-            let message = "key or app_id is required: of all apps, FAILED files alone are started over";
+            let message = "key or app_id is required: for all apps, only FAILED files are restarted";
             return Err(ApiError::bad_request("key", message));
         }
         let job = RedriveJob {
@@ -186,7 +186,7 @@ fn status(name: &str, text: &str) -> Result<FileStatus, ApiError> {
 }
 
 fn bad_cursor() -> ApiError {
-    ApiError::bad_request("cursor", "cursor is not one that this list has given")
+    ApiError::bad_request("cursor", "cursor is not a cursor of this list")
 }
 
 fn cursor_fault(fault: Fault, with_cursor: bool) -> ApiError {

@@ -78,12 +78,10 @@ impl<C: Cloud> App<C> {
         let report = report(request)?;
         match history::push(&self.checks, app, &self.checks_of(app), name, &report, now_ms).await? {
             Pushed::Stored(row) => Ok(Response::ok(&row)),
-            Pushed::NoSuchJob => {
-                Err(ApiError::not_found("no job of this name is registered with a heartbeat"))
-            }
+            Pushed::NoSuchJob => Err(ApiError::not_found("no heartbeat with this name is registered")),
             Pushed::TooOften { retry_after_secs } => {
                 let message = format!(
-                    "at most {} reports a minute of a job, and {} of all jobs of an app",
+                    "at most {} reports per minute for a job, and {} for all jobs of an app",
                     REPORTS_PER_MINUTE.of_job, REPORTS_PER_MINUTE.of_app
                 );
                 let mut error = ApiError::new(StatusCode::TOO_MANY_REQUESTS, "RATE_LIMITED", message);
@@ -95,7 +93,7 @@ impl<C: Cloud> App<C> {
 }
 
 fn bad_cursor() -> ApiError {
-    ApiError::bad_request("cursor", "cursor is not one that this list has given")
+    ApiError::bad_request("cursor", "cursor is not a cursor of this list")
 }
 
 fn encode(position: &Position) -> String {
@@ -132,9 +130,7 @@ fn report(request: &Request) -> Result<Report, ApiError> {
 /// Returns the check with `url` (a URL or a name); without it, the only one.
 pub(crate) fn one<'a>(request: &Request, checks: &'a [StoredCheck]) -> Result<&'a StoredCheck, ApiError> {
     match (request.param("url"), checks) {
-        (Some(wanted), _) => {
-            find(checks, wanted).ok_or_else(|| ApiError::not_found("this url is not checked"))
-        }
+        (Some(wanted), _) => find(checks, wanted).ok_or_else(|| ApiError::not_found("no check has this url")),
         (None, [only]) => Ok(only),
         (None, _) => Err(ApiError::bad_request("url", "url is required: the URL or the name of a check")),
     }

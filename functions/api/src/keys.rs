@@ -58,7 +58,7 @@ impl<C: Cloud> App<C> {
             // A concurrent retry of this request has created the key.
             KeyAdded::IdTaken => match self.minted_before(ROUTE, &app.app_id, request, now_ms).await? {
                 Some((key, row)) => Ok(minted(&row, &key)),
-                None => Err(ApiError::conflict("this key is being minted; try again")),
+                None => Err(ApiError::conflict("this key is being created; try again")),
             },
         }
     }
@@ -129,7 +129,7 @@ impl<C: Cloud> App<C> {
         match self.tokens.derive_key_again(&row, now_ms).await? {
             Some(key) => Ok(Some((key, row))),
             None => Err(ApiError::conflict(format!(
-                "the key {key_id} was minted for this Idempotency-Key and can no longer be shown: revoke it and \
+                "the key {key_id} was created for this Idempotency-Key and can no longer be shown: revoke it and \
                  mint another"
             ))),
         }

@@ -139,7 +139,7 @@ impl<C: Cloud> App<C> {
             Action::Redrive => self.redrive(&caller, request, now_ms).await,
             Action::WriteLogs => {
                 let Caller::App(app) = &caller else {
-                    return Err(ApiError::forbidden("logs are written with an app's key"));
+                    return Err(ApiError::forbidden("writing logs requires an app's key"));
                 };
                 self.write_logs(app, request, now_ms).await
             }
@@ -178,7 +178,7 @@ fn method_not_allowed(methods: &[Method]) -> Response {
     ApiError::new(
         StatusCode::METHOD_NOT_ALLOWED,
         "METHOD_NOT_ALLOWED",
-        format!("this path answers {allowed}"),
+        format!("this path supports {allowed}"),
     )
     .response()
     .with_header(ALLOW, &allowed)

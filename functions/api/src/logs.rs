@@ -58,7 +58,7 @@ impl<C: Cloud> App<C> {
                 "IDEMPOTENCY_KEY_REUSED",
                 "this Idempotency-Key was used with another body",
             )),
-            Err(WriteError::NoApp) => Err(ApiError::unauthorized("the API key is not valid")),
+            Err(WriteError::NoApp) => Err(ApiError::unauthorized("the API key is invalid")),
             Err(WriteError::OverQuota(exceeded)) => Err(ApiError::over_quota(&exceeded, now_ms)),
             Err(WriteError::Fault(fault)) => Err(fault.into()),
         }
@@ -107,7 +107,7 @@ impl<C: Cloud> App<C> {
             query.skipped = page.cost.skipped,
             query.read_units = page.cost.units,
             query.records = page.records.len(),
-            "answered a query"
+            "query answered"
         );
         let body = format!(
             "{{\"ok\":true,\"data\":{},\"cursor\":{},\"skipped\":{}}}",
@@ -125,11 +125,9 @@ impl<C: Cloud> App<C> {
 
 fn query_error(error: QueryError) -> ApiError {
     match error {
-        QueryError::BadCursor => {
-            ApiError::bad_request("cursor", "cursor is not one that this query has given")
-        }
+        QueryError::BadCursor => ApiError::bad_request("cursor", "cursor is not a cursor of this query"),
         QueryError::OffsetTooFar => {
-            ApiError::bad_request("offset", "offset skips more than one query reads: go on by cursor")
+            ApiError::bad_request("offset", "offset exceeds what one query reads: use cursor")
         }
         QueryError::Fault(fault) => fault.into(),
     }
@@ -142,10 +140,10 @@ fn filter_of(request: &Request) -> Result<Filter, ApiError> {
     for (name, value) in &request.query {
         let Some(path) = name.strip_prefix("context.") else { continue };
         if !filter::is_context_path(path) {
-            return Err(ApiError::bad_request(name, format!("{name} is not a path into the context")));
+            return Err(ApiError::bad_request(name, format!("{name} is not a valid context path")));
         }
         if context.len() == MAX_CONTEXT_PATHS {
-            let message = format!("a query has at most {MAX_CONTEXT_PATHS} paths into the context");
+            let message = format!("a query has at most {MAX_CONTEXT_PATHS} context paths");
             return Err(ApiError::bad_request(name, message));
         }
         context.push((path.to_owned(), value.clone()));

@@ -52,7 +52,7 @@ impl Limiter {
             return Ok(());
         }
         let mut error =
-            ApiError::new(StatusCode::TOO_MANY_REQUESTS, "RATE_LIMITED", "too many requests; slow down");
+            ApiError::new(StatusCode::TOO_MANY_REQUESTS, "RATE_LIMITED", "too many requests; send fewer");
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 1 and 1 / rate")]
         let secs = ((1.0 - bucket.tokens) / self.per_second).ceil().max(1.0) as u32;
         error.retry_after_secs = Some(secs);

@@ -180,7 +180,7 @@ impl Router {
         }
         let mut router = matchit::Router::new();
         for (pattern, actions) in patterns {
-            router.insert(pattern, (pattern, actions)).expect("routes do not exclude each other");
+            router.insert(pattern, (pattern, actions)).expect("no two routes conflict");
         }
         Self(router)
     }

@@ -53,7 +53,7 @@ impl<C: Cloud> App<C> {
         let mut fields = Fields::of(request)?;
         let subject: Subject = part("sub", &fields.require_text("sub")?)?;
         if subject.is_service() {
-            return Err(ApiError::bad_request("sub", "sub must not be that of the app itself, service"));
+            return Err(ApiError::bad_request("sub", "sub must not be service: that is the app itself"));
         }
         let max_bytes = fields.take_number("max_bytes", 1, MAX_S3_OBJECT_BYTES)?;
         let ttl_secs = ttl_secs(&mut fields, MAX_UPLOAD_TTL_SECS)?;

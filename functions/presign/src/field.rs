@@ -37,7 +37,7 @@ impl Fields {
     pub(crate) fn optional<T: FromStr<Err = BadPart>>(&self, name: &str) -> Result<Option<T>, ApiError> {
         let Some(value) = self.get(name) else { return Ok(None) };
         let text =
-            value.as_str().ok_or_else(|| ApiError::bad_request(name, format!("{name} must be a text")))?;
+            value.as_str().ok_or_else(|| ApiError::bad_request(name, format!("{name} must be a string")))?;
         let part = text.parse().map_err(|bad: BadPart| {
             ApiError::bad_request(name, format!("{name} must match {}", bad.pattern))
         })?;
@@ -67,7 +67,7 @@ pub(crate) fn only_params(request: &Request, known: &[&str]) -> Result<(), ApiEr
             return refused(name, "is not a parameter of this request");
         }
         if request.query[..index].iter().any(|(earlier, _)| earlier == name) {
-            return refused(name, "is there more than once");
+            return refused(name, "must not be repeated");
         }
     }
     Ok(())

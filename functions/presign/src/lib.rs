@@ -102,7 +102,7 @@ fn method_not_allowed(allowed: &str) -> ApiError {
     ApiError::new(
         StatusCode::METHOD_NOT_ALLOWED,
         "METHOD_NOT_ALLOWED",
-        format!("only {allowed} is served here"),
+        format!("this path supports {allowed}"),
     )
 }
 

@@ -17,7 +17,7 @@ pub(crate) fn s3_metadata(metadata: &[(String, String)]) -> Result<Vec<(String, 
         }
         let name = name.to_ascii_lowercase();
         if taken.iter().any(|(other, _)| *other == name) {
-            return Err(Refusal::bad_request("metadata names must differ in more than capitals"));
+            return Err(Refusal::bad_request("metadata names must differ in more than case"));
         }
         let value = if is_plain(value) { value.clone() } else { rfc2047(value) };
         bytes += name.len() + value.len();

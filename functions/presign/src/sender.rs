@@ -105,7 +105,7 @@ impl<W: World> App<W> {
         let (app, meeting, attendee) = match &self.join_verifier {
             JoinVerifier::OwnTokens => {
                 let claims: JoinClaims = self.tokens.verify(token, now_ms).await.map_err(refused_token)?;
-                let another = || ApiError::forbidden("the token is for another meeting or attendee");
+                let another = || ApiError::forbidden("the token belongs to another meeting or attendee");
                 let (meeting, attendee) = match named {
                     Named::InBody => meeting_of(request)?,
                     Named::InKey(_) => (
@@ -147,7 +147,7 @@ impl<W: World> App<W> {
         token: &str,
         now_ms: i64,
     ) -> Result<(), ApiError> {
-        let wrong = || ApiError::unauthorized("the join token is not this attendee's");
+        let wrong = || ApiError::unauthorized("the join token does not belong to this attendee");
         if !(is_chime_id(meeting) && is_chime_id(attendee) && is_chime_token(token)) {
             return Err(wrong());
         }
@@ -207,12 +207,12 @@ pub(crate) fn bearer(request: &Request) -> Result<Option<&str>, ApiError> {
         .and_then(|value| value.split_once(' '))
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
         .map(|(_, token)| Some(token.trim()))
-        .ok_or_else(|| ApiError::unauthorized("Authorization must be Bearer and a token"))
+        .ok_or_else(|| ApiError::unauthorized("Authorization must be `Bearer` and a token"))
 }
 
 /// The error for a file key that does not belong to the sender.
 pub(crate) fn unknown_key() -> ApiError {
-    ApiError::not_found("no URL for this key was given to this sender")
+    ApiError::not_found("no URL for this key was issued to this sender")
 }
 
 pub(crate) fn refused_token(error: TokenError) -> ApiError {

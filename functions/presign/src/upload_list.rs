@@ -42,7 +42,7 @@ impl<W: World> App<W> {
         let subject = (!uploader.whole_app).then_some(&uploader.subject);
         let after = request.param("cursor").filter(|cursor| !cursor.is_empty());
         if after.is_some_and(|cursor| cursor.len() > MAX_UPLOAD_ID_BYTES) {
-            return Err(ApiError::bad_request("cursor", "cursor must be that of the answer before"));
+            return Err(ApiError::bad_request("cursor", "cursor is not a cursor of this list"));
         }
         let mut page = self.sessions.list(&uploader.app_id, subject, limit, after).await?;
         page.sessions.retain(|session| uploader.may_use(session));

@@ -35,7 +35,7 @@ fn takes_parts(session: Session, now_ms: i64) -> Result<Session, Refusal> {
 }
 
 fn unknown_upload() -> Refusal {
-    Refusal::new(StatusCode::NOT_FOUND, "there is no such upload")
+    Refusal::new(StatusCode::NOT_FOUND, "no such upload")
 }
 
 impl<W: World> App<W> {
@@ -114,6 +114,7 @@ impl<W: World> App<W> {
         };
         self.take_back(&session, whose.is_err(), now_ms).await;
         let whose = whose?;
+        // web/browser (uploads/errors.ts) recognizes this text.
         let message = format!("too many uploads of this {whose} are open; complete or abort some first");
         Err(Refusal::new(StatusCode::TOO_MANY_REQUESTS, message).retry_after(60))
     }
@@ -122,10 +123,10 @@ impl<W: World> App<W> {
     /// lost; then it must not count as open.
     async fn take_back(&self, session: &Session, may_have_row: bool, now_ms: i64) {
         if let Err(fault) = self.multipart.abort(&session.key, &session.upload_id).await {
-            tracing::warn!(error.message = %fault, "an upload without a session is left to the lifecycle");
+            tracing::warn!(error.message = %fault, "could not abort an upload without a session; the bucket's lifecycle rule will");
         }
         if may_have_row && let Err(fault) = self.sessions.end(session, SessionStatus::Aborted, now_ms).await {
-            tracing::warn!(error.message = %fault, "a session without an upload is left to expire");
+            tracing::warn!(error.message = %fault, "could not close a session without an upload; it will expire");
         }
     }
 
@@ -136,11 +137,11 @@ impl<W: World> App<W> {
         }
         // An empty content type cannot be misread.
         if !new.content_type.is_empty() && content_type::essence(&new.content_type).is_none() {
-            let message = "content type must be type/subtype, with parameters or without, and no comma";
+            let message = "content type must be type/subtype with optional parameters, without commas";
             return Err(Refusal::bad_request(message));
         }
         if !self.limits.takes_type(&new.content_type) {
-            let message = "files of this content type are not taken";
+            let message = "files of this content type are not accepted";
             return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message));
         }
         Ok(())
@@ -216,7 +217,7 @@ impl<W: World> App<W> {
         let (stored, limit) = (total_bytes(&parts), session.limit_bytes());
         if stored > limit {
             self.end_by_abort(session, now_ms).await?;
-            let message = format!("the upload is aborted: {stored} bytes stored, {limit} allowed");
+            let message = format!("upload aborted: {stored} bytes stored, {limit} allowed");
             return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, message));
         }
         Ok(parts)

@@ -91,9 +91,9 @@ impl<W: World> App<W> {
     async fn subject(&self, token: &str, now_ms: i64) -> Result<Uploader, ApiError> {
         let claims: UploadClaims = self.tokens.verify(token, now_ms).await.map_err(refused_token)?;
         let subject: Subject =
-            claims.sub.parse().map_err(|_| ApiError::forbidden("the token's sub is not usable"))?;
+            claims.sub.parse().map_err(|_| ApiError::forbidden("the token's sub is invalid"))?;
         if subject.is_service() {
-            return Err(ApiError::forbidden("the token's sub is the service's own"));
+            return Err(ApiError::forbidden("the token's sub must not be service"));
         }
         let app = self.apps.find(&claims.app).await?.filter(|app| minted_for(app, claims.iat, claims.epoch));
         let app = app.ok_or_else(|| ApiError::forbidden("the token's app is not registered"))?;

@@ -85,7 +85,7 @@ impl<B: BlockTable + Stats + Records + Usage, A: Apps> App<B, A> {
             return Err(Refusal::TooLarge);
         }
         let call: Value = serde_json::from_str(event.get())
-            .map_err(|error| Invalid::new("event", format!("the event is not as expected: {error}")))?;
+            .map_err(|error| Invalid::new("event", format!("the event is invalid: {error}")))?;
         let Value::Object(mut call) = call else {
             return Err(Invalid::new("event", "the event must be an object").into());
         };
@@ -119,7 +119,7 @@ impl<B: BlockTable + Stats + Records + Usage, A: Apps> App<B, A> {
     ) -> Result<String, Refusal> {
         // The original bytes of the entries.
         let members: std::collections::BTreeMap<String, &RawValue> = serde_json::from_str(event.get())
-            .map_err(|error| Invalid::new("event", format!("the event is not as expected: {error}")))?;
+            .map_err(|error| Invalid::new("event", format!("the event is invalid: {error}")))?;
         let name = if batch { "entries" } else { "entry" };
         let given = members.get(name).ok_or_else(|| Invalid::new(name, format!("{name} is required")))?;
         let entries = match batch {
@@ -147,7 +147,7 @@ impl<B: BlockTable + Stats + Records + Usage, A: Apps> App<B, A> {
                 Ok(format!("{{\"ok\":true,\"data\":{}}}", stored.first().map_or("null", String::as_str)))
             }
             Err(WriteError::Invalid(bad)) => Err(renamed(bad, name).into()),
-            Err(WriteError::KeyReused) => Err(Invalid::new(name, "the key was used").into()),
+            Err(WriteError::KeyReused) => Err(Invalid::new(name, "the key was already used").into()),
             Err(WriteError::NoApp) => Err(Refusal::NoSuchApp),
             Err(WriteError::OverQuota(exceeded)) => {
                 Err(Refusal::OverQuota(exceeded, exceeded.retry_after_secs(now_ms)))
@@ -215,7 +215,7 @@ impl<B: BlockTable + Stats + Records + Usage, A: Apps> App<B, A> {
                 ))
             }
             Err(QueryError::BadCursor | QueryError::OffsetTooFar) => {
-                Err(Invalid::new("filters.cursor", "cursor is not one that this query has given").into())
+                Err(Invalid::new("filters.cursor", "cursor is not a cursor of this query").into())
             }
             Err(QueryError::Fault(fault)) => Err(fault.into()),
         }
@@ -264,7 +264,7 @@ fn context(filters: &mut Map<String, Value>) -> Result<Vec<(String, String)>, In
         .into_iter()
         .map(|(path, value)| match value {
             _ if !filter::is_context_path(&path) => {
-                Err(Invalid::new(format!("filters.context.{path}"), "this is not a path into the context"))
+                Err(Invalid::new(format!("filters.context.{path}"), "not a valid context path"))
             }
             Value::String(text) => Ok((path, text)),
             Value::Number(_) | Value::Bool(_) | Value::Null => Ok((path, value.to_string())),
@@ -317,7 +317,7 @@ fn refused(refusal: &Refusal) -> Value {
             tracing::error!(error.chain = %chain(fault), "a call failed");
             match fault.retryable() {
                 true => ("UNAVAILABLE", "a dependency is temporarily unavailable; try again", None),
-                false => ("INTERNAL", "something went wrong on our side", None),
+                false => ("INTERNAL", "internal error", None),
             }
         }
     };

@@ -116,7 +116,7 @@ pub async fn app_of_request(
             None => Ok(None),
         };
     };
-    let wrong = || ApiError::unauthorized("the API key is not valid");
+    let wrong = || ApiError::unauthorized("the API key is invalid");
     let row = verify(apps, shown.to_str().map_err(|_| wrong())?).await?.ok_or_else(wrong)?;
     request.trail.concerns(&row.app_id);
     if named.is_some_and(|named| named.as_bytes() != row.app_id.as_str().as_bytes()) {

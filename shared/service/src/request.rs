@@ -97,7 +97,7 @@ impl Request {
             return Err(ApiError::bad_request("body", "a JSON body is required"));
         }
         serde_json::from_slice(&self.body)
-            .map_err(|error| ApiError::bad_request("body", format!("the body is not as expected: {error}")))
+            .map_err(|error| ApiError::bad_request("body", format!("the body is invalid: {error}")))
     }
 }
 

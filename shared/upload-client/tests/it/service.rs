@@ -111,7 +111,7 @@ impl Service {
         let mut state = self.state.lock().unwrap();
         let (method, path) = request.line.split_once(' ').unwrap();
         let segments: Vec<_> = path.split('?').next().unwrap().split('/').skip(1).collect();
-        let gone = (404, json!({"error": "s3: there is no such upload"}).to_string());
+        let gone = (404, json!({"error": "s3: no such upload"}).to_string());
         let current = |state: &State, id: &str| !state.ended && id == format!("u{}", state.sessions);
         match (method, segments.as_slice()) {
             ("POST", ["s3", "multipart"]) => {

@@ -21,7 +21,7 @@ async fn too_many_requests_of_one_app_are_429_with_a_pause() {
     assert_eq!(refused.headers["retry-after"], "1");
     assert_eq!(
         refused.json(),
-        json!({"ok": false, "error": {"code": "RATE_LIMITED", "message": "too many requests; slow down"}})
+        json!({"ok": false, "error": {"code": "RATE_LIMITED", "message": "too many requests; send fewer"}})
     );
     // Writes are limited too, and store nothing then.
     let entry = json!({"level": "INFO", "message": "x"});
