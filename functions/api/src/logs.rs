@@ -58,7 +58,7 @@ impl<C: Cloud> App<C> {
                 "IDEMPOTENCY_KEY_REUSED",
                 "this Idempotency-Key was used with another body",
             )),
-            Err(WriteError::NoApp) => Err(ApiError::unauthorized("the API key is invalid")),
+            Err(WriteError::NoApp) => Err(ApiError::unauthorized("the API key is not valid")),
             Err(WriteError::OverQuota(exceeded)) => Err(ApiError::over_quota(&exceeded, now_ms)),
             Err(WriteError::Fault(fault)) => Err(fault.into()),
         }

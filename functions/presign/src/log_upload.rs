@@ -119,7 +119,7 @@ impl<W: World> App<W> {
             };
             match self.ledger.grant(&grant).await {
                 Ok(()) => return Ok(key),
-                // Most likely the first attempt of this request, whose response was lost: that row will expire.
+                // Most likely this request's first attempt, whose response was lost: that row will expire.
                 Err(fault) if fault.class == FaultClass::Conflict && again => again = false,
                 Err(fault) => return Err(fault.into()),
             }
