@@ -170,10 +170,11 @@ def _change(cloudformation, target: Target, url: str, given: list[dict], present
     if not present:
         # A failed creation leaves nothing, instead of a stack that can only be deleted.
         request["OnStackFailure"] = "DELETE"
-    elif target.monitor_minutes:
+    else:
+        # Without it, CloudFormation would watch the alarms of the deployment before.
         request["RollbackConfiguration"] = {
             "MonitoringTimeInMinutes": target.monitor_minutes,
-            "RollbackTriggers": _alarms(cloudformation, target.stack),
+            "RollbackTriggers": _alarms(cloudformation, target.stack) if target.monitor_minutes else [],
         }
     made = cloudformation.create_change_set(**request)
     change_set, stack_id = made["Id"], made["StackId"]
@@ -280,6 +281,14 @@ def _failures(cloudformation, stack: str, after: str | None) -> str:
             found.append(
                 f"  {event['LogicalResourceId']}: {event.get('ResourceStatusReason', event['ResourceStatus'])}"
             )
+    if any("DescribeEvents" in line for line in found):
+        # The template was validated before anything was created; the events of the stack do not have the causes.
+        events = cloudformation.describe_events(StackName=stack, Filters={"FailedEvents": True})["OperationEvents"]
+        found += [
+            f"  {event['LogicalResourceId']}: {event['ValidationStatusReason']}"
+            for event in events
+            if event.get("ValidationStatusReason")
+        ]
     return "\n".join(reversed(found))
 
 

@@ -154,6 +154,16 @@ def a_stack_that_was_never_created_is_created_again(cloud: Cloud) -> bool:
     return not (create and change)
 
 
+def a_stack_takes_over_what_exists(cloud: Cloud) -> bool:
+    group = f"/taken/{uuid.uuid4()}"
+    cloud.logs.create_log_group(logGroupName=group)
+    try:
+        cloud.deploy({"Group": {"Type": "AWS::Logs::LogGroup", "Properties": {"LogGroupName": group}}})
+    except AssertionError:
+        return False
+    return True
+
+
 def nothing_is_left_unprocessed(cloud: Cloud) -> bool:
     ids = cloud.deploy({"Table": {"Type": "AWS::DynamoDB::Table", "Properties": TABLE}})
     puts = [{"PutRequest": {"Item": {"pk": {"S": name}}}} for name in "ab"]
@@ -267,6 +277,7 @@ def partial_failures_are_lost(cloud: Cloud) -> bool:
         alarms_on_metric_math_are_refused,
         parameters_that_the_template_lacks_are_accepted,
         a_stack_that_was_never_created_is_created_again,
+        a_stack_takes_over_what_exists,
         nothing_is_left_unprocessed,
         log_batches_are_not_checked,
         partial_failures_are_lost,

@@ -8,7 +8,7 @@ import subprocess
 import boto3
 import pytest
 
-from stack import adopt, aws, deploy, settings, states, template
+from stack import adopt, aws, binaries, deploy, settings, states, template
 from stack.settings import FUNCTIONS, ROOT, Problem
 
 NOW = template.text()
@@ -197,7 +197,7 @@ def test_a_new_stack_adopts_the_tables_and_the_bucket_of_a_deleted_one(account, 
     outputs = account.deploy(folder)
     item = {"pk": {"S": "app#shop"}, "sk": {"S": "app"}}
     account.target.client("dynamodb").put_item(TableName=outputs["AppsTableName"], Item=item)
-    account.target.client("s3").put_object(Bucket=account.log_bucket(), Key="logs/shop/x", Body=b"kept")
+    account.target.client("s3").put_object(Bucket=account.log_bucket(), Key="uploads/shop/x", Body=b"kept")
     account.delete()
     wanted = {"LogBucket": account.log_bucket(), "FailureBucket": outputs["FailureBucketName"]} | {
         name: outputs[f"{name}Name"]
@@ -209,7 +209,8 @@ def test_a_new_stack_adopts_the_tables_and_the_bucket_of_a_deleted_one(account, 
     stored = account.target.client("dynamodb").get_item(TableName=again["AppsTableName"], Key=item)
     assert stored["Item"] == item
     assert (
-        account.target.client("s3").get_object(Bucket=account.log_bucket(), Key="logs/shop/x")["Body"].read() == b"kept"
+        account.target.client("s3").get_object(Bucket=account.log_bucket(), Key="uploads/shop/x")["Body"].read()
+        == b"kept"
     )
 
 
@@ -263,6 +264,39 @@ def test_a_whole_deployment_to_aws_creates_tags_and_updates_a_stack(to_aws, fold
     deploy.deploy(again, folder)
     stack = deploy.describe(target.client("cloudformation"), "whole")
     assert {tag["Key"] for tag in stack["Tags"]} == {"team", "cost center"}
+
+
+def test_the_alarms_that_roll_an_update_back_are_those_of_the_stack(account, folder):
+    account.deploy(folder)
+    account.target = dataclasses.replace(account.target, monitor_minutes=10)
+    account.deploy(folder, LogLevel="warn")
+    cloudwatch = account.target.client("cloudwatch")
+    found = cloudwatch.describe_alarms(AlarmNamePrefix=f"{account.target.stack}-")["MetricAlarms"]
+    triggers = deploy._alarms(account.cloudformation, account.target.stack)
+    assert {trigger["Arn"] for trigger in triggers} < {alarm["AlarmArn"] for alarm in found}
+    assert len(triggers) == 3
+
+
+@pytest.mark.parametrize("taken", ["bucket", "log group", "function"])
+def test_a_name_that_is_taken_fails_the_first_deployment_with_the_name(account, folder, taken):
+    stack = account.target.stack
+    if taken == "bucket":
+        account.target.client("s3").create_bucket(Bucket=account.log_bucket())
+    elif taken == "log group":
+        account.target.client("logs").create_log_group(logGroupName=f"/aws/lambda/{stack}-flush")
+    else:
+        trust = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+        role = account.target.client("iam").create_role(
+            RoleName=f"{stack}-other",
+            AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]}),
+        )
+        account.target.client("lambda").create_function(
+            FunctionName=f"{stack}-flush", Runtime="provided.al2023", Handler="bootstrap",
+            Role=role["Role"]["Arn"],
+            Code={"ZipFile": binaries.pack(folder / "flush" / "bootstrap", compressed=True)},
+        )  # fmt: skip
+    with pytest.raises(Problem, match=account.log_bucket() if taken == "bucket" else f"{stack}-flush"):
+        account.deploy(folder)
 
 
 def test_what_a_deleted_stack_left_is_found_before_anything_is_built(to_aws):

@@ -11,6 +11,7 @@ from . import (
     secret_refs,
     stack_refusals,
     stream_mapping,
+    taken_names,
     time_to_live,
     unprocessed_items,
 )
@@ -23,6 +24,7 @@ ALL = (
     secret_refs,
     stack_refusals,
     stream_mapping,
+    taken_names,
     time_to_live,
     unprocessed_items,
 )
