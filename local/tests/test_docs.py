@@ -47,3 +47,14 @@ def test_relative_links_lead_to_a_file_and_a_heading(page):
         assert linked.exists(), f"{page}: {target}"
         if anchor:
             assert anchor in anchors(linked.read_text()), f"{page}: {target}"
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/guarantees.md"])
+def test_the_tests_that_a_promise_names_exist(page):
+    """A name is written `module::test`, and may be cut with an ellipsis."""
+    sources = [path for folder in ("functions", "shared", "tests", "cli") for path in (ROOT / folder).rglob("*.rs")]
+    declared = {name for path in sources for name in re.findall(r"\b(?:fn|mod) (\w+)", path.read_text())}
+    named = set(re.findall(r"`((?:\w+::)+\w+)…?`", (ROOT / page).read_text()))
+    assert named
+    missing = [name for name in named if not any(other.startswith(name.rsplit("::", 1)[1]) for other in declared)]
+    assert missing == []
