@@ -2,11 +2,12 @@
 import { appendFileSync, truncateSync } from 'node:fs';
 import type { FaultServer } from '../support/fault-server.ts';
 import { expect, test } from '../support/fixtures.ts';
-import { Profile } from '../support/profile.ts';
+import { Profile } from '../support/persistent.ts';
 import {
   command,
   diskFile,
   eventually,
+  killed,
   list,
   MIB,
   only,
@@ -37,7 +38,7 @@ test('32 after kills of the renderers and of the browser no part is sent that S3
   test.setTimeout(30_000 + KILLS * 15_000);
   const profile = new Profile();
   try {
-    let context = await profile.open();
+    let context = await profile.launch();
     const file = diskFile(Math.max(120, KILLS * 40) * MIB);
     server.fault('part', { delayMs: 250 }, 100_000);
     let page = await context.newPage();
@@ -48,10 +49,10 @@ test('32 after kills of the renderers and of the browser no part is sent that S3
       await eventually(() => server.count('part') > parts + 2);
       await page.waitForTimeout(Math.random() * 400);
       if (kill % 2 === 0) {
-        await profile.killRenderers(page);
+        await killed(page, () => profile.killRenderers());
       } else {
-        await profile.killBrowser();
-        context = await profile.open();
+        await killed(context, () => profile.killBrowser());
+        context = await profile.launch();
       }
       page = await context.newPage();
       await openClient(page, server, { chunkSize: 5 * MIB });
@@ -64,7 +65,8 @@ test('32 after kills of the renderers and of the browser no part is sent that S3
     expect(server.count('create')).toBe(1);
     expect(sha256Of(only(server))).toBe(file.sha256);
   } finally {
-    await profile.remove();
+    profile.killBrowser();
+    profile.remove();
   }
 });
 
@@ -139,16 +141,17 @@ test('47 a kept file is uploaded after a kill of the browser without a pick; a l
 }) => {
   const profile = new Profile();
   try {
-    let page = await (await profile.open()).newPage();
+    const context = await profile.launch();
+    let page = await context.newPage();
     await openClient(page, server, { maxActive: 2 });
     server.fault('part', { delayMs: 1_500 }, 6);
     const [small, large] = [diskFile(50 * MIB), diskFile(60 * MIB)];
     const ids = [await pick(page, small), await pick(page, large)] as const;
     await eventually(() => server.count('part') >= 4);
-    await profile.killBrowser();
+    await killed(context, () => profile.killBrowser());
     server.clearFaults();
 
-    page = await (await profile.open()).newPage();
+    page = await (await profile.launch()).newPage();
     await openClient(page, server, { maxActive: 2 });
     await reaches(page, ids[1], 'needs-file');
     await reaches(page, ids[0], 'completed');
@@ -158,7 +161,8 @@ test('47 a kept file is uploaded after a kill of the browser without a pick; a l
     expect(hashes.sort()).toEqual([small.sha256, large.sha256].sort());
     expect(server.count('create')).toBe(2);
   } finally {
-    await profile.remove();
+    profile.killBrowser();
+    profile.remove();
   }
 });
 

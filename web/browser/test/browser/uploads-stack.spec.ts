@@ -1,6 +1,6 @@
 // Behaviours 31, 32, 38, 40, 46 on the real stack of `make up`.
 import { expect, openLab, test } from '../support/fixtures.ts';
-import { Profile } from '../support/profile.ts';
+import { Profile } from '../support/persistent.ts';
 import { sha256OfObject } from '../support/s3.ts';
 import { App, NO_STACK, stack } from '../support/stack.ts';
 import {
@@ -8,6 +8,7 @@ import {
   command,
   diskFile,
   eventually,
+  killed,
   MIB,
   pick,
   reaches,
@@ -61,7 +62,7 @@ test('32 stack: after a kill of the renderers the upload resumes in its session'
   const { app, token, api } = await newApp();
   const profile = new Profile();
   try {
-    const context = await profile.open();
+    const context = await profile.launch();
     const options = { token, bytesPerSec: 20 * MIB };
     let page = await context.newPage();
     await openLab(page, server);
@@ -69,7 +70,7 @@ test('32 stack: after a kill of the renderers the upload resumes in its session'
     const file = diskFile(80 * MIB);
     const id = await pick(page, file);
     await eventually(async () => ((await session(page, id))?.progress ?? 0) >= 20);
-    await profile.killRenderers(page);
+    await killed(page, () => profile.killRenderers());
     const before = (await rows(app))[0]?.uploaded_bytes ?? 0;
     expect(before).toBeGreaterThan(0);
     page = await context.newPage();
@@ -82,7 +83,8 @@ test('32 stack: after a kill of the renderers the upload resumes in its session'
     expect(all.map(({ status }) => status)).toEqual(['COMPLETED']);
     expect(await sha256OfObject(all[0]?.key ?? '')).toBe(file.sha256);
   } finally {
-    await profile.remove();
+    profile.killBrowser();
+    profile.remove();
   }
 });
 

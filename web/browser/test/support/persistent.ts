@@ -26,6 +26,11 @@ export class Profile {
     for (const { pid, command } of this.#processes()) if (command.includes('--type=renderer')) kill(pid);
   }
 
+  /** Resident memory of all its processes, shared pages counted once (bytes). */
+  memoryBytes(): number {
+    return this.#processes().reduce((bytes, { pid }) => bytes + proportional(pid), 0);
+  }
+
   remove(): void {
     rmSync(this.folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
   }
@@ -58,5 +63,14 @@ function kill(pid: number): void {
     process.kill(pid, 'SIGKILL');
   } catch {
     // It has ended already.
+  }
+}
+
+function proportional(pid: number): number {
+  try {
+    const rollup = readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8');
+    return Number(/^Pss:\s+(\d+) kB/m.exec(rollup)?.[1] ?? 0) * 1024;
+  } catch {
+    return 0; // ended meanwhile
   }
 }
