@@ -15,7 +15,8 @@ import client
 from docs_commands import PREAMBLE
 from stack.settings import ROOT, from_environment
 
-APP, KEY = "shop", "logs/shop/runbook/truncated.json.gz"
+# Not the app of docs/api.md, whose commands run before these.
+APP, KEY = "runbook", "logs/runbook/truncated.json.gz"
 # The page's placeholder for a key.
 PLACEHOLDER = "logs/shop/…"
 GIVE_UP_SECS = 60
@@ -24,7 +25,7 @@ GIVE_UP_SECS = 60
 def commands(page: str) -> str:
     section = page.split("\n## Failed files\n")[1].split("\n## ")[0]
     [block] = re.findall(r"(?ms)^```sh\n(.*?)^```", section)
-    return block.replace(PLACEHOLDER, KEY)
+    return block.replace(PLACEHOLDER, KEY).replace("app_id=shop", f"app_id={APP}")
 
 
 def request(env: dict[str, str], method: str, path: str, body: dict | None = None) -> dict:
@@ -40,7 +41,7 @@ def request(env: dict[str, str], method: str, path: str, body: dict | None = Non
 
 def failed_file(env: dict[str, str]) -> None:
     """Registers the app, puts a truncated file, and waits until it ended FAILED."""
-    request(env, "POST", "/apps", {"app_id": APP, "name": "Shop"})
+    request(env, "POST", "/apps", {"app_id": APP, "name": "Runbook"})
     line = json.dumps({"level": "info", "time": int(time.time() * 1000), "msg": "x" * 200}).encode() + b"\nbad line {\n"
     client.aws(env, "s3").put_object(Bucket=env["BUCKET"], Key=KEY, Body=gzip.compress(line * 2000)[:-20])
     deadline = time.monotonic() + GIVE_UP_SECS
