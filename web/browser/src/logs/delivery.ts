@@ -35,6 +35,8 @@ export type Delivered =
 export class Delivery {
   /** The largest file that the service takes (bytes). */
   maxFileBytes = MAX_FILE_BYTES;
+  /** How many tokens there were. */
+  tokens = 0;
   readonly #target: Target;
   readonly #http: Http;
   readonly #clock: Clock;
@@ -54,6 +56,7 @@ export class Delivery {
   setToken(token: string): boolean {
     if (token === this.#token) return false;
     this.#token = token;
+    this.tokens += 1;
     this.#askedAt.expired = Number.NEGATIVE_INFINITY;
     return true;
   }
@@ -180,6 +183,7 @@ export class Delivery {
       throw new Refusal({ code: 'AUTH_FAILED', message: 'no page answers for a token' }, true, 401);
     }
     if (token === null) throw this.#noToken('getToken gave no token for this meeting and attendee');
+    this.tokens += 1;
     return token;
   }
 

@@ -50,6 +50,8 @@ export class Sender {
   #holdUntil = 0;
   #nextTry: { at: number; cancel: () => void } | null = null;
   #waiters: Waiter[] = [];
+  /** Which token the refused files were refused with; none by a host that is new. */
+  #admittedWith = -1;
 
   constructor(scope: string, target: Target, ports: SenderPorts, getToken: GetToken) {
     this.scope = scope;
@@ -62,17 +64,24 @@ export class Sender {
     return this.#nextTry ? Math.max(0, this.#nextTry.at - this.#ports.clock.now()) : undefined;
   }
 
-  /** A token from the page. After a failure everything is tried again, refused files too. */
+  /** A token from the page: what failed is tried again, and what was refused. */
   async setToken(token: string): Promise<void> {
-    if (!this.delivery.setToken(token) || !this.lastFailure) return;
-    this.#holdUntil = 0;
+    if (!this.delivery.setToken(token)) return;
+    if (this.lastFailure) this.#holdUntil = 0;
+    if (this.lastFailure || (await this.#readmit())) this.wake();
+  }
+
+  /** Files that were refused may go again, by a new host or with a new token; whether there were any. */
+  async #readmit(): Promise<boolean> {
+    let any = false;
     for (const store of this.#ports.spool.stores()) {
       for (const { id, state } of await store.batches(this.scope)) {
-        if (state === 'refused')
-          await store.update(id, (batch) => ({ ...batch, state: 'ready', refusals: 0 }));
+        if (state !== 'refused') continue;
+        await store.update(id, (batch) => ({ ...batch, state: 'ready', refusals: 0 }));
+        any = true;
       }
     }
-    this.wake();
+    return any;
   }
 
   /** Resolves when every line stored before the call is in S3, or with why not at `timeoutMs`. */
@@ -183,8 +192,17 @@ export class Sender {
   /** Seals everything, then sends every file. Ends with the first failure that the others would meet too. */
   async #pass(): Promise<Failure | undefined> {
     for (const waiter of this.#waiters) waiter.covered = true;
+    await this.#ports.spool.ready();
+    if (this.#admittedWith !== this.delivery.tokens) await this.#readmit();
+    try {
+      return await this.#sendAll();
+    } finally {
+      this.#admittedWith = this.delivery.tokens;
+    }
+  }
+
+  async #sendAll(): Promise<Failure | undefined> {
     const { spool, clock, compress } = this.#ports;
-    await spool.ready();
     let failure: Failure | undefined;
     for (const store of spool.stores()) {
       try {

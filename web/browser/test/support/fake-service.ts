@@ -2,7 +2,7 @@
 
 import { type Clock, sleep } from '../../src/host/clock.ts';
 import { type HttpAnswer, type HttpRequest, Unreachable } from '../../src/host/http.ts';
-import { loopback, type Message, type Port } from '../../src/host/port.ts';
+import type { Message, Port } from '../../src/host/port.ts';
 import { MemoryStore } from '../../src/logs/memory-store.ts';
 import { LogService } from '../../src/logs/service.ts';
 import type { StoredRow, Usage } from '../../src/logs/store.ts';
@@ -41,10 +41,33 @@ export class FakeClock implements Clock {
   }
 }
 
-/** Lets everything happen that waits for nothing but promises. */
+/** Messages that are posted and not delivered yet. */
+let posted = 0;
+
+/** Lets everything happen that waits for nothing but promises and messages. */
 const settle = async (): Promise<void> => {
-  for (let n = 0; n < 5; n += 1) await new Promise((done) => setImmediate(done));
+  for (let quiet = 0; quiet < 5; quiet += 1) {
+    await new Promise((done) => setImmediate(done));
+    if (posted) quiet = 0;
+  }
 };
+
+/** Two ports without a timer between them. */
+function ports(): [Port, Port] {
+  const make = (other: () => Port): Port => ({
+    onmessage: null,
+    postMessage(message) {
+      posted += 1;
+      setImmediate(() => {
+        posted -= 1;
+        other().onmessage?.({ data: message });
+      });
+    },
+  });
+  const near: Port = make(() => far);
+  const far: Port = make(() => near);
+  return [near, far];
+}
 
 /** IndexedDB's part, in memory. */
 export class FakePrimary extends MemoryStore {
@@ -158,7 +181,7 @@ export class FakePage {
   #group = 0;
 
   constructor(world: FakeWorld) {
-    const [near, far] = loopback();
+    const [near, far] = ports();
     this.#port = near;
     this.#world = world;
     near.onmessage = ({ data }) => {
@@ -197,12 +220,11 @@ export class FakePage {
     this.send({ command: 'PUT_LOGS', tab: 'tab-1', group: this.#group, entries });
   }
 
-  /** Waits for a message; the clock stands meanwhile but for the commit's 50 ms. */
+  /** Waits for messages; the clock stands meanwhile. */
   async messages(command: string, count = 1): Promise<Message[]> {
     for (let n = 0; n < 200; n += 1) {
       const found = this.received.filter((message) => message.command === command);
       if (found.length >= count) return found;
-      await new Promise((done) => setTimeout(done, 1));
       await this.#world.clock.advance(0);
     }
     throw new Error(`no ${command} among ${this.received.map((message) => message.command).join(', ')}`);
@@ -210,8 +232,6 @@ export class FakePage {
 
   /** Everything that was posted has been stored. */
   async committed(): Promise<void> {
-    await new Promise((done) => setTimeout(done, 5));
     await this.#world.clock.advance(60);
-    await new Promise((done) => setTimeout(done, 5));
   }
 }

@@ -5,7 +5,7 @@ import test from 'node:test';
 import type { HttpAnswer, HttpRequest } from '../../src/host/http.ts';
 import { FakePage, FakePrimary, FakeWorld } from '../support/fake-service.ts';
 
-const RUNS = Number(process.env.CHAOS_RUNS ?? 30);
+const RUNS = Number(process.env.CHAOS_RUNS ?? 300);
 
 /** mulberry32: the same numbers for the same seed. */
 function random(seed: number): () => number {

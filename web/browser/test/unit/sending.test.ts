@@ -80,11 +80,7 @@ test('6 a token that stays refused is asked for at most once a minute', async ()
   world.answer = (request) => (request.method === 'POST' ? refused(401) : null);
   page.log('line 1');
   await page.committed();
-  // With the page's answers in between: timers of the loopback are real ones.
-  for (let second = 0; second < 600; second += 1) {
-    await world.clock.advance(1_000);
-    await new Promise((done) => setTimeout(done, 0));
-  }
+  await world.clock.advance(10 * MINUTE);
   assert.ok(asked >= 2 && asked <= 11, `${asked} questions in ten minutes`);
 });
 
