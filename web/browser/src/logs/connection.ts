@@ -111,7 +111,7 @@ export class Connection {
   }
 
   async #updateMetadata({ meetingId, attendeeId, joinToken }: Message): Promise<void> {
-    if (this.scope) await this.commit();
+    // At once: lines that are posted next belong to the new scope, and those that wait know theirs.
     const { joinToken: _, ...config } = this.config;
     this.config = { ...config, ...(meetingId && { meetingId }), ...(attendeeId && { attendeeId }) };
     if (joinToken) this.config.joinToken = joinToken;
@@ -187,8 +187,9 @@ export class Connection {
   }
 
   async #upload(message: Message): Promise<void> {
+    const { scope } = this;
     await this.commit();
-    this.send(await answerUpload(this.#service, this.scope, message));
+    this.send(await answerUpload(this.#service, scope, message));
   }
 
   /** Asks the page; `undefined` if it does not answer. */

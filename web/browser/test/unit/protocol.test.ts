@@ -95,3 +95,18 @@ test('S3LogWorker is the same as a class', async () => {
   await worker.terminate();
   assert.deepEqual([answers[0], answers.at(-1), closed], ['LOG_WORKER_READY', 'LOG_WORKER_TERMINATED', true]);
 });
+
+test('lines posted right after UPDATE_METADATA belong to the new meeting, those before to the old', async () => {
+  const world = new FakeWorld();
+  const page = await FakePage.open(world);
+  page.log('line 1');
+  page.send({ command: 'UPDATE_METADATA', meetingId: 'm-2', attendeeId: 'a-2' });
+  page.log('line 2');
+  page.send({ command: 'UPLOAD_LOGS' });
+  await page.messages('LOG_UPLOAD_COMPLETE');
+  assert.deepEqual(world.lines, ['line 2']);
+  page.send({ command: 'UPDATE_METADATA', meetingId: 'm-1', attendeeId: 'a-1' });
+  page.send({ command: 'UPLOAD_LOGS' });
+  await page.messages('LOG_UPLOAD_COMPLETE', 2);
+  assert.deepEqual(world.lines, ['line 2', 'line 1']);
+});
