@@ -19,7 +19,7 @@ use logferry_core::model::block::Payload;
 use logferry_core::model::record_view::LogRecord;
 use logferry_core::ports::clock::Clock;
 use logferry_ingest::events::Arrival;
-use logferry_ingest::{App, Config, Ingested, Settings};
+use logferry_ingest::{Config, Ingest, Ingested, Settings};
 use logferry_service::clock::SystemClock;
 use logferry_service::config::environment;
 use serde_json::json;
@@ -167,7 +167,7 @@ async fn write(app_id: &AppId, file: LocalFile) -> Result<ExitCode, Box<dyn Erro
         etag: None,
         size_bytes: Some(file.size_bytes()),
     };
-    let app = App {
+    let ingest = Ingest {
         objects: file,
         blocks: DynamoBlocks::new(dynamodb.clone(), config.table_logs),
         apps: DynamoApps::new(dynamodb.clone(), config.table_apps),
@@ -175,7 +175,7 @@ async fn write(app_id: &AppId, file: LocalFile) -> Result<ExitCode, Box<dyn Erro
         clock: SystemClock,
         settings: Settings { takes_older_objects: true, ..config.settings },
     };
-    let ended = app.take(&arrival, SystemClock.now_ms() + DAY_MS).await?;
+    let ended = ingest.take(&arrival, SystemClock.now_ms() + DAY_MS).await?;
     writeln!(io::stdout().lock(), "{}", serde_json::to_string_pretty(&ended)?)?;
     Ok(ExitCode::from(match ended {
         Ingested::Completed { .. } | Ingested::Duplicate => 0,

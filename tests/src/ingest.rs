@@ -7,7 +7,7 @@ use logferry_core::logfile::read::IntakeLimits;
 use logferry_core::model::object::ObjectRef;
 use logferry_core::model::quota::Quota;
 use logferry_core::model::redact::Redactor;
-use logferry_ingest::{App, Settings};
+use logferry_ingest::{Ingest, Settings};
 use serde_json::{Value, json};
 
 use logferry_sim::{SimClock, SimCloud};
@@ -19,12 +19,12 @@ pub const BUCKET: &str = "logs-bucket";
 static REDACTOR: LazyLock<Arc<Redactor>> =
     LazyLock::new(|| Arc::new(Redactor::standard().unwrap_or_else(|error| panic!("{error}"))));
 
-pub type Ingest = App<SimCloud, SimCloud, SimCloud, SimCloud, SimClock>;
+pub type SimIngest = Ingest<SimCloud, SimCloud, SimCloud, SimCloud, SimClock>;
 
 /// The function on this cloud, with this clock.
 #[must_use]
-pub fn ingest(cloud: &SimCloud, clock: SimClock, limits: IntakeLimits) -> Ingest {
-    App {
+pub fn ingest(cloud: &SimCloud, clock: SimClock, limits: IntakeLimits) -> SimIngest {
+    Ingest {
         objects: cloud.clone(),
         blocks: cloud.clone(),
         ledger: cloud.clone(),

@@ -1,31 +1,100 @@
 //! Determines which object version an event is about, and its size and ETag, before it is claimed.
 
 use logferry_core::ledger::claim::Ledger;
+use logferry_core::ledger::row::Grant;
 use logferry_core::logbook::blocks::BlockTable;
+use logferry_core::logfile::outcome::Reason;
+use logferry_core::model::app::App;
 use logferry_core::model::fault::{Fault, FaultClass};
 use logferry_core::model::object::{ObjectMeta, ObjectRef, ObjectVersion};
 use logferry_core::ports::apps::Apps;
 use logferry_core::ports::clock::Clock;
 use logferry_core::ports::objects::ObjectStore;
+use logferry_core::ports::usage::Usage;
+use tokio::time::Instant;
 
-use crate::App;
 use crate::events::Arrival;
+use crate::owner::{Named, Owner, is_older_than, named, of_an_earlier_app, unregistered};
 use crate::refusal::unreadable;
+use crate::{Ingest, retry};
 
-/// An object version, with what is known of it before it is read.
-pub(crate) struct Identified {
+/// For apps younger than this, S3 is asked for an object's LastModified before the object is claimed (ms).
+/// Lambda delivers no event later than that.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html>
+const YOUNG_APP_MS: i64 = 24 * 3_600_000;
+
+/// An object to be claimed.
+pub(crate) struct Candidate {
     pub(crate) object: ObjectRef,
     /// The size, or the fault if the object cannot be read.
     pub(crate) size: Result<u64, Fault>,
     pub(crate) etag: Option<String>,
-    /// LastModified (ms), if S3 was asked.
-    pub(crate) last_modified_ms: Option<i64>,
+    pub(crate) owner: Owner,
+    pub(crate) grant: Option<Grant>,
+    /// Why the owner's quota does not allow it today.
+    pub(crate) over_quota: Option<Reason>,
 }
 
-impl<O: ObjectStore, B: BlockTable, L: Ledger, A: Apps, C: Clock> App<O, B, L, A, C> {
-    /// Returns the object version with size and ETag, from the event or from S3. `look` forces a request to
+/// An object, as far as the event and S3 describe it.
+pub(crate) struct Identified {
+    object: ObjectRef,
+    /// Or why it cannot be read.
+    size: Result<u64, Fault>,
+    etag: Option<String>,
+    /// When it was put (ms); `None` if S3 was not asked.
+    last_modified_ms: Option<i64>,
+}
+
+impl<O: ObjectStore, B: BlockTable, L: Ledger + Usage, A: Apps, C: Clock> Ingest<O, B, L, A, C> {
+    /// Identifies the object and decides its owner. `None` if it is no log, or if it no longer exists.
+    pub(crate) async fn candidate(
+        &self,
+        arrival: &Arrival,
+        stop_at: Instant,
+    ) -> Result<Option<Candidate>, Fault> {
+        let (bucket, key) = (&arrival.bucket, &arrival.key);
+        let grant = retry::until(stop_at, || self.ledger.find_grant(bucket, key)).await?;
+        let owner = match named(key, grant.as_ref(), self.settings.chime_app.as_ref()) {
+            Named::NoLog => return Ok(None),
+            Named::Refused(reason) => Owner::Refused(reason),
+            Named::App { app_id, presigned } => {
+                match retry::until(stop_at, || self.apps.find(&app_id)).await? {
+                    Some(app) => Owner::App { app, presigned },
+                    None => Owner::Refused(unregistered(&app_id)),
+                }
+            }
+        };
+        let ask_s3 = match &grant {
+            Some(_) => arrival.etag.is_none(),
+            None => owner.app().is_some_and(|app| self.clock.now_ms() - app.created_ms < YOUNG_APP_MS),
+        };
+        let Some(found) = retry::until(stop_at, || self.identify(arrival, ask_s3)).await? else {
+            return Ok(None);
+        };
+        let is_anothers = |app: &App| match &grant {
+            Some(grant) => grant.epoch_ms != app.created_ms,
+            None => found.last_modified_ms.is_some_and(|put_ms| self.is_older(put_ms, app)),
+        };
+        let owner = match owner {
+            Owner::App { app, .. } if is_anothers(&app) => Owner::Refused(of_an_earlier_app(&app.app_id)),
+            owner => owner,
+        };
+        let over_quota = match (owner.app(), &found.size) {
+            (Some(app), Ok(size_bytes)) => self.over_quota(app, *size_bytes).await?,
+            (None, _) | (_, Err(_)) => None,
+        };
+        let Identified { object, size, etag, .. } = found;
+        Ok(Some(Candidate { object, size, etag, owner, grant, over_quota }))
+    }
+
+    /// Whether an object that was put at `put_ms` is older than the app.
+    pub(crate) fn is_older(&self, put_ms: i64, app: &App) -> bool {
+        !self.settings.takes_older_objects && is_older_than(put_ms, app.created_ms)
+    }
+
+    /// Returns the object version with size and ETag, from the event or from S3. `ask_s3` forces a request to
     /// S3. `None` if the version cannot be determined any more.
-    pub(crate) async fn identify(&self, arrival: &Arrival, look: bool) -> Result<Option<Identified>, Fault> {
+    async fn identify(&self, arrival: &Arrival, ask_s3: bool) -> Result<Option<Identified>, Fault> {
         let identified = |version: &ObjectVersion, size, meta: Option<&ObjectMeta>| Identified {
             object: ObjectRef {
                 bucket: arrival.bucket.clone(),
@@ -36,7 +105,7 @@ impl<O: ObjectStore, B: BlockTable, L: Ledger, A: Apps, C: Clock> App<O, B, L, A
             etag: meta.map(|meta| meta.etag.clone()).or_else(|| arrival.etag.clone()),
             last_modified_ms: meta.map(|meta| meta.last_modified_ms),
         };
-        if let (Some(version), Some(size), false) = (&arrival.version, arrival.size_bytes, look) {
+        if let (Some(version), Some(size), false) = (&arrival.version, arrival.size_bytes, ask_s3) {
             return Ok(Some(identified(version, Ok(size), None)));
         }
         let id = match &arrival.version {

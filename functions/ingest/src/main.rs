@@ -6,7 +6,7 @@ use logferry_aws::blocks::DynamoBlocks;
 use logferry_aws::client::AwsEnv;
 use logferry_aws::ledger::DynamoLedger;
 use logferry_aws::objects::S3Objects;
-use logferry_ingest::{App, Config};
+use logferry_ingest::{Config, Ingest};
 use logferry_service::clock::SystemClock;
 use logferry_service::config::environment;
 use logferry_service::telemetry;
@@ -18,7 +18,7 @@ async fn main() -> Result<(), Error> {
     let config = Config::from_lookup(environment)?;
     let aws = AwsEnv::from_environment()?;
     let dynamodb = aws.dynamodb();
-    let app = App {
+    let ingest = Ingest {
         objects: S3Objects::new(aws.s3()),
         blocks: DynamoBlocks::new(dynamodb.clone(), config.table_logs),
         apps: DynamoApps::new(dynamodb.clone(), config.table_apps),
@@ -26,10 +26,10 @@ async fn main() -> Result<(), Error> {
         clock: SystemClock,
         settings: config.settings,
     };
-    let app = &app;
+    let ingest = &ingest;
     run(service_fn(|event: LambdaEvent<Value>| async move {
         let deadline_ms = i64::try_from(event.context.deadline).unwrap_or(i64::MAX);
-        app.handle(&event.payload, deadline_ms).await.map_err(Error::from)
+        ingest.handle(&event.payload, deadline_ms).await.map_err(Error::from)
     }))
     .await
 }

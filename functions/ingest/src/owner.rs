@@ -3,61 +3,80 @@
 
 use logferry_core::ledger::row::Grant;
 use logferry_core::logfile::outcome::{Reason, ReasonCode};
-use logferry_core::model::app::AppId;
+use logferry_core::model::app::{App, AppId};
 use logferry_core::model::object_key::{BadKey, ObjectKey};
 
-/// The owner of an object.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ownership {
-    /// Not a log: an upload of another kind.
-    NoLog,
-    /// The records belong to this app, if it is registered.
-    App { app_id: AppId, presigned: bool },
+/// The owner of an object, decided before it is claimed.
+#[derive(Debug, Clone)]
+pub(crate) enum Owner {
+    App {
+        app: App,
+        presigned: bool,
+    },
     /// No owner: the file is FAILED.
     Refused(Reason),
 }
 
-/// Determines the owner from key and grant. `chime_app` owns browser logs without a grant.
-#[must_use]
-pub fn ownership(key: &str, grant: Option<&Grant>, chime_app: Option<&AppId>) -> Ownership {
-    match (ObjectKey::parse(key), grant) {
-        (Ok(ObjectKey::Upload(_)) | Err(BadKey::Upload), _) => Ownership::NoLog,
-        (_, Some(grant)) => Ownership::App { app_id: grant.app_id.clone(), presigned: true },
-        (Ok(ObjectKey::Log(key)), None) => Ownership::App { app_id: key.app_id, presigned: false },
-        (Ok(ObjectKey::Chime(_)), None) => match chime_app {
-            Some(app_id) => Ownership::App { app_id: app_id.clone(), presigned: true },
-            None => refused(
-                ReasonCode::NoOwner,
-                "no presigned URL was issued for this key, and no app owns such objects",
-            ),
-        },
-        (Err(bad), None) => refused(ReasonCode::BadKey, &format!("invalid key: {bad}")),
+impl Owner {
+    pub(crate) fn app(&self) -> Option<&App> {
+        match self {
+            Self::App { app, .. } => Some(app),
+            Self::Refused(_) => None,
+        }
+    }
+
+    pub(crate) fn is_presigned(&self) -> bool {
+        matches!(self, Self::App { presigned: true, .. })
     }
 }
 
-/// Refuses an object whose app is not registered.
-#[must_use]
-pub fn unregistered(app_id: &AppId) -> Ownership {
+/// The owner that a key or its grant names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Named {
+    /// Not a log: an upload of another kind.
+    NoLog,
+    /// This app, if it is registered.
+    App { app_id: AppId, presigned: bool },
+    /// No app.
+    Refused(Reason),
+}
+
+/// Determines the owner from key and grant. `chime_app` owns browser logs without a grant.
+pub(crate) fn named(key: &str, grant: Option<&Grant>, chime_app: Option<&AppId>) -> Named {
+    match (ObjectKey::parse(key), grant) {
+        (Ok(ObjectKey::Upload(_)) | Err(BadKey::Upload), _) => Named::NoLog,
+        (_, Some(grant)) => Named::App { app_id: grant.app_id.clone(), presigned: true },
+        (Ok(ObjectKey::Log(key)), None) => Named::App { app_id: key.app_id, presigned: false },
+        (Ok(ObjectKey::Chime(_)), None) => match chime_app {
+            Some(app_id) => Named::App { app_id: app_id.clone(), presigned: true },
+            None => Named::Refused(refused(
+                ReasonCode::NoOwner,
+                "no presigned URL was issued for this key, and no app owns such objects",
+            )),
+        },
+        (Err(bad), None) => Named::Refused(refused(ReasonCode::BadKey, &format!("invalid key: {bad}"))),
+    }
+}
+
+/// The reason for refusing an object whose app is not registered.
+pub(crate) fn unregistered(app_id: &AppId) -> Reason {
     refused(ReasonCode::NoOwner, &format!("app {app_id} is not registered"))
 }
 
 /// The reason for refusing an object of an earlier app with the same id.
-#[must_use]
-pub fn of_an_earlier_app(app_id: &AppId) -> Reason {
-    let message = format!("the object is older than the registered app {app_id}");
-    Reason { code: ReasonCode::NoOwner, message }
+pub(crate) fn of_an_earlier_app(app_id: &AppId) -> Reason {
+    refused(ReasonCode::NoOwner, &format!("the object is older than the registered app {app_id}"))
 }
 
 /// Whether an object without a grant was put before the app was registered. S3 reports whole seconds,
 /// rounded down. An object put in the second of the registration may belong to either app; it is assigned
 /// to the registered app, because it may be its first upload.
-#[must_use]
-pub fn is_older_than(put_ms: i64, app_created_ms: i64) -> bool {
+pub(crate) fn is_older_than(put_ms: i64, app_created_ms: i64) -> bool {
     put_ms.div_euclid(1000) < app_created_ms.div_euclid(1000)
 }
 
-fn refused(code: ReasonCode, message: &str) -> Ownership {
-    Ownership::Refused(Reason { code, message: message.to_owned() })
+fn refused(code: ReasonCode, message: &str) -> Reason {
+    Reason { code, message: message.to_owned() }
 }
 
 #[cfg(test)]
@@ -82,12 +101,12 @@ mod tests {
 
     fn check(key: &str, grant: Option<&Grant>, chime_app: Option<&str>, expect: &str) {
         let chime_app = chime_app.map(|app_id| app_id.parse().unwrap());
-        let is = match ownership(key, grant, chime_app.as_ref()) {
-            Ownership::NoLog => "no log".to_owned(),
-            Ownership::App { app_id, presigned } => {
+        let is = match named(key, grant, chime_app.as_ref()) {
+            Named::NoLog => "no log".to_owned(),
+            Named::App { app_id, presigned } => {
                 format!("{app_id}{}", if presigned { " presigned" } else { "" })
             }
-            Ownership::Refused(reason) => reason.code.as_str().to_owned(),
+            Named::Refused(reason) => reason.code.as_str().to_owned(),
         };
         assert_eq!(is, expect, "{key}");
     }

@@ -30,6 +30,7 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+use crate::conclude::Ending;
 use crate::low_water::LowWater;
 use crate::pace::Pace;
 use crate::retry::{self, Backoff};
@@ -61,18 +62,7 @@ pub struct Job {
     pub checkpoint: Checkpoint,
 }
 
-/// How a run ended.
-#[derive(Debug)]
-pub enum End {
-    /// The object was read to its end and stored; the checkpoint is final.
-    Whole(Outcome, Checkpoint),
-    /// The deadline came first, possibly because of throttling. Everything up to the checkpoint is stored.
-    OutOfTime(EndedBy, Checkpoint),
-    /// A fault ended the run. Everything up to the checkpoint is stored.
-    Failed(Fault, EndedBy, Checkpoint),
-}
-
-/// Counts of what a run wrote.
+/// What a run wrote.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Written {
     pub blocks: u64,
@@ -96,7 +86,7 @@ pub async fn run<B: BlockTable, L: Ledger>(
     blocks: &B,
     ledger: &L,
     schedule: Schedule,
-) -> (End, Written) {
+) -> (Ending, Written) {
     let (body_in, body_out) = mpsc::channel(BODY_CHUNKS);
     let (made_in, made_out) = mpsc::channel(MADE);
     let worker = {
@@ -122,16 +112,16 @@ pub async fn run<B: BlockTable, L: Ledger>(
     };
     let worked = worker.await;
     let (checkpoint, written) = (writer.checkpoint(), writer.written);
-    let end = match (stored, fed, worked) {
+    let stopped = |by, fault| Ending::Stopped { checkpoint, by, fault };
+    let ending = match (stored, fed, worked) {
         (Err(Halt::Fault(fault)), ..) | (Ok(()), Some(Err(fault)), _) => {
-            let by = EndedBy::of(&fault);
-            End::Failed(fault, by, checkpoint)
+            stopped(EndedBy::of(&fault), Some(fault))
         }
-        (Err(Halt::OutOfTime(by)), ..) => End::OutOfTime(by, checkpoint),
-        (Ok(()), _, Ok(Ok(outcome))) => End::Whole(outcome, checkpoint),
-        (Ok(()), _, worked) => End::Failed(broken(worked), EndedBy::Itself, checkpoint),
+        (Err(Halt::OutOfTime(by)), ..) => stopped(by, None),
+        (Ok(()), _, Ok(Ok(outcome))) => Ending::Read(outcome, checkpoint),
+        (Ok(()), _, worked) => stopped(EndedBy::Itself, Some(broken(worked))),
     };
-    (end, written)
+    (ending, written)
 }
 
 /// The fault of a worker that ended without an outcome although it was not stopped.

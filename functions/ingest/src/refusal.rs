@@ -6,63 +6,57 @@ use logferry_core::ledger::claim::Ledger;
 use logferry_core::ledger::row::{FileRow, MAX_ATTEMPTS, MAX_RUNS};
 use logferry_core::logbook::blocks::BlockTable;
 use logferry_core::logfile::outcome::{FileCounts, Outcome, Reason, ReasonCode};
-use logferry_core::model::app::App as RegisteredApp;
+use logferry_core::model::app::App;
 use logferry_core::model::fault::{Fault, FaultClass, chain};
 use logferry_core::ports::apps::Apps;
 use logferry_core::ports::clock::Clock;
 use logferry_core::ports::objects::ObjectStore;
 use logferry_core::ports::usage::Usage;
 
-use crate::{App, Held, Ingested, kept, retry};
+use crate::conclude::Ending;
+use crate::{Held, Ingest, earlier_runs, retry};
 
 /// Number of runs after which a denied read is final: permissions take some minutes to propagate after a
 /// deployment.
 const DENIED_RUNS: u32 = 5;
 
-impl<O: ObjectStore, B: BlockTable, L: Ledger + Usage, A: Apps, C: Clock> App<O, B, L, A, C> {
+impl<O: ObjectStore, B: BlockTable, L: Ledger + Usage, A: Apps, C: Clock> Ingest<O, B, L, A, C> {
     /// Ends an object that cannot be read, unless a retry may help.
     pub(crate) async fn refuse_unreadable(
         &self,
-        held: Held,
-        app: &RegisteredApp,
+        held: &Held,
+        app: &App,
         fault: Fault,
-    ) -> Result<Ingested, Fault> {
+    ) -> Result<Ending, Fault> {
         match unreadable(&fault) {
-            Some(_) if fault.class == FaultClass::Denied && held.row.attempt < DENIED_RUNS => {
-                self.release_after_fault(&held, held.lease.checkpoint, Err(fault)).await
-            }
+            Some(_) if fault.class == FaultClass::Denied && held.row.attempt < DENIED_RUNS => Err(fault),
             Some(reason) => self.refuse(held, Some(app), reason).await,
-            None => self.release_after_fault(&held, held.lease.checkpoint, Err(fault)).await,
+            None => Err(fault),
         }
     }
 
-    /// Ends the file FAILED without reading it, counting what earlier runs have stored.
+    /// Ends the file FAILED without reading it, counting what earlier runs have stored of it for `app`.
     pub(crate) async fn refuse(
         &self,
-        held: Held,
-        app: Option<&RegisteredApp>,
+        held: &Held,
+        app: Option<&App>,
         reason: Reason,
-    ) -> Result<Ingested, Fault> {
+    ) -> Result<Ending, Fault> {
         let object = &held.lease.object;
-        if reason.code.refuses_the_object()
-            && let Err(fault) = self.let_expire(&held).await
-        {
-            return self.release_after_fault(&held, held.lease.checkpoint, Err(fault)).await;
+        if reason.code.refuses_the_object() {
+            self.let_expire(held).await?;
         }
         let outcome = match app {
-            Some(app) if held.row.fence > 1 => match self.ledger.kept(object).await {
-                Ok(kept) => kept::outcome(&self.blocks, app, object, &kept, reason).await,
-                Err(fault) => Err(fault),
-            },
+            Some(app) if held.row.fence > 1 => {
+                let kept = self.ledger.kept(object).await?;
+                earlier_runs::outcome(&self.blocks, app, object, &kept, reason).await?
+            }
             _ => {
                 let counts = FileCounts::default();
-                Ok(Outcome { reason: Some(reason), counts, days: BTreeMap::new() })
+                Outcome { reason: Some(reason), counts, days: BTreeMap::new() }
             }
         };
-        match outcome {
-            Ok(outcome) => self.finish(&held, outcome, held.lease.checkpoint).await,
-            Err(fault) => self.release_after_fault(&held, held.lease.checkpoint, Err(fault)).await,
-        }
+        Ok(Ending::Refused(outcome))
     }
 
     /// Tags the object, so that the bucket's lifecycle rule for refused objects deletes it.

@@ -7,16 +7,17 @@ use logferry_core::ledger::claim::Ledger;
 use logferry_core::ledger::row::{Grant, Used};
 use logferry_core::logbook::blocks::BlockTable;
 use logferry_core::logfile::outcome::{FileCounts, Outcome, Reason, ReasonCode};
-use logferry_core::model::app::App as RegisteredApp;
+use logferry_core::model::app::App;
 use logferry_core::model::fault::Fault;
 use logferry_core::ports::apps::Apps;
 use logferry_core::ports::clock::Clock;
 use logferry_core::ports::objects::ObjectStore;
 use logferry_core::ports::usage::Usage;
 
-use crate::{App, Held, Ingested, retry};
+use crate::conclude::Ending;
+use crate::{Held, Ingest, retry};
 
-impl<O: ObjectStore, B: BlockTable, L: Ledger + Usage, A: Apps, C: Clock> App<O, B, L, A, C> {
+impl<O: ObjectStore, B: BlockTable, L: Ledger + Usage, A: Apps, C: Clock> Ingest<O, B, L, A, C> {
     /// Returns the object that was uploaded earlier with the same URL, if any. The grant records the first
     /// object in the transaction that creates its row, so there is no race after a claim.
     pub(crate) async fn used_by_another(&self, grant: &Grant, held: &Held) -> Result<Option<Used>, Fault> {
@@ -35,21 +36,19 @@ impl<O: ObjectStore, B: BlockTable, L: Ledger + Usage, A: Apps, C: Clock> App<O,
 
     /// Ends an object whose URL was already used. Identical bytes (the client lost the response) have no
     /// effect; other bytes are refused.
-    pub(crate) async fn end_second(
+    pub(crate) async fn refuse_second(
         &self,
-        held: Held,
-        app: &RegisteredApp,
+        held: &Held,
+        app: &App,
         first: &Used,
         etag: Option<String>,
         size_bytes: u64,
-    ) -> Result<Ingested, Fault> {
+    ) -> Result<Ending, Fault> {
         if first.etag.is_some() && (&first.etag, first.size_bytes) == (&etag, Some(size_bytes)) {
-            if let Err(fault) = self.let_expire(&held).await {
-                return self.release_after_fault(&held, held.lease.checkpoint, Err(fault)).await;
-            }
+            self.let_expire(held).await?;
             tracing::info!(file.key = %held.lease.object.key, "same bytes uploaded again with the same URL");
-            let outcome = Outcome { reason: None, counts: FileCounts::default(), days: BTreeMap::new() };
-            return self.finish(&held, outcome, held.lease.checkpoint).await;
+            let counts = FileCounts::default();
+            return Ok(Ending::Refused(Outcome { reason: None, counts, days: BTreeMap::new() }));
         }
         let message = "another object was already uploaded with this URL".to_owned();
         self.refuse(held, Some(app), Reason { code: ReasonCode::AlreadyUploaded, message }).await

@@ -11,13 +11,13 @@ use logferry_core::model::object::{ObjectRef, ObjectVersion};
 use logferry_core::ports::clock::Clock;
 use logferry_ingest::Ingested;
 use logferry_sim::{How, SimCloud, T0};
-use logferry_tests::ingest::{BUCKET, Ingest, event, ingest};
+use logferry_tests::ingest::{BUCKET, SimIngest, event, ingest};
 use logferry_tests::stack::gzip;
 use serde_json::{Value, json};
 
 const MINUTE_MS: i64 = 60_000;
 
-pub(crate) fn function(cloud: &SimCloud) -> Ingest {
+pub(crate) fn function(cloud: &SimCloud) -> SimIngest {
     ingest(cloud, cloud.clock(), IntakeLimits::default())
 }
 

@@ -8,7 +8,7 @@ use logferry_core::model::time::Day;
 use logferry_core::ports::usage::{Usage, UsageDay};
 use logferry_ingest::Ingested;
 use logferry_sim::{How, SimCloud, T0};
-use logferry_tests::ingest::{BUCKET, Ingest, event};
+use logferry_tests::ingest::{BUCKET, SimIngest, event};
 use logferry_tests::stack::gzip;
 
 use crate::ingest::{cloud, deadline, function};
@@ -17,13 +17,13 @@ use crate::ingest::{cloud, deadline, function};
 const TEN: &[u8] = b"{\"a\":1234}\n{\"a\":1234}\n{\"a\":1234}\n{\"a\":1234}\n{broken12\n\
     {\"a\":123}\n{\"a\":123}\n{\"a\":12}\n{\"a\":1}\n{}\n";
 
-fn with_quota(cloud: &SimCloud, quota: Quota) -> Ingest {
+fn with_quota(cloud: &SimCloud, quota: Quota) -> SimIngest {
     let mut function = function(cloud);
     function.settings.quota = quota;
     function
 }
 
-async fn run(function: &Ingest, object: &ObjectRef, cloud: &SimCloud) -> Ingested {
+async fn run(function: &SimIngest, object: &ObjectRef, cloud: &SimCloud) -> Ingested {
     function.handle(&event(object), deadline(cloud)).await.unwrap().remove(0)
 }
 
