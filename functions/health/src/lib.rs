@@ -6,9 +6,10 @@
 //! version that they come from. If a run crashes between a state and its message, the change stays pending
 //! and the next slot sends the message.
 
+mod config;
+pub mod due;
 pub mod measure;
 pub mod message;
-pub mod plan;
 pub mod probe;
 pub mod turns;
 
@@ -21,17 +22,16 @@ use logferry_core::ports::apps::Apps;
 use logferry_core::ports::clock::Clock;
 use logferry_health_checks::check::CheckKind;
 use logferry_health_checks::condition::go_number::show_duration_ms;
-use logferry_health_checks::guard::Ports;
 use logferry_health_checks::notifier::Notifier;
 use logferry_health_checks::rows::{CheckRow, CheckTable, Recorded, UrlState};
 use logferry_health_checks::state::{after, published};
 use logferry_health_checks::sums::close_day;
-use logferry_service::config::{BadConfig, Reader};
 use logferry_service::metrics::{Emission, NOTIFICATIONS_FAILED};
 use tokio::time::Instant;
 
+pub use config::Config;
+use due::DueCheck;
 use measure::{Detail, Measured, is_down, is_up};
-use plan::Job;
 use probe::{Finding, Prober};
 use turns::Turns;
 
@@ -44,64 +44,9 @@ const LAST_MOMENT: Duration = Duration::from_secs(1);
 /// Maximum time of a job besides its probe, for planning.
 const BOOKKEEPING: Duration = Duration::from_secs(2);
 
-/// Configuration of `health`, read from the environment.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Config {
-    pub table_apps: String,
-    pub table_checks: String,
-    pub health_topic_arn: String,
-    pub metrics_namespace: String,
-    pub metrics_detail: Detail,
-    pub schedule_ms: i64,
-    pub policy: logferry_health_checks::guard::Policy,
-}
-
-impl Config {
-    /// Reads the configuration.
-    ///
-    /// # Errors
-    /// All missing and invalid variables, in one error.
-    pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Config, BadConfig> {
-        let mut read = Reader::new(lookup);
-        let ports = match read.optional("HEALTH_PORTS").map(|text| Ports::parse(&text)) {
-            None => Ports::default(),
-            Some(Ok(ports)) => ports,
-            Some(Err(reason)) => {
-                read.problem(format!("HEALTH_PORTS: {reason}"));
-                Ports::default()
-            }
-        };
-        let metrics_detail = match read.optional("HEALTH_METRICS").map(|text| text.parse()) {
-            None => Detail::default(),
-            Some(Ok(detail)) => detail,
-            Some(Err(reason)) => {
-                read.problem(format!("HEALTH_METRICS {reason}"));
-                Detail::default()
-            }
-        };
-        let minutes: i64 = read.parsed_or("HEALTH_SCHEDULE_MINUTES", 5);
-        if !(1..=1440).contains(&minutes) {
-            read.problem("HEALTH_SCHEDULE_MINUTES must be from 1 to 1440");
-        }
-        let config = Config {
-            table_apps: read.required("TABLE_APPS"),
-            table_checks: read.required("TABLE_CHECKS"),
-            health_topic_arn: read.required("HEALTH_TOPIC_ARN"),
-            metrics_namespace: read.optional("METRICS_NAMESPACE").unwrap_or_else(|| "Logferry".to_owned()),
-            metrics_detail,
-            schedule_ms: minutes.saturating_mul(60_000),
-            policy: logferry_health_checks::guard::Policy {
-                allow_private: read.parsed_or("ALLOW_PRIVATE_HEALTH_TARGETS", false),
-                ports,
-            },
-        };
-        read.finish(config)
-    }
-}
-
-/// The function with its ports.
+/// The function and its ports.
 #[derive(Debug)]
-pub struct App<A, T, N, C> {
+pub struct Health<A, T, N, C> {
     pub apps: A,
     pub table: T,
     pub notifier: N,
@@ -163,13 +108,13 @@ struct Done {
     message: Message,
 }
 
-impl<A: Apps, T: CheckTable, N: Notifier, C: Clock> App<A, T, N, C> {
+impl<A: Apps, T: CheckTable, N: Notifier, C: Clock> Health<A, T, N, C> {
     /// Runs the slot of an event within `budget`.
     ///
     /// # Errors
     /// A table failed for some checks. The others are recorded; a retry of the event does what is missing.
     pub async fn run(&self, event_ms: i64, budget: Duration) -> Result<Summary, Fault> {
-        let slot_ms = plan::slot_of(event_ms, self.schedule_ms);
+        let slot_ms = due::slot_of(event_ms, self.schedule_ms);
         let begun = Instant::now();
         let until = Deadlines {
             start_by: begun + budget.saturating_sub(RESERVE),
@@ -232,11 +177,11 @@ impl<A: Apps, T: CheckTable, N: Notifier, C: Clock> App<A, T, N, C> {
     /// Plans the due checks of all apps. An app whose states cannot be read does not stop the others.
     async fn plan(&self, slot_ms: i64) -> Result<(Turns, Option<Fault>), Fault> {
         let apps = self.apps.list().await?;
-        let watched = apps.iter().filter(|app| plan::is_watched(app));
-        let planned: Vec<Result<Vec<Job>, Fault>> = futures::stream::iter(watched)
+        let watched = apps.iter().filter(|app| due::is_watched(app));
+        let planned: Vec<Result<Vec<DueCheck>, Fault>> = futures::stream::iter(watched)
             .map(|app| async move {
                 let states = self.table.states(&app.app_id).await?;
-                Ok(plan::jobs(app, &states, &self.prober.policy, slot_ms))
+                Ok(due::jobs(app, &states, &self.prober.policy, slot_ms))
             })
             .buffer_unordered(CONCURRENCY)
             .collect()
@@ -254,7 +199,7 @@ impl<A: Apps, T: CheckTable, N: Notifier, C: Clock> App<A, T, N, C> {
         Ok((Turns::of(jobs), fault))
     }
 
-    async fn carry_out(&self, job: &Job, slot_ms: i64, until: Deadlines) -> Result<Done, Fault> {
+    async fn carry_out(&self, job: &DueCheck, slot_ms: i64, until: Deadlines) -> Result<Done, Fault> {
         if !job.due {
             return Ok(Done { row: None, message: self.notify(job, job.state.clone()).await? });
         }
@@ -272,8 +217,8 @@ impl<A: Apps, T: CheckTable, N: Notifier, C: Clock> App<A, T, N, C> {
         self.count_in(job, row).await
     }
 
-    /// Updates the state and notifies of a change, unless another run of this slot was first.
-    async fn count_in(&self, job: &Job, row: CheckRow) -> Result<Done, Fault> {
+    /// Brings the state up to date and tells a change, unless another run of this slot was first.
+    async fn count_in(&self, job: &DueCheck, row: CheckRow) -> Result<Done, Fault> {
         let thresholds = job.check.check.as_ref().map(|check| check.thresholds).unwrap_or_default();
         let Some(state) = after(&job.state, &row, thresholds) else {
             return Ok(Done { row: Some(row), ..Done::default() });
@@ -292,9 +237,9 @@ impl<A: Apps, T: CheckTable, N: Notifier, C: Clock> App<A, T, N, C> {
         Ok(Done { row: Some(row), message })
     }
 
-    /// Publishes a pending change. A message that the topic rejects permanently counts as sent, because it would
-    /// block the next one. A message that fails now stays pending. Neither case ends the run.
-    async fn notify(&self, job: &Job, state: UrlState) -> Result<Message, Fault> {
+    /// Publishes a pending change. A message that the topic will never take counts as told: it would stand
+    /// in the way of the next. One that it does not take now stays pending. Neither ends the run.
+    async fn tell(&self, job: &DueCheck, state: UrlState) -> Result<Message, Fault> {
         let Some(change) = &state.pending else { return Ok(Message::None) };
         let about = message::about(&job.key.app_id, job.check.name.as_deref(), &state, change);
         let message = match self.notifier.publish(&about).await {
@@ -313,8 +258,8 @@ impl<A: Apps, T: CheckTable, N: Notifier, C: Clock> App<A, T, N, C> {
         Ok(message)
     }
 
-    /// Returns the row of a due job.
-    async fn result_of(&self, job: &Job, slot_ms: i64, until: Deadlines) -> Result<Verdict, Fault> {
+    /// The row of a due job.
+    async fn result_of(&self, job: &DueCheck, slot_ms: i64, until: Deadlines) -> Result<Verdict, Fault> {
         let now = Instant::now();
         let kind = match &job.check.check {
             Ok(check) => &check.kind,
@@ -337,16 +282,16 @@ impl<A: Apps, T: CheckTable, N: Notifier, C: Clock> App<A, T, N, C> {
         }
     }
 
-    fn skipped(&self, job: &Job, slot_ms: i64, too_late_to_write: bool) -> Verdict {
+    fn skipped(&self, job: &DueCheck, slot_ms: i64, too_late_to_write: bool) -> Verdict {
         let error = Some("skipped: the run had no time left for it".to_owned());
         let row = self.row(job, slot_ms, Finding { error, ..Finding::default() });
         let row = CheckRow { skipped: true, ..row };
         if too_late_to_write { Verdict::Unrecorded(row) } else { Verdict::Found(row) }
     }
 
-    /// Handles a job that reports itself: good or bad like its newest report, bad without a report in time.
-    /// Reports are already rows, so only a missing report gets a row.
-    async fn heartbeat(&self, job: &Job, slot_ms: i64, heartbeat_ms: u64) -> Result<Verdict, Fault> {
+    /// A job that reports itself: good or bad as its newest report says, bad without one in time.
+    /// Reports are rows already, so only a missing one gets a row of its own.
+    async fn heartbeat(&self, job: &DueCheck, slot_ms: i64, heartbeat_ms: u64) -> Result<Verdict, Fault> {
         let heartbeat_ms = i64::try_from(heartbeat_ms).unwrap_or(i64::MAX);
         let deadline_ms = slot_ms.saturating_sub(heartbeat_ms);
         // The newest row nearly always decides.
@@ -372,7 +317,7 @@ impl<A: Apps, T: CheckTable, N: Notifier, C: Clock> App<A, T, N, C> {
         Ok(Verdict::Found(self.row(job, slot_ms, Finding { error: Some(error), ..Finding::default() })))
     }
 
-    fn row(&self, job: &Job, slot_ms: i64, finding: Finding) -> CheckRow {
+    fn row(&self, job: &DueCheck, slot_ms: i64, finding: Finding) -> CheckRow {
         CheckRow {
             key: job.key.clone(),
             slot_ms,

@@ -11,7 +11,7 @@ use logferry_aws::client::AwsEnv;
 use logferry_aws::notifier::SnsNotifier;
 use logferry_core::ports::clock::Clock;
 use logferry_health::probe::{Judge, Prober, Tcp, public_tls};
-use logferry_health::{App, Config};
+use logferry_health::{Config, Health};
 use logferry_health_checks::guard::resolve::SystemResolver;
 use logferry_service::clock::SystemClock;
 use logferry_service::config::environment;
@@ -24,7 +24,7 @@ async fn main() -> Result<(), Error> {
     let config = Config::from_lookup(environment)?;
     let aws = AwsEnv::from_environment()?;
     let dynamodb = aws.dynamodb();
-    let app = App {
+    let health = Health {
         apps: DynamoApps::new(dynamodb.clone(), config.table_apps),
         table: DynamoChecks::new(dynamodb, config.table_checks),
         notifier: SnsNotifier::new(aws.sns(), config.health_topic_arn),
@@ -40,11 +40,12 @@ async fn main() -> Result<(), Error> {
         metrics_namespace: config.metrics_namespace,
         metrics_detail: config.metrics_detail,
     };
-    let app = &app;
+    let health = &health;
     run(service_fn(|event: LambdaEvent<EventBridgeEvent<Value>>| async move {
         let budget = event.context.deadline().duration_since(SystemTime::now()).unwrap_or(Duration::ZERO);
-        let event_ms = event.payload.time.map_or_else(|| app.clock.now_ms(), |time| time.timestamp_millis());
-        app.run(event_ms, budget).await.map(|_| ()).map_err(Error::from)
+        let event_ms =
+            event.payload.time.map_or_else(|| health.clock.now_ms(), |time| time.timestamp_millis());
+        health.run(event_ms, budget).await.map(|_| ()).map_err(Error::from)
     }))
     .await
 }

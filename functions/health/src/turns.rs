@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use logferry_core::model::app::AppId;
 
-use crate::plan::Job;
+use crate::due::DueCheck;
 
 /// Jobs that have not started, by app. The next one is always of the app with the fewest running jobs, so
 /// slow checks use slots of their own app only. Within an app, the most overdue comes first.
@@ -15,7 +15,7 @@ pub struct Turns(Vec<OfApp>);
 #[derive(Debug)]
 struct OfApp {
     app_id: AppId,
-    jobs: VecDeque<Job>,
+    jobs: VecDeque<DueCheck>,
     under_way: usize,
     begun: usize,
 }
@@ -23,8 +23,8 @@ struct OfApp {
 impl Turns {
     /// Checks that a run skipped are the most overdue in the next run, and their app comes first.
     #[must_use]
-    pub fn of(jobs: Vec<Job>) -> Turns {
-        let mut by_app = BTreeMap::<AppId, Vec<Job>>::new();
+    pub fn of(jobs: Vec<DueCheck>) -> Turns {
+        let mut by_app = BTreeMap::<AppId, Vec<DueCheck>>::new();
         for job in jobs {
             by_app.entry(job.key.app_id.clone()).or_default().push(job);
         }
@@ -39,8 +39,8 @@ impl Turns {
         Turns(apps)
     }
 
-    /// Returns the next job to start. [`Turns::ended`] must be called when it ends.
-    pub fn begin(&mut self) -> Option<Job> {
+    /// The next to begin; [`Turns::ended`] is to be called when it has.
+    pub fn begin(&mut self) -> Option<DueCheck> {
         let waiting = self.0.iter_mut().filter(|app| !app.jobs.is_empty());
         let app = waiting.min_by_key(|app| (app.under_way, app.begun))?;
         app.under_way += 1;
@@ -60,7 +60,7 @@ impl Turns {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::plan::tests::{app, jobs_at, seen};
+    use crate::due::tests::{app, jobs_at, seen};
     use serde_json::{Value, json};
 
     fn urls(app: &str, count: usize) -> Value {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use logferry_core::model::app::{App, AppId};
 use logferry_core::model::fault::{Fault, FaultClass};
 use logferry_core::model::time::Day;
-use logferry_health::{App as HealthApp, Summary};
+use logferry_health::{Health, Summary};
 use logferry_health_checks::history::{Pushed, Report, checks_of, push};
 use logferry_health_checks::rows::{
     CheckKey, CheckRow, CheckTable, DaySums, Recorded, ReportLimits, UrlState,
@@ -16,7 +16,7 @@ use logferry_health_checks::testing::MemoryChecks;
 use serde_json::{Value, json};
 
 use crate::servers::{Server, page, status};
-use crate::world::{AppList, Health, PLENTY, SLOT, Topic, Watch, World, app, local};
+use crate::world::{AppList, PLENTY, SLOT, TestHealth, Topic, Watch, World, app, local};
 
 /// A server whose state the test sets.
 async fn switched() -> (Server, Arc<AtomicBool>) {
@@ -261,7 +261,7 @@ fn the_sample_events_name_their_slot() {
         let event: aws_lambda_events::eventbridge::EventBridgeEvent<Value> =
             serde_json::from_str(&text).unwrap();
         let time_ms = event.time.unwrap().timestamp_millis();
-        assert_eq!(logferry_health::plan::slot_of(time_ms, SLOT) % SLOT, 0);
+        assert_eq!(logferry_health::due::slot_of(time_ms, SLOT) % SLOT, 0);
         seen += 1;
     }
     assert!(seen >= 2);
@@ -322,8 +322,8 @@ impl CheckTable for Broken {
     }
 }
 
-fn on_table(health: Health, table: Broken) -> HealthApp<AppList, Broken, Topic, Watch> {
-    HealthApp {
+fn on_table(health: TestHealth, table: Broken) -> Health<AppList, Broken, Topic, Watch> {
+    Health {
         apps: health.apps,
         table,
         notifier: health.notifier,

@@ -83,7 +83,7 @@ async fn a_literal_is_refused_with_a_reason_at_registration_and_never_connected_
         // Also at a probe, if it was stored before the policy changed.
         let world = crate::world::World::new(vec![crate::world::app("shop", json!([url]))]);
         let (prober, detour, _) = attack.prober(Zone::default(), None);
-        let health = logferry_health::App { prober, ..world.health };
+        let health = logferry_health::Health { prober, ..world.health };
         let summary = health.run(0, crate::world::PLENTY).await.unwrap();
         assert_eq!((summary.down, detour.dialled.lock().unwrap().len()), (1, 0), "{form}");
         assert!(world.table.rows()[0].error.as_deref().unwrap().starts_with("refused: "), "{form}");

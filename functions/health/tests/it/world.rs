@@ -14,7 +14,7 @@ use logferry_core::model::fault::{Fault, FaultClass};
 use logferry_core::ports::apps::{Apps, KeyRow};
 use logferry_core::ports::clock::Clock;
 use logferry_health::probe::{Dial, Judge, Prober, Stream, Tcp, tls_trusting};
-use logferry_health::{App as HealthApp, Summary};
+use logferry_health::{Health, Summary};
 use logferry_health_checks::guard::resolve::Resolver;
 use logferry_health_checks::guard::{Policy, Ports};
 use logferry_health_checks::notifier::{Notification, Notifier};
@@ -178,12 +178,12 @@ pub(crate) fn prober(policy: Policy) -> Prober {
 }
 
 /// The function on tables in memory.
-pub(crate) type Health = HealthApp<AppList, MemoryChecks, Topic, Watch>;
+pub(crate) type TestHealth = Health<AppList, MemoryChecks, Topic, Watch>;
 
 pub(crate) struct World {
     pub(crate) table: MemoryChecks,
     pub(crate) topic: Topic,
-    pub(crate) health: Health,
+    pub(crate) health: TestHealth,
 }
 
 /// Five minutes.

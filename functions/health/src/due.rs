@@ -10,7 +10,7 @@ use logferry_health_checks::state::watched_since;
 
 /// The work for one check.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Job {
+pub struct DueCheck {
     pub key: CheckKey,
     pub epoch_ms: i64,
     pub check: StoredCheck,
@@ -40,7 +40,7 @@ pub fn is_watched(app: &App) -> bool {
 
 /// Returns the jobs of a slot for one app, given the app's states.
 #[must_use]
-pub fn jobs(app: &App, states: &[UrlState], policy: &Policy, slot_ms: i64) -> Vec<Job> {
+pub fn jobs(app: &App, states: &[UrlState], policy: &Policy, slot_ms: i64) -> Vec<DueCheck> {
     stored_checks(&app.health_checks, policy)
         .into_iter()
         .enumerate()
@@ -66,7 +66,7 @@ pub fn jobs(app: &App, states: &[UrlState], policy: &Policy, slot_ms: i64) -> Ve
                 .last_slot_ms
                 .map_or(i64::MAX, |last| slot_ms.saturating_sub(last).saturating_sub(interval_ms));
             let key = CheckKey { app_id: app.app_id.clone(), target: check.target.clone() };
-            Some(Job { key, epoch_ms: app.created_ms, check, state, due, late_ms, position })
+            Some(DueCheck { key, epoch_ms: app.created_ms, check, state, due, late_ms, position })
         })
         .collect()
 }
@@ -112,7 +112,7 @@ pub(crate) mod tests {
         }
     }
 
-    pub(crate) fn jobs_at(app: &App, states: &[UrlState], slot_ms: i64) -> Vec<Job> {
+    pub(crate) fn jobs_at(app: &App, states: &[UrlState], slot_ms: i64) -> Vec<DueCheck> {
         jobs(app, states, &Policy::default(), slot_ms)
     }
 
