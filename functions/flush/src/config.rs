@@ -17,7 +17,6 @@ pub struct Config {
     /// `None` if 0 is configured: events never expire.
     pub log_retention_days: Option<u32>,
     pub metrics_namespace: String,
-    pub log_level: Option<String>,
 }
 
 impl Config {
@@ -41,7 +40,6 @@ impl Config {
             log_group_class,
             log_retention_days: Some(retention_days).filter(|days| *days > 0),
             metrics_namespace: read.optional("METRICS_NAMESPACE").unwrap_or_else(|| "Logferry".to_owned()),
-            log_level: read.optional("LOG_LEVEL"),
         };
         read.finish(config)
     }

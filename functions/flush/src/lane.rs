@@ -2,21 +2,12 @@
 //! flight.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 
-use batch_buffer::{Batcher, Event, Limits, RetryPolicy};
 use logferry_core::model::block::{Block, Partition};
-use logferry_core::model::time::Day;
 use logferry_core::ports::flush_marks::{FlushMark, Insertion};
-use tokio::time::Instant;
 
+use crate::Tally;
 use crate::stream::{Image, ItemFailure, StreamEvent, StreamRecord};
-use crate::{Sending, Tally};
-
-/// Number of the log stream per day that receives an app's events. CloudWatch Logs limits requests per
-/// account, not per stream, so one stream is enough for any rate.
-/// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/cloudwatch_limits_cwl.html>
-const STREAM_SHARD: u8 = 0;
 
 /// The state of a stream record in this invocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,14 +83,6 @@ pub(crate) struct Lane<'e> {
 }
 
 impl Lane<'_> {
-    /// The record has no more events: it is through after its last event, or now.
-    pub(crate) fn end_record(&mut self, index: usize, out: &mut Outbox) {
-        match out.slots.last_mut() {
-            Some(last) if last.record == index => last.ends = true,
-            _ => self.records[index].state = State::Through,
-        }
-    }
-
     /// Counts these events as sent, or as stored dead letters. An entry is counted with its last piece.
     pub(crate) fn confirm(&mut self, slots: &[Slot], dead: &[(usize, u32)]) {
         self.dead.extend(dead);
@@ -135,19 +118,6 @@ impl Lane<'_> {
     }
 }
 
-/// The request being built: events, and the origin of each.
-#[derive(Debug)]
-pub(crate) struct Outbox {
-    pub(crate) partition: Partition,
-    pub(crate) group: Arc<str>,
-    pub(crate) stream: Arc<str>,
-    pub(crate) limits: Limits,
-    pub(crate) retry: RetryPolicy,
-    pub(crate) token: Option<String>,
-    pub(crate) batcher: Batcher,
-    pub(crate) slots: Vec<Slot>,
-}
-
 /// The origin of an event. Its index is the event's tag.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Slot {
@@ -159,35 +129,6 @@ pub(crate) struct Slot {
     pub(crate) pieces: u32,
     /// Whether it is the last event of its record.
     pub(crate) ends: bool,
-}
-
-impl Outbox {
-    pub(crate) fn new(sending: &Sending, partition: &Partition, deadline: Option<Instant>) -> Self {
-        let limits = sending.limits();
-        Self {
-            partition: partition.clone(),
-            group: format!("{}/{}", sending.group_prefix, partition.app_id).into(),
-            stream: "".into(),
-            retry: RetryPolicy { deadline, ..sending.retry.clone() },
-            token: None,
-            batcher: Batcher::new(limits.clone()),
-            limits,
-            slots: Vec::new(),
-        }
-    }
-
-    pub(crate) fn push(&mut self, event: Event, slot: Slot) {
-        self.batcher.push(event.tagged(self.slots.len() as u64));
-        self.slots.push(slot);
-    }
-}
-
-/// Returns the log stream for a block that arrived at this time: `{yyyy-mm-dd}/{shard}`. The time of the
-/// insertion is the same at each delivery, so a block always has the same log stream. The time of its
-/// records is not used: a file with records of a thousand days goes to one log stream, not to a thousand.
-#[must_use]
-pub(crate) fn log_stream(arrived_ms: i64) -> String {
-    format!("{}/{STREAM_SHARD}", Day::of_ms(arrived_ms))
 }
 
 /// Groups the event's records by partition, in order of first occurrence. `now_ms` is used as the arrival
@@ -251,14 +192,4 @@ pub(crate) fn failures(event: &StreamEvent, lanes: &[Lane<'_>]) -> Vec<ItemFailu
     let mut sequences = event.records.iter().map(|record| &record.dynamodb.sequence);
     let first = sequences.find(|sequence| open.contains(sequence.as_str()));
     first.map(|number| ItemFailure { item_identifier: number.clone() }).into_iter().collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_log_stream_is_named_after_the_day_of_arrival() {
-        assert_eq!(log_stream(1_709_294_400_000), "2024-03-01/0");
-    }
 }

@@ -11,25 +11,21 @@ pub mod config;
 pub mod dead_letters;
 pub mod groups;
 mod lane;
+mod lane_sender;
 pub mod redrive;
 pub mod settings;
 pub mod stream;
 mod tally;
 
 use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use batch_buffer::limits::MAX_AGE_MS;
-use batch_buffer::plan::prepare;
-use batch_buffer::split::Label;
-use batch_buffer::{Event, Limits, RetryPolicy, Sender, deliver};
+use batch_buffer::{Limits, RetryPolicy, Sender};
 use futures::StreamExt as _;
 use logferry_core::logbook::blocks::BlockTable;
-use logferry_core::model::block::{Block, Payload};
-use logferry_core::model::fault::{Fault, FaultClass, chain};
-use logferry_core::model::record_view::LogRecord;
+use logferry_core::model::fault::chain;
 use logferry_core::ports::apps::Apps;
 use logferry_core::ports::clock::Clock;
 use logferry_core::ports::dead_letters::DeadLetters;
@@ -39,8 +35,9 @@ use logferry_service::metrics::{Emission, RETENTIONS_FAILED};
 use tokio::time::Instant;
 
 use crate::groups::Groups;
-use crate::lane::{Lane, Outbox, Slot, State, failures, lanes, log_stream};
-use crate::settings::{Settings, Wanted, wanted};
+use crate::lane::{Lane, State, failures, lanes};
+use crate::lane_sender::LaneSender;
+use crate::settings::Settings;
 use crate::stream::{Response, StreamEvent};
 pub use crate::tally::Tally;
 
@@ -48,10 +45,14 @@ pub use crate::tally::Tally;
 /// besides the event) and the duplicates if it dies.
 pub const LANES_AT_ONCE: usize = 16;
 
-/// How long after the deadline a lane may wait for a table or the failure bucket before it is abandoned.
+/// How long before its deadline an invocation starts no further request and cancels the one in flight (ms):
+/// time for marks and response.
+pub const STOP_BEFORE_DEADLINE_MS: i64 = 8_000;
+
+/// How long after that a lane may wait for a table or the failure bucket before it is abandoned.
 const LANES_GRACE: Duration = Duration::from_secs(2);
 
-/// How long after the deadline marks and undecodable blocks may still be written.
+/// How long after that marks and undecodable blocks may still be written.
 const END_GRACE: Duration = Duration::from_secs(5);
 
 /// Minimum duration of an invocation that returns failures. The event source mapping retries at most 10,000
@@ -130,12 +131,15 @@ where
         Self { blocks, settings, groups, dead_letters, marks, clock, sending }
     }
 
-    /// Sends a batch of the stream. No request starts after `deadline`; the response follows soon after it.
-    pub async fn handle(&self, event: &StreamEvent, deadline: Option<Instant>) -> Handled {
+    /// Sends a batch of the stream, in an invocation that Lambda ends at `context_deadline_ms` (since the
+    /// epoch).
+    pub async fn handle(&self, event: &StreamEvent, context_deadline_ms: i64) -> Handled {
         let (begin, now_ms) = (Instant::now(), self.clock.now_ms());
+        let left_ms = context_deadline_ms.saturating_sub(STOP_BEFORE_DEADLINE_MS + now_ms).max(0);
+        let deadline = begin + Duration::from_millis(left_ms.unsigned_abs());
         let mut lanes = lanes(event, now_ms);
-        self.send_lanes(&mut lanes, deadline).await;
-        let ends = deadline.map(|deadline| deadline + END_GRACE);
+        self.send_lanes(&mut lanes, Some(deadline)).await;
+        let ends = Some(deadline + END_GRACE);
         before(ends, self.set_aside(&mut lanes)).await;
         let failures = failures(event, &lanes);
         if !failures.is_empty() {
@@ -144,11 +148,10 @@ where
             let mut unmarked = lanes.iter_mut().flat_map(|lane| lane.unmarked.drain(..)).collect();
             before(ends, self.keep_marks(&mut unmarked)).await;
         }
-        let is_late = deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        let is_late = Instant::now() >= deadline;
         let retentions_failed = if is_late { 0 } else { self.groups.set_retentions(now_ms).await };
         if !failures.is_empty() {
-            let lasts = begin + FAILING_LASTS;
-            tokio::time::sleep_until(deadline.map_or(lasts, |deadline| deadline.min(lasts))).await;
+            tokio::time::sleep_until(deadline.min(begin + FAILING_LASTS)).await;
         }
         let tally = lanes.iter().flat_map(|lane| &lane.records).map(lane::Record::tally).sum();
         let response = Response { batch_item_failures: failures };
@@ -173,7 +176,9 @@ where
         under_way: &AtomicUsize,
     ) {
         let whole = async {
-            self.send_lane(lane, deadline).await;
+            if let Some(sender) = LaneSender::of(self, lane, deadline) {
+                sender.run().await;
+            }
             // Store the end of this lane while other lanes could still crash the invocation. For the last
             // lane, store it only if records will be delivered again.
             if under_way.fetch_sub(1, Ordering::SeqCst) > 1 {
@@ -250,181 +255,6 @@ where
             }
         }
     }
-
-    /// Sends one partition, record by record. Stops at the first unconfirmed request.
-    async fn send_lane(&self, lane: &mut Lane<'_>, deadline: Option<Instant>) {
-        let Some(partition) = lane.partition.clone() else { return };
-        let mut out = Outbox::new(&self.sending, &partition, deadline);
-        for index in 0..lane.records.len() {
-            let record = &mut lane.records[index];
-            let Some((block, extents)) = record.block.take() else { continue };
-            if record.mark == Some(FlushMark::Through) {
-                record.state = State::Through;
-                record.before = record.count;
-                continue;
-            }
-            match self.send_block(lane, index, block, extents, &mut out).await {
-                Ok(()) => {}
-                Err(Stop::Bad(reason)) => lane.records[index].state = State::Bad(reason),
-                Err(Stop::NotNow(why)) => {
-                    lane.stopped = Some(why);
-                    return;
-                }
-            }
-        }
-        // Unconfirmed records stay open; this was the lane's last request.
-        if let Err(Stop::NotNow(why)) = self.send_request(lane, &mut out).await {
-            lane.stopped = Some(why);
-        }
-    }
-
-    async fn send_block(
-        &self,
-        lane: &mut Lane<'_>,
-        index: usize,
-        block: Block,
-        extents: u8,
-        out: &mut Outbox,
-    ) -> Result<(), Stop> {
-        let Block { header, data } = block;
-        let setting = self.settings.of(&header.app_id, header.epoch_ms, self.clock.now_ms()).await;
-        let Some(setting) = setting.map_err(Stop::of)? else {
-            // The group may belong to another app by now.
-            let app_id = header.app_id.as_str();
-            tracing::info!(app_id, records = header.count, "records skipped: their app is deleted");
-            lane.records[index].ownerless = true;
-            lane.records[index].narrowed = header.count;
-            lane.end_record(index, out);
-            return Ok(());
-        };
-        self.groups.keep(&out.group, setting.retention_days.or(self.sending.retention_days));
-        let Wanted::AtLeast(min_level) = wanted(setting.flush, &header) else {
-            lane.records[index].narrowed = header.count;
-            lane.end_record(index, out);
-            return Ok(());
-        };
-        let data = match extents {
-            0 => data,
-            _ => {
-                self.blocks.with_extents(&header, data, extents).await.map_err(|fault| match fault.class {
-                    FaultClass::NotFound => Stop::Bad("an extent of the block is missing"),
-                    _ => Stop::of(fault),
-                })?
-            }
-        };
-        let payload = unwinding(|| Payload::decode(&data))?
-            .map_err(|_| Stop::Bad("the data is not a valid payload"))?;
-        drop(data);
-        if payload.len() as u64 != u64::from(header.count) {
-            return Err(Stop::Bad("the payload has fewer records than the header says"));
-        }
-        let stream = log_stream(lane.records[index].arrived_ms);
-        if *out.stream != *stream {
-            // A request goes to one log stream.
-            self.send_request(lane, out).await?;
-            (out.stream, out.token) = (stream.into(), None);
-        }
-        let (first, first_piece, first_pieces) = match lane.records[index].mark {
-            Some(FlushMark::Part { entry, piece, pieces }) => (entry, piece, pieces),
-            _ => (0, 0, 0),
-        };
-        lane.records[index].before = first;
-        for (position, at) in (0u32..).zip(0..payload.len()).skip(first as usize) {
-            let now_ms = self.clock.now_ms();
-            let event = || {
-                let stored = (payload.entry(at).level >= min_level).then(|| payload.record(at))?;
-                let line = LogRecord::read(&stored).to_line();
-                let label = Label { key: "logId", value: stored.id.to_string().into() };
-                let mut pieces = Vec::with_capacity(1);
-                let event = Event::new(stored.entry.timestamp_ms, line);
-                let prepared = prepare(event, Some(&label), now_ms, &out.limits, |piece| pieces.push(piece));
-                // Only empty messages are rejected, and no message is empty here.
-                prepared.ok().map(|()| pieces)
-            };
-            let Some(pieces) = unwinding(event)? else {
-                lane.records[index].narrowed += 1;
-                continue;
-            };
-            let of = u32::try_from(pieces.len()).unwrap_or(u32::MAX);
-            // If the entry is split differently than last time, the pieces sent then cannot be used.
-            let sent = if (position, of) == (first, first_pieces) { first_piece } else { 0 };
-            for (number, piece) in (0u32..).zip(pieces).skip(sent as usize) {
-                if !out.batcher.fits(&piece) {
-                    self.send_request(lane, out).await?;
-                }
-                out.push(
-                    piece,
-                    Slot { record: index, entry: position, piece: number, pieces: of, ends: false },
-                );
-            }
-        }
-        lane.end_record(index, out);
-        Ok(())
-    }
-
-    /// Sends the outbox and waits for the response.
-    async fn send_request(&self, lane: &mut Lane<'_>, out: &mut Outbox) -> Result<(), Stop> {
-        if out.batcher.is_empty() {
-            return Ok(());
-        }
-        self.keep_marks(&mut lane.unmarked).await;
-        let (batch, slots) = (out.batcher.take(), std::mem::take(&mut out.slots));
-        let (group, stream) = (&out.group, &out.stream);
-        let clock = || self.clock.now_ms();
-        let delivery = deliver(&self.groups, group, stream, batch, &mut out.token, &out.retry, &clock).await;
-
-        let slot_of = |event: &Event| usize::try_from(event.tag).ok().and_then(|tag| slots.get(tag));
-        let mut dead: Vec<(&Slot, _)> = delivery
-            .dead
-            .iter()
-            .filter_map(|letter| slot_of(&letter.event).map(|slot| (slot, letter)))
-            .collect();
-        dead.sort_by_key(|(slot, _)| (slot.record, slot.entry, slot.piece));
-        if let Some((first, _)) = dead.first() {
-            let lines: Vec<_> = dead
-                .iter()
-                .map(|(slot, letter)| dead_letters::line(group, stream, letter, &lane.records[slot.record]))
-                .collect();
-            let sequence = lane.records[first.record].sequence();
-            let name = dead_letters::name(&out.partition, sequence, first.entry);
-            tracing::error!(
-                group = &**group,
-                stream = &**stream,
-                file = name,
-                events = dead.len(),
-                reason = dead[0].1.reason.code(),
-                "events dead-lettered"
-            );
-            let lines = dead_letters::lines(&lines).map_err(Stop::of)?;
-            self.dead_letters.put(&name, lines).await.map_err(Stop::of)?;
-        }
-        if let Some(error) = delivery.error {
-            let unsent = delivery.unsent.len();
-            tracing::warn!(group = &**group, stream = &**stream, unsent, error.message = %error, "events not accepted; retried later");
-            return Err(Stop::NotNow(error.to_string()));
-        }
-        let dead: Vec<(usize, u32)> = dead.iter().map(|(slot, _)| (slot.record, slot.entry)).collect();
-        lane.confirm(&slots, &dead);
-        lane.mark(&slots);
-        Ok(())
-    }
-}
-
-/// Why a lane stops.
-#[derive(Debug)]
-enum Stop {
-    /// This block cannot be decoded; the next one may be fine.
-    Bad(&'static str),
-    /// Try again later from here, with the reason.
-    NotNow(String),
-}
-
-impl Stop {
-    fn of(fault: Fault) -> Self {
-        let why = chain(&fault);
-        tracing::warn!(error.message = why, "a call failed");
-        Self::NotNow(why)
-    }
 }
 
 /// Returns the output if it is ready before `ends`; `None` if the time was over.
@@ -433,10 +263,4 @@ async fn before<T>(ends: Option<Instant>, what: impl Future<Output = T>) -> Opti
         Some(ends) => tokio::time::timeout_at(ends, what).await.ok(),
         None => Some(what.await),
     }
-}
-
-/// Turns a panic while decoding into a bad block. Otherwise the stream would deliver the block again and
-/// again, and nothing after it. The panic message is not logged, because it may contain a record.
-fn unwinding<T>(read: impl FnOnce() -> T) -> Result<T, Stop> {
-    catch_unwind(AssertUnwindSafe(read)).map_err(|_| Stop::Bad("decoding panicked"))
 }

@@ -1,7 +1,5 @@
 //! Wiring only: reads the configuration and creates the clients once, then calls `lib.rs`.
 
-use std::time::Duration;
-
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use logferry_aws::apps::DynamoApps;
 use logferry_aws::blocks::DynamoBlocks;
@@ -16,11 +14,6 @@ use logferry_flush::stream::StreamEvent;
 use logferry_service::clock::SystemClock;
 use logferry_service::config::environment;
 use logferry_service::telemetry;
-use tokio::time::Instant;
-
-/// How long before its deadline an invocation starts no further request and cancels the one in flight (ms):
-/// time for marks and response.
-const STOP_BEFORE_DEADLINE_MS: i64 = 8_000;
 
 #[tokio::main]
 async fn main() -> Result<(), Error> {
@@ -41,9 +34,7 @@ async fn main() -> Result<(), Error> {
     let (flush, namespace) = (&flush, config.metrics_namespace.as_str());
     run(service_fn(|event: LambdaEvent<StreamEvent>| async move {
         let deadline_ms = i64::try_from(event.context.deadline).unwrap_or(i64::MAX);
-        let left_ms = deadline_ms - STOP_BEFORE_DEADLINE_MS - SystemClock.now_ms();
-        let deadline = Instant::now() + Duration::from_millis(u64::try_from(left_ms).unwrap_or(0));
-        let handled = flush.handle(&event.payload, Some(deadline)).await;
+        let handled = flush.handle(&event.payload, deadline_ms).await;
         handled.emission(namespace).emit(SystemClock.now_ms());
         Ok::<_, Error>(handled.response)
     }))

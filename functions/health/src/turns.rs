@@ -39,7 +39,7 @@ impl Turns {
         Turns(apps)
     }
 
-    /// The next to begin; [`Turns::ended`] is to be called when it has.
+    /// Returns the next job to start. [`Turns::ended`] must be called when it ends.
     pub fn begin(&mut self) -> Option<DueCheck> {
         let waiting = self.0.iter_mut().filter(|app| !app.jobs.is_empty());
         let app = waiting.min_by_key(|app| (app.under_way, app.begun))?;

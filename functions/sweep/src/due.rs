@@ -20,6 +20,7 @@ use logferry_service::metrics::{
 };
 use tokio::time::{Instant, sleep_until};
 
+use crate::Part;
 use crate::policy::{UPLOAD_GRACE_MS, Verdict, overdue_since_ms, verdict};
 
 /// Rows of each queue that are handled in parallel.
@@ -67,13 +68,13 @@ pub struct DueRows<B, O, S, C> {
     pub interval: Duration,
 }
 
-impl<B: Backlog, O: ObjectStore, S: Starter, C: Clock> DueRows<B, O, S, C> {
-    /// Handles due rows. No row is started after `until`.
-    ///
+impl<B: Backlog, O: ObjectStore, S: Starter, C: Clock> Part for DueRows<B, O, S, C> {
+    type Done = Swept;
+
     /// # Errors
     /// If a shard of the index could not be read; the other shards were. A failing row does not stop the
     /// run.
-    pub async fn run(&self, until: Instant) -> Result<Swept, Fault> {
+    async fn run(&self, until: Instant) -> Result<Swept, Fault> {
         let now_ms = self.clock.now_ms();
         let (files, grants) = futures::future::join(
             self.work_off(Queue::Files, now_ms, until),
@@ -93,7 +94,9 @@ impl<B: Backlog, O: ObjectStore, S: Starter, C: Clock> DueRows<B, O, S, C> {
         );
         files.1.or(grants.1).map_or(Ok(swept), Err)
     }
+}
 
+impl<B: Backlog, O: ObjectStore, S: Starter, C: Clock> DueRows<B, O, S, C> {
     /// Returns the metrics of a run.
     #[must_use]
     pub fn emission(&self, swept: &Swept) -> Emission {

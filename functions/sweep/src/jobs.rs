@@ -12,13 +12,16 @@ use logferry_core::ports::app_admin::AppAdmin;
 use logferry_core::ports::clock::Clock;
 use tokio::time::Instant;
 
+use crate::Part;
+
 /// The jobs, with their ports.
 #[derive(Debug)]
-pub struct Jobs<A, B, F> {
+pub struct Jobs<A, B, F, C> {
     pub apps: A,
     pub book: B,
     pub files: F,
     pub bucket: String,
+    pub clock: C,
 }
 
 /// Counts of one run.
@@ -28,14 +31,15 @@ pub struct Worked {
     pub redrives: Redrives,
 }
 
-impl<A: AppAdmin, B: BlockTable + Stats + Records, F: Files> Jobs<A, B, F> {
-    /// Resumes removals and redrives until all are finished, or until `until`.
+impl<A: AppAdmin, B: BlockTable + Stats + Records, F: Files, C: Clock> Part for Jobs<A, B, F, C> {
+    type Done = Worked;
+
+    /// Resumes removals and redrives until all are through or `until`. Neither kind waits for the other.
     ///
     /// # Errors
-    /// If the jobs could not be read, or a long write could not be finished. Removals and redrives do not
-    /// wait for each other.
-    pub async fn run(&self, clock: &impl Clock, until: Instant) -> Result<Worked, Fault> {
-        let now_ms = clock.now_ms();
+    /// If the jobs could not be read, or a long write could not be finished.
+    async fn run(&self, until: Instant) -> Result<Worked, Fault> {
+        let now_ms = self.clock.now_ms();
         let (removals, redrives) = futures::future::join(
             prune::go_on(&self.apps, &self.book, now_ms, until),
             redrive::go_on(&self.apps, &self.files, &self.bucket, now_ms, until),

@@ -12,11 +12,10 @@ use logferry_aws::objects::S3Objects;
 use logferry_aws::records::DynamoRecords;
 use logferry_aws::sessions::DynamoSessions;
 use logferry_aws::starter::LambdaStarter;
-use logferry_core::ports::clock::Clock;
 use logferry_service::clock::SystemClock;
 use logferry_service::config::environment;
 use logferry_service::telemetry;
-use logferry_sweep::{Config, DueRows, Jobs, Missed, Uploads, part, stops};
+use logferry_sweep::{Config, DueRows, Jobs, Missed, Sweep, Uploads};
 use serde_json::Value;
 
 #[tokio::main]
@@ -31,7 +30,7 @@ async fn main() -> Result<(), Error> {
     let book = DynamoRecords::new(dynamodb.clone(), config.table_apps, config.table_logs, config.table_stats)
         .with_files(config.table_files.clone());
     let backlog = DynamoBacklog::new(dynamodb.clone(), config.table_files.clone());
-    let rows = DueRows {
+    let files = DueRows {
         backlog: backlog.clone(),
         objects: S3Objects::new(s3.clone()),
         starter: starter.clone(),
@@ -39,8 +38,13 @@ async fn main() -> Result<(), Error> {
         metrics_namespace: config.metrics_namespace.clone(),
         interval: config.interval,
     };
-    let files = DynamoFiles::new(dynamodb.clone(), config.table_files.clone());
-    let jobs = Jobs { apps: apps.clone(), book, files, bucket: config.bucket.clone() };
+    let jobs = Jobs {
+        apps: apps.clone(),
+        book,
+        files: DynamoFiles::new(dynamodb.clone(), config.table_files.clone()),
+        bucket: config.bucket.clone(),
+        clock,
+    };
     let missed = Missed {
         bucket: config.bucket.clone(),
         bookmarks: DynamoBookmarks::new(dynamodb.clone(), config.table_files),
@@ -56,16 +60,10 @@ async fn main() -> Result<(), Error> {
         multipart: S3Multipart::new(s3, config.bucket),
         clock,
     };
-    let (rows, missed, uploads, jobs) = (&rows, &missed, &uploads, &jobs);
+    let sweep = &Sweep { files, uploads, jobs, missed, clock };
     run(service_fn(|event: LambdaEvent<Value>| async move {
-        let (until, deadline) = stops(event.context.deadline, clock.now_ms());
-        let parts = vec![
-            part("files", rows.run(until)),
-            part("uploads", uploads.run(until)),
-            part("jobs", jobs.run(&clock, until)),
-            part("missed", missed.run(until)),
-        ];
-        logferry_sweep::run(parts, deadline).await.map_err(Error::from)
+        let deadline_ms = i64::try_from(event.context.deadline).unwrap_or(i64::MAX);
+        sweep.run(deadline_ms).await.answer().map_err(Error::from)
     }))
     .await
 }

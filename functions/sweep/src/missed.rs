@@ -20,6 +20,8 @@ use logferry_core::ports::clock::Clock;
 use logferry_service::metrics::{Emission, SWEEP_ROUND_AGE};
 use tokio::time::Instant;
 
+use crate::Part;
+
 /// Minimum age before an object counts as missed (ms). The event of a younger one may still be in Lambda's
 /// retries.
 pub const SETTLE_MS: i64 = 15 * 60_000;
@@ -112,13 +114,13 @@ impl DueApp {
     }
 }
 
-impl<K: Bookmarks, I: Listing, B: Backlog, A: Apps, S: Starter, C: Clock> Missed<K, I, B, A, S, C> {
-    /// Searches for missed objects. No page is read after `until`.
-    ///
+impl<K: Bookmarks, I: Listing, B: Backlog, A: Apps, S: Starter, C: Clock> Part for Missed<K, I, B, A, S, C> {
+    type Done = Found;
+
     /// # Errors
     /// If a call failed. Finished listings keep their progress, and a failure of one app or prefix does not
     /// stop the others.
-    pub async fn run(&self, until: Instant) -> Result<Found, Fault> {
+    async fn run(&self, until: Instant) -> Result<Found, Fault> {
         let tally = Tally::default();
         let (days, logs, chime) = futures::future::join3(
             self.look_at_days(until, &tally),
@@ -143,7 +145,9 @@ impl<K: Bookmarks, I: Listing, B: Backlog, A: Apps, S: Starter, C: Clock> Missed
         );
         logs.1.and(chime.1).map(|()| found)
     }
+}
 
+impl<K: Bookmarks, I: Listing, B: Backlog, A: Apps, S: Starter, C: Clock> Missed<K, I, B, A, S, C> {
     /// Lists the folders of all due apps, those that have waited longest first. Returns how many apps were
     /// due, and how many of them were listed.
     async fn look_at_days(&self, until: Instant, tally: &Tally) -> Result<(u64, u64), Fault> {

@@ -7,6 +7,8 @@ use logferry_core::uploads::session::{Session, SessionStatus};
 use logferry_core::uploads::table::{Multipart, Sessions};
 use tokio::time::Instant;
 
+use crate::Part;
+
 /// Number of sessions read together. It is large, so that sessions that keep failing do not hide the
 /// others.
 const SESSIONS: u32 = 1_000;
@@ -31,12 +33,12 @@ pub struct Uploads<U, M, C> {
     pub clock: C,
 }
 
-impl<U: Sessions, M: Multipart, C: Clock> Uploads<U, M, C> {
-    /// Ends expired sessions. No session is started after `until`.
-    ///
+impl<U: Sessions, M: Multipart, C: Clock> Part for Uploads<U, M, C> {
+    type Done = EndedUploads;
+
     /// # Errors
     /// If the index cannot be read. A failing session does not stop the others.
-    pub async fn run(&self, until: Instant) -> Result<EndedUploads, Fault> {
+    async fn run(&self, until: Instant) -> Result<EndedUploads, Fault> {
         let mut ended = EndedUploads::default();
         loop {
             let overdue = self.sessions.overdue(self.clock.now_ms(), SESSIONS).await?;
@@ -73,7 +75,9 @@ impl<U: Sessions, M: Multipart, C: Clock> Uploads<U, M, C> {
         );
         Ok(ended)
     }
+}
 
+impl<U: Sessions, M: Multipart, C: Clock> Uploads<U, M, C> {
     async fn end(&self, session: &Session) -> Result<SessionStatus, Fault> {
         self.multipart.abort(&session.key, &session.upload_id).await?;
         let made = self.multipart.object(&session.key).await?.is_some();

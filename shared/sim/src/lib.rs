@@ -16,9 +16,10 @@ mod objects;
 mod records;
 mod secrets;
 mod throughput;
+mod uploads;
 mod usage;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -44,6 +45,7 @@ use logferry_core::ports::apps::KeyRow;
 use logferry_core::ports::clock::Clock;
 use logferry_core::ports::flush_marks::{FlushMark, Insertion};
 use logferry_core::ports::usage::UsageDay;
+use logferry_core::uploads::session::Session;
 pub use objects::UNVERSIONED;
 use throughput::Throughput;
 use tokio::time::Instant;
@@ -109,6 +111,12 @@ struct State {
     dead_letters: BTreeMap<String, Vec<u8>>,
     stats: BTreeMap<(AppId, i64, Day), records::Counter>,
     usage: BTreeMap<UsageDay, Used>,
+    sessions: BTreeMap<String, Session>,
+    requests: HashMap<uploads::RateKey, u32>,
+    uploads_created: u32,
+    uploads: BTreeMap<String, uploads::Upload>,
+    /// Sizes of the objects that uploads have made, by key.
+    uploaded: BTreeMap<String, u64>,
     /// Older records are not counted any more (ms).
     hidden: BTreeMap<(AppId, i64, Day), i64>,
     keys: BTreeMap<String, KeyRow>,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use logferry_core::model::object::ObjectRef;
 use logferry_sim::{SimClock, SimCloud, UNVERSIONED};
+use logferry_sweep::Part;
 use logferry_sweep::missed::{
     Found, LONGEST_PAUSE_MS, Missed, OLDEST_MS, PAGES_OF_ROUND, ROUND_EVERY_MS, SETTLE_MS,
 };

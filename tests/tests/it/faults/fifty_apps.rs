@@ -13,6 +13,7 @@ use logferry_core::model::fingerprint::Packing;
 use logferry_core::model::object::ObjectRef;
 use logferry_core::ports::clock::Clock;
 use logferry_sim::{SimCloud, T0};
+use logferry_sweep::Part;
 use logferry_sweep::missed::{LONGEST_PAUSE_MS, ROUND_EVERY_MS, SETTLE_MS};
 use logferry_sweep::policy::UPLOAD_GRACE_MS;
 use logferry_tests::ingest::{BUCKET, event, ingest};

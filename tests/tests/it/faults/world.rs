@@ -14,6 +14,7 @@ use logferry_core::ports::clock::Clock;
 use logferry_sim::{SimClock, SimCloud, T0};
 use logferry_sweep::due::{DueRows, Swept};
 use logferry_sweep::missed::{Found, Missed};
+use logferry_sweep::{Jobs, Sweep, Uploads};
 use logferry_tests::ingest::{BUCKET, event, ingest};
 use logferry_tests::stack::gzip;
 use logferry_tests::stream::{self, inserted};
@@ -23,10 +24,8 @@ use tokio::time::Instant;
 
 pub(super) const MINUTE_MS: i64 = 60_000;
 pub(super) const INGEST_MS: i64 = 15 * MINUTE_MS;
-const FLUSH_MS: u64 = 120_000;
-const SWEEP_MS: u64 = 270_000;
-/// As in the wiring of flush.
-const FLUSH_STOP_BEFORE_DEADLINE_MS: u64 = 8_000;
+const FLUSH_MS: i64 = 120_000;
+const SWEEP_MS: i64 = 270_000;
 /// Blocks in one batch of the stream.
 const STREAM_BATCH: usize = 30;
 
@@ -73,27 +72,34 @@ pub(super) fn due_rows(cloud: &SimCloud, skew_ms: i64) -> DueRows<SimCloud, SimC
     }
 }
 
-/// Runs sweep like its wiring does, until it ends or dies.
+/// A run of sweep, until it ends or dies.
 pub(super) async fn sweep(cloud: &SimCloud, skew_ms: i64) -> (Option<Swept>, Option<Found>) {
-    let clock = || cloud.clock().skewed(skew_ms);
-    let files = due_rows(cloud, skew_ms);
-    let missed = Missed {
-        bucket: BUCKET.to_owned(),
-        bookmarks: cloud.clone(),
-        listing: cloud.clone(),
-        backlog: cloud.clone(),
-        apps: cloud.clone(),
-        starter: cloud.clone(),
-        clock: clock(),
-        metrics_namespace: "Test".to_owned(),
+    let own = || cloud.clone();
+    let clock = cloud.clock().skewed(skew_ms);
+    let sweep = Sweep {
+        files: due_rows(cloud, skew_ms),
+        uploads: Uploads { sessions: own(), multipart: own(), clock: clock.clone() },
+        jobs: Jobs {
+            apps: own(),
+            book: own(),
+            files: own(),
+            bucket: BUCKET.to_owned(),
+            clock: clock.clone(),
+        },
+        missed: Missed {
+            bucket: BUCKET.to_owned(),
+            bookmarks: own(),
+            listing: own(),
+            backlog: own(),
+            apps: own(),
+            starter: own(),
+            clock: clock.clone(),
+            metrics_namespace: "Test".to_owned(),
+        },
+        clock: clock.clone(),
     };
-    let deadline = Instant::now() + Duration::from_millis(SWEEP_MS);
-    let until = deadline - logferry_sweep::STOP_BEFORE_DEADLINE;
-    let (swept, found) = tokio::join!(
-        tokio::time::timeout_at(deadline, files.run(until)),
-        tokio::time::timeout_at(deadline, missed.run(until))
-    );
-    (swept.ok().and_then(Result::ok), found.ok().and_then(Result::ok))
+    let report = sweep.run(clock.now_ms() + SWEEP_MS).await;
+    (report.files.ok(), report.missed.ok())
 }
 
 impl World {
@@ -184,11 +190,10 @@ impl World {
             let records = batch.iter().enumerate().map(|(i, block)| inserted(self.streamed + i, block, T0));
             let event = stream::event(&records.collect::<Vec<_>>());
             let flush = stream::flush(&self.cloud, self.cloud.clone());
-            let ends =
-                tokio::time::Instant::now() + Duration::from_millis(FLUSH_MS - FLUSH_STOP_BEFORE_DEADLINE_MS);
-            let handled = flush.handle(&event, Some(ends));
+            let handled = flush.handle(&event, self.cloud.clock().now_ms() + FLUSH_MS);
             // It died: everything is delivered again.
-            let Ok(handled) = tokio::time::timeout(Duration::from_millis(FLUSH_MS), handled).await else {
+            let time = Duration::from_millis(FLUSH_MS.unsigned_abs());
+            let Ok(handled) = tokio::time::timeout(time, handled).await else {
                 continue;
             };
             let failed =

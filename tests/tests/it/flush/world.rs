@@ -10,8 +10,8 @@ use logferry_core::model::app::{App, FlushSetting};
 use logferry_core::model::block::{Block, MAX_ITEM_DATA_BYTES, Partition, Payload};
 use logferry_core::model::fault::Fault;
 use logferry_core::model::level::Level;
-use logferry_flush::Handled;
 use logferry_flush::redrive::{FileReport, KnownMarks, Redriven, Selection};
+use logferry_flush::{Handled, STOP_BEFORE_DEADLINE_MS};
 use logferry_sim::{How, SimCloud};
 use logferry_tests::stream::{self, EPOCH_MS, event, flush};
 pub(super) use logferry_tests::stream::{blocks, sequence};
@@ -21,6 +21,14 @@ use serde_json::{Value, json};
 
 /// 2024-03-01T12:00:00Z
 pub(super) const NOW_MS: i64 = 1_709_294_400_000;
+
+/// Longer than any invocation of these tests takes.
+pub(super) const LONG: Duration = Duration::from_secs(86_400);
+
+/// The deadline of an invocation that sends for this long.
+pub(super) fn deadline_ms(sends_for: Duration) -> i64 {
+    NOW_MS + STOP_BEFORE_DEADLINE_MS + i64::try_from(sends_for.as_millis()).unwrap()
+}
 
 /// When an invocation dies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,9 +117,9 @@ impl World {
 
     pub(super) async fn invoke_until(&self, records: &[Value], limit: Option<Duration>) -> Option<Handled> {
         self.register_all(records);
-        let deadline = limit.map(|limit| tokio::time::Instant::now() + limit);
+        let deadline_ms = deadline_ms(limit.unwrap_or(LONG));
         let (flush, event) = (flush(&self.cloud, self.cloud.clone()), event(records));
-        tokio::time::timeout(Duration::from_secs(900), flush.handle(&event, deadline)).await.ok()
+        tokio::time::timeout(Duration::from_secs(900), flush.handle(&event, deadline_ms)).await.ok()
     }
 
     /// Redrives everything in the failure bucket; `None` if the command died.
