@@ -160,7 +160,6 @@ fn app() -> Result<App, Box<dyn Error>> {
         created_ms: 1,
         retention_days: None,
         pruned_before_ms: None,
-        open_writes: Vec::new(),
         flush: FlushSetting::default(),
         health_checks: serde_json::Value::Null,
     })

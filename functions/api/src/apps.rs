@@ -49,7 +49,6 @@ impl<C: Cloud> App<C> {
             created_ms: now_ms,
             retention_days,
             pruned_before_ms: None,
-            open_writes: Vec::new(),
             flush,
             health_checks,
         };

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use logferry_core::logbook::stats::{DEFAULT_DAYS, MAX_DAYS};
-use logferry_core::logbook::{prune, staged_write, stats};
+use logferry_core::logbook::{prune, stats};
 use logferry_core::model::app::App as Tenant;
 use logferry_core::model::level::Level;
 use logferry_service::http::{ApiError, Request, Response};
@@ -27,7 +27,6 @@ impl<C: Cloud> App<C> {
     ) -> Result<Response, ApiError> {
         let days = param_number(request, "days", 1, u64::from(MAX_DAYS))?;
         let days = days.and_then(|days| u32::try_from(days).ok()).unwrap_or(DEFAULT_DAYS);
-        staged_write::settle(&self.book, app).await?;
         let counted = stats::days(&self.book, app, days, now_ms).await?;
         let shown: Vec<Value> = counted
             .into_iter()

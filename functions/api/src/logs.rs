@@ -6,7 +6,7 @@ use logferry_core::logbook::filter::{Filter, MAX_CONTEXT_PATHS};
 use logferry_core::logbook::new_entry::MAX_REQUEST_ID_BYTES;
 use logferry_core::logbook::query::{DEFAULT_LIMIT, MAX_LIMIT, MAX_OFFSET, Query, QueryError};
 use logferry_core::logbook::write::{MAX_KEY_BYTES, WriteError, WriteRequest};
-use logferry_core::logbook::{filter, new_entry, query, staged_write, write};
+use logferry_core::logbook::{filter, new_entry, query, write};
 use logferry_core::model::app::App as Tenant;
 use logferry_core::model::fault::{Fault, FaultClass};
 use logferry_core::ports::apps::Apps;
@@ -58,7 +58,6 @@ impl<C: Cloud> App<C> {
                 "IDEMPOTENCY_KEY_REUSED",
                 "this Idempotency-Key was used with another body",
             )),
-            Err(WriteError::NoApp) => Err(ApiError::unauthorized("the API key is not valid")),
             Err(WriteError::OverQuota(exceeded)) => Err(ApiError::over_quota(&exceeded, now_ms)),
             Err(WriteError::Fault(fault)) => Err(fault.into()),
         }
@@ -85,9 +84,6 @@ impl<C: Cloud> App<C> {
             Some(app) => vec![app],
             None => self.apps.list().await?,
         };
-        for app in &apps {
-            staged_write::settle(&self.book, app).await?;
-        }
         let question = Query {
             apps: &apps,
             merged,

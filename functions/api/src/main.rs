@@ -38,13 +38,8 @@ async fn main() -> Result<(), Error> {
     let aws = AwsEnv::from_environment()?;
     let (dynamodb, secrets) = (aws.dynamodb(), SecretsManager::new(aws.secrets()));
     let app: App<Aws> = App {
-        book: DynamoRecords::new(
-            dynamodb.clone(),
-            config.table_apps.clone(),
-            config.table_logs,
-            config.table_stats,
-        )
-        .with_files(config.table_files.clone()),
+        book: DynamoRecords::new(dynamodb.clone(), config.table_logs, config.table_stats)
+            .with_files(config.table_files.clone()),
         apps: DynamoApps::new(dynamodb.clone(), config.table_apps),
         files: DynamoFiles::new(dynamodb.clone(), config.table_files),
         checks: DynamoChecks::new(dynamodb, config.table_checks),

@@ -106,7 +106,6 @@ pub(crate) mod tests {
             created_ms: 7,
             retention_days: None,
             pruned_before_ms: None,
-            open_writes: Vec::new(),
             flush: logferry_core::model::app::FlushSetting::default(),
             health_checks: checks,
         }

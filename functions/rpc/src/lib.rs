@@ -14,7 +14,7 @@ use logferry_core::logbook::new_entry::Invalid;
 use logferry_core::logbook::query::{DEFAULT_LIMIT, MAX_LIMIT, Query, QueryError};
 use logferry_core::logbook::records::Records;
 use logferry_core::logbook::write::{WriteError, WriteRequest};
-use logferry_core::logbook::{filter, new_entry, query, staged_write, write};
+use logferry_core::logbook::{filter, new_entry, query, write};
 use logferry_core::model::app::{App as Tenant, AppId};
 use logferry_core::model::fault::{Fault, FaultClass, chain};
 use logferry_core::model::quota::{Exceeded, Quota};
@@ -148,7 +148,6 @@ impl<B: BlockTable + Stats + Records + Usage, A: Apps> App<B, A> {
             }
             Err(WriteError::Invalid(bad)) => Err(renamed(bad, name).into()),
             Err(WriteError::KeyReused) => Err(Invalid::new(name, "the key was used").into()),
-            Err(WriteError::NoApp) => Err(Refusal::NoSuchApp),
             Err(WriteError::OverQuota(exceeded)) => {
                 Err(Refusal::OverQuota(exceeded, exceeded.retry_after_secs(now_ms)))
             }
@@ -186,7 +185,6 @@ impl<B: BlockTable + Stats + Records + Usage, A: Apps> App<B, A> {
         if let Some(name) = filters.keys().next() {
             return Err(Invalid::new(format!("filters.{name}"), format!("{name} is not a filter")).into());
         }
-        staged_write::settle(&self.book, app).await?;
         let apps = std::slice::from_ref(app);
         let question = Query {
             apps,

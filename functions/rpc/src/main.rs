@@ -20,12 +20,7 @@ async fn main() -> Result<(), Error> {
     let config = Config::from_lookup(environment)?;
     let dynamodb = AwsEnv::from_environment()?.dynamodb();
     let app = App {
-        book: DynamoRecords::new(
-            dynamodb.clone(),
-            config.table_apps.clone(),
-            config.table_logs,
-            config.table_stats,
-        ),
+        book: DynamoRecords::new(dynamodb.clone(), config.table_logs, config.table_stats),
         apps: DynamoApps::new(dynamodb, config.table_apps),
         default_retention_days: config.default_retention_days,
         metrics_namespace: config.metrics_namespace,

@@ -37,7 +37,7 @@ impl<A: AppAdmin, B: BlockTable + Stats + Records, F: Files, C: Clock> Part for 
     /// Resumes removals and redrives until all are through or `until`. Neither kind waits for the other.
     ///
     /// # Errors
-    /// If the jobs could not be read, or a long write could not be finished.
+    /// If the jobs could not be read.
     async fn run(&self, until: Instant) -> Result<Worked, Fault> {
         let now_ms = self.clock.now_ms();
         let (removals, redrives) = futures::future::join(

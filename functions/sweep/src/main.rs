@@ -26,8 +26,8 @@ async fn main() -> Result<(), Error> {
     let (dynamodb, s3) = (aws.dynamodb(), aws.s3());
     let clock = SystemClock;
     let starter = LambdaStarter::new(aws.lambda(), config.ingest_function);
-    let apps = DynamoApps::new(dynamodb.clone(), config.table_apps.clone());
-    let book = DynamoRecords::new(dynamodb.clone(), config.table_apps, config.table_logs, config.table_stats)
+    let apps = DynamoApps::new(dynamodb.clone(), config.table_apps);
+    let book = DynamoRecords::new(dynamodb.clone(), config.table_logs, config.table_stats)
         .with_files(config.table_files.clone());
     let backlog = DynamoBacklog::new(dynamodb.clone(), config.table_files.clone());
     let files = DueRows {

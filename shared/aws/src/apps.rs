@@ -11,7 +11,7 @@ use logferry_core::ledger::row::FileStatus;
 use logferry_core::logfile::outcome::ReasonCode;
 use logferry_core::model::app::{App, AppId, FlushSetting, Scope};
 use logferry_core::model::fault::{Fault, FaultClass};
-use logferry_core::model::ids::{Seed, WriteId};
+use logferry_core::model::ids::Seed;
 use logferry_core::model::level::Level;
 use logferry_core::ports::app_admin::{AppAdmin, AppChange, Job, JobKind, KeyAdded, RedriveJob, Registered};
 use logferry_core::ports::apps::{Apps, KeyRow, Repeatable};
@@ -77,16 +77,9 @@ fn app_from_item(item: &Item) -> Result<App, Fault> {
         created_ms: item.number("created_ms")?,
         retention_days: item.number_opt("retention_days"),
         pruned_before_ms: item.number_opt("pruned_before_ms"),
-        open_writes: open_writes(item)?,
         flush: FlushSetting { enabled: enabled.unwrap_or(true), min_level },
         health_checks,
     })
-}
-
-fn open_writes(item: &Item) -> Result<Vec<WriteId>, Fault> {
-    let ids = item.get("open_writes").and_then(|ids| ids.as_ss().ok());
-    let parsed = |id: &String| WriteId::parse(id).ok_or_else(|| malformed("open_writes"));
-    ids.into_iter().flatten().map(parsed).collect()
 }
 
 fn key_to_item(row: &KeyRow) -> Item {
@@ -511,7 +504,6 @@ mod tests {
             created_ms: 1_743_532_441_581,
             retention_days: Some(7),
             pruned_before_ms: Some(5),
-            open_writes: Vec::new(),
             flush: FlushSetting { enabled: false, min_level: Level::Warn },
             health_checks: serde_json::json!(["https://example.com/"]),
         };

@@ -35,7 +35,6 @@ pub mod logs;
 #[cfg(feature = "bench")]
 pub mod logs_bench;
 #[cfg(feature = "dynamodb")]
-mod long_writes;
 #[cfg(feature = "dynamodb")]
 mod misses;
 #[cfg(feature = "s3")]

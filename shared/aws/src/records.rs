@@ -1,15 +1,14 @@
 //! Records that belong to no file: blocks, counters and memos in one transaction, and their removal.
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put as PutAction, Update};
+use aws_sdk_dynamodb::types::{Delete, Put as PutAction, Update};
 use logferry_core::logbook::blocks::{
     BlockPage, BlockPosition, BlockRange, BlockTable, HeaderPage, StoredBlock, StoredHeader,
 };
 use logferry_core::logbook::counter_keys::COUNTERS;
 use logferry_core::logbook::counters::{CounterKey, CounterPage, Stats};
 use logferry_core::logbook::records::{
-    Begun, CountedIn, CountedRemoval, LongWrite, Memo, MemoChange, MemoExpected, Records, Removal, Removed,
-    Write, Written,
+    CountedIn, CountedRemoval, Memo, MemoChange, MemoExpected, Records, Removal, Removed, Write, Written,
 };
 use logferry_core::model::app::AppId;
 use logferry_core::model::block::{Block, BlockHeader};
@@ -17,30 +16,23 @@ use logferry_core::model::counted::Counted;
 use logferry_core::model::day_counts::DayCounts;
 use logferry_core::model::expiry::Expiring;
 use logferry_core::model::fault::{Fault, FaultClass};
-use logferry_core::model::ids::WriteId;
 use logferry_core::model::object::ObjectRef;
 use logferry_core::model::quota::{Exceeded, Quota, Used};
 use logferry_core::model::time::Day;
 use logferry_core::ports::usage::{Usage, UsageDay};
 
-use crate::apps::app_key;
-use crate::batch::delete_all;
 use crate::blocks::{DynamoBlocks, block_to_items, item_keys};
-use crate::faults::fault;
 use crate::item::{Get, Item, Put, b, key, malformed, n, s};
 use crate::ledger::{counted_from, day_key, take};
-use crate::long_writes;
 use crate::stats::DynamoStats;
-use crate::table::{Table, applied};
-use crate::transact::{self, Count, End, transact, transact_counting};
+use crate::table::Table;
+use crate::transact::{self, Count, End, transact_counting};
 use crate::usage::DynamoUsage;
 
-/// An app's records in three DynamoDB tables (in that of apps, only the notes of long writes): all that the
-/// log service needs.
+/// An app's records in DynamoDB: all that the log service needs.
 #[derive(Debug, Clone)]
 pub struct DynamoRecords {
     client: Client,
-    apps: String,
     logs: String,
     blocks: DynamoBlocks,
     stats: DynamoStats,
@@ -49,18 +41,12 @@ pub struct DynamoRecords {
 
 impl DynamoRecords {
     #[must_use]
-    pub fn new(
-        client: Client,
-        apps: impl Into<String>,
-        logs: impl Into<String>,
-        stats: impl Into<String>,
-    ) -> Self {
+    pub fn new(client: Client, logs: impl Into<String>, stats: impl Into<String>) -> Self {
         let logs = logs.into();
         Self {
             blocks: DynamoBlocks::new(client.clone(), logs.clone()),
             stats: DynamoStats::new(client.clone(), stats),
             client,
-            apps: apps.into(),
             logs,
             files: None,
         }
@@ -81,11 +67,6 @@ impl DynamoRecords {
         self.files
             .as_ref()
             .ok_or_else(|| Fault::new(FaultClass::Permanent, "records", "no files table configured"))
-    }
-
-    /// Returns the rows of a long write, in order of their keys.
-    async fn long_rows(&self, app_id: &AppId, write_id: WriteId) -> Result<Vec<Item>, Fault> {
-        self.stats.table.below(&long_writes::partition(app_id), &format!("{write_id}#")).await
     }
 
     fn memo_put(
@@ -144,9 +125,6 @@ impl Records for DynamoRecords {
         if let Some(change) = &write.memo {
             actions.push(self.memo_put(&write.app_id, change)?);
         }
-        if let Some(step) = &write.step {
-            actions.push(long_writes::step(&self.stats.table.name, &write.app_id, step)?);
-        }
         for item in write.blocks.iter().flat_map(block_to_items) {
             let action = PutAction::builder().table_name(&self.logs).set_item(Some(item));
             actions.push(transact::put(match &write.memo {
@@ -162,66 +140,16 @@ impl Records for DynamoRecords {
             counter: write.counter,
             day: *day,
             counts,
-            // A long write that has begun is counted; a prune's last pass removes it again.
-            first_ms: write.step.is_none().then(|| write.first_ms(*day)),
+            first_ms: Some(write.first_ms(*day)),
         };
         let days = write.days.iter().filter(|(_, counts)| !counts.is_empty());
         let counts: Vec<_> = days.map(count).collect();
         match transact_counting(&self.client, actions, &counts).await? {
             End::Done => Ok(Written::Stored),
             End::Condition(0) if write.memo.is_some() => Ok(Written::MemoDiffers),
-            End::Condition(0) if write.step.is_some() => Ok(Written::NotNext),
             End::Condition(index) if index < counters_from => Ok(Written::BlockExists),
             End::Condition(_) => Err(Fault::new(FaultClass::Transient, "write", "pruned meanwhile")),
         }
-    }
-
-    async fn begin(&self, write: &LongWrite, memo: Option<&MemoChange>) -> Result<Begun, Fault> {
-        let ids = AttributeValue::Ss(vec![write.seed.write_id().to_string()]);
-        let mut actions = vec![transact::update(
-            Update::builder()
-                .table_name(&self.apps)
-                .set_key(Some(app_key(&write.app_id)))
-                .condition_expression("created_ms = :epoch")
-                .update_expression("ADD open_writes :ids")
-                .expression_attribute_values(":epoch", n(write.epoch_ms))
-                .expression_attribute_values(":ids", ids),
-        )?];
-        if let Some(change) = memo {
-            actions.push(self.memo_put(&write.app_id, change)?);
-        }
-        for item in long_writes::to_items(write) {
-            let action = PutAction::builder().table_name(&self.stats.table.name).set_item(Some(item));
-            actions.push(transact::put(action)?);
-        }
-        Ok(match transact(&self.client, &actions).await? {
-            End::Done => Begun::Yes,
-            End::Condition(0) => Begun::NoApp,
-            End::Condition(_) => Begun::MemoDiffers,
-        })
-    }
-
-    async fn begun(&self, app_id: &AppId, write_id: WriteId) -> Result<Option<LongWrite>, Fault> {
-        long_writes::from_items(app_id, &self.long_rows(app_id, write_id).await?)
-    }
-
-    async fn end(&self, app_id: &AppId, epoch_ms: i64, write_id: WriteId) -> Result<(), Fault> {
-        let rows = self.long_rows(app_id, write_id).await?;
-        let keys = rows.iter().map(|row| Ok(key(row.text("pk")?, row.text("sk")?)));
-        delete_all(&self.client, &self.stats.table.name, keys).await?;
-        let sent = self
-            .client
-            .update_item()
-            .table_name(&self.apps)
-            .set_key(Some(app_key(app_id)))
-            .condition_expression("created_ms = :epoch")
-            .update_expression("DELETE open_writes :ids")
-            .expression_attribute_values(":epoch", n(epoch_ms))
-            .expression_attribute_values(":ids", AttributeValue::Ss(vec![write_id.to_string()]))
-            .send()
-            .await;
-        // Without its app, the write is not needed any more.
-        applied(sent.map_err(|error| fault("UpdateItem", error))).map(|_| ())
     }
 
     async fn counted(&self, object: &ObjectRef, day: Day) -> Result<Option<Counted>, Fault> {

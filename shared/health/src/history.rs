@@ -234,7 +234,6 @@ mod tests {
             created_ms: 5,
             retention_days: None,
             pruned_before_ms: None,
-            open_writes: Vec::new(),
             flush: FlushSetting::default(),
             health_checks,
         }

@@ -136,7 +136,6 @@ mod tests {
             created_ms: NOW,
             retention_days: None,
             pruned_before_ms: None,
-            open_writes: Vec::new(),
             flush: FlushSetting::default(),
             health_checks,
         }

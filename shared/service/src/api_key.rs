@@ -188,7 +188,6 @@ mod tests {
                 created_ms: 1,
                 retention_days: None,
                 pruned_before_ms: None,
-                open_writes: Vec::new(),
                 flush: FlushSetting::default(),
                 health_checks: serde_json::Value::Null,
             };

@@ -296,7 +296,6 @@ mod tests {
             created_ms: CREATED_MS,
             retention_days: None,
             pruned_before_ms: None,
-            open_writes: Vec::new(),
             flush: FlushSetting::default(),
             health_checks: Value::Null,
         }

@@ -30,12 +30,11 @@ pub use faults::How;
 use logferry_aws::transact::Conflicts;
 use logferry_core::ledger::bucket::Bookmark;
 use logferry_core::ledger::row::{FileRow, FileStatus};
-use logferry_core::logbook::records::{LongWrite, Memo};
+use logferry_core::logbook::records::Memo;
 use logferry_core::logfile::quarantine::Quarantined;
 use logferry_core::model::app::{App, AppId, FlushSetting};
 use logferry_core::model::block::{Block, Payload};
 use logferry_core::model::fault::{Fault, FaultClass};
-use logferry_core::model::ids::WriteId;
 use logferry_core::model::level::LevelCounts;
 use logferry_core::model::object::ObjectRef;
 use logferry_core::model::quota::Used;
@@ -123,7 +122,6 @@ struct State {
     jobs: BTreeMap<apps::JobKey, Job>,
     redrives: BTreeMap<apps::RedriveKey, RedriveJob>,
     memos: BTreeMap<(AppId, [u8; 32]), Memo>,
-    long_writes: BTreeMap<(AppId, WriteId), LongWrite>,
     /// Items that running transactions will write.
     locked: BTreeSet<String>,
     /// Duration of a transaction.
@@ -207,7 +205,6 @@ impl SimCloud {
             created_ms: T0 - 1000,
             retention_days: None,
             pruned_before_ms: None,
-            open_writes: Vec::new(),
             flush: FlushSetting::default(),
             health_checks: serde_json::Value::Array(Vec::new()),
         };

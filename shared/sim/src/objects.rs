@@ -45,7 +45,7 @@ impl SimCloud {
         let mut state = self.state();
         let versions = state.objects.entry((bucket.to_owned(), key.to_owned())).or_default();
         let version_id = (bucket != UNVERSIONED).then(|| format!("v{}", versions.len()));
-        let etag = Seed::of(&[&bytes]).write_id().to_string();
+        let etag = Seed::of(&[&bytes]).record_id(0).to_string();
         if version_id.is_none() {
             versions.clear();
         }

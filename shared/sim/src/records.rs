@@ -5,8 +5,7 @@ use std::collections::BTreeSet;
 use logferry_core::logbook::counter_keys::COUNTERS;
 use logferry_core::logbook::counters::{CounterKey, CounterPage, CounterRow, Stats};
 use logferry_core::logbook::records::{
-    Begun, CountedIn, CountedRemoval, LongWrite, Memo, MemoChange, MemoExpected, Records, Removal, Removed,
-    Write, Written,
+    CountedIn, CountedRemoval, Memo, MemoChange, MemoExpected, Records, Removal, Removed, Write, Written,
 };
 use logferry_core::model::app::AppId;
 use logferry_core::model::block::MAX_ITEM_DATA_BYTES;
@@ -14,7 +13,6 @@ use logferry_core::model::counted::Counted;
 use logferry_core::model::day_counts::DayCounts;
 use logferry_core::model::expiry::Expiring;
 use logferry_core::model::fault::{Fault, FaultClass};
-use logferry_core::model::ids::WriteId;
 use logferry_core::model::object::ObjectRef;
 use logferry_core::model::time::Day;
 
@@ -69,12 +67,10 @@ impl Records for SimCloud {
         let counters =
             write.days.keys().map(|day| counter_row(&write.app_id, write.epoch_ms, *day, write.counter));
         let memo = write.memo.iter().map(|change| memo_row(&write.app_id, change));
-        let step = write.step.iter().map(|step| format!("write {} {}", write.app_id, step.write_id));
-        self.transaction(counters.chain(memo).chain(step).collect(), |state| {
+        self.transaction(counters.chain(memo).collect(), |state| {
             let items =
                 write.blocks.iter().map(|block| block.data.len().div_ceil(MAX_ITEM_DATA_BYTES).max(1));
-            let items = items.sum::<usize>() + write.days.len();
-            let items = items + usize::from(write.memo.is_some()) + usize::from(write.step.is_some());
+            let items = items.sum::<usize>() + write.days.len() + usize::from(write.memo.is_some());
             let bytes: usize = write.blocks.iter().map(|block| block.data.len()).sum();
             assert!(items <= MAX_TRANSACTION_ITEMS, "{items} items in a transaction");
             assert!(bytes <= MAX_TRANSACTION_BYTES, "{bytes} bytes in a transaction");
@@ -90,21 +86,11 @@ impl Records for SimCloud {
             }
             let hidden = |day: Day| state.hidden.get(&(write.app_id.clone(), write.epoch_ms, day)).copied();
             let old = |day: &Day| hidden(*day) > Some(write.first_ms(*day));
-            if write.step.is_none() && write.days.keys().any(old) {
+            if write.days.keys().any(old) {
                 return Err(Fault::new(FaultClass::Transient, "TransactWriteItems", "pruned meanwhile"));
             }
             if let Some(change) = &write.memo {
                 state.memos.insert((write.app_id.clone(), change.key_hash), change.memo.clone());
-            }
-            if let Some(step) = &write.step {
-                let long_key = (write.app_id.clone(), step.write_id);
-                match state.long_writes.get_mut(&long_key) {
-                    Some(long) if long.next_part == step.part => long.next_part += 1,
-                    _ => return Ok(Written::NotNext),
-                }
-                if step.last {
-                    state.long_writes.remove(&long_key);
-                }
             }
             for block in &write.blocks {
                 let old = state.store_block(block);
@@ -114,41 +100,6 @@ impl Records for SimCloud {
                 state.count(&write.app_id, write.epoch_ms, *day, counts);
             }
             Ok(Written::Stored)
-        })
-        .await
-    }
-
-    async fn begin(&self, write: &LongWrite, memo: Option<&MemoChange>) -> Result<Begun, Fault> {
-        let row = memo.iter().map(|change| memo_row(&write.app_id, change));
-        self.transaction(row.chain([format!("app {}", write.app_id)]).collect(), |state| {
-            assert!(write.entries.len() <= MAX_TRANSACTION_BYTES, "{} bytes", write.entries.len());
-            if memo.is_some_and(|change| !state.memo_fits(&write.app_id, change)) {
-                return Ok(Begun::MemoDiffers);
-            }
-            let write_id = write.seed.write_id();
-            match state.apps.get_mut(&write.app_id).filter(|app| app.created_ms == write.epoch_ms) {
-                Some(app) => app.open_writes.push(write_id),
-                None => return Ok(Begun::NoApp),
-            }
-            if let Some(change) = memo {
-                state.memos.insert((write.app_id.clone(), change.key_hash), change.memo.clone());
-            }
-            state.long_writes.insert((write.app_id.clone(), write_id), write.clone());
-            Ok(Begun::Yes)
-        })
-        .await
-    }
-
-    async fn begun(&self, app_id: &AppId, write_id: WriteId) -> Result<Option<LongWrite>, Fault> {
-        self.call("Query", |state| Ok(state.long_writes.get(&(app_id.clone(), write_id)).cloned())).await
-    }
-
-    async fn end(&self, app_id: &AppId, epoch_ms: i64, write_id: WriteId) -> Result<(), Fault> {
-        self.call("UpdateItem", |state| {
-            if let Some(app) = state.apps.get_mut(app_id).filter(|app| app.created_ms == epoch_ms) {
-                app.open_writes.retain(|open| *open != write_id);
-            }
-            Ok(())
         })
         .await
     }

@@ -26,9 +26,9 @@ mod contention;
 mod document;
 mod keys;
 mod limits;
-mod long_writes;
 mod naughty;
 mod tenancy;
+mod wide_writes;
 
 const NONE: Value = Value::Null;
 

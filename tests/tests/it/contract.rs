@@ -126,13 +126,8 @@ fn real_apps() -> Option<DynamoApps> {
 fn book() -> Option<DynamoRecords> {
     let stack = Stack::running()?;
     Some(
-        DynamoRecords::new(
-            stack.aws.dynamodb(),
-            stack.value("TABLE_APPS"),
-            stack.value("TABLE_LOGS"),
-            stack.value("TABLE_STATS"),
-        )
-        .with_files(stack.value("TABLE_FILES")),
+        DynamoRecords::new(stack.aws.dynamodb(), stack.value("TABLE_LOGS"), stack.value("TABLE_STATS"))
+            .with_files(stack.value("TABLE_FILES")),
     )
 }
 
@@ -231,12 +226,6 @@ async fn keys_of_any_legal_length_are_claimed_and_listed() {
 async fn a_file_is_started_over_once() {
     let Some((ledger, real)) = real_files() else { return };
     files::a_file_is_started_over_once(&ledger, &real).await;
-}
-
-#[tokio::test]
-async fn a_long_write_goes_on_part_by_part() {
-    let (Some(apps), Some(book)) = (real_apps(), book()) else { return };
-    records::a_long_write_goes_on_part_by_part(&apps, &book).await;
 }
 
 #[tokio::test]

@@ -146,7 +146,6 @@ async fn store(cloud: &SimCloud, random: &mut SmallRng, app: &App, mut records: 
                 days: days.take().unwrap_or_default().into_iter().map(never).collect(),
                 counter: 0,
                 memo: None,
-                step: None,
             };
             cloud.write(&write).await.unwrap();
         }
@@ -471,7 +470,6 @@ async fn records_that_have_expired_are_not_shown() {
         days: days.into_iter().map(never).collect(),
         counter: 0,
         memo: None,
-        step: None,
     };
     cloud.write(&write).await.unwrap();
     let apps = [app];

@@ -87,12 +87,6 @@ async fn a_file_is_started_over_once() {
 }
 
 #[tokio::test]
-async fn a_long_write_goes_on_part_by_part() {
-    let cloud = SimCloud::default();
-    records::a_long_write_goes_on_part_by_part(&cloud, &cloud).await;
-}
-
-#[tokio::test]
 async fn what_is_hidden_is_not_counted_any_more() {
     let cloud = SimCloud::default();
     counts::what_is_hidden_is_not_counted_any_more(&cloud, &cloud).await;

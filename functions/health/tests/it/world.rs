@@ -33,7 +33,6 @@ pub(crate) fn app(app_id: &str, checks: serde_json::Value) -> App {
         created_ms: 1,
         retention_days: None,
         pruned_before_ms: None,
-        open_writes: Vec::new(),
         flush: FlushSetting::default(),
         health_checks: checks,
     }

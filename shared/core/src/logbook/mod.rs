@@ -15,7 +15,6 @@ pub mod prune;
 pub mod query;
 pub mod records;
 pub mod redrive;
-pub mod staged_write;
 pub mod stats;
 pub mod write;
 mod write_plan;

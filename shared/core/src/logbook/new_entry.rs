@@ -12,8 +12,6 @@ use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-/// Maximum number of distinct hours in a request: each becomes a block.
-pub const MAX_HOURS: usize = 72;
 /// Maximum number of entries in a request.
 pub const MAX_ENTRIES: usize = 10_000;
 /// Maximum size of an entry (bytes).

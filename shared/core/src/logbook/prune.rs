@@ -25,8 +25,6 @@ use crate::ports::app_admin::{AppAdmin, Job, JobKind};
 use futures::stream::{self, StreamExt};
 use tokio::time::Instant;
 
-use crate::logbook::staged_write;
-
 /// How long a worker holds a job (ms).
 const HOLD_MS: i64 = 5 * 60_000;
 /// When the last pass is due (ms): a Lambda function runs for 15 minutes at most.
@@ -147,18 +145,16 @@ async fn begin<B: BlockTable + Stats + Records>(
     }
 }
 
-/// Finishes long writes, then runs the due jobs in turn until all are finished or until `until`. A failing
-/// job does not stop the others.
+/// Runs the due jobs in turn until all are finished or until `until`. A failing job does not stop the others.
 ///
 /// # Errors
-/// The jobs could not be read, or a long write could not be finished. Unfinished work is due again later.
+/// The jobs could not be read. Unfinished work is due again later.
 pub async fn go_on<B: BlockTable + Stats + Records>(
     apps: &impl AppAdmin,
     book: &B,
     now_ms: i64,
     until: Instant,
 ) -> Result<Removals, Fault> {
-    let settled = staged_write::settle_all(apps, book, now_ms).await;
     let mut removals = Removals::default();
     let mut jobs = apps.jobs().await?;
     jobs.retain(|job| job.due_ms <= now_ms);
@@ -178,7 +174,7 @@ pub async fn go_on<B: BlockTable + Stats + Records>(
         }
     }
     removals.left = u32::try_from(jobs.len()).unwrap_or(u32::MAX);
-    settled.map(|()| removals)
+    Ok(removals)
 }
 
 /// How a turn of a job ended.
@@ -232,10 +228,6 @@ async fn work<B: BlockTable + Stats + Records>(
     until: Instant,
 ) -> Result<(Job, bool), Fault> {
     let held_until = job.due_ms;
-    // Long writes must be finished first, so that none of their parts is stored after the removal.
-    if let Some(app) = apps.find(&job.app_id).await?.filter(|app| app.created_ms == job.epoch_ms) {
-        staged_write::settle(book, &app).await?;
-    }
     let mut pass = Pass { book, job: &job, budget: BUDGET, now_ms, until, deleted: 0 };
     let complete = pass.run().await?;
     job.deleted += pass.deleted;

@@ -8,7 +8,6 @@ use crate::model::counted::Counted;
 use crate::model::day_counts::DayCounts;
 use crate::model::expiry::Expiring;
 use crate::model::fault::Fault;
-use crate::model::ids::{Seed, WriteId};
 use crate::model::object::ObjectRef;
 use crate::model::time::Day;
 
@@ -43,43 +42,6 @@ pub struct MemoChange {
     pub expected: MemoExpected,
 }
 
-/// A write that needs more than one transaction. It is stored whole before the first of them, so that any
-/// reader can finish it: after a crash, all of it is stored or nothing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LongWrite {
-    pub app_id: AppId,
-    pub epoch_ms: i64,
-    pub seed: Seed,
-    pub arrived_ms: i64,
-    /// For entries without a request id.
-    pub request_id: Option<String>,
-    pub retention_days: u32,
-    /// The packed entries.
-    pub entries: Vec<u8>,
-    /// Parts before this one are stored.
-    pub next_part: u32,
-    /// When the row expires, finished or not (s since the epoch).
-    pub expires_at_secs: i64,
-}
-
-/// The part of a long write that a [`Write`] stores.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Step {
-    pub write_id: WriteId,
-    pub part: u32,
-    pub last: bool,
-}
-
-/// The result of starting a long write.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Begun {
-    Yes,
-    /// The memo was not as expected; nothing was stored.
-    MemoDiffers,
-    /// The app does not exist or was deleted; nothing was stored.
-    NoApp,
-}
-
 /// Blocks and their counts, stored atomically. At most 100 items and 4 MB.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html>
 #[derive(Debug, Clone)]
@@ -91,7 +53,6 @@ pub struct Write {
     /// The counter row to add to.
     pub counter: u8,
     pub memo: Option<MemoChange>,
-    pub step: Option<Step>,
 }
 
 impl Write {
@@ -111,8 +72,6 @@ pub enum Written {
     MemoDiffers,
     /// One of the blocks already exists; nothing was stored. Only checked with a memo.
     BlockExists,
-    /// The part is not the next one of the long write: another writer has stored it. Nothing was stored.
-    NotNext,
 }
 
 /// What is removed from a block.
@@ -175,37 +134,6 @@ pub trait Records: Send + Sync {
     /// The transaction failed. After a `Timeout` it may have been processed. `Transient` if a record is
     /// older than what was hidden meanwhile.
     fn write(&self, write: &Write) -> impl Future<Output = Result<Written, Fault>> + Send;
-
-    /// Stores a long write with its memo, and notes it in its app's row. From then on it counts.
-    ///
-    /// # Errors
-    /// The transaction failed. After a `Timeout` it may have been processed.
-    fn begin(
-        &self,
-        write: &LongWrite,
-        memo: Option<&MemoChange>,
-    ) -> impl Future<Output = Result<Begun, Fault>> + Send;
-
-    /// Returns a long write in progress; `None` once its last part is stored.
-    ///
-    /// # Errors
-    /// The read failed.
-    fn begun(
-        &self,
-        app_id: &AppId,
-        write_id: WriteId,
-    ) -> impl Future<Output = Result<Option<LongWrite>, Fault>> + Send;
-
-    /// Removes the note of a finished write from its app, and its rows from the table.
-    ///
-    /// # Errors
-    /// A write failed; retry.
-    fn end(
-        &self,
-        app_id: &AppId,
-        epoch_ms: i64,
-        write_id: WriteId,
-    ) -> impl Future<Output = Result<(), Fault>> + Send;
 
     /// Returns the counts of an object and day.
     ///

@@ -1,14 +1,12 @@
 //! Writes records. All entries of a request are checked before anything is stored, and redacted. Blocks,
-//! their counts and the memo of the idempotency key are stored in one transaction.
-//!
-//! A request with more hours than fit a transaction is a long write: it is stored whole first, and then in
-//! parts.
+//! their counts and the memo of the idempotency key are stored in one transaction, so a request is stored
+//! whole or not at all.
 
 use std::borrow::Cow;
 
-use crate::logbook::records::{Begun, Memo, MemoChange, MemoExpected, Records, Written};
+use crate::logbook::records::{Memo, MemoChange, MemoExpected, Records, Written};
 use crate::model::app::App;
-use crate::model::fault::{Fault, FaultClass, chain};
+use crate::model::fault::{Fault, FaultClass};
 use crate::model::ids::Seed;
 use crate::model::quota::{Exceeded, Quota, Used};
 use crate::model::record::EntryKind;
@@ -17,9 +15,9 @@ use crate::model::time::Day;
 use crate::ports::usage::{Usage, UsageDay};
 use sha2::{Digest, Sha256};
 
-use crate::logbook::new_entry::{Entries, Invalid, MAX_HOURS, NewEntry};
+use crate::logbook::new_entry;
+use crate::logbook::new_entry::{Entries, Invalid, NewEntry};
 use crate::logbook::write_plan::{Origin, Plan};
-use crate::logbook::{new_entry, staged_write};
 
 /// Lifetime of an idempotency key (s).
 pub const MEMO_SECS: i64 = 24 * 3600;
@@ -57,9 +55,6 @@ pub enum WriteError {
     /// The idempotency key was used with another body.
     #[error("the idempotency key was used with another body")]
     KeyReused,
-    /// It was deleted meanwhile.
-    #[error("the app does not exist")]
-    NoApp,
     /// The app's daily quota does not allow it.
     #[error("{0}")]
     OverQuota(Exceeded),
@@ -80,12 +75,9 @@ pub async fn write(
     let request = &WriteRequest { request_id: request_id.as_deref(), ..*request };
     let Some(key) = request.idempotency_key else {
         let origin = request.origin(seed(request.app, &[b"unique", &request.unique]));
-        let plan = request.plan(&origin, &checked)?;
+        let plan = planned(&origin, &checked)?;
         charge(records, request, &checked).await?;
-        return match plan.parts.len() {
-            0 | 1 => store(records, &origin, plan, None).await.map(|(_, answer)| answer),
-            _ => store_long(records, &origin, &checked, plan, None).await.map(|(_, answer)| answer),
-        };
+        return store(records, &origin, plan, None).await.map(|(_, answer)| answer);
     };
     let body_hash = hash_of(request);
     let mut charged = false;
@@ -121,19 +113,6 @@ fn check_all(request: &WriteRequest<'_>) -> Result<Vec<NewEntry>, Invalid> {
 }
 
 impl<'a> WriteRequest<'a> {
-    /// Returns the plan of a request that is not stored yet.
-    fn plan(&self, origin: &Origin<'_>, checked: &[NewEntry]) -> Result<Plan, WriteError> {
-        let plan = Plan::new(origin, checked)?;
-        if plan.hours > MAX_HOURS {
-            let message = format!(
-                "the entries of a request must be in at most {MAX_HOURS} distinct hours, these are in {}: split the request",
-                plan.hours
-            );
-            return Err(Invalid::new("logs", message).into());
-        }
-        Ok(plan)
-    }
-
     fn origin(&self, seed: Seed) -> Origin<'a> {
         Origin {
             app_id: &self.app.app_id,
@@ -144,6 +123,13 @@ impl<'a> WriteRequest<'a> {
             retention_days: self.app.retention_days.unwrap_or(self.default_retention_days),
         }
     }
+}
+
+/// Returns the plan of a request that is not stored yet.
+fn planned(origin: &Origin<'_>, checked: &[NewEntry]) -> Result<Plan, WriteError> {
+    let plan = Plan::new(origin, checked)?;
+    plan.check()?;
+    Ok(plan)
 }
 
 fn seed(app: &App, parts: &[&[u8]]) -> Seed {
@@ -224,35 +210,25 @@ async fn write_once(
         expires_at_secs: now_secs + MEMO_SECS,
     };
     let origin = request.origin(seed_of_key(app, key, memo.salt));
-    let plan = request.plan(&origin, checked)?;
+    let plan = planned(&origin, checked)?;
     if !*charged {
         charge(records, request, checked).await?;
         *charged = true;
     }
-    if plan.parts.len() <= 1 {
-        let change = MemoChange { key_hash, memo: memo.clone(), expected };
-        match store(records, &origin, plan, Some(change)).await? {
-            (Written::Stored, answer) => return Ok(Some(answer)),
-            (Written::MemoDiffers | Written::NotNext, _) => return Ok(None),
-            // Left over from an expired use of the key.
-            (Written::BlockExists, _) => {}
-        }
+    let change = MemoChange { key_hash, memo: memo.clone(), expected };
+    match store(records, &origin, plan, Some(change)).await? {
+        (Written::Stored, answer) => return Ok(Some(answer)),
+        (Written::MemoDiffers, _) => return Ok(None),
+        // Left over from an expired use of the key.
+        (Written::BlockExists, _) => {}
     }
     // With a seed that no other use of the key can have.
     memo.salt = Some(request.now_ms);
     let origin = request.origin(seed_of_key(app, key, memo.salt));
-    let plan = request.plan(&origin, checked)?;
+    let plan = planned(&origin, checked)?;
     let change = MemoChange { key_hash, memo, expected };
-    match plan.parts.len() {
-        0 | 1 => {
-            let (written, answer) = store(records, &origin, plan, Some(change)).await?;
-            Ok((written == Written::Stored).then_some(answer))
-        }
-        _ => {
-            let (begun, answer) = store_long(records, &origin, checked, plan, Some(&change)).await?;
-            Ok((begun == Begun::Yes).then_some(answer))
-        }
-    }
+    let (written, answer) = store(records, &origin, plan, Some(change)).await?;
+    Ok((written == Written::Stored).then_some(answer))
 }
 
 /// Stores a plan that fits one transaction.
@@ -262,34 +238,10 @@ async fn store(
     plan: Plan,
     memo: Option<MemoChange>,
 ) -> Result<(Written, Vec<String>), WriteError> {
-    let part = plan.parts.into_iter().next().unwrap_or_default();
-    let write = part.into_write(origin, memo, None);
+    let (write, answer) = plan.into_write(origin, memo);
     let written = match write.blocks.is_empty() && write.memo.is_none() {
         true => Written::Stored,
         false => records.write(&write).await?,
     };
-    Ok((written, plan.answer))
-}
-
-/// Stores a plan that needs more than one transaction.
-async fn store_long(
-    records: &impl Records,
-    origin: &Origin<'_>,
-    checked: &[NewEntry],
-    plan: Plan,
-    memo: Option<&MemoChange>,
-) -> Result<(Begun, Vec<String>), WriteError> {
-    let kept = staged_write::kept(origin, checked)?;
-    let begun = records.begin(&kept, memo).await?;
-    match begun {
-        Begun::NoApp => return Err(WriteError::NoApp),
-        Begun::MemoDiffers => {}
-        // From here on it counts as stored: readers finish it before they answer.
-        Begun::Yes => {
-            if let Err(fault) = staged_write::finish(records, origin, plan.parts, 0).await {
-                tracing::warn!(error.chain = %chain(&fault), "failed to finish a long write; the next reader will");
-            }
-        }
-    }
-    Ok((begun, plan.answer))
+    Ok((written, answer))
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::logbook::counter_keys::counter_of;
-use crate::logbook::records::{MemoChange, Step, Write};
+use crate::logbook::records::{MemoChange, Write};
 use crate::model::app::AppId;
 use crate::model::block::{Block, BlockBuilder, BlockScratch, BlockSource, MAX_ITEM_DATA_BYTES};
 use crate::model::day_counts::DayCounts;
@@ -15,52 +15,20 @@ use crate::model::record::{Entry, StoredRecord};
 use crate::model::record_view::LogRecord;
 use crate::model::time::{Day, hour_of_ms};
 
-use crate::logbook::new_entry::NewEntry;
+use crate::logbook::new_entry::{Invalid, NewEntry};
 use crate::logbook::{answer, new_entry};
 
-/// Maximum items in a transaction, without the item of a memo or of a long write.
+/// Maximum number of distinct hours in a request: each becomes a block.
+const MAX_HOURS: usize = 72;
+/// Maximum items in a transaction, without the item of a memo.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html>
 const MAX_ITEMS: usize = 99;
-/// Maximum bytes of data in a transaction; the limit is 4 MB in total.
+/// Maximum bytes of data in a transaction; the limit is 4 MB, with keys and attributes.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html>
-const MAX_DATA_BYTES: usize = 3_500_000;
+const MAX_DATA_BYTES: usize = 3_900_000;
 
 /// Raw bytes at which a block is closed: about 64 KiB compressed.
 const BLOCK_RAW_BYTES: usize = 384 * 1024;
-
-/// What one transaction stores.
-#[derive(Debug, Default)]
-pub(crate) struct Part {
-    blocks: Vec<Block>,
-    days: BTreeMap<Day, Expiring>,
-    items: usize,
-    data_bytes: usize,
-}
-
-impl Part {
-    fn has_room(&self, items: usize, data_bytes: usize, day: Day) -> bool {
-        let new_day = usize::from(!self.days.contains_key(&day));
-        self.items + items + new_day + self.days.len() <= MAX_ITEMS
-            && self.data_bytes + data_bytes <= MAX_DATA_BYTES
-    }
-
-    pub(crate) fn into_write(
-        self,
-        origin: &Origin<'_>,
-        memo: Option<MemoChange>,
-        step: Option<Step>,
-    ) -> Write {
-        Write {
-            app_id: origin.app_id.clone(),
-            epoch_ms: origin.epoch_ms,
-            blocks: self.blocks,
-            days: self.days,
-            counter: counter_of(&origin.seed),
-            memo,
-            step,
-        }
-    }
-}
 
 /// Everything besides the entries that determines how a request's records are stored.
 #[derive(Debug, Clone)]
@@ -77,11 +45,11 @@ pub(crate) struct Origin<'a> {
 /// Everything that a request stores and returns: a pure function of its origin and entries.
 #[derive(Debug)]
 pub(crate) struct Plan {
-    /// What each transaction stores.
-    pub parts: Vec<Part>,
-    /// Number of distinct hours of the entries.
-    pub hours: usize,
     pub answer: Vec<String>,
+    blocks: Vec<Block>,
+    days: BTreeMap<Day, Expiring>,
+    /// Number of distinct hours of the entries.
+    hours: usize,
 }
 
 impl Plan {
@@ -112,14 +80,78 @@ impl Plan {
             stored_records.push(stored.clone());
             hours.entry(hour_of_ms(stored.entry.timestamp_ms)).or_default().push(stored.entry);
         }
-        let mut parts = vec![Part::default()];
+        let mut plan = Self {
+            answer: answer::of_write(answer, stored_records.into_iter()),
+            blocks: Vec::new(),
+            days: BTreeMap::new(),
+            hours: hours.len(),
+        };
         let mut scratch = BlockScratch::default();
         for entries in hours.values() {
             for chunk in chunks(entries) {
-                add_blocks(&mut parts, chunk, &source, &mut scratch)?;
+                plan.add_blocks(chunk, &source, &mut scratch)?;
             }
         }
-        Ok(Self { parts, hours: hours.len(), answer: answer::of_write(answer, stored_records.into_iter()) })
+        Ok(plan)
+    }
+
+    fn add_blocks(
+        &mut self,
+        entries: &[Entry<'_>],
+        source: &BlockSource<'_>,
+        scratch: &mut BlockScratch,
+    ) -> Result<(), Fault> {
+        let mut builder = BlockBuilder::default();
+        entries.iter().for_each(|entry| builder.push(entry));
+        let blocks = builder.build_with(scratch, source).map_err(|error| {
+            Fault::new(FaultClass::Permanent, "packing a block", "not packed").with_source(error)
+        })?;
+        let mut rest = entries;
+        for block in blocks {
+            let (own, after) = rest.split_at((block.header.count as usize).min(rest.len()));
+            rest = after;
+            let bytes = own.iter().map(|entry| i64::try_from(entry.raw.len()).unwrap_or(0)).sum();
+            let counts = DayCounts { levels: block.header.levels, bytes };
+            let day = self.days.entry(block.header.day()).or_default();
+            day.add(block.header.expires_on(), counts);
+            self.blocks.push(block);
+        }
+        Ok(())
+    }
+
+    /// Checks that one transaction holds the plan. Entries within 72 hours always fit: 72 blocks, 4
+    /// counters, and less than one further item for each 192 KiB of a request.
+    ///
+    /// # Errors
+    /// [`Invalid`] if the entries lie too far apart, or are too large together.
+    pub(crate) fn check(&self) -> Result<(), Invalid> {
+        let data = |block: &Block| block.data.len();
+        let items: usize =
+            self.blocks.iter().map(|block| data(block).div_ceil(MAX_ITEM_DATA_BYTES).max(1)).sum();
+        let (hours, days) = (self.hours, self.days.len());
+        if hours > MAX_HOURS || hours + days > MAX_ITEMS {
+            let message = format!(
+                "entries of one request must lie within {MAX_HOURS} hours, these lie in {hours} hours of \
+                 {days} days: split it"
+            );
+            return Err(Invalid::new("logs", message));
+        }
+        if items + days > MAX_ITEMS || self.blocks.iter().map(data).sum::<usize>() > MAX_DATA_BYTES {
+            return Err(Invalid::new("logs", "entries of one request are too large together: split it"));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn into_write(self, origin: &Origin<'_>, memo: Option<MemoChange>) -> (Write, Vec<String>) {
+        let write = Write {
+            app_id: origin.app_id.clone(),
+            epoch_ms: origin.epoch_ms,
+            blocks: self.blocks,
+            days: self.days,
+            counter: counter_of(&origin.seed),
+            memo,
+        };
+        (write, self.answer)
     }
 }
 
@@ -147,35 +179,4 @@ fn chunks<'e, 'a>(entries: &'e [Entry<'a>]) -> impl Iterator<Item = &'e [Entry<'
         rest = after;
         (!chunk.is_empty()).then_some(chunk)
     })
-}
-
-fn add_blocks(
-    parts: &mut Vec<Part>,
-    entries: &[Entry<'_>],
-    source: &BlockSource<'_>,
-    scratch: &mut BlockScratch,
-) -> Result<(), Fault> {
-    let mut builder = BlockBuilder::default();
-    entries.iter().for_each(|entry| builder.push(entry));
-    let blocks = builder.build_with(scratch, source).map_err(|error| {
-        Fault::new(FaultClass::Permanent, "packing a block", "not packed").with_source(error)
-    })?;
-    let mut rest = entries;
-    for block in blocks {
-        let (own, after) = rest.split_at((block.header.count as usize).min(rest.len()));
-        rest = after;
-        let items = block.data.len().div_ceil(MAX_ITEM_DATA_BYTES).max(1);
-        let day = block.header.day();
-        if !parts.last().is_some_and(|part| part.has_room(items, block.data.len(), day)) {
-            parts.push(Part::default());
-        }
-        let Some(part) = parts.last_mut() else { continue };
-        let bytes = own.iter().map(|entry| i64::try_from(entry.raw.len()).unwrap_or(0)).sum();
-        let counts = DayCounts { levels: block.header.levels, bytes };
-        part.days.entry(day).or_default().add(block.header.expires_on(), counts);
-        part.items += items;
-        part.data_bytes += block.data.len();
-        part.blocks.push(block);
-    }
-    Ok(())
 }

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::model::ids::WriteId;
 use crate::model::level::Level;
 
 /// An app's id: `^[a-z0-9][a-z0-9-]{0,62}$`.
@@ -135,8 +134,6 @@ pub struct App {
     pub retention_days: Option<u32>,
     /// Records older than this are hidden from readers and skipped by later ingests.
     pub pruned_before_ms: Option<i64>,
-    /// Long writes that may be incomplete. Readers finish them first.
-    pub open_writes: Vec<WriteId>,
     pub flush: FlushSetting,
     /// Registered health checks: a JSON array of strings or objects.
     pub health_checks: serde_json::Value,

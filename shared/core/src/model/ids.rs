@@ -30,12 +30,6 @@ impl Seed {
         RecordId(first_half(hash.finalize().into()))
     }
 
-    /// Returns the id of the write whose records have this seed.
-    #[must_use]
-    pub fn write_id(&self) -> WriteId {
-        WriteId(first_half(self.0))
-    }
-
     /// Returns the id of the block of `hour` (hours since the epoch) whose first record has this ordinal.
     #[must_use]
     pub fn block_id(&self, hour: i64, first_ordinal: u64) -> BlockId {
@@ -101,7 +95,6 @@ macro_rules! id128 {
 
 id128!(RecordId, "The id of a record. The same input always has the same id.");
 id128!(BlockId, "The id of a block.");
-id128!(WriteId, "The id of a write that takes more than one transaction.");
 
 impl BlockId {
     /// Returns the shard (0–3) that stores the block.

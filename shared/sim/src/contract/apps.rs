@@ -21,7 +21,6 @@ fn fresh_app() -> App {
         created_ms: T0,
         retention_days: None,
         pruned_before_ms: None,
-        open_writes: Vec::new(),
         flush: FlushSetting::default(),
         health_checks: json!(["https://example.com/"]),
     }
@@ -53,13 +52,6 @@ fn job(app: &App, kind: JobKind, before_ms: i64) -> Job {
 
 async fn jobs_of(apps: &impl AppAdmin, app: &App) -> Vec<Job> {
     good(apps.jobs().await).into_iter().filter(|job| job.app_id == app.app_id).collect()
-}
-
-/// A registered app.
-pub(super) async fn registered(apps: &impl AppAdmin) -> App {
-    let app = fresh_app();
-    assert_eq!(good(apps.register(&app, &fresh_key(&app.app_id)).await), Registered::Yes);
-    app
 }
 
 /// A registered app is found by its id and by its key, and its id is taken.

@@ -7,8 +7,7 @@ use super::T0;
 use logferry_core::logbook::blocks::{BlockRange, BlockTable, StoredHeader};
 use logferry_core::logbook::counters::Stats;
 use logferry_core::logbook::records::{
-    Begun, CountedIn, CountedRemoval, LongWrite, Memo, MemoChange, MemoExpected, Records, Removal, Removed,
-    Step, Write, Written,
+    CountedIn, CountedRemoval, Memo, MemoChange, MemoExpected, Records, Removal, Removed, Write, Written,
 };
 use logferry_core::model::app::AppId;
 use logferry_core::model::block::{Block, BlockBuilder, BlockSource};
@@ -19,7 +18,6 @@ use logferry_core::model::ids::Seed;
 use logferry_core::model::level::{Level, LevelCounts};
 use logferry_core::model::record::{Entry, EntryKind};
 use logferry_core::model::time::{Day, MS_PER_DAY};
-use logferry_core::ports::app_admin::AppAdmin;
 
 pub(super) const EPOCH: i64 = T0 - 5;
 
@@ -66,7 +64,7 @@ pub(super) fn write(app_id: &AppId, blocks: Vec<Block>) -> Write {
         let counts = DayCounts { levels: block.header.levels, bytes: i64::from(block.header.count) * 10 };
         days.entry(block.header.day()).or_default().add(block.header.expires_on(), counts);
     }
-    Write { app_id: app_id.clone(), epoch_ms: EPOCH, blocks, days, counter: 3, memo: None, step: None }
+    Write { app_id: app_id.clone(), epoch_ms: EPOCH, blocks, days, counter: 3, memo: None }
 }
 
 /// A write of a record that expires at this time.
@@ -176,67 +174,6 @@ pub async fn a_memo_lets_one_write_pass<B: Records + Stats + BlockTable>(book: &
     let right = next(MemoExpected::ArrivedAt(T0), vec![block(&app_id, "b", &[T0])]);
     assert_eq!(good(book.write(&right).await), Written::Stored);
     assert_eq!(counted(book, &app_id, ALWAYS.0, ALWAYS.1).await, [(Day::of_ms(T0), counts(2))]);
-}
-
-/// A long write counts from its start: it is found completely, each of its parts is stored once, and it
-/// leaves nothing.
-pub async fn a_long_write_goes_on_part_by_part<A: AppAdmin, B: Records + Stats + BlockTable>(
-    apps: &A,
-    book: &B,
-) {
-    let app = super::apps::registered(apps).await;
-    let seed = Seed::of(&[app.app_id.as_str().as_bytes()]);
-    let kept = LongWrite {
-        app_id: app.app_id.clone(),
-        epoch_ms: app.created_ms,
-        seed,
-        arrived_ms: T0,
-        request_id: Some("r".to_owned()),
-        retention_days: 7,
-        // More than one row holds.
-        entries: (0..800_000u32).map(|i| u8::try_from(i % 251).unwrap_or(0)).collect(),
-        next_part: 0,
-        expires_at_secs: 4_000_000_000,
-    };
-    let write_id = seed.write_id();
-    let memo = Memo {
-        body_hash: [4; 32],
-        arrived_ms: T0,
-        request_id: None,
-        salt: Some(T0),
-        expires_at_secs: 4_000_000_000,
-    };
-    let change = MemoChange { key_hash: [5; 32], memo, expected: MemoExpected::Absent };
-    let open = async || good(apps.find(&app.app_id).await).map(|app| app.open_writes);
-    assert_eq!(good(book.begun(&app.app_id, write_id).await), None);
-    let successor = LongWrite { epoch_ms: app.created_ms + 1, ..kept.clone() };
-    assert_eq!(good(book.begin(&successor, Some(&change)).await), Begun::NoApp);
-    assert_eq!(good(book.memo(&app.app_id, &[5; 32]).await), None, "nothing was kept");
-    assert_eq!(good(book.begin(&kept, Some(&change)).await), Begun::Yes);
-    assert_eq!(good(book.begin(&kept, Some(&change)).await), Begun::MemoDiffers);
-    assert_eq!(good(book.begun(&app.app_id, write_id).await), Some(kept.clone()));
-    assert_eq!(open().await, Some(vec![write_id]));
-
-    let part = |index: u32| {
-        let mut part = write(&app.app_id, vec![block(&app.app_id, &index.to_string(), &[T0])]);
-        part.step = Some(Step { write_id, part: index, last: index == 2 });
-        part
-    };
-    assert_eq!(good(book.write(&part(1)).await), Written::NotNext);
-    for index in 0..3 {
-        let part = part(index);
-        let at_once = futures::future::join_all((0..3).map(|_| book.write(&part))).await;
-        let stored = at_once.into_iter().map(good).filter(|written| *written == Written::Stored);
-        assert_eq!(stored.count(), 1, "part {index}");
-        let next = good(book.begun(&app.app_id, write_id).await).map(|kept| kept.next_part);
-        assert_eq!(next, (index < 2).then_some(index + 1));
-    }
-    assert_eq!(counted(book, &app.app_id, ALWAYS.0, ALWAYS.1).await, [(Day::of_ms(T0), counts(3))]);
-    for _ in 0..2 {
-        good(book.end(&app.app_id, app.created_ms, write_id).await);
-        assert_eq!(open().await, Some(vec![]));
-    }
-    good(book.end(&fresh_app(), app.created_ms, write_id).await);
 }
 
 /// Concurrent writes to one counter row are all counted.

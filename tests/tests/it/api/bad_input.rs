@@ -70,7 +70,7 @@ async fn entries_of_more_than_72_hours_are_400_and_a_retry_of_72_is_not() {
     for headers in [&headers[..1], &headers[..]] {
         let answer = api.call("POST", "/logs", headers, &body(73)).await;
         assert_eq!(answer.refused(), (400, "logs".to_owned()));
-        assert!(answer.text.contains("these are in 73: split the request"), "{}", answer.text);
+        assert!(answer.text.contains("these lie in 73 hours of 4 days: split it"), "{}", answer.text);
     }
     assert_eq!(api.cloud.blocks_stored(), 0);
     let first = api.call("POST", "/logs", &headers, &body(72)).await;

@@ -193,7 +193,7 @@ impl Sandbox {
     }
 
     pub(super) fn book(&self) -> DynamoRecords {
-        DynamoRecords::new(self.dynamodb(), self.table("apps"), self.table("logs"), self.table("stats"))
+        DynamoRecords::new(self.dynamodb(), self.table("logs"), self.table("stats"))
     }
 
     pub(super) fn apps(&self) -> DynamoApps {
@@ -216,7 +216,6 @@ impl Sandbox {
             created_ms: SystemClock.now_ms(),
             retention_days: None,
             pruned_before_ms: None,
-            open_writes: Vec::new(),
             flush: FlushSetting::default(),
             health_checks: json!([]),
         };

@@ -477,7 +477,6 @@ async fn overdue_removal(sandbox: &Sandbox, registration: &Registration, now_ms:
         )]),
         counter: 0,
         memo: None,
-        step: None,
     };
     sandbox.book().write(&write).await.unwrap();
     let job = Job {

@@ -39,7 +39,6 @@ pub(super) async fn store_singles(cloud: &SimCloud, app: &App, count: i64, text:
             days: days.into_iter().map(never).collect(),
             counter: 0,
             memo: None,
-            step: None,
         };
         cloud.write(&write).await.unwrap();
     }

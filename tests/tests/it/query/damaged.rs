@@ -42,7 +42,6 @@ async fn store(cloud: &SimCloud, app: &App, blocks: Vec<Block>) {
             days: std::mem::take(&mut days).into_iter().map(never).collect(),
             counter: 0,
             memo: None,
-            step: None,
         };
         cloud.write(&write).await.unwrap();
     }

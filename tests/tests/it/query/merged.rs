@@ -73,7 +73,6 @@ async fn busy_apps(cloud: &SimCloud) -> (Vec<App>, Vec<String>) {
                 days: [never((Day::of_ms(T0), counts))].into(),
                 counter: 0,
                 memo: None,
-                step: None,
             };
             cloud.write(&write).await.unwrap();
         }
