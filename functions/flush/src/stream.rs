@@ -1,12 +1,11 @@
 //! The stream event, as far as `flush` reads it, and the response.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use logferry_core::model::block::{Block, BlockHeader, Partition};
-use logferry_core::model::ids::BlockId;
-use logferry_core::model::level::LevelCounts;
+use logferry_core::model::block::{Attr, Block, HeaderItem, Partition};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -90,68 +89,50 @@ pub enum Image {
     Bad { partition: Option<Partition>, reason: &'static str },
 }
 
+/// An attribute of an image, as far as a header or data may be in it.
 #[derive(Deserialize)]
-struct Text<'a> {
+struct Attribute<'a> {
     #[serde(rename = "S", borrow)]
-    s: Cow<'a, str>,
-}
-
-#[derive(Deserialize)]
-struct Number<'a> {
+    text: Option<Cow<'a, str>>,
     #[serde(rename = "N", borrow)]
-    n: Cow<'a, str>,
+    number: Option<Cow<'a, str>>,
+    #[serde(rename = "M", borrow)]
+    map: Option<HashMap<Cow<'a, str>, Attribute<'a>>>,
 }
 
-impl Number<'_> {
-    fn read<T: std::str::FromStr>(&self) -> Option<T> {
-        self.n.parse().ok()
+impl<'a> From<Attribute<'a>> for Attr<'a> {
+    fn from(attribute: Attribute<'a>) -> Self {
+        match attribute {
+            Attribute { text: Some(text), .. } => Self::Text(text),
+            Attribute { number: Some(number), .. } => Self::Number(number),
+            Attribute { map: Some(map), .. } => {
+                Self::Map(map.into_iter().map(|(name, value)| (name, value.into())).collect())
+            }
+            Attribute { .. } => Self::Other,
+        }
     }
 }
 
 #[derive(Deserialize)]
 struct Binary<'a> {
     #[serde(rename = "B", borrow)]
-    b: Cow<'a, str>,
+    base64: Cow<'a, str>,
 }
 
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct Levels<'a> {
-    #[serde(borrow)]
-    debug: Option<Number<'a>>,
-    info: Option<Number<'a>>,
-    warn: Option<Number<'a>>,
-    error: Option<Number<'a>>,
-}
-
+/// The attributes of an image, unread.
 #[derive(Deserialize)]
-struct LevelsMap<'a> {
-    #[serde(rename = "M", borrow)]
-    m: Levels<'a>,
-}
+struct Item<'a>(#[serde(borrow)] HashMap<Cow<'a, str>, &'a RawValue>);
 
-#[derive(Deserialize)]
-struct Key<'a> {
-    #[serde(borrow)]
-    pk: Text<'a>,
-    #[serde(borrow)]
-    count: Option<&'a RawValue>,
-}
+impl<'a> Item<'a> {
+    fn attr(&self, name: &str) -> Option<Attr<'a>> {
+        let raw = self.0.get(name)?;
+        Some(serde_json::from_str::<Attribute<'a>>(raw.get()).map_or(Attr::Other, Attr::from))
+    }
 
-#[derive(Deserialize)]
-struct Item<'a> {
-    #[serde(borrow)]
-    sk: Text<'a>,
-    first_ms: Number<'a>,
-    last_ms: Number<'a>,
-    count: Number<'a>,
-    levels: Option<LevelsMap<'a>>,
-    format: Text<'a>,
-    source: Text<'a>,
-    epoch: Number<'a>,
-    expires_at: Option<Number<'a>>,
-    extents: Option<Number<'a>>,
-    data: Binary<'a>,
+    fn data(&self) -> Option<Vec<u8>> {
+        let binary: Binary<'_> = serde_json::from_str(self.0.get("data")?.get()).ok()?;
+        STANDARD.decode(binary.base64.as_bytes()).ok()
+    }
 }
 
 impl StreamRecord {
@@ -160,57 +141,21 @@ impl StreamRecord {
         let Some(image) = self.dynamodb.new_image.as_deref().filter(|_| self.event_name == "INSERT") else {
             return Image::Nothing;
         };
-        let Ok(key) = serde_json::from_str::<Key<'_>>(image.get()) else {
-            return Image::Bad { partition: None, reason: "the item has no key" };
-        };
-        if key.count.is_none() {
-            return Image::Nothing;
-        }
-        let Some(partition) = Partition::parse(&key.pk.s) else {
-            return Image::Bad { partition: None, reason: "pk is not a partition" };
-        };
         let Ok(item) = serde_json::from_str::<Item<'_>>(image.get()) else {
-            return Image::Bad {
-                partition: Some(partition),
-                reason: "an attribute is missing or has the wrong type",
-            };
+            return Image::Bad { partition: None, reason: "the item is not a map" };
         };
-        match item.block(&partition) {
-            Some((block, extents)) => Image::Block { block, extents },
-            None => Image::Bad { partition: Some(partition), reason: "an attribute has an invalid value" },
+        let partition = match item.attr("pk") {
+            Some(Attr::Text(key)) => Partition::parse(&key),
+            _ => None,
+        };
+        match HeaderItem::read(|name| item.attr(name)) {
+            Ok(None) => Image::Nothing,
+            Ok(Some(HeaderItem { header, extents, .. })) => match item.data() {
+                Some(data) => Image::Block { block: Block { header, data }, extents },
+                None => Image::Bad { partition, reason: "attribute data is missing or not as written" },
+            },
+            Err(_) => Image::Bad { partition, reason: "an attribute is missing or not as written" },
         }
-    }
-}
-
-impl Item<'_> {
-    fn block(&self, partition: &Partition) -> Option<(Block, u8)> {
-        let (_, id) = self.sk.s.split_once('#')?;
-        let level = |count: Option<&Number<'_>>| count.map_or(Some(0), Number::read);
-        let levels = match &self.levels {
-            Some(LevelsMap { m }) => LevelCounts::new(
-                level(m.debug.as_ref())?,
-                level(m.info.as_ref())?,
-                level(m.warn.as_ref())?,
-                level(m.error.as_ref())?,
-            ),
-            None => LevelCounts::default(),
-        };
-        let header = BlockHeader {
-            app_id: partition.app_id.clone(),
-            block_id: BlockId::parse(id)?,
-            first_ms: self.first_ms.read()?,
-            last_ms: self.last_ms.read()?,
-            count: self.count.read()?,
-            levels,
-            format: self.format.s.clone().into_owned(),
-            source: self.source.s.clone().into_owned(),
-            epoch_ms: self.epoch.read()?,
-            expires_at_secs: self.expires_at.as_ref().and_then(Number::read),
-            file: None,
-        };
-        let extents = self.extents.as_ref().map_or(Some(0), Number::read)?;
-        let data = STANDARD.decode(self.data.b.as_bytes()).ok()?;
-        (header.partition() == *partition).then_some((Block { header, data }, extents))
     }
 }
 

@@ -264,14 +264,7 @@ impl CheckTable for DynamoChecks {
         }
         let mut pages = self
             .table
-            .client
-            .query()
-            .table_name(&self.table.name)
-            .consistent_read(true)
-            .key_condition_expression("pk = :pk AND sk BETWEEN :from AND :to")
-            .expression_attribute_values(":pk", s(partition(row_key)))
-            .expression_attribute_values(":from", s(slot(from_ms.max(0))))
-            .expression_attribute_values(":to", s(slot(to_ms.max(0))))
+            .range(&partition(row_key), slot(from_ms.max(0)), slot(to_ms.max(0)))
             .scan_index_forward(false)
             .limit(i32::try_from(limit.min(1000)).unwrap_or(1000))
             .into_paginator()
@@ -297,14 +290,7 @@ impl CheckTable for DynamoChecks {
         }
         let items = self
             .table
-            .client
-            .query()
-            .table_name(&self.table.name)
-            .consistent_read(true)
-            .key_condition_expression("pk = :pk AND sk BETWEEN :first AND :last")
-            .expression_attribute_values(":pk", s(partition(row_key)))
-            .expression_attribute_values(":first", s(day_key(epoch_ms, first)))
-            .expression_attribute_values(":last", s(day_key(epoch_ms, last)))
+            .range(&partition(row_key), day_key(epoch_ms, first), day_key(epoch_ms, last))
             .into_paginator()
             .items()
             .send()

@@ -11,6 +11,8 @@ pub mod backlog;
 #[cfg(feature = "dynamodb")]
 mod batch;
 #[cfg(feature = "dynamodb")]
+pub mod block_item;
+#[cfg(feature = "dynamodb")]
 pub mod blocks;
 #[cfg(feature = "dynamodb")]
 pub mod bookmarks;

@@ -21,7 +21,8 @@ use logferry_core::model::quota::{Exceeded, Quota, Used};
 use logferry_core::model::time::Day;
 use logferry_core::ports::usage::{Usage, UsageDay};
 
-use crate::blocks::{DynamoBlocks, block_to_items, item_keys};
+use crate::block_item::{block_to_items, item_keys};
+use crate::blocks::DynamoBlocks;
 use crate::item::{Get, Item, Put, b, key, malformed, n, s};
 use crate::ledger::{counted_from, day_key, take};
 use crate::stats::DynamoStats;

@@ -10,7 +10,7 @@ use logferry_core::model::time::Day;
 
 use crate::batch::delete_all;
 use crate::faults::fault;
-use crate::item::{Get, Item, expiring_from, key, malformed, n, s};
+use crate::item::{Get, Item, expiring_from, key, malformed, n};
 use crate::table::Table;
 use crate::transact::{self, transact};
 
@@ -52,18 +52,11 @@ impl Stats for DynamoStats {
     ) -> Result<CounterPage, Fault> {
         let answer = self
             .table
-            .client
-            .query()
-            .table_name(&self.table.name)
-            .consistent_read(true)
+            // '~' sorts after every epoch and counter of that day.
+            .range(app_id.as_str(), from.to_string(), format!("{to}#~"))
             .scan_index_forward(false)
             .limit(i32::try_from(limit).unwrap_or(i32::MAX))
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
-            .key_condition_expression("pk = :pk AND sk BETWEEN :from AND :to")
-            .expression_attribute_values(":pk", s(app_id.as_str()))
-            .expression_attribute_values(":from", s(from.to_string()))
-            // '~' sorts after every epoch and counter of that day.
-            .expression_attribute_values(":to", s(format!("{to}#~")))
             .set_exclusive_start_key(after.map(|after| key(app_id.as_str(), sort_key(&after))))
             .send()
             .await

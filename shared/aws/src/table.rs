@@ -37,6 +37,18 @@ impl Table {
         items.map_err(|error| fault("Query", error))
     }
 
+    /// A query for the items of a partition whose sort keys lie between two, strongly consistent.
+    pub(crate) fn range(&self, pk: &str, from: String, to: String) -> QueryFluentBuilder {
+        self.client
+            .query()
+            .table_name(&self.name)
+            .consistent_read(true)
+            .key_condition_expression("pk = :pk AND sk BETWEEN :from AND :to")
+            .expression_attribute_values(":pk", s(pk))
+            .expression_attribute_values(":from", s(from))
+            .expression_attribute_values(":to", s(to))
+    }
+
     fn query_below(&self, pk: &str, prefix: &str) -> QueryFluentBuilder {
         let query = self.client.query().table_name(&self.name).consistent_read(true);
         let query = query.expression_attribute_values(":pk", s(pk));

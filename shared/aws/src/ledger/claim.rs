@@ -7,7 +7,7 @@ use logferry_core::ledger::row::FileRow;
 use logferry_core::model::fault::{Fault, FaultClass};
 
 use super::DynamoLedger;
-use super::keys::{file_key, file_sk, grant_key};
+use super::keys::{file_key, grant_key};
 use super::row::{row_from_item, row_to_item};
 use crate::faults::fault;
 use crate::item::{n, s};
@@ -44,7 +44,7 @@ impl DynamoLedger {
             .table_name(&self.files.name)
             .set_key(Some(grant_key(&claim.object.bucket, &claim.object.key)))
             .condition_expression("attribute_exists(pk) AND (attribute_not_exists(used_by) OR used_by = :v)")
-            .expression_attribute_values(":v", s(file_sk(&used.version)));
+            .expression_attribute_values(":v", s(used.version.to_stored()));
         if let Some(etag) = &used.etag {
             set.push_str(", used_etag = :etag");
             update = update.expression_attribute_values(":etag", s(etag));

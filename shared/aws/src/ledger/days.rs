@@ -12,14 +12,14 @@ use logferry_core::model::object::ObjectRef;
 use logferry_core::model::time::{Day, MS_PER_HOUR};
 
 use super::DynamoLedger;
-use super::keys::{file_pk, file_sk};
+use super::keys::file_pk;
 use crate::batch::delete_all;
 use crate::faults::fault;
 use crate::item::{Get, Item, count_attributes, expiring_from, key, malformed, n};
 use crate::transact;
 
 fn prefix(object: &ObjectRef) -> String {
-    format!("{}#day#", file_sk(&object.version))
+    format!("{}#day#", object.version.to_stored())
 }
 
 /// Returns the key of a file's row of a day.
@@ -148,7 +148,7 @@ impl DynamoLedger {
     }
 
     pub(super) async fn kept_of(&self, object: &ObjectRef) -> Result<Kept, Fault> {
-        let (pk, sk) = (file_pk(&object.bucket, &object.key), file_sk(&object.version));
+        let (pk, sk) = (file_pk(&object.bucket, &object.key), object.version.to_stored());
         let days = self.day_rows(object).await?;
         let bad = self.files.below(&pk, &format!("{sk}#q#")).await?;
         // A row may represent many records.
@@ -182,7 +182,7 @@ impl DynamoLedger {
     }
 
     pub(super) async fn forget_bad(&self, object: &ObjectRef) -> Result<(), Fault> {
-        let prefix = format!("{}#q#", file_sk(&object.version));
+        let prefix = format!("{}#q#", object.version.to_stored());
         let items = self.files.below(&file_pk(&object.bucket, &object.key), &prefix).await?;
         let keys = items.iter().map(|item| Ok(key(item.text("pk")?, item.text("sk")?)));
         delete_all(&self.files.client, &self.files.name, keys).await

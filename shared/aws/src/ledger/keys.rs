@@ -3,7 +3,7 @@
 use logferry_core::ledger::backlog::Queue;
 use logferry_core::ledger::row::FileRow;
 use logferry_core::model::ids::Seed;
-use logferry_core::model::object::{ObjectRef, ObjectVersion};
+use logferry_core::model::object::ObjectRef;
 
 use crate::item::{Item, key};
 
@@ -19,25 +19,10 @@ pub(super) fn file_pk(bucket: &str, object_key: &str) -> String {
     format!("{bucket}/{object_key}")
 }
 
-pub(crate) fn file_sk(version: &ObjectVersion) -> String {
-    match version {
-        ObjectVersion::Id(id) => format!("v#{id}"),
-        ObjectVersion::ETag(etag) => format!("v#etag:{etag}"),
-    }
-}
-
-/// Parses what [`file_sk`] wrote.
-pub(crate) fn version_from_sk(sk: &str) -> Option<ObjectVersion> {
-    sk.strip_prefix("v#").map(|version| match version.strip_prefix("etag:") {
-        Some(etag) => ObjectVersion::ETag(etag.to_owned()),
-        None => ObjectVersion::Id(version.to_owned()),
-    })
-}
-
 /// Returns the key of an object's row.
 #[must_use]
 pub fn file_key(object: &ObjectRef) -> Item {
-    key(file_pk(&object.bucket, &object.key), file_sk(&object.version))
+    key(file_pk(&object.bucket, &object.key), object.version.to_stored())
 }
 
 /// Returns the key of a row: an object's, or a grant's.
@@ -87,5 +72,5 @@ pub(super) fn row_hash(bucket: &str, object_key: &str, sk: &str) -> String {
 }
 
 pub(super) fn row_sk(row: &FileRow) -> String {
-    row.object.as_ref().map_or_else(|| GRANT_SK.to_owned(), |object| file_sk(&object.version))
+    row.object.as_ref().map_or_else(|| GRANT_SK.to_owned(), |object| object.version.to_stored())
 }

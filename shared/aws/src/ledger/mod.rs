@@ -15,7 +15,7 @@ use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{PutRequest, WriteRequest};
 pub(crate) use days::{counted_from, day_key, take};
 pub use keys::{DUE_SHARDS, file_key, row_key};
-pub(crate) use keys::{FAILED_SHARDS, due_shard, file_sk, shard_name, version_from_sk};
+pub(crate) use keys::{FAILED_SHARDS, due_shard, shard_name};
 use keys::{file_pk, grant_key};
 use logferry_core::ledger::checkpoint::Checkpoint;
 use logferry_core::ledger::claim::{Claim, Claimed, EndedBy, Finished, Lease, Ledger};
@@ -24,7 +24,7 @@ use logferry_core::logfile::outcome::Outcome;
 use logferry_core::logfile::quarantine::Quarantined;
 use logferry_core::model::fault::{Fault, FaultClass};
 use logferry_core::model::fingerprint::Packing;
-use logferry_core::model::object::ObjectRef;
+use logferry_core::model::object::{ObjectRef, ObjectVersion};
 use logferry_core::model::quota::{self, Exceeded, Quota};
 use logferry_core::model::time::Day;
 use logferry_core::ports::usage::{Usage, UsageDay};
@@ -104,7 +104,7 @@ impl Ledger for DynamoLedger {
             _ => None,
         };
         let used = item.text_opt("used_by").map(|sk| {
-            let version = version_from_sk(sk).ok_or_else(|| malformed("used_by"))?;
+            let version = ObjectVersion::from_stored(sk).ok_or_else(|| malformed("used_by"))?;
             let etag = item.text_opt("used_etag").map(str::to_owned);
             Ok(Used { version, etag, size_bytes: item.number_opt("used_size") })
         });
@@ -183,7 +183,7 @@ impl Ledger for DynamoLedger {
 
     async fn quarantine(&self, lease: &Lease, rows: &[Quarantined]) -> Result<(), Fault> {
         let pk = file_pk(&lease.object.bucket, &lease.object.key);
-        let sk = file_sk(&lease.object.version);
+        let sk = lease.object.version.to_stored();
         let requests = rows.iter().map(|row| {
             let mut item = quarantined_item(&pk, &sk, row);
             item.put("expires_at", bad_expires_at(lease.claimed_ms));

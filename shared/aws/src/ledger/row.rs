@@ -7,10 +7,10 @@ use logferry_core::logfile::outcome::{FileCounts, Reason, ReasonCode};
 use logferry_core::model::app::AppId;
 use logferry_core::model::fault::Fault;
 use logferry_core::model::fingerprint::Packing;
-use logferry_core::model::object::ObjectRef;
+use logferry_core::model::object::{ObjectRef, ObjectVersion};
 use logferry_core::model::time::{Day, MS_PER_DAY};
 
-use super::keys::{FAILED_SHARDS, due_shard_of, file_sk, row_hash, row_key, row_sk, version_from_sk};
+use super::keys::{FAILED_SHARDS, due_shard_of, row_hash, row_key, row_sk};
 use crate::item::{Get, Item, Put, b, malformed, n, s};
 
 /// How long an unused grant and an ended file are kept in the ledger (days).
@@ -55,7 +55,7 @@ impl FailedPlace {
     }
 
     pub(super) fn of_object(app_id: Option<&AppId>, object: &ObjectRef, now_ms: i64) -> Self {
-        Self::of(app_id, &object.bucket, &object.key, &file_sk(&object.version), now_ms)
+        Self::of(app_id, &object.bucket, &object.key, &object.version.to_stored(), now_ms)
     }
 
     fn of(app_id: Option<&AppId>, bucket: &str, object_key: &str, sk: &str, now_ms: i64) -> Self {
@@ -119,7 +119,7 @@ pub fn row_to_item(row: &FileRow) -> Item {
 /// An attribute is not as we write it.
 pub fn row_from_item(item: &Item) -> Result<FileRow, Fault> {
     let (bucket, object_key) = (item.text("bucket")?.to_owned(), item.text("key")?.to_owned());
-    let version = version_from_sk(item.text("sk")?);
+    let version = ObjectVersion::from_stored(item.text("sk")?);
     let reason = match item.text_opt("reason_code") {
         None => None,
         Some(code) => Some(Reason {
@@ -165,7 +165,6 @@ pub fn row_from_item(item: &Item) -> Result<FileRow, Fault> {
 
 #[cfg(test)]
 mod tests {
-    use logferry_core::model::object::ObjectVersion;
 
     use super::*;
 

@@ -6,6 +6,7 @@
 //! time and level read the columns only.
 
 mod builder;
+mod item;
 mod payload;
 mod varint;
 
@@ -19,6 +20,7 @@ use crate::model::object::ObjectRef;
 use crate::model::time::Day;
 
 pub use builder::{BlockBuilder, BlockScratch, BlockSource};
+pub use item::{Attr, BadAttribute, HeaderItem};
 pub use payload::{BadBlock, Payload};
 
 /// Target size of a compressed block (bytes). Writes are billed per KiB, so larger blocks are cheaper, but

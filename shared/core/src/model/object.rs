@@ -18,6 +18,24 @@ impl ObjectVersion {
             Self::Id(text) | Self::ETag(text) => text,
         }
     }
+
+    /// The text by which stored rows name the version.
+    #[must_use]
+    pub fn to_stored(&self) -> String {
+        match self {
+            Self::Id(id) => format!("v#{id}"),
+            Self::ETag(etag) => format!("v#etag:{etag}"),
+        }
+    }
+
+    /// Reads what [`ObjectVersion::to_stored`] wrote.
+    #[must_use]
+    pub fn from_stored(text: &str) -> Option<Self> {
+        text.strip_prefix("v#").map(|version| match version.strip_prefix("etag:") {
+            Some(etag) => Self::ETag(etag.to_owned()),
+            None => Self::Id(version.to_owned()),
+        })
+    }
 }
 
 /// One object: bucket, key (decoded, as S3 stores it) and version.

@@ -11,7 +11,8 @@ use aws_sdk_dynamodb::types::{AttributeValue, GlobalSecondaryIndex, TableDescrip
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use logferry_aws::apps::DynamoApps;
-use logferry_aws::blocks::{DynamoBlocks, block_from_item};
+use logferry_aws::block_item::block_from_item;
+use logferry_aws::blocks::DynamoBlocks;
 use logferry_aws::files::DynamoFiles;
 use logferry_aws::item::{Get as _, Item, expiring_from, key, n};
 use logferry_aws::ledger::{DynamoLedger, file_key, row_from_item};
