@@ -2,6 +2,7 @@
 
 mod cpu;
 mod ingest;
+mod nowhere;
 mod pino;
 mod put_log_events;
 mod query;

@@ -8,8 +8,8 @@ use std::io::{self, Write};
 
 use batch_buffer::body::write_body;
 use batch_buffer::{Accepted, BatchBuffer, Config, Event, Limits, Request, Sender, plan};
-use logferry_aws::logs_bench::{OwnTypes, direct};
 
+use crate::nowhere::{OwnTypes, direct};
 use crate::{cpu, pino};
 
 /// How much cheaper a directly written body must be than one of the SDK's own types, both signed.

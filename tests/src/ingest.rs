@@ -40,7 +40,7 @@ pub fn ingest(cloud: &SimCloud, clock: SimClock, limits: IntakeLimits) -> SimIng
             takes_older_objects: false,
             quota: Quota::NONE,
             redactor: REDACTOR.clone(),
-            retention_days_default: 30,
+            default_retention_days: 30,
             metrics_namespace: "Test".to_owned(),
         },
     }

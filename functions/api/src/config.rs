@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use logferry_core::model::app::DEFAULT_RETENTION_DAYS;
 use logferry_core::model::quota;
 use logferry_core::model::quota::Quota;
 use logferry_health_checks::guard::resolve::SystemResolver;
@@ -59,7 +60,7 @@ impl Config {
             metrics_namespace: read.optional("METRICS_NAMESPACE").unwrap_or_else(|| "Logferry".to_owned()),
             settings: Settings {
                 bucket: read.required("BUCKET"),
-                default_retention_days: read.parsed_or("RETENTION_DAYS_DEFAULT", 90),
+                default_retention_days: read.parsed_or("RETENTION_DAYS_DEFAULT", DEFAULT_RETENTION_DAYS),
                 redactor,
                 quota: Quota::of(
                     read.parsed_or("MAX_BYTES_PER_APP_DAY", quota::DEFAULT_BYTES),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use logferry_core::logfile::decode::DEFAULT_MAX_EXPANSION_RATIO;
 use logferry_core::logfile::read::{IntakeLimits, MAX_PRESIGNED_DAYS};
 use logferry_core::logfile::split::DEFAULT_MAX_RECORD_BYTES;
-use logferry_core::model::app::AppId;
+use logferry_core::model::app::{AppId, DEFAULT_RETENTION_DAYS};
 use logferry_core::model::quota;
 use logferry_core::model::quota::Quota;
 use logferry_core::model::redact::Redactor;
@@ -19,7 +19,6 @@ const DEFAULT_MAX_OBJECT_BYTES: u64 = 5 * 1024 * 1024 * 1024;
 /// size. Logs of services usually expand to about six times. Forwarding a byte may cost five times as much
 /// as storing it.
 const DEFAULT_MAX_PRESIGNED_DECOMPRESSED_BYTES: u64 = 100 * 1024 * 1024;
-const DEFAULT_RETENTION_DAYS: u32 = 30;
 
 /// The environment of the function: table names and settings.
 #[derive(Debug, Clone)]
@@ -51,7 +50,7 @@ pub struct Settings {
     pub quota: Quota,
     /// Redaction rules, applied before anything is stored.
     pub redactor: Arc<Redactor>,
-    pub retention_days_default: u32,
+    pub default_retention_days: u32,
     pub metrics_namespace: String,
 }
 
@@ -120,7 +119,7 @@ impl Config {
                     read.parsed_or("MAX_FILES_PER_APP_DAY", quota::DEFAULT_FILES),
                 ),
                 redactor,
-                retention_days_default: read.parsed_or("RETENTION_DAYS_DEFAULT", DEFAULT_RETENTION_DAYS),
+                default_retention_days: read.parsed_or("RETENTION_DAYS_DEFAULT", DEFAULT_RETENTION_DAYS),
                 metrics_namespace: read
                     .optional("METRICS_NAMESPACE")
                     .unwrap_or_else(|| "Logferry".to_owned()),

@@ -173,7 +173,7 @@ impl<O: ObjectStore, B: BlockTable, L: Ledger + Usage, A: Apps, C: Clock> Ingest
         let app = candidate.owner.app();
         let epoch_ms = app.map_or(0, |app| app.created_ms);
         let limits = self.settings.limits(candidate.owner.is_presigned());
-        let retention_days = app.map_or(self.settings.retention_days_default, |app| self.retention_days(app));
+        let retention_days = app.map_or(self.settings.default_retention_days, |app| self.retention_days(app));
         let packing = fingerprint(&limits, &self.settings.redactor, epoch_ms, retention_days);
         let claim = Claim {
             object: candidate.object.clone(),
@@ -278,6 +278,6 @@ impl<O: ObjectStore, B: BlockTable, L: Ledger + Usage, A: Apps, C: Clock> Ingest
     }
 
     fn retention_days(&self, app: &App) -> u32 {
-        app.retention_days.unwrap_or(self.settings.retention_days_default)
+        app.retention_days.unwrap_or(self.settings.default_retention_days)
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use logferry_core::model::app::DEFAULT_RETENTION_DAYS;
 use logferry_core::model::quota;
 use logferry_core::model::quota::Quota;
 use logferry_core::model::redact::Redactor;
@@ -35,7 +36,7 @@ impl Config {
             table_apps: read.required("TABLE_APPS"),
             table_logs: read.required("TABLE_LOGS"),
             table_stats: read.required("TABLE_STATS"),
-            default_retention_days: read.parsed_or("RETENTION_DAYS_DEFAULT", 90),
+            default_retention_days: read.parsed_or("RETENTION_DAYS_DEFAULT", DEFAULT_RETENTION_DAYS),
             metrics_namespace: read.optional("METRICS_NAMESPACE").unwrap_or_else(|| "Logferry".to_owned()),
             redactor,
             quota: Quota::of(

@@ -34,8 +34,6 @@ pub mod ledger;
 pub mod listing;
 #[cfg(feature = "logs")]
 pub mod logs;
-#[cfg(feature = "bench")]
-pub mod logs_bench;
 #[cfg(feature = "dynamodb")]
 #[cfg(feature = "dynamodb")]
 mod misses;

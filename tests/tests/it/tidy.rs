@@ -127,6 +127,12 @@ fn the_operations_page_lists_the_metrics_of_the_catalogue_and_no_others() {
 }
 
 #[test]
+fn the_template_and_the_code_have_the_same_default_retention() {
+    let of_template = logferry_tests::template::default_of("RetentionDaysDefault");
+    assert_eq!(of_template, logferry_core::model::app::DEFAULT_RETENTION_DAYS.to_string());
+}
+
+#[test]
 fn secrets_are_compared_in_constant_time() {
     for file in ["shared/service/src/api_key.rs", "functions/presign/src/sender.rs"] {
         let text = std::fs::read_to_string(root().join(file)).unwrap();

@@ -1,5 +1,4 @@
-//! For `make bench` only: PutLogEvents through the whole SDK pipeline, including signing, without the
-//! network.
+//! CloudWatch Logs clients that run the whole SDK pipeline, signing included, up to the network.
 
 use aws_sdk_cloudwatchlogs::Client;
 use aws_sdk_cloudwatchlogs::types::InputLogEvent;
@@ -10,7 +9,7 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_types::body::SdkBody;
 use batch_buffer::Event;
 
-use crate::logs::CloudWatchLogs;
+use logferry_aws::logs::CloudWatchLogs;
 
 #[derive(Debug)]
 struct Nowhere;
@@ -36,23 +35,21 @@ fn client() -> Client {
 }
 
 /// The adapter that writes bodies directly.
-#[must_use]
-pub fn direct() -> CloudWatchLogs {
+pub(crate) fn direct() -> CloudWatchLogs {
     CloudWatchLogs::new(client(), None)
 }
 
 /// Requests from the SDK's own types.
 #[derive(Debug)]
-pub struct OwnTypes(Client);
+pub(crate) struct OwnTypes(Client);
 
 impl OwnTypes {
-    #[must_use]
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(client())
     }
 
-    /// Sends one request. Returns whether it was signed and sent.
-    pub async fn send(&self, events: &[Event]) -> bool {
+    /// One request; whether it was signed and sent.
+    pub(crate) async fn send(&self, events: &[Event]) -> bool {
         let own = events.iter().map(|event| {
             InputLogEvent::builder().timestamp(event.timestamp_ms).message(event.message.clone()).build()
         });
@@ -60,11 +57,5 @@ impl OwnTypes {
         let Ok(own) = own else { return false };
         let request = self.0.put_log_events().log_group_name("/g").log_stream_name("s");
         request.set_log_events(Some(own)).send().await.is_ok()
-    }
-}
-
-impl Default for OwnTypes {
-    fn default() -> Self {
-        Self::new()
     }
 }
