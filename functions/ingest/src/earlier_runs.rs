@@ -9,7 +9,7 @@ use logferry_core::logfile::outcome::{FileCounts, Outcome, Reason};
 use logferry_core::model::app::App;
 use logferry_core::model::block::Partition;
 use logferry_core::model::fault::Fault;
-use logferry_core::model::fingerprint::Packing;
+use logferry_core::model::fingerprint::PackFingerprint;
 use logferry_core::model::ids::SHARDS;
 use logferry_core::model::object::ObjectRef;
 use logferry_core::model::time::{Day, MS_PER_HOUR};
@@ -51,7 +51,7 @@ pub(crate) async fn remove_other(
     app: &App,
     object: &ObjectRef,
     kept: &Kept,
-    packing: &Packing,
+    packing: &PackFingerprint,
 ) -> Result<(), Fault> {
     let mut pages = Pages::new(table, app, object, &kept.hours);
     while let Some(blocks) = pages.next().await? {

@@ -40,7 +40,7 @@ use logferry_core::logfile::outcome::{FileCounts, Reason};
 use logferry_core::logfile::read::IntakeLimits;
 use logferry_core::model::app::App;
 use logferry_core::model::fault::{Fault, FaultClass, chain};
-use logferry_core::model::fingerprint::Packing;
+use logferry_core::model::fingerprint::PackFingerprint;
 use logferry_core::ports::apps::Apps;
 use logferry_core::ports::clock::Clock;
 use logferry_core::ports::objects::ObjectStore;
@@ -96,7 +96,7 @@ pub enum Ingested {
 struct Held {
     row: FileRow,
     /// Packing fingerprint of this run.
-    packing: Packing,
+    packing: PackFingerprint,
     limits: IntakeLimits,
     /// Whether a grant names the owner.
     granted: bool,

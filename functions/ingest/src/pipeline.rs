@@ -21,7 +21,7 @@ use logferry_core::model::app::App;
 use logferry_core::model::block::{Block, FileBlock};
 use logferry_core::model::expiry;
 use logferry_core::model::fault::{Fault, FaultClass};
-use logferry_core::model::fingerprint::Packing;
+use logferry_core::model::fingerprint::PackFingerprint;
 use logferry_core::model::object::{ObjectMeta, ObjectRef};
 use logferry_core::model::redact::Redactor;
 use logferry_core::model::time::hour_of_ms;
@@ -57,7 +57,7 @@ pub struct Job {
     pub retention_days: u32,
     pub lease: Lease,
     /// Packing fingerprint of this run.
-    pub packing: Packing,
+    pub packing: PackFingerprint,
     /// Progress of earlier runs.
     pub checkpoint: Checkpoint,
 }

@@ -75,7 +75,7 @@ fn pause_ms(attempt: u32) -> i64 {
 mod tests {
     use logferry_core::ledger::checkpoint::Checkpoint;
     use logferry_core::logfile::outcome::FileCounts;
-    use logferry_core::model::fingerprint::Packing;
+    use logferry_core::model::fingerprint::PackFingerprint;
     use logferry_core::model::object::{ObjectRef, ObjectVersion};
 
     use super::*;
@@ -97,7 +97,7 @@ mod tests {
             due_at_ms: Some(due_at_ms),
             url_expires_ms: (!uploaded).then_some(due_at_ms),
             checkpoint: Checkpoint::default(),
-            packing: Packing::default(),
+            packing: PackFingerprint::default(),
             counts: FileCounts::default(),
             size_bytes: None,
             reason: None,

@@ -108,7 +108,7 @@ pub(crate) fn joined(header: &BlockHeader, first: &[u8], extents: Vec<Item>, cou
 #[cfg(test)]
 mod tests {
     use logferry_core::model::block::FileBlock;
-    use logferry_core::model::fingerprint::Packing;
+    use logferry_core::model::fingerprint::PackFingerprint;
     use logferry_core::model::ids::Seed;
     use logferry_core::model::level::LevelCounts;
     use logferry_core::model::object::{ObjectRef, ObjectVersion};
@@ -134,7 +134,7 @@ mod tests {
                         key: "k".to_owned(),
                         version: ObjectVersion::ETag("e".to_owned()),
                     },
-                    packing: Packing::from_stored("p"),
+                    packing: PackFingerprint::from_stored("p"),
                 })),
             },
             data: (0..data_bytes).map(|i| (i % 251) as u8).collect(),

@@ -11,7 +11,7 @@ use logferry_core::logfile::quarantine::Quarantined;
 use logferry_core::model::app::AppId;
 use logferry_core::model::counted::{Counted, DayChange, day_changes};
 use logferry_core::model::fault::{Fault, FaultClass};
-use logferry_core::model::fingerprint::Packing;
+use logferry_core::model::fingerprint::PackFingerprint;
 use logferry_core::model::object::ObjectRef;
 use logferry_core::model::time::{Day, MS_PER_HOUR};
 
@@ -175,7 +175,7 @@ impl Ledger for SimCloud {
         .await
     }
 
-    async fn restart(&self, lease: &Lease, packing: &Packing, now_ms: i64) -> Result<(), Fault> {
+    async fn restart(&self, lease: &Lease, packing: &PackFingerprint, now_ms: i64) -> Result<(), Fault> {
         self.call("BatchWriteItem", |state| {
             if let Some(file) = state.files.get_mut(&file_key(&lease.object)) {
                 file.quarantined.clear();

@@ -7,7 +7,7 @@ use logferry_core::ledger::claim::{Claim, Claimed, Lease, Ledger};
 use logferry_core::logbook::prune;
 use logferry_core::logfile::outcome::{FileCounts, Outcome, Reason, ReasonCode};
 use logferry_core::logfile::quarantine::{BadRecord, QuarantineReason, Quarantined};
-use logferry_core::model::fingerprint::Packing;
+use logferry_core::model::fingerprint::PackFingerprint;
 use logferry_core::model::object::{ObjectRef, ObjectVersion};
 use logferry_core::model::time::{MS_PER_DAY, MS_PER_HOUR, rfc3339_ms};
 use logferry_core::ports::app_admin::AppAdmin;
@@ -481,7 +481,7 @@ async fn failed_file(api: &Api, app_id: &str, key: &str) -> ObjectRef {
         granted: false,
         etag: None,
         size_bytes: 9,
-        packing: Packing::default(),
+        packing: PackFingerprint::default(),
         claim_id: key.to_owned(),
         now_ms,
         lease_until_ms: now_ms + 1,

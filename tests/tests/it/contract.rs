@@ -22,7 +22,7 @@ use logferry_core::logfile::outcome::Outcome;
 use logferry_core::logfile::quarantine::Quarantined;
 use logferry_core::model::app::AppId;
 use logferry_core::model::fault::Fault;
-use logferry_core::model::fingerprint::Packing;
+use logferry_core::model::fingerprint::PackFingerprint;
 use logferry_core::model::object::{ObjectRef, ObjectVersion};
 use logferry_core::model::time::Day;
 use logferry_sim::contract::ledger::CountedDays;
@@ -109,7 +109,7 @@ impl Ledger for Real {
         self.ledger.note_hours(lease, hours, expires_on).await
     }
 
-    async fn restart(&self, lease: &Lease, packing: &Packing, now_ms: i64) -> Result<(), Fault> {
+    async fn restart(&self, lease: &Lease, packing: &PackFingerprint, now_ms: i64) -> Result<(), Fault> {
         self.ledger.restart(lease, packing, now_ms).await
     }
 

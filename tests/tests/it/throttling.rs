@@ -7,7 +7,7 @@ use logferry_core::ledger::claim::{Claim, Claimed, EndedBy, Lease, Ledger};
 use logferry_core::ledger::row::{FileStatus, MAX_ATTEMPTS, MAX_RUNS};
 use logferry_core::logfile::outcome::ReasonCode;
 use logferry_core::model::fault::FaultClass;
-use logferry_core::model::fingerprint::Packing;
+use logferry_core::model::fingerprint::PackFingerprint;
 use logferry_core::model::object::ObjectRef;
 use logferry_core::ports::clock::Clock;
 use logferry_ingest::Ingested;
@@ -177,7 +177,7 @@ async fn a_file_that_never_comes_to_its_end_is_ended_after_a_bounded_number_of_r
             granted: false,
             etag: None,
             size_bytes: 1,
-            packing: Packing::default(),
+            packing: PackFingerprint::default(),
             claim_id: ulid::Ulid::generate().to_string(),
             now_ms,
             lease_until_ms: now_ms + 1,

@@ -17,7 +17,7 @@ use logferry_core::logfile::outcome::Outcome;
 use logferry_core::logfile::quarantine::Quarantined;
 use logferry_core::model::app::{App as Registered, AppId, FlushSetting};
 use logferry_core::model::fault::{Fault, FaultClass};
-use logferry_core::model::fingerprint::Packing;
+use logferry_core::model::fingerprint::PackFingerprint;
 use logferry_core::model::object::ObjectRef;
 use logferry_core::model::quota::{Exceeded, Quota, Used};
 use logferry_core::model::time::Day;
@@ -145,7 +145,7 @@ impl Ledger for Grants {
         unreachable!("presign only grants")
     }
 
-    async fn restart(&self, _: &Lease, _: &Packing, _: i64) -> Result<(), Fault> {
+    async fn restart(&self, _: &Lease, _: &PackFingerprint, _: i64) -> Result<(), Fault> {
         unreachable!("presign only grants")
     }
 

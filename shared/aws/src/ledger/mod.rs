@@ -23,7 +23,7 @@ use logferry_core::ledger::row::{Claimable, FileRow, FileStatus, Grant, Kept, Us
 use logferry_core::logfile::outcome::Outcome;
 use logferry_core::logfile::quarantine::Quarantined;
 use logferry_core::model::fault::{Fault, FaultClass};
-use logferry_core::model::fingerprint::Packing;
+use logferry_core::model::fingerprint::PackFingerprint;
 use logferry_core::model::object::{ObjectRef, ObjectVersion};
 use logferry_core::model::quota::{self, Exceeded, Quota};
 use logferry_core::model::time::Day;
@@ -165,7 +165,7 @@ impl Ledger for DynamoLedger {
         self.note(&lease.object, hours, expires_on).await
     }
 
-    async fn restart(&self, lease: &Lease, packing: &Packing, now_ms: i64) -> Result<(), Fault> {
+    async fn restart(&self, lease: &Lease, packing: &PackFingerprint, now_ms: i64) -> Result<(), Fault> {
         self.forget_bad(&lease.object).await?;
         self.held(lease)
             .update_expression(

@@ -6,7 +6,7 @@ use logferry_core::ledger::row::{FileRow, FileStatus};
 use logferry_core::logfile::outcome::{FileCounts, Reason, ReasonCode};
 use logferry_core::model::app::AppId;
 use logferry_core::model::fault::Fault;
-use logferry_core::model::fingerprint::Packing;
+use logferry_core::model::fingerprint::PackFingerprint;
 use logferry_core::model::object::{ObjectRef, ObjectVersion};
 use logferry_core::model::time::{Day, MS_PER_DAY};
 
@@ -148,7 +148,7 @@ pub fn row_from_item(item: &Item) -> Result<FileRow, Fault> {
                 _ => Beyond::default(),
             },
         },
-        packing: Packing::from_stored(item.text_opt("packing").unwrap_or_default()),
+        packing: PackFingerprint::from_stored(item.text_opt("packing").unwrap_or_default()),
         counts: FileCounts {
             ok: item.number_opt("records_ok").unwrap_or(0),
             quarantined: item.number_opt("records_quarantined").unwrap_or(0),
@@ -188,7 +188,7 @@ mod tests {
             due_at_ms: Some(7),
             url_expires_ms: None,
             checkpoint: Checkpoint { blocks: 3, quarantined: 1, beyond: beyond() },
-            packing: Packing::from_stored("p"),
+            packing: PackFingerprint::from_stored("p"),
             counts: FileCounts::default(),
             size_bytes: Some(10),
             reason: None,

@@ -8,7 +8,7 @@ use crate::logfile::outcome::{FileCounts, Outcome};
 use crate::logfile::quarantine::Quarantined;
 use crate::model::app::AppId;
 use crate::model::fault::Fault;
-use crate::model::fingerprint::Packing;
+use crate::model::fingerprint::PackFingerprint;
 use crate::model::object::ObjectRef;
 use crate::model::time::Day;
 
@@ -24,7 +24,7 @@ pub struct Claim {
     pub etag: Option<String>,
     pub size_bytes: u64,
     /// Packing fingerprint of this worker.
-    pub packing: Packing,
+    pub packing: PackFingerprint,
     /// Random and new for each claim, so that a claim whose response was lost is recognized.
     pub claim_id: String,
     pub now_ms: i64,
@@ -211,7 +211,7 @@ pub trait Ledger: Send + Sync {
     fn restart(
         &self,
         lease: &Lease,
-        packing: &Packing,
+        packing: &PackFingerprint,
         now_ms: i64,
     ) -> impl Future<Output = Result<(), Fault>> + Send;
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::ledger::checkpoint::Checkpoint;
 use crate::logfile::outcome::{FileCounts, Reason};
 use crate::model::app::AppId;
-use crate::model::fingerprint::Packing;
+use crate::model::fingerprint::PackFingerprint;
 use crate::model::object::{ObjectRef, ObjectVersion};
 
 /// The state of an object. Terminal states change only by an explicit redrive.
@@ -112,7 +112,7 @@ pub struct FileRow {
     pub url_expires_ms: Option<i64>,
     pub checkpoint: Checkpoint,
     /// Packing fingerprint of everything that is stored of it, and of the checkpoint.
-    pub packing: Packing,
+    pub packing: PackFingerprint,
     pub counts: FileCounts,
     pub size_bytes: Option<u64>,
     pub reason: Option<Reason>,
@@ -138,7 +138,7 @@ impl Grant {
             due_at_ms: Some(self.expires_ms),
             url_expires_ms: Some(self.expires_ms),
             checkpoint: Checkpoint::default(),
-            packing: Packing::default(),
+            packing: PackFingerprint::default(),
             counts: FileCounts::default(),
             size_bytes: self.size_bytes,
             reason: None,

@@ -5,7 +5,7 @@ use super::pack;
 use super::parse::MAX_NESTING;
 use super::read::{IntakeLimits, MAX_FUTURE_MS};
 use crate::model::block;
-use crate::model::fingerprint::Packing;
+use crate::model::fingerprint::PackFingerprint;
 use crate::model::ids::Seed;
 use crate::model::redact::Redactor;
 use crate::model::time::{EARLIEST_MS, LATEST_MS};
@@ -22,7 +22,7 @@ pub fn fingerprint(
     redactor: &Redactor,
     epoch_ms: i64,
     retention_days: u32,
-) -> Packing {
+) -> PackFingerprint {
     let limits = format!("{limits:?}");
     // `Debug` prints the rules as they were configured.
     let rules = format!("{redactor:?}");
@@ -38,7 +38,7 @@ pub fn fingerprint(
     if epoch_ms != 0 {
         text.push_str(&format!(".{epoch_ms}"));
     }
-    Packing::from_stored(&text)
+    PackFingerprint::from_stored(&text)
 }
 
 #[cfg(test)]
@@ -51,7 +51,7 @@ mod tests {
         let rules = |patterns| Redactor::new("cookie", "-", patterns).unwrap();
         let packing = fingerprint(&limits, &rules("a+"), 5, 30);
         assert_eq!(packing, fingerprint(&limits, &rules("a+"), 5, 30));
-        assert_eq!(Packing::from_stored(packing.as_str()), packing);
+        assert_eq!(PackFingerprint::from_stored(packing.as_str()), packing);
         for other in [
             fingerprint(&limits, &rules("a+ b"), 5, 30),
             fingerprint(&IntakeLimits { max_record_bytes: 7, ..limits }, &rules("a+"), 5, 30),
@@ -69,6 +69,6 @@ mod tests {
         let packing = |epoch_ms| fingerprint(&IntakeLimits::default(), &Redactor::default(), epoch_ms, 30);
         assert_eq!(packing(1_760_000_000_000).epoch_ms(), Some(1_760_000_000_000));
         assert_eq!(packing(0).epoch_ms(), None);
-        assert_eq!(Packing::from_stored("0123456789abcdef").epoch_ms(), None);
+        assert_eq!(PackFingerprint::from_stored("0123456789abcdef").epoch_ms(), None);
     }
 }

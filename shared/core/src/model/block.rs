@@ -13,7 +13,7 @@ mod varint;
 use crate::model::app::AppId;
 use crate::model::day_counts::DayCounts;
 use crate::model::expiry;
-use crate::model::fingerprint::Packing;
+use crate::model::fingerprint::PackFingerprint;
 use crate::model::ids::{BlockId, SHARDS};
 use crate::model::level::LevelCounts;
 use crate::model::object::ObjectRef;
@@ -77,7 +77,7 @@ pub struct BlockHeader {
 pub struct FileBlock {
     pub object: ObjectRef,
     /// Packing fingerprint of the block.
-    pub packing: Packing,
+    pub packing: PackFingerprint,
 }
 
 impl BlockHeader {

@@ -9,9 +9,9 @@
 /// Written as `{fingerprint}.{epoch}`. The epoch tells for which registration of its app an object was
 /// claimed.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
-pub struct Packing(String);
+pub struct PackFingerprint(String);
 
-impl Packing {
+impl PackFingerprint {
     /// Restores a stored fingerprint.
     #[must_use]
     pub fn from_stored(text: &str) -> Self {

@@ -9,7 +9,7 @@ use logferry_core::logbook::records::{CountedIn, CountedRemoval, Records, Remova
 use logferry_core::model::block::{Block, FileBlock};
 use logferry_core::model::expiry::{Expiring, expires_at_secs};
 use logferry_core::model::fault::FaultClass;
-use logferry_core::model::fingerprint::Packing;
+use logferry_core::model::fingerprint::PackFingerprint;
 use logferry_core::model::time::Day;
 
 use super::T0;
@@ -17,7 +17,7 @@ use super::ledger::{claim, claimed, fresh, lease, outcome};
 use super::records::{ALWAYS, EPOCH, block, counted, counts, good, stored, write};
 
 fn of_file(mut block: Block, held: &Lease, packing: &str) -> Block {
-    let (object, packing) = (held.object.clone(), Packing::from_stored(packing));
+    let (object, packing) = (held.object.clone(), PackFingerprint::from_stored(packing));
     block.header.source = format!("s3://{}/{}", object.bucket, object.key);
     block.header.file = Some(Box::new(FileBlock { object, packing }));
     block

@@ -12,7 +12,7 @@ use logferry_core::logfile::outcome::{FileCounts, Outcome, Reason, ReasonCode};
 use logferry_core::logfile::quarantine::{BadRecord, QuarantineReason, Quarantined};
 use logferry_core::model::app::AppId;
 use logferry_core::model::fault::{Fault, FaultClass};
-use logferry_core::model::fingerprint::Packing;
+use logferry_core::model::fingerprint::PackFingerprint;
 use logferry_core::model::object::{ObjectRef, ObjectVersion};
 
 fn good<T>(result: Result<T, Fault>) -> T {
@@ -46,7 +46,7 @@ async fn ended(
         granted: false,
         etag: None,
         size_bytes: 7,
-        packing: Packing::default(),
+        packing: PackFingerprint::default(),
         claim_id: ulid::Ulid::generate().to_string(),
         now_ms: at_ms,
         lease_until_ms: at_ms + 60_000,

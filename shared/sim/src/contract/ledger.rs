@@ -13,7 +13,7 @@ use logferry_core::model::app::AppId;
 use logferry_core::model::day_counts::DayCounts;
 use logferry_core::model::expiry::Expiring;
 use logferry_core::model::fault::{Fault, FaultClass};
-use logferry_core::model::fingerprint::Packing;
+use logferry_core::model::fingerprint::PackFingerprint;
 use logferry_core::model::level::LevelCounts;
 use logferry_core::model::object::{ObjectRef, ObjectVersion};
 use logferry_core::model::time::Day;
@@ -45,7 +45,7 @@ pub(super) fn claim(object: &ObjectRef, app_id: &AppId, now_ms: i64) -> Claim {
         granted: false,
         etag: Some("etag".to_owned()),
         size_bytes: 10,
-        packing: Packing::from_stored("packing"),
+        packing: PackFingerprint::from_stored("packing"),
         claim_id: ulid::Ulid::generate().to_string(),
         now_ms,
         lease_until_ms: now_ms + 60_000,
@@ -124,7 +124,7 @@ pub async fn a_worker_without_its_lease_can_change_nothing(ledger: &impl Ledger)
     let before = ok(ledger.find(&object).await);
     let refused = [
         ledger.finish(&old, &outcome([(20_000, 5)]), T0).await.map(drop),
-        ledger.restart(&old, &Packing::from_stored("other"), T0).await,
+        ledger.restart(&old, &PackFingerprint::from_stored("other"), T0).await,
         ledger.release(&old, checkpoint(9, 9, &[]), EndedBy::Itself, T0, T0).await,
     ];
     for result in refused {
@@ -189,7 +189,7 @@ pub async fn what_is_kept_of_an_object_is_known(ledger: &impl Ledger) {
     let (object, app_id) = fresh("kept");
     assert_eq!(ok(ledger.kept(&object).await), Kept::default());
     let row = claimed(ledger, &claim(&object, &app_id, T0)).await;
-    assert_eq!(row.packing, Packing::from_stored("packing"));
+    assert_eq!(row.packing, PackFingerprint::from_stored("packing"));
     let held = lease(&row);
     let hours = [480_000, 480_001, 480_030, 999_999];
     ok(ledger.note_hours(&held, &BTreeSet::from([hours[0], hours[2]]), Day(40_000)).await);
@@ -206,7 +206,7 @@ pub async fn what_is_kept_of_an_object_is_known(ledger: &impl Ledger) {
     assert_eq!(ok(ledger.kept(&object).await), kept);
     ok(ledger.release(&held, checkpoint(3, 30, &[5]), EndedBy::Itself, T0, T0).await);
 
-    let other = Claim { packing: Packing::from_stored("other"), ..claim(&object, &app_id, T0) };
+    let other = Claim { packing: PackFingerprint::from_stored("other"), ..claim(&object, &app_id, T0) };
     let row = claimed(ledger, &other).await;
     assert_eq!((row.packing.as_str(), row.checkpoint.blocks), ("packing", 3), "as the first run packed");
     ok(ledger.restart(&lease(&row), &other.packing, T0).await);

@@ -9,7 +9,7 @@ use logferry_core::ledger::claim::{Claim, Ledger};
 use logferry_core::ledger::row::{FileStatus, Grant};
 use logferry_core::logfile::outcome::ReasonCode;
 use logferry_core::logfile::read::IntakeLimits;
-use logferry_core::model::fingerprint::Packing;
+use logferry_core::model::fingerprint::PackFingerprint;
 use logferry_core::model::object::ObjectRef;
 use logferry_core::ports::clock::Clock;
 use logferry_sim::{SimCloud, T0};
@@ -84,7 +84,7 @@ impl Day {
             granted: false,
             size_bytes: 1,
             etag: None,
-            packing: Packing::default(),
+            packing: PackFingerprint::default(),
             claim_id: key.clone(),
             now_ms,
             lease_until_ms: now_ms + INGEST_MS + 30_000,

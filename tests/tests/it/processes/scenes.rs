@@ -13,7 +13,7 @@ use logferry_core::logfile::outcome::ReasonCode;
 use logferry_core::model::block::{BlockBuilder, BlockSource, MAX_ITEM_DATA_BYTES};
 use logferry_core::model::day_counts::DayCounts;
 use logferry_core::model::expiry::{Expiring, NEVER};
-use logferry_core::model::fingerprint::Packing;
+use logferry_core::model::fingerprint::PackFingerprint;
 use logferry_core::model::ids::Seed;
 use logferry_core::model::level::{Level, LevelCounts};
 use logferry_core::model::object::ObjectRef;
@@ -371,7 +371,7 @@ async fn sweep(sandbox: &mut Sandbox, registration: &Registration, harms: &mut H
         granted: false,
         etag: None,
         size_bytes: 1,
-        packing: Packing::default(),
+        packing: PackFingerprint::default(),
         claim_id: "dead".to_owned(),
         now_ms: now_ms - 120_000,
         lease_until_ms: now_ms - 60_000,

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::str::FromStr;
 
 use super::{BlockHeader, FileBlock, Partition};
-use crate::model::fingerprint::Packing;
+use crate::model::fingerprint::PackFingerprint;
 use crate::model::ids::BlockId;
 use crate::model::level::LevelCounts;
 use crate::model::object::{ObjectRef, ObjectVersion};
@@ -116,7 +116,7 @@ impl<'a, F: Fn(&'static str) -> Option<Attr<'a>>> Reader<F> {
         let version = ObjectVersion::from_stored(&self.text("version")?).ok_or(BadAttribute("version"))?;
         Ok(Some(Box::new(FileBlock {
             object: ObjectRef { bucket: bucket.to_owned(), key: key.to_owned(), version },
-            packing: Packing::from_stored(&self.text("packing")?),
+            packing: PackFingerprint::from_stored(&self.text("packing")?),
         })))
     }
 }
