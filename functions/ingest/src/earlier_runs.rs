@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use logferry_core::ledger::row::Kept;
+use logferry_core::ledger::row::StoredSoFar;
 use logferry_core::logbook::blocks::{BlockPosition, BlockRange, BlockTable, StoredBlock, StoredHeader};
 use logferry_core::logfile::outcome::{FileCounts, Outcome, Reason};
 use logferry_core::model::app::App;
@@ -25,12 +25,12 @@ pub(crate) async fn outcome(
     table: &impl BlockTable,
     app: &App,
     object: &ObjectRef,
-    kept: &Kept,
+    stored: &StoredSoFar,
     reason: Reason,
 ) -> Result<Outcome, Fault> {
     let mut outcome = Outcome { reason: Some(reason), counts: FileCounts::default(), days: BTreeMap::new() };
-    outcome.counts.quarantined = kept.quarantined;
-    let mut pages = Pages::new(table, app, object, &kept.hours);
+    outcome.counts.quarantined = stored.quarantined;
+    let mut pages = Pages::new(table, app, object, &stored.hours);
     while let Some(blocks) = pages.next().await? {
         for stored in blocks.iter().filter(|stored| stored.block.header.epoch_ms == app.created_ms) {
             let counts = table.counts(stored, app.pruned_before_ms, None).await?;
@@ -50,10 +50,10 @@ pub(crate) async fn remove_other(
     table: &impl BlockTable,
     app: &App,
     object: &ObjectRef,
-    kept: &Kept,
+    stored: &StoredSoFar,
     packing: &PackFingerprint,
 ) -> Result<(), Fault> {
-    let mut pages = Pages::new(table, app, object, &kept.hours);
+    let mut pages = Pages::new(table, app, object, &stored.hours);
     while let Some(blocks) = pages.next().await? {
         let other = |stored: &&StoredBlock| {
             stored.block.header.file.as_ref().is_some_and(|file| file.packing != *packing)

@@ -269,8 +269,8 @@ impl<O: ObjectStore, B: BlockTable, L: Ledger + Usage, A: Apps, C: Clock> Ingest
             return Ok(());
         }
         let (lease, packing) = (&held.lease, &held.packing);
-        let kept = self.ledger.kept(&lease.object).await?;
-        earlier_runs::remove_other(&self.blocks, app, &lease.object, &kept, packing).await?;
+        let stored = self.ledger.stored_so_far(&lease.object).await?;
+        earlier_runs::remove_other(&self.blocks, app, &lease.object, &stored, packing).await?;
         self.ledger.restart(lease, packing, self.clock.now_ms()).await?;
         tracing::info!(file.key = %lease.object.key, "restarted: it was packed differently before");
         held.lease.checkpoint = Checkpoint::default();

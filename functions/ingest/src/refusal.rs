@@ -48,8 +48,8 @@ impl<O: ObjectStore, B: BlockTable, L: Ledger + Usage, A: Apps, C: Clock> Ingest
         }
         let outcome = match app {
             Some(app) if held.row.fence > 1 => {
-                let kept = self.ledger.kept(object).await?;
-                earlier_runs::outcome(&self.blocks, app, object, &kept, reason).await?
+                let stored = self.ledger.stored_so_far(object).await?;
+                earlier_runs::outcome(&self.blocks, app, object, &stored, reason).await?
             }
             _ => {
                 let counts = FileCounts::default();

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use logferry_aws::ledger::row_to_item;
 use logferry_core::ledger::checkpoint::Checkpoint;
 use logferry_core::ledger::claim::{Claim, Claimed, EndedBy, Finished, Lease, Ledger};
-use logferry_core::ledger::row::{Claimable, FileRow, FileStatus, Grant, Kept};
+use logferry_core::ledger::row::{Claimable, FileRow, FileStatus, Grant, StoredSoFar};
 use logferry_core::logfile::outcome::Outcome;
 use logferry_core::logfile::quarantine::Quarantined;
 use logferry_core::model::app::AppId;
@@ -153,11 +153,11 @@ impl Ledger for SimCloud {
             .await
     }
 
-    async fn kept(&self, object: &ObjectRef) -> Result<Kept, Fault> {
+    async fn stored_so_far(&self, object: &ObjectRef) -> Result<StoredSoFar, Fault> {
         self.call("Query", |state| {
-            let Some(file) = state.files.get(&file_key(object)) else { return Ok(Kept::default()) };
+            let Some(file) = state.files.get(&file_key(object)) else { return Ok(StoredSoFar::default()) };
             let hours = file.days.values().flat_map(|day| &day.hours).copied().collect();
-            Ok(Kept { hours, quarantined: file.quarantined.values().map(|row| row.count).sum() })
+            Ok(StoredSoFar { hours, quarantined: file.quarantined.values().map(|row| row.count).sum() })
         })
         .await
     }

@@ -15,7 +15,7 @@ use logferry_aws::usage::DynamoUsage;
 use logferry_core::ledger::bucket::{ListPage, ListPosition, Listing};
 use logferry_core::ledger::checkpoint::Checkpoint;
 use logferry_core::ledger::claim::{Claim, Claimed, EndedBy, Finished, Lease, Ledger};
-use logferry_core::ledger::row::{FileRow, Grant, Kept};
+use logferry_core::ledger::row::{FileRow, Grant, StoredSoFar};
 use logferry_core::logbook::counter_keys::parse_sort_key;
 use logferry_core::logbook::records::Records;
 use logferry_core::logfile::outcome::Outcome;
@@ -101,8 +101,8 @@ impl Ledger for Real {
         self.ledger.release(lease, at, by, due_at_ms, now_ms).await
     }
 
-    async fn kept(&self, object: &ObjectRef) -> Result<Kept, Fault> {
-        self.ledger.kept(object).await
+    async fn stored_so_far(&self, object: &ObjectRef) -> Result<StoredSoFar, Fault> {
+        self.ledger.stored_so_far(object).await
     }
 
     async fn note_hours(&self, lease: &Lease, hours: &BTreeSet<i64>, expires_on: Day) -> Result<(), Fault> {

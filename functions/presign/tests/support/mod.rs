@@ -12,7 +12,7 @@ use aws_credential_types::Credentials;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use logferry_core::ledger::checkpoint::Checkpoint;
 use logferry_core::ledger::claim::{Claim, Claimed, EndedBy, Finished, Lease, Ledger};
-use logferry_core::ledger::row::{FileRow, Grant, Kept};
+use logferry_core::ledger::row::{FileRow, Grant, StoredSoFar};
 use logferry_core::logfile::outcome::Outcome;
 use logferry_core::logfile::quarantine::Quarantined;
 use logferry_core::model::app::{App as Registered, AppId, FlushSetting};
@@ -137,7 +137,7 @@ impl Ledger for Grants {
         unreachable!("presign only grants")
     }
 
-    async fn kept(&self, _: &ObjectRef) -> Result<Kept, Fault> {
+    async fn stored_so_far(&self, _: &ObjectRef) -> Result<StoredSoFar, Fault> {
         unreachable!("presign only grants")
     }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem, Update};
-use logferry_core::ledger::row::Kept;
+use logferry_core::ledger::row::StoredSoFar;
 use logferry_core::model::counted::{Counted, DayChange};
 use logferry_core::model::expiry;
 use logferry_core::model::expiry::Expiring;
@@ -147,13 +147,13 @@ impl DynamoLedger {
         Ok(days)
     }
 
-    pub(super) async fn kept_of(&self, object: &ObjectRef) -> Result<Kept, Fault> {
+    pub(super) async fn stored_so_far_of(&self, object: &ObjectRef) -> Result<StoredSoFar, Fault> {
         let (pk, sk) = (file_pk(&object.bucket, &object.key), object.version.to_stored());
         let days = self.day_rows(object).await?;
         let bad = self.files.below(&pk, &format!("{sk}#q#")).await?;
         // A row may represent many records.
         let quarantined = bad.iter().map(|row| row.number_opt("count").unwrap_or(1)).sum();
-        Ok(Kept { hours: days.iter().flat_map(hours_of).collect(), quarantined })
+        Ok(StoredSoFar { hours: days.iter().flat_map(hours_of).collect(), quarantined })
     }
 
     pub(super) async fn note(

@@ -19,7 +19,7 @@ pub(crate) use keys::{FAILED_SHARDS, due_shard, shard_name};
 use keys::{file_pk, grant_key};
 use logferry_core::ledger::checkpoint::Checkpoint;
 use logferry_core::ledger::claim::{Claim, Claimed, EndedBy, Finished, Lease, Ledger};
-use logferry_core::ledger::row::{Claimable, FileRow, FileStatus, Grant, Kept, Used};
+use logferry_core::ledger::row::{Claimable, FileRow, FileStatus, Grant, StoredSoFar, Used};
 use logferry_core::logfile::outcome::Outcome;
 use logferry_core::logfile::quarantine::Quarantined;
 use logferry_core::model::fault::{Fault, FaultClass};
@@ -157,8 +157,8 @@ impl Ledger for DynamoLedger {
         self.files.get(file_key(object)).await?.map(|item| row_from_item(&item)).transpose()
     }
 
-    async fn kept(&self, object: &ObjectRef) -> Result<Kept, Fault> {
-        self.kept_of(object).await
+    async fn stored_so_far(&self, object: &ObjectRef) -> Result<StoredSoFar, Fault> {
+        self.stored_so_far_of(object).await
     }
 
     async fn note_hours(&self, lease: &Lease, hours: &BTreeSet<i64>, expires_on: Day) -> Result<(), Fault> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::ledger::checkpoint::Checkpoint;
-use crate::ledger::row::{FileRow, FileStatus, Grant, Kept, Used};
+use crate::ledger::row::{FileRow, FileStatus, Grant, StoredSoFar, Used};
 use crate::logfile::outcome::{FileCounts, Outcome};
 use crate::logfile::quarantine::Quarantined;
 use crate::model::app::AppId;
@@ -189,7 +189,7 @@ pub trait Ledger: Send + Sync {
     ///
     /// # Errors
     /// The read failed.
-    fn kept(&self, object: &ObjectRef) -> impl Future<Output = Result<Kept, Fault>> + Send;
+    fn stored_so_far(&self, object: &ObjectRef) -> impl Future<Output = Result<StoredSoFar, Fault>> + Send;
 
     /// Records the hours (since the epoch) that will have blocks of the object, and their expiry. Must be
     /// called before the blocks are stored, so that they are found even if this worker dies.

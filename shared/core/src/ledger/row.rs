@@ -56,7 +56,7 @@ pub const MAX_RUNS: u64 = 2_500;
 
 /// What is stored of an object, by any run.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Kept {
+pub struct StoredSoFar {
     /// All hours (since the epoch) in which it may have blocks.
     pub hours: BTreeSet<i64>,
     /// Bad records.

@@ -6,7 +6,7 @@ use super::T0;
 
 use logferry_core::ledger::checkpoint::{Beyond, Checkpoint};
 use logferry_core::ledger::claim::{Claim, Claimed, EndedBy, Lease, Ledger};
-use logferry_core::ledger::row::{FileRow, FileStatus, Grant, Kept};
+use logferry_core::ledger::row::{FileRow, FileStatus, Grant, StoredSoFar};
 use logferry_core::logfile::outcome::{FileCounts, Outcome, Reason, ReasonCode};
 use logferry_core::logfile::quarantine::{BadRecord, QuarantineReason, Quarantined};
 use logferry_core::model::app::AppId;
@@ -187,7 +187,7 @@ pub async fn a_run_that_was_ended_from_outside_is_no_attempt(ledger: &impl Ledge
 /// the object without bad records.
 pub async fn what_is_kept_of_an_object_is_known(ledger: &impl Ledger) {
     let (object, app_id) = fresh("kept");
-    assert_eq!(ok(ledger.kept(&object).await), Kept::default());
+    assert_eq!(ok(ledger.stored_so_far(&object).await), StoredSoFar::default());
     let row = claimed(ledger, &claim(&object, &app_id, T0)).await;
     assert_eq!(row.packing, PackFingerprint::from_stored("packing"));
     let held = lease(&row);
@@ -202,8 +202,8 @@ pub async fn what_is_kept_of_an_object_is_known(ledger: &impl Ledger) {
         })
         .collect();
     ok(ledger.quarantine(&held, &bad).await);
-    let kept = Kept { hours: BTreeSet::from(hours), quarantined: 60 };
-    assert_eq!(ok(ledger.kept(&object).await), kept);
+    let kept = StoredSoFar { hours: BTreeSet::from(hours), quarantined: 60 };
+    assert_eq!(ok(ledger.stored_so_far(&object).await), kept);
     ok(ledger.release(&held, checkpoint(3, 30, &[5]), EndedBy::Itself, T0, T0).await);
 
     let other = Claim { packing: PackFingerprint::from_stored("other"), ..claim(&object, &app_id, T0) };
@@ -212,7 +212,7 @@ pub async fn what_is_kept_of_an_object_is_known(ledger: &impl Ledger) {
     ok(ledger.restart(&lease(&row), &other.packing, T0).await);
     let row = ok(ledger.find(&object).await).unwrap_or_else(|| panic!("no row"));
     assert_eq!((&row.packing, row.checkpoint), (&other.packing, Checkpoint::default()));
-    assert_eq!(ok(ledger.kept(&object).await), Kept { quarantined: 0, ..kept });
+    assert_eq!(ok(ledger.stored_so_far(&object).await), StoredSoFar { quarantined: 0, ..kept });
     ok(ledger.finish(&lease(&row), &outcome([]), T0).await);
 }
 
