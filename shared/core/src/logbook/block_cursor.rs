@@ -49,7 +49,7 @@ impl Head {
 }
 
 /// The blocks of one partition, of which some are read.
-pub(crate) struct Feed {
+pub(crate) struct BlockCursor {
     range: BlockRange,
     /// Index of the app among the queried apps.
     pub app: usize,
@@ -76,7 +76,7 @@ pub(crate) struct PageCost {
     pub units: f64,
 }
 
-impl Feed {
+impl BlockCursor {
     /// `range` ends at or before `from`.
     pub(crate) fn new(range: BlockRange, from: Position, app: usize, first_page: u32, headers: bool) -> Self {
         let unread_below = Position::end_of(range.last_ms_to).min(from);

@@ -21,7 +21,7 @@ pub(crate) struct DayCount {
 }
 
 /// The days of one app.
-pub(crate) struct Days<'a> {
+pub(crate) struct DayCursor<'a> {
     app: &'a App,
     from: Day,
     to: Day,
@@ -37,7 +37,7 @@ pub(crate) struct Days<'a> {
     pub pages: u32,
 }
 
-impl<'a> Days<'a> {
+impl<'a> DayCursor<'a> {
     pub(crate) fn new(app: &'a App, from: Day, to: Day, now_ms: i64) -> Self {
         Self {
             app,

@@ -61,7 +61,7 @@ impl Ord for ByPosition {
 }
 
 /// The newest of the offered records.
-pub(crate) struct Best {
+pub(crate) struct Newest {
     wanted: usize,
     max_bytes: usize,
     bytes: usize,
@@ -70,7 +70,7 @@ pub(crate) struct Best {
     floor: Option<Position>,
 }
 
-impl Best {
+impl Newest {
     pub(crate) fn new(wanted: usize, max_bytes: usize) -> Self {
         Self { wanted, max_bytes, bytes: 0, heap: BinaryHeap::new(), floor: None }
     }
@@ -101,7 +101,7 @@ impl Best {
         self.heap.peek().map(|Reverse(worst)| worst.0.position)
     }
 
-    /// Adds a record for which [`Best::may_take`] returned `true`.
+    /// Takes a record that [`Newest::may_take`] let pass.
     pub(crate) fn take(&mut self, candidate: Candidate) {
         self.bytes += candidate.raw.len();
         self.heap.push(Reverse(ByPosition(candidate)));

@@ -20,12 +20,12 @@ use crate::model::time::{Day, EARLIEST_MS, LATEST_MS, MS_PER_HOUR, hour_of_ms};
 use tokio::time::Instant;
 
 use crate::logbook::answer::{MAX_QUERY_BYTES, embedded_len, shortened};
-use crate::logbook::block_cursor::{Feed, Head};
+use crate::logbook::block_cursor::{BlockCursor, Head};
 use crate::logbook::budget::{Budget, Spending};
 use crate::logbook::cursor::{Cursor, Position};
-use crate::logbook::day_cursor::Days;
+use crate::logbook::day_cursor::DayCursor;
 use crate::logbook::filter::{Filter, Matcher};
-use crate::logbook::newest::{Best, Candidate};
+use crate::logbook::newest::{Candidate, Newest};
 use crate::logbook::{block_cursor, cursor};
 
 /// Maximum number of records in a response.
@@ -221,7 +221,7 @@ impl Trail {
 
 /// State of a running pass.
 struct Progress<'p> {
-    best: Best,
+    newest: Newest,
     trail: Trail,
     /// Reading may stop once everything unread is below: what this page must get past.
     start: Option<Position>,
@@ -244,8 +244,8 @@ impl Progress<'_> {
 }
 
 /// Where to read next.
-enum NextRead {
-    Feeds(Vec<Feed>),
+enum Ahead {
+    Cursors(Vec<BlockCursor>),
     /// The budget is spent: everything unread is below.
     Stopped(Position),
     End,
@@ -282,48 +282,52 @@ impl<'q> Search<'q> {
     ) -> Result<Found, Fault> {
         let held = if self.max_held_bytes == 0 { usize::MAX } else { self.max_held_bytes };
         let mut progress = Progress {
-            best: Best::new(self.wanted, held),
+            newest: Newest::new(self.wanted, held),
             trail: Trail::default(),
             start: self.after.map(|after| after.below),
             spending,
             cost,
             held: 0,
         };
-        let mut days: Vec<Days<'_>> = self
+        let mut days: Vec<DayCursor<'_>> = self
             .query
             .apps
             .iter()
             .map(|app| (app, self.since_ms(app)))
             .map(|(app, since_ms)| match since_ms < self.until_ms {
-                true => {
-                    Days::new(app, Day::of_ms(since_ms), Day::of_ms(self.until_ms - 1), self.query.now_ms)
-                }
-                false => Days::new(app, Day(1), Day(0), self.query.now_ms),
+                true => DayCursor::new(
+                    app,
+                    Day::of_ms(since_ms),
+                    Day::of_ms(self.until_ms - 1),
+                    self.query.now_ms,
+                ),
+                false => DayCursor::new(app, Day(1), Day(0), self.query.now_ms),
             })
             .collect();
         let mut first_page = block_cursor::FIRST_PAGE;
         let mut day_count = 1;
         let unread_at = loop {
-            let mut feeds =
-                match self.next_feeds(table, &mut days, &mut progress, day_count, first_page).await? {
-                    NextRead::Feeds(feeds) => feeds,
-                    NextRead::Stopped(position) => break Some(position),
-                    NextRead::End => break None,
+            let mut cursors =
+                match self.next_feeds(table, &mut days, &mut progress, ahead, first_page).await? {
+                    Ahead::Cursors(cursors) => cursors,
+                    Ahead::Stopped(position) => break Some(position),
+                    Ahead::End => break None,
                 };
-            let stopped = self.read(table, &mut feeds, &mut progress).await?;
-            progress.trail.unread = feeds.iter().filter_map(Feed::bound).chain(progress.trail.unread).max();
+            let stopped = self.read(table, &mut cursors, &mut progress).await?;
+            progress.trail.unread =
+                cursors.iter().filter_map(BlockCursor::bound).chain(progress.trail.unread).max();
             if stopped.is_some() {
                 break stopped;
             }
             progress.held = 0;
-            first_page = feeds.iter().map(Feed::limit).max().unwrap_or(first_page);
-            day_count = (day_count * 2).min(MAX_DAYS_AT_ONCE);
+            first_page = cursors.iter().map(BlockCursor::limit).max().unwrap_or(first_page);
+            ahead = (ahead * 2).min(MOST_DAYS_AHEAD);
         };
         for day in &days {
             progress.cost.pages += day.pages;
             progress.cost.units += day.units;
         }
-        let (mut found, cut) = progress.best.finish();
+        let (mut found, cut) = progress.newest.finish();
         if let Some(unread) = unread_at {
             // Among those below, others may not have been read.
             found.retain(|candidate| candidate.position >= unread);
@@ -336,15 +340,15 @@ impl<'q> Search<'q> {
     async fn next_feeds<S: Stats>(
         &self,
         stats: &S,
-        days: &mut [Days<'_>],
+        days: &mut [DayCursor<'_>],
         progress: &mut Progress<'_>,
         day_count: usize,
         first_page: u32,
-    ) -> Result<NextRead, Fault> {
-        let mut feeds = Vec::new();
+    ) -> Result<Ahead, Fault> {
+        let mut cursors = Vec::new();
         let mut taken = 0;
-        while taken < day_count && feeds.len() < READ_AT_ONCE * 2 {
-            // Usually all but one already know their newest day.
+        while taken < ahead && cursors.len() < READ_AT_ONCE * 2 {
+            // Usually all but one know their newest day already.
             let mut newest: Option<Day> = None;
             for chunk in days.chunks_mut(READ_AT_ONCE) {
                 let peeks = chunk.iter_mut().map(|days| days.peek(stats));
@@ -352,27 +356,27 @@ impl<'q> Search<'q> {
                     newest = newest.max(Some(day.day));
                 }
             }
-            let Some(day) = newest.filter(|day| progress.best.may_take_time(day.end_ms())) else { break };
+            let Some(day) = newest.filter(|day| progress.newest.may_take_time(day.end_ms())) else { break };
             let top = self.top_of(day);
             progress.start.get_or_insert(top);
-            if progress.is_further(top) && progress.spending.is_over(Instant::now()) && feeds.is_empty() {
-                return Ok(NextRead::Stopped(top));
+            if progress.is_further(top) && progress.spending.is_over(Instant::now()) && cursors.is_empty() {
+                return Ok(Ahead::Stopped(top));
             }
-            let before = feeds.len();
+            let before = cursors.len();
             for (app, days) in days.iter_mut().enumerate() {
                 let here = days.peek(stats).await?.filter(|here| here.day == day);
                 let Some(counted) = here else { continue };
                 days.take();
                 if self.query.filter.may_be_in(&counted.levels) {
-                    self.push_feeds(&mut feeds, day, app, first_page);
+                    self.push_cursors(&mut cursors, day, app, first_page);
                 }
             }
-            taken += usize::from(feeds.len() > before);
+            taken += usize::from(cursors.len() > before);
         }
-        Ok(if feeds.is_empty() { NextRead::End } else { NextRead::Feeds(feeds) })
+        Ok(if cursors.is_empty() { Ahead::End } else { Ahead::Cursors(cursors) })
     }
 
-    fn push_feeds(&self, feeds: &mut Vec<Feed>, day: Day, app: usize, first_page: u32) {
+    fn push_cursors(&self, cursors: &mut Vec<BlockCursor>, day: Day, app: usize, first_page: u32) {
         let asked = &self.query.apps[app];
         let headers_first = self.query.apps.len() > APPS_READ_WHOLE;
         let top = self.top_of(day);
@@ -386,7 +390,7 @@ impl<'q> Search<'q> {
                 last_ms_from,
                 last_ms_to: top.timestamp_ms,
             };
-            feeds.push(Feed::new(range, top, app, first_page, headers_first));
+            cursors.push(BlockCursor::new(range, top, app, first_page, headers_first));
         }
     }
 
@@ -395,43 +399,43 @@ impl<'q> Search<'q> {
     async fn read<T: BlockTable>(
         &self,
         table: &T,
-        feeds: &mut [Feed],
+        cursors: &mut [BlockCursor],
         progress: &mut Progress<'_>,
     ) -> Result<Option<Position>, Fault> {
         loop {
-            let top = feeds.iter().enumerate().filter_map(|(i, feed)| Some((feed.bound()?, i))).max();
-            let Some((bound, index)) = top.filter(|(bound, _)| progress.best.may_take_below(bound)) else {
+            let top = cursors.iter().enumerate().filter_map(|(i, cursor)| Some((cursor.bound()?, i))).max();
+            let Some((bound, index)) = top.filter(|(bound, _)| progress.newest.may_take_below(bound)) else {
                 return Ok(None);
             };
             let further = progress.is_further(bound);
-            let asked = &self.query.apps[feeds[index].app];
-            if feeds[index].read.front().is_some_and(|head| self.excludes(head.header(), asked)) {
-                if let Some(Head::Block(_)) = feeds[index].read.pop_front() {
+            let asked = &self.query.apps[cursors[index].app];
+            if cursors[index].read.front().is_some_and(|head| self.excludes(head.header(), asked)) {
+                if let Some(Head::Block(_)) = cursors[index].read.pop_front() {
                     progress.held -= 1;
                 }
                 continue;
             }
             // Blocks that were read are inspected, unless the time is over.
-            let must_read = !matches!(feeds[index].read.front(), Some(Head::Block(_)));
+            let must_read = !matches!(cursors[index].read.front(), Some(Head::Block(_)));
             let now = Instant::now();
             let over =
                 if must_read { progress.spending.is_over(now) } else { progress.spending.is_late(now) };
             if further && over {
                 return Ok(Some(bound));
             }
-            let read = match feeds[index].read.pop_front() {
+            let read = match cursors[index].read.pop_front() {
                 Some(Head::Block(stored)) => {
-                    self.open(table, &stored, feeds[index].app, progress).await?;
+                    self.open(table, &stored, cursors[index].app, progress).await?;
                     progress.held -= 1;
                     // Lets other tasks run between two blocks.
                     tokio::task::yield_now().await;
                     continue;
                 }
                 Some(header) => {
-                    feeds[index].read.push_front(header);
-                    self.fetch_blocks(table, feeds, progress, further).await?
+                    cursors[index].read.push_front(header);
+                    self.fetch_blocks(table, cursors, progress, further).await?
                 }
-                None => self.fetch_pages(table, feeds, progress, further).await?,
+                None => self.fetch_pages(table, cursors, progress, further).await?,
             };
             if !read {
                 return Ok(Some(bound));
@@ -444,16 +448,18 @@ impl<'q> Search<'q> {
     async fn fetch_pages<T: BlockTable>(
         &self,
         table: &T,
-        feeds: &mut [Feed],
+        cursors: &mut [BlockCursor],
         progress: &mut Progress<'_>,
         may_stop: bool,
     ) -> Result<bool, Fault> {
-        let best = &progress.best;
-        let waiting = feeds
+        let newest = &progress.newest;
+        let waiting = cursors
             .iter_mut()
-            .filter(|feed| feed.is_dry() && feed.bound().is_some_and(|bound| best.may_take_below(&bound)))
+            .filter(|cursor| {
+                cursor.is_dry() && cursor.bound().is_some_and(|bound| newest.may_take_below(&bound))
+            })
             .take(READ_AT_ONCE)
-            .map(|feed| feed.fetch(table));
+            .map(|cursor| cursor.fetch(table));
         let Some(pages) = progress.spending.in_time(may_stop, futures::future::join_all(waiting)).await
         else {
             return Ok(false);
@@ -475,20 +481,20 @@ impl<'q> Search<'q> {
     async fn fetch_blocks<T: BlockTable>(
         &self,
         table: &T,
-        feeds: &mut [Feed],
+        cursors: &mut [BlockCursor],
         progress: &mut Progress<'_>,
         may_stop: bool,
     ) -> Result<bool, Fault> {
-        let mut next: Vec<_> = feeds
+        let mut next: Vec<_> = cursors
             .iter()
             .enumerate()
-            .filter_map(|(index, feed)| match feed.read.front()? {
-                Head::Header(stored) => Some((feed.bound()?, index, stored.header.clone())),
+            .filter_map(|(index, cursor)| match cursor.read.front()? {
+                Head::Header(stored) => Some((cursor.bound()?, index, stored.header.clone())),
                 Head::Block(_) => None,
             })
             .filter(|(bound, index, header)| {
-                progress.best.may_take_below(bound)
-                    && !self.excludes(header, &self.query.apps[feeds[*index].app])
+                progress.newest.may_take_below(bound)
+                    && !self.excludes(header, &self.query.apps[cursors[*index].app])
             })
             .collect();
         next.sort_unstable_by_key(|(bound, ..)| std::cmp::Reverse(*bound));
@@ -502,14 +508,14 @@ impl<'q> Search<'q> {
         for ((_, index, _), block) in next.into_iter().zip(blocks) {
             let block = block?;
             progress.cost.pages += 1;
-            feeds[index].read.pop_front();
+            cursors[index].read.pop_front();
             // A missing block was removed, or has expired, since its header was read.
             let Some(stored) = block else { continue };
             let bytes = stored.block.data.len();
             progress.cost.data_bytes += bytes;
             progress.spending.read_bytes(bytes);
             progress.hold(1);
-            feeds[index].read.push_front(Head::Block(Box::new(stored)));
+            cursors[index].read.push_front(Head::Block(Box::new(stored)));
         }
         Ok(true)
     }
@@ -541,14 +547,14 @@ impl<'q> Search<'q> {
         progress.cost.opened += 1;
         progress.cost.decompressed_bytes += payload.bytes();
         progress.spending.decompressed_bytes(payload.bytes());
-        if let Some(least_ms) = self.take(&payload, header, app, &mut progress.best) {
+        if let Some(least_ms) = self.take(&payload, header, app, &mut progress.newest) {
             progress.trail.left.push((block_cursor::place(header), least_ms));
         }
         Ok(())
     }
 
     /// Adds possible matches. Returns the earliest time of a record that this or a later page may need.
-    fn take(&self, payload: &Payload, header: &BlockHeader, app: usize, best: &mut Best) -> Option<i64> {
+    fn take(&self, payload: &Payload, header: &BlockHeader, app: usize, newest: &mut Newest) -> Option<i64> {
         let since_ms = self.since_ms(&self.query.apps[app]);
         let reads_entries = self.matcher.reads_entries();
         let mut least_ms = None::<i64>;
@@ -560,7 +566,7 @@ impl<'q> Search<'q> {
                 continue;
             }
             let wanted_later = Some(least_ms.map_or(entry.timestamp_ms, |ms| ms.min(entry.timestamp_ms)));
-            if !best.may_take_time(entry.timestamp_ms) {
+            if !newest.may_take_time(entry.timestamp_ms) {
                 least_ms = wanted_later;
                 continue;
             }
@@ -569,7 +575,7 @@ impl<'q> Search<'q> {
             if self.after.is_some_and(|after| position >= after.below) {
                 continue;
             }
-            if !best.may_take(&position) {
+            if !newest.may_take(&position) {
                 least_ms = wanted_later;
                 continue;
             }
@@ -581,7 +587,7 @@ impl<'q> Search<'q> {
                 continue;
             }
             least_ms = wanted_later;
-            best.take(Candidate {
+            newest.take(Candidate {
                 position,
                 id: record.id,
                 app,
