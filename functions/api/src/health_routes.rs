@@ -7,7 +7,7 @@ use logferry_core::model::app::App as Tenant;
 use logferry_health_checks::badge::DEFAULT_WINDOW;
 use logferry_health_checks::history;
 use logferry_health_checks::history::{Pushed, REPORTS_PER_MINUTE, Report, checks_of, find, gone};
-use logferry_health_checks::newest::{Position, newest};
+use logferry_health_checks::newest::{RowPosition, newest};
 use logferry_health_checks::register::StoredCheck;
 use logferry_health_checks::window::Window;
 use logferry_service::http::{ApiError, Request, Response};
@@ -96,15 +96,15 @@ fn bad_cursor() -> ApiError {
     ApiError::bad_request("cursor", "cursor is not a cursor of this list")
 }
 
-fn encode(position: &Position) -> String {
+fn encode(position: &RowPosition) -> String {
     URL_SAFE_NO_PAD.encode(format!("{}:{}", position.slot_ms, position.target))
 }
 
-fn decode(cursor: &str) -> Option<Position> {
+fn decode(cursor: &str) -> Option<RowPosition> {
     let text = String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?;
     let (slot_ms, target) = text.split_once(':')?;
     let slot_ms = slot_ms.parse().ok().filter(|slot_ms| *slot_ms >= 0)?;
-    Some(Position { slot_ms, target: target.to_owned() })
+    Some(RowPosition { slot_ms, target: target.to_owned() })
 }
 
 fn report(request: &Request) -> Result<Report, ApiError> {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use logferry_core::ledger::claim::Ledger;
-use logferry_core::ledger::row::{Grant, Used};
+use logferry_core::ledger::row::{Grant, UsedBy};
 use logferry_core::logbook::blocks::BlockTable;
 use logferry_core::logfile::outcome::{FileCounts, Outcome, Reason, ReasonCode};
 use logferry_core::model::app::App;
@@ -20,8 +20,8 @@ use crate::{Held, Ingest, retry};
 impl<O: ObjectStore, B: BlockTable, L: Ledger + Usage, A: Apps, C: Clock> Ingest<O, B, L, A, C> {
     /// Returns the object that was uploaded earlier with the same URL, if any. The grant records the first
     /// object in the transaction that creates its row, so there is no race after a claim.
-    pub(crate) async fn used_by_another(&self, grant: &Grant, held: &Held) -> Result<Option<Used>, Fault> {
-        let mine = |used: &Used| used.version == held.lease.object.version;
+    pub(crate) async fn used_by_another(&self, grant: &Grant, held: &Held) -> Result<Option<UsedBy>, Fault> {
+        let mine = |used: &UsedBy| used.version == held.lease.object.version;
         let used = match &grant.used {
             Some(used) => Some(used.clone()),
             None => {
@@ -40,7 +40,7 @@ impl<O: ObjectStore, B: BlockTable, L: Ledger + Usage, A: Apps, C: Clock> Ingest
         &self,
         held: &Held,
         app: &App,
-        first: &Used,
+        first: &UsedBy,
         etag: Option<String>,
         size_bytes: u64,
     ) -> Result<Ending, Fault> {

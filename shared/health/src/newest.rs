@@ -27,16 +27,16 @@ const NO_END_MS: i64 = 9_999_999_999_999;
 
 /// The last row of a response. The next page starts after it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Position {
+pub struct RowPosition {
     pub slot_ms: i64,
     pub target: String,
 }
 
 /// Rows, newest first, and where to continue if there are more.
 #[derive(Debug, PartialEq)]
-pub struct Page {
+pub struct RowPage {
     pub rows: Vec<Value>,
-    pub next: Option<Position>,
+    pub next: Option<RowPosition>,
 }
 
 /// Returns the newest rows of these checks after a position: at most `limit`, and [`MAX_ANSWER_BYTES`].
@@ -45,9 +45,9 @@ pub async fn newest(
     table: &impl CheckTable,
     app: &App,
     checks: &[StoredCheck],
-    after: Option<&Position>,
+    after: Option<&RowPosition>,
     limit: usize,
-) -> Result<Page, Fault> {
+) -> Result<RowPage, Fault> {
     let read = (limit / checks.len().max(1) + 2).clamp(MIN_READ, MAX_READ);
     let first_reads = checks.iter().map(|check| async move {
         let mut source = Source::of(check, app, after, read);
@@ -60,15 +60,15 @@ pub async fn newest(
     loop {
         sources.retain(|source| !source.rows.is_empty());
         let Some(source) = sources.iter_mut().max_by(|a, b| a.place().cmp(&b.place())) else {
-            return Ok(Page { rows, next: None });
+            return Ok(RowPage { rows, next: None });
         };
         let Some(row) = source.rows.front() else { continue };
         let shown = show_row(source.check.name.as_deref(), row);
         bytes += shown.to_string().len() + 1;
         if rows.len() >= limit || (bytes > MAX_ANSWER_BYTES && !rows.is_empty()) {
-            return Ok(Page { rows, next: last });
+            return Ok(RowPage { rows, next: last });
         }
-        last = Some(Position { slot_ms: row.slot_ms, target: row.key.target.clone() });
+        last = Some(RowPosition { slot_ms: row.slot_ms, target: row.key.target.clone() });
         rows.push(shown);
         source.rows.pop_front();
         source.fill(table, app).await?;
@@ -86,7 +86,7 @@ struct Source<'a> {
 }
 
 impl<'a> Source<'a> {
-    fn of(check: &'a StoredCheck, app: &App, after: Option<&Position>, read: usize) -> Source<'a> {
+    fn of(check: &'a StoredCheck, app: &App, after: Option<&RowPosition>, read: usize) -> Source<'a> {
         let until_ms = match after {
             None => NO_END_MS,
             Some(after) if check.key(&app.app_id).target > after.target => after.slot_ms,

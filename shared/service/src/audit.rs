@@ -12,7 +12,7 @@ use crate::telemetry::AUDIT;
 
 /// A line of the audit log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Entry {
+pub struct AuditLine {
     pub action: String,
     pub app: Option<String>,
     /// For a rejected credential: the actor that the request claimed to be.
@@ -22,7 +22,7 @@ pub struct Entry {
     pub status: u16,
 }
 
-impl Entry {
+impl AuditLine {
     /// Returns the line of a request answered with `status`; `None` for an allowed read.
     #[must_use]
     pub fn of(request: &Request, status: StatusCode) -> Option<Self> {
@@ -108,8 +108,8 @@ mod tests {
         let request = request(Method::POST, "/apps/shop/prune", &[("x-api-key", key.reveal())]);
         request.trail.takes("/apps/{id}/prune");
         request.trail.concerns(&"shop".parse().unwrap());
-        let entry = Entry::of(&request, StatusCode::OK).unwrap();
-        let expected = Entry {
+        let entry = AuditLine::of(&request, StatusCode::OK).unwrap();
+        let expected = AuditLine {
             action: "POST /apps/{id}/prune".to_owned(),
             app: Some("shop".to_owned()),
             actor: key.key_id().to_owned(),
@@ -125,7 +125,7 @@ mod tests {
         for method in ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "PURGE"] {
             for status in [200, 400, 401, 403, 404, 409, 429, 500] {
                 let request = request(method.parse().unwrap(), "/logs", &[]);
-                let there = Entry::of(&request, StatusCode::from_u16(status).unwrap()).is_some();
+                let there = AuditLine::of(&request, StatusCode::from_u16(status).unwrap()).is_some();
                 let reads = ["GET", "HEAD", "OPTIONS"].contains(&method);
                 assert_eq!(there, !reads || matches!(status, 401 | 403), "{method} {status}");
             }
@@ -142,7 +142,7 @@ mod tests {
             ("/SECRET", vec![], "anonymous"),
         ] {
             let entry =
-                Entry::of(&request("SECRET".parse().unwrap(), path, &headers), StatusCode::OK).unwrap();
+                AuditLine::of(&request("SECRET".parse().unwrap(), path, &headers), StatusCode::OK).unwrap();
             assert_eq!((entry.actor.as_str(), entry.action.as_str()), (actor, "other unknown"), "{path}");
             assert!(!serde_json::to_string(&entry).unwrap().contains("SECRET"), "{path}");
         }

@@ -5,7 +5,7 @@ use http::{Method, StatusCode};
 use tracing::Instrument as _;
 
 pub use crate::answer::{ApiError, Response};
-use crate::audit::Entry;
+use crate::audit::AuditLine;
 use crate::metrics::{Emission, REQUEST_ERRORS, REQUESTS, REQUESTS_REFUSED, REQUESTS_THROTTLED};
 pub use crate::request::{Request, Trail, form_urlencoded};
 
@@ -31,7 +31,7 @@ pub async fn serve(
             request.method = Method::GET;
         }
         let response = Box::pin(handle(&request)).await;
-        if let Some(entry) = Entry::of(&request, response.status) {
+        if let Some(entry) = AuditLine::of(&request, response.status) {
             entry.write();
         }
         response

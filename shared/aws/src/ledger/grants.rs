@@ -1,7 +1,7 @@
 //! Rows of keys that were handed out.
 
 use logferry_core::ledger::claim::Grants;
-use logferry_core::ledger::row::{Grant, Used};
+use logferry_core::ledger::row::{Grant, UsedBy};
 use logferry_core::model::fault::Fault;
 use logferry_core::model::object::ObjectVersion;
 
@@ -43,7 +43,7 @@ impl Grants for DynamoLedger {
         let used = item.text_opt("used_by").map(|sk| {
             let version = ObjectVersion::from_stored(sk).ok_or_else(|| malformed("used_by"))?;
             let etag = item.text_opt("used_etag").map(str::to_owned);
-            Ok(Used { version, etag, size_bytes: item.number_opt("used_size") })
+            Ok(UsedBy { version, etag, size_bytes: item.number_opt("used_size") })
         });
         Ok(Some(Grant {
             bucket: bucket.to_owned(),

@@ -19,7 +19,7 @@ pub(crate) use keys::{FAILED_SHARDS, due_shard, shard_name};
 use keys::{file_pk, grant_key};
 use logferry_core::ledger::checkpoint::Checkpoint;
 use logferry_core::ledger::claim::{Claim, Claimed, EndedBy, Finished, Lease, Ledger};
-use logferry_core::ledger::row::{Claimable, FileRow, FileStatus, Grant, StoredSoFar, Used};
+use logferry_core::ledger::row::{Claimable, FileRow, FileStatus, Grant, StoredSoFar, UsedBy};
 use logferry_core::logfile::outcome::Outcome;
 use logferry_core::logfile::quarantine::Quarantined;
 use logferry_core::model::fault::{Fault, FaultClass};
@@ -106,7 +106,7 @@ impl Ledger for DynamoLedger {
         let used = item.text_opt("used_by").map(|sk| {
             let version = ObjectVersion::from_stored(sk).ok_or_else(|| malformed("used_by"))?;
             let etag = item.text_opt("used_etag").map(str::to_owned);
-            Ok(Used { version, etag, size_bytes: item.number_opt("used_size") })
+            Ok(UsedBy { version, etag, size_bytes: item.number_opt("used_size") })
         });
         Ok(Some(Grant {
             bucket: bucket.to_owned(),

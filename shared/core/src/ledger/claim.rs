@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::ledger::checkpoint::Checkpoint;
-use crate::ledger::row::{FileRow, FileStatus, Grant, StoredSoFar, Used};
+use crate::ledger::row::{FileRow, FileStatus, Grant, StoredSoFar, UsedBy};
 use crate::logfile::outcome::{FileCounts, Outcome};
 use crate::logfile::quarantine::Quarantined;
 use crate::model::app::AppId;
@@ -60,8 +60,8 @@ impl Claim {
 
     /// Returns what the grant records about the object.
     #[must_use]
-    pub fn used(&self) -> Used {
-        Used {
+    pub fn used(&self) -> UsedBy {
+        UsedBy {
             version: self.object.version.clone(),
             etag: self.etag.clone(),
             size_bytes: Some(self.size_bytes),

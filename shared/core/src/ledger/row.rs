@@ -77,7 +77,7 @@ pub struct Grant {
     /// id.
     pub epoch_ms: i64,
     /// The object that was uploaded with its URL. No other object is accepted.
-    pub used: Option<Used>,
+    pub used: Option<UsedBy>,
     pub created_ms: i64,
     /// When the URL expires (ms).
     pub expires_ms: i64,
@@ -85,7 +85,7 @@ pub struct Grant {
 
 /// The first object that was uploaded with a URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Used {
+pub struct UsedBy {
     pub version: ObjectVersion,
     /// `None` if the ETag is unknown.
     pub etag: Option<String>,
