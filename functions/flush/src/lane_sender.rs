@@ -19,8 +19,8 @@ use logferry_core::ports::flush_marks::{FlushMark, FlushMarks};
 use logferry_core::ports::log_groups::LogGroups;
 use tokio::time::Instant;
 
+use crate::app_cache::{Wanted, wanted};
 use crate::lane::{Lane, Slot, State};
-use crate::settings::{Wanted, wanted};
 use crate::{Flush, dead_letters};
 
 /// Number of the log stream per day that receives an app's events. CloudWatch Logs limits requests per
@@ -196,7 +196,7 @@ where
     /// app is deleted.
     async fn wanted(&mut self, index: usize, header: &BlockHeader) -> Result<Option<Level>, Stop> {
         let flush = self.flush;
-        let setting = flush.settings.of(&header.app_id, header.epoch_ms, flush.clock.now_ms()).await;
+        let setting = flush.apps.of(&header.app_id, header.epoch_ms, flush.clock.now_ms()).await;
         let Some(setting) = setting.map_err(Stop::of)? else {
             // The group may belong to another app by now.
             let app_id = header.app_id.as_str();

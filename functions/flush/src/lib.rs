@@ -7,13 +7,13 @@
 //! requests are sent twice, one per running lane. A block that cannot be decoded goes to the failure
 //! bucket. Unconfirmed records are reported in the response, and the stream delivers them again.
 
+pub mod app_cache;
 pub mod config;
 pub mod dead_letters;
 pub mod groups;
 mod lane;
 mod lane_sender;
 pub mod redrive;
-pub mod settings;
 pub mod stream;
 mod tally;
 
@@ -34,10 +34,10 @@ use logferry_core::ports::log_groups::LogGroups;
 use logferry_service::metrics::{Emission, RETENTIONS_FAILED};
 use tokio::time::Instant;
 
+use crate::app_cache::AppCache;
 use crate::groups::Groups;
 use crate::lane::{Lane, State, failures, lanes};
 use crate::lane_sender::LaneSender;
-use crate::settings::Settings;
 use crate::stream::{Response, StreamEvent};
 pub use crate::tally::Tally;
 
@@ -67,7 +67,7 @@ const MARK_PAUSES: [Duration; 3] =
 
 const DAY_MS: i64 = 24 * 3_600_000;
 
-/// Settings for sending events.
+/// AppCache for sending events.
 #[derive(Debug, Clone)]
 pub struct Sending {
     pub group_prefix: String,
@@ -80,7 +80,7 @@ pub struct Sending {
 #[derive(Debug)]
 pub struct Flush<B, A, S, D, M, C> {
     blocks: B,
-    settings: Settings<A>,
+    apps: AppCache<A>,
     groups: Groups<S>,
     dead_letters: D,
     marks: M,
@@ -127,8 +127,8 @@ where
     C: Clock,
 {
     pub fn new(blocks: B, apps: A, sender: S, dead_letters: D, marks: M, clock: C, sending: Sending) -> Self {
-        let (settings, groups) = (Settings::new(apps), Groups::new(sender));
-        Self { blocks, settings, groups, dead_letters, marks, clock, sending }
+        let (apps, groups) = (AppCache::new(apps), Groups::new(sender));
+        Self { blocks, apps, groups, dead_letters, marks, clock, sending }
     }
 
     /// Sends a batch of the stream, in an invocation that Lambda ends at `context_deadline_ms` (since the

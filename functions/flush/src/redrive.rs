@@ -263,7 +263,7 @@ where
             lines.iter().for_each(|line| report.keep(&line.reason, 1));
             return Ok((report, None));
         }
-        let setting = self.settings.now(&partition.app_id).await?;
+        let setting = self.apps.now(&partition.app_id).await?;
         let mut streams: BTreeMap<(&str, &str), Vec<Event>> = BTreeMap::new();
         // The lines that stay, with a new reason and detail if they changed.
         let mut kept: BTreeMap<u64, Option<(&'static str, String)>> = BTreeMap::new();

@@ -14,7 +14,7 @@ pub const CACHE_MS: i64 = 30_000;
 
 /// App settings, cached by app.
 #[derive(Debug)]
-pub struct Settings<A> {
+pub struct AppCache<A> {
     apps: A,
     known: Mutex<Known>,
 }
@@ -32,7 +32,7 @@ pub struct AppSetting {
     pub retention_days: Option<u32>,
 }
 
-impl<A: Apps> Settings<A> {
+impl<A: Apps> AppCache<A> {
     pub fn new(apps: A) -> Self {
         Self { apps, known: Mutex::default() }
     }
