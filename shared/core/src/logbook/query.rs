@@ -308,7 +308,7 @@ impl<'q> Search<'q> {
         let mut day_count = 1;
         let unread_at = loop {
             let mut cursors =
-                match self.next_feeds(table, &mut days, &mut progress, ahead, first_page).await? {
+                match self.next_cursors(table, &mut days, &mut progress, ahead, first_page).await? {
                     Ahead::Cursors(cursors) => cursors,
                     Ahead::Stopped(position) => break Some(position),
                     Ahead::End => break None,
@@ -337,7 +337,7 @@ impl<'q> Search<'q> {
 
     /// Returns the partitions of the next days that have records, for all apps. Empty if the result is
     /// certain without them.
-    async fn next_feeds<S: Stats>(
+    async fn next_cursors<S: Stats>(
         &self,
         stats: &S,
         days: &mut [DayCursor<'_>],
