@@ -11,6 +11,7 @@ use logferry_aws::item::{Get, s};
 use logferry_aws::ledger::DynamoLedger;
 use logferry_aws::listing::S3Listing;
 use logferry_aws::records::DynamoRecords;
+use logferry_aws::sessions::DynamoSessions;
 use logferry_aws::usage::DynamoUsage;
 use logferry_core::ledger::bucket::{ListPage, ListPosition, Listing};
 use logferry_core::ledger::checkpoint::Checkpoint;
@@ -26,7 +27,9 @@ use logferry_core::model::fingerprint::PackFingerprint;
 use logferry_core::model::object::{ObjectRef, ObjectVersion};
 use logferry_core::model::time::Day;
 use logferry_sim::contract::ledger::CountedDays;
-use logferry_sim::contract::{apps, backlog, blocks, bucket, counts, files, ledger, records, usage};
+use logferry_sim::contract::{
+    apps, backlog, blocks, bucket, counts, files, ledger, records, sessions, usage,
+};
 use logferry_tests::stack::Stack;
 
 fn table() -> Option<DynamoBlocks> {
@@ -176,6 +179,18 @@ keeps! { records on book();
     writes_at_once_are_all_counted,
     removals_are_counted_once,
     headers_come_in_pages_and_blocks_with_extents_go_whole,
+}
+
+fn real_sessions() -> Option<DynamoSessions> {
+    let stack = Stack::running()?;
+    Some(DynamoSessions::new(stack.aws.dynamodb(), stack.value("TABLE_UPLOADS")))
+}
+
+keeps! { sessions on real_sessions();
+    a_session_is_found_by_its_app_alone_and_ends_once,
+    open_sessions_stay_within_their_limits,
+    an_apps_sessions_are_listed_in_pages,
+    requests_are_counted_by_the_minute,
 }
 
 fn real_usage() -> Option<DynamoUsage> {

@@ -3,7 +3,9 @@
 use logferry_core::ledger::bucket::{ListPage, ListPosition, Listing};
 use logferry_core::model::fault::Fault;
 use logferry_core::model::object::ObjectRef;
-use logferry_sim::contract::{apps, backlog, blocks, bucket, counts, files, ledger, records, usage};
+use logferry_sim::contract::{
+    apps, backlog, blocks, bucket, counts, files, ledger, records, sessions, usage,
+};
 use logferry_sim::{SimCloud, UNVERSIONED};
 
 macro_rules! keeps {
@@ -48,6 +50,13 @@ keeps! { records;
     writes_at_once_are_all_counted,
     removals_are_counted_once,
     headers_come_in_pages_and_blocks_with_extents_go_whole,
+}
+
+keeps! { sessions;
+    a_session_is_found_by_its_app_alone_and_ends_once,
+    open_sessions_stay_within_their_limits,
+    an_apps_sessions_are_listed_in_pages,
+    requests_are_counted_by_the_minute,
 }
 
 keeps! { usage;

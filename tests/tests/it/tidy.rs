@@ -1,5 +1,6 @@
 //! Rules about the code itself that the compiler does not check.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 fn root() -> &'static Path {
@@ -102,6 +103,27 @@ fn functions_never_depend_on_functions() {
             assert!(!manifest.contains(&format!("logferry-{other} ")), "{name} depends on {other}");
         }
     }
+}
+
+/// A name that several crates share hides what it is; `Config` is each function's own.
+#[test]
+fn no_public_type_name_is_used_twice_in_the_shared_crates() {
+    let mut places: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let crates = ["core", "health", "service", "aws"].map(|name| format!("shared/{name}/src"));
+    for (path, code) in crates.iter().flat_map(|source| rust_files(source)) {
+        let code = code.split("#[cfg(test)]").next().unwrap_or_default();
+        for line in code.lines() {
+            let mut words = line.trim_start().split_whitespace();
+            let is_type = words.next() == Some("pub")
+                && words.next().is_some_and(|kind| ["struct", "enum", "trait", "type"].contains(&kind));
+            let name = words.next().and_then(|name| name.split(|c: char| !c.is_alphanumeric()).next());
+            if let Some(name) = name.filter(|name| is_type && *name != "Config") {
+                places.entry(name.to_owned()).or_default().push(path.display().to_string());
+            }
+        }
+    }
+    places.retain(|_, places| places.len() > 1);
+    assert!(places.is_empty(), "{places:#?}");
 }
 
 #[test]

@@ -9,6 +9,7 @@ pub mod counts;
 pub mod files;
 pub mod ledger;
 pub mod records;
+pub mod sessions;
 pub mod usage;
 
 /// 2070-01-01T08:53:20Z: far in the future, so that neither a table's TTL nor a sweep with the real clock
