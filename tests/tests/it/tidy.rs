@@ -113,7 +113,7 @@ fn no_public_type_name_is_used_twice_in_the_shared_crates() {
     for (path, code) in crates.iter().flat_map(|source| rust_files(source)) {
         let code = code.split("#[cfg(test)]").next().unwrap_or_default();
         for line in code.lines() {
-            let mut words = line.trim_start().split_whitespace();
+            let mut words = line.split_whitespace();
             let is_type = words.next() == Some("pub")
                 && words.next().is_some_and(|kind| ["struct", "enum", "trait", "type"].contains(&kind));
             let name = words.next().and_then(|name| name.split(|c: char| !c.is_alphanumeric()).next());

@@ -13,10 +13,11 @@ use logferry_health_checks::rows::{
     CheckKey, CheckRow, CheckTable, DaySums, Recorded, ReportLimits, UrlState,
 };
 use logferry_health_checks::testing::MemoryChecks;
+use logferry_sim::SimCloud;
 use serde_json::{Value, json};
 
 use crate::servers::{Server, page, status};
-use crate::world::{AppList, PLENTY, SLOT, TestHealth, Topic, Watch, World, app, local};
+use crate::world::{PLENTY, SLOT, TestHealth, Topic, Watch, World, app, local};
 
 /// A server whose state the test sets.
 async fn switched() -> (Server, Arc<AtomicBool>) {
@@ -322,7 +323,7 @@ impl CheckTable for Broken {
     }
 }
 
-fn on_table(health: TestHealth, table: Broken) -> Health<AppList, Broken, Topic, Watch> {
+fn on_table(health: TestHealth, table: Broken) -> Health<SimCloud, Broken, Topic, Watch> {
     Health {
         apps: health.apps,
         table,

@@ -9,9 +9,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use logferry_core::model::app::{App, AppId, FlushSetting};
+use logferry_core::model::app::{App, FlushSetting};
 use logferry_core::model::fault::{Fault, FaultClass};
-use logferry_core::ports::apps::{Apps, KeyRow};
 use logferry_core::ports::clock::Clock;
 use logferry_health::probe::{Dial, Judge, Prober, Stream, Tcp, tls_trusting};
 use logferry_health::{Health, Summary};
@@ -19,6 +18,7 @@ use logferry_health_checks::guard::resolve::Resolver;
 use logferry_health_checks::guard::{Policy, Ports};
 use logferry_health_checks::notifier::{Notification, Notifier};
 use logferry_health_checks::testing::MemoryChecks;
+use logferry_sim::SimCloud;
 use tokio::net::TcpStream;
 
 /// Loopback servers on any port may be probed.
@@ -35,23 +35,6 @@ pub(crate) fn app(app_id: &str, checks: serde_json::Value) -> App {
         pruned_before_ms: None,
         flush: FlushSetting::default(),
         health_checks: checks,
-    }
-}
-
-#[derive(Debug, Clone, Default)]
-pub(crate) struct AppList(pub(crate) Vec<App>);
-
-impl Apps for AppList {
-    async fn find(&self, app_id: &AppId) -> Result<Option<App>, Fault> {
-        Ok(self.0.iter().find(|app| &app.app_id == app_id).cloned())
-    }
-
-    async fn find_key(&self, _: &str) -> Result<Option<KeyRow>, Fault> {
-        Ok(None)
-    }
-
-    async fn list(&self) -> Result<Vec<App>, Fault> {
-        Ok(self.0.clone())
     }
 }
 
@@ -177,7 +160,7 @@ pub(crate) fn prober(policy: Policy) -> Prober {
 }
 
 /// The function on tables in memory.
-pub(crate) type TestHealth = Health<AppList, MemoryChecks, Topic, Watch>;
+pub(crate) type TestHealth = Health<SimCloud, MemoryChecks, Topic, Watch>;
 
 pub(crate) struct World {
     pub(crate) table: MemoryChecks,
@@ -195,9 +178,10 @@ impl World {
     }
 
     pub(crate) fn probing_with(apps: Vec<App>, prober: Prober) -> World {
-        let (table, topic) = (MemoryChecks::default(), Topic::default());
+        let (table, topic, cloud) = (MemoryChecks::default(), Topic::default(), SimCloud::default());
+        apps.into_iter().for_each(|app| cloud.set_app(app));
         let health = Health {
-            apps: AppList(apps),
+            apps: cloud,
             table: table.clone(),
             notifier: topic.clone(),
             clock: Watch::default(),
