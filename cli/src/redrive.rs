@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::process::ExitCode;
 
+use logferry::redrive_dead_letters::{FileReport, KnownMarks, Redrive, Selection};
 use logferry_aws::apps::DynamoApps;
 use logferry_aws::blocks::DynamoBlocks;
 use logferry_aws::client::AwsEnv;
@@ -13,7 +14,6 @@ use logferry_core::model::app::AppId;
 use logferry_core::model::time::Day;
 use logferry_flush::Flush;
 use logferry_flush::config::Config;
-use logferry_flush::redrive::{FileReport, KnownMarks, Selection};
 use logferry_service::clock::SystemClock;
 use logferry_service::config::environment;
 
@@ -59,7 +59,7 @@ pub(crate) async fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     let aws = AwsEnv::from_environment()?;
     let dynamodb = aws.dynamodb();
     let sending = config.sending();
-    let flush = Flush::new(
+    let redrive = Redrive(Flush::new(
         DynamoBlocks::new(dynamodb.clone(), config.table_logs),
         DynamoApps::new(dynamodb.clone(), config.table_apps),
         CloudWatchLogs::new(aws.logs(), Some(config.log_group_class)),
@@ -67,10 +67,10 @@ pub(crate) async fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
         KnownMarks(DynamoFlushMarks::new(dynamodb, config.table_files)),
         SystemClock,
         sending,
-    );
+    ));
 
     let selection = Selection { prefix: args.prefix.clone(), app_id: args.app.clone(), day: args.date };
-    let redriven = flush.redrive(&selection, args.dry_run, print).await?;
+    let redriven = redrive.run(&selection, args.dry_run, print).await?;
     let (done, kept) = (redriven.files_done, redriven.files_kept);
     if args.dry_run {
         eprintln!("{} files with {} events; nothing was sent", done + kept, redriven.events_kept);

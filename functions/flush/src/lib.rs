@@ -13,7 +13,7 @@ pub mod dead_letters;
 pub mod groups;
 mod lane;
 mod lane_sender;
-pub mod redrive;
+pub mod once;
 pub mod stream;
 mod tally;
 

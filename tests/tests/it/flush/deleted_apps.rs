@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use batch_buffer::ErrorClass;
 use batch_buffer::testing::{Fault, StrictLogs};
+use logferry::redrive_dead_letters::Selection;
 use logferry_core::ports::dead_letters::DeadLetters;
 use logferry_flush::Tally;
-use logferry_flush::redrive::Selection;
 use logferry_tests::stream::{EPOCH_MS, event, flush};
 use serde_json::{Value, json};
 

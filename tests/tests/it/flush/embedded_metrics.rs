@@ -1,10 +1,10 @@
 //! No record content can create CloudWatch metrics, whichever way it is sent.
 
 use batch_buffer::split;
+use logferry::redrive_dead_letters::Selection;
 use logferry_core::model::block::Block;
 use logferry_core::model::level::Level;
 use logferry_core::ports::dead_letters::DeadLetters;
-use logferry_flush::redrive::Selection;
 use serde_json::{Map, Value, json};
 
 use super::world::{NOW_MS, World, block, blocks, failed, inserted};

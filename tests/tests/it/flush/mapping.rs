@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use batch_buffer::ErrorClass;
 use batch_buffer::testing::{Fault, StrictLogs};
+use logferry::redrive_dead_letters::Selection;
 use logferry_core::model::block::Block;
 use logferry_core::model::fault::FaultClass;
 use logferry_core::model::level::Level;
 use logferry_core::ports::dead_letters::DeadLetters;
-use logferry_flush::redrive::Selection;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use batch_buffer::ErrorClass;
 use batch_buffer::testing::{Fault, StrictLogs};
+use logferry::redrive_dead_letters::{FileReport, Redriven, Selection};
 use logferry_core::model::app::FlushSetting;
 use logferry_core::model::block::Block;
 use logferry_core::model::fault::FaultClass;
 use logferry_core::model::level::Level;
 use logferry_core::ports::dead_letters::DeadLetters;
 use logferry_flush::Tally;
-use logferry_flush::redrive::{FileReport, Redriven, Selection};
 use serde_json::{Value, json};
 
 use super::world::{Death, NOW_MS, World, block, blocks, failed, ids, inserted, long_block};

@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use batch_buffer::testing::StrictLogs;
+use logferry::redrive_dead_letters::{FileReport, KnownMarks, Redrive, Redriven, Selection};
 use logferry_core::model::app::{App, FlushSetting};
 use logferry_core::model::block::{Block, MAX_ITEM_DATA_BYTES, Partition, Payload};
 use logferry_core::model::fault::Fault;
 use logferry_core::model::level::Level;
-use logferry_flush::redrive::{FileReport, KnownMarks, Redriven, Selection};
 use logferry_flush::{Handled, STOP_BEFORE_DEADLINE_MS};
 use logferry_sim::{How, SimCloud};
 use logferry_tests::stream::{self, EPOCH_MS, event, flush};
@@ -135,9 +135,9 @@ impl World {
         selection: &Selection,
         dry_run: bool,
     ) -> (Result<Redriven, Fault>, Vec<FileReport>) {
-        let flush = flush(&self.cloud, KnownMarks(self.cloud.clone()));
+        let redrive = Redrive(flush(&self.cloud, KnownMarks(self.cloud.clone())));
         let mut reports = Vec::new();
-        let redriven = flush.redrive(selection, dry_run, |report| reports.push(report.clone())).await;
+        let redriven = redrive.run(selection, dry_run, |report| reports.push(report.clone())).await;
         (redriven, reports)
     }
 

@@ -4,9 +4,8 @@
 //! file.
 
 use std::collections::{BTreeMap, HashSet};
-use std::sync::Arc;
 
-use batch_buffer::{Event, Sender, deliver, plan};
+use batch_buffer::{Event, Sender};
 use logferry_core::logbook::blocks::BlockTable;
 use logferry_core::model::app::AppId;
 use logferry_core::model::block::Partition;
@@ -18,13 +17,12 @@ use logferry_core::ports::clock::Clock;
 use logferry_core::ports::dead_letters::DeadLetters;
 use logferry_core::ports::flush_marks::{FlushMark, FlushMarks, Insertion};
 use logferry_core::ports::log_groups::LogGroups;
+use logferry_flush::dead_letters::{self, Line, PREFIX, UNDECODABLE};
+use logferry_flush::once::RecordEnd;
+use logferry_flush::stream::StreamEvent;
+use logferry_flush::{Flush, Tally};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-
-use crate::dead_letters::{self, Line, PREFIX, UNDECODABLE};
-use crate::lane::{State, lanes};
-use crate::stream::StreamEvent;
-use crate::{Flush, Tally};
 
 /// Key prefix under which the event source mapping puts discarded batches:
 /// `{mapping}/{shard}/{yyyy}/{mm}/{dd}/{time}-{uuid}` follows.
@@ -160,7 +158,11 @@ impl Redriven {
     }
 }
 
-impl<B, A, S, D, M, C> Flush<B, A, S, D, KnownMarks<M>, C>
+/// Redrives with flush's own code.
+#[derive(Debug)]
+pub struct Redrive<B, A, S, D, M, C>(pub Flush<B, A, S, D, KnownMarks<M>, C>);
+
+impl<B, A, S, D, M, C> Redrive<B, A, S, D, M, C>
 where
     B: BlockTable,
     A: Apps,
@@ -175,7 +177,7 @@ where
     /// # Errors
     /// If the bucket could not be listed, or if a file or an app's setting could not be read. Earlier files
     /// are done.
-    pub async fn redrive(
+    pub async fn run(
         &self,
         selection: &Selection,
         dry_run: bool,
@@ -185,12 +187,12 @@ where
         for prefix in selection.listed() {
             let mut after: Option<String> = None;
             loop {
-                let names = self.dead_letters.names(&prefix, after.as_deref()).await?;
+                let names = self.0.dead_letters().names(&prefix, after.as_deref()).await?;
                 let Some(last) = names.last() else { break };
                 after = Some(last.clone());
                 for name in &names {
                     if let Some(report) = self.redrive_file(name, selection, dry_run).await? {
-                        self.groups.set_retentions(self.clock.now_ms()).await;
+                        self.0.set_retentions().await;
                         redriven.add(&report);
                         each(&report);
                     }
@@ -211,7 +213,7 @@ where
         if name.starts_with(PREFIX) && !selection.takes(partition.as_ref()) {
             return Ok(None);
         }
-        let bytes = match self.dead_letters.read(name).await {
+        let bytes = match self.0.dead_letters().read(name).await {
             Err(fault) if fault.class == FaultClass::NotFound => return Ok(None),
             bytes => bytes?,
         };
@@ -241,8 +243,8 @@ where
     /// Removes the sent events from a file; `left` is its new content.
     async fn leave(&self, mut report: FileReport, left: Vec<u8>) -> FileReport {
         let changed = match left.is_empty() {
-            true => self.dead_letters.remove(&report.file).await,
-            false => self.dead_letters.put(&report.file, left).await,
+            true => self.0.dead_letters().remove(&report.file).await,
+            false => self.0.dead_letters().put(&report.file, left).await,
         };
         if let Err(fault) = changed {
             let problem = format!("sent, but not removed from the file: {}", chain(&fault));
@@ -263,7 +265,7 @@ where
             lines.iter().for_each(|line| report.keep(&line.reason, 1));
             return Ok((report, None));
         }
-        let setting = self.apps.now(&partition.app_id).await?;
+        let setting = self.0.app_setting(&partition.app_id).await?;
         let mut streams: BTreeMap<(&str, &str), Vec<Event>> = BTreeMap::new();
         // The lines that stay, with a new reason and detail if they changed.
         let mut kept: BTreeMap<u64, Option<(&'static str, String)>> = BTreeMap::new();
@@ -283,24 +285,14 @@ where
             streams.entry((&line.group, &line.stream)).or_default().push(event);
         }
         for ((group, stream), events) in streams {
-            if let Some(setting) = setting {
-                self.groups.keep(group, setting.retention_days.or(self.sending.retention_days));
+            let not_sent = self.0.send_events(group, stream, events, setting).await;
+            for letter in not_sent.dead {
+                kept.insert(letter.event.tag, Some((letter.reason.code(), letter.reason.to_string())));
             }
-            let (group, stream) = (Arc::<str>::from(group), Arc::<str>::from(stream));
-            let planned = plan(events, self.clock.now_ms(), &self.sending.limits());
-            kept.extend(planned.refused.iter().map(|event| (event.tag, None)));
-            let (mut token, retry) = (None, &self.sending.retry);
-            for batch in planned.batches {
-                let clock = || self.clock.now_ms();
-                let sent = deliver(&self.groups, &group, &stream, batch, &mut token, retry, &clock).await;
-                for letter in sent.dead {
-                    kept.insert(letter.event.tag, Some((letter.reason.code(), letter.reason.to_string())));
-                }
-                for event in sent.unsent {
-                    kept.entry(event.tag).or_default();
-                }
-                report.error = sent.error.map(|error| error.to_string()).or(report.error);
+            for event in not_sent.left {
+                kept.entry(event.tag).or_default();
             }
+            report.error = not_sent.error.or(report.error);
         }
         let mut left = Vec::new();
         for (index, mut line) in lines.into_iter().enumerate() {
@@ -330,27 +322,23 @@ where
         let Ok(event) = batch.event() else {
             return Ok((FileReport::broken(name, "the payload is not a stream event"), None));
         };
-        let mut lanes = lanes(&event, self.clock.now_ms());
-        if !dry_run {
-            self.send_lanes(&mut lanes, None).await;
-        }
-        report.error = lanes.iter().find_map(|lane| lane.stopped.clone());
+        let sent = self.0.send_batch(&event, dry_run).await;
+        report.error = sent.error;
         let mut open = HashSet::new();
-        for record in lanes.iter().flat_map(|lane| &lane.records) {
-            let mut tally = record.tally();
-            let reason = match record.state {
-                _ if record.ownerless => Some(APP_DELETED),
-                State::Through => None,
-                State::Bad(_) => Some("UNDECODABLE"),
-                State::Open if dry_run => Some(batch.condition.as_str()),
-                State::Open => Some("NOT_SENT"),
+        for (sequence, end, mut tally) in sent.records {
+            let reason = match end {
+                RecordEnd::AppDeleted => Some(APP_DELETED),
+                RecordEnd::Through => None,
+                RecordEnd::Undecodable => Some("UNDECODABLE"),
+                RecordEnd::Open if dry_run => Some(batch.condition.as_str()),
+                RecordEnd::Open => Some("NOT_SENT"),
             };
             if let Some(reason) = reason {
-                if record.ownerless {
+                if end == RecordEnd::AppDeleted {
                     (tally.narrowed, tally.left) = (0, tally.records_in);
                 }
                 report.keep(reason, tally.left);
-                open.insert(record.sequence());
+                open.insert(sequence);
             }
             report.add(tally);
         }
@@ -409,7 +397,7 @@ impl GivenUp {
 
     /// Returns the file without the selected records that are done. Empty if nothing is left of it, `None`
     /// if it does not change.
-    fn without_all_but(mut self, open: &HashSet<&str>) -> Option<Vec<u8>> {
+    fn without_all_but(mut self, open: &HashSet<String>) -> Option<Vec<u8>> {
         let chosen: HashSet<&str> = self.chosen.iter().filter_map(sequence_of).collect();
         let stays = |record: &&Value| {
             sequence_of(record).is_none_or(|sequence| !chosen.contains(sequence) || open.contains(sequence))

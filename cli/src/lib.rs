@@ -1,0 +1,3 @@
+//! What `logferry` does besides the functions' own code.
+
+pub mod redrive_dead_letters;
