@@ -2,24 +2,32 @@
 
 use std::time::Duration;
 
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use logferry_core::model::fault::Fault;
 use tokio::time::{Instant, sleep};
 
-const FIRST_PAUSE: Duration = Duration::from_millis(40);
+/// Jitter makes a pause up to twice its length.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// Number of doublings after which the pause no longer grows.
-const MAX_DOUBLINGS: u32 = 8;
 
 /// Pauses between attempts of one operation.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Backoff {
-    failures: u32,
+#[derive(Debug)]
+pub(crate) struct Backoff(ExponentialBackoff);
+
+impl Default for Backoff {
+    fn default() -> Self {
+        let pauses = ExponentialBuilder::new()
+            .with_min_delay(Duration::from_millis(50))
+            .with_max_delay(LONGEST_PAUSE / 2)
+            .without_max_times()
+            .with_jitter();
+        Self(pauses.build())
+    }
 }
 
 impl Backoff {
     /// Resets the pause after partial success.
     pub(crate) fn got_somewhere(&mut self) {
-        self.failures = 0;
+        *self = Self::default();
     }
 
     /// Waits before the next attempt.
@@ -27,9 +35,7 @@ impl Backoff {
     /// # Errors
     /// `fault` if the next attempt would start after `stop_at`.
     pub(crate) async fn pause(&mut self, stop_at: Instant, fault: Fault) -> Result<(), Fault> {
-        self.failures = (self.failures + 1).min(MAX_DOUBLINGS);
-        let pause = FIRST_PAUSE.saturating_mul(1 << self.failures).min(LONGEST_PAUSE);
-        let pause = pause.mul_f64(0.5 + 0.5 * rand::random::<f64>());
+        let pause = self.0.next().unwrap_or(LONGEST_PAUSE);
         if Instant::now() + pause > stop_at {
             return Err(fault);
         }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{DeleteRequest, KeysAndAttributes, WriteRequest};
+use backon::{BackoffBuilder, ExponentialBuilder};
 use futures::{StreamExt, TryStreamExt, stream};
 use logferry_core::model::fault::{Fault, FaultClass};
 
@@ -18,9 +19,11 @@ pub(crate) const MAX_BATCH_ITEMS: usize = 25;
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchWriteItem.html>
 pub(crate) const MAX_BATCH_BYTES: usize = 12 * 1024 * 1024;
 
-/// Maximum attempts for unprocessed items, and the first pause.
-const ATTEMPTS: u32 = 8;
-const PAUSE: Duration = Duration::from_millis(20);
+/// Pauses before what was not taken is retried.
+fn pauses() -> impl Iterator<Item = Duration> {
+    let first = Duration::from_millis(15);
+    ExponentialBuilder::new().with_min_delay(first).with_max_times(7).with_jitter().build()
+}
 
 /// Maximum keys per BatchGetItem.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html>
@@ -48,8 +51,8 @@ async fn get_chunk(
     keys: Vec<Item>,
     projection: &str,
 ) -> Result<Vec<Item>, Fault> {
-    let (mut left, mut found, mut pause) = (keys, Vec::new(), PAUSE);
-    for attempt in 1.. {
+    let (mut left, mut found, mut pauses) = (keys, Vec::new(), pauses());
+    loop {
         let wanted = KeysAndAttributes::builder().set_keys(Some(left)).projection_expression(projection);
         let wanted = wanted.build().map_err(|_| malformed("pk"))?;
         let answer = client
@@ -62,15 +65,13 @@ async fn get_chunk(
         let unprocessed = answer.unprocessed_keys.unwrap_or_default();
         left = unprocessed.into_values().flat_map(|wanted| wanted.keys).collect();
         if left.is_empty() {
-            break;
+            return Ok(found);
         }
-        if attempt == ATTEMPTS {
+        let Some(pause) = pauses.next() else {
             return Err(Fault::new(FaultClass::RateLimited, "BatchGetItem", "UnprocessedKeys"));
-        }
-        tokio::time::sleep(pause.mul_f64(0.5 + rand::random::<f64>())).await;
-        pause *= 2;
+        };
+        tokio::time::sleep(pause).await;
     }
-    Ok(found)
 }
 
 /// Deletes the items with these keys.
@@ -93,8 +94,8 @@ pub(crate) async fn write_all(
 ) -> Result<(), Fault> {
     for chunk in requests.chunks(MAX_BATCH_ITEMS) {
         let mut left = chunk.to_vec();
-        let mut pause = PAUSE;
-        for attempt in 1.. {
+        let mut pauses = pauses();
+        loop {
             let answer = client
                 .batch_write_item()
                 .request_items(table, left)
@@ -105,11 +106,10 @@ pub(crate) async fn write_all(
             if left.is_empty() {
                 break;
             }
-            if attempt == ATTEMPTS {
+            let Some(pause) = pauses.next() else {
                 return Err(Fault::new(FaultClass::RateLimited, "BatchWriteItem", "UnprocessedItems"));
-            }
-            tokio::time::sleep(pause.mul_f64(0.5 + rand::random::<f64>())).await;
-            pause *= 2;
+            };
+            tokio::time::sleep(pause).await;
         }
     }
     Ok(())

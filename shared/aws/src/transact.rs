@@ -9,6 +9,7 @@ use aws_sdk_dynamodb::types::builders::{ConditionCheckBuilder, DeleteBuilder, Pu
 use aws_sdk_dynamodb::types::{
     CancellationReason, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
 };
+use backon::{BackoffBuilder, ExponentialBuilder};
 use logferry_core::logbook::counter_keys;
 use logferry_core::model::app::AppId;
 use logferry_core::model::expiry;
@@ -19,37 +20,21 @@ use logferry_core::model::time::Day;
 use crate::faults::fault;
 use crate::item::{Get, Item, count_attributes, key, n};
 
-/// Maximum attempts of a transaction that conflicts, and the first and the longest pause: about six seconds
-/// in total.
-pub const CONFLICT_ATTEMPTS: u32 = 12;
-const CONFLICT_PAUSE: Duration = Duration::from_millis(15);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// How often a transaction that lost against another is tried.
+pub const CONFLICT_ATTEMPTS: usize = 12;
+
+/// Pauses before the retries of a transaction that lost against another: about six seconds in all.
+pub fn conflict_pauses() -> impl Iterator<Item = Duration> {
+    ExponentialBuilder::new()
+        .with_min_delay(Duration::from_millis(10))
+        .with_max_delay(Duration::from_millis(700))
+        .with_max_times(CONFLICT_ATTEMPTS - 1)
+        .with_jitter()
+        .build()
+}
 
 /// Maximum attempts of a transaction while the expiry of a counter row differs from the expected one.
 const EXPIRY_ATTEMPTS: u32 = 8;
-
-/// The retries of a transaction that conflicts.
-#[derive(Debug)]
-pub struct Conflicts {
-    lost: u32,
-    pause: Duration,
-}
-
-impl Default for Conflicts {
-    fn default() -> Self {
-        Self { lost: 0, pause: CONFLICT_PAUSE }
-    }
-}
-
-impl Conflicts {
-    /// Returns the pause before the next attempt after a conflict; `None` if there is none left.
-    pub fn next_pause(&mut self) -> Option<Duration> {
-        self.lost += 1;
-        let pause = self.pause.mul_f64(0.5 + rand::random::<f64>());
-        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
-        (self.lost < CONFLICT_ATTEMPTS).then_some(pause)
-    }
-}
 
 /// How a transaction ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,7 +86,7 @@ pub(crate) async fn transact_counting(
 
 /// Returns the failed conditions of a transaction; empty if it succeeded.
 async fn attempt(client: &Client, actions: &[TransactWriteItem]) -> Result<Refused, Fault> {
-    let mut conflicts = Conflicts::default();
+    let mut pauses = conflict_pauses();
     loop {
         let sent = client.transact_write_items().set_transact_items(Some(actions.to_vec())).send().await;
         let error = match sent {
@@ -125,7 +110,7 @@ async fn attempt(client: &Client, actions: &[TransactWriteItem]) -> Result<Refus
                     "None" | "TransactionConflict" | "ThrottlingError" | "ProvisionedThroughputExceeded"
                 )
             });
-        match conflicts.next_pause().filter(|_| passing) {
+        match pauses.next().filter(|_| passing) {
             Some(pause) => tokio::time::sleep(pause).await,
             None => {
                 let mut fault = fault("TransactWriteItems", error);

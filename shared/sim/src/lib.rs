@@ -27,7 +27,7 @@ use std::time::Duration;
 use batch_buffer::testing::StrictLogs;
 use faults::Faults;
 pub use faults::How;
-use logferry_aws::transact::Conflicts;
+use logferry_aws::transact::conflict_pauses;
 use logferry_core::ledger::bucket::Bookmark;
 use logferry_core::ledger::row::{FileRow, FileStatus};
 use logferry_core::logbook::records::Memo;
@@ -445,12 +445,12 @@ impl SimCloud {
     ) -> Result<T, Fault> {
         let operation = "TransactWriteItems";
         let how = self.turn().await;
-        let mut conflicts = Conflicts::default();
+        let mut pauses = conflict_pauses();
         let _locked = loop {
             if let Some(locked) = self.lock(&items) {
                 break locked;
             }
-            match conflicts.next_pause() {
+            match pauses.next() {
                 Some(pause) => tokio::time::sleep(pause).await,
                 None => return Err(Fault::new(FaultClass::Transient, operation, "TransactionConflict")),
             }

@@ -16,7 +16,7 @@ async fn write_at_once(api: &Api, key: &str, writers: u64) -> Vec<Answer> {
     let begun = Instant::now();
     let answers = join_all((0..writers).map(|_| api.app(key, "POST", "/logs", &entry))).await;
     assert!(begun.elapsed() < DEADLINE, "{:?}", begun.elapsed());
-    assert!(api.cloud.conflicts() <= writers * u64::from(CONFLICT_ATTEMPTS));
+    assert!(api.cloud.conflicts() <= writers * CONFLICT_ATTEMPTS as u64);
     answers
 }
 
