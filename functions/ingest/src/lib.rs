@@ -148,7 +148,8 @@ impl<O: ObjectStore, B: BlockTable, L: Ledger + Usage, A: Apps, C: Clock> Ingest
         let Some(mut held) = self.claim(&candidate, schedule, lease_until_ms).await? else {
             return Ok(Ingested::Duplicate);
         };
-        let ending = self.work(&mut held, candidate).await;
+        // Boxed: the compiler gives up on a future that is nested deeper.
+        let ending = Box::pin(self.work(&mut held, candidate)).await;
         self.conclude(&held, ending).await
     }
 
