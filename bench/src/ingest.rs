@@ -61,7 +61,7 @@ fn ingest(reader: impl Read, redactor: &Redactor) -> Result<(Outcome, Bill), Box
         app_id: &app_id,
         seed: &seed,
         source: "s3://bench/logs/bench/pino.ndjson.gz",
-        epoch_ms: 1,
+        registered_ms: 1,
         arrived_ms: 1_743_465_600_000,
         retention_days: 30,
         pruned_before_ms: None,

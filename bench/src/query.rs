@@ -136,7 +136,7 @@ impl Stats for Memory {
         let days =
             self.days.range(from..=to).rev().filter(|(day, _)| after.is_none_or(|after| **day < after.day));
         let row = |(day, counts): (&Day, &DayCounts)| CounterRow {
-            key: CounterKey { day: *day, epoch_ms: 1, counter: 0 },
+            key: CounterKey { day: *day, registered_ms: 1, counter: 0 },
             counts: Expiring::one(NEVER, *counts),
         };
         let rows: Vec<_> = days.map(row).take(limit as usize).collect();
@@ -157,7 +157,7 @@ fn app() -> Result<App, Box<dyn Error>> {
     Ok(App {
         app_id: "bench".parse()?,
         name: "bench".to_owned(),
-        created_ms: 1,
+        registered_ms: 1,
         retention_days: None,
         pruned_before_ms: None,
         flush: FlushSetting::default(),
@@ -182,7 +182,7 @@ fn fill(records: u64, app_id: &AppId) -> Result<Memory, Box<dyn Error>> {
             seed,
             format: "ndjson",
             source: "bench",
-            epoch_ms: 1,
+            registered_ms: 1,
             expires_at_secs: None,
         };
         for block in std::mem::take(builder).build(&source)? {

@@ -63,7 +63,7 @@ fn print(args: &Args, app_id: &AppId, file: &LocalFile) -> Result<ExitCode, Box<
         app_id,
         seed: &seed,
         source: &name,
-        epoch_ms: 0,
+        registered_ms: 0,
         arrived_ms: file.modified_ms(),
         retention_days: 0,
         pruned_before_ms: None,

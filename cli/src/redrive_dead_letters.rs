@@ -272,11 +272,11 @@ where
         for (tag, line) in (0..).zip(&lines) {
             // A line without registration time belongs to this app only if its timestamp is later than the
             // registration.
-            let is_own = |epoch_ms: i64| match line.epoch {
-                Some(epoch) => epoch == epoch_ms,
-                None => line.timestamp >= epoch_ms,
+            let is_own = |registered_ms: i64| match line.epoch {
+                Some(epoch) => epoch == registered_ms,
+                None => line.timestamp >= registered_ms,
             };
-            if !setting.is_some_and(|setting| is_own(setting.epoch_ms)) {
+            if !setting.is_some_and(|setting| is_own(setting.registered_ms)) {
                 let detail = "the app of this event is deleted".to_owned();
                 kept.insert(tag, Some((APP_DELETED, detail)));
                 continue;

@@ -22,7 +22,7 @@ async fn block(stack: &Stack, app: &TestApp, source: &str, entries: &[String]) -
     let entry = |(n, raw): (i64, &String)| (hour_ms + n, Level::Info, raw.clone());
     let entries: Vec<_> = (0..).zip(entries).map(entry).collect();
     let mut block = stream::blocks(&app.app_id, source, &entries).remove(0);
-    block.header.epoch_ms = stack.registered_ms(app).await;
+    block.header.registered_ms = stack.registered_ms(app).await;
     block
 }
 
@@ -123,7 +123,7 @@ async fn a_block_that_could_not_be_read_is_sent_when_its_reason_is_gone() {
         ("first_ms", header.first_ms),
         ("last_ms", header.last_ms),
         ("count", 4),
-        ("epoch", header.epoch_ms),
+        ("epoch", header.registered_ms),
         ("extents", 1),
     ] {
         item.put(name, n(number));

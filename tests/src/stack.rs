@@ -166,7 +166,7 @@ impl Stack {
         let app_id = app.app_id.parse().unwrap_or_else(|error| panic!("{}: {error}", app.app_id));
         let apps = DynamoApps::new(self.aws.dynamodb(), self.value("TABLE_APPS"));
         let found = apps.find(&app_id).await.unwrap_or_else(|fault| panic!("{fault}"));
-        found.unwrap_or_else(|| panic!("{app_id} is not registered")).created_ms
+        found.unwrap_or_else(|| panic!("{app_id} is not registered")).registered_ms
     }
 
     /// Sends bytes to a presigned URL, like a client that knows only the URL.

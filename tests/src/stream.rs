@@ -52,7 +52,7 @@ pub fn blocks(app: &str, source: &str, entries: &[(i64, Level, String)]) -> Vec<
         seed: &seed,
         format: "ndjson",
         source,
-        epoch_ms: EPOCH_MS,
+        registered_ms: EPOCH_MS,
         expires_at_secs: None,
     };
     builder.build(&source).unwrap_or_else(|error| panic!("no block: {error}"))
@@ -75,7 +75,7 @@ pub fn inserted(number: usize, block: &Block, arrived_ms: i64) -> Value {
         "levels": {"M": levels},
         "format": {"S": header.format},
         "source": {"S": header.source},
-        "epoch": {"N": header.epoch_ms.to_string()},
+        "epoch": {"N": header.registered_ms.to_string()},
         "data": {"B": STANDARD.encode(&block.data)},
     });
     if let Some(expires_at) = header.expires_at_secs {

@@ -46,7 +46,7 @@ impl<C: Cloud> App<C> {
         let mut app = Tenant {
             app_id,
             name,
-            created_ms: now_ms,
+            registered_ms: now_ms,
             retention_days,
             pruned_before_ms: None,
             flush,
@@ -56,7 +56,7 @@ impl<C: Cloud> App<C> {
             match self.apps.register(&app, &row).await? {
                 Registered::Yes => return Ok(registered(&app, row, &key)),
                 Registered::Taken => return self.registered_before(&app.app_id, request, now_ms).await,
-                Registered::EpochInUse => app.created_ms += 1,
+                Registered::EpochInUse => app.registered_ms += 1,
             }
         }
         Err(ApiError::conflict("an app with this id is being deleted; try again later"))
@@ -102,7 +102,7 @@ impl<C: Cloud> App<C> {
             health_checks: None,
         };
         fields.finish()?;
-        let changed = self.apps.change(&app.app_id, app.created_ms, &change).await?;
+        let changed = self.apps.change(&app.app_id, app.registered_ms, &change).await?;
         self.show_app(&changed.ok_or_else(|| ApiError::not_found("no such app"))?).await
     }
 
@@ -134,7 +134,7 @@ impl<C: Cloud> App<C> {
         fields.finish()?;
         let health_checks = Some(self.checked_health_urls(&urls, "urls", public, &app.health_checks).await?);
         let change = AppChange { health_checks, ..AppChange::default() };
-        let changed = self.apps.change(&app.app_id, app.created_ms, &change).await?;
+        let changed = self.apps.change(&app.app_id, app.registered_ms, &change).await?;
         let changed = changed.ok_or_else(|| ApiError::not_found("no such app"))?;
         Ok(Response::ok(&json!({"urls": redacted(&changed.health_checks), "public_badges": public})))
     }
@@ -176,7 +176,7 @@ fn details(app: &Tenant, keys: &[KeyRow]) -> Value {
     let key_ids: Vec<&str> = keys.iter().map(|key| key.key_id.as_str()).collect();
     let keys: Vec<Value> = keys.iter().map(shown_key).collect();
     json!({
-        "app_id": app.app_id, "name": app.name, "created_at": rfc3339_ms(app.created_ms),
+        "app_id": app.app_id, "name": app.name, "created_at": rfc3339_ms(app.registered_ms),
         "retention_days": app.retention_days, "pruned_before": app.pruned_before_ms.map(rfc3339_ms),
         "flush": app.flush, "health_urls": redacted(&app.health_checks), "key_ids": key_ids,
         "keys": keys,

@@ -44,7 +44,7 @@ impl<C: Cloud> App<C> {
         let key = request.param("key").map(object_key).transpose()?;
         let app = self.app_asked_for(caller, request).await?;
         // What an earlier app of this id has left is not this app's.
-        let since_ms = since_ms.max(app.as_ref().map_or(0, |app| app.created_ms));
+        let since_ms = since_ms.max(app.as_ref().map_or(0, |app| app.registered_ms));
         let app_id = app.as_ref().map(|app| &app.app_id);
         let page = match (key, app_id, status) {
             (Some(key), ..) => self.files.of_key(&self.settings.bucket, key, limit, after.as_ref()).await,
@@ -127,7 +127,7 @@ impl<C: Cloud> App<C> {
         }
         let job = RedriveJob {
             app_id: app.as_ref().map(|app| app.app_id.clone()),
-            epoch_ms: app.as_ref().map_or(0, |app| app.created_ms),
+            registered_ms: app.as_ref().map_or(0, |app| app.registered_ms),
             key,
             status: wanted,
             reason,
@@ -164,7 +164,7 @@ impl<C: Cloud> App<C> {
             None => self.files.of_key(bucket, key, u32::MAX, None).await?.rows,
         };
         let own = |row: &FileRow, app: &Tenant| {
-            row.app_id.as_ref() == Some(&app.app_id) && row.created_ms >= app.created_ms
+            row.app_id.as_ref() == Some(&app.app_id) && row.created_ms >= app.registered_ms
         };
         rows.retain(|row| app.is_none_or(|app| own(row, app)));
         rows.sort_by_key(|row| std::cmp::Reverse(row.created_ms));

@@ -49,7 +49,7 @@ impl<C: Cloud> App<C> {
         }
         let wish = KeyWish { route: ROUTE, app_id: &app.app_id, name, scopes };
         let (key, row) = self.new_key(&wish, request, now_ms).await?;
-        match self.apps.add_key(&row, app.created_ms, MAX_KEYS).await? {
+        match self.apps.add_key(&row, app.registered_ms, MAX_KEYS).await? {
             KeyAdded::Yes => Ok(minted(&row, &key)),
             KeyAdded::TooMany => {
                 Err(ApiError::conflict(format!("an app has at most {MAX_KEYS} live keys: revoke one first")))

@@ -26,7 +26,7 @@ type Known = HashMap<(AppId, i64), (Option<AppSetting>, i64)>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AppSetting {
     /// When the app was registered (ms).
-    pub epoch_ms: i64,
+    pub registered_ms: i64,
     pub flush: FlushSetting,
     /// The app's own retention in days, if set. New log groups get the same retention.
     pub retention_days: Option<u32>,
@@ -37,13 +37,18 @@ impl<A: Apps> AppCache<A> {
         Self { apps, known: Mutex::default() }
     }
 
-    /// Returns the setting of the app registered at `epoch_ms`. `None` if that app is deleted, even if
+    /// Returns the setting of the app registered at `registered_ms`. `None` if that app is deleted, even if
     /// another app has its id by now.
     ///
     /// # Errors
     /// If the setting could not be read and was never cached.
-    pub async fn of(&self, app_id: &AppId, epoch_ms: i64, now_ms: i64) -> Result<Option<AppSetting>, Fault> {
-        let key = (app_id.clone(), epoch_ms);
+    pub async fn of(
+        &self,
+        app_id: &AppId,
+        registered_ms: i64,
+        now_ms: i64,
+    ) -> Result<Option<AppSetting>, Fault> {
+        let key = (app_id.clone(), registered_ms);
         let known = self.known().get(&key).copied();
         if let Some((setting, read_ms)) = known
             && now_ms - read_ms < CACHE_MS
@@ -52,7 +57,7 @@ impl<A: Apps> AppCache<A> {
         }
         match self.now(app_id).await {
             Ok(setting) => {
-                let setting = setting.filter(|setting| setting.epoch_ms == epoch_ms);
+                let setting = setting.filter(|setting| setting.registered_ms == registered_ms);
                 self.known().insert(key, (setting, now_ms));
                 Ok(setting)
             }
@@ -67,7 +72,7 @@ impl<A: Apps> AppCache<A> {
     pub async fn now(&self, app_id: &AppId) -> Result<Option<AppSetting>, Fault> {
         let app = self.apps.find(app_id).await?;
         Ok(app.map(|app| AppSetting {
-            epoch_ms: app.created_ms,
+            registered_ms: app.registered_ms,
             flush: app.flush,
             retention_days: app.retention_days,
         }))

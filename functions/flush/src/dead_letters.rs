@@ -121,7 +121,7 @@ pub(crate) fn line(group: &str, stream: &str, letter: &DeadLetter, record: &Reco
         reason: letter.reason.code().to_owned(),
         detail: letter.reason.to_string(),
         sequence_number: record.sequence().to_owned(),
-        epoch: record.epoch_ms,
+        epoch: record.registered_ms,
     }
 }
 

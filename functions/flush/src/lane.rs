@@ -28,7 +28,7 @@ pub(crate) struct Record<'e> {
     pub(crate) state: State,
     /// `None` if the record does not identify its block.
     pub(crate) insertion: Option<Insertion>,
-    pub(crate) epoch_ms: Option<i64>,
+    pub(crate) registered_ms: Option<i64>,
     /// The block until it is sent, with the number of its extents.
     pub(crate) block: Option<(Block, u8)>,
     /// What an earlier invocation sent of it.
@@ -141,7 +141,7 @@ pub(crate) fn lanes(event: &StreamEvent, now_ms: i64) -> Vec<Lane<'_>> {
             arrived_ms: change.dynamodb.arrived_ms().unwrap_or(now_ms),
             state: State::Open,
             insertion: None,
-            epoch_ms: None,
+            registered_ms: None,
             block: None,
             mark: None,
             ownerless: false,
@@ -156,7 +156,7 @@ pub(crate) fn lanes(event: &StreamEvent, now_ms: i64) -> Vec<Lane<'_>> {
             Image::Block { block, extents } => {
                 let partition = block.header.partition();
                 record.count = block.header.count;
-                record.epoch_ms = Some(block.header.epoch_ms);
+                record.registered_ms = Some(block.header.registered_ms);
                 record.insertion = Some(Insertion {
                     partition: partition.clone(),
                     block_id: block.header.block_id,

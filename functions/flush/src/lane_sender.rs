@@ -196,7 +196,7 @@ where
     /// app is deleted.
     async fn wanted(&mut self, index: usize, header: &BlockHeader) -> Result<Option<Level>, Stop> {
         let flush = self.flush;
-        let setting = flush.apps.of(&header.app_id, header.epoch_ms, flush.clock.now_ms()).await;
+        let setting = flush.apps.of(&header.app_id, header.registered_ms, flush.clock.now_ms()).await;
         let Some(setting) = setting.map_err(Stop::of)? else {
             // The group may belong to another app by now.
             let app_id = header.app_id.as_str();

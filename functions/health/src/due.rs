@@ -12,7 +12,7 @@ use logferry_health_checks::state::watched_since;
 #[derive(Debug, Clone, PartialEq)]
 pub struct DueCheck {
     pub key: CheckKey,
-    pub epoch_ms: i64,
+    pub registered_ms: i64,
     pub check: StoredCheck,
     /// The state at the start of the run.
     pub state: UrlState,
@@ -48,13 +48,13 @@ pub fn jobs(app: &App, states: &[UrlState], policy: &Policy, slot_ms: i64) -> Ve
         .filter_map(|(position, check)| {
             let stored = states.iter().find(|state| state.target == check.target);
             let state = match stored {
-                Some(state) if state.epoch_ms == app.created_ms => state.clone(),
-                // The state of another app with the same id: overwritten, so its version is kept.
+                Some(state) if state.registered_ms == app.registered_ms => state.clone(),
+                // another app's state under the same id: written over, hence its version
                 Some(other) => UrlState {
                     version: other.version,
-                    ..watched_since(&check.target, app.created_ms, slot_ms)
+                    ..watched_since(&check.target, app.registered_ms, slot_ms)
                 },
-                None => watched_since(&check.target, app.created_ms, slot_ms),
+                None => watched_since(&check.target, app.registered_ms, slot_ms),
             };
             let interval_ms = interval_ms(&check);
             let due = is_due(state.last_slot_ms, interval_ms, slot_ms);
@@ -66,7 +66,7 @@ pub fn jobs(app: &App, states: &[UrlState], policy: &Policy, slot_ms: i64) -> Ve
                 .last_slot_ms
                 .map_or(i64::MAX, |last| slot_ms.saturating_sub(last).saturating_sub(interval_ms));
             let key = CheckKey { app_id: app.app_id.clone(), target: check.target.clone() };
-            Some(DueCheck { key, epoch_ms: app.created_ms, check, state, due, late_ms, position })
+            Some(DueCheck { key, registered_ms: app.registered_ms, check, state, due, late_ms, position })
         })
         .collect()
 }
@@ -103,7 +103,7 @@ pub(crate) mod tests {
         App {
             app_id: app_id.parse().unwrap(),
             name: app_id.to_string(),
-            created_ms: 7,
+            registered_ms: 7,
             retention_days: None,
             pruned_before_ms: None,
             flush: logferry_core::model::app::FlushSetting::default(),
@@ -164,7 +164,7 @@ pub(crate) mod tests {
 
     #[test]
     fn a_state_of_an_earlier_app_of_this_id_is_not_believed() {
-        let old = UrlState { epoch_ms: 3, health: Health::Down, ..seen("https://a.example/", 100) };
+        let old = UrlState { registered_ms: 3, health: Health::Down, ..seen("https://a.example/", 100) };
         let found = jobs(&app("shop", json!(["https://a.example/"])), &[old], &Policy::default(), 100);
         assert_eq!((found[0].state.health, found[0].state.version, found[0].due), (Health::Unknown, 3, true));
     }

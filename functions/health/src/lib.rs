@@ -210,14 +210,16 @@ impl<A: Apps, T: CheckTable, N: Notifier, C: Clock> Health<A, T, N, C> {
             Verdict::Found(row) => match self.table.record(&row).await? {
                 Recorded::Stored => row,
                 // The app was registered again meanwhile: this run's app does not exist any more.
-                Recorded::Existing(first) if first.epoch_ms != row.epoch_ms => return Ok(Done::default()),
+                Recorded::Existing(first) if first.registered_ms != row.registered_ms => {
+                    return Ok(Done::default());
+                }
                 Recorded::Existing(first) => first,
             },
         };
         self.count_in(job, row).await
     }
 
-    /// Brings the state up to date and tells a change, unless another run of this slot was first.
+    /// Updates the state and notifies of a change, unless another run of this slot was first.
     async fn count_in(&self, job: &DueCheck, row: CheckRow) -> Result<Done, Fault> {
         let thresholds = job.check.check.as_ref().map(|check| check.thresholds).unwrap_or_default();
         let Some(state) = after(&job.state, &row, thresholds) else {
@@ -229,7 +231,8 @@ impl<A: Apps, T: CheckTable, N: Notifier, C: Clock> Health<A, T, N, C> {
         let message = self.notify(job, state).await?;
         if let Some(last_slot_ms) = job.state.last_slot_ms {
             let between = (last_slot_ms, row.slot_ms);
-            let closed = close_day(&self.table, &job.key, job.epoch_ms, between, self.clock.now_ms()).await;
+            let closed =
+                close_day(&self.table, &job.key, job.registered_ms, between, self.clock.now_ms()).await;
             if let Err(fault) = closed {
                 tracing::warn!(error.chain = %chain(&fault), "failed to sum a day; its first reader will");
             }
@@ -258,7 +261,7 @@ impl<A: Apps, T: CheckTable, N: Notifier, C: Clock> Health<A, T, N, C> {
         Ok(message)
     }
 
-    /// The row of a due job.
+    /// Returns the row of a due job.
     async fn result_of(&self, job: &DueCheck, slot_ms: i64, until: Deadlines) -> Result<Verdict, Fault> {
         let now = Instant::now();
         let kind = match &job.check.check {
@@ -289,15 +292,16 @@ impl<A: Apps, T: CheckTable, N: Notifier, C: Clock> Health<A, T, N, C> {
         if too_late_to_write { Verdict::Unrecorded(row) } else { Verdict::Found(row) }
     }
 
-    /// A job that reports itself: good or bad as its newest report says, bad without one in time.
-    /// Reports are rows already, so only a missing one gets a row of its own.
+    /// Handles a job that reports itself: good or bad like its newest report, bad without a report in time.
+    /// Reports are already rows, so only a missing report gets a row.
     async fn heartbeat(&self, job: &DueCheck, slot_ms: i64, heartbeat_ms: u64) -> Result<Verdict, Fault> {
         let heartbeat_ms = i64::try_from(heartbeat_ms).unwrap_or(i64::MAX);
         let deadline_ms = slot_ms.saturating_sub(heartbeat_ms);
         // The newest row nearly always decides.
         for looked_at in [1, REPORTS_LOOKED_AT] {
             let rows = self.table.history(&job.key, deadline_ms, slot_ms, looked_at).await?;
-            let report = rows.into_iter().find(|row| row.epoch_ms == job.epoch_ms && row.status != 0);
+            let report =
+                rows.into_iter().find(|row| row.registered_ms == job.registered_ms && row.status != 0);
             if let Some(report) = report {
                 // Counted in this slot, so that the state changes once per slot.
                 return Ok(Verdict::Reported(CheckRow { slot_ms, ..report }));
@@ -321,7 +325,7 @@ impl<A: Apps, T: CheckTable, N: Notifier, C: Clock> Health<A, T, N, C> {
         CheckRow {
             key: job.key.clone(),
             slot_ms,
-            epoch_ms: job.epoch_ms,
+            registered_ms: job.registered_ms,
             status: finding.status,
             latency_ms: finding.latency_ms,
             ok: finding.ok,

@@ -32,7 +32,7 @@ pub(crate) async fn outcome(
     outcome.counts.quarantined = stored.quarantined;
     let mut pages = Pages::new(table, app, object, &stored.hours);
     while let Some(blocks) = pages.next().await? {
-        for stored in blocks.iter().filter(|stored| stored.block.header.epoch_ms == app.created_ms) {
+        for stored in blocks.iter().filter(|stored| stored.block.header.registered_ms == app.registered_ms) {
             let counts = table.counts(stored, app.pruned_before_ms, None).await?;
             outcome.counts.ok += u64::try_from(counts.levels.total()).unwrap_or(0);
             let header = &stored.block.header;

@@ -66,13 +66,13 @@ impl<O: ObjectStore, B: BlockTable, L: Ledger + Usage, A: Apps, C: Clock> Ingest
         };
         let ask_s3 = match &grant {
             Some(_) => arrival.etag.is_none(),
-            None => owner.app().is_some_and(|app| self.clock.now_ms() - app.created_ms < YOUNG_APP_MS),
+            None => owner.app().is_some_and(|app| self.clock.now_ms() - app.registered_ms < YOUNG_APP_MS),
         };
         let Some(found) = retry::until(stop_at, || self.identify(arrival, ask_s3)).await? else {
             return Ok(None);
         };
         let is_anothers = |app: &App| match &grant {
-            Some(grant) => grant.epoch_ms != app.created_ms,
+            Some(grant) => grant.registered_ms != app.registered_ms,
             None => found.last_modified_ms.is_some_and(|put_ms| self.is_older(put_ms, app)),
         };
         let owner = match owner {
@@ -89,7 +89,7 @@ impl<O: ObjectStore, B: BlockTable, L: Ledger + Usage, A: Apps, C: Clock> Ingest
 
     /// Whether an object that was put at `put_ms` is older than the app.
     pub(crate) fn is_older(&self, put_ms: i64, app: &App) -> bool {
-        !self.settings.takes_older_objects && is_older_than(put_ms, app.created_ms)
+        !self.settings.takes_older_objects && is_older_than(put_ms, app.registered_ms)
     }
 
     /// Returns the object version with size and ETag, from the event or from S3. `ask_s3` forces a request to

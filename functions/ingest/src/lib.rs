@@ -172,10 +172,10 @@ impl<O: ObjectStore, B: BlockTable, L: Ledger + Usage, A: Apps, C: Clock> Ingest
         lease_until_ms: i64,
     ) -> Result<Option<Held>, Fault> {
         let app = candidate.owner.app();
-        let epoch_ms = app.map_or(0, |app| app.created_ms);
+        let registered_ms = app.map_or(0, |app| app.registered_ms);
         let limits = self.settings.limits(candidate.owner.is_presigned());
         let retention_days = app.map_or(self.settings.default_retention_days, |app| self.retention_days(app));
-        let packing = fingerprint(&limits, &self.settings.redactor, epoch_ms, retention_days);
+        let packing = fingerprint(&limits, &self.settings.redactor, registered_ms, retention_days);
         let claim = Claim {
             object: candidate.object.clone(),
             app_id: app.map(|app| app.app_id.clone()),
@@ -194,7 +194,7 @@ impl<O: ObjectStore, B: BlockTable, L: Ledger + Usage, A: Apps, C: Clock> Ingest
         let lease = Lease {
             object: claim.object,
             app_id: claim.app_id,
-            epoch_ms,
+            registered_ms,
             pruned_before_ms: app.and_then(|app| app.pruned_before_ms),
             fence: row.fence,
             claimed_ms: claim.now_ms,
@@ -210,7 +210,7 @@ impl<O: ObjectStore, B: BlockTable, L: Ledger + Usage, A: Apps, C: Clock> Ingest
             Owner::Refused(reason) => return self.refuse(held, None, reason).await,
         };
         // First claimed for another registration of the app: nothing of it may come into this one.
-        if held.row.packing.epoch_ms().is_some_and(|claimed_for| claimed_for != app.created_ms) {
+        if held.row.packing.registered_ms().is_some_and(|claimed_for| claimed_for != app.registered_ms) {
             return self.refuse(held, None, of_an_earlier_app(&app.app_id)).await;
         }
         if let Some(reason) = exhausted(&held.row) {

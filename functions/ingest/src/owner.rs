@@ -71,8 +71,8 @@ pub(crate) fn of_an_earlier_app(app_id: &AppId) -> Reason {
 /// Whether an object without a grant was put before the app was registered. S3 reports whole seconds,
 /// rounded down. An object put in the second of the registration may belong to either app; it is assigned
 /// to the registered app, because it may be its first upload.
-pub(crate) fn is_older_than(put_ms: i64, app_created_ms: i64) -> bool {
-    put_ms.div_euclid(1000) < app_created_ms.div_euclid(1000)
+pub(crate) fn is_older_than(put_ms: i64, registered_ms: i64) -> bool {
+    put_ms.div_euclid(1000) < registered_ms.div_euclid(1000)
 }
 
 fn refused(code: ReasonCode, message: &str) -> Reason {
@@ -92,7 +92,7 @@ mod tests {
             app_id: app_id.parse().unwrap(),
             meeting: None,
             size_bytes: None,
-            epoch_ms: 0,
+            registered_ms: 0,
             used: None,
             created_ms: 0,
             expires_ms: 0,
@@ -127,10 +127,10 @@ mod tests {
     #[test]
     fn an_object_put_in_the_second_of_the_registration_is_not_older_than_the_app() {
         let second = 1_760_000_000_000;
-        for (app_created_ms, older) in
+        for (registered_ms, older) in
             [(second - 1, false), (second, false), (second + 999, false), (second + 1000, true)]
         {
-            assert_eq!(is_older_than(second, app_created_ms), older, "{app_created_ms}");
+            assert_eq!(is_older_than(second, registered_ms), older, "{registered_ms}");
         }
     }
 

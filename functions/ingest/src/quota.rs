@@ -24,7 +24,7 @@ impl<O, B, L: Usage, A, C: Clock> Ingest<O, B, L, A, C> {
             return Ok(None);
         }
         let day = Day::of_ms(self.clock.now_ms());
-        let of = UsageDay { app_id: app.app_id.clone(), epoch_ms: app.created_ms, day };
+        let of = UsageDay { app_id: app.app_id.clone(), registered_ms: app.registered_ms, day };
         // A lower bound for its content: about its size in the bucket.
         let more = Used { bytes: size_bytes, records: size_bytes.min(1), files: 1 };
         let used = self.ledger.used(&of).await?;
@@ -39,7 +39,7 @@ impl<O, B, L: Usage, A, C: Clock> Ingest<O, B, L, A, C> {
     /// retried: it may have been applied and only its response lost.
     pub(crate) async fn charge(&self, lease: &Lease, counts: &FileCounts) {
         let Some(app_id) = lease.app_id.clone() else { return };
-        let of = UsageDay { app_id, epoch_ms: lease.epoch_ms, day: Day::of_ms(lease.claimed_ms) };
+        let of = UsageDay { app_id, registered_ms: lease.registered_ms, day: Day::of_ms(lease.claimed_ms) };
         let more = Used { bytes: counts.bytes, records: counts.ok + counts.quarantined, files: 1 };
         if let Err(fault) = self.ledger.charge(&of, more, &Quota::NONE).await {
             tracing::warn!(error.chain = %chain(&fault), "file not charged to its app's quota");

@@ -86,7 +86,7 @@ impl<W: World> App<W> {
             return Ok(());
         }
         let day = Day::of_ms(now_ms);
-        let of = UsageDay { app_id: sender.app_id.clone(), epoch_ms: sender.since_ms, day };
+        let of = UsageDay { app_id: sender.app_id.clone(), registered_ms: sender.since_ms, day };
         let used = self.ledger.used(&of).await?;
         let more = Used { bytes: size_bytes.unwrap_or(1), records: 1, files: 1 };
         match quota.exceeded(day, used, more) {
@@ -112,7 +112,7 @@ impl<W: World> App<W> {
                 app_id: sender.app_id.clone(),
                 meeting: sender.meeting().map(|(m, a)| (m.to_string(), a.to_string())),
                 size_bytes,
-                epoch_ms: sender.since_ms,
+                registered_ms: sender.since_ms,
                 used: None,
                 created_ms: now_ms,
                 expires_ms: now_ms + i64::from(EXPIRY_SECS) * 1000,

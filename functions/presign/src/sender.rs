@@ -90,7 +90,7 @@ impl<W: World> App<W> {
             return Err(ApiError::unauthorized(message));
         };
         let by = By::Key(key.key_id().to_owned());
-        Ok(Sender { app_id: app.app_id, since_ms: app.created_ms, by })
+        Ok(Sender { app_id: app.app_id, since_ms: app.registered_ms, by })
     }
 
     /// The attendee of the join token. A body must name the same one; for a key, the caller compares it
@@ -133,7 +133,7 @@ impl<W: World> App<W> {
         };
         let app = app.ok_or_else(|| ApiError::forbidden("the token's app is not registered"))?;
         let by = By::Attendee(meeting, attendee);
-        Ok(Sender { app_id: app.app_id, since_ms: app.created_ms, by })
+        Ok(Sender { app_id: app.app_id, since_ms: app.registered_ms, by })
     }
 
     /// Verifies the attendee's token with Amazon Chime. The attendee may not exist, and calls count for the

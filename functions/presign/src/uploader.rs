@@ -82,7 +82,7 @@ impl<W: World> App<W> {
         Ok(Uploader {
             app_id: app.app_id,
             subject,
-            since_ms: app.created_ms,
+            since_ms: app.registered_ms,
             whole_app: true,
             max_bytes: self.limits.max_bytes,
         })
@@ -98,6 +98,6 @@ impl<W: World> App<W> {
         let app = self.apps.find(&claims.app).await?.filter(|app| minted_for(app, claims.iat, claims.epoch));
         let app = app.ok_or_else(|| ApiError::forbidden("the token's app is not registered"))?;
         let max_bytes = claims.max_bytes.unwrap_or(u64::MAX).min(self.limits.max_bytes);
-        Ok(Uploader { app_id: app.app_id, subject, since_ms: app.created_ms, whole_app: false, max_bytes })
+        Ok(Uploader { app_id: app.app_id, subject, since_ms: app.registered_ms, whole_app: false, max_bytes })
     }
 }

@@ -188,7 +188,7 @@ async fn every_bad_credential_is_a_401_or_403_and_grants_nothing() {
 
 async fn tokens_of(app: &str, ttl_secs: u32, now_ms: i64) -> String {
     let created_ms = CREATED_MS.min(now_ms);
-    let app = Registered { app_id: app.parse().unwrap(), created_ms, ..registered() };
+    let app = Registered { app_id: app.parse().unwrap(), registered_ms: created_ms, ..registered() };
     tokens().mint_join(&app, "meeting-1", "attendee-1", ttl_secs, now_ms).await.unwrap().token
 }
 
@@ -365,17 +365,17 @@ async fn a_deployment_may_insist_on_the_length_of_files() {
 async fn a_grant_names_the_registration_of_its_app_whatever_the_clock_says() {
     let mut app = app();
     app.log_limits.quota = Quota::NONE;
-    app.apps.app = Some(Registered { created_ms: NOW_MS + 40, ..registered() });
+    app.apps.app = Some(Registered { registered_ms: NOW_MS + 40, ..registered() });
     let key = app.apps.key.reveal().to_owned();
     assert_eq!(ask(&app, &[("x-api-key", &key)], &Value::Null).await.0, 200);
-    assert_eq!(app.ledger.granted.lock().unwrap()[0].epoch_ms, NOW_MS + 40);
+    assert_eq!(app.ledger.granted.lock().unwrap()[0].registered_ms, NOW_MS + 40);
 }
 
 #[tokio::test]
 async fn a_token_of_a_former_app_of_the_same_id_opens_nothing_even_within_its_second() {
     let mut app = app();
-    app.apps.app = Some(Registered { created_ms: NOW_MS, ..registered() });
-    let former = Registered { created_ms: NOW_MS - 1, ..registered() };
+    app.apps.app = Some(Registered { registered_ms: NOW_MS, ..registered() });
+    let former = Registered { registered_ms: NOW_MS - 1, ..registered() };
     let body = json!({"meetingId": "meeting-1", "attendeeId": "attendee-1"});
     let token = tokens().mint_join(&former, "meeting-1", "attendee-1", 60, NOW_MS).await.unwrap().token;
     assert_eq!(ask(&app, &[("authorization", &format!("Bearer {token}"))], &body).await.0, 403);

@@ -43,14 +43,14 @@ fn key_key(key_id: &str) -> Item {
     key(format!("key#{key_id}"), KEY_SK)
 }
 
-fn job_key(app_id: &AppId, epoch_ms: i64, kind: JobKind) -> Item {
-    key(JOBS_PK, format!("{app_id}#{epoch_ms:013}#{}", kind.as_str()))
+fn job_key(app_id: &AppId, registered_ms: i64, kind: JobKind) -> Item {
+    key(JOBS_PK, format!("{app_id}#{registered_ms:013}#{}", kind.as_str()))
 }
 
 fn app_to_item(app: &App, key_ids: Vec<String>) -> Item {
     let mut item = app_key(&app.app_id);
     item.put("name", s(&app.name));
-    item.put("created_ms", n(app.created_ms));
+    item.put("created_ms", n(app.registered_ms));
     item.put_some("retention_days", app.retention_days.map(n));
     item.put_some("pruned_before_ms", app.pruned_before_ms.map(n));
     item.put("flush_enabled", AttributeValue::Bool(app.flush.enabled));
@@ -74,7 +74,7 @@ fn app_from_item(item: &Item) -> Result<App, Fault> {
     Ok(App {
         app_id: app_id.ok_or_else(|| malformed("pk"))?,
         name: item.text("name")?.to_owned(),
-        created_ms: item.number("created_ms")?,
+        registered_ms: item.number("created_ms")?,
         retention_days: item.number_opt("retention_days"),
         pruned_before_ms: item.number_opt("pruned_before_ms"),
         flush: FlushSetting { enabled: enabled.unwrap_or(true), min_level },
@@ -123,7 +123,7 @@ fn bytes<const N: usize>(item: &Item, name: &str) -> Option<[u8; N]> {
 }
 
 fn job_to_item(job: &Job) -> Item {
-    let mut item = job_key(&job.app_id, job.epoch_ms, job.kind);
+    let mut item = job_key(&job.app_id, job.registered_ms, job.kind);
     item.put("before_ms", n(job.before_ms));
     item.put_some("future_bound_ms", job.future_bound_ms.map(n));
     item.put("due_ms", n(job.due_ms));
@@ -137,7 +137,7 @@ fn job_from_item(item: &Item) -> Result<Job, Fault> {
     let mut part = || parts.next().ok_or_else(|| malformed("sk"));
     Ok(Job {
         app_id: part()?.parse().map_err(|_| malformed("sk"))?,
-        epoch_ms: part()?.parse().map_err(|_| malformed("sk"))?,
+        registered_ms: part()?.parse().map_err(|_| malformed("sk"))?,
         kind: JobKind::parse(part()?).ok_or_else(|| malformed("sk"))?,
         before_ms: item.number("before_ms")?,
         future_bound_ms: item.number_opt("future_bound_ms"),
@@ -152,7 +152,7 @@ fn redrive_key(job: &RedriveJob) -> Item {
     let app_id = job.app_id.as_ref().map_or("", AppId::as_str);
     let key_of_file = job.key.as_deref().unwrap_or_default();
     let reason = job.reason.map_or("", ReasonCode::as_str);
-    let epoch = job.epoch_ms.to_be_bytes();
+    let epoch = job.registered_ms.to_be_bytes();
     let parts = [app_id, key_of_file, job.status.as_str(), reason].map(str::as_bytes);
     let Seed(hash) = Seed::of(&[parts[0], parts[1], parts[2], parts[3], &epoch]);
     let hash: String = hash[..16].iter().map(|byte| format!("{byte:02x}")).collect();
@@ -162,7 +162,7 @@ fn redrive_key(job: &RedriveJob) -> Item {
 fn redrive_to_item(job: &RedriveJob) -> Item {
     let mut item = redrive_key(job);
     item.put_some("app_id", job.app_id.as_ref().map(|app_id| s(app_id.as_str())));
-    item.put("epoch_ms", n(job.epoch_ms));
+    item.put("epoch_ms", n(job.registered_ms));
     item.put_some("key", job.key.as_deref().map(s));
     item.put("status", s(job.status.as_str()));
     item.put_some("reason", job.reason.map(|code| s(code.as_str())));
@@ -176,7 +176,7 @@ fn redrive_from_item(item: &Item) -> Result<RedriveJob, Fault> {
         item.text_opt("reason").map(|code| ReasonCode::parse(code).ok_or_else(|| malformed("reason")));
     Ok(RedriveJob {
         app_id: item.text_opt("app_id").map(|id| id.parse().map_err(|_| malformed("app_id"))).transpose()?,
-        epoch_ms: item.number("epoch_ms")?,
+        registered_ms: item.number("epoch_ms")?,
         key: item.text_opt("key").map(str::to_owned),
         status: FileStatus::parse(item.text("status")?).ok_or_else(|| malformed("status"))?,
         reason: reason.transpose()?,
@@ -247,7 +247,7 @@ impl AppAdmin for DynamoApps {
             transact::check(
                 ConditionCheck::builder()
                     .table_name(&self.table.name)
-                    .set_key(Some(job_key(&app.app_id, app.created_ms, JobKind::Delete)))
+                    .set_key(Some(job_key(&app.app_id, app.registered_ms, JobKind::Delete)))
                     .condition_expression("attribute_not_exists(pk)"),
             )?,
             transact::put(
@@ -277,7 +277,12 @@ impl AppAdmin for DynamoApps {
         Ok(rows.into_iter().flatten().collect())
     }
 
-    async fn change(&self, app_id: &AppId, epoch_ms: i64, change: &AppChange) -> Result<Option<App>, Fault> {
+    async fn change(
+        &self,
+        app_id: &AppId,
+        registered_ms: i64,
+        change: &AppChange,
+    ) -> Result<Option<App>, Fault> {
         let mut set = vec!["created_ms = :epoch"];
         let mut action = self
             .table
@@ -286,7 +291,7 @@ impl AppAdmin for DynamoApps {
             .table_name(&self.table.name)
             .set_key(Some(app_key(app_id)))
             .condition_expression("created_ms = :epoch")
-            .expression_attribute_values(":epoch", n(epoch_ms))
+            .expression_attribute_values(":epoch", n(registered_ms))
             .return_values(ReturnValue::AllNew);
         if let Some(name) = &change.name {
             set.push("#name = :name");
@@ -317,7 +322,7 @@ impl AppAdmin for DynamoApps {
         }
     }
 
-    async fn add_key(&self, new_key: &KeyRow, epoch_ms: i64, most: usize) -> Result<KeyAdded, Fault> {
+    async fn add_key(&self, new_key: &KeyRow, registered_ms: i64, most: usize) -> Result<KeyAdded, Fault> {
         let actions = [
             transact::update(
                 Update::builder()
@@ -327,7 +332,7 @@ impl AppAdmin for DynamoApps {
                         "created_ms = :epoch AND (attribute_not_exists(key_ids) OR size(key_ids) < :most)",
                     )
                     .update_expression("ADD key_ids :id")
-                    .expression_attribute_values(":epoch", n(epoch_ms))
+                    .expression_attribute_values(":epoch", n(registered_ms))
                     .expression_attribute_values(":most", n(most))
                     .expression_attribute_values(":id", AttributeValue::Ss(vec![new_key.key_id.clone()])),
             )?,
@@ -345,7 +350,7 @@ impl AppAdmin for DynamoApps {
             }
             End::Condition(0) => {
                 let app = self.find(&new_key.app_id).await?;
-                let same = app.is_some_and(|app| app.created_ms == epoch_ms);
+                let same = app.is_some_and(|app| app.registered_ms == registered_ms);
                 Ok(if same { KeyAdded::TooMany } else { KeyAdded::NoApp })
             }
             End::Condition(_) => Ok(KeyAdded::IdTaken),
@@ -372,14 +377,14 @@ impl AppAdmin for DynamoApps {
         // A key that is added meanwhile would be left over: read again.
         for _ in 0..4 {
             let Some(item) = self.table.get(app_key(&app.app_id)).await? else { return Ok(false) };
-            if item.number::<i64>("created_ms")? != app.created_ms {
+            if item.number::<i64>("created_ms")? != app.registered_ms {
                 return Ok(false);
             }
             let ids = key_ids(&item);
             let condition = Delete::builder()
                 .table_name(&self.table.name)
                 .set_key(Some(app_key(&app.app_id)))
-                .expression_attribute_values(":epoch", n(app.created_ms));
+                .expression_attribute_values(":epoch", n(app.registered_ms));
             let mut actions = vec![transact::delete(if ids.is_empty() {
                 condition.condition_expression("created_ms = :epoch AND attribute_not_exists(key_ids)")
             } else {
@@ -409,7 +414,7 @@ impl AppAdmin for DynamoApps {
                 .set_key(Some(app_key(&job.app_id)))
                 .condition_expression(condition)
                 .update_expression("SET pruned_before_ms = :before")
-                .expression_attribute_values(":epoch", n(job.epoch_ms))
+                .expression_attribute_values(":epoch", n(job.registered_ms))
                 .expression_attribute_values(":before", n(job.before_ms))
         };
         let lower =
@@ -423,7 +428,7 @@ impl AppAdmin for DynamoApps {
         if transact(&self.table.client, &actions).await? == End::Done {
             return Ok(Some(job.before_ms));
         }
-        let app = self.find(&job.app_id).await?.filter(|app| app.created_ms == job.epoch_ms);
+        let app = self.find(&job.app_id).await?.filter(|app| app.registered_ms == job.registered_ms);
         Ok(app.and_then(|app| app.pruned_before_ms))
     }
 
@@ -437,7 +442,7 @@ impl AppAdmin for DynamoApps {
     }
 
     async fn end_job(&self, job: &Job, was_due_ms: i64) -> Result<(), Fault> {
-        self.end_due(job_key(&job.app_id, job.epoch_ms, job.kind), was_due_ms).await
+        self.end_due(job_key(&job.app_id, job.registered_ms, job.kind), was_due_ms).await
     }
 
     async fn leave_redrive(&self, job: &RedriveJob) -> Result<(), Fault> {
@@ -501,7 +506,7 @@ mod tests {
         let app = App {
             app_id: "my-app".parse().unwrap(),
             name: "My app ü".to_owned(),
-            created_ms: 1_743_532_441_581,
+            registered_ms: 1_743_532_441_581,
             retention_days: Some(7),
             pruned_before_ms: Some(5),
             flush: FlushSetting { enabled: false, min_level: Level::Warn },
@@ -528,7 +533,7 @@ mod tests {
         assert!(key_from_item(&of_old).is_err());
         let job = Job {
             app_id: app.app_id,
-            epoch_ms: 5,
+            registered_ms: 5,
             kind: JobKind::Prune,
             before_ms: 6,
             future_bound_ms: Some(9),
@@ -539,7 +544,7 @@ mod tests {
         assert_eq!(job_from_item(&job_to_item(&job)).unwrap(), job);
         let redrive = RedriveJob {
             app_id: Some(job.app_id),
-            epoch_ms: 5,
+            registered_ms: 5,
             key: Some("k".repeat(1_024)),
             status: FileStatus::Failed,
             reason: Some(ReasonCode::TooLarge),

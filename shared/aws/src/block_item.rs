@@ -22,7 +22,7 @@ pub fn block_to_items(block: &Block) -> Vec<Item> {
     item.put("levels", levels_to_map(&header.levels));
     item.put("format", s(&header.format));
     item.put("source", s(&header.source));
-    item.put("epoch", n(header.epoch_ms));
+    item.put("epoch", n(header.registered_ms));
     if let Some(file) = &header.file {
         item.put("version", s(file.object.version.to_stored()));
         item.put("packing", s(file.packing.as_str()));
@@ -126,7 +126,7 @@ mod tests {
                 levels: LevelCounts::new(0, 2, 0, 1),
                 format: "ndjson".to_owned(),
                 source: "s3://b/k".to_owned(),
-                epoch_ms: 5,
+                registered_ms: 5,
                 expires_at_secs: Some(9),
                 file: Some(Box::new(FileBlock {
                     object: ObjectRef {

@@ -89,7 +89,7 @@ impl DynamoBlocks {
                 _ => request,
             };
             let request = match index {
-                0 => request.expression_attribute_values(":epoch", n(header.epoch_ms)),
+                0 => request.expression_attribute_values(":epoch", n(header.registered_ms)),
                 _ => request,
             };
             if !applied(request.send().await.map_err(|error| fault("DeleteItem", error)))? {

@@ -50,8 +50,8 @@ fn slot(slot_ms: i64) -> String {
 }
 
 /// Letters sort after digits: a query for rows never returns sums.
-fn day_key(epoch_ms: i64, day: Day) -> String {
-    format!("day#{epoch_ms:013}#{day}")
+fn day_key(registered_ms: i64, day: Day) -> String {
+    format!("day#{registered_ms:013}#{day}")
 }
 
 /// No target is named `state` or `reports`: it is a URL or starts with `push:`.
@@ -60,8 +60,8 @@ fn state_partition(app_id: &AppId) -> String {
 }
 
 /// One item per minute, with a counter for the app and one named after each job.
-fn reports_key(row_key: &CheckKey, epoch_ms: i64, minute: i64) -> Item {
-    key(format!("{}#reports", row_key.app_id), format!("{epoch_ms:013}#{minute}"))
+fn reports_key(row_key: &CheckKey, registered_ms: i64, minute: i64) -> Item {
+    key(format!("{}#reports", row_key.app_id), format!("{registered_ms:013}#{minute}"))
 }
 
 fn expires_at(ms: i64) -> AttributeValue {
@@ -72,7 +72,7 @@ fn expires_at(ms: i64) -> AttributeValue {
 #[must_use]
 pub fn row_to_item(row: &CheckRow) -> Item {
     let mut item = key(partition(&row.key), slot(row.slot_ms));
-    item.put("epoch", n(row.epoch_ms));
+    item.put("epoch", n(row.registered_ms));
     item.put("status", n(row.status));
     item.put("latency_ms", n(row.latency_ms));
     item.put("ok", AttributeValue::Bool(row.ok));
@@ -98,7 +98,7 @@ pub fn row_from_item(row_key: &CheckKey, item: &Item) -> Result<CheckRow, Fault>
     Ok(CheckRow {
         key: row_key.clone(),
         slot_ms: item.text("sk")?.parse().map_err(|_| malformed("sk"))?,
-        epoch_ms: item.number("epoch")?,
+        registered_ms: item.number("epoch")?,
         status: item.number("status")?,
         latency_ms: item.number("latency_ms")?,
         ok: flag("ok").ok_or_else(|| malformed("ok"))?,
@@ -120,8 +120,8 @@ pub fn row_from_item(row_key: &CheckKey, item: &Item) -> Result<CheckRow, Fault>
 type StoredHour = (usize, u64, u64, u64, u64, Option<u32>, Option<u32>);
 
 /// Returns the item of a day's sums. Hours without checks are omitted.
-fn day_to_item(row_key: &CheckKey, epoch_ms: i64, sums: &DaySums) -> Result<Item, Fault> {
-    let mut item = key(partition(row_key), day_key(epoch_ms, sums.day));
+fn day_to_item(row_key: &CheckKey, registered_ms: i64, sums: &DaySums) -> Result<Item, Fault> {
+    let mut item = key(partition(row_key), day_key(registered_ms, sums.day));
     item.put("revision", n(sums.revision));
     item.put("expires_at", expires_at(sums.day.end_ms()));
     if let Some(hours) = &sums.hours {
@@ -164,7 +164,7 @@ fn state_from_item(item: &Item) -> Result<UrlState, Fault> {
         tracing::error!(error.chain = %chain(&fault), check.target = target, "unreadable state is reset");
         Ok(UrlState {
             target,
-            epoch_ms: NO_EPOCH_MS,
+            registered_ms: NO_EPOCH_MS,
             health: Health::Unknown,
             since_ms: 0,
             ok_streak: 0,
@@ -203,13 +203,13 @@ impl DynamoChecks {
             .table_name(&self.table.name)
             .set_item(Some(row_to_item(row)))
             .condition_expression(gives_way(row))
-            .expression_attribute_values(":epoch", n(row.epoch_ms));
+            .expression_attribute_values(":epoch", n(row.registered_ms));
         if !row.skipped {
             put = put.expression_attribute_values(":yes", AttributeValue::Bool(true));
         }
         let void = Update::builder()
             .table_name(&self.table.name)
-            .set_key(Some(key(partition(&row.key), day_key(row.epoch_ms, day))))
+            .set_key(Some(key(partition(&row.key), day_key(row.registered_ms, day))))
             .update_expression("ADD revision :one REMOVE hours SET expires_at = :expires")
             .expression_attribute_values(":one", n(1))
             .expression_attribute_values(":expires", expires_at(day.end_ms()));
@@ -238,7 +238,7 @@ impl CheckTable for DynamoChecks {
             .table_name(&self.table.name)
             .set_item(Some(row_to_item(row)))
             .condition_expression(gives_way(row))
-            .expression_attribute_values(":epoch", n(row.epoch_ms))
+            .expression_attribute_values(":epoch", n(row.registered_ms))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         if !row.skipped {
             put = put.expression_attribute_values(":yes", AttributeValue::Bool(true));
@@ -281,7 +281,7 @@ impl CheckTable for DynamoChecks {
     async fn days(
         &self,
         row_key: &CheckKey,
-        epoch_ms: i64,
+        registered_ms: i64,
         first: Day,
         last: Day,
     ) -> Result<Vec<DaySums>, Fault> {
@@ -290,7 +290,7 @@ impl CheckTable for DynamoChecks {
         }
         let items = self
             .table
-            .range(&partition(row_key), day_key(epoch_ms, first), day_key(epoch_ms, last))
+            .range(&partition(row_key), day_key(registered_ms, first), day_key(registered_ms, last))
             .into_paginator()
             .items()
             .send()
@@ -300,7 +300,7 @@ impl CheckTable for DynamoChecks {
         items.iter().map(day_from_item).collect()
     }
 
-    async fn save_day(&self, row_key: &CheckKey, epoch_ms: i64, sums: &DaySums) -> Result<bool, Fault> {
+    async fn save_day(&self, row_key: &CheckKey, registered_ms: i64, sums: &DaySums) -> Result<bool, Fault> {
         let condition = if sums.revision == 0 {
             "attribute_not_exists(pk) OR revision = :read"
         } else {
@@ -311,7 +311,7 @@ impl CheckTable for DynamoChecks {
             .client
             .put_item()
             .table_name(&self.table.name)
-            .set_item(Some(day_to_item(row_key, epoch_ms, sums)?))
+            .set_item(Some(day_to_item(row_key, registered_ms, sums)?))
             .condition_expression(condition)
             .expression_attribute_values(":read", n(sums.revision));
         match put.send().await {
@@ -324,7 +324,7 @@ impl CheckTable for DynamoChecks {
     async fn count_report(
         &self,
         row_key: &CheckKey,
-        epoch_ms: i64,
+        registered_ms: i64,
         minute: i64,
         most: ReportLimits,
     ) -> Result<bool, Fault> {
@@ -333,7 +333,7 @@ impl CheckTable for DynamoChecks {
             .client
             .update_item()
             .table_name(&self.table.name)
-            .set_key(Some(reports_key(row_key, epoch_ms, minute)))
+            .set_key(Some(reports_key(row_key, registered_ms, minute)))
             .update_expression("ADD of_app :one, #job :one SET expires_at = :expires")
             .condition_expression(
                 "(attribute_not_exists(of_app) OR of_app < :of_app) AND (attribute_not_exists(#job) OR #job < :of_job)",
@@ -411,7 +411,7 @@ mod tests {
         item.put("version", n(7));
         let state = state_from_item(&item).unwrap();
         assert_eq!((state.target.as_str(), state.version), ("https://shop.example/", 7));
-        assert_eq!((state.epoch_ms, state.health), (NO_EPOCH_MS, Health::Unknown));
+        assert_eq!((state.registered_ms, state.health), (NO_EPOCH_MS, Health::Unknown));
         item.remove("version");
         assert!(state_from_item(&item).is_err(), "nothing to write over");
     }
@@ -427,7 +427,7 @@ mod tests {
             let row = CheckRow {
                 key: row_key.clone(),
                 slot_ms: 1_700_000_100_000,
-                epoch_ms: 5,
+                registered_ms: 5,
                 status: 200,
                 latency_ms: 12,
                 ok: !skipped,

@@ -137,7 +137,7 @@ impl Records for DynamoRecords {
         let count = |(day, counts): (&Day, _)| Count {
             table: &self.stats.table.name,
             app_id: &write.app_id,
-            epoch_ms: write.epoch_ms,
+            registered_ms: write.registered_ms,
             counter: write.counter,
             day: *day,
             counts,
@@ -191,7 +191,7 @@ impl Records for DynamoRecords {
         let count = Count {
             table,
             app_id: &header.app_id,
-            epoch_ms: header.epoch_ms,
+            registered_ms: header.registered_ms,
             counter: header.block_id.0[0] % COUNTERS,
             day,
             counts: &taken,
@@ -267,12 +267,12 @@ impl Stats for DynamoRecords {
     async fn hide(
         &self,
         app_id: &AppId,
-        epoch_ms: i64,
+        registered_ms: i64,
         day: Day,
         before_ms: i64,
         now_ms: i64,
     ) -> Result<(), Fault> {
-        self.stats.hide(app_id, epoch_ms, day, before_ms, now_ms).await
+        self.stats.hide(app_id, registered_ms, day, before_ms, now_ms).await
     }
 
     async fn remove(&self, app_id: &AppId, keys: &[CounterKey]) -> Result<(), Fault> {

@@ -32,13 +32,13 @@ impl DynamoStats {
 }
 
 fn key_from(item: &Item) -> Result<CounterKey, Fault> {
-    let (day, epoch_ms, counter) =
+    let (day, registered_ms, counter) =
         counter_keys::parse_sort_key(item.text("sk")?).ok_or_else(|| malformed("sk"))?;
-    Ok(CounterKey { day, epoch_ms, counter })
+    Ok(CounterKey { day, registered_ms, counter })
 }
 
 fn sort_key(key: &CounterKey) -> String {
-    counter_keys::sort_key(key.day, key.epoch_ms, key.counter)
+    counter_keys::sort_key(key.day, key.registered_ms, key.counter)
 }
 
 impl Stats for DynamoStats {
@@ -72,7 +72,7 @@ impl Stats for DynamoStats {
     async fn hide(
         &self,
         app_id: &AppId,
-        epoch_ms: i64,
+        registered_ms: i64,
         day: Day,
         before_ms: i64,
         now_ms: i64,
@@ -81,7 +81,7 @@ impl Stats for DynamoStats {
             let action = transact::update(
                 Update::builder()
                     .table_name(&self.table.name)
-                    .set_key(Some(key(app_id.as_str(), counter_keys::sort_key(day, epoch_ms, counter))))
+                    .set_key(Some(key(app_id.as_str(), counter_keys::sort_key(day, registered_ms, counter))))
                     .condition_expression("attribute_not_exists(pruned_to) OR pruned_to < :before")
                     // A row with counts is kept longer.
                     .update_expression(

@@ -166,7 +166,7 @@ enum RowExpiry {
 pub(crate) struct Count<'a> {
     pub table: &'a str,
     pub app_id: &'a AppId,
-    pub epoch_ms: i64,
+    pub registered_ms: i64,
     pub counter: u8,
     pub day: Day,
     /// Not empty.
@@ -181,7 +181,7 @@ impl Count<'_> {
     }
 
     fn action(&self, expiry: RowExpiry) -> Result<TransactWriteItem, Fault> {
-        let sort_key = counter_keys::sort_key(self.day, self.epoch_ms, self.counter);
+        let sort_key = counter_keys::sort_key(self.day, self.registered_ms, self.counter);
         let mut action = Update::builder()
             .table_name(self.table)
             .set_key(Some(key(self.app_id.as_str(), sort_key)))

@@ -27,7 +27,7 @@ impl DynamoUsage {
 }
 
 fn row_key(of: &UsageDay) -> Item {
-    key(format!("usage#{}", of.app_id), format!("{:013}#{}", of.epoch_ms, of.day))
+    key(format!("usage#{}", of.app_id), format!("{:013}#{}", of.registered_ms, of.day))
 }
 
 impl Usage for DynamoUsage {

@@ -97,7 +97,7 @@ fn lease() -> Lease {
     Lease {
         object: object(ObjectVersion::Id("v".to_owned())),
         app_id,
-        epoch_ms: 1,
+        registered_ms: 1,
         pruned_before_ms: Some(5),
         fence: 7,
         claimed_ms: 5_000,

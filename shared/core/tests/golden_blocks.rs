@@ -83,7 +83,7 @@ fn the_bytes_of_blocks_change_only_with_the_packings_fingerprint() {
         app_id: &app_id,
         seed: &seed,
         source: "s3://b/k",
-        epoch_ms: EPOCH_MS,
+        registered_ms: EPOCH_MS,
         arrived_ms: ARRIVED_MS,
         retention_days: 30,
         pruned_before_ms: None,

@@ -96,11 +96,11 @@ async fn sums_of(
     windows: &[Window],
     now_ms: i64,
 ) -> Result<Sums, Fault> {
-    sums::load(table, &check.key(&app.app_id), app.created_ms, windows, now_ms).await
+    sums::load(table, &check.key(&app.app_id), app.registered_ms, windows, now_ms).await
 }
 
 fn state_of<'a>(states: &'a [UrlState], app: &App, check: &StoredCheck) -> Option<&'a UrlState> {
-    states.iter().find(|state| state.target == check.target && state.epoch_ms == app.created_ms)
+    states.iter().find(|state| state.target == check.target && state.registered_ms == app.registered_ms)
 }
 
 /// Returns the response times of a check: buckets with start, counts, average, minimum and maximum.
@@ -186,13 +186,13 @@ pub async fn push(
     let too_often = Pushed::TooOften {
         retry_after_secs: u32::try_from(left_ms.div_euclid(1000)).unwrap_or_default() + 1,
     };
-    if !table.count_report(&key, app.created_ms, minute, REPORTS_PER_MINUTE).await? {
+    if !table.count_report(&key, app.registered_ms, minute, REPORTS_PER_MINUTE).await? {
         return Ok(too_often);
     }
     let mut row = CheckRow {
         key,
         slot_ms: now_ms,
-        epoch_ms: app.created_ms,
+        registered_ms: app.registered_ms,
         status: if report.ok { 200 } else { 500 },
         latency_ms: report.duration_ms,
         ok: report.ok,
@@ -231,7 +231,7 @@ mod tests {
         App {
             app_id: "shop".parse().unwrap(),
             name: "Shop".to_string(),
-            created_ms: 5,
+            registered_ms: 5,
             retention_days: None,
             pruned_before_ms: None,
             flush: FlushSetting::default(),
@@ -278,7 +278,7 @@ mod tests {
 
     #[tokio::test]
     async fn rows_of_an_earlier_app_of_this_id_are_not_seen() {
-        let app = App { created_ms: 6, ..app(json!(["https://shop.example.com/"])) };
+        let app = App { registered_ms: 6, ..app(json!(["https://shop.example.com/"])) };
         let table = four_rows(&app).await;
         assert_eq!(history(&table, &app, 100).await, [Value::Null; 0]);
         let overview = overview(&table, &app, &checks(&app), NOW).await.unwrap();
@@ -315,10 +315,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_slot_that_began_before_the_app_was_registered_is_in_its_history() {
-        let app = App { created_ms: NOW + 1, ..app(json!(["https://shop.example.com/"])) };
+        let app = App { registered_ms: NOW + 1, ..app(json!(["https://shop.example.com/"])) };
         let table = MemoryChecks::default();
         let first =
-            CheckRow { epoch_ms: NOW + 1, ..row(&app.app_id, "https://shop.example.com/", NOW, true) };
+            CheckRow { registered_ms: NOW + 1, ..row(&app.app_id, "https://shop.example.com/", NOW, true) };
         table.record(&first).await.unwrap();
         assert_eq!(history(&table, &app, 10).await.len(), 1);
     }
@@ -365,7 +365,7 @@ mod tests {
             assert!(matches!(push_at("job-0", start + 60_000).await, Pushed::Stored(_)));
         }
         // An app that is registered again has its own limit.
-        let later = App { created_ms: app.created_ms + 1, ..app.clone() };
+        let later = App { registered_ms: app.registered_ms + 1, ..app.clone() };
         let pushed = push(&table, &later, &checks, "job-0", &report, start + 60_000).await.unwrap();
         assert!(matches!(pushed, Pushed::Stored(_)));
     }

@@ -103,7 +103,7 @@ impl<'a> Source<'a> {
     async fn fill(&mut self, table: &impl CheckTable, app: &App) -> Result<(), Fault> {
         // The slot in which the app was registered started before the registration, and is at most a day
         // long.
-        let from_ms = app.created_ms.saturating_sub(MS_PER_DAY).max(0);
+        let from_ms = app.registered_ms.saturating_sub(MS_PER_DAY).max(0);
         while self.rows.is_empty()
             && let Some(until_ms) = self.until_ms
         {
@@ -111,7 +111,7 @@ impl<'a> Source<'a> {
             let oldest = read.last().filter(|_| read.len() == self.read);
             self.until_ms = oldest.map(|row| row.slot_ms.saturating_sub(1));
             self.read = (self.read * 2).min(MAX_READ);
-            self.rows.extend(read.into_iter().filter(|row| row.epoch_ms == app.created_ms));
+            self.rows.extend(read.into_iter().filter(|row| row.registered_ms == app.registered_ms));
         }
         Ok(())
     }
@@ -133,7 +133,7 @@ mod tests {
         App {
             app_id: "shop".parse().unwrap(),
             name: "Shop".to_string(),
-            created_ms: NOW,
+            registered_ms: NOW,
             retention_days: None,
             pruned_before_ms: None,
             flush: FlushSetting::default(),
@@ -146,7 +146,7 @@ mod tests {
     }
 
     fn row_of(app: &App, n: usize, slot: i64) -> CheckRow {
-        CheckRow { epoch_ms: app.created_ms, ..row(&app.app_id, &url(n), NOW + slot * 300_000, true) }
+        CheckRow { registered_ms: app.registered_ms, ..row(&app.app_id, &url(n), NOW + slot * 300_000, true) }
     }
 
     /// The rows as `url slot`, all pages of `limit` one after another.
@@ -188,7 +188,7 @@ mod tests {
         let app = app(json!([url(0)]));
         let table = MemoryChecks::default();
         for slot in -1_000..0 {
-            table.record(&CheckRow { epoch_ms: 1, ..row_of(&app, 0, slot) }).await.unwrap();
+            table.record(&CheckRow { registered_ms: 1, ..row_of(&app, 0, slot) }).await.unwrap();
         }
         assert_eq!(all(&table, &app, 1000).await, [""; 0]);
         assert!(table.rows_read() <= 288 && table.most_read_at_once() <= MAX_READ, "of one day, no more");

@@ -28,8 +28,8 @@ pub struct CheckRow {
     pub key: CheckKey,
     /// Start of the slot; for a pushed report, its arrival (ms since the epoch).
     pub slot_ms: i64,
-    /// The app's `created_ms`. Rows of an earlier app with the same id do not belong to this app.
-    pub epoch_ms: i64,
+    /// The app's `registered_ms`: rows of an earlier app of the same id are not this app's.
+    pub registered_ms: i64,
     /// 0 if there was no response.
     pub status: u16,
     pub latency_ms: u32,
@@ -160,7 +160,7 @@ pub struct HealthChange {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UrlState {
     pub target: String,
-    pub epoch_ms: i64,
+    pub registered_ms: i64,
     pub health: Health,
     /// Since when the state holds; for `Unknown`, since when it is checked.
     pub since_ms: i64,
@@ -212,7 +212,7 @@ pub trait CheckTable: Send + Sync {
     fn days(
         &self,
         key: &CheckKey,
-        epoch_ms: i64,
+        registered_ms: i64,
         first: Day,
         last: Day,
     ) -> impl Future<Output = Result<Vec<DaySums>, Fault>> + Send;
@@ -225,7 +225,7 @@ pub trait CheckTable: Send + Sync {
     fn save_day(
         &self,
         key: &CheckKey,
-        epoch_ms: i64,
+        registered_ms: i64,
         sums: &DaySums,
     ) -> impl Future<Output = Result<bool, Fault>> + Send;
 
@@ -237,7 +237,7 @@ pub trait CheckTable: Send + Sync {
     fn count_report(
         &self,
         key: &CheckKey,
-        epoch_ms: i64,
+        registered_ms: i64,
         minute: i64,
         most: ReportLimits,
     ) -> impl Future<Output = Result<bool, Fault>> + Send;

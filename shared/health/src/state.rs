@@ -25,10 +25,10 @@ impl Default for Thresholds {
 }
 
 /// Returns the state of a check without results.
-pub fn watched_since(target: &str, epoch_ms: i64, slot_ms: i64) -> UrlState {
+pub fn watched_since(target: &str, registered_ms: i64, slot_ms: i64) -> UrlState {
     UrlState {
         target: target.to_string(),
-        epoch_ms,
+        registered_ms,
         health: Health::Unknown,
         since_ms: slot_ms,
         ok_streak: 0,
@@ -111,7 +111,7 @@ mod tests {
         CheckRow {
             key: CheckKey { app_id: "shop".parse().unwrap(), target: "https://shop.example/".to_string() },
             slot_ms,
-            epoch_ms: 0,
+            registered_ms: 0,
             status: if ok { 200 } else { 500 },
             latency_ms: 10,
             ok,

@@ -75,17 +75,17 @@ fn first_open_day(now_ms: i64) -> Day {
 pub async fn load(
     table: &impl CheckTable,
     key: &CheckKey,
-    epoch_ms: i64,
+    registered_ms: i64,
     windows: &[Window],
     now_ms: i64,
 ) -> Result<Sums, Fault> {
     let start_ms = windows.iter().map(|window| window.start_ms(now_ms)).min().unwrap_or(now_ms);
     let open = first_open_day(now_ms);
     // Before its registration, an app has hardly any rows, and nothing to sum.
-    let first = Day::of_ms(start_ms).max(Day::of_ms(epoch_ms)).min(open);
+    let first = Day::of_ms(start_ms).max(Day::of_ms(registered_ms)).min(open);
     let mut spans = vec![(start_ms, first.start_ms() - 1), (start_ms.max(open.start_ms()), now_ms)];
     let stored =
-        if first < open { table.days(key, epoch_ms, first, open.previous()).await? } else { Vec::new() };
+        if first < open { table.days(key, registered_ms, first, open.previous()).await? } else { Vec::new() };
     // Rows are kept as long as the longest window: some rows of an older day may have expired.
     let complete_from_ms = Window::Month.start_ms(now_ms);
     let (mut sums, mut missing) = (Sums::default(), Vec::new());
@@ -100,7 +100,7 @@ pub async fn load(
         }
     }
     for run in missing.chunk_by(|(day, _), (next, _)| next.previous() == *day) {
-        for (day, hours) in add_up(table, key, epoch_ms, run).await? {
+        for (day, hours) in add_up(table, key, registered_ms, run).await? {
             sums.insert(day, &hours);
         }
     }
@@ -110,7 +110,7 @@ pub async fn load(
         }
     }
     for (from_ms, to_ms) in spans.into_iter().filter(|(from_ms, to_ms)| from_ms <= to_ms) {
-        each_row(table, key, epoch_ms, (from_ms, to_ms), |row| sums.add(row)).await?;
+        each_row(table, key, registered_ms, (from_ms, to_ms), |row| sums.add(row)).await?;
     }
     Ok(sums)
 }
@@ -120,7 +120,7 @@ pub async fn load(
 pub async fn close_day(
     table: &impl CheckTable,
     key: &CheckKey,
-    epoch_ms: i64,
+    registered_ms: i64,
     (last_slot_ms, slot_ms): (i64, i64),
     now_ms: i64,
 ) -> Result<(), Fault> {
@@ -129,10 +129,10 @@ pub async fn close_day(
         return Ok(());
     }
     let day = open.previous();
-    let stored = table.days(key, epoch_ms, day, day).await?;
+    let stored = table.days(key, registered_ms, day, day).await?;
     let known = stored.first();
     if known.is_none_or(|known| known.hours.is_none()) {
-        add_up(table, key, epoch_ms, &[(day, known.map_or(0, |known| known.revision))]).await?;
+        add_up(table, key, registered_ms, &[(day, known.map_or(0, |known| known.revision))]).await?;
     }
     Ok(())
 }
@@ -143,13 +143,13 @@ type Hours = [Tally; HOURS_PER_DAY];
 async fn add_up(
     table: &impl CheckTable,
     key: &CheckKey,
-    epoch_ms: i64,
+    registered_ms: i64,
     days: &[(Day, u64)],
 ) -> Result<Vec<(Day, Hours)>, Fault> {
     let (Some((first, _)), Some((last, _))) = (days.first(), days.last()) else { return Ok(Vec::new()) };
     let mut by_day: BTreeMap<Day, Hours> =
         days.iter().map(|(day, _)| (*day, [Tally::default(); HOURS_PER_DAY])).collect();
-    each_row(table, key, epoch_ms, (first.start_ms(), last.end_ms()), |row| {
+    each_row(table, key, registered_ms, (first.start_ms(), last.end_ms()), |row| {
         let day = Day::of_ms(row.slot_ms);
         let hour = usize::try_from((row.slot_ms - day.start_ms()) / MS_PER_HOUR).unwrap_or_default();
         if let Some(tally) = by_day.get_mut(&day).and_then(|hours| hours.get_mut(hour)) {
@@ -160,7 +160,7 @@ async fn add_up(
     for (day, revision) in days {
         // If a late row arrived in between, the sums are correct for now and the next reader sums again.
         let sums = DaySums { day: *day, revision: *revision, hours: by_day.get(day).copied() };
-        let _stored = table.save_day(key, epoch_ms, &sums).await?;
+        let _stored = table.save_day(key, registered_ms, &sums).await?;
     }
     Ok(by_day.into_iter().collect())
 }
@@ -169,13 +169,13 @@ async fn add_up(
 async fn each_row(
     table: &impl CheckTable,
     key: &CheckKey,
-    epoch_ms: i64,
+    registered_ms: i64,
     (from_ms, mut to_ms): (i64, i64),
     mut tell: impl FnMut(&CheckRow) + Send,
 ) -> Result<(), Fault> {
     loop {
         let rows = table.history(key, from_ms, to_ms, ROWS_AT_ONCE).await?;
-        rows.iter().filter(|row| row.epoch_ms == epoch_ms).for_each(&mut tell);
+        rows.iter().filter(|row| row.registered_ms == registered_ms).for_each(&mut tell);
         match rows.last() {
             // A check has one row per slot.
             Some(oldest) if rows.len() == ROWS_AT_ONCE => to_ms = oldest.slot_ms.saturating_sub(1),
@@ -316,15 +316,15 @@ mod tests {
 
     #[tokio::test]
     async fn rows_of_slots_before_the_app_was_registered_are_counted_and_never_stored_as_sums() {
-        let epoch_ms = NOW - 2 * MS_PER_DAY;
+        let registered_ms = NOW - 2 * MS_PER_DAY;
         let rows: Vec<CheckRow> =
-            history(4 * MS_PER_DAY).into_iter().map(|row| CheckRow { epoch_ms, ..row }).collect();
+            history(4 * MS_PER_DAY).into_iter().map(|row| CheckRow { registered_ms, ..row }).collect();
         let table = table_of(&rows).await;
         for _ in 0..2 {
-            let sums = load(&table, &key(), epoch_ms, &Window::ALL, NOW).await.unwrap();
+            let sums = load(&table, &key(), registered_ms, &Window::ALL, NOW).await.unwrap();
             assert_exact(&sums, &Window::ALL, &rows, NOW);
         }
-        let stored = table.days(&key(), epoch_ms, Day(0), Day(i32::MAX)).await.unwrap();
+        let stored = table.days(&key(), registered_ms, Day(0), Day(i32::MAX)).await.unwrap();
         assert_eq!(stored.len(), 2);
     }
 

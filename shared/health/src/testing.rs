@@ -62,8 +62,8 @@ impl CheckTable for MemoryChecks {
         let key = (row.key.clone(), row.slot_ms);
         match rows.get(&key) {
             Some(first)
-                if first.epoch_ms > row.epoch_ms
-                    || first.epoch_ms == row.epoch_ms && (row.skipped || !first.skipped) =>
+                if first.registered_ms > row.registered_ms
+                    || first.registered_ms == row.registered_ms && (row.skipped || !first.skipped) =>
             {
                 Ok(Recorded::Existing(first.clone()))
             }
@@ -73,7 +73,7 @@ impl CheckTable for MemoryChecks {
                     let day = Day::of_ms(row.slot_ms);
                     let mut days = self.days.lock().unwrap();
                     let none = DaySums { day, revision: 0, hours: None };
-                    let sums = days.entry((row.key.clone(), row.epoch_ms, day)).or_insert(none);
+                    let sums = days.entry((row.key.clone(), row.registered_ms, day)).or_insert(none);
                     *sums = DaySums { day, revision: sums.revision + 1, hours: None };
                 }
                 Ok(Recorded::Stored)
@@ -104,7 +104,7 @@ impl CheckTable for MemoryChecks {
     async fn days(
         &self,
         key: &CheckKey,
-        epoch_ms: i64,
+        registered_ms: i64,
         first: Day,
         last: Day,
     ) -> Result<Vec<DaySums>, Fault> {
@@ -112,13 +112,13 @@ impl CheckTable for MemoryChecks {
             return Ok(Vec::new());
         }
         let days = self.days.lock().unwrap();
-        let range = (key.clone(), epoch_ms, first)..=(key.clone(), epoch_ms, last);
+        let range = (key.clone(), registered_ms, first)..=(key.clone(), registered_ms, last);
         Ok(days.range(range).map(|(_, sums)| sums.clone()).collect())
     }
 
-    async fn save_day(&self, key: &CheckKey, epoch_ms: i64, sums: &DaySums) -> Result<bool, Fault> {
+    async fn save_day(&self, key: &CheckKey, registered_ms: i64, sums: &DaySums) -> Result<bool, Fault> {
         let mut days = self.days.lock().unwrap();
-        let place = (key.clone(), epoch_ms, sums.day);
+        let place = (key.clone(), registered_ms, sums.day);
         let unchanged = days.get(&place).map_or(0, |stored| stored.revision) == sums.revision;
         if unchanged {
             days.insert(place, sums.clone());
@@ -129,12 +129,12 @@ impl CheckTable for MemoryChecks {
     async fn count_report(
         &self,
         key: &CheckKey,
-        epoch_ms: i64,
+        registered_ms: i64,
         minute: i64,
         most: ReportLimits,
     ) -> Result<bool, Fault> {
         let mut reports = self.reports.lock().unwrap();
-        let jobs = reports.entry((key.app_id.clone(), epoch_ms, minute)).or_default();
+        let jobs = reports.entry((key.app_id.clone(), registered_ms, minute)).or_default();
         let of_app: u32 = jobs.values().sum();
         let of_job = jobs.entry(key.target.clone()).or_default();
         let taken = *of_job < most.of_job && of_app < most.of_app;
@@ -166,7 +166,7 @@ pub fn row(app_id: &AppId, target: &str, slot_ms: i64, ok: bool) -> CheckRow {
     CheckRow {
         key: CheckKey { app_id: app_id.clone(), target: target.to_string() },
         slot_ms,
-        epoch_ms: 5,
+        registered_ms: 5,
         status: if ok { 200 } else { 0 },
         latency_ms: 12,
         ok,
@@ -204,11 +204,11 @@ pub async fn keeps_its_promises(table: &impl CheckTable, app_id: &AppId) {
 
     // A row of an earlier app with this id is replaced, and replaces none.
     let earlier = row(app_id, url, slot(2), false);
-    let later = CheckRow { epoch_ms: 9, ..row(app_id, url, slot(2), true) };
+    let later = CheckRow { registered_ms: 9, ..row(app_id, url, slot(2), true) };
     assert_eq!(table.record(&earlier).await.unwrap(), Recorded::Stored);
     assert_eq!(table.record(&later).await.unwrap(), Recorded::Stored);
     assert_eq!(table.record(&earlier).await.unwrap(), Recorded::Existing(later.clone()));
-    let skipped_later = CheckRow { epoch_ms: 9, skipped: true, ..row(app_id, url, slot(4), false) };
+    let skipped_later = CheckRow { registered_ms: 9, skipped: true, ..row(app_id, url, slot(4), false) };
     assert_eq!(table.record(&skipped_later).await.unwrap(), Recorded::Stored);
     let earlier = row(app_id, url, slot(4), true);
     assert_eq!(table.record(&earlier).await.unwrap(), Recorded::Existing(skipped_later.clone()));
@@ -268,7 +268,7 @@ pub async fn keeps_its_promises(table: &impl CheckTable, app_id: &AppId) {
     let most = ReportLimits { of_job: 2, of_app: 3 };
     let job = |name: &str| CheckKey { app_id: app_id.clone(), target: format!("push:{name}") };
     let minute = slot(0) / 60_000;
-    for (name, epoch_ms, minute, taken) in [
+    for (name, registered_ms, minute, taken) in [
         ("a", 5, minute, true),
         ("a", 5, minute, true),
         ("a", 5, minute, false),
@@ -278,8 +278,8 @@ pub async fn keeps_its_promises(table: &impl CheckTable, app_id: &AppId) {
         ("a", 6, minute, true),
         ("a", 5, minute + 1, true),
     ] {
-        let counted = table.count_report(&job(name), epoch_ms, minute, most).await.unwrap();
-        assert_eq!(counted, taken, "{name} {epoch_ms} {minute}");
+        let counted = table.count_report(&job(name), registered_ms, minute, most).await.unwrap();
+        assert_eq!(counted, taken, "{name} {registered_ms} {minute}");
     }
 
     // States: written over the version that they come from, by one writer.

@@ -71,7 +71,7 @@ pub(crate) mod tests {
         CheckRow {
             key: CheckKey { app_id: "shop".parse().unwrap(), target: "https://shop.example/".to_string() },
             slot_ms,
-            epoch_ms: 0,
+            registered_ms: 0,
             status,
             latency_ms,
             ok,

@@ -185,7 +185,7 @@ mod tests {
             let app = App {
                 app_id,
                 name: "My app".to_owned(),
-                created_ms: 1,
+                registered_ms: 1,
                 retention_days: None,
                 pruned_before_ms: None,
                 flush: FlushSetting::default(),

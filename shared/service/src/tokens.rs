@@ -90,8 +90,8 @@ pub trait Claims: Serialize + DeserializeOwned {
 #[must_use]
 pub fn minted_for(app: &App, iat: Option<i64>, epoch: Option<i64>) -> bool {
     match epoch {
-        Some(epoch) => epoch == app.created_ms,
-        None => iat.is_none_or(|iat| iat.saturating_add(1).saturating_mul(1000) > app.created_ms),
+        Some(epoch) => epoch == app.registered_ms,
+        None => iat.is_none_or(|iat| iat.saturating_add(1).saturating_mul(1000) > app.registered_ms),
     }
 }
 
@@ -183,7 +183,7 @@ impl<S: Secrets> Tokens<S> {
             attendee_id: attendee_id.to_owned(),
             exp: now_secs + i64::from(ttl_secs),
             iat: Some(now_secs),
-            epoch: Some(app.created_ms),
+            epoch: Some(app.registered_ms),
         };
         self.mint(&claims, now_ms).await
     }
@@ -207,7 +207,7 @@ impl<S: Secrets> Tokens<S> {
             max_bytes,
             exp: now_secs + i64::from(ttl_secs),
             iat: Some(now_secs),
-            epoch: Some(app.created_ms),
+            epoch: Some(app.registered_ms),
         };
         self.mint(&claims, now_ms).await
     }
@@ -293,7 +293,7 @@ mod tests {
         App {
             app_id: "my-app".parse().unwrap(),
             name: "My app".to_owned(),
-            created_ms: CREATED_MS,
+            registered_ms: CREATED_MS,
             retention_days: None,
             pruned_before_ms: None,
             flush: FlushSetting::default(),

@@ -14,16 +14,16 @@ pub(super) type RedriveKey = (Option<AppId>, i64, Option<String>, &'static str, 
 
 fn redrive_key(job: &RedriveJob) -> RedriveKey {
     let reason = job.reason.map(|code| code.as_str());
-    (job.app_id.clone(), job.epoch_ms, job.key.clone(), job.status.as_str(), reason)
+    (job.app_id.clone(), job.registered_ms, job.key.clone(), job.status.as_str(), reason)
 }
 
 fn job_key(job: &Job) -> JobKey {
-    (job.app_id.clone(), job.epoch_ms, job.kind)
+    (job.app_id.clone(), job.registered_ms, job.kind)
 }
 
 impl State {
-    fn app_of_epoch(&mut self, app_id: &AppId, epoch_ms: i64) -> Option<&mut App> {
-        self.apps.get_mut(app_id).filter(|app| app.created_ms == epoch_ms)
+    fn app_of_epoch(&mut self, app_id: &AppId, registered_ms: i64) -> Option<&mut App> {
+        self.apps.get_mut(app_id).filter(|app| app.registered_ms == registered_ms)
     }
 
     fn keys_of(&self, app_id: &AppId) -> Vec<KeyRow> {
@@ -55,7 +55,7 @@ impl AppAdmin for SimCloud {
             if state.apps.contains_key(&app.app_id) {
                 return Ok(Registered::Taken);
             }
-            if state.jobs.contains_key(&(app.app_id.clone(), app.created_ms, JobKind::Delete)) {
+            if state.jobs.contains_key(&(app.app_id.clone(), app.registered_ms, JobKind::Delete)) {
                 return Ok(Registered::EpochInUse);
             }
             state.apps.insert(app.app_id.clone(), app.clone());
@@ -69,9 +69,14 @@ impl AppAdmin for SimCloud {
         self.call("GetItem", |state| Ok(state.keys_of(app_id))).await
     }
 
-    async fn change(&self, app_id: &AppId, epoch_ms: i64, change: &AppChange) -> Result<Option<App>, Fault> {
+    async fn change(
+        &self,
+        app_id: &AppId,
+        registered_ms: i64,
+        change: &AppChange,
+    ) -> Result<Option<App>, Fault> {
         self.call("UpdateItem", |state| {
-            let Some(app) = state.app_of_epoch(app_id, epoch_ms) else { return Ok(None) };
+            let Some(app) = state.app_of_epoch(app_id, registered_ms) else { return Ok(None) };
             let AppChange { name, retention_days, flush, health_checks } = change.clone();
             app.name = name.unwrap_or_else(|| app.name.clone());
             app.retention_days = retention_days.unwrap_or(app.retention_days);
@@ -82,9 +87,9 @@ impl AppAdmin for SimCloud {
         .await
     }
 
-    async fn add_key(&self, key: &KeyRow, epoch_ms: i64, most: usize) -> Result<KeyAdded, Fault> {
+    async fn add_key(&self, key: &KeyRow, registered_ms: i64, most: usize) -> Result<KeyAdded, Fault> {
         self.call("TransactWriteItems", |state| {
-            if state.app_of_epoch(&key.app_id, epoch_ms).is_none() {
+            if state.app_of_epoch(&key.app_id, registered_ms).is_none() {
                 return Ok(KeyAdded::NoApp);
             }
             if state.keys_of(&key.app_id).len() >= most {
@@ -110,7 +115,7 @@ impl AppAdmin for SimCloud {
 
     async fn delete(&self, app: &App, job: &Job) -> Result<bool, Fault> {
         self.call("TransactWriteItems", |state| {
-            if state.app_of_epoch(&app.app_id, app.created_ms).is_none() {
+            if state.app_of_epoch(&app.app_id, app.registered_ms).is_none() {
                 return Ok(false);
             }
             state.apps.remove(&app.app_id);
@@ -123,7 +128,7 @@ impl AppAdmin for SimCloud {
 
     async fn prune(&self, job: &Job) -> Result<Option<i64>, Fault> {
         self.call("TransactWriteItems", |state| {
-            let Some(app) = state.app_of_epoch(&job.app_id, job.epoch_ms) else { return Ok(None) };
+            let Some(app) = state.app_of_epoch(&job.app_id, job.registered_ms) else { return Ok(None) };
             if let Some(higher) = app.pruned_before_ms.filter(|&pruned| pruned > job.before_ms) {
                 return Ok(Some(higher));
             }

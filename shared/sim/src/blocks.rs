@@ -206,7 +206,7 @@ impl BlockTable for SimCloud {
             self.call("DeleteItem", |state| {
                 let block_key = key(&stored.header);
                 let made = |header: &BlockHeader| {
-                    (header.epoch_ms, header.file.as_ref().map(|file| file.packing.clone()))
+                    (header.registered_ms, header.file.as_ref().map(|file| file.packing.clone()))
                 };
                 let same = |block: &Block| made(&block.header) == made(&stored.header);
                 if state.blocks.get(&block_key).is_some_and(same) {

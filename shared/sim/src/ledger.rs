@@ -88,8 +88,8 @@ impl State {
 }
 
 impl CountedDays for SimCloud {
-    async fn counted(&self, app_id: &AppId, epoch_ms: i64) -> BTreeMap<Day, i64> {
-        self.counted_days(app_id, epoch_ms)
+    async fn counted(&self, app_id: &AppId, registered_ms: i64) -> BTreeMap<Day, i64> {
+        self.counted_days(app_id, registered_ms)
     }
 }
 
@@ -235,7 +235,7 @@ impl Ledger for SimCloud {
         let counted = self
             .call("Query", |state| Ok(state.files.get(&key).map(File::counted).unwrap_or_default()))
             .await?;
-        let changes = day_changes(&counted, &outcome.days, lease.epoch_ms, lease.pruned_before_ms);
+        let changes = day_changes(&counted, &outcome.days, lease.registered_ms, lease.pruned_before_ms);
         assert!(lease.app_id.is_some() || changes.is_empty(), "the file has records but no app");
         let mut chunks: Vec<&[DayChange]> = changes.chunks(DAYS_PER_TRANSACTION).collect();
         if chunks.is_empty() {
@@ -283,7 +283,7 @@ impl State {
             return Ok(Finished::Yes);
         };
         let known_ms = lease.pruned_before_ms.unwrap_or(0);
-        let hidden = |day: Day| self.hidden.get(&(app_id.clone(), lease.epoch_ms, day)).copied();
+        let hidden = |day: Day| self.hidden.get(&(app_id.clone(), lease.registered_ms, day)).copied();
         if changes.iter().any(|change| hidden(change.day) > Some(known_ms)) {
             return Ok(Finished::Pruned);
         }
@@ -296,7 +296,7 @@ impl State {
             file.end(lease.fence, outcome, now_ms);
         }
         for change in changes.iter().filter(|change| !change.delta.is_empty()) {
-            self.count(app_id, lease.epoch_ms, change.day, &change.delta);
+            self.count(app_id, lease.registered_ms, change.day, &change.delta);
         }
         Ok(Finished::Yes)
     }

@@ -202,7 +202,7 @@ impl SimCloud {
         let app = App {
             app_id: app_id.parse().unwrap_or_else(|error| panic!("{app_id}: {error}")),
             name: app_id.to_owned(),
-            created_ms: T0 - 1000,
+            registered_ms: T0 - 1000,
             retention_days: None,
             pruned_before_ms: None,
             flush: FlushSetting::default(),
@@ -365,7 +365,7 @@ impl SimCloud {
         for block in self.state().blocks.values() {
             let header = &block.header;
             let expired = header.expires_at_secs.is_some_and(|at| at <= now_secs);
-            if !expired && (&header.app_id, header.epoch_ms) == (&app.app_id, app.created_ms) {
+            if !expired && (&header.app_id, header.registered_ms) == (&app.app_id, app.registered_ms) {
                 let payload = Payload::decode(&block.data).unwrap_or_else(|error| panic!("{error}"));
                 let counts = payload.counts(app.pruned_before_ms, None);
                 *days.entry(header.day()).or_default() += counts.levels;
@@ -389,9 +389,9 @@ impl SimCloud {
 
     /// Returns the counted records per day.
     #[must_use]
-    pub fn counted_days(&self, app_id: &AppId, epoch_ms: i64) -> BTreeMap<Day, i64> {
+    pub fn counted_days(&self, app_id: &AppId, registered_ms: i64) -> BTreeMap<Day, i64> {
         let state = self.state();
-        let own = state.stats.iter().filter(|((app, epoch, _), _)| app == app_id && *epoch == epoch_ms);
+        let own = state.stats.iter().filter(|((app, epoch, _), _)| app == app_id && *epoch == registered_ms);
         own.map(|((.., day), counts)| (*day, counts.counts.total().levels.total())).collect()
     }
 

@@ -32,8 +32,8 @@ pub(super) struct Counter {
 }
 
 impl State {
-    pub(super) fn count(&mut self, app_id: &AppId, epoch_ms: i64, day: Day, counts: &Expiring) {
-        let counter = self.stats.entry((app_id.clone(), epoch_ms, day)).or_default();
+    pub(super) fn count(&mut self, app_id: &AppId, registered_ms: i64, day: Day, counts: &Expiring) {
+        let counter = self.stats.entry((app_id.clone(), registered_ms, day)).or_default();
         counter.counts.add_all(counts);
         counter.expires_on = counter.expires_on.max(counts.last());
     }
@@ -50,8 +50,8 @@ impl State {
     }
 }
 
-fn counter_row(app_id: &AppId, epoch_ms: i64, day: Day, counter: u8) -> String {
-    format!("counter {app_id} {epoch_ms} {day} {counter}")
+fn counter_row(app_id: &AppId, registered_ms: i64, day: Day, counter: u8) -> String {
+    format!("counter {app_id} {registered_ms} {day} {counter}")
 }
 
 fn memo_row(app_id: &AppId, change: &MemoChange) -> String {
@@ -65,7 +65,7 @@ impl Records for SimCloud {
 
     async fn write(&self, write: &Write) -> Result<Written, Fault> {
         let counters =
-            write.days.keys().map(|day| counter_row(&write.app_id, write.epoch_ms, *day, write.counter));
+            write.days.keys().map(|day| counter_row(&write.app_id, write.registered_ms, *day, write.counter));
         let memo = write.memo.iter().map(|change| memo_row(&write.app_id, change));
         self.transaction(counters.chain(memo).collect(), |state| {
             let items =
@@ -84,7 +84,8 @@ impl Records for SimCloud {
                     return Ok(Written::BlockExists);
                 }
             }
-            let hidden = |day: Day| state.hidden.get(&(write.app_id.clone(), write.epoch_ms, day)).copied();
+            let hidden =
+                |day: Day| state.hidden.get(&(write.app_id.clone(), write.registered_ms, day)).copied();
             let old = |day: &Day| hidden(*day) > Some(write.first_ms(*day));
             if write.days.keys().any(old) {
                 return Err(Fault::new(FaultClass::Transient, "TransactWriteItems", "pruned meanwhile"));
@@ -97,7 +98,7 @@ impl Records for SimCloud {
                 state.stream.push(Change { inserted: old.is_none(), block: block.clone() });
             }
             for (day, counts) in &write.days {
-                state.count(&write.app_id, write.epoch_ms, *day, counts);
+                state.count(&write.app_id, write.registered_ms, *day, counts);
             }
             Ok(Written::Stored)
         })
@@ -115,7 +116,7 @@ impl Records for SimCloud {
     async fn remove_counted(&self, removal: &CountedRemoval) -> Result<Removed, Fault> {
         let header = &removal.header;
         let counter = header.block_id.0[0] % COUNTERS;
-        let counters = counter_row(&header.app_id, header.epoch_ms, header.day(), counter);
+        let counters = counter_row(&header.app_id, header.registered_ms, header.day(), counter);
         let block = format!("block {:?}", key(header));
         self.transaction(vec![counters, block], |state| {
             let block_key = key(header);
@@ -140,7 +141,7 @@ impl Records for SimCloud {
             if removal.counted_in != CountedIn::Nowhere {
                 let taken = DayCounts::default() - removal.counts;
                 let counts = Expiring::one(header.expires_on(), taken);
-                state.count(&header.app_id, header.epoch_ms, header.day(), &counts);
+                state.count(&header.app_id, header.registered_ms, header.day(), &counts);
             }
             Ok(Removed::Yes)
         })
@@ -163,8 +164,8 @@ impl Stats for SimCloud {
                 .stats
                 .iter()
                 .filter(|((app, _, day), _)| app == app_id && (from..=to).contains(day))
-                .map(|((_, epoch_ms, day), counter)| CounterRow {
-                    key: CounterKey { day: *day, epoch_ms: *epoch_ms, counter: 0 },
+                .map(|((_, registered_ms, day), counter)| CounterRow {
+                    key: CounterKey { day: *day, registered_ms: *registered_ms, counter: 0 },
                     counts: counter.counts.clone(),
                 })
                 .filter(|row| after.is_none_or(|after| row.key < after))
@@ -181,13 +182,13 @@ impl Stats for SimCloud {
     async fn hide(
         &self,
         app_id: &AppId,
-        epoch_ms: i64,
+        registered_ms: i64,
         day: Day,
         before_ms: i64,
         _: i64,
     ) -> Result<(), Fault> {
         self.call("TransactWriteItems", |state| {
-            let counter = (app_id.clone(), epoch_ms, day);
+            let counter = (app_id.clone(), registered_ms, day);
             let hidden = state.hidden.entry(counter.clone()).or_default();
             *hidden = before_ms.max(*hidden);
             // Like in the table, where it is in the counters' own rows.
@@ -200,8 +201,8 @@ impl Stats for SimCloud {
     async fn remove(&self, app_id: &AppId, keys: &[CounterKey]) -> Result<(), Fault> {
         self.call("BatchWriteItem", |state| {
             for counter in keys {
-                state.hidden.remove(&(app_id.clone(), counter.epoch_ms, counter.day));
-                state.stats.remove(&(app_id.clone(), counter.epoch_ms, counter.day));
+                state.hidden.remove(&(app_id.clone(), counter.registered_ms, counter.day));
+                state.stats.remove(&(app_id.clone(), counter.registered_ms, counter.day));
             }
             Ok(())
         })

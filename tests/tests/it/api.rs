@@ -463,7 +463,7 @@ async fn a_deleted_apps_blocks_and_counters_go_and_its_successors_stay() {
     assert!(records.len() == 3 && records.iter().all(|record| record["message"] == "new"));
     assert_eq!(api.cloud.blocks_stored(), 3);
     let app = Apps::find(&api.cloud, &"shop".parse().unwrap()).await.unwrap().unwrap();
-    assert_eq!(api.cloud.counted_days(&app.app_id, app.created_ms).len(), 3);
+    assert_eq!(api.cloud.counted_days(&app.app_id, app.registered_ms).len(), 3);
     assert_eq!(api.cloud.jobs().await.unwrap(), []);
 }
 
@@ -490,7 +490,7 @@ async fn failed_file(api: &Api, app_id: &str, key: &str) -> ObjectRef {
     let lease = Lease {
         object: object.clone(),
         app_id: row.app_id,
-        epoch_ms: T0,
+        registered_ms: T0,
         pruned_before_ms: None,
         fence: row.fence,
         claimed_ms: now_ms,

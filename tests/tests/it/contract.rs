@@ -51,7 +51,7 @@ fn real() -> Option<Real> {
 }
 
 impl CountedDays for Real {
-    async fn counted(&self, app_id: &AppId, epoch_ms: i64) -> BTreeMap<Day, i64> {
+    async fn counted(&self, app_id: &AppId, registered_ms: i64) -> BTreeMap<Day, i64> {
         let query = self.stack.aws.dynamodb().query().table_name(self.stack.value("TABLE_STATS"));
         let query = query.key_condition_expression("pk = :pk").consistent_read(true);
         let query = query.expression_attribute_values(":pk", s(app_id.as_str()));
@@ -59,7 +59,7 @@ impl CountedDays for Real {
         let mut days = BTreeMap::new();
         for item in items {
             let (day, epoch, _) = parse_sort_key(item.text("sk").unwrap()).unwrap();
-            assert_eq!(epoch, epoch_ms);
+            assert_eq!(epoch, registered_ms);
             // The contract's files all have the same retention: one set of attributes.
             *days.entry(day).or_default() += item.number::<i64>("i40000").unwrap();
             assert_eq!(item.number::<i64>("expires_at").unwrap(), 40_000 * 86_400);

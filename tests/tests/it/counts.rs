@@ -304,7 +304,7 @@ async fn whatever_had_become_of_a_former_app_s_file_nothing_of_it_comes_into_the
             app_id: old.app_id.clone(),
             meeting: None,
             size_bytes: None,
-            epoch_ms: old.created_ms,
+            registered_ms: old.registered_ms,
             used: None,
             created_ms: cloud.clock().now_ms(),
             expires_ms: cloud.clock().now_ms() + 5 * MINUTE_MS,
@@ -331,7 +331,7 @@ async fn whatever_had_become_of_a_former_app_s_file_nothing_of_it_comes_into_the
             assert!(matches!(run(&cloud, object).await, Some(Ingested::Failed { .. })));
         }
         tokio::time::sleep(Duration::from_secs(120)).await;
-        let new = Tenant { created_ms: cloud.clock().now_ms(), pruned_before_ms: None, ..old };
+        let new = Tenant { registered_ms: cloud.clock().now_ms(), pruned_before_ms: None, ..old };
         cloud.set_app(new.clone());
         if matches!(came, Came::Whole | Came::Refused) {
             redrive(&cloud).await;
@@ -365,7 +365,7 @@ async fn what_is_put_in_the_second_of_the_registration_is_taken_and_what_was_put
         cloud.clock().advance_ms(60_300 + since_registration_ms);
         let object = cloud.put_object(BUCKET, KEY, file_of(10));
         cloud.clock().advance_ms(2_000);
-        cloud.set_app(Tenant { created_ms: registered_ms, ..app(&cloud).await });
+        cloud.set_app(Tenant { registered_ms, ..app(&cloud).await });
         let ended = run(&cloud, &object).await.unwrap();
         assert_eq!(
             matches!(ended, Ingested::Completed { .. }),

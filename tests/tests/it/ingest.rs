@@ -74,7 +74,7 @@ fn grant(key: &str, app_id: &str) -> Grant {
         app_id: app_id.parse().unwrap(),
         meeting: None,
         size_bytes: None,
-        epoch_ms: T0 - 1000,
+        registered_ms: T0 - 1000,
         used: None,
         created_ms: T0,
         expires_ms: T0 + 300_000,

@@ -100,7 +100,7 @@ async fn store(cloud: &SimCloud, random: &mut SmallRng, app: &App, mut records: 
         rest = after;
         source_number += 1;
         let seed =
-            Seed::of(&[app.app_id.as_str().as_bytes(), &app.created_ms.to_be_bytes(), &[source_number]]);
+            Seed::of(&[app.app_id.as_str().as_bytes(), &app.registered_ms.to_be_bytes(), &[source_number]]);
         let mut hours: BTreeMap<i64, BlockBuilder> = BTreeMap::new();
         let mut days: BTreeMap<Day, DayCounts> = BTreeMap::new();
         let mut blocks = Vec::new();
@@ -109,7 +109,7 @@ async fn store(cloud: &SimCloud, random: &mut SmallRng, app: &App, mut records: 
             seed: &seed,
             format: "test",
             source: "test",
-            epoch_ms: app.created_ms,
+            registered_ms: app.registered_ms,
             expires_at_secs: None,
         };
         for (ordinal, record) in (0..).zip(own.iter_mut()) {
@@ -141,7 +141,7 @@ async fn store(cloud: &SimCloud, random: &mut SmallRng, app: &App, mut records: 
         for blocks in blocks.chunks(50) {
             let write = Write {
                 app_id: app.app_id.clone(),
-                epoch_ms: app.created_ms,
+                registered_ms: app.registered_ms,
                 blocks: blocks.to_vec(),
                 days: days.take().unwrap_or_default().into_iter().map(never).collect(),
                 counter: 0,
@@ -260,7 +260,7 @@ async fn every_answer_equals_a_plain_filter_over_everything_sorted() {
             let mut app = cloud.add_app(name);
             // Data of an earlier app with the same id must not be visible.
             let mut earlier = app.clone();
-            earlier.created_ms -= 1;
+            earlier.registered_ms -= 1;
             let times = some_times(&mut random, 20);
             let left = times.iter().map(|&time| some_record(&mut random, &app.app_id, time)).collect();
             store(&cloud, &mut random, &earlier, left).await;
@@ -458,14 +458,14 @@ async fn records_that_have_expired_are_not_shown() {
         seed: &seed,
         format: "",
         source: "",
-        epoch_ms: app.created_ms,
+        registered_ms: app.registered_ms,
         expires_at_secs: Some(T0 / 1000 + 60),
     };
     let mut days = BTreeMap::from([(Day::of_ms(T0), DayCounts::default())]);
     days.values_mut().for_each(|counts| counts.levels.count(Level::Info));
     let write = Write {
         app_id: app.app_id.clone(),
-        epoch_ms: app.created_ms,
+        registered_ms: app.registered_ms,
         blocks: builder.build(&source).unwrap(),
         days: days.into_iter().map(never).collect(),
         counter: 0,

@@ -28,7 +28,7 @@ async fn run(function: &SimIngest, object: &ObjectRef, cloud: &SimCloud) -> Inge
 }
 
 async fn used(cloud: &SimCloud) -> Used {
-    let of = UsageDay { app_id: "my-app".parse().unwrap(), epoch_ms: T0 - 1000, day: Day::of_ms(T0) };
+    let of = UsageDay { app_id: "my-app".parse().unwrap(), registered_ms: T0 - 1000, day: Day::of_ms(T0) };
     cloud.used(&of).await.unwrap()
 }
 

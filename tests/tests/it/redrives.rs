@@ -126,7 +126,7 @@ async fn keys_and_cursors_that_no_file_can_have_are_refused() {
 fn job(cloud: &SimCloud, reason: Option<ReasonCode>) -> RedriveJob {
     RedriveJob {
         app_id: None,
-        epoch_ms: 0,
+        registered_ms: 0,
         key: None,
         status: FileStatus::Failed,
         reason,

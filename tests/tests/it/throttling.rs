@@ -186,7 +186,7 @@ async fn a_file_that_never_comes_to_its_end_is_ended_after_a_bounded_number_of_r
         let lease = Lease {
             object: object.clone(),
             app_id: claim.app_id,
-            epoch_ms: 0,
+            registered_ms: 0,
             pruned_before_ms: None,
             fence: row.fence,
             claimed_ms: now_ms,

@@ -180,14 +180,14 @@ async fn a_run_for_an_app_that_was_registered_again_meanwhile_leaves_the_new_app
     let (server, up) = switched().await;
     let checks = json!([{"url": server.url("/"), "failure_threshold": 1, "success_threshold": 1}]);
     let old = World::new(vec![app("shop", checks.clone())]);
-    let new = App { created_ms: 2, ..app("shop", checks) };
+    let new = App { registered_ms: 2, ..app("shop", checks) };
     let World { table, topic, health } = old;
     // The new app's run of this slot ends before the old one's, which was planned earlier, records
     // anything.
     let key = CheckKey { app_id: new.app_id.clone(), target: server.url("/") };
     let good = CheckRow {
         key,
-        epoch_ms: 2,
+        registered_ms: 2,
         certificate_expires_ms: None,
         ..logferry_health_checks::testing::row(&new.app_id, "", SLOT, true)
     };
@@ -290,25 +290,25 @@ impl CheckTable for Broken {
     async fn days(
         &self,
         key: &CheckKey,
-        epoch_ms: i64,
+        registered_ms: i64,
         first: Day,
         last: Day,
     ) -> Result<Vec<DaySums>, Fault> {
-        self.0.days(key, epoch_ms, first, last).await
+        self.0.days(key, registered_ms, first, last).await
     }
 
-    async fn save_day(&self, key: &CheckKey, epoch_ms: i64, sums: &DaySums) -> Result<bool, Fault> {
-        self.0.save_day(key, epoch_ms, sums).await
+    async fn save_day(&self, key: &CheckKey, registered_ms: i64, sums: &DaySums) -> Result<bool, Fault> {
+        self.0.save_day(key, registered_ms, sums).await
     }
 
     async fn count_report(
         &self,
         key: &CheckKey,
-        epoch_ms: i64,
+        registered_ms: i64,
         minute: i64,
         most: ReportLimits,
     ) -> Result<bool, Fault> {
-        self.0.count_report(key, epoch_ms, minute, most).await
+        self.0.count_report(key, registered_ms, minute, most).await
     }
 
     async fn states(&self, app_id: &AppId) -> Result<Vec<UrlState>, Fault> {

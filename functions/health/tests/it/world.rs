@@ -30,7 +30,7 @@ pub(crate) fn app(app_id: &str, checks: serde_json::Value) -> App {
     App {
         app_id: app_id.parse().unwrap(),
         name: app_id.to_owned(),
-        created_ms: 1,
+        registered_ms: 1,
         retention_days: None,
         pruned_before_ms: None,
         flush: FlushSetting::default(),

@@ -57,7 +57,7 @@ pub fn registered() -> Registered {
     Registered {
         app_id: app_id(),
         name: "My app".to_owned(),
-        created_ms: CREATED_MS,
+        registered_ms: CREATED_MS,
         retention_days: None,
         pruned_before_ms: None,
         flush: FlushSetting::default(),
@@ -92,7 +92,7 @@ pub struct Grants {
 
 impl Usage for Grants {
     async fn used(&self, of: &UsageDay) -> Result<Used, Fault> {
-        assert_eq!((of.app_id.clone(), of.epoch_ms, of.day), (app_id(), CREATED_MS, Day::of_ms(NOW_MS)));
+        assert_eq!((of.app_id.clone(), of.registered_ms, of.day), (app_id(), CREATED_MS, Day::of_ms(NOW_MS)));
         Ok(*self.used.lock().unwrap())
     }
 

@@ -32,7 +32,7 @@ pub(crate) fn counted_from(item: &Item) -> Result<Option<Counted>, Fault> {
     let Some(revision) = item.number_opt("revision") else { return Ok(None) };
     Ok(Some(Counted {
         revision,
-        epoch_ms: item.number("epoch")?,
+        registered_ms: item.number("epoch")?,
         from_ms: item.number_opt("from_ms"),
         counts: expiring_from(item),
     }))
@@ -49,7 +49,7 @@ pub(super) fn replace(
         .table_name(table)
         .set_key(Some(day_key(object, change.day)))
         .expression_attribute_values(":next", n(now.revision))
-        .expression_attribute_values(":epoch", n(now.epoch_ms));
+        .expression_attribute_values(":epoch", n(now.registered_ms));
     let mut set = "SET revision = :next, epoch = :epoch".to_owned();
     let mut remove = Vec::new();
     for (expires_on, counts) in now.counts.iter() {

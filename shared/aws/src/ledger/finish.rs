@@ -31,7 +31,7 @@ impl DynamoLedger {
     pub(super) async fn end(&self, lease: &Lease, outcome: &Outcome, now_ms: i64) -> Result<Finished, Fault> {
         for _ in 0..ATTEMPTS {
             let counted = self.counted_days(&lease.object).await?;
-            let changes = day_changes(&counted, &outcome.days, lease.epoch_ms, lease.pruned_before_ms);
+            let changes = day_changes(&counted, &outcome.days, lease.registered_ms, lease.pruned_before_ms);
             if lease.app_id.is_none() && !changes.is_empty() {
                 return Err(Fault::new(FaultClass::Permanent, "finish", "the file has records but no app"));
             }
@@ -89,7 +89,7 @@ impl DynamoLedger {
         Count {
             table: &self.stats,
             app_id,
-            epoch_ms: lease.epoch_ms,
+            registered_ms: lease.registered_ms,
             counter: counter_keys::counter_of(&lease.object.seed()),
             day: change.day,
             counts: &change.delta,

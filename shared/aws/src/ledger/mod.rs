@@ -77,7 +77,7 @@ impl DynamoLedger {
 impl Ledger for DynamoLedger {
     async fn grant(&self, grant: &Grant) -> Result<(), Fault> {
         let mut item = row_to_item(&grant.waiting_row());
-        item.put("epoch", n(grant.epoch_ms));
+        item.put("epoch", n(grant.registered_ms));
         item.put("expires_at", expires_at(grant.created_ms));
         if let Some((meeting, attendee)) = &grant.meeting {
             item.put("meeting_id", s(meeting));
@@ -114,7 +114,7 @@ impl Ledger for DynamoLedger {
             app_id: item.text("app_id")?.parse().map_err(|_| malformed("app_id"))?,
             meeting,
             size_bytes: item.number_opt("size"),
-            epoch_ms: item.number("epoch")?,
+            registered_ms: item.number("epoch")?,
             used: used.transpose()?,
             created_ms: item.number("created_ms")?,
             expires_ms: item.number("url_expires_ms")?,

@@ -103,7 +103,7 @@ pub struct Lease {
     pub object: ObjectRef,
     pub app_id: Option<AppId>,
     /// When the app was registered (ms); part of the counters' keys.
-    pub epoch_ms: i64,
+    pub registered_ms: i64,
     /// The app's watermark as known to this worker (ms): it neither stores nor counts older records.
     pub pruned_before_ms: Option<i64>,
     pub fence: u64,

@@ -75,7 +75,7 @@ pub struct Grant {
     pub size_bytes: Option<u64>,
     /// When the app of the grant was registered (ms). The grant is not valid for another app with the same
     /// id.
-    pub epoch_ms: i64,
+    pub registered_ms: i64,
     /// The object that was uploaded with its URL. No other object is accepted.
     pub used: Option<UsedBy>,
     pub created_ms: i64,

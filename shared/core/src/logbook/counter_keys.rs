@@ -12,11 +12,11 @@ pub fn counter_of(seed: &Seed) -> u8 {
     seed.0[31] % COUNTERS
 }
 
-/// `{date}#{epoch_ms:013}#{counter}`, below the app's id. The counts of an earlier app with the same id are
-/// separate.
+/// `{date}#{registered_ms:013}#{counter}`, under the app's id: what an earlier app of the same id has
+/// counted stays apart.
 #[must_use]
-pub fn sort_key(day: Day, epoch_ms: i64, counter: u8) -> String {
-    format!("{day}#{epoch_ms:013}#{counter}")
+pub fn sort_key(day: Day, registered_ms: i64, counter: u8) -> String {
+    format!("{day}#{registered_ms:013}#{counter}")
 }
 
 /// Parses day, epoch and counter of a sort key; `None` for any other text.

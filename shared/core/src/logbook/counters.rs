@@ -9,7 +9,7 @@ use crate::model::time::Day;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CounterKey {
     pub day: Day,
-    pub epoch_ms: i64,
+    pub registered_ms: i64,
     pub counter: u8,
 }
 
@@ -56,7 +56,7 @@ pub trait Stats: Send + Sync {
     fn hide(
         &self,
         app_id: &AppId,
-        epoch_ms: i64,
+        registered_ms: i64,
         day: Day,
         before_ms: i64,
         now_ms: i64,

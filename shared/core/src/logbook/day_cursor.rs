@@ -71,7 +71,7 @@ impl<'a> DayCursor<'a> {
         self.units += page.read_units;
         self.pages += 1;
         self.limit = (self.limit * 4).min(LARGEST_PAGE);
-        for row in page.rows.iter().filter(|row| row.key.epoch_ms == self.app.created_ms) {
+        for row in page.rows.iter().filter(|row| row.key.registered_ms == self.app.registered_ms) {
             match &mut self.open {
                 Some(open) if open.day == row.key.day => open.levels += row.counts.alive(self.now_ms).levels,
                 open => {

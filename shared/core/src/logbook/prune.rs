@@ -86,7 +86,7 @@ pub async fn prune<B: BlockTable + Stats + Records>(
 ) -> Result<Option<Pruned>, Fault> {
     let job = Job {
         app_id: app.app_id.clone(),
-        epoch_ms: app.created_ms,
+        registered_ms: app.registered_ms,
         kind: JobKind::Prune,
         before_ms: before_ms.min(now_ms),
         future_bound_ms: (before_ms > now_ms).then_some(before_ms),
@@ -113,7 +113,7 @@ pub async fn delete<B: BlockTable + Stats + Records>(
 ) -> Result<Option<Pruned>, Fault> {
     let job = Job {
         app_id: app.app_id.clone(),
-        epoch_ms: app.created_ms,
+        registered_ms: app.registered_ms,
         kind: JobKind::Delete,
         before_ms: LATEST_MS,
         future_bound_ms: None,
@@ -264,7 +264,7 @@ impl<B: BlockTable + Stats + Records> Pass<'_, B> {
         let (app_id, before_ms) = (&self.job.app_id, self.job.before_ms);
         let last = Day::of_ms(before_ms - 1);
         if last.end_ms() >= before_ms {
-            self.book.hide(app_id, self.job.epoch_ms, last, before_ms, self.now_ms).await?;
+            self.book.hide(app_id, self.job.registered_ms, last, before_ms, self.now_ms).await?;
         }
         for (day, counted) in self.days(Day::of_ms(self.end_ms() - 1)).await? {
             if day.end_ms() < self.job.before_ms {
@@ -303,7 +303,7 @@ impl<B: BlockTable + Stats + Records> Pass<'_, B> {
         }
         loop {
             let page = Stats::newest(self.book, &self.job.app_id, first, last, COUNTER_PAGE, after).await?;
-            for row in page.rows.iter().filter(|row| row.key.epoch_ms == self.job.epoch_ms) {
+            for row in page.rows.iter().filter(|row| row.key.registered_ms == self.job.registered_ms) {
                 let day = days.entry(row.key.day).or_default();
                 day.counters.push(row.key);
                 day.records += row.counts.alive(self.now_ms).levels.total();
@@ -332,7 +332,9 @@ impl<B: BlockTable + Stats + Records> Pass<'_, B> {
             let mut own = Vec::new();
             let mut more = Vec::new();
             for ((range, _), page) in ranges.into_iter().zip(pages) {
-                own.extend(page.blocks.into_iter().filter(|it| it.header.epoch_ms == self.job.epoch_ms));
+                own.extend(
+                    page.blocks.into_iter().filter(|it| it.header.registered_ms == self.job.registered_ms),
+                );
                 more.extend(page.next.map(|next| (range, Some(next))));
             }
             ranges = more;
@@ -368,7 +370,8 @@ impl<B: BlockTable + Stats + Records> Pass<'_, B> {
                 let header = &stored.header;
                 let nothing_older =
                     header.first_ms >= before_ms || stored.pruned_to_ms.is_some_and(|from| from >= before_ms);
-                if header.epoch_ms != self.job.epoch_ms || header.last_ms >= end_ms && nothing_older {
+                if header.registered_ms != self.job.registered_ms || header.last_ms >= end_ms && nothing_older
+                {
                     continue;
                 }
                 if self.is_spent() || !self.take(&stored).await? {
@@ -418,7 +421,8 @@ impl<B: BlockTable + Stats + Records> Pass<'_, B> {
         let Some(file) = &header.file else { return Ok((CountedIn::Counters, stored.pruned_to_ms)) };
         let counted = self.book.counted(&file.object, header.day()).await?;
         let known = |from_ms: Option<i64>| from_ms.is_some_and(|from| from >= to_ms);
-        let counted = counted.filter(|row| row.epoch_ms == self.job.epoch_ms && !known(row.from_ms));
+        let counted =
+            counted.filter(|row| row.registered_ms == self.job.registered_ms && !known(row.from_ms));
         Ok(match counted {
             Some(row) => (CountedIn::File { revision: row.revision }, stored.pruned_to_ms.max(row.from_ms)),
             None => (CountedIn::Nowhere, stored.pruned_to_ms),

@@ -522,7 +522,7 @@ impl<'q> Search<'q> {
 
     /// Whether a block has no matches, by its header alone.
     fn excludes(&self, header: &BlockHeader, app: &App) -> bool {
-        header.epoch_ms != app.created_ms
+        header.registered_ms != app.registered_ms
             || header.first_ms >= self.until_ms
             || header.last_ms < self.since_ms(app)
             || header.expires_at_secs.is_some_and(|at| at <= self.query.now_ms.div_euclid(1000))

@@ -47,7 +47,7 @@ pub struct MemoChange {
 #[derive(Debug, Clone)]
 pub struct Write {
     pub app_id: AppId,
-    pub epoch_ms: i64,
+    pub registered_ms: i64,
     pub blocks: Vec<Block>,
     pub days: BTreeMap<Day, Expiring>,
     /// The counter row to add to.

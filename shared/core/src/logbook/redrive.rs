@@ -145,7 +145,7 @@ async fn turn<A: AppAdmin>(
 /// Whether the app is still the one whose files are to be redriven.
 async fn is_there<A: Apps>(apps: &A, job: &RedriveJob) -> Result<bool, Fault> {
     let Some(app_id) = &job.app_id else { return Ok(true) };
-    Ok(apps.find(app_id).await?.is_some_and(|app| app.created_ms == job.epoch_ms))
+    Ok(apps.find(app_id).await?.is_some_and(|app| app.registered_ms == job.registered_ms))
 }
 
 async fn work(
@@ -178,15 +178,15 @@ async fn page(files: &impl Files, bucket: &str, job: &RedriveJob, now_ms: i64) -
     match (&job.key, &job.app_id, job.status) {
         (Some(key), ..) => files.of_key(bucket, key, PAGE, after).await,
         (None, Some(app_id), FileStatus::Completed | FileStatus::Pending | FileStatus::Processing) => {
-            files.of_app(app_id, job.epoch_ms, Some(job.status), PAGE, after).await
+            files.of_app(app_id, job.registered_ms, Some(job.status), PAGE, after).await
         }
-        (None, app_id, _) => files.failed(app_id.as_ref(), job.epoch_ms, now_ms, PAGE, after).await,
+        (None, app_id, _) => files.failed(app_id.as_ref(), job.registered_ms, now_ms, PAGE, after).await,
     }
 }
 
 /// Whether a file is one that the job's app may redrive.
 fn is_of(row: &FileRow, job: &RedriveJob) -> bool {
-    job.app_id.is_none() || row.app_id == job.app_id && row.created_ms >= job.epoch_ms
+    job.app_id.is_none() || row.app_id == job.app_id && row.created_ms >= job.registered_ms
 }
 
 fn fits(row: &FileRow, job: &RedriveJob) -> bool {

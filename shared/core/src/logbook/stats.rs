@@ -32,7 +32,7 @@ pub async fn days(
     let mut after = None;
     loop {
         let page = stats.newest(&app.app_id, first, today, PAGE, after).await?;
-        for row in page.rows.iter().filter(|row| row.key.epoch_ms == app.created_ms) {
+        for row in page.rows.iter().filter(|row| row.key.registered_ms == app.registered_ms) {
             *counted.entry(row.key.day).or_default() += row.counts.alive(now_ms).levels;
         }
         match page.next {

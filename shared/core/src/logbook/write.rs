@@ -116,7 +116,7 @@ impl<'a> WriteRequest<'a> {
     fn origin(&self, seed: Seed) -> Origin<'a> {
         Origin {
             app_id: &self.app.app_id,
-            epoch_ms: self.app.created_ms,
+            registered_ms: self.app.registered_ms,
             seed,
             arrived_ms: self.now_ms,
             request_id: self.request_id,
@@ -133,7 +133,7 @@ fn planned(origin: &Origin<'_>, checked: &[NewEntry]) -> Result<Plan, WriteError
 }
 
 fn seed(app: &App, parts: &[&[u8]]) -> Seed {
-    let epoch = app.created_ms.to_be_bytes();
+    let epoch = app.registered_ms.to_be_bytes();
     let mut all: Vec<&[u8]> = vec![b"api", app.app_id.as_str().as_bytes(), &epoch];
     all.extend_from_slice(parts);
     Seed::of(&all)
@@ -165,8 +165,9 @@ async fn charge(
     }
     let bytes = checked.iter().map(|entry| entry.raw.len() as u64).sum();
     let more = Used { bytes, records: checked.len() as u64, files: 0 };
-    let App { app_id, created_ms, .. } = request.app;
-    let of = UsageDay { app_id: app_id.clone(), epoch_ms: *created_ms, day: Day::of_ms(request.now_ms) };
+    let App { app_id, registered_ms, .. } = request.app;
+    let of =
+        UsageDay { app_id: app_id.clone(), registered_ms: *registered_ms, day: Day::of_ms(request.now_ms) };
     match usage.charge(&of, more, request.quota).await? {
         None => Ok(()),
         Some(exceeded) => Err(WriteError::OverQuota(exceeded)),

@@ -34,7 +34,7 @@ const BLOCK_RAW_BYTES: usize = 384 * 1024;
 #[derive(Debug, Clone)]
 pub(crate) struct Origin<'a> {
     pub app_id: &'a AppId,
-    pub epoch_ms: i64,
+    pub registered_ms: i64,
     pub seed: Seed,
     pub arrived_ms: i64,
     /// For entries without a request id.
@@ -61,7 +61,7 @@ impl Plan {
             seed,
             format: "api",
             source: "api",
-            epoch_ms: origin.epoch_ms,
+            registered_ms: origin.registered_ms,
             expires_at_secs: Some(expiry::expires_at_secs(expires_on)),
         };
         let mut hours: BTreeMap<i64, Vec<Entry<'_>>> = BTreeMap::new();
@@ -145,7 +145,7 @@ impl Plan {
     pub(crate) fn into_write(self, origin: &Origin<'_>, memo: Option<MemoChange>) -> (Write, Vec<String>) {
         let write = Write {
             app_id: origin.app_id.clone(),
-            epoch_ms: origin.epoch_ms,
+            registered_ms: origin.registered_ms,
             blocks: self.blocks,
             days: self.days,
             counter: counter_of(&origin.seed),

@@ -15,12 +15,12 @@ use crate::model::time::{EARLIEST_MS, LATEST_MS};
 /// [`fingerprint`]. `tests/golden_blocks.rs` fails if the increase was forgotten.
 const VERSION: u32 = 2;
 
-/// `epoch_ms` is when the app was registered; 0 without an app.
+/// `registered_ms`: when the app was registered; 0 where there is none.
 #[must_use]
 pub fn fingerprint(
     limits: &IntakeLimits,
     redactor: &Redactor,
-    epoch_ms: i64,
+    registered_ms: i64,
     retention_days: u32,
 ) -> PackFingerprint {
     let limits = format!("{limits:?}");
@@ -32,11 +32,11 @@ pub fn fingerprint(
     let numbers = [&block::shape()[..], &pack::BOUNDS, &times, &reading, &kept].concat();
     let numbers: Vec<u8> = numbers.into_iter().flat_map(u64::to_be_bytes).collect();
     let parts: [&[u8]; 5] =
-        [&VERSION.to_be_bytes(), limits.as_bytes(), rules.as_bytes(), &numbers, &epoch_ms.to_be_bytes()];
+        [&VERSION.to_be_bytes(), limits.as_bytes(), rules.as_bytes(), &numbers, &registered_ms.to_be_bytes()];
     let Seed(hash) = Seed::of(&parts);
     let mut text: String = hash[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-    if epoch_ms != 0 {
-        text.push_str(&format!(".{epoch_ms}"));
+    if registered_ms != 0 {
+        text.push_str(&format!(".{registered_ms}"));
     }
     PackFingerprint::from_stored(&text)
 }
@@ -66,9 +66,10 @@ mod tests {
 
     #[test]
     fn a_packing_tells_its_epoch() {
-        let packing = |epoch_ms| fingerprint(&IntakeLimits::default(), &Redactor::default(), epoch_ms, 30);
-        assert_eq!(packing(1_760_000_000_000).epoch_ms(), Some(1_760_000_000_000));
-        assert_eq!(packing(0).epoch_ms(), None);
-        assert_eq!(PackFingerprint::from_stored("0123456789abcdef").epoch_ms(), None);
+        let packing =
+            |registered_ms| fingerprint(&IntakeLimits::default(), &Redactor::default(), registered_ms, 30);
+        assert_eq!(packing(1_760_000_000_000).registered_ms(), Some(1_760_000_000_000));
+        assert_eq!(packing(0).registered_ms(), None);
+        assert_eq!(PackFingerprint::from_stored("0123456789abcdef").registered_ms(), None);
     }
 }

@@ -67,7 +67,7 @@ pub struct PackSource<'a> {
     /// Informational: `s3://bucket/key` or `api`.
     pub source: &'a str,
     /// When the app was registered (ms).
-    pub epoch_ms: i64,
+    pub registered_ms: i64,
     /// The object's LastModified, or the arrival of a request (ms). Retention counts from here, whatever
     /// the records' timestamps are.
     pub arrived_ms: i64,
@@ -198,7 +198,7 @@ impl<'a> Packer<'a> {
             seed: self.source.seed,
             format: self.format,
             source: self.source.source,
-            epoch_ms: self.source.epoch_ms,
+            registered_ms: self.source.registered_ms,
             expires_at_secs: Some(expiry::expires_at_secs(self.expires_on())),
         }
     }
@@ -255,7 +255,7 @@ mod tests {
             app_id: &app_id,
             seed: &seed,
             source: "s3://b/k",
-            epoch_ms: 1,
+            registered_ms: 1,
             arrived_ms: START_MS,
             retention_days: 30,
             pruned_before_ms,

@@ -133,7 +133,7 @@ pub struct App {
     pub name: String,
     /// When the app was registered (ms since the epoch). It is also the *epoch* of the app's blocks: blocks
     /// of an earlier app with the same id do not belong to this app.
-    pub created_ms: i64,
+    pub registered_ms: i64,
     /// Record retention in days; `None` for the deployment's default.
     pub retention_days: Option<u32>,
     /// Records older than this are hidden from readers and skipped by later ingests.

@@ -65,7 +65,7 @@ pub struct BlockHeader {
     /// Source of the entries: `s3://bucket/key` or `api`; informational.
     pub source: String,
     /// When the app of these records was registered (ms).
-    pub epoch_ms: i64,
+    pub registered_ms: i64,
     /// When DynamoDB may delete the item (seconds since the epoch).
     pub expires_at_secs: Option<i64>,
     /// The file that the block comes from, if any.
@@ -173,7 +173,14 @@ mod tests {
     use crate::model::record::{Entry, EntryKind};
 
     fn source<'a>(app_id: &'a AppId, seed: &'a Seed) -> BlockSource<'a> {
-        BlockSource { app_id, seed, format: "ndjson", source: "test", epoch_ms: 1, expires_at_secs: Some(2) }
+        BlockSource {
+            app_id,
+            seed,
+            format: "ndjson",
+            source: "test",
+            registered_ms: 1,
+            expires_at_secs: Some(2),
+        }
     }
 
     fn build(entries: &[Entry<'_>]) -> Vec<Block> {

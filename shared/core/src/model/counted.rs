@@ -15,7 +15,7 @@ pub struct Counted {
     /// Increased by each change. A writer that has read an older revision changes nothing.
     pub revision: u64,
     /// When the app of these counters was registered (ms).
-    pub epoch_ms: i64,
+    pub registered_ms: i64,
     /// Records before this time (ms) are not counted.
     pub from_ms: Option<i64>,
     pub counts: Expiring,
@@ -41,7 +41,7 @@ pub struct DayChange {
 pub fn day_changes(
     counted: &BTreeMap<Day, Counted>,
     wanted: &BTreeMap<Day, Expiring>,
-    epoch_ms: i64,
+    registered_ms: i64,
     pruned_before_ms: Option<i64>,
 ) -> Vec<DayChange> {
     let mut days: Vec<Day> = counted.keys().chain(wanted.keys()).copied().collect();
@@ -49,7 +49,7 @@ pub fn day_changes(
     days.dedup();
     let change = |day: Day| {
         let row = counted.get(&day);
-        let was = row.filter(|row| row.epoch_ms == epoch_ms);
+        let was = row.filter(|row| row.registered_ms == registered_ms);
         let from_ms = pruned_before_ms.filter(|&pruned| pruned > day.start_ms());
         let counts = wanted.get(&day).cloned().unwrap_or_default();
         let delta = match was {
@@ -59,7 +59,7 @@ pub fn day_changes(
         let hidden = from_ms.is_some_and(|from| from > day.end_ms());
         let same = delta.is_empty() && was.is_none_or(|was| was.from_ms == from_ms);
         let seen = row.map(|row| row.revision);
-        let now = Counted { revision: seen.unwrap_or(0) + 1, epoch_ms, from_ms, counts };
+        let now = Counted { revision: seen.unwrap_or(0) + 1, registered_ms, from_ms, counts };
         let was = row.map(|row| row.counts.clone()).unwrap_or_default();
         (!hidden && !same).then_some(DayChange { day, seen, was, now, delta })
     };
@@ -83,7 +83,7 @@ mod tests {
     }
 
     fn row(info: i64) -> Counted {
-        Counted { revision: 3, epoch_ms: EPOCH, from_ms: None, counts: counts(info) }
+        Counted { revision: 3, registered_ms: EPOCH, from_ms: None, counts: counts(info) }
     }
 
     /// Day, difference, replaced revision.
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn what_an_earlier_app_of_this_id_has_counted_is_nothing() {
-        let old = Counted { epoch_ms: EPOCH - 1, ..row(5) };
+        let old = Counted { registered_ms: EPOCH - 1, ..row(5) };
         assert_eq!(changes(&[(1, old.clone()), (2, old)], &[(1, 5)], None), [(1, 5, Some(3))]);
     }
 

@@ -25,7 +25,7 @@ impl PackFingerprint {
 
     /// Returns when its app was registered (ms); `None` without an app.
     #[must_use]
-    pub fn epoch_ms(&self) -> Option<i64> {
+    pub fn registered_ms(&self) -> Option<i64> {
         self.0.split_once('.')?.1.parse().ok()
     }
 }

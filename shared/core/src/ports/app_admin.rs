@@ -67,7 +67,7 @@ impl JobKind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Job {
     pub app_id: AppId,
-    pub epoch_ms: i64,
+    pub registered_ms: i64,
     pub kind: JobKind,
     /// Records before this time are removed (ms). A deletion removes all records.
     pub before_ms: i64,
@@ -88,7 +88,7 @@ pub struct RedriveJob {
     /// `None` selects files of all apps, and files without owner.
     pub app_id: Option<AppId>,
     /// When the app was registered (ms). Files from before do not belong to the app.
-    pub epoch_ms: i64,
+    pub registered_ms: i64,
     /// Only files with this key.
     pub key: Option<String>,
     /// Only files in this terminal state, with this reason or any.
@@ -121,7 +121,7 @@ pub trait AppAdmin: Apps {
     fn change(
         &self,
         app_id: &AppId,
-        epoch_ms: i64,
+        registered_ms: i64,
         change: &AppChange,
     ) -> impl Future<Output = Result<Option<App>, Fault>> + Send;
 
@@ -132,7 +132,7 @@ pub trait AppAdmin: Apps {
     fn add_key(
         &self,
         key: &KeyRow,
-        epoch_ms: i64,
+        registered_ms: i64,
         most: usize,
     ) -> impl Future<Output = Result<KeyAdded, Fault>> + Send;
 

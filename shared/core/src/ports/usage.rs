@@ -10,7 +10,7 @@ use crate::model::time::Day;
 pub struct UsageDay {
     pub app_id: AppId,
     /// When the app was registered (ms). An earlier registration is another app.
-    pub epoch_ms: i64,
+    pub registered_ms: i64,
     pub day: Day,
 }
 

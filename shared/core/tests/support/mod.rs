@@ -53,7 +53,7 @@ pub(crate) fn run(bytes: &[u8]) -> Done {
         app_id: &app_id,
         seed: &seed,
         source: "s3://b/k",
-        epoch_ms: 1,
+        registered_ms: 1,
         arrived_ms: ARRIVED_MS,
         retention_days: 30,
         pruned_before_ms: None,

@@ -18,7 +18,7 @@ fn fresh_app() -> App {
     App {
         app_id: id.parse().unwrap_or_else(|error| panic!("{id}: {error}")),
         name: "A shop ü".to_owned(),
-        created_ms: T0,
+        registered_ms: T0,
         retention_days: None,
         pruned_before_ms: None,
         flush: FlushSetting::default(),
@@ -40,7 +40,7 @@ fn fresh_key(app_id: &AppId) -> KeyRow {
 fn job(app: &App, kind: JobKind, before_ms: i64) -> Job {
     Job {
         app_id: app.app_id.clone(),
-        epoch_ms: app.created_ms,
+        registered_ms: app.registered_ms,
         kind,
         before_ms,
         future_bound_ms: None,
@@ -130,7 +130,7 @@ pub async fn a_deleted_app_leaves_a_job(apps: &impl AppAdmin) {
     good(apps.add_key(&keys[1], T0, 2).await);
     let job = job(&app, JobKind::Delete, T0);
     let mut earlier = app.clone();
-    earlier.created_ms -= 1;
+    earlier.registered_ms -= 1;
     assert!(!good(apps.delete(&earlier, &job).await), "another app of this id");
     assert!(good(apps.delete(&app, &job).await));
     assert!(!good(apps.delete(&app, &job).await));
@@ -140,7 +140,7 @@ pub async fn a_deleted_app_leaves_a_job(apps: &impl AppAdmin) {
     }
     assert_eq!(jobs_of(apps, &app).await, std::slice::from_ref(&job));
     assert_eq!(good(apps.register(&app, &keys[0]).await), Registered::EpochInUse);
-    let later = App { created_ms: T0 + 1, ..app.clone() };
+    let later = App { registered_ms: T0 + 1, ..app.clone() };
     assert_eq!(good(apps.register(&later, &keys[0]).await), Registered::Yes);
 }
 

@@ -50,7 +50,7 @@ pub async fn grants_and_files_are_due_in_queues_of_their_own(ledger: &impl Ledge
         app_id: app_id.clone(),
         meeting: None,
         size_bytes: None,
-        epoch_ms: T0,
+        registered_ms: T0,
         used: None,
         created_ms: T0,
         expires_ms: T0 + (n * 7 % 40) * 1_000,

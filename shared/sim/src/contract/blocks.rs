@@ -40,7 +40,7 @@ fn block(app_id: &AppId, name: &str, time_ms: i64, raw: &str) -> Block {
         seed: &seed,
         format: "text",
         source: "contract",
-        epoch_ms: T0,
+        registered_ms: T0,
         expires_at_secs: Some(4_000_000_000),
     };
     builder.build(&source).unwrap_or_else(|error| panic!("{error}")).swap_remove(0)

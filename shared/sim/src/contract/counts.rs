@@ -36,7 +36,7 @@ pub async fn what_is_hidden_is_not_counted_any_more<B: Records + Stats + BlockTa
     book: &B,
 ) {
     let (object, app_id) = fresh("hidden");
-    let held = Lease { epoch_ms: EPOCH, ..lease(&claimed(ledger, &claim(&object, &app_id, T0)).await) };
+    let held = Lease { registered_ms: EPOCH, ..lease(&claimed(ledger, &claim(&object, &app_id, T0)).await) };
     let today = Day::of_ms(T0);
     good(book.hide(&app_id, EPOCH, today, T0, T0).await);
     good(book.hide(&app_id, EPOCH, today, T0 - 5, T0).await);
@@ -65,7 +65,7 @@ pub async fn a_removal_takes_from_the_file_too<B: Records + Stats + BlockTable>(
     book: &B,
 ) {
     let (object, app_id) = fresh("taken");
-    let held = Lease { epoch_ms: EPOCH, ..lease(&claimed(ledger, &claim(&object, &app_id, T0)).await) };
+    let held = Lease { registered_ms: EPOCH, ..lease(&claimed(ledger, &claim(&object, &app_id, T0)).await) };
     let today = Day::of_ms(T0);
     let blocks: Vec<Block> =
         ["a", "b"].map(|name| of_file(block(&app_id, name, &[T0 - 2, T0 - 1]), &held, "p")).into();
@@ -73,7 +73,7 @@ pub async fn a_removal_takes_from_the_file_too<B: Records + Stats + BlockTable>(
     assert_eq!(good(book.counted(&object, today).await), None);
     good(ledger.finish(&held, &outcome([(today.0, 10)]), T0).await);
     let seen = good(book.counted(&object, today).await).unwrap_or_else(|| panic!("nothing counted"));
-    assert_eq!((seen.epoch_ms, seen.from_ms, seen.counts.total().levels.total()), (EPOCH, None, 10));
+    assert_eq!((seen.registered_ms, seen.from_ms, seen.counts.total().levels.total()), (EPOCH, None, 10));
 
     let removal = |block: &Block, revision| CountedRemoval {
         header: block.header.clone(),
@@ -94,7 +94,7 @@ pub async fn a_removal_takes_from_the_file_too<B: Records + Stats + BlockTable>(
     let row = good(ledger.find(&object).await).unwrap_or_else(|| panic!("no row"));
     assert!(good(files.redrive(&row, T0).await));
     let again = lease(&claimed(ledger, &claim(&object, &app_id, T0)).await);
-    let again = Lease { epoch_ms: EPOCH, pruned_before_ms: Some(T0), ..again };
+    let again = Lease { registered_ms: EPOCH, pruned_before_ms: Some(T0), ..again };
     assert_eq!(good(ledger.finish(&again, &outcome([(today.0, 8)]), T0).await), Finished::Yes);
     assert_eq!(days(book, &app_id).await, [(today, 8)]);
     let seen = good(book.counted(&object, today).await).and_then(|counted| counted.from_ms);
@@ -110,14 +110,14 @@ pub async fn an_app_of_the_same_id_counts_from_nothing<B: Records + Stats + Bloc
     let (object, app_id) = fresh("epoch");
     let today = Day::of_ms(T0);
     let old = lease(&claimed(ledger, &claim(&object, &app_id, T0)).await);
-    good(ledger.finish(&Lease { epoch_ms: EPOCH - 7, ..old }, &outcome([(today.0, 5)]), T0).await);
+    good(ledger.finish(&Lease { registered_ms: EPOCH - 7, ..old }, &outcome([(today.0, 5)]), T0).await);
     let page = good(Stats::newest(book, &app_id, ALWAYS.0, ALWAYS.1, 100, None).await);
     let keys: Vec<_> = page.rows.iter().map(|row| row.key).collect();
     good(Stats::remove(book, &app_id, &keys).await);
     let row = good(ledger.find(&object).await).unwrap_or_else(|| panic!("no row"));
     assert!(good(files.redrive(&row, T0).await));
     let new = lease(&claimed(ledger, &claim(&object, &app_id, T0)).await);
-    good(ledger.finish(&Lease { epoch_ms: EPOCH, ..new }, &outcome([(today.0, 5)]), T0).await);
+    good(ledger.finish(&Lease { registered_ms: EPOCH, ..new }, &outcome([(today.0, 5)]), T0).await);
     assert_eq!(days(book, &app_id).await, [(today, 5)]);
 }
 
@@ -130,8 +130,8 @@ pub async fn a_removal_spares_what_took_the_place<B: Records + Stats + BlockTabl
     let held = lease(&claimed(ledger, &claim(&object, &app_id, T0)).await);
     let old = of_file(block(&app_id, "a", &[T0]), &held, "old");
     let plain = block(&app_id, "b", &[T0]);
-    let mut replaced = plain.clone();
-    replaced.header.epoch_ms += 1;
+    let mut anew = plain.clone();
+    anew.header.registered_ms += 1;
     good(book.put(vec![old.clone(), plain.clone()]).await);
     let new = of_file(old.clone(), &held, "new");
     good(book.put(vec![new.clone(), replaced.clone()]).await);
@@ -192,7 +192,8 @@ pub async fn a_files_counts_move_with_their_expiry<B: Records + Stats + BlockTab
         for counts in end.days.values_mut() {
             *counts = Expiring::one(on, counts.total());
         }
-        let held = Lease { epoch_ms: EPOCH, ..lease(&claimed(ledger, &claim(&object, &app_id, T0)).await) };
+        let held =
+            Lease { registered_ms: EPOCH, ..lease(&claimed(ledger, &claim(&object, &app_id, T0)).await) };
         assert_eq!(good(ledger.finish(&held, &end, T0).await), Finished::Yes);
         let page = good(Stats::newest(book, &app_id, ALWAYS.0, ALWAYS.1, 100, None).await);
         let alive = |now: Day| -> i64 {

@@ -20,7 +20,7 @@ use logferry_core::model::time::Day;
 
 /// Reads the counts of an app: records per day.
 pub trait CountedDays {
-    fn counted(&self, app_id: &AppId, epoch_ms: i64) -> impl Future<Output = BTreeMap<Day, i64>> + Send;
+    fn counted(&self, app_id: &AppId, registered_ms: i64) -> impl Future<Output = BTreeMap<Day, i64>> + Send;
 }
 
 fn ok<T>(result: Result<T, Fault>) -> T {
@@ -70,7 +70,7 @@ pub(super) fn lease(row: &FileRow) -> Lease {
     Lease {
         object,
         app_id: row.app_id.clone(),
-        epoch_ms: T0,
+        registered_ms: T0,
         pruned_before_ms: None,
         fence: row.fence,
         claimed_ms: row.updated_ms,
@@ -267,7 +267,7 @@ pub async fn a_key_is_granted_once_and_its_grant_outlives_the_claim(ledger: &imp
         app_id: app_id.clone(),
         meeting: Some(("meeting".to_owned(), "attendee".to_owned())),
         size_bytes: Some(77),
-        epoch_ms: T0 - 1,
+        registered_ms: T0 - 1,
         used: None,
         created_ms: T0,
         expires_ms: T0 + 300_000,
@@ -295,7 +295,7 @@ pub async fn a_grant_remembers_the_first_of_many_objects_that_come_at_once(ledge
         app_id: app_id.clone(),
         meeting: None,
         size_bytes: None,
-        epoch_ms: T0 - 1,
+        registered_ms: T0 - 1,
         used: None,
         created_ms: T0,
         expires_ms: T0 + 300_000,

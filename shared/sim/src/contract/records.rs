@@ -48,7 +48,7 @@ pub(super) fn block(app_id: &AppId, name: &str, times_ms: &[i64]) -> Block {
         seed: &seed,
         format: "text",
         source: "contract",
-        epoch_ms: EPOCH,
+        registered_ms: EPOCH,
         expires_at_secs: Some(4_000_000_000),
     };
     good(builder.build(&source).map_err(|_| unreachable!())).swap_remove(0)
@@ -64,7 +64,7 @@ pub(super) fn write(app_id: &AppId, blocks: Vec<Block>) -> Write {
         let counts = DayCounts { levels: block.header.levels, bytes: i64::from(block.header.count) * 10 };
         days.entry(block.header.day()).or_default().add(block.header.expires_on(), counts);
     }
-    Write { app_id: app_id.clone(), epoch_ms: EPOCH, blocks, days, counter: 3, memo: None }
+    Write { app_id: app_id.clone(), registered_ms: EPOCH, blocks, days, counter: 3, memo: None }
 }
 
 /// A write of a record that expires at this time.
@@ -82,7 +82,7 @@ pub(super) async fn counted(stats: &impl Stats, app_id: &AppId, from: Day, to: D
         let page = good(stats.newest(app_id, from, to, 2, after).await);
         assert!(page.rows.len() <= 2);
         for row in &page.rows {
-            assert_eq!(row.key.epoch_ms, EPOCH);
+            assert_eq!(row.key.registered_ms, EPOCH);
             match days.last_mut() {
                 Some((day, sum)) if *day == row.key.day => {
                     *sum += row.counts.total();
@@ -257,7 +257,7 @@ pub async fn headers_come_in_pages_and_blocks_with_extents_go_whole<B: Records +
         seed: &seed,
         format: "text",
         source: "contract",
-        epoch_ms: EPOCH,
+        registered_ms: EPOCH,
         expires_at_secs: None,
     };
     let large = large.build(&source).map_or_else(|e| panic!("{e}"), |mut blocks| blocks.swap_remove(0));

@@ -14,7 +14,7 @@ fn bytes(bytes: u64) -> Used {
 
 /// Usage of another day, app or registration is separate.
 pub async fn usage_adds_up_per_app_registration_and_day<U: Usage>(usage: &U) {
-    let of = UsageDay { app_id: fresh_app(), epoch_ms: T0, day: Day::of_ms(T0) };
+    let of = UsageDay { app_id: fresh_app(), registered_ms: T0, day: Day::of_ms(T0) };
     assert_eq!(good(usage.used(&of).await), Used::default());
     for more in [Used { bytes: 5, records: 2, files: 1 }, Used { bytes: 7, records: 0, files: 1 }] {
         assert_eq!(good(usage.charge(&of, more, &Quota::NONE).await), None);
@@ -22,7 +22,7 @@ pub async fn usage_adds_up_per_app_registration_and_day<U: Usage>(usage: &U) {
     assert_eq!(good(usage.used(&of).await), Used { bytes: 12, records: 2, files: 2 });
     for other in [
         UsageDay { app_id: fresh_app(), ..of.clone() },
-        UsageDay { epoch_ms: T0 + 1, ..of.clone() },
+        UsageDay { registered_ms: T0 + 1, ..of.clone() },
         UsageDay { day: of.day.previous(), ..of.clone() },
     ] {
         assert_eq!(good(usage.used(&other).await), Used::default());
@@ -31,7 +31,7 @@ pub async fn usage_adds_up_per_app_registration_and_day<U: Usage>(usage: &U) {
 
 /// A refused charge adds nothing and names the exceeded limit.
 pub async fn a_quota_is_met_exactly_and_not_exceeded<U: Usage>(usage: &U) {
-    let of = UsageDay { app_id: fresh_app(), epoch_ms: T0, day: Day::of_ms(T0) };
+    let of = UsageDay { app_id: fresh_app(), registered_ms: T0, day: Day::of_ms(T0) };
     let quota = Quota::of(10, 3, 1);
     let charge = async |bytes, records, files| {
         let refused = good(usage.charge(&of, Used { bytes, records, files }, &quota).await);
@@ -50,7 +50,7 @@ pub async fn a_quota_is_met_exactly_and_not_exceeded<U: Usage>(usage: &U) {
 
 /// Concurrent charges are all counted and do not exceed the quota together.
 pub async fn charges_at_once_stay_within_the_quota<U: Usage>(usage: &U) {
-    let of = UsageDay { app_id: fresh_app(), epoch_ms: T0, day: Day::of_ms(T0) };
+    let of = UsageDay { app_id: fresh_app(), registered_ms: T0, day: Day::of_ms(T0) };
     let quota = Quota::of(50, 0, 0);
     let charges = join_all((0..10).map(|_| usage.charge(&of, bytes(10), &quota))).await;
     let taken = charges.into_iter().filter(|charged| matches!(charged, Ok(None))).count();

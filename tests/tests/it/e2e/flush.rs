@@ -20,8 +20,8 @@ async fn blocks(stack: &Stack, app: &TestApp, entries: &[String]) -> Vec<Block> 
     let entry = |(n, raw): (i64, &String)| (hour_ms + n, Level::Info, raw.clone());
     let entries: Vec<_> = (0..).zip(entries).map(entry).collect();
     let mut blocks = stream::blocks(&app.app_id, "test", &entries);
-    let epoch_ms = stack.registered_ms(app).await;
-    blocks.iter_mut().for_each(|block| block.header.epoch_ms = epoch_ms);
+    let registered_ms = stack.registered_ms(app).await;
+    blocks.iter_mut().for_each(|block| block.header.registered_ms = registered_ms);
     blocks
 }
 

@@ -471,7 +471,7 @@ async fn without_the_parameter_no_form_of_a_private_target_is_registered_or_reac
     let app =
         logferry_core::ports::apps::Apps::find(&apps, &world.app_id.parse().unwrap()).await.unwrap().unwrap();
     let change = AppChange { health_checks: Some(json!(forms)), ..AppChange::default() };
-    apps.change(&app.app_id, app.created_ms, &change).await.unwrap().unwrap();
+    apps.change(&app.app_id, app.registered_ms, &change).await.unwrap().unwrap();
     world.fire(1, PLENTY).await;
     let rows = world.rows(1).await;
     assert_eq!(rows.len(), forms.len());

@@ -57,7 +57,7 @@ impl Day {
             app_id: app.parse().unwrap(),
             meeting: None,
             size_bytes: None,
-            epoch_ms: EPOCH_MS,
+            registered_ms: EPOCH_MS,
             used: None,
             created_ms,
             expires_ms: created_ms + URL_MS,

@@ -97,7 +97,7 @@ async fn act(world: &World, action: &Action) {
             in_time(prune::delete(cloud, cloud, &old, now_ms(), removal_until())).await;
             tokio::time::sleep(Duration::from_secs(*after_secs)).await;
             if app(world).await.is_none() {
-                cloud.set_app(App { created_ms: now_ms(), pruned_before_ms: None, ..old });
+                cloud.set_app(App { registered_ms: now_ms(), pruned_before_ms: None, ..old });
             }
         }
     }
@@ -127,7 +127,7 @@ async fn check(world: &World, what: &str) {
     let days = stats::days(&world.cloud, &app, 3_660, world.cloud.clock().now_ms()).await.unwrap();
     let counted: BTreeMap<_, _> = days.into_iter().filter(|(_, levels)| !levels.is_zero()).collect();
     assert_eq!(counted, world.cloud.visible_levels(&app), "{what}");
-    if app.created_ms > T0 {
+    if app.registered_ms > T0 {
         // All files are older than this app, even those in progress when the former app was replaced.
         assert_eq!(counted, BTreeMap::new(), "{what}: the new app has records of the former one");
     }

@@ -119,7 +119,7 @@ impl World {
                 app_id: "my-app".parse().unwrap(),
                 meeting: None,
                 size_bytes: None,
-                epoch_ms: T0 - 1000,
+                registered_ms: T0 - 1000,
                 used: None,
                 created_ms: T0,
                 expires_ms: T0 + 5 * MINUTE_MS,

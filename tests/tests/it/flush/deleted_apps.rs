@@ -25,7 +25,7 @@ async fn what_the_stream_brings_of_a_deleted_app_is_left_out() {
     let world = world();
     let old = block("app", "old", 5);
     let mut new = block("app", "new", 3);
-    new.header.epoch_ms = NOW_MS - 1_000;
+    new.header.registered_ms = NOW_MS - 1_000;
     let records = [inserted(1, &old), inserted(2, &new)];
     // Deleted, and its id is not used again.
     let handled = world.invoke(&records[..1]).await.unwrap();
@@ -44,7 +44,7 @@ async fn an_app_that_is_registered_at_once_after_another_loses_nothing() {
     let world = world();
     let environment = flush(&world.cloud, world.cloud.clone());
     let mut new = block("app", "new", 3);
-    new.header.epoch_ms = NOW_MS - 1_000;
+    new.header.registered_ms = NOW_MS - 1_000;
     // The environment has just seen that the former app is deleted.
     environment.handle(&event(&[inserted(1, &block("app", "old", 5))]), deadline_ms(LONG)).await;
     world.register("app", NOW_MS - 1_000);

@@ -66,7 +66,7 @@ impl World {
     /// Registers an app at a time, replacing one with its id.
     pub(super) fn register(&self, app: &str, created_ms: i64) {
         let app = self.cloud.add_app(app);
-        self.cloud.set_app(App { created_ms, ..app });
+        self.cloud.set_app(App { registered_ms: created_ms, ..app });
     }
 
     /// Registers the apps of these stream records, unless their ids are registered.
@@ -75,11 +75,11 @@ impl World {
         for record in records.iter().filter(|_| self.registers) {
             let image = &record["dynamodb"]["NewImage"];
             let partition = image["pk"]["S"].as_str().and_then(Partition::parse);
-            let epoch_ms = image["epoch"]["N"].as_str().and_then(|epoch| epoch.parse().ok());
-            if let (Some(partition), Some(epoch_ms)) = (partition, epoch_ms)
+            let registered_ms = image["epoch"]["N"].as_str().and_then(|epoch| epoch.parse().ok());
+            if let (Some(partition), Some(registered_ms)) = (partition, registered_ms)
                 && !known.contains(&partition.app_id)
             {
-                self.register(partition.app_id.as_str(), epoch_ms);
+                self.register(partition.app_id.as_str(), registered_ms);
             }
         }
     }
@@ -107,7 +107,7 @@ impl World {
 
     pub(super) fn set_flush(&self, app: &str, flush: FlushSetting) {
         let app = self.cloud.add_app(app);
-        self.cloud.set_app(App { flush, created_ms: EPOCH_MS, ..app });
+        self.cloud.set_app(App { flush, registered_ms: EPOCH_MS, ..app });
     }
 
     /// Runs one invocation in a fresh environment; `None` if it died.

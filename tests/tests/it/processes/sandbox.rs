@@ -214,7 +214,7 @@ impl Sandbox {
         let app = App {
             app_id: format!("a{}", ulid::Ulid::generate().to_string().to_lowercase()).parse().unwrap(),
             name: "app".to_owned(),
-            created_ms: SystemClock.now_ms(),
+            registered_ms: SystemClock.now_ms(),
             retention_days: None,
             pruned_before_ms: None,
             flush: FlushSetting::default(),

@@ -304,7 +304,7 @@ async fn flush(sandbox: &mut Sandbox, registration: &Registration, size: Size, h
             seed: &seed,
             format: "ndjson",
             source: "test",
-            epoch_ms: app.created_ms,
+            registered_ms: app.registered_ms,
             expires_at_secs: None,
         };
         blocks.extend(builder.build(&source).unwrap());
@@ -390,7 +390,7 @@ async fn sweep(sandbox: &mut Sandbox, registration: &Registration, harms: &mut H
             app_id: app_id.clone(),
             meeting: None,
             size_bytes: None,
-            epoch_ms: registration.app.created_ms,
+            registered_ms: registration.app.registered_ms,
             used: None,
             created_ms: expires_ms - 300_000,
             expires_ms,
@@ -464,12 +464,12 @@ async fn overdue_removal(sandbox: &Sandbox, registration: &Registration, now_ms:
         seed: &Seed::of(&[b"old", app.app_id.as_str().as_bytes()]),
         format: "api",
         source: "api",
-        epoch_ms: app.created_ms,
+        registered_ms: app.registered_ms,
         expires_at_secs: None,
     };
     let write = Write {
         app_id: app.app_id.clone(),
-        epoch_ms: app.created_ms,
+        registered_ms: app.registered_ms,
         blocks: builder.build(&source).unwrap(),
         days: BTreeMap::from([(
             Day::of_ms(old_ms),
@@ -481,7 +481,7 @@ async fn overdue_removal(sandbox: &Sandbox, registration: &Registration, now_ms:
     sandbox.book().write(&write).await.unwrap();
     let job = Job {
         app_id: app.app_id.clone(),
-        epoch_ms: app.created_ms,
+        registered_ms: app.registered_ms,
         kind: JobKind::Prune,
         before_ms: now_ms - 7 * MS_PER_DAY,
         future_bound_ms: None,

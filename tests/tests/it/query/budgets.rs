@@ -34,7 +34,7 @@ pub(super) async fn store_singles(cloud: &SimCloud, app: &App, count: i64, text:
         }
         let write = Write {
             app_id: app.app_id.clone(),
-            epoch_ms: app.created_ms,
+            registered_ms: app.registered_ms,
             blocks,
             days: days.into_iter().map(never).collect(),
             counter: 0,
@@ -60,7 +60,7 @@ pub(super) fn single(app: &App, number: i64, timestamp_ms: i64, raw: &str) -> Bl
         seed: &seed,
         format: "",
         source: "",
-        epoch_ms: app.created_ms,
+        registered_ms: app.registered_ms,
         expires_at_secs: Some((T0 + MS_PER_DAY) / 1000),
     };
     builder.build(&source).unwrap().swap_remove(0)

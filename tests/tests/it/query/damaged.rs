@@ -37,7 +37,7 @@ async fn store(cloud: &SimCloud, app: &App, blocks: Vec<Block>) {
     for blocks in blocks.chunks(3) {
         let write = Write {
             app_id: app.app_id.clone(),
-            epoch_ms: app.created_ms,
+            registered_ms: app.registered_ms,
             blocks: blocks.to_vec(),
             days: std::mem::take(&mut days).into_iter().map(never).collect(),
             counter: 0,

@@ -58,7 +58,7 @@ async fn busy_apps(cloud: &SimCloud) -> (Vec<App>, Vec<String>) {
                 seed: &seed,
                 format: "",
                 source: "",
-                epoch_ms: app.created_ms,
+                registered_ms: app.registered_ms,
                 expires_at_secs: None,
             };
             let blocks = builder.build(&source).unwrap();
@@ -68,7 +68,7 @@ async fn busy_apps(cloud: &SimCloud) -> (Vec<App>, Vec<String>) {
             counts.levels += blocks[0].header.levels;
             let write = Write {
                 app_id: app.app_id.clone(),
-                epoch_ms: app.created_ms,
+                registered_ms: app.registered_ms,
                 blocks,
                 days: [never((Day::of_ms(T0), counts))].into(),
                 counter: 0,

@@ -53,7 +53,7 @@ pub struct BlockSource<'a> {
     pub seed: &'a Seed,
     pub format: &'a str,
     pub source: &'a str,
-    pub epoch_ms: i64,
+    pub registered_ms: i64,
     pub expires_at_secs: Option<i64>,
 }
 
@@ -164,7 +164,7 @@ impl BlockBuilder {
                 levels,
                 format: source.format.to_owned(),
                 source: source.source.to_owned(),
-                epoch_ms: source.epoch_ms,
+                registered_ms: source.registered_ms,
                 expires_at_secs: source.expires_at_secs,
                 file: None,
             },

@@ -57,7 +57,7 @@ impl HeaderItem {
             levels: item.levels()?,
             format: item.text("format")?.into_owned(),
             source: item.text("source")?.into_owned(),
-            epoch_ms: item.number("epoch")?,
+            registered_ms: item.number("epoch")?,
             expires_at_secs: item.number_opt("expires_at")?,
             file: item.file()?,
         };
