@@ -116,7 +116,8 @@ impl<O: ObjectStore, B: BlockTable, L: Ledger + Usage, A: Apps, C: Clock> Ingest
         let mut ended = Vec::new();
         let mut failed = None;
         for arrival in arrivals {
-            match self.take(&arrival, deadline_ms).await {
+            // Boxed, as is the work below: the compiler limits how deep futures nest.
+            match Box::pin(self.take(&arrival, deadline_ms)).await {
                 Ok(ingested) => {
                     report::log(arrival.key.as_str(), &ingested);
                     self.measure(&ingested);
@@ -148,7 +149,6 @@ impl<O: ObjectStore, B: BlockTable, L: Ledger + Usage, A: Apps, C: Clock> Ingest
         let Some(mut held) = self.claim(&candidate, schedule, lease_until_ms).await? else {
             return Ok(Ingested::Duplicate);
         };
-        // Boxed: the compiler gives up on a future that is nested deeper.
         let ending = Box::pin(self.work(&mut held, candidate)).await;
         self.conclude(&held, ending).await
     }
