@@ -53,7 +53,7 @@ def adapters() -> dict[str, list[tuple[str, str]]]:
     found = {}
     for path in ADAPTERS.rglob("*.rs"):
         module = path.relative_to(ADAPTERS).parts[0].removesuffix(".rs")
-        if module not in ("lib", "logs_bench"):
+        if module != "lib":
             found.setdefault(module, []).extend(_functions(source(path)))
     return found
 

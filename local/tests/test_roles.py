@@ -31,7 +31,7 @@ NAMESAKES = {
         "s3:DeleteObject", "s3:GetObject",
     },
     "presign": {"dynamodb:ConditionCheckItem", "dynamodb:Scan"},
-    "rpc": {"dynamodb:ConditionCheckItem"},
+    "rpc": {"dynamodb:BatchWriteItem", "dynamodb:ConditionCheckItem", "dynamodb:DeleteItem"},
     "sweep": {"dynamodb:ConditionCheckItem"},
 }  # fmt: skip
 

@@ -71,12 +71,12 @@ impl<O: ObjectStore, B: BlockTable, L: Ledger + Usage, A: Apps, C: Clock> Ingest
         let Some(found) = retry::until(stop_at, || self.identify(arrival, ask_s3)).await? else {
             return Ok(None);
         };
-        let is_anothers = |app: &App| match &grant {
+        let is_of_another = |app: &App| match &grant {
             Some(grant) => grant.registered_ms != app.registered_ms,
             None => found.last_modified_ms.is_some_and(|put_ms| self.is_older(put_ms, app)),
         };
         let owner = match owner {
-            Owner::App { app, .. } if is_anothers(&app) => Owner::Refused(of_an_earlier_app(&app.app_id)),
+            Owner::App { app, .. } if is_of_another(&app) => Owner::Refused(of_an_earlier_app(&app.app_id)),
             owner => owner,
         };
         let over_quota = match (owner.app(), &found.size) {
