@@ -10,7 +10,7 @@ from stack.settings import ROOT
 ADAPTERS = ROOT / "shared" / "aws" / "src"
 TEST_MODULE = re.compile(r"^#\[cfg\(test\)\]\s*\n(?:#\[.*\]\s*\n)*mod \w+ \{.*", re.MULTILINE | re.DOTALL)
 # Sources of a function that only the command line runs, with its caller's permissions.
-COMMAND_LINE = {"redrive.rs"}
+COMMAND_LINE = {"once.rs"}
 CALLED = re.compile(r"\b([a-z_][a-z0-9_]*)(?:::<[^>()]*>)?\s*\(")
 IMPORTED = re.compile(r"\b(?:logferry_aws|crate)::([a-z_]+)")
 
