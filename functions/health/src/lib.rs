@@ -240,9 +240,9 @@ impl<A: Apps, T: CheckTable, N: Notifier, C: Clock> Health<A, T, N, C> {
         Ok(Done { row: Some(row), message })
     }
 
-    /// Publishes a pending change. A message that the topic will never take counts as told: it would stand
-    /// in the way of the next. One that it does not take now stays pending. Neither ends the run.
-    async fn tell(&self, job: &DueCheck, state: UrlState) -> Result<Message, Fault> {
+    /// Publishes a pending change. A message that the topic rejects permanently counts as sent, because it would
+    /// block the next one. A message that fails now stays pending. Neither case ends the run.
+    async fn notify(&self, job: &DueCheck, state: UrlState) -> Result<Message, Fault> {
         let Some(change) = &state.pending else { return Ok(Message::None) };
         let about = message::about(&job.key.app_id, job.check.name.as_deref(), &state, change);
         let message = match self.notifier.publish(&about).await {

@@ -101,7 +101,7 @@ impl Newest {
         self.heap.peek().map(|Reverse(worst)| worst.0.position)
     }
 
-    /// Takes a record that [`Newest::may_take`] let pass.
+    /// Adds a record for which [`Newest::may_take`] returned `true`.
     pub(crate) fn take(&mut self, candidate: Candidate) {
         self.bytes += candidate.raw.len();
         self.heap.push(Reverse(ByPosition(candidate)));

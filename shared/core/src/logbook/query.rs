@@ -244,7 +244,7 @@ impl Progress<'_> {
 }
 
 /// Where to read next.
-enum Ahead {
+enum NextRead {
     Cursors(Vec<BlockCursor>),
     /// The budget is spent: everything unread is below.
     Stopped(Position),
@@ -308,10 +308,10 @@ impl<'q> Search<'q> {
         let mut day_count = 1;
         let unread_at = loop {
             let mut cursors =
-                match self.next_cursors(table, &mut days, &mut progress, ahead, first_page).await? {
-                    Ahead::Cursors(cursors) => cursors,
-                    Ahead::Stopped(position) => break Some(position),
-                    Ahead::End => break None,
+                match self.next_cursors(table, &mut days, &mut progress, day_count, first_page).await? {
+                    NextRead::Cursors(cursors) => cursors,
+                    NextRead::Stopped(position) => break Some(position),
+                    NextRead::End => break None,
                 };
             let stopped = self.read(table, &mut cursors, &mut progress).await?;
             progress.trail.unread =
@@ -321,7 +321,7 @@ impl<'q> Search<'q> {
             }
             progress.held = 0;
             first_page = cursors.iter().map(BlockCursor::limit).max().unwrap_or(first_page);
-            ahead = (ahead * 2).min(MOST_DAYS_AHEAD);
+            day_count = (day_count * 2).min(MAX_DAYS_AT_ONCE);
         };
         for day in &days {
             progress.cost.pages += day.pages;
@@ -344,11 +344,11 @@ impl<'q> Search<'q> {
         progress: &mut Progress<'_>,
         day_count: usize,
         first_page: u32,
-    ) -> Result<Ahead, Fault> {
+    ) -> Result<NextRead, Fault> {
         let mut cursors = Vec::new();
         let mut taken = 0;
-        while taken < ahead && cursors.len() < READ_AT_ONCE * 2 {
-            // Usually all but one know their newest day already.
+        while taken < day_count && cursors.len() < READ_AT_ONCE * 2 {
+            // Usually all but one already know their newest day.
             let mut newest: Option<Day> = None;
             for chunk in days.chunks_mut(READ_AT_ONCE) {
                 let peeks = chunk.iter_mut().map(|days| days.peek(stats));
@@ -360,7 +360,7 @@ impl<'q> Search<'q> {
             let top = self.top_of(day);
             progress.start.get_or_insert(top);
             if progress.is_further(top) && progress.spending.is_over(Instant::now()) && cursors.is_empty() {
-                return Ok(Ahead::Stopped(top));
+                return Ok(NextRead::Stopped(top));
             }
             let before = cursors.len();
             for (app, days) in days.iter_mut().enumerate() {
@@ -373,7 +373,7 @@ impl<'q> Search<'q> {
             }
             taken += usize::from(cursors.len() > before);
         }
-        Ok(if cursors.is_empty() { Ahead::End } else { Ahead::Cursors(cursors) })
+        Ok(if cursors.is_empty() { NextRead::End } else { NextRead::Cursors(cursors) })
     }
 
     fn push_cursors(&self, cursors: &mut Vec<BlockCursor>, day: Day, app: usize, first_page: u32) {

@@ -130,8 +130,8 @@ pub async fn a_removal_spares_what_took_the_place<B: Records + Stats + BlockTabl
     let held = lease(&claimed(ledger, &claim(&object, &app_id, T0)).await);
     let old = of_file(block(&app_id, "a", &[T0]), &held, "old");
     let plain = block(&app_id, "b", &[T0]);
-    let mut anew = plain.clone();
-    anew.header.registered_ms += 1;
+    let mut replaced = plain.clone();
+    replaced.header.registered_ms += 1;
     good(book.put(vec![old.clone(), plain.clone()]).await);
     let new = of_file(old.clone(), &held, "new");
     good(book.put(vec![new.clone(), replaced.clone()]).await);
