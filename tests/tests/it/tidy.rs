@@ -117,7 +117,7 @@ fn no_public_type_name_is_used_twice_in_the_shared_crates() {
             let is_type = words.next() == Some("pub")
                 && words.next().is_some_and(|kind| ["struct", "enum", "trait", "type"].contains(&kind));
             let name = words.next().and_then(|name| name.split(|c: char| !c.is_alphanumeric()).next());
-            if let Some(name) = name.filter(|name| is_type && *name != "Config") {
+            if let Some(name) = name.filter(|name| is_type && !name.is_empty() && *name != "Config") {
                 places.entry(name.to_owned()).or_default().push(path.display().to_string());
             }
         }

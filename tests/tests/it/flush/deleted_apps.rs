@@ -10,7 +10,7 @@ use logferry_flush::Tally;
 use logferry_tests::stream::{EPOCH_MS, event, flush};
 use serde_json::{Value, json};
 
-use super::world::{LONG, NOW_MS, World, block, deadline_ms, failed, ids, inserted};
+use super::world::{LONG, NOW_MS, World, block, failed, ids, inserted};
 
 fn world() -> World {
     World::with(StrictLogs::at(NOW_MS)).without_apps()
@@ -46,9 +46,9 @@ async fn an_app_that_is_registered_at_once_after_another_loses_nothing() {
     let mut new = block("app", "new", 3);
     new.header.registered_ms = NOW_MS - 1_000;
     // The environment has just seen that the former app is deleted.
-    environment.handle(&event(&[inserted(1, &block("app", "old", 5))]), deadline_ms(LONG)).await;
+    environment.handle(&event(&[inserted(1, &block("app", "old", 5))]), world.deadline_ms(LONG)).await;
     world.register("app", NOW_MS - 1_000);
-    assert_eq!(environment.handle(&event(&[inserted(2, &new)]), deadline_ms(LONG)).await.tally.sent, 3);
+    assert_eq!(environment.handle(&event(&[inserted(2, &new)]), world.deadline_ms(LONG)).await.tally.sent, 3);
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,7 +6,7 @@ use logferry_core::model::app::App;
 use logferry_flush::Tally;
 use logferry_tests::stream::{EPOCH_MS, event, flush};
 
-use super::world::{LONG, World, block, deadline_ms, failed, inserted};
+use super::world::{LONG, World, block, failed, inserted};
 
 const GROUP: &str = "/logferry/app";
 
@@ -25,7 +25,7 @@ async fn a_retention_is_set_once_when_the_group_is_new_and_again_when_the_app_wa
     let environment = flush(&world.cloud, world.cloud.clone());
     let send = async |n: usize| {
         let records = [inserted(n, &block("app", &format!("s{n}"), 3))];
-        let handled = environment.handle(&event(&records), deadline_ms(LONG)).await;
+        let handled = environment.handle(&event(&records), world.deadline_ms(LONG)).await;
         assert_eq!((handled.tally.sent, handled.retentions_failed), (3, 0));
     };
     for n in 0..5 {
@@ -43,7 +43,7 @@ async fn a_retention_is_set_once_when_the_group_is_new_and_again_when_the_app_wa
 
     // Another environment finds group and stream, and sets nothing.
     let other = flush(&world.cloud, world.cloud.clone());
-    other.handle(&event(&[inserted(7, &block("app", "s7", 3))]), deadline_ms(LONG)).await;
+    other.handle(&event(&[inserted(7, &block("app", "s7", 3))]), world.deadline_ms(LONG)).await;
     assert_eq!(retentions(&world).len(), 2);
 }
 
@@ -62,7 +62,7 @@ async fn a_retention_that_cannot_be_set_keeps_no_event_and_waits_a_minute() {
         let environment = flush(&world.cloud, world.cloud.clone());
         let send = async |n: usize| {
             let records = [inserted(n, &block("app", &format!("s{n}"), 3))];
-            let handled = environment.handle(&event(&records), deadline_ms(LONG)).await;
+            let handled = environment.handle(&event(&records), world.deadline_ms(LONG)).await;
             assert_eq!(failed(&handled), [""; 0], "{fault:?}");
             assert_eq!(handled.tally, Tally { records_in: 3, sent: 3, ..Tally::default() });
             handled.retentions_failed
@@ -89,7 +89,7 @@ async fn a_hundred_new_groups_get_their_retentions_at_the_pace_of_the_service() 
     world.register_all(&records);
     let mut failed_retentions = 0;
     for _ in 0..200 {
-        let handled = environment.handle(&event(&records), deadline_ms(LONG)).await;
+        let handled = environment.handle(&event(&records), world.deadline_ms(LONG)).await;
         failed_retentions += handled.retentions_failed;
         tokio::time::sleep(std::time::Duration::from_secs(5)).await;
         world.cloud.clock().advance_ms(5_000);

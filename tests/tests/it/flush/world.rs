@@ -11,6 +11,7 @@ use logferry_core::model::app::{App, FlushSetting};
 use logferry_core::model::block::{Block, MAX_ITEM_DATA_BYTES, Partition, Payload};
 use logferry_core::model::fault::Fault;
 use logferry_core::model::level::Level;
+use logferry_core::ports::clock::Clock;
 use logferry_flush::{Handled, STOP_BEFORE_DEADLINE_MS};
 use logferry_sim::{How, SimCloud};
 use logferry_tests::stream::{self, EPOCH_MS, event, flush};
@@ -24,11 +25,6 @@ pub(super) const NOW_MS: i64 = 1_709_294_400_000;
 
 /// Longer than any invocation of these tests takes.
 pub(super) const LONG: Duration = Duration::from_secs(86_400);
-
-/// The deadline of an invocation that sends for this long.
-pub(super) fn deadline_ms(sends_for: Duration) -> i64 {
-    NOW_MS + STOP_BEFORE_DEADLINE_MS + i64::try_from(sends_for.as_millis()).unwrap()
-}
 
 /// When an invocation dies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,6 +84,12 @@ impl World {
         self.cloud.logs()
     }
 
+    /// The deadline of an invocation that starts now and sends for this long.
+    pub(super) fn deadline_ms(&self, sends_for: Duration) -> i64 {
+        let sends_for_ms = i64::try_from(sends_for.as_millis()).unwrap();
+        self.cloud.clock().now_ms() + STOP_BEFORE_DEADLINE_MS + sends_for_ms
+    }
+
     /// Returns the calls since the last [`World::die`].
     pub(super) fn calls(&self) -> u64 {
         self.cloud.calls() - self.before.load(Ordering::SeqCst)
@@ -117,7 +119,7 @@ impl World {
 
     pub(super) async fn invoke_until(&self, records: &[Value], limit: Option<Duration>) -> Option<Handled> {
         self.register_all(records);
-        let deadline_ms = deadline_ms(limit.unwrap_or(LONG));
+        let deadline_ms = self.deadline_ms(limit.unwrap_or(LONG));
         let (flush, event) = (flush(&self.cloud, self.cloud.clone()), event(records));
         tokio::time::timeout(Duration::from_secs(900), flush.handle(&event, deadline_ms)).await.ok()
     }
