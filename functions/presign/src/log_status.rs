@@ -103,5 +103,5 @@ fn is_of(grant: &Grant, sender: &Sender) -> bool {
             (of_meeting.as_str(), of_attendee.as_str()) == (meeting.as_str(), attendee.as_str())
         })
     });
-    grant.app_id == sender.app_id && grant.epoch_ms == sender.since_ms && same_attendee
+    grant.app_id == sender.app_id && grant.registered_ms == sender.since_ms && same_attendee
 }

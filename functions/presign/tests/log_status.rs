@@ -120,7 +120,7 @@ async fn a_key_that_was_not_granted_to_the_sender_is_404() {
         assert_eq!(got, status, "{key}: {answer}");
     }
     // A later app with the same id.
-    app.ledger.granted.lock().unwrap()[1].epoch_ms = CREATED_MS - 1;
+    app.ledger.granted.lock().unwrap()[1].registered_ms = CREATED_MS - 1;
     assert_eq!(state(&app, &service, &format!("?key={of_service}"), 0).await.0, 404);
     app.ledger.granted.lock().unwrap()[0].app_id = "other".parse().unwrap();
     assert_eq!(state(&app, &service, &format!("?key={of_attendee}"), 0).await.0, 404);
