@@ -7,7 +7,7 @@ mod support;
 use std::sync::atomic::Ordering;
 
 use http::Method;
-use logferry_core::ledger::row::{FileRow, FileStatus, Used as UsedGrant};
+use logferry_core::ledger::row::{FileRow, FileStatus, UsedBy};
 use logferry_core::logfile::outcome::{FileCounts, Reason, ReasonCode};
 use logferry_core::model::object::ObjectVersion;
 use logferry_presign::{JoinVerifier, LogLimits};
@@ -40,8 +40,7 @@ fn ingested(app: &TestApp, key: &str, status: FileStatus, reason: Option<Reason>
     let grant = granted.iter_mut().find(|grant| grant.key == key).unwrap();
     let counts = FileCounts { ok: 2, quarantined: 1, pruned: 0, bytes: 50 };
     let row = FileRow { status, reason, counts, ..grant.waiting_row() };
-    grant.used =
-        Some(UsedGrant { version: ObjectVersion::Id("v-1".to_owned()), etag: None, size_bytes: None });
+    grant.used = Some(UsedBy { version: ObjectVersion::Id("v-1".to_owned()), etag: None, size_bytes: None });
     app.ledger.rows.lock().unwrap().insert(key.to_owned(), row);
 }
 
