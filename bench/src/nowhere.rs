@@ -48,7 +48,7 @@ impl OwnTypes {
         Self(client())
     }
 
-    /// One request; whether it was signed and sent.
+    /// Sends one request. Returns whether it was signed and sent.
     pub(crate) async fn send(&self, events: &[Event]) -> bool {
         let own = events.iter().map(|event| {
             InputLogEvent::builder().timestamp(event.timestamp_ms).message(event.message.clone()).build()

@@ -43,7 +43,7 @@ impl<C: Cloud> App<C> {
         let after = request.param("cursor").map(|text| decode(text).ok_or_else(bad_cursor)).transpose()?;
         let key = request.param("key").map(object_key).transpose()?;
         let app = self.app_asked_for(caller, request).await?;
-        // What an earlier app of this id has left is not this app's.
+        // Files of an earlier app with this id do not belong to this app.
         let since_ms = since_ms.max(app.as_ref().map_or(0, |app| app.registered_ms));
         let app_id = app.as_ref().map(|app| &app.app_id);
         let page = match (key, app_id, status) {

@@ -40,7 +40,7 @@ pub(crate) struct LaneSender<'a, 'e, B, A, S, D, M, C> {
     token: Option<String>,
     /// The events of the next request.
     batcher: Batcher,
-    /// The origin of each of them.
+    /// The origin of each event.
     slots: Vec<Slot>,
 }
 
@@ -211,7 +211,7 @@ where
         })
     }
 
-    /// The record has no more events: it is through after its last event, or now.
+    /// The record has no more events: it is done after its last event, or now.
     fn end_record(&mut self, index: usize) {
         match self.slots.last_mut() {
             Some(last) if last.record == index => last.ends = true,

@@ -67,7 +67,7 @@ const MARK_PAUSES: [Duration; 3] =
 
 const DAY_MS: i64 = 24 * 3_600_000;
 
-/// AppCache for sending events.
+/// The app cache for sending events.
 #[derive(Debug, Clone)]
 pub struct Sending {
     pub group_prefix: String,

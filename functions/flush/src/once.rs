@@ -20,7 +20,7 @@ use crate::{Flush, Tally};
 /// Events that were not accepted.
 #[derive(Debug, Default)]
 pub struct NotSent {
-    /// Refused for good.
+    /// Refused permanently.
     pub dead: Vec<DeadLetter>,
     /// May be sent later.
     pub left: Vec<Event>,
@@ -28,7 +28,7 @@ pub struct NotSent {
     pub error: Option<String>,
 }
 
-/// What became of a stream record.
+/// The outcome of a stream record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RecordEnd {
     Through,
@@ -41,7 +41,7 @@ pub enum RecordEnd {
 /// A batch of the stream after it was sent, or only read.
 #[derive(Debug)]
 pub struct SentBatch {
-    /// Of each record: its sequence number, its end and its counts.
+    /// Each record's sequence number, outcome and counts.
     pub records: Vec<(String, RecordEnd, Tally)>,
     /// What stopped a lane.
     pub error: Option<String>,

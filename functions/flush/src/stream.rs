@@ -89,7 +89,7 @@ pub enum Image {
     Bad { partition: Option<Partition>, reason: &'static str },
 }
 
-/// An attribute of an image, as far as a header or data may be in it.
+/// An attribute of an image, of the types that a header or data can have.
 #[derive(Deserialize)]
 struct Attribute<'a> {
     #[serde(rename = "S", borrow)]
@@ -119,7 +119,7 @@ struct Binary<'a> {
     base64: Cow<'a, str>,
 }
 
-/// The attributes of an image, unread.
+/// The attributes of an image, not yet parsed.
 #[derive(Deserialize)]
 struct Item<'a>(#[serde(borrow)] HashMap<Cow<'a, str>, &'a RawValue>);
 

@@ -49,7 +49,7 @@ pub fn jobs(app: &App, states: &[UrlState], policy: &Policy, slot_ms: i64) -> Ve
             let stored = states.iter().find(|state| state.target == check.target);
             let state = match stored {
                 Some(state) if state.registered_ms == app.registered_ms => state.clone(),
-                // another app's state under the same id: written over, hence its version
+                // The state of another app with the same id: overwritten, so its version is kept.
                 Some(other) => UrlState {
                     version: other.version,
                     ..watched_since(&check.target, app.registered_ms, slot_ms)

@@ -17,7 +17,7 @@ use crate::{Held, Ingest, Ingested, retry};
 pub enum Ending {
     /// The object was read to its end and stored; the checkpoint is final.
     Read(Outcome, Checkpoint),
-    /// The object is not read, or not read on: this is its outcome.
+    /// The object is not read, or not read further: this is its outcome.
     Refused(Outcome),
     /// The run stopped before the object's end: at the deadline, or by a fault. Everything up to the
     /// checkpoint is stored.
@@ -72,14 +72,14 @@ impl<O: ObjectStore, B: BlockTable, L: Ledger + Usage, A: Apps, C: Clock> Ingest
         match retry::until(held.give_up_at(), release).await {
             Ok(()) => end,
             Err(fault) if fault.class == FaultClass::Conflict => Ok(Ingested::LeaseLost),
-            // The lease runs out by itself. The first fault matters more than this one.
+            // The lease expires by itself. The first fault matters more than this one.
             Err(fault) => end.and(Err(fault)),
         }
     }
 }
 
 impl Held {
-    /// The end is tried for longer than the work: the lease outlives it.
+    /// Ending the row may take longer than the work: the lease lasts until then.
     fn give_up_at(&self) -> tokio::time::Instant {
         self.schedule.stop_at + self.schedule.settle * 2
     }

@@ -31,14 +31,14 @@ pub(crate) struct Candidate {
     pub(crate) etag: Option<String>,
     pub(crate) owner: Owner,
     pub(crate) grant: Option<Grant>,
-    /// Why the owner's quota does not allow it today.
+    /// The quota of the owner that does not allow it today.
     pub(crate) over_quota: Option<Reason>,
 }
 
 /// An object, as far as the event and S3 describe it.
 pub(crate) struct Identified {
     object: ObjectRef,
-    /// Or why it cannot be read.
+    /// The size, or the fault if the object cannot be read.
     size: Result<u64, Fault>,
     etag: Option<String>,
     /// When it was put (ms); `None` if S3 was not asked.
@@ -46,7 +46,7 @@ pub(crate) struct Identified {
 }
 
 impl<O: ObjectStore, B: BlockTable, L: Ledger + Usage, A: Apps, C: Clock> Ingest<O, B, L, A, C> {
-    /// Identifies the object and decides its owner. `None` if it is no log, or if it no longer exists.
+    /// Identifies the object and determines its owner. `None` if it is not a log, or no longer exists.
     pub(crate) async fn candidate(
         &self,
         arrival: &Arrival,

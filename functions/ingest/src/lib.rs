@@ -209,7 +209,7 @@ impl<O: ObjectStore, B: BlockTable, L: Ledger + Usage, A: Apps, C: Clock> Ingest
             Owner::App { app, presigned } => (app, presigned),
             Owner::Refused(reason) => return self.refuse(held, None, reason).await,
         };
-        // First claimed for another registration of the app: nothing of it may come into this one.
+        // First claimed for an earlier registration of the app: none of it may be stored for this one.
         if held.row.packing.registered_ms().is_some_and(|claimed_for| claimed_for != app.registered_ms) {
             return self.refuse(held, None, of_an_earlier_app(&app.app_id)).await;
         }
@@ -225,7 +225,7 @@ impl<O: ObjectStore, B: BlockTable, L: Ledger + Usage, A: Apps, C: Clock> Ingest
         {
             return self.refuse_second(held, &app, &first, candidate.etag, size_bytes).await;
         }
-        // A file that an earlier run has begun is not refused half-way.
+        // A file that an earlier run has started is not refused halfway.
         let over_quota = candidate.over_quota.filter(|_| held.lease.checkpoint == Checkpoint::default());
         let max_bytes = self.settings.max_bytes(presigned);
         match too_large(size_bytes, max_bytes).or(over_quota) {

@@ -62,7 +62,7 @@ pub struct Job {
     pub checkpoint: Checkpoint,
 }
 
-/// What a run wrote.
+/// Counts of what a run wrote.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Written {
     pub blocks: u64,

@@ -1,4 +1,4 @@
-//! What a run reports: a log line and metrics per object.
+//! Reports of a run: a log line and metrics per object.
 
 use logferry_core::ports::clock::Clock;
 use logferry_service::metrics::{self, Emission};

@@ -476,7 +476,7 @@ async fn an_app_of_an_earlier_ones_id_sees_nothing_of_its_sessions() {
     let mut app = app();
     let upload = Client::service(&app).create(None).await;
     let registered = app.apps.app.as_mut().unwrap();
-    // Registered in the very millisecond of the session.
+    // Registered in the same millisecond as the session was created.
     registered.registered_ms = NOW_MS;
     let client = Client { now_ms: NOW_MS + 2, ..Client::service(&app) };
     let path = format!("/multipart/{}/1?key={}", upload.id, upload.key);

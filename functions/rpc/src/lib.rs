@@ -147,7 +147,7 @@ impl<B: BlockTable + Stats + Records + Usage, A: Apps> App<B, A> {
                 Ok(format!("{{\"ok\":true,\"data\":{}}}", stored.first().map_or("null", String::as_str)))
             }
             Err(WriteError::Invalid(bad)) => Err(renamed(bad, name).into()),
-            Err(WriteError::KeyReused) => Err(Invalid::new(name, "the key was used").into()),
+            Err(WriteError::KeyReused) => Err(Invalid::new(name, "the key was already used").into()),
             Err(WriteError::OverQuota(exceeded)) => {
                 Err(Refusal::OverQuota(exceeded, exceeded.retry_after_secs(now_ms)))
             }

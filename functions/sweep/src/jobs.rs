@@ -34,7 +34,8 @@ pub struct Worked {
 impl<A: AppAdmin, B: BlockTable + Stats + Records, F: Files, C: Clock> Part for Jobs<A, B, F, C> {
     type Done = Worked;
 
-    /// Resumes removals and redrives until all are through or `until`. Neither kind waits for the other.
+    /// Resumes removals and redrives until all are finished, or until `until`. Neither kind waits for
+    /// the other.
     ///
     /// # Errors
     /// If the jobs could not be read.

@@ -52,7 +52,7 @@ pub struct Sweep<F, U, J, M, C> {
     pub clock: C,
 }
 
-/// What each part has done, or why it failed.
+/// The result of each part, or its fault.
 #[derive(Debug)]
 pub struct Report<F, U, J, M> {
     pub files: Result<F, Fault>,

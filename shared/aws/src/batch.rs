@@ -19,7 +19,7 @@ pub(crate) const MAX_BATCH_ITEMS: usize = 25;
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchWriteItem.html>
 pub(crate) const MAX_BATCH_BYTES: usize = 12 * 1024 * 1024;
 
-/// Pauses before what was not taken is retried.
+/// Pauses before items that were not accepted are retried.
 fn pauses() -> impl Iterator<Item = Duration> {
     let first = Duration::from_millis(15);
     ExponentialBuilder::new().with_min_delay(first).with_max_times(7).with_jitter().build()

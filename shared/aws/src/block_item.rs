@@ -8,7 +8,7 @@ use logferry_core::model::fault::Fault;
 
 use crate::item::{Get, Item, Put, b, key, levels_to_map, malformed, n, s};
 
-/// The items of a block: its own first, then its extents.
+/// Returns the items of a block: its own first, then its extents.
 #[must_use]
 pub fn block_to_items(block: &Block) -> Vec<Item> {
     let header = &block.header;
@@ -47,7 +47,7 @@ pub fn block_to_items(block: &Block) -> Vec<Item> {
 /// Reads the header of a block. `None` for an extent.
 ///
 /// # Errors
-/// If an attribute is not as we write it.
+/// If an attribute is invalid.
 pub(crate) fn header_from_item(item: &Item) -> Result<Option<HeaderItem>, Fault> {
     HeaderItem::read(|name| item.get(name).map(attr)).map_err(|bad| malformed(bad.0))
 }
@@ -66,7 +66,7 @@ fn attr(value: &AttributeValue) -> Attr<'_> {
 /// Reads a block's header, its own data and the number of its extents. `None` for an extent.
 ///
 /// # Errors
-/// If an attribute is not as we write it.
+/// If an attribute is invalid.
 pub fn block_from_item(item: &mut Item) -> Result<Option<(Block, u8)>, Fault> {
     let Some(HeaderItem { header, extents, .. }) = header_from_item(item)? else { return Ok(None) };
     match item.remove("data") {
@@ -75,8 +75,8 @@ pub fn block_from_item(item: &mut Item) -> Result<Option<(Block, u8)>, Fault> {
     }
 }
 
-/// The keys of a block's items: its own first, so that a reader never meets one whose extents are
-/// gone.
+/// Returns the keys of a block's items: its own first, so that a reader never finds a block without its
+/// extents.
 pub(crate) fn item_keys(header: &BlockHeader, extents: u8) -> impl Iterator<Item = Item> {
     let (pk, sk) = (header.partition().key(), header.sort_key());
     (0..=extents).map(move |index| match index {
@@ -85,7 +85,7 @@ pub(crate) fn item_keys(header: &BlockHeader, extents: u8) -> impl Iterator<Item
     })
 }
 
-/// The data with that of the extents behind it; `None` unless there are exactly this many, in order.
+/// Joins the data with that of the extents; `None` unless there are exactly this many, in order.
 pub(crate) fn joined(header: &BlockHeader, first: &[u8], extents: Vec<Item>, count: u8) -> Option<Vec<u8>> {
     if extents.len() != usize::from(count) {
         return None;

@@ -42,7 +42,7 @@ impl DynamoBlocks {
     ) -> QueryFluentBuilder {
         let pk = range.partition.key();
         let from = format!("{:013}", range.last_ms_from);
-        // '~' sorts behind every block id and extent of that millisecond.
+        // '~' sorts after every block id and extent of that millisecond.
         let to = format!("{:013}#~", range.last_ms_to);
         self.table
             .range(&pk, from, to)

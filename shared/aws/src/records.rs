@@ -30,7 +30,7 @@ use crate::table::Table;
 use crate::transact::{self, Count, End, transact_counting};
 use crate::usage::DynamoUsage;
 
-/// An app's records in DynamoDB: all that the log service needs.
+/// An app's records in DynamoDB: everything that the log service needs.
 #[derive(Debug, Clone)]
 pub struct DynamoRecords {
     client: Client,

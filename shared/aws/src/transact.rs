@@ -20,10 +20,10 @@ use logferry_core::model::time::Day;
 use crate::faults::fault;
 use crate::item::{Get, Item, count_attributes, key, n};
 
-/// How often a transaction that lost against another is tried.
+/// Maximum attempts of a transaction that conflicts with another.
 pub const CONFLICT_ATTEMPTS: usize = 12;
 
-/// Pauses before the retries of a transaction that lost against another: about six seconds in all.
+/// Pauses before the retries of a transaction that conflicts with another: about six seconds in total.
 pub fn conflict_pauses() -> impl Iterator<Item = Duration> {
     ExponentialBuilder::new()
         .with_min_delay(Duration::from_millis(10))

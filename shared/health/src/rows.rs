@@ -28,7 +28,7 @@ pub struct CheckRow {
     pub key: CheckKey,
     /// Start of the slot; for a pushed report, its arrival (ms since the epoch).
     pub slot_ms: i64,
-    /// The app's `registered_ms`: rows of an earlier app of the same id are not this app's.
+    /// The app's `registered_ms`: rows of an earlier app with the same id do not belong to this app.
     pub registered_ms: i64,
     /// 0 if there was no response.
     pub status: u16,

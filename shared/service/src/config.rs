@@ -21,7 +21,7 @@ impl fmt::Display for BadConfig {
 
 impl std::error::Error for BadConfig {}
 
-/// Reads variables and remembers what is wrong with them.
+/// Reads variables and collects problems.
 ///
 /// ```
 /// use logferry_service::config::Reader;

@@ -34,7 +34,7 @@ impl SimCloud {
         etag
     }
 
-    /// How many uploads are neither completed nor aborted.
+    /// Returns the number of uploads that are neither completed nor aborted.
     #[must_use]
     pub fn open_uploads(&self) -> usize {
         self.state().uploads.len()
@@ -186,7 +186,7 @@ impl Multipart for SimCloud {
         size_bytes: u64,
     ) -> Result<(), Fault> {
         const OPERATION: &str = "CompleteMultipartUpload";
-        // Lets other requests in between the caller's look at the parts and this.
+        // Lets other requests run between the caller's listing of the parts and this.
         tokio::task::yield_now().await;
         self.call(OPERATION, |state| {
             let upload = state.uploads.get(upload_id).filter(|upload| upload.key == key);

@@ -105,7 +105,7 @@ fn functions_never_depend_on_functions() {
     }
 }
 
-/// A name that several crates share hides what it is; `Config` is each function's own.
+/// A name shared by several crates is ambiguous. `Config` is an exception: each function has its own.
 #[test]
 fn no_public_type_name_is_used_twice_in_the_shared_crates() {
     let mut places: BTreeMap<String, Vec<String>> = BTreeMap::new();

@@ -12,8 +12,8 @@ pub fn counter_of(seed: &Seed) -> u8 {
     seed.0[31] % COUNTERS
 }
 
-/// `{date}#{registered_ms:013}#{counter}`, under the app's id: what an earlier app of the same id has
-/// counted stays apart.
+/// `{date}#{registered_ms:013}#{counter}`, under the app's id: the counts of an earlier app with the
+/// same id stay separate.
 #[must_use]
 pub fn sort_key(day: Day, registered_ms: i64, counter: u8) -> String {
     format!("{day}#{registered_ms:013}#{counter}")

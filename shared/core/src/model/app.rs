@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 use crate::model::level::Level;
 
-/// Days that the records of an app are kept that sets none, unless configured otherwise. The template has
-/// the same default.
+/// Default retention of records (days), for apps without a setting, unless the deployment configures
+/// another. The template has the same default.
 pub const DEFAULT_RETENTION_DAYS: u32 = 90;
 
 /// An app's id: `^[a-z0-9][a-z0-9-]{0,62}$`.

@@ -19,7 +19,7 @@ impl ObjectVersion {
         }
     }
 
-    /// The text by which stored rows name the version.
+    /// Returns the text of the version in stored rows.
     #[must_use]
     pub fn to_stored(&self) -> String {
         match self {
@@ -28,7 +28,7 @@ impl ObjectVersion {
         }
     }
 
-    /// Reads what [`ObjectVersion::to_stored`] wrote.
+    /// Parses the text of [`ObjectVersion::to_stored`].
     #[must_use]
     pub fn from_stored(text: &str) -> Option<Self> {
         text.strip_prefix("v#").map(|version| match version.strip_prefix("etag:") {

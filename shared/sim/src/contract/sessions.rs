@@ -32,7 +32,7 @@ fn session(app_id: &AppId, name: &str) -> Session {
     }
 }
 
-/// A session belongs to its app, and ends once; completed wins over aborted.
+/// A session belongs to its app and ends once. Completed takes precedence over aborted.
 pub async fn a_session_is_found_by_its_app_alone_and_ends_once(table: &impl Sessions) {
     let (app_id, other) = (fresh_app(), fresh_app());
     let session = session(&app_id, "ann");
@@ -50,7 +50,7 @@ pub async fn a_session_is_found_by_its_app_alone_and_ends_once(table: &impl Sess
     assert_eq!(ends, [(true, aborted), (false, completed), (false, completed)]);
 }
 
-/// No more sessions are open at once than the limits of an app and of a subject allow.
+/// The limits of an app and of a subject bound the number of open sessions.
 pub async fn open_sessions_stay_within_their_limits(table: &impl Sessions) {
     let app_id = fresh_app();
     let ann = [(); 3].map(|()| session(&app_id, "ann"));
@@ -65,7 +65,7 @@ pub async fn open_sessions_stay_within_their_limits(table: &impl Sessions) {
     assert_eq!(good(table.open(&ann[2], LIMITS).await), Yes, "one of them has ended");
 }
 
-/// An app's sessions come in the order of their upload ids, page by page.
+/// An app's sessions are listed page by page, ordered by upload id.
 pub async fn an_apps_sessions_are_listed_in_pages(table: &impl Sessions) {
     let app_id = fresh_app();
     let mut ids = Vec::new();
@@ -87,7 +87,7 @@ pub async fn an_apps_sessions_are_listed_in_pages(table: &impl Sessions) {
     assert_eq!(listed, ids);
 }
 
-/// Requests are counted up to the limit of a minute, of each rate by itself.
+/// Requests are counted up to the limit per minute, each rate separately.
 pub async fn requests_are_counted_by_the_minute(table: &impl Sessions) {
     let app_id = fresh_app();
     let holder = Rate::LogUrlsOf("key".to_owned());

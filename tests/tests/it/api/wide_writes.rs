@@ -1,4 +1,4 @@
-//! Writes of many hours: all of one or nothing, and refused where one transaction does not hold it.
+//! Writes over many hours: stored whole or not at all, and refused if they exceed one transaction.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
 
-/// Entries of the widest write: one an hour.
+/// Entries of the widest write: one per hour.
 const HOURS: i64 = 72;
 
-/// As long as Lambda lets a request of the API run.
+/// The timeout of a request of the API.
 const DEADLINE: Duration = Duration::from_secs(29);
 
 /// Entries at these distances before now.
@@ -30,7 +30,7 @@ async fn write(api: &Api, key: &str, idempotency_key: Option<&str>) -> Option<An
     tokio::time::timeout(DEADLINE, api.call("POST", "/logs", &headers, &body)).await.ok()
 }
 
-/// The records of the app, which are all or none, and counted.
+/// Returns the number of the app's records, which must be all or none, and counted.
 async fn all_or_nothing(api: &Api, key: &str, what: &str) -> i64 {
     let records = api.records(key, "").await.len() as i64;
     assert!(records == 0 || records == HOURS, "{what}: {records} records");
@@ -94,7 +94,7 @@ async fn entries_of_too_many_days_for_one_transaction_are_400_and_nothing_is_sto
 #[tokio::test]
 async fn four_mebibytes_that_hardly_compress_in_72_hours_fit_one_transaction() {
     let mut rng = SmallRng::seed_from_u64(11);
-    // Entries of a little more than half a block's size: as many blocks as that many bytes can be.
+    // Entries slightly larger than half a block: the most blocks for this many bytes.
     let sizes = (0..HOURS).map(|hour| if hour < 20 { 200_000 } else { 20 });
     let mut noise =
         |size| -> String { (0..size).map(|_| char::from(rng.random_range(b'#'..=b'['))).collect() };

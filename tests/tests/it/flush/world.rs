@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 /// 2024-03-01T12:00:00Z
 pub(super) const NOW_MS: i64 = 1_709_294_400_000;
 
-/// Longer than any invocation of these tests takes.
+/// Longer than any invocation in these tests.
 pub(super) const LONG: Duration = Duration::from_secs(86_400);
 
 /// When an invocation dies.

@@ -30,7 +30,7 @@ pub struct HeaderItem {
     pub pruned_to_ms: Option<i64>,
 }
 
-/// An attribute is missing, or not as we write it: its name.
+/// The name of a missing or invalid attribute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("attribute {0} is not as written")]
 pub struct BadAttribute(pub &'static str);
@@ -39,7 +39,7 @@ impl HeaderItem {
     /// Reads the attributes that `get` returns by name. `None` for an extent, which has no header.
     ///
     /// # Errors
-    /// [`BadAttribute`] if an attribute is not as we write it.
+    /// [`BadAttribute`] if an attribute is invalid.
     pub fn read<'a>(get: impl Fn(&'static str) -> Option<Attr<'a>>) -> Result<Option<Self>, BadAttribute> {
         if get("count").is_none() {
             return Ok(None);
