@@ -23,6 +23,8 @@ use crate::{cpu, pino};
 const MAX_WRITE_UNITS_PER_MILLION: u64 = 95_000;
 /// Maximum additional memory for a file ten times as large (percent).
 const MAX_MEMORY_GROWTH_PERCENT: u64 = 10;
+/// The least speed of arrays and of text, as a share of that of NDJSON.
+const MIN_TEXT_SHARE: f64 = 0.5;
 
 /// Bytes of an item per write unit.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html>
@@ -134,10 +136,49 @@ pub(crate) fn speed(records: u64, rounds: u32) -> Result<(), Box<dyn Error>> {
         bill.bytes as f64 / 1024.0 / bill.blocks as f64
     )?;
     writeln!(out, "  write units per million   {per_million:8}   (at most {MAX_WRITE_UNITS_PER_MILLION})")?;
+    let ndjson_rate = megabytes / best_ingest;
+    for (name, raw) in [("array", array(&file)?), ("text", text(records))] {
+        let mut best = f64::MAX;
+        for _ in 0..rounds {
+            let (secs, made) = cpu::timed(|| ingest(raw.as_slice(), &plain))?;
+            made?;
+            best = best.min(secs);
+        }
+        let rate = raw.len() as f64 / 1e6 / best;
+        writeln!(
+            out,
+            "  {name:<6} not compressed     {rate:8.0} MB per cpu-s, {:.2} of NDJSON in gzip",
+            rate / ndjson_rate
+        )?;
+        if rate < ndjson_rate * MIN_TEXT_SHARE {
+            return Err(format!("{name} has become too slow").into());
+        }
+    }
     if per_million > MAX_WRITE_UNITS_PER_MILLION {
         return Err("blocks have become too expensive".into());
     }
     Ok(())
+}
+
+/// The entries of a gzip file of NDJSON as an array.
+fn array(file: &[u8]) -> io::Result<Vec<u8>> {
+    let mut text = String::new();
+    MultiGzDecoder::new(file).read_to_string(&mut text)?;
+    Ok(format!("[{}]", text.trim_end().replace('\n', ",\n")).into_bytes())
+}
+
+/// Lines of a text logger.
+fn text(records: u64) -> Vec<u8> {
+    let levels = ["INFO ", "WARN ", "ERROR", "DEBUG"];
+    let line = |i: u64| {
+        let (minute, second, level) = (i / 60 % 60, i % 60, levels[i as usize % levels.len()]);
+        let (order, user, took) = (i * 7_919, i * 31 % 5_000, i % 997);
+        format!(
+            "2025-04-01 18:{minute:02}:{second:02},581 {level} [http-{}] c.e.Orders - order {order} of user {user} took {took} ms\n",
+            i % 13
+        )
+    };
+    (0..records).map(line).collect::<String>().into_bytes()
 }
 
 /// Measures the peak memory of a process that ingests a file, for two file sizes.

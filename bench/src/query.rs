@@ -20,7 +20,7 @@ use logferry_core::model::expiry::{Expiring, NEVER};
 use logferry_core::model::fault::Fault;
 use logferry_core::model::ids::Seed;
 use logferry_core::model::level::Level;
-use logferry_core::model::record::{Entry, EntryKind};
+use logferry_core::model::record::{Entry, EntryKind, Marks};
 use logferry_core::model::time::{Day, MS_PER_DAY, MS_PER_HOUR, hour_of_ms};
 
 use crate::{cpu, pino};
@@ -221,6 +221,7 @@ fn fill(records: u64, app_id: &AppId) -> Result<Memory, Box<dyn Error>> {
             level,
             kind: EntryKind::Json,
             timestamp_fallback: false,
+            marks: Marks::NONE,
             raw,
         });
     }

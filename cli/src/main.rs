@@ -2,6 +2,7 @@
 
 mod ingest;
 mod local_file;
+mod preview;
 mod redrive;
 mod terminal;
 mod upload;

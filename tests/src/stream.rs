@@ -7,7 +7,7 @@ use logferry_core::model::app::AppId;
 use logferry_core::model::block::{Block, BlockBuilder, BlockSource};
 use logferry_core::model::ids::Seed;
 use logferry_core::model::level::Level;
-use logferry_core::model::record::{Entry, EntryKind};
+use logferry_core::model::record::{Entry, EntryKind, Marks};
 use logferry_flush::stream::StreamEvent;
 use logferry_flush::{Flush, Sending};
 use serde_json::{Map, Value, json};
@@ -44,6 +44,7 @@ pub fn blocks(app: &str, source: &str, entries: &[(i64, Level, String)]) -> Vec<
             level: *level,
             kind: EntryKind::Json,
             timestamp_fallback: false,
+            marks: Marks::NONE,
             raw,
         });
     }

@@ -208,6 +208,7 @@ fn shown(row: &FileRow) -> Value {
     json!({
         "key": row.key, "version": row.object.as_ref().map(|object| object.version.as_str()),
         "app_id": row.app_id, "status": row.status, "reason": row.reason, "counts": row.counts,
+        "kinds": row.findings.kinds_json(), "warning": row.findings.warning,
         "size": row.size_bytes, "attempt": row.attempt, "created_at": rfc3339_ms(row.created_ms),
         "updated_at": rfc3339_ms(row.updated_ms), "processed_at": row.processed_ms.map(rfc3339_ms),
     })

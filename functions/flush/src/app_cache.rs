@@ -7,6 +7,7 @@ use logferry_core::model::app::{AppId, FlushSetting};
 use logferry_core::model::block::BlockHeader;
 use logferry_core::model::fault::Fault;
 use logferry_core::model::level::Level;
+use logferry_core::model::record::{Entry, Marks};
 use logferry_core::ports::apps::Apps;
 
 /// How long a setting is cached (ms). A change takes effect within this time.
@@ -90,13 +91,44 @@ pub enum Wanted {
     AtLeast(Level),
 }
 
+/// Whether a record of a block is sent.
+#[must_use]
+pub fn is_sent(entry: &Entry<'_>, min_level: Level) -> bool {
+    entry.level >= min_level || entry.marks.has(Marks::LEVEL_UNKNOWN)
+}
+
 #[must_use]
 pub fn wanted(setting: FlushSetting, header: &BlockHeader) -> Wanted {
     // A header without counts does not contain its levels.
     let says_levels = header.levels.total() == i64::from(header.count);
-    if !setting.enabled || (says_levels && header.levels.at_least(setting.min_level) == 0) {
+    // A record of an unknown level may be severe: it is always sent.
+    let counted = header.levels.at_least(setting.min_level) + i64::from(header.unknown_levels);
+    if !setting.enabled || (says_levels && counted == 0) {
         Wanted::Nothing
     } else {
         Wanted::AtLeast(setting.min_level)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use logferry_core::model::record::EntryKind;
+
+    use super::*;
+
+    #[test]
+    fn a_record_of_an_unknown_level_is_sent_whatever_the_least_level_is() {
+        let entry = |level, marks| Entry {
+            ordinal: 0,
+            timestamp_ms: 0,
+            level,
+            kind: EntryKind::Json,
+            timestamp_fallback: false,
+            marks,
+            raw: "{}",
+        };
+        assert!(is_sent(&entry(Level::Error, Marks::NONE), Level::Warn));
+        assert!(!is_sent(&entry(Level::Info, Marks::NONE), Level::Warn));
+        assert!(is_sent(&entry(Level::Info, Marks::LEVEL_UNKNOWN), Level::Warn));
     }
 }

@@ -19,7 +19,7 @@ use logferry_core::ports::flush_marks::{FlushMark, FlushMarks};
 use logferry_core::ports::log_groups::LogGroups;
 use tokio::time::Instant;
 
-use crate::app_cache::{Wanted, wanted};
+use crate::app_cache::{Wanted, is_sent, wanted};
 use crate::lane::{Lane, Slot, State};
 use crate::{Flush, dead_letters};
 
@@ -158,7 +158,7 @@ where
         for (position, at) in (0u32..).zip(0..payload.len()).skip(first as usize) {
             let now_ms = self.flush.clock.now_ms();
             let event = || {
-                let stored = (payload.entry(at).level >= wanted).then(|| payload.record(at))?;
+                let stored = is_sent(&payload.entry(at), wanted).then(|| payload.record(at))?;
                 let line = LogRecord::read(&stored).to_line();
                 let label = Label { key: "logId", value: stored.id.to_string().into() };
                 let mut pieces = Vec::with_capacity(1);

@@ -26,6 +26,8 @@ use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::Instant;
 
+use crate::body;
+
 /// Maximum bytes of a body that conditions see. The rest is not read.
 pub const MAX_BODY_BYTES: usize = 256 * 1024;
 /// Maximum bytes of a response's head.
@@ -221,7 +223,8 @@ impl Prober {
             return Ok(answer);
         }
         steps.reading_body_of(&answer);
-        Ok(Answer { body: read_body(body).await?, ..answer })
+        let encoding = head.headers.get(header::CONTENT_ENCODING).and_then(|value| value.to_str().ok());
+        Ok(Answer { body: body::text(read_body(body).await?, encoding, MAX_BODY_BYTES), ..answer })
     }
 
     /// Connects to the first address that accepts. All of them were checked.
@@ -286,6 +289,9 @@ fn build(probe: &Probe, method: Method) -> Result<Request<Full<Bytes>>, String> 
     }
     if !given("accept") {
         request = request.header(header::ACCEPT, "*/*");
+    }
+    if !given("accept-encoding") {
+        request = request.header(header::ACCEPT_ENCODING, body::ACCEPT_ENCODING);
     }
     for (name, value) in &probe.headers {
         request = request.header(name, value);
@@ -352,7 +358,7 @@ where
     Ok((head, Body { incoming, head_arrived, _driver: driver }))
 }
 
-async fn read_body(mut body: Body) -> Result<String, String> {
+async fn read_body(mut body: Body) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     while bytes.len() < MAX_BODY_BYTES {
         match body.incoming.frame().await {
@@ -366,7 +372,7 @@ async fn read_body(mut body: Body) -> Result<String, String> {
             Some(Err(error)) => return Err(http_error(&error)),
         }
     }
-    Ok(String::from_utf8(bytes).unwrap_or_else(|bad| String::from_utf8_lossy(bad.as_bytes()).into_owned()))
+    Ok(bytes)
 }
 
 /// Returns when the certificate expires (ms since the epoch).

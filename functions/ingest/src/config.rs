@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use logferry_core::logfile::decode::DEFAULT_MAX_EXPANSION_RATIO;
-use logferry_core::logfile::read::{IntakeLimits, MAX_PRESIGNED_DAYS};
+use logferry_core::logfile::read::{DEFAULT_MAX_DECOMPRESSED_BYTES, IntakeLimits, MAX_PRESIGNED_DAYS};
 use logferry_core::logfile::split::DEFAULT_MAX_RECORD_BYTES;
 use logferry_core::model::app::{AppId, DEFAULT_RETENTION_DAYS};
 use logferry_core::model::quota;
@@ -18,7 +18,7 @@ const DEFAULT_MAX_OBJECT_BYTES: u64 = 5 * 1024 * 1024 * 1024;
 /// Default maximum of decompressed bytes of a file uploaded through a presigned URL: ten times the maximum
 /// size. Logs of services usually expand to about six times. Forwarding a byte may cost five times as much
 /// as storing it.
-const DEFAULT_MAX_PRESIGNED_DECOMPRESSED_BYTES: u64 = 100 * 1024 * 1024;
+const DEFAULT_MAX_PRESIGNED_DECOMPRESSED_BYTES: u64 = 256 * 1024 * 1024;
 
 /// The environment of the function: table names and settings.
 #[derive(Debug, Clone)]
@@ -108,6 +108,8 @@ impl Config {
                 limits: IntakeLimits {
                     max_expansion_ratio: read.parsed_or("MAX_EXPANSION_RATIO", DEFAULT_MAX_EXPANSION_RATIO),
                     max_record_bytes: read.parsed_or("MAX_RECORD_BYTES", DEFAULT_MAX_RECORD_BYTES),
+                    max_decompressed_bytes: read
+                        .parsed_or("MAX_DECOMPRESSED_BYTES", DEFAULT_MAX_DECOMPRESSED_BYTES),
                     ..IntakeLimits::default()
                 },
                 takes_older_objects: false,

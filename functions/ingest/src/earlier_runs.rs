@@ -1,11 +1,11 @@
 //! Blocks that earlier runs stored of an object. They are counted if no further run may read the object,
 //! and removed if they were packed differently.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use logferry_core::ledger::row::StoredSoFar;
 use logferry_core::logbook::blocks::{BlockPosition, BlockRange, BlockTable, StoredBlock, StoredHeader};
-use logferry_core::logfile::outcome::{FileCounts, Outcome, Reason};
+use logferry_core::logfile::outcome::{Outcome, Reason};
 use logferry_core::model::app::App;
 use logferry_core::model::block::Partition;
 use logferry_core::model::fault::Fault;
@@ -28,7 +28,7 @@ pub(crate) async fn outcome(
     stored: &StoredSoFar,
     reason: Reason,
 ) -> Result<Outcome, Fault> {
-    let mut outcome = Outcome { reason: Some(reason), counts: FileCounts::default(), days: BTreeMap::new() };
+    let mut outcome = Outcome { reason: Some(reason), ..Outcome::default() };
     outcome.counts.quarantined = stored.quarantined;
     let mut pages = Pages::new(table, app, object, &stored.hours);
     while let Some(blocks) = pages.next().await? {

@@ -36,15 +36,37 @@ pub enum BadEvent {
     Depth,
 }
 
-/// Returns all objects of an event, in order. Empty for S3 test events and for events other than
-/// `ObjectCreated`.
-///
-/// # Errors
-/// [`BadEvent`] if the event cannot be parsed. A retry does not help.
-pub fn arrivals(event: &Value) -> Result<Vec<Arrival>, BadEvent> {
-    let mut all = Vec::new();
-    collect(event, MAX_ENVELOPES, &mut all)?;
-    Ok(all)
+/// A part of an event that succeeds or fails by itself: a message of SQS, or the whole event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// The id of the SQS message; `None` for other events.
+    pub id: Option<String>,
+    /// All objects that could be read, in order. Empty for S3 test events and for events other than
+    /// `ObjectCreated`.
+    pub arrivals: Vec<Arrival>,
+    /// What is wrong with the first part that could not be read. A retry does not help.
+    pub bad: Option<BadEvent>,
+}
+
+/// Returns the messages of an event. One that cannot be read does not affect the others.
+#[must_use]
+pub fn messages(event: &Value) -> Vec<Message> {
+    let of_sqs = |record: &Value| record["body"].is_string() && record["messageId"].is_string();
+    match event["Records"].as_array() {
+        Some(records) if !records.is_empty() && records.iter().all(of_sqs) => records
+            .iter()
+            .map(|record| {
+                message(record["messageId"].as_str(), |all| collect_record(record, MAX_ENVELOPES, all))
+            })
+            .collect(),
+        _ => vec![message(None, |all| collect(event, MAX_ENVELOPES, all))],
+    }
+}
+
+fn message(id: Option<&str>, collect: impl FnOnce(&mut Vec<Arrival>) -> Result<(), BadEvent>) -> Message {
+    let mut arrivals = Vec::new();
+    let bad = collect(&mut arrivals).err();
+    Message { id: id.map(str::to_owned), arrivals, bad }
 }
 
 fn collect(event: &Value, envelopes: u32, all: &mut Vec<Arrival>) -> Result<(), BadEvent> {
@@ -52,10 +74,11 @@ fn collect(event: &Value, envelopes: u32, all: &mut Vec<Arrival>) -> Result<(), 
         return Ok(());
     }
     if let Some(records) = event["Records"].as_array() {
+        let mut first_bad = Ok(());
         for record in records {
-            collect_record(record, envelopes, all)?;
+            first_bad = first_bad.and(collect_record(record, envelopes, all));
         }
-        return Ok(());
+        return first_bad;
     }
     if event["source"] == "aws.s3" {
         if event["detail-type"] == "Object Created" {
@@ -122,6 +145,14 @@ mod tests {
 
     use super::*;
 
+    fn arrivals(event: &Value) -> Result<Vec<Arrival>, BadEvent> {
+        let all = messages(event);
+        match all.iter().find_map(|message| message.bad) {
+            Some(bad) => Err(bad),
+            None => Ok(all.into_iter().flat_map(|message| message.arrivals).collect()),
+        }
+    }
+
     fn sample(name: &str) -> Vec<(String, Option<ObjectVersion>)> {
         let path = format!("{}/../../events/ingest/{name}.json", env!("CARGO_MANIFEST_DIR"));
         let event = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
@@ -158,6 +189,40 @@ mod tests {
         assert_eq!(sample("s3-test-event"), []);
         let removed = json!({"Records": [{"eventName": "ObjectRemoved:Delete", "s3": {}}]});
         assert_eq!(arrivals(&removed), Ok(vec![]));
+    }
+
+    #[test]
+    fn a_bad_message_of_a_batch_leaves_the_others_as_they_are() {
+        let notification = |key: Value| {
+            json!({"Records": [{"eventName": "ObjectCreated:Put",
+                "s3": {"bucket": {"name": "b"}, "object": {"key": key}}}]})
+        };
+        let sqs = |id: &str, body: String| json!({"messageId": id, "body": body});
+        let event = json!({"Records": [
+            sqs("1", "garbage".to_owned()),
+            sqs("2", notification(json!("k")).to_string()),
+            sqs("3", json!({"Message": "{}"}).to_string()),
+            sqs("4", json!({"Event": "s3:TestEvent"}).to_string()),
+        ]});
+        let read: Vec<_> = messages(&event)
+            .into_iter()
+            .map(|message| (message.id.unwrap(), message.arrivals.len(), message.bad))
+            .collect();
+        let unknown = Some(BadEvent::Unknown);
+        assert_eq!(
+            read,
+            [
+                ("1".into(), 0, unknown),
+                ("2".into(), 1, None),
+                ("3".into(), 0, unknown),
+                ("4".into(), 0, None)
+            ]
+        );
+        let mut direct = notification(json!("%ff"));
+        let good = notification(json!("k"))["Records"][0].clone();
+        direct["Records"].as_array_mut().unwrap().push(good);
+        let read = messages(&direct).remove(0);
+        assert_eq!((read.id, read.arrivals.len(), read.bad), (None, 1, Some(BadEvent::Key)));
     }
 
     #[test]

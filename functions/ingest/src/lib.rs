@@ -29,7 +29,7 @@ use std::time::Duration;
 
 use conclude::Ending;
 pub use config::{Config, Settings};
-use events::{Arrival, arrivals};
+use events::{Arrival, messages};
 use identify::Candidate;
 use logferry_core::ledger::checkpoint::Checkpoint;
 use logferry_core::ledger::claim::{Claim, Claimed, Lease, Ledger};
@@ -92,6 +92,31 @@ pub enum Ingested {
     Ignored,
 }
 
+/// What became of an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    pub ended: Vec<Ingested>,
+    /// Of a batch of SQS: the messages to be delivered again.
+    pub failed_messages: Option<Vec<FailedMessage>>,
+}
+
+/// A message as a mapping with `ReportBatchItemFailures` expects it.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html>
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FailedMessage {
+    pub item_identifier: String,
+}
+
+impl serde::Serialize for Answer {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match &self.failed_messages {
+            Some(failed) => serializer.collect_map([("batchItemFailures", failed)]),
+            None => self.ended.serialize(serializer),
+        }
+    }
+}
+
 /// A claimed object: its ledger row may be written by this worker.
 struct Held {
     row: FileRow,
@@ -105,31 +130,53 @@ struct Held {
 }
 
 impl<O: ObjectStore, B: BlockTable, L: Ledger + Usage, A: Apps, C: Clock> Ingest<O, B, L, A, C> {
-    /// Ingests every object of an event, one after the other.
+    /// Ingests every object of an event and returns what Lambda expects: for a batch of SQS the messages that
+    /// failed, else what became of the objects.
     ///
     /// # Errors
-    /// If the event cannot be parsed, or if any object failed in a way that a retry may fix.
-    pub async fn handle(&self, event: &serde_json::Value, deadline_ms: i64) -> Result<Vec<Ingested>, Fault> {
-        let arrivals = arrivals(event).map_err(|bad| {
-            Fault::new(FaultClass::Permanent, "ingest", "the event cannot be parsed").with_source(bad)
-        })?;
-        let mut ended = Vec::new();
+    /// If the event is of another kind, and for at least one object of it a call failed in a way that a retry
+    /// may fix, or a part of it cannot be parsed. All others are handled by then.
+    pub async fn answer(&self, event: &serde_json::Value, deadline_ms: i64) -> Result<Answer, Fault> {
+        let mut answer = Answer { ended: Vec::new(), failed_messages: None };
         let mut failed = None;
-        for arrival in arrivals {
-            // Boxed, as is the work below: the compiler limits how deep futures nest.
-            match Box::pin(self.take(&arrival, deadline_ms)).await {
-                Ok(ingested) => {
-                    report::log(arrival.key.as_str(), &ingested);
-                    self.measure(&ingested);
-                    ended.push(ingested);
-                }
-                Err(fault) => {
-                    tracing::error!(file.key = %arrival.key, error.chain = %chain(&fault), "object not ingested");
-                    failed = Some(fault);
+        for message in messages(event) {
+            let mut fault = message.bad.map(|bad| {
+                Fault::new(FaultClass::Permanent, "ingest", "the event cannot be parsed").with_source(bad)
+            });
+            if let Some(fault) = &fault {
+                tracing::error!(message.id, error.chain = %chain(fault), "message not read");
+            }
+            for arrival in &message.arrivals {
+                // Boxed, as is the work below: the compiler limits how deep futures nest.
+                match Box::pin(self.take(arrival, deadline_ms)).await {
+                    Ok(ingested) => {
+                        report::log(arrival.key.as_str(), &ingested);
+                        self.measure(&ingested);
+                        answer.ended.push(ingested);
+                    }
+                    Err(taken) => {
+                        tracing::error!(file.key = %arrival.key, error.chain = %chain(&taken), "object not ingested");
+                        fault = Some(taken);
+                    }
                 }
             }
+            match message.id {
+                Some(id) => {
+                    let failed = answer.failed_messages.get_or_insert_default();
+                    failed.extend(fault.map(|_| FailedMessage { item_identifier: id }));
+                }
+                None => failed = failed.or(fault),
+            }
         }
-        failed.map_or(Ok(ended), Err)
+        failed.map_or(Ok(answer), Err)
+    }
+
+    /// Handles every object of an event that is no batch of SQS.
+    ///
+    /// # Errors
+    /// As [`Ingest::answer`].
+    pub async fn handle(&self, event: &serde_json::Value, deadline_ms: i64) -> Result<Vec<Ingested>, Fault> {
+        self.answer(event, deadline_ms).await.map(|answer| answer.ended)
     }
 
     /// Handles one object.

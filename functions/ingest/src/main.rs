@@ -29,7 +29,7 @@ async fn main() -> Result<(), Error> {
     let ingest = &ingest;
     run(service_fn(|event: LambdaEvent<Value>| async move {
         let deadline_ms = i64::try_from(event.context.deadline).unwrap_or(i64::MAX);
-        ingest.handle(&event.payload, deadline_ms).await.map_err(Error::from)
+        ingest.answer(&event.payload, deadline_ms).await.map_err(Error::from)
     }))
     .await
 }

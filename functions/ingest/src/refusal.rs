@@ -1,7 +1,5 @@
 //! Refusal of objects: the reasons, and how they end.
 
-use std::collections::BTreeMap;
-
 use logferry_core::ledger::claim::Ledger;
 use logferry_core::ledger::row::{FileRow, MAX_ATTEMPTS, MAX_RUNS};
 use logferry_core::logbook::blocks::BlockTable;
@@ -53,7 +51,7 @@ impl<O: ObjectStore, B: BlockTable, L: Ledger + Usage, A: Apps, C: Clock> Ingest
             }
             _ => {
                 let counts = FileCounts::default();
-                Outcome { reason: Some(reason), counts, days: BTreeMap::new() }
+                Outcome { reason: Some(reason), counts, ..Outcome::default() }
             }
         };
         Ok(Ending::Refused(outcome))

@@ -1,12 +1,10 @@
 //! A presigned URL accepts one object. Later objects with the same URL are refused; identical bytes have no
 //! effect.
 
-use std::collections::BTreeMap;
-
 use logferry_core::ledger::claim::Ledger;
 use logferry_core::ledger::row::{Grant, UsedBy};
 use logferry_core::logbook::blocks::BlockTable;
-use logferry_core::logfile::outcome::{FileCounts, Outcome, Reason, ReasonCode};
+use logferry_core::logfile::outcome::{Outcome, Reason, ReasonCode};
 use logferry_core::model::app::App;
 use logferry_core::model::fault::Fault;
 use logferry_core::ports::apps::Apps;
@@ -47,8 +45,7 @@ impl<O: ObjectStore, B: BlockTable, L: Ledger + Usage, A: Apps, C: Clock> Ingest
         if first.etag.is_some() && (&first.etag, first.size_bytes) == (&etag, Some(size_bytes)) {
             self.let_expire(held).await?;
             tracing::info!(file.key = %held.lease.object.key, "same bytes uploaded again with the same URL");
-            let counts = FileCounts::default();
-            return Ok(Ending::Refused(Outcome { reason: None, counts, days: BTreeMap::new() }));
+            return Ok(Ending::Refused(Outcome::default()));
         }
         let message = "another object was already uploaded with this URL".to_owned();
         self.refuse(held, Some(app), Reason { code: ReasonCode::AlreadyUploaded, message }).await

@@ -74,7 +74,7 @@ fn pause_ms(attempt: u32) -> i64 {
 #[cfg(test)]
 mod tests {
     use logferry_core::ledger::checkpoint::Checkpoint;
-    use logferry_core::logfile::outcome::FileCounts;
+    use logferry_core::logfile::outcome::{FileCounts, Findings};
     use logferry_core::model::fingerprint::PackFingerprint;
     use logferry_core::model::object::{ObjectRef, ObjectVersion};
 
@@ -101,6 +101,7 @@ mod tests {
             counts: FileCounts::default(),
             size_bytes: None,
             reason: None,
+            findings: Findings::default(),
             created_ms: NOW - 300_000,
             updated_ms: NOW - 300_000,
             processed_ms: None,

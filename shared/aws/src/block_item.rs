@@ -20,6 +20,7 @@ pub fn block_to_items(block: &Block) -> Vec<Item> {
     item.put("last_ms", n(header.last_ms));
     item.put("count", n(header.count));
     item.put("levels", levels_to_map(&header.levels));
+    item.put_some("unknown_levels", Some(header.unknown_levels).filter(|&count| count > 0).map(n));
     item.put("format", s(&header.format));
     item.put("source", s(&header.source));
     item.put("epoch", n(header.registered_ms));
@@ -124,6 +125,7 @@ mod tests {
                 last_ms: 1_743_532_441_581,
                 count: 3,
                 levels: LevelCounts::new(0, 2, 0, 1),
+                unknown_levels: 1,
                 format: "ndjson".to_owned(),
                 source: "s3://b/k".to_owned(),
                 registered_ms: 5,

@@ -182,8 +182,8 @@ impl BlockTable for DynamoBlocks {
         let answer = self
             .newest_first(range, limit, after)
             .projection_expression(
-                "pk, sk, first_ms, last_ms, #count, levels, #format, #source, epoch, expires_at, extents, pruned_to, \
-                 version, packing",
+                "pk, sk, first_ms, last_ms, #count, levels, unknown_levels, #format, #source, epoch, expires_at, extents, \
+                 pruned_to, version, packing",
             )
             .expression_attribute_names("#count", "count")
             .expression_attribute_names("#format", "format")

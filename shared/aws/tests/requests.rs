@@ -12,7 +12,7 @@ use logferry_aws::objects::S3Objects;
 use logferry_aws::sessions::DynamoSessions;
 use logferry_core::ledger::checkpoint::Checkpoint;
 use logferry_core::ledger::claim::{EndedBy, Lease, Ledger};
-use logferry_core::logfile::outcome::{FileCounts, Outcome};
+use logferry_core::logfile::outcome::Outcome;
 use logferry_core::logfile::quarantine::{BadRecord, QuarantineReason, Quarantined};
 use logferry_core::model::day_counts::DayCounts;
 use logferry_core::model::expiry::Expiring;
@@ -118,7 +118,7 @@ async fn an_end_and_its_counters_are_written_under_the_fence_in_one_transaction(
     let ledger = DynamoLedger::new(aws.dynamodb(), "files", "stats");
     let day = DayCounts { levels: LevelCounts::new(0, 3, 0, 0), bytes: 9 };
     let days = (0..120).map(|n| (Day(20_000 + n), Expiring::one(Day(20_200), day))).collect();
-    let outcome = Outcome { reason: None, counts: FileCounts::default(), days };
+    let outcome = Outcome { days, ..Outcome::default() };
     ledger.finish(&lease(), &outcome, 5).await.unwrap();
     let seen = seen.lock().unwrap();
     let writes: Vec<_> = seen.iter().filter(|call| call.operation() != "Query").collect();

@@ -355,6 +355,7 @@ impl File {
         row.status = if outcome.reason.is_some() { FileStatus::Failed } else { FileStatus::Completed };
         row.reason.clone_from(&outcome.reason);
         row.counts = outcome.counts;
+        row.findings = outcome.findings();
         row.lease_until_ms = None;
         row.due_at_ms = None;
         row.updated_ms = now_ms;

@@ -503,7 +503,7 @@ async fn failed_file(api: &Api, app_id: &str, key: &str) -> ObjectRef {
     let outcome = Outcome {
         reason: Some(Reason { code: ReasonCode::GzipTruncated, message: "at byte 7".to_owned() }),
         counts: FileCounts { ok: 2, quarantined: 1, ..FileCounts::default() },
-        days: Default::default(),
+        ..Outcome::default()
     };
     api.cloud.finish(&lease, &outcome, now_ms).await.unwrap();
     object

@@ -236,12 +236,42 @@ async fn damaged_files_are_failed_with_a_code_and_keep_what_was_good() {
 #[tokio::test]
 async fn files_without_records_are_completed() {
     let cloud = cloud();
-    for (name, bytes, quarantined) in
-        [("empty", "", 0), ("null", "null", 1), ("array", "[]", 0), ("numbers", "[1,2]", 2)]
+    for (name, bytes) in
+        [("empty", ""), ("blank", " \n\n"), ("array", "[]"), ("envelope", "{\"Records\":[]}")]
     {
         let object = cloud.put_object(BUCKET, &format!("logs/my-app/{name}"), bytes);
         let Ingested::Completed { counts } = run(&cloud, &object).await else { panic!("{name}") };
-        assert_eq!((counts.ok, counts.quarantined), (0, quarantined), "{name}");
+        assert_eq!((counts.ok, counts.quarantined), (0, 0), "{name}");
+    }
+    check_stored(&cloud, &[]);
+}
+
+#[tokio::test]
+async fn a_bad_message_of_a_batch_is_reported_and_the_others_are_ingested() {
+    let cloud = cloud();
+    let object = cloud.put_object(BUCKET, "logs/my-app/x", "{\"a\":1}\n");
+    let message = |id: &str, body: String| json!({"messageId": id, "body": body});
+    let batch = json!({"Records": [
+        message("1", "garbage".to_owned()),
+        message("2", event(&object).to_string()),
+        message("3", json!({"Event": "s3:TestEvent"}).to_string()),
+    ]});
+    let answer = function(&cloud).answer(&batch, deadline(&cloud)).await.unwrap();
+    assert!(matches!(answer.ended[..], [Ingested::Completed { .. }]), "{answer:?}");
+    assert_eq!(json!(answer), json!({"batchItemFailures": [{"itemIdentifier": "1"}]}));
+    check_stored(&cloud, &["{\"a\":1}".to_owned()]);
+}
+
+#[tokio::test]
+async fn files_of_which_nothing_can_be_stored_are_failed_and_the_ledger_says_why() {
+    let cloud = cloud();
+    for (name, bytes, code, quarantined) in [
+        ("zip", b"PK\x03\x04".as_slice(), ReasonCode::NotALog, 0),
+        ("noise", b"\xfe\xfe\n\xfd\xfd\n", ReasonCode::NothingReadable, 2),
+    ] {
+        let object = cloud.put_object(BUCKET, &format!("logs/my-app/{name}"), bytes.to_vec());
+        let Ingested::Failed { reason, counts } = run(&cloud, &object).await else { panic!("{name}") };
+        assert_eq!((reason.code, counts.ok, counts.quarantined), (code, 0, quarantined), "{name}");
     }
     check_stored(&cloud, &[]);
 }

@@ -12,7 +12,7 @@ use logferry_core::model::day_counts::DayCounts;
 use logferry_core::model::expiry::{Expiring, NEVER};
 use logferry_core::model::ids::{BlockId, RecordId, Seed};
 use logferry_core::model::level::Level;
-use logferry_core::model::record::{Entry, EntryKind};
+use logferry_core::model::record::{Entry, EntryKind, Marks};
 use logferry_core::model::time::{Day, MS_PER_DAY, MS_PER_HOUR, hour_of_ms, rfc3339_ms};
 use logferry_sim::{SimCloud, T0};
 use rand::rngs::SmallRng;
@@ -121,6 +121,7 @@ async fn store(cloud: &SimCloud, random: &mut SmallRng, app: &App, mut records: 
                 level: record.level,
                 kind: record.kind,
                 timestamp_fallback: false,
+                marks: Marks::NONE,
                 raw: &record.raw,
             });
             days.entry(Day::of_ms(record.timestamp_ms)).or_default().levels.count(record.level);
@@ -366,7 +367,9 @@ async fn an_entry_says_what_was_stored_and_names_its_app_only_where_apps_are_mer
             assert_eq!(entry.get("app_id").and_then(Value::as_str), merged.then_some("one"));
             let raw_data = match known.kind {
                 EntryKind::Json => serde_json::from_str(&known.raw).unwrap(),
-                EntryKind::WorkerText | EntryKind::PlainText => Value::from(known.raw.as_str()),
+                EntryKind::WorkerText | EntryKind::PlainText | EntryKind::LogText => {
+                    Value::from(known.raw.as_str())
+                }
             };
             assert_eq!(entry.get("rawData"), raw.then_some(&raw_data));
         }
@@ -451,6 +454,7 @@ async fn records_that_have_expired_are_not_shown() {
         level: Level::Info,
         kind: EntryKind::PlainText,
         timestamp_fallback: false,
+        marks: Marks::NONE,
         raw: "x",
     });
     let source = BlockSource {

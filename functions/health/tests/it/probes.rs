@@ -301,3 +301,25 @@ async fn an_expired_or_unknown_certificate_is_said_to_be_so() {
     let url = format!("https://localhost:{}/", server.address.port());
     assert_eq!(shown(&probe(json!(url)).await), "fail 0 | tls: the certificate's issuer is not trusted");
 }
+
+#[tokio::test]
+async fn conditions_see_the_content_of_compressed_bodies_and_of_json_after_a_byte_order_mark() {
+    use std::io::Write;
+    let json = "\u{feff}{\"status\":\"UP\"}";
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(6));
+    gzip.write_all(json.as_bytes()).unwrap();
+    let compressed = gzip.finish().unwrap();
+    for (encoding, body) in [("identity", json.as_bytes().to_vec()), ("gzip", compressed)] {
+        let server = Server::answering(move |head| {
+            assert!(head.to_ascii_lowercase().contains("accept-encoding: gzip"), "{head}");
+            let length = body.len();
+            let head = format!(
+                "HTTP/1.1 200 OK\r\nContent-Encoding: {encoding}\r\nContent-Length: {length}\r\n\r\n"
+            );
+            [head.as_bytes(), &body].concat()
+        })
+        .await;
+        let check = json!({"url": server.url("/"), "conditions": ["[BODY].status == UP"]});
+        assert_eq!(shown(&probe(check).await), "ok 200", "{encoding}");
+    }
+}

@@ -122,16 +122,25 @@ impl DynamoLedger {
         let failed = FailedPlace::of_object(lease.app_id.as_ref(), &lease.object, now_ms);
         let set = "SET #status = :status, records_ok = :ok, records_quarantined = :quarantined, \
                    records_pruned = :pruned, bytes_read = :bytes, updated_ms = :now, processed_ms = :now, \
-                   expires_at = :expires";
+                   expires_at = :expires, kinds = :kinds";
+        let findings = outcome.findings();
+        update = update.expression_attribute_values(":kinds", s(findings.kinds_text()));
+        let (set, remove) = match findings.warning {
+            Some(warning) => {
+                update = update.expression_attribute_values(":warning", s(warning.as_str()));
+                (format!("{set}, warning = :warning"), "")
+            }
+            None => (set.to_owned(), ", warning"),
+        };
         update = match &outcome.reason {
             None => update.update_expression(format!(
                 "{set} REMOVE lease_until, due_at, due_shard, checkpoint_beyond, reason_code, \
-                 reason_message"
+                 reason_message{remove}"
             )),
             Some(reason) => update
                 .update_expression(format!(
                     "{set}, reason_code = :code, reason_message = :message, failed_on = :failed_on, \
-                     failed_at = :failed_at REMOVE lease_until, due_at, due_shard, checkpoint_beyond"
+                     failed_at = :failed_at REMOVE lease_until, due_at, due_shard, checkpoint_beyond{remove}"
                 ))
                 .expression_attribute_values(":failed_on", s(failed.failed_on))
                 .expression_attribute_values(":failed_at", s(failed.failed_at))

@@ -3,7 +3,7 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 use logferry_core::ledger::checkpoint::{Beyond, Checkpoint};
 use logferry_core::ledger::row::{FileRow, FileStatus};
-use logferry_core::logfile::outcome::{FileCounts, Reason, ReasonCode};
+use logferry_core::logfile::outcome::{FileCounts, Findings, Reason, ReasonCode};
 use logferry_core::model::app::AppId;
 use logferry_core::model::fault::Fault;
 use logferry_core::model::fingerprint::PackFingerprint;
@@ -157,6 +157,7 @@ pub fn row_from_item(item: &Item) -> Result<FileRow, Fault> {
         },
         size_bytes: item.number_opt("size"),
         reason,
+        findings: Findings::from_stored(item.text_opt("kinds"), item.text_opt("warning")),
         created_ms: item.number("created_ms")?,
         updated_ms: item.number("updated_ms")?,
         processed_ms: item.number_opt("processed_ms"),
@@ -192,6 +193,7 @@ mod tests {
             counts: FileCounts::default(),
             size_bytes: Some(10),
             reason: None,
+            findings: Findings::default(),
             created_ms: 1,
             updated_ms: 2,
             processed_ms: None,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::ledger::checkpoint::Checkpoint;
 use crate::ledger::row::{FileRow, FileStatus, Grant, StoredSoFar, UsedBy};
-use crate::logfile::outcome::{FileCounts, Outcome};
+use crate::logfile::outcome::{FileCounts, Findings, Outcome};
 use crate::logfile::quarantine::Quarantined;
 use crate::model::app::AppId;
 use crate::model::fault::Fault;
@@ -52,6 +52,7 @@ impl Claim {
             counts: FileCounts::default(),
             size_bytes: Some(self.size_bytes),
             reason: None,
+            findings: Findings::default(),
             created_ms: self.now_ms,
             updated_ms: self.now_ms,
             processed_ms: None,

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::ledger::checkpoint::Checkpoint;
-use crate::logfile::outcome::{FileCounts, Reason};
+use crate::logfile::outcome::{FileCounts, Findings, Reason};
 use crate::model::app::AppId;
 use crate::model::fingerprint::PackFingerprint;
 use crate::model::object::{ObjectRef, ObjectVersion};
@@ -116,6 +116,7 @@ pub struct FileRow {
     pub counts: FileCounts,
     pub size_bytes: Option<u64>,
     pub reason: Option<Reason>,
+    pub findings: Findings,
     pub created_ms: i64,
     pub updated_ms: i64,
     pub processed_ms: Option<i64>,
@@ -142,6 +143,7 @@ impl Grant {
             counts: FileCounts::default(),
             size_bytes: self.size_bytes,
             reason: None,
+            findings: Findings::default(),
             created_ms: self.created_ms,
             updated_ms: self.created_ms,
             processed_ms: None,

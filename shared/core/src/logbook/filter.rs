@@ -2,7 +2,7 @@
 //! the entry, which is parsed only if its bytes may contain the searched text.
 
 use crate::model::level::{BadLevel, Level, LevelCounts};
-use crate::model::record::Entry;
+use crate::model::record::{Entry, EntryKind};
 use crate::model::record_view::{Field, LogRecord};
 use crate::model::time::parse_rfc3339_ms;
 use memchr::memmem::Finder;
@@ -147,7 +147,9 @@ impl Matcher<'_> {
             return true;
         }
         let own = [&self.search, &self.request_id].into_iter().flatten();
-        let mut all = own.chain(self.context.iter().flat_map(|context| &context.needles));
+        // The names of what is read from a line of text do not stand in it.
+        let named = self.context.iter().filter(|_| entry.kind != EntryKind::LogText);
+        let mut all = own.chain(named.flat_map(|context| &context.needles));
         all.all(|needle| needle.may_be_in(entry.raw))
     }
 
@@ -164,7 +166,7 @@ impl Matcher<'_> {
 
     fn context_matches(&self, record: &LogRecord<'_>) -> bool {
         let Some(raw) = record.field(Field::Context) else { return false };
-        let Ok(context) = serde_json::from_str::<Value>(raw.get()) else { return false };
+        let Ok(context) = serde_json::from_str::<Value>(raw) else { return false };
         self.context.iter().all(|asked| found(&context, Some(asked.path), &asked.wanted))
     }
 }
@@ -258,7 +260,7 @@ struct Needle {
 
 impl Needle {
     fn new(text: &str, case_blind: bool) -> Self {
-        let text = if case_blind { text.to_lowercase() } else { text.to_owned() };
+        let text = if case_blind { folded(text) } else { text.to_owned() };
         let stands_as_it_is = |c: char| c >= ' ' && !matches!(c, '"' | '\\');
         let plain = !text.is_empty() && text.chars().all(stands_as_it_is) && (!case_blind || text.is_ascii());
         let first = text.bytes().next().unwrap_or_default();
@@ -289,7 +291,7 @@ impl Needle {
         } else if self.plain && text.is_ascii() {
             self.is_in_blindly(text.as_bytes())
         } else {
-            self.finder.find(text.to_lowercase().as_bytes()).is_some()
+            self.finder.find(folded(text).as_bytes()).is_some()
         }
     }
 
@@ -313,10 +315,27 @@ impl Needle {
     }
 }
 
+/// A text whose characters have one case. Each character is folded by itself and stays one, so that a part of a
+/// text is also a part of the folded text: a sigma is the same within a word as at its end.
+fn folded(text: &str) -> String {
+    fn one(mut chars: impl Iterator<Item = char>) -> Option<char> {
+        chars.next().filter(|_| chars.next().is_none())
+    }
+    let fold = |c: char| {
+        // The dotless i is a letter of its own.
+        if c == 'ı' {
+            return c;
+        }
+        let upper = one(c.to_uppercase()).unwrap_or(c);
+        one(upper.to_lowercase()).unwrap_or(upper)
+    };
+    text.chars().map(fold).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use crate::model::ids::Seed;
-    use crate::model::record::{EntryKind, StoredRecord};
+    use crate::model::record::{EntryKind, Marks, StoredRecord};
     use proptest::prelude::*;
 
     use super::*;
@@ -328,6 +347,7 @@ mod tests {
             level: Level::Info,
             kind: EntryKind::Json,
             timestamp_fallback: false,
+            marks: Marks::NONE,
             raw,
         };
         let matcher = filter.matcher();
@@ -393,6 +413,14 @@ mod tests {
         assert!(!matches(&search("needle"), raw));
         assert!(matches(&search("kelvin"), "{\"msg\":\"\u{212a}elvin\"}"));
         assert!(matches(&search("a"), r#"{"msg":"\u0041"}"#));
+    }
+
+    #[test]
+    fn a_part_of_a_word_is_found_whatever_the_word_ends_in() {
+        let search = |text: &str| Filter { search: Some(text.to_owned()), ..Filter::default() };
+        for text in ["ΣΊΣ", "ΊΣ", "σίς", "ΣΊΣΥΦΟΣ", "υφος", "ΥΦΟς"] {
+            assert!(matches(&search(text), r#"{"msg":"ΣΊΣΥΦΟΣ"}"#), "{text}");
+        }
     }
 
     #[test]
@@ -498,10 +526,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_search_finds_what_a_plain_one_finds(message in "[a-cA-Cüé\"\\\\ \u{212a}k]{0,12}", sought in "[a-cA-Cü\"k ]{0,3}") {
+        fn a_search_finds_what_a_plain_one_finds(message in "[a-cA-CüéÜσςΣίΊµμſsßẞиИıİiI\"\\\\ \u{212a}k]{0,12}", sought in "[a-cA-CüÜσςΣίΊµμſSßẞиИıİiI\"k ]{0,3}") {
             let raw = serde_json::json!({"msg": message}).to_string();
             let filter = Filter { search: Some(sought.clone()), ..Filter::default() };
-            prop_assert_eq!(matches(&filter, &raw), message.to_lowercase().contains(&sought.to_lowercase()));
+            // The library for regular expressions folds characters by Unicode's own table.
+            let reference = regex::Regex::new(&format!("(?i){}", regex::escape(&sought))).unwrap();
+            prop_assert_eq!(matches(&filter, &raw), reference.is_match(&message));
         }
 
         #[test]

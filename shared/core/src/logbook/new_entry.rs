@@ -1,12 +1,13 @@
 //! Entries in write requests. The checks are stricter than for files, because the caller gets an error. The
 //! caller's text is stored byte for byte.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use crate::logfile::read::MAX_FUTURE_MS;
 use crate::model::level::Level;
-use crate::model::record::{Entry, EntryKind};
-use crate::model::time::{in_range, parse_rfc3339_ms};
+use crate::model::names::{TIMES, time_of};
+use crate::model::record::{Entry, EntryKind, Marks};
 use serde::Deserializer as _;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
@@ -49,6 +50,7 @@ pub struct NewEntry {
     pub level: Level,
     /// `None` if it has no time; it gets its time of arrival.
     pub timestamp_ms: Option<i64>,
+    pub marks: Marks,
     pub raw: String,
 }
 
@@ -61,12 +63,13 @@ impl NewEntry {
             level: self.level,
             kind: EntryKind::Json,
             timestamp_fallback: self.timestamp_ms.is_none(),
+            marks: self.marks,
             raw,
         }
     }
 }
 
-/// Finds the entries in a request body: the body itself, or its `logs`.
+/// Finds the entries of a request's body: the body itself, its elements, or its `logs`.
 ///
 /// # Errors
 /// The body is not JSON, is not an object, or has too many entries.
@@ -74,8 +77,11 @@ pub fn entries(body: &[u8]) -> Result<Entries<'_>, Invalid> {
     let text = std::str::from_utf8(body).map_err(|_| Invalid::new("body", "the body must be UTF-8"))?;
     let whole: &RawValue = serde_json::from_str(text)
         .map_err(|error| Invalid::new("body", format!("the body must be JSON: {error}")))?;
+    if whole.get().starts_with('[') {
+        return batch(whole, "body");
+    }
     if !whole.get().starts_with('{') {
-        return Err(Invalid::new("body", "the body must be a JSON object"));
+        return Err(Invalid::new("body", "the body must be a JSON object or an array of them"));
     }
     let mut found = Logs::default();
     serde_json::Deserializer::from_str(whole.get())
@@ -100,6 +106,25 @@ pub fn batch<'a>(array: &'a RawValue, name: &str) -> Result<Entries<'a>, Invalid
     if entries.len() > MAX_ENTRIES {
         let message = format!("{name} must have at most {MAX_ENTRIES} entries, this has {}", entries.len());
         return Err(Invalid::new(name, message));
+    }
+    Ok(Entries { batch: true, entries })
+}
+
+/// The entries of a body of NDJSON: one a line.
+///
+/// # Errors
+/// A line is not JSON, or there are too many.
+pub fn lines(body: &[u8]) -> Result<Entries<'_>, Invalid> {
+    let text = std::str::from_utf8(body).map_err(|_| Invalid::new("body", "the body must be UTF-8"))?;
+    let mut entries = Vec::new();
+    for (index, line) in text.lines().filter(|line| !line.trim().is_empty()).enumerate() {
+        let entry = serde_json::from_str(line).map_err(|error| {
+            Invalid::new(format!("body[{index}]"), format!("a line must be JSON: {error}"))
+        })?;
+        entries.push(entry);
+        if entries.len() > MAX_ENTRIES {
+            return Err(Invalid::new("body", format!("a body must have at most {MAX_ENTRIES} lines")));
+        }
     }
     Ok(Entries { batch: true, entries })
 }
@@ -147,8 +172,9 @@ pub fn check(json: &str, at: &str, arrived_ms: i64) -> Result<NewEntry, Invalid>
             format!("an entry must be nested at most {MAX_DEPTH} levels deep"),
         ));
     }
-    // Besides the grammar, this rejects unpaired surrogates and numbers that do not fit a double.
-    let value: Value = serde_json::from_str(json)
+    let json = without_half_surrogates(json);
+    // Beyond the grammar this refuses numbers that no double holds.
+    let value: Value = serde_json::from_str(&json)
         .map_err(|error| Invalid::new(whole(), format!("an entry must be valid JSON: {error}")))?;
     let Value::Object(members) = value else {
         return Err(Invalid::new(whole(), "an entry must be a JSON object"));
@@ -180,21 +206,61 @@ pub fn check(json: &str, at: &str, arrived_ms: i64) -> Result<NewEntry, Invalid>
         }
         Some(_) => return Err(Invalid::new(field("request_id"), "request_id must be a string")),
     }
-    let time = ["time", "timestamp", "ts"].into_iter().find_map(|name| Some((name, present(name)?)));
-    let timestamp_ms = match time {
+    // As in files: the first that is there counts. One that is no time is an error.
+    let time = TIMES.iter().find_map(|name| Some((*name, present(name)?)));
+    let time = match time {
         None => None,
         Some((name, value)) => {
             let wrong = |message: &str| Invalid::new(field(name), format!("{name} {message}"));
-            let ms = timestamp(value).filter(|&ms| in_range(ms)).ok_or_else(|| {
-                wrong("must be RFC 3339 with an offset, or a number since the epoch, from 2000 to 2100")
+            let stamp = time_of(&value.to_string(), arrived_ms).ok_or_else(|| {
+                wrong("must be a date and time such as RFC 3339, or a number since the epoch, from 2000 to 2100")
             })?;
-            if ms > arrived_ms.saturating_add(MAX_FUTURE_MS) {
+            if stamp.ms > arrived_ms.saturating_add(MAX_FUTURE_MS) {
                 return Err(wrong("must be at most 24 hours in the future"));
             }
-            Some(ms)
+            Some(stamp)
         }
     };
-    Ok(NewEntry { level, timestamp_ms, raw: json.to_owned() })
+    let marks = Marks::NONE.with(Marks::TIME_ASSUMED, time.is_some_and(|stamp| stamp.assumed));
+    Ok(NewEntry { level, timestamp_ms: time.map(|stamp| stamp.ms), marks, raw: json.into_owned() })
+}
+
+/// JSON in which halves of surrogate pairs are U+FFFD: they are legal there and no text. An object that had
+/// some says so in a member of its own.
+fn without_half_surrogates(json: &str) -> Cow<'_, str> {
+    let mut out = String::new();
+    let (mut from, mut search) = (0, 0);
+    let code = |at: usize| {
+        let hex = json.get(at..)?.strip_prefix("\\u")?.get(..4)?;
+        u16::from_str_radix(hex, 16).ok()
+    };
+    while let Some(at) = json[search..].find('\\').map(|at| at + search) {
+        let Some(unit) = code(at) else {
+            // Another escape: what is escaped is no backslash of its own.
+            search = (at + 2).min(json.len());
+            search = json.ceil_char_boundary(search);
+            continue;
+        };
+        search = at + 6;
+        let pair = (0xd800..0xdc00).contains(&unit)
+            && code(search).is_some_and(|second| (0xdc00..0xe000).contains(&second));
+        if pair {
+            search += 6;
+        } else if (0xd800..0xe000).contains(&unit) {
+            out.push_str(&json[from..at]);
+            out.push_str("\\ufffd");
+            from = search;
+        }
+    }
+    if from == 0 {
+        return Cow::Borrowed(json);
+    }
+    out.push_str(&json[from..]);
+    if let Some(end) = out.rfind('}') {
+        out.truncate(end);
+        out.push_str(",\"surrogatesReplaced\":true}");
+    }
+    Cow::Owned(out)
 }
 
 /// Adds a request id to an entry as its last member, so that it counts.
@@ -206,35 +272,7 @@ pub fn push_request_id(raw: &mut String, request_id: &str) {
     raw.push('}');
 }
 
-fn timestamp(value: &Value) -> Option<i64> {
-    match value {
-        Value::String(text) => parse_rfc3339_ms(text),
-        Value::Number(number) => match number.as_i64() {
-            Some(whole) => Some(whole_number_ms(whole)),
-            #[expect(
-                clippy::cast_possible_truncation,
-                reason = "saturates, and what is out of range is refused"
-            )]
-            None => number
-                .as_f64()
-                .map(|n| if n < 1e11 { (n * 1000.0).floor() as i64 } else { whole_number_ms(n as i64) }),
-        },
-        _ => None,
-    }
-}
-
-/// Converts seconds, milliseconds, microseconds or nanoseconds since the epoch to ms. The size of the
-/// number decides which: for the years 2000 to 2100 the ranges do not overlap.
-fn whole_number_ms(number: i64) -> i64 {
-    match number.unsigned_abs() {
-        0..100_000_000_000 => number * 1_000,
-        100_000_000_000..100_000_000_000_000 => number,
-        100_000_000_000_000..100_000_000_000_000_000 => number.div_euclid(1_000),
-        _ => number.div_euclid(1_000_000),
-    }
-}
-
-/// Returns the nesting depth of valid JSON.
+/// How deep arrays and objects are nested in valid JSON.
 fn depth(json: &str) -> usize {
     let (mut depth, mut deepest, mut in_string, mut escaped) = (0usize, 0, false, false);
     for byte in json.bytes() {
@@ -279,7 +317,10 @@ mod tests {
             (r#"{"level":"INFO","message":"x","request_id":7}"#, "request_id"),
             (r#"{"level":"INFO","message":"x","timestamp":"1969-12-31T23:59:59Z"}"#, "timestamp"),
             (r#"{"level":"INFO","message":"x","timestamp":"9999-01-01T00:00:00Z"}"#, "timestamp"),
-            (r#"{"level":"INFO","message":"x","timestamp":"2024-01-01T00:00:00"}"#, "timestamp"),
+            (r#"{"level":"INFO","message":"x","timestamp":"2024-01-01T00:00:00"}"#, "ok"),
+            (r#"{"level":"INFO","message":"x","timestamp":"yesterday"}"#, "timestamp"),
+            (r#"{"level":"critical","message":"x","@timestamp":"2025-04-01 18:34:01,581"}"#, "ok"),
+            (r#"{"level":"INFO","message":"x","@timestamp":"yesterday"}"#, "@timestamp"),
             (r#"{"level":"INFO","message":"x","timestamp":"2025-04-02T18:34:01.581Z"}"#, "ok"),
             (r#"{"level":"INFO","message":"x","timestamp":"2025-04-02T18:34:01.582Z"}"#, "timestamp"),
             (r#"{"level":"INFO","message":"x","time":"2099-12-31T23:59:59Z"}"#, "time"),
@@ -287,7 +328,6 @@ mod tests {
             (r#"{"level":"INFO","message":"x","timestamp":"1999-12-31T23:59:59.999Z"}"#, "timestamp"),
             (r#"{"level":"INFO","message":"x","timestamp":0}"#, "timestamp"),
             (r#"{"level":"INFO","message":"x","timestamp":true}"#, "timestamp"),
-            (r#"{"level":"INFO","message":"\ud800"}"#, "body"),
             ("[1]", "body"),
             ("null", "body"),
         ] {
@@ -321,13 +361,31 @@ mod tests {
     }
 
     #[test]
+    fn half_a_surrogate_pair_is_replaced_and_the_entry_says_so() {
+        let check = |json: &str| check(json, "", NOW_MS).unwrap().raw;
+        assert_eq!(
+            check(r#"{"level":"INFO","message":"\ud83d!"}"#),
+            r#"{"level":"INFO","message":"\ufffd!","surrogatesReplaced":true}"#
+        );
+        for whole in
+            [r#"{"level":"INFO","message":"\ud83d\ude00"}"#, r#"{"level":"INFO","message":"\\ud83d"}"#]
+        {
+            assert_eq!(check(whole), whole);
+        }
+    }
+
+    #[test]
     fn a_body_is_an_entry_or_a_batch() {
         let batch = entries(br#" {"logs":[{"a":1}, {"b":2}]} "#).unwrap();
         assert_eq!((batch.batch, batch.entries[1].get()), (true, r#"{"b":2}"#));
         assert!(!entries(br#"{"level":"x"}"#).unwrap().batch);
+        assert_eq!(entries(br#"[{"a":1},{"b":2}]"#).unwrap().entries.len(), 2);
+        assert_eq!(lines(b"{\"a\":1}\r\n\n{\"b\":2}\n").unwrap().entries[1].get(), r#"{"b":2}"#);
+        assert_eq!(lines(b"{\"a\":1}\n{\"b\"").unwrap_err().field, "body[1]");
         for (body, field) in [
             (&b"{"[..], "body"),
-            (b"[]", "body"),
+            (b"[1", "body"),
+            (b"\"x\"", "body"),
             (b"\xff", "body"),
             (b"{\"logs\":{}}", "logs"),
             (b"{\"logs\":[],\"level\":1}", "logs"),

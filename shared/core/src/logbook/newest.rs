@@ -5,7 +5,7 @@ use std::collections::BinaryHeap;
 
 use crate::model::ids::RecordId;
 use crate::model::level::Level;
-use crate::model::record::{Entry, EntryKind, StoredRecord};
+use crate::model::record::{Entry, EntryKind, Marks, StoredRecord};
 
 use crate::logbook::cursor::Position;
 
@@ -19,6 +19,7 @@ pub(crate) struct Candidate {
     pub level: Level,
     pub kind: EntryKind,
     pub timestamp_fallback: bool,
+    pub marks: Marks,
     pub raw: String,
 }
 
@@ -32,6 +33,7 @@ impl Candidate {
                 level: self.level,
                 kind: self.kind,
                 timestamp_fallback: self.timestamp_fallback,
+                marks: self.marks,
                 raw: &self.raw,
             },
         }

@@ -594,6 +594,7 @@ impl<'q> Search<'q> {
                 level: entry.level,
                 kind: entry.kind,
                 timestamp_fallback: entry.timestamp_fallback,
+                marks: entry.marks,
                 raw: if self.max_held_bytes == 0 { String::new() } else { entry.raw.to_owned() },
             });
         }

@@ -2,10 +2,9 @@
 
 pub mod decode;
 pub mod fingerprint;
-pub mod framing;
+pub(crate) mod head;
 pub mod outcome;
 pub mod pack;
-pub mod parse;
 pub mod quarantine;
 pub mod read;
 pub mod split;

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::logfile::quarantine::QuarantineReason;
+use crate::logfile::split::Skipped;
 use crate::model::expiry::Expiring;
 use crate::model::time::Day;
 
@@ -42,10 +44,14 @@ pub enum ReasonCode {
     AlreadyUploaded,
     /// The app has used up its daily quota.
     QuotaExceeded,
+    /// It is of a kind that is no log: an archive, an image, a database.
+    NotALog,
+    /// There are entries in it, and none of them can be a record.
+    NothingReadable,
 }
 
 impl ReasonCode {
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::TooLarge,
         Self::GzipTruncated,
         Self::GzipCorrupt,
@@ -63,6 +69,8 @@ impl ReasonCode {
         Self::NeverUploaded,
         Self::AlreadyUploaded,
         Self::QuotaExceeded,
+        Self::NotALog,
+        Self::NothingReadable,
     ];
 
     /// Whether only the file's sender can fix the cause. Otherwise the operator should look at it.
@@ -82,7 +90,9 @@ impl ReasonCode {
             | Self::BadKey
             | Self::NeverUploaded
             | Self::AlreadyUploaded
-            | Self::QuotaExceeded => true,
+            | Self::QuotaExceeded
+            | Self::NotALog
+            | Self::NothingReadable => true,
             Self::ObjectGone | Self::AccessDenied | Self::AttemptsExhausted => false,
         }
     }
@@ -107,6 +117,8 @@ impl ReasonCode {
             Self::NeverUploaded => "NEVER_UPLOADED",
             Self::AlreadyUploaded => "ALREADY_UPLOADED",
             Self::QuotaExceeded => "QUOTA_EXCEEDED",
+            Self::NotALog => "NOT_A_LOG",
+            Self::NothingReadable => "NOTHING_READABLE",
         }
     }
 
@@ -133,6 +145,9 @@ impl ReasonCode {
             | Self::AccessDenied
             | Self::AttemptsExhausted
             | Self::NeverUploaded
+            // A later version may read more.
+            | Self::NotALog
+            | Self::NothingReadable
             // It may be redriven on another day.
             | Self::QuotaExceeded => false,
         }
@@ -159,11 +174,137 @@ pub struct FileCounts {
     pub bytes: u64,
 }
 
-/// The result of a run over an object.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// How a run over an object ended.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Outcome {
     /// `None` for COMPLETED, else FAILED.
     pub reason: Option<Reason>,
+    /// What is odd about a file that is COMPLETED.
+    pub warning: Option<Warning>,
     pub counts: FileCounts,
     pub days: BTreeMap<Day, Expiring>,
+    pub tally: Tally,
+}
+
+impl Outcome {
+    /// What the ledger tells of the content.
+    #[must_use]
+    pub fn findings(&self) -> Findings {
+        let kinds = self.tally.kinds().iter().map(|(kind, count)| ((*kind).to_owned(), *count)).collect();
+        Findings { kinds, warning: self.warning }
+    }
+}
+
+/// What the ledger tells of a file's content.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Findings {
+    /// Records by what they were taken for, in the order in which the kinds came first.
+    pub kinds: Vec<(String, u64)>,
+    pub warning: Option<Warning>,
+}
+
+impl Findings {
+    /// The kinds as they are stored: `ndjson=3,text=1`.
+    #[must_use]
+    pub fn kinds_text(&self) -> String {
+        self.kinds.iter().map(|(kind, count)| format!("{kind}={count}")).collect::<Vec<_>>().join(",")
+    }
+
+    /// The kinds as an object.
+    #[must_use]
+    pub fn kinds_json(&self) -> serde_json::Value {
+        self.kinds.iter().map(|(kind, count)| (kind.clone(), serde_json::Value::from(*count))).collect()
+    }
+
+    /// Reads what was stored; what is not as it was written is left out.
+    #[must_use]
+    pub fn from_stored(kinds: Option<&str>, warning: Option<&str>) -> Self {
+        let kind = |text: &str| {
+            let (kind, count) = text.split_once('=')?;
+            Some((kind.to_owned(), count.parse().ok()?))
+        };
+        Self {
+            kinds: kinds.unwrap_or_default().split(',').filter_map(kind).collect(),
+            warning: warning.and_then(Warning::parse),
+        }
+    }
+}
+
+/// What is odd about a file that was read to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Warning {
+    /// More than half of its bytes are in quarantine.
+    MostlyQuarantined,
+}
+
+impl Warning {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::MostlyQuarantined => "MOSTLY_QUARANTINED",
+        }
+    }
+
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::MostlyQuarantined].into_iter().find(|warning| warning.as_str() == text)
+    }
+}
+
+/// What a file was taken for: how many of its entries, by kind.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Tally {
+    /// In the order in which they came first.
+    kinds: Vec<(&'static str, u64)>,
+    bad: BTreeMap<QuarantineReason, u64>,
+    /// Decompressed bytes in quarantine.
+    pub bad_bytes: u64,
+    pub skipped: Skipped,
+}
+
+impl Tally {
+    pub(crate) fn good(&mut self, kind: &'static str) {
+        match self.kinds.iter_mut().find(|(known, _)| *known == kind) {
+            Some((_, count)) => *count += 1,
+            None => self.kinds.push((kind, 1)),
+        }
+    }
+
+    pub(crate) fn bad(&mut self, reason: QuarantineReason, bytes: u64) {
+        *self.bad.entry(reason).or_default() += 1;
+        self.bad_bytes += bytes;
+    }
+
+    /// The most frequent reason; of equals the first one.
+    pub(crate) fn most_frequent_bad(&self) -> Option<(QuarantineReason, u64)> {
+        self.bad.iter().rev().max_by_key(|(_, count)| **count).map(|(reason, count)| (*reason, *count))
+    }
+
+    /// Records by kind, in the order in which the kinds came first.
+    #[must_use]
+    pub fn kinds(&self) -> &[(&'static str, u64)] {
+        &self.kinds
+    }
+
+    /// Quarantined entries by reason.
+    #[must_use]
+    pub fn reasons(&self) -> &BTreeMap<QuarantineReason, u64> {
+        &self.bad
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn findings_read_back_from_what_is_stored() {
+        let kinds = vec![("ndjson".to_owned(), 3), ("alb".to_owned(), 1)];
+        let findings = Findings { kinds, warning: Some(Warning::MostlyQuarantined) };
+        let text = findings.kinds_text();
+        assert_eq!(Findings::from_stored(Some(&text), Some("MOSTLY_QUARANTINED")), findings);
+        assert_eq!(Findings::from_stored(Some(""), Some("other")), Findings::default());
+        assert_eq!(findings.kinds_json().to_string(), r#"{"ndjson":3,"alb":1}"#);
+    }
 }

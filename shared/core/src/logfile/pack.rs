@@ -237,7 +237,7 @@ mod tests {
     use super::*;
     use crate::model::block::MAX_ITEM_DATA_BYTES;
     use crate::model::level::Level;
-    use crate::model::record::EntryKind;
+    use crate::model::record::{EntryKind, Marks};
 
     const START_MS: i64 = 1_743_465_600_000;
 
@@ -269,6 +269,7 @@ mod tests {
                 level: Level::ALL[ordinal % 4],
                 kind: EntryKind::PlainText,
                 timestamp_fallback: false,
+                marks: Marks::NONE,
                 raw,
             };
             packer.push(&entry, &mut packed).unwrap();

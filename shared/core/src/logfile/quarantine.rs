@@ -25,6 +25,8 @@ pub enum QuarantineReason {
     /// Larger than the record limit (1 MiB).
     TooLarge,
     InvalidUtf8,
+    /// A NUL inside a line of text.
+    Nul,
     /// Nested over 64 levels.
     TooDeep,
     /// The stream ended inside it.
@@ -32,8 +34,15 @@ pub enum QuarantineReason {
 }
 
 impl QuarantineReason {
-    pub const ALL: [Self; 6] =
-        [Self::BrokenJson, Self::NotAnObject, Self::TooLarge, Self::InvalidUtf8, Self::TooDeep, Self::CutOff];
+    pub const ALL: [Self; 7] = [
+        Self::BrokenJson,
+        Self::NotAnObject,
+        Self::TooLarge,
+        Self::InvalidUtf8,
+        Self::Nul,
+        Self::TooDeep,
+        Self::CutOff,
+    ];
 
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -42,6 +51,7 @@ impl QuarantineReason {
             Self::NotAnObject => "NOT_AN_OBJECT",
             Self::TooLarge => "TOO_LARGE",
             Self::InvalidUtf8 => "INVALID_UTF8",
+            Self::Nul => "NUL",
             Self::TooDeep => "TOO_DEEP",
             Self::CutOff => "CUT_OFF",
         }

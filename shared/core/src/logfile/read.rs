@@ -8,14 +8,13 @@ use std::collections::BTreeSet;
 use std::io::{self, Read};
 
 use crate::logfile::decode::{DEFAULT_MAX_EXPANSION_RATIO, DecodeError, Decoder};
-use crate::logfile::outcome::{FileCounts, Outcome, Reason, ReasonCode};
+use crate::logfile::outcome::{FileCounts, Outcome, Reason, ReasonCode, Tally, Warning};
 use crate::logfile::pack::{PackSource, Packed, Packer};
-use crate::logfile::parse;
-use crate::logfile::quarantine::{Quarantined, Ranges};
-use crate::logfile::split::{DEFAULT_MAX_RECORD_BYTES, Piece, Splitter, StreamEnd};
+use crate::logfile::quarantine::{BadRecord, Quarantined, Ranges};
+use crate::logfile::split::{Body, DEFAULT_MAX_RECORD_BYTES, Piece, Splitter, StreamEnd};
 use crate::model::block::BadBlock;
 use crate::model::expiry::Expiring;
-use crate::model::record::Entry;
+use crate::model::record::{Entry, Marks};
 use crate::model::redact::Redactor;
 use crate::model::time::{Day, MS_PER_DAY};
 
@@ -26,7 +25,10 @@ pub const MAX_FUTURE_MS: i64 = MS_PER_DAY;
 /// Maximum number of distinct days in a presigned file.
 pub const MAX_PRESIGNED_DAYS: usize = 31;
 
-/// Limits on untrusted input.
+/// The most that an object expands to unless configured otherwise (bytes): 50 GiB.
+pub const DEFAULT_MAX_DECOMPRESSED_BYTES: u64 = 50 * 1024 * 1024 * 1024;
+
+/// What a file may do to us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IntakeLimits {
     /// Maximum decompressed bytes per compressed byte, after the first MiB.
@@ -43,7 +45,7 @@ impl Default for IntakeLimits {
         Self {
             max_expansion_ratio: DEFAULT_MAX_EXPANSION_RATIO,
             max_record_bytes: DEFAULT_MAX_RECORD_BYTES,
-            max_decompressed_bytes: u64::MAX,
+            max_decompressed_bytes: DEFAULT_MAX_DECOMPRESSED_BYTES,
             max_days: usize::MAX,
         }
     }
@@ -111,8 +113,8 @@ pub fn read_log_file_redacted(
     sink: &mut impl Sink,
 ) -> Result<Outcome, IntakeError> {
     let mut decoder = Decoder::new(reader, limits.max_expansion_ratio, limits.max_decompressed_bytes);
-    let mut splitter = Splitter::new(limits.max_record_bytes);
     let arrived_ms = source.arrived_ms;
+    let mut splitter = Splitter::new(limits.max_record_bytes, arrived_ms);
     let mut intake = Intake {
         packer: Packer::new(source, ""),
         arrived_ms,
@@ -121,6 +123,7 @@ pub fn read_log_file_redacted(
         redactor,
         ready: Vec::new(),
         quarantined: 0,
+        tally: Tally::default(),
         ranges: Ranges::default(),
         sink,
     };
@@ -128,10 +131,13 @@ pub fn read_log_file_redacted(
     let damage = loop {
         match decoder.next_chunk() {
             Ok(Some(chunk)) => {
-                bytes += chunk.len() as u64;
-                splitter.push(chunk);
+                if let Some(mark_bytes) = chunk.utf16_from {
+                    splitter.is_from_utf16(mark_bytes);
+                }
+                bytes += chunk.original_bytes;
+                splitter.push(chunk.bytes);
                 if let Some(reason) = intake.drain(&mut splitter)? {
-                    return intake.finish(Some(reason), bytes);
+                    return intake.finish(Some(reason), bytes, &splitter);
                 }
             }
             Ok(None) => break None,
@@ -141,7 +147,7 @@ pub fn read_log_file_redacted(
     };
     splitter.finish(if damage.is_some() { StreamEnd::CutOff } else { StreamEnd::Whole });
     if let Some(reason) = intake.drain(&mut splitter)? {
-        return intake.finish(Some(reason), bytes);
+        return intake.finish(Some(reason), bytes, &splitter);
     }
     let unterminated = || {
         splitter.unterminated().then(|| Reason {
@@ -150,7 +156,7 @@ pub fn read_log_file_redacted(
         })
     };
     let reason = damage.or_else(unterminated);
-    intake.finish(reason, bytes)
+    intake.finish(reason, bytes, &splitter)
 }
 
 struct Intake<'s, 'a, S> {
@@ -164,6 +170,7 @@ struct Intake<'s, 'a, S> {
     ready: Vec<Packed>,
     /// Number of bad records.
     quarantined: u64,
+    tally: Tally,
     ranges: Ranges,
     sink: &'s mut S,
 }
@@ -180,17 +187,20 @@ impl<S: Sink> Intake<'_, '_, S> {
     }
 
     fn take(&mut self, piece: &Piece<'_>) -> Result<Option<Reason>, IntakeError> {
-        let parsed = match parse::parse(piece) {
-            Ok(parsed) => parsed,
-            Err(reason) => {
+        let parsed = match &piece.body {
+            Body::Record(record) => record,
+            Body::Bad(reason, sample) => {
                 self.quarantined += 1;
-                let sample = || self.redactor.sample(parse::sample(piece));
-                if let Some(row) = self.ranges.add(parse::bad(piece, reason), sample) {
+                self.tally.bad(*reason, piece.end - piece.start);
+                let Piece { ordinal, start, end, .. } = *piece;
+                let bad = BadRecord { ordinal, reason: *reason, start, end };
+                if let Some(row) = self.ranges.add(bad, || self.redactor.sample(sample.to_string())) {
                     self.sink.quarantined(row)?;
                 }
                 return Ok(None);
             }
         };
+        self.tally.good(piece.framing);
         let said_ms = parsed.timestamp_ms.filter(|ms| ms - self.arrived_ms <= MAX_FUTURE_MS);
         let timestamp_ms = said_ms.unwrap_or(self.arrived_ms);
         let day = Day::of_ms(timestamp_ms);
@@ -207,9 +217,10 @@ impl<S: Sink> Intake<'_, '_, S> {
             level: parsed.level,
             kind: parsed.kind,
             timestamp_fallback: said_ms.is_none(),
+            marks: if said_ms.is_none() { parsed.marks.without(Marks::TIME_ASSUMED) } else { parsed.marks },
             raw: &raw,
         };
-        self.packer.set_format(piece.framing.as_str());
+        self.packer.set_format(piece.framing);
         self.packer.push(&entry, &mut self.ready)?;
         for packed in self.ready.drain(..) {
             self.sink.packed(packed)?;
@@ -217,7 +228,12 @@ impl<S: Sink> Intake<'_, '_, S> {
         Ok(None)
     }
 
-    fn finish(mut self, reason: Option<Reason>, bytes: u64) -> Result<Outcome, IntakeError> {
+    fn finish(
+        mut self,
+        reason: Option<Reason>,
+        bytes: u64,
+        splitter: &Splitter,
+    ) -> Result<Outcome, IntakeError> {
         let counts = FileCounts {
             ok: self.packer.stored(),
             quarantined: self.quarantined,
@@ -233,8 +249,28 @@ impl<S: Sink> Intake<'_, '_, S> {
         if let Some(row) = self.ranges.finish() {
             self.sink.quarantined(row)?;
         }
-        Ok(Outcome { reason, counts, days })
+        self.tally.skipped = splitter.skipped();
+        let reason = reason.or_else(|| nothing_readable(&counts, &self.tally));
+        let mostly_bad = reason.is_none() && self.tally.bad_bytes > bytes / 2;
+        let warning = mostly_bad.then_some(Warning::MostlyQuarantined);
+        Ok(Outcome { reason, warning, counts, days, tally: self.tally })
     }
+}
+
+/// Why a file of which nothing could be stored is no log.
+fn nothing_readable(counts: &FileCounts, tally: &Tally) -> Option<Reason> {
+    if counts.quarantined == 0 || counts.ok + counts.pruned > 0 {
+        return None;
+    }
+    let (reason, count) = tally.most_frequent_bad()?;
+    Some(Reason {
+        code: ReasonCode::NothingReadable,
+        message: format!(
+            "none of its {} entries could be read, {count} of them for {}",
+            counts.quarantined,
+            reason.as_str()
+        ),
+    })
 }
 
 fn too_scattered(piece: &Piece<'_>, max_days: usize) -> Reason {
@@ -340,12 +376,14 @@ mod tests {
         for (bytes, ok, reasons, state) in [
             (b"".as_slice(), 0, vec![], None),
             (b"   \n\n", 0, vec![], None),
-            (b"null", 0, vec![NotAnObject], None),
+            (b"null", 1, vec![], None),
             (b"[]", 0, vec![], None),
-            (b"[1,2]", 0, vec![NotAnObject, NotAnObject], None),
+            (b"[1,2]", 1, vec![], None),
+            (b"[{},1,2]", 1, vec![NotAnObject, NotAnObject], None),
             (b"plain text, called x.gz\nmore\n", 2, vec![], None),
-            (b"\xff\xfe\n\xfd", 0, vec![InvalidUtf8, InvalidUtf8], None),
-            (long.as_bytes(), 0, vec![TooLarge], None),
+            (b"\xff\xfe\n\xfd", 0, vec![InvalidUtf8, InvalidUtf8], Some(ReasonCode::NothingReadable)),
+            (long.as_bytes(), 0, vec![TooLarge], Some(ReasonCode::NothingReadable)),
+            (b"PK\x03\x04\x14\0", 0, vec![], Some(ReasonCode::NotALog)),
             (b"[{\"a\":1}", 1, vec![], Some(ReasonCode::ArrayUnterminated)),
         ] {
             let (kept, outcome) = run(bytes);
@@ -457,6 +495,23 @@ mod tests {
         }
         let enough = IntakeLimits { max_decompressed_bytes: text.len() as u64, ..IntakeLimits::default() };
         assert_eq!(code(&run_within(&gzip(text.as_bytes()), &enough, None).1), None);
+    }
+
+    #[test]
+    fn a_file_of_which_most_bytes_are_bad_is_completed_with_a_warning() {
+        let warning = |text: &str| run(text.as_bytes()).1.warning;
+        let bad = "{\"a\":}\n".repeat(5);
+        assert_eq!(warning(&format!("{{\"a\":1}}\n{bad}")), Some(Warning::MostlyQuarantined));
+        assert_eq!(warning("{\"a\":1}\n{\"a\":}\n{\"a\":2}\n"), None);
+    }
+
+    #[test]
+    fn a_file_is_tallied_by_what_its_pieces_were_taken_for() {
+        let text = "{}\n{}\nready\n2025-04-01 18:34:01 WARN x\n[{},1]\n\0\0{}";
+        let tally = run(text.as_bytes()).1.tally;
+        assert_eq!(tally.kinds(), [("ndjson", 3), ("text", 1), ("dated", 1), ("json-array", 1)]);
+        assert_eq!(tally.reasons().get(&QuarantineReason::NotAnObject), Some(&1));
+        assert_eq!((tally.skipped.nul_bytes, tally.bad_bytes), (2, 1));
     }
 
     #[test]

@@ -60,7 +60,9 @@ pub struct BlockHeader {
     pub last_ms: i64,
     pub count: u32,
     pub levels: LevelCounts,
-    /// Format of the source, such as `ndjson`; informational.
+    /// Records whose level is INFO because they name none that is known.
+    pub unknown_levels: u32,
+    /// What the entries came as, such as `ndjson`; for people.
     pub format: String,
     /// Source of the entries: `s3://bucket/key` or `api`; informational.
     pub source: String,
@@ -170,7 +172,7 @@ mod tests {
     use super::*;
     use crate::model::ids::Seed;
     use crate::model::level::Level;
-    use crate::model::record::{Entry, EntryKind};
+    use crate::model::record::{Entry, EntryKind, Marks};
 
     fn source<'a>(app_id: &'a AppId, seed: &'a Seed) -> BlockSource<'a> {
         BlockSource {
@@ -208,7 +210,7 @@ mod tests {
             let kinds = [EntryKind::Json, EntryKind::WorkerText, EntryKind::PlainText];
             let entries: Vec<_> = rows.iter().map(|(ordinal, time, level, kind, fallback, raw)| Entry {
                 ordinal: *ordinal, timestamp_ms: *time, level: Level::ALL[*level], kind: kinds[*kind],
-                timestamp_fallback: *fallback, raw,
+                timestamp_fallback: *fallback, marks: Marks::NONE, raw,
             }).collect();
             let blocks = build(&entries);
             prop_assert_eq!(blocks.len(), 1);
@@ -220,7 +222,7 @@ mod tests {
         fn no_bytes_make_the_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), flip in 0usize..400) {
             let _ = Payload::decode(&bytes);
             let _ = Payload::decode(&zstd::bulk::compress(&bytes, 1).unwrap());
-            let entry = Entry { ordinal: 3, timestamp_ms: 5, level: Level::Info, kind: EntryKind::Json, timestamp_fallback: false, raw: "{\"ü\":1}" };
+            let entry = Entry { ordinal: 3, timestamp_ms: 5, level: Level::Info, kind: EntryKind::Json, timestamp_fallback: false, marks: Marks::NONE, raw: "{\"ü\":1}" };
             let mut payload = zstd::bulk::decompress(&build(&[entry.clone(), entry])[0].data, 1000).unwrap();
             let at = flip % payload.len();
             payload[at] ^= 1 << (flip % 8);
@@ -240,6 +242,7 @@ mod tests {
                 level: Level::Warn,
                 kind: EntryKind::PlainText,
                 timestamp_fallback: false,
+                marks: Marks::NONE,
                 raw,
             })
             .collect();

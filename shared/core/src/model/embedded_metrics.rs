@@ -78,7 +78,7 @@ mod tests {
     use super::*;
     use crate::model::ids::Seed;
     use crate::model::level::Level;
-    use crate::model::record::{Entry, EntryKind, StoredRecord};
+    use crate::model::record::{Entry, EntryKind, Marks, StoredRecord};
     use crate::model::record_view::LogRecord;
 
     #[test]
@@ -159,7 +159,7 @@ mod tests {
             kind in prop::sample::select(vec![EntryKind::Json, EntryKind::PlainText, EntryKind::WorkerText]),
             timestamp_fallback in any::<bool>(),
         ) {
-            let entry = Entry { ordinal: 0, timestamp_ms: 5, level: Level::Info, kind, timestamp_fallback, raw: &raw };
+            let entry = Entry { ordinal: 0, timestamp_ms: 5, level: Level::Info, kind, timestamp_fallback, marks: Marks::NONE, raw: &raw };
             let line = LogRecord::read(&StoredRecord { id: Seed::of(&[b"test"]).record_id(0), entry }).to_line();
             let event: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&line).unwrap();
             prop_assert!(ACTING.iter().all(|name| !event.contains_key(*name)), "{}", line);

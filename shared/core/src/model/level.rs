@@ -45,6 +45,68 @@ impl Level {
     }
 }
 
+impl Level {
+    /// The level that a name means, case-blind; `None` for a name that no logger is known to use.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        let mut lower = [0; LONGEST_NAME_BYTES];
+        let name = name.trim_ascii().as_bytes();
+        let lower = lower.get_mut(..name.len())?;
+        lower.copy_from_slice(name);
+        lower.make_ascii_lowercase();
+        Some(match &*lower {
+            b"debug" | b"trace" | b"verbose" | b"silly" | b"fine" | b"finer" | b"finest" => Self::Debug,
+            b"info" | b"notice" | b"information" | b"informational" => Self::Info,
+            b"warn" | b"warning" => Self::Warn,
+            b"err" | b"error" | b"severe" | b"critical" | b"crit" | b"alert" | b"emerg" | b"emergency"
+            | b"fatal" | b"panic" | b"dpanic" => Self::Error,
+            _ => return None,
+        })
+    }
+
+    /// A syslog severity: 7 DEBUG, 6 and 5 INFO, 4 WARN, else ERROR.
+    #[must_use]
+    pub fn from_syslog(number: f64) -> Self {
+        if number >= 7.0 {
+            Self::Debug
+        } else if number >= 5.0 {
+            Self::Info
+        } else if number >= 4.0 {
+            Self::Warn
+        } else {
+            Self::Error
+        }
+    }
+
+    /// A severity number of OpenTelemetry: below 9 DEBUG, below 13 INFO, below 17 WARN, else ERROR.
+    /// <https://opentelemetry.io/docs/specs/otel/logs/data-model/#field-severitynumber>
+    #[must_use]
+    pub fn from_opentelemetry(number: f64) -> Self {
+        if number < 9.0 {
+            Self::Debug
+        } else if number < 13.0 {
+            Self::Info
+        } else if number < 17.0 {
+            Self::Warn
+        } else {
+            Self::Error
+        }
+    }
+
+    /// The level of an HTTP status: 5xx ERROR, 4xx WARN, else INFO.
+    #[must_use]
+    pub fn from_status(status: u16) -> Self {
+        match status {
+            500.. => Self::Error,
+            400..500 => Self::Warn,
+            ..400 => Self::Info,
+        }
+    }
+}
+
+/// No name of a level is longer (bytes).
+const LONGEST_NAME_BYTES: usize = 16;
+
 impl fmt::Display for Level {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
@@ -59,20 +121,9 @@ pub struct BadLevel;
 impl FromStr for Level {
     type Err = BadLevel;
 
-    /// Case-insensitive; `trace` is DEBUG, `warning` WARN, `fatal` ERROR.
+    /// As [`Level::from_name`].
     fn from_str(text: &str) -> Result<Self, BadLevel> {
-        let is = |name: &str| text.eq_ignore_ascii_case(name);
-        if is("debug") || is("trace") {
-            Ok(Self::Debug)
-        } else if is("info") {
-            Ok(Self::Info)
-        } else if is("warn") || is("warning") {
-            Ok(Self::Warn)
-        } else if is("error") || is("fatal") {
-            Ok(Self::Error)
-        } else {
-            Err(BadLevel)
-        }
+        Self::from_name(text).ok_or(BadLevel)
     }
 }
 
@@ -146,17 +197,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn level_names_are_case_blind_and_trace_and_fatal_have_a_place() {
-        for (text, level) in [
-            ("Debug", Level::Debug),
-            ("trace", Level::Debug),
-            ("iNFO", Level::Info),
-            ("warn", Level::Warn),
-            ("FATAL", Level::Error),
+    fn level_names_of_all_loggers_have_a_place_and_are_case_blind() {
+        for (names, level) in [
+            ("Debug trace verbose SILLY fine finer FINEST", Level::Debug),
+            ("iNFO notice Information", Level::Info),
+            ("warn WARNING", Level::Warn),
+            ("err error SEVERE critical crit alert emerg emergency FATAL panic dpanic", Level::Error),
         ] {
-            assert_eq!(text.parse(), Ok(level));
+            for name in names.split(' ') {
+                assert_eq!(name.parse(), Ok(level), "{name}");
+            }
         }
-        assert_eq!("verbose".parse::<Level>(), Err(BadLevel));
+        for name in ["", "loud", "30", "errors", "a name that is longer than any"] {
+            assert_eq!(name.parse::<Level>(), Err(BadLevel), "{name}");
+        }
+    }
+
+    #[test]
+    fn numbers_of_syslog_opentelemetry_and_http_fall_into_four_levels() {
+        use Level::{Debug, Error, Info, Warn};
+        let syslog = [0.0, 3.0, 4.0, 5.0, 6.0, 7.0].map(Level::from_syslog);
+        assert_eq!(syslog, [Error, Error, Warn, Info, Info, Debug]);
+        let otel = [1.0, 8.0, 9.0, 13.0, 17.0, 24.0].map(Level::from_opentelemetry);
+        assert_eq!(otel, [Debug, Debug, Info, Warn, Error, Error]);
+        assert_eq!([200, 304, 404, 503].map(Level::from_status), [Info, Info, Warn, Error]);
     }
 
     #[test]

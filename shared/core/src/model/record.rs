@@ -12,6 +12,49 @@ pub enum EntryKind {
     WorkerText,
     /// Text without time or level.
     PlainText,
+    /// Text whose first line a recogniser of [`text`](crate::model::text) reads.
+    LogText,
+}
+
+/// What is to be known of an entry beside its columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Marks(u8);
+
+impl Marks {
+    pub const NONE: Self = Self(0);
+    /// It names a level that is none: `level` is INFO.
+    pub const LEVEL_UNKNOWN: Self = Self(1);
+    /// Its time has no offset (UTC is assumed) or no year (the file's is assumed).
+    pub const TIME_ASSUMED: Self = Self(2);
+    /// `raw` is a line with the context that an envelope gives, and the entry itself.
+    pub const WRAPPED: Self = Self(4);
+
+    #[must_use]
+    pub fn has(self, mark: Self) -> bool {
+        self.0 & mark.0 != 0
+    }
+
+    /// Both marks; `mark` only `if` it holds.
+    #[must_use]
+    pub fn with(self, mark: Self, holds: bool) -> Self {
+        if holds { Self(self.0 | mark.0) } else { self }
+    }
+
+    #[must_use]
+    pub(crate) fn without(self, mark: Self) -> Self {
+        Self(self.0 & !mark.0)
+    }
+
+    #[must_use]
+    pub(crate) fn bits(self) -> u8 {
+        self.0
+    }
+
+    /// `None` for bits that no mark has.
+    #[must_use]
+    pub(crate) fn from_bits(bits: u8) -> Option<Self> {
+        (bits < 8).then_some(Self(bits))
+    }
 }
 
 /// An entry that is written to, or read from, a block.
@@ -24,11 +67,23 @@ pub struct Entry<'a> {
     pub kind: EntryKind,
     /// The entry had no usable time: `timestamp_ms` is the object's LastModified, or the time of arrival.
     pub timestamp_fallback: bool,
-    /// The original, byte for byte.
+    pub marks: Marks,
+    /// The original, byte for byte; with [`Marks::WRAPPED`] after a line that holds its context.
     pub raw: &'a str,
 }
 
-/// An entry read from a block, with its id. The id is the same on every read.
+impl<'a> Entry<'a> {
+    /// The context that an envelope gives, a JSON object, and the entry itself.
+    #[must_use]
+    pub fn parts(&self) -> (Option<&'a str>, &'a str) {
+        match self.raw.split_once('\n') {
+            Some((context, raw)) if self.marks.has(Marks::WRAPPED) => (Some(context), raw),
+            _ => (None, self.raw),
+        }
+    }
+}
+
+/// An entry read from a block, with the id it always has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredRecord<'a> {
     pub id: RecordId,

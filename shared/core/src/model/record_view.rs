@@ -12,10 +12,12 @@ use serde_json::value::RawValue;
 use crate::model::app::AppId;
 use crate::model::embedded_metrics::inert_name;
 use crate::model::ids::RecordId;
+use crate::model::json;
 use crate::model::level::Level;
-use crate::model::record::{EntryKind, StoredRecord};
+use crate::model::names::{LOG, MESSAGES, Role, member, role};
+use crate::model::record::{EntryKind, Marks, StoredRecord};
+use crate::model::text::{self, Ask};
 use crate::model::time::rfc3339_ms;
-use crate::model::{json, worker_line};
 
 /// The fields of a record besides id, time, level and message, in output order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -93,6 +95,7 @@ pub struct LogRecord<'a> {
     pub id: RecordId,
     pub timestamp_ms: i64,
     pub timestamp_fallback: bool,
+    pub marks: Marks,
     pub level: Level,
     pub message: Cow<'a, str>,
     /// Always a text; numbers as written.
@@ -100,10 +103,13 @@ pub struct LogRecord<'a> {
     pub kind: EntryKind,
     /// The original, byte for byte.
     pub raw: &'a str,
-    fields: [Option<&'a RawValue>; Field::ALL.len()],
+    fields: [Option<Json<'a>>; Field::ALL.len()],
     rest: Vec<(Cow<'a, str>, &'a RawValue)>,
     rest_of_req: Vec<(Cow<'a, str>, &'a RawValue)>,
 }
+
+/// A value as JSON: as it was written, or made of text.
+type Json<'a> = Cow<'a, str>;
 
 impl<'a> LogRecord<'a> {
     /// Parses all fields of the entry. Never fails: an entry that does not match its kind becomes the
@@ -111,42 +117,113 @@ impl<'a> LogRecord<'a> {
     #[must_use]
     pub fn read(record: &StoredRecord<'a>) -> Self {
         let entry = &record.entry;
+        let (context, raw) = entry.parts();
         let mut this = Self {
             id: record.id,
             timestamp_ms: entry.timestamp_ms,
             timestamp_fallback: entry.timestamp_fallback,
+            marks: entry.marks,
             level: entry.level,
-            message: Cow::Borrowed(entry.raw),
+            message: Cow::Borrowed(raw),
             request_id: None,
             kind: entry.kind,
-            raw: entry.raw,
-            fields: [None; Field::ALL.len()],
+            raw,
+            fields: [const { None }; Field::ALL.len()],
             rest: Vec::new(),
             rest_of_req: Vec::new(),
         };
         match entry.kind {
             EntryKind::Json => {
                 let mut found = Found::default();
-                match parse_object(entry.raw, &mut found) {
+                match parse_object(raw, &mut found) {
                     Some(()) => this.take(found),
                     None => this.kind = EntryKind::PlainText,
                 }
             }
-            EntryKind::WorkerText => {
-                if let Some(header) = worker_line::parse_header(entry.raw.as_bytes()) {
-                    this.message = Cow::Borrowed(entry.raw.get(header.message_start..).unwrap_or_default());
-                }
-            }
+            EntryKind::WorkerText | EntryKind::LogText => this.take_line(entry.timestamp_ms),
             EntryKind::PlainText => {}
+        }
+        if let Some(context) = context {
+            this.take_context(context);
         }
         this
     }
 
-    /// Returns a field's JSON as written; `None` if it is missing or null. `request_id` is a separate
-    /// member.
+    /// A field as JSON, as it was written; `None` where the entry has none, or null.
+    /// `request_id` is a member of its own.
     #[must_use]
-    pub fn field(&self, field: Field) -> Option<&'a RawValue> {
-        self.fields[field as usize]
+    pub fn field(&self, field: Field) -> Option<&str> {
+        self.fields[field as usize].as_deref()
+    }
+
+    /// Takes what the recogniser of the first line reads.
+    fn take_line(&mut self, near_ms: i64) {
+        let raw = self.raw;
+        let first = raw.lines().next().unwrap_or_default();
+        let Some((_, line)) = text::recognise(first, &Ask { near_ms, fields: true }) else { return };
+        let rest = raw.get(line.message_start..).unwrap_or_default();
+        self.message = Cow::Borrowed(line.message.unwrap_or(rest));
+        let request = line.request;
+        self.request_id = request.id.map(Cow::Borrowed);
+        let mut set = |field: Field, value: Option<Json<'a>>| self.fields[field as usize] = value;
+        let quoted = |text: Option<&str>| text.map(|text| Cow::Owned(quoted_text(text)));
+        set(Field::Method, quoted(request.method));
+        set(Field::Url, quoted(request.url));
+        set(Field::RemoteAddress, quoted(request.remote_address));
+        set(Field::RemotePort, request.remote_port.map(scalar));
+        set(Field::ProcessingTimeMs, request.processing_ms.map(|ms| Cow::Owned(ms.to_string())));
+        let mut context = Vec::new();
+        let status = request.status.map(|status| ("status", status));
+        for (name, value) in status.into_iter().chain(line.more) {
+            match name {
+                "hostname" => set(Field::Hostname, Some(Cow::Owned(quoted_text(value)))),
+                "pid" => set(Field::Pid, Some(scalar(value))),
+                _ => context.push((name, scalar(value))),
+            }
+        }
+        if !context.is_empty() {
+            let mut object = Vec::new();
+            for (name, value) in context {
+                object.push(if object.is_empty() { b'{' } else { b',' });
+                json::push_string(&mut object, name);
+                object.push(b':');
+                object.extend_from_slice(value.as_bytes());
+            }
+            object.push(b'}');
+            set(Field::Context, String::from_utf8(object).ok().map(Cow::Owned));
+        }
+    }
+
+    /// Adds what an envelope says to the entry's own context, and what its columns name to the fields.
+    fn take_context(&mut self, context: &'a str) {
+        for (name, field) in COLUMNS {
+            if self.fields[field as usize].is_none()
+                && matches!(self.kind, EntryKind::LogText)
+                && let Some(value) = member(context, name)
+            {
+                self.fields[field as usize] = Some(match (name, json::string(value.get())) {
+                    ("time-taken", Some(seconds)) => {
+                        seconds.parse::<f64>().map_or(Cow::Borrowed(value.get()), |secs| {
+                            Cow::Owned((secs * 1e6 / 1e3).to_string())
+                        })
+                    }
+                    _ => Cow::Borrowed(value.get()),
+                });
+            }
+        }
+        let own = &mut self.fields[Field::Context as usize];
+        let merged = match own.as_deref().and_then(|own| own.trim_end().strip_suffix('}')) {
+            // Members of the entry's own context are last: of two with one name, that one counts.
+            Some(members) if members.starts_with('{') => {
+                let (outer, inner) = (&context[..context.len() - 1], &members[1..]);
+                let comma = if inner.trim().is_empty() || outer == "{" { "" } else { "," };
+                format!("{outer}{comma}{inner}}}")
+            }
+            _ => context.to_owned(),
+        };
+        if own.as_deref().is_none_or(|own| own.starts_with('{')) {
+            *own = Some(Cow::Owned(merged));
+        }
     }
 
     fn take(&mut self, top: Found<'a>) {
@@ -158,21 +235,45 @@ impl<'a> LogRecord<'a> {
                 None => self.rest.push((Cow::Borrowed("req"), raw)),
             }
         }
-        let text = |raw: Option<&'a RawValue>| raw.and_then(|raw| json::string(raw.get()));
-        self.message = text(top.msg)
-            .or_else(|| text(top.message))
-            .or_else(|| top.msg.or(top.message).map(|raw| Cow::Borrowed(raw.get())))
-            .unwrap_or_default();
-        let ids = top.request_ids.into_iter().chain(req.request_ids);
+        self.take_message(top.messages);
+        let ids = top.request_ids.into_iter().chain(req.request_ids).chain(top.trace_ids);
         self.request_id = ids.flatten().find_map(|raw| scalar_text(raw.get()));
-        self.fields = std::array::from_fn(|i| req.fields[i].or(top.fields[i]));
+        let of_req = req.fields.iter().chain(&top.below).chain(&top.fields).chain(&top.also);
+        let all: Vec<_> = of_req.copied().collect();
+        let given = |i: usize| all.iter().skip(i).step_by(Field::ALL.len()).find_map(|raw| *raw);
+        self.fields = std::array::from_fn(|i| given(i).map(|raw| Cow::Borrowed(raw.get())));
         if self.timestamp_fallback {
             self.rest.extend(top.times);
         }
     }
 
-    /// Appends the record as JSON object of a query result. `app_id` is added if records of several apps
-    /// are mixed; `rawData` (the entry itself if it is JSON, else a string) on request.
+    /// Takes the first of the messages that is a text, else the first that is there. Those under other names
+    /// than `msg` and `message` stay members where they are not the message.
+    fn take_message(&mut self, messages: Vec<(usize, &'a RawValue)>) {
+        let ranked = |with: fn(&RawValue) -> bool| {
+            messages.iter().filter(|(_, raw)| with(raw)).min_by_key(|(rank, _)| *rank).map(|(rank, _)| *rank)
+        };
+        let says = |raw: &RawValue| message_text(raw.get()).is_some();
+        let chosen = ranked(says).or_else(|| ranked(|raw| raw.get() != "null"));
+        self.message = Cow::Borrowed("");
+        for (rank, raw) in messages {
+            if Some(rank) == chosen {
+                let text = message_text(raw.get()).unwrap_or(Cow::Borrowed(raw.get()));
+                self.message = match text {
+                    Cow::Borrowed(text) if rank == LOG => Cow::Borrowed(text.trim_end_matches(['\n', '\r'])),
+                    Cow::Owned(text) if rank == LOG => {
+                        Cow::Owned(text.trim_end_matches(['\n', '\r']).to_owned())
+                    }
+                    text => text,
+                };
+            } else if rank > 1 {
+                self.rest.push((Cow::Borrowed(MESSAGES[rank]), raw));
+            }
+        }
+    }
+
+    /// Appends the record as a query answers it: one JSON object. `app_id` where records of many
+    /// apps are mixed; `rawData` (the entry itself where it is JSON, else a string) when asked for.
     pub fn write_json(&self, out: &mut Vec<u8>, app_id: Option<&AppId>, with_raw: bool) {
         self.write_head(out, "id");
         if let Some(app_id) = app_id {
@@ -184,7 +285,9 @@ impl<'a> LogRecord<'a> {
             out.extend_from_slice(b",\"rawData\":");
             match self.kind {
                 EntryKind::Json => out.extend_from_slice(self.raw.as_bytes()),
-                EntryKind::WorkerText | EntryKind::PlainText => json::push_string(out, self.raw),
+                EntryKind::WorkerText | EntryKind::PlainText | EntryKind::LogText => {
+                    json::push_string(out, self.raw);
+                }
             }
         }
         out.push(b'}');
@@ -244,12 +347,20 @@ impl<'a> LogRecord<'a> {
                     out.extend_from_slice(b",\"request_id\":");
                     json::push_string(out, request_id);
                 }
-            } else if let Some(raw) = self.fields[field as usize] {
-                push_members(out, &[(Cow::Borrowed(field.as_str()), raw)], false);
+            } else if let Some(value) = &self.fields[field as usize] {
+                out.push(b',');
+                json::push_string(out, field.as_str());
+                out.push(b':');
+                out.extend_from_slice(value.as_bytes());
             }
         }
-        if self.timestamp_fallback {
-            out.extend_from_slice(b",\"timestampFallback\":true");
+        let marks: [(bool, &[u8]); 3] = [
+            (self.timestamp_fallback, b",\"timestampFallback\":true"),
+            (self.marks.has(Marks::TIME_ASSUMED), b",\"timestampAssumed\":true"),
+            (self.marks.has(Marks::LEVEL_UNKNOWN), b",\"levelUnknown\":true"),
+        ];
+        for (_, mark) in marks.into_iter().filter(|(holds, _)| *holds) {
+            out.extend_from_slice(mark);
         }
     }
 }
@@ -278,16 +389,52 @@ fn scalar_text(json: &str) -> Option<Cow<'_, str>> {
     }
 }
 
-/// The members of an object (the entry, or its `req`). If a key occurs twice, the last one counts.
+/// Names of columns (CloudFront, IIS, VPC flow) and the fields that they are.
+const COLUMNS: [(&str, Field); 9] = [
+    ("cs-method", Field::Method),
+    ("cs-uri-stem", Field::Url),
+    ("c-ip", Field::RemoteAddress),
+    ("c-port", Field::RemotePort),
+    ("time-taken", Field::ProcessingTimeMs),
+    ("srcaddr", Field::RemoteAddress),
+    ("srcport", Field::RemotePort),
+    ("pkt-srcaddr", Field::RemoteAddress),
+    ("s-computername", Field::Hostname),
+];
+
+/// A message's text: a string, or the string of an OpenTelemetry body.
+fn message_text(json: &str) -> Option<Cow<'_, str>> {
+    json::string(json).or_else(|| json::string(member(json, "stringValue")?.get()))
+}
+
+fn quoted_text(text: &str) -> String {
+    let mut out = Vec::with_capacity(text.len() + 2);
+    json::push_string(&mut out, text);
+    String::from_utf8(out).unwrap_or_default()
+}
+
+/// A number as it is, anything else as a string.
+fn scalar<'a>(text: &'a str) -> Json<'a> {
+    let number = text.len() < 16 && serde_json::from_str::<serde_json::Number>(text).is_ok();
+    if number { Cow::Borrowed(text) } else { Cow::Owned(quoted_text(text)) }
+}
+
+/// What an object (the entry, or its `req`) holds. Of a key that occurs twice the last counts.
 #[derive(Default)]
 struct Found<'a> {
     of_req: bool,
     fields: [Option<&'a RawValue>; Field::ALL.len()],
-    msg: Option<&'a RawValue>,
-    message: Option<&'a RawValue>,
+    /// The same, from members that stay members under their own names.
+    also: [Option<&'a RawValue>; Field::ALL.len()],
+    /// The same, from below `http` and `httpRequest`.
+    below: [Option<&'a RawValue>; Field::ALL.len()],
+    /// With their ranks.
+    messages: Vec<(usize, &'a RawValue)>,
     req: Option<&'a RawValue>,
-    /// `request_id`, `requestId`, `reqId` of an entry; `id` of a request.
-    request_ids: [Option<&'a RawValue>; 3],
+    /// `request_id`, `requestId`, `reqId`, `requestID` of an entry; `id` of a request.
+    request_ids: [Option<&'a RawValue>; 4],
+    /// Ids of traces, which stand for that of the request where there is none.
+    trace_ids: [Option<&'a RawValue>; 4],
     times: Vec<(Cow<'a, str>, &'a RawValue)>,
     rest: Vec<(Cow<'a, str>, &'a RawValue)>,
 }
@@ -295,10 +442,21 @@ struct Found<'a> {
 impl<'a> Found<'a> {
     fn put(&mut self, name: Cow<'a, [u8]>, raw: &'a RawValue) {
         let value = Some(raw).filter(|raw| raw.get() != "null");
+        if !self.of_req
+            && let Some(Role::Message(rank)) = role(&name)
+            && !(rank == LOG && raw.get().starts_with('{'))
+        {
+            self.messages.retain(|(other, _)| *other != rank);
+            self.messages.extend(value.map(|raw| (rank, raw)));
+            return;
+        }
         let slot = if self.of_req { self.slot_of_req(&name) } else { self.slot_of_entry(&name) };
         if let Some(slot) = slot {
             *slot = value;
             return;
+        }
+        if !self.of_req {
+            self.look_at(&name, value);
         }
         let text = match name {
             Cow::Borrowed(name) => String::from_utf8_lossy(name),
@@ -307,19 +465,67 @@ impl<'a> Found<'a> {
         match &*text {
             "time" | "timestamp" | "ts" if !self.of_req => self.times.push((text, raw)),
             // Replaced by our own value; the original stays in `rawData`.
-            "level" | "logId" | "timestampFallback" if !self.of_req => {}
+            "level" | "logId" | "timestampFallback" | "timestampAssumed" | "levelUnknown" if !self.of_req => {
+            }
             _ => self.rest.push((text, raw)),
+        }
+    }
+
+    /// Takes note of what a member says of the request. It stays a member.
+    fn look_at(&mut self, name: &[u8], value: Option<&'a RawValue>) {
+        let field = match name {
+            b"trace_id" => return self.trace_ids[0] = value,
+            b"traceId" => return self.trace_ids[1] = value,
+            b"x-amzn-trace-id" | b"xrayTraceId" => return self.trace_ids[2] = value,
+            b"extendedRequestId" => return self.trace_ids[3] = value,
+            b"httpMethod" | b"http.request.method" => Field::Method,
+            b"path" | b"resourcePath" | b"uri" | b"url.original" | b"url.full" | b"url.path" => Field::Url,
+            b"ip" | b"sourceIp" | b"sourceIPAddress" | b"srcaddr" | b"remote_addr" | b"client.ip" => {
+                Field::RemoteAddress
+            }
+            b"srcport" | b"client.port" => Field::RemotePort,
+            b"host.name" => Field::Hostname,
+            b"http" | b"httpRequest" | b"request" => {
+                let object = value.map_or("", RawValue::get);
+                let object = member(object, "request").map_or(object, RawValue::get);
+                return self.look_below(object);
+            }
+            _ => return,
+        };
+        self.also[field as usize] = self.also[field as usize].or(value);
+    }
+
+    /// The request of ECS (`http.request`), of Google Cloud and of WAF (`httpRequest`).
+    fn look_below(&mut self, object: &'a str) {
+        for (name, field) in [
+            ("method", Field::Method),
+            ("requestMethod", Field::Method),
+            ("httpMethod", Field::Method),
+            ("url", Field::Url),
+            ("requestUrl", Field::Url),
+            ("remoteAddress", Field::RemoteAddress),
+            ("uri", Field::Url),
+            ("remoteIp", Field::RemoteAddress),
+            ("clientIp", Field::RemoteAddress),
+        ] {
+            if let Some(raw) = member(object, name).filter(|raw| raw.get() != "null") {
+                self.below[field as usize] = Some(raw);
+            }
+        }
+        for name in ["requestId", "id"] {
+            if let Some(raw) = member(object, name) {
+                self.trace_ids[3] = self.trace_ids[3].or(Some(raw));
+            }
         }
     }
 
     fn slot_of_entry(&mut self, name: &[u8]) -> Option<&mut Option<&'a RawValue>> {
         let field = match name {
-            b"msg" => return Some(&mut self.msg),
-            b"message" => return Some(&mut self.message),
             b"req" => return Some(&mut self.req),
             b"request_id" => return Some(&mut self.request_ids[0]),
             b"requestId" => return Some(&mut self.request_ids[1]),
             b"reqId" => return Some(&mut self.request_ids[2]),
+            b"requestID" => return Some(&mut self.request_ids[3]),
             b"context" => Field::Context,
             b"authUserId" => Field::AuthUserId,
             b"pid" => Field::Pid,
@@ -396,6 +602,7 @@ mod tests {
                 level: Level::Info,
                 kind,
                 timestamp_fallback: fallback,
+                marks: Marks::NONE,
                 raw,
             },
         }

@@ -165,7 +165,7 @@ impl Redactor {
         match kind {
             _ if !matched => text,
             EntryKind::Json => Cow::Owned(in_strings(&text, |inside| self.patterned(inside))),
-            EntryKind::WorkerText | EntryKind::PlainText => {
+            EntryKind::WorkerText | EntryKind::PlainText | EntryKind::LogText => {
                 let mut text = text.into_owned();
                 for pattern in &self.patterns {
                     text = pattern.replace_all(&text, MASK).into_owned();

@@ -47,6 +47,11 @@ impl Done {
 
 /// Reads a file. Every ordinal must occur once, valid or bad.
 pub(crate) fn run(bytes: &[u8]) -> Done {
+    run_within(bytes, &IntakeLimits::default())
+}
+
+/// As [`run`], within limits.
+pub(crate) fn run_within(bytes: &[u8], limits: &IntakeLimits) -> Done {
     let app_id = "app".parse().unwrap();
     let seed = Seed::of(&[b"object"]);
     let source = PackSource {
@@ -59,7 +64,7 @@ pub(crate) fn run(bytes: &[u8]) -> Done {
         pruned_before_ms: None,
     };
     let mut kept = Kept::default();
-    let outcome = read_log_file(bytes, source, &IntakeLimits::default(), &mut kept).unwrap();
+    let outcome = read_log_file(bytes, source, limits, &mut kept).unwrap();
     kept.records.sort();
     assert_eq!(outcome.counts.ok as usize, kept.records.len());
     assert_eq!(outcome.counts.quarantined, kept.bad.iter().map(|row| row.count).sum::<u64>());

@@ -6,7 +6,7 @@ use logferry_core::model::block::{Block, BlockBuilder, BlockSource, MAX_ITEM_DAT
 use logferry_core::model::fault::FaultClass;
 use logferry_core::model::ids::Seed;
 use logferry_core::model::level::Level;
-use logferry_core::model::record::{Entry, EntryKind};
+use logferry_core::model::record::{Entry, EntryKind, Marks};
 
 use super::T0;
 
@@ -32,6 +32,7 @@ fn block(app_id: &AppId, name: &str, time_ms: i64, raw: &str) -> Block {
         level: Level::Warn,
         kind: EntryKind::PlainText,
         timestamp_fallback: false,
+        marks: Marks::NONE,
         raw,
     });
     let seed = Seed::of(&[name.as_bytes()]);

@@ -55,7 +55,7 @@ async fn ended(
     let outcome = Outcome {
         reason: reason.map(|code| Reason { code, message: "at byte 7".to_owned() }),
         counts: FileCounts { ok: 3, quarantined: 1, pruned: 0, bytes: 9 },
-        days: BTreeMap::new(),
+        ..Outcome::default()
     };
     good(ledger.finish(&lease, &outcome, at_ms + 1).await);
     lease

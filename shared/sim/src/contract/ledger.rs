@@ -84,7 +84,7 @@ pub(super) fn outcome(days: impl IntoIterator<Item = (i32, i64)>) -> Outcome {
     let days: BTreeMap<_, _> = days.into_iter().map(day).collect();
     let stored: i64 = days.values().map(|day| day.total().levels.total()).sum();
     let counts = FileCounts { ok: u64::try_from(stored).unwrap_or(0), ..FileCounts::default() };
-    Outcome { reason: None, counts, days }
+    Outcome { counts, days, ..Outcome::default() }
 }
 
 /// Of many concurrent claims of one object, one wins. A later claim is refused until the lease ends.

@@ -16,7 +16,7 @@ use logferry_core::model::expiry::Expiring;
 use logferry_core::model::fault::Fault;
 use logferry_core::model::ids::Seed;
 use logferry_core::model::level::{Level, LevelCounts};
-use logferry_core::model::record::{Entry, EntryKind};
+use logferry_core::model::record::{Entry, EntryKind, Marks};
 use logferry_core::model::time::{Day, MS_PER_DAY};
 
 pub(super) const EPOCH: i64 = T0 - 5;
@@ -39,6 +39,7 @@ pub(super) fn block(app_id: &AppId, name: &str, times_ms: &[i64]) -> Block {
             level: Level::Warn,
             kind: EntryKind::PlainText,
             timestamp_fallback: false,
+            marks: Marks::NONE,
             raw: "0123456789",
         });
     }
@@ -249,6 +250,7 @@ pub async fn headers_come_in_pages_and_blocks_with_extents_go_whole<B: Records +
         level: Level::Warn,
         kind: EntryKind::PlainText,
         timestamp_fallback: false,
+        marks: Marks::NONE,
         raw: &noise,
     });
     let seed = Seed::of(&[b"large"]);

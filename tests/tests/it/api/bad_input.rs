@@ -19,7 +19,7 @@ async fn bad_writes_are_400_with_the_field_and_nothing_is_half_written() {
     };
     let good = entry(json!({}));
     for (body, field) in [
-        (json!([]), "body"),
+        (json!([good, 5]), "logs[1]"),
         (json!("text"), "body"),
         (json!({}), "level"),
         (entry(json!({"level": "LOUD"})), "level"),
@@ -42,7 +42,7 @@ async fn bad_writes_are_400_with_the_field_and_nothing_is_half_written() {
         assert_eq!(answer.refused(), (400, field.to_owned()), "{}", answer.text);
     }
     let headers = [("x-api-key", key.as_str())];
-    for body in [&b""[..], b"{", b"\xff\xfe", br#"{"level":"INFO","message":"\ud800"}"#] {
+    for body in [&b""[..], b"{", b"\xff\xfe"] {
         assert_eq!(api.send("POST", "/logs", &headers, body).await.refused(), (400, "body".to_owned()));
     }
     let large = vec![b' '; 4 * 1024 * 1024 + 1];

@@ -120,8 +120,9 @@ async fn bad_files_end_in_a_documented_state_and_keep_what_was_good() {
         ("text.gz", b"just a line\n".to_vec(), "COMPLETED", None, Some(1), Some(0)),
         ("truncated.gz", whole[..whole.len() / 2].to_vec(), "FAILED", Some("GZIP_TRUNCATED"), None, None),
         ("brackets", b"[]".to_vec(), "COMPLETED", None, Some(0), Some(0)),
-        ("numbers", b"[1,2]".to_vec(), "COMPLETED", None, Some(0), Some(2)),
-        ("long", long_line, "COMPLETED", None, Some(0), Some(1)),
+        ("numbers", b"[{},1,2]".to_vec(), "COMPLETED", None, Some(1), Some(2)),
+        ("long", long_line, "FAILED", Some("NOTHING_READABLE"), Some(0), Some(1)),
+        ("archive", b"PK\x03\x04x".to_vec(), "FAILED", Some("NOT_A_LOG"), Some(0), Some(0)),
         (
             "broken",
             b"{\"msg\":\"a\"}\n{\"msg\":\n{\"msg\":\"b\"}\n".to_vec(),

@@ -17,7 +17,7 @@ use logferry_core::model::fingerprint::PackFingerprint;
 use logferry_core::model::ids::Seed;
 use logferry_core::model::level::{Level, LevelCounts};
 use logferry_core::model::object::ObjectRef;
-use logferry_core::model::record::{Entry, EntryKind};
+use logferry_core::model::record::{Entry, EntryKind, Marks};
 use logferry_core::model::time::{Day, MS_PER_DAY, MS_PER_HOUR, rfc3339_ms};
 use logferry_core::ports::app_admin::{AppAdmin as _, Job, JobKind};
 use logferry_core::ports::clock::Clock as _;
@@ -296,6 +296,7 @@ async fn flush(sandbox: &mut Sandbox, registration: &Registration, size: Size, h
                 level: Level::Info,
                 kind: EntryKind::Json,
                 timestamp_fallback: false,
+                marks: Marks::NONE,
                 raw,
             });
         }
@@ -457,6 +458,7 @@ async fn overdue_removal(sandbox: &Sandbox, registration: &Registration, now_ms:
         level: Level::Info,
         kind: EntryKind::Json,
         timestamp_fallback: false,
+        marks: Marks::NONE,
         raw: "{\"msg\":\"old\"}",
     });
     let source = BlockSource {

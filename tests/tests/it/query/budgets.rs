@@ -12,7 +12,7 @@ use logferry_core::model::block::{Block, BlockBuilder, BlockSource};
 use logferry_core::model::day_counts::DayCounts;
 use logferry_core::model::ids::Seed;
 use logferry_core::model::level::Level;
-use logferry_core::model::record::{Entry, EntryKind};
+use logferry_core::model::record::{Entry, EntryKind, Marks};
 use logferry_core::model::time::{Day, MS_PER_DAY};
 use logferry_core::ports::clock::Clock;
 use logferry_sim::{How, SimCloud, T0};
@@ -52,6 +52,7 @@ pub(super) fn single(app: &App, number: i64, timestamp_ms: i64, raw: &str) -> Bl
         level: Level::Info,
         kind: EntryKind::PlainText,
         timestamp_fallback: false,
+        marks: Marks::NONE,
         raw,
     });
     let seed = Seed::of(&[app.app_id.as_str().as_bytes(), &number.to_be_bytes()]);

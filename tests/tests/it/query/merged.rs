@@ -9,7 +9,7 @@ use logferry_core::model::block::{BlockBuilder, BlockSource};
 use logferry_core::model::day_counts::DayCounts;
 use logferry_core::model::ids::{RecordId, Seed};
 use logferry_core::model::level::Level;
-use logferry_core::model::record::{Entry, EntryKind};
+use logferry_core::model::record::{Entry, EntryKind, Marks};
 use logferry_core::model::time::{Day, MS_PER_HOUR};
 use logferry_sim::{SimCloud, T0};
 use rand::rngs::SmallRng;
@@ -49,6 +49,7 @@ async fn busy_apps(cloud: &SimCloud) -> (Vec<App>, Vec<String>) {
                     level: Level::Info,
                     kind: EntryKind::PlainText,
                     timestamp_fallback: false,
+                    marks: Marks::NONE,
                     raw: &noise[at..at + PADDING],
                 });
                 all.push((timestamp_ms, seed, ordinal as u64, seed.record_id(ordinal as u64)));

@@ -1,23 +1,21 @@
-//! Splits an array into its elements by brackets, strings and commas only.
+//! The elements of arrays, whether they stand by themselves or in an envelope.
 
-use super::{Kind, Splitter, State, Step};
-
-/// Number of brackets of an element that are distinguished. Deeper ones are only counted.
-const MAX_OPEN_BRACKETS: usize = 256;
-
-/// Position in an array element.
-#[derive(Debug, Default)]
-pub(super) struct Element {
-    in_string: bool,
-    escaped: bool,
-    open: Vec<u8>,
-    deeper: u64,
-}
+use super::{Brackets, Container, Splitter, State, Step};
+use crate::logfile::head::{NoObject, object_at};
+use crate::logfile::quarantine::QuarantineReason;
 
 impl Splitter {
+    /// Enters an array at its `[`.
+    pub(super) fn enter_array(&mut self) {
+        self.containers.push(Container::array());
+        self.at += 1;
+        self.begin = self.at;
+        self.state = State::Between { needs_value: true, after_comma: false };
+    }
+
     pub(super) fn between(&mut self, needs_value: bool, after_comma: bool) -> Step {
         self.skip(|b| b.is_ascii_whitespace());
-        match self.rest().first() {
+        match self.buffer.byte(self.at) {
             None => {
                 self.unterminated = self.ended.is_some();
                 Step::Wait
@@ -25,109 +23,124 @@ impl Splitter {
             Some(b',') => {
                 self.state = State::Between { needs_value: true, after_comma: true };
                 if needs_value {
-                    return Step::Entry { kind: Kind::Json, end: self.at, next: self.at + 1, whole: true };
+                    return self.bad(self.at, self.at, self.at + 1, QuarantineReason::BrokenJson);
                 }
                 self.at += 1;
                 self.begin = self.at;
                 Step::Again
             }
             Some(b']') => {
-                self.state = State::AfterArray;
-                if needs_value && after_comma {
-                    return Step::Entry { kind: Kind::Json, end: self.at, next: self.at + 1, whole: true };
-                }
+                let close = self.at;
                 self.at += 1;
                 self.begin = self.at;
+                self.leave_array();
+                if needs_value && after_comma {
+                    return self.bad(close, close, close + 1, QuarantineReason::BrokenJson);
+                }
                 Step::Again
             }
-            Some(_) => {
-                self.element.in_string = false;
-                self.element.escaped = false;
-                self.element.open.clear();
-                self.element.deeper = 0;
-                self.state = State::Element;
-                Step::Again
+            Some(b'{') => self.element_object(),
+            Some(_) => self.begin_element(),
+        }
+    }
+
+    fn leave_array(&mut self) {
+        self.state = if self.containers.last().is_some_and(Container::is_envelope) {
+            self.brackets = Brackets::object(true);
+            State::Tail
+        } else {
+            self.containers.pop();
+            self.after_container(State::AfterArray)
+        };
+    }
+
+    /// The state after the end of a container: in the one around it, or `outside`.
+    pub(super) fn after_container(&self, outside: State) -> State {
+        if self.containers.is_empty() {
+            outside
+        } else {
+            State::Between { needs_value: false, after_comma: false }
+        }
+    }
+
+    fn begin_element(&mut self) -> Step {
+        self.at = self.begin;
+        self.brackets = Brackets::element();
+        self.state = State::Element;
+        Step::Again
+    }
+
+    /// An element that is an object, read in one go where it is good.
+    fn element_object(&mut self) -> Step {
+        let start = self.at;
+        let held = self.len() - start;
+        if self.ended.is_none() && self.len() < self.retry_at && held <= self.max_record_bytes {
+            return Step::Wait;
+        }
+        match object_at(self.window(start)) {
+            Ok((said, length)) => {
+                let end = start + length as u64;
+                let mut after = self.window(start).bytes().skip(length);
+                let next = after.find(|byte| !byte.is_ascii_whitespace());
+                match next {
+                    Some(b',' | b']') => {}
+                    None if self.ended.is_none() && held < self.max_record_bytes => {
+                        return self.wait_for_more(start);
+                    }
+                    None => {}
+                    Some(_) => return self.begin_element(),
+                }
+                self.json_good = true;
+                self.state = State::Between { needs_value: false, after_comma: false };
+                self.take_object(start, end, said)
             }
+            Err(NoObject::Incomplete) if held > self.max_record_bytes => {
+                if self.enter_envelope(start, None) {
+                    Step::Again
+                } else {
+                    self.begin_element()
+                }
+            }
+            Err(NoObject::Incomplete) if self.ended.is_none() => self.wait_for_more(start),
+            Err(_) => self.begin_element(),
         }
     }
 
     pub(super) fn element(&mut self) -> Step {
-        let from = self.index(self.at);
-        let (scanned, ended) = self.element.scan(&self.buffer[from..]);
+        let (scanned, ended) = self.brackets.scan(self.buffer.from(self.at).as_bytes());
         self.at += scanned as u64;
         if !ended && self.ended.is_none() {
             return self.wait_inside_entry();
         }
         self.state = State::Between { needs_value: false, after_comma: false };
-        let kept = if self.is_oversize(self.at) { self.at } else { self.trimmed_end(self.at) };
-        Step::Entry { kind: Kind::Json, end: kept, next: self.at, whole: ended }
+        let (start, end) = (self.begin, self.at);
+        if self.is_oversize(end) {
+            return self.bad(start, end, end, QuarantineReason::TooLarge);
+        }
+        let kept = self.trimmed_end(start, end);
+        if let Ok((said, length)) = object_at(self.buffer.between(start, kept))
+            && start + length as u64 == kept
+        {
+            // Complete, wherever the stream broke off.
+            self.json_good = true;
+            return self.take_object(start, kept, said);
+        }
+        let cut_off = !ended && self.is_cut_off();
+        let reason = if cut_off { QuarantineReason::CutOff } else { self.reason(start, kept) };
+        self.bad(start, kept, end, reason)
     }
 
     pub(super) fn after_array(&mut self) -> Step {
         self.skip(|b| b.is_ascii_whitespace());
-        match self.rest().first() {
+        match self.buffer.byte(self.at) {
             None => return Step::Wait,
-            Some(b'[') => {
-                self.at += 1;
-                self.begin = self.at;
-                self.state = State::Between { needs_value: true, after_comma: false };
+            // The array had not ended: a stray bracket only looked so.
+            Some(b',') => {
+                self.containers.push(Container::array());
+                self.state = State::Between { needs_value: false, after_comma: false };
             }
-            // The array had not ended: a stray bracket looked like its end.
-            Some(b',') => self.state = State::Between { needs_value: false, after_comma: false },
-            Some(_) => self.state = State::JsonLines,
+            Some(_) => self.state = State::Top,
         }
         Step::Again
-    }
-}
-
-impl Element {
-    /// Searches the end of the element: a `,` or `]` outside of strings and brackets, or a line break in a
-    /// string. Returns how many bytes belong to it, and whether it ended.
-    fn scan(&mut self, bytes: &[u8]) -> (usize, bool) {
-        let mut at = 0;
-        while at < bytes.len() {
-            if self.escaped {
-                self.escaped = false;
-                if bytes[at] == b'\n' {
-                    return (at, true);
-                }
-                at += 1;
-                continue;
-            }
-            if self.in_string {
-                let Some(found) = memchr::memchr3(b'"', b'\\', b'\n', &bytes[at..]) else {
-                    return (bytes.len(), false);
-                };
-                at += found;
-                match bytes[at] {
-                    b'"' => self.in_string = false,
-                    b'\\' => self.escaped = true,
-                    _ => return (at, true),
-                }
-                at += 1;
-                continue;
-            }
-            match bytes[at] {
-                b'"' => self.in_string = true,
-                b'{' | b'[' if self.open.len() < MAX_OPEN_BRACKETS => self.open.push(bytes[at]),
-                b'{' | b'[' => self.deeper += 1,
-                b'}' | b']' if self.deeper > 0 => self.deeper -= 1,
-                b'}' => self.close(b'{'),
-                b']' if self.open.contains(&b'[') => self.close(b'['),
-                // Closes a bracket that the element did not open: the array.
-                b']' => return (at, true),
-                b',' if self.open.is_empty() => return (at, true),
-                _ => {}
-            }
-            at += 1;
-        }
-        (bytes.len(), false)
-    }
-
-    /// Closes the innermost bracket of this kind, and the unclosed ones inside it.
-    fn close(&mut self, bracket: u8) {
-        if let Some(at) = self.open.iter().rposition(|&open| open == bracket) {
-            self.open.truncate(at);
-        }
     }
 }

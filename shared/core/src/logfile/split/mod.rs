@@ -1,52 +1,79 @@
-//! Splits decompressed bytes into entries, independent of chunk boundaries.
+//! Decompressed bytes into pieces, whatever the chunks they come in.
 //!
-//! A byte order mark and blank lines are skipped. Lines end with LF or CRLF. In text, a line that starts
-//! like a browser worker's line starts an entry that extends to the next such line; before the first of
-//! them, each line is an entry. An entry over the limit is never buffered: it is returned as
-//! [`Body::TooLarge`]. An array may be followed by another array, or by JSON lines. In an array, an element
-//! with a line break inside a string is invalid and ends there, so that the following elements are found.
+//! Three kinds of piece follow each other in any order: a JSON object (at the top, in an array or in an
+//! envelope), an entry of a text log (a line that a recogniser reads, with the lines that continue it), and
+//! a plain line. What begins where a piece may begin decides; what turns out otherwise ends at its line's
+//! end, and reading resumes at the next line:
+//!
+//! ```text
+//! Top ── { ──▶ an object ──▶ Top          Broken ──▶ Top, Line
+//!  │           its array ──▶ Between      (an object that does not parse ends at its line's end)
+//!  ├──── [ ──▶ Between ──▶ Element ──▶ Between ──▶ AfterArray, Tail ──▶ Top
+//!  └── other ─▶ Line ──▶ Entry ──▶ Top    (Entry: while lines continue it)
+//! ```
+//!
+//! An entry over the limit is never held: it comes out as [`Body::Bad`] with its beginning.
 
 mod array;
-mod lines;
+mod brackets;
+mod buffer;
+mod columns;
+mod envelope;
 #[cfg(test)]
 mod tests;
+mod text;
+mod value;
 
-use array::Element;
-use lines::WorkerLine;
+use std::borrow::Cow;
 
-use crate::logfile::framing;
-use crate::logfile::framing::{Framing, INSPECTED_BYTES};
+use brackets::Brackets;
+use buffer::Buffer;
+use columns::Columns;
+use envelope::Container;
+use text::TextEntry;
+
+use crate::logfile::head::Said;
+use crate::logfile::quarantine::QuarantineReason;
+use crate::model::level::Level;
+use crate::model::record::{EntryKind, Marks};
 use crate::model::redact::MAX_SAMPLE_BYTES;
+use crate::model::stamp::Stamp;
+use crate::model::text::SaidLevel;
+use crate::model::time::in_range;
 
 /// Default maximum size of a record (bytes).
 pub const DEFAULT_MAX_RECORD_BYTES: usize = 1024 * 1024;
 
-/// An entry in the stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// An entry as it stands in the stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Piece<'a> {
     /// Position among all entries, from 0.
     pub ordinal: u64,
     /// Byte range in the decompressed stream, end excluded.
     pub start: u64,
     pub end: u64,
-    /// The stream ended inside this entry.
-    pub cut_off: bool,
-    /// The detected framing of the file.
-    pub framing: Framing,
+    /// What it was taken for, such as `ndjson` or a recogniser's name.
+    pub framing: &'static str,
     pub body: Body<'a>,
 }
 
-/// The bytes of an entry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What an entry is.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Body<'a> {
-    /// A line of JSON, or an element of an array.
-    Json(&'a [u8]),
-    /// A line of text, which may be a JSON object.
-    Line(&'a [u8]),
-    /// A worker line with its continuation lines.
-    Worker(&'a [u8]),
-    /// Only its beginning.
-    TooLarge(&'a [u8]),
+    Record(Record<'a>),
+    /// Cannot be a record; with its beginning.
+    Bad(QuarantineReason, Cow<'a, str>),
+}
+
+/// An entry that may be stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Record<'a> {
+    pub kind: EntryKind,
+    /// `None`: it says none that can be used.
+    pub timestamp_ms: Option<i64>,
+    pub level: Level,
+    pub marks: Marks,
+    pub raw: &'a str,
 }
 
 /// How the stream ended.
@@ -60,30 +87,33 @@ pub enum StreamEnd {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    Start,
-    /// Before the first byte that is not white space.
-    Undecided,
-    JsonLines,
-    /// Text before the first worker line.
-    TextLines,
-    /// Inside a worker entry.
-    WorkerEntry,
+    /// Before a piece; what is between pieces is skipped.
+    Top,
+    /// In an object that does not parse, before its line's end.
+    Broken,
+    /// In a line of text.
+    Line,
+    /// In an entry of several lines.
+    Entry,
+    /// In an object that is too long.
+    Oversize,
     /// Between the elements of an array; `needs_value` after `[` and `,`.
     Between {
         needs_value: bool,
         after_comma: bool,
     },
+    /// In an element whose end the brackets tell.
     Element,
     AfterArray,
+    /// After an envelope's array, before the envelope's end.
+    Tail,
 }
 
 /// Splits pushed bytes into entries. Positions are offsets in the stream.
 #[derive(Debug)]
 pub struct Splitter {
-    buffer: Vec<u8>,
-    /// Offset of `buffer[0]`.
-    base: u64,
-    /// Start of the current entry. Everything before it is done.
+    buffer: Buffer,
+    /// Where the entry at hand begins. What is before is done with.
     begin: u64,
     /// Everything before this offset was scanned.
     at: u64,
@@ -91,58 +121,106 @@ pub struct Splitter {
     ended: Option<StreamEnd>,
     ordinal: u64,
     max_record_bytes: u64,
+    /// The time of the file (ms), for times without a year.
+    near_ms: i64,
+    /// An object that was incomplete is read again when the stream has come so far.
+    retry_at: u64,
+    /// There has been a good object.
+    json_good: bool,
     oversize: Option<Oversize>,
-    sample: Vec<u8>,
-    line: WorkerLine,
-    element: Element,
-    framing: Option<Framing>,
+    brackets: Brackets,
+    containers: Vec<Container>,
+    entry: TextEntry,
+    columns: Option<Columns>,
+    skipped: Skipped,
     unterminated: bool,
+    /// An entry with the context of its envelope.
+    composed: String,
+    sample: String,
 }
 
-/// An entry that is skipped because it is too large.
+/// An entry that is too long: where it begins, and its beginning.
 #[derive(Debug)]
 struct Oversize {
     start: u64,
-    sample: Vec<u8>,
+    sample: String,
+}
+
+/// What belongs to no record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Skipped {
+    /// NULs before lines, as in files that were truncated while they were open (bytes).
+    pub nul_bytes: u64,
+    /// Lines that name the columns of those after them.
+    pub header_lines: u64,
+    /// CloudWatch's messages that carry no log.
+    pub control_messages: u64,
 }
 
 /// The result of a step of the scan.
 enum Step {
-    /// An entry from `begin` to `end`; the scan continues at `next`. `whole` if the entry ended by itself,
-    /// not only because the stream ended.
-    Entry { kind: Kind, end: u64, next: u64, whole: bool },
-    /// The state changed: scan again.
+    Found(Found),
+    /// Another state: look again.
     Again,
     /// More bytes are needed.
     Wait,
 }
 
-#[derive(Clone, Copy)]
-enum Kind {
-    Json,
-    Line,
-    Worker,
+/// An entry from `start` to `end`; the scan resumes at `next`.
+struct Found {
+    start: u64,
+    end: u64,
+    next: u64,
+    framing: &'static str,
+    what: What,
+}
+
+enum What {
+    Object(Said),
+    Text {
+        kind: EntryKind,
+        time: Option<Stamp>,
+        level: SaidLevel,
+    },
+    /// The entry is in `composed`.
+    Composed {
+        kind: EntryKind,
+        time: Option<Stamp>,
+        level: SaidLevel,
+    },
+    Bad(QuarantineReason),
 }
 
 impl Splitter {
+    /// `near_ms`: the time of the file, for times that say no year.
     #[must_use]
-    pub fn new(max_record_bytes: usize) -> Self {
+    pub fn new(max_record_bytes: usize, near_ms: i64) -> Self {
         Self {
-            buffer: Vec::new(),
-            base: 0,
+            buffer: Buffer::default(),
             begin: 0,
             at: 0,
-            state: State::Start,
+            state: State::Top,
             ended: None,
             ordinal: 0,
             max_record_bytes: max_record_bytes as u64,
+            near_ms,
+            retry_at: 0,
+            json_good: false,
             oversize: None,
-            sample: Vec::new(),
-            line: WorkerLine::default(),
-            element: Element::default(),
-            framing: None,
+            brackets: Brackets::default(),
+            containers: Vec::new(),
+            entry: TextEntry::default(),
+            columns: None,
+            skipped: Skipped::default(),
             unterminated: false,
+            composed: String::new(),
+            sample: String::new(),
         }
+    }
+
+    /// The bytes are those of a UTF-16 stream, with this many before the first character.
+    pub fn is_from_utf16(&mut self, mark_bytes: u64) {
+        self.buffer.is_from_utf16(mark_bytes);
     }
 
     /// Whether the stream ended inside an array.
@@ -151,17 +229,20 @@ impl Splitter {
         self.unterminated
     }
 
-    /// Adds bytes. Take out all entries with [`Splitter::next_piece`] before the next call, otherwise the
-    /// buffer grows.
+    #[must_use]
+    pub fn skipped(&self) -> Skipped {
+        self.skipped
+    }
+
+    /// Adds bytes. Take all entries out with [`Splitter::next_piece`] before the next call, or they pile up.
     pub fn push(&mut self, chunk: &[u8]) {
-        let done = self.index(self.begin);
-        self.buffer.drain(..done);
-        self.base = self.begin;
-        self.buffer.extend_from_slice(chunk);
+        self.buffer.forget(self.begin);
+        self.buffer.push(chunk);
     }
 
     /// Ends the stream. [`Splitter::next_piece`] then also returns the current entry.
     pub fn finish(&mut self, end: StreamEnd) {
+        self.buffer.finish();
         self.ended = Some(end);
     }
 
@@ -169,77 +250,95 @@ impl Splitter {
     pub fn next_piece(&mut self) -> Option<Piece<'_>> {
         loop {
             let step = match self.state {
-                State::Start => self.start(),
-                State::Undecided => self.undecided(),
-                State::JsonLines => self.json_line(),
-                State::TextLines => self.text_line(),
-                State::WorkerEntry => self.worker_line(),
+                State::Top => self.top(),
+                State::Broken => self.broken(),
+                State::Line => self.line(),
+                State::Entry => self.entry(),
+                State::Oversize => self.oversize_object(),
                 State::Between { needs_value, after_comma } => self.between(needs_value, after_comma),
                 State::Element => self.element(),
                 State::AfterArray => self.after_array(),
+                State::Tail => self.tail(),
             };
             match step {
                 Step::Again => {}
                 Step::Wait => return None,
-                Step::Entry { kind, end, next, whole } => return Some(self.piece(kind, end, next, whole)),
+                Step::Found(found) => return Some(self.piece(found)),
             }
         }
     }
 
-    fn piece(&mut self, kind: Kind, end: u64, next: u64, whole: bool) -> Piece<'_> {
+    fn piece(&mut self, found: Found) -> Piece<'_> {
+        let Found { mut start, end, next, framing, mut what } = found;
         let ordinal = self.ordinal;
         self.ordinal += 1;
-        let framing = self.framing.unwrap_or(Framing::Text);
-        let cut_off = self.ended == Some(StreamEnd::CutOff) && !whole;
-        let begin = std::mem::replace(&mut self.begin, next);
-        self.at = next;
+        let held = start;
         if let Some(oversize) = self.oversize.take() {
-            self.sample = oversize.sample;
-            return Piece {
-                ordinal,
-                start: oversize.start,
-                end,
-                cut_off,
-                framing,
-                body: Body::TooLarge(&self.sample),
-            };
-        }
-        let bytes = &self.buffer[self.index(begin)..self.index(end)];
-        let body = if bytes.len() as u64 > self.max_record_bytes {
-            Body::TooLarge(&bytes[..self.sample_bytes()])
+            (start, self.sample) = (oversize.start, oversize.sample);
+            what = What::Bad(QuarantineReason::TooLarge);
         } else {
-            match kind {
-                Kind::Json => Body::Json(bytes),
-                Kind::Line => Body::Line(bytes),
-                Kind::Worker => Body::Worker(bytes),
+            start = self.buffer.original(start);
+            if !matches!(what, What::Composed { .. } | What::Bad(_)) && end - held > self.max_record_bytes {
+                what = What::Bad(QuarantineReason::TooLarge);
+            }
+            if let What::Bad(_) = what {
+                self.sample = self.sample_of(held, end);
+            }
+        }
+        let end_original = self.buffer.original(end);
+        (self.begin, self.at) = (next, next);
+        let (framing, body) = match what {
+            What::Bad(reason) => (framing, Body::Bad(reason, Cow::Borrowed(&*self.sample))),
+            What::Object(said) => {
+                let raw = self.buffer.between(held, end);
+                (framing, Body::Record(Record::new(EntryKind::Json, said.time, said.level, Marks::NONE, raw)))
+            }
+            What::Text { kind, time, level } => {
+                let raw = self.buffer.between(held, end);
+                (framing, Body::Record(Record::new(kind, time, level, Marks::NONE, raw)))
+            }
+            What::Composed { kind, time, level } => {
+                (framing, Body::Record(Record::new(kind, time, level, Marks::WRAPPED, &self.composed)))
             }
         };
-        Piece { ordinal, start: begin, end, cut_off, framing, body }
+        Piece { ordinal, start, end: end_original, framing, body }
     }
 
-    /// Bytes that are kept of an entry that is too large.
-    fn sample_bytes(&self) -> usize {
-        MAX_SAMPLE_BYTES.min(self.max_record_bytes as usize)
-    }
-
-    fn index(&self, offset: u64) -> usize {
-        (offset - self.base) as usize
+    /// The beginning of an entry that is not stored.
+    fn sample_of(&self, start: u64, end: u64) -> String {
+        let end = end.min(start + MAX_SAMPLE_BYTES.min(self.max_record_bytes as usize) as u64);
+        let held = self.buffer.from(start);
+        let text = &held[..held.floor_char_boundary((end - start) as usize)];
+        if !self.buffer.is_bad(start, end) {
+            return text.to_owned();
+        }
+        let mut sample = String::with_capacity(text.len() * 2);
+        for (at, c) in text.char_indices() {
+            let at = start + at as u64;
+            sample.push(if self.buffer.is_bad(at, at + 1) { char::REPLACEMENT_CHARACTER } else { c });
+        }
+        sample.truncate(sample.floor_char_boundary(MAX_SAMPLE_BYTES));
+        sample
     }
 
     fn len(&self) -> u64 {
-        self.base + self.buffer.len() as u64
+        self.buffer.end()
     }
 
     fn rest(&self) -> &[u8] {
-        &self.buffer[self.index(self.at)..]
+        self.buffer.from(self.at).as_bytes()
     }
 
-    /// Discards the bytes of the current entry if it has grown too large.
+    fn is_cut_off(&self) -> bool {
+        self.ended == Some(StreamEnd::CutOff)
+    }
+
+    /// The entry at hand reaches to `at` at least: forgets its bytes if that is too much.
     fn reach(&mut self) {
         if self.oversize.is_none() && self.at - self.begin > self.max_record_bytes {
-            let from = self.index(self.begin);
-            let sample = self.buffer[from..from + self.sample_bytes()].to_vec();
-            self.oversize = Some(Oversize { start: self.begin, sample });
+            let sample = self.sample_of(self.begin, self.at);
+            let start = self.buffer.original(self.begin);
+            self.oversize = Some(Oversize { start, sample });
         }
         if self.oversize.is_some() {
             self.begin = self.at;
@@ -259,66 +358,50 @@ impl Splitter {
         self.begin = self.at;
     }
 
-    fn start(&mut self) -> Step {
-        const BOM: &[u8] = b"\xef\xbb\xbf";
-        let rest = self.rest();
-        if rest.len() < BOM.len() && BOM.starts_with(rest) && self.ended.is_none() {
-            return Step::Wait;
-        }
-        if rest.starts_with(BOM) {
-            self.at += BOM.len() as u64;
-            self.begin = self.at;
-        }
-        self.state = State::Undecided;
-        Step::Again
-    }
-
-    fn undecided(&mut self) -> Step {
-        // Text keeps the white space before its first line, so `begin` stays at the start of that line.
-        let rest = &self.buffer[self.index(self.at)..];
-        let Some(first) = rest.iter().position(|b| !b.is_ascii_whitespace()) else {
-            let line = memchr::memrchr(b'\n', rest).map_or(0, |at| at + 1);
-            self.begin = self.at + line as u64;
-            self.at = self.begin;
-            // An endless line of white space: nothing of it is kept.
-            if self.ended.is_some() || self.len() - self.begin > self.max_record_bytes {
-                self.at = self.len();
-                self.begin = self.at;
-            }
-            return Step::Wait;
-        };
-        if rest.len() - first < INSPECTED_BYTES && self.ended.is_none() {
-            return Step::Wait;
-        }
-        let framing = framing::decide(&rest[first..]);
-        self.framing = Some(framing);
-        match framing {
-            Framing::JsonLines => {
-                self.at += first as u64;
-                self.begin = self.at;
-                self.state = State::JsonLines;
-            }
-            Framing::JsonArray => {
-                self.at += first as u64 + 1;
-                self.begin = self.at;
-                self.state = State::Between { needs_value: true, after_comma: false };
-            }
-            Framing::Text => {
-                let line = memchr::memrchr(b'\n', &rest[..first]).map_or(0, |at| at + 1);
-                self.at += line as u64;
-                self.begin = self.at;
-                self.state = State::TextLines;
-            }
-        }
-        Step::Again
-    }
-
     fn is_oversize(&self, end: u64) -> bool {
         self.oversize.is_some() || end - self.begin > self.max_record_bytes
     }
 
-    fn trimmed_end(&self, end: u64) -> u64 {
-        let bytes = &self.buffer[self.index(self.begin)..self.index(end)];
-        self.begin + bytes.trim_ascii_end().len() as u64
+    fn trimmed_end(&self, start: u64, end: u64) -> u64 {
+        start + self.buffer.between(start, end).trim_ascii_end().len() as u64
+    }
+
+    /// Where the line at hand ends and the next begins, looked for from `at` on; at the end of the stream that
+    /// is its end.
+    fn line_end(&mut self) -> Option<(u64, u64)> {
+        match memchr::memchr(b'\n', self.rest()) {
+            Some(count) => {
+                let end = self.at + count as u64;
+                Some((end, end + 1))
+            }
+            None => {
+                self.at = self.len();
+                self.ended.map(|_| (self.at, self.at))
+            }
+        }
+    }
+
+    fn bad(&self, start: u64, end: u64, next: u64, reason: QuarantineReason) -> Step {
+        let framing = self.framing();
+        Step::Found(Found { start, end, next, framing, what: What::Bad(reason) })
+    }
+
+    /// What an object is part of.
+    fn framing(&self) -> &'static str {
+        self.containers.last().map_or("ndjson", Container::name)
+    }
+}
+
+impl<'a> Record<'a> {
+    fn new(kind: EntryKind, time: Option<Stamp>, level: SaidLevel, marks: Marks, raw: &'a str) -> Self {
+        let time = time.filter(|stamp| in_range(stamp.ms));
+        let marks = marks
+            .with(Marks::LEVEL_UNKNOWN, level == SaidLevel::Unknown)
+            .with(Marks::TIME_ASSUMED, time.is_some_and(|stamp| stamp.assumed));
+        let level = match level {
+            SaidLevel::Known(level) => level,
+            SaidLevel::Nothing | SaidLevel::Unknown => Level::Info,
+        };
+        Self { kind, timestamp_ms: time.map(|stamp| stamp.ms), level, marks, raw }
     }
 }

@@ -2,22 +2,21 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// Entries in a readable form: `kind start..end text`.
+/// 2025-04-01T18:34:01.581Z
+const NEAR_MS: i64 = 1_743_532_441_581;
+
+/// Entries in a form made to be read: `framing start..end text`.
 fn split_in(bytes: &[u8], chunk: usize, max: usize, end: StreamEnd) -> (Vec<String>, bool) {
-    let mut splitter = Splitter::new(max);
+    let mut splitter = Splitter::new(max, NEAR_MS);
     let mut out = Vec::new();
     let mut drain = |splitter: &mut Splitter| {
         while let Some(piece) = splitter.next_piece() {
             assert_eq!(piece.ordinal, out.len() as u64);
-            let (kind, body) = match piece.body {
-                Body::Json(body) => ("json", body),
-                Body::Line(body) => ("line", body),
-                Body::Worker(body) => ("worker", body),
-                Body::TooLarge(body) => ("large", body),
+            let body = match &piece.body {
+                Body::Record(record) => record.raw.to_owned(),
+                Body::Bad(reason, sample) => format!("{} {sample}", reason.as_str()),
             };
-            let cut = if piece.cut_off { " cut" } else { "" };
-            let text = String::from_utf8_lossy(body);
-            out.push(format!("{kind}{cut} {}..{} {text}", piece.start, piece.end));
+            out.push(format!("{} {}..{} {body}", piece.framing, piece.start, piece.end));
         }
     };
     for part in bytes.chunks(chunk) {
@@ -31,18 +30,73 @@ fn split_in(bytes: &[u8], chunk: usize, max: usize, end: StreamEnd) -> (Vec<Stri
 
 #[track_caller]
 fn check(text: &str, expect: &[&str]) {
+    check_bytes(text.as_bytes(), expect);
+}
+
+#[track_caller]
+fn check_bytes(bytes: &[u8], expect: &[&str]) {
     for chunk in [1, 2, 3, 7, 64, 10_000] {
-        let (pieces, unterminated) = split_in(text.as_bytes(), chunk, 100, StreamEnd::Whole);
+        let (pieces, unterminated) = split_in(bytes, chunk, 200, StreamEnd::Whole);
         assert_eq!(pieces, expect, "in chunks of {chunk}");
         assert!(!unterminated);
     }
 }
 
 #[test]
-fn json_lines_end_in_lf_or_crlf_and_blank_ones_do_not_count() {
+fn objects_are_pieces_wherever_the_lines_end() {
     check(
-        "\u{feff}{\"a\":1}\r\n\r\n  \n {\"a\":2} \nbroken\n{\"a\":3}",
-        &["json 3..10 {\"a\":1}", "json 18..25 {\"a\":2}", "json 27..33 broken", "json 34..41 {\"a\":3}"],
+        "\u{feff}{\"a\":1}\r\n\r\n  \n {\"a\":2} \n{\"a\":3}{\"a\":4},{\"a\":5}\t\u{1e}{\n \"a\" :\n 6}\n",
+        &[
+            "ndjson 3..10 {\"a\":1}",
+            "ndjson 18..25 {\"a\":2}",
+            "ndjson 27..34 {\"a\":3}",
+            "ndjson 34..41 {\"a\":4}",
+            "ndjson 42..49 {\"a\":5}",
+            "ndjson 51..63 {\n \"a\" :\n 6}",
+        ],
+    );
+}
+
+#[test]
+fn an_object_that_does_not_parse_is_text_until_there_has_been_a_good_one() {
+    check("{ port: 3000 }\n{a=1}\n", &["text 0..14 { port: 3000 }", "text 15..20 {a=1}"]);
+    check(
+        "{a=1}\n{\"a\":1}\n{a=1}\nready\n",
+        &[
+            "text 0..5 {a=1}",
+            "ndjson 6..13 {\"a\":1}",
+            "ndjson 14..19 BROKEN_JSON {a=1}",
+            "text 20..25 ready",
+        ],
+    );
+}
+
+#[test]
+fn a_broken_object_takes_no_neighbour_on_its_line_along() {
+    check(
+        "{\"a\":1}{\"b\":}{\"c\":3}\n{\"d\":\n{\"e\":5}",
+        &[
+            "ndjson 0..7 {\"a\":1}",
+            "ndjson 7..13 BROKEN_JSON {\"b\":}",
+            "ndjson 13..20 {\"c\":3}",
+            "ndjson 21..26 BROKEN_JSON {\"d\":",
+            "ndjson 27..34 {\"e\":5}",
+        ],
+    );
+}
+
+#[test]
+fn text_on_an_object_s_line_makes_the_line_text_or_broken() {
+    check("{\"a\":1} took 5 ms\n", &["text 0..17 {\"a\":1} took 5 ms"]);
+    check("{}\n{\"a\":1} x\n", &["ndjson 0..2 {}", "ndjson 3..12 BROKEN_JSON {\"a\":1} x"]);
+}
+
+#[test]
+fn values_that_are_no_objects_are_text_or_among_objects_bad() {
+    check("null\n[1,2]\n", &["text 0..4 null", "text 5..10 [1,2]"]);
+    check(
+        "{}\nnull\n\"x\"",
+        &["ndjson 0..2 {}", "ndjson 3..7 NOT_AN_OBJECT null", "ndjson 8..11 NOT_AN_OBJECT \"x\""],
     );
 }
 
@@ -50,11 +104,15 @@ fn json_lines_end_in_lf_or_crlf_and_blank_ones_do_not_count() {
 fn an_array_gives_its_elements_wherever_brackets_and_commas_stand_inside() {
     check(
         "[ {\"a\":\"],{\\\"\"} ,\n[1,{}],2 ,\"x,]\"]\n",
-        &["json 2..15 {\"a\":\"],{\\\"\"}", "json 18..24 [1,{}]", "json 25..26 2", "json 28..33 \"x,]\""],
+        &[
+            "json-array 2..15 {\"a\":\"],{\\\"\"}",
+            "json-array 18..24 NOT_AN_OBJECT [1,{}]",
+            "json-array 25..26 NOT_AN_OBJECT 2",
+            "json-array 28..33 NOT_AN_OBJECT \"x,]\"",
+        ],
     );
     check("[]", &[]);
     check(" [ ] \n", &[]);
-    check("[null]", &["json 1..5 null"]);
 }
 
 #[test]
@@ -62,94 +120,212 @@ fn a_broken_element_does_not_take_the_next_ones_along() {
     check(
         "[{\"a\":1},{\"a\":[2},{\"a\":}\n,{\"a\":\"x\n,{\"a\":3}]",
         &[
-            "json 1..8 {\"a\":1}",
-            "json 9..17 {\"a\":[2}",
-            "json 18..24 {\"a\":}",
-            "json 26..33 {\"a\":\"x",
-            "json 35..42 {\"a\":3}",
+            "json-array 1..8 {\"a\":1}",
+            "json-array 9..17 BROKEN_JSON {\"a\":[2}",
+            "json-array 18..24 BROKEN_JSON {\"a\":}",
+            "json-array 26..33 BROKEN_JSON {\"a\":\"x",
+            "json-array 35..42 {\"a\":3}",
         ],
     );
-    check("[1,,2,]", &["json 1..2 1", "json 3..3 ", "json 4..5 2", "json 6..6 "]);
-    check("[{\"a\":1],{\"b\":2}]", &["json 1..7 {\"a\":1", "json 9..16 {\"b\":2}"]);
+    check("[{\"a\":1],{\"b\":2}]", &["json-array 1..7 BROKEN_JSON {\"a\":1", "json-array 9..16 {\"b\":2}"]);
 }
 
 #[test]
-fn arrays_and_json_lines_may_follow_an_array() {
-    check("[1,2]\n[3]\n{\"a\":4}\n", &["json 1..2 1", "json 3..4 2", "json 7..8 3", "json 10..17 {\"a\":4}"]);
+fn arrays_objects_and_text_may_follow_each_other() {
+    check(
+        "[{\"a\":1}]\n[{\"a\":2}]\n{\"a\":3}\nready\n[INFO] x\n[{\"a\":4}]",
+        &[
+            "json-array 1..8 {\"a\":1}",
+            "json-array 11..18 {\"a\":2}",
+            "ndjson 20..27 {\"a\":3}",
+            "text 28..33 ready",
+            "level-first 34..42 [INFO] x",
+            "json-array 44..51 {\"a\":4}",
+        ],
+    );
 }
 
 #[test]
-fn an_array_without_its_end_is_reported() {
-    for (text, count) in [("[", 0), ("[1,", 1), ("[{\"a\":1}", 1), ("[{\"a\":1},{\"b", 2)] {
+fn an_array_without_its_end_is_told() {
+    for (text, count) in
+        [("[", 0), ("[{},", 1), ("[{\"a\":1}", 1), ("[{\"a\":1},{\"b", 2), ("{\"logs\":[{}", 1)]
+    {
         let (pieces, unterminated) = split_in(text.as_bytes(), 3, 100, StreamEnd::Whole);
-        assert!(unterminated, "{text}");
-        assert_eq!(pieces.len(), count, "{text}");
+        assert_eq!((pieces.len(), unterminated), (count, text != "{\"logs\":[{}"), "{text}");
     }
 }
 
 #[test]
-fn lines_that_do_not_begin_like_a_worker_s_continue_the_message_above() {
+fn envelopes_are_unwrapped_and_give_their_scalars_as_context() {
     check(
-        "2024-01-01T00:00:00.000Z [INFO] a\r\n  b\n\n{\"c\":1}\n\n2024-01-01T00:00:01.000Z [WARN] d\n\n",
+        r#"{"owner":"1","logs":[{"a":1},{"a":2}],"late":true}{"Records":[{"b":1}]}"#,
         &[
-            "worker 0..47 2024-01-01T00:00:00.000Z [INFO] a\r\n  b\n\n{\"c\":1}",
-            "worker 49..82 2024-01-01T00:00:01.000Z [WARN] d",
+            "logs 21..28 {\"owner\":\"1\",\"late\":true}\n{\"a\":1}",
+            "logs 29..36 {\"owner\":\"1\",\"late\":true}\n{\"a\":2}",
+            "cloudtrail 62..69 {\"b\":1}",
+        ],
+    );
+    check(
+        r#"{"messageType":"CONTROL_MESSAGE","logEvents":[{"id":"","message":"x"}]}{"logGroup":"g","logEvents":[{"id":"7","message":"{\"m\":1}"}]}"#,
+        &["cloudwatch 100..132 {\"logGroup\":\"g\",\"id\":\"7\"}\n{\"m\":1}"],
+    );
+    check(
+        r#"{"msg":"got","records":[{"a":1}]}"#,
+        &["ndjson 0..33 {\"msg\":\"got\",\"records\":[{\"a\":1}]}"],
+    );
+}
+
+#[test]
+fn an_envelope_longer_than_a_record_is_streamed_with_what_stands_before_its_array() {
+    let elements: Vec<_> = (0..50).map(|i| format!("{{\"i\":{i}}}")).collect();
+    let text = format!("{{\"owner\":\"1\",\"records\":[{}],\"late\":1}}\n{{\"b\":1}}", elements.join(",\n"));
+    for chunk in [1, 5, 1000] {
+        let (pieces, _) = split_in(text.as_bytes(), chunk, 100, StreamEnd::Whole);
+        assert_eq!(pieces.len(), 51);
+        assert!(pieces[49].ends_with("{\"owner\":\"1\"}\n{\"i\":49}"), "{}", pieces[49]);
+        assert!(pieces[50].ends_with("{\"b\":1}"), "{}", pieces[50]);
+    }
+}
+
+#[test]
+fn a_container_runtime_s_lines_give_the_object_that_they_wrap() {
+    check(
+        "{\"log\":\"{\\\"a\\\":1}\\n\",\"stream\":\"stderr\",\"time\":\"t\"}\n2025-04-01T18:34:01Z stdout F {\"b\":2}\n",
+        &[
+            "docker 0..50 {\"stream\":\"stderr\",\"time\":\"t\"}\n{\"a\":1}",
+            "cri 51..88 {\"time\":\"2025-04-01T18:34:01Z\",\"stream\":\"stdout\"}\n{\"b\":2}",
         ],
     );
 }
 
 #[test]
-fn before_the_first_worker_line_each_line_is_an_entry() {
+fn everything_but_a_header_and_an_object_continues_a_worker_s_message() {
     check(
-        "\n  started\r\n[INFO] x\n{\"a\":1}\n2024-01-01T00:00:00Z [INFO]\nmore",
+        "2024-01-01T00:00:00.000Z [INFO] a\r\n  b\n\n{ c }\n\n2024-01-01T00:00:01.000Z [WARN] d\n\n{\"e\":1}\nf\n",
         &[
-            "line 1..10 \u{20} started",
-            "line 12..20 [INFO] x",
-            "line 21..28 {\"a\":1}",
-            "worker 29..61 2024-01-01T00:00:00Z [INFO]\nmore",
+            "worker 0..45 2024-01-01T00:00:00.000Z [INFO] a\r\n  b\n\n{ c }",
+            "worker 47..80 2024-01-01T00:00:01.000Z [WARN] d",
+            "ndjson 82..89 {\"e\":1}",
+            "text 90..91 f",
         ],
     );
 }
 
 #[test]
-fn an_entry_that_is_too_large_is_skipped_and_sampled() {
+fn traces_continue_the_entry_above_and_other_lines_do_not() {
+    check(
+        "2025-04-01 18:34:01,581 ERROR a\njava.lang.X: y\n\tat b.C\nCaused by: z\n\n  ... 2 more\nother\n",
+        &[
+            "dated 0..31 2025-04-01 18:34:01,581 ERROR a",
+            "text 32..46 java.lang.X: y",
+            "text 47..54 \tat b.C",
+            "text 55..67 Caused by: z",
+            "text 69..81   ... 2 more",
+            "text 82..87 other",
+        ],
+    );
+    check(
+        "2025-04-01 18:34:01,581 ERROR a\n\tat b.C\nCaused by: z\n\n  ... 2 more\nother\n",
+        &[
+            "dated 0..66 2025-04-01 18:34:01,581 ERROR a\n\tat b.C\nCaused by: z\n\n  ... 2 more",
+            "text 67..72 other",
+        ],
+    );
+    check(
+        "ERROR:root:a\nTraceback (most recent call last):\n  File \"x\"\nKeyError: 'b'\nINFO:root:c\n",
+        &[
+            "level-first 0..72 ERROR:root:a\nTraceback (most recent call last):\n  File \"x\"\nKeyError: 'b'",
+            "level-first 73..84 INFO:root:c",
+        ],
+    );
+}
+
+#[test]
+fn lines_keep_their_indentation_and_lose_their_line_breaks() {
+    check(
+        "\n  started\r\nmore\n , odd\n",
+        &["text 1..10   started", "text 12..16 more", "text 17..23  , odd"],
+    );
+}
+
+#[test]
+fn nuls_and_marks_before_a_piece_are_skipped_and_a_nul_inside_is_bad() {
+    check("\0\0\0{\"a\":1}\n\0\0started\n", &["ndjson 3..10 {\"a\":1}", "text 13..20 started"]);
+    check("a\n\u{feff}{\"a\":1}\n\u{feff}b\n", &["text 0..1 a", "ndjson 5..12 {\"a\":1}", "text 16..17 b"]);
+    check("a\0b\nc\n", &["text 0..3 NUL a\0b", "text 4..5 c"]);
+}
+
+#[test]
+fn bytes_that_are_no_text_are_bad_and_stand_in_their_place() {
+    check_bytes(
+        b"{\"a\":1}\n{\"b\":\"\xe1\"}\nx\xff\xfey\nc\xc3\n\xc3\xa9\n",
+        &[
+            "ndjson 0..7 {\"a\":1}",
+            "ndjson 8..17 INVALID_UTF8 {\"b\":\"\u{fffd}\"}",
+            "text 18..22 INVALID_UTF8 x\u{fffd}\u{fffd}y",
+            "text 23..25 INVALID_UTF8 c\u{fffd}",
+            "text 26..28 é",
+        ],
+    );
+}
+
+#[test]
+fn columns_named_by_a_header_are_the_context_of_the_lines_behind_it() {
+    check(
+        "#Version: 1.0\n#Fields: date time c-ip\n2025-04-01 18:34:01 ::1\nodd\n",
+        &[
+            "w3c 38..61 {\"date\":\"2025-04-01\",\"time\":\"18:34:01\",\"c-ip\":\"::1\"}\n2025-04-01 18:34:01 ::1",
+            "text 62..65 odd",
+        ],
+    );
+}
+
+#[test]
+fn what_is_too_large_is_passed_over_and_sampled() {
     let long = "x".repeat(5000);
-    let (pieces, _) =
-        split_in(format!("{{\"a\":1}}\n{long}\n{{\"a\":2}}\n").as_bytes(), 100, 1100, StreamEnd::Whole);
-    assert_eq!(pieces[0], "json 0..7 {\"a\":1}");
-    assert_eq!(pieces[1], format!("large 8..5008 {}", "x".repeat(MAX_SAMPLE_BYTES)));
-    assert_eq!(pieces[2], "json 5009..5016 {\"a\":2}");
+    let (pieces, _) = split_in(
+        format!("{{\"a\":1}}\n{long}\n{{\"a\":\"{long}\"}}{{\"a\":2}}\n").as_bytes(),
+        100,
+        1100,
+        StreamEnd::Whole,
+    );
+    assert_eq!(pieces[0], "ndjson 0..7 {\"a\":1}");
+    assert!(pieces[1].starts_with("ndjson 8..5008 TOO_LARGE xxx"), "{}", &pieces[1][..40]);
+    assert!(pieces[2].starts_with("ndjson 5009..10017 TOO_LARGE {\"a\":\"xx"), "{}", &pieces[2][..40]);
+    assert_eq!(pieces[3], "ndjson 10017..10024 {\"a\":2}");
     let (pieces, unterminated) =
-        split_in(format!("[\"{long}\",{{}}]").as_bytes(), 100, 1100, StreamEnd::Whole);
-    assert!(pieces[0].starts_with("large 1..5003 \"xxx"));
-    assert_eq!((pieces[1].as_str(), unterminated), ("json 5004..5006 {}", false));
+        split_in(format!("[{{\"a\":\"{long}\"}},{{}}]").as_bytes(), 100, 1100, StreamEnd::Whole);
+    assert!(pieces[0].starts_with("json-array 1..5009 TOO_LARGE {\"a\":\"xxx"), "{}", &pieces[0][..40]);
+    assert_eq!((pieces[1].as_str(), unterminated), ("json-array 5010..5012 {}", false));
     let header = "2024-01-01T00:00:00.000Z [INFO] ";
     let text = format!("{header}a\n{long}\n\nyy\n{header}b\n");
     let (pieces, _) = split_in(text.as_bytes(), 100, 1100, StreamEnd::Whole);
-    assert!(pieces[0].starts_with("large 0..5038 2024"), "{}", &pieces[0][..40]);
+    assert!(pieces[0].starts_with("worker 0..503"), "{}", &pieces[0][..40]);
     assert_eq!(pieces[1], format!("worker 5039..5072 {header}b"));
 }
 
 #[test]
 fn memory_stays_at_the_limit_however_long_an_entry_is() {
-    let mut splitter = Splitter::new(1000);
-    for _ in 0..1000 {
-        splitter.push(&[b'x'; 500]);
-        assert!(splitter.next_piece().is_none());
-        assert!(splitter.buffer.len() <= 2000);
+    for begin in ["x", "{\"a\":\"", "[{\"a\":\"", "{\"records\":[{\"a\":\""] {
+        let mut splitter = Splitter::new(1000, NEAR_MS);
+        splitter.push(begin.as_bytes());
+        for _ in 0..1000 {
+            splitter.push(&[b'x'; 500]);
+            assert!(splitter.next_piece().is_none());
+            assert!(splitter.buffer.held() <= 3000, "{begin}");
+        }
     }
-    splitter.finish(StreamEnd::Whole);
-    assert_eq!(splitter.next_piece().map(|piece| (piece.start, piece.end)), Some((0, 500_000)));
-    assert!(splitter.next_piece().is_none());
 }
 
 #[test]
-fn the_entry_in_which_a_stream_breaks_off_is_marked() {
+fn the_entry_in_which_a_stream_breaks_off_is_bad_unless_it_is_whole() {
     for (text, last) in [
-        ("{\"a\":1}\n{\"a\"", "json cut 8..12 {\"a\""),
-        ("one\ntw", "line cut 4..6 tw"),
-        ("one\ntwo\n", "line 4..7 two"),
-        ("[{\"a\":1},{\"a", "json cut 9..12 {\"a"),
+        ("{\"a\":1}\n{\"a\"", "ndjson 8..12 CUT_OFF {\"a\""),
+        ("{\"a\":1}", "ndjson 0..7 {\"a\":1}"),
+        ("one\ntw", "text 4..6 CUT_OFF tw"),
+        ("one\ntwo\n", "text 4..7 two"),
+        ("[{\"a\":1},{\"a", "json-array 9..12 CUT_OFF {\"a"),
+        ("2024-01-01T00:00:00.000Z [INFO] a\nb", "worker 0..35 CUT_OFF 2024-01-01T00:00:00.000Z [INFO] a\nb"),
     ] {
         let (pieces, _) = split_in(text.as_bytes(), 3, 100, StreamEnd::CutOff);
         assert_eq!(pieces.last().map(String::as_str), Some(last));
@@ -171,10 +347,19 @@ fn stuff() -> impl Strategy<Value = String> {
         "null",
         "1",
         "{\"a\":1}",
+        "{\"a\":1}\n",
         "\n\n",
+        "\0",
         "\u{feff}",
+        "\u{1e}",
+        "{\"logs\":[",
+        "{\"owner\":\"1\",\"logEvents\":[{\"message\":\"{}\"}",
+        "#Fields: a b\n",
+        "\n  at x",
+        "Traceback",
         "2024-01-01T00:00:00.000Z [INFO] hi",
         "\n2024-01-01T00:00:00.000Z [INFO] a longer message that goes on",
+        "\n2025-04-01 18:34:01 WARN x\n",
         "text",
         "ü",
         "a text of more than fifty bytes, which is over the limit used here",
@@ -198,5 +383,31 @@ proptest! {
             prop_assert!(last <= start && start <= end && end <= text.len());
             last = end;
         }
+    }
+
+    #[test]
+    fn pieces_of_all_kinds_come_out_as_they_went_in(
+        kinds in prop::collection::vec(0usize..6, 1..20),
+        separators in prop::collection::vec(prop::sample::select(vec!["\n", "\r\n", "\n\n", "\n\u{feff}", "\n\0\0"]), 20),
+        chunk in 1usize..200,
+    ) {
+        let mut text = String::new();
+        let mut expect = Vec::new();
+        for (i, (kind, separator)) in kinds.iter().zip(&separators).enumerate() {
+            let (piece, records) = match kind {
+                0 => (format!("{{\"i\":{i}}}"), vec![format!("{{\"i\":{i}}}")]),
+                1 => (format!("{{\n  \"i\": {i}\n}}"), vec![format!("{{\n  \"i\": {i}\n}}")]),
+                2 => (format!("[{{\"i\":{i}}},\n{{\"j\":{i}}}]"), vec![format!("{{\"i\":{i}}}"), format!("{{\"j\":{i}}}")]),
+                3 => (format!("2025-04-01 18:34:01 WARN x {i}\n  at y"), vec![format!("2025-04-01 18:34:01 WARN x {i}\n  at y")]),
+                4 => (format!("plain {i}"), vec![format!("plain {i}")]),
+                _ => (format!("{{\"logs\":[{{\"i\":{i}}}]}}"), vec![format!("{{\"i\":{i}}}")]),
+            };
+            text.push_str(&piece);
+            text.push_str(separator);
+            expect.extend(records);
+        }
+        let (pieces, _) = split_in(text.as_bytes(), chunk, 1000, StreamEnd::Whole);
+        let raws: Vec<_> = pieces.iter().map(|piece| piece.splitn(3, ' ').nth(2).unwrap().to_owned()).collect();
+        prop_assert_eq!(raws, expect);
     }
 }

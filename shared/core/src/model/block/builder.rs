@@ -5,7 +5,7 @@ use super::{Block, BlockHeader, MAX_ITEM_DATA_BYTES, MAX_PAYLOAD_BYTES, ZSTD_LEV
 use crate::model::app::AppId;
 use crate::model::ids::Seed;
 use crate::model::level::LevelCounts;
-use crate::model::record::Entry;
+use crate::model::record::{Entry, Marks};
 use crate::model::time::hour_of_ms;
 
 /// Collects the entries of a block. All must be of the same UTC hour; the packer ensures this.
@@ -66,6 +66,7 @@ impl BlockBuilder {
             level: entry.level,
             kind: entry.kind,
             timestamp_fallback: entry.timestamp_fallback,
+            marks: entry.marks,
             end: self.raw.len(),
         });
     }
@@ -148,9 +149,11 @@ impl BlockBuilder {
         }
         let slice = &self.rows[rows];
         let mut levels = LevelCounts::default();
+        let mut unknown_levels = 0;
         let (mut first_ms, mut last_ms) = (i64::MAX, i64::MIN);
         for row in slice {
             levels.count(row.level);
+            unknown_levels += u32::from(row.marks.has(Marks::LEVEL_UNKNOWN));
             first_ms = first_ms.min(row.timestamp_ms);
             last_ms = last_ms.max(row.timestamp_ms);
         }
@@ -162,6 +165,7 @@ impl BlockBuilder {
                 last_ms,
                 count: u32::try_from(slice.len()).map_err(|_| BadBlock::Columns)?,
                 levels,
+                unknown_levels,
                 format: source.format.to_owned(),
                 source: source.source.to_owned(),
                 registered_ms: source.registered_ms,
@@ -192,7 +196,7 @@ impl BlockBuilder {
             varint::put(out, varint::zigzag(row.timestamp_ms.wrapping_sub(previous)));
             previous = row.timestamp_ms;
         }
-        out.extend(rows.iter().map(|row| flags(row.level, row.kind, row.timestamp_fallback)));
+        out.extend(rows.iter().map(flags));
         let mut previous = begin;
         for row in rows {
             varint::put(out, (row.end - previous) as u64);

@@ -55,6 +55,7 @@ impl HeaderItem {
             last_ms: item.number("last_ms")?,
             count: item.number("count")?,
             levels: item.levels()?,
+            unknown_levels: item.number_opt("unknown_levels")?.unwrap_or(0),
             format: item.text("format")?.into_owned(),
             source: item.text("source")?.into_owned(),
             registered_ms: item.number("epoch")?,

@@ -4,7 +4,7 @@ use super::{MAX_PAYLOAD_BYTES, varint};
 use crate::model::day_counts::DayCounts;
 use crate::model::ids::Seed;
 use crate::model::level::Level;
-use crate::model::record::{Entry, EntryKind, StoredRecord};
+use crate::model::record::{Entry, EntryKind, Marks, StoredRecord};
 
 pub(super) const VERSION: u8 = 1;
 
@@ -28,26 +28,30 @@ pub(super) struct Row {
     pub(super) level: Level,
     pub(super) kind: EntryKind,
     pub(super) timestamp_fallback: bool,
+    pub(super) marks: Marks,
     pub(super) end: usize,
 }
 
-pub(super) fn flags(level: Level, kind: EntryKind, timestamp_fallback: bool) -> u8 {
-    let kind = match kind {
+/// From the lowest bit: two of level, two of kind, one of the fallback, three of marks.
+pub(super) fn flags(row: &Row) -> u8 {
+    let kind = match row.kind {
         EntryKind::Json => 0,
         EntryKind::WorkerText => 1,
         EntryKind::PlainText => 2,
+        EntryKind::LogText => 3,
     };
-    level as u8 | kind << 2 | u8::from(timestamp_fallback) << 4
+    row.level as u8 | kind << 2 | u8::from(row.timestamp_fallback) << 4 | row.marks.bits() << 5
 }
 
-fn unflags(byte: u8) -> Option<(Level, EntryKind, bool)> {
+fn unflags(byte: u8) -> Option<(Level, EntryKind, bool, Marks)> {
     let kind = match (byte >> 2) & 3 {
         0 => EntryKind::Json,
         1 => EntryKind::WorkerText,
         2 => EntryKind::PlainText,
-        _ => return None,
+        _ => EntryKind::LogText,
     };
-    (byte < 0x20).then_some((Level::ALL[usize::from(byte & 3)], kind, byte & 0x10 != 0))
+    let marks = Marks::from_bits(byte >> 5)?;
+    Some((Level::ALL[usize::from(byte & 3)], kind, byte & 0x10 != 0, marks))
 }
 
 /// The decompressed entries of a block.
@@ -91,6 +95,7 @@ impl Payload {
             level: Level::Debug,
             kind: EntryKind::Json,
             timestamp_fallback: false,
+            marks: Marks::NONE,
             end: 0,
         };
         let mut rows = vec![blank; count];
@@ -107,7 +112,7 @@ impl Payload {
         let (flag_bytes, after) = rest.split_at_checked(count)?;
         *rest = after;
         for (row, &byte) in rows.iter_mut().zip(flag_bytes) {
-            (row.level, row.kind, row.timestamp_fallback) = unflags(byte)?;
+            (row.level, row.kind, row.timestamp_fallback, row.marks) = unflags(byte)?;
         }
         let mut end = 0usize;
         for row in &mut rows {
@@ -163,6 +168,7 @@ impl Payload {
             level: row.level,
             kind: row.kind,
             timestamp_fallback: row.timestamp_fallback,
+            marks: row.marks,
             raw: &self.raw[begin..row.end],
         }
     }

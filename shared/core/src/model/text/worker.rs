@@ -1,4 +1,37 @@
-//! The header line of a browser worker's entry: `2024-01-01T00:00:00.000Z [INFO] message`.
+//! The header line of a browser worker's entry: `2024-01-01T00:00:00.000Z [INFO] message`. Everything that
+//! is neither a header nor a JSON object continues it.
+
+use super::{Ask, Example, Line, Recogniser, SaidLevel, digit};
+use crate::model::level::Level;
+use crate::model::stamp::{Stamp, iso};
+
+pub(super) static RECOGNISER: Recogniser = Recogniser {
+    name: "worker",
+    title: "browser worker",
+    begins: digit,
+    read,
+    examples: &[
+        Example {
+            line: "2024-01-01T00:00:00.000Z [INFO] joined the meeting",
+            time: "2024-01-01T00:00:00.000Z",
+            level: Level::Info,
+            message: "joined the meeting",
+        },
+        Example {
+            line: "2024-01-01T01:00:00+01:00 [warn] slow",
+            time: "2024-01-01T00:00:00.000Z",
+            level: Level::Warn,
+            message: "slow",
+        },
+    ],
+};
+
+fn read<'a>(line: &'a str, _: &Ask) -> Option<Line<'a>> {
+    let header = parse_header(line.as_bytes())?;
+    let level = SaidLevel::Known(Level::from_name(header.level)?);
+    let time = iso(header.timestamp).map(|(stamp, _)| Stamp { assumed: false, ..stamp });
+    Some(Line { time, level, message_start: header.message_start, ..Line::default() })
+}
 
 /// Number of leading bytes that decide whether a line is a header.
 pub const MAX_HEADER_BYTES: usize = 64;

@@ -1,0 +1,139 @@
+//! Lines that begin with a date and a time, with or without brackets, the level before or after them: the
+//! default layouts of log4j, logback, Python, .NET, loguru, log4js, tracing and many others.
+
+use super::cursor::Cursor;
+use super::levels::{find, message_after, named};
+use super::{Ask, Example, Line, Recogniser, SaidLevel};
+use crate::model::level::Level;
+use crate::model::stamp::{clf, iso, number};
+
+pub(super) static RECOGNISER: Recogniser = Recogniser {
+    name: "dated",
+    title: "date and time, level before or after it (log4j, logback, Python, .NET, loguru, log4js, tracing)",
+    begins: |byte| byte.is_ascii_alphanumeric() || matches!(byte, b'[' | b'(' | b'<' | 0x1b | b'|'),
+    read,
+    examples: &[
+        Example {
+            line: "2025-04-01 18:34:01,581 [main] ERROR c.e.Orders - no stock",
+            time: "2025-04-01T18:34:01.581Z",
+            level: Level::Error,
+            message: "c.e.Orders - no stock",
+        },
+        Example {
+            line: "2025-04-01 18:34:01.581  INFO 4711 --- [main] c.e.Orders : started",
+            time: "2025-04-01T18:34:01.581Z",
+            level: Level::Info,
+            message: "4711 --- [main] c.e.Orders : started",
+        },
+        Example {
+            line: "2025-04-01 18:34:01,581 - orders - WARNING - slow",
+            time: "2025-04-01T18:34:01.581Z",
+            level: Level::Warn,
+            message: "slow",
+        },
+        Example {
+            line: "2025-04-01 18:34:01.581 +02:00 [ERR] no stock",
+            time: "2025-04-01T16:34:01.581Z",
+            level: Level::Error,
+            message: "no stock",
+        },
+        Example {
+            line: "2025-04-01 18:34:01.581 | CRITICAL | __main__:<module>:3 - no stock",
+            time: "2025-04-01T18:34:01.581Z",
+            level: Level::Error,
+            message: "__main__:<module>:3 - no stock",
+        },
+        Example {
+            line: "[2025-04-01T18:34:01.581] [WARN] default - slow",
+            time: "2025-04-01T18:34:01.581Z",
+            level: Level::Warn,
+            message: "default - slow",
+        },
+        Example {
+            line: "\u{1b}[2m2025-04-01T18:34:01.581234Z\u{1b}[0m \u{1b}[33m WARN\u{1b}[0m \u{1b}[2morders\u{1b}[0m\u{1b}[2m:\u{1b}[0m slow",
+            time: "2025-04-01T18:34:01.581Z",
+            level: Level::Warn,
+            message: "orders\u{1b}[0m\u{1b}[2m:\u{1b}[0m slow",
+        },
+        Example {
+            line: "[INFO] 2025-04-01T18:34:01Z ready",
+            time: "2025-04-01T18:34:01.000Z",
+            level: Level::Info,
+            message: "ready",
+        },
+        Example {
+            line: "ERROR 2025/04/01 18:34:01 no stock",
+            time: "2025-04-01T18:34:01.000Z",
+            level: Level::Error,
+            message: "no stock",
+        },
+        Example {
+            line: "[01-Apr-2025 18:34:01 UTC] PHP Warning:  slow in /x.php",
+            time: "2025-04-01T18:34:01.000Z",
+            level: Level::Warn,
+            message: "slow in /x.php",
+        },
+        Example {
+            line: "2025-04-01T18:34:01Z no level at all",
+            time: "2025-04-01T18:34:01.000Z",
+            level: Level::Info,
+            message: "no level at all",
+        },
+    ],
+};
+
+/// The longest word before the time that may be the level, its brackets included (bytes).
+const MAX_LEVEL_BYTES: usize = 20;
+
+fn read<'a>(line: &'a str, _: &Ask) -> Option<Line<'a>> {
+    let mut cursor = Cursor::new(line);
+    let mut level = SaidLevel::Nothing;
+    cursor.blank();
+    // Most lines begin with the time.
+    if !cursor.rest().starts_with(|c: char| c.is_ascii_digit()) && stamp(&mut cursor.clone()).is_none() {
+        let word = cursor.word().filter(|word| word.len() <= MAX_LEVEL_BYTES)?;
+        let bare = word.trim_matches(|c: char| "[]()<>|:,".contains(c));
+        level = SaidLevel::Known(named(bare)?);
+        cursor.blank();
+    }
+    let time = stamp(&mut cursor)?;
+    let mut message_start = message_after(&cursor);
+    if level == SaidLevel::Nothing
+        && let Some((found, start)) = find(&cursor)
+    {
+        (level, message_start) = (SaidLevel::Known(found), start);
+    }
+    Some(Line { time: Some(time), level, message_start, ..Line::default() })
+}
+
+/// The time that is next, with its brackets.
+fn stamp(cursor: &mut Cursor<'_>) -> Option<crate::model::stamp::Stamp> {
+    let open = ["[", "(", "|", "<"].into_iter().any(|open| cursor.eat(open).is_some());
+    if open {
+        cursor.blank();
+    }
+    let rest = cursor.rest();
+    let bytes = rest.as_bytes();
+    if !bytes.first()?.is_ascii_digit() {
+        return None;
+    }
+    let (stamp, length) = match number(bytes, 0, 4) {
+        Some(_) => iso(rest)?,
+        // PHP writes 01-Apr-2025 18:34:01 UTC.
+        None if bytes.get(2) == Some(&b'-') => {
+            let slashed = rest.get(..40.min(rest.len())).or_else(|| rest.get(..26))?.replacen('-', "/", 2);
+            clf(&slashed)?
+        }
+        None => return None,
+    };
+    let after = bytes.get(length);
+    after.is_none_or(|byte| !byte.is_ascii_alphanumeric()).then_some(())?;
+    cursor.skip(length);
+    cursor.blank();
+    for close in ["]", ")", "|", ">", ":", ","] {
+        if cursor.eat(close).is_some() {
+            break;
+        }
+    }
+    Some(stamp)
+}

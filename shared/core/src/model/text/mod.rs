@@ -1,0 +1,218 @@
+//! Lines of text that say more than their words: how well-known loggers, servers and AWS services begin
+//! them. Each recogniser is a file of its own with a table of examples; [`ALL`] is the only list of them,
+//! and the first that reads a line counts. What a line says depends on nothing but the line.
+
+mod access;
+mod apache_error;
+mod clf;
+mod cloudfront;
+mod cri;
+mod cursor;
+mod database;
+mod elb;
+mod go_log;
+mod iso;
+mod klog;
+mod lambda;
+mod level_first;
+mod levels;
+mod logfmt;
+mod nginx_error;
+mod s3_access;
+mod syslog;
+mod time_only;
+mod vpc_flow;
+pub mod worker;
+
+use crate::model::level::Level;
+use crate::model::stamp::Stamp;
+
+pub use vpc_flow::is_header as is_flow_header;
+
+/// The longest header of a line (bytes).
+pub const MAX_HEADER_BYTES: usize = 1024;
+
+/// A kind of line.
+#[derive(Debug)]
+pub struct Recogniser {
+    /// As blocks and `docs/formats.md` name it.
+    pub name: &'static str,
+    /// For people.
+    pub title: &'static str,
+    /// Whether a line of this kind may begin with this byte: spares most lines the reading.
+    pub begins: fn(u8) -> bool,
+    pub read: for<'a> fn(&'a str, &Ask) -> Option<Line<'a>>,
+    pub examples: &'static [Example],
+}
+
+/// A line and what is read from it; the tests and `docs/formats.md` use it.
+#[derive(Debug)]
+pub struct Example {
+    pub line: &'static str,
+    /// RFC 3339 in UTC, or empty where the line says no time.
+    pub time: &'static str,
+    pub level: Level,
+    pub message: &'static str,
+}
+
+/// How a line is to be read.
+#[derive(Debug, Clone, Copy)]
+pub struct Ask {
+    /// The time of the file (ms), for times without a year.
+    pub near_ms: i64,
+    /// All fields are wanted, not only time and level.
+    pub fields: bool,
+}
+
+/// What a line says of its level.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SaidLevel {
+    #[default]
+    Nothing,
+    Known(Level),
+    /// A word stands in the place of the level that names none.
+    Unknown,
+}
+
+/// What a line says.
+#[derive(Debug, Clone, Default)]
+pub struct Line<'a> {
+    pub time: Option<Stamp>,
+    pub level: SaidLevel,
+    /// Where the message begins, in bytes from the beginning of the line.
+    pub message_start: usize,
+    /// The message, where it does not reach to the end of the entry.
+    pub message: Option<&'a str>,
+    pub request: Request<'a>,
+    /// Other fields by name, where they were asked for. Numbers stay as they were written.
+    pub more: Vec<(&'static str, &'a str)>,
+}
+
+/// The request of an access log's line.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Request<'a> {
+    pub id: Option<&'a str>,
+    pub method: Option<&'a str>,
+    pub url: Option<&'a str>,
+    pub remote_address: Option<&'a str>,
+    pub remote_port: Option<&'a str>,
+    pub status: Option<&'a str>,
+    pub processing_ms: Option<f64>,
+}
+
+/// All recognisers. Where two could read the same line, the more special one stands first.
+pub static ALL: &[&Recogniser] = &[
+    &worker::RECOGNISER,
+    &cri::RECOGNISER,
+    &syslog::RFC5424,
+    &syslog::RFC3164,
+    &lambda::RECOGNISER,
+    &elb::ALB,
+    &elb::NLB,
+    &elb::CLASSIC,
+    &database::POSTGRES,
+    &database::MYSQL,
+    &nginx_error::RECOGNISER,
+    &go_log::RECOGNISER,
+    &cloudfront::RECOGNISER,
+    &iso::RECOGNISER,
+    &apache_error::RECOGNISER,
+    &database::REDIS,
+    &clf::RECOGNISER,
+    &s3_access::RECOGNISER,
+    &vpc_flow::RECOGNISER,
+    &klog::RECOGNISER,
+    &time_only::RECOGNISER,
+    &level_first::RECOGNISER,
+    &logfmt::RECOGNISER,
+];
+
+/// The recogniser that reads a line, and what it reads.
+#[must_use]
+pub fn recognise<'a>(line: &'a str, ask: &Ask) -> Option<(&'static Recogniser, Line<'a>)> {
+    let first = *line.as_bytes().first()?;
+    ALL.iter().filter(|recogniser| (recogniser.begins)(first)).find_map(|recogniser| {
+        let read = (recogniser.read)(line, ask)?;
+        Some((*recogniser, read))
+    })
+}
+
+/// The bytes that begin a number.
+pub(crate) fn digit(byte: u8) -> bool {
+    byte.is_ascii_digit()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::time::rfc3339_ms;
+    use proptest::prelude::*;
+
+    /// 2025-04-01T18:34:01.581Z
+    const NEAR_MS: i64 = 1_743_532_441_581;
+    const ASK: Ask = Ask { near_ms: NEAR_MS, fields: true };
+
+    #[test]
+    fn every_example_is_read_by_its_own_recogniser_and_says_what_its_table_says() {
+        for recogniser in ALL {
+            assert!(!recogniser.examples.is_empty(), "{}", recogniser.name);
+            for example in recogniser.examples {
+                let (by, line) = recognise(example.line, &ASK).unwrap_or_else(|| panic!("{}", example.line));
+                assert_eq!(by.name, recogniser.name, "{}", example.line);
+                let time = line.time.map_or_else(String::new, |stamp| rfc3339_ms(stamp.ms));
+                assert_eq!(time, example.time, "{}", example.line);
+                let level = match line.level {
+                    SaidLevel::Known(level) => level,
+                    SaidLevel::Nothing | SaidLevel::Unknown => Level::Info,
+                };
+                assert_eq!(level, example.level, "{}", example.line);
+                let message = line.message.unwrap_or(&example.line[line.message_start..]);
+                assert_eq!(message, example.message, "{}", example.line);
+            }
+        }
+    }
+
+    #[test]
+    fn names_are_distinct() {
+        let mut names: Vec<_> = ALL.iter().map(|recogniser| recogniser.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), ALL.len());
+    }
+
+    #[test]
+    fn prose_is_not_recognised() {
+        for line in [
+            "",
+            "started",
+            "{ port: 3000 }",
+            "[web] listening",
+            "[12, 345] is a pair",
+            "42",
+            "listening on http://localhost:3000/?a=b",
+            "I am a sentence: with a colon",
+            "Error: something",
+            "at 12:30 the train left",
+            "ready - started server on 0.0.0.0:3000",
+        ] {
+            let read = recognise(line, &ASK).map(|(recogniser, _)| recogniser.name);
+            assert_eq!(read, None, "{line}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_line_makes_a_recogniser_panic(line in "\\PC{0,80}", at in 0usize..200, with in "\\PC{0,3}") {
+            let _ = recognise(&line, &ASK);
+            for example in ALL.iter().flat_map(|recogniser| recogniser.examples) {
+                let at = example.line.floor_char_boundary(at.min(example.line.len()));
+                let (before, after) = example.line.split_at(at);
+                for mutated in [before.to_owned(), after.to_owned(), format!("{before}{with}{after}")] {
+                    if let Some((_, line)) = recognise(&mutated, &ASK) {
+                        prop_assert!(mutated.is_char_boundary(line.message_start), "{}", mutated);
+                    }
+                }
+            }
+        }
+    }
+}
