@@ -11,7 +11,7 @@ pub struct Stamp {
 }
 
 /// How far a time without a year may lie after the file's own before the year before is meant (ms).
-const YEARLESS_AHEAD_MS: i64 = MS_PER_DAY;
+const YEARLESS_FUTURE_MS: i64 = MS_PER_DAY;
 
 const MONTHS: [&str; 12] =
     ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
@@ -138,7 +138,7 @@ pub fn yearless(text: &str, near_ms: i64) -> Option<(Stamp, usize)> {
 pub(crate) fn in_year_of(near_ms: i64, month: i64, day: i64, ms_of_day: i64) -> Option<Stamp> {
     let year = year_of(near_ms);
     let of_year = |year| day_ms(year, month, day).map(|start| start + ms_of_day);
-    let ms = of_year(year).filter(|ms| ms - near_ms <= YEARLESS_AHEAD_MS).or_else(|| of_year(year - 1))?;
+    let ms = of_year(year).filter(|ms| ms - near_ms <= YEARLESS_FUTURE_MS).or_else(|| of_year(year - 1))?;
     Some(Stamp { ms, assumed: true })
 }
 

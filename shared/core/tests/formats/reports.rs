@@ -7,7 +7,7 @@ fn report(name: &str, expect: &[&str]) {
 }
 
 #[test]
-fn objects_one_behind_another_are_records() {
+fn objects_without_separators_are_records() {
     let orders = [
         "INFO 2026-11-26T11:57:15.959Z order 0 placed",
         "ERROR 2026-11-26T11:57:15.960Z order 1 refused",
@@ -147,12 +147,12 @@ fn a_line_like_the_worker_s_swallows_no_objects() {
 }
 
 #[test]
-fn levels_graver_than_error_are_error_and_unknown_ones_are_marked() {
+fn names_of_severe_levels_are_error_and_unknown_ones_are_marked() {
     let levels = |name: &str| -> Vec<String> {
         let lines = read(&fixture(name)).lines();
         lines.iter().map(|line| line.split(' ').next().unwrap().to_owned()).collect()
     };
-    assert_eq!(levels("reports/13-grave.ndjson"), ["ERROR"; 10]);
+    assert_eq!(levels("reports/13-severe.ndjson"), ["ERROR"; 10]);
     let mild = ["INFO", "INFO", "INFO", "DEBUG", "DEBUG", "INFO?", "WARN", "WARN", "DEBUG", "DEBUG"];
     assert_eq!(levels("reports/13-mild.ndjson"), mild);
 }

@@ -146,7 +146,7 @@ fn arrays_objects_and_text_may_follow_each_other() {
 }
 
 #[test]
-fn an_array_without_its_end_is_told() {
+fn an_array_without_its_end_is_reported() {
     for (text, count) in
         [("[", 0), ("[{},", 1), ("[{\"a\":1}", 1), ("[{\"a\":1},{\"b", 2), ("{\"logs\":[{}", 1)]
     {
@@ -270,7 +270,7 @@ fn bytes_that_are_no_text_are_bad_and_stand_in_their_place() {
 }
 
 #[test]
-fn columns_named_by_a_header_are_the_context_of_the_lines_behind_it() {
+fn columns_named_by_a_header_are_the_context_of_the_lines_after_it() {
     check(
         "#Version: 1.0\n#Fields: date time c-ip\n2025-04-01 18:34:01 ::1\nodd\n",
         &[
@@ -281,7 +281,7 @@ fn columns_named_by_a_header_are_the_context_of_the_lines_behind_it() {
 }
 
 #[test]
-fn what_is_too_large_is_passed_over_and_sampled() {
+fn what_is_too_large_is_skipped_and_sampled() {
     let long = "x".repeat(5000);
     let (pieces, _) = split_in(
         format!("{{\"a\":1}}\n{long}\n{{\"a\":\"{long}\"}}{{\"a\":2}}\n").as_bytes(),
