@@ -183,7 +183,7 @@ pub struct Outcome {
     pub warning: Option<Warning>,
     pub counts: FileCounts,
     pub days: BTreeMap<Day, Expiring>,
-    pub tally: Tally,
+    pub tally: ContentTally,
 }
 
 impl Outcome {
@@ -254,7 +254,7 @@ impl Warning {
 
 /// What a file was taken for: how many of its entries, by kind.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Tally {
+pub struct ContentTally {
     /// In the order in which they came first.
     kinds: Vec<(&'static str, u64)>,
     bad: BTreeMap<QuarantineReason, u64>,
@@ -263,7 +263,7 @@ pub struct Tally {
     pub skipped: Skipped,
 }
 
-impl Tally {
+impl ContentTally {
     pub(crate) fn good(&mut self, kind: &'static str) {
         match self.kinds.iter_mut().find(|(known, _)| *known == kind) {
             Some((_, count)) => *count += 1,

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::io::{self, Read};
 
 use crate::logfile::decode::{DEFAULT_MAX_EXPANSION_RATIO, DecodeError, Decoder};
-use crate::logfile::outcome::{FileCounts, Outcome, Reason, ReasonCode, Tally, Warning};
+use crate::logfile::outcome::{ContentTally, FileCounts, Outcome, Reason, ReasonCode, Warning};
 use crate::logfile::pack::{PackSource, Packed, Packer};
 use crate::logfile::quarantine::{BadRecord, Quarantined, Ranges};
 use crate::logfile::split::{Body, DEFAULT_MAX_RECORD_BYTES, Piece, Splitter, StreamEnd};
@@ -123,7 +123,7 @@ pub fn read_log_file_redacted(
         redactor,
         ready: Vec::new(),
         quarantined: 0,
-        tally: Tally::default(),
+        tally: ContentTally::default(),
         ranges: Ranges::default(),
         sink,
     };
@@ -170,7 +170,7 @@ struct Intake<'s, 'a, S> {
     ready: Vec<Packed>,
     /// Number of bad records.
     quarantined: u64,
-    tally: Tally,
+    tally: ContentTally,
     ranges: Ranges,
     sink: &'s mut S,
 }
@@ -258,7 +258,7 @@ impl<S: Sink> Intake<'_, '_, S> {
 }
 
 /// Why a file of which nothing could be stored is no log.
-fn nothing_readable(counts: &FileCounts, tally: &Tally) -> Option<Reason> {
+fn nothing_readable(counts: &FileCounts, tally: &ContentTally) -> Option<Reason> {
     if counts.quarantined == 0 || counts.ok + counts.pruned > 0 {
         return None;
     }

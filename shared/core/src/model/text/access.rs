@@ -1,6 +1,6 @@
 //! What the lines of access logs have in common.
 
-use super::{Line, Request, SaidLevel};
+use super::{AccessRequest, Line, SaidLevel};
 use crate::model::level::Level;
 use crate::model::stamp::Stamp;
 
@@ -43,7 +43,7 @@ pub(super) fn seconds_ms(text: &str) -> Option<f64> {
 }
 
 /// The line of a request: all of it is the message, and its level follows from the status.
-pub(super) fn line(time: Option<Stamp>, request: Request<'_>) -> Line<'_> {
+pub(super) fn line(time: Option<Stamp>, request: AccessRequest<'_>) -> Line<'_> {
     let level = request.status.and_then(|status| status.parse().ok()).map(Level::from_status);
     let level = level.map_or(SaidLevel::Nothing, SaidLevel::Known);
     Line { time, level, message_start: 0, request, ..Line::default() }

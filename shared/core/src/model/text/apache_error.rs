@@ -3,7 +3,7 @@
 use super::access::address;
 use super::cursor::Cursor;
 use super::levels::named;
-use super::{Ask, Example, Line, Recogniser, Request, SaidLevel};
+use super::{AccessRequest, Ask, Example, Line, Recogniser, SaidLevel};
 use crate::model::level::Level;
 use crate::model::stamp::ctime;
 
@@ -27,7 +27,7 @@ fn read<'a>(text: &'a str, _: &Ask) -> Option<Line<'a>> {
     let severity = cursor.between("[", "]")?;
     let word = severity.rsplit(':').next().unwrap_or(severity).trim_end_matches(|c: char| c.is_ascii_digit());
     let level = named(word).map_or(SaidLevel::Unknown, SaidLevel::Known);
-    let mut request = Request::default();
+    let mut request = AccessRequest::default();
     while let Some(inside) = cursor.between("[", "]") {
         if let Some(client) = inside.strip_prefix("client ") {
             (request.remote_address, request.remote_port) = address(client);

@@ -2,7 +2,7 @@
 
 use super::access::{address, line, request_line, status};
 use super::cursor::{Cursor, present};
-use super::{Ask, Example, Line, Recogniser, Request};
+use super::{AccessRequest, Ask, Example, Line, Recogniser};
 use crate::model::level::Level;
 use crate::model::stamp::clf;
 
@@ -41,8 +41,14 @@ fn read<'a>(text: &'a str, ask: &Ask) -> Option<Line<'a>> {
     let status = status(cursor.word()?)?;
     let bytes = cursor.word();
     let (remote_address, remote_port) = address(host);
-    let request =
-        Request { method, url, remote_address, remote_port, status: Some(status), ..Request::default() };
+    let request = AccessRequest {
+        method,
+        url,
+        remote_address,
+        remote_port,
+        status: Some(status),
+        ..AccessRequest::default()
+    };
     let mut read = line(Some(stamp), request);
     if ask.fields {
         let others = [("identity", Some(identity)), ("user", Some(user)), ("bytes", bytes)];

@@ -3,7 +3,7 @@
 
 use super::access::{line, seconds_ms, status};
 use super::cursor::present;
-use super::{Ask, Example, Line, Recogniser, Request, digit};
+use super::{AccessRequest, Ask, Example, Line, Recogniser, digit};
 use crate::model::level::Level;
 use crate::model::stamp::{Stamp, iso};
 
@@ -28,7 +28,7 @@ fn read<'a>(text: &'a str, ask: &Ask) -> Option<Line<'a>> {
         (words.next()?, words.next()?, words.next()?, words.next()?, words.next()?);
     let taken = words.next()?;
     let (stamp, _) = iso(&format!("{date}T{time}Z"))?;
-    let request = Request {
+    let request = AccessRequest {
         id: present(id),
         method: present(method),
         url: present(url),

@@ -5,7 +5,7 @@
 
 use super::access::{address, line, request_line, seconds_ms, status};
 use super::cursor::{Cursor, present};
-use super::{Ask, Example, Line, Recogniser, Request, digit};
+use super::{AccessRequest, Ask, Example, Line, Recogniser, digit};
 use crate::model::level::Level;
 use crate::model::stamp::{Stamp, iso};
 
@@ -58,7 +58,7 @@ fn time(word: &str) -> Option<Stamp> {
     (length == word.len()).then_some(Stamp { assumed: false, ..stamp })
 }
 
-/// Request, target and response times together; -1 stands for none.
+/// AccessRequest, target and response times together; -1 stands for none.
 fn total_ms(times: [&str; 3]) -> Option<f64> {
     let times = times.map(seconds_ms);
     times.into_iter().try_fold(0.0, |sum, time| Some(sum + time?)).map(|ms| (ms * 1e3).round() / 1e3)
@@ -80,7 +80,7 @@ fn alb<'a>(text: &'a str, ask: &Ask) -> Option<Line<'a>> {
     let agent = cursor.quoted_or_word();
     let (cipher, protocol, group) = (cursor.word(), cursor.word(), cursor.word());
     let trace = cursor.quoted_or_word();
-    let request = Request {
+    let request = AccessRequest {
         id: trace.and_then(present),
         method,
         url,
@@ -120,7 +120,7 @@ fn nlb<'a>(text: &'a str, ask: &Ask) -> Option<Line<'a>> {
     let connection_ms = cursor.word()?;
     let (handshake, received, sent, alert) = (cursor.word()?, cursor.word()?, cursor.word()?, cursor.word()?);
     let processing_ms = connection_ms.parse().ok().filter(|ms: &f64| ms.is_finite() && *ms >= 0.0);
-    let request = Request { remote_address, remote_port, processing_ms, ..Request::default() };
+    let request = AccessRequest { remote_address, remote_port, processing_ms, ..AccessRequest::default() };
     let mut read = line(Some(stamp), request);
     if ask.fields {
         let all = [
@@ -152,7 +152,7 @@ fn classic<'a>(text: &'a str, ask: &Ask) -> Option<Line<'a>> {
     let (method, url) = request_line(cursor.quoted_or_word()?);
     let agent = cursor.quoted_or_word();
     let processing_ms = total_ms(times);
-    let request = Request { id: None, method, url, remote_address, remote_port, status, processing_ms };
+    let request = AccessRequest { id: None, method, url, remote_address, remote_port, status, processing_ms };
     let mut read = line(Some(stamp), request);
     if ask.fields {
         let all = [

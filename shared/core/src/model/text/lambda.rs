@@ -1,7 +1,7 @@
 //! The lines that Lambda itself writes around those of a function.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs.html>
 
-use super::{Ask, Example, Line, Recogniser, Request, SaidLevel};
+use super::{AccessRequest, Ask, Example, Line, Recogniser, SaidLevel};
 use crate::model::level::Level;
 
 const REPORT: &str = "REPORT RequestId: 8f507cfc-0000-4697-b07a-ac58fc914c95\tDuration: 3.16 ms\tBilled Duration: 4 ms\tMemory Size: 128 MB\tMax Memory Used: 65 MB\tInit Duration: 188.50 ms\t";
@@ -35,7 +35,8 @@ fn read<'a>(text: &'a str, ask: &Ask) -> Option<Line<'a>> {
     let rest = ["START", "END", "REPORT"].into_iter().find_map(|kind| text.strip_prefix(kind))?;
     let rest = rest.strip_prefix(" RequestId: ")?;
     let id = rest.split([' ', '\t']).next().filter(|id| !id.is_empty())?;
-    let mut line = Line { request: Request { id: Some(id), ..Request::default() }, ..Line::default() };
+    let mut line =
+        Line { request: AccessRequest { id: Some(id), ..AccessRequest::default() }, ..Line::default() };
     for part in rest.split('\t').skip(1) {
         let Some((name, value)) = part.trim().split_once(": ") else { continue };
         let number = value.split(' ').next().unwrap_or(value);

@@ -83,14 +83,14 @@ pub struct Line<'a> {
     pub message_start: usize,
     /// The message, where it does not reach to the end of the entry.
     pub message: Option<&'a str>,
-    pub request: Request<'a>,
+    pub request: AccessRequest<'a>,
     /// Other fields by name, where they were asked for. Numbers stay as they were written.
     pub more: Vec<(&'static str, &'a str)>,
 }
 
 /// The request of an access log's line.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Request<'a> {
+pub struct AccessRequest<'a> {
     pub id: Option<&'a str>,
     pub method: Option<&'a str>,
     pub url: Option<&'a str>,

@@ -3,7 +3,7 @@
 use super::access::request_line;
 use super::cursor::Cursor;
 use super::levels::named;
-use super::{Ask, Example, Line, Recogniser, Request, SaidLevel, digit};
+use super::{AccessRequest, Ask, Example, Line, Recogniser, SaidLevel, digit};
 use crate::model::level::Level;
 use crate::model::stamp::iso;
 
@@ -29,7 +29,7 @@ fn read<'a>(text: &'a str, ask: &Ask) -> Option<Line<'a>> {
     let level = SaidLevel::Known(named(cursor.between("[", "]")?)?);
     let process = cursor.word()?.strip_suffix(':')?;
     process.contains('#').then_some(())?;
-    let mut request = Request::default();
+    let mut request = AccessRequest::default();
     if ask.fields {
         let after = |name: &str| Some(&text[text.find(name)? + name.len()..]);
         request.remote_address = after(", client: ").and_then(|rest| rest.split(',').next());

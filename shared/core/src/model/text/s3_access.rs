@@ -3,7 +3,7 @@
 
 use super::access::{line, request_line, status};
 use super::cursor::{Cursor, present};
-use super::{Ask, Example, Line, Recogniser, Request};
+use super::{AccessRequest, Ask, Example, Line, Recogniser};
 use crate::model::level::Level;
 use crate::model::stamp::clf;
 
@@ -28,7 +28,7 @@ fn read<'a>(text: &'a str, ask: &Ask) -> Option<Line<'a>> {
     let (method, url) = request_line(cursor.quoted_or_word()?);
     let status = status(cursor.word()?);
     let (error, bytes, _size, total) = (cursor.word()?, cursor.word()?, cursor.word()?, cursor.word()?);
-    let request = Request {
+    let request = AccessRequest {
         id: present(id),
         method,
         url,

@@ -3,7 +3,7 @@
 
 use super::access::is_number;
 use super::cursor::present;
-use super::{Ask, Example, Line, Recogniser, Request, SaidLevel};
+use super::{AccessRequest, Ask, Example, Line, Recogniser, SaidLevel};
 use crate::model::level::Level;
 use crate::model::stamp::{Stamp, number_ms};
 
@@ -60,8 +60,11 @@ fn read<'a>(text: &'a str, ask: &Ask) -> Option<Line<'a>> {
     let flow = version == "2" && is_number(account) && interface.starts_with("eni-") && is_number(start);
     flow.then_some(())?;
     let time = number_ms(start).map(|ms| Stamp { ms, assumed: false });
-    let request =
-        Request { remote_address: present(source), remote_port: present(port), ..Request::default() };
+    let request = AccessRequest {
+        remote_address: present(source),
+        remote_port: present(port),
+        ..AccessRequest::default()
+    };
     let mut line = Line { time, level: SaidLevel::Nothing, request, ..Line::default() };
     if ask.fields {
         let all = [
