@@ -182,8 +182,6 @@ async fn json_that_is_hardly_json_is_stored_as_it_is_or_refused() {
         (entry(r#""n":-1e999"#), "body"),
         (entry(r#""n":01"#), "body"),
         (entry(r#""n":NaN"#), "body"),
-        (entry(r#""t":"\ud800""#), "body"),
-        (entry(r#""\udc00":1"#), "body"),
         (entry("\"t\":\"\u{0}\""), "body"),
         (deep(63), "body"),
         (huge_depth.clone(), "body"),
@@ -203,7 +201,8 @@ async fn json_that_is_hardly_json_is_stored_as_it_is_or_refused() {
     assert_eq!(api.cloud.blocks_stored(), 0);
     // If a key occurs twice, the last one counts. Numbers of any length are kept as written.
     let twice = r#"{"level":"DEBUG","level":"ERROR","message":"a","message":"b","context":{"n":1},"context":{"n":2,"big":123456789012345678901234567890.5}}"#;
-    for body in [twice.to_owned(), deep(62), entry(r#""n":1e-400"#)] {
+    let halves = [entry(r#""t":"\ud800""#), entry(r#""\udc00":1"#)];
+    for body in [twice.to_owned(), deep(62), entry(r#""n":1e-400"#)].into_iter().chain(halves) {
         assert_eq!(api.send("POST", "/logs", &headers, body.as_bytes()).await.status, 200, "{body}");
     }
     let found = api.app(&key, "GET", "/logs?raw=true&level=ERROR", &NONE).await;
