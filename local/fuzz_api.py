@@ -12,7 +12,8 @@ import urllib.request
 import uuid
 import venv
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+from stack.settings import ROOT, local_env
+
 SCHEMATHESIS = "schemathesis==4.32.5"
 # A separate environment, so that it does not change the versions that the emulator pins.
 VENV = ROOT / ".logferry" / "fuzz"
@@ -28,13 +29,6 @@ CHECKS = ",".join(
         "unsupported_method",
     ]
 )
-
-
-def local_env() -> dict[str, str]:
-    path = ROOT / os.environ.get("LOGFERRY_STATE", ".logferry") / "local.env"
-    if not path.exists():
-        sys.exit(f"no local stack: {path} is not there; run `make up`")
-    return dict(line.split("=", 1) for line in path.read_text().splitlines() if "=" in line)
 
 
 def installed() -> pathlib.Path:

@@ -151,12 +151,9 @@ def s3_event(bucket: str, key: str, version: str, size: int) -> dict:
 
 def main() -> int:
     chosen = settings.from_environment()
-    if not chosen.local_env.exists():
-        say(f"no local stack: {chosen.local_env} does not exist; run `make up`")
-        return 1
-    lines = chosen.local_env.read_text().splitlines()
+    env = settings.local_env()
     try:
-        run(dict(line.split("=", 1) for line in lines), chosen.state / "load")
+        run(env, chosen.state / "load")
     except Missing as problem:
         say(f"\nthe load run failed: {problem}")
         return 1

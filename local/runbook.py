@@ -3,17 +3,14 @@ succeed. LOGFERRY_LOCAL_ENV names the stack's local.env, by default that of `mak
 
 import gzip
 import json
-import os
-import pathlib
 import re
-import subprocess
 import sys
 import time
 import urllib.request
 
 import client
-from docs_commands import PREAMBLE
-from stack.settings import ROOT, from_environment
+import commands
+from stack.settings import ROOT, local_env
 
 # Not the app of docs/api.md, whose commands run before these.
 APP, KEY = "runbook", "logs/runbook/truncated.json.gz"
@@ -22,7 +19,7 @@ PLACEHOLDER = "logs/shop/…"
 GIVE_UP_SECS = 60
 
 
-def commands(page: str) -> str:
+def block_of(page: str) -> str:
     section = page.split("\n## Failed files\n")[1].split("\n## ")[0]
     [block] = re.findall(r"(?ms)^```sh\n(.*?)^```", section)
     return block.replace(PLACEHOLDER, KEY).replace("app_id=shop", f"app_id={APP}")
@@ -52,25 +49,13 @@ def failed_file(env: dict[str, str]) -> None:
 
 
 def main() -> int:
-    local_env = pathlib.Path(os.environ.get("LOGFERRY_LOCAL_ENV") or from_environment().local_env).resolve()
-    if not local_env.exists():
-        print(f"no local stack: {local_env} does not exist; run `make up`", file=sys.stderr)
-        return 1
-    env = dict(line.split("=", 1) for line in local_env.read_text().splitlines())
+    env = local_env()
     failed_file(env)
-    block = commands((ROOT / "docs" / "operations.md").read_text())
+    block = block_of((ROOT / "docs" / "operations.md").read_text())
     try:
-        done = subprocess.run(
-            ["bash", "-c", PREAMBLE + block],
-            env={**os.environ, **env, "PYTHON": sys.executable},
-            capture_output=True,
-            text=True,
-        )
+        commands.run(block, "the runbook", env)
     finally:
         request(env, "DELETE", f"/apps/{APP}")
-    if done.returncode:
-        print(f"{done.stdout[-2000:]}\n{done.stderr[-2000:]}\na command of the runbook failed", file=sys.stderr)
-        return 1
     print(f"{block.count('curl ')} commands of the runbook succeeded")
     return 0
 

@@ -121,9 +121,9 @@ def package() -> None:
             raise Problem("the package has problems, see above")
 
 
-def browser(more: dict[str, str] | None = None) -> None:
+def browser() -> None:
     """The tests in the browser; those that need a stack read LOGFERRY_LOCAL_ENV."""
-    env = {**environment(), "CHROMIUM": chromium(), **(more or {})}
+    env = {**environment(), "CHROMIUM": chromium()}
     if not run("npx", "playwright", "test", env=env, cwd=WEB / "browser"):
         raise Problem("the browser tests of web/ failed")
 

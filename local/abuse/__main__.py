@@ -9,7 +9,6 @@ must then stay within RATIO. An attack by sheer shape is compared with an honest
 Names of attacks as arguments run only those."""
 
 import os
-import pathlib
 import sys
 import time
 import uuid
@@ -79,14 +78,7 @@ def _ratios(figures: Figures, without: Figures) -> tuple[str, str, str]:
 
 
 def main() -> int:
-    chosen = settings.from_environment()
-    path = os.environ.get("LOGFERRY_LOCAL_ENV") or chosen.local_env
-    try:
-        lines = pathlib.Path(path).read_text().splitlines()
-    except FileNotFoundError:
-        say(f"no local stack: {path} is not there; run `make up`")
-        return 1
-    problems = run(dict(line.split("=", 1) for line in lines), sys.argv[1:])
+    problems = run(settings.local_env(), sys.argv[1:])
     for problem in problems:
         say(f"  ✗ {problem}")
     if not problems:

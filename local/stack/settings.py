@@ -4,6 +4,7 @@ import dataclasses
 import os
 import pathlib
 import shlex
+import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 FUNCTIONS = ("presign", "ingest", "flush", "api", "rpc", "health", "sweep")
@@ -74,3 +75,18 @@ def from_environment(environment=os.environ) -> Settings:
         parameters[name] = value
     state = ROOT / (environment.get("LOGFERRY_STATE") or ".logferry")
     return Settings(int(port), state.resolve(), profile, parameters)
+
+
+def local_env_path(environment=os.environ) -> pathlib.Path:
+    """Returns the local.env of a running stack: LOGFERRY_LOCAL_ENV, by default that of `make up`. Exits if there is
+    none."""
+    path = pathlib.Path(environment.get("LOGFERRY_LOCAL_ENV") or from_environment(environment).local_env).resolve()
+    if not path.exists():
+        sys.exit(f"no local stack: {path} does not exist; run `make up`")
+    return path
+
+
+def local_env(environment=os.environ) -> dict[str, str]:
+    """Returns the variables of a running stack."""
+    lines = local_env_path(environment).read_text().splitlines()
+    return dict(line.split("=", 1) for line in lines)

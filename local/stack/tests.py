@@ -1,5 +1,6 @@
 """`make test`: all tests, on their own stack. A running stack of `make up` is not touched."""
 
+import collections
 import dataclasses
 import os
 import pathlib
@@ -10,33 +11,26 @@ import sys
 
 import boto3
 
-import web
-
 from . import emulator, smoke
 from .bring_up import bring_up
 from .settings import FUNCTIONS, ROOT, Problem, Settings
 
 STATES = ROOT / ".logferry" / "tests"
+# Lines of a failed step's output that are printed again at the end, where runners name what failed.
+CLOSING_LINES = 80
 
 
 def run(chosen: Settings) -> None:
     """Runs Python's tests, starts a stack, runs Rust's and the browser's tests; continues after a failure."""
     tools = pathlib.Path(sys.executable).parent
     environment = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"}
-    failed = []
+    failed = {}
 
     def step(what: str, *arguments) -> None:
         print(f"\n== {what}", flush=True)
-        if subprocess.run(arguments, cwd=ROOT, env=environment).returncode:
-            failed.append(what)
-
-    def web_step(what: str, run_web) -> None:
-        print(f"\n== {what}", flush=True)
-        try:
-            run_web()
-        except web.Problem as problem:
-            print(f"logferry: {problem}", file=sys.stderr)
-            failed.append(what)
+        code, closing = _echoed(arguments, environment)
+        if code:
+            failed[what] = closing
 
     step("the local stack's own tests", sys.executable, "-m", "pytest", "-q", ROOT / "local" / "tests")
     port = int(os.environ.get("LOGFERRY_PORT") or _free_port())
@@ -67,15 +61,34 @@ def run(chosen: Settings) -> None:
         step("Rust's tests, including those of the whole pipeline", *runner)
         step("the commands of docs/api.md", sys.executable, ROOT / "local" / "docs_commands.py")
         step("the commands of the runbook", sys.executable, ROOT / "local" / "runbook.py")
-        web_step("the browser packages: build and unit tests", lambda: (web.build(), web.unit()))
-        local_env = {"LOGFERRY_LOCAL_ENV": str(own.local_env)}
-        web_step("the browser packages in Chromium", lambda: web.browser(local_env))
-        environment.update(SIZE="1", SECONDS="8", RATIO="0", PYTHONPATH=str(ROOT / "local"))
+        environment["PYTHONPATH"] = str(ROOT / "local")
+        step("the browser packages: build, unit tests, tests in Chromium", sys.executable, "-m", "web", "test")
+        environment.update(SIZE="1", SECONDS="8", RATIO="0")
         step("a hostile tenant beside an honest one (`make abuse`, smaller)", sys.executable, "-m", "abuse")
     finally:
         emulator.stop(own)
+    for what, closing in failed.items():
+        print(f"\n== failed: {what}. Its last lines were:\n{closing}", flush=True)
     if failed:
         raise Problem(f"failed: {', '.join(failed)}; the emulator's log: {own.emulator_dir / 'log'}")
+
+
+def _echoed(arguments: tuple, environment: dict[str, str]) -> tuple[int, str]:
+    """Runs a command whose output is shown as it comes; returns its exit code and the output's last lines."""
+    closing = collections.deque(maxlen=CLOSING_LINES)
+    with subprocess.Popen(
+        arguments,
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    ) as process:
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            closing.append(line)
+    return process.returncode, "".join(closing)
 
 
 def _forget_earlier_runs(own: Settings) -> None:

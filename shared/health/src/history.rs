@@ -222,21 +222,12 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::newest::newest;
-    use crate::testing::{MemoryChecks, row};
-    use logferry_core::model::app::FlushSetting;
+    use crate::testing::{MemoryChecks, row, shop};
 
     const NOW: i64 = 1_700_000_100_000;
 
     fn app(health_checks: Value) -> App {
-        App {
-            app_id: "shop".parse().unwrap(),
-            name: "Shop".to_string(),
-            registered_ms: 5,
-            retention_days: None,
-            pruned_before_ms: None,
-            flush: FlushSetting::default(),
-            health_checks,
-        }
+        shop(5, health_checks)
     }
 
     /// A row every five minutes back from now, the third of them bad.

@@ -123,22 +123,13 @@ mod tests {
     use super::*;
     use crate::guard::Policy;
     use crate::register::stored_checks;
-    use crate::testing::{MemoryChecks, row};
-    use logferry_core::model::app::FlushSetting;
+    use crate::testing::{MemoryChecks, row, shop};
     use serde_json::json;
 
     const NOW: i64 = 1_700_000_100_000;
 
     fn app(health_checks: Value) -> App {
-        App {
-            app_id: "shop".parse().unwrap(),
-            name: "Shop".to_string(),
-            registered_ms: NOW,
-            retention_days: None,
-            pruned_before_ms: None,
-            flush: FlushSetting::default(),
-            health_checks,
-        }
+        shop(NOW, health_checks)
     }
 
     fn url(n: usize) -> String {

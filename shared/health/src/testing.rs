@@ -10,9 +10,10 @@ use crate::rows::{
     CheckKey, CheckRow, CheckTable, DaySums, HOURS_PER_DAY, Health, HealthChange, LATE_AFTER_MS, Recorded,
     ReportLimits, Tally, UrlState,
 };
-use logferry_core::model::app::AppId;
+use logferry_core::model::app::{App, AppId, FlushSetting};
 use logferry_core::model::fault::{Fault, FaultClass};
 use logferry_core::model::time::Day;
+use serde_json::Value;
 
 use crate::state::watched_since;
 
@@ -158,6 +159,19 @@ impl CheckTable for MemoryChecks {
             states.insert(key, state.clone());
         }
         Ok(first)
+    }
+}
+
+/// The app `shop` with these checks.
+pub fn shop(registered_ms: i64, health_checks: Value) -> App {
+    App {
+        app_id: "shop".parse().unwrap(),
+        name: "Shop".to_string(),
+        registered_ms,
+        retention_days: None,
+        pruned_before_ms: None,
+        flush: FlushSetting::default(),
+        health_checks,
     }
 }
 

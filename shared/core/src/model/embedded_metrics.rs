@@ -3,11 +3,6 @@
 //! <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
 
 use std::borrow::Cow;
-use std::fmt;
-
-use serde::Deserializer as _;
-use serde::de::{MapAccess, Visitor};
-use serde_json::value::RawValue;
 
 use crate::model::json;
 
@@ -33,42 +28,24 @@ pub(crate) fn inert_name(name: &str, is_taken: impl Fn(&str) -> bool) -> Cow<'_,
 #[must_use]
 pub fn inert_line(line: &str) -> Cow<'_, str> {
     let mut members = Vec::new();
-    let mut deserializer = serde_json::Deserializer::from_str(line);
-    let is_object = deserializer.deserialize_map(Members(&mut members)).is_ok() && deserializer.end().is_ok();
-    if !is_object || !members.iter().any(|(name, _)| ACTING.contains(&&**name)) {
+    let object = json::members(line, |name, raw| {
+        let name = match name {
+            Cow::Borrowed(name) => String::from_utf8_lossy(name),
+            Cow::Owned(name) => Cow::Owned(String::from_utf8_lossy(&name).into_owned()),
+        };
+        members.push((name, raw));
+    });
+    if object.is_none() || !members.iter().any(|(name, _)| ACTING.contains(&&**name)) {
         return Cow::Borrowed(line);
     }
     let mut out = Vec::with_capacity(line.len() + 8);
     for (name, raw) in &members {
         out.push(if out.is_empty() { b'{' } else { b',' });
         let is_taken = |inert: &str| members.iter().any(|(name, _)| name == inert);
-        json::push_string(&mut out, &inert_name(name, is_taken));
-        out.push(b':');
-        out.extend_from_slice(raw.get().as_bytes());
+        json::push_member(&mut out, &inert_name(name, is_taken), raw);
     }
     out.push(b'}');
     Cow::Owned(String::from_utf8_lossy(&out).into_owned())
-}
-
-struct Members<'m, 'a>(&'m mut Vec<(Cow<'a, str>, &'a RawValue)>);
-
-impl<'a> Visitor<'a> for Members<'_, 'a> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<M: MapAccess<'a>>(self, mut map: M) -> Result<(), M::Error> {
-        while let Some(name) = map.next_key_seed(json::Key)? {
-            let name = match name {
-                Cow::Borrowed(name) => String::from_utf8_lossy(name),
-                Cow::Owned(name) => Cow::Owned(String::from_utf8_lossy(&name).into_owned()),
-            };
-            self.0.push((name, map.next_value()?));
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]

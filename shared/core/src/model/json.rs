@@ -1,10 +1,11 @@
-//! Strings inside valid JSON, decoded as rarely and as leniently as possible.
+//! Members and strings of JSON, decoded as rarely and as leniently as possible.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use serde::Deserializer as _;
-use serde::de::{DeserializeSeed, Visitor};
+use serde::de::{DeserializeSeed, MapAccess, Visitor};
+use serde_json::value::RawValue;
 
 /// Decodes a JSON string; `None` if `json` is not a string. Unpaired surrogates, which JSON's grammar
 /// allows and UTF-8 does not, become U+FFFD.
@@ -59,6 +60,38 @@ impl<'de> Visitor<'de> for Key {
     fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Self::Value, E> {
         Ok(Cow::Owned(bytes.to_vec()))
     }
+}
+
+/// Calls `each` with the name and value of each member of a JSON object, in order. `None` if `json` is not
+/// exactly one object; `each` may have been called for members before the error.
+pub(crate) fn members<'a>(json: &'a str, each: impl FnMut(Cow<'a, [u8]>, &'a RawValue)) -> Option<()> {
+    let mut deserializer = serde_json::Deserializer::from_str(json);
+    deserializer.deserialize_map(Members(each)).ok()?;
+    deserializer.end().ok()
+}
+
+struct Members<F>(F);
+
+impl<'a, F: FnMut(Cow<'a, [u8]>, &'a RawValue)> Visitor<'a> for Members<F> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<M: MapAccess<'a>>(mut self, mut map: M) -> Result<(), M::Error> {
+        while let Some(name) = map.next_key_seed(Key)? {
+            (self.0)(name, map.next_value()?);
+        }
+        Ok(())
+    }
+}
+
+/// Appends a member of an object: its name, a colon and its value as written.
+pub(crate) fn push_member(out: &mut Vec<u8>, name: &str, raw: &RawValue) {
+    push_string(out, name);
+    out.push(b':');
+    out.extend_from_slice(raw.get().as_bytes());
 }
 
 /// Appends `text` as a JSON string.

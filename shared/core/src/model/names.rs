@@ -1,8 +1,6 @@
 //! Names of members by which loggers, agents and AWS services say time, level, message and request. The only
 //! place that knows them: what decides at ingest and what is shown of a record read the same names.
 
-use serde::Deserializer as _;
-use serde::de::{MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::model::json;
@@ -231,29 +229,16 @@ impl<'a> Levels<'a> {
 
 /// A member of an object; the last of those with this name.
 pub(crate) fn member<'a>(object: &'a str, name: &str) -> Option<&'a RawValue> {
-    struct One<'n>(&'n str);
-    impl<'a> Visitor<'a> for One<'_> {
-        type Value = Option<&'a RawValue>;
-
-        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.write_str("an object")
-        }
-
-        fn visit_map<M: MapAccess<'a>>(self, mut map: M) -> Result<Self::Value, M::Error> {
-            let mut found = None;
-            while let Some(key) = map.next_key_seed(json::Key)? {
-                let value: &RawValue = map.next_value()?;
-                if *key == *self.0.as_bytes() {
-                    found = Some(value);
-                }
-            }
-            Ok(found)
-        }
-    }
     if !object.starts_with('{') {
         return None;
     }
-    serde_json::Deserializer::from_str(object).deserialize_map(One(name)).ok()?
+    let mut found = None;
+    json::members(object, |key, value| {
+        if *key == *name.as_bytes() {
+            found = Some(value);
+        }
+    })?;
+    found
 }
 
 #[cfg(test)]

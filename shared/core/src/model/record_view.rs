@@ -3,10 +3,7 @@
 //! copied as written: numbers keep their digits.
 
 use std::borrow::Cow;
-use std::fmt;
 
-use serde::Deserializer as _;
-use serde::de::{MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::model::app::AppId;
@@ -303,7 +300,7 @@ impl<'a> LogRecord<'a> {
         let is_taken = |inert: &str| self.rest.iter().any(|(name, _)| name == inert);
         for (name, raw) in &self.rest {
             out.push(b',');
-            push_member(out, &inert_name(name, is_taken), raw);
+            json::push_member(out, &inert_name(name, is_taken), raw);
         }
         if !self.rest_of_req.is_empty() {
             out.extend_from_slice(b",\"req\":{");
@@ -370,14 +367,8 @@ fn push_members(out: &mut Vec<u8>, members: &[(Cow<'_, str>, &RawValue)], mut fi
         if !std::mem::take(&mut first) {
             out.push(b',');
         }
-        push_member(out, name, raw);
+        json::push_member(out, name, raw);
     }
-}
-
-fn push_member(out: &mut Vec<u8>, name: &str, raw: &RawValue) {
-    json::push_string(out, name);
-    out.push(b':');
-    out.extend_from_slice(raw.get().as_bytes());
 }
 
 /// Returns a string's text, or a number or boolean as written.
@@ -565,26 +556,7 @@ fn request_field(name: &[u8]) -> Option<Field> {
 
 /// Reads the members of a JSON object; `None` if `json` is not an object.
 fn parse_object<'a>(json: &'a str, found: &mut Found<'a>) -> Option<()> {
-    let mut deserializer = serde_json::Deserializer::from_str(json);
-    deserializer.deserialize_map(Members(found)).ok()?;
-    deserializer.end().ok()
-}
-
-struct Members<'f, 'a>(&'f mut Found<'a>);
-
-impl<'a> Visitor<'a> for Members<'_, 'a> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<M: MapAccess<'a>>(self, mut map: M) -> Result<(), M::Error> {
-        while let Some(name) = map.next_key_seed(json::Key)? {
-            self.0.put(name, map.next_value()?);
-        }
-        Ok(())
-    }
+    json::members(json, |name, raw| found.put(name, raw))
 }
 
 #[cfg(test)]

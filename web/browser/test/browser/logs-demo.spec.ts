@@ -1,41 +1,23 @@
 /** A walk through the example pages for logs on the real stack, as a person takes it. */
 
-import { type ChildProcess, spawn } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
+import { type Demo, problemsOf, startDemo } from '../support/demo.ts';
 import { expect, test } from '../support/fixtures.ts';
 import { NO_STACK, stack } from '../support/stack.ts';
 
 test.skip(stack() === null, NO_STACK);
 
-let server: ChildProcess;
-let site = '';
+let demo: Demo;
 
 test.beforeAll(async () => {
-  const script = fileURLToPath(new URL('../../../examples/server.mjs', import.meta.url));
-  server = spawn(process.execPath, [script], { env: { ...process.env, WEB_DEMO_PORT: '0' } });
-  site = await new Promise<string>((resolve, reject) => {
-    let said = '';
-    for (const output of [server.stdout, server.stderr]) {
-      output?.on('data', (text) => {
-        said += text;
-        const found = /http:\/\/localhost:\d+\//.exec(said);
-        if (found) resolve(found[0]);
-      });
-    }
-    server.on('exit', () => reject(new Error(said)));
-  });
+  demo = await startDemo();
 });
 
-test.afterAll(() => {
-  server.kill();
-});
+test.afterAll(() => demo.stop());
 
 test('a person logs, uploads, closes the tab with lines in it, and finds everything', async ({ context }) => {
-  const problems: string[] = [];
-  context.on('console', (message) => message.type() === 'error' && problems.push(message.text()));
-  context.on('weberror', (error) => problems.push(error.error().message));
+  const problems = problemsOf(context);
   let page = await context.newPage();
-  await page.goto(site);
+  await page.goto(demo.site);
   await page.getByRole('link', { name: 'Logs' }).click();
   await expect(page.locator('#host')).toHaveText('shared');
   await page.getByLabel('Message').fill('the basket is empty');
@@ -55,9 +37,9 @@ test('a person logs, uploads, closes the tab with lines in it, and finds everyth
   await page.getByRole('button', { name: 'Error' }).click();
   await page.close({ runBeforeUnload: true });
   page = await context.newPage();
-  await page.goto(`${site}logs.html`);
+  await page.goto(`${demo.site}logs.html`);
   await expect(page.locator('#arrived tr', { hasText: 'last words' })).toHaveCount(1, { timeout: 30_000 });
-  await page.goto(`${site}s3-logger.html`);
+  await page.goto(`${demo.site}s3-logger.html`);
   await expect(page.locator('#logger')).toHaveText('Successfully uploaded 4 logs');
   await expect(page.locator('#worker')).toHaveText(
     /Worker ready\s+Upload complete: Successfully uploaded 1 logs/,

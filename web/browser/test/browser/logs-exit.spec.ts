@@ -114,7 +114,7 @@ for (const host of HOSTS) {
         await page.close({ runBeforeUnload: true });
         if (host === 'shared') {
           // Without a visit; generous, because the machine may be busy.
-          await eventually(() => storedNumbers(server).length === (round + 1) * 400, 15_000);
+          await eventually(() => storedNumbers(server).length === (round + 1) * 400);
         }
       }
       await revisit(await context.newPage(), server, host, 4_000);
@@ -184,7 +184,7 @@ async function revisit(
 ): Promise<void> {
   await openLab(page, server);
   await startLogger(page, server, { host, ...AUTO });
-  await eventually(() => storedNumbers(server).length >= lines, 15_000);
+  await eventually(() => storedNumbers(server).length >= lines);
 }
 
 /** Logs by the protocol itself, a group each few ms, and says on the console what was committed. */

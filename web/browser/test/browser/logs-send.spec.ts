@@ -110,7 +110,7 @@ for (const host of HOSTS) {
           for (let n = 0; n < 34; n += 1) window.log.info(`line ${part * 34 + n} ${random()}`);
         }, part);
       }
-      const { files } = await flush(lab, 50_000);
+      const { files } = await flush(lab, 120_000);
       expect(files.length).toBeGreaterThan(1);
       const sizes = server.of('put').map(({ body }) => body.length);
       expect(Math.max(...sizes)).toBeLessThanOrEqual(10 * 1024 * 1024);

@@ -1,44 +1,25 @@
 // A walk through the example page on the real stack: what a person sees.
-import { type ChildProcess, spawn } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
+import { type Demo, problemsOf, startDemo } from '../support/demo.ts';
 import { expect, test } from '../support/fixtures.ts';
 import { NO_STACK, stack } from '../support/stack.ts';
 import { diskFile, MIB } from '../support/upload-lab.ts';
 
 test.skip(stack() === null, NO_STACK);
 
-let server: ChildProcess;
-let site = '';
+let demo: Demo;
 
 test.beforeAll(async () => {
-  const script = fileURLToPath(new URL('../../../examples/server.mjs', import.meta.url));
-  server = spawn(process.execPath, [script], { env: { ...process.env, WEB_DEMO_PORT: '0' } });
-  site = await new Promise<string>((resolve, reject) => {
-    let said = '';
-    server.stdout?.on('data', (text) => {
-      said += text;
-      const found = /http:\/\/localhost:\d+\//.exec(said);
-      if (found) resolve(found[0]);
-    });
-    server.stderr?.on('data', (text) => {
-      said += text;
-    });
-    server.on('exit', () => reject(new Error(said)));
-  });
+  demo = await startDemo();
 });
 
-test.afterAll(() => {
-  server.kill();
-});
+test.afterAll(() => demo.stop());
 
 test('a person uploads, limits, pauses, leaves, reloads and closes the tab, and everything arrives', async ({
   context,
 }) => {
-  const problems: string[] = [];
-  context.on('console', (message) => message.type() === 'error' && problems.push(message.text()));
-  context.on('weberror', (error) => problems.push(error.error().message));
+  const problems = problemsOf(context);
   let page = await context.newPage();
-  await page.goto(`${site}uploads.html`);
+  await page.goto(`${demo.site}uploads.html`);
   await expect(page.locator('#host')).toHaveText('shared');
   await page.getByLabel('Limit').selectOption('5 MiB/s');
   await page
@@ -62,7 +43,7 @@ test('a person uploads, limits, pauses, leaves, reloads and closes the tab, and 
   await expect(film).toHaveAttribute('data-status', 'uploading');
   await page.close();
   page = await context.newPage();
-  await page.goto(`${site}uploads.html`);
+  await page.goto(`${demo.site}uploads.html`);
   await page.getByLabel('Limit').selectOption('none');
   await expect(page.locator('li', { hasText: 'film.mp4' })).toHaveAttribute('data-status', 'completed');
   await expect(page.locator('#arrived tr', { hasText: 'COMPLETED' })).toHaveCount(2);

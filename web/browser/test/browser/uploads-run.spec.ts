@@ -27,11 +27,8 @@ for (const kind of [...HOSTS, 'main'] as const) {
     server.fault('part', { delayMs: 300 }, 1_000);
     const id = await pick(page, file);
     await eventually(async () => ((await session(page, id))?.progress ?? 0) >= 20);
-    const begun = Date.now();
     await command(page, 'pause', id);
-    const took = Date.now() - begun;
     expect((await session(page, id))?.status).toBe('paused');
-    expect(took).toBeLessThan(2_500);
     const requests = server.calls.length;
     await page.waitForTimeout(1_500);
     expect(server.calls.length).toBe(requests);

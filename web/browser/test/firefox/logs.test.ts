@@ -1,33 +1,18 @@
 /** Behaviour 50: the log client in a stock Firefox, driven over WebDriver BiDi. */
 
 import assert from 'node:assert/strict';
-import test, { after, before } from 'node:test';
-import type { Page as PlaywrightPage } from '@playwright/test';
-import { type Browser, launch, type Page } from 'puppeteer-core';
+import test from 'node:test';
+import type { Page } from 'puppeteer-core';
 import { FaultServer } from '../support/fault-server.ts';
+import { asPlaywright, firefox } from '../support/firefox.ts';
 import { flush, logLines, startLogger, stats, storedNumbers } from '../support/logs.ts';
 
 const HOSTS = ['shared', 'dedicated'] as const;
 
-let browser: Browser;
-
-before(async () => {
-  browser = await launch({
-    browser: 'firefox',
-    executablePath: process.env.FIREFOX ?? '/usr/bin/firefox-esr',
-    headless: true,
-  });
-});
-
-after(async () => {
-  await browser.close();
-});
-
-/** `evaluate` is all that the helpers use of a page, and both drivers have it. */
-const tab = (page: Page): PlaywrightPage => page as unknown as PlaywrightPage;
+const browser = firefox();
 
 async function open(server: FaultServer): Promise<Page> {
-  const page = await browser.newPage();
+  const page = await browser().newPage();
   await page.goto(`${server.site}/lab.html`);
   await until(() => page.evaluate(() => 'logs' in window));
   return page;
@@ -54,7 +39,7 @@ async function withServer(f: (server: FaultServer) => Promise<void>): Promise<vo
   try {
     await f(server);
   } finally {
-    for (const page of await browser.pages()) if (page.url().startsWith(server.site)) await page.close();
+    for (const page of await browser().pages()) if (page.url().startsWith(server.site)) await page.close();
     await server.close();
   }
 }
@@ -62,7 +47,7 @@ async function withServer(f: (server: FaultServer) => Promise<void>): Promise<vo
 for (const host of HOSTS) {
   test(`50 (1) lines logged while a PUT hangs go with the next file, ${host}`, () =>
     withServer(async (server) => {
-      const page = tab(await open(server));
+      const page = asPlaywright(await open(server));
       server.fault('put', { delayMs: 700 });
       await startLogger(page, server, { host });
       await logLines(page, 0, 1_000);
@@ -77,7 +62,7 @@ for (const host of HOSTS) {
 
   test(`50 (2) a PUT whose answer is lost twice is sent again under its key, ${host}`, () =>
     withServer(async (server) => {
-      const page = tab(await open(server));
+      const page = asPlaywright(await open(server));
       server.fault('put', 'lost-answer', 2);
       await startLogger(page, server, { host });
       await logLines(page, 0, 500);
@@ -88,7 +73,7 @@ for (const host of HOSTS) {
 
   test(`50 (4) an expired URL is replaced by a new one, ${host}`, () =>
     withServer(async (server) => {
-      const page = tab(await open(server));
+      const page = asPlaywright(await open(server));
       server.fault('put', { status: 403 });
       await startLogger(page, server, { host });
       await logLines(page, 0, 500);
@@ -99,7 +84,7 @@ for (const host of HOSTS) {
 
   test(`50 (7) two tabs that log and upload at once, ${host}`, () =>
     withServer(async (server) => {
-      const tabs = [tab(await open(server)), tab(await open(server))];
+      const tabs = [asPlaywright(await open(server)), asPlaywright(await open(server))];
       for (const page of tabs) await startLogger(page, server, { host });
       await Promise.all(tabs.map((page, n) => logLines(page, n * 3_000, (n + 1) * 3_000)));
       await Promise.all(tabs.map((page) => flush(page)));
@@ -112,8 +97,8 @@ for (const host of HOSTS) {
       const rounds = 10;
       for (let round = 0; round < rounds; round += 1) {
         const page = await open(server);
-        await startLogger(tab(page), server, { host, autoUpload: true, flushIntervalMs: 60_000 });
-        await stats(tab(page));
+        await startLogger(asPlaywright(page), server, { host, autoUpload: true, flushIntervalMs: 60_000 });
+        await stats(asPlaywright(page));
         await page.evaluate((from) => {
           for (let n = from; n < from + 400; n += 1) window.log.info(`line ${n}`);
           location.href = '/back.js';
@@ -121,7 +106,7 @@ for (const host of HOSTS) {
         await until(() => page.url().endsWith('/back.js'));
         await page.close();
       }
-      const next = tab(await open(server));
+      const next = asPlaywright(await open(server));
       await startLogger(next, server, { host, autoUpload: true, flushIntervalMs: 60_000 });
       await until(() => storedNumbers(server).length >= rounds * 400);
       exactly(server, rounds * 400);

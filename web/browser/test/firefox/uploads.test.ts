@@ -1,10 +1,10 @@
 /** Behaviour 50: the upload client in a stock Firefox, driven over WebDriver BiDi. */
 
 import assert from 'node:assert/strict';
-import test, { after, before } from 'node:test';
+import test from 'node:test';
 import type { Page as PlaywrightPage } from '@playwright/test';
-import { type Browser, launch } from 'puppeteer-core';
 import { FaultServer } from '../support/fault-server.ts';
+import { asPlaywright, firefox } from '../support/firefox.ts';
 import {
   client,
   command,
@@ -19,19 +19,7 @@ import {
 } from '../support/upload-lab.ts';
 import { sha256Of } from '../support/upload-routes.ts';
 
-let browser: Browser;
-
-before(async () => {
-  browser = await launch({
-    browser: 'firefox',
-    executablePath: process.env.FIREFOX ?? '/usr/bin/firefox-esr',
-    headless: true,
-  });
-});
-
-after(async () => {
-  await browser.close();
-});
+const browser = firefox();
 
 /** A page of a server of its own, so with an origin and a database of its own. */
 async function withLab(
@@ -39,9 +27,8 @@ async function withLab(
   run: (page: PlaywrightPage, server: FaultServer) => Promise<void>,
 ): Promise<void> {
   const server = await FaultServer.start();
-  const opened = await browser.newPage();
-  // `evaluate` is all that the helpers use of a page, and both drivers have it.
-  const page = opened as unknown as PlaywrightPage;
+  const opened = await browser().newPage();
+  const page = asPlaywright(opened);
   try {
     await opened.goto(`${server.site}/lab.html`);
     await eventually(() => opened.evaluate(() => 'uploads' in window));

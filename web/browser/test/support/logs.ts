@@ -88,6 +88,6 @@ function summary(numbers: number[]): string {
 }
 
 /** Polls until it holds. */
-export async function eventually(check: () => boolean | Promise<boolean>, withinMs = 10_000): Promise<void> {
+export async function eventually(check: () => boolean | Promise<boolean>, withinMs = 60_000): Promise<void> {
   await expect.poll(check, { timeout: withinMs, intervals: [50, 100, 200] }).toBe(true);
 }

@@ -156,7 +156,7 @@ export function seen(page: Page): Promise<LabWindow['seen']> {
 }
 
 /** Polls until the upload has the status, and fails early at an end of another kind. */
-export async function reaches(page: Page, id: string, status: string, timeoutMs = 60_000): Promise<void> {
+export async function reaches(page: Page, id: string, status: string, timeoutMs = 120_000): Promise<void> {
   const until = Date.now() + timeoutMs;
   for (;;) {
     const now = await session(page, id);
@@ -180,7 +180,7 @@ export async function killed(target: Page | BrowserContext, kill: () => void): P
 }
 
 /** Polls until `check` holds. */
-export async function eventually(check: () => boolean | Promise<boolean>, timeoutMs = 30_000): Promise<void> {
+export async function eventually(check: () => boolean | Promise<boolean>, timeoutMs = 60_000): Promise<void> {
   const until = Date.now() + timeoutMs;
   while (!(await check())) {
     if (Date.now() > until) throw new Error(`does not come to hold: ${check}`);

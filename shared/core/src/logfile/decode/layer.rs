@@ -213,12 +213,7 @@ impl<R: Read> Layer<R> {
                 let produced = (inflate.total_out() - before_out) as usize;
                 input.take(taken);
                 let at = self.total_out + (filled + produced) as u64;
-                let bad = |code, what: &str| {
-                    Some(Some(Reason {
-                        code,
-                        message: format!("{what} at byte {} (decompressed {at})", input.consumed()),
-                    }))
-                };
+                let bad = |code, what: &str| Some(Some(input.damage(code, what, at)));
                 let ended = match result {
                     Ok(Status::StreamEnd) => {
                         self.codec = Codec::Gzip { members: *members + 1 };
@@ -240,12 +235,7 @@ impl<R: Read> Layer<R> {
                 let (taken, produced) = (from.pos(), to.pos());
                 input.take(taken);
                 let at = self.total_out + (filled + produced) as u64;
-                let bad = |code, what: &str| {
-                    Some(Some(Reason {
-                        code,
-                        message: format!("{what} at byte {} (decompressed {at})", input.consumed()),
-                    }))
-                };
+                let bad = |code, what: &str| Some(Some(input.damage(code, what, at)));
                 let ended = match result {
                     Ok(hint) => {
                         *inside_frame = hint != 0;
@@ -360,9 +350,11 @@ impl<R: Read> Input<R> {
     }
 
     fn garbage(&self, at: u64) -> Reason {
-        Reason {
-            code: ReasonCode::GzipTrailingGarbage,
-            message: format!("data that is not gzip follows at byte {} (decompressed {at})", self.consumed()),
-        }
+        self.damage(ReasonCode::GzipTrailingGarbage, "data that is not gzip follows", at)
+    }
+
+    /// What is wrong here; `at` is the place in what came out.
+    fn damage(&self, code: ReasonCode, what: &str, at: u64) -> Reason {
+        Reason { code, message: format!("{what} at byte {} (decompressed {at})", self.consumed()) }
     }
 }
