@@ -3,9 +3,12 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use aws_lambda_events::apigw::ApiGatewayV2httpRequest;
+use base64::Engine as _;
 use futures::future::BoxFuture;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use logferry_api::{App, BadgeCache, Cloud, Limiter, Settings};
+use logferry_api::{BadgeCache, Cloud, Limiter, Settings};
+use logferry_core::model::app::Scope;
 use logferry_core::model::quota::Quota;
 use logferry_core::model::redact::Redactor;
 use logferry_core::ports::clock::Clock;
@@ -13,7 +16,8 @@ use logferry_health_checks::guard::Policy;
 use logferry_health_checks::guard::resolve::Resolver;
 use logferry_health_checks::testing::MemoryChecks;
 use logferry_service::api_key::AdminKey;
-use logferry_service::http::{Request, Trail};
+use logferry_service::door::Door;
+use logferry_service::http::{Document, Measured};
 use logferry_service::metrics::Metric;
 use logferry_service::tokens::Tokens;
 use serde_json::{Value, json};
@@ -49,7 +53,21 @@ impl Resolver for OneAddress {
 #[derive(Debug)]
 pub struct Api {
     pub cloud: SimCloud,
-    app: App<Sim>,
+    door: Door,
+}
+
+/// Every route of the service, in the order of its list, with the scope that a key must have.
+#[must_use]
+pub fn routes() -> Vec<(Method, &'static str, Option<Scope>)> {
+    let document = logferry_api::routes::<Sim, _>(Document::default());
+    let listed: Vec<_> = document.routes.iter().map(|route| (route.method.clone(), route.path)).collect();
+    let document = logferry_api::document_of::<Sim>(Document::default());
+    let scope = |method: &Method, path: &str| {
+        let security = &document["paths"][path][method.as_str().to_lowercase()]["security"];
+        let key = security.as_array()?.iter().find_map(|way| way.get("apiKey"))?;
+        key[0].as_str()?.parse().ok()
+    };
+    listed.into_iter().map(|(method, path)| (method.clone(), path, scope(&method, path))).collect()
 }
 
 /// A response.
@@ -104,14 +122,16 @@ impl Api {
     /// The service with a daily quota per app.
     #[must_use]
     pub fn with_quota(quota: Quota) -> Self {
-        let mut api = Self::new();
-        api.app.settings.quota = quota;
-        api
+        Self::made(0, Redactor::default(), quota)
     }
 
     fn with(per_second: u32, redactor: Redactor) -> Self {
+        Self::made(per_second, redactor, Quota::NONE)
+    }
+
+    fn made(per_second: u32, redactor: Redactor, quota: Quota) -> Self {
         let cloud = SimCloud::default();
-        let app = App {
+        let api: logferry_api::Api<Sim> = logferry_api::Api {
             book: cloud.clone(),
             apps: cloud.clone(),
             files: cloud.clone(),
@@ -124,12 +144,12 @@ impl Api {
                 bucket: "bucket".to_owned(),
                 default_retention_days: 90,
                 redactor: Arc::new(redactor),
-                quota: Quota::NONE,
+                quota,
                 health_policy: Policy::default(),
                 resolver: Arc::new(OneAddress),
             },
         };
-        Self { cloud, app }
+        Self { cloud, door: logferry_api::door(Arc::new(api), "Test") }
     }
 
     pub async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
@@ -142,26 +162,26 @@ impl Api {
             );
         }
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
-        self.request(&Request {
-            method: Method::from_bytes(method.as_bytes()).unwrap_or_else(|e| panic!("{method}: {e}")),
-            path: path.to_owned(),
-            query: logferry_service::http::form_urlencoded(query),
-            headers: map,
-            body: body.to_vec(),
-            request_id: String::new(),
-            source_ip: None,
-            trail: Trail::default(),
-        })
-        .await
+        let event = json!({
+            "version": "2.0", "rawPath": path, "rawQueryString": query, "headers": {},
+            "body": base64::prelude::BASE64_STANDARD.encode(body), "isBase64Encoded": true,
+            "requestContext": {"http": {"method": method}},
+        });
+        let mut event: ApiGatewayV2httpRequest =
+            serde_json::from_value(event).unwrap_or_else(|e| panic!("{method} {path}: {e}"));
+        event.headers = map;
+        self.event(event).await
     }
 
-    pub async fn request(&self, request: &Request) -> Answer {
-        let response = self.app.handle(request, self.cloud.clock().now_ms()).await;
+    /// As API Gateway calls it.
+    pub async fn event(&self, event: ApiGatewayV2httpRequest) -> Answer {
+        let answer = self.door.answer_event(event, self.cloud.clock().now_ms()).await;
+        let (parts, body) = answer.into_parts();
         Answer {
-            status: response.status.as_u16(),
-            headers: response.headers,
-            text: response.body,
-            metrics: response.metrics,
+            status: parts.status.as_u16(),
+            headers: parts.headers,
+            text: String::from_utf8(body.into()).unwrap_or_else(|e| panic!("no text: {e}")),
+            metrics: parts.extensions.get::<Measured>().cloned().unwrap_or_default().0,
         }
     }
 

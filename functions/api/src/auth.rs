@@ -1,22 +1,102 @@
-//! Authenticates requests: the administrator, or an app by one of its keys.
+//! The callers of routes: the administration, or an app with one of its keys. A handler gets its caller and
+//! its app only from the extractors of this module, which check the credential.
 
-use logferry_core::model::app::{App as Tenant, AppId};
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use http::request::Parts;
+use logferry_core::model::app::{App, AppId, Scope};
 use logferry_core::ports::apps::Apps;
 use logferry_service::api_key::{ADMIN_KEY_HEADER, APP_ID_HEADER, app_of_request};
-use logferry_service::http::{ApiError, Request};
+use logferry_service::http::{ApiError, Describe, Head, Operation, PathPart, QueryParams};
+use serde_json::json;
+use utoipa::IntoParams;
+use utoipa::openapi::path::{Parameter, ParameterIn};
 
-use crate::{Action, App, Cloud};
+use crate::{Api, Cloud};
 
-/// The authenticated caller.
+/// What an app's key must be allowed to do.
+pub(crate) trait Needs: 'static {
+    const SCOPE: Scope;
+}
+
+#[derive(Debug)]
+pub(crate) struct Read;
+#[derive(Debug)]
+pub(crate) struct Write;
+#[derive(Debug)]
+pub(crate) struct Manage;
+
+impl Needs for Read {
+    const SCOPE: Scope = Scope::Read;
+}
+impl Needs for Write {
+    const SCOPE: Scope = Scope::Write;
+}
+impl Needs for Manage {
+    const SCOPE: Scope = Scope::Manage;
+}
+
+/// The query parameters of a route. What is not taken is refused.
+pub(crate) trait Params: IntoParams + Sized + Send {
+    fn read(query: &mut QueryParams) -> Result<Self, ApiError>;
+}
+
+/// No query parameters.
+#[derive(Debug)]
+pub(crate) struct NoParams;
+
+impl Params for NoParams {
+    fn read(_: &mut QueryParams) -> Result<Self, ApiError> {
+        Ok(Self)
+    }
+}
+
+impl IntoParams for NoParams {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        Vec::new()
+    }
+}
+
+/// The administration alone.
+pub(crate) struct AsAdmin {
+    pub(crate) head: Head,
+}
+
+/// Any caller with a credential.
+pub(crate) struct AsCaller<S, P = NoParams> {
+    pub(crate) caller: Caller,
+    pub(crate) params: P,
+    pub(crate) head: Head,
+    needs: PhantomData<fn() -> S>,
+}
+
+/// An app by its own key.
+pub(crate) struct AsApp<S> {
+    pub(crate) app: Box<App>,
+    pub(crate) head: Head,
+    needs: PhantomData<fn() -> S>,
+}
+
+/// The app that the path names in `{id}`, and a caller that may act for it.
+pub(crate) struct OnApp<S, P = NoParams> {
+    pub(crate) app: Box<App>,
+    pub(crate) params: P,
+    pub(crate) head: Head,
+    needs: PhantomData<fn() -> S>,
+}
+
+/// The sender of a request.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Caller {
+pub(crate) enum Caller {
     Admin,
-    App(Box<Tenant>),
+    App(Box<App>),
 }
 
 impl Caller {
-    /// Returns the rate limit bucket of the caller.
-    pub(crate) fn bucket(&self) -> &str {
+    /// Whose share of requests this one uses.
+    fn bucket(&self) -> &str {
         match self {
             // No app has this id.
             Self::Admin => "*",
@@ -25,86 +105,183 @@ impl Caller {
     }
 }
 
-fn admin_alone(action: Action) -> bool {
-    matches!(action, Action::RegisterApp)
+impl<C: Cloud> FromRequestParts<Arc<Api<C>>> for AsAdmin {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api<C>>) -> Result<Self, ApiError> {
+        let mut head = Head::from_request_parts(parts, api).await?;
+        match api.any_caller(&head, Scope::Manage).await? {
+            Some(Caller::Admin) => {}
+            Some(Caller::App(_)) => {
+                return Err(ApiError::forbidden("only the administrator may do this: send X-Admin-Key"));
+            }
+            None => return Err(ApiError::unauthorized("X-Admin-Key is required")),
+        }
+        api.limiter.admit(Caller::Admin.bucket(), head.now_ms)?;
+        params::<NoParams>(&mut head)?;
+        Ok(Self { head })
+    }
 }
 
-impl<C: Cloud> App<C> {
-    /// Authenticates a request.
+impl<C: Cloud, S: Needs, P: Params> FromRequestParts<Arc<Api<C>>> for AsCaller<S, P> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api<C>>) -> Result<Self, ApiError> {
+        let mut head = Head::from_request_parts(parts, api).await?;
+        let caller = api.caller(&head, S::SCOPE).await?;
+        let params = params(&mut head)?;
+        Ok(Self { caller, params, head, needs: PhantomData })
+    }
+}
+
+impl<C: Cloud, S: Needs> FromRequestParts<Arc<Api<C>>> for AsApp<S> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api<C>>) -> Result<Self, ApiError> {
+        let AsCaller { caller, params: NoParams, head, needs } =
+            AsCaller::<S, NoParams>::from_request_parts(parts, api).await?;
+        match caller {
+            Caller::App(app) => Ok(Self { app, head, needs }),
+            Caller::Admin => Err(ApiError::forbidden("writing logs requires an app's key")),
+        }
+    }
+}
+
+impl<C: Cloud, S: Needs, P: Params> FromRequestParts<Arc<Api<C>>> for OnApp<S, P> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api<C>>) -> Result<Self, ApiError> {
+        let id = PathPart::from_request_parts(parts, api).await?;
+        let AsCaller { caller, params, head, needs } =
+            AsCaller::<S, P>::from_request_parts(parts, api).await?;
+        let app = api.app_of_path(&caller, &head, id.get("id")).await?;
+        Ok(Self { app, params, head, needs })
+    }
+}
+
+fn params<P: Params>(head: &mut Head) -> Result<P, ApiError> {
+    let mut query = std::mem::take(&mut head.query);
+    let params = P::read(&mut query)?;
+    query.finish()?;
+    Ok(params)
+}
+
+/// What every operation that takes a credential may answer.
+fn takes_credential(operation: &mut Operation) {
+    operation.errors.extend([400, 401, 403, 429, 503]);
+}
+
+/// The credentials of an operation that apps and the administration may use.
+pub(crate) fn takes_any_key(operation: &mut Operation, scope: Scope) {
+    operation.security.extend([json!({"apiKey": [scope]}), json!({"adminKey": []})]);
+    takes_credential(operation);
+}
+
+pub(crate) fn takes_app_in_path(operation: &mut Operation) {
+    let schema = json!({"type": "string", "pattern": "^[a-z0-9][a-z0-9-]{0,62}$", "examples": ["shop"]});
+    operation.takes("path", "id", "An app.", schema);
+    operation.errors.insert(404);
+}
+
+impl Describe for AsAdmin {
+    fn describe(operation: &mut Operation) {
+        operation.security.push(json!({"adminKey": []}));
+        takes_credential(operation);
+    }
+}
+
+impl<S: Needs, P: Params> Describe for AsCaller<S, P> {
+    fn describe(operation: &mut Operation) {
+        takes_any_key(operation, S::SCOPE);
+        operation.takes_query::<P>();
+    }
+}
+
+impl<S: Needs> Describe for AsApp<S> {
+    fn describe(operation: &mut Operation) {
+        operation.security.push(json!({"apiKey": [S::SCOPE]}));
+        takes_credential(operation);
+    }
+}
+
+impl<S: Needs, P: Params> Describe for OnApp<S, P> {
+    fn describe(operation: &mut Operation) {
+        takes_app_in_path(operation);
+        AsCaller::<S, P>::describe(operation);
+    }
+}
+
+impl<C: Cloud> Api<C> {
+    /// Returns the caller of this request, admitted by the rate limit.
     ///
     /// # Errors
-    /// 400 without any credential (401 on routes for the administrator only), 401 for wrong ones, 403 for a
-    /// key without the scope of the action.
-    pub(crate) async fn caller(
-        &self,
-        request: &Request,
-        action: Action,
-        now_ms: i64,
-    ) -> Result<Caller, ApiError> {
-        if let Some(shown) = request.headers.get(ADMIN_KEY_HEADER) {
+    /// 400 without any credential, 401 for wrong ones, 403 for a key without the scope, 429.
+    pub(crate) async fn caller(&self, head: &Head, needs: Scope) -> Result<Caller, ApiError> {
+        let required =
+            || ApiError::bad_request("X-API-Key", "a credential is required: X-API-Key or X-Admin-Key");
+        let caller = self.any_caller(head, needs).await?.ok_or_else(required)?;
+        self.limiter.admit(caller.bucket(), head.now_ms)?;
+        Ok(caller)
+    }
+
+    /// Returns the caller of this request; `None` without any credential.
+    async fn any_caller(&self, head: &Head, needs: Scope) -> Result<Option<Caller>, ApiError> {
+        if let Some(shown) = head.headers.get(ADMIN_KEY_HEADER) {
             let wrong = || ApiError::unauthorized("the admin key is invalid");
             let shown = shown.to_str().map_err(|_| wrong())?;
-            return match self.admin_key.verify(shown, now_ms).await? {
-                true => Ok(Caller::Admin),
+            return match self.admin_key.verify(shown, head.now_ms).await? {
+                true => Ok(Some(Caller::Admin)),
                 false => Err(wrong()),
             };
         }
-        match app_of_request(&self.apps, request, action.scope()).await? {
-            Some(_) if admin_alone(action) => {
-                Err(ApiError::forbidden("only the administrator may do this: send X-Admin-Key"))
-            }
-            Some(app) => Ok(Caller::App(Box::new(app))),
-            None if admin_alone(action) => Err(ApiError::unauthorized("X-Admin-Key is required")),
-            None => {
-                Err(ApiError::bad_request("X-API-Key", "a credential is required: X-API-Key or X-Admin-Key"))
-            }
-        }
+        let app = app_of_request(&self.apps, head, needs).await?;
+        Ok(app.map(|app| Caller::App(Box::new(app))))
     }
 
-    /// Returns the app named in a path, if the caller may act for it.
+    /// The app that a path names, if the caller may act for it.
     ///
     /// # Errors
-    /// 403 for a caller of another app, whether or not the named app exists. For the administrator, 403 if
-    /// `X-App-ID` names another app, 404 if there is none.
+    /// 403 for another app's caller, whether or not the named one exists; for the administration 403
+    /// when `X-App-ID` names another, 404 when there is none.
     pub(crate) async fn app_of_path(
         &self,
         caller: &Caller,
-        request: &Request,
+        head: &Head,
         id: &str,
-    ) -> Result<Tenant, ApiError> {
+    ) -> Result<Box<App>, ApiError> {
         match caller {
-            Caller::App(app) if app.app_id.as_str() == id => Ok((**app).clone()),
+            Caller::App(app) if app.app_id.as_str() == id => Ok(app.clone()),
             Caller::App(_) => Err(ApiError::forbidden("the API key belongs to another app")),
-            Caller::Admin if request.header(APP_ID_HEADER).is_some_and(|header| header != id) => {
+            Caller::Admin if head.header(APP_ID_HEADER).is_some_and(|header| header != id) => {
                 Err(ApiError::forbidden("X-App-ID names another app"))
             }
             Caller::Admin => {
                 let app = self.find_app(id).await?;
-                request.trail.concerns(&app.app_id);
-                Ok(app)
+                head.trail.concerns(&app.app_id);
+                Ok(Box::new(app))
             }
         }
     }
 
-    /// Returns the app of a request without an app in its path: the caller's, or the one that the
-    /// administrator names in `app_id` or `X-App-ID`. `None` means all.
+    /// The app that a request is about where its path names none: its caller's, or the one that the
+    /// administration names in `app_id` or `X-App-ID`; `None`: all.
     ///
     /// # Errors
-    /// As [`App::app_of_path`].
+    /// As [`Api::app_of_path`].
     pub(crate) async fn app_asked_for(
         &self,
         caller: &Caller,
-        request: &Request,
-    ) -> Result<Option<Tenant>, ApiError> {
-        let named = request.param("app_id").or_else(|| request.header(APP_ID_HEADER));
-        match (caller, named) {
-            (_, Some(id)) => self.app_of_path(caller, request, id).await.map(Some),
-            (Caller::App(app), None) => Ok(Some((**app).clone())),
+        head: &Head,
+        app_id: Option<&str>,
+    ) -> Result<Option<Box<App>>, ApiError> {
+        match (caller, app_id.or_else(|| head.header(APP_ID_HEADER))) {
+            (_, Some(id)) => self.app_of_path(caller, head, id).await.map(Some),
+            (Caller::App(app), None) => Ok(Some(app.clone())),
             (Caller::Admin, None) => Ok(None),
         }
     }
 
-    async fn find_app(&self, id: &str) -> Result<Tenant, ApiError> {
+    async fn find_app(&self, id: &str) -> Result<App, ApiError> {
         let unknown = || ApiError::not_found("no such app");
         let app_id: AppId = id.parse().map_err(|_| unknown())?;
         self.apps.find(&app_id).await?.ok_or_else(unknown)

@@ -1,43 +1,64 @@
-//! Badges: with a key, or without one if the app's badges are public.
+//! Badges: for callers with a key, and without a credential if an app's badges are public.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use http::StatusCode;
 use http::header::CACHE_CONTROL;
-use logferry_core::model::app::{App as Tenant, AppId};
+use logferry_core::model::app::{App, AppId, Scope};
 use logferry_core::ports::apps::Apps;
 use logferry_health_checks::badge::parse_file;
 use logferry_health_checks::history;
 use logferry_health_checks::register::{StoredCheck, public_badges};
 use logferry_service::api_key::{ADMIN_KEY_HEADER, API_KEY_HEADER, APP_ID_HEADER};
-use logferry_service::http::{ApiError, Request, Response};
+use logferry_service::http::{
+    Answer, ApiError, Head, IntoResponse as _, Operation, PathPart, Response, State, text, with_header,
+};
+use serde_json::json;
 
-use crate::health_routes::{one, window};
-use crate::{App, Cloud};
+use crate::auth::{takes_any_key, takes_app_in_path};
+use crate::health::{SeriesQuery, one, window};
+use crate::{Api, Cloud, Shared};
 
-/// How long a badge may be cached: by this instance, by browsers, and by the proxies of code hosts.
+/// How long a badge may be kept: by this instance, by browsers, and by the proxies of code hosts.
 const BADGE_MS: i64 = 60_000;
 const BADGE_CACHE: &str = "max-age=60";
-/// Maximum number of cached responses, of at most 2 KB each.
+/// Answers that an instance keeps, of 2 KB at most.
 const MAX_KEPT: usize = 1_000;
-/// Maximum length of a cache key: a path, and the longest URL of a check (bytes).
+/// Bytes of a question that can have a badge: a path, and the longest URL of a check.
 const MAX_QUESTION_BYTES: usize = 2_048;
-/// The rate limit bucket of requests without a credential. No app has this id.
+/// Whose share of requests those without a credential use. No app has this id.
 const BUCKET: &str = "*badges";
 
-/// Responses to requests without a credential, including 404s: repeated requests are answered from here for
-/// a minute per instance.
+/// A badge as it is answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Badge {
+    Svg(String),
+    Json(String),
+}
+
+impl Badge {
+    fn response(self) -> Response {
+        let response = match self {
+            Self::Svg(svg) => text(StatusCode::OK, "image/svg+xml", svg),
+            Self::Json(json) => text(StatusCode::OK, "application/json", json),
+        };
+        with_header(response, CACHE_CONTROL, BADGE_CACHE)
+    }
+}
+
+/// Answers to requests without a credential, `None` if there is no such badge: a repeated request reads
+/// the tables once per minute and instance.
 #[derive(Debug, Default)]
-pub struct BadgeCache(Mutex<HashMap<String, (i64, Response)>>);
+pub struct BadgeCache(Mutex<HashMap<String, (i64, Option<Badge>)>>);
 
 impl BadgeCache {
-    fn get(&self, question: &str, now_ms: i64) -> Option<Response> {
+    fn get(&self, question: &str, now_ms: i64) -> Option<Option<Badge>> {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.get(question).filter(|(until_ms, _)| now_ms < *until_ms).map(|(_, response)| response.clone())
+        kept.get(question).filter(|(until_ms, _)| now_ms < *until_ms).map(|(_, badge)| badge.clone())
     }
 
-    fn keep(&self, question: String, response: &Response, now_ms: i64) {
+    fn keep(&self, question: String, badge: Option<Badge>, now_ms: i64) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() >= MAX_KEPT {
             kept.retain(|_, (until_ms, _)| now_ms < *until_ms);
@@ -45,101 +66,104 @@ impl BadgeCache {
         if kept.len() >= MAX_KEPT {
             kept.clear();
         }
-        kept.insert(question, (now_ms.saturating_add(BADGE_MS), response.clone()));
+        kept.insert(question, (now_ms.saturating_add(BADGE_MS), badge));
     }
 }
 
-/// Whether a request has any credential.
-pub(crate) fn shows_credential(request: &Request) -> bool {
+/// Whether a request shows any credential.
+fn shows_credential(head: &Head) -> bool {
     let names = [API_KEY_HEADER, ADMIN_KEY_HEADER, APP_ID_HEADER];
-    names.iter().any(|name| request.headers.contains_key(*name))
+    names.iter().any(|name| head.headers.contains_key(*name))
 }
 
-impl<C: Cloud> App<C> {
-    /// `GET /health/{id}/badges/{file}?url&window` without a credential. Whatever is missing (an app, its
-    /// consent, a check, a file), the response is the same 404.
+fn no_such_badge() -> ApiError {
+    ApiError::not_found("no such badge")
+}
+
+pub(crate) fn badge(operation: &mut Operation) {
+    operation.security.push(json!({}));
+    takes_any_key(operation, Scope::Read);
+    takes_app_in_path(operation);
+    let description = "`health`, `uptime` or `response-time`, as `.svg`, or as `.json` for shields.io.";
+    operation.takes("path", "file", description, json!({"type": "string", "examples": ["health.svg"]}));
+    operation.takes_query::<SeriesQuery>();
+    operation.answers_as(200, "a badge", "image/svg+xml", json!({"type": "string"}));
+    operation.answers(200, "a badge", json!({"type": "object"}));
+}
+
+/// Without the envelope, which readers of badges do not expect. Unknown query parameters are ignored: proxies
+/// and browsers add their own.
+pub(crate) async fn health_badge<C: Cloud>(State(api): Shared<C>, head: Head, part: PathPart) -> Answer {
+    let (id, file) = (part.get("id"), part.get("file"));
+    if !shows_credential(&head) {
+        return api.public_badge(&head, id, file).await;
+    }
+    let caller = api.caller(&head, Scope::Read).await?;
+    let app = api.app_of_path(&caller, &head, id).await?;
+    let checks = api.checks_of(&app);
+    let check = one(head.query.first("url"), &checks)?;
+    Ok(api.badge_of(&head, file, &app, check).await?.response())
+}
+
+impl<C: Cloud> Api<C> {
+    /// A badge without a credential. Whatever is missing (an app, its consent, a check, a file) is the same
+    /// 404.
     ///
     /// # Errors
-    /// 429 for too many requests without a credential, and failures of the tables.
-    pub(crate) async fn public_badge(
-        &self,
-        request: &Request,
-        id: &str,
-        file: &str,
-        now_ms: i64,
-    ) -> Result<Response, ApiError> {
-        let none = || ApiError::not_found("no such badge").response().with_header(CACHE_CONTROL, BADGE_CACHE);
-        // Parameters that badges do not have make no difference.
-        let question = format!("{} {:?} {:?}", request.path, request.param("url"), request.param("window"));
+    /// 429 if requests without a credential are too many, and failures of the tables.
+    async fn public_badge(&self, head: &Head, id: &str, file: &str) -> Answer {
+        let answer = |badge: Option<Badge>| match badge {
+            Some(badge) => badge.response(),
+            None => with_header(no_such_badge().into_response(), CACHE_CONTROL, BADGE_CACHE),
+        };
+        // parameters that no badge knows make no other question
+        let (url, window) = (head.query.first("url"), head.query.first("window"));
+        let question = format!("{} {url:?} {window:?}", head.path);
         if question.len() > MAX_QUESTION_BYTES {
-            return Ok(none());
+            return Ok(answer(None));
         }
-        if let Some(kept) = self.badges.get(&question, now_ms) {
-            return Ok(kept);
+        if let Some(kept) = self.badges.get(&question, head.now_ms) {
+            return Ok(answer(kept));
         }
-        self.limiter.admit(BUCKET, now_ms)?;
-        let response = match self.find_public_badge(request, id, file, now_ms).await {
-            Ok(response) => response,
-            Err(error) if error.status.is_client_error() => none(),
+        self.limiter.admit(BUCKET, head.now_ms)?;
+        let badge = match self.find_public_badge(head, id, file).await {
+            Ok(badge) => Some(badge),
+            Err(error) if error.status.is_client_error() => None,
             Err(error) => return Err(error),
         };
-        self.badges.keep(question, &response, now_ms);
-        Ok(response)
+        self.badges.keep(question, badge.clone(), head.now_ms);
+        Ok(answer(badge))
     }
 
-    async fn find_public_badge(
-        &self,
-        request: &Request,
-        id: &str,
-        file: &str,
-        now_ms: i64,
-    ) -> Result<Response, ApiError> {
-        let none = || ApiError::not_found("no such badge");
-        let app_id: AppId = id.parse().map_err(|_| none())?;
+    async fn find_public_badge(&self, head: &Head, id: &str, file: &str) -> Result<Badge, ApiError> {
+        let app_id: AppId = id.parse().map_err(|_| no_such_badge())?;
         let app = self.apps.find(&app_id).await?.filter(|app| public_badges(&app.health_checks));
-        let app = app.ok_or_else(none)?;
+        let app = app.ok_or_else(no_such_badge)?;
         let checks = self.checks_of(&app);
-        let check = one(request, &checks)?;
-        // The URL of a check with a name must not be guessable.
-        let named =
-            request.param("url").is_none_or(|asked| check.name.as_deref().is_none_or(|name| name == asked));
+        let url = head.query.first("url");
+        let check = one(url, &checks)?;
+        // the URL of a check with a name is not public
+        let named = url.is_none_or(|asked| check.name.as_deref().is_none_or(|name| name == asked));
         if !named {
-            return Err(none());
+            return Err(no_such_badge());
         }
-        self.badge_of(request, file, &app, check, now_ms).await
-    }
-
-    /// `GET /health/{id}/badges/{file}?url&window`: `health`, `uptime` or `response-time`, as `.svg`, or as
-    /// `.json` for shields.io. Without the envelope, because shields.io does not know it.
-    pub(crate) async fn health_badge(
-        &self,
-        request: &Request,
-        file: &str,
-        app: &Tenant,
-        now_ms: i64,
-    ) -> Result<Response, ApiError> {
-        let checks = self.checks_of(app);
-        let check = one(request, &checks)?;
-        self.badge_of(request, file, app, check, now_ms).await
+        self.badge_of(head, file, &app, check).await
     }
 
     async fn badge_of(
         &self,
-        request: &Request,
+        head: &Head,
         file: &str,
-        app: &Tenant,
+        app: &App,
         check: &StoredCheck,
-        now_ms: i64,
-    ) -> Result<Response, ApiError> {
-        let (subject, svg) = parse_file(file).ok_or_else(|| ApiError::not_found("no such badge"))?;
-        let window = window(request)?;
-        let badge = history::badge(&self.checks, app, check, subject, window, now_ms).await?;
-        let response = if svg {
-            Response::text(StatusCode::OK, "image/svg+xml", badge.svg())
-        } else {
-            Response::json(StatusCode::OK, &badge.shields())
-        };
-        Ok(response.with_header(CACHE_CONTROL, BADGE_CACHE))
+    ) -> Result<Badge, ApiError> {
+        let (subject, svg) = parse_file(file).ok_or_else(no_such_badge)?;
+        let window = window(head.query.first("window"))?;
+        let badge = history::badge(&self.checks, app, check, subject, window, head.now_ms).await?;
+        Ok(match svg {
+            true => Badge::Svg(badge.svg()),
+            false => Badge::Json(badge.shields().to_string()),
+        })
     }
 }
 
@@ -150,12 +174,11 @@ mod tests {
     #[test]
     fn a_thousand_answers_are_kept_for_a_minute_each() {
         let cache = BadgeCache::default();
-        let answer = ApiError::not_found("x").response();
         for n in 0..3_000 {
-            cache.keep(n.to_string(), &answer, n);
+            cache.keep(n.to_string(), None, n);
             assert!(cache.0.lock().unwrap().len() <= MAX_KEPT);
         }
-        assert_eq!(cache.get("2999", 2_999 + BADGE_MS - 1), Some(answer));
+        assert_eq!(cache.get("2999", 2_999 + BADGE_MS - 1), Some(None));
         assert_eq!(cache.get("2999", 2_999 + BADGE_MS), None);
         assert_eq!(cache.get("other", 0), None);
     }

@@ -2,121 +2,184 @@
 
 use http::StatusCode;
 use logferry_core::logbook::budget::Budget;
-use logferry_core::logbook::filter::{Filter, MAX_CONTEXT_PATHS};
-use logferry_core::logbook::new_entry::MAX_REQUEST_ID_BYTES;
-use logferry_core::logbook::query::{DEFAULT_LIMIT, MAX_LIMIT, MAX_OFFSET, Query, QueryError};
+use logferry_core::logbook::filter::Filter;
+use logferry_core::logbook::new_entry::{Invalid, MAX_REQUEST_ID_BYTES};
+use logferry_core::logbook::query::{DEFAULT_LIMIT, MAX_LIMIT, MAX_OFFSET, Query as Question, QueryError};
 use logferry_core::logbook::write::{MAX_KEY_BYTES, WriteError, WriteRequest};
-use logferry_core::logbook::{filter, new_entry, query, write};
-use logferry_core::model::app::App as Tenant;
+use logferry_core::logbook::{new_entry, query, write};
 use logferry_core::model::fault::{Fault, FaultClass};
 use logferry_core::ports::apps::Apps;
-use logferry_service::http::{ApiError, Request, Response};
+use logferry_service::http::{
+    Answer, ApiError, Measured, Operation, QueryParams, Raw, Response, State, text,
+};
 use logferry_service::metrics::BLOCKS_SKIPPED;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::time::Instant;
+use utoipa::IntoParams;
+use utoipa::openapi::path::{Parameter, ParameterIn};
 
-use crate::fields::{IDEMPOTENCY_KEY_HEADER, header, invalid, param_ms, param_number};
-use crate::{App, Caller, Cloud};
+use crate::auth::{AsApp, AsCaller, Params, Read, Write};
+use crate::keys::IDEMPOTENCY_KEY_HEADER;
+use crate::schema::{NewEntries, Record};
+use crate::{Cloud, Shared};
 
 const REQUEST_ID_HEADER: &str = "x-request-id";
 
-impl<C: Cloud> App<C> {
-    pub(crate) async fn write_logs(
-        &self,
-        app: &Tenant,
-        request: &Request,
-        now_ms: i64,
-    ) -> Result<Response, ApiError> {
-        let request_id = header(request, REQUEST_ID_HEADER, MAX_REQUEST_ID_BYTES)?;
-        let idempotency_key = header(request, IDEMPOTENCY_KEY_HEADER, MAX_KEY_BYTES)?;
-        let entries = new_entry::entries(&request.body).map_err(|bad| invalid(&bad))?;
-        let mut unique = [0; 16];
-        getrandom::fill(&mut unique)
-            .map_err(|error| Fault::new(FaultClass::Transient, "getrandom", error.to_string()))?;
-        let written = write::write(
-            &self.book,
-            &WriteRequest {
-                app,
-                entries: &entries,
-                request_id,
-                idempotency_key,
-                body: &request.body,
-                now_ms,
-                unique,
-                default_retention_days: self.settings.default_retention_days,
-                redactor: &self.settings.redactor,
-                quota: &self.settings.quota,
-            },
-        )
-        .await;
-        match written {
-            Ok(stored) if entries.batch => Ok(enveloped(&array(&stored))),
-            Ok(stored) => Ok(enveloped(stored.first().map_or("null", String::as_str))),
-            Err(WriteError::Invalid(bad)) => Err(invalid(&bad)),
-            Err(WriteError::KeyReused) => Err(ApiError::new(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "IDEMPOTENCY_KEY_REUSED",
-                "this Idempotency-Key was used with another body",
-            )),
-            Err(WriteError::OverQuota(exceeded)) => Err(ApiError::over_quota(&exceeded, now_ms)),
-            Err(WriteError::Fault(fault)) => Err(fault.into()),
-        }
-    }
+pub(crate) fn writes(operation: &mut Operation) {
+    let record = operation.schemas.reference::<Record>();
+    let stored = json!({"oneOf": [record, {"type": "array", "items": record}]});
+    let schema = json!({"type": "object", "required": ["ok", "data"],
+        "properties": {"ok": {"const": true}, "data": stored}});
+    operation.answers(200, "stored: the record, or of a batch the array", schema);
+    let text = |most: usize| json!({"type": "string", "maxLength": most, "pattern": "^[!-~]+$"});
+    let once = "The same request with the same key acts once, for 24 hours.";
+    operation.takes("header", "Idempotency-Key", once, text(MAX_KEY_BYTES));
+    let fills = "Becomes the `request_id` of entries that have none.";
+    operation.takes("header", "X-Request-ID", fills, text(MAX_REQUEST_ID_BYTES));
+    operation.errors.insert(422);
+}
 
-    pub(crate) async fn query_logs(
-        &self,
-        caller: &Caller,
-        request: &Request,
-        now_ms: i64,
-    ) -> Result<Response, ApiError> {
-        let budget = Budget::since(Instant::now());
-        let filter = filter_of(request)?;
-        let limit = param_number(request, "limit", 1, MAX_LIMIT as u64)?.map_or(DEFAULT_LIMIT as u64, |n| n);
-        let offset = param_number(request, "offset", 0, MAX_OFFSET as u64)?.unwrap_or(0);
-        let raw = match request.param("raw") {
-            None | Some("false") => false,
-            Some("true") => true,
-            Some(_) => return Err(ApiError::bad_request("raw", "raw must be true or false")),
-        };
-        let asked = self.app_asked_for(caller, request).await?;
-        let merged = asked.is_none();
-        let apps = match asked {
-            Some(app) => vec![app],
-            None => self.apps.list().await?,
-        };
-        let question = Query {
-            apps: &apps,
-            merged,
-            filter: &filter,
-            limit: usize::try_from(limit).unwrap_or(MAX_LIMIT),
-            offset: usize::try_from(offset).unwrap_or(MAX_OFFSET),
-            cursor: request.param("cursor"),
-            raw,
-            now_ms,
-            budget,
-        };
-        let page = query::query(&self.book, &question).await.map_err(query_error)?;
-        tracing::info!(
-            query.pages = page.cost.pages,
-            query.blocks = page.cost.blocks,
-            query.opened = page.cost.opened,
-            query.skipped = page.cost.skipped,
-            query.read_units = page.cost.units,
-            query.records = page.records.len(),
-            "query answered"
-        );
-        let body = format!(
-            "{{\"ok\":true,\"data\":{},\"cursor\":{},\"skipped\":{}}}",
-            array(&page.records),
-            Value::from(page.cursor),
-            page.cost.skipped
-        );
-        let mut response = Response::text(StatusCode::OK, "application/json", body);
-        if page.cost.skipped > 0 {
-            response.metrics.push((BLOCKS_SKIPPED, page.cost.skipped.into()));
-        }
-        Ok(response)
+pub(crate) fn queries(operation: &mut Operation) {
+    operation.errors.insert(404);
+}
+
+pub(crate) async fn write_logs<C: Cloud>(
+    State(api): Shared<C>,
+    by: AsApp<Write>,
+    Raw { bytes, .. }: Raw<NewEntries>,
+) -> Answer {
+    let now_ms = by.head.now_ms;
+    let request_id = by.head.text_header(REQUEST_ID_HEADER, MAX_REQUEST_ID_BYTES)?;
+    let idempotency_key = by.head.text_header(IDEMPOTENCY_KEY_HEADER, MAX_KEY_BYTES)?;
+    let entries = new_entry::entries(&bytes).map_err(|bad| invalid(&bad))?;
+    let mut unique = [0; 16];
+    getrandom::fill(&mut unique)
+        .map_err(|error| Fault::new(FaultClass::Transient, "getrandom", error.to_string()))?;
+    let request = WriteRequest {
+        app: &by.app,
+        entries: &entries,
+        request_id,
+        idempotency_key,
+        body: &bytes,
+        now_ms,
+        unique,
+        default_retention_days: api.settings.default_retention_days,
+        redactor: &api.settings.redactor,
+        quota: &api.settings.quota,
+    };
+    match write::write(&api.book, &request).await {
+        Ok(stored) if entries.batch => Ok(enveloped(&array(&stored))),
+        Ok(stored) => Ok(enveloped(stored.first().map_or("null", String::as_str))),
+        Err(WriteError::Invalid(bad)) => Err(invalid(&bad)),
+        Err(WriteError::KeyReused) => Err(ApiError::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "IDEMPOTENCY_KEY_REUSED",
+            "this Idempotency-Key was used with another body",
+        )),
+        Err(WriteError::OverQuota(exceeded)) => Err(ApiError::over_quota(&exceeded, now_ms)),
+        Err(WriteError::Fault(fault)) => Err(fault.into()),
     }
+}
+
+/// What `GET /logs` asks for.
+#[derive(Debug)]
+pub(crate) struct LogQuery {
+    app_id: Option<String>,
+    filter: Filter,
+    limit: usize,
+    offset: usize,
+    cursor: Option<String>,
+    raw: bool,
+}
+
+impl Params for LogQuery {
+    fn read(query: &mut QueryParams) -> Result<Self, ApiError> {
+        let limit = query.take_number("limit", 1, MAX_LIMIT as u64)?;
+        let offset = query.take_number("offset", 0, MAX_OFFSET as u64)?.unwrap_or(0);
+        Ok(Self {
+            app_id: query.take("app_id"),
+            filter: filter_of(query)?,
+            limit: limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(DEFAULT_LIMIT),
+            offset: usize::try_from(offset).unwrap_or(MAX_OFFSET),
+            cursor: query.take("cursor"),
+            raw: query.take_flag("raw")?,
+        })
+    }
+}
+
+/// The parameters of [`LogQuery`], as the document shows them.
+#[derive(IntoParams)]
+#[expect(dead_code, reason = "only described, never made")]
+struct LogParams {
+    /// For the administration: of this app alone.
+    app_id: Option<String>,
+    /// Any of these levels, with commas between them.
+    #[param(example = "WARN,ERROR")]
+    level: Option<String>,
+    /// Not before this time: RFC 3339 with an offset, or milliseconds since the epoch.
+    since: Option<String>,
+    /// Before this time.
+    until: Option<String>,
+    request_id: Option<String>,
+    /// A part of the message, in any case. `context.{path}=value` filters on members of the context.
+    search: Option<String>,
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<u32>,
+    /// The `cursor` of the page before, with the same filters.
+    cursor: Option<String>,
+    #[param(minimum = 0, maximum = 10_000)]
+    offset: Option<u32>,
+    /// Whether records have their entry, byte for byte, in `rawData`.
+    raw: Option<bool>,
+}
+
+impl IntoParams for LogQuery {
+    fn into_params(place: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        LogParams::into_params(place)
+    }
+}
+
+pub(crate) async fn query_logs<C: Cloud>(State(api): Shared<C>, by: AsCaller<Read, LogQuery>) -> Answer {
+    let budget = Budget::since(Instant::now());
+    let AsCaller { caller, params: asked, head, .. } = by;
+    let app = api.app_asked_for(&caller, &head, asked.app_id.as_deref()).await?;
+    let merged = app.is_none();
+    let apps = match app {
+        Some(app) => vec![*app],
+        None => api.apps.list().await?,
+    };
+    let question = Question {
+        apps: &apps,
+        merged,
+        filter: &asked.filter,
+        limit: asked.limit,
+        offset: asked.offset,
+        cursor: asked.cursor.as_deref(),
+        raw: asked.raw,
+        now_ms: head.now_ms,
+        budget,
+    };
+    let page = query::query(&api.book, &question).await.map_err(query_error)?;
+    tracing::info!(
+        query.pages = page.cost.pages,
+        query.blocks = page.cost.blocks,
+        query.opened = page.cost.opened,
+        query.skipped = page.cost.skipped,
+        query.read_units = page.cost.units,
+        query.records = page.records.len(),
+        "query answered"
+    );
+    let body = format!(
+        "{{\"ok\":true,\"data\":{},\"cursor\":{},\"skipped\":{}}}",
+        array(&page.records),
+        Value::from(page.cursor),
+        page.cost.skipped
+    );
+    let mut response = text(StatusCode::OK, "application/json", body);
+    if page.cost.skipped > 0 {
+        response.extensions_mut().insert(Measured(vec![(BLOCKS_SKIPPED, page.cost.skipped.into())]));
+    }
+    Ok(response)
 }
 
 fn query_error(error: QueryError) -> ApiError {
@@ -129,36 +192,21 @@ fn query_error(error: QueryError) -> ApiError {
     }
 }
 
-fn filter_of(request: &Request) -> Result<Filter, ApiError> {
-    let levels = request.param("level").map(filter::levels).transpose();
-    let levels = levels.map_err(|bad| ApiError::bad_request("level", bad.to_string()))?.unwrap_or_default();
-    let mut context = Vec::new();
-    for (name, value) in &request.query {
-        let Some(path) = name.strip_prefix("context.") else { continue };
-        if !filter::is_context_path(path) {
-            return Err(ApiError::bad_request(name, format!("{name} is not a valid context path")));
-        }
-        if context.len() == MAX_CONTEXT_PATHS {
-            let message = format!("a query has at most {MAX_CONTEXT_PATHS} context paths");
-            return Err(ApiError::bad_request(name, message));
-        }
-        context.push((path.to_owned(), value.clone()));
-    }
-    Ok(Filter {
-        levels,
-        since_ms: param_ms(request, "since")?,
-        until_ms: param_ms(request, "until")?,
-        request_id: request.param("request_id").map(str::to_owned),
-        search: request.param("search").map(str::to_owned),
-        context,
-    })
+fn invalid(bad: &Invalid) -> ApiError {
+    ApiError::bad_request(&bad.field, bad.message.clone())
+}
+
+fn filter_of(query: &mut QueryParams) -> Result<Filter, ApiError> {
+    let context = query.take_below("context.").into_iter();
+    let context = context.map(|(name, value)| (name["context.".len()..].to_owned(), value)).collect();
+    Filter::read(|name| Ok(query.take(name)), context).map_err(|bad| invalid(&bad))
 }
 
 fn array(records: &[String]) -> String {
     format!("[{}]", records.join(","))
 }
 
-/// Wraps JSON text in the envelope.
+/// The envelope around JSON that is written already.
 fn enveloped(data: &str) -> Response {
-    Response::text(StatusCode::OK, "application/json", format!("{{\"ok\":true,\"data\":{data}}}"))
+    text(StatusCode::OK, "application/json", format!("{{\"ok\":true,\"data\":{data}}}"))
 }

@@ -1,11 +1,13 @@
-//! Wiring: configuration and clients once, then the handler in `lib.rs`.
+//! Wiring: configuration and clients once, then the story in `lib.rs`.
 
-// The futures of requests are nested deeper than rustc's default limit.
+// The future of a request is nested deeper than rustc looks by default.
 #![recursion_limit = "256"]
+
+use std::sync::Arc;
 
 use aws_lambda_events::apigw::ApiGatewayV2httpRequest;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
-use logferry_api::{App, BadgeCache, Cloud, Config, Limiter};
+use logferry_api::{Api, BadgeCache, Cloud, Config, Limiter};
 use logferry_aws::apps::DynamoApps;
 use logferry_aws::checks::DynamoChecks;
 use logferry_aws::client::AwsEnv;
@@ -16,7 +18,6 @@ use logferry_core::ports::clock::Clock;
 use logferry_service::api_key::AdminKey;
 use logferry_service::clock::SystemClock;
 use logferry_service::config::environment;
-use logferry_service::http::{Request, serve};
 use logferry_service::telemetry;
 use logferry_service::tokens::Tokens;
 
@@ -37,7 +38,7 @@ async fn main() -> Result<(), Error> {
     let config = Config::from_lookup(environment)?;
     let aws = AwsEnv::from_environment()?;
     let (dynamodb, secrets) = (aws.dynamodb(), SecretsManager::new(aws.secrets()));
-    let app: App<Aws> = App {
+    let api: Api<Aws> = Api {
         book: DynamoRecords::new(dynamodb.clone(), config.table_logs, config.table_stats)
             .with_files(config.table_files.clone()),
         apps: DynamoApps::new(dynamodb.clone(), config.table_apps),
@@ -49,11 +50,10 @@ async fn main() -> Result<(), Error> {
         badges: BadgeCache::default(),
         settings: config.settings,
     };
-    let (app, namespace) = (&app, config.metrics_namespace.as_str());
+    let door = logferry_api::door(Arc::new(api), &config.metrics_namespace);
+    let door = &door;
     run(service_fn(|event: LambdaEvent<ApiGatewayV2httpRequest>| async move {
-        let now_ms = SystemClock.now_ms();
-        let handle = async |request: &Request| app.handle(request, now_ms).await;
-        Ok::<_, Error>(serve("api", namespace, event.payload, now_ms, handle).await)
+        Ok::<_, Error>(door.serve(event.payload, SystemClock.now_ms()).await)
     }))
     .await
 }

@@ -1,243 +1,223 @@
-//! The one list of routes: paths, methods and actions. A test compares the OpenAPI document with it.
+//! The list of routes, of which both the router and the OpenAPI document are made. A new route is a line
+//! here, its handler, and a section of `docs/api.md`.
 
-use std::sync::LazyLock;
+use std::sync::Arc;
 
-use http::Method;
-use logferry_core::model::app::Scope;
-use logferry_service::http::unversioned;
+use http::StatusCode;
+use logferry_service::http::{Answer, ApiError, Document, Route, Router, Routes, ok, text};
+use serde::Serialize;
+use serde_json::{Value, json};
+use utoipa::ToSchema;
 
-/// The action of a request. `{id}` in a pattern is an app.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Action {
-    About,
-    ServiceStatus,
-    OpenApi,
-    RegisterApp,
-    ListApps,
-    ShowApp,
-    ChangeApp,
-    DeleteApp,
-    AddKey,
-    RevokeKey,
-    MintJoinToken,
-    MintUploadToken,
-    Prune,
-    SetHealthUrls,
-    WriteLogs,
-    QueryLogs,
-    Stats,
-    HealthHistory,
-    HealthUptime,
-    HealthResponseTimes,
-    HealthBadge,
-    HealthPush,
-    ListFiles,
-    ListQuarantined,
-    Redrive,
+use crate::schema::{CheckRow, Record};
+use crate::{Api, Cloud, apps, badges, counts, files, health, keys, logs, tokens, usage};
+
+/// The OpenAPI document as it is served: `openapi.json`, which a test compares with what the routes of
+/// all functions say, and writes.
+pub const OPENAPI: &str = include_str!("../openapi.json");
+
+#[derive(Debug, Serialize, ToSchema)]
+struct About {
+    #[schema(example = "logferry")]
+    service: &'static str,
+    version: &'static str,
 }
 
-impl Action {
-    /// Returns the scope that an app's key must have.
-    #[must_use]
-    pub fn scope(self) -> Scope {
-        match self {
-            Self::About
-            | Self::ServiceStatus
-            | Self::OpenApi
-            | Self::ListApps
-            | Self::ShowApp
-            | Self::QueryLogs
-            | Self::Stats
-            | Self::HealthHistory
-            | Self::HealthUptime
-            | Self::HealthResponseTimes
-            | Self::HealthBadge
-            | Self::ListFiles
-            | Self::ListQuarantined => Scope::Read,
-            Self::WriteLogs | Self::HealthPush => Scope::Write,
-            Self::RegisterApp
-            | Self::ChangeApp
-            | Self::DeleteApp
-            | Self::AddKey
-            | Self::RevokeKey
-            | Self::MintJoinToken
-            | Self::MintUploadToken
-            | Self::Prune
-            | Self::SetHealthUrls
-            | Self::Redrive => Scope::Manage,
-        }
-    }
-
-    /// Returns the allowed query parameters; `context.` stands for all with this prefix. `None` allows any,
-    /// for requests to which proxies and browsers add their own.
-    #[must_use]
-    pub fn params(self) -> Option<&'static [&'static str]> {
-        match self {
-            Self::About | Self::ServiceStatus | Self::OpenApi | Self::HealthBadge => None,
-            Self::RegisterApp
-            | Self::ListApps
-            | Self::ShowApp
-            | Self::ChangeApp
-            | Self::DeleteApp
-            | Self::AddKey
-            | Self::RevokeKey
-            | Self::MintJoinToken
-            | Self::MintUploadToken
-            | Self::Prune
-            | Self::SetHealthUrls
-            | Self::WriteLogs
-            | Self::HealthPush => Some(&[]),
-            Self::QueryLogs => Some(&[
-                "app_id",
-                "level",
-                "since",
-                "until",
-                "request_id",
-                "search",
-                "context.",
-                "limit",
-                "cursor",
-                "offset",
-                "raw",
-            ]),
-            Self::Stats => Some(&["days"]),
-            Self::HealthHistory => Some(&["url", "limit", "cursor"]),
-            Self::HealthUptime => Some(&["url"]),
-            Self::HealthResponseTimes => Some(&["url", "window"]),
-            Self::ListFiles => Some(&["app_id", "status", "since", "key", "limit", "cursor"]),
-            Self::ListQuarantined => Some(&["app_id", "key", "version", "limit", "cursor"]),
-            Self::Redrive => Some(&["app_id"]),
-        }
-    }
+#[derive(Debug, Serialize, ToSchema)]
+struct Status {
+    #[schema(example = "ok")]
+    status: &'static str,
 }
 
-/// Every route.
-pub const ROUTES: &[(Method, &str, Action)] = &[
-    (Method::GET, "/", Action::About),
-    (Method::GET, "/health", Action::ServiceStatus),
-    (Method::GET, "/openapi.json", Action::OpenApi),
-    (Method::POST, "/apps", Action::RegisterApp),
-    (Method::GET, "/apps", Action::ListApps),
-    (Method::GET, "/apps/{id}", Action::ShowApp),
-    (Method::PATCH, "/apps/{id}", Action::ChangeApp),
-    (Method::DELETE, "/apps/{id}", Action::DeleteApp),
-    (Method::POST, "/apps/{id}/keys", Action::AddKey),
-    (Method::DELETE, "/apps/{id}/keys/{key_id}", Action::RevokeKey),
-    (Method::POST, "/apps/{id}/join-tokens", Action::MintJoinToken),
-    (Method::POST, "/apps/{id}/upload-tokens", Action::MintUploadToken),
-    (Method::POST, "/apps/{id}/prune", Action::Prune),
-    (Method::POST, "/apps/{id}/health-urls", Action::SetHealthUrls),
-    (Method::POST, "/logs", Action::WriteLogs),
-    (Method::GET, "/logs", Action::QueryLogs),
-    (Method::GET, "/stats/{id}", Action::Stats),
-    (Method::GET, "/health/{id}", Action::HealthHistory),
-    (Method::GET, "/health/{id}/uptime", Action::HealthUptime),
-    (Method::GET, "/health/{id}/response-times", Action::HealthResponseTimes),
-    (Method::GET, "/health/{id}/badges/{file}", Action::HealthBadge),
-    (Method::POST, "/health/{id}/{name}/push", Action::HealthPush),
-    (Method::GET, "/files", Action::ListFiles),
-    (Method::GET, "/files/quarantine", Action::ListQuarantined),
-    (Method::POST, "/files/redrive", Action::Redrive),
-];
-
-/// The result of routing a path and method.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Found<'p> {
-    /// `part` is what the path names besides the app: a key, a badge's file, a job.
-    Action {
-        action: Action,
-        /// Its path as a pattern.
-        route: &'static str,
-        id: Option<&'p str>,
-        part: Option<&'p str>,
-    },
-    /// The path exists, for these methods.
-    OtherMethods(Vec<Method>),
-    Nothing,
+async fn about() -> Answer {
+    Ok(ok(&About { service: "logferry", version: env!("CARGO_PKG_VERSION") }))
 }
 
-/// Finds routes by path.
-#[derive(Debug)]
-pub(crate) struct Router(matchit::Router<(&'static str, Vec<(Method, Action)>)>);
-
-impl Router {
-    /// Returns the router of [`ROUTES`].
-    pub(crate) fn get() -> &'static Self {
-        static ROUTER: LazyLock<Router> = LazyLock::new(Router::new);
-        &ROUTER
-    }
-
-    /// # Panics
-    /// If two patterns of [`ROUTES`] conflict; a test would find that.
-    #[expect(clippy::expect_used, reason = "once, over a constant")]
-    fn new() -> Self {
-        let mut patterns: Vec<(&'static str, Vec<(Method, Action)>)> = Vec::new();
-        for (method, pattern, action) in ROUTES {
-            match patterns.iter_mut().find(|(known, _)| known == pattern) {
-                Some((_, actions)) => actions.push((method.clone(), *action)),
-                None => patterns.push((pattern, vec![(method.clone(), *action)])),
-            }
-        }
-        let mut router = matchit::Router::new();
-        for (pattern, actions) in patterns {
-            router.insert(pattern, (pattern, actions)).expect("no two routes conflict");
-        }
-        Self(router)
-    }
-
-    pub(crate) fn find<'p>(&self, method: &Method, path: &'p str) -> Found<'p> {
-        let Ok(found) = self.0.at(unversioned(path)) else { return Found::Nothing };
-        let (route, actions) = found.value;
-        match actions.iter().find(|(known, _)| known == method) {
-            Some((_, action)) => Found::Action {
-                action: *action,
-                route,
-                id: found.params.get("id"),
-                part: ["key_id", "file", "name"].into_iter().find_map(|name| found.params.get(name)),
-            },
-            None => Found::OtherMethods(actions.iter().map(|(method, _)| method.clone()).collect()),
-        }
-    }
+async fn status() -> Answer {
+    Ok(ok(&Status { status: "ok" }))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+async fn openapi() -> Answer {
+    Ok(text(StatusCode::OK, "application/json", OPENAPI.to_owned()))
+}
 
-    #[test]
-    fn paths_lead_to_actions_and_unknown_ones_to_nothing() {
-        let router = Router::get();
-        let action = |method: Method, path: &str| match router.find(&method, path) {
-            Found::Action { action, id, .. } => Some((action, id.map(str::to_owned))),
-            _ => None,
-        };
-        assert_eq!(action(Method::GET, "/"), Some((Action::About, None)));
-        assert_eq!(action(Method::GET, "/health"), Some((Action::ServiceStatus, None)));
-        assert_eq!(action(Method::GET, "/health/x"), Some((Action::HealthHistory, Some("x".to_owned()))));
-        assert_eq!(
-            action(Method::GET, "/health/x/badges/y.svg"),
-            Some((Action::HealthBadge, Some("x".to_owned())))
-        );
-        assert_eq!(
-            action(Method::POST, "/health/x/job/push"),
-            Some((Action::HealthPush, Some("x".to_owned())))
-        );
-        assert_eq!(action(Method::GET, "/apps/%61"), Some((Action::ShowApp, Some("%61".to_owned()))));
-        assert_eq!(action(Method::GET, "/v1/apps/a"), Some((Action::ShowApp, Some("a".to_owned()))));
-        for path in [
-            "",
-            "/nope",
-            "/apps/",
-            "/logs/",
-            "/apps/a/b",
-            "//logs",
-            "/apps/a/keys/",
-            "/v1",
-            "/v1/v1/logs",
-            "/v2/logs",
-        ] {
-            assert_eq!(router.find(&Method::GET, path), Found::Nothing, "{path}");
-        }
-        assert_eq!(router.find(&Method::PUT, "/logs"), Found::OtherMethods(vec![Method::POST, Method::GET]));
-    }
+/// Lists every route.
+pub fn routes<C: Cloud, R: Routes<Arc<Api<C>>>>(into: R) -> R {
+    const SERVICE: &str = "Service";
+    const APPS: &str = "Apps";
+    const RECORDS: &str = "Records";
+    const HEALTH: &str = "Health checks";
+    const FILES: &str = "Files";
+    into.add(Route::get("/", "about", SERVICE).says("Name and version").data::<About>(), about)
+        .add(Route::get("/health", "status", SERVICE).says("Status").data::<Status>(), status)
+        .add(
+            Route::get("/openapi.json", "openapi", SERVICE)
+                .says("This document")
+                .with(|operation| operation.answers(200, "OpenAPI 3.1", json!({"type": "object"}))),
+            openapi,
+        )
+        .add(
+            Route::post("/apps", "registerApp", APPS).says("Register an app").with(apps::registers),
+            apps::register_app::<C>,
+        )
+        .add(
+            Route::get("/apps", "listApps", APPS)
+                .says("List app ids: all for the administration, an app its own")
+                .with(apps::lists_ids),
+            apps::list_apps::<C>,
+        )
+        .add(
+            Route::get("/apps/{id}", "showApp", APPS).says("An app and its keys").data::<apps::Details>(),
+            apps::show_app::<C>,
+        )
+        .add(
+            Route::patch("/apps/{id}", "changeApp", APPS).says("Change settings").data::<apps::Details>(),
+            apps::change_app::<C>,
+        )
+        .add(
+            Route::delete("/apps/{id}", "deleteApp", APPS)
+                .says("Delete an app: its records are gone for readers at once")
+                .data::<keys::Deleted>()
+                .with(|operation| {
+                    operation
+                        .answers_data::<keys::Deleted>(202, "deleted; stored blocks are still being removed");
+                }),
+            apps::delete_app::<C>,
+        )
+        .add(
+            Route::post("/apps/{id}/keys", "addKey", APPS).says("Mint a key").with(keys::mints),
+            keys::add_key::<C>,
+        )
+        .add(
+            Route::delete("/apps/{id}/keys/{key_id}", "revokeKey", APPS)
+                .says("Revoke a key")
+                .data::<keys::Deleted>()
+                .with(keys::takes_key_id),
+            keys::revoke_key::<C>,
+        )
+        .add(
+            Route::post("/apps/{id}/join-tokens", "mintJoinToken", APPS)
+                .says("A token with which an attendee's browser uploads logs")
+                .data::<tokens::Token>(),
+            tokens::mint_join_token::<C>,
+        )
+        .add(
+            Route::post("/apps/{id}/upload-tokens", "mintUploadToken", APPS)
+                .says("A token with which a subject uploads large files")
+                .data::<tokens::Token>(),
+            tokens::mint_upload_token::<C>,
+        )
+        .add(
+            Route::post("/apps/{id}/prune", "prune", APPS)
+                .says("Delete records before a time")
+                .data::<counts::Pruned>(),
+            counts::prune::<C>,
+        )
+        .add(
+            Route::post("/apps/{id}/health-urls", "setHealthUrls", HEALTH)
+                .says("Set what is checked")
+                .data::<apps::HealthSettings>(),
+            apps::set_health_urls::<C>,
+        )
+        .add(
+            Route::get("/apps/{id}/usage", "showUsage", APPS)
+                .says("Bytes, records and files of today and of this month (UTC)")
+                .data::<usage::AppUsage>(),
+            usage::show_usage::<C>,
+        )
+        .add(
+            Route::post("/logs", "writeLogs", RECORDS).says("Write records").with(logs::writes),
+            logs::write_logs::<C>,
+        )
+        .add(
+            Route::get("/logs", "queryLogs", RECORDS)
+                .says("Query records, newest first")
+                .list::<Record>()
+                .with(logs::queries),
+            logs::query_logs::<C>,
+        )
+        .add(
+            Route::get("/stats/{id}", "stats", RECORDS)
+                .says("Records per day and level, today first")
+                .with(counts::lists_days),
+            counts::stats::<C>,
+        )
+        .add(
+            Route::get("/health/{id}", "healthHistory", HEALTH)
+                .says("Results, newest first")
+                .list::<CheckRow>(),
+            health::health_history::<C>,
+        )
+        .add(
+            Route::get("/health/{id}/uptime", "healthUptime", HEALTH)
+                .says("State and uptime of each check")
+                .with(health::answers_array),
+            health::health_uptime::<C>,
+        )
+        .add(
+            Route::get("/health/{id}/response-times", "healthResponseTimes", HEALTH)
+                .says("The series of one check")
+                .with(health::answers_object),
+            health::health_response_times::<C>,
+        )
+        .add(
+            Route::get("/health/{id}/badges/{file}", "healthBadge", HEALTH)
+                .says("A badge")
+                .with(badges::badge),
+            badges::health_badge::<C>,
+        )
+        .add(
+            Route::post("/health/{id}/{name}/push", "healthPush", HEALTH)
+                .says("A job reports itself")
+                .data::<CheckRow>()
+                .with(health::takes_job),
+            health::health_push::<C>,
+        )
+        .add(
+            Route::get("/files", "listFiles", FILES)
+                .says("Files of the ledger")
+                .list::<files::File>()
+                .with(files::names_app),
+            files::list_files::<C>,
+        )
+        .add(
+            Route::get("/files/quarantine", "listQuarantined", FILES)
+                .says("The bad records of a file")
+                .list::<files::BadRecords>()
+                .with(files::names_app),
+            files::list_quarantined::<C>,
+        )
+        .add(
+            Route::post("/files/redrive", "redrive", FILES)
+                .says("Read files again from their beginning")
+                .data::<files::Redriven>()
+                .with(files::redrives),
+            files::redrive::<C>,
+        )
+}
+
+pub(crate) fn router<C: Cloud>(api: Arc<Api<C>>) -> Router {
+    let router = routes::<C, _>(Router::new());
+    router.fallback(async || ApiError::not_found("no such path")).with_state(api)
+}
+
+/// The document of these routes and those of another function.
+#[must_use]
+pub fn document_of<C: Cloud>(others: Document) -> Value {
+    let info = json!({
+        "title": "Logferry", "version": env!("CARGO_PKG_VERSION"),
+        "license": {"name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0"},
+        "description": "Apps and keys; write, query, stats, prune; health checks; files; uploads. \
+                        `docs/api.md` has a curl for every route. HEAD is answered wherever GET is.",
+    });
+    let key = |name: &str, description: &str| json!({"type": "apiKey", "in": "header", "name": name, "description": description});
+    let bearer = |description: &str| json!({"type": "http", "scheme": "bearer", "description": description});
+    let schemes = json!({
+        "apiKey": key("X-API-Key", "An app's key. The scopes that an operation needs stand beside it."),
+        "adminKey": key("X-Admin-Key", "The key of the administration."),
+        "joinToken": bearer("From `POST /apps/{id}/join-tokens`, or Amazon Chime's join token."),
+        "uploadToken": bearer("From `POST /apps/{id}/upload-tokens`; in the path before `/s3` as well: `/t/{token}/s3/…`."),
+    });
+    let document = routes::<C, _>(Document::default()).and(others);
+    document.finish(info, schemes, &["/openapi.json", "/presigned-url", "/s3/"])
 }

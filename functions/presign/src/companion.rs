@@ -1,19 +1,26 @@
-//! The routes of Uppy Companion's S3 controller, with the same shapes and texts, so that `@uppy/aws-s3` and
-//! other clients of Companion work unchanged.
+//! The routes of Uppy Companion's S3 controller, with its shapes and its texts, so that
+//! `@uppy/aws-s3` and whatever else speaks to Companion works unchanged.
 
-use http::{Method, StatusCode};
+use axum::extract::{FromRequest, Request};
+use http::StatusCode;
+use logferry_core::model::app::Scope;
 use logferry_core::uploads::session::{ListedPart, MAX_PART_BYTES, MAX_PARTS, bare_etag};
-use logferry_service::http::{ApiError, Request, Response};
-use percent_encoding::percent_decode_str;
+use logferry_service::http::{
+    ApiError, Describe, Head, IntoResponse, Operation, PathPart, QueryParams, Raw, Response, State,
+    json as json_of, with_header,
+};
 use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
 
-use crate::uploader::Uploader;
-use crate::{App, World};
+use crate::{Shared, World};
 
-/// Maximum number of parts that one batch signs.
+/// What the pattern of a path calls a session.
+const UPLOAD_ID: &str = "uploadId";
+
+/// The most parts that one batch signs.
 pub(crate) const MAX_BATCH: usize = 1_000;
 
-/// An error in Companion's shape: `{"error": "s3: …"}`.
+/// A refusal in Companion's shape: `{"error": "s3: …"}`.
 #[derive(Debug)]
 pub(crate) struct Refusal {
     status: StatusCode,
@@ -40,15 +47,17 @@ impl Refusal {
         self.retry_after_secs = Some(secs);
         self
     }
+}
 
-    fn response(self) -> Response {
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
         let mut body = json!({"error": format!("s3: {}", self.message)});
         if let Some(details) = self.details {
             body["details"] = details;
         }
-        let response = Response::json(self.status, &body);
+        let response = json_of(self.status, &body);
         match self.retry_after_secs {
-            Some(secs) => response.with_header(http::header::RETRY_AFTER, &secs.to_string()),
+            Some(secs) => with_header(response, http::header::RETRY_AFTER, &secs.to_string()),
             None => response,
         }
     }
@@ -71,43 +80,7 @@ impl From<logferry_core::model::fault::Fault> for Refusal {
     }
 }
 
-/// A request below `/s3`, or below `/t/{token}/s3`.
-#[derive(Debug)]
-pub(crate) struct Call {
-    token: Option<String>,
-    /// The path after `/s3`, decoded.
-    path: Vec<String>,
-}
-
-impl Call {
-    pub(crate) fn of(request: &Request) -> Option<Self> {
-        let mut path = request
-            .path
-            .split('/')
-            .skip(1)
-            .map(|segment| percent_decode_str(segment).decode_utf8_lossy().into_owned());
-        let first = path.next()?;
-        let token = if first == "t" { Some(path.next()?) } else { None };
-        let base = if token.is_some() { path.next()? } else { first };
-        (base == "s3").then(|| Self { token, path: path.collect() })
-    }
-
-    /// Returns its route as a pattern, without the token.
-    pub(crate) fn route(&self) -> &'static str {
-        let path: Vec<_> = self.path.iter().map(String::as_str).collect();
-        match path.as_slice() {
-            ["params"] => "/s3/params",
-            ["multipart"] => "/s3/multipart",
-            ["multipart", _] => "/s3/multipart/{uploadId}",
-            ["multipart", _, "complete"] => "/s3/multipart/{uploadId}/complete",
-            ["multipart", _, "batch"] => "/s3/multipart/{uploadId}/batch",
-            ["multipart", _, _] => "/s3/multipart/{uploadId}/{partNumber}",
-            _ => "/s3",
-        }
-    }
-}
-
-/// The fields of `POST /s3/multipart`.
+/// What `POST /s3/multipart` asks for.
 #[derive(Debug)]
 pub(crate) struct NewUpload {
     pub(crate) filename: String,
@@ -116,67 +89,199 @@ pub(crate) struct NewUpload {
     pub(crate) size_bytes: Option<u64>,
 }
 
-impl<W: World> App<W> {
-    /// Handles one of Companion's routes.
-    pub(crate) async fn companion(&self, request: &Request, call: &Call, now_ms: i64) -> Response {
-        let answer = async {
-            let uploader = self.uploader(request, call.token.as_deref(), now_ms).await?;
-            self.companion_route(request, call, &uploader, now_ms).await
-        };
-        match answer.await {
-            Ok(body) => Response::json(StatusCode::OK, &body),
-            Err(refusal) => refusal.response(),
-        }
-    }
+/// A body of Companion's routes, whose refusals have Companion's shape.
+pub(crate) struct Sent<T>(Raw<T>);
 
-    async fn companion_route(
-        &self,
-        request: &Request,
-        call: &Call,
-        uploader: &Uploader,
-        now_ms: i64,
-    ) -> Result<Value, Refusal> {
-        let path: Vec<_> = call.path.iter().map(String::as_str).collect();
-        match (&request.method, path.as_slice()) {
-            (&Method::GET, ["params"]) => self.upload_form(&new_upload_of_query(request)?, uploader, now_ms),
-            (&Method::POST, ["multipart"]) => {
-                self.create_upload(new_upload_of_body(request)?, uploader, now_ms).await
-            }
-            (&Method::GET, ["multipart", id]) => {
-                self.uploaded_parts(uploader, id, &key(request)?, now_ms).await
-            }
-            (&Method::GET, ["multipart", id, "batch"]) => {
-                let key = key(request)?;
-                let parts = part_numbers(request)?;
-                self.sign_parts(uploader, id, &key, &parts, now_ms).await
-            }
-            (&Method::GET, ["multipart", id, number]) => {
-                let key = key(request)?;
-                let part = part_number(number).ok_or_else(bad_part_number)?;
-                let size = one_size(only(request, "size"))?;
-                self.sign_part(uploader, id, &key, part, size, now_ms).await
-            }
-            (&Method::POST, ["multipart", id, "complete"]) => {
-                let key = key(request)?;
-                let parts = listed_parts(request)?;
-                self.complete_upload(uploader, id, &key, &parts, now_ms).await
-            }
-            (&Method::DELETE, ["multipart", id]) => {
-                self.abort_upload(uploader, id, &key(request)?, now_ms).await
-            }
-            _ => Err(Refusal::new(StatusCode::NOT_FOUND, "no such route")),
-        }
+impl<S: Send + Sync, T> FromRequest<S> for Sent<T> {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
+        Ok(Self(Raw::from_request(request, state).await?))
     }
 }
 
-/// Returns the value of a parameter that occurs once: Companion does not accept a repeated one as text.
-fn only<'a>(request: &'a Request, name: &str) -> Option<&'a str> {
-    let mut values = request.query.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str());
-    values.next().filter(|_| values.next().is_none())
+impl<T: ToSchema> Describe for Sent<T> {
+    fn describe(operation: &mut Operation) {
+        Raw::<T>::describe(operation);
+    }
 }
 
-fn key(request: &Request) -> Result<String, Refusal> {
-    only(request, "key").map(str::to_owned).ok_or_else(|| {
+#[derive(ToSchema)]
+#[schema(example = json!({"filename": "film.mp4", "type": "video/mp4"}))]
+#[expect(dead_code, reason = "only described, never made")]
+pub(crate) struct NewSession {
+    #[schema(min_length = 1)]
+    filename: String,
+    /// One content type.
+    r#type: String,
+    #[schema(value_type = Option<Object>)]
+    metadata: Option<Value>,
+    /// Bytes: complete requires exactly this size.
+    #[schema(minimum = 1)]
+    size: Option<u64>,
+}
+
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "only described, never made")]
+pub(crate) struct ListedParts {
+    #[schema(max_items = 10_000)]
+    parts: Vec<PartTag>,
+}
+
+#[derive(ToSchema)]
+#[schema(rename_all = "PascalCase")]
+#[expect(dead_code, reason = "only described, never made")]
+struct PartTag {
+    #[schema(minimum = 1, maximum = 10_000)]
+    part_number: u32,
+    /// With or without its quotes.
+    #[schema(rename = "ETag")]
+    e_tag: String,
+}
+
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+#[expect(dead_code, reason = "only described, never made")]
+pub(crate) struct Created {
+    key: String,
+    upload_id: String,
+    bucket: String,
+    /// What to divide the file by (bytes).
+    part_size: u64,
+}
+
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "only described, never made")]
+pub(crate) struct SignedPart {
+    url: String,
+    /// How long the URL works (s).
+    expires: u32,
+}
+
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "only described, never made")]
+pub(crate) struct Completed {
+    location: String,
+    key: String,
+    bucket: String,
+}
+
+fn string() -> Value {
+    json!({"type": "string"})
+}
+
+pub(crate) fn on_session(operation: &mut Operation) {
+    operation.takes("path", "uploadId", "A session.", string());
+    let key = json!({"name": "key", "in": "query", "required": true,
+        "description": "The `key` of the session.", "schema": string()});
+    operation.parameters.push(key);
+    operation.errors.extend([404, 413]);
+}
+
+pub(crate) fn answers_parts(operation: &mut Operation) {
+    let part = json!({"type": "object", "required": ["PartNumber", "ETag", "Size"], "properties": {
+        "PartNumber": {"type": "integer"}, "ETag": string(), "Size": {"type": "integer"}}});
+    operation.answers(200, "the parts", json!({"type": "array", "items": part}));
+}
+
+pub(crate) fn takes_parts(operation: &mut Operation) {
+    let numbers = json!({"name": "partNumbers", "in": "query", "required": true,
+        "description": "With commas between them.", "schema": {"type": "string", "examples": ["1,2"]}});
+    operation.parameters.push(numbers);
+    let sizes = "The parts' lengths, to be signed: one for each, or one for all.";
+    operation.takes("query", "sizes", sizes, string());
+    let urls = json!({"type": "object", "additionalProperties": string()});
+    let schema =
+        json!({"type": "object", "required": ["presignedUrls"], "properties": {"presignedUrls": urls}});
+    operation.answers(200, "a URL for each part number", schema);
+}
+
+pub(crate) fn takes_part(operation: &mut Operation) {
+    let number = json!({"type": "integer", "minimum": 1, "maximum": MAX_PARTS});
+    operation.takes("path", "partNumber", "A part.", number);
+    let size = json!({"type": "integer", "minimum": 0, "maximum": MAX_PART_BYTES});
+    operation.takes("query", "size", "The part's length, to be signed.", size);
+}
+
+pub(crate) fn takes_form_query(operation: &mut Operation) {
+    let filename = json!({"name": "filename", "in": "query", "required": true,
+        "schema": {"type": "string", "minLength": 1}});
+    operation.parameters.push(filename);
+    operation.takes("query", "type", "One content type. `metadata[name]=value` adds metadata.", string());
+    let schema = json!({"type": "object", "required": ["method", "url", "fields", "expires"], "properties": {
+        "method": {"const": "POST"}, "url": string(), "fields": {"type": "object"},
+        "expires": {"type": "integer"}}});
+    operation.answers(200, "a form", schema);
+    operation.errors.insert(413);
+}
+
+type Companion = Result<Response, Refusal>;
+
+fn good(body: &Value) -> Response {
+    json_of(StatusCode::OK, body)
+}
+
+pub(crate) async fn upload_form<W: World>(State(presign): Shared<W>, head: Head) -> Companion {
+    let uploader = presign.uploader(&head, Scope::Write).await?;
+    let new = new_upload_of_query(&head.query)?;
+    Ok(good(&presign.upload_form(&new, &uploader, head.now_ms)?))
+}
+
+pub(crate) async fn create_upload<W: World>(
+    State(presign): Shared<W>,
+    head: Head,
+    Sent(sent): Sent<NewSession>,
+) -> Companion {
+    let uploader = presign.uploader(&head, Scope::Write).await?;
+    let new = new_upload_of_body(&sent.bytes)?;
+    Ok(good(&presign.create_upload(new, &uploader, head.now_ms).await?))
+}
+
+pub(crate) async fn list_parts<W: World>(State(presign): Shared<W>, head: Head, part: PathPart) -> Companion {
+    let uploader = presign.uploader(&head, Scope::Write).await?;
+    let key = key(&head.query)?;
+    Ok(good(&presign.uploaded_parts(&uploader, part.get(UPLOAD_ID), key, head.now_ms).await?))
+}
+
+pub(crate) async fn abort_upload<W: World>(
+    State(presign): Shared<W>,
+    head: Head,
+    part: PathPart,
+) -> Companion {
+    let uploader = presign.uploader(&head, Scope::Write).await?;
+    let key = key(&head.query)?;
+    Ok(good(&presign.abort_upload(&uploader, part.get(UPLOAD_ID), key, head.now_ms).await?))
+}
+
+pub(crate) async fn sign_parts<W: World>(State(presign): Shared<W>, head: Head, part: PathPart) -> Companion {
+    let uploader = presign.uploader(&head, Scope::Write).await?;
+    let (key, parts) = (key(&head.query)?, part_numbers(&head.query)?);
+    Ok(good(&presign.sign_parts(&uploader, part.get(UPLOAD_ID), key, &parts, head.now_ms).await?))
+}
+
+pub(crate) async fn sign_part<W: World>(State(presign): Shared<W>, head: Head, part: PathPart) -> Companion {
+    let uploader = presign.uploader(&head, Scope::Write).await?;
+    let key = key(&head.query)?;
+    let number = part_number(part.get("partNumber")).ok_or_else(bad_part_number)?;
+    let size = one_size(head.query.only("size"))?;
+    Ok(good(&presign.sign_part(&uploader, part.get(UPLOAD_ID), key, number, size, head.now_ms).await?))
+}
+
+pub(crate) async fn complete_upload<W: World>(
+    State(presign): Shared<W>,
+    head: Head,
+    part: PathPart,
+    Sent(sent): Sent<ListedParts>,
+) -> Companion {
+    let uploader = presign.uploader(&head, Scope::Write).await?;
+    let key = key(&head.query)?;
+    let parts = listed_parts(&sent.bytes)?;
+    Ok(good(&presign.complete_upload(&uploader, part.get(UPLOAD_ID), key, &parts, head.now_ms).await?))
+}
+
+/// The parameters of Companion's routes are taken where they occur once; others are ignored.
+fn key(query: &QueryParams) -> Result<&str, Refusal> {
+    query.only("key").ok_or_else(|| {
         Refusal::bad_request(
             "the object key must be passed as a query parameter. For example: \"?key=abc.jpg\"",
         )
@@ -191,7 +296,7 @@ fn bad_part_number() -> Refusal {
     Refusal::bad_request("the part number must be a number between 1 and 10000.")
 }
 
-/// Parses the declared length of a part, to be signed.
+/// A part's length that the client declares, to be signed.
 fn one_size(text: Option<&str>) -> Result<Option<u64>, Refusal> {
     let Some(text) = text else { return Ok(None) };
     let size = text.parse().ok().filter(|size| *size <= MAX_PART_BYTES);
@@ -199,10 +304,10 @@ fn one_size(text: Option<&str>) -> Result<Option<u64>, Refusal> {
     size.map(Some).ok_or_else(|| Refusal::bad_request(wrong()))
 }
 
-/// Parses `partNumbers`, and `sizes` if the client declares them: one for each, or one for all (a thousand
-/// of both would exceed API Gateway's limit for a request line).
-fn part_numbers(request: &Request) -> Result<Vec<(u32, Option<u64>)>, Refusal> {
-    let numbers = only(request, "partNumbers").ok_or_else(|| {
+/// `partNumbers`, and beside them `sizes`, where the client declares these too: one for each, or one
+/// for all (a thousand of both would not fit into the line of a request that API Gateway takes).
+fn part_numbers(query: &QueryParams) -> Result<Vec<(u32, Option<u64>)>, Refusal> {
+    let numbers = query.only("partNumbers").ok_or_else(|| {
         Refusal::bad_request(
             "the part numbers must be passed as a comma separated query parameter. \
              For example: \"?partNumbers=4,6,7,21\"",
@@ -214,7 +319,7 @@ fn part_numbers(request: &Request) -> Result<Vec<(u32, Option<u64>)>, Refusal> {
     if numbers.len() > MAX_BATCH {
         return Err(Refusal::bad_request(format!("at most {MAX_BATCH} part numbers can be signed at once.")));
     }
-    let Some(sizes) = only(request, "sizes") else {
+    let Some(sizes) = query.only("sizes") else {
         return Ok(numbers.into_iter().map(|number| (number, None)).collect());
     };
     let sizes: Vec<_> = sizes.split(',').map(|size| one_size(Some(size))).collect::<Result<_, _>>()?;
@@ -225,15 +330,15 @@ fn part_numbers(request: &Request) -> Result<Vec<(u32, Option<u64>)>, Refusal> {
     }
 }
 
-fn body(request: &Request) -> Result<Map<String, Value>, Refusal> {
-    if request.body.is_empty() {
+fn body(bytes: &[u8]) -> Result<Map<String, Value>, Refusal> {
+    if bytes.is_empty() {
         return Ok(Map::new());
     }
-    serde_json::from_slice(&request.body).map_err(|_| Refusal::bad_request("the body must be a JSON object."))
+    serde_json::from_slice(bytes).map_err(|_| Refusal::bad_request("the body must be a JSON object."))
 }
 
-fn new_upload_of_body(request: &Request) -> Result<NewUpload, Refusal> {
-    let body = body(request)?;
+fn new_upload_of_body(bytes: &[u8]) -> Result<NewUpload, Refusal> {
+    let body = body(bytes)?;
     let filename = body.get("filename").and_then(Value::as_str).filter(|name| !name.is_empty());
     let filename = filename.ok_or_else(|| {
         Refusal::bad_request("the \"filename\" field is required and must be a non-empty string")
@@ -267,29 +372,28 @@ fn new_upload_of_body(request: &Request) -> Result<NewUpload, Refusal> {
     })
 }
 
-fn new_upload_of_query(request: &Request) -> Result<NewUpload, Refusal> {
-    let filename = only(request, "filename").filter(|name| !name.is_empty()).ok_or_else(|| {
+fn new_upload_of_query(query: &QueryParams) -> Result<NewUpload, Refusal> {
+    let filename = query.only("filename").filter(|name| !name.is_empty()).ok_or_else(|| {
         Refusal::bad_request("the \"filename\" query parameter is required and must be a non-empty string")
     })?;
-    let metadata = request
-        .query
+    let metadata = query
         .iter()
         .filter_map(|(key, value)| {
             let name = key.strip_prefix("metadata[")?.strip_suffix(']')?;
-            Some((name.to_owned(), value.clone()))
+            Some((name.to_owned(), value.to_owned()))
         })
         .collect();
     Ok(NewUpload {
         filename: filename.to_owned(),
-        content_type: only(request, "type").unwrap_or_default().to_owned(),
+        content_type: query.only("type").unwrap_or_default().to_owned(),
         metadata,
         size_bytes: None,
     })
 }
 
-fn listed_parts(request: &Request) -> Result<Vec<ListedPart>, Refusal> {
+fn listed_parts(bytes: &[u8]) -> Result<Vec<ListedPart>, Refusal> {
     let wrong = || Refusal::bad_request("`parts` must be an array of {ETag, PartNumber} objects.");
-    let body = body(request)?;
+    let body = body(bytes)?;
     let parts = body.get("parts").and_then(Value::as_array).ok_or_else(wrong)?;
     let part = |part: &Value| {
         let number = part.get("PartNumber").filter(|number| number.is_number()).ok_or_else(wrong)?;
@@ -299,36 +403,4 @@ fn listed_parts(request: &Request) -> Result<Vec<ListedPart>, Refusal> {
         Ok(ListedPart { number, etag: bare_etag(etag).to_owned() })
     };
     parts.iter().map(part).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use http::HeaderMap;
-    use logferry_service::http::Trail;
-
-    use super::*;
-
-    fn call(path: &str) -> Option<(Option<String>, Vec<String>)> {
-        let request = Request {
-            method: Method::GET,
-            path: path.to_owned(),
-            query: Vec::new(),
-            headers: HeaderMap::new(),
-            body: Vec::new(),
-            request_id: String::new(),
-            source_ip: None,
-            trail: Trail::default(),
-        };
-        Call::of(&request).map(|call| (call.token, call.path))
-    }
-
-    #[test]
-    fn a_call_is_what_follows_s3_with_or_without_a_token_before_it() {
-        let path = |segments: &[&str]| segments.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
-        assert_eq!(call("/s3/multipart/a%2Bb/1"), Some((None, path(&["multipart", "a+b", "1"]))));
-        assert_eq!(call("/t/to.k.en/s3/params"), Some((Some("to.k.en".to_owned()), path(&["params"]))));
-        for other in ["/", "/t", "/t/x", "/t/x/y", "/s33/params", "/presigned-url", "/uploads"] {
-            assert_eq!(call(other), None, "{other}");
-        }
-    }
 }

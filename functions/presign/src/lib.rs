@@ -1,21 +1,21 @@
-//! Presigned URLs for log files, and multipart upload sessions. Authenticates the caller, records the owner
-//! of the object, and only then signs.
+//! Presigned URLs for log files, and multipart upload sessions. The credential is checked and the owner of
+//! the object is stored before anything is signed.
 
 mod companion;
 mod config;
 mod content_type;
-mod field;
 mod log_status;
 mod log_upload;
 mod metadata;
+mod routes;
 mod sender;
 mod upload_list;
 mod upload_session;
 mod uploader;
 
 use std::fmt;
+use std::sync::Arc;
 
-use http::{Method, StatusCode};
 use logferry_core::ledger::claim::Ledger;
 use logferry_core::model::app::AppId;
 use logferry_core::model::fault::{Fault, FaultClass};
@@ -26,34 +26,36 @@ use logferry_core::ports::usage::Usage;
 use logferry_core::uploads::attendees::Attendees;
 use logferry_core::uploads::table::{Multipart, Sessions};
 use logferry_presigner::Presigner;
-use logferry_service::http::{ApiError, Request, Response, unversioned};
+use logferry_service::door::Door;
+use logferry_service::http::State;
 use logferry_service::tokens::Tokens;
 use ulid::Ulid;
 
 pub use config::{Config, JoinVerification, LogLimits, UploadLimits};
 pub use log_upload::{CONTENT_TYPE, EXPIRY_SECS};
+pub use routes::routes;
 
-/// The ports of presign.
-pub trait World {
-    type Apps: Apps;
-    type Ledger: Ledger + Usage;
-    type Secrets: Secrets;
-    type Attendees: Attendees;
-    type Sessions: Sessions;
-    type Multipart: Multipart;
+/// What presign talks to.
+pub trait World: Send + Sync + 'static {
+    type Apps: Apps + 'static;
+    type Ledger: Ledger + Usage + 'static;
+    type Secrets: Secrets + 'static;
+    type Attendees: Attendees + 'static;
+    type Sessions: Sessions + 'static;
+    type Multipart: Multipart + 'static;
 }
 
 /// How join tokens are verified.
 #[derive(Debug)]
 pub enum JoinVerifier<C> {
-    /// A token that we signed.
+    /// It is a token that we signed.
     OwnTokens,
-    /// The token that Amazon Chime issued to the attendee. The records belong to this app.
+    /// It is the one that Amazon Chime gave the attendee; the records belong to this app.
     Chime { attendees: C, app_id: AppId },
 }
 
-/// The function with its ports, created once.
-pub struct App<W: World> {
+/// Everything the function needs, made once.
+pub struct Presign<W: World> {
     pub apps: W::Apps,
     pub ledger: W::Ledger,
     pub tokens: Tokens<W::Secrets>,
@@ -63,50 +65,31 @@ pub struct App<W: World> {
     pub presigner: Presigner,
     pub region: Region,
     pub account_id: AccountId,
-    /// Maximum size of a log file through a presigned URL (bytes).
+    /// The largest log file through a presigned URL.
     pub max_presigned_bytes: u64,
     pub limits: UploadLimits,
     pub log_limits: LogLimits,
 }
 
-impl<W: World> fmt::Debug for App<W> {
+impl<W: World> fmt::Debug for Presign<W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("App").field("presigner", &self.presigner).finish_non_exhaustive()
+        f.debug_struct("Presign").field("presigner", &self.presigner).finish_non_exhaustive()
     }
 }
 
-impl<W: World> App<W> {
-    /// Handles one request. Every error is a response.
-    pub async fn handle(&self, request: &Request, now_ms: i64) -> Response {
-        if let Some(call) = companion::Call::of(request) {
-            request.trail.takes(call.route());
-            return Box::pin(self.companion(request, &call, now_ms)).await;
-        }
-        let path = unversioned(&request.path);
-        if let Some(route) = ["/presigned-url", "/uploads"].into_iter().find(|route| *route == path) {
-            request.trail.takes(route);
-        }
-        let answer = match (&request.method, path) {
-            (&Method::POST, "/presigned-url") => Box::pin(self.presigned_url(request, now_ms)).await,
-            (&Method::GET, "/presigned-url") => Box::pin(self.log_status(request, now_ms)).await,
-            (_, "/presigned-url") => Err(method_not_allowed("POST and GET")),
-            (&Method::GET, "/uploads") => Box::pin(self.list_uploads(request, now_ms)).await,
-            (_, "/uploads") => Err(method_not_allowed("GET")),
-            _ => Err(ApiError::not_found("no such path")),
-        };
-        answer.unwrap_or_else(Response::from)
-    }
+/// The function, as handlers share it.
+pub(crate) type Shared<W> = State<Arc<Presign<W>>>;
+
+/// How a 401 says to authenticate: tokens open it as well.
+const CHALLENGE: &str = r#"ApiKey realm="logferry", Bearer realm="logferry""#;
+
+/// Returns the function with its door.
+#[must_use]
+pub fn door<W: World>(presign: Arc<Presign<W>>, metrics_namespace: &str) -> Door {
+    Door::new("presign", CHALLENGE, metrics_namespace, routes::router(presign))
 }
 
-fn method_not_allowed(allowed: &str) -> ApiError {
-    ApiError::new(
-        StatusCode::METHOD_NOT_ALLOWED,
-        "METHOD_NOT_ALLOWED",
-        format!("this path supports {allowed}"),
-    )
-}
-
-/// Generates a ULID of this time with the system's random numbers.
+/// A ULID of this moment, from the system's randomness.
 fn new_ulid(now_ms: i64) -> Result<Ulid, Fault> {
     let mut random = [0; 16];
     getrandom::fill(&mut random)

@@ -1,4 +1,4 @@
-//! `GET /presigned-url?key`: the state of a file for which a URL was issued.
+//! `GET /presigned-url?key`: what became of a file whose URL was handed out.
 
 use http::StatusCode;
 use logferry_core::ledger::claim::Ledger;
@@ -7,54 +7,67 @@ use logferry_core::logfile::outcome::{FileCounts, Reason};
 use logferry_core::model::object::ObjectRef;
 use logferry_core::model::object_key::ObjectKey;
 use logferry_core::uploads::table::Multipart;
-use logferry_service::http::{ApiError, Request, Response};
+use logferry_service::http::{Answer, ApiError, Head, State, json};
 use serde::Serialize;
+use utoipa::{IntoParams, ToSchema};
 
-use crate::field::only_params;
 use crate::sender::{Named, Sender, unknown_key};
-use crate::{App, World};
+use crate::{Presign, Shared, World};
 
-/// The response. `received`: S3 has the file, and the client need not send it again.
-#[derive(Debug, Serialize)]
+/// What the client learns. `received`: S3 has the file, so it need not be sent again.
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct Answer<'a> {
+pub(crate) struct FileState<'a> {
     key: &'a str,
     received: bool,
+    /// PENDING, PROCESSING, COMPLETED or FAILED.
+    #[schema(value_type = String)]
     status: FileStatus,
+    /// When the file has ended.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Object)]
     counts: Option<FileCounts>,
+    /// When the file is FAILED.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Object)]
     reason: Option<Reason>,
-    /// Remaining lifetime of the URL (s).
+    /// How long the URL still works (s).
     expires_in: i64,
 }
 
-impl<W: World> App<W> {
-    /// Returns the state of a key that was granted to the sender. All other keys get the same 404.
-    pub(crate) async fn log_status(&self, request: &Request, now_ms: i64) -> Result<Response, ApiError> {
-        only_params(request, &["key"])?;
-        let key = request.param("key").ok_or_else(|| ApiError::bad_request("key", "key is required"))?;
-        let parsed = ObjectKey::parse(key).ok();
-        let of_browser = match &parsed {
-            Some(ObjectKey::Chime(key)) => Some(key),
-            Some(ObjectKey::Log(_) | ObjectKey::Upload(_)) | None => None,
-        };
-        let sender = self.sender(request, &Named::InKey(of_browser), now_ms).await?;
-        request.trail.concerns(&sender.app_id);
-        self.count_log_request(&sender, now_ms).await?;
-        if !parsed.is_some_and(|parsed| is_grantable(&parsed, key)) {
-            return Err(unknown_key());
-        }
-        let grant = self.ledger.find_grant(self.presigner.bucket(), key).await?;
-        let grant = grant.filter(|grant| is_of(grant, &sender)).ok_or_else(unknown_key)?;
-        let answer = self.state_of(&grant, now_ms).await?;
-        Ok(Response::json(StatusCode::OK, &answer))
-    }
+#[derive(IntoParams)]
+#[expect(dead_code, reason = "only described, never made")]
+pub(crate) struct StatusQuery {
+    /// The `key` of the answer that had the URL.
+    key: String,
+}
 
-    async fn state_of<'a>(&self, grant: &'a Grant, now_ms: i64) -> Result<Answer<'a>, ApiError> {
+/// Answers with the state of a key that was granted to the sender. All other keys are the same 404.
+pub(crate) async fn log_status<W: World>(State(presign): Shared<W>, mut head: Head) -> Answer {
+    let mut query = std::mem::take(&mut head.query);
+    let key = query.require("key")?;
+    query.finish()?;
+    let parsed = ObjectKey::parse(&key).ok();
+    let of_browser = match &parsed {
+        Some(ObjectKey::Chime(key)) => Some(key),
+        Some(ObjectKey::Log(_) | ObjectKey::Upload(_)) | None => None,
+    };
+    let sender = presign.sender(&head, Named::InKey(of_browser)).await?;
+    head.trail.concerns(&sender.app_id);
+    presign.count_log_request(&sender, head.now_ms).await?;
+    if !parsed.is_some_and(|parsed| is_grantable(&parsed, &key)) {
+        return Err(unknown_key());
+    }
+    let grant = presign.ledger.find_grant(presign.presigner.bucket(), &key).await?;
+    let grant = grant.filter(|grant| is_of(grant, &sender)).ok_or_else(unknown_key)?;
+    Ok(json(StatusCode::OK, &presign.state_of(&grant, head.now_ms).await?))
+}
+
+impl<W: World> Presign<W> {
+    async fn state_of<'a>(&self, grant: &'a Grant, now_ms: i64) -> Result<FileState<'a>, ApiError> {
         let Grant { bucket, key, .. } = grant;
         let expires_in = (grant.expires_ms - now_ms).max(0) / 1_000;
-        let pending = Answer {
+        let pending = FileState {
             key,
             received: false,
             status: FileStatus::Pending,
@@ -67,24 +80,30 @@ impl<W: World> App<W> {
                 ObjectRef { bucket: bucket.clone(), key: key.clone(), version: used.version.clone() };
             let row = self.ledger.find(&object).await?.ok_or_else(unknown_key)?;
             let counts = row.status.is_terminal().then_some(row.counts);
-            return Ok(Answer { received: true, status: row.status, counts, reason: row.reason, ..pending });
+            return Ok(FileState {
+                received: true,
+                status: row.status,
+                counts,
+                reason: row.reason,
+                ..pending
+            });
         }
-        // S3 may hold the object before ingest receives its event.
+        // S3 may have the object before its event reaches ingest.
         if self.multipart.object(key).await?.is_some() {
-            return Ok(Answer { received: true, ..pending });
+            return Ok(FileState { received: true, ..pending });
         }
         if now_ms < grant.expires_ms {
             return Ok(pending);
         }
         match self.ledger.find_waiting(bucket, key).await? {
-            Some(row) => Ok(Answer { status: row.status, reason: row.reason, ..pending }),
-            // ingest has claimed the file after the grant was read.
-            None => Ok(Answer { received: true, ..pending }),
+            Some(row) => Ok(FileState { status: row.status, reason: row.reason, ..pending }),
+            // It has been claimed since the grant was read.
+            None => Ok(FileState { received: true, ..pending }),
         }
     }
 }
 
-/// Maximum length of an object key (bytes).
+/// The longest key of an object (bytes).
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html>
 const MAX_KEY_BYTES: usize = 1_024;
 
@@ -96,7 +115,7 @@ fn is_grantable(parsed: &ObjectKey, key: &str) -> bool {
     }
 }
 
-/// Whether the grant belongs to the sender's app, and for a browser to the same attendee.
+/// Whether the grant was given to the sender's app, and in a browser's case to the same attendee.
 fn is_of(grant: &Grant, sender: &Sender) -> bool {
     let same_attendee = sender.meeting().is_none_or(|(meeting, attendee)| {
         grant.meeting.as_ref().is_some_and(|(of_meeting, of_attendee)| {

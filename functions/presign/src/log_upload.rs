@@ -1,43 +1,48 @@
-//! `POST /presigned-url`: authenticates the caller and issues a URL for one log file.
+//! `POST /presigned-url`: checks the sender and the file, and signs a URL for it.
 
 use http::StatusCode;
 use logferry_core::ledger::claim::Ledger;
 use logferry_core::ledger::row::Grant;
 use logferry_core::model::fault::FaultClass;
-use logferry_core::model::object_key::{ChimeKey, Filename, LogKey, ObjectKey};
+use logferry_core::model::object_key::{AttendeeId, ChimeKey, Filename, LogKey, MeetingId, ObjectKey};
 use logferry_core::model::quota::Used;
 use logferry_core::model::time::Day;
 use logferry_core::ports::usage::{Usage, UsageDay};
 use logferry_core::uploads::table::Rate;
 use logferry_presigner::{Post, PostForm, Put};
-use logferry_service::http::{ApiError, Request, Response};
+use logferry_service::http::{Answer, ApiError, Body, Fields, Head, Raw, State, json};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::config::LogLimits;
-use crate::field::{Fields, only_params};
 use crate::sender::{Named, Sender};
-use crate::{App, World, new_ulid};
+use crate::{Presign, Shared, World, new_ulid};
 
-/// Lifetime of a URL or form (s), as specified.
+/// How long a URL or form works (s). The contract's limit.
 pub const EXPIRY_SECS: u32 = 300;
 
-/// The content type of every log file; the actual format is detected from the content. It is signed, so S3
-/// refuses a request with another one.
+/// What every log file is labelled as, whatever it is: the bytes decide, not the label. It is
+/// signed, so S3 refuses a request that says anything else.
 pub const CONTENT_TYPE: &str = "application/gzip";
 
-/// Minimum size of a file in a form upload (bytes).
+/// The smallest file that a form takes (bytes).
 const MIN_FORM_BYTES: u64 = 1;
 
-/// The response. The client must send `headers` with the URL.
-#[derive(Debug, Serialize)]
+/// What the client gets. `headers` are what it must send beside the URL.
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct Answer {
+pub(crate) struct Granted {
     presigned_url: String,
+    #[schema(example = "PUT")]
     method: &'static str,
+    #[schema(value_type = Object)]
     headers: Headers,
     key: String,
+    /// How long the URL works (s).
     expires_in: u32,
     max_bytes: u64,
+    /// A form that takes the file too: its URL and fields.
+    #[schema(value_type = Object)]
     post: PostForm,
 }
 
@@ -47,30 +52,66 @@ struct Headers {
     content_type: &'static str,
 }
 
-impl<W: World> App<W> {
-    /// Authenticates the caller, checks the request and the limits, records the owner of the key, and only
-    /// then signs.
-    pub(crate) async fn presigned_url(&self, request: &Request, now_ms: i64) -> Result<Response, ApiError> {
-        only_params(request, &[])?;
-        let sender = self.sender(request, &Named::InBody, now_ms).await?;
-        request.trail.concerns(&sender.app_id);
-        let fields = Fields::of(request)?;
-        fields.only(&["meetingId", "attendeeId", "filename", "contentLength"])?;
-        let filename = fields.optional("filename")?.unwrap_or_else(Filename::default_log);
-        let size_bytes = fields.size("contentLength")?;
-        if size_bytes.is_some_and(|size| size > self.max_presigned_bytes) {
-            return Err(too_large(self.max_presigned_bytes));
-        }
-        if size_bytes.is_none() && self.log_limits.require_length {
-            return Err(ApiError::bad_request("contentLength", "contentLength is required"));
-        }
-        self.admit(&sender, size_bytes, now_ms).await?;
-        let key = self.grant(&sender, &filename, size_bytes, now_ms).await?;
-        self.sign(&sender, key, size_bytes, now_ms)
-    }
+/// A log file to be uploaded. With a join token `meetingId` and `attendeeId` are required and must agree
+/// with it.
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "camelCase", example = json!({"filename": "app.log.gz"}))]
+pub(crate) struct NewLogFile {
+    #[expect(dead_code, reason = "compared with the join token before")]
+    #[schema(value_type = Option<String>, pattern = "^[A-Za-z0-9_-]{1,64}$")]
+    meeting_id: Option<MeetingId>,
+    #[expect(dead_code, reason = "compared with the join token before")]
+    #[schema(value_type = Option<String>, pattern = "^[A-Za-z0-9_-]{1,64}$")]
+    attendee_id: Option<AttendeeId>,
+    #[schema(value_type = Option<String>, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+    filename: Option<Filename>,
+    /// The size that S3 then requires (bytes).
+    #[schema(minimum = 1)]
+    content_length: Option<u64>,
+}
 
-    /// Counts a request of this minute, for the holder first: a holder over its limit does not use up the
-    /// limit of the app.
+impl Body for NewLogFile {
+    const OPTIONAL: bool = true;
+
+    fn read(fields: &mut Fields) -> Result<Self, ApiError> {
+        Ok(Self {
+            meeting_id: fields.take_part("meetingId")?,
+            attendee_id: fields.take_part("attendeeId")?,
+            filename: fields.take_part("filename")?,
+            content_length: fields.take_size("contentLength")?,
+        })
+    }
+}
+
+/// Checks the sender, the file and the rate, stores which app the key belongs to, and only then signs.
+pub(crate) async fn presigned_url<W: World>(
+    State(presign): Shared<W>,
+    mut head: Head,
+    Raw { bytes, .. }: Raw<NewLogFile>,
+) -> Answer {
+    std::mem::take(&mut head.query).finish()?;
+    let now_ms = head.now_ms;
+    let sender = presign.sender(&head, Named::InBody(&bytes)).await?;
+    head.trail.concerns(&sender.app_id);
+    // Read after the credential is checked: without one the answer says nothing about bodies.
+    let mut fields = Fields::parse_optional(&bytes)?;
+    let file = NewLogFile::read(&mut fields)?;
+    fields.finish()?;
+    let filename = file.filename.unwrap_or_else(Filename::default_log);
+    if file.content_length.is_some_and(|size| size > presign.max_presigned_bytes) {
+        return Err(too_large(presign.max_presigned_bytes));
+    }
+    if file.content_length.is_none() && presign.log_limits.require_length {
+        return Err(ApiError::bad_request("contentLength", "contentLength is required"));
+    }
+    presign.admit(&sender, file.content_length, now_ms).await?;
+    let key = presign.grant(&sender, &filename, file.content_length, now_ms).await?;
+    presign.sign(&sender, key, file.content_length, now_ms)
+}
+
+impl<W: World> Presign<W> {
+    /// Counts a request of this minute. The holder comes first, so that one that asks too often does not
+    /// use up what the app's others may ask for.
     pub(crate) async fn count_log_request(&self, sender: &Sender, now_ms: i64) -> Result<(), ApiError> {
         let LogLimits { per_minute, per_minute_and_holder, .. } = &self.log_limits;
         let of_holder = Rate::LogUrlsOf(sender.holder());
@@ -95,7 +136,7 @@ impl<W: World> App<W> {
         }
     }
 
-    /// Creates a key and the ledger row that binds it to the app.
+    /// A fresh key and the ledger row that binds it to the app.
     async fn grant(
         &self,
         sender: &Sender,
@@ -119,7 +160,7 @@ impl<W: World> App<W> {
             };
             match self.ledger.grant(&grant).await {
                 Ok(()) => return Ok(key),
-                // Most likely this request's first attempt, whose response was lost: that row will expire.
+                // Most likely our own first try, whose answer was lost: leave that row to expire.
                 Err(fault) if fault.class == FaultClass::Conflict && again => again = false,
                 Err(fault) => return Err(fault.into()),
             }
@@ -144,13 +185,7 @@ impl<W: World> App<W> {
         })
     }
 
-    fn sign(
-        &self,
-        sender: &Sender,
-        key: String,
-        size_bytes: Option<u64>,
-        now_ms: i64,
-    ) -> Result<Response, ApiError> {
+    fn sign(&self, sender: &Sender, key: String, size_bytes: Option<u64>, now_ms: i64) -> Answer {
         let metadata = match sender.meeting() {
             Some((meeting, attendee)) => {
                 vec![("meetingid", meeting.as_str()), ("attendeeid", attendee.as_str())]
@@ -174,9 +209,9 @@ impl<W: World> App<W> {
             expires_secs: EXPIRY_SECS,
         };
         let post = self.presigner.post(&post, now_ms);
-        Ok(Response::json(
+        Ok(json(
             StatusCode::OK,
-            &Answer {
+            &Granted {
                 presigned_url,
                 method: "PUT",
                 headers: Headers { content_type: CONTENT_TYPE },

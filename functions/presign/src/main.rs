@@ -1,5 +1,7 @@
 //! Wiring: configuration and clients once, then the handler in `lib.rs`.
 
+use std::sync::Arc;
+
 use aws_lambda_events::apigw::ApiGatewayV2httpRequest;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use logferry_aws::apps::DynamoApps;
@@ -10,11 +12,10 @@ use logferry_aws::multipart::S3Multipart;
 use logferry_aws::secrets::SecretsManager;
 use logferry_aws::sessions::DynamoSessions;
 use logferry_core::ports::clock::Clock;
-use logferry_presign::{App, Config, JoinVerification, JoinVerifier, World};
+use logferry_presign::{Config, JoinVerification, JoinVerifier, Presign, World};
 use logferry_presigner::Presigner;
 use logferry_service::clock::SystemClock;
 use logferry_service::config::environment;
-use logferry_service::http::{Request, serve};
 use logferry_service::telemetry;
 use logferry_service::tokens::Tokens;
 
@@ -36,7 +37,7 @@ async fn main() -> Result<(), Error> {
     let config = Config::from_lookup(environment)?;
     let aws = AwsEnv::from_environment()?;
     let dynamodb = aws.dynamodb();
-    let app = App::<Aws> {
+    let presign = Presign::<Aws> {
         apps: DynamoApps::new(dynamodb.clone(), config.table_apps),
         // presign only writes grants to the ledger, and only reads usage rows of the stats.
         ledger: DynamoLedger::new(dynamodb.clone(), config.table_files, config.table_stats),
@@ -56,11 +57,10 @@ async fn main() -> Result<(), Error> {
         limits: config.limits,
         log_limits: config.log_limits,
     };
-    let (app, namespace) = (&app, config.metrics_namespace.as_str());
+    let door = logferry_presign::door(Arc::new(presign), &config.metrics_namespace);
+    let door = &door;
     run(service_fn(|event: LambdaEvent<ApiGatewayV2httpRequest>| async move {
-        let now_ms = SystemClock.now_ms();
-        let handle = async |request: &Request| app.handle(request, now_ms).await;
-        Ok::<_, Error>(serve("presign", namespace, event.payload, now_ms, handle).await)
+        Ok::<_, Error>(door.serve(event.payload, SystemClock.now_ms()).await)
     }))
     .await
 }

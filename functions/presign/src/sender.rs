@@ -1,5 +1,4 @@
-//! Authenticates requests for URLs for log files: an attendee with a join token, or a service with an API
-//! key.
+//! The sender of a log file: an attendee with a join token, or a service with an API key.
 
 use logferry_core::model::app::{AppId, Scope};
 use logferry_core::model::object_key::{AttendeeId, ChimeKey, MeetingId};
@@ -7,23 +6,21 @@ use logferry_core::ports::apps::Apps;
 use logferry_core::uploads::attendees::Attendees;
 use logferry_core::uploads::table::{Rate, Sessions};
 use logferry_service::api_key::{API_KEY_HEADER, ApiKey, app_of_request};
-use logferry_service::http::{ApiError, Request};
+use logferry_service::http::{ApiError, Fields, Head};
 use logferry_service::tokens::{JoinClaims, TokenError, minted_for};
 use subtle::ConstantTimeEq;
 
-use crate::field::Fields;
-use crate::{App, JoinVerifier, World};
+use crate::{JoinVerifier, Presign, World};
 
-/// Maximum join tokens of one meeting that are verified with Amazon Chime per minute: several for each
-/// attendee of the largest meeting, 250.
-/// <https://docs.aws.amazon.com/chime-sdk/latest/dg/meetings-sdk.html>
+/// Join tokens of one meeting that Amazon Chime is asked about in a minute: several for each attendee
+/// of the largest meeting, 250. <https://docs.aws.amazon.com/chime-sdk/latest/dg/meetings-sdk.html>
 const MAX_JOINS_PER_MEETING: u32 = 2_000;
 
 /// Lengths of Amazon Chime's join tokens (bytes).
 /// <https://docs.aws.amazon.com/chime-sdk/latest/APIReference/API_meeting-chime_Attendee.html>
 const CHIME_TOKEN_BYTES: std::ops::RangeInclusive<usize> = 2..=2_048;
 
-/// The authenticated sender of an upload.
+/// The owner of the upload.
 pub(crate) struct Sender {
     pub(crate) app_id: AppId,
     /// When the app was registered.
@@ -33,12 +30,12 @@ pub(crate) struct Sender {
 
 /// Where a request names the meeting and attendee that its join token must be for.
 pub(crate) enum Named<'a> {
-    InBody,
-    /// In the key of a file, if a browser sent it.
+    InBody(&'a [u8]),
+    /// In the key of a file, where that is a browser's.
     InKey(Option<&'a ChimeKey>),
 }
 
-/// The sender's credential.
+/// What the sender has shown.
 pub(crate) enum By {
     /// A join token.
     Attendee(MeetingId, AttendeeId),
@@ -47,7 +44,7 @@ pub(crate) enum By {
 }
 
 impl Sender {
-    /// Returns the meeting and attendee of a browser; a service has none.
+    /// The meeting and attendee of a browser; a service has none.
     pub(crate) fn meeting(&self) -> Option<(&MeetingId, &AttendeeId)> {
         match &self.by {
             By::Attendee(meeting, attendee) => Some((meeting, attendee)),
@@ -55,7 +52,7 @@ impl Sender {
         }
     }
 
-    /// Returns the holder whose URLs are counted together.
+    /// Whose URLs are counted together.
     pub(crate) fn holder(&self) -> String {
         match &self.by {
             // Neither id has a slash.
@@ -65,26 +62,21 @@ impl Sender {
     }
 }
 
-impl<W: World> App<W> {
-    pub(crate) async fn sender(
-        &self,
-        request: &Request,
-        named: &Named<'_>,
-        now_ms: i64,
-    ) -> Result<Sender, ApiError> {
-        match (bearer(request)?, request.headers.contains_key(API_KEY_HEADER)) {
+impl<W: World> Presign<W> {
+    pub(crate) async fn sender(&self, head: &Head, named: Named<'_>) -> Result<Sender, ApiError> {
+        match (bearer(head)?, head.headers.contains_key(API_KEY_HEADER)) {
             (Some(_), true) => Err(ApiError::bad_request(
                 "authorization",
                 "send either Authorization or X-API-Key, not both",
             )),
-            (Some(token), false) => self.attendee(request, named, token, now_ms).await,
-            (None, _) => self.key_holder(request).await,
+            (Some(token), false) => self.attendee(named, token, head.now_ms).await,
+            (None, _) => self.key_holder(head).await,
         }
     }
 
-    async fn key_holder(&self, request: &Request) -> Result<Sender, ApiError> {
-        let app = app_of_request(&self.apps, request, Scope::Write).await?;
-        let key = request.header(API_KEY_HEADER).and_then(ApiKey::parse);
+    async fn key_holder(&self, head: &Head) -> Result<Sender, ApiError> {
+        let app = app_of_request(&self.apps, head, Scope::Write).await?;
+        let key = head.header(API_KEY_HEADER).and_then(ApiKey::parse);
         let Some((app, key)) = app.zip(key) else {
             let message = "send Authorization: Bearer with a join token, or X-API-Key";
             return Err(ApiError::unauthorized(message));
@@ -93,21 +85,15 @@ impl<W: World> App<W> {
         Ok(Sender { app_id: app.app_id, since_ms: app.registered_ms, by })
     }
 
-    /// The attendee of the join token. A body must name the same one; for a key, the caller compares it
-    /// with the attendee of the grant.
-    async fn attendee(
-        &self,
-        request: &Request,
-        named: &Named<'_>,
-        token: &str,
-        now_ms: i64,
-    ) -> Result<Sender, ApiError> {
+    /// The attendee of the join token. A body must agree with it; the attendee of a key is compared with
+    /// that of its grant, by the caller.
+    async fn attendee(&self, named: Named<'_>, token: &str, now_ms: i64) -> Result<Sender, ApiError> {
         let (app, meeting, attendee) = match &self.join_verifier {
             JoinVerifier::OwnTokens => {
                 let claims: JoinClaims = self.tokens.verify(token, now_ms).await.map_err(refused_token)?;
                 let another = || ApiError::forbidden("the token belongs to another meeting or attendee");
                 let (meeting, attendee) = match named {
-                    Named::InBody => meeting_of(request)?,
+                    Named::InBody(body) => meeting_of(body)?,
                     Named::InKey(_) => (
                         claims.meeting_id.parse().map_err(|_| another())?,
                         claims.attendee_id.parse().map_err(|_| another())?,
@@ -122,7 +108,7 @@ impl<W: World> App<W> {
             }
             JoinVerifier::Chime { attendees, app_id } => {
                 let (meeting, attendee) = match named {
-                    Named::InBody => meeting_of(request)?,
+                    Named::InBody(body) => meeting_of(body)?,
                     Named::InKey(Some(key)) => (key.meeting.clone(), key.attendee.clone()),
                     Named::InKey(None) => return Err(unknown_key()),
                 };
@@ -136,9 +122,9 @@ impl<W: World> App<W> {
         Ok(Sender { app_id: app.app_id, since_ms: app.registered_ms, by })
     }
 
-    /// Verifies the attendee's token with Amazon Chime. The attendee may not exist, and calls count for the
-    /// whole account. So texts that cannot be a token are refused without a call, and calls are counted,
-    /// per meeting first, so that one meeting cannot use up the calls of the others.
+    /// Asks Amazon Chime for the attendee's token. Chime limits calls per account: what cannot be a token is
+    /// refused without a call, and calls are counted, first per meeting, so that one meeting does not use
+    /// up the calls of the others.
     async fn check_chime(
         &self,
         attendees: &W::Attendees,
@@ -155,13 +141,13 @@ impl<W: World> App<W> {
         self.count(app_id, &of_meeting, 1, MAX_JOINS_PER_MEETING, now_ms).await?;
         self.count(app_id, &Rate::Joins, 1, self.log_limits.per_minute, now_ms).await?;
         let given = attendees.join_token(meeting, attendee).await?;
-        // An unknown attendee is handled like a wrong token.
+        // An unknown attendee takes the same way as a wrong token.
         let known = given.is_some();
         let equal = bool::from(given.unwrap_or_default().as_bytes().ct_eq(token.as_bytes()));
         if known & equal { Ok(()) } else { Err(wrong()) }
     }
 
-    /// Counts requests of this minute; with a limit of 0 nothing is counted.
+    /// Counts requests of this minute; a limit of 0 counts none.
     pub(crate) async fn count(
         &self,
         app_id: &AppId,
@@ -178,7 +164,7 @@ impl<W: World> App<W> {
     }
 }
 
-/// Whether a text is a UUID, as Amazon Chime uses for meetings and attendees.
+/// A UUID, as Amazon Chime names meetings and attendees.
 /// <https://docs.aws.amazon.com/chime-sdk/latest/APIReference/API_meeting-chime_GetAttendee.html>
 fn is_chime_id(text: &str) -> bool {
     text.len() == 36
@@ -193,14 +179,14 @@ fn is_chime_token(text: &str) -> bool {
     CHIME_TOKEN_BYTES.contains(&text.len()) && text.bytes().all(legal)
 }
 
-fn meeting_of(request: &Request) -> Result<(MeetingId, AttendeeId), ApiError> {
-    let fields = Fields::of(request)?;
-    Ok((fields.required("meetingId")?, fields.required("attendeeId")?))
+fn meeting_of(body: &[u8]) -> Result<(MeetingId, AttendeeId), ApiError> {
+    let mut fields = Fields::parse_optional(body)?;
+    Ok((fields.require_part("meetingId")?, fields.require_part("attendeeId")?))
 }
 
-/// Returns the token of `Authorization: Bearer …`, if there is that header.
-pub(crate) fn bearer(request: &Request) -> Result<Option<&str>, ApiError> {
-    let Some(value) = request.headers.get(http::header::AUTHORIZATION) else { return Ok(None) };
+/// The token of `Authorization: Bearer …`, where there is that header.
+pub(crate) fn bearer(head: &Head) -> Result<Option<&str>, ApiError> {
+    let Some(value) = head.headers.get(http::header::AUTHORIZATION) else { return Ok(None) };
     value
         .to_str()
         .ok()
@@ -210,7 +196,7 @@ pub(crate) fn bearer(request: &Request) -> Result<Option<&str>, ApiError> {
         .ok_or_else(|| ApiError::unauthorized("Authorization must be `Bearer` and a token"))
 }
 
-/// The error for a file key that does not belong to the sender.
+/// The refusal of a key of a file that is not the sender's to ask about.
 pub(crate) fn unknown_key() -> ApiError {
     ApiError::not_found("no URL for this key was issued to this sender")
 }

@@ -1,70 +1,107 @@
 //! `GET /uploads`: an app's sessions, or a subject's own.
 
 use futures::stream::{self, StreamExt, TryStreamExt};
-use http::StatusCode;
+use logferry_core::model::app::Scope;
 use logferry_core::model::fault::FaultClass;
 use logferry_core::model::time::rfc3339_ms;
-use logferry_core::uploads::session::{Session, SessionStatus, total_bytes};
+use logferry_core::uploads::session::{Session as StoredSession, SessionStatus, total_bytes};
 use logferry_core::uploads::table::{Multipart, Sessions};
-use logferry_service::http::{ApiError, Request, Response};
-use serde_json::{Value, json};
+use logferry_service::http::{Answer, ApiError, Head, QueryParams, State, listed};
+use serde::Serialize;
+use utoipa::{IntoParams, ToSchema};
 
-use crate::field::only_params;
 use crate::upload_session::MAX_UPLOAD_ID_BYTES;
-use crate::{App, World};
+use crate::{Presign, Shared, World};
 
-/// Default and maximum number of sessions per page.
+/// How many sessions `GET /uploads` shows at once.
 const PAGE: u32 = 20;
 const MAX_PAGE: u32 = 100;
 
-/// Sessions whose progress is requested from S3 in parallel.
+/// Sessions whose progress S3 is asked about at once.
 const PROGRESS_AT_ONCE: usize = 8;
 
-impl<W: World> App<W> {
-    /// `GET /uploads`: the app's sessions, or the subject's own; with `progress`, what S3 holds of each.
-    /// That takes a request per session, and is counted as such.
-    pub(crate) async fn list_uploads(&self, request: &Request, now_ms: i64) -> Result<Response, ApiError> {
-        let uploader = self.uploader(request, None, now_ms).await?;
-        only_params(request, &["limit", "cursor", "progress"])?;
-        let progress = match request.param("progress") {
-            None | Some("false") => false,
-            Some("true") => true,
-            Some(_) => return Err(ApiError::bad_request("progress", "progress must be true or false")),
-        };
-        let limit = match request.param("limit") {
-            None => PAGE,
-            Some(text) => {
-                text.parse().ok().filter(|limit| (1..=MAX_PAGE).contains(limit)).ok_or_else(|| {
-                    ApiError::bad_request("limit", format!("limit must be between 1 and {MAX_PAGE}"))
-                })?
-            }
-        };
-        let subject = (!uploader.whole_app).then_some(&uploader.subject);
-        let after = request.param("cursor").filter(|cursor| !cursor.is_empty());
-        if after.is_some_and(|cursor| cursor.len() > MAX_UPLOAD_ID_BYTES) {
+#[derive(Debug, IntoParams)]
+pub(crate) struct ListQuery {
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 100)]
+    limit: u32,
+    /// The `cursor` of the page before.
+    cursor: Option<String>,
+    /// Whether to say what S3 has of each session.
+    #[param(value_type = Option<bool>)]
+    progress: bool,
+}
+
+impl ListQuery {
+    fn read(mut query: QueryParams) -> Result<Self, ApiError> {
+        let progress = query.take_flag("progress")?;
+        let limit = query.take("limit").map(|text| {
+            text.parse().ok().filter(|limit| (1..=MAX_PAGE).contains(limit)).ok_or_else(|| {
+                ApiError::bad_request("limit", format!("limit must be between 1 and {MAX_PAGE}"))
+            })
+        });
+        let cursor = query.take("cursor").filter(|cursor| !cursor.is_empty());
+        if cursor.as_ref().is_some_and(|cursor| cursor.len() > MAX_UPLOAD_ID_BYTES) {
             return Err(ApiError::bad_request("cursor", "cursor is not a cursor of this list"));
         }
-        let mut page = self.sessions.list(&uploader.app_id, subject, limit, after).await?;
-        page.sessions.retain(|session| uploader.may_use(session));
-        let mut shown: Vec<_> = page.sessions.iter().map(session_json).collect();
-        if progress && !shown.is_empty() {
-            let sessions = u32::try_from(shown.len()).unwrap_or(MAX_PAGE);
-            self.count_uploads(&uploader.app_id, sessions, now_ms).await?;
-            let asked = stream::iter(page.sessions.iter().map(|session| self.progress(session)));
-            let all: Vec<_> = asked.buffered(PROGRESS_AT_ONCE).try_collect().await?;
-            for (shown, (uploaded_bytes, parts)) in shown.iter_mut().zip(all) {
-                shown["uploaded_bytes"] = uploaded_bytes.into();
-                if let Some(parts) = parts {
-                    shown["parts"] = parts.into();
-                }
-            }
-        }
-        let body = json!({"ok": true, "data": shown, "cursor": page.next});
-        Ok(Response::json(StatusCode::OK, &body))
+        query.finish()?;
+        Ok(Self { limit: limit.transpose()?.unwrap_or(PAGE), cursor, progress })
     }
+}
 
-    /// Returns what S3 holds of a session (bytes), and while it is open the number of parts.
-    async fn progress(&self, session: &Session) -> Result<(u64, Option<usize>), ApiError> {
+/// An upload session.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Session {
+    #[serde(rename = "uploadId")]
+    upload_id: String,
+    key: String,
+    filename: String,
+    #[serde(rename = "type")]
+    content_type: String,
+    subject: String,
+    #[schema(example = "OPEN")]
+    status: &'static str,
+    #[schema(required)]
+    size: Option<u64>,
+    #[schema(format = DateTime)]
+    created_at: String,
+    #[schema(format = DateTime)]
+    expires_at: String,
+    /// With `progress`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    uploaded_bytes: Option<u64>,
+    /// With `progress`, of an open session.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    parts: Option<usize>,
+}
+
+/// The app's sessions, or the subject's own; with `progress` what S3 holds of each. That is a request for
+/// each session, and is counted as such.
+pub(crate) async fn list_uploads<W: World>(State(presign): Shared<W>, mut head: Head) -> Answer {
+    let uploader = presign.uploader(&head, Scope::Read).await?;
+    let asked = ListQuery::read(std::mem::take(&mut head.query))?;
+    let subject = (!uploader.whole_app).then_some(&uploader.subject);
+    let app_id = &uploader.app_id;
+    let mut page = presign.sessions.list(app_id, subject, asked.limit, asked.cursor.as_deref()).await?;
+    page.sessions.retain(|session| uploader.may_use(session));
+    let mut shown: Vec<_> = page.sessions.iter().map(Session::from).collect();
+    if asked.progress && !shown.is_empty() {
+        let sessions = u32::try_from(shown.len()).unwrap_or(MAX_PAGE);
+        presign.count_uploads(app_id, sessions, head.now_ms).await?;
+        let asked: Vec<_> = page.sessions.iter().map(|session| presign.progress(session)).collect();
+        let all: Vec<_> = stream::iter(asked).buffered(PROGRESS_AT_ONCE).try_collect().await?;
+        for (shown, (uploaded_bytes, parts)) in shown.iter_mut().zip(all) {
+            shown.uploaded_bytes = Some(uploaded_bytes);
+            shown.parts = parts;
+        }
+    }
+    Ok(listed(&shown, page.next.as_deref()))
+}
+
+impl<W: World> Presign<W> {
+    /// What S3 holds of a session (bytes), and in how many parts while it is open.
+    async fn progress(&self, session: &StoredSession) -> Result<(u64, Option<usize>), ApiError> {
         Ok(match session.status {
             SessionStatus::Open => {
                 let parts = match self.multipart.parts(&session.key, &session.upload_id).await {
@@ -83,16 +120,20 @@ impl<W: World> App<W> {
     }
 }
 
-fn session_json(session: &Session) -> Value {
-    json!({
-        "uploadId": session.upload_id,
-        "key": session.key,
-        "filename": session.filename,
-        "type": session.content_type,
-        "subject": session.subject.as_str(),
-        "status": session.status.as_str(),
-        "size": session.size_bytes,
-        "created_at": rfc3339_ms(session.created_ms),
-        "expires_at": rfc3339_ms(session.expires_ms),
-    })
+impl From<&StoredSession> for Session {
+    fn from(session: &StoredSession) -> Self {
+        Self {
+            upload_id: session.upload_id.clone(),
+            key: session.key.clone(),
+            filename: session.filename.clone(),
+            content_type: session.content_type.clone(),
+            subject: session.subject.as_str().to_owned(),
+            status: session.status.as_str(),
+            size: session.size_bytes,
+            created_at: rfc3339_ms(session.created_ms),
+            expires_at: rfc3339_ms(session.expires_ms),
+            uploaded_bytes: None,
+            parts: None,
+        }
+    }
 }

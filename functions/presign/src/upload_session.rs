@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 use crate::companion::{NewUpload, Refusal};
 use crate::metadata::s3_metadata;
 use crate::uploader::Uploader;
-use crate::{App, World, content_type, new_ulid};
+use crate::{Presign, World, content_type, new_ulid};
 
 /// Lifetime of a URL for a part, or of a form (s): long enough for a part to start after earlier ones.
 pub(crate) const URL_SECS: u32 = 900;
@@ -38,7 +38,7 @@ fn unknown_upload() -> Refusal {
     Refusal::new(StatusCode::NOT_FOUND, "no such upload")
 }
 
-impl<W: World> App<W> {
+impl<W: World> Presign<W> {
     /// `GET /s3/params`: a form for one file in one request.
     pub(crate) fn upload_form(
         &self,
@@ -167,7 +167,7 @@ impl<W: World> App<W> {
         session.filter(|session| uploader.may_use(session) && session.key == key).ok_or_else(unknown_upload)
     }
 
-    /// Like [`App::session`], and it must accept parts.
+    /// Like [`Presign::session`], and it must accept parts.
     async fn open_session(
         &self,
         uploader: &Uploader,
@@ -191,7 +191,7 @@ impl<W: World> App<W> {
         Ok(parts.iter().map(part_json).collect())
     }
 
-    /// Like [`App::open_session`], and what S3 holds is within its limit. S3 is not asked if every part's
+    /// Like [`Presign::open_session`], and what S3 holds is within its limit. S3 is not asked if every part's
     /// length is signed, or if all parts together cannot exceed the limit.
     async fn signable_session(
         &self,

@@ -1,4 +1,4 @@
-//! Authenticates uploaders: a service with an API key, or the subject of an upload token.
+//! The uploader: a service with an API key, or the subject of an upload token.
 
 use logferry_core::model::app::{AppId, Scope};
 use logferry_core::model::object_key::Subject;
@@ -6,22 +6,22 @@ use logferry_core::ports::apps::Apps;
 use logferry_core::uploads::session::Session;
 use logferry_core::uploads::table::Rate;
 use logferry_service::api_key::{API_KEY_HEADER, app_of_request};
-use logferry_service::http::{ApiError, Request, unversioned};
+use logferry_service::http::{ApiError, Head};
 use logferry_service::tokens::{UploadClaims, minted_for};
 
 use crate::sender::{bearer, refused_token};
-use crate::{App, World};
+use crate::{Presign, World};
 
-/// The authenticated uploader and its limits.
+/// An uploader and its rights.
 #[derive(Debug, Clone)]
 pub(crate) struct Uploader {
     pub(crate) app_id: AppId,
     pub(crate) subject: Subject,
-    /// When the app was registered: sessions of an earlier app with the same id do not belong to it.
+    /// When the app was registered: sessions of an earlier one of the same id are not its own.
     pub(crate) since_ms: i64,
     /// A service sees all sessions of its app; a subject only its own.
     pub(crate) whole_app: bool,
-    /// Maximum size of a file (bytes).
+    /// The largest file (bytes).
     pub(crate) max_bytes: u64,
 }
 
@@ -33,31 +33,21 @@ impl Uploader {
     }
 }
 
-/// All steps of an upload require the scope `write`; listing requires `read`.
-fn scope(request: &Request) -> Scope {
-    if unversioned(&request.path) == "/uploads" { Scope::Read } else { Scope::Write }
-}
-
-impl<W: World> App<W> {
-    /// Authenticates a request. `path_token` is a token in the path. It takes precedence over all headers,
-    /// because its client cannot send headers.
-    pub(crate) async fn uploader(
-        &self,
-        request: &Request,
-        path_token: Option<&str>,
-        now_ms: i64,
-    ) -> Result<Uploader, ApiError> {
-        let token = match path_token {
+impl<W: World> Presign<W> {
+    /// Returns the uploader of this request; an API key needs `scope`. A token in the path takes precedence
+    /// over headers: clients that cannot send headers use it.
+    pub(crate) async fn uploader(&self, head: &Head, scope: Scope) -> Result<Uploader, ApiError> {
+        let token = match head.path_token.as_deref() {
             Some(token) => Some(token),
-            None if request.headers.contains_key(API_KEY_HEADER) => None,
-            None => bearer(request)?,
+            None if head.headers.contains_key(API_KEY_HEADER) => None,
+            None => bearer(head)?,
         };
         let uploader = match token {
-            Some(token) => self.subject(token, now_ms).await?,
-            None => self.service(request).await?,
+            Some(token) => self.subject(token, head.now_ms).await?,
+            None => self.service(head, scope).await?,
         };
-        request.trail.concerns(&uploader.app_id);
-        self.count_uploads(&uploader.app_id, 1, now_ms).await?;
+        head.trail.concerns(&uploader.app_id);
+        self.count_uploads(&uploader.app_id, 1, head.now_ms).await?;
         Ok(uploader)
     }
 
@@ -71,8 +61,8 @@ impl<W: World> App<W> {
         self.count(app_id, &Rate::Uploads, requests, self.limits.requests_per_minute, now_ms).await
     }
 
-    async fn service(&self, request: &Request) -> Result<Uploader, ApiError> {
-        let app = app_of_request(&self.apps, request, scope(request)).await?;
+    async fn service(&self, head: &Head, scope: Scope) -> Result<Uploader, ApiError> {
+        let app = app_of_request(&self.apps, head, scope).await?;
         let app = app.ok_or_else(|| {
             ApiError::unauthorized(
                 "send X-API-Key, or an upload token as Authorization: Bearer or in the path",

@@ -14,7 +14,6 @@ use logferry_core::model::fault::FaultClass;
 use logferry_core::model::object_key::ObjectKey;
 use logferry_core::model::quota::{Quota, Used};
 use logferry_presign::{JoinVerifier, LogLimits};
-use logferry_service::http::Request;
 use serde_json::{Value, json};
 use support::{
     CHIME_ATTENDEE, CHIME_MEETING, CREATED_MS, MAX_BYTES, NOW_MS, OneMeeting, TestApp, answer, app, app_id,
@@ -224,7 +223,9 @@ async fn two_requests_never_get_the_same_key() {
 
 fn chime_app() -> TestApp {
     let join_verifier = JoinVerifier::Chime { attendees: OneMeeting::default(), app_id: app_id() };
-    TestApp { join_verifier, ..app() }
+    let mut app = app();
+    app.join_verifier = join_verifier;
+    app
 }
 
 fn asked(app: &TestApp) -> u32 {
@@ -312,7 +313,7 @@ async fn urls_are_counted_per_holder_and_per_app_and_grant_nothing_beyond() {
     assert_eq!(statuses, [200, 200, 200, 429]);
     // Requests refused for other reasons are not counted.
     app.log_limits = LogLimits { per_minute_and_holder: 1, per_minute: 1, ..app.log_limits };
-    let app = TestApp { sessions: Default::default(), ..app };
+    app.sessions = Default::default();
     for _ in 0..3 {
         assert_eq!(ask(&app, &[("x-api-key", &key)], &json!({"contentLength": 0})).await.0, 400);
     }
@@ -424,8 +425,7 @@ async fn the_sample_events_are_understood() {
     for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../../events/presign")).unwrap() {
         let path = entry.unwrap().path();
         let event = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
-        let request = Request::from_event(event).unwrap();
-        let (status, body) = answer(&app.handle(&request, NOW_MS).await);
+        let (status, body) = answer(&app.handle(&event, NOW_MS).await);
         assert_eq!(status, 401, "a made-up token or key: {}: {body}", path.display());
     }
 }

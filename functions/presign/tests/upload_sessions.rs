@@ -651,7 +651,8 @@ async fn limits_of_deployment_and_token_hold() {
         requests_per_minute: 12,
         session_secs: 60,
     };
-    let app = TestApp { limits, ..app() };
+    let mut app = app();
+    app.limits = limits;
     let client = Client::service(&app);
     let new = |content_type: &str, size: u64| json!({"filename": "a", "type": content_type, "size": size});
     let post = |client: &Client<'_>, body| {
@@ -753,7 +754,8 @@ async fn uploads_are_listed_with_their_progress() {
 #[tokio::test]
 async fn progress_is_a_request_of_s3_for_each_session_and_counted_as_such() {
     let limits = UploadLimits { requests_per_minute: 20, ..UploadLimits::default() };
-    let app = TestApp { limits, ..app() };
+    let mut app = app();
+    app.limits = limits;
     let client = Client::service(&app);
     for _ in 0..5 {
         client.create(None).await;

@@ -4,23 +4,24 @@
 
 mod config;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use logferry_core::logbook::blocks::BlockTable;
 use logferry_core::logbook::budget::Budget;
 use logferry_core::logbook::counters::Stats;
-use logferry_core::logbook::filter::{Filter, MAX_CONTEXT_PATHS};
+use logferry_core::logbook::filter::Filter;
 use logferry_core::logbook::new_entry::Invalid;
 use logferry_core::logbook::query::{DEFAULT_LIMIT, MAX_LIMIT, Query, QueryError};
 use logferry_core::logbook::records::Records;
 use logferry_core::logbook::write::{WriteError, WriteRequest};
-use logferry_core::logbook::{filter, new_entry, query, write};
+use logferry_core::logbook::{new_entry, query, write};
 use logferry_core::model::app::{App as Tenant, AppId};
 use logferry_core::model::fault::{Fault, FaultClass, chain};
 use logferry_core::model::quota::{Exceeded, Quota};
 use logferry_core::model::redact::Redactor;
 use logferry_core::ports::apps::Apps;
 use logferry_core::ports::usage::Usage;
+use logferry_service::http::MAX_BODY_BYTES;
 use logferry_service::metrics::{BLOCKS_SKIPPED, Emission};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
@@ -29,7 +30,7 @@ use tokio::time::Instant;
 pub use config::Config;
 
 /// Maximum size of an event (bytes), the same as for bodies of the HTTP API.
-pub const MAX_EVENT_BYTES: usize = 4 * 1024 * 1024;
+pub const MAX_EVENT_BYTES: usize = MAX_BODY_BYTES;
 
 /// The error code of a write that exceeds the app's daily quota, as in the HTTP API.
 const QUOTA_EXCEEDED: &str = "QUOTA_EXCEEDED";
@@ -92,10 +93,13 @@ impl<B: BlockTable + Stats + Records + Usage, A: Apps> App<B, A> {
         let method = text(&mut call, "method")?;
         match method.as_str() {
             "log" | "logBatch" => {
+                let batch = method == "logBatch";
+                only(&call, if batch { "entries" } else { "entry" })?;
                 let app = self.app(&mut call).await?;
-                self.write(&app, event, method == "logBatch", now_ms).await
+                self.write(&app, event, batch, now_ms).await
             }
             "query" => {
+                only(&call, "filters")?;
                 let app = self.app(&mut call).await?;
                 self.query(&app, call, now_ms).await
             }
@@ -231,18 +235,15 @@ fn renamed(bad: Invalid, name: &str) -> Invalid {
 }
 
 fn filter_of(filters: &mut Map<String, Value>) -> Result<Filter, Invalid> {
-    let levels = match optional(filters, "level")? {
-        None => Vec::new(),
-        Some(list) => filter::levels(&list).map_err(|bad| Invalid::new("filters.level", bad.to_string()))?,
+    let context = context(filters)?;
+    let take = |name: &'static str| match filters.shift_remove(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        // Milliseconds.
+        Some(Value::Number(number)) if matches!(name, "since" | "until") => Ok(Some(number.to_string())),
+        Some(_) => Err(Invalid::new(name, format!("{name} must be a string"))),
     };
-    Ok(Filter {
-        levels,
-        since_ms: time(filters, "since")?,
-        until_ms: time(filters, "until")?,
-        request_id: optional(filters, "request_id")?,
-        search: optional(filters, "search")?,
-        context: context(filters)?,
-    })
+    Filter::read(take, context).map_err(|bad| Invalid::new(format!("filters.{}", bad.field), bad.message))
 }
 
 /// Parses `context`: an object of paths and required values.
@@ -251,34 +252,17 @@ fn context(filters: &mut Map<String, Value>) -> Result<Vec<(String, String)>, In
         || Invalid::new("filters.context", "context must be an object of strings, numbers and booleans");
     let paths = match filters.shift_remove("context") {
         None | Some(Value::Null) => return Ok(Vec::new()),
-        Some(Value::Object(paths)) if paths.len() > MAX_CONTEXT_PATHS => {
-            let message = format!("context must have at most {MAX_CONTEXT_PATHS} paths");
-            return Err(Invalid::new("filters.context", message));
-        }
         Some(Value::Object(paths)) => paths,
         Some(_) => return Err(wrong()),
     };
     paths
         .into_iter()
         .map(|(path, value)| match value {
-            _ if !filter::is_context_path(&path) => {
-                Err(Invalid::new(format!("filters.context.{path}"), "not a valid context path"))
-            }
             Value::String(text) => Ok((path, text)),
             Value::Number(_) | Value::Bool(_) | Value::Null => Ok((path, value.to_string())),
             Value::Array(_) | Value::Object(_) => Err(wrong()),
         })
         .collect()
-}
-
-fn time(filters: &mut Map<String, Value>, name: &str) -> Result<Option<i64>, Invalid> {
-    let ms = match filters.shift_remove(name) {
-        None | Some(Value::Null) => return Ok(None),
-        Some(Value::String(text)) => filter::bound_ms(&text),
-        Some(value) => value.as_i64(),
-    };
-    let message = format!("{name} must be RFC 3339 with an offset, or milliseconds since the epoch");
-    ms.map(Some).ok_or_else(|| Invalid::new(format!("filters.{name}"), message))
 }
 
 fn optional(fields: &mut Map<String, Value>, name: &str) -> Result<Option<String>, Invalid> {
@@ -289,6 +273,14 @@ fn optional(fields: &mut Map<String, Value>, name: &str) -> Result<Option<String
     }
 }
 
+/// Refuses members that a call does not have: it has `app_id` and one other.
+fn only(call: &Map<String, Value>, other: &str) -> Result<(), Invalid> {
+    match call.keys().find(|name| *name != "app_id" && *name != other) {
+        Some(name) => Err(Invalid::new(name, format!("{name} is not a member of this call"))),
+        None => Ok(()),
+    }
+}
+
 fn text(call: &mut Map<String, Value>, name: &str) -> Result<String, Invalid> {
     match call.shift_remove(name) {
         Some(Value::String(text)) => Ok(text),
@@ -296,6 +288,9 @@ fn text(call: &mut Map<String, Value>, name: &str) -> Result<String, Invalid> {
         Some(_) => Err(Invalid::new(name, format!("{name} must be a string"))),
     }
 }
+
+static TOO_LARGE: LazyLock<String> =
+    LazyLock::new(|| format!("an event must be at most {MAX_EVENT_BYTES} bytes"));
 
 fn refused(refusal: &Refusal) -> Value {
     let (code, message, field) = match refusal {
@@ -309,7 +304,7 @@ fn refused(refusal: &Refusal) -> Value {
             return json!({"ok": false, "error": error});
         }
         Refusal::Invalid(bad) => ("BAD_REQUEST", bad.message.as_str(), Some(&bad.field)),
-        Refusal::TooLarge => ("PAYLOAD_TOO_LARGE", "an event must be at most 4194304 bytes", None),
+        Refusal::TooLarge => ("PAYLOAD_TOO_LARGE", TOO_LARGE.as_str(), None),
         Refusal::NoSuchApp => ("NOT_FOUND", "no such app", None),
         Refusal::Fault(fault) => {
             tracing::error!(error.chain = %chain(fault), "a call failed");

@@ -86,7 +86,12 @@ pub async fn overview(
             "since": state.map(|state| rfc3339_ms(state.since_ms)), "uptime": uptimes,
         }))
     });
-    futures::stream::iter(reads).buffered(READ_AT_ONCE).collect::<Vec<_>>().await.into_iter().collect()
+    futures::stream::iter(reads.collect::<Vec<_>>())
+        .buffered(READ_AT_ONCE)
+        .collect::<Vec<_>>()
+        .await
+        .into_iter()
+        .collect()
 }
 
 async fn sums_of(

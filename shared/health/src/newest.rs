@@ -54,7 +54,7 @@ pub async fn newest(
         source.fill(table, app).await.map(|()| source)
     });
     let read: Vec<Result<Source<'_>, Fault>> =
-        futures::stream::iter(first_reads).buffered(READ_AT_ONCE).collect().await;
+        futures::stream::iter(first_reads.collect::<Vec<_>>()).buffered(READ_AT_ONCE).collect().await;
     let mut sources = read.into_iter().collect::<Result<Vec<_>, _>>()?;
     let (mut rows, mut bytes, mut last) = (Vec::new(), 0, None);
     loop {

@@ -86,11 +86,12 @@ pub async fn register(
         },
         CheckKind::Push { .. } => None,
     });
-    let refused: Vec<Option<FieldError>> = futures::stream::iter(named.take(MAX_NAMES_RESOLVED))
+    let lookups: Vec<_> = named
+        .take(MAX_NAMES_RESOLVED)
         .map(|(field, target)| refused_by_dns(field, target, policy, resolver))
-        .buffered(RESOLVED_AT_ONCE)
-        .collect()
-        .await;
+        .collect();
+    let refused: Vec<Option<FieldError>> =
+        futures::stream::iter(lookups).buffered(RESOLVED_AT_ONCE).collect().await;
     errors.extend(refused.into_iter().flatten());
     if !errors.is_empty() {
         return Err(errors);

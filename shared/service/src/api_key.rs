@@ -11,8 +11,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::answer::ApiError;
-use crate::request::Request;
+use crate::http::{ApiError, Head};
 use crate::secret_cache::SecretCache;
 
 /// The header with an API key.
@@ -104,13 +103,9 @@ pub async fn verify(apps: &impl Apps, shown: &str) -> Result<Option<KeyRow>, Fau
 /// # Errors
 /// 401 for a wrong key, or `X-App-ID` without a key; 403 if `X-App-ID` names another app, or if the key
 /// lacks the scope.
-pub async fn app_of_request(
-    apps: &impl Apps,
-    request: &Request,
-    needs: Scope,
-) -> Result<Option<App>, ApiError> {
-    let named = request.headers.get(APP_ID_HEADER);
-    let Some(shown) = request.headers.get(API_KEY_HEADER) else {
+pub async fn app_of_request(apps: &impl Apps, head: &Head, needs: Scope) -> Result<Option<App>, ApiError> {
+    let named = head.headers.get(APP_ID_HEADER);
+    let Some(shown) = head.headers.get(API_KEY_HEADER) else {
         return match named {
             Some(_) => Err(ApiError::unauthorized("X-App-ID needs an X-API-Key beside it")),
             None => Ok(None),
@@ -118,7 +113,7 @@ pub async fn app_of_request(
     };
     let wrong = || ApiError::unauthorized("the API key is invalid");
     let row = verify(apps, shown.to_str().map_err(|_| wrong())?).await?.ok_or_else(wrong)?;
-    request.trail.concerns(&row.app_id);
+    head.trail.concerns(&row.app_id);
     if named.is_some_and(|named| named.as_bytes() != row.app_id.as_str().as_bytes()) {
         return Err(ApiError::forbidden("the API key belongs to another app than X-App-ID names"));
     }
@@ -162,11 +157,11 @@ impl<S: Secrets> AdminKey<S> {
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderMap, HeaderName, HeaderValue, Method};
+    use http::{HeaderMap, HeaderName, HeaderValue};
     use logferry_core::model::app::{AppId, FlushSetting};
 
     use super::*;
-    use crate::request::Trail;
+    use crate::http::{QueryParams, Trail};
     use crate::secret_cache::MIN_REREAD_MS;
     use crate::secret_cache::tests::OneSecret;
 
@@ -209,20 +204,18 @@ mod tests {
         }
     }
 
-    fn request(headers: &[(&'static str, &str)]) -> Request {
+    fn request(headers: &[(&'static str, &str)]) -> Head {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.insert(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
         }
-        Request {
-            method: Method::GET,
+        Head {
             path: "/".to_owned(),
-            query: Vec::new(),
+            query: QueryParams::default(),
             headers: map,
-            body: Vec::new(),
-            request_id: String::new(),
-            source_ip: None,
+            path_token: None,
             trail: Trail::default(),
+            now_ms: 0,
         }
     }
 

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use logferry_api::ROUTES;
 use logferry_core::ledger::claim::{Claim, Claimed, Lease, Ledger};
 use logferry_core::logbook::prune;
 use logferry_core::logfile::outcome::{FileCounts, Outcome, Reason, ReasonCode};
@@ -13,9 +12,8 @@ use logferry_core::model::time::{MS_PER_DAY, MS_PER_HOUR, rfc3339_ms};
 use logferry_core::ports::app_admin::AppAdmin;
 use logferry_core::ports::apps::Apps;
 use logferry_core::ports::clock::Clock;
-use logferry_service::http::Request;
 use logferry_sim::T0;
-use logferry_tests::api::{ADMIN_KEY, Api};
+use logferry_tests::api::{ADMIN_KEY, Api, routes};
 use logferry_tests::in_a_minute;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
@@ -107,11 +105,11 @@ fn path_of(pattern: &str, app_id: &str) -> String {
 
 /// A valid request of each route for an app, except for its credential.
 fn requests(app_id: &str) -> Vec<(String, String, Value)> {
-    ROUTES
-        .iter()
+    routes()
+        .into_iter()
         .map(|(method, pattern, _)| {
             let path = path_of(pattern, app_id);
-            let (path, body) = match (method.as_str(), *pattern) {
+            let (path, body) = match (method.as_str(), pattern) {
                 ("POST", "/apps") => (path, json!({"app_id": "fresh", "name": "x"})),
                 ("PATCH", _) => (path, json!({"name": "changed"})),
                 ("POST", "/logs") => (path, json!({"level": "INFO", "message": "x"})),
@@ -182,7 +180,7 @@ async fn what_is_not_there_is_404_and_a_wrong_method_405() {
         );
     }
     let answer = api.app(&key, "PUT", "/logs", &NONE).await;
-    assert_eq!((answer.status, answer.headers["allow"].to_str().unwrap()), (405, "POST, GET"));
+    assert_eq!((answer.status, answer.headers["allow"].to_str().unwrap()), (405, "POST, GET, HEAD"));
     for (method, path, body) in requests("no-such-app") {
         let one_app = path.contains("no-such-app");
         if one_app {
@@ -587,8 +585,7 @@ async fn the_sample_events_get_the_answers_that_their_names_promise() {
     for file in std::fs::read_dir(folder).unwrap() {
         let path = file.unwrap().path();
         let event = std::fs::read_to_string(&path).unwrap();
-        let request = Request::from_event(serde_json::from_str(&event).unwrap()).unwrap();
-        let answer = api.request(&request).await;
+        let answer = api.event(serde_json::from_str(&event).unwrap()).await;
         let status = match path.file_stem().unwrap().to_str().unwrap() {
             "get-root" | "get-health" => 200,
             "unknown-path" => 404,

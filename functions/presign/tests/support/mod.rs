@@ -1,15 +1,17 @@
-//! One app, its key and its tokens, a ledger in memory, and requests.
+//! One app, its key and its tokens, a ledger that remembers grants, and requests to send.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, dead_code, unreachable_pub)]
 
 pub mod uploads;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Mutex;
+use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 
 use aws_credential_types::Credentials;
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use aws_lambda_events::apigw::ApiGatewayV2httpRequest;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use logferry_core::ledger::checkpoint::Checkpoint;
 use logferry_core::ledger::claim::{Claim, Claimed, EndedBy, Finished, Lease, Ledger};
 use logferry_core::ledger::row::{FileRow, Grant, StoredSoFar};
@@ -25,10 +27,9 @@ use logferry_core::ports::apps::{Apps, KeyRow};
 use logferry_core::ports::secrets::{SecretVersion, Secrets, Stage};
 use logferry_core::ports::usage::{Usage, UsageDay};
 use logferry_core::uploads::attendees::Attendees;
-use logferry_presign::{App, JoinVerifier, LogLimits, UploadLimits, World};
+use logferry_presign::{JoinVerifier, LogLimits, Presign, UploadLimits, World};
 use logferry_presigner::Presigner;
 use logferry_service::api_key::ApiKey;
-use logferry_service::http::{Request, Response};
 use logferry_service::tokens::Tokens;
 use serde_json::Value;
 
@@ -80,13 +81,13 @@ impl Apps for OneApp {
     }
 }
 
-/// Stores grants in memory, or fails them with `failures`. `used` is the app's usage of today.
+/// Stores grants; fails as often as a test asks. Knows today's usage of the app.
 #[derive(Default)]
 pub struct Grants {
     pub granted: Mutex<Vec<Grant>>,
     pub failures: Mutex<Vec<FaultClass>>,
     pub used: Mutex<Used>,
-    /// Rows of files by key, set by a test.
+    /// Rows of files by key, where a test has put them.
     pub rows: Mutex<BTreeMap<String, FileRow>>,
 }
 
@@ -167,7 +168,7 @@ impl Secrets for OneSecret {
 pub const CHIME_MEETING: &str = "0b6b2f43-9e0c-4a5e-9f0e-2c7a3d4e2713";
 pub const CHIME_ATTENDEE: &str = "5e1a0f7c-1111-4b6e-8a3f-0123456789ab";
 
-/// A meeting with one attendee. Counts the calls.
+/// A meeting with one attendee; counts how often it is asked.
 #[derive(Default)]
 pub struct OneMeeting {
     pub asked: AtomicU32,
@@ -180,7 +181,7 @@ impl Attendees for OneMeeting {
     }
 }
 
-/// All fakes.
+/// The stand-ins together.
 pub struct Fakes;
 
 impl World for Fakes {
@@ -192,7 +193,43 @@ impl World for Fakes {
     type Multipart = uploads::S3;
 }
 
-pub type TestApp = App<Fakes>;
+/// The function, as tests call it.
+pub struct TestApp(Arc<Presign<Fakes>>);
+
+impl TestApp {
+    pub async fn handle(&self, request: &Sent, now_ms: i64) -> Answered {
+        let door = logferry_presign::door(self.0.clone(), "Test");
+        let (parts, body) = door.answer_event(request.clone(), now_ms).await.into_parts();
+        Answered {
+            status: parts.status,
+            headers: parts.headers,
+            body: serde_json::from_slice(&body).unwrap(),
+        }
+    }
+}
+
+impl Deref for TestApp {
+    type Target = Presign<Fakes>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl DerefMut for TestApp {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        Arc::get_mut(&mut self.0).unwrap()
+    }
+}
+
+/// A request as API Gateway sends it.
+pub type Sent = ApiGatewayV2httpRequest;
+
+pub struct Answered {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Value,
+}
 
 pub fn tokens() -> Tokens<OneSecret> {
     Tokens::new(OneSecret, "token-secret")
@@ -200,7 +237,7 @@ pub fn tokens() -> Tokens<OneSecret> {
 
 pub fn app() -> TestApp {
     let credentials = Credentials::new("AKIDEXAMPLE", "secret", None, None, "tests");
-    App {
+    TestApp(Arc::new(Presign {
         apps: OneApp::new(),
         ledger: Grants::default(),
         tokens: tokens(),
@@ -213,10 +250,10 @@ pub fn app() -> TestApp {
         region: "eu-west-1".parse().unwrap(),
         account_id: "123456789012".parse().unwrap(),
         max_presigned_bytes: MAX_BYTES,
-    }
+    }))
 }
 
-pub fn request(method: Method, target: &str, headers: &[(&'static str, &str)], body: &str) -> Request {
+pub fn request(method: Method, target: &str, headers: &[(&'static str, &str)], body: &str) -> Sent {
     let mut map = HeaderMap::new();
     for (name, value) in headers {
         map.insert(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
@@ -230,12 +267,16 @@ pub fn request(method: Method, target: &str, headers: &[(&'static str, &str)], b
         "body": body,
         "requestContext": {"http": {"method": method.as_str()}, "requestId": "r"},
     });
-    let mut request = Request::from_event(serde_json::from_value(event).unwrap()).unwrap();
-    request.headers = map;
-    request
+    let mut event: Sent = serde_json::from_value(event).unwrap();
+    event.headers = map;
+    event
 }
 
-/// Status and JSON body.
-pub fn answer(response: &Response) -> (u16, Value) {
-    (response.status.as_u16(), serde_json::from_str(&response.body).unwrap())
+/// Status and JSON body; of an error without the request's id.
+pub fn answer(answered: &Answered) -> (u16, Value) {
+    let mut body = answered.body.clone();
+    if answered.status.as_u16() >= 400 {
+        body.as_object_mut().unwrap().remove("request_id");
+    }
+    (answered.status.as_u16(), body)
 }

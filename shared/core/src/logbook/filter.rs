@@ -10,7 +10,7 @@ use serde_json::{Number, Value};
 use sha2::{Digest, Sha256};
 
 use crate::logbook::cursor::QuestionHash;
-use crate::logbook::new_entry::MAX_DEPTH;
+use crate::logbook::new_entry::{Invalid, MAX_DEPTH};
 
 /// Filters of a query; all must match.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -29,10 +29,7 @@ pub struct Filter {
 }
 
 /// Parses levels: `ERROR`, or several separated by commas.
-///
-/// # Errors
-/// One of them is not a level.
-pub fn levels(list: &str) -> Result<Vec<Level>, BadLevel> {
+fn levels(list: &str) -> Result<Vec<Level>, BadLevel> {
     list.split(',').map(|level| level.trim().parse()).collect()
 }
 
@@ -45,11 +42,10 @@ pub fn bound_ms(text: &str) -> Option<i64> {
 }
 
 /// Maximum number of context paths in a query.
-pub const MAX_CONTEXT_PATHS: usize = 32;
+const MAX_CONTEXT_PATHS: usize = 32;
 
 /// Whether a text can be a path into a context.
-#[must_use]
-pub fn is_context_path(path: &str) -> bool {
+fn is_context_path(path: &str) -> bool {
     !path.is_empty() && path.split('.').count() <= MAX_DEPTH
 }
 
@@ -63,6 +59,41 @@ pub struct Matcher<'f> {
 }
 
 impl Filter {
+    /// Reads a filter as callers write it. `take` gives the text of a field, `context` are paths and
+    /// what must be there.
+    ///
+    /// # Errors
+    /// [`Invalid`], naming the field.
+    pub fn read(
+        mut take: impl FnMut(&'static str) -> Result<Option<String>, Invalid>,
+        context: Vec<(String, String)>,
+    ) -> Result<Self, Invalid> {
+        let wrong = |name: &str| {
+            let message = format!("{name} must be RFC 3339 with an offset, or milliseconds since the epoch");
+            Invalid::new(name, message)
+        };
+        let mut bound = |name: &'static str| match take(name)? {
+            None => Ok(None),
+            Some(text) => bound_ms(&text).map(Some).ok_or_else(|| wrong(name)),
+        };
+        let (since_ms, until_ms) = (bound("since")?, bound("until")?);
+        let levels = take("level")?.map(|list| levels(&list)).transpose();
+        let levels = levels.map_err(|bad| Invalid::new("level", bad.to_string()))?.unwrap_or_default();
+        for (index, (path, _)) in context.iter().enumerate() {
+            let name = format!("context.{path}");
+            if !is_context_path(path) {
+                let message = format!("{name} is not a valid context path");
+                return Err(Invalid::new(name, message));
+            }
+            if index == MAX_CONTEXT_PATHS {
+                let message = format!("a query has at most {MAX_CONTEXT_PATHS} context paths");
+                return Err(Invalid::new(name, message));
+            }
+        }
+        let (request_id, search) = (take("request_id")?, take("search")?);
+        Ok(Self { levels, since_ms, until_ms, request_id, search, context })
+    }
+
     #[must_use]
     pub fn has_level(&self, level: Level) -> bool {
         self.levels.is_empty() || self.levels.contains(&level)

@@ -1,4 +1,4 @@
-//! Limits of rate, quota and size.
+//! How much and how often.
 
 use logferry_core::model::quota::Quota;
 use logferry_core::model::time::MS_PER_HOUR;
@@ -21,9 +21,9 @@ async fn too_many_requests_of_one_app_are_429_with_a_pause() {
     assert_eq!(refused.headers["retry-after"], "1");
     assert_eq!(
         refused.json(),
-        json!({"ok": false, "error": {"code": "RATE_LIMITED", "message": "too many requests; send fewer"}})
+        json!({"ok": false, "error": {"code": "RATE_LIMITED", "message": "too many requests; send fewer"}, "request_id": ""})
     );
-    // Writes are limited too, and store nothing then.
+    // So are those of a write, of which nothing is stored then.
     let entry = json!({"level": "INFO", "message": "x"});
     assert_eq!(api.app(&busy, "POST", "/logs", &entry).await.status, 429);
     assert_eq!(api.cloud.blocks_stored(), 0);
@@ -102,7 +102,7 @@ async fn internal_callers_meet_the_same_quota() {
     );
 }
 
-/// Returns the characters of a Lambda response with this body: JSON inside JSON.
+/// Characters of a Lambda answer that carries this body: JSON inside JSON.
 fn embedded(body: &str) -> usize {
     Value::from(body).to_string().len()
 }
@@ -128,7 +128,7 @@ async fn a_batch_of_ten_thousand_is_stored_and_its_answer_fits_what_lambda_can_g
         (10_000, &json!(true), &json!("INFO"))
     );
     assert!(stored[7]["message"].as_str().unwrap().starts_with("7 \"\\"));
-    // The stored records are complete.
+    // What is stored is whole.
     let page = api.app(&key, "GET", "/logs?limit=3&search=7%20", &NONE).await.data();
     assert_eq!(page[0]["request_id"], request_id);
     assert!(page[0]["message"].as_str().unwrap().ends_with(&quotes));

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 
-use logferry_api::ROUTES;
 use logferry_core::model::time::rfc3339_ms;
 use logferry_core::ports::clock::Clock as _;
 use logferry_service::clock::SystemClock;
@@ -97,8 +96,9 @@ async fn use_the_service(stack: &Stack, app: &TestApp, planted: &mut Planted) {
 /// Calls every route of the api with planted texts in wrong places: path segments, query string,
 /// credentials, body.
 async fn misuse_the_service(stack: &Stack, app: &TestApp, planted: &mut Planted) {
+    let all = logferry_tests::api::routes();
     let mut routes: Vec<_> =
-        ROUTES.iter().map(|(method, pattern, _)| (method.as_str(), (*pattern).to_owned())).collect();
+        all.iter().map(|(method, pattern, _)| (method.as_str(), (*pattern).to_owned())).collect();
     routes.extend([
         ("POST", "/presigned-url".to_owned()),
         ("GET", "/uploads".to_owned()),

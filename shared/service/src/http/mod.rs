@@ -1,0 +1,21 @@
+//! What HTTP handlers take and answer: typed arguments whose errors name the field ([`Json`], [`QueryParams`]),
+//! answers and errors in the envelope, and [`Routes`], the one list of a function's routes, for its router
+//! and for its OpenAPI document alike.
+
+mod answer;
+mod body;
+mod document;
+mod event;
+mod fields;
+mod head;
+mod query;
+
+pub use answer::{Answer, ApiError, Measured, data, json, listed, ok, text, with_header};
+pub use axum::response::{IntoResponse, Response};
+pub use axum::{Router, body::Bytes, extract::State};
+pub use body::{Body, Json, MAX_BODY_BYTES, Raw};
+pub use document::{Describe, Document, Operation, Route, Routes, Schemas};
+pub use event::{into_event, request_of};
+pub use fields::{Fields, number, required};
+pub use head::{Arrival, Head, PathPart, Trail, unversioned};
+pub use query::QueryParams;
