@@ -30,7 +30,7 @@ NAMESAKES = {
         "dynamodb:ConditionCheckItem", "dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:UpdateItem",
         "s3:DeleteObject", "s3:GetObject",
     },
-    "presign": {"dynamodb:ConditionCheckItem", "dynamodb:Scan"},
+    "presign": {"dynamodb:ConditionCheckItem", "dynamodb:DeleteItem", "dynamodb:Scan"},
     "rpc": {"dynamodb:BatchWriteItem", "dynamodb:ConditionCheckItem", "dynamodb:DeleteItem"},
     "sweep": {"dynamodb:ConditionCheckItem"},
 }  # fmt: skip

@@ -167,7 +167,7 @@ mod tests {
             ("limit=-1", "limit must be a whole number from 1 to 10"),
             ("raw=yes", "raw must be true or false"),
             ("limit=3&limit=4", "limit must not be repeated"),
-            ("limti=3", "limti is not a parameter of this request"),
+            ("colour=3", "colour is not a parameter of this request"),
         ] {
             assert_eq!(refusal(text).as_deref(), Some(message), "{text}");
         }
