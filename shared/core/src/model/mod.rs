@@ -5,6 +5,7 @@ pub mod block;
 pub mod counted;
 pub mod day_counts;
 pub mod embedded_metrics;
+pub mod entry_filter;
 pub mod expiry;
 pub mod fault;
 pub mod fingerprint;
