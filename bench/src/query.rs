@@ -162,6 +162,7 @@ fn app() -> Result<App, Box<dyn Error>> {
         pruned_before_ms: None,
         flush: FlushSetting::default(),
         health_checks: serde_json::Value::Null,
+        alerts: Vec::new(),
     })
 }
 

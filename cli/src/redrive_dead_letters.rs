@@ -276,7 +276,7 @@ where
                 Some(epoch) => epoch == registered_ms,
                 None => line.timestamp >= registered_ms,
             };
-            if !setting.is_some_and(|setting| is_own(setting.registered_ms)) {
+            if !setting.as_ref().is_some_and(|setting| is_own(setting.registered_ms)) {
                 let detail = "the app of this event is deleted".to_owned();
                 kept.insert(tag, Some((APP_DELETED, detail)));
                 continue;
@@ -285,7 +285,7 @@ where
             streams.entry((&line.group, &line.stream)).or_default().push(event);
         }
         for ((group, stream), events) in streams {
-            let not_sent = self.0.send_events(group, stream, events, setting).await;
+            let not_sent = self.0.send_events(group, stream, events, setting.clone()).await;
             for letter in not_sent.dead {
                 kept.insert(letter.event.tag, Some((letter.reason.code(), letter.reason.to_string())));
             }

@@ -30,6 +30,8 @@ NAMESAKES = {
         "dynamodb:ConditionCheckItem", "dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:UpdateItem",
         "s3:DeleteObject", "s3:GetObject",
     },
+    "api": {"dynamodb:BatchGetItem"},
+    "health": {"dynamodb:BatchGetItem"},
     "presign": {"dynamodb:ConditionCheckItem", "dynamodb:DeleteItem", "dynamodb:Scan"},
     "rpc": {"dynamodb:BatchWriteItem", "dynamodb:ConditionCheckItem", "dynamodb:DeleteItem"},
     "sweep": {"dynamodb:ConditionCheckItem"},

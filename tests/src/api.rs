@@ -36,6 +36,7 @@ impl Cloud for Sim {
     type Apps = SimCloud;
     type Files = SimCloud;
     type Checks = MemoryChecks;
+    type Alerts = SimCloud;
     type Secrets = SimCloud;
 }
 
@@ -136,6 +137,7 @@ impl Api {
             apps: cloud.clone(),
             files: cloud.clone(),
             checks: MemoryChecks::default(),
+            alerts: cloud.clone(),
             admin_key: AdminKey::new(cloud.clone(), "admin"),
             tokens: Tokens::new(cloud.clone(), "tokens"),
             limiter: Limiter::new(per_second),

@@ -171,6 +171,7 @@ pub(crate) async fn register_app<C: Cloud>(
         pruned_before_ms: None,
         flush: new.flush,
         health_checks,
+        alerts: Vec::new(),
     };
     for _ in 0..EPOCH_ATTEMPTS {
         match api.apps.register(&app, &row).await? {

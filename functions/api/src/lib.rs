@@ -6,6 +6,7 @@
 // The future of a request is nested deeper than rustc looks by default.
 #![recursion_limit = "256"]
 
+mod alerts;
 mod apps;
 mod auth;
 mod badges;
@@ -29,6 +30,7 @@ use logferry_core::logbook::counters::Stats;
 use logferry_core::logbook::records::Records;
 use logferry_core::model::quota::Quota;
 use logferry_core::model::redact::Redactor;
+use logferry_core::ports::alerts::AlertTable;
 use logferry_core::ports::app_admin::AppAdmin;
 use logferry_core::ports::secrets::Secrets;
 use logferry_core::ports::usage::Usage;
@@ -52,6 +54,7 @@ pub trait Cloud: Send + Sync + 'static {
     type Apps: AppAdmin + 'static;
     type Files: Files + 'static;
     type Checks: CheckTable + Sync + 'static;
+    type Alerts: AlertTable + 'static;
     type Secrets: Secrets + 'static;
 }
 
@@ -62,6 +65,7 @@ pub struct Api<C: Cloud> {
     pub apps: C::Apps,
     pub files: C::Files,
     pub checks: C::Checks,
+    pub alerts: C::Alerts,
     pub admin_key: AdminKey<C::Secrets>,
     pub tokens: Tokens<C::Secrets>,
     pub limiter: Limiter,

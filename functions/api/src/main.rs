@@ -8,6 +8,7 @@ use std::sync::Arc;
 use aws_lambda_events::apigw::ApiGatewayV2httpRequest;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use logferry_api::{Api, BadgeCache, Cloud, Config, Limiter};
+use logferry_aws::alerts::DynamoAlerts;
 use logferry_aws::apps::DynamoApps;
 use logferry_aws::checks::DynamoChecks;
 use logferry_aws::client::AwsEnv;
@@ -29,6 +30,7 @@ impl Cloud for Aws {
     type Apps = DynamoApps;
     type Files = DynamoFiles;
     type Checks = DynamoChecks;
+    type Alerts = DynamoAlerts;
     type Secrets = SecretsManager;
 }
 
@@ -43,6 +45,7 @@ async fn main() -> Result<(), Error> {
             .with_files(config.table_files.clone()),
         apps: DynamoApps::new(dynamodb.clone(), config.table_apps),
         files: DynamoFiles::new(dynamodb.clone(), config.table_files),
+        alerts: DynamoAlerts::new(dynamodb.clone(), config.table_checks.clone()),
         checks: DynamoChecks::new(dynamodb, config.table_checks),
         admin_key: AdminKey::new(secrets.clone(), config.admin_key_secret),
         tokens: Tokens::new(secrets, config.token_secret),

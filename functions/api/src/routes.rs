@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use crate::schema::{CheckRow, Record};
-use crate::{Api, Cloud, apps, badges, counts, files, health, keys, logs, tokens, usage};
+use crate::{Api, Cloud, alerts, apps, badges, counts, files, health, keys, logs, tokens, usage};
 
 /// The OpenAPI document as it is served: `openapi.json`, which a test compares with what the routes of
 /// all functions say, and writes.
@@ -46,6 +46,7 @@ pub fn routes<C: Cloud, R: Routes<Arc<Api<C>>>>(into: R) -> R {
     const SERVICE: &str = "Service";
     const APPS: &str = "Apps";
     const RECORDS: &str = "Records";
+    const ALERTS: &str = "Alerts";
     const HEALTH: &str = "Health checks";
     const FILES: &str = "Files";
     into.add(Route::get("/", "about", SERVICE).says("Name and version").data::<About>(), about)
@@ -112,6 +113,25 @@ pub fn routes<C: Cloud, R: Routes<Arc<Api<C>>>>(into: R) -> R {
                 .says("Delete records before a time")
                 .data::<counts::Pruned>(),
             counts::prune::<C>,
+        )
+        .add(
+            Route::post("/apps/{id}/alerts", "createAlert", ALERTS)
+                .says("Be notified when many records match")
+                .with(alerts::creates),
+            alerts::create_alert::<C>,
+        )
+        .add(
+            Route::get("/apps/{id}/alerts", "listAlerts", ALERTS)
+                .says("Alerts with their states and history")
+                .with(alerts::lists),
+            alerts::list_alerts::<C>,
+        )
+        .add(
+            Route::delete("/apps/{id}/alerts/{name}", "deleteAlert", ALERTS)
+                .says("Delete an alert")
+                .data::<keys::Deleted>()
+                .with(alerts::takes_name),
+            alerts::delete_alert::<C>,
         )
         .add(
             Route::post("/apps/{id}/health-urls", "setHealthUrls", HEALTH)

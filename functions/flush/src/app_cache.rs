@@ -1,9 +1,10 @@
 //! Cache of the app settings that concern forwarding.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use logferry_core::model::app::{AppId, FlushSetting};
+use logferry_core::logbook::alerts::Alert;
+use logferry_core::model::app::{App, AppId, FlushSetting};
 use logferry_core::model::block::BlockHeader;
 use logferry_core::model::fault::Fault;
 use logferry_core::model::level::Level;
@@ -24,13 +25,14 @@ pub struct AppCache<A> {
 type Known = HashMap<(AppId, i64), (Option<AppSetting>, i64)>;
 
 /// The app settings that `flush` uses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct AppSetting {
     /// When the app was registered (ms).
     pub registered_ms: i64,
     pub flush: FlushSetting,
     /// The app's own retention in days, if set. New log groups get the same retention.
     pub retention_days: Option<u32>,
+    pub alerts: Arc<[Alert]>,
 }
 
 impl<A: Apps> AppCache<A> {
@@ -50,16 +52,16 @@ impl<A: Apps> AppCache<A> {
         now_ms: i64,
     ) -> Result<Option<AppSetting>, Fault> {
         let key = (app_id.clone(), registered_ms);
-        let known = self.known().get(&key).copied();
-        if let Some((setting, read_ms)) = known
+        let known = self.known().get(&key).cloned();
+        if let Some((setting, read_ms)) = &known
             && now_ms - read_ms < CACHE_MS
         {
-            return Ok(setting);
+            return Ok(setting.clone());
         }
         match self.now(app_id).await {
             Ok(setting) => {
                 let setting = setting.filter(|setting| setting.registered_ms == registered_ms);
-                self.known().insert(key, (setting, now_ms));
+                self.known().insert(key, (setting.clone(), now_ms));
                 Ok(setting)
             }
             Err(fault) => known.map(|(setting, _)| setting).ok_or(fault),
@@ -76,12 +78,26 @@ impl<A: Apps> AppCache<A> {
             registered_ms: app.registered_ms,
             flush: app.flush,
             retention_days: app.retention_days,
+            alerts: alerts_of(&app),
         }))
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Returns the alerts of an app. A rule that this version cannot read does not stop the others.
+fn alerts_of(app: &App) -> Arc<[Alert]> {
+    let read = |rule| match Alert::new(app, rule) {
+        Ok(alert) => Some(alert),
+        Err(invalid) => {
+            let (app_id, name) = (app.app_id.as_str(), rule.name.as_str());
+            tracing::error!(app_id, name, field = invalid.name, "an alert's filter cannot be read");
+            None
+        }
+    };
+    app.alerts.iter().filter_map(read).collect()
 }
 
 /// Which entries of a block have to be sent, according to its header.

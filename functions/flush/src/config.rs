@@ -11,6 +11,10 @@ pub struct Config {
     pub table_logs: String,
     /// Table that holds the flush marks.
     pub table_files: String,
+    /// Table that holds what alerts have counted.
+    pub table_checks: String,
+    /// The function that sends notifications.
+    pub alert_function: String,
     pub failure_bucket: String,
     pub log_group_prefix: String,
     pub log_group_class: String,
@@ -35,6 +39,8 @@ impl Config {
             table_apps: read.required("TABLE_APPS"),
             table_logs: read.required("TABLE_LOGS"),
             table_files: read.required("TABLE_FILES"),
+            table_checks: read.required("TABLE_CHECKS"),
+            alert_function: read.required("ALERT_FUNCTION"),
             failure_bucket: read.required("FAILURE_BUCKET"),
             log_group_prefix: read.optional("LOG_GROUP_PREFIX").unwrap_or_else(|| "/logferry".to_owned()),
             log_group_class,

@@ -45,7 +45,7 @@ pub(crate) struct Record<'e> {
 
 impl Record<'_> {
     pub(crate) fn sequence(&self) -> &str {
-        self.change.dynamodb.sequence.as_str()
+        self.change.sequence()
     }
 
     pub(crate) fn tally(&self) -> Tally {
@@ -184,11 +184,11 @@ pub(crate) fn lanes(event: &StreamEvent, now_ms: i64) -> Vec<Lane<'_>> {
     lanes
 }
 
-/// Returns the first record in stream order that is not through, if any.
-pub(crate) fn failures(event: &StreamEvent, lanes: &[Lane<'_>]) -> Vec<ItemFailure> {
+/// Returns the first record in stream order that is not through or is in `left`, if any.
+pub(crate) fn failures(event: &StreamEvent, lanes: &[Lane<'_>], left: &[&str]) -> Vec<ItemFailure> {
     let records = lanes.iter().flat_map(|lane| &lane.records);
     let open = records.filter(|record| record.state != State::Through);
-    let open: HashSet<&str> = open.map(Record::sequence).collect();
+    let open: HashSet<&str> = open.map(Record::sequence).chain(left.iter().copied()).collect();
     let mut sequences = event.records.iter().map(|record| &record.dynamodb.sequence);
     let first = sequences.find(|sequence| open.contains(sequence.as_str()));
     first.map(|number| ItemFailure { item_identifier: number.clone() }).into_iter().collect()

@@ -7,6 +7,7 @@
 //! requests are sent twice, one per running lane. A block that cannot be decoded goes to the failure
 //! bucket. Unconfirmed records are reported in the response, and the stream delivers them again.
 
+pub mod alerts;
 pub mod app_cache;
 pub mod config;
 pub mod dead_letters;
@@ -38,7 +39,7 @@ use crate::app_cache::AppCache;
 use crate::groups::Groups;
 use crate::lane::{Lane, State, failures, lanes};
 use crate::lane_sender::LaneSender;
-use crate::stream::{Response, StreamEvent};
+use crate::stream::{Response, StreamEvent, StreamRecord};
 pub use crate::tally::Tally;
 
 /// Maximum number of running lanes. It bounds the memory of an invocation (requests of up to 1 MiB each,
@@ -131,17 +132,38 @@ where
         Self { blocks, apps, groups, dead_letters, marks, clock, sending }
     }
 
+    pub fn apps(&self) -> &AppCache<A> {
+        &self.apps
+    }
+
+    pub fn blocks(&self) -> &B {
+        &self.blocks
+    }
+
     /// Sends a batch of the stream, in an invocation that Lambda ends at `context_deadline_ms` (since the
     /// epoch).
     pub async fn handle(&self, event: &StreamEvent, context_deadline_ms: i64) -> Handled {
+        self.handle_beside(event, context_deadline_ms, async { Vec::new() }).await
+    }
+
+    /// Sends a batch while something else is done with it. `beside` returns the sequence numbers of the
+    /// records that have to be delivered again; if it does not end in time, all have to be.
+    pub async fn handle_beside<'e>(
+        &self,
+        event: &'e StreamEvent,
+        context_deadline_ms: i64,
+        beside: impl Future<Output = Vec<&'e str>>,
+    ) -> Handled {
         let (begin, now_ms) = (Instant::now(), self.clock.now_ms());
         let left_ms = context_deadline_ms.saturating_sub(STOP_BEFORE_DEADLINE_MS + now_ms).max(0);
         let deadline = begin + Duration::from_millis(left_ms.unsigned_abs());
         let mut lanes = lanes(event, now_ms);
-        self.send_lanes(&mut lanes, Some(deadline)).await;
+        let beside = before(Some(deadline + LANES_GRACE), beside);
+        let ((), left) = futures::future::join(self.send_lanes(&mut lanes, Some(deadline)), beside).await;
+        let left = left.unwrap_or_else(|| event.records.iter().map(StreamRecord::sequence).collect());
         let ends = Some(deadline + END_GRACE);
         before(ends, self.set_aside(&mut lanes)).await;
-        let failures = failures(event, &lanes);
+        let failures = failures(event, &lanes, &left);
         if !failures.is_empty() {
             // These records will be delivered again, together with some that are through. Their marks are
             // known now.

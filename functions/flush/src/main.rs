@@ -1,14 +1,17 @@
 //! Wiring only: reads the configuration and creates the clients once, then calls `lib.rs`.
 
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use logferry_aws::alerts::DynamoAlerts;
 use logferry_aws::apps::DynamoApps;
 use logferry_aws::blocks::DynamoBlocks;
 use logferry_aws::client::AwsEnv;
 use logferry_aws::dead_letters::S3DeadLetters;
 use logferry_aws::flush_marks::DynamoFlushMarks;
 use logferry_aws::logs::CloudWatchLogs;
+use logferry_aws::starter::LambdaAlertWaker;
 use logferry_core::ports::clock::Clock;
 use logferry_flush::Flush;
+use logferry_flush::alerts::AlertJudge;
 use logferry_flush::config::Config;
 use logferry_flush::stream::StreamEvent;
 use logferry_service::clock::SystemClock;
@@ -27,14 +30,21 @@ async fn main() -> Result<(), Error> {
         DynamoApps::new(dynamodb.clone(), config.table_apps),
         CloudWatchLogs::new(aws.logs(), Some(config.log_group_class)),
         S3DeadLetters::new(aws.s3(), config.failure_bucket),
-        DynamoFlushMarks::new(dynamodb, config.table_files),
+        DynamoFlushMarks::new(dynamodb.clone(), config.table_files),
         SystemClock,
         sending,
     );
+    let judge = AlertJudge::new(
+        DynamoAlerts::new(dynamodb, config.table_checks),
+        LambdaAlertWaker::new(aws.lambda(), config.alert_function),
+    );
+    let judge = &judge;
     let (flush, namespace) = (&flush, config.metrics_namespace.as_str());
     run(service_fn(|event: LambdaEvent<StreamEvent>| async move {
         let deadline_ms = i64::try_from(event.context.deadline).unwrap_or(i64::MAX);
-        let handled = flush.handle(&event.payload, deadline_ms).await;
+        let (batch, now_ms) = (&event.payload, SystemClock.now_ms());
+        let alerts = judge.judge(batch, flush.apps(), flush.blocks(), now_ms);
+        let handled = flush.handle_beside(batch, deadline_ms, alerts).await;
         handled.emission(namespace).emit(SystemClock.now_ms());
         Ok::<_, Error>(handled.response)
     }))

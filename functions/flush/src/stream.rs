@@ -137,6 +137,11 @@ impl<'a> Item<'a> {
 
 impl StreamRecord {
     #[must_use]
+    pub fn sequence(&self) -> &str {
+        self.dynamodb.sequence.as_str()
+    }
+
+    #[must_use]
     pub fn image(&self) -> Image {
         let Some(image) = self.dynamodb.new_image.as_deref().filter(|_| self.event_name == "INSERT") else {
             return Image::Nothing;

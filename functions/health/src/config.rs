@@ -10,6 +10,8 @@ pub struct Config {
     pub table_apps: String,
     pub table_checks: String,
     pub health_topic_arn: String,
+    /// Topic of alerts that name no webhook.
+    pub alert_topic_arn: String,
     pub metrics_namespace: String,
     pub metrics_detail: Detail,
     pub schedule_ms: i64,
@@ -47,6 +49,7 @@ impl Config {
             table_apps: read.required("TABLE_APPS"),
             table_checks: read.required("TABLE_CHECKS"),
             health_topic_arn: read.required("HEALTH_TOPIC_ARN"),
+            alert_topic_arn: read.required("ALERT_TOPIC_ARN"),
             metrics_namespace: read.optional("METRICS_NAMESPACE").unwrap_or_else(|| "Logferry".to_owned()),
             metrics_detail,
             schedule_ms: minutes.saturating_mul(60_000),

@@ -108,6 +108,7 @@ pub(crate) mod tests {
             pruned_before_ms: None,
             flush: logferry_core::model::app::FlushSetting::default(),
             health_checks: checks,
+            alerts: Vec::new(),
         }
     }
 

@@ -6,6 +6,7 @@
 //! version that they come from. If a run crashes between a state and its message, the change stays pending
 //! and the next slot sends the message.
 
+pub mod alerts;
 mod body;
 mod config;
 pub mod due;

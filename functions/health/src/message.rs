@@ -1,11 +1,13 @@
 //! Notifications of state changes. They are short, whatever a tenant or its server writes. Pure.
 
-use logferry_core::model::app::AppId;
+use logferry_core::model::alert::AlertRule;
+use logferry_core::model::app::{App, AppId};
 use logferry_core::model::time::rfc3339_ms;
+use logferry_core::ports::alerts::{AlertEvent, AlertKey, AlertStatus, Sample};
 use logferry_health_checks::notifier::Notification;
 use logferry_health_checks::rows::{Health, HealthChange, RecentResult, UrlState};
 use logferry_health_checks::state::RECENT_CONDITIONS;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::measure::public_part;
 
@@ -66,6 +68,58 @@ pub fn about(app_id: &AppId, name: Option<&str>, state: &UrlState, change: &Heal
         json: json.to_string(),
         attributes: vec![("app_id", app_id.to_string()), ("state", change.to.as_str().to_owned())],
     }
+}
+
+/// Returns the notification of an alert's change. `id` is the same however often it is sent.
+#[must_use]
+pub fn about_alert(app: &App, rule: &AlertRule, event: &AlertEvent) -> Notification {
+    let AlertRule { name, threshold, window_minutes, quiet_minutes, .. } = rule;
+    let app_id = &app.app_id;
+    let headline = match event.window {
+        Some(window) => format!(
+            "{name} of {app_id}: {} records in {window_minutes} minutes (threshold {threshold})",
+            window.count
+        ),
+        None => format!("{name} of {app_id}: resolved after {quiet_minutes} quiet minutes"),
+    };
+    let window = event
+        .window
+        .map(|window| json!({"since": rfc3339_ms(window.start_ms), "until": rfc3339_ms(window.end_ms)}));
+    let samples: Vec<_> = event.samples.iter().map(sample).collect();
+    let mut text = format!("{headline}.\n");
+    if let Some(window) = event.window {
+        let (since, until) = (rfc3339_ms(window.start_ms), rfc3339_ms(window.end_ms));
+        text.push_str(&format!("\nWindow: {since} to {until}\n"));
+    }
+    for sample in &event.samples {
+        let (time, level) = (&sample.timestamp, sample.level.as_str());
+        text.push_str(&format!("  {time}  {level}  {}\n", part(&sample.message)));
+    }
+    let json = json!({
+        "id": AlertKey::of(app, rule).notification_id(event.seq), "app_id": app_id, "alert": name,
+        "state": event.to, "at": rfc3339_ms(event.at_ms), "text": headline,
+        "threshold": threshold, "window_minutes": window_minutes, "window": window,
+        "count": event.window.map(|window| window.count), "samples": samples,
+    });
+    let word = match event.to {
+        AlertStatus::Firing => "ALERT",
+        AlertStatus::Ok => "RESOLVED",
+    };
+    Notification {
+        subject: subject(&format!("{word} [{app_id}] {name}")),
+        text: cut(text, MAX_TEXT_BYTES),
+        json: json.to_string(),
+        attributes: vec![
+            ("app_id", app_id.to_string()),
+            ("alert", name.to_string()),
+            ("state", event.to.as_str().to_owned()),
+        ],
+    }
+}
+
+fn sample(sample: &Sample) -> Value {
+    json!({"id": sample.id, "timestamp": sample.timestamp, "level": sample.level,
+           "message": part(&sample.message)})
 }
 
 /// Returns the first failed conditions, and the number of further ones, as the state keeps them.

@@ -9,6 +9,7 @@ use aws_sdk_dynamodb::types::{
 use futures::future::try_join_all;
 use logferry_core::ledger::row::FileStatus;
 use logferry_core::logfile::outcome::ReasonCode;
+use logferry_core::model::alert::AlertRule;
 use logferry_core::model::app::{App, AppId, FlushSetting, Scope};
 use logferry_core::model::fault::{Fault, FaultClass};
 use logferry_core::model::ids::Seed;
@@ -56,8 +57,14 @@ fn app_to_item(app: &App, key_ids: Vec<String>) -> Item {
     item.put("flush_enabled", AttributeValue::Bool(app.flush.enabled));
     item.put("flush_min_level", s(app.flush.min_level.as_str()));
     item.put("health_checks", s(app.health_checks.to_string()));
+    item.put_some("alerts", alerts_to_text(&app.alerts).map(s));
     item.put("key_ids", AttributeValue::Ss(key_ids));
     item
+}
+
+/// `None` without any: the attribute is missing then, as in the items of versions without alerts.
+fn alerts_to_text(alerts: &[AlertRule]) -> Option<String> {
+    if alerts.is_empty() { None } else { serde_json::to_string(alerts).ok() }
 }
 
 fn app_from_item(item: &Item) -> Result<App, Fault> {
@@ -65,6 +72,10 @@ fn app_from_item(item: &Item) -> Result<App, Fault> {
     let health_checks = match item.text_opt("health_checks") {
         Some(json) => serde_json::from_str(json).map_err(|_| malformed("health_checks"))?,
         None => serde_json::Value::Array(Vec::new()),
+    };
+    let alerts = match item.text_opt("alerts") {
+        Some(json) => serde_json::from_str(json).map_err(|_| malformed("alerts"))?,
+        None => Vec::new(),
     };
     let enabled = item.get("flush_enabled").and_then(|flag| flag.as_bool().ok()).copied();
     let min_level = match item.text_opt("flush_min_level") {
@@ -79,6 +90,7 @@ fn app_from_item(item: &Item) -> Result<App, Fault> {
         pruned_before_ms: item.number_opt("pruned_before_ms"),
         flush: FlushSetting { enabled: enabled.unwrap_or(true), min_level },
         health_checks,
+        alerts,
     })
 }
 
@@ -322,6 +334,29 @@ impl AppAdmin for DynamoApps {
         }
     }
 
+    async fn set_alerts(&self, app: &App, alerts: &[AlertRule]) -> Result<bool, Fault> {
+        let update = self
+            .table
+            .client
+            .update_item()
+            .table_name(&self.table.name)
+            .set_key(Some(app_key(&app.app_id)))
+            .expression_attribute_values(":epoch", n(app.registered_ms));
+        let update = match alerts_to_text(&app.alerts) {
+            Some(was) => update
+                .condition_expression("created_ms = :epoch AND alerts = :was")
+                .expression_attribute_values(":was", s(was)),
+            None => update.condition_expression("created_ms = :epoch AND attribute_not_exists(alerts)"),
+        };
+        let update = match alerts_to_text(alerts) {
+            Some(now) => {
+                update.update_expression("SET alerts = :now").expression_attribute_values(":now", s(now))
+            }
+            None => update.update_expression("REMOVE alerts"),
+        };
+        applied(update.send().await.map_err(|error| fault("UpdateItem", error)))
+    }
+
     async fn add_key(&self, new_key: &KeyRow, registered_ms: i64, most: usize) -> Result<KeyAdded, Fault> {
         let actions = [
             transact::update(
@@ -511,6 +546,7 @@ mod tests {
             pruned_before_ms: Some(5),
             flush: FlushSetting { enabled: false, min_level: Level::Warn },
             health_checks: serde_json::json!(["https://example.com/"]),
+            alerts: Vec::new(),
         };
         let item = app_to_item(&app, vec!["b".to_owned(), "a".to_owned()]);
         assert_eq!(app_from_item(&item).unwrap(), app);

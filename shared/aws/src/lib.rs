@@ -5,6 +5,8 @@ pub mod client;
 pub mod faults;
 
 #[cfg(feature = "dynamodb")]
+pub mod alerts;
+#[cfg(feature = "dynamodb")]
 pub mod apps;
 #[cfg(feature = "dynamodb")]
 pub mod backlog;

@@ -1,4 +1,4 @@
-//! Starts `ingest` by a direct, asynchronous invocation.
+//! Starts functions by direct, asynchronous invocations: `ingest` on an object, `health` for notifications.
 
 use aws_sdk_lambda::Client;
 use aws_sdk_lambda::primitives::Blob;
@@ -6,6 +6,7 @@ use aws_sdk_lambda::types::InvocationType;
 use logferry_core::ledger::backlog::Starter;
 use logferry_core::model::fault::Fault;
 use logferry_core::model::object::{ObjectRef, ObjectVersion};
+use logferry_core::ports::alerts::AlertWaker;
 
 use crate::faults::fault;
 
@@ -41,3 +42,34 @@ impl Starter for LambdaStarter {
         Ok(())
     }
 }
+
+/// Invokes the function that sends notifications of alerts.
+#[derive(Debug, Clone)]
+pub struct LambdaAlertWaker {
+    client: Client,
+    function: String,
+}
+
+impl LambdaAlertWaker {
+    #[must_use]
+    pub fn new(client: Client, function: impl Into<String>) -> Self {
+        Self { client, function: function.into() }
+    }
+}
+
+impl AlertWaker for LambdaAlertWaker {
+    async fn wake(&self) -> Result<(), Fault> {
+        self.client
+            .invoke()
+            .function_name(&self.function)
+            .invocation_type(InvocationType::Event)
+            .payload(Blob::new(ALERTS_EVENT))
+            .send()
+            .await
+            .map_err(|error| fault("Invoke", error))?;
+        Ok(())
+    }
+}
+
+/// The event that makes `health` send notifications only.
+pub const ALERTS_EVENT: &str = r#"{"logferry":"alerts"}"#;

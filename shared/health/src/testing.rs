@@ -172,6 +172,7 @@ pub fn shop(registered_ms: i64, health_checks: Value) -> App {
         pruned_before_ms: None,
         flush: FlushSetting::default(),
         health_checks,
+        alerts: Vec::new(),
     }
 }
 

@@ -185,6 +185,7 @@ mod tests {
                 pruned_before_ms: None,
                 flush: FlushSetting::default(),
                 health_checks: serde_json::Value::Null,
+                alerts: Vec::new(),
             };
             Self { app, keys }
         }

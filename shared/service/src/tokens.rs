@@ -298,6 +298,7 @@ mod tests {
             pruned_before_ms: None,
             flush: FlushSetting::default(),
             health_checks: Value::Null,
+            alerts: Vec::new(),
         }
     }
 

@@ -1,5 +1,6 @@
 //! Apps, their keys, and the jobs of removals.
 
+use logferry_core::model::alert::AlertRule;
 use logferry_core::model::app::{App, AppId};
 use logferry_core::model::fault::Fault;
 use logferry_core::ports::app_admin::{AppAdmin, AppChange, Job, JobKind, KeyAdded, RedriveJob, Registered};
@@ -83,6 +84,18 @@ impl AppAdmin for SimCloud {
             app.flush = flush.unwrap_or(app.flush);
             app.health_checks = health_checks.unwrap_or_else(|| app.health_checks.clone());
             Ok(Some(app.clone()))
+        })
+        .await
+    }
+
+    async fn set_alerts(&self, app: &App, alerts: &[AlertRule]) -> Result<bool, Fault> {
+        self.call("UpdateItem", |state| {
+            let Some(now) = state.app_of_epoch(&app.app_id, app.registered_ms) else { return Ok(false) };
+            let same = now.alerts == app.alerts;
+            if same {
+                now.alerts = alerts.to_vec();
+            }
+            Ok(same)
         })
         .await
     }

@@ -2,6 +2,7 @@
 //! unprocessed items, a stream that reports only changes. Calls can fail before they act, or act and lose
 //! their response. It passes the same contract suite as the real adapters.
 
+mod alerts;
 mod apps;
 mod backlog;
 mod blocks;
@@ -39,12 +40,14 @@ use logferry_core::model::level::LevelCounts;
 use logferry_core::model::object::ObjectRef;
 use logferry_core::model::quota::Used;
 use logferry_core::model::time::Day;
+use logferry_core::ports::alerts::AlertKey;
 use logferry_core::ports::app_admin::{Job, RedriveJob};
 use logferry_core::ports::apps::KeyRow;
 use logferry_core::ports::clock::Clock;
 use logferry_core::ports::flush_marks::{FlushMark, Insertion};
 use logferry_core::ports::usage::UsageDay;
 use logferry_core::uploads::session::Session;
+use logferry_health_checks::notifier::Notification;
 pub use objects::UNVERSIONED;
 use throughput::Throughput;
 use tokio::time::Instant;
@@ -128,6 +131,12 @@ struct State {
     transactions_take: Duration,
     /// Transactions that conflicted with another one on an item.
     conflicts: u64,
+    alerts: BTreeMap<AlertKey, alerts::Rows>,
+    /// Active alerts, with the number of their last event.
+    active_alerts: BTreeMap<AlertKey, u32>,
+    notifications: Vec<Notification>,
+    /// Starts of the sender of notifications.
+    alert_wakes: u32,
     /// Blocks whose older records were subtracted from the counters.
     pruned_to: BTreeMap<(String, String), i64>,
 }
@@ -207,6 +216,7 @@ impl SimCloud {
             pruned_before_ms: None,
             flush: FlushSetting::default(),
             health_checks: serde_json::Value::Array(Vec::new()),
+            alerts: Vec::new(),
         };
         self.set_app(app.clone());
         app

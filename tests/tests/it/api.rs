@@ -19,6 +19,7 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
 
+mod alerts;
 mod bad_input;
 mod contention;
 mod document;

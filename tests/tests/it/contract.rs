@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use logferry_aws::alerts::DynamoAlerts;
 use logferry_aws::apps::DynamoApps;
 use logferry_aws::backlog::DynamoBacklog;
 use logferry_aws::blocks::DynamoBlocks;
@@ -28,7 +29,7 @@ use logferry_core::model::object::{ObjectRef, ObjectVersion};
 use logferry_core::model::time::Day;
 use logferry_sim::contract::ledger::CountedDays;
 use logferry_sim::contract::{
-    apps, backlog, blocks, bucket, counts, files, ledger, records, sessions, usage,
+    alerts, apps, backlog, blocks, bucket, counts, files, ledger, records, sessions, usage,
 };
 use logferry_tests::stack::Stack;
 
@@ -191,6 +192,19 @@ keeps! { sessions on real_sessions();
     open_sessions_stay_within_their_limits,
     an_apps_sessions_are_listed_in_pages,
     requests_are_counted_by_the_minute,
+}
+
+fn real_alerts() -> Option<DynamoAlerts> {
+    let stack = Stack::running()?;
+    Some(DynamoAlerts::new(stack.aws.dynamodb(), stack.value("TABLE_CHECKS")))
+}
+
+keeps! { alerts on real_alerts();
+    a_block_counts_once_per_rule,
+    blocks_counted_at_once_count_once,
+    a_change_is_made_whole_and_once,
+    a_notification_is_claimed_by_one_sender,
+    an_alert_is_active_until_it_is_settled,
 }
 
 fn real_usage() -> Option<DynamoUsage> {

@@ -1,6 +1,7 @@
 //! Every feature test, in one binary.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on stops")]
 
+mod alerts;
 mod api;
 mod contract;
 mod counts;

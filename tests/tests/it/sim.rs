@@ -4,7 +4,7 @@ use logferry_core::ledger::bucket::{ListPage, ListPosition, Listing};
 use logferry_core::model::fault::Fault;
 use logferry_core::model::object::ObjectRef;
 use logferry_sim::contract::{
-    apps, backlog, blocks, bucket, counts, files, ledger, records, sessions, usage,
+    alerts, apps, backlog, blocks, bucket, counts, files, ledger, records, sessions, usage,
 };
 use logferry_sim::{SimCloud, UNVERSIONED};
 
@@ -57,6 +57,14 @@ keeps! { sessions;
     open_sessions_stay_within_their_limits,
     an_apps_sessions_are_listed_in_pages,
     requests_are_counted_by_the_minute,
+}
+
+keeps! { alerts;
+    a_block_counts_once_per_rule,
+    blocks_counted_at_once_count_once,
+    a_change_is_made_whole_and_once,
+    a_notification_is_claimed_by_one_sender,
+    an_alert_is_active_until_it_is_settled,
 }
 
 keeps! { usage;

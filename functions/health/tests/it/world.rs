@@ -35,6 +35,7 @@ pub(crate) fn app(app_id: &str, checks: serde_json::Value) -> App {
         pruned_before_ms: None,
         flush: FlushSetting::default(),
         health_checks: checks,
+        alerts: Vec::new(),
     }
 }
 

@@ -63,6 +63,7 @@ pub fn registered() -> Registered {
         pruned_before_ms: None,
         flush: FlushSetting::default(),
         health_checks: Value::Null,
+        alerts: Vec::new(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Writing, querying, counting and pruning an app's records, for `api` and `rpc`.
 
+pub mod alerts;
 pub mod answer;
 mod block_cursor;
 pub mod blocks;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::model::alert::AlertRule;
 use crate::model::level::Level;
 
 /// Default retention of records (days), for apps without a setting, unless the deployment configures
@@ -141,6 +142,7 @@ pub struct App {
     pub flush: FlushSetting,
     /// Registered health checks: a JSON array of strings or objects.
     pub health_checks: serde_json::Value,
+    pub alerts: Vec<AlertRule>,
 }
 
 #[cfg(test)]

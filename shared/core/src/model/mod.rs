@@ -1,5 +1,6 @@
 //! Types that all other modules share: ids, times, levels, records, blocks, apps, faults.
 
+pub mod alert;
 pub mod app;
 pub mod block;
 pub mod counted;

@@ -2,6 +2,7 @@
 
 use crate::ledger::row::FileStatus;
 use crate::logfile::outcome::ReasonCode;
+use crate::model::alert::AlertRule;
 use crate::model::app::{App, AppId, FlushSetting};
 use crate::model::fault::Fault;
 use serde_json::Value;
@@ -124,6 +125,14 @@ pub trait AppAdmin: Apps {
         registered_ms: i64,
         change: &AppChange,
     ) -> impl Future<Output = Result<Option<App>, Fault>> + Send;
+
+    /// Replaces the alert rules that the app had when it was read; `false` if it has others by now, or if
+    /// there is no such app.
+    ///
+    /// # Errors
+    /// The write failed.
+    fn set_alerts(&self, app: &App, alerts: &[AlertRule])
+    -> impl Future<Output = Result<bool, Fault>> + Send;
 
     /// Adds a key to its app, unless the app would then have more than `most` keys.
     ///

@@ -1,6 +1,7 @@
 //! Ports that belong to no single concept. `logferry_aws` and the simulated cloud of the fault tests implement
 //! them; both pass the same contract suite.
 
+pub mod alerts;
 pub mod app_admin;
 pub mod apps;
 pub mod clock;

@@ -23,6 +23,7 @@ fn fresh_app() -> App {
         pruned_before_ms: None,
         flush: FlushSetting::default(),
         health_checks: json!(["https://example.com/"]),
+        alerts: Vec::new(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The contract of each port: one suite for the adapters on the emulator and for the simulated cloud. Each
 //! function uses a fresh name, so that runs do not interfere.
 
+pub mod alerts;
 pub mod apps;
 pub mod backlog;
 pub mod blocks;

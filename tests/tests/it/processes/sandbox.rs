@@ -219,6 +219,7 @@ impl Sandbox {
             pruned_before_ms: None,
             flush: FlushSetting::default(),
             health_checks: json!([]),
+            alerts: Vec::new(),
         };
         let row = KeyRow::with_all_scopes(key.key_id(), app.app_id.clone(), key.secret_hash());
         assert_eq!(self.apps().register(&app, &row).await.unwrap(), Registered::Yes);

@@ -1,0 +1,411 @@
+//! Erases the records that match a filter: in blocks, in the counters, and in the objects that they came
+//! from.
+//!
+//! A job goes through the partitions of its time range. For a block with matching records it removes the
+//! object first, so that the file cannot be ingested again, and then rewrites the block and changes the
+//! counters in one transaction. A block that was rewritten has no match any more: a pass that is repeated
+//! after a crash does nothing twice. Blocks of files in progress are left, and the pass is repeated. When a
+//! pass has left nothing, one more pass finds what writers stored that were running at that time.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use futures::stream::{self, StreamExt};
+use tokio::time::Instant;
+
+use crate::ledger::files::Files;
+use crate::logbook::blocks::{BlockPosition, BlockRange, BlockTable, StoredHeader};
+use crate::logbook::records::{
+    CountedIn, CountedRemoval, Erased, Records, Removal, Removed, Rewritten,
+};
+use crate::model::app::App;
+use crate::model::block::{BlockHeader, Partition, Payload};
+use crate::model::day_counts::DayCounts;
+use crate::model::entry_filter::EntryFilter;
+use crate::model::fault::{Fault, FaultClass, chain};
+use crate::model::ids::SHARDS;
+use crate::model::object::{ObjectRef, ObjectVersion};
+use crate::model::record::Marks;
+use crate::model::time::{Day, MS_PER_HOUR, hour_of_ms};
+use crate::ports::apps::Apps;
+use crate::ports::erasures::{ErasePosition, Erasure, Erasures};
+use crate::ports::objects::ObjectEraser;
+
+/// Maximum range of time of an erasure (days).
+pub const MAX_DAYS: i64 = 3_660;
+
+/// How long a worker holds a job (ms).
+const HOLD_MS: i64 = 5 * 60_000;
+/// Pause before a pass is repeated that has left blocks (ms).
+const REPEAT_MS: i64 = 5 * 60_000;
+/// When the last pass is due (ms): a Lambda function runs for 15 minutes at most.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
+const SETTLE_MS: i64 = 16 * 60_000;
+/// Maximum time of a turn of a job.
+const TURN_TIME: Duration = Duration::from_secs(15);
+/// Jobs that are worked on concurrently.
+const JOBS_AT_ONCE: usize = 4;
+/// Headers per page.
+const HEADER_PAGE: u32 = 100;
+/// Maximum attempts for a block if the counts of its file keep changing.
+const ATTEMPTS: u32 = 8;
+
+/// What a job looks for.
+#[derive(Debug)]
+pub struct Wanted<'a> {
+    pub app: &'a App,
+    pub filter: &'a EntryFilter,
+    pub since_ms: i64,
+    pub until_ms: i64,
+}
+
+/// What an erasure would erase.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Preview {
+    pub records: u64,
+    pub blocks: u64,
+    pub objects: u64,
+    /// Blocks that cannot be read.
+    pub unreadable: u64,
+    /// `false` if the time was over before the end of the range.
+    pub complete: bool,
+}
+
+/// The results of the erasures of a sweep.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Erasing {
+    /// Turns of jobs.
+    pub turns: u32,
+    /// Jobs that were completed.
+    pub complete: u32,
+    /// Jobs whose turn failed. They are due again when their hold expires.
+    pub failed: u32,
+}
+
+/// What a worker needs.
+#[derive(Debug)]
+pub struct Eraser<'a, A, B, F, O> {
+    pub apps: &'a A,
+    pub book: &'a B,
+    pub files: &'a F,
+    pub objects: &'a O,
+    pub now_ms: i64,
+}
+
+impl Wanted<'_> {
+    /// Whether a block may have a match, according to its header.
+    fn may_be_in(&self, header: &BlockHeader) -> bool {
+        let says_levels = header.levels.total() == i64::from(header.count);
+        header.registered_ms == self.app.registered_ms
+            && header.first_ms < self.until_ms
+            && header.last_ms >= self.since_ms
+            && (!says_levels || self.filter.may_be_in(&header.levels))
+    }
+
+    /// Returns the positions of the matching entries.
+    fn matching(&self, payload: &Payload) -> HashSet<usize> {
+        let in_range = |ms: i64| (self.since_ms..self.until_ms).contains(&ms);
+        let matches = |index: usize| {
+            let entry = payload.entry(index);
+            in_range(entry.timestamp_ms)
+                && self.filter.may_match(&entry)
+                && self.filter.matches(&payload.record(index))
+        };
+        (0..payload.len()).filter(|&index| matches(index)).collect()
+    }
+
+    fn days(&self) -> std::ops::RangeInclusive<i32> {
+        Day::of_ms(self.since_ms).0..=Day::of_ms(self.until_ms - 1).0
+    }
+
+    /// The blocks of a partition that may have records in the range of time.
+    fn range(&self, partition: Partition) -> BlockRange {
+        // A block never spans hours: one that ends after the range ends in the hour of the range's end.
+        let hour_end_ms = (hour_of_ms(self.until_ms - 1) + 1) * MS_PER_HOUR - 1;
+        let day = partition.day;
+        BlockRange {
+            last_ms_from: self.since_ms.max(day.start_ms()),
+            last_ms_to: hour_end_ms.min(day.end_ms()),
+            partition,
+        }
+    }
+}
+
+/// Counts what an erasure would erase, until `until`.
+///
+/// # Errors
+/// A read failed.
+pub async fn preview<B: BlockTable>(
+    book: &B,
+    wanted: &Wanted<'_>,
+    until: Instant,
+) -> Result<Preview, Fault> {
+    let (mut preview, mut objects) = (Preview::default(), HashSet::new());
+    for day in wanted.days() {
+        for shard in 0..SHARDS {
+            let partition = Partition { app_id: wanted.app.app_id.clone(), day: Day(day), shard };
+            let (range, mut after) = (wanted.range(partition), None);
+            loop {
+                if Instant::now() >= until {
+                    return Ok(preview);
+                }
+                let page = book.headers(&range, HEADER_PAGE, after.as_ref()).await?;
+                for stored in page.blocks.iter().filter(|stored| wanted.may_be_in(&stored.header)) {
+                    let Some(block) = book.find(&stored.header).await? else { continue };
+                    let Some(payload) = book.payload(&block).await? else {
+                        preview.unreadable += 1;
+                        continue;
+                    };
+                    let matching = wanted.matching(&payload).len() as u64;
+                    preview.records += matching;
+                    preview.blocks += u64::from(matching > 0);
+                    if matching > 0 && let Some(file) = &stored.header.file {
+                        preview.objects += u64::from(objects.insert(file.object.clone()));
+                    }
+                    if Instant::now() >= until {
+                        return Ok(preview);
+                    }
+                }
+                match page.next {
+                    Some(next) => after = Some(next),
+                    None => break,
+                }
+            }
+        }
+    }
+    Ok(Preview { complete: true, ..preview })
+}
+
+impl<A, B, F, O> Eraser<'_, A, B, F, O>
+where
+    A: Apps + Erasures,
+    B: BlockTable + Records,
+    F: Files,
+    O: ObjectEraser,
+{
+    /// Works on the due jobs in turn until none is due or until `until`. A failing job does not stop the
+    /// others.
+    ///
+    /// # Errors
+    /// The jobs could not be read.
+    pub async fn go_on(&self, until: Instant) -> Result<Erasing, Fault> {
+        let mut erasing = Erasing::default();
+        let mut jobs = self.apps.erasures().await?;
+        jobs.retain(|job| job.due_ms <= self.now_ms);
+        jobs.sort_by_key(|job| job.due_ms);
+        while !jobs.is_empty() && Instant::now() < until {
+            let turns = jobs.drain(..).map(|job| self.turn(job, until)).collect::<Vec<_>>();
+            let mut turns = stream::iter(turns).buffer_unordered(JOBS_AT_ONCE);
+            while let Some(turn) = turns.next().await {
+                erasing.turns += 1;
+                match turn {
+                    Ok(Some(job)) if job.completed_ms.is_some() => erasing.complete += 1,
+                    Ok(Some(job)) if job.due_ms <= self.now_ms => jobs.push(job),
+                    Ok(_) => {}
+                    Err(fault) => {
+                        tracing::warn!(error.chain = %chain(&fault), "erasure failed; retried later");
+                        erasing.failed += 1;
+                    }
+                }
+            }
+        }
+        Ok(erasing)
+    }
+
+    /// Works on a job for a bounded time. `None` if another worker holds it.
+    async fn turn(&self, job: Erasure, until: Instant) -> Result<Option<Erasure>, Fault> {
+        let until = until.min(Instant::now() + TURN_TIME);
+        let held = Erasure { due_ms: self.now_ms + HOLD_MS, ..job.clone() };
+        if !self.apps.save_erasure(&held, job.due_ms).await? {
+            return Ok(None);
+        }
+        let held_until_ms = held.due_ms;
+        let mut job = held;
+        let app = self.apps.find(&job.key.app_id).await?;
+        match app.filter(|app| app.registered_ms == job.key.registered_ms) {
+            Some(app) => self.pass(&app, &mut job, until).await?,
+            // The app is deleted, and its records with it.
+            None => job.completed_ms = Some(self.now_ms),
+        }
+        if job.completed_ms.is_some() {
+            job.filter.values_mut().for_each(String::clear);
+        }
+        self.apps.save_erasure(&job, held_until_ms).await?;
+        Ok(Some(job))
+    }
+
+    /// Continues the pass of a job, and sets when the job is due again.
+    async fn pass(&self, app: &App, job: &mut Erasure, until: Instant) -> Result<(), Fault> {
+        let unreadable = |_| Fault::new(FaultClass::Permanent, "erasure", "its filter cannot be read");
+        let filter = EntryFilter::read(&job.filter).map_err(unreadable)?;
+        let wanted =
+            Wanted { app, filter: &filter, since_ms: job.since_ms, until_ms: job.until_ms };
+        let begin = ErasePosition { day: Day(*wanted.days().start()), shard: 0, after: None };
+        if job.position.is_none() {
+            (job.left, job.unreadable) = (0, 0);
+        }
+        let mut at = job.position.take().unwrap_or(begin);
+        let mut removed = HashSet::new();
+        while at.day.0 <= *wanted.days().end() {
+            if Instant::now() >= until {
+                (job.position, job.due_ms) = (Some(at), self.now_ms);
+                return Ok(());
+            }
+            let partition = Partition { app_id: app.app_id.clone(), day: at.day, shard: at.shard };
+            let after = at.after.take().map(BlockPosition);
+            let page = self.book.headers(&wanted.range(partition), HEADER_PAGE, after.as_ref()).await?;
+            job.unreadable += u64::from(page.unreadable);
+            for stored in page.blocks.iter().filter(|stored| wanted.may_be_in(&stored.header)) {
+                if Instant::now() >= until {
+                    // The page is read again: what is done of it has no match any more.
+                    at.after = after.map(|position| position.0);
+                    (job.position, job.due_ms) = (Some(at), self.now_ms);
+                    return Ok(());
+                }
+                self.erase_in(&wanted, stored, job, &mut removed).await?;
+            }
+            at = match page.next {
+                Some(next) => ErasePosition { after: Some(next.0), ..at },
+                None if at.shard + 1 < SHARDS => ErasePosition { shard: at.shard + 1, after: None, ..at },
+                None => ErasePosition { day: at.day.next(), shard: 0, after: None },
+            };
+        }
+        if job.left > 0 {
+            (job.last_pass, job.due_ms) = (false, self.now_ms + REPEAT_MS);
+        } else if job.last_pass {
+            job.completed_ms = Some(self.now_ms);
+        } else {
+            (job.last_pass, job.due_ms) = (true, self.now_ms + SETTLE_MS);
+        }
+        Ok(())
+    }
+
+    /// Erases the matching records of a block, and its object.
+    async fn erase_in(
+        &self,
+        wanted: &Wanted<'_>,
+        stored: &StoredHeader,
+        job: &mut Erasure,
+        removed: &mut HashSet<ObjectRef>,
+    ) -> Result<(), Fault> {
+        let header = &stored.header;
+        let Some(block) = self.book.find(header).await? else { return Ok(()) };
+        if block.block.header.count != header.count {
+            job.left += 1;
+            return Ok(());
+        }
+        let Some(payload) = self.book.payload(&block).await? else {
+            job.unreadable += 1;
+            return Ok(());
+        };
+        let matching = wanted.matching(&payload);
+        if matching.is_empty() {
+            return Ok(());
+        }
+        if let Some(file) = &header.file {
+            if self.is_in_progress(&file.object).await? {
+                job.left += 1;
+                return Ok(());
+            }
+            if removed.insert(file.object.clone()) {
+                job.objects += u64::from(self.objects.erase(&file.object).await?);
+            }
+        }
+        // A prune removes the block as a whole, and the counters of its day.
+        if wanted.app.pruned_before_ms.is_some_and(|pruned| header.day().end_ms() < pruned) {
+            job.left += 1;
+            return Ok(());
+        }
+        let rewritten = rewrite(header, &payload, &matching)?;
+        for _ in 0..ATTEMPTS {
+            let (counted_in, from_ms) = self.counted(wanted, stored).await?;
+            let removal = CountedRemoval {
+                header: header.clone(),
+                extents: stored.extents,
+                removal: Removal::Erase(Erased {
+                    was_count: header.count,
+                    was_pruned_ms: stored.pruned_to_ms,
+                    left: rewritten.clone(),
+                }),
+                counts: counts_of(&payload, &matching, from_ms),
+                counted_in,
+            };
+            match self.book.remove_counted(&removal).await? {
+                Removed::Yes => {
+                    job.records += matching.len() as u64;
+                    job.blocks += 1;
+                    return Ok(());
+                }
+                Removed::BlockDiffers => break,
+                Removed::CountDiffers => {}
+            }
+        }
+        job.left += 1;
+        Ok(())
+    }
+
+    /// Whether an object is being ingested, or waits for it.
+    async fn is_in_progress(&self, object: &ObjectRef) -> Result<bool, Fault> {
+        let version = match &object.version {
+            ObjectVersion::Id(version) | ObjectVersion::ETag(version) => version,
+        };
+        let rows = self.files.of_version(&object.bucket, &object.key, version).await?;
+        Ok(rows.iter().any(|row| !row.status.is_terminal()))
+    }
+
+    /// Returns where the records of a block are counted, and from which time on.
+    async fn counted(
+        &self,
+        wanted: &Wanted<'_>,
+        stored: &StoredHeader,
+    ) -> Result<(CountedIn, Option<i64>), Fault> {
+        let header = &stored.header;
+        let Some(file) = &header.file else { return Ok((CountedIn::Counters, stored.pruned_to_ms)) };
+        let counted = self.book.counted(&file.object, header.day()).await?;
+        Ok(match counted.filter(|row| row.registered_ms == wanted.app.registered_ms) {
+            Some(row) => (CountedIn::File { revision: row.revision }, stored.pruned_to_ms.max(row.from_ms)),
+            None => (CountedIn::Nowhere, stored.pruned_to_ms),
+        })
+    }
+}
+
+/// Returns a block without some entries; `None` if none is left.
+fn rewrite(
+    header: &BlockHeader,
+    payload: &Payload,
+    erased: &HashSet<usize>,
+) -> Result<Option<Rewritten>, Fault> {
+    if erased.len() == payload.len() {
+        return Ok(None);
+    }
+    let unpacked = |error| {
+        Fault::new(FaultClass::Permanent, "rewriting a block", "it cannot be packed").with_source(error)
+    };
+    let data = payload.without(erased).map_err(unpacked)?;
+    let mut rewritten = Rewritten {
+        data,
+        count: header.count,
+        levels: header.levels,
+        unknown_levels: header.unknown_levels,
+    };
+    for &index in erased {
+        let entry = payload.entry(index);
+        rewritten.count = rewritten.count.saturating_sub(1);
+        rewritten.levels.uncount(entry.level);
+        let unknown = u32::from(entry.marks.has(Marks::LEVEL_UNKNOWN));
+        rewritten.unknown_levels = rewritten.unknown_levels.saturating_sub(unknown);
+    }
+    Ok(Some(rewritten))
+}
+
+/// Counts those of these entries that are not before `from_ms`.
+fn counts_of(payload: &Payload, indexes: &HashSet<usize>, from_ms: Option<i64>) -> DayCounts {
+    let mut counts = DayCounts::default();
+    for entry in indexes.iter().map(|&index| payload.entry(index)) {
+        if from_ms.is_none_or(|from| entry.timestamp_ms >= from) {
+            counts.levels.count(entry.level);
+            counts.bytes += i64::try_from(entry.raw.len()).unwrap_or(0);
+        }
+    }
+    counts
+}

@@ -1,0 +1,7 @@
+//! Alerts on a simulated cloud: which notifications a stream of blocks makes, whatever dies in between.
+
+mod crashes;
+mod firing;
+mod rules;
+mod schedules;
+mod world;
