@@ -4,7 +4,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help uppy tools deploy-tools demo test web web-test web-demo web-bundlers web-firefox up down check advisories words planted load abuse cost bench build package deploy sam-local fuzz-api
+.PHONY: help console uppy tools deploy-tools demo test web web-test web-demo web-bundlers web-firefox screenshots up down check advisories words planted load abuse cost bench build package deploy sam-local fuzz-api
 
 # Where rustup lacks the pinned release and cannot fetch it, its default takes over.
 ifneq ($(shell command -v rustup),)
@@ -45,6 +45,9 @@ web-firefox: tools ## run some of the browser packages' tests in a stock Firefox
 
 web-demo: tools ## serve the example pages of the browser packages on the stack of `make up`
 	@$(PYTHON) -m web demo
+
+screenshots: tools ## take the documentation's pictures of the console on the stack of `make up`
+	@$(PYTHON) -m web screenshots
 
 uppy: ## run the published Uppy uploader against the stack of `make up`; needs node
 	npm install --prefix tests/uppy --no-package-lock --no-audit --no-fund --loglevel=error
@@ -96,13 +99,17 @@ bench: ## measure write units and throughput against their ceilings
 deploy-tools:
 	@python3 local/tools.py deploy
 
-build: deploy-tools ## compile the functions for Lambda into target/lambda (ARCHITECTURE=arm64 for Graviton)
+# Packages of npm run here: without credentials for AWS in their environment.
+console: tools ## build the web console, which `api` serves at /console/; CONSOLE=no leaves it out
+	@env -u AWS_ACCESS_KEY_ID -u AWS_SECRET_ACCESS_KEY -u AWS_SESSION_TOKEN -u AWS_PROFILE $(PYTHON) -m stack console
+
+build: deploy-tools console ## compile the functions for Lambda into target/lambda (ARCHITECTURE=arm64 for Graviton)
 	@$(DEPLOY_PYTHON) -m stack build
 
-package: deploy-tools ## pack the functions for a release into dist, with a template and checksums (ARCHITECTURE)
+package: deploy-tools console ## pack the functions for a release into dist, with a template and checksums (ARCHITECTURE)
 	@$(DEPLOY_PYTHON) -m stack package
 
-deploy: deploy-tools ## check, build and deploy to AWS: AWS_REGION, STACK_NAME, PARAMETERS, see docs/operations.md
+deploy: deploy-tools console ## check, build and deploy to AWS: AWS_REGION, STACK_NAME, PARAMETERS, see docs/operations.md
 	@$(DEPLOY_PYTHON) -m stack deploy
 
 fuzz-api: ## fuzz the API of the running local stack with requests from its OpenAPI document

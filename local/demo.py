@@ -119,6 +119,11 @@ def run(env: dict[str, str]) -> None:
     done(f"{distinct:,} events in {group}, streams {', '.join(sorted(streams)[:3])}{' …' if len(streams) > 3 else ''}")
     say(f"      {DIM}{json.dumps(events[-1])[:100]}…{PLAIN}")
 
+    step("Look at them")
+    say(f"  {env['API_URL']}/console/")
+    say(f"  log in with the app's API key {logferry.api_key}")
+    say(f"  or, for every app, with ADMIN_KEY of {settings.from_environment().local_env}")
+
     step("To go on (the stack keeps running; `make down` stops it)")
     say(f"  set -a; . {settings.from_environment().local_env}; API_KEY={logferry.api_key}; set +a")
     say('  curl -sH "X-API-Key: $API_KEY" "$API_URL/logs?level=ERROR&limit=2"')

@@ -124,8 +124,9 @@ def package() -> None:
 def browser() -> None:
     """The tests in the browser; those that need a stack read LOGFERRY_LOCAL_ENV."""
     env = {**environment(), "CHROMIUM": chromium()}
-    if not run("npx", "playwright", "test", env=env, cwd=WEB / "browser"):
-        raise Problem("the browser tests of web/ failed")
+    failed = [name for name in ("browser", "console") if not run("npx", "playwright", "test", env=env, cwd=WEB / name)]
+    if failed:
+        raise Problem(f"the tests in Chromium of {' and '.join(f'web/{name}' for name in failed)} failed")
 
 
 def web() -> None:
@@ -138,6 +139,14 @@ def test() -> None:
     build()
     unit()
     browser()
+
+
+def screenshots() -> None:
+    """Pictures of the console for the documentation, on the stack of `make up`, which gets two apps for them."""
+    install()
+    env = {**environment(), "CHROMIUM": chromium()}
+    if not run("node", "test/support/screens.ts", env=env, cwd=WEB / "console"):
+        raise Problem("the screenshots failed; they need the stack of `make up`")
 
 
 def bundlers() -> None:
@@ -180,6 +189,7 @@ def main(arguments: list[str]) -> int:
         "check": check,
         "demo": demo,
         "firefox": firefox,
+        "screenshots": screenshots,
         "web": web,
         "test": test,
     }

@@ -3,8 +3,11 @@
 dev: `cargo build` into target/lambda-dev, the default for local work. It compiles in minutes, shares its
 dependencies with the tests, and optimises the crates of the hot path.
 release: cargo-lambda into target/lambda, used by `build` and `deploy`.
-BUILD=no uses the last build."""
+BUILD=no uses the last build.
 
+A function's folder contains its program, `bootstrap`, and what the program finds beside it: for `api`, the console."""
+
+import hashlib
 import io
 import os
 import pathlib
@@ -14,6 +17,7 @@ import subprocess
 import sys
 import zipfile
 
+from . import console
 from .settings import FUNCTIONS, ROOT, Problem
 
 # e_machine of an ELF header.
@@ -38,6 +42,7 @@ def build(profile: str, architecture: str = "x86_64", with_tests: bool = False) 
         _cargo("lambda", "build", "--release", "--bins", wanted, *packages)
     if profile == "dev":
         _copy_stripped()
+    console.place(folder(profile) / "api" / "console")
     return folder(profile)
 
 
@@ -64,15 +69,30 @@ def check(bootstrap: pathlib.Path, architecture: str) -> None:
         raise Problem(f"{bootstrap} needs GLIBC 2.{needed}; Lambda's provided.al2023 has 2.{LAMBDA_GLIBC_MINOR}")
 
 
-def pack(bootstrap: pathlib.Path, compressed: bool) -> bytes:
-    """Returns a zip that is equal for equal binaries: it contains no current time."""
-    entry = zipfile.ZipInfo("bootstrap", (1980, 1, 1, 0, 0, 0))
-    entry.external_attr = 0o755 << 16
-    entry.compress_type = zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED
+def pack(function: pathlib.Path, compressed: bool) -> bytes:
+    """Returns a zip of a function's folder that is equal for equal files: it contains no current time."""
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as packed:
-        packed.writestr(entry, bootstrap.read_bytes())
+        for path in contents(function):
+            entry = zipfile.ZipInfo(path.relative_to(function).as_posix(), (1980, 1, 1, 0, 0, 0))
+            entry.external_attr = (0o755 if path.name == "bootstrap" else 0o644) << 16
+            entry.compress_type = zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED
+            packed.writestr(entry, path.read_bytes())
     return archive.getvalue()
+
+
+def contents(function: pathlib.Path) -> list[pathlib.Path]:
+    """The program, and the files of the console."""
+    return [function / "bootstrap", *sorted(path for path in (function / "console").glob("*") if path.is_file())]
+
+
+def digest(function: pathlib.Path) -> str:
+    """A hash of what `pack` packs."""
+    found = hashlib.sha256()
+    for path in contents(function):
+        found.update(f"{path.name} {path.stat().st_size}\n".encode())
+        found.update(path.read_bytes())
+    return found.hexdigest()[:16]
 
 
 def _cargo(*arguments: str) -> None:

@@ -3,13 +3,14 @@
 import re
 import time
 
-from . import binaries, deploy, emulator, settings
+from . import binaries, console, deploy, emulator, settings
 
 
 def bring_up(chosen: settings.Settings, with_tests: bool = False) -> tuple[dict[str, str], float]:
     """Builds, starts the emulator if it is not running, deploys, and writes local.env; returns its values and
     the seconds this took without compilation."""
     chosen.state.mkdir(parents=True, exist_ok=True)
+    console.build_if_possible()
     folder = binaries.build(chosen.profile, with_tests=with_tests)
     begun = time.monotonic()
     running = emulator.find(chosen)

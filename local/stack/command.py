@@ -1,10 +1,10 @@
-"""`python -m stack {up,down,build,package,deploy,test}`, called by the Makefile."""
+"""`python -m stack {up,down,console,build,package,deploy,test}`, called by the Makefile."""
 
 import os
 import signal
 import sys
 
-from . import adopt, aws, binaries, deploy, emulator, package, settings, smoke, tests
+from . import adopt, aws, binaries, console, deploy, emulator, package, settings, smoke, tests
 from .bring_up import bring_up
 
 
@@ -12,6 +12,7 @@ def up(chosen: settings.Settings) -> dict[str, str]:
     values, seconds = bring_up(chosen)
     print(f"\nLogferry is up ({chosen.profile} binaries, {seconds:.0f} s without compilation)")
     rows = {
+        "console": f"{values['API_URL']}/console/" + ("" if console.built() else " (not built: `make console`)"),
         "API": values["API_URL"],
         "admin key": f"ADMIN_KEY in {chosen.local_env}",
         "AWS endpoint": values["AWS_ENDPOINT_URL"],
@@ -27,6 +28,13 @@ def up(chosen: settings.Settings) -> dict[str, str]:
 
 def down(chosen: settings.Settings) -> None:
     print("stopped" if emulator.stop(chosen) else "nothing was running")
+
+
+def build_console(_: settings.Settings) -> None:
+    if os.environ.get("CONSOLE") == "no":
+        print("the console is left out")
+    else:
+        console.build()
 
 
 def build(_: settings.Settings) -> None:
@@ -59,7 +67,8 @@ def deploy_to_aws(chosen: settings.Settings) -> None:
 
 def main(arguments: list[str]) -> int:
     commands = {
-        "up": up, "down": down, "build": build, "package": package_release, "deploy": deploy_to_aws, "test": tests.run
+        "up": up, "down": down, "console": build_console, "build": build, "package": package_release,
+        "deploy": deploy_to_aws, "test": tests.run,
     }  # fmt: skip
     if len(arguments) != 1 or arguments[0] not in commands:
         print(f"usage: python -m stack {'|'.join(commands)}", file=sys.stderr)

@@ -136,20 +136,19 @@ def _remove_never_created(cloudformation, target: Target) -> None:
 def _upload_all(target: Target, folder: pathlib.Path, source: str) -> str:
     """Uploads the zips and the template; returns the template's URL."""
     s3 = target.client("s3")
-    uris = {name: _upload(s3, target, folder / name / "bootstrap", name) for name in FUNCTIONS}
+    uris = {name: _upload(s3, target, folder / name) for name in FUNCTIONS}
     body = template.with_code(source, uris).encode()
     key = f"{target.stack}/{hashlib.sha256(body).hexdigest()[:16]}.yaml"
     s3.put_object(Bucket=target.code_bucket, Key=key, Body=body)
     return f"{target.bucket_url}/{key}"
 
 
-def _upload(s3, target: Target, bootstrap: pathlib.Path, name: str) -> str:
+def _upload(s3, target: Target, function: pathlib.Path) -> str:
     """Uploads the zip under a key derived from its content, unless it exists already. Older zips are kept:
     CloudFormation needs them for a rollback."""
-    digest = hashlib.sha256(bootstrap.read_bytes()).hexdigest()[:16]
-    key = f"{target.stack}/{name}/{digest}.zip"
+    key = f"{target.stack}/{function.name}/{binaries.digest(function)}.zip"
     if not s3.list_objects_v2(Bucket=target.code_bucket, Prefix=key).get("KeyCount"):
-        archive = binaries.pack(bootstrap, compressed=not target.is_local)
+        archive = binaries.pack(function, compressed=not target.is_local)
         s3.put_object(Bucket=target.code_bucket, Key=key, Body=archive)
     return f"s3://{target.code_bucket}/{key}"
 

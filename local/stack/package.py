@@ -15,10 +15,9 @@ def package(folder: pathlib.Path, architecture: str, into: pathlib.Path = DIST) 
     into.mkdir(parents=True, exist_ok=True)
     written = []
     for name in FUNCTIONS:
-        bootstrap = folder / name / "bootstrap"
-        binaries.check(bootstrap, architecture)
+        binaries.check(folder / name / "bootstrap", architecture)
         written.append(into / zip_name(name, architecture))
-        written[-1].write_bytes(binaries.pack(bootstrap, compressed=True))
+        written[-1].write_bytes(binaries.pack(folder / name, compressed=True))
     written.append(into / f"logferry-{architecture}.yaml")
     written[-1].write_text(packaged(architecture))
     sums = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in written]

@@ -2,9 +2,11 @@
 
 If a test fails on the unpatched emulator, the emulator no longer has the gap: remove the patch."""
 
+import http.server
 import io
 import json
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -82,6 +84,39 @@ def preflights_are_refused(cloud: Cloud) -> bool:
             return answer.headers["Access-Control-Allow-Origin"] != "https://a.example"
     except urllib.error.HTTPError as error:
         return error.code == 403
+
+
+def the_slash_at_the_end_of_a_path_is_lost(cloud: Cloud) -> bool:
+    asked = []
+
+    class Noted(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Noted) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        ids = cloud.deploy({
+            "Api": {"Type": "AWS::ApiGatewayV2::Api", "Properties": {"Name": "slash", "ProtocolType": "HTTP"}},
+            "Stage": {"Type": "AWS::ApiGatewayV2::Stage", "Properties": {
+                "ApiId": {"Ref": "Api"}, "StageName": "$default", "AutoDeploy": True}},
+            "To": {"Type": "AWS::ApiGatewayV2::Integration", "Properties": {
+                "ApiId": {"Ref": "Api"}, "IntegrationType": "HTTP_PROXY", "IntegrationMethod": "ANY",
+                "IntegrationUri": f"http://127.0.0.1:{server.server_port}", "PayloadFormatVersion": "1.0"}},
+            "Route": {"Type": "AWS::ApiGatewayV2::Route", "Properties": {
+                "ApiId": {"Ref": "Api"}, "RouteKey": "$default",
+                "Target": {"Fn::Join": ["/", ["integrations", {"Ref": "To"}]]}}},
+        })  # fmt: skip
+        url = f"{cloud.settings.endpoint}/_aws/execute-api/{ids['Api']}"
+        for path in ("/console", "/console/a/", "/console/"):
+            urllib.request.urlopen(f"{url}{path}").close()
+        server.shutdown()
+    assert asked[:2] == ["/console", "/console/a/"]
+    return asked[2] != "/console/"
 
 
 def time_to_live_stays_off(cloud: Cloud) -> bool:
@@ -271,6 +306,7 @@ def partial_failures_are_lost(cloud: Cloud) -> bool:
     "gap",
     [
         preflights_are_refused,
+        the_slash_at_the_end_of_a_path_is_lost,
         time_to_live_stays_off,
         generated_secrets_have_punctuation,
         the_ref_of_a_secret_is_no_arn,

@@ -293,7 +293,7 @@ def test_a_name_that_is_taken_fails_the_first_deployment_with_the_name(account, 
         account.target.client("lambda").create_function(
             FunctionName=f"{stack}-flush", Runtime="provided.al2023", Handler="bootstrap",
             Role=role["Role"]["Arn"],
-            Code={"ZipFile": binaries.pack(folder / "flush" / "bootstrap", compressed=True)},
+            Code={"ZipFile": binaries.pack(folder / "flush", compressed=True)},
         )  # fmt: skip
     with pytest.raises(Problem, match=account.log_bucket() if taken == "bucket" else f"{stack}-flush"):
         account.deploy(folder)

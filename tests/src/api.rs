@@ -1,13 +1,14 @@
 //! The log service over the simulated cloud, called as API Gateway would.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use aws_lambda_events::apigw::ApiGatewayV2httpRequest;
 use base64::Engine as _;
 use futures::future::BoxFuture;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use logferry_api::{BadgeCache, Cloud, Limiter, Settings};
+use logferry_api::{BadgeCache, Cloud, Console, Limiter, Settings};
 use logferry_core::model::app::Scope;
 use logferry_core::model::quota::Quota;
 use logferry_core::model::redact::Redactor;
@@ -17,7 +18,7 @@ use logferry_health_checks::guard::resolve::Resolver;
 use logferry_health_checks::testing::MemoryChecks;
 use logferry_service::api_key::AdminKey;
 use logferry_service::door::Door;
-use logferry_service::http::{Document, Measured};
+use logferry_service::http::{Bytes, Document, Measured};
 use logferry_service::metrics::Metric;
 use logferry_service::tokens::Tokens;
 use serde_json::{Value, json};
@@ -48,6 +49,11 @@ impl Resolver for OneAddress {
     fn resolve<'a>(&'a self, _: &'a str) -> BoxFuture<'a, std::io::Result<Vec<IpAddr>>> {
         Box::pin(async { Ok(vec![IpAddr::from([93, 184, 215, 14])]) })
     }
+}
+
+/// The console's files in the tests.
+fn console_files() -> Option<PathBuf> {
+    Some(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/console").into())
 }
 
 /// The service and its simulated cloud.
@@ -123,14 +129,20 @@ impl Api {
     /// The service with a daily quota per app.
     #[must_use]
     pub fn with_quota(quota: Quota) -> Self {
-        Self::made(0, Redactor::default(), quota)
+        Self::made(0, Redactor::default(), quota, console_files())
+    }
+
+    /// The service with a console in another folder, or without one.
+    #[must_use]
+    pub fn with_console(folder: Option<PathBuf>) -> Self {
+        Self::made(0, Redactor::default(), Quota::NONE, folder)
     }
 
     fn with(per_second: u32, redactor: Redactor) -> Self {
-        Self::made(per_second, redactor, Quota::NONE)
+        Self::made(per_second, redactor, Quota::NONE, console_files())
     }
 
-    fn made(per_second: u32, redactor: Redactor, quota: Quota) -> Self {
+    fn made(per_second: u32, redactor: Redactor, quota: Quota, console: Option<PathBuf>) -> Self {
         let cloud = SimCloud::default();
         let api: logferry_api::Api<Sim> = logferry_api::Api {
             book: cloud.clone(),
@@ -142,6 +154,7 @@ impl Api {
             tokens: Tokens::new(cloud.clone(), "tokens"),
             limiter: Limiter::new(per_second),
             badges: BadgeCache::default(),
+            console: Console::in_folder(console),
             settings: Settings {
                 bucket: "bucket".to_owned(),
                 default_retention_days: 90,
@@ -155,6 +168,17 @@ impl Api {
     }
 
     pub async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+        self.event(Self::request(method, path, headers, body)).await
+    }
+
+    /// Returns headers and body of an answer that may be no text.
+    pub async fn bytes(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> (HeaderMap, Bytes) {
+        let event = Self::request(method, path, headers, &[]);
+        let (parts, body) = self.door.answer_event(event, self.cloud.clock().now_ms()).await.into_parts();
+        (parts.headers, body)
+    }
+
+    fn request(method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> ApiGatewayV2httpRequest {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             let name = HeaderName::from_bytes(name.as_bytes()).unwrap_or_else(|e| panic!("{name}: {e}"));
@@ -172,7 +196,7 @@ impl Api {
         let mut event: ApiGatewayV2httpRequest =
             serde_json::from_value(event).unwrap_or_else(|e| panic!("{method} {path}: {e}"));
         event.headers = map;
-        self.event(event).await
+        event
     }
 
     /// As API Gateway calls it.

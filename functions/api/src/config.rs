@@ -26,6 +26,7 @@ pub struct Config {
     pub token_secret: String,
     pub rate_per_second: u32,
     pub metrics_namespace: String,
+    pub serve_console: bool,
     pub settings: Settings,
 }
 
@@ -58,6 +59,7 @@ impl Config {
             token_secret: read.required("TOKEN_SECRET"),
             rate_per_second: read.parsed_or("RATE_LIMIT_PER_SECOND", DEFAULT_RATE),
             metrics_namespace: read.optional("METRICS_NAMESPACE").unwrap_or_else(|| "Logferry".to_owned()),
+            serve_console: read.parsed_or("SERVE_CONSOLE", true),
             settings: Settings {
                 bucket: read.required("BUCKET"),
                 default_retention_days: read.parsed_or("RETENTION_DAYS_DEFAULT", DEFAULT_RETENTION_DAYS),

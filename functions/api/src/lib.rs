@@ -11,9 +11,11 @@ mod apps;
 mod auth;
 mod badges;
 mod config;
+mod console;
 mod counts;
 mod files;
 mod health;
+mod histogram;
 mod keys;
 mod logs;
 mod rate;
@@ -44,6 +46,7 @@ use logferry_service::tokens::Tokens;
 
 pub use badges::BadgeCache;
 pub use config::Config;
+pub use console::Console;
 pub use logferry_service::http::MAX_BODY_BYTES;
 pub use rate::Limiter;
 pub use routes::{OPENAPI, document_of, routes};
@@ -70,6 +73,7 @@ pub struct Api<C: Cloud> {
     pub tokens: Tokens<C::Secrets>,
     pub limiter: Limiter,
     pub badges: BadgeCache,
+    pub console: Console,
     pub settings: Settings,
 }
 

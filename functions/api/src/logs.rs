@@ -196,7 +196,7 @@ fn invalid(bad: &Invalid) -> ApiError {
     ApiError::bad_request(&bad.field, bad.message.clone())
 }
 
-fn filter_of(query: &mut QueryParams) -> Result<Filter, ApiError> {
+pub(crate) fn filter_of(query: &mut QueryParams) -> Result<Filter, ApiError> {
     let context = query.take_below("context.").into_iter();
     let context = context.map(|(name, value)| (name["context.".len()..].to_owned(), value)).collect();
     Filter::read(|name| Ok(query.take(name)), context).map_err(|bad| invalid(&bad))

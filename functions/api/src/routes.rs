@@ -10,7 +10,9 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use crate::schema::{CheckRow, Record};
-use crate::{Api, Cloud, alerts, apps, badges, counts, files, health, keys, logs, tokens, usage};
+use crate::{
+    Api, Cloud, alerts, apps, badges, console, counts, files, health, histogram, keys, logs, tokens, usage,
+};
 
 /// The OpenAPI document as it is served: `openapi.json`, which a test compares with what the routes of
 /// all functions say, and writes.
@@ -49,6 +51,7 @@ pub fn routes<C: Cloud, R: Routes<Arc<Api<C>>>>(into: R) -> R {
     const ALERTS: &str = "Alerts";
     const HEALTH: &str = "Health checks";
     const FILES: &str = "Files";
+    const CONSOLE: &str = "Console";
     into.add(Route::get("/", "about", SERVICE).says("Name and version").data::<About>(), about)
         .add(Route::get("/health", "status", SERVICE).says("Status").data::<Status>(), status)
         .add(
@@ -157,6 +160,13 @@ pub fn routes<C: Cloud, R: Routes<Arc<Api<C>>>>(into: R) -> R {
             logs::query_logs::<C>,
         )
         .add(
+            Route::get("/logs/counts", "countLogs", RECORDS)
+                .says("Records per bucket of time and level")
+                .data::<histogram::Counts>()
+                .with(histogram::counts),
+            histogram::count_logs::<C>,
+        )
+        .add(
             Route::get("/stats/{id}", "stats", RECORDS)
                 .says("Records per day and level, today first")
                 .with(counts::lists_days),
@@ -214,6 +224,24 @@ pub fn routes<C: Cloud, R: Routes<Arc<Api<C>>>>(into: R) -> R {
                 .with(files::redrives),
             files::redrive::<C>,
         )
+        .add(
+            Route::get("/console", "consoleAddress", CONSOLE)
+                .says("To the console's page")
+                .with(console::redirects),
+            console::to_page::<C>,
+        )
+        .add(
+            Route::get("/console/", "consolePage", CONSOLE)
+                .says("The console's page")
+                .with(console::shows_page),
+            console::page::<C>,
+        )
+        .add(
+            Route::get("/console/{file}", "consoleFile", CONSOLE)
+                .says("A file of the console")
+                .with(console::shows_file),
+            console::file::<C>,
+        )
 }
 
 pub(crate) fn router<C: Cloud>(api: Arc<Api<C>>) -> Router {
@@ -239,5 +267,5 @@ pub fn document_of<C: Cloud>(others: Document) -> Value {
         "uploadToken": bearer("From `POST /apps/{id}/upload-tokens`; in the path before `/s3` as well: `/t/{token}/s3/…`."),
     });
     let document = routes::<C, _>(Document::default()).and(others);
-    document.finish(info, schemes, &["/openapi.json", "/presigned-url", "/s3/"])
+    document.finish(info, schemes, &["/openapi.json", "/presigned-url", "/s3/", "/console"])
 }

@@ -13,6 +13,7 @@ from . import (
     stream_mapping,
     taken_names,
     time_to_live,
+    trailing_slash,
     unprocessed_items,
 )
 
@@ -26,6 +27,7 @@ ALL = (
     stream_mapping,
     taken_names,
     time_to_live,
+    trailing_slash,
     unprocessed_items,
 )
 

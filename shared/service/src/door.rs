@@ -18,7 +18,9 @@ use tower::ServiceExt as _;
 use tracing::Instrument as _;
 
 use crate::audit::AuditLine;
-use crate::http::{ApiError, Arrival, Measured, into_event, request_of, unversioned};
+use crate::http::{
+    ApiError, Arrival, Measured, accepts_gzip, compressed, into_event, request_of, unversioned,
+};
 use crate::metrics::{Emission, REQUEST_ERRORS, REQUESTS, REQUESTS_REFUSED, REQUESTS_THROTTLED};
 
 /// Two years, as <https://hstspreload.org> asks for.
@@ -26,6 +28,15 @@ const HSTS: HeaderValue = HeaderValue::from_static("max-age=63072000");
 /// For pictures that browsers may open by themselves: they load and run nothing.
 const SVG_POLICY: HeaderValue =
     HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; sandbox");
+
+/// What an answer depends on besides its route.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    method: &'a Method,
+    request_id: &'a str,
+    /// Whether the client accepts gzip.
+    gzip: bool,
+}
 
 /// The routes of a function, and what every request passes before them.
 #[derive(Debug, Clone)]
@@ -63,7 +74,8 @@ impl Door {
         match request {
             Ok(request) => self.answer(request, arrival).await,
             Err(refusal) => {
-                let response = self.finished(refusal.into_response(), &method, &arrival.request_id).await;
+                let asked = Asked { method: &method, request_id: &arrival.request_id, gzip: false };
+                let response = self.finished(refusal.into_response(), asked).await;
                 self.count(&response, now_ms);
                 response
             }
@@ -86,7 +98,9 @@ impl Door {
                 Ok(response) => response,
                 Err(never) => match never {},
             };
-            let response = self.finished(response, &method, &arrival.request_id).await;
+            let asked =
+                Asked { method: &method, request_id: &arrival.request_id, gzip: accepts_gzip(&headers) };
+            let response = self.finished(response, asked).await;
             if let Some(entry) = AuditLine::of(&method, &headers, &arrival, response.status()) {
                 entry.write();
             }
@@ -113,8 +127,8 @@ impl Door {
 
     /// The answer with what every answer has: the request's id, in a header and in the body of an error;
     /// what keeps browsers from guessing, from plain HTTP and from running pictures; on a 401 how to
-    /// authenticate.
-    async fn finished(&self, response: Response, method: &Method, request_id: &str) -> http::Response<Bytes> {
+    /// authenticate; compression, if the client accepts it.
+    async fn finished(&self, response: Response, asked: Asked<'_>) -> http::Response<Bytes> {
         let (mut parts, body) = response.into_parts();
         // Bodies are in memory: collecting one cannot fail.
         let mut body = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();
@@ -131,12 +145,12 @@ impl Door {
             body = axum::body::to_bytes(error_body, usize::MAX).await.unwrap_or_default();
         }
         if parts.status.is_client_error() || parts.status.is_server_error() {
-            body = with_request_id(body, request_id);
+            body = with_request_id(body, asked.request_id);
         }
         let headers = &mut parts.headers;
         // API Gateway counts by itself.
         headers.remove(CONTENT_LENGTH);
-        if let Ok(id) = HeaderValue::from_str(request_id) {
+        if let Ok(id) = HeaderValue::from_str(asked.request_id) {
             headers.insert(HeaderName::from_static("x-request-id"), id);
         }
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -147,7 +161,8 @@ impl Door {
         if parts.status == StatusCode::UNAUTHORIZED {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(self.challenge));
         }
-        if *method == Method::HEAD {
+        body = compressed(headers, body, asked.gzip);
+        if *asked.method == Method::HEAD {
             body = Bytes::new();
         }
         http::Response::from_parts(parts, body)

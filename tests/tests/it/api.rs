@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 
 mod alerts;
 mod bad_input;
+mod console;
 mod contention;
 mod document;
 mod keys;
@@ -98,6 +99,7 @@ async fn a_conversation_from_registration_to_deletion() {
 /// A path of this pattern.
 fn path_of(pattern: &str, app_id: &str) -> String {
     pattern
+        .replace("/console/{file}", "/console/icon.svg")
         .replace("{id}", app_id)
         .replace("{key_id}", "0123456789abcdef")
         .replace("{file}", "health.svg")
@@ -130,7 +132,7 @@ fn requests(app_id: &str) -> Vec<(String, String, Value)> {
 }
 
 fn is_open(path: &str) -> bool {
-    ["/", "/health", "/openapi.json"].contains(&path)
+    ["/", "/health", "/openapi.json"].contains(&path) || path.starts_with("/console")
 }
 
 #[tokio::test]
@@ -154,6 +156,7 @@ async fn every_route_asks_for_the_right_credential() {
         for (what, headers, status, admin_status) in &cases {
             let answer = api.call(&method, &path, headers, &body).await;
             let expected = match (method.as_str(), path.as_str()) {
+                (_, "/console") => 302,
                 (_, path) if is_open(path) => 200,
                 ("POST", "/apps") => *admin_status,
                 // Non-public badges do not exist for others.
@@ -768,6 +771,7 @@ async fn an_admin_key_opens_what_is_the_administrations() {
         let answer = api.admin(&method, &path, &body).await;
         let expected: &[u16] = match (method.as_str(), path.as_str()) {
             ("POST", "/logs") => &[403],
+            (_, "/console") => &[302],
             _ => &[200, 201, 400, 404],
         };
         assert!(expected.contains(&answer.status), "{method} {path}: {}", answer.text);

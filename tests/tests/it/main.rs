@@ -9,6 +9,7 @@ mod e2e;
 mod expiry;
 mod faults;
 mod flush;
+mod histogram;
 mod ingest;
 mod missed;
 mod processes;

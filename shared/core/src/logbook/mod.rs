@@ -10,6 +10,7 @@ pub mod counters;
 pub mod cursor;
 mod day_cursor;
 pub mod filter;
+pub mod histogram;
 pub mod new_entry;
 mod newest;
 pub mod prune;

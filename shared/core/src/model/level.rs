@@ -138,7 +138,11 @@ impl LevelCounts {
     }
 
     pub fn count(&mut self, level: Level) {
-        self.0[level as usize] += 1;
+        self.add(level, 1);
+    }
+
+    pub fn add(&mut self, level: Level, records: i64) {
+        self.0[level as usize] += records;
     }
 
     #[must_use]

@@ -150,6 +150,11 @@ impl Operation {
         self.answers(status, description, enveloped(json!({"type": "array", "items": item})));
     }
 
+    /// It answers without a body.
+    pub fn answers_nothing(&mut self, status: u16, description: &str) {
+        self.answers.insert(status, json!({"description": description}));
+    }
+
     /// It answers something of a content type.
     pub fn answers_as(&mut self, status: u16, description: &str, content_type: &str, schema: Value) {
         let answer =

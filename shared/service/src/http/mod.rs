@@ -4,6 +4,7 @@
 
 mod answer;
 mod body;
+mod compress;
 mod document;
 mod event;
 mod fields;
@@ -14,6 +15,8 @@ pub use answer::{Answer, ApiError, Measured, data, json, listed, ok, text, with_
 pub use axum::response::{IntoResponse, Response};
 pub use axum::{Router, body::Bytes, extract::State};
 pub use body::{Body, Json, MAX_BODY_BYTES, Raw};
+pub use compress::accepts_gzip;
+pub(crate) use compress::compressed;
 pub use document::{Describe, Document, Operation, Route, Routes, Schemas};
 pub use event::{into_event, request_of};
 pub use fields::{Fields, number, required};

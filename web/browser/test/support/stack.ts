@@ -50,6 +50,11 @@ export class App {
     return new App(stack, id, data.api_key);
   }
 
+  /** One that is registered already. */
+  static of(stack: Stack, id: string, key: string): App {
+    return new App(stack, id, key);
+  }
+
   /** The answer's `data`. */
   async call<T>(method: string, path: string, body?: unknown): Promise<T> {
     const headers = { 'x-api-key': this.key, 'content-type': 'application/json' };

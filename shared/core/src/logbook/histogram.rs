@@ -1,0 +1,425 @@
+//! Counts the records of a range of time, per bucket and level.
+//!
+//! A block never spans hours, and its header has its counts: a block within one bucket is counted without
+//! its data. The newest records are counted first. When the [`Limits`] are reached, the counts of older
+//! records are missing, and the answer says from which time on it is complete.
+
+use std::collections::BTreeMap;
+
+use futures::stream::{self, StreamExt as _};
+use tokio::time::Instant;
+
+use crate::logbook::blocks::{BlockPosition, BlockRange, BlockTable, StoredHeader};
+use crate::logbook::counters::Stats;
+use crate::logbook::day_cursor::DayCursor;
+use crate::logbook::filter::{Filter, Matcher};
+use crate::model::app::App;
+use crate::model::block::{BlockHeader, Partition};
+use crate::model::fault::Fault;
+use crate::model::ids::SHARDS;
+use crate::model::level::LevelCounts;
+use crate::model::record_view::LogRecord;
+use crate::model::time::{Day, MS_PER_HOUR};
+
+/// Maximum number of buckets in a response.
+pub const MAX_BUCKETS: i64 = 200;
+/// Buckets of a response if their width is not given, at most.
+pub const DEFAULT_BUCKETS: i64 = 75;
+
+/// Widths of buckets (ms) to choose from: those that people count in.
+const WIDTHS_MS: [i64; 16] = [
+    1_000,
+    5_000,
+    10_000,
+    15_000,
+    30_000,
+    60_000,
+    300_000,
+    600_000,
+    900_000,
+    1_800_000,
+    3_600_000,
+    10_800_000,
+    21_600_000,
+    43_200_000,
+    86_400_000,
+    604_800_000,
+];
+
+/// Ranges of blocks that are read in parallel.
+const READ_AT_ONCE: usize = 16;
+/// Headers of a page: DynamoDB returns at most 1 MB of whole items, however few attributes are asked for.
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_Query.html>
+const PAGE: u32 = 1_000;
+/// Records of an app's day from which on its hours are read in parallel.
+const SPLIT_DAY: i64 = 50_000;
+
+/// When counting stops.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Read units: a header costs as much as its block. 65,536 are 256 MiB of blocks.
+    pub read_units: f64,
+    /// Bytes of blocks that must be decompressed.
+    pub decompressed_bytes: usize,
+    /// `None`: no limit of time.
+    pub stop_at: Option<Instant>,
+}
+
+impl Limits {
+    /// For tests and tools.
+    pub const NONE: Self = Self { read_units: f64::INFINITY, decompressed_bytes: usize::MAX, stop_at: None };
+}
+
+/// What is counted.
+#[derive(Debug, Clone, Copy)]
+pub struct Question<'a> {
+    pub apps: &'a [App],
+    /// Its times are not used.
+    pub filter: &'a Filter,
+    /// Included (ms).
+    pub since_ms: i64,
+    /// Excluded (ms).
+    pub until_ms: i64,
+    /// Buckets begin at multiples of their width (ms), which is at least 1.
+    pub bucket_ms: i64,
+    pub now_ms: i64,
+    pub limits: Limits,
+}
+
+/// The counts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Histogram {
+    /// Every bucket of the range, oldest first: its beginning (ms) and its counts.
+    pub buckets: Vec<(i64, LevelCounts)>,
+    /// Records before this time (ms) are not counted yet. `None`: all are counted.
+    pub complete_from_ms: Option<i64>,
+    /// Blocks that could not be read.
+    pub skipped: u32,
+    pub read_units: f64,
+}
+
+/// Returns the smallest width (ms) with which a range has no more than [`DEFAULT_BUCKETS`] buckets.
+#[must_use]
+pub fn width_ms(since_ms: i64, until_ms: i64) -> i64 {
+    let fits = |width: &&i64| bucket_count(since_ms, until_ms, **width) <= DEFAULT_BUCKETS;
+    let widest = WIDTHS_MS[WIDTHS_MS.len() - 1];
+    // Beyond the widest one, multiples of it.
+    let beyond = || widest * ((until_ms - since_ms) / (widest * (DEFAULT_BUCKETS - 1)) + 1);
+    WIDTHS_MS.iter().find(fits).copied().unwrap_or_else(beyond)
+}
+
+/// Returns the number of buckets that a range touches.
+#[must_use]
+pub fn bucket_count(since_ms: i64, until_ms: i64, width_ms: i64) -> i64 {
+    if since_ms >= until_ms {
+        return 0;
+    }
+    (until_ms - 1).div_euclid(width_ms) - since_ms.div_euclid(width_ms) + 1
+}
+
+/// Counts records.
+///
+/// # Errors
+/// The tables could not be read.
+pub async fn count<T: BlockTable + Stats>(table: &T, question: &Question<'_>) -> Result<Histogram, Fault> {
+    let mut counting = Counting::new(question);
+    let mut days: Vec<DayCursor<'_>> = question
+        .apps
+        .iter()
+        .map(|app| {
+            let since_ms = counting.since_ms(app);
+            let (from, to) = match since_ms < question.until_ms {
+                true => (Day::of_ms(since_ms), Day::of_ms(question.until_ms - 1)),
+                false => (Day(1), Day(0)),
+            };
+            DayCursor::new(app, from, to, question.now_ms)
+        })
+        .collect();
+    let mut complete_from_ms = None;
+    loop {
+        let mut newest = None;
+        for cursor in &mut days {
+            newest = newest.max(cursor.peek(table).await?.map(|here| here.day));
+        }
+        let Some(day) = newest else { break };
+        if counting.is_over() {
+            complete_from_ms = Some(day.next().start_ms());
+            break;
+        }
+        let mut of_day = Vec::new();
+        for (app, cursor) in days.iter_mut().enumerate() {
+            let Some(here) = cursor.peek(table).await?.filter(|here| here.day == day) else { continue };
+            cursor.take();
+            if question.filter.may_be_in(&here.levels) {
+                of_day.push((app, here.levels.total()));
+            }
+        }
+        complete_from_ms = counting.day(table, day, &of_day).await?;
+        if complete_from_ms.is_some() {
+            break;
+        }
+    }
+    counting.read_units += days.iter().map(|cursor| cursor.units).sum::<f64>();
+    Ok(counting.finish(complete_from_ms.filter(|from| *from > question.since_ms)))
+}
+
+/// Part of a partition: where its blocks end.
+struct Piece {
+    app: usize,
+    range: BlockRange,
+}
+
+struct Counting<'q> {
+    question: &'q Question<'q>,
+    matcher: Matcher<'q>,
+    /// By number of the bucket.
+    counts: BTreeMap<i64, LevelCounts>,
+    /// The counts of pieces that are being read. They count when all of them are read.
+    reading: BTreeMap<i64, LevelCounts>,
+    skipped: u32,
+    read_units: f64,
+    decompressed_bytes: usize,
+    /// Whether something is counted: until then only the time limits, so that each answer gets further.
+    has_counted: bool,
+}
+
+impl<'q> Counting<'q> {
+    fn new(question: &'q Question<'q>) -> Self {
+        let matcher = question.filter.matcher();
+        let (counts, reading) = (BTreeMap::new(), BTreeMap::new());
+        Self {
+            question,
+            matcher,
+            counts,
+            reading,
+            skipped: 0,
+            read_units: 0.0,
+            decompressed_bytes: 0,
+            has_counted: false,
+        }
+    }
+
+    /// Older records of an app are hidden (ms).
+    fn since_ms(&self, app: &App) -> i64 {
+        app.pruned_before_ms.map_or(self.question.since_ms, |pruned| pruned.max(self.question.since_ms))
+    }
+
+    fn is_over(&self) -> bool {
+        let limits = &self.question.limits;
+        let has_read =
+            self.read_units >= limits.read_units || self.decompressed_bytes >= limits.decompressed_bytes;
+        has_read && self.has_counted || limits.stop_at.is_some_and(|stop_at| Instant::now() >= stop_at)
+    }
+
+    /// Counts a day: apps with few records as a whole, then the hours of the others, newest first. Returns
+    /// the time (ms) before which records were not counted, if any.
+    async fn day<T: BlockTable>(
+        &mut self,
+        table: &T,
+        day: Day,
+        apps: &[(usize, i64)],
+    ) -> Result<Option<i64>, Fault> {
+        let whole = apps.iter().filter(|(_, records)| *records < SPLIT_DAY);
+        let pieces: Vec<_> =
+            whole.flat_map(|(app, _)| self.pieces(*app, day, day.start_ms(), day.end_ms())).collect();
+        if !self.pieces_counted(table, pieces).await? {
+            return Ok(Some(day.next().start_ms()));
+        }
+        let split: Vec<_> = apps.iter().filter(|(_, records)| *records >= SPLIT_DAY).collect();
+        if split.is_empty() {
+            return Ok(None);
+        }
+        let mut hour_ms = day.end_ms() - MS_PER_HOUR + 1;
+        while hour_ms >= day.start_ms() {
+            // Some hours at once: one alone has few partitions to read in parallel.
+            let together = (READ_AT_ONCE / (SHARDS as usize * split.len())).max(1);
+            let mut pieces = Vec::new();
+            let top_ms = hour_ms + MS_PER_HOUR;
+            for _ in 0..together {
+                for (app, _) in &split {
+                    pieces.extend(self.pieces(*app, day, hour_ms, hour_ms + MS_PER_HOUR - 1));
+                }
+                hour_ms -= MS_PER_HOUR;
+                if hour_ms < day.start_ms() {
+                    break;
+                }
+            }
+            if !self.pieces_counted(table, pieces).await? {
+                return Ok(Some(top_ms));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The partitions of an app's day, from a time to another (ms, included), if records of the range may
+    /// be there.
+    fn pieces(&self, app: usize, day: Day, from_ms: i64, to_ms: i64) -> Vec<Piece> {
+        let asked = &self.question.apps[app];
+        let last_ms_from = self.since_ms(asked).max(from_ms);
+        // A block with a record before `until` ends in its hour.
+        let last_hour = (self.question.until_ms - 1).div_euclid(MS_PER_HOUR);
+        let last_ms_to = to_ms.min((last_hour + 1) * MS_PER_HOUR - 1);
+        if last_ms_from > last_ms_to {
+            return Vec::new();
+        }
+        let partition = |shard| Partition { app_id: asked.app_id.clone(), day, shard };
+        (0..SHARDS)
+            .map(|shard| Piece {
+                app,
+                range: BlockRange { partition: partition(shard), last_ms_from, last_ms_to },
+            })
+            .collect()
+    }
+
+    /// Counts some pieces; `false` if the limits were reached first. Nothing of them is counted then.
+    async fn pieces_counted<T: BlockTable>(&mut self, table: &T, pieces: Vec<Piece>) -> Result<bool, Fault> {
+        let mut waiting: Vec<(Piece, Option<BlockPosition>)> =
+            pieces.into_iter().map(|piece| (piece, None)).collect();
+        while !waiting.is_empty() {
+            if self.is_over() {
+                return Ok(false);
+            }
+            let rest = waiting.split_off(waiting.len().min(READ_AT_ONCE));
+            let reads =
+                waiting.iter().map(|(piece, after)| table.headers(&piece.range, PAGE, after.as_ref()));
+            let pages = futures::future::try_join_all(reads).await?;
+            let mut next = Vec::new();
+            let mut opened = Vec::new();
+            for ((piece, _), page) in waiting.into_iter().zip(pages) {
+                self.read_units += page.read_units;
+                self.skipped += page.unreadable;
+                for stored in page.blocks {
+                    if !self.counted_by_header(&stored.header, piece.app) {
+                        opened.push((piece.app, stored));
+                    }
+                }
+                if page.next.is_some() {
+                    next.push((piece, page.next));
+                }
+            }
+            if !self.open(table, &opened).await? {
+                return Ok(false);
+            }
+            next.extend(rest);
+            waiting = next;
+        }
+        self.has_counted = true;
+        for (bucket, counts) in std::mem::take(&mut self.reading) {
+            *self.counts.entry(bucket).or_default() += counts;
+        }
+        Ok(true)
+    }
+
+    /// Whether a block is counted, or has nothing to count, by its header alone.
+    fn counted_by_header(&mut self, header: &BlockHeader, app: usize) -> bool {
+        let question = self.question;
+        let asked = &question.apps[app];
+        let since_ms = self.since_ms(asked);
+        let expired = header.expires_at_secs.is_some_and(|at| at <= question.now_ms.div_euclid(1000));
+        if header.registered_ms != asked.registered_ms
+            || header.first_ms >= question.until_ms
+            || header.last_ms < since_ms
+            || expired
+            || !question.filter.may_be_in(&header.levels)
+        {
+            return true;
+        }
+        let bucket = header.first_ms.div_euclid(question.bucket_ms);
+        let is_within = since_ms <= header.first_ms
+            && header.last_ms < question.until_ms
+            && bucket == header.last_ms.div_euclid(question.bucket_ms);
+        if !is_within || self.matcher.reads_entries() {
+            return false;
+        }
+        let counts = self.reading.entry(bucket).or_default();
+        for (level, records) in header.levels.iter().filter(|(level, _)| self.matcher.has_level(*level)) {
+            counts.add(level, records);
+        }
+        true
+    }
+
+    /// Counts the entries of blocks; `false` if the limits were reached first.
+    async fn open<T: BlockTable>(
+        &mut self,
+        table: &T,
+        opened: &[(usize, StoredHeader)],
+    ) -> Result<bool, Fault> {
+        let reads =
+            opened.iter().map(|(app, stored)| async move { (*app, table.find(&stored.header).await) });
+        let mut blocks = stream::iter(reads.collect::<Vec<_>>()).buffered(READ_AT_ONCE);
+        while let Some((app, block)) = blocks.next().await {
+            // A missing block was removed, or has expired, since its header was read.
+            let Some(stored) = block? else { continue };
+            self.read_units += stored.block.data.len() as f64 / 4_096.0;
+            let Some(payload) = table.payload(&stored).await? else {
+                self.skipped += 1;
+                continue;
+            };
+            self.decompressed_bytes += payload.bytes();
+            let since_ms = self.since_ms(&self.question.apps[app]);
+            for index in 0..payload.len() {
+                let entry = payload.entry(index);
+                let in_time = (since_ms..self.question.until_ms).contains(&entry.timestamp_ms);
+                if !in_time || !self.matcher.has_level(entry.level) {
+                    continue;
+                }
+                let reads = self.matcher.reads_entries();
+                if reads && !self.matcher.may_match(&entry) {
+                    continue;
+                }
+                if reads && !self.matcher.matches(&LogRecord::read(&payload.record(index))) {
+                    continue;
+                }
+                let bucket = entry.timestamp_ms.div_euclid(self.question.bucket_ms);
+                self.reading.entry(bucket).or_default().count(entry.level);
+            }
+            if self.is_over() {
+                return Ok(false);
+            }
+            // Lets other tasks run between two blocks.
+            tokio::task::yield_now().await;
+        }
+        Ok(true)
+    }
+
+    fn finish(self, complete_from_ms: Option<i64>) -> Histogram {
+        let Question { since_ms, until_ms, bucket_ms, .. } = *self.question;
+        let first = since_ms.div_euclid(bucket_ms);
+        let buckets = (first..first + bucket_count(since_ms, until_ms, bucket_ms))
+            .map(|bucket| (bucket * bucket_ms, self.counts.get(&bucket).copied().unwrap_or_default()))
+            .collect();
+        Histogram { buckets, complete_from_ms, skipped: self.skipped, read_units: self.read_units }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_width_of_buckets_fits_the_range() {
+        for (range_ms, width) in [
+            (1_000, 1_000),
+            (15 * 60_000, 15_000),
+            (MS_PER_HOUR, 60_000),
+            (24 * MS_PER_HOUR, 1_800_000),
+            (7 * 24 * MS_PER_HOUR, 10_800_000),
+            (30 * 24 * MS_PER_HOUR, 43_200_000),
+        ] {
+            let since = 1_700_000_000_123;
+            assert_eq!(width_ms(since, since + range_ms), width, "{range_ms}");
+        }
+        for days in [1, 400, 4_000, 40_000] {
+            let (since, until) = (0, days * 24 * MS_PER_HOUR);
+            assert!(bucket_count(since, until, width_ms(since, until)) <= DEFAULT_BUCKETS, "{days} days");
+        }
+    }
+
+    #[test]
+    fn buckets_begin_at_multiples_of_their_width() {
+        assert_eq!(bucket_count(0, 10, 10), 1);
+        assert_eq!(bucket_count(9, 11, 10), 2);
+        assert_eq!(bucket_count(5, 5, 10), 0);
+        assert_eq!(bucket_count(-5, 5, 10), 2);
+    }
+}

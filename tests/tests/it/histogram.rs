@@ -1,0 +1,140 @@
+//! `GET /logs/counts` counts what `GET /logs` finds.
+
+use std::collections::BTreeMap;
+
+use logferry_core::logbook::filter::Filter;
+use logferry_core::logbook::histogram::{self, Limits, Question};
+use logferry_core::model::time::{MS_PER_HOUR, parse_rfc3339_ms, rfc3339_ms};
+use logferry_core::ports::apps::Apps;
+use logferry_core::ports::clock::Clock;
+use logferry_tests::api::Api;
+use serde_json::{Value, json};
+
+const NONE: Value = Value::Null;
+
+/// An app with records over three days, of all levels, in several writes.
+async fn written() -> (Api, String, i64) {
+    let api = Api::new();
+    let key = api.register("shop").await;
+    let now = api.cloud.clock().now_ms();
+    for part in 0..12 {
+        let entries: Vec<Value> = (0..40)
+            .map(|n| {
+                let at = now - part * 5 * MS_PER_HOUR - n * 97_001;
+                let level = ["DEBUG", "INFO", "WARN", "ERROR"][usize::try_from((n * 7 + part) % 4).unwrap()];
+                json!({"level": level, "message": format!("record {n}"), "timestamp": rfc3339_ms(at)})
+            })
+            .collect();
+        assert_eq!(api.app(&key, "POST", "/logs", &json!({"logs": entries})).await.status, 200);
+    }
+    (api, key, now)
+}
+
+/// The buckets that the records of a query give, by their start and level.
+async fn expected(api: &Api, key: &str, filter: &str, bucket_ms: i64) -> BTreeMap<(i64, String), i64> {
+    let mut counts = BTreeMap::new();
+    for record in api.records(key, filter).await {
+        let at = parse_rfc3339_ms(record["timestamp"].as_str().unwrap()).unwrap();
+        let level = record["level"].as_str().unwrap().to_lowercase();
+        *counts.entry((at.div_euclid(bucket_ms) * bucket_ms, level)).or_insert(0) += 1;
+    }
+    counts
+}
+
+fn counted(data: &Value) -> BTreeMap<(i64, String), i64> {
+    let mut counts = BTreeMap::new();
+    for bucket in data["buckets"].as_array().unwrap() {
+        let start = parse_rfc3339_ms(bucket["start"].as_str().unwrap()).unwrap();
+        for level in ["debug", "info", "warn", "error"] {
+            let records = bucket[level].as_i64().unwrap();
+            if records > 0 {
+                counts.insert((start, level.to_owned()), records);
+            }
+        }
+    }
+    counts
+}
+
+#[tokio::test]
+async fn the_counts_are_those_of_the_records_that_a_query_finds() {
+    let (api, key, now) = written().await;
+    for (back, bucket_ms) in [
+        (80 * MS_PER_HOUR, MS_PER_HOUR),
+        (80 * MS_PER_HOUR, 24 * MS_PER_HOUR),
+        (20 * MS_PER_HOUR, 600_000),
+        (MS_PER_HOUR + 12_345, 60_000),
+    ] {
+        for filter in ["", "&level=ERROR,WARN", "&search=record%203", "&level=INFO&search=RECORD%201"] {
+            let range = format!("since={}&until={}{filter}", now - back, now - 61_234);
+            let answer =
+                api.app(&key, "GET", &format!("/logs/counts?bucket_ms={bucket_ms}&{range}"), &NONE).await;
+            let data = answer.data();
+            assert_eq!(counted(&data), expected(&api, &key, &range, bucket_ms).await, "{range} {bucket_ms}");
+            assert_eq!((&data["complete_from"], &data["skipped"]), (&NONE, &json!(0)));
+        }
+    }
+}
+
+#[tokio::test]
+async fn hidden_expired_and_other_apps_records_are_not_counted() {
+    let (api, key, now) = written().await;
+    let other = api.register("other").await;
+    let before = json!({"before": now - 10 * MS_PER_HOUR});
+    assert_eq!(api.app(&key, "POST", "/apps/shop/prune", &before).await.status, 200);
+    let range = format!("since={}&until={}", now - 80 * MS_PER_HOUR, now + 1);
+    let path = format!("/logs/counts?bucket_ms={MS_PER_HOUR}&{range}");
+    let data = api.app(&key, "GET", &path, &NONE).await.data();
+    let found = counted(&data);
+    assert!(!found.is_empty() && found.keys().all(|(start, _)| *start >= now - 11 * MS_PER_HOUR));
+    assert_eq!(found, expected(&api, &key, &range, MS_PER_HOUR).await);
+    assert!(counted(&api.app(&other, "GET", &path, &NONE).await.data()).is_empty());
+    // The administration counts all apps.
+    assert_eq!(counted(&api.admin("GET", &path, &NONE).await.data()), found);
+}
+
+#[tokio::test]
+async fn a_range_has_a_round_number_of_buckets_and_too_many_are_refused() {
+    let (api, key, now) = written().await;
+    let data = api.app(&key, "GET", "/logs/counts", &NONE).await.data();
+    assert_eq!(data["bucket_ms"], 1_800_000);
+    assert_eq!(data["buckets"].as_array().unwrap().len(), 49);
+    let range = format!("since={}&until={now}", now - 24 * MS_PER_HOUR);
+    let refused = api.app(&key, "GET", &format!("/logs/counts?bucket_ms=60000&{range}"), &NONE).await;
+    assert_eq!(refused.refused(), (400, "bucket_ms".to_owned()));
+    let nothing = format!("/logs/counts?since={now}&until={}", now - 5);
+    assert_eq!(api.app(&key, "GET", &nothing, &NONE).await.data()["buckets"], json!([]));
+}
+
+#[tokio::test]
+async fn counting_that_is_cut_off_says_from_where_on_it_is_complete_and_can_be_continued() {
+    let (api, key, now) = written().await;
+    let app = api.cloud.find(&"shop".parse().unwrap()).await.unwrap().unwrap();
+    let since_ms = now - 80 * MS_PER_HOUR;
+    let filter = Filter::default();
+    let all = expected(&api, &key, &format!("since={since_ms}&until={now}"), MS_PER_HOUR).await;
+    let mut sum: BTreeMap<i64, i64> = BTreeMap::new();
+    let (mut until_ms, mut rounds) = (now, 0);
+    loop {
+        rounds += 1;
+        let question = Question {
+            apps: std::slice::from_ref(&app),
+            filter: &filter,
+            since_ms,
+            until_ms,
+            bucket_ms: MS_PER_HOUR,
+            now_ms: now,
+            limits: Limits { read_units: 0.000_001, ..Limits::NONE },
+        };
+        let found = histogram::count(&api.cloud, &question).await.unwrap();
+        for (start, levels) in &found.buckets {
+            *sum.entry(*start).or_default() += levels.total();
+            assert!(levels.is_zero() || found.complete_from_ms.is_none_or(|from| start + MS_PER_HOUR > from));
+        }
+        let Some(from) = found.complete_from_ms else { break };
+        assert!(from < until_ms, "{from} is no progress from {until_ms}");
+        until_ms = from;
+    }
+    assert!(rounds > 2, "it was cut off {rounds} times");
+    let total: i64 = all.values().sum();
+    assert_eq!(sum.values().sum::<i64>(), total);
+}

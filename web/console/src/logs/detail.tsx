@@ -1,0 +1,105 @@
+// What a record contains: the whole message, its members as a tree, and the entry as it was stored.
+
+import { useState } from 'preact/hooks';
+import { useSession } from '../context.ts';
+import { useLoad } from '../hooks.ts';
+import { href } from '../route.ts';
+import { full } from '../time.ts';
+import type { Json, LogRecord } from '../types.ts';
+import { Icon } from '../ui/icons.tsx';
+import { Copy, Show } from '../ui/parts.tsx';
+import { Clipped, Tree } from '../ui/tree.tsx';
+import { DEFAULT_RANGE, paramsOf } from './filters.ts';
+import { findRaw } from './one.ts';
+import type { Question } from './page.tsx';
+import type { Row } from './store.ts';
+
+/** Members that the line above shows already. */
+const SHOWN = new Set(['id', 'app_id', 'timestamp', 'level', 'message', 'rawData']);
+
+export function Detail({ row, question, words }: { row: Row; question: Question; words: string[] }) {
+  const { client, app } = useSession();
+  const { view, filters, ask } = question;
+  const { record, ms } = row;
+  const [raw, setRaw] = useState(false);
+  const owner = record.app_id ?? app;
+  const place = `${ms}~${record.id}`;
+  const link = () => {
+    const alone = { ...view, record: place, live: false, highlight: '' };
+    const none = { levels: [], search: '', requestId: '', context: [], range: DEFAULT_RANGE };
+    return new URL(href('logs', paramsOf(owner, none, alone)), location.href).href;
+  };
+  const members = Object.entries(record).filter(([name]) => !SHOWN.has(name));
+  const pick = (path: string[], value: string) => {
+    if (path[0] === 'request_id') return () => ask({ filters: { requestId: value } });
+    if (path[0] !== 'context' || path.length < 2) return undefined;
+    const wanted: [string, string] = [path.slice(1).join('.'), value];
+    return () =>
+      ask({ filters: { context: [...filters.context.filter(([name]) => name !== wanted[0]), wanted] } });
+  };
+  return (
+    <div class="detail">
+      <div class="detail-actions">
+        <button
+          type="button"
+          class="button small"
+          onClick={() => ask({ view: { record: place, live: false } })}
+        >
+          <Icon name="context" size={14} /> View in context
+        </button>
+        <Copy icon="link" label="Copy link" text={link} />
+        <Copy label="Copy message" text={() => record.message} />
+        <Copy label="Copy JSON" text={() => JSON.stringify(record, null, 2)} />
+        <button type="button" class="button small" aria-expanded={raw} onClick={() => setRaw(!raw)}>
+          Stored entry
+        </button>
+      </div>
+      <Clipped text={record.message} classes="detail-message" words={words} first={16_384} />
+      <dl class="facts">
+        <div>
+          <dt>Time</dt>
+          <dd>
+            {full(ms, view.utc)}
+            {record.timestampFallback === true && (
+              <span class="muted"> (of arrival: the entry has none)</span>
+            )}
+            {record.timestampAssumed === true && <span class="muted"> (zone or year assumed)</span>}
+          </dd>
+        </div>
+        <div>
+          <dt>Id</dt>
+          <dd>
+            <code>{record.id}</code>
+          </dd>
+        </div>
+      </dl>
+      {members.length > 0 && <Tree value={Object.fromEntries(members) as Json} path={[]} pick={pick} />}
+      {raw && (
+        <Raw record={record} ms={ms} load={(signal) => findRaw(client, owner, ms, record.id, signal)} />
+      )}
+    </div>
+  );
+}
+
+function Raw(props: {
+  record: LogRecord;
+  ms: number;
+  load: (signal: AbortSignal) => Promise<LogRecord | undefined>;
+}) {
+  const loaded = useLoad(props.record.id, props.load);
+  return (
+    <Show loaded={loaded}>
+      {(found) => {
+        if (!found) return <p class="muted">The record is no longer stored.</p>;
+        const entry = found.rawData;
+        const text = typeof entry === 'string' ? entry : JSON.stringify(entry, null, 2);
+        return (
+          <div class="raw">
+            <Copy label="Copy entry" text={() => text} />
+            <Clipped text={text} classes="raw-text" first={16_384} />
+          </div>
+        );
+      }}
+    </Show>
+  );
+}

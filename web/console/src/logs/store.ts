@@ -1,0 +1,164 @@
+// The records of one question, newest first: pages that follow the cursor, and what the live tail adds.
+
+import type { Client, Params } from '../api.ts';
+import { Problem } from '../api.ts';
+import { MINUTE_MS } from '../time.ts';
+import type { LogRecord } from '../types.ts';
+
+export interface Row {
+  record: LogRecord;
+  ms: number;
+  /** Came after newer records were shown. */
+  late: boolean;
+}
+
+export interface Seen {
+  rows: readonly Row[];
+  loading: boolean;
+  /** Everything that the filters find is there. */
+  complete: boolean;
+  problem: Problem | undefined;
+  /** Blocks that the API could not read. */
+  skipped: number;
+  /** The live tail found more new records than it reads at once. */
+  missed: boolean;
+  /** When the first page was asked for; undefined until it has arrived. */
+  loadedAt: number | undefined;
+}
+
+const PAGE = 200;
+/** Records of one look of the live tail. */
+const TAIL_PAGE = 500;
+/** Files of browsers arrive minutes after their records were written. */
+const TAIL_OVERLAP_MS = 5 * MINUTE_MS;
+/** Rows that are kept while the live tail runs. */
+const TAIL_KEPT = 5_000;
+/** Pages that are asked for at once without a record in them: a query that finds little has many. */
+const EMPTY_PAGES = 50;
+
+const idOf = (record: LogRecord) => `${record.app_id ?? ''}/${record.id}`;
+const rowOf = (record: LogRecord, late = false): Row => ({ record, ms: Date.parse(record.timestamp), late });
+
+export class Store {
+  private seen: Seen = {
+    rows: [],
+    loading: false,
+    complete: false,
+    problem: undefined,
+    skipped: 0,
+    missed: false,
+    loadedAt: undefined,
+  };
+  private readonly ids = new Set<string>();
+  private cursor: string | undefined;
+  private until: string | undefined;
+  private readonly aborting = new AbortController();
+  private readonly client: Client;
+  private readonly params: Params;
+  private readonly changed: () => void;
+
+  constructor(client: Client, params: Params, changed: () => void) {
+    this.client = client;
+    this.params = params;
+    this.changed = changed;
+  }
+
+  get state(): Seen {
+    return this.seen;
+  }
+
+  close(): void {
+    this.aborting.abort();
+  }
+
+  /** Loads the next page of older records, unless one is on its way. */
+  async older(now: number): Promise<void> {
+    if (this.seen.loading || this.seen.complete) return;
+    this.set({ loading: true, problem: undefined });
+    try {
+      for (let n = 0; n < EMPTY_PAGES; n++) {
+        const params: Params = { ...this.params, limit: PAGE, cursor: this.cursor };
+        if (this.until !== undefined && this.cursor === undefined) params.until = this.until;
+        const page = await this.client.list<LogRecord>('logs', params, this.aborting.signal);
+        this.cursor = page.cursor ?? undefined;
+        this.set({ skipped: this.seen.skipped + (page.skipped ?? 0), complete: page.cursor === null });
+        const fresh = this.fresh(page.data).map((record) => rowOf(record));
+        if (fresh.length) this.set({ rows: [...this.seen.rows, ...fresh] });
+        if (fresh.length || this.seen.complete) break;
+      }
+      this.set({ loading: false, loadedAt: this.seen.loadedAt ?? now });
+    } catch (error) {
+      this.failed(error);
+    }
+  }
+
+  /** Looks for records that have arrived since the last look. Returns how many there are. */
+  async tail(): Promise<number> {
+    const newest = this.seen.rows[0]?.ms;
+    const params: Params = { ...this.params, limit: TAIL_PAGE };
+    if (newest !== undefined) {
+      const since = Math.max(newest - TAIL_OVERLAP_MS, Date.parse(String(params.since ?? 0)) || 0);
+      params.since = new Date(since).toISOString();
+    }
+    try {
+      const page = await this.client.list<LogRecord>('logs', params, this.aborting.signal);
+      const fresh = this.fresh(page.data).map((record) => rowOf(record));
+      const late = (row: Row) => newest !== undefined && row.ms < newest;
+      const rows = merged(
+        this.seen.rows,
+        fresh.map((row) => ({ ...row, late: late(row) })),
+      );
+      // Every record of the page is new, and there are older ones: some between them and the known ones are not read.
+      const missed = newest !== undefined && page.cursor !== null && fresh.length === page.data.length;
+      this.set({ problem: undefined, ...(fresh.length && { rows, missed: this.seen.missed || missed }) });
+      this.trim();
+      return fresh.length;
+    } catch (error) {
+      this.failed(error);
+      return 0;
+    }
+  }
+
+  private trim(): void {
+    if (this.seen.rows.length <= TAIL_KEPT) return;
+    const rows = this.seen.rows.slice(0, TAIL_KEPT);
+    for (const row of this.seen.rows.slice(TAIL_KEPT)) this.ids.delete(idOf(row.record));
+    const oldest = rows.at(-1);
+    // The cursor belongs to the last record that was read: from here on, the time of the last one that is kept.
+    this.cursor = undefined;
+    if (oldest) this.until = new Date(oldest.ms + 1).toISOString();
+    this.set({ rows, complete: false });
+  }
+
+  private fresh(records: LogRecord[]): LogRecord[] {
+    const fresh = records.filter((record) => !this.ids.has(idOf(record)));
+    for (const record of fresh) this.ids.add(idOf(record));
+    return fresh;
+  }
+
+  private failed(error: unknown): void {
+    if (this.aborting.signal.aborted) return;
+    this.set({ loading: false, problem: problemOf(error) });
+  }
+
+  private set(change: Partial<Seen>): void {
+    if (this.aborting.signal.aborted) return;
+    this.seen = { ...this.seen, ...change };
+    this.changed();
+  }
+}
+
+export function problemOf(error: unknown): Problem {
+  return error instanceof Problem ? error : new Problem(0, 'CONSOLE', String(error));
+}
+
+/** Both lists as one, newest first. Of records of the same millisecond, those of the second list come first. */
+export function merged(known: readonly Row[], fresh: Row[]): Row[] {
+  const all: Row[] = [];
+  let k = 0;
+  for (const row of fresh) {
+    for (let next = known[k]; next && next.ms > row.ms; next = known[++k]) all.push(next);
+    all.push(row);
+  }
+  return k === 0 ? [...all, ...known] : [...all, ...known.slice(k)];
+}

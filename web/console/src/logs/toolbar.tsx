@@ -1,0 +1,237 @@
+// The question: search, levels, range of time, chips of other filters; and how records are shown.
+
+import { useEffect, useRef, useState } from 'preact/hooks';
+import { describe, fromInput, type Range, toInput, zone } from '../time.ts';
+import { LEVELS, type Level } from '../types.ts';
+import { Icon } from '../ui/icons.tsx';
+import { IconButton } from '../ui/parts.tsx';
+import { clipped } from '../ui/tree.tsx';
+import type { Question } from './page.tsx';
+
+const LASTS = ['15m', '1h', '6h', '24h', '7d', '30d'];
+/** After the last key that is typed into the search (ms). */
+const TYPING_MS = 350;
+
+export function Toolbar({ question, setLive }: { question: Question; setLive: (on: boolean) => void }) {
+  const { filters, view, ask } = question;
+  const [marking, setMarking] = useState(view.highlight !== '');
+  const toggle = (level: Level) => {
+    const on = filters.levels.includes(level);
+    const levels = LEVELS.filter((one) => (one === level ? !on : filters.levels.includes(one)));
+    ask({ filters: { levels: levels.length === LEVELS.length ? [] : levels } });
+  };
+  return (
+    <div class="toolbar" role="search" aria-label="Filters">
+      <Search question={question} />
+      <fieldset class="levels">
+        <legend class="visually-hidden">Levels</legend>
+        {[...LEVELS].reverse().map((level) => (
+          <button
+            key={level}
+            type="button"
+            class={`chip level-chip level-${level.toLowerCase()}`}
+            aria-pressed={filters.levels.includes(level)}
+            onClick={() => toggle(level)}
+          >
+            {level}
+          </button>
+        ))}
+      </fieldset>
+      <RangePicker question={question} />
+      <span class="tools">
+        <button
+          type="button"
+          class={`button live ${view.live ? 'on' : ''}`}
+          aria-pressed={view.live}
+          title="Live tail (l)"
+          onClick={() => setLive(!view.live)}
+        >
+          <Icon name={view.live ? 'pause' : 'play'} size={14} />
+          Live
+        </button>
+        <IconButton
+          icon="wrap"
+          label="Wrap long lines (w)"
+          pressed={view.wrap}
+          onClick={() => ask({ view: { wrap: !view.wrap } }, true)}
+        />
+        <IconButton
+          icon="marker"
+          label="Highlight a text"
+          pressed={marking}
+          onClick={() => {
+            setMarking(!marking);
+            if (marking) ask({ view: { highlight: '' } }, true);
+          }}
+        />
+      </span>
+      {marking && (
+        <label class="search highlight">
+          <Icon name="marker" />
+          <span class="visually-hidden">Highlight without filtering</span>
+          <input
+            type="text"
+            placeholder="Highlight without filtering"
+            spellcheck={false}
+            autocomplete="off"
+            autofocus
+            value={view.highlight}
+            onInput={(event) => ask({ view: { highlight: event.currentTarget.value } }, true)}
+          />
+        </label>
+      )}
+      <Chips question={question} />
+    </div>
+  );
+}
+
+function Search({ question: { filters, ask } }: { question: Question }) {
+  const [text, setText] = useState(filters.search);
+  const latest = useRef(ask);
+  latest.current = ask;
+  useEffect(() => setText(filters.search), [filters.search]);
+  useEffect(() => {
+    if (text === filters.search) return;
+    const timer = setTimeout(() => latest.current({ filters: { search: text } }, true), TYPING_MS);
+    return () => clearTimeout(timer);
+  }, [text, filters.search]);
+  return (
+    <label class="search">
+      <Icon name="search" />
+      <span class="visually-hidden">Search in messages</span>
+      <input
+        id="search"
+        type="search"
+        placeholder="Search in messages"
+        value={text}
+        spellcheck={false}
+        autocomplete="off"
+        onInput={(event) => setText(event.currentTarget.value)}
+        onKeyDown={(event) => {
+          if (event.key === 'Escape') event.currentTarget.blur();
+          if (event.key === 'Enter') ask({ filters: { search: text } });
+        }}
+      />
+      <kbd>/</kbd>
+    </label>
+  );
+}
+
+function RangePicker({ question: { filters, view, ask } }: { question: Question }) {
+  const [open, setOpen] = useState(false);
+  const box = useRef<HTMLDivElement>(null);
+  useEffect(() => {
+    if (!open) return;
+    const outside = (event: Event) => {
+      if (!box.current?.contains(event.target as Node)) setOpen(false);
+    };
+    const pressed = (event: KeyboardEvent) => event.key === 'Escape' && setOpen(false);
+    document.addEventListener('pointerdown', outside);
+    document.addEventListener('keydown', pressed);
+    return () => {
+      document.removeEventListener('pointerdown', outside);
+      document.removeEventListener('keydown', pressed);
+    };
+  }, [open]);
+  const choose = (range: Range) => {
+    setOpen(false);
+    ask({ filters: { range } });
+  };
+  return (
+    <div class="range" ref={box}>
+      <button type="button" class="button" aria-expanded={open} onClick={() => setOpen(!open)}>
+        <Icon name="clock" size={14} />
+        {describe(filters.range, view.utc)}
+        <Icon name="down" size={12} />
+      </button>
+      {open && (
+        <div class="popover">
+          <div class="range-lasts">
+            {LASTS.map((last) => (
+              <button
+                key={last}
+                type="button"
+                class="button small"
+                aria-pressed={filters.range.last === last}
+                onClick={() => choose({ last })}
+              >
+                {describe({ last }, false)}
+              </button>
+            ))}
+            <button type="button" class="button small" onClick={() => choose({})}>
+              All time
+            </button>
+          </div>
+          <Between range={filters.range} utc={view.utc} choose={choose} />
+          <label class="check">
+            <input
+              type="checkbox"
+              checked={view.utc}
+              onChange={(event) => ask({ view: { utc: event.currentTarget.checked } }, true)}
+            />
+            <span>Show times in UTC (now {zone(view.utc)})</span>
+          </label>
+        </div>
+      )}
+    </div>
+  );
+}
+
+function Between({ range, utc, choose }: { range: Range; utc: boolean; choose: (range: Range) => void }) {
+  const [since, setSince] = useState(toInput(range.since, utc));
+  const [until, setUntil] = useState(toInput(range.until, utc));
+  const submit = (event: Event) => {
+    event.preventDefault();
+    const [from, to] = [fromInput(since, utc), fromInput(until, utc)];
+    choose({ ...(from !== undefined && { since: from }), ...(to !== undefined && { until: to }) });
+  };
+  return (
+    <form class="between" onSubmit={submit}>
+      <label class="field">
+        <span>From</span>
+        <input
+          type="datetime-local"
+          step="1"
+          value={since}
+          onInput={(event) => setSince(event.currentTarget.value)}
+        />
+      </label>
+      <label class="field">
+        <span>To</span>
+        <input
+          type="datetime-local"
+          step="1"
+          value={until}
+          onInput={(event) => setUntil(event.currentTarget.value)}
+        />
+      </label>
+      <button type="submit" class="button primary small">
+        Show
+      </button>
+    </form>
+  );
+}
+
+function Chips({ question: { filters, ask } }: { question: Question }) {
+  const chips: { label: string; remove: () => void }[] = filters.context.map(([path, value], at) => ({
+    label: `context.${path} = ${clipped(value, 60)}`,
+    remove: () => ask({ filters: { context: filters.context.filter((_, n) => n !== at) } }),
+  }));
+  if (filters.requestId) {
+    chips.unshift({
+      label: `request_id = ${clipped(filters.requestId, 60)}`,
+      remove: () => ask({ filters: { requestId: '' } }),
+    });
+  }
+  if (!chips.length) return null;
+  return (
+    <ul class="chips" aria-label="Filters in force">
+      {chips.map(({ label, remove }) => (
+        <li key={label} class="chip">
+          <span>{label}</span>
+          <IconButton icon="close" label={`Remove ${label}`} onClick={remove} />
+        </li>
+      ))}
+    </ul>
+  );
+}

@@ -1,0 +1,412 @@
+// Settings of an app: name, retention, what is forwarded, keys, usage, and deletion of records.
+
+import { useState } from 'preact/hooks';
+import type { Problem } from '../api.ts';
+import { type Session, useSession } from '../context.ts';
+import { bytes, count } from '../format.ts';
+import { Head } from '../frame.tsx';
+import { useLoad } from '../hooks.ts';
+import { problemOf } from '../logs/store.ts';
+import { fromInput, full } from '../time.ts';
+import { type App, type Key, LEVELS, type Usage } from '../types.ts';
+import { Icon } from '../ui/icons.tsx';
+import { Confirm, Copy, Dialog, Empty, Show, Trouble } from '../ui/parts.tsx';
+
+export function AppPage() {
+  const { client, app } = useSession();
+  const loaded = useLoad(app ?? '', (signal) =>
+    app === undefined ? Promise.resolve(undefined) : client.get<App>(`apps/${app}`, {}, signal),
+  );
+  return (
+    <div class="page">
+      <Head title="App" />
+      {app === undefined ? (
+        <Empty title="Choose an app">Its settings, keys and usage are shown here.</Empty>
+      ) : (
+        <Show loaded={loaded}>
+          {(found) =>
+            found && (
+              <div class="settings" key={found.app_id}>
+                <Settings app={found} saved={loaded.reload} />
+                <UsageCard app={found.app_id} />
+                <Keys app={found} changed={loaded.reload} />
+                <Danger app={found} changed={loaded.reload} />
+              </div>
+            )
+          }
+        </Show>
+      )}
+    </div>
+  );
+}
+
+function Settings({ app, saved }: { app: App; saved: () => void }) {
+  const { client, manages, utc } = useSession();
+  const [name, setName] = useState(app.name);
+  const [days, setDays] = useState(app.retention_days === null ? '' : String(app.retention_days));
+  const forwarded = app.flush.enabled === false ? 'none' : (app.flush.min_level ?? 'DEBUG');
+  const [flush, setFlush] = useState(forwarded);
+  const [problem, setProblem] = useState<Problem>();
+  const save = async (event: Event) => {
+    event.preventDefault();
+    try {
+      const setting = flush === 'none' ? { enabled: false } : { enabled: true, min_level: flush };
+      const body = { name, retention_days: days ? Number(days) : null, flush: setting };
+      await client.send('PATCH', `apps/${app.app_id}`, body);
+      setProblem(undefined);
+      saved();
+    } catch (error) {
+      setProblem(problemOf(error));
+    }
+  };
+  const changed =
+    name !== app.name || flush !== forwarded || (days ? Number(days) : null) !== app.retention_days;
+  return (
+    <section class="card">
+      <h2>Settings</h2>
+      <form onSubmit={save}>
+        <fieldset disabled={!manages} class="plain">
+          <label class="field">
+            <span>Name</span>
+            <input
+              value={name}
+              maxLength={200}
+              required
+              onInput={(event) => setName(event.currentTarget.value)}
+            />
+          </label>
+          <label class="field">
+            <span>Days that records are kept (empty: the deployment's default)</span>
+            <input
+              type="number"
+              min={1}
+              max={3653}
+              value={days}
+              onInput={(event) => setDays(event.currentTarget.value)}
+            />
+          </label>
+          <label class="field">
+            <span>Forwarded to CloudWatch Logs</span>
+            <select value={flush} onChange={(event) => setFlush(event.currentTarget.value as typeof flush)}>
+              <option value="none">nothing</option>
+              {[...LEVELS].reverse().map((level) => (
+                <option key={level} value={level}>
+                  {level === 'DEBUG' ? 'everything' : `${level} and above`}
+                </option>
+              ))}
+            </select>
+          </label>
+          {problem && <Trouble problem={problem} />}
+          {manages && (
+            <button type="submit" class="button primary" disabled={!changed}>
+              Save
+            </button>
+          )}
+        </fieldset>
+      </form>
+      <p class="muted">
+        <code>{app.app_id}</code>, registered {full(Date.parse(app.created_at), utc).slice(0, 16)}
+        {app.pruned_before &&
+          `, records before ${full(Date.parse(app.pruned_before), utc).slice(0, 16)} are deleted`}
+      </p>
+    </section>
+  );
+}
+
+function UsageCard({ app }: { app: string }) {
+  const { client } = useSession();
+  const loaded = useLoad(app, (signal) => client.get<Usage>(`apps/${app}/usage`, {}, signal));
+  return (
+    <section class="card">
+      <h2>Usage</h2>
+      <Show loaded={loaded}>
+        {({ today, month }) => (
+          <table class="totals">
+            <thead>
+              <tr>
+                <td />
+                <th scope="col">Records</th>
+                <th scope="col">Files</th>
+                <th scope="col">Bytes</th>
+              </tr>
+            </thead>
+            <tbody>
+              {(
+                [
+                  ['Today', today],
+                  [`Since ${month.from}`, month],
+                ] as const
+              ).map(([label, used]) => (
+                <tr key={label}>
+                  <th scope="row">{label}</th>
+                  <td>{count(used.records)}</td>
+                  <td>{count(used.files)}</td>
+                  <td>{bytes(used.bytes)}</td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        )}
+      </Show>
+    </section>
+  );
+}
+
+function Keys({ app, changed }: { app: App; changed: () => void }) {
+  const { client, manages, utc } = useSession();
+  const [minting, setMinting] = useState(false);
+  const [revoking, setRevoking] = useState<Key>();
+  return (
+    <section class="card wide-card">
+      <header>
+        <h2>Keys</h2>
+        {manages && (
+          <button type="button" class="button small" onClick={() => setMinting(true)}>
+            <Icon name="plus" size={14} /> New key
+          </button>
+        )}
+      </header>
+      <div class="scroll-x" tabIndex={0} role="group" aria-label="Keys of the app">
+        <table class="rows-table">
+          <thead>
+            <tr>
+              <th scope="col">Name</th>
+              <th scope="col">Id</th>
+              <th scope="col">Scopes</th>
+              <th scope="col">Created</th>
+              <th scope="col">
+                <span class="visually-hidden">Actions</span>
+              </th>
+            </tr>
+          </thead>
+          <tbody>
+            {app.keys.map((key) => (
+              <tr key={key.key_id}>
+                <td>{key.name ?? <span class="muted">without a name</span>}</td>
+                <td>
+                  <code>{key.key_id}</code>
+                </td>
+                <td>{key.scopes.join(', ')}</td>
+                <td>{key.created_at ? full(Date.parse(key.created_at), utc).slice(0, 16) : ''}</td>
+                <td>
+                  {manages && (
+                    <button type="button" class="button small" onClick={() => setRevoking(key)}>
+                      Revoke
+                    </button>
+                  )}
+                </td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
+      {minting && <Mint path={`apps/${app.app_id}/keys`} close={() => setMinting(false)} minted={changed} />}
+      {revoking && (
+        <Confirm
+          title="Revoke this key?"
+          action="Revoke"
+          danger
+          close={() => setRevoking(undefined)}
+          run={async () => {
+            await client.send('DELETE', `apps/${app.app_id}/keys/${revoking.key_id}`);
+            changed();
+          }}
+        >
+          <p>
+            Requests with <strong>{revoking.name ?? revoking.key_id}</strong> are refused from now on.
+          </p>
+        </Confirm>
+      )}
+    </section>
+  );
+}
+
+function Mint({ path, close, minted }: { path: string; close: () => void; minted: () => void }) {
+  const { client } = useSession();
+  const [made, setMade] = useState<string>();
+  const [problem, setProblem] = useState<Problem>();
+  const submit = async (event: SubmitEvent) => {
+    event.preventDefault();
+    const form = new FormData(event.currentTarget as HTMLFormElement);
+    const name = form.get('name')?.toString().trim();
+    try {
+      const body = { ...(name && { name }), scopes: form.getAll('scope') };
+      const key = await client.send<{ api_key: string }>('POST', path, body);
+      setMade(key.api_key);
+      minted();
+    } catch (error) {
+      setProblem(problemOf(error));
+    }
+  };
+  if (made !== undefined) return <ShownOnce secret={made} close={close} />;
+  return (
+    <Dialog title="New key" close={close}>
+      <form onSubmit={submit}>
+        <label class="field">
+          <span>Name</span>
+          <input name="name" maxLength={200} placeholder="the shipper" autocomplete="off" />
+        </label>
+        <fieldset class="scopes">
+          <legend>Scopes</legend>
+          {[
+            ['write', 'write records and files', true],
+            ['read', 'read everything', true],
+            ['manage', 'keys, settings, deletion', false],
+          ].map(([scope, does, on]) => (
+            <label key={String(scope)} class="check">
+              <input type="checkbox" name="scope" value={String(scope)} defaultChecked={Boolean(on)} />
+              <span>
+                <strong>{scope}</strong>: {does}
+              </span>
+            </label>
+          ))}
+        </fieldset>
+        {problem && <Trouble problem={problem} />}
+        <footer>
+          <button type="button" class="button" onClick={close}>
+            Cancel
+          </button>
+          <button type="submit" class="button primary">
+            Create
+          </button>
+        </footer>
+      </form>
+    </Dialog>
+  );
+}
+
+function ShownOnce({ secret, close }: { secret: string; close: () => void }) {
+  return (
+    <Dialog title="The key is shown this once" close={close}>
+      <div class="command">
+        <pre tabIndex={0}>{secret}</pre>
+        <Copy label="Copy" text={() => secret} />
+      </div>
+      <p class="muted">Only a hash of it is stored. A key that is lost is replaced by another.</p>
+      <footer>
+        <button type="button" class="button primary" onClick={close}>
+          Done
+        </button>
+      </footer>
+    </Dialog>
+  );
+}
+
+export function RegisterApp({ close }: { close: () => void }) {
+  const session: Session = useSession();
+  const [made, setMade] = useState<string>();
+  const [problem, setProblem] = useState<Problem>();
+  const submit = async (event: SubmitEvent) => {
+    event.preventDefault();
+    const form = new FormData(event.currentTarget as HTMLFormElement);
+    const app_id = String(form.get('app_id'));
+    try {
+      const body = { app_id, name: String(form.get('name') || app_id) };
+      const app = await session.client.send<{ api_key: string }>('POST', 'apps', body);
+      setMade(app.api_key);
+    } catch (error) {
+      setProblem(problemOf(error));
+    }
+  };
+  if (made !== undefined) return <ShownOnce secret={made} close={() => location.reload()} />;
+  return (
+    <Dialog title="Register an app" close={close}>
+      <form onSubmit={submit}>
+        <label class="field">
+          <span>Id: lower-case letters, digits and hyphens; it cannot be changed</span>
+          <input
+            name="app_id"
+            required
+            pattern="[a-z0-9][a-z0-9\-]{0,62}"
+            autocomplete="off"
+            spellcheck={false}
+          />
+        </label>
+        <label class="field">
+          <span>Name</span>
+          <input name="name" maxLength={200} autocomplete="off" />
+        </label>
+        {problem && <Trouble problem={problem} />}
+        <footer>
+          <button type="button" class="button" onClick={close}>
+            Cancel
+          </button>
+          <button type="submit" class="button primary">
+            Register
+          </button>
+        </footer>
+      </form>
+    </Dialog>
+  );
+}
+
+function Danger({ app, changed }: { app: App; changed: () => void }) {
+  const { client, manages, utc } = useSession();
+  const [asking, setAsking] = useState<'prune' | 'delete'>();
+  const [before, setBefore] = useState('');
+  if (!manages) return null;
+  const at = fromInput(before, utc);
+  return (
+    <section class="card wide-card danger-card">
+      <h2>Deletion</h2>
+      <div class="danger-row">
+        <label class="field">
+          <span>Delete all records before</span>
+          <input
+            type="datetime-local"
+            value={before}
+            onInput={(event) => setBefore(event.currentTarget.value)}
+          />
+        </label>
+        <button
+          type="button"
+          class="button danger"
+          disabled={at === undefined}
+          onClick={() => setAsking('prune')}
+        >
+          Delete records …
+        </button>
+        <button type="button" class="button danger" onClick={() => setAsking('delete')}>
+          Delete the app …
+        </button>
+      </div>
+      {asking === 'prune' && at !== undefined && (
+        <Confirm
+          title="Delete records?"
+          action="Delete"
+          danger
+          typed={app.app_id}
+          close={() => setAsking(undefined)}
+          run={async () => {
+            await client.send('POST', `apps/${app.app_id}/prune`, { before: new Date(at).toISOString() });
+            changed();
+          }}
+        >
+          <p>
+            All records of <strong>{app.app_id}</strong> before {full(at, utc)} are gone at once, and cannot
+            be brought back.
+          </p>
+        </Confirm>
+      )}
+      {asking === 'delete' && (
+        <Confirm
+          title="Delete the app?"
+          action="Delete"
+          danger
+          typed={app.app_id}
+          close={() => setAsking(undefined)}
+          run={async () => {
+            await client.send('DELETE', `apps/${app.app_id}`);
+            location.assign('#/overview');
+            location.reload();
+          }}
+        >
+          <p>
+            The app <strong>{app.app_id}</strong>, its keys and all its records are gone at once, and cannot
+            be brought back.
+          </p>
+        </Confirm>
+      )}
+    </section>
+  );
+}

@@ -1,0 +1,124 @@
+/** Behaviours 51 and 54: finding a record, sharing it; filters and the URL. */
+
+import { expect, logIn, open, rows, test } from '../support/fixtures.ts';
+
+const MINUTE_MS = 60_000;
+
+function story(now: number) {
+  const at = (n: number) => new Date(now - n * MINUTE_MS).toISOString();
+  const logs = Array.from({ length: 120 }, (_, n) => ({
+    level: 'info',
+    message: `step ${120 - n}`,
+    timestamp: at(120 - n),
+    context: { step: 120 - n, user: n % 2 ? 'ada' : 'grace' },
+  }));
+  logs.push({
+    level: 'error',
+    message: 'the payment failed',
+    timestamp: at(40.5),
+    context: { step: 0, user: 'ada' },
+  });
+  return { logs };
+}
+
+test('a new user finds an error by search, sees its context, and shares the link', async ({
+  page,
+  context,
+  app,
+  url,
+}) => {
+  await app.call('POST', '/logs', story(Date.now()));
+  await context.grantPermissions(['clipboard-read', 'clipboard-write']);
+  await page.goto(url);
+  await logIn(page, app.key);
+  await expect(page.getByRole('heading', { name: app.id })).toBeVisible();
+  await page.getByRole('link', { name: 'Logs' }).click();
+  await expect(rows(page).first()).toContainText('step 1');
+  await page.keyboard.press('/');
+  await page.keyboard.type('PAYMENT');
+  await expect(rows(page)).toHaveCount(1);
+  await expect(rows(page).locator('mark')).toHaveText('payment');
+  await page.keyboard.press('Escape');
+  await page.keyboard.press('j');
+  await page.keyboard.press('Enter');
+  await page.getByRole('button', { name: 'View in context' }).click();
+  await expect(page.getByText('without filters')).toBeVisible();
+  await expect(rows(page).filter({ hasText: /step 41$/ })).toBeVisible();
+  await expect(rows(page).filter({ hasText: /step 40$/ })).toBeVisible();
+  await page.getByRole('button', { name: 'Copy link' }).click();
+  const link = await page.evaluate(() => navigator.clipboard.readText());
+  expect(link).not.toContain(app.key);
+  const other = await context.newPage();
+  await other.goto(link);
+  await logIn(other, app.key);
+  await expect(rows(other).filter({ hasText: 'the payment failed' }).locator('.detail')).toBeVisible();
+  await other.close();
+});
+
+test('filters are in the URL, and the URL is the filters', async ({ page, app, url }) => {
+  await app.call('POST', '/logs', story(Date.now()));
+  await open(page, url, '#/logs', app.key);
+  await page.getByRole('button', { name: 'ERROR', exact: true }).click();
+  await expect(page).toHaveURL(/level=ERROR/);
+  await expect(rows(page)).toHaveCount(1);
+  await page.getByRole('button', { name: 'ERROR', exact: true }).click();
+  await page
+    .getByRole('button', { name: /^Record of/ })
+    .first()
+    .click();
+  await page.getByTitle('Filter: context.user=ada').click();
+  await expect(page).toHaveURL(/context\.user=ada/);
+  await expect(page.getByText('context.user = ada')).toBeVisible();
+  await expect(rows(page).filter({ hasText: /step 2$/ })).toHaveCount(0);
+  await page.goBack();
+  await expect(page.getByText('context.user = ada')).toHaveCount(0);
+  await page.goto(`${url}#/logs?q=step+7&range=7d&wrap=1`);
+  await expect(page.getByRole('searchbox')).toHaveValue('step 7');
+  await expect(page.getByRole('button', { name: 'Last 7 days' })).toBeVisible();
+  await expect(page.getByRole('button', { name: /Wrap/ })).toHaveAttribute('aria-pressed', 'true');
+  await expect(rows(page)).toHaveCount(11);
+});
+
+test('an expired login returns to the same view', async ({ page, app, url }) => {
+  await app.call('POST', '/logs', story(Date.now()));
+  await open(page, url, '#/logs?q=payment', app.key);
+  await expect(rows(page)).toHaveCount(1);
+  await page.route('**/v1/logs**', (route) =>
+    route.fulfill({ status: 401, json: { ok: false, error: { code: 'UNAUTHORIZED', message: 'no' } } }),
+  );
+  await page.getByRole('button', { name: 'Ask again' }).click();
+  await expect(page.getByText('The session has ended')).toBeVisible();
+  await page.unroute('**/v1/logs**');
+  await logIn(page, app.key);
+  await expect(page).toHaveURL(/q=payment/);
+  await expect(rows(page)).toHaveCount(1);
+});
+
+test('what the API refuses is shown in its words', async ({ page, app, url }) => {
+  await open(page, url, '#/logs', app.key);
+  const message = 'more than 100 requests in a second';
+  await page.route('**/v1/logs?**', (route) =>
+    route.fulfill({
+      status: 429,
+      headers: { 'retry-after': '7' },
+      json: { ok: false, error: { code: 'RATE_LIMITED', message }, request_id: 'r-1' },
+    }),
+  );
+  await page.getByRole('button', { name: 'Ask again' }).click();
+  await expect(page.getByRole('alert')).toContainText(message);
+  await expect(page.getByRole('alert')).toContainText('try again in 7 s');
+  await expect(page.getByRole('alert')).toContainText('request r-1');
+  await page.unroute('**/v1/logs?**');
+  // A filter that the API refuses.
+  await page.goto(`${url}#/logs?context.=x`);
+  await expect(page.getByRole('alert')).toContainText('context');
+});
+
+test('a wrong key is refused at the login', async ({ page, stack, url }) => {
+  await page.goto(url);
+  await page.getByLabel('API key, admin key or view token').fill('0123456789abcdef'.repeat(3));
+  await page.getByRole('button', { name: 'Log in' }).click();
+  await expect(page.getByRole('alert')).toContainText('invalid');
+  await logIn(page, stack.adminKey);
+  await expect(page.getByRole('combobox', { name: 'App' })).toBeVisible();
+});

@@ -1,0 +1,89 @@
+/** Behaviour 52: the live tail. */
+
+import { expect, open, rows, test } from '../support/fixtures.ts';
+
+const now = () => new Date().toISOString();
+
+test('a new record appears by itself, and a late one is put in its place and marked', async ({
+  page,
+  app,
+  url,
+}) => {
+  await app.call('POST', '/logs', { level: 'info', message: 'the first', timestamp: now() });
+  await open(page, url, '#/logs', app.key);
+  await expect(rows(page)).toHaveCount(1);
+  await page.keyboard.press('l');
+  await expect(page.getByRole('button', { name: 'Live' })).toHaveAttribute('aria-pressed', 'true');
+  await app.call('POST', '/logs', { level: 'error', message: 'the second', timestamp: now() });
+  await expect(rows(page).first()).toContainText('the second');
+  const late = new Date(Date.now() - 60_000).toISOString();
+  await app.call('POST', '/logs', { level: 'warn', message: 'from the past', timestamp: late });
+  await expect(rows(page).last()).toContainText('from the past');
+  await expect(rows(page).last().getByText('late', { exact: true })).toBeVisible();
+});
+
+test('while the reader has scrolled down, new records wait', async ({ page, app, url }) => {
+  const start = Date.now() - 3_600_000;
+  const logs = Array.from({ length: 400 }, (_, n) => ({
+    level: 'info',
+    message: `old ${n}`,
+    timestamp: new Date(start + n * 1_000).toISOString(),
+  }));
+  await app.call('POST', '/logs', { logs });
+  await open(page, url, '#/logs?live=1', app.key);
+  await expect(rows(page).first()).toContainText('old 399');
+  const list = page.getByRole('region', { name: /Records/ });
+  await list.hover();
+  await page.mouse.wheel(0, 3_000);
+  await expect(rows(page).filter({ hasText: 'old 399' })).toHaveCount(0);
+  await app.call('POST', '/logs', { level: 'info', message: 'brand new', timestamp: now() });
+  await page.getByRole('button', { name: /1 new/ }).click();
+  await expect(rows(page).first()).toContainText('brand new');
+});
+
+test('five thousand records in a minute keep the page small', async ({ page, app, url }) => {
+  await open(page, url, '#/logs?live=1&range=15m', app.key);
+  await page.evaluate(() => {
+    const seen: number[] = [];
+    Object.assign(window, { longTasks: seen });
+    new PerformanceObserver((list) => {
+      for (const entry of list.getEntries()) seen.push(Math.round(entry.duration));
+    }).observe({ type: 'longtask', buffered: false });
+  });
+  for (let part = 0; part < 10; part++) {
+    const logs = Array.from({ length: 500 }, (_, n) => ({
+      level: 'info',
+      message: `burst ${part}-${n}`,
+      timestamp: now(),
+    }));
+    await app.call('POST', '/logs', { logs });
+    await expect(
+      rows(page)
+        .filter({ hasText: `burst ${part}-` })
+        .first(),
+    ).toBeVisible();
+  }
+  expect(await page.locator('.row').count()).toBeLessThan(2_000);
+  const longTasks = await page.evaluate(() => (window as unknown as { longTasks: number[] }).longTasks);
+  console.log(`long tasks while 5,000 records came (ms): ${longTasks.join(', ') || 'none'}`);
+});
+
+test('a hidden tab asks for nothing', async ({ page, app, url }) => {
+  await app.call('POST', '/logs', { level: 'info', message: 'seen', timestamp: now() });
+  await page.clock.install();
+  await open(page, url, '#/logs?live=1', app.key);
+  await expect(rows(page)).toHaveCount(1);
+  let asked = 0;
+  await page.route('**/v1/logs**', (route) => {
+    asked++;
+    return route.continue();
+  });
+  await page.evaluate(() => Object.defineProperty(document, 'hidden', { value: true, configurable: true }));
+  await page.clock.runFor(10_000);
+  asked = 0;
+  await page.clock.runFor(120_000);
+  expect(asked).toBe(0);
+  await page.evaluate(() => Object.defineProperty(document, 'hidden', { value: false, configurable: true }));
+  await page.clock.runFor(30_000);
+  await expect.poll(() => asked).toBeGreaterThan(0);
+});

@@ -1,0 +1,206 @@
+/** Behaviours 55 and 56: the other pages, the credential, and accessibility. */
+
+import { gzipSync } from 'node:zlib';
+import AxeBuilder from '@axe-core/playwright';
+import type { Page } from '@playwright/test';
+import { expect, open, rows, test } from '../support/fixtures.ts';
+import { upload } from '../support/shop.ts';
+
+async function fileEnds(app: Parameters<typeof upload>[0], key: string): Promise<void> {
+  await expect
+    .poll(async () => {
+      const files = await app.call<{ status: string }[]>('GET', `/files?key=${encodeURIComponent(key)}`);
+      return files[0]?.status;
+    })
+    .toMatch(/COMPLETED|FAILED/);
+}
+
+test('a damaged file shows its reason and its bad records, and is read again', async ({ page, app, url }) => {
+  const lines = Array.from({ length: 50 }, (_, n) =>
+    n === 7 ? '{"level": <b>bad' : `{"level":"info","msg":"row ${n}"}`,
+  );
+  const whole = gzipSync(lines.join('\n'));
+  const mixed = await upload(app, 'mixed.log.gz', whole);
+  const cut = await upload(app, 'cut.log.gz', gzipSync(`${lines.join('\n')}\n`.repeat(40)).subarray(0, 200));
+  await fileEnds(app, mixed);
+  await fileEnds(app, cut);
+  await open(page, url, '#/files', app.key);
+  await expect(page.getByRole('button', { name: /cut\.log\.gz/ })).toContainText('GZIP_TRUNCATED');
+  await page.getByRole('button', { name: /mixed\.log\.gz/ }).click();
+  await expect(page.getByText('BROKEN_JSON')).toBeVisible();
+  await expect(page.locator('.bad-records pre').first()).toContainText('<b>bad');
+  await page.getByRole('button', { name: 'FAILED', exact: true }).click();
+  await expect(page.getByRole('button', { name: /mixed\.log\.gz/ })).toHaveCount(0);
+  await page.getByRole('button', { name: 'Read failed files again' }).click();
+  await page.getByRole('dialog').getByRole('button', { name: 'Read again' }).click();
+  await expect(page.getByRole('dialog')).toHaveCount(0);
+});
+
+test('the health page shows what the API says', async ({ page, app, url }) => {
+  await open(page, url, '#/health', app.key);
+  await expect(page.getByRole('heading', { name: 'No checks yet' })).toBeVisible();
+  await app.call('POST', `/apps/${app.id}/health-urls`, { urls: [{ name: 'nightly', heartbeat: '26h' }] });
+  await app.call('POST', `/health/${app.id}/nightly/push`, { ok: true, duration_ms: 1_200 });
+  await page.getByRole('button', { name: 'Reload' }).click();
+  await expect(page.getByRole('heading', { name: 'nightly' })).toBeVisible();
+  const [check] = await app.call<{ state: string }[]>('GET', `/health/${app.id}/uptime`);
+  await expect(page.locator('.check-card .state')).toHaveText(check?.state ?? '');
+  const { length } = await app.call<unknown[]>('GET', `/health/${app.id}?url=nightly`);
+  await expect(page.locator('.bars .ok, .bars .failed')).toHaveCount(length);
+});
+
+test('settings are saved, and a key is minted, shown once and revoked', async ({ page, app, url }) => {
+  await open(page, url, '#/app', app.key);
+  await page.getByRole('textbox', { name: 'Name' }).fill('Another name');
+  await page.getByRole('button', { name: 'Save' }).click();
+  await expect(page.getByRole('button', { name: 'Save' })).toBeDisabled();
+  expect((await app.call<{ name: string }>('GET', `/apps/${app.id}`)).name).toBe('Another name');
+  await page.getByRole('button', { name: 'New key' }).click();
+  await page.getByRole('dialog').getByLabel('Name').fill('the shipper');
+  await page.getByRole('button', { name: 'Create' }).click();
+  await expect(page.getByText('shown this once')).toBeVisible();
+  await page.getByRole('button', { name: 'Done' }).click();
+  const row = page.getByRole('row', { name: /the shipper/ });
+  await row.getByRole('button', { name: 'Revoke' }).click();
+  await page.getByRole('dialog').getByRole('button', { name: 'Revoke' }).click();
+  await expect(row).toHaveCount(0);
+});
+
+test('the key is in no URL and not in localStorage, and after the logout nothing is left', async ({
+  page,
+  app,
+  url,
+}) => {
+  const urls: string[] = [];
+  page.on('request', (request) => urls.push(`${request.url()} ${request.headers().referer ?? ''}`));
+  await app.call('POST', '/logs', { level: 'info', message: 'a secret record' });
+  await open(page, url, '#/logs', app.key);
+  await expect(rows(page)).toHaveCount(1);
+  await page.reload();
+  await expect(rows(page)).toHaveCount(1);
+  expect(urls.filter((one) => one.includes(app.key))).toEqual([]);
+  const kept = () =>
+    page.evaluate(() =>
+      JSON.stringify([{ ...localStorage }, { ...sessionStorage }, location.href, document.cookie]),
+    );
+  expect(await page.evaluate(() => JSON.stringify({ ...localStorage }))).toBe('{}');
+  await page.getByRole('button', { name: 'Log out' }).click();
+  await expect(page.getByRole('button', { name: 'Log in' })).toBeVisible();
+  expect(await kept()).not.toContain(app.key);
+  expect(await page.content()).not.toContain('a secret record');
+});
+
+test('on a shared computer the key is gone after a reload', async ({ page, app, url }) => {
+  await page.goto(`${url}#/logs`);
+  await page.getByLabel('API key, admin key or view token').fill(app.key);
+  await page.getByLabel('This is a shared computer').check();
+  await page.getByRole('button', { name: 'Log in' }).click();
+  await expect(page.getByRole('navigation', { name: 'Pages' })).toBeVisible();
+  expect(await page.evaluate(() => sessionStorage.length)).toBe(0);
+  await page.reload();
+  await expect(page.getByRole('button', { name: 'Log in' })).toBeVisible();
+});
+
+async function serious(page: Page): Promise<string[]> {
+  const { violations } = await new AxeBuilder({ page }).analyze();
+  return violations
+    .filter(({ impact }) => impact === 'serious' || impact === 'critical')
+    .map(
+      ({ id, nodes }) =>
+        `${id}: ${nodes
+          .map((node) => node.html)
+          .join(' | ')
+          .slice(0, 300)}`,
+    );
+}
+
+for (const colorScheme of ['light', 'dark'] as const) {
+  test(`no page has a serious finding of axe, ${colorScheme}`, async ({ page, app, url }) => {
+    await page.emulateMedia({ colorScheme });
+    const now = Date.now();
+    const logs = Array.from({ length: 40 }, (_, n) => ({
+      level: ['debug', 'info', 'warn', 'error'][n % 4],
+      message: `\u001b[3${n % 8}mcoloured\u001b[0m record ${n} \u202E`,
+      timestamp: new Date(now - n * 60_000).toISOString(),
+      context: { user: { id: n }, ok: true, none: null },
+    }));
+    await app.call('POST', '/logs', { logs });
+    await app.call('POST', `/apps/${app.id}/health-urls`, { urls: [{ name: 'nightly', heartbeat: '26h' }] });
+    await app.call('POST', `/health/${app.id}/nightly/push`, { ok: true });
+    await fileEnds(app, await upload(app, 'x.log.gz', gzipSync('{"level":"info"}\n{bad')));
+    await page.goto(url);
+    expect(await serious(page), 'login').toEqual([]);
+    await open(page, url, '#/overview', app.key);
+    for (const name of [
+      'overview',
+      'logs?q=record&live=1',
+      'files',
+      'health',
+      'uploads',
+      'app',
+      'logs?level=ERROR&q=nothing',
+    ]) {
+      await page.goto(`${url}#/${name}`);
+      await page.waitForLoadState('networkidle');
+      if (name.startsWith('logs?q=record')) {
+        await page
+          .getByRole('button', { name: /^Record of/ })
+          .first()
+          .click();
+        await page.getByRole('button', { name: /Last 24 hours/ }).click();
+      }
+      if (name === 'files') await page.locator('.file-line').first().click();
+      expect(await serious(page), name).toEqual([]);
+    }
+    await page.keyboard.press('?');
+    await expect(page.getByRole('dialog')).toBeVisible();
+    expect(await serious(page), 'keys').toEqual([]);
+  });
+}
+
+test('the keyboard alone reaches everything on the page of logs', async ({ page, app, url }) => {
+  await app.call('POST', '/logs', { level: 'info', message: 'one' });
+  await open(page, url, '#/logs', app.key);
+  await expect(rows(page)).toHaveCount(1);
+  const reached = new Set<string>();
+  await page.evaluate(() => (document.activeElement as HTMLElement | null)?.blur());
+  for (let n = 0; n < 60; n++) {
+    await page.keyboard.press('Tab');
+    const name = await page.evaluate(() => {
+      const element = document.activeElement;
+      return element?.getAttribute('aria-label') ?? element?.textContent?.trim() ?? '';
+    });
+    if (name) reached.add(name);
+  }
+  for (const name of ['To the content', 'Overview', 'App', 'Log out', 'ERROR', 'Live', 'Last 24 hours']) {
+    expect(
+      [...reached].some((one) => one.includes(name)),
+      `${name} of ${[...reached].join('; ')}`,
+    ).toBe(true);
+  }
+  expect([...reached].some((one) => one.startsWith('Record of'))).toBe(true);
+});
+
+for (const width of [360, 1280, 3840]) {
+  test(`nothing overflows at ${width} pixels`, async ({ page, app, url }) => {
+    await page.setViewportSize({ width, height: 800 });
+    const message = 'a long message without a space: '.concat('x'.repeat(4_000));
+    await app.call('POST', '/logs', {
+      logs: [{ level: 'error', message, context: { ['k'.repeat(300)]: 'v'.repeat(300) } }],
+    });
+    await open(page, url, '#/overview', app.key);
+    for (const name of ['overview', 'logs', 'logs?wrap=1', 'files', 'health', 'uploads', 'app']) {
+      await page.goto(`${url}#/${name}`);
+      await page.waitForLoadState('networkidle');
+      if (name.startsWith('logs'))
+        await page
+          .getByRole('button', { name: /^Record of/ })
+          .first()
+          .click();
+      const wider = await page.evaluate(
+        () => document.documentElement.scrollWidth - document.documentElement.clientWidth,
+      );
+      expect(wider, `${name} is wider than the window`).toBeLessThanOrEqual(0);
+    }
+  });
+}

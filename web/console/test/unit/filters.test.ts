@@ -1,0 +1,50 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { type Filters, filtersOf, paramsOf, query, viewOf } from '../../src/logs/filters.ts';
+import { parse } from '../../src/route.ts';
+
+const EVERYTHING =
+  'app=shop&level=WARN%2CERROR&q=a%26b&request_id=r-1&context.order.id=7&context.a%3Db=x&range=7d&wrap=1&tz=utc&live=1';
+
+const back = (text: string) => {
+  const params = new URLSearchParams(text);
+  return paramsOf(params.get('app') ?? undefined, filtersOf(params), viewOf(params)).toString();
+};
+
+test('filters and view survive the way to the URL and back', () => {
+  for (const text of [
+    EVERYTHING,
+    '',
+    'range=all',
+    'since=2026-01-01T00%3A00%3A00.000Z&until=2026-01-02T00%3A00%3A00.000Z',
+    'until=2026-01-02T00%3A00%3A00.000Z',
+    'record=1700000000000%7E0123',
+  ]) {
+    assert.equal(back(text), text);
+  }
+});
+
+test('what no filter understands is left out, and the default range is not written', () => {
+  assert.equal(back('level=LOUD,ERROR&range=9y&since=yesterday&other=1'), 'level=ERROR');
+  assert.equal(back('range=24h'), '');
+});
+
+test('the API is asked with the range as it is now', () => {
+  const filters: Filters = filtersOf(new URLSearchParams(EVERYTHING));
+  const params = query('shop', filters, Date.parse('2026-01-08T00:00:00Z'));
+  assert.deepEqual(params, {
+    app_id: 'shop',
+    level: 'WARN,ERROR',
+    search: 'a&b',
+    request_id: 'r-1',
+    since: '2026-01-01T00:00:00.000Z',
+    'context.order.id': '7',
+    'context.a=b': 'x',
+  });
+});
+
+test('a fragment names a page and its parameters; an unknown page is the overview', () => {
+  const route = parse('#/logs?q=a%20b');
+  assert.deepEqual([route.page, route.params.get('q')], ['logs', 'a b']);
+  for (const hash of ['', '#', '#/', '#/nothing', '#logs/x']) assert.equal(parse(hash).page, 'overview');
+});
