@@ -12,16 +12,18 @@ use logferry_core::logbook::blocks::{
 use logferry_core::logbook::budget::{Budget, MAX_DECOMPRESSED_BYTES, MAX_READ_BYTES};
 use logferry_core::logbook::counters::{CounterKey, CounterPage, CounterRow, Stats};
 use logferry_core::logbook::filter::Filter;
-use logferry_core::logbook::query::{Cost, Query, query};
+use logferry_core::logbook::query::{Cost, Order, Query, query};
 use logferry_core::model::app::{App, AppId, FlushSetting};
 use logferry_core::model::block::{Block, BlockBuilder, BlockHeader, BlockSource};
 use logferry_core::model::day_counts::DayCounts;
+use logferry_core::model::entry_filter::EntryFilter;
 use logferry_core::model::expiry::{Expiring, NEVER};
 use logferry_core::model::fault::Fault;
 use logferry_core::model::ids::Seed;
 use logferry_core::model::level::Level;
 use logferry_core::model::record::{Entry, EntryKind, Marks};
 use logferry_core::model::time::{Day, MS_PER_DAY, MS_PER_HOUR, hour_of_ms};
+use logferry_core::model::time_bound::TimeBound;
 
 use crate::{cpu, pino};
 
@@ -34,6 +36,8 @@ const BLOCK_RAW_BYTES: usize = 390 * 1024;
 /// One in this many records is an ERROR, or has the searched word.
 const ERROR_EVERY: u64 = 1_000_000;
 const WORD_EVERY: u64 = 20_000;
+/// One in this many records has the `userId` that a query asks for.
+const USER_EVERY: u64 = 100_000;
 /// Number of distinct lines.
 const LINES: u64 = 40_000;
 
@@ -203,10 +207,10 @@ fn fill(records: u64, app_id: &AppId) -> Result<Memory, Box<dyn Error>> {
         if new_file {
             seed = Seed::of(&[format!("file {}", i / FILE_RECORDS).as_bytes()]);
         }
-        let with_word;
         let raw = if i % WORD_EVERY == WORD_EVERY / 2 {
-            with_word = r#"{"level":30,"msg":"The needle in the haystack"}"#;
-            with_word
+            r#"{"level":30,"msg":"The needle in the haystack"}"#
+        } else if i % USER_EVERY == USER_EVERY / 4 {
+            r#"{"level":30,"msg":"paid","userId":"u-rare","res":{"statusCode":200}}"#
         } else {
             lines[(i % LINES) as usize]
         };
@@ -243,6 +247,7 @@ async fn walk(
             apps: std::slice::from_ref(app),
             merged: false,
             filter,
+            order: Order::NewestFirst,
             limit: limit - found,
             offset: 0,
             cursor: cursor.as_deref(),
@@ -286,9 +291,18 @@ pub(crate) fn costs(records: u64) -> Result<(), Box<dyn Error>> {
     )?;
     let middle = FIRST_DAY_MS + DAYS / 2 * MS_PER_DAY;
     let any = Filter::default();
-    let hour = Filter { since_ms: Some(middle), until_ms: Some(middle + MS_PER_HOUR), ..Filter::default() };
-    let rare = Filter { levels: vec![Level::Error], ..Filter::default() };
-    let search = Filter { search: Some("NEEDLE in the".to_owned()), ..Filter::default() };
+    let hour = Filter {
+        since: Some(TimeBound::At(middle)),
+        until: Some(TimeBound::At(middle + MS_PER_HOUR)),
+        ..Filter::default()
+    };
+    let entry = |name: &str, value: &str| {
+        EntryFilter::read([(name, value)]).map(|entry| Filter { entry, ..Filter::default() })
+    };
+    let rare = entry("level", "ERROR")?;
+    let search = entry("search", "NEEDLE in the")?;
+    let user = entry("field.userId", "u-rare")?;
+    let slow = Filter { entry: entry("field.processingTimeMs", ">=100000")?.entry, ..hour.clone() };
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     writeln!(
         out,
@@ -301,6 +315,8 @@ pub(crate) fn costs(records: u64) -> Result<(), Box<dyn Error>> {
         ("1,000 of that hour", &hour, 1_000),
         ("all of a level that is 1 in 1,000,000", &rare, 1_000),
         ("the newest 100 with a word that 1 in 20,000 has", &search, 100),
+        ("100 of a userId that 1 in 100,000 has", &user, 100),
+        ("an hour's records with a number that none has", &slow, 100),
     ] {
         if let Ok(mut read) = memory.read.lock() {
             read.clear();
@@ -338,8 +354,8 @@ fn opened<'m>(memory: &'m Memory, filter: &Filter, opened: usize) -> Vec<&'m Blo
     let read = memory.read.lock().map(|read| read.clone()).unwrap_or_default();
     read.iter()
         .filter_map(|key| memory.blocks.get(key))
-        .filter(|block| filter.may_be_in(&block.header.levels))
-        .filter(|block| filter.until_ms.is_none_or(|until| block.header.first_ms < until))
+        .filter(|block| filter.entry.may_be_in(&block.header.levels))
+        .filter(|block| filter.until.is_none_or(|until| block.header.first_ms < until.ms(0)))
         .take(opened)
         .collect()
 }

@@ -12,6 +12,7 @@ use logferry_core::model::app::{App, AppId};
 use logferry_core::model::fault::{Fault, FaultClass};
 use logferry_core::model::object::ObjectRef;
 use logferry_core::model::time::rfc3339_ms;
+use logferry_core::model::time_bound::TimeBound;
 use logferry_core::ports::app_admin::RedriveJob;
 use logferry_service::http::{
     Answer, ApiError, Body, Fields, Json, Operation, QueryParams, State, data, listed, ok,
@@ -41,9 +42,9 @@ pub(crate) struct FileQuery {
     app_id: Option<String>,
     #[param(value_type = Option<schema::FileStatus>)]
     status: Option<FileStatus>,
-    /// First heard of at this time or later: RFC 3339 with an offset, or milliseconds since the epoch.
+    /// First heard of at this time or later, as in `GET /logs`.
     #[param(value_type = Option<String>)]
-    since: i64,
+    since: Option<TimeBound>,
     #[param(min_length = 1, max_length = 1024)]
     key: Option<String>,
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000)]
@@ -58,7 +59,7 @@ impl Params for FileQuery {
         Ok(Self {
             app_id: query.take("app_id"),
             status: query.take("status").map(|text| status("status", &text)).transpose()?,
-            since: query.take_ms("since")?.unwrap_or(0).max(0),
+            since: query.take_time("since")?,
             key: query.take("key").map(object_key).transpose()?,
             limit: limit(query)?,
             cursor: query.take("cursor").map(|text| decode(&text).ok_or_else(bad_cursor)).transpose()?,
@@ -198,7 +199,8 @@ pub(crate) async fn list_files<C: Cloud>(State(api): Shared<C>, by: AsCaller<Rea
     let (limit, after, status) = (asked.limit, asked.cursor, asked.status);
     let app = api.app_asked_for(&caller, &head, asked.app_id.as_deref()).await?;
     // What an earlier app of this id has left is not this app's.
-    let since_ms = asked.since.max(app.as_ref().map_or(0, |app| app.registered_ms));
+    let since_ms = asked.since.map_or(0, |since| since.ms(head.now_ms)).max(0);
+    let since_ms = since_ms.max(app.as_ref().map_or(0, |app| app.registered_ms));
     let app_id = app.as_ref().map(|app| &app.app_id);
     let page = match (&asked.key, app_id, status) {
         (Some(key), ..) => api.files.of_key(&api.settings.bucket, key, limit, after.as_ref()).await,

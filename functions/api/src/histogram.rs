@@ -54,7 +54,8 @@ struct CountParams {
     /// Before this time, by default now.
     until: Option<String>,
     request_id: Option<String>,
-    /// As of `GET /logs`; a filter on the content of records must read them.
+    /// As of `GET /logs`, which `search_in`, `field.{path}` and `context.{path}` are too; a filter on the content
+    /// of records must read them.
     search: Option<String>,
     /// The width of a bucket; by default a round one with which there are at most 75.
     #[param(minimum = 1000, example = 3_600_000)]
@@ -103,8 +104,10 @@ pub(crate) async fn count_logs<C: Cloud>(State(api): Shared<C>, by: AsCaller<Rea
     let budget = Budget::since(Instant::now());
     let AsCaller { caller, params: asked, head, .. } = by;
     let now_ms = head.now_ms;
-    let until_ms = asked.filter.until_ms.unwrap_or(now_ms + 1).clamp(EARLIEST_MS, LATEST_MS);
-    let since_ms = asked.filter.since_ms.unwrap_or(until_ms - MS_PER_DAY).clamp(EARLIEST_MS, until_ms);
+    let until_ms = asked.filter.until.map_or(now_ms + 1, |until| until.ms(now_ms));
+    let until_ms = until_ms.clamp(EARLIEST_MS, LATEST_MS);
+    let since_ms = asked.filter.since.map_or(until_ms - MS_PER_DAY, |since| since.ms(now_ms));
+    let since_ms = since_ms.clamp(EARLIEST_MS, until_ms);
     let bucket_ms = asked.bucket_ms.unwrap_or_else(|| histogram::width_ms(since_ms, until_ms));
     if histogram::bucket_count(since_ms, until_ms, bucket_ms) > MAX_BUCKETS {
         let message = format!("bucket_ms is too small: the range would have more than {MAX_BUCKETS} buckets");

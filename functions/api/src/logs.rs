@@ -4,9 +4,12 @@ use http::StatusCode;
 use logferry_core::logbook::budget::Budget;
 use logferry_core::logbook::filter::Filter;
 use logferry_core::logbook::new_entry::{Invalid, MAX_REQUEST_ID_BYTES};
-use logferry_core::logbook::query::{DEFAULT_LIMIT, MAX_LIMIT, MAX_OFFSET, Query as Question, QueryError};
+use logferry_core::logbook::query::{
+    DEFAULT_LIMIT, MAX_LIMIT, MAX_OFFSET, Order, Query as Question, QueryError,
+};
 use logferry_core::logbook::write::{MAX_KEY_BYTES, WriteError, WriteRequest};
 use logferry_core::logbook::{new_entry, query, write};
+use logferry_core::model::entry_filter::EntryFilter;
 use logferry_core::model::fault::{Fault, FaultClass};
 use logferry_core::ports::apps::Apps;
 use logferry_service::http::{
@@ -15,8 +18,8 @@ use logferry_service::http::{
 use logferry_service::metrics::BLOCKS_SKIPPED;
 use serde_json::{Value, json};
 use tokio::time::Instant;
-use utoipa::IntoParams;
 use utoipa::openapi::path::{Parameter, ParameterIn};
+use utoipa::{IntoParams, ToSchema};
 
 use crate::auth::{AsApp, AsCaller, Params, Read, Write};
 use crate::keys::IDEMPOTENCY_KEY_HEADER;
@@ -86,6 +89,7 @@ pub(crate) async fn write_logs<C: Cloud>(
 pub(crate) struct LogQuery {
     app_id: Option<String>,
     filter: Filter,
+    order: Order,
     limit: usize,
     offset: usize,
     cursor: Option<String>,
@@ -99,6 +103,11 @@ impl Params for LogQuery {
         Ok(Self {
             app_id: query.take("app_id"),
             filter: filter_of(query)?,
+            order: match query.take("order").as_deref() {
+                None | Some("desc") => Order::NewestFirst,
+                Some("asc") => Order::OldestFirst,
+                Some(_) => return Err(ApiError::bad_request("order", "order must be desc or asc")),
+            },
             limit: limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(DEFAULT_LIMIT),
             offset: usize::try_from(offset).unwrap_or(MAX_OFFSET),
             cursor: query.take("cursor"),
@@ -116,13 +125,26 @@ struct LogParams {
     /// Any of these levels, with commas between them.
     #[param(example = "WARN,ERROR")]
     level: Option<String>,
-    /// Not before this time: RFC 3339 with an offset, or milliseconds since the epoch.
+    /// Not before this time: a duration before now such as `15m` or `3d` (s, m, h, d, w), a day, RFC 3339 with an
+    /// offset, or milliseconds since the epoch.
+    #[param(example = "3d")]
     since: Option<String>,
     /// Before this time.
     until: Option<String>,
     request_id: Option<String>,
-    /// A part of the message, in any case. `context.{path}=value` filters on members of the context.
+    /// A part of the message, in any case.
     search: Option<String>,
+    /// Where `search` looks.
+    #[param(inline)]
+    search_in: Option<SearchIn>,
+    /// `field.{path}=value`: a condition on the values at a path of the entry, such as `field.res.statusCode=>=500`.
+    /// A value may begin with an operator: `!`, `>`, `>=`, `<`, `<=`, `~` (contains); `*` alone: there is one.
+    /// `context.{path}` is `field.context.{path}`. At most 32 conditions; all must hold.
+    #[param(rename = "field.{path}")]
+    field: Option<String>,
+    /// `desc`, the default: newest first. `asc`: oldest first, of one app.
+    #[param(inline)]
+    order: Option<OrderName>,
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<u32>,
     /// The `cursor` of the page before, with the same filters.
@@ -131,6 +153,22 @@ struct LogParams {
     offset: Option<u32>,
     /// Whether records have their entry, byte for byte, in `rawData`.
     raw: Option<bool>,
+}
+
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+#[expect(dead_code, reason = "only described, never made")]
+enum SearchIn {
+    Message,
+    All,
+}
+
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+#[expect(dead_code, reason = "only described, never made")]
+enum OrderName {
+    Desc,
+    Asc,
 }
 
 impl IntoParams for LogQuery {
@@ -152,6 +190,7 @@ pub(crate) async fn query_logs<C: Cloud>(State(api): Shared<C>, by: AsCaller<Rea
         apps: &apps,
         merged,
         filter: &asked.filter,
+        order: asked.order,
         limit: asked.limit,
         offset: asked.offset,
         cursor: asked.cursor.as_deref(),
@@ -188,6 +227,16 @@ fn query_error(error: QueryError) -> ApiError {
         QueryError::OffsetTooFar => {
             ApiError::bad_request("offset", "offset exceeds what one query reads: use cursor")
         }
+        QueryError::OneAppOldestFirst => {
+            ApiError::bad_request("order", "order=asc is about one app: name it in app_id")
+        }
+        QueryError::OffsetOldestFirst => {
+            ApiError::bad_request("offset", "offset cannot be combined with order=asc: use cursor")
+        }
+        QueryError::HourTooLarge => ApiError::bad_request(
+            "order",
+            "an hour has too many blocks for order=asc: a later since within the hour may do, or order=desc",
+        ),
         QueryError::Fault(fault) => fault.into(),
     }
 }
@@ -197,9 +246,9 @@ fn invalid(bad: &Invalid) -> ApiError {
 }
 
 pub(crate) fn filter_of(query: &mut QueryParams) -> Result<Filter, ApiError> {
-    let context = query.take_below("context.").into_iter();
-    let context = context.map(|(name, value)| (name["context.".len()..].to_owned(), value)).collect();
-    Filter::read(|name| Ok(query.take(name)), context).map_err(|bad| invalid(&bad))
+    let entry = EntryFilter::read(query.take_all(EntryFilter::takes)).map_err(Invalid::from);
+    let entry = entry.map_err(|bad| invalid(&bad))?;
+    Ok(Filter { entry, since: query.take_time("since")?, until: query.take_time("until")? })
 }
 
 fn array(records: &[String]) -> String {

@@ -104,7 +104,7 @@ pub(crate) struct NewEntry {
     request_id: Option<String>,
 }
 
-/// A stored record. It has further members where the entry had them.
+/// A stored record. It has further members, such as `method` and `url`, where the entry had them.
 #[derive(ToSchema)]
 pub(crate) struct Record {
     #[schema(pattern = "^[0-9a-f]{32}$")]
@@ -119,6 +119,9 @@ pub(crate) struct Record {
     context: Option<Value>,
     #[schema(nullable = false)]
     request_id: Option<String>,
+    /// Members of the entry that have no place of their own here, such as `err` and `res`.
+    #[schema(value_type = Option<Object>, nullable = false)]
+    fields: Option<Value>,
     /// `true` if `timestamp` is the time of arrival.
     #[schema(nullable = false, rename = "timestampFallback")]
     timestamp_fallback: Option<bool>,

@@ -11,11 +11,12 @@ use logferry_core::logbook::budget::Budget;
 use logferry_core::logbook::counters::Stats;
 use logferry_core::logbook::filter::Filter;
 use logferry_core::logbook::new_entry::Invalid;
-use logferry_core::logbook::query::{DEFAULT_LIMIT, MAX_LIMIT, Query, QueryError};
+use logferry_core::logbook::query::{DEFAULT_LIMIT, MAX_LIMIT, Order, Query, QueryError};
 use logferry_core::logbook::records::Records;
 use logferry_core::logbook::write::{WriteError, WriteRequest};
 use logferry_core::logbook::{new_entry, query, write};
 use logferry_core::model::app::{App as Tenant, AppId};
+use logferry_core::model::entry_filter::EntryFilter;
 use logferry_core::model::fault::{Fault, FaultClass, chain};
 use logferry_core::model::quota::{Exceeded, Quota};
 use logferry_core::model::redact::Redactor;
@@ -171,7 +172,8 @@ impl<B: BlockTable + Stats + Records + Usage, A: Apps> App<B, A> {
             Some(Value::Object(filters)) => filters,
             Some(_) => return Err(Invalid::new("filters", "filters must be an object").into()),
         };
-        let filter = filter_of(&mut filters)?;
+        let filter = filter_of(&mut filters)
+            .map_err(|bad| Invalid::new(format!("filters.{}", bad.field), bad.message))?;
         let limit = match filters.shift_remove("limit") {
             None | Some(Value::Null) => DEFAULT_LIMIT,
             Some(limit) => limit
@@ -185,6 +187,11 @@ impl<B: BlockTable + Stats + Records + Usage, A: Apps> App<B, A> {
                     )
                 })?,
         };
+        let order = match optional(&mut filters, "order")?.as_deref() {
+            None | Some("desc") => Order::NewestFirst,
+            Some("asc") => Order::OldestFirst,
+            Some(_) => return Err(Invalid::new("filters.order", "order must be desc or asc").into()),
+        };
         let cursor = optional(&mut filters, "cursor")?;
         if let Some(name) = filters.keys().next() {
             return Err(Invalid::new(format!("filters.{name}"), format!("{name} is not a filter")).into());
@@ -194,6 +201,7 @@ impl<B: BlockTable + Stats + Records + Usage, A: Apps> App<B, A> {
             apps,
             merged: false,
             filter: &filter,
+            order,
             limit,
             offset: 0,
             cursor: cursor.as_deref(),
@@ -219,6 +227,11 @@ impl<B: BlockTable + Stats + Records + Usage, A: Apps> App<B, A> {
             Err(QueryError::BadCursor | QueryError::OffsetTooFar) => {
                 Err(Invalid::new("filters.cursor", "cursor is not a cursor of this query").into())
             }
+            Err(
+                error @ (QueryError::OneAppOldestFirst
+                | QueryError::OffsetOldestFirst
+                | QueryError::HourTooLarge),
+            ) => Err(Invalid::new("filters.order", error.to_string()).into()),
             Err(QueryError::Fault(fault)) => Err(fault.into()),
         }
     }
@@ -235,34 +248,16 @@ fn renamed(bad: Invalid, name: &str) -> Invalid {
 }
 
 fn filter_of(filters: &mut Map<String, Value>) -> Result<Filter, Invalid> {
-    let context = context(filters)?;
-    let take = |name: &'static str| match filters.shift_remove(name) {
+    let entry = EntryFilter::take_from(filters)?;
+    let mut bound = |name: &'static str| match filters.shift_remove(name) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
         // Milliseconds.
-        Some(Value::Number(number)) if matches!(name, "since" | "until") => Ok(Some(number.to_string())),
+        Some(Value::Number(number)) => Ok(Some(number.to_string())),
         Some(_) => Err(Invalid::new(name, format!("{name} must be a string"))),
     };
-    Filter::read(take, context).map_err(|bad| Invalid::new(format!("filters.{}", bad.field), bad.message))
-}
-
-/// Parses `context`: an object of paths and required values.
-fn context(filters: &mut Map<String, Value>) -> Result<Vec<(String, String)>, Invalid> {
-    let wrong =
-        || Invalid::new("filters.context", "context must be an object of strings, numbers and booleans");
-    let paths = match filters.shift_remove("context") {
-        None | Some(Value::Null) => return Ok(Vec::new()),
-        Some(Value::Object(paths)) => paths,
-        Some(_) => return Err(wrong()),
-    };
-    paths
-        .into_iter()
-        .map(|(path, value)| match value {
-            Value::String(text) => Ok((path, text)),
-            Value::Number(_) | Value::Bool(_) | Value::Null => Ok((path, value.to_string())),
-            Value::Array(_) | Value::Object(_) => Err(wrong()),
-        })
-        .collect()
+    let (since, until) = (bound("since")?, bound("until")?);
+    Filter::new(entry, since.as_deref(), until.as_deref())
 }
 
 fn optional(fields: &mut Map<String, Value>, name: &str) -> Result<Option<String>, Invalid> {

@@ -54,6 +54,21 @@ impl Error {
         }
     }
 
+    /// Returns whether nothing listens at the service's address.
+    #[must_use]
+    pub fn is_connection_refused(&self) -> bool {
+        let Self::NoAnswer(error) = self else { return false };
+        let mut cause: Option<&(dyn StdError + 'static)> = Some(&**error);
+        while let Some(error) = cause {
+            let io = error.downcast_ref::<io::Error>();
+            if io.is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
+                return true;
+            }
+            cause = error.source();
+        }
+        false
+    }
+
     /// Returns whether a retry may help, and after how long if the service said so.
     pub(crate) fn passes(&self) -> Option<Option<Duration>> {
         match self {

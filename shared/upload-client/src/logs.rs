@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::client::{Client, Flow, LogTicket};
 use crate::error::Error;
 use crate::event::Watcher;
-use crate::pace::patiently;
+use crate::pace::{at_first, patiently};
 
 /// Maximum length of a file name (characters).
 const MAX_FILENAME_CHARS: usize = 100;
@@ -46,7 +46,7 @@ impl Client {
         let watcher = Watcher::default();
         let mut tickets = 1;
         loop {
-            let ticket = patiently(&watcher, || self.log_ticket(&body)).await?;
+            let ticket = at_first(&watcher, || self.log_ticket(&body)).await?;
             match patiently(&watcher, || self.put_log(&ticket, &bytes)).await {
                 Ok(_) => return Ok(ticket.key),
                 // Already uploaded: the response to an earlier attempt was lost.

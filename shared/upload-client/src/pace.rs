@@ -56,6 +56,22 @@ impl Throttle {
 /// Retries a call while it fails with transient errors.
 pub(crate) async fn patiently<T, F: Future<Output = Result<T, Error>>>(
     watcher: &Watcher,
+    call: impl FnMut() -> F,
+) -> Result<T, Error> {
+    retried(watcher, false, call).await
+}
+
+/// As [`patiently`], for the first call of an upload: if nothing listens at the address, it is probably wrong.
+pub(crate) async fn at_first<T, F: Future<Output = Result<T, Error>>>(
+    watcher: &Watcher,
+    call: impl FnMut() -> F,
+) -> Result<T, Error> {
+    retried(watcher, true, call).await
+}
+
+async fn retried<T, F: Future<Output = Result<T, Error>>>(
+    watcher: &Watcher,
+    is_first: bool,
     mut call: impl FnMut() -> F,
 ) -> Result<T, Error> {
     let mut pause = FIRST_PAUSE;
@@ -65,6 +81,9 @@ pub(crate) async fn patiently<T, F: Future<Output = Result<T, Error>>>(
             Ok(answer) => return Ok(answer),
             Err(error) => error,
         };
+        if is_first && attempt == 1 && error.is_connection_refused() {
+            return Err(error);
+        }
         let Some(wish) = error.passes().filter(|_| attempt < ATTEMPTS) else { return Err(error) };
         attempt += 1;
         let jitter = pause.mul_f64(rand::random::<f64>());

@@ -15,7 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use crate::client::{Client, Completed, Flow};
 use crate::error::Error;
 use crate::event::{Event, Watcher};
-use crate::pace::{Throttle, patiently};
+use crate::pace::{Throttle, at_first, patiently};
 use crate::state::{FileState, Saved, Store};
 
 /// Default number of parts in flight.
@@ -232,7 +232,7 @@ impl Run<'_> {
     async fn begin(&self, file: FileState) -> Result<Saved, Error> {
         let Upload { client, watcher, content_type, path, .. } = self.upload;
         let filename = path.file_name().map_or_else(|| "file".into(), |name| name.to_string_lossy());
-        let created = patiently(watcher, || client.create(&filename, content_type, file.size)).await?;
+        let created = at_first(watcher, || client.create(&filename, content_type, file.size)).await?;
         Ok(Saved { upload_id: created.upload_id, key: created.key, part_size: created.part_size, file })
     }
 

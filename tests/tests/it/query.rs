@@ -4,16 +4,18 @@ use std::collections::BTreeMap;
 
 use logferry_core::logbook::budget::Budget;
 use logferry_core::logbook::filter::Filter;
-use logferry_core::logbook::query::{Page, Query, QueryError, query};
+use logferry_core::logbook::query::{Order, Page, Query, QueryError, query};
 use logferry_core::logbook::records::{Records, Write};
 use logferry_core::model::app::{App, AppId};
 use logferry_core::model::block::{BlockBuilder, BlockSource, Payload};
 use logferry_core::model::day_counts::DayCounts;
+use logferry_core::model::entry_filter::EntryFilter;
 use logferry_core::model::expiry::{Expiring, NEVER};
 use logferry_core::model::ids::{BlockId, RecordId, Seed};
 use logferry_core::model::level::Level;
 use logferry_core::model::record::{Entry, EntryKind, Marks};
 use logferry_core::model::time::{Day, MS_PER_DAY, MS_PER_HOUR, hour_of_ms, rfc3339_ms};
+use logferry_core::model::time_bound::TimeBound;
 use logferry_sim::{SimCloud, T0};
 use rand::rngs::SmallRng;
 use rand::seq::{IndexedRandom, SliceRandom};
@@ -154,22 +156,32 @@ async fn store(cloud: &SimCloud, random: &mut SmallRng, app: &App, mut records: 
     records
 }
 
+/// A filter of an entry alone.
+fn entry_filter(pairs: &[(&str, &str)]) -> Filter {
+    Filter { entry: EntryFilter::read(pairs.iter().copied()).unwrap(), ..Filter::default() }
+}
+
 fn plainly_matches(filter: &Filter, record: &Known, app: &App) -> bool {
-    let context = |(path, wanted): &(String, String)| {
+    let at = |path: &str| {
         let pointer = format!("/{}", path.replace('.', "/"));
         let found = record.context.as_ref().and_then(|context| context.pointer(&pointer));
-        found.is_some_and(|found| found.as_str().map_or_else(|| found.to_string(), str::to_owned) == *wanted)
+        found.map(|found| found.as_str().map_or_else(|| found.to_string(), str::to_owned))
     };
-    (filter.levels.is_empty() || filter.levels.contains(&record.level))
-        && filter.since_ms.is_none_or(|since| record.timestamp_ms >= since)
-        && filter.until_ms.is_none_or(|until| record.timestamp_ms < until)
+    let holds = |(name, value): &(String, String)| match (name.as_str(), name.strip_prefix("context.")) {
+        ("level", _) => value.split(',').any(|level| level == record.level.as_str()),
+        ("request_id", _) => record.request_id.as_ref() == Some(value),
+        ("search", _) => record.message.to_lowercase().contains(&value.to_lowercase()),
+        (_, Some(path)) => match (value.as_str(), value.strip_prefix(">=")) {
+            ("*", _) => at(path).is_some(),
+            (_, Some(least)) => at(path).is_some_and(|found| found.parse::<f64>().ok() >= least.parse().ok()),
+            _ => at(path).as_ref() == Some(value),
+        },
+        _ => unreachable!("{name}"),
+    };
+    filter.since.is_none_or(|since| record.timestamp_ms >= since.ms(T0))
+        && filter.until.is_none_or(|until| record.timestamp_ms < until.ms(T0))
         && app.pruned_before_ms.is_none_or(|pruned| record.timestamp_ms >= pruned)
-        && filter.request_id.as_ref().is_none_or(|id| record.request_id.as_ref() == Some(id))
-        && filter
-            .search
-            .as_ref()
-            .is_none_or(|text| record.message.to_lowercase().contains(&text.to_lowercase()))
-        && filter.context.iter().all(context)
+        && filter.entry.pairs().iter().all(holds)
 }
 
 fn plain_answer<'r>(filter: &Filter, apps: &[App], records: &'r [Known]) -> Vec<&'r Known> {
@@ -184,29 +196,42 @@ fn plain_answer<'r>(filter: &Filter, apps: &[App], records: &'r [Known]) -> Vec<
 
 fn some_filter(random: &mut SmallRng, times: &[i64]) -> Filter {
     let mut filter = Filter::default();
+    let mut pairs = Vec::new();
     if random.random_bool(0.3) {
         let count = random.random_range(1..3);
-        filter.levels = Level::ALL.choose_multiple(random, count).copied().collect();
+        let levels: Vec<_> = Level::ALL.choose_multiple(random, count).map(|level| level.as_str()).collect();
+        pairs.push(("level", levels.join(",")));
     }
-    let near = |random: &mut SmallRng| times.choose(random).map_or(T0, |t| t + random.random_range(-1..=1));
+    let near = |random: &mut SmallRng| {
+        let time = times.choose(random).map_or(T0, |t| t + random.random_range(-1..=1));
+        if random.random_bool(0.5) { TimeBound::At(time) } else { TimeBound::Ago(T0 - time) }
+    };
     if random.random_bool(0.4) {
-        filter.since_ms = Some(near(random));
+        filter.since = Some(near(random));
     }
     if random.random_bool(0.4) {
-        filter.until_ms = Some(near(random));
+        filter.until = Some(near(random));
     }
     if random.random_bool(0.15) {
-        filter.request_id = Some(random.random_range(0..5).to_string());
+        pairs.push(("request_id", random.random_range(0..5).to_string()));
     }
     if random.random_bool(0.25) {
         let texts = ["ALPHA", "b", "über", "k", "\"quoted\"", "\\", "nowhere", ""];
-        filter.search = texts.choose(random).map(|text| (*text).to_owned());
+        pairs.extend(texts.choose(random).map(|text| ("search", (*text).to_owned())));
     }
     if random.random_bool(0.15) {
-        let all = [("n", "1"), ("user.ok", "true"), ("user.name", "jo"), ("user", "jo"), ("x", "y")];
-        filter.context =
-            all.choose(random).map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).into_iter().collect();
+        let all = [
+            ("context.n", "1"),
+            ("context.n", ">=1"),
+            ("context.user.ok", "true"),
+            ("context.user.name", "jo"),
+            ("context.user", "jo"),
+            ("context.user", "*"),
+            ("context.x", "y"),
+        ];
+        pairs.extend(all.choose(random).map(|(name, value)| (*name, (*value).to_owned())));
     }
+    filter.entry = EntryFilter::read(pairs).unwrap();
     filter
 }
 
@@ -285,6 +310,7 @@ async fn every_answer_equals_a_plain_filter_over_everything_sorted() {
                 apps: asked,
                 merged,
                 filter: &filter,
+                order: Order::NewestFirst,
                 limit: if expected.len() > 200 { limit.max(10) } else { limit },
                 offset: 0,
                 cursor: None,
@@ -295,6 +321,15 @@ async fn every_answer_equals_a_plain_filter_over_everything_sorted() {
             let expected: Vec<String> = expected.iter().map(|record| record.id.to_string()).collect();
             let found = walk(&cloud, &question).await;
             assert_eq!(found, expected, "round {round}: {question:?}");
+
+            if !merged {
+                // An hour is listed as a whole, in the time that a request has.
+                let budget = Budget { stop_at: None, ..question.budget };
+                let oldest = Query { order: Order::OldestFirst, budget, ..question };
+                let mut found = walk(&cloud, &oldest).await;
+                found.reverse();
+                assert_eq!(found, expected, "round {round}, oldest first: {question:?}");
+            }
 
             let offset = random.random_range(0..=expected.len() + 1).min(10_000);
             let from_there = Query { offset, budget: Budget::UNLIMITED, ..question };
@@ -322,6 +357,7 @@ async fn every_page_size_gives_the_same_records_in_the_same_order() {
             apps: &apps,
             merged: false,
             filter: &filter,
+            order: Order::NewestFirst,
             limit,
             offset: 0,
             cursor: None,
@@ -349,6 +385,7 @@ async fn an_entry_says_what_was_stored_and_names_its_app_only_where_apps_are_mer
             apps: &apps,
             merged,
             filter: &Filter::default(),
+            order: Order::NewestFirst,
             limit: 100,
             offset: 0,
             cursor: None,
@@ -385,11 +422,12 @@ async fn a_cursor_of_another_question_or_none_at_all_is_refused() {
         let records = (0..20).map(|i| some_record(&mut random, &app.app_id, T0 + i)).collect();
         store(&cloud, &mut random, app, records).await;
     }
-    let (any, errors) = (Filter::default(), Filter { levels: vec![Level::Error], ..Filter::default() });
+    let (any, errors) = (Filter::default(), entry_filter(&[("level", "ERROR")]));
     let question = Query {
         apps: &apps[..1],
         merged: false,
         filter: &any,
+        order: Order::NewestFirst,
         limit: 5,
         offset: 0,
         cursor: None,
@@ -428,6 +466,7 @@ async fn the_newest_records_cost_the_same_however_many_older_ones_there_are() {
             apps: &apps,
             merged: false,
             filter: &Filter::default(),
+            order: Order::NewestFirst,
             limit: 20,
             offset: 0,
             cursor: None,
@@ -481,6 +520,7 @@ async fn records_that_have_expired_are_not_shown() {
         apps: &apps,
         merged: false,
         filter: &Filter::default(),
+        order: Order::NewestFirst,
         limit: 20,
         offset: 0,
         cursor: None,

@@ -35,11 +35,13 @@ pub struct Cursor {
     /// Blocks above this position have no more matches, so they are not read again. It is above `below` if
     /// blocks overlap.
     pub from: Position,
+    /// When the first page was requested (ms): relative bounds of time stay the same on all pages.
+    pub asked_ms: i64,
 }
 
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 const POSITION_BYTES: usize = 8 + 16 + 8;
-const BYTES: usize = 1 + 2 * POSITION_BYTES + 16;
+const BYTES: usize = 1 + 8 + 2 * POSITION_BYTES + 16;
 
 /// Hash of a query: the scope (an app, or all) and the filters.
 pub type QuestionHash = [u8; 16];
@@ -49,6 +51,7 @@ pub type QuestionHash = [u8; 16];
 pub fn encode(cursor: &Cursor, question: &QuestionHash) -> String {
     let mut bytes = Vec::with_capacity(BYTES);
     bytes.push(VERSION);
+    bytes.extend_from_slice(&cursor.asked_ms.to_be_bytes());
     for position in [&cursor.below, &cursor.from] {
         bytes.extend_from_slice(&position.timestamp_ms.to_be_bytes());
         bytes.extend_from_slice(&position.block_id.0);
@@ -64,9 +67,11 @@ pub fn decode(text: &str, question: &QuestionHash) -> Option<Cursor> {
     let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
     let bytes: &[u8; BYTES] = bytes.as_slice().try_into().ok()?;
     let (&version, rest) = bytes.split_first()?;
+    let (asked_ms, rest) = rest.split_first_chunk::<8>()?;
+    let asked_ms = i64::from_be_bytes(*asked_ms);
     let (below, rest) = position(rest)?;
     let (from, hash) = position(rest)?;
-    (version == VERSION && hash == question).then_some(Cursor { below, from })
+    (version == VERSION && hash == question).then_some(Cursor { below, from, asked_ms })
 }
 
 fn position(bytes: &[u8]) -> Option<(Position, &[u8])> {
@@ -88,7 +93,8 @@ mod tests {
     #[test]
     fn a_cursor_works_for_its_question_alone() {
         let below = Position { timestamp_ms: 1_743_532_441_581, block_id: BlockId([7; 16]), ordinal: 9 };
-        let cursor = Cursor { below, from: Position::of_block(1_743_532_449_999, BlockId([9; 16])) };
+        let from = Position::of_block(1_743_532_449_999, BlockId([9; 16]));
+        let cursor = Cursor { below, from, asked_ms: 1_743_532_450_000 };
         let text = encode(&cursor, &[1; 16]);
         assert_eq!(decode(&text, &[1; 16]), Some(cursor));
         assert_eq!(decode(&text, &[2; 16]), None);

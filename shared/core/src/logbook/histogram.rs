@@ -12,13 +12,12 @@ use tokio::time::Instant;
 use crate::logbook::blocks::{BlockPosition, BlockRange, BlockTable, StoredHeader};
 use crate::logbook::counters::Stats;
 use crate::logbook::day_cursor::DayCursor;
-use crate::logbook::filter::{Filter, Matcher};
+use crate::logbook::filter::Filter;
 use crate::model::app::App;
 use crate::model::block::{BlockHeader, Partition};
 use crate::model::fault::Fault;
 use crate::model::ids::SHARDS;
 use crate::model::level::LevelCounts;
-use crate::model::record_view::LogRecord;
 use crate::model::time::{Day, MS_PER_HOUR};
 
 /// Maximum number of buckets in a response.
@@ -150,7 +149,7 @@ pub async fn count<T: BlockTable + Stats>(table: &T, question: &Question<'_>) ->
         for (app, cursor) in days.iter_mut().enumerate() {
             let Some(here) = cursor.peek(table).await?.filter(|here| here.day == day) else { continue };
             cursor.take();
-            if question.filter.may_be_in(&here.levels) {
+            if question.filter.entry.may_be_in(&here.levels) {
                 of_day.push((app, here.levels.total()));
             }
         }
@@ -171,7 +170,6 @@ struct Piece {
 
 struct Counting<'q> {
     question: &'q Question<'q>,
-    matcher: Matcher<'q>,
     /// By number of the bucket.
     counts: BTreeMap<i64, LevelCounts>,
     /// The counts of pieces that are being read. They count when all of them are read.
@@ -185,11 +183,9 @@ struct Counting<'q> {
 
 impl<'q> Counting<'q> {
     fn new(question: &'q Question<'q>) -> Self {
-        let matcher = question.filter.matcher();
         let (counts, reading) = (BTreeMap::new(), BTreeMap::new());
         Self {
             question,
-            matcher,
             counts,
             reading,
             skipped: 0,
@@ -320,7 +316,7 @@ impl<'q> Counting<'q> {
             || header.first_ms >= question.until_ms
             || header.last_ms < since_ms
             || expired
-            || !question.filter.may_be_in(&header.levels)
+            || !question.filter.entry.may_be_in(&header.levels)
         {
             return true;
         }
@@ -328,11 +324,13 @@ impl<'q> Counting<'q> {
         let is_within = since_ms <= header.first_ms
             && header.last_ms < question.until_ms
             && bucket == header.last_ms.div_euclid(question.bucket_ms);
-        if !is_within || self.matcher.reads_entries() {
+        if !is_within || self.question.filter.entry.reads_entries() {
             return false;
         }
         let counts = self.reading.entry(bucket).or_default();
-        for (level, records) in header.levels.iter().filter(|(level, _)| self.matcher.has_level(*level)) {
+        for (level, records) in
+            header.levels.iter().filter(|(level, _)| self.question.filter.entry.has_level(*level))
+        {
             counts.add(level, records);
         }
         true
@@ -360,14 +358,14 @@ impl<'q> Counting<'q> {
             for index in 0..payload.len() {
                 let entry = payload.entry(index);
                 let in_time = (since_ms..self.question.until_ms).contains(&entry.timestamp_ms);
-                if !in_time || !self.matcher.has_level(entry.level) {
+                if !in_time || !self.question.filter.entry.has_level(entry.level) {
                     continue;
                 }
-                let reads = self.matcher.reads_entries();
-                if reads && !self.matcher.may_match(&entry) {
+                let reads = self.question.filter.entry.reads_entries();
+                if reads && !self.question.filter.entry.may_match(&entry) {
                     continue;
                 }
-                if reads && !self.matcher.matches(&LogRecord::read(&payload.record(index))) {
+                if reads && !self.question.filter.entry.holds(&payload.record(index)) {
                     continue;
                 }
                 let bucket = entry.timestamp_ms.div_euclid(self.question.bucket_ms);

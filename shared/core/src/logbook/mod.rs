@@ -13,6 +13,7 @@ pub mod filter;
 pub mod histogram;
 pub mod new_entry;
 mod newest;
+mod oldest;
 pub mod prune;
 pub mod query;
 pub mod records;

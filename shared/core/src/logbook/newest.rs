@@ -24,6 +24,20 @@ pub(crate) struct Candidate {
 }
 
 impl Candidate {
+    pub(crate) fn of(record: &StoredRecord<'_>, position: Position, app: usize) -> Self {
+        let entry = &record.entry;
+        Self {
+            position,
+            id: record.id,
+            app,
+            level: entry.level,
+            kind: entry.kind,
+            timestamp_fallback: entry.timestamp_fallback,
+            marks: entry.marks,
+            raw: entry.raw.to_owned(),
+        }
+    }
+
     pub(crate) fn stored(&self) -> StoredRecord<'_> {
         StoredRecord {
             id: self.id,
@@ -40,7 +54,7 @@ impl Candidate {
     }
 }
 
-struct ByPosition(Candidate);
+pub(crate) struct ByPosition(pub(crate) Candidate);
 
 impl PartialEq for ByPosition {
     fn eq(&self, other: &Self) -> bool {

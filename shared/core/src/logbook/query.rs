@@ -1,4 +1,4 @@
-//! Reads records, newest first.
+//! Reads records, newest first. [`oldest`] reads them in the other order.
 //!
 //! The counters name the days. A day has four partitions, each sorted by the time of the last record of its
 //! blocks. Blocks are read in that order over all partitions, and matching records are added to a set of
@@ -17,6 +17,7 @@ use crate::model::fault::Fault;
 use crate::model::ids::SHARDS;
 use crate::model::record_view::LogRecord;
 use crate::model::time::{Day, EARLIEST_MS, LATEST_MS, MS_PER_HOUR, hour_of_ms};
+use crate::model::time_bound::TimeBound;
 use tokio::time::Instant;
 
 use crate::logbook::answer::{MAX_QUERY_BYTES, embedded_len, shortened};
@@ -24,8 +25,9 @@ use crate::logbook::block_cursor::{BlockCursor, Head};
 use crate::logbook::budget::{Budget, Spending};
 use crate::logbook::cursor::{Cursor, Position};
 use crate::logbook::day_cursor::DayCursor;
-use crate::logbook::filter::{Filter, Matcher};
+use crate::logbook::filter::Filter;
 use crate::logbook::newest::{Candidate, Newest};
+use crate::logbook::oldest::oldest;
 use crate::logbook::{block_cursor, cursor};
 
 /// Maximum number of records in a response.
@@ -35,7 +37,7 @@ pub const DEFAULT_LIMIT: usize = 100;
 pub const MAX_OFFSET: usize = 10_000;
 
 /// Maximum bytes of the entries held for a result.
-const MAX_HELD_BYTES: usize = 32 * 1024 * 1024;
+pub(crate) const MAX_HELD_BYTES: usize = 32 * 1024 * 1024;
 
 /// Partitions read in parallel.
 const READ_AT_ONCE: usize = 16;
@@ -54,6 +56,7 @@ pub struct Query<'a> {
     /// All apps are queried: each record has its app's id.
     pub merged: bool,
     pub filter: &'a Filter,
+    pub order: Order,
     pub limit: usize,
     pub offset: usize,
     pub cursor: Option<&'a str>,
@@ -61,6 +64,15 @@ pub struct Query<'a> {
     pub raw: bool,
     pub now_ms: i64,
     pub budget: Budget,
+}
+
+/// In which order records are answered, by their time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Order {
+    #[default]
+    NewestFirst,
+    /// Of one app, and without an offset.
+    OldestFirst,
 }
 
 /// A page of a result.
@@ -100,6 +112,14 @@ pub enum QueryError {
     /// The offset skips more than a query reads. A cursor can go further.
     #[error("the offset skips more records than a query can read; use a cursor")]
     OffsetTooFar,
+    /// The oldest records of several apps are not merged.
+    #[error("the oldest records can only be read of one app")]
+    OneAppOldestFirst,
+    #[error("an offset can only be used from the newest record on")]
+    OffsetOldestFirst,
+    /// The headers of an hour's blocks cannot be read in time.
+    #[error("an hour has too many blocks to be read from the oldest record on")]
+    HourTooLarge,
     #[error("the records could not be read")]
     Fault(#[from] Fault),
 }
@@ -113,32 +133,38 @@ pub async fn query<T: BlockTable + Stats>(table: &T, query: &Query<'_>) -> Resul
         (false, [app]) => Some(app.app_id.as_str()),
         _ => None,
     };
-    let question = query.filter.question(scope);
+    let question = query.filter.question(scope, query.order);
     let mut after = match query.cursor {
         Some(text) => Some(cursor::decode(text, &question).ok_or(QueryError::BadCursor)?),
         None => None,
     };
+    let asked_ms = after.map_or(query.now_ms, |after| after.asked_ms);
+    let range = Range::of(query.filter, asked_ms);
+    if query.order == Order::OldestFirst {
+        return oldest(table, query, after, range, &question).await;
+    }
     let mut spending = Spending::of(&query.budget);
     let mut cost = Cost::default();
     if query.offset > 0 {
         // Skipped records are found first and not kept: an offset must not hold thousands of entries in
         // memory.
-        let search = Search::new(query, after, query.offset, 0);
+        let search = Search::new(query, after, range, query.offset, 0);
         let skipped = search.run(table, &mut spending, &mut cost).await?;
         match skipped.found.last() {
             Some(last) if skipped.found.len() == query.offset => {
-                after = Some(skipped.trail.cursor(last.position));
+                after = Some(skipped.trail.cursor(last.position, asked_ms));
             }
             _ if skipped.unread_at.is_some() => return Err(QueryError::OffsetTooFar),
             _ => return Ok(Page { cost, ..Page::default() }),
         }
     }
-    let search = Search::new(query, after, query.limit + 1, MAX_HELD_BYTES);
+    let search = Search::new(query, after, range, query.limit + 1, MAX_HELD_BYTES);
     let found = search.run(table, &mut spending, &mut cost).await?;
-    Ok(page(query, &found, &question, cost))
+    let cursor_at = |position| cursor::encode(&found.trail.cursor(position, asked_ms), &question);
+    Ok(page(query, &found, cursor_at, cost))
 }
 
-fn page(query: &Query<'_>, found: &Found, question: &cursor::QuestionHash, cost: Cost) -> Page {
+fn page(query: &Query<'_>, found: &Found, cursor_at: impl Fn(Position) -> String, cost: Cost) -> Page {
     let mut records = Vec::with_capacity(found.found.len().min(query.limit));
     let mut answer_bytes = 0;
     let mut last = None;
@@ -163,11 +189,11 @@ fn page(query: &Query<'_>, found: &Found, question: &cursor::QuestionHash, cost:
         (false, true) => last.max(found.unread_at),
         (false, false) => found.unread_at,
     };
-    let cursor = next.map(|position| cursor::encode(&found.trail.cursor(position), question));
+    let cursor = next.map(cursor_at);
     Page { records, cursor, cost }
 }
 
-fn render(candidate: &Candidate, query: &Query<'_>) -> String {
+pub(crate) fn render(candidate: &Candidate, query: &Query<'_>) -> String {
     let stored = candidate.stored();
     let app_id = query.merged.then(|| &query.apps[candidate.app].app_id);
     let mut out = Vec::with_capacity(candidate.raw.len() * (1 + usize::from(query.raw)) + 160);
@@ -180,13 +206,48 @@ fn render(candidate: &Candidate, query: &Query<'_>) -> String {
     shortened(&stored, app_id, MAX_QUERY_BYTES)
 }
 
+/// The range of time of a query.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Range {
+    /// Records before this time do not count (ms).
+    pub(crate) since_ms: i64,
+    /// Only records before this time count (ms).
+    pub(crate) until_ms: i64,
+    /// When the first page was requested (ms).
+    pub(crate) asked_ms: i64,
+}
+
+impl Range {
+    fn of(filter: &Filter, asked_ms: i64) -> Self {
+        let bound =
+            |bound: Option<TimeBound>, else_ms: i64| bound.map_or(else_ms, |bound| bound.ms(asked_ms));
+        Self {
+            since_ms: bound(filter.since, EARLIEST_MS).max(EARLIEST_MS),
+            until_ms: bound(filter.until, LATEST_MS).min(LATEST_MS),
+            asked_ms,
+        }
+    }
+
+    /// Older records of an app are hidden or expired (ms).
+    pub(crate) fn since_ms_of(&self, app: &App) -> i64 {
+        app.pruned_before_ms.map_or(self.since_ms, |pruned| pruned.max(self.since_ms))
+    }
+
+    /// Whether a block has no matches, by its header alone.
+    pub(crate) fn excludes(&self, header: &BlockHeader, query: &Query<'_>, app: &App) -> bool {
+        header.registered_ms != app.registered_ms
+            || header.first_ms >= self.until_ms
+            || header.last_ms < self.since_ms_of(app)
+            || header.expires_at_secs.is_some_and(|at| at <= query.now_ms.div_euclid(1000))
+            || !query.filter.entry.may_be_in(&header.levels)
+    }
+}
+
 /// One pass: the newest `wanted` records below a position.
 struct Search<'q> {
     query: &'q Query<'q>,
-    matcher: Matcher<'q>,
     after: Option<Cursor>,
-    /// Only records before this time count (ms).
-    until_ms: i64,
+    range: Range,
     wanted: usize,
     /// 0 if only positions are wanted.
     max_held_bytes: usize,
@@ -212,10 +273,10 @@ struct Trail {
 }
 
 impl Trail {
-    fn cursor(&self, below: Position) -> Cursor {
+    fn cursor(&self, below: Position, asked_ms: i64) -> Cursor {
         let left = self.left.iter().filter(|(_, least_ms)| *least_ms <= below.timestamp_ms);
         let from = left.map(|(place, _)| *place).chain(self.unread).max().unwrap_or(below);
-        Cursor { below, from }
+        Cursor { below, from, asked_ms }
     }
 }
 
@@ -252,24 +313,28 @@ enum NextRead {
 }
 
 impl<'q> Search<'q> {
-    fn new(query: &'q Query<'q>, after: Option<Cursor>, wanted: usize, max_held_bytes: usize) -> Self {
-        let until_ms = query.filter.until_ms.unwrap_or(LATEST_MS).min(LATEST_MS);
-        // Records with the same time as the position may still be below it.
-        let until_ms =
-            after.map_or(until_ms, |after| until_ms.min(after.below.timestamp_ms.saturating_add(1)));
-        Self { query, matcher: query.filter.matcher(), after, until_ms, wanted, max_held_bytes }
+    fn new(
+        query: &'q Query<'q>,
+        after: Option<Cursor>,
+        mut range: Range,
+        wanted: usize,
+        max_held_bytes: usize,
+    ) -> Self {
+        if let Some(after) = after {
+            // Records with the same time as the position may still be below it.
+            range.until_ms = range.until_ms.min(after.below.timestamp_ms.saturating_add(1));
+        }
+        Self { query, after, range, wanted, max_held_bytes }
     }
 
-    /// Older records of an app are hidden or expired (ms).
     fn since_ms(&self, app: &App) -> i64 {
-        let since = self.query.filter.since_ms.unwrap_or(EARLIEST_MS).max(EARLIEST_MS);
-        app.pruned_before_ms.map_or(since, |pruned| pruned.max(since))
+        self.range.since_ms_of(app)
     }
 
     /// No block of a day with possible matches is above this position.
     fn top_of(&self, day: Day) -> Position {
         // A block never spans hours: blocks with a record before `until` end in its hour.
-        let hour_end_ms = (hour_of_ms(self.until_ms - 1) + 1) * MS_PER_HOUR - 1;
+        let hour_end_ms = (hour_of_ms(self.range.until_ms - 1) + 1) * MS_PER_HOUR - 1;
         let top = Position::end_of(hour_end_ms.min(day.end_ms()));
         self.after.map_or(top, |after| top.min(after.from))
     }
@@ -294,11 +359,11 @@ impl<'q> Search<'q> {
             .apps
             .iter()
             .map(|app| (app, self.since_ms(app)))
-            .map(|(app, since_ms)| match since_ms < self.until_ms {
+            .map(|(app, since_ms)| match since_ms < self.range.until_ms {
                 true => DayCursor::new(
                     app,
                     Day::of_ms(since_ms),
-                    Day::of_ms(self.until_ms - 1),
+                    Day::of_ms(self.range.until_ms - 1),
                     self.query.now_ms,
                 ),
                 false => DayCursor::new(app, Day(1), Day(0), self.query.now_ms),
@@ -367,7 +432,7 @@ impl<'q> Search<'q> {
                 let here = days.peek(stats).await?.filter(|here| here.day == day);
                 let Some(counted) = here else { continue };
                 days.take();
-                if self.query.filter.may_be_in(&counted.levels) {
+                if self.query.filter.entry.may_be_in(&counted.levels) {
                     self.push_cursors(&mut cursors, day, app, first_page);
                 }
             }
@@ -522,11 +587,7 @@ impl<'q> Search<'q> {
 
     /// Whether a block has no matches, by its header alone.
     fn excludes(&self, header: &BlockHeader, app: &App) -> bool {
-        header.registered_ms != app.registered_ms
-            || header.first_ms >= self.until_ms
-            || header.last_ms < self.since_ms(app)
-            || header.expires_at_secs.is_some_and(|at| at <= self.query.now_ms.div_euclid(1000))
-            || !self.query.filter.may_be_in(&header.levels)
+        self.range.excludes(header, self.query, app)
     }
 
     async fn open<T: BlockTable>(
@@ -556,13 +617,14 @@ impl<'q> Search<'q> {
     /// Adds possible matches. Returns the earliest time of a record that this or a later page may need.
     fn take(&self, payload: &Payload, header: &BlockHeader, app: usize, newest: &mut Newest) -> Option<i64> {
         let since_ms = self.since_ms(&self.query.apps[app]);
-        let reads_entries = self.matcher.reads_entries();
+        let filter = &self.query.filter.entry;
+        let reads_entries = filter.reads_entries();
         let mut least_ms = None::<i64>;
         // Newest first, so that the set fills with records that stay.
         for index in (0..payload.len()).rev() {
             let entry = payload.entry(index);
-            let in_time = (since_ms..self.until_ms).contains(&entry.timestamp_ms);
-            if !in_time || !self.matcher.has_level(entry.level) {
+            let in_time = (since_ms..self.range.until_ms).contains(&entry.timestamp_ms);
+            if !in_time || !filter.has_level(entry.level) {
                 continue;
             }
             let wanted_later = Some(least_ms.map_or(entry.timestamp_ms, |ms| ms.min(entry.timestamp_ms)));
@@ -579,11 +641,11 @@ impl<'q> Search<'q> {
                 least_ms = wanted_later;
                 continue;
             }
-            if reads_entries && !self.matcher.may_match(&entry) {
+            if reads_entries && !filter.may_match(&entry) {
                 continue;
             }
             let record = payload.record(index);
-            if reads_entries && !self.matcher.matches(&LogRecord::read(&record)) {
+            if reads_entries && !filter.holds(&record) {
                 continue;
             }
             least_ms = wanted_later;

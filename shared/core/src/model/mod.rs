@@ -23,3 +23,4 @@ pub mod redact;
 pub mod stamp;
 pub mod text;
 pub mod time;
+pub mod time_bound;

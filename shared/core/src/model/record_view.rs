@@ -3,6 +3,7 @@
 //! copied as written: numbers keep their digits.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use serde_json::value::RawValue;
 
@@ -269,7 +270,8 @@ impl<'a> LogRecord<'a> {
         }
     }
 
-    /// Appends the record as a query answers it: one JSON object. `app_id` where records of many
+    /// Appends the record as a query answers it: one JSON object. Members of the entry that a record has no name
+    /// for are below `fields`. `app_id` where records of many
     /// apps are mixed; `rawData` (the entry itself where it is JSON, else a string) when asked for.
     pub fn write_json(&self, out: &mut Vec<u8>, app_id: Option<&AppId>, with_raw: bool) {
         self.write_head(out, "id");
@@ -278,6 +280,7 @@ impl<'a> LogRecord<'a> {
             json::push_string(out, app_id.as_str());
         }
         self.write_fields(out);
+        self.write_rest(out);
         if with_raw {
             out.extend_from_slice(b",\"rawData\":");
             match self.kind {
@@ -304,7 +307,7 @@ impl<'a> LogRecord<'a> {
         }
         if !self.rest_of_req.is_empty() {
             out.extend_from_slice(b",\"req\":{");
-            push_members(out, &self.rest_of_req, true);
+            push_members(out, &self.rest_of_req);
             out.push(b'}');
         }
         out.push(b'}');
@@ -322,6 +325,22 @@ impl<'a> LogRecord<'a> {
         let mut out = Vec::with_capacity(self.raw.len() + 128);
         self.write_line(&mut out);
         String::from_utf8(out).unwrap_or_default()
+    }
+
+    fn write_rest(&self, out: &mut Vec<u8>) {
+        if self.rest.is_empty() && self.rest_of_req.is_empty() {
+            return;
+        }
+        out.extend_from_slice(b",\"fields\":{");
+        push_members(out, &self.rest);
+        if !self.rest_of_req.is_empty() {
+            let comma: &[u8] = if self.rest.is_empty() { b"" } else { b"," };
+            out.extend_from_slice(comma);
+            out.extend_from_slice(b"\"req\":{");
+            push_members(out, &self.rest_of_req);
+            out.push(b'}');
+        }
+        out.push(b'}');
     }
 
     fn write_head(&self, out: &mut Vec<u8>, id_name: &str) {
@@ -362,9 +381,13 @@ impl<'a> LogRecord<'a> {
     }
 }
 
-fn push_members(out: &mut Vec<u8>, members: &[(Cow<'_, str>, &RawValue)], mut first: bool) {
-    for (name, raw) in members {
-        if !std::mem::take(&mut first) {
+/// Appends members, without those whose key occurs again later.
+fn push_members(out: &mut Vec<u8>, members: &[(Cow<'_, str>, &RawValue)]) {
+    let mut seen = HashSet::with_capacity(members.len());
+    let mut last: Vec<_> = members.iter().rev().filter(|(name, _)| seen.insert(name)).collect();
+    last.reverse();
+    for (index, (name, raw)) in last.into_iter().enumerate() {
+        if index > 0 {
             out.push(b',');
         }
         json::push_member(out, name, raw);
@@ -611,7 +634,8 @@ mod tests {
                 r#"{"message":"Processing GET request","context":"ApiController","request_id":"3558","method":"GET","#,
                 r#""url":"/api/endpoint","query":{},"headers":{"host":"api.example.com"},"authUserId":1102,"pid":46,"#,
                 r#""hostname":"server-1","remoteAddress":"::ffff:10.0.236.240","remotePort":19250,"processingTimeMs":0,"#,
-                r#""cacheHit":false,"documentCount":2,"lastUpdated":"2024-01-01T00:00:00.000Z"}"#
+                r#""cacheHit":false,"documentCount":2,"lastUpdated":"2024-01-01T00:00:00.000Z","#,
+                r#""fields":{"err":{"stack":"x\ny"},"req":{"extra":1.50}}}"#
             )
         );
     }
@@ -650,6 +674,21 @@ mod tests {
     fn of_a_key_that_occurs_twice_the_last_counts_also_when_escaped() {
         assert_eq!(query(r#"{"msg":"a","m\u0073g":"b","pid":1,"pid":2}"#), r#"{"message":"b","pid":2}"#);
         assert_eq!(query(r#"{"req":{"id":"a"},"req":{"id":"b"}}"#), r#"{"message":"","request_id":"b"}"#);
+    }
+
+    #[test]
+    fn what_a_record_has_no_name_for_is_below_fields() {
+        let raw = r#"{"msg":"x","err":1,"res":{"statusCode":500},"err":{"type":"T"},"responseTime":12.50,"none":null}"#;
+        let fields = r#"{"res":{"statusCode":500},"err":{"type":"T"},"responseTime":12.50,"none":null}"#;
+        assert_eq!(query(raw), format!(r#"{{"message":"x","fields":{fields}}}"#));
+        assert_eq!(
+            query(r#"{"msg":"x","req":{"id":1,"a":2,"a":3}}"#),
+            r#"{"message":"x","request_id":"1","fields":{"req":{"a":3}}}"#
+        );
+        assert_eq!(
+            query(r#"{"msg":"x","fields":{"fields":1}}"#),
+            r#"{"message":"x","fields":{"fields":{"fields":1}}}"#
+        );
     }
 
     #[test]

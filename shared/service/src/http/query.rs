@@ -1,6 +1,6 @@
 //! The parameters of a query string: taken by name, and refused by name.
 
-use logferry_core::logbook::filter::bound_ms;
+use logferry_core::model::time_bound::TimeBound;
 use serde_json::Value;
 
 use super::fields::number;
@@ -50,12 +50,11 @@ impl QueryParams {
         Some(self.pairs.remove(at).1)
     }
 
-    /// Takes all parameters whose names begin so, with their whole names.
-    pub fn take_below(&mut self, prefix: &str) -> Vec<(String, String)> {
-        let (below, rest) =
-            std::mem::take(&mut self.pairs).into_iter().partition(|(name, _)| name.starts_with(prefix));
+    /// Takes all parameters with such names.
+    pub fn take_all(&mut self, named: impl Fn(&str) -> bool) -> Vec<(String, String)> {
+        let (taken, rest) = std::mem::take(&mut self.pairs).into_iter().partition(|(name, _)| named(name));
         self.pairs = rest;
-        below
+        taken
     }
 
     /// Takes a parameter that must be there.
@@ -93,14 +92,13 @@ impl QueryParams {
         }
     }
 
-    /// Takes a bound of a range of time (ms).
+    /// Takes a bound of a range of time.
     ///
     /// # Errors
     /// 400, naming it.
-    pub fn take_ms(&mut self, name: &'static str) -> Result<Option<i64>, ApiError> {
-        let Some(text) = self.take(name) else { return Ok(None) };
-        let message = || format!("{name} must be RFC 3339 with an offset, or milliseconds since the epoch");
-        bound_ms(&text).map(Some).ok_or_else(|| ApiError::bad_request(name, message()))
+    pub fn take_time(&mut self, name: &'static str) -> Result<Option<TimeBound>, ApiError> {
+        let bound = self.take(name).map(|text| TimeBound::parse(&text)).transpose();
+        bound.map_err(|bad| ApiError::bad_request(name, format!("{name} {bad}")))
     }
 
     /// Refuses what was not taken: a misspelt filter must not look like an answer.
@@ -158,7 +156,7 @@ mod tests {
         let refusal = |text: &str| {
             let mut query = QueryParams::parse(text).unwrap();
             let taken = query.take_number("limit", 1, 10).and_then(|_| query.take_flag("raw"));
-            query.take_below("context.");
+            query.take_all(|name| name.starts_with("context."));
             taken.and_then(|_| query.finish()).err().map(|error| error.message)
         };
         assert_eq!(refusal("limit=3&raw=true&context.a=1&context.a=2"), None);

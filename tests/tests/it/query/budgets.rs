@@ -5,7 +5,7 @@ use std::time::Duration;
 use logferry_core::logbook::budget::{Budget, MAX_TIME};
 use logferry_core::logbook::cursor;
 use logferry_core::logbook::filter::Filter;
-use logferry_core::logbook::query::{Cost, Query, query};
+use logferry_core::logbook::query::{Cost, Order, Query, query};
 use logferry_core::logbook::records::{Records, Write};
 use logferry_core::model::app::App;
 use logferry_core::model::block::{Block, BlockBuilder, BlockSource};
@@ -20,7 +20,7 @@ use logferry_tests::api::Api;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::{ids, never};
+use super::{entry_filter, ids, never};
 
 /// Blocks of one record each, a second apart, the newest last.
 pub(super) async fn store_singles(cloud: &SimCloud, app: &App, count: i64, text: impl Fn(i64) -> String) {
@@ -72,6 +72,7 @@ fn asked<'a>(apps: &'a [App], filter: &'a Filter, budget: Budget) -> Query<'a> {
         apps,
         merged: apps.len() > 1,
         filter,
+        order: Order::NewestFirst,
         limit: 100,
         offset: 0,
         cursor: None,
@@ -84,7 +85,7 @@ fn asked<'a>(apps: &'a [App], filter: &'a Filter, budget: Budget) -> Query<'a> {
 /// Reads all pages and checks that each makes progress. Returns the records, the number of pages, and the
 /// cost.
 async fn pages(cloud: &SimCloud, asked: &Query<'_>) -> (Vec<String>, usize, Cost) {
-    let question = asked.filter.question((!asked.merged).then(|| asked.apps[0].app_id.as_str()));
+    let question = asked.filter.question((!asked.merged).then(|| asked.apps[0].app_id.as_str()), asked.order);
     let (mut all, mut after, mut count, mut cost) = (Vec::new(), None::<String>, 0, Cost::default());
     loop {
         let page = query(cloud, &Query { cursor: after.as_deref(), ..*asked }).await.unwrap();
@@ -120,7 +121,7 @@ async fn whatever_a_query_may_spend_its_pages_are_together_the_whole_answer() {
         Budget { read_bytes: 0, decompressed_bytes: 0, stop_at: Some(Instant::now()) },
         Budget { read_bytes: 5_000, decompressed_bytes: 300, ..none },
     ];
-    let search = |text: &str| Filter { search: Some(text.to_owned()), ..Filter::default() };
+    let search = |text: &str| entry_filter(&[("search", text)]);
     for filter in [Filter::default(), search("needle"), search("nothing has this")] {
         for own in [&apps[..1], &apps[..2], &apps[..]] {
             let (whole, ..) = pages(&cloud, &asked(own, &filter, none)).await;
@@ -138,7 +139,7 @@ async fn pages_of_a_search_do_not_read_again_what_earlier_ones_have_been_through
     let cloud = SimCloud::default();
     let apps = [cloud.add_app("a")];
     store_singles(&cloud, &apps[0], 400, |i| format!("record {i}")).await;
-    let filter = Filter { search: Some("nowhere".to_owned()), ..Filter::default() };
+    let filter = entry_filter(&[("search", "nowhere")]);
     let budget = Budget { decompressed_bytes: 1, ..Budget::UNLIMITED };
     let (found, count, cost) = pages(&cloud, &asked(&apps, &filter, budget)).await;
     assert_eq!((found.len(), cost.opened), (0, 400), "each is looked into once");
@@ -152,7 +153,7 @@ async fn what_a_block_holds_counts_and_not_what_it_takes() {
     let cloud = SimCloud::default();
     let apps = [cloud.add_app("a")];
     store_singles(&cloud, &apps[0], 20, |_| "x".repeat(1 << 20)).await;
-    let filter = Filter { search: Some("y".to_owned()), ..Filter::default() };
+    let filter = entry_filter(&[("search", "y")]);
     let budget = Budget { decompressed_bytes: 4 << 20, ..Budget::UNLIMITED };
     let page = query(&cloud, &asked(&apps, &filter, budget)).await.unwrap();
     assert!(page.cost.data_bytes < 100_000, "{:?}", page.cost);

@@ -1,10 +1,11 @@
 //! Blocks that cannot be read, or that expire while they are read.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use logferry_core::logbook::budget::Budget;
 use logferry_core::logbook::filter::Filter;
-use logferry_core::logbook::query::{Query, query};
+use logferry_core::logbook::query::{Order, Query, query};
 use logferry_core::logbook::records::{Records, Write};
 use logferry_core::model::app::App;
 use logferry_core::model::block::Block;
@@ -63,18 +64,12 @@ fn blocks(app: &App) -> Vec<Block> {
 }
 
 fn asked<'a>(apps: &'a [App], merged: bool, limit: usize, cursor: Option<&'a str>) -> Query<'a> {
-    static ANY: Filter = Filter {
-        levels: Vec::new(),
-        since_ms: None,
-        until_ms: None,
-        request_id: None,
-        search: None,
-        context: Vec::new(),
-    };
+    static ANY: LazyLock<Filter> = LazyLock::new(Filter::default);
     Query {
         apps,
         merged,
         filter: &ANY,
+        order: Order::NewestFirst,
         limit,
         offset: 0,
         cursor,

@@ -2,7 +2,7 @@
 
 use logferry_core::logbook::budget::{Budget, MAX_DECOMPRESSED_BYTES, MAX_READ_BYTES};
 use logferry_core::logbook::filter::Filter;
-use logferry_core::logbook::query::{Query, query};
+use logferry_core::logbook::query::{Order, Query, query};
 use logferry_core::logbook::records::{Records, Write};
 use logferry_core::model::app::App;
 use logferry_core::model::block::{BlockBuilder, BlockSource};
@@ -96,6 +96,7 @@ async fn a_page_over_500_busy_apps_is_full_and_reads_little_more_than_it_answers
             apps: &apps,
             merged: true,
             filter: &filter,
+            order: Order::NewestFirst,
             limit,
             offset: 0,
             cursor: cursor.as_deref(),

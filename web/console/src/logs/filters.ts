@@ -95,7 +95,8 @@ export function query(app: string | undefined, filters: Filters, now: number): P
   params.request_id = filters.requestId;
   if (since !== undefined) params.since = new Date(since).toISOString();
   if (until !== undefined) params.until = new Date(until).toISOString();
-  for (const [path, value] of filters.context) params[`context.${path}`] = value;
+  // After an equals sign, a value that begins with an operator is a text.
+  for (const [path, value] of filters.context) params[`context.${path}`] = `=${value}`;
   return params;
 }
 
