@@ -27,9 +27,11 @@ print(value)' "$@"
 """
 
 
-def run(commands: str, what: str, env: dict[str, str] | None = None, folder: str | None = None) -> str:
-    """Runs commands with `bash` and returns what they print to stderr. If one fails, exits with the end of the
-    output; `what` names the commands."""
+def run(
+    commands: str, what: str, env: dict[str, str] | None = None, folder: str | None = None
+) -> subprocess.CompletedProcess:
+    """Runs commands with `bash` and returns what they print. If one fails, exits with the end of the output; `what`
+    names the commands."""
     done = subprocess.run(
         ["bash", "-c", PREAMBLE + commands],
         cwd=folder,
@@ -39,4 +41,4 @@ def run(commands: str, what: str, env: dict[str, str] | None = None, folder: str
     )
     if done.returncode:
         sys.exit(f"{done.stdout[-2000:]}\n{done.stderr[-4000:]}\na command of {what} failed")
-    return done.stderr
+    return done

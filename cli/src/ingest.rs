@@ -10,6 +10,7 @@ use logferry_aws::blocks::DynamoBlocks;
 use logferry_aws::client::AwsEnv;
 use logferry_aws::ledger::DynamoLedger;
 use logferry_core::model::app::AppId;
+use logferry_core::model::fault::chain;
 use logferry_core::ports::clock::Clock;
 use logferry_ingest::events::Arrival;
 use logferry_ingest::{Config, Ingest, Ingested, Settings};
@@ -18,6 +19,7 @@ use logferry_service::config::environment;
 
 use crate::local_file::{LOCAL_BUCKET, LocalFile};
 use crate::preview::{Form, print};
+use crate::standard_input::Input;
 
 /// Maximum duration of a run (ms): a command has no deadline of its own.
 const DAY_MS: i64 = 86_400_000;
@@ -28,7 +30,7 @@ const DAY_MS: i64 = 86_400_000;
 /// watermark only apply with --write.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// gzip, zstd or plain; JSON, text or what `docs/formats.md` names, in any mix.
+    /// gzip, zstd or plain; JSON, text or what `docs/formats.md` names, in any mix. - is standard input.
     #[arg(required = true)]
     files: Vec<PathBuf>,
     /// App that the records belong to.
@@ -50,7 +52,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     let app_id: AppId = args.app.parse()?;
     let mut completed = true;
     for path in &args.files {
-        let file = LocalFile::of(path)?;
+        let input = Input::of(path)?;
+        let file = LocalFile::of(&input.path)?;
         completed &= if args.write {
             write(&app_id, file)?
         } else {
@@ -59,7 +62,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
                 (true, _) => Form::Summary { lines: args.files.len() > 1 },
                 (false, false) => Form::Records,
             };
-            print(path, &app_id, &file, form)?
+            print(&input, &app_id, &file, form)?
         };
     }
     Ok(ExitCode::from(u8::from(!completed)))
@@ -71,6 +74,10 @@ async fn write(app_id: &AppId, file: LocalFile) -> Result<bool, Box<dyn Error>> 
     let config = Config::from_lookup(|name| match name {
         "BUCKET" => Some(LOCAL_BUCKET.to_owned()),
         name => environment(name),
+    })
+    .map_err(|error| {
+        let hint = "they are outputs of the stack; those of `make up` are in .logferry/local.env";
+        format!("{}\n({hint})", chain(&error))
     })?;
     let dynamodb = AwsEnv::from_environment()?.dynamodb();
     let object = file.object(app_id);

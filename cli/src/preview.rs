@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::path::Path;
 
 use logferry_core::logfile::outcome::Outcome;
 use logferry_core::logfile::pack::{PackSource, Packed};
@@ -19,6 +18,7 @@ use logferry_service::config::environment;
 use serde_json::{Value, json};
 
 use crate::local_file::LocalFile;
+use crate::standard_input::Input;
 use crate::terminal::{json_shown, shown};
 
 /// Records, and rows of the quarantine, that an explanation shows.
@@ -37,18 +37,18 @@ pub(crate) enum Form {
 
 /// Prints what a file would become. Returns whether it would be COMPLETED.
 pub(crate) fn print(
-    path: &Path,
+    input: &Input,
     app_id: &AppId,
     file: &LocalFile,
     form: Form,
 ) -> Result<bool, Box<dyn Error>> {
     let object = file.object(app_id);
-    let name = path.display().to_string();
+    let name = &input.name;
     let seed = object.seed();
     let source = PackSource {
         app_id,
         seed: &seed,
-        source: &name,
+        source: name,
         registered_ms: 0,
         arrived_ms: file.modified_ms(),
         retention_days: 0,
@@ -62,7 +62,7 @@ pub(crate) fn print(
         rule("REDACT_PATTERNS").as_deref(),
     )?;
     let mut printer = Printer::new(BufWriter::new(io::stdout().lock()), form);
-    let reader = File::open(path)?;
+    let reader = File::open(&input.path)?;
     let outcome =
         match read_log_file_redacted(reader, source, &IntakeLimits::default(), &redactor, &mut printer) {
             Ok(outcome) => outcome,
@@ -70,9 +70,9 @@ pub(crate) fn print(
             Err(IntakeError::Stopped) => return Ok(true),
             Err(error) => return Err(error.into()),
         };
-    printer.finish(&shown(&name), &outcome)?;
+    printer.finish(&shown(name), &outcome)?;
     if let Some(reason) = outcome.reason.as_ref().filter(|_| form == Form::Records) {
-        eprintln!("logferry: {}: {}", reason.code.as_str(), shown(&reason.message));
+        eprintln!("logferry: {}: {}: {}", shown(name), reason.code.as_str(), shown(&reason.message));
     }
     Ok(outcome.reason.is_none())
 }

@@ -59,7 +59,7 @@ def run(chosen: Settings) -> None:
         else:
             runner = ["cargo", "test", "--workspace", "--no-fail-fast", "--lib", "--bins", "--tests"]
         step("Rust's tests, including those of the whole pipeline", *runner)
-        step("the commands of docs/api.md", sys.executable, ROOT / "local" / "docs_commands.py")
+        step("the commands of docs/api.md and docs/guide.md", sys.executable, ROOT / "local" / "docs_commands.py")
         step("the commands of the runbook", sys.executable, ROOT / "local" / "runbook.py")
         environment["PYTHONPATH"] = str(ROOT / "local")
         step("the browser packages: build, unit tests, tests in Chromium", sys.executable, "-m", "web", "test")

@@ -9,45 +9,62 @@ use std::process::ExitCode;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use logferry_core::model::fault::chain;
-use logferry_upload_client::{Client, Credential, Event, Upload};
+use logferry_upload_client::{Client, Credential, Error as UploadError, Event, Upload};
 use rate::parse_bytes;
 use serde_json::json;
 
+use crate::remote::Remote;
+use crate::standard_input::Input;
 use crate::terminal::{json_shown, shown};
 
 pub(crate) use logs::{LogArgs, run as run_logs};
 
-/// The service's address and the credential.
+/// The service, and a token instead of a key.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Connection {
-    /// URL of the service.
-    #[arg(long, env = "API_URL", value_name = "URL")]
-    api: String,
-    /// An app's API key. Prefer the environment variable: other users can see the command line.
-    #[arg(long, env = "LOGFERRY_API_KEY", hide_env_values = true, value_name = "KEY")]
-    api_key: Option<String>,
-    /// A token instead of a key: an upload token, or a join token for log files.
-    #[arg(long, env = "LOGFERRY_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    #[command(flatten)]
+    remote: Remote,
+    /// A token instead of a key: an upload token, or a join token for log files. Environment: LOGFERRY_TOKEN.
+    #[arg(long, value_name = "TOKEN", conflicts_with = "api_key")]
     token: Option<String>,
 }
 
 impl Connection {
-    fn client(&self) -> Result<Client, Box<dyn Error>> {
-        let credential = match (&self.token, &self.api_key) {
-            (Some(token), _) => Credential::Token(token.clone()),
-            (None, Some(key)) => Credential::ApiKey(key.clone()),
-            (None, None) => {
-                return Err("set LOGFERRY_API_KEY or LOGFERRY_TOKEN, or pass --api-key or --token".into());
+    /// The client, and where its credential was found.
+    fn client(&self) -> Result<(Client, String), Box<dyn Error>> {
+        let place = self.remote.find()?;
+        let in_environment = || std::env::var("LOGFERRY_TOKEN").ok().filter(|token| !token.is_empty());
+        let (credential, source) = match (&self.token, place.api_key, in_environment()) {
+            (Some(token), _, _) => (Credential::Token(token.clone()), "--token".to_owned()),
+            (None, _, Some(token)) => (Credential::Token(token), "LOGFERRY_TOKEN".to_owned()),
+            (None, Some(key), None) => (Credential::ApiKey(key.value), key.source),
+            (None, None, None) => {
+                return Err("which key? Set LOGFERRY_API_KEY or LOGFERRY_TOKEN, or name a profile".into());
             }
         };
-        let client = Client::new(&self.api, credential)?;
+        let client = Client::new(&place.url, credential)?;
         if client.sends_in_clear() {
             eprintln!(
                 "logferry: {} is not encrypted: the credential can be read on the network",
-                shown(&self.api)
+                shown(&place.url)
             );
         }
-        Ok(client)
+        Ok((client, source))
+    }
+}
+
+/// An error of an upload in words of the command line.
+fn explained(error: &UploadError, client: &Client, credential: &str) -> String {
+    if error.is_connection_refused() {
+        return format!("nothing answers at {} (connection refused): is the service running?", client.base());
+    }
+    let said = chain(error);
+    let said = said.strip_prefix("s3: ").unwrap_or(&said);
+    match error {
+        UploadError::Refused { status: 401 | 403, .. } => {
+            format!("the service refused the credential from {credential}: {said}")
+        }
+        _ => said.to_owned(),
     }
 }
 
@@ -58,14 +75,14 @@ impl Connection {
 /// 2.
 #[derive(Debug, clap::Args)]
 pub(crate) struct UploadArgs {
-    /// File to upload (not empty).
+    /// File to upload (not empty); - is standard input, which cannot be resumed.
     file: PathBuf,
     #[command(flatten)]
     connection: Connection,
     /// Content type of the file.
-    #[arg(long = "type", default_value = "application/octet-stream", value_name = "TYPE")]
+    #[arg(long = "type", default_value = "application/octet-stream", value_name = "TYPE", value_parser = content_type)]
     content_type: String,
-    /// Number of parts in flight.
+    /// Number of parts in flight, 1 to 64.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=64), value_name = "N")]
     parallel: u8,
     /// Maximum upload speed in bytes per second, such as 500k or 10M.
@@ -74,9 +91,18 @@ pub(crate) struct UploadArgs {
     /// Abort the interrupted upload of this file and free its parts.
     #[arg(long)]
     cancel: bool,
-    /// Folder for the state of interrupted uploads.
+    /// Folder for the state of interrupted uploads. Without it: ~/.local/state/logferry.
     #[arg(long, env = "LOGFERRY_STATE_DIR", value_name = "DIR")]
     state_dir: Option<PathBuf>,
+}
+
+fn content_type(text: &str) -> Result<String, &'static str> {
+    let legal = |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_graphic() && c != '/');
+    let essence = text.split(';').next().unwrap_or_default().trim();
+    match essence.split_once('/') {
+        Some((kind, name)) if legal(kind) && legal(name) => Ok(text.to_owned()),
+        _ => Err("not a content type such as video/mp4"),
+    }
 }
 
 /// Returns `~/.local/state/logferry`, or the folder of XDG_STATE_HOME.
@@ -123,7 +149,9 @@ pub(crate) fn run(args: &UploadArgs) -> Result<ExitCode, Box<dyn Error>> {
     let state_dir = args.state_dir.clone().map_or_else(default_state_dir, Ok)?;
     let bar = progress_bar()?;
     let shown_on = bar.clone();
-    let mut upload = Upload::new(args.connection.client()?, &args.file, state_dir)
+    let (client, credential) = args.connection.client()?;
+    let input = Input::of(&args.file)?;
+    let mut upload = Upload::new(client.clone(), &input.path, state_dir)
         .content_type(&args.content_type)
         .parallel(usize::from(args.parallel))
         .on_event(move |event| show(&shown_on, event));
@@ -132,14 +160,14 @@ pub(crate) fn run(args: &UploadArgs) -> Result<ExitCode, Box<dyn Error>> {
     }
     runtime()?.block_on(async {
         if args.cancel {
-            let found = upload.cancel().await?;
+            let found = upload.cancel().await.map_err(|error| explained(&error, &client, &credential))?;
             eprintln!("{}", if found { "cancelled" } else { "there is no upload of this file to cancel" });
             return Ok(ExitCode::SUCCESS);
         }
         tokio::select! {
             done = upload.run() => {
                 bar.finish_and_clear();
-                let done = done?;
+                let done = done.map_err(|error| explained(&error, &client, &credential))?;
                 print_line(&json!({
                     "key": done.key, "location": done.location, "size": done.size_bytes, "sent": done.sent_bytes,
                 }));

@@ -38,8 +38,8 @@ test('the API is asked with the range as it is now', () => {
     search: 'a&b',
     request_id: 'r-1',
     since: '2026-01-01T00:00:00.000Z',
-    'context.order.id': '7',
-    'context.a=b': 'x',
+    'context.order.id': '=7',
+    'context.a=b': '=x',
   });
 });
 

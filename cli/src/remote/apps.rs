@@ -1,0 +1,270 @@
+//! `logferry apps`, `logferry keys` and `logferry health`.
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::files::{Common, all_of};
+use super::output::Output;
+use super::{Pairs, Role, Service};
+
+/// List, show and register apps.
+#[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct AppsArgs {
+    #[command(subcommand)]
+    action: Option<AppsAction>,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum AppsAction {
+    /// Show an app's settings.
+    Show(OneApp),
+    /// Register an app and print its key, which is shown this once. Needs the administrator's key.
+    Create(CreateApp),
+    /// Count an app's records per day and level.
+    Stats(StatsArgs),
+    /// Show what an app has stored today and this month.
+    Usage(OneApp),
+}
+
+#[derive(Debug, clap::Args)]
+struct OneApp {
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, clap::Args)]
+struct StatsArgs {
+    /// Days, today first.
+    #[arg(long, default_value_t = 7, value_name = "N")]
+    days: u32,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, clap::Args)]
+struct CreateApp {
+    /// The app's id: lower-case letters, digits and hyphens.
+    app_id: String,
+    #[arg(long)]
+    name: Option<String>,
+    /// Days to keep records.
+    #[arg(long, value_name = "DAYS")]
+    retention_days: Option<u32>,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// List, create and revoke an app's keys.
+#[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct KeysArgs {
+    #[command(subcommand)]
+    action: Option<KeysAction>,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum KeysAction {
+    /// Create a key and print it; it is shown this once.
+    Create(CreateKey),
+    /// Revoke a key.
+    Revoke(RevokeKey),
+}
+
+#[derive(Debug, clap::Args)]
+struct CreateKey {
+    /// What the key is for.
+    #[arg(long)]
+    name: Option<String>,
+    /// What the key may do: read, write, manage; several with commas. Without it: write and read.
+    #[arg(long, value_name = "SCOPES", value_delimiter = ',')]
+    scopes: Vec<String>,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, clap::Args)]
+struct RevokeKey {
+    key_id: String,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Show the state and uptime of an app's health checks, or the results of one.
+#[derive(Debug, clap::Args)]
+pub(crate) struct HealthArgs {
+    /// URL or name of a check: its results, newest first.
+    check: Option<String>,
+    /// The most results.
+    #[arg(long, short = 'n', default_value_t = 20, value_name = "N")]
+    limit: u32,
+    #[command(flatten)]
+    common: Common,
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => text.clone(),
+        value => value.to_string(),
+    }
+}
+
+/// Prints an object: a line of JSON, or its members below each other.
+fn print(common: &Common, object: &Value) -> Result<ExitCode, Box<dyn Error>> {
+    let mut output = Output::new(common.format);
+    if output.json {
+        output.line(&crate::terminal::json_shown(&object.to_string()))?;
+    } else {
+        let members = object.as_object().into_iter().flatten();
+        let rows: Vec<_> = members.map(|(name, value)| vec![name.clone(), text(value)]).collect();
+        output.table(&["", ""], &rows)?;
+    }
+    output.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints a list: a line of JSON per element, or a table.
+fn print_list(
+    common: &Common,
+    list: &[Value],
+    titles: &[&str],
+    row: impl Fn(&Value) -> Vec<String>,
+) -> Result<ExitCode, Box<dyn Error>> {
+    let mut output = Output::new(common.format);
+    if output.json {
+        for element in list {
+            output.line(&crate::terminal::json_shown(&element.to_string()))?;
+        }
+    } else {
+        output.table(titles, &list.iter().map(row).collect::<Vec<_>>())?;
+    }
+    output.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn elements(answer: &Value) -> Vec<Value> {
+    answer["data"].as_array().cloned().unwrap_or_default()
+}
+
+pub(crate) async fn apps(args: &AppsArgs) -> Result<ExitCode, Box<dyn Error>> {
+    let get = async |common: &Common, tail: &str, pairs: Pairs| -> Result<Value, Box<dyn Error>> {
+        let service = Service::new(&common.remote)?;
+        let app = service.own_app(Role::App, common.app.as_deref()).await?;
+        let path = tail.replace("{id}", &app);
+        service.call(Role::App, Method::GET, &path, &pairs, None).await
+    };
+    match &args.action {
+        None => {
+            let service = Service::new(&args.common.remote)?;
+            let answer = service.call(Role::Admin, Method::GET, "/v1/apps", &[], None).await?;
+            print_list(&args.common, &elements(&answer), &["APP"], |id| vec![text(id)])
+        }
+        Some(AppsAction::Show(OneApp { common })) => {
+            print(common, &get(common, "/v1/apps/{id}", Vec::new()).await?["data"])
+        }
+        Some(AppsAction::Usage(OneApp { common })) => {
+            print(common, &get(common, "/v1/apps/{id}/usage", Vec::new()).await?["data"])
+        }
+        Some(AppsAction::Stats(StatsArgs { days, common })) => {
+            let pairs = vec![("days".to_owned(), days.to_string())];
+            let answer = get(common, "/v1/stats/{id}", pairs).await?;
+            print_list(common, &elements(&answer), &["DAY", "DEBUG", "INFO", "WARN", "ERROR"], |day| {
+                ["date", "debug", "info", "warn", "error"].map(|name| text(&day[name])).to_vec()
+            })
+        }
+        Some(AppsAction::Create(CreateApp { app_id, name, retention_days, common })) => {
+            let service = Service::new(&common.remote)?;
+            let mut body = json!({"app_id": app_id, "name": name.as_ref().unwrap_or(app_id)});
+            if let Some(days) = retention_days {
+                body["retention_days"] = (*days).into();
+            }
+            let answer = service.call(Role::Admin, Method::POST, "/v1/apps", &[], Some(&body)).await?;
+            print(common, &answer["data"])
+        }
+    }
+}
+
+pub(crate) async fn keys(args: &KeysArgs) -> Result<ExitCode, Box<dyn Error>> {
+    let common = match &args.action {
+        None => &args.common,
+        Some(KeysAction::Create(create)) => &create.common,
+        Some(KeysAction::Revoke(revoke)) => &revoke.common,
+    };
+    let service = Service::new(&common.remote)?;
+    let app = service.own_app(Role::App, common.app.as_deref()).await?;
+    match &args.action {
+        None => {
+            let answer = service.call(Role::App, Method::GET, &format!("/v1/apps/{app}"), &[], None).await?;
+            let keys = answer["data"]["keys"].as_array().cloned().unwrap_or_default();
+            print_list(common, &keys, &["KEY", "NAME", "SCOPES", "CREATED"], |key| {
+                let scopes = key["scopes"].as_array().into_iter().flatten();
+                let scopes: Vec<_> = scopes.filter_map(Value::as_str).collect();
+                vec![text(&key["key_id"]), text(&key["name"]), scopes.join(","), text(&key["created_at"])]
+            })
+        }
+        Some(KeysAction::Create(CreateKey { name, scopes, .. })) => {
+            let mut body = json!({});
+            if let Some(name) = name {
+                body["name"] = name.as_str().into();
+            }
+            if !scopes.is_empty() {
+                body["scopes"] = json!(scopes);
+            }
+            let path = format!("/v1/apps/{app}/keys");
+            let answer = service.call(Role::App, Method::POST, &path, &[], Some(&body)).await?;
+            print(common, &answer["data"])
+        }
+        Some(KeysAction::Revoke(RevokeKey { key_id, .. })) => {
+            let path = format!("/v1/apps/{app}/keys/{}", encoded(key_id));
+            let answer = service.call(Role::App, Method::DELETE, &path, &[], None).await?;
+            print(common, &answer["data"])
+        }
+    }
+}
+
+fn encoded(text: &str) -> String {
+    percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
+}
+
+pub(crate) async fn health(args: &HealthArgs) -> Result<ExitCode, Box<dyn Error>> {
+    let common = &args.common;
+    let service = Service::new(&common.remote)?;
+    let app = service.own_app(Role::App, common.app.as_deref()).await?;
+    if let Some(check) = &args.check {
+        let pairs = vec![("url".to_owned(), check.clone())];
+        let path = format!("/v1/health/{app}");
+        let rows = all_of(&service, Role::App, &path, &pairs, usize::try_from(args.limit)?).await?;
+        let rows: Vec<Value> = rows.iter().filter_map(|row| serde_json::from_str(row.get()).ok()).collect();
+        return print_list(common, &rows, &["CHECKED", "OK", "STATUS", "MS", "ERROR"], |row| {
+            ["checked_at", "ok", "status", "latency_ms", "error"].map(|name| text(&row[name])).to_vec()
+        });
+    }
+    let answer = service.call(Role::App, Method::GET, &format!("/v1/health/{app}/uptime"), &[], None).await?;
+    let titles = ["CHECK", "STATE", "SINCE", "24H", "7D", "30D"];
+    print_list(common, &elements(&answer), &titles, |check| {
+        let uptime = |window: &str| {
+            let of = check["uptime"].as_array().into_iter().flatten();
+            let found = of.into_iter().find(|uptime| uptime["window"] == window);
+            found
+                .and_then(|uptime| uptime["uptime"].as_f64())
+                .map_or("-".to_owned(), |part| format!("{:.2} %", part * 100.0))
+        };
+        let name = check["name"].as_str().or_else(|| check["url"].as_str()).unwrap_or_default();
+        vec![
+            name.to_owned(),
+            text(&check["state"]),
+            text(&check["since"]),
+            uptime("24h"),
+            uptime("7d"),
+            uptime("30d"),
+        ]
+    })
+}

@@ -1,0 +1,247 @@
+//! The service over HTTP: requests, pages, and errors in words of the command line.
+
+pub(crate) mod apps;
+mod condition;
+pub(crate) mod files;
+mod output;
+pub(crate) mod profile;
+pub(crate) mod query;
+
+use std::error::Error;
+use std::io;
+use std::time::Duration;
+
+use reqwest::{Method, StatusCode};
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::terminal::shown;
+use profile::{Found, Place};
+
+pub(crate) use output::is_gone;
+pub(crate) use profile::Remote;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// A query may take 12 s.
+const CALL_TIMEOUT: Duration = Duration::from_secs(60);
+/// Attempts at a request that the service asks to repeat later.
+const ATTEMPTS: u32 = 4;
+/// The longest wait between two of them.
+const MAX_WAIT: Duration = Duration::from_secs(30);
+
+/// Parameters of a request.
+pub(crate) type Pairs = Vec<(String, String)>;
+
+/// The key to send if there are both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    App,
+    Admin,
+}
+
+#[derive(Debug)]
+pub(crate) struct Service {
+    http: reqwest::Client,
+    place: Place,
+}
+
+/// A page of a list.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Page {
+    #[serde(default)]
+    pub(crate) data: Vec<Box<RawValue>>,
+    pub(crate) cursor: Option<String>,
+    /// Blocks that could not be read.
+    #[serde(default)]
+    pub(crate) skipped: u64,
+}
+
+impl Service {
+    pub(crate) fn new(remote: &Remote) -> Result<Self, Box<dyn Error>> {
+        let place = remote.find()?;
+        // An error means that the same provider is already installed.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        // A redirect would send the key to another host.
+        let http = reqwest::Client::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(CALL_TIMEOUT)
+            .redirect(reqwest::redirect::Policy::none())
+            .build()?;
+        Ok(Self { http, place })
+    }
+
+    /// Whether requests are the administrator's.
+    pub(crate) fn is_admin(&self, role: Role) -> bool {
+        self.credential(role).is_some_and(|(name, _)| name == "x-admin-key")
+    }
+
+    /// The app that `--app` names, or the profile.
+    pub(crate) fn app<'a>(&'a self, named: Option<&'a str>) -> Option<&'a str> {
+        named.or(self.place.app.as_deref())
+    }
+
+    /// The app of the key, unless another one is named.
+    pub(crate) async fn own_app(&self, role: Role, named: Option<&str>) -> Result<String, Box<dyn Error>> {
+        if let Some(app) = self.app(named) {
+            return Ok(app.to_owned());
+        }
+        if self.is_admin(role) {
+            return Err("which app? Pass --app, or set LOGFERRY_APP".into());
+        }
+        let ids = self.call(role, Method::GET, "/v1/apps", &[], None).await?;
+        let own = ids["data"].get(0).and_then(Value::as_str);
+        own.map(str::to_owned).ok_or_else(|| "the key belongs to no app".into())
+    }
+
+    fn credential(&self, role: Role) -> Option<(&'static str, &Found)> {
+        let app = self.place.api_key.as_ref().map(|key| ("x-api-key", key));
+        let admin = self.place.admin_key.as_ref().map(|key| ("x-admin-key", key));
+        match role {
+            Role::App => app.or(admin),
+            Role::Admin => admin.or(app),
+        }
+    }
+
+    /// Returns the answer to a request.
+    pub(crate) async fn call(
+        &self,
+        role: Role,
+        method: Method,
+        path: &str,
+        query: &[(String, String)],
+        body: Option<&Value>,
+    ) -> Result<Value, Box<dyn Error>> {
+        Ok(serde_json::from_str(&self.text(role, method, path, query, body).await?)?)
+    }
+
+    /// Returns a page of a list, its elements byte for byte.
+    pub(crate) async fn page(&self, role: Role, path: &str, query: &Pairs) -> Result<Page, Box<dyn Error>> {
+        let text = self.text(role, Method::GET, path, query, None).await?;
+        serde_json::from_str(&text).map_err(|error| format!("the answer is no list: {error}").into())
+    }
+
+    async fn text(
+        &self,
+        role: Role,
+        method: Method,
+        path: &str,
+        query: &[(String, String)],
+        body: Option<&Value>,
+    ) -> Result<String, Box<dyn Error>> {
+        let Some((header, key)) = self.credential(role) else {
+            return Err("which key? Set LOGFERRY_API_KEY, or name it in a profile".into());
+        };
+        let address = format!("{}{path}", self.place.url.trim_end_matches('/'));
+        let mut attempt = 1;
+        loop {
+            let mut request =
+                self.http.request(method.clone(), &address).query(query).header(header, &key.value);
+            if let Some(body) = body {
+                request = request.json(body);
+            }
+            let response = request.send().await.map_err(|error| self.unreachable(&error))?;
+            let status = response.status();
+            let wait =
+                response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
+            let text = response.text().await.map_err(|error| self.unreachable(&error))?;
+            if status.is_success() {
+                return Ok(text);
+            }
+            let passes = status == StatusCode::SERVICE_UNAVAILABLE || status == StatusCode::TOO_MANY_REQUESTS;
+            let wait = Duration::from_secs(wait.unwrap_or(1));
+            if passes && attempt < ATTEMPTS && wait <= MAX_WAIT {
+                attempt += 1;
+                tokio::time::sleep(wait).await;
+                continue;
+            }
+            return Err(self.refused(status, &text, key).into());
+        }
+    }
+
+    fn unreachable(&self, error: &reqwest::Error) -> String {
+        let url = &self.place.url;
+        let mut source: Option<&dyn Error> = Some(error);
+        while let Some(cause) = source {
+            if let Some(io) = cause.downcast_ref::<io::Error>()
+                && io.kind() == io::ErrorKind::ConnectionRefused
+            {
+                return format!("nothing answers at {url} (connection refused): is the service running?");
+            }
+            let said = cause.to_string();
+            if said.contains("failed to lookup address") || said.contains("dns error") {
+                return format!("{url}: there is no host of this name");
+            }
+            source = cause.source();
+        }
+        if error.is_timeout() {
+            return format!("{url} did not answer in time");
+        }
+        format!("{url} cannot be reached: {}", innermost(error))
+    }
+
+    fn refused(&self, status: StatusCode, text: &str, key: &Found) -> String {
+        let body: Value = serde_json::from_str(text).unwrap_or_default();
+        let error = &body["error"];
+        let Some(message) = error["message"].as_str() else {
+            return format!(
+                "{} answered {status}, and not as Logferry does: is it the service's URL?",
+                self.place.url
+            );
+        };
+        match status.as_u16() {
+            401 => format!("the key from {} is not valid at {}", key.source, self.place.url),
+            403 => match error["details"]["scope"].as_str() {
+                Some(scope) => {
+                    format!("the key from {} may not do this: it needs the scope {scope}", key.source)
+                }
+                None => format!("the key from {} may not do this: {message}", key.source),
+            },
+            400 => in_own_words(message, error["details"]["field"].as_str()),
+            _ => match body["request_id"].as_str() {
+                Some(id) if status.is_server_error() => format!("{message} ({status}, request {id})"),
+                _ => message.to_owned(),
+            },
+        }
+    }
+}
+
+/// An error of a parameter, named as the command line names it.
+fn in_own_words(message: &str, field: Option<&str>) -> String {
+    const FLAGS: [(&str, &str); 6] = [
+        ("since", "--since"),
+        ("until", "--until"),
+        ("level", "--level"),
+        ("limit", "--limit"),
+        ("status", "--status"),
+        ("app_id", "--app"),
+    ];
+    let flag = FLAGS.into_iter().find(|(name, _)| field == Some(*name));
+    match flag.and_then(|(name, flag)| Some((flag, message.strip_prefix(name)?))) {
+        Some((flag, rest)) => format!("{flag}{rest}"),
+        None => message.to_owned(),
+    }
+}
+
+fn innermost(error: &dyn Error) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    shown(&cause.to_string()).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_have_the_names_of_the_command_line() {
+        let message = "since must be a duration";
+        assert_eq!(in_own_words(message, Some("since")), "--since must be a duration");
+        assert_eq!(
+            in_own_words("field.a: nothing stands after >", Some("field.a")),
+            "field.a: nothing stands after >"
+        );
+    }
+}

@@ -1,0 +1,233 @@
+//! `logferry query` and `logferry tail`.
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use logferry_core::model::time::{parse_rfc3339_ms, rfc3339_ms};
+use logferry_core::model::time_bound::TimeBound;
+use logferry_core::ports::clock::Clock;
+use logferry_service::clock::SystemClock;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::condition::parameter;
+use super::output::{Format, Output, is_gone};
+use super::{Pairs, Remote, Role, Service};
+
+/// Records of a request: the most that a page has.
+const PAGE: usize = 1_000;
+
+/// Which records.
+#[derive(Debug, clap::Args)]
+struct Asked {
+    /// Conditions, all of which must hold: userId=u-42, userId!=u-42, res.statusCode>=500, err.type~card (contains),
+    /// err (exists), !err (is missing). Quote those with > or <.
+    #[arg(value_name = "CONDITION", value_parser = parameter)]
+    conditions: Vec<(String, String)>,
+    /// Levels, such as WARN,ERROR.
+    #[arg(long, short)]
+    level: Option<String>,
+    /// A part of the message, in any case.
+    #[arg(long, short, value_name = "TEXT")]
+    search: Option<String>,
+    /// Search the whole entry instead of its message.
+    #[arg(long, requires = "search")]
+    anywhere: bool,
+    #[arg(long, value_name = "ID")]
+    request_id: Option<String>,
+    /// For the administrator: of this app alone. Environment: LOGFERRY_APP.
+    #[arg(long, value_name = "APP")]
+    app: Option<String>,
+    #[command(flatten)]
+    format: Format,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+impl Asked {
+    fn pairs(&self, service: &Service) -> Pairs {
+        let mut pairs = self.conditions.clone();
+        let mut add = |name: &str, value: Option<&str>| {
+            pairs.extend(value.map(|value| (name.to_owned(), value.to_owned())));
+        };
+        add("level", self.level.as_deref());
+        add("search", self.search.as_deref());
+        add("search_in", self.anywhere.then_some("all"));
+        add("request_id", self.request_id.as_deref());
+        if service.is_admin(Role::App) {
+            add("app_id", service.app(self.app.as_deref()));
+        } else {
+            add("app_id", self.app.as_deref());
+        }
+        pairs
+    }
+}
+
+/// Print records, newest first unless --oldest-first.
+///
+/// Reads on until --limit records are found or there are no more. Columns on a terminal, a line of JSON per record
+/// in a pipe.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  logferry query --since 3d --level ERROR\n  \
+    logferry query --since 1h 'res.statusCode>=500' userId=u-42\n  \
+    logferry query --search 'card declined' --anywhere\n  \
+    logferry query --since 1d --all | jq -r .message | sort | uniq -c")]
+pub(crate) struct QueryArgs {
+    #[command(flatten)]
+    asked: Asked,
+    /// Not before: 15m, 3d (s, m, h, d, w), 2026-11-23, RFC 3339.
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    /// Before this time.
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
+    /// Oldest first.
+    #[arg(long)]
+    oldest_first: bool,
+    /// The most records.
+    #[arg(long, short = 'n', default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    limit: u32,
+    /// All records.
+    #[arg(long, conflicts_with = "limit")]
+    all: bool,
+    /// With the original entry, in rawData.
+    #[arg(long)]
+    raw: bool,
+}
+
+pub(crate) async fn query(args: &QueryArgs) -> Result<ExitCode, Box<dyn Error>> {
+    let service = Service::new(&args.asked.remote)?;
+    let mut pairs = args.asked.pairs(&service);
+    let mut add = |name: &str, value: Option<&str>| {
+        pairs.extend(value.map(|value| (name.to_owned(), value.to_owned())));
+    };
+    add("since", args.since.as_deref());
+    add("until", args.until.as_deref());
+    add("order", args.oldest_first.then_some("asc"));
+    add("raw", args.raw.then_some("true"));
+    let most = if args.all { usize::MAX } else { usize::try_from(args.limit)? };
+    let mut output = Output::new(args.asked.format);
+    let mut found = 0;
+    let skipped = pages(&service, &pairs, most, |record| {
+        found += 1;
+        output.record(record)
+    })
+    .await;
+    let skipped = match skipped {
+        Err(error) if is_gone(&*error) => return Ok(ExitCode::SUCCESS),
+        skipped => skipped?,
+    };
+    output.flush()?;
+    if found == 0 {
+        eprintln!("no records");
+    }
+    complete(skipped)
+}
+
+fn complete(skipped: u64) -> Result<ExitCode, Box<dyn Error>> {
+    if skipped > 0 {
+        eprintln!("logferry: {skipped} blocks could not be read: their records are missing here");
+    }
+    Ok(ExitCode::from(u8::from(skipped > 0)))
+}
+
+/// Follows the cursors of a query until `most` records were found. Returns how many blocks could not be read.
+async fn pages(
+    service: &Service,
+    pairs: &Pairs,
+    most: usize,
+    mut each: impl FnMut(&RawValue) -> std::io::Result<()>,
+) -> Result<u64, Box<dyn Error>> {
+    let (mut left, mut skipped, mut cursor) = (most, 0, None);
+    loop {
+        let mut query = pairs.clone();
+        query.push(("limit".to_owned(), left.min(PAGE).to_string()));
+        query.extend(cursor.map(|cursor| ("cursor".to_owned(), cursor)));
+        let page = service.page(Role::App, "/v1/logs", &query).await?;
+        skipped += page.skipped;
+        for record in &page.data {
+            each(record)?;
+        }
+        left = left.saturating_sub(page.data.len());
+        cursor = page.cursor;
+        if left == 0 || cursor.is_none() {
+            return Ok(skipped);
+        }
+    }
+}
+
+/// Print records as they arrive.
+///
+/// Asks every --interval seconds for records of the last --overlap, and prints those that it has not printed yet.
+/// Records that arrive later after their own time than that are not seen.
+#[derive(Debug, clap::Args)]
+pub(crate) struct TailArgs {
+    #[command(flatten)]
+    asked: Asked,
+    /// Where to begin: 15m, 3d, 2026-11-23, RFC 3339.
+    #[arg(long, default_value = "1m", value_name = "TIME")]
+    since: String,
+    /// Seconds between two requests.
+    #[arg(long, default_value_t = 2, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
+    interval: u64,
+    /// How much later than its own time a record may arrive (seconds).
+    #[arg(long, default_value_t = 300, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    overlap: u32,
+    /// End after this many records.
+    #[arg(long, short = 'n', value_name = "N")]
+    limit: Option<usize>,
+}
+
+#[derive(Deserialize)]
+struct Key<'a> {
+    id: &'a str,
+    timestamp: &'a str,
+}
+
+pub(crate) async fn tail(args: &TailArgs) -> Result<ExitCode, Box<dyn Error>> {
+    let service = Service::new(&args.asked.remote)?;
+    let pairs = args.asked.pairs(&service);
+    let mut output = Output::new(args.asked.format);
+    let mut seen: HashMap<String, i64> = HashMap::new();
+    let now_ms = || SystemClock.now_ms();
+    let start = TimeBound::parse(&args.since).map_err(|bad| format!("--since {bad}"))?;
+    let start_ms = start.ms(now_ms());
+    let mut since = rfc3339_ms(start_ms);
+    let mut left = args.limit.unwrap_or(usize::MAX);
+    let overlap_ms = i64::from(args.overlap) * 1_000;
+    loop {
+        let mut query = pairs.clone();
+        query.push(("since".to_owned(), since.clone()));
+        let mut new = Vec::new();
+        let skipped = pages(&service, &query, usize::MAX, |record| {
+            let key: Key<'_> = serde_json::from_str(record.get())?;
+            let ms = parse_rfc3339_ms(key.timestamp).unwrap_or_default();
+            if seen.insert(key.id.to_owned(), ms).is_none() {
+                new.push(record.to_owned());
+            }
+            Ok(())
+        })
+        .await?;
+        complete(skipped)?;
+        // Newest first, as they were answered.
+        for record in new.iter().rev().take(left) {
+            match output.record(record).and_then(|()| output.flush()) {
+                Err(error) if is_gone(&error) => return Ok(ExitCode::SUCCESS),
+                printed => printed?,
+            }
+        }
+        left = left.saturating_sub(new.len());
+        if left == 0 {
+            return Ok(ExitCode::SUCCESS);
+        }
+        if let Some(newest_ms) = seen.values().max() {
+            // A record's time may be in the future.
+            let from_ms = (*newest_ms).min(now_ms()).saturating_sub(overlap_ms).max(start_ms);
+            since = rfc3339_ms(from_ms);
+            seen.retain(|_, ms| *ms >= from_ms);
+        }
+        tokio::time::sleep(Duration::from_secs(args.interval)).await;
+    }
+}

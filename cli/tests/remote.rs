@@ -1,0 +1,186 @@
+//! The commands that ask the service, against a server that answers what a test says.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpListener;
+use std::process::{Command, Output, Stdio};
+use std::thread::JoinHandle;
+
+/// Serves these answers, one a request; returns the URL, and the paths that were asked for.
+fn service(answers: Vec<(u16, &'static str)>) -> (String, JoinHandle<Vec<String>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let serving = std::thread::spawn(move || {
+        let mut asked = Vec::new();
+        for (status, body) in answers {
+            let (mut socket, _) = listener.accept().unwrap();
+            let mut reader = BufReader::new(socket.try_clone().unwrap());
+            let mut first = String::new();
+            reader.read_line(&mut first).unwrap();
+            let mut length = 0;
+            for line in reader.by_ref().lines().map_while(Result::ok).take_while(|line| !line.is_empty()) {
+                let (name, value) = line.split_once(':').unwrap();
+                if name.eq_ignore_ascii_case("content-length") {
+                    length = value.trim().parse().unwrap();
+                }
+            }
+            reader.read_exact(&mut vec![0; length]).unwrap();
+            asked.push(first.split(' ').nth(1).unwrap().to_owned());
+            let head =
+                format!("HTTP/1.1 {status} x\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+            socket.write_all(head.as_bytes()).unwrap();
+            socket.write_all(body.as_bytes()).unwrap();
+        }
+        asked
+    });
+    (url, serving)
+}
+
+fn logferry(args: &[&str], env: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_logferry"));
+    command.args(args).env_clear().envs(env.iter().copied()).stdin(Stdio::null()).output().unwrap()
+}
+
+fn said(output: &Output) -> (Option<i32>, String) {
+    (output.status.code(), String::from_utf8(output.stderr.clone()).unwrap())
+}
+
+const KEY: (&str, &str) = ("LOGFERRY_API_KEY", "k");
+
+#[test]
+fn a_query_follows_its_cursors_and_prints_each_record_as_it_was_answered() {
+    let (url, serving) = service(vec![
+        (200, r#"{"ok":true,"data":[{"id":"1","n":1.50,"message":"a"}],"cursor":"c1","skipped":0}"#),
+        (200, r#"{"ok":true,"data":[],"cursor":"c2","skipped":0}"#),
+        (
+            200,
+            "{\"ok\":true,\"data\":[{\"id\":\"2\",\n\"message\":\"b\u{9b}31m\"}],\"cursor\":null,\"skipped\":0}",
+        ),
+    ]);
+    let args = ["query", "--since", "3d", "--level", "ERROR", "res.statusCode>=500", "err", "-n", "5"];
+    let output = logferry(&args, &[("LOGFERRY_URL", &url), KEY]);
+    assert_eq!(said(&output), (Some(0), String::new()));
+    let printed =
+        "{\"id\":\"1\",\"n\":1.50,\"message\":\"a\"}\n{\"id\":\"2\", \"message\":\"b\\u009b31m\"}\n";
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), printed);
+    let filters = "field.res.statusCode=%3E%3D500&field.err=*&level=ERROR&since=3d";
+    let expected = [
+        format!("/v1/logs?{filters}&limit=5"),
+        format!("/v1/logs?{filters}&limit=4&cursor=c1"),
+        format!("/v1/logs?{filters}&limit=4&cursor=c2"),
+    ];
+    assert_eq!(serving.join().unwrap(), expected);
+}
+
+#[test]
+fn columns_have_no_control_character_and_what_could_not_be_read_is_an_error() {
+    let (url, serving) = service(vec![(
+        200,
+        r#"{"ok":true,"data":[{"id":"1","timestamp":"2026-11-26T10:00:00.000Z","level":"ERROR","message":"a\u001b[2Jb","fields":{"res":{"statusCode":500}}}],"cursor":null,"skipped":2}"#,
+    )]);
+    let output = logferry(&["query", "--text"], &[("LOGFERRY_URL", &url), KEY]);
+    let printed = String::from_utf8(output.stdout.clone()).unwrap();
+    assert_eq!(printed, "2026-11-26 10:00:00.000 ERROR a\\u{1b}[2Jb  res.statusCode=500\n");
+    let error = "logferry: 2 blocks could not be read: their records are missing here\n";
+    assert_eq!(said(&output), (Some(1), error.to_owned()));
+    serving.join().unwrap();
+}
+
+#[test]
+fn a_tail_prints_each_record_once_and_in_order() {
+    let record =
+        |id: &str, second: u8| format!(r#"{{"id":"{id}","timestamp":"2024-03-01T10:00:0{second}.000Z"}}"#);
+    let page = |records: &[String]| {
+        let body = format!(r#"{{"ok":true,"data":[{}],"cursor":null}}"#, records.join(","));
+        (200, &*Box::leak(body.into_boxed_str()))
+    };
+    let (url, serving) = service(vec![
+        page(&[record("b", 2), record("a", 1)]),
+        // One arrived late, one is new.
+        page(&[record("d", 3), record("b", 2), record("c", 1), record("a", 1)]),
+    ]);
+    let args = ["tail", "--since", "2024-03-01", "-n", "4", "--interval", "1"];
+    let output = logferry(&args, &[("LOGFERRY_URL", &url), KEY]);
+    let printed = String::from_utf8(output.stdout.clone()).unwrap();
+    let ids: Vec<&str> = printed.lines().map(|line| &line[7..8]).collect();
+    assert_eq!((ids, said(&output)), (vec!["a", "b", "c", "d"], (Some(0), String::new())));
+    let asked = serving.join().unwrap();
+    assert!(asked[0].contains("since=2024-03-01T00%3A00%3A00.000Z"), "{asked:?}");
+    assert!(asked[1].contains("since=2024-03-01T09%3A55%3A02.000Z"), "{asked:?}");
+}
+
+#[test]
+fn errors_say_what_to_do_in_words_of_the_command_line() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let closed = format!("http://{free}");
+    let refused = format!("nothing answers at {closed} (connection refused): is the service running?");
+    for (args, env, message) in [
+        (&["query"][..], &[][..], "which service? Set LOGFERRY_URL, pass --url, or name it in a profile"),
+        (&["query"], &[("LOGFERRY_URL", "")], "LOGFERRY_URL is empty"),
+        (&["query"], &[("API_URL", "x")], "API_URL must begin with http:// or https://, and is x"),
+        (
+            &["query"],
+            &[("LOGFERRY_URL", "http://x")],
+            "which key? Set LOGFERRY_API_KEY, or name it in a profile",
+        ),
+        (&["query"], &[("LOGFERRY_URL", &closed), KEY], &refused),
+        (
+            &["upload-logs", "Cargo.toml"],
+            &[("LOGFERRY_URL", &closed), KEY],
+            &format!("Cargo.toml: {refused}"),
+        ),
+        (&["ingest", "src"], &[], "src is a folder; name the files in it"),
+    ] {
+        let (code, error) = said(&logferry(args, env));
+        assert!(error.starts_with(&format!("logferry: {message}\n")), "{args:?}: {error}");
+        assert!(code == Some(2) || args[0] == "upload-logs", "{args:?}");
+    }
+    for (status, body, message) in [
+        (
+            401,
+            r#"{"ok":false,"error":{"message":"the API key is not valid"}}"#,
+            "the key from LOGFERRY_API_KEY is not valid at URL",
+        ),
+        (
+            403,
+            r#"{"ok":false,"error":{"message":"m","details":{"scope":"read"}}}"#,
+            "the key from LOGFERRY_API_KEY may not do this: it needs the scope read",
+        ),
+        (
+            400,
+            r#"{"ok":false,"error":{"message":"since has no offset: add Z","details":{"field":"since"}}}"#,
+            "--since has no offset: add Z",
+        ),
+        (502, "<html>", "URL answered 502 Bad Gateway, and not as Logferry does: is it the service's URL?"),
+    ] {
+        let (url, serving) = service(vec![(status, body)]);
+        let (code, error) = said(&logferry(&["query"], &[("LOGFERRY_URL", &url), KEY]));
+        assert_eq!((code, error.replace(&url, "URL")), (Some(2), format!("logferry: {message}\n")));
+        serving.join().unwrap();
+    }
+}
+
+#[test]
+fn misspelt_commands_options_and_conditions_are_answered_with_what_was_probably_meant() {
+    for (args, message) in [
+        (&["ingst"][..], "'ingest'"),
+        (&["ingest", "x", "--sumary"], "'--summary'"),
+        (&["query", "--levl", "ERROR"], "'--level'"),
+        (&["query", ">500"], "write path=value, path!=value, path>=500, path~text or path"),
+    ] {
+        let (code, error) = said(&logferry(args, &[]));
+        assert!(code == Some(2) && error.contains(message), "{args:?}: {error}");
+    }
+    let script = logferry(&["completions", "bash"], &[]);
+    assert!(String::from_utf8(script.stdout).unwrap().contains("--oldest-first"));
+}
+
+#[test]
+fn standard_input_is_a_file_too() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_logferry"));
+    command.args(["ingest", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"{\"level\":50,\"msg\":\"from a pipe\"}\n").unwrap();
+    let printed = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
+    assert!(printed.contains("\"message\":\"from a pipe\""), "{printed}");
+}
