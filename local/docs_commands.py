@@ -83,7 +83,7 @@ def run(page: pathlib.Path, local_env: pathlib.Path) -> int:
         # The page's files are created here, and not in the repository.
         shutil.copy(ROOT / "README.md", folder)
         program = os.environ.get("LOGFERRY") or str(TARGET / "debug" / "logferry")
-        env = {"LOGFERRY": program, "LOGFERRY_CONFIG": "/dev/null"}
+        env = {"LOGFERRY": program, "XDG_CONFIG_HOME": folder}
         done = commands.run(script(found, local_env), page.name, env, folder)
     printed = re.split(rf"(?m)^{MARK}\d+$", done.stdout)[1:]
     wrong = [

@@ -152,7 +152,8 @@ fn read(path: &Path, must_exist: bool) -> Result<ConfigFile, Box<dyn Error>> {
     };
     let config: ConfigFile = toml::from_str(&text)
         .map_err(|error| format!("{}: {}", path.display(), error.to_string().trim_end()))?;
-    if let Some(mode) = others_read(path) {
+    let has_keys = config.profiles.values().any(|own| own.api_key.is_some() || own.admin_key.is_some());
+    if let Some(mode) = others_read(path).filter(|_| has_keys) {
         eprintln!(
             "logferry: other users may read the keys in {} (mode {mode:o}): chmod 600",
             shown(&path.display().to_string())
