@@ -77,7 +77,7 @@ async fn write(app_id: &AppId, file: LocalFile) -> Result<bool, Box<dyn Error>> 
     })
     .map_err(|error| {
         let hint = "they are outputs of the stack; those of `make up` are in .logferry/local.env";
-        format!("{}\n({hint})", chain(&error))
+        format!("{}; {hint}", chain(&error))
     })?;
     let dynamodb = AwsEnv::from_environment()?.dynamodb();
     let object = file.object(app_id);
