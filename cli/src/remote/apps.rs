@@ -147,6 +147,9 @@ fn print_list(
         output.table(titles, &list.iter().map(row).collect::<Vec<_>>())?;
     }
     output.flush()?;
+    if list.is_empty() {
+        eprintln!("none");
+    }
     Ok(ExitCode::SUCCESS)
 }
 
