@@ -1,4 +1,4 @@
-//! The callers of routes: the administration, or an app with one of its keys. A handler gets its caller and
+//! The callers of routes: the administration, an app with one of its keys, or a reader with a view token. A handler gets its caller and
 //! its app only from the extractors of this module, which check the credential.
 
 use std::marker::PhantomData;
@@ -8,8 +8,9 @@ use axum::extract::FromRequestParts;
 use http::request::Parts;
 use logferry_core::model::app::{App, AppId, Scope};
 use logferry_core::ports::apps::Apps;
-use logferry_service::api_key::{ADMIN_KEY_HEADER, APP_ID_HEADER, app_of_request};
+use logferry_service::api_key::{ADMIN_KEY_HEADER, API_KEY_HEADER, APP_ID_HEADER, app_of_request};
 use logferry_service::http::{ApiError, Describe, Head, Operation, PathPart, QueryParams};
+use logferry_service::tokens::{TokenError, ViewClaims};
 use serde_json::json;
 use utoipa::IntoParams;
 use utoipa::openapi::path::{Parameter, ParameterIn};
@@ -166,6 +167,13 @@ fn params<P: Params>(head: &mut Head) -> Result<P, ApiError> {
     Ok(params)
 }
 
+/// The JSON web token of a request without a key. Other schemes and other bearers are not read here.
+fn view_token(head: &Head) -> Option<&str> {
+    let has_key = head.headers.contains_key(API_KEY_HEADER);
+    let token = head.header("authorization").filter(|_| !has_key)?.strip_prefix("Bearer ")?.trim();
+    (token.split('.').count() == 3).then_some(token)
+}
+
 /// What every operation that takes a credential may answer.
 fn takes_credential(operation: &mut Operation) {
     operation.errors.extend([400, 401, 403, 429, 503]);
@@ -174,6 +182,9 @@ fn takes_credential(operation: &mut Operation) {
 /// The credentials of an operation that apps and the administration may use.
 pub(crate) fn takes_any_key(operation: &mut Operation, scope: Scope) {
     operation.security.extend([json!({"apiKey": [scope]}), json!({"adminKey": []})]);
+    if scope == Scope::Read {
+        operation.security.push(json!({"viewToken": []}));
+    }
     takes_credential(operation);
 }
 
@@ -234,8 +245,32 @@ impl<C: Cloud> Api<C> {
                 false => Err(wrong()),
             };
         }
+        if let Some(token) = view_token(head) {
+            return self.reader(token, head, needs).await.map(Some);
+        }
         let app = app_of_request(&self.apps, head, needs).await?;
         Ok(app.map(|app| Caller::App(Box::new(app))))
+    }
+
+    /// The app that a view token reads.
+    async fn reader(&self, token: &str, head: &Head, needs: Scope) -> Result<Caller, ApiError> {
+        let claims: ViewClaims = match self.tokens.verify(token, head.now_ms).await {
+            Ok(claims) => claims,
+            Err(TokenError::Unchecked(fault)) => return Err(fault.into()),
+            Err(error) => return Err(ApiError::unauthorized(error.to_string())),
+        };
+        let app = self.apps.find(&claims.app).await?.filter(|app| app.registered_ms == claims.epoch);
+        let app = app.ok_or_else(|| ApiError::unauthorized("the token's app is gone"))?;
+        head.trail.concerns(&app.app_id);
+        if head.header(APP_ID_HEADER).is_some_and(|header| header != app.app_id.as_str()) {
+            return Err(ApiError::forbidden("X-App-ID names another app"));
+        }
+        if needs != Scope::Read {
+            let mut error = ApiError::forbidden("a view token only reads");
+            error.details = Some(json!({"scope": needs}));
+            return Err(error);
+        }
+        Ok(Caller::App(Box::new(app)))
     }
 
     /// The app that a path names, if the caller may act for it.

@@ -112,6 +112,12 @@ pub fn routes<C: Cloud, R: Routes<Arc<Api<C>>>>(into: R) -> R {
             tokens::mint_upload_token::<C>,
         )
         .add(
+            Route::post("/apps/{id}/view-tokens", "mintViewToken", APPS)
+                .says("A token that reads what the app has, and changes nothing")
+                .data::<tokens::Token>(),
+            tokens::mint_view_token::<C>,
+        )
+        .add(
             Route::post("/apps/{id}/prune", "prune", APPS)
                 .says("Delete records before a time")
                 .data::<counts::Pruned>(),
@@ -264,6 +270,7 @@ pub fn document_of<C: Cloud>(others: Document) -> Value {
         "apiKey": key("X-API-Key", "An app's key. The scopes that an operation needs stand beside it."),
         "adminKey": key("X-Admin-Key", "The key of the administration."),
         "joinToken": bearer("From `POST /apps/{id}/join-tokens`, or Amazon Chime's join token."),
+        "viewToken": bearer("From `POST /apps/{id}/view-tokens`: as a key with the scope `read` alone."),
         "uploadToken": bearer("From `POST /apps/{id}/upload-tokens`; in the path before `/s3` as well: `/t/{token}/s3/…`."),
     });
     let document = routes::<C, _>(Document::default()).and(others);

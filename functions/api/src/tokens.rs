@@ -1,9 +1,9 @@
-//! Tokens that browsers get from their app's server.
+//! Tokens: those that browsers get from their app's server, and those that read what an app has.
 
 use logferry_core::model::object_key::{AttendeeId, MeetingId, Subject};
 use logferry_core::model::time::rfc3339_ms;
 use logferry_service::http::{Answer, ApiError, Body, Fields, Json, State, ok};
-use logferry_service::tokens::{DEFAULT_TTL_SECS, MAX_JOIN_TTL_SECS, MAX_UPLOAD_TTL_SECS, Minted};
+use logferry_service::tokens::{DEFAULT_TTL_SECS, MAX_JOIN_TTL_SECS, MAX_UPLOAD_TTL_SECS, MAX_VIEW_TTL_SECS, Minted};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -59,6 +59,21 @@ impl Body for NewUploadToken {
     }
 }
 
+#[derive(Debug, ToSchema)]
+#[schema(example = json!({"ttl_secs": 3_600}))]
+pub(crate) struct NewViewToken {
+    #[schema(value_type = Option<u32>, minimum = 1, maximum = 604_800)]
+    ttl_secs: u32,
+}
+
+impl Body for NewViewToken {
+    const OPTIONAL: bool = true;
+
+    fn read(fields: &mut Fields) -> Result<Self, ApiError> {
+        Ok(Self { ttl_secs: ttl_secs(fields, MAX_VIEW_TTL_SECS)? })
+    }
+}
+
 fn ttl_secs(fields: &mut Fields, most: u32) -> Result<u32, ApiError> {
     let secs = fields.take_number("ttl_secs", 1, u64::from(most))?;
     Ok(secs.and_then(|secs| u32::try_from(secs).ok()).unwrap_or(DEFAULT_TTL_SECS))
@@ -94,5 +109,14 @@ pub(crate) async fn mint_upload_token<C: Cloud>(
 ) -> Answer {
     let sub = wish.sub.as_str();
     let minted = api.tokens.mint_upload(&on.app, sub, wish.max_bytes, wish.ttl_secs, on.head.now_ms).await?;
+    Ok(ok(&Token::from(minted)))
+}
+
+pub(crate) async fn mint_view_token<C: Cloud>(
+    State(api): Shared<C>,
+    on: OnApp<Manage>,
+    Json { value: wish, .. }: Json<NewViewToken>,
+) -> Answer {
+    let minted = api.tokens.mint_view(&on.app, wish.ttl_secs, on.head.now_ms).await?;
     Ok(ok(&Token::from(minted)))
 }

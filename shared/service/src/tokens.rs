@@ -1,4 +1,4 @@
-//! Join tokens and upload tokens: JSON web tokens, HS256 only, signed with a version of one secret. `kid`
+//! Join, upload and view tokens: JSON web tokens, HS256 only, signed with a version of one secret. `kid`
 //! is the version's id, so a rotation invalidates no token early. `aud` is the kind of token.
 
 use std::fmt;
@@ -19,6 +19,9 @@ pub const DEFAULT_TTL_SECS: u32 = 3_600;
 pub const MAX_JOIN_TTL_SECS: u32 = 86_400;
 /// Maximum lifetime of an upload token: as long as a session, a week (s).
 pub const MAX_UPLOAD_TTL_SECS: u32 = 7 * 86_400;
+
+/// Maximum lifetime of a view token: a week (s).
+pub const MAX_VIEW_TTL_SECS: u32 = 7 * 86_400;
 
 /// Maximum length of a token (bytes).
 const MAX_TOKEN_BYTES: usize = 4_096;
@@ -73,11 +76,25 @@ pub struct UploadClaims {
     pub epoch: Option<i64>,
 }
 
-/// Claims of either kind.
+/// Claims of a view token: it reads what its app has, and changes nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ViewClaims {
+    pub app: AppId,
+    /// Expiry (s since the epoch).
+    pub exp: i64,
+    /// When it was issued (s).
+    pub iat: i64,
+    /// When the app that it was issued for was registered (ms).
+    pub epoch: i64,
+    /// Whether it reads; always true. A token without `aud` and without this claim is of another kind.
+    pub view: bool,
+}
+
+/// Claims of any kind.
 pub trait Claims: Serialize + DeserializeOwned {
     /// The claim `aud` of this kind.
     const AUDIENCE: &'static str;
-    /// Claims that only the other kind has. A token without `aud`, which we did not issue, is refused if it
+    /// Claims that only the other kinds have. A token without `aud`, which we did not issue, is refused if it
     /// has one of them, because it could be of either kind.
     const NOT_OURS: &'static [&'static str];
 
@@ -97,7 +114,7 @@ pub fn minted_for(app: &App, iat: Option<i64>, epoch: Option<i64>) -> bool {
 
 impl Claims for JoinClaims {
     const AUDIENCE: &'static str = "logferry:join";
-    const NOT_OURS: &'static [&'static str] = &["sub", "maxBytes"];
+    const NOT_OURS: &'static [&'static str] = &["sub", "maxBytes", "view"];
 
     fn expires_secs(&self) -> i64 {
         self.exp
@@ -106,7 +123,16 @@ impl Claims for JoinClaims {
 
 impl Claims for UploadClaims {
     const AUDIENCE: &'static str = "logferry:upload";
-    const NOT_OURS: &'static [&'static str] = &["meetingId", "attendeeId"];
+    const NOT_OURS: &'static [&'static str] = &["meetingId", "attendeeId", "view"];
+
+    fn expires_secs(&self) -> i64 {
+        self.exp
+    }
+}
+
+impl Claims for ViewClaims {
+    const AUDIENCE: &'static str = "logferry:view";
+    const NOT_OURS: &'static [&'static str] = &["meetingId", "attendeeId", "sub", "maxBytes"];
 
     fn expires_secs(&self) -> i64 {
         self.exp
@@ -208,6 +234,22 @@ impl<S: Secrets> Tokens<S> {
             exp: now_secs + i64::from(ttl_secs),
             iat: Some(now_secs),
             epoch: Some(app.registered_ms),
+        };
+        self.mint(&claims, now_ms).await
+    }
+
+    /// Issues a view token that is valid for `ttl_secs`.
+    ///
+    /// # Errors
+    /// The secret could not be read.
+    pub async fn mint_view(&self, app: &App, ttl_secs: u32, now_ms: i64) -> Result<Minted, Fault> {
+        let now_secs = now_ms.div_euclid(1000);
+        let claims = ViewClaims {
+            app: app.app_id.clone(),
+            exp: now_secs + i64::from(ttl_secs),
+            iat: now_secs,
+            epoch: app.registered_ms,
+            view: true,
         };
         self.mint(&claims, now_ms).await
     }

@@ -28,6 +28,7 @@ mod keys;
 mod limits;
 mod naughty;
 mod tenancy;
+mod view_tokens;
 mod wide_writes;
 
 const NONE: Value = Value::Null;
