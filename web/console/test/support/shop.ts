@@ -129,8 +129,9 @@ export async function upload(app: App, filename: string, body: Buffer): Promise<
 
 /** A good file, one with bad records, and one that was cut off. */
 export async function uploadFiles(app: App): Promise<string[]> {
-  const line = (n: number) =>
-    JSON.stringify({ level: 'info', msg: `nightly import, row ${n}`, time: Date.now() - 60_000 + n });
+  // In the last night, so that they do not cover the records of the day.
+  const night = Date.now() - 19 * HOUR_MS;
+  const line = (n: number) => JSON.stringify({ level: 'info', msg: `nightly import, row ${n}`, time: night + n * 4_000 });
   const good = gzipSync(Array.from({ length: 900 }, (_, n) => line(n)).join('\n'));
   const mixed = Array.from({ length: 300 }, (_, n) =>
     n % 60 === 7 ? '{"level": "info", "msg": "broken' : line(n),
