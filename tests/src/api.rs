@@ -8,7 +8,7 @@ use aws_lambda_events::apigw::ApiGatewayV2httpRequest;
 use base64::Engine as _;
 use futures::future::BoxFuture;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use logferry_api::{BadgeCache, Cloud, Console, Limiter, Settings};
+use logferry_api::{BadgeCache, Cloud, Console, Limiter, Settings, StatusCache};
 use logferry_core::model::app::Scope;
 use logferry_core::model::quota::Quota;
 use logferry_core::model::redact::Redactor;
@@ -154,6 +154,7 @@ impl Api {
             tokens: Tokens::new(cloud.clone(), "tokens"),
             limiter: Limiter::new(per_second),
             badges: BadgeCache::default(),
+            statuses: StatusCache::default(),
             console: Console::in_folder(console),
             settings: Settings {
                 bucket: "bucket".to_owned(),

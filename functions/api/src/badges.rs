@@ -1,8 +1,5 @@
 //! Badges: for callers with a key, and without a credential if an app's badges are public.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
-
 use http::StatusCode;
 use http::header::CACHE_CONTROL;
 use logferry_core::model::app::{App, AppId, Scope};
@@ -18,21 +15,19 @@ use serde_json::json;
 
 use crate::auth::{takes_any_key, takes_app_in_path};
 use crate::health::{SeriesQuery, one, window};
+use crate::minute_cache::MinuteCache;
 use crate::{Api, Cloud, Shared};
 
-/// How long a badge may be kept: by this instance, by browsers, and by the proxies of code hosts.
-const BADGE_MS: i64 = 60_000;
-const BADGE_CACHE: &str = "max-age=60";
-/// Answers that an instance keeps, of 2 KB at most.
-const MAX_KEPT: usize = 1_000;
+/// How long a badge may be kept by browsers, and by the proxies of code hosts.
+pub(crate) const BADGE_CACHE: &str = "max-age=60";
 /// Bytes of a question that can have a badge: a path, and the longest URL of a check.
 const MAX_QUESTION_BYTES: usize = 2_048;
 /// Whose share of requests those without a credential use. No app has this id.
-const BUCKET: &str = "*badges";
+pub(crate) const BUCKET: &str = "*badges";
 
 /// A badge as it is answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Badge {
+pub enum Badge {
     Svg(String),
     Json(String),
 }
@@ -47,28 +42,8 @@ impl Badge {
     }
 }
 
-/// Answers to requests without a credential, `None` if there is no such badge: a repeated request reads
-/// the tables once per minute and instance.
-#[derive(Debug, Default)]
-pub struct BadgeCache(Mutex<HashMap<String, (i64, Option<Badge>)>>);
-
-impl BadgeCache {
-    fn get(&self, question: &str, now_ms: i64) -> Option<Option<Badge>> {
-        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.get(question).filter(|(until_ms, _)| now_ms < *until_ms).map(|(_, badge)| badge.clone())
-    }
-
-    fn keep(&self, question: String, badge: Option<Badge>, now_ms: i64) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() >= MAX_KEPT {
-            kept.retain(|_, (until_ms, _)| now_ms < *until_ms);
-        }
-        if kept.len() >= MAX_KEPT {
-            kept.clear();
-        }
-        kept.insert(question, (now_ms.saturating_add(BADGE_MS), badge));
-    }
-}
+/// Answers to requests without a credential, of 2 KB at most.
+pub type BadgeCache = MinuteCache<Badge, 1_000>;
 
 /// Whether a request shows any credential.
 fn shows_credential(head: &Head) -> bool {
@@ -164,22 +139,5 @@ impl<C: Cloud> Api<C> {
             true => Badge::Svg(badge.svg()),
             false => Badge::Json(badge.shields().to_string()),
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_thousand_answers_are_kept_for_a_minute_each() {
-        let cache = BadgeCache::default();
-        for n in 0..3_000 {
-            cache.keep(n.to_string(), None, n);
-            assert!(cache.0.lock().unwrap().len() <= MAX_KEPT);
-        }
-        assert_eq!(cache.get("2999", 2_999 + BADGE_MS - 1), Some(None));
-        assert_eq!(cache.get("2999", 2_999 + BADGE_MS), None);
-        assert_eq!(cache.get("other", 0), None);
     }
 }

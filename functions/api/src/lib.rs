@@ -18,9 +18,11 @@ mod health;
 mod histogram;
 mod keys;
 mod logs;
+mod minute_cache;
 mod rate;
 mod routes;
 mod schema;
+mod status;
 mod tokens;
 mod usage;
 
@@ -50,6 +52,7 @@ pub use console::Console;
 pub use logferry_service::http::MAX_BODY_BYTES;
 pub use rate::Limiter;
 pub use routes::{OPENAPI, document_of, routes};
+pub use status::StatusCache;
 
 /// What the service talks to.
 pub trait Cloud: Send + Sync + 'static {
@@ -73,6 +76,7 @@ pub struct Api<C: Cloud> {
     pub tokens: Tokens<C::Secrets>,
     pub limiter: Limiter,
     pub badges: BadgeCache,
+    pub statuses: StatusCache,
     pub console: Console,
     pub settings: Settings,
 }

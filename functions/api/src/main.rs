@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use aws_lambda_events::apigw::ApiGatewayV2httpRequest;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
-use logferry_api::{Api, BadgeCache, Cloud, Config, Console, Limiter};
+use logferry_api::{Api, BadgeCache, Cloud, Config, Console, Limiter, StatusCache};
 use logferry_aws::alerts::DynamoAlerts;
 use logferry_aws::apps::DynamoApps;
 use logferry_aws::checks::DynamoChecks;
@@ -51,6 +51,7 @@ async fn main() -> Result<(), Error> {
         tokens: Tokens::new(secrets, config.token_secret),
         limiter: Limiter::new(config.rate_per_second),
         badges: BadgeCache::default(),
+        statuses: StatusCache::default(),
         console: Console::beside_program(config.serve_console),
         settings: config.settings,
     };

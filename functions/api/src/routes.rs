@@ -11,7 +11,8 @@ use utoipa::ToSchema;
 
 use crate::schema::{CheckRow, Record};
 use crate::{
-    Api, Cloud, alerts, apps, badges, console, counts, files, health, histogram, keys, logs, tokens, usage,
+    Api, Cloud, alerts, apps, badges, console, counts, files, health, histogram, keys, logs, status, tokens,
+    usage,
 };
 
 /// The OpenAPI document as it is served: `openapi.json`, which a test compares with what the routes of
@@ -203,6 +204,12 @@ pub fn routes<C: Cloud, R: Routes<Arc<Api<C>>>>(into: R) -> R {
             badges::health_badge::<C>,
         )
         .add(
+            Route::get("/status/{id}", "statusPage", HEALTH)
+                .says("The public status page of an app")
+                .with(status::shows),
+            status::status_page::<C>,
+        )
+        .add(
             Route::post("/health/{id}/{name}/push", "healthPush", HEALTH)
                 .says("A job reports itself")
                 .data::<CheckRow>()
@@ -274,5 +281,5 @@ pub fn document_of<C: Cloud>(others: Document) -> Value {
         "uploadToken": bearer("From `POST /apps/{id}/upload-tokens`; in the path before `/s3` as well: `/t/{token}/s3/…`."),
     });
     let document = routes::<C, _>(Document::default()).and(others);
-    document.finish(info, schemes, &["/openapi.json", "/presigned-url", "/s3/", "/console"])
+    document.finish(info, schemes, &["/openapi.json", "/presigned-url", "/s3/", "/console", "/status/"])
 }

@@ -3,7 +3,9 @@
 use logferry_core::model::object_key::{AttendeeId, MeetingId, Subject};
 use logferry_core::model::time::rfc3339_ms;
 use logferry_service::http::{Answer, ApiError, Body, Fields, Json, State, ok};
-use logferry_service::tokens::{DEFAULT_TTL_SECS, MAX_JOIN_TTL_SECS, MAX_UPLOAD_TTL_SECS, MAX_VIEW_TTL_SECS, Minted};
+use logferry_service::tokens::{
+    DEFAULT_TTL_SECS, MAX_JOIN_TTL_SECS, MAX_UPLOAD_TTL_SECS, MAX_VIEW_TTL_SECS, Minted,
+};
 use serde::Serialize;
 use utoipa::ToSchema;
 

@@ -23,6 +23,8 @@ use crate::transact::{self, End, transact};
 
 /// How long rows and states are kept (s).
 const KEPT_SECS: i64 = 30 * 86_400;
+/// How long the sums of a day are kept: as long as status pages show them (s).
+const SUMS_KEPT_SECS: i64 = 92 * 86_400;
 /// No app was registered at this time.
 const NO_EPOCH_MS: i64 = -1;
 /// How long counts of reports are kept after their minute (s).
@@ -62,6 +64,10 @@ fn state_partition(app_id: &AppId) -> String {
 /// One item per minute, with a counter for the app and one named after each job.
 fn reports_key(row_key: &CheckKey, registered_ms: i64, minute: i64) -> Item {
     key(format!("{}#reports", row_key.app_id), format!("{registered_ms:013}#{minute}"))
+}
+
+fn sums_expire_at(day: Day) -> AttributeValue {
+    n(day.end_ms().div_euclid(1000).saturating_add(SUMS_KEPT_SECS))
 }
 
 fn expires_at(ms: i64) -> AttributeValue {
@@ -123,7 +129,7 @@ type StoredHour = (usize, u64, u64, u64, u64, Option<u32>, Option<u32>);
 fn day_to_item(row_key: &CheckKey, registered_ms: i64, sums: &DaySums) -> Result<Item, Fault> {
     let mut item = key(partition(row_key), day_key(registered_ms, sums.day));
     item.put("revision", n(sums.revision));
-    item.put("expires_at", expires_at(sums.day.end_ms()));
+    item.put("expires_at", sums_expire_at(sums.day));
     if let Some(hours) = &sums.hours {
         let checked = hours.iter().enumerate().filter(|(_, tally)| tally.checks > 0);
         let stored: Vec<StoredHour> = checked
@@ -212,7 +218,7 @@ impl DynamoChecks {
             .set_key(Some(key(partition(&row.key), day_key(row.registered_ms, day))))
             .update_expression("ADD revision :one REMOVE hours SET expires_at = :expires")
             .expression_attribute_values(":one", n(1))
-            .expression_attribute_values(":expires", expires_at(day.end_ms()));
+            .expression_attribute_values(":expires", sums_expire_at(day));
         match transact(&self.table.client, &[transact::put(put)?, transact::update(void)?]).await? {
             End::Done => Ok(Recorded::Stored),
             End::Condition(_) => {

@@ -12,6 +12,7 @@ pub mod redacted;
 pub mod register;
 pub mod rows;
 pub mod state;
+pub mod status;
 pub mod sums;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

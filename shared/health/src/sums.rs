@@ -86,7 +86,7 @@ pub async fn load(
     let mut spans = vec![(start_ms, first.start_ms() - 1), (start_ms.max(open.start_ms()), now_ms)];
     let stored =
         if first < open { table.days(key, registered_ms, first, open.previous()).await? } else { Vec::new() };
-    // Rows are kept as long as the longest window: some rows of an older day may have expired.
+    // Rows are kept for a month: some rows of the day at its beginning may have expired, all of older days have.
     let complete_from_ms = Window::Month.start_ms(now_ms);
     let (mut sums, mut missing) = (Sums::default(), Vec::new());
     for day in (first.0..open.0).map(Day) {
@@ -95,7 +95,7 @@ pub async fn load(
             sums.insert(day, hours);
         } else if day.start_ms() >= complete_from_ms {
             missing.push((day, known.map_or(0, |known| known.revision)));
-        } else {
+        } else if day.end_ms() >= complete_from_ms {
             spans.push((start_ms.max(day.start_ms()), day.end_ms()));
         }
     }

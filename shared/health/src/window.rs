@@ -7,6 +7,8 @@ pub enum Window {
     Day,
     Week,
     Month,
+    /// Of status pages only: longer than results are kept. Sums of days are.
+    Quarter,
 }
 
 impl Window {
@@ -22,6 +24,7 @@ impl Window {
             Window::Day => "24h",
             Window::Week => "7d",
             Window::Month => "30d",
+            Window::Quarter => "90d",
         }
     }
 
@@ -31,6 +34,7 @@ impl Window {
             Window::Day => 24 * 3_600_000,
             Window::Week => 7 * 24 * 3_600_000,
             Window::Month => 30 * 24 * 3_600_000,
+            Window::Quarter => 90 * 24 * 3_600_000,
         }
     }
 
@@ -41,7 +45,7 @@ impl Window {
             Window::Hour => 5 * 60_000,
             Window::Day => 3_600_000,
             Window::Week => 6 * 3_600_000,
-            Window::Month => 24 * 3_600_000,
+            Window::Month | Window::Quarter => 24 * 3_600_000,
         }
     }
 

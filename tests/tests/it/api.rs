@@ -27,6 +27,7 @@ mod document;
 mod keys;
 mod limits;
 mod naughty;
+mod status_page;
 mod tenancy;
 mod view_tokens;
 mod wide_writes;
@@ -133,7 +134,8 @@ fn requests(app_id: &str) -> Vec<(String, String, Value)> {
 }
 
 fn is_open(path: &str) -> bool {
-    ["/", "/health", "/openapi.json"].contains(&path) || path.starts_with("/console")
+    ["/", "/health", "/openapi.json"].contains(&path)
+        || ["/console", "/status/"].iter().any(|open| path.starts_with(open))
 }
 
 #[tokio::test]
@@ -158,6 +160,8 @@ async fn every_route_asks_for_the_right_credential() {
             let answer = api.call(&method, &path, headers, &body).await;
             let expected = match (method.as_str(), path.as_str()) {
                 (_, "/console") => 302,
+                // Its checks are not public.
+                (_, "/status/shop") => 404,
                 (_, path) if is_open(path) => 200,
                 ("POST", "/apps") => *admin_status,
                 // Non-public badges do not exist for others.

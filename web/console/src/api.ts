@@ -58,6 +58,13 @@ export class Client {
     return ((await this.ask(method, path, params, body)) as { data: T }).data;
   }
 
+  /** Whether something public is there; without the credential. */
+  async exists(path: string, signal?: AbortSignal): Promise<boolean> {
+    const init: RequestInit = { method: 'HEAD', credentials: 'omit', referrerPolicy: 'no-referrer' };
+    if (signal) init.signal = signal;
+    return (await fetch(new URL(path, this.base), init)).ok;
+  }
+
   private async ask(method: string, path: string, params: Params, body?: unknown, signal?: AbortSignal) {
     const url = new URL(path, this.base);
     for (const [name, value] of Object.entries(params)) {

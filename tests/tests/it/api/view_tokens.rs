@@ -43,7 +43,10 @@ async fn a_view_token_reads_its_own_app_alone_and_not_a_later_one_of_the_same_id
     let token = token(&api, &key, &json!({"ttl_secs": 60})).await;
     let read = async |path: &str| with_token(&api, &token, "GET", path, &NONE).await.status;
     assert_eq!(with_token(&api, &token, "GET", "/apps", &NONE).await.data(), json!(["shop"]));
-    assert_eq!((read("/logs").await, read("/logs?app_id=other").await, read("/apps/other").await), (200, 403, 403));
+    assert_eq!(
+        (read("/logs").await, read("/logs?app_id=other").await, read("/apps/other").await),
+        (200, 403, 403)
+    );
     assert_eq!(api.app(&key, "DELETE", "/apps/shop", &NONE).await.status, 200);
     assert_eq!(read("/logs").await, 401);
     api.register("shop").await;

@@ -20,6 +20,7 @@ export function HealthPage() {
   return (
     <div class="page">
       <Head title="Health">
+        {app !== undefined && <StatusPage app={app} />}
         <IconButton icon="refresh" label="Reload" onClick={loaded.reload} />
       </Head>
       {app === undefined ? (
@@ -46,6 +47,19 @@ export function HealthPage() {
         </Show>
       )}
     </div>
+  );
+}
+
+/** A link to the public status page, if the app has one. */
+function StatusPage({ app }: { app: string }) {
+  const { client } = useSession();
+  const url = new URL(`../status/${app}`, client.base).href;
+  const there = useLoad(url, (signal) => client.exists(`../status/${app}`, signal));
+  if (!there.data) return null;
+  return (
+    <a class="button" href={url} target="_blank" rel="noopener noreferrer">
+      Public status page
+    </a>
   );
 }
 
