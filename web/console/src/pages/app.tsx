@@ -12,6 +12,9 @@ import { type App, type Key, LEVELS, type Usage } from '../types.ts';
 import { Icon } from '../ui/icons.tsx';
 import { Confirm, Copy, Dialog, Empty, Show, Trouble } from '../ui/parts.tsx';
 
+/** A view token of this page: a day (s). */
+const VIEW_SECS = 86_400;
+
 export function AppPage() {
   const { client, app } = useSession();
   const loaded = useLoad(app ?? '', (signal) =>
@@ -156,14 +159,31 @@ function Keys({ app, changed }: { app: App; changed: () => void }) {
   const { client, manages, utc } = useSession();
   const [minting, setMinting] = useState(false);
   const [revoking, setRevoking] = useState<Key>();
+  const [token, setToken] = useState<string>();
+  const [problem, setProblem] = useState<Problem>();
+  const view = async () => {
+    try {
+      const body = { ttl_secs: VIEW_SECS };
+      const made = await client.send<{ token: string }>('POST', `apps/${app.app_id}/view-tokens`, body);
+      setToken(made.token);
+      setProblem(undefined);
+    } catch (error) {
+      setProblem(problemOf(error));
+    }
+  };
   return (
     <section class="card wide-card">
       <header>
         <h2>Keys</h2>
         {manages && (
-          <button type="button" class="button small" onClick={() => setMinting(true)}>
-            <Icon name="plus" size={14} /> New key
-          </button>
+          <span class="detail-actions">
+            <button type="button" class="button small" onClick={() => void view()}>
+              View token for a day
+            </button>
+            <button type="button" class="button small" onClick={() => setMinting(true)}>
+              <Icon name="plus" size={14} /> New key
+            </button>
+          </span>
         )}
       </header>
       <div class="scroll-x" tabIndex={0} role="group" aria-label="Keys of the app">
@@ -200,6 +220,15 @@ function Keys({ app, changed }: { app: App; changed: () => void }) {
           </tbody>
         </table>
       </div>
+      {problem && <Trouble problem={problem} />}
+      {token !== undefined && (
+        <ShownOnce
+          title="A view token"
+          note="With it, one reads this app, and changes nothing. It expires in a day, and is shown this once."
+          secret={token}
+          close={() => setToken(undefined)}
+        />
+      )}
       {minting && <Mint path={`apps/${app.app_id}/keys`} close={() => setMinting(false)} minted={changed} />}
       {revoking && (
         <Confirm
@@ -275,14 +304,17 @@ function Mint({ path, close, minted }: { path: string; close: () => void; minted
   );
 }
 
-function ShownOnce({ secret, close }: { secret: string; close: () => void }) {
+function ShownOnce(props: { title?: string; note?: string; secret: string; close: () => void }) {
+  const { secret, close } = props;
   return (
-    <Dialog title="The key is shown this once" close={close}>
+    <Dialog title={props.title ?? 'The key is shown this once'} close={close}>
       <div class="command">
         <pre tabIndex={0}>{secret}</pre>
         <Copy label="Copy" text={() => secret} />
       </div>
-      <p class="muted">Only a hash of it is stored. A key that is lost is replaced by another.</p>
+      <p class="muted">
+        {props.note ?? 'Only a hash of it is stored. A key that is lost is replaced by another.'}
+      </p>
       <footer>
         <button type="button" class="button primary" onClick={close}>
           Done

@@ -4,17 +4,21 @@ import { useState } from 'preact/hooks';
 import { useSession } from '../context.ts';
 import { count, short } from '../format.ts';
 import { Head } from '../frame.tsx';
-import { useLoad } from '../hooks.ts';
+import { useLoad, useNow } from '../hooks.ts';
 import { href } from '../route.ts';
-import { DAY_MS } from '../time.ts';
-import type { CheckState, Day, LedgerFile } from '../types.ts';
+import { ago, DAY_MS, full } from '../time.ts';
+import type { CheckState, Day, LedgerFile, LogRecord } from '../types.ts';
 import { Icon } from '../ui/icons.tsx';
-import { Empty, Loading, Trouble } from '../ui/parts.tsx';
+import { Empty, Loading, Show, Trouble } from '../ui/parts.tsx';
+import { LogText } from '../ui/text.tsx';
+import { clipped } from '../ui/tree.tsx';
 import { RegisterApp } from './app.tsx';
 
 /** Cards of the administration that are shown at first: each takes three requests. */
 const FIRST = 24;
 const DAYS = 7;
+/** Errors that an app's own overview lists. */
+const LATEST = 8;
 
 export function OverviewPage() {
   const { apps, app, client, kind } = useSession();
@@ -43,6 +47,7 @@ export function OverviewPage() {
         {cards.slice(0, shown).map((name) => (
           <Card key={name} app={name} />
         ))}
+        {cards.length === 1 && cards[0] !== undefined && <Errors key={`errors-${cards[0]}`} app={cards[0]} />}
       </div>
       {cards.length > shown && (
         <button type="button" class="button" onClick={() => setShown(shown + FIRST)}>
@@ -94,6 +99,48 @@ function Card({ app }: { app: string }) {
           </footer>
         </>
       )}
+    </article>
+  );
+}
+
+/** The latest errors of an app, each a link to its neighbours. */
+function Errors({ app }: { app: string }) {
+  const { client, kind, utc } = useSession();
+  const now = useNow(30_000);
+  const named: Record<string, string> = kind === 'admin' ? { app } : {};
+  const loaded = useLoad(app, (signal) => {
+    const since = new Date(Date.now() - DAYS * DAY_MS).toISOString();
+    return client.list<LogRecord>('logs', { app_id: app, level: 'ERROR', since, limit: LATEST }, signal);
+  });
+  return (
+    <article class="card">
+      <header>
+        <h2>Latest errors</h2>
+        <a href={href('logs', { ...named, level: 'ERROR', range: '7d' })}>All of 7 days</a>
+      </header>
+      <Show loaded={loaded}>
+        {({ data }) =>
+          data.length ? (
+            <ul class="latest">
+              {data.map((record) => {
+                const ms = Date.parse(record.timestamp);
+                return (
+                  <li key={record.id}>
+                    <a href={href('logs', { ...named, record: `${ms}~${record.id}` })}>
+                      <LogText text={clipped(record.message, 160)} />
+                    </a>
+                    <time class="muted" dateTime={record.timestamp} title={full(ms, utc)}>
+                      {ago(ms, now)}
+                    </time>
+                  </li>
+                );
+              })}
+            </ul>
+          ) : (
+            <p class="muted">None in 7 days.</p>
+          )
+        }
+      </Show>
     </article>
   );
 }

@@ -3,7 +3,7 @@
 import { gzipSync } from 'node:zlib';
 import AxeBuilder from '@axe-core/playwright';
 import type { Page } from '@playwright/test';
-import { expect, open, rows, test } from '../support/fixtures.ts';
+import { expect, logIn, open, rows, test } from '../support/fixtures.ts';
 import { upload } from '../support/shop.ts';
 
 async function fileEnds(app: Parameters<typeof upload>[0], key: string): Promise<void> {
@@ -64,6 +64,21 @@ test('settings are saved, and a key is minted, shown once and revoked', async ({
   await row.getByRole('button', { name: 'Revoke' }).click();
   await page.getByRole('dialog').getByRole('button', { name: 'Revoke' }).click();
   await expect(row).toHaveCount(0);
+});
+
+test('a view token logs in, reads, and is offered nothing that changes', async ({ page, app, url }) => {
+  await app.call('POST', '/logs', { level: 'info', message: 'to be read' });
+  await open(page, url, '#/app', app.key);
+  await page.getByRole('button', { name: 'View token for a day' }).click();
+  const token = (await page.getByRole('dialog').locator('pre').textContent()) ?? '';
+  await page.getByRole('button', { name: 'Done' }).click();
+  await page.getByRole('button', { name: 'Log out' }).click();
+  await logIn(page, token);
+  await page.getByRole('link', { name: 'Logs' }).click();
+  await expect(rows(page).first()).toContainText('to be read');
+  await page.getByRole('link', { name: 'App', exact: true }).click();
+  await expect(page.getByRole('heading', { name: 'Keys' })).toBeVisible();
+  await expect(page.getByRole('button', { name: /New key|Revoke|Delete|Save/ })).toHaveCount(0);
 });
 
 test('the key is in no URL and not in localStorage, and after the logout nothing is left', async ({

@@ -131,7 +131,8 @@ export async function upload(app: App, filename: string, body: Buffer): Promise<
 export async function uploadFiles(app: App): Promise<string[]> {
   // In the last night, so that they do not cover the records of the day.
   const night = Date.now() - 19 * HOUR_MS;
-  const line = (n: number) => JSON.stringify({ level: 'info', msg: `nightly import, row ${n}`, time: night + n * 4_000 });
+  const line = (n: number) =>
+    JSON.stringify({ level: 'info', msg: `nightly import, row ${n}`, time: night + n * 4_000 });
   const good = gzipSync(Array.from({ length: 900 }, (_, n) => line(n)).join('\n'));
   const mixed = Array.from({ length: 300 }, (_, n) =>
     n % 60 === 7 ? '{"level": "info", "msg": "broken' : line(n),
