@@ -284,7 +284,7 @@ mod tests {
         let [incident] = check.incidents.as_slice() else { panic!("{:?}", check.incidents) };
         assert_eq!(incident.failed, 12);
         assert!(incident.from_ms <= bad_from && bad_from + 3 * HOUR <= incident.to_ms);
-        assert_eq!(check.days.iter().filter(|(_, checks, _)| *checks > 0).count(), 3);
+        assert_eq!(check.days.iter().filter(|(_, checks, _)| *checks > 0).count(), 4);
     }
 
     #[tokio::test]
