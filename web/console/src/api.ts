@@ -21,7 +21,8 @@ export class Problem extends Error {
   }
 }
 
-export type Params = Record<string, string | number | boolean | undefined>;
+/** Parameters of a request. `conditions` are those of which a name may occur twice. */
+export type Params = Record<string, string | number | boolean | undefined | [string, string][]>;
 
 /** The API's URL for a page of the console: beside `console/`, below `v1/`. */
 export function apiBase(page: string): URL {
@@ -68,7 +69,8 @@ export class Client {
   private async ask(method: string, path: string, params: Params, body?: unknown, signal?: AbortSignal) {
     const url = new URL(path, this.base);
     for (const [name, value] of Object.entries(params)) {
-      if (value !== undefined && value !== '') url.searchParams.set(name, String(value));
+      if (Array.isArray(value)) for (const [one, text] of value) url.searchParams.append(one, text);
+      else if (value !== undefined && value !== '') url.searchParams.set(name, String(value));
     }
     const init: RequestInit = {
       method,

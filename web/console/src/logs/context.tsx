@@ -83,12 +83,22 @@ async function neighbours(
 ): Promise<Row[]> {
   const ask = async (params: Params) =>
     (await client.list<LogRecord>('logs', { app_id: app, ...params }, signal)).data;
+  // Those of the same millisecond as well: the record is somewhere among them.
   const older = await ask({ until: ms + 1, limit: NEIGHBOURS * 4 });
+  const newer = app === undefined ? await reached(ask, ms) : await ask(after(ms));
+  const newest = app === undefined ? newer.slice(-NEIGHBOURS) : newer.slice(0, NEIGHBOURS).reverse();
+  const at = older.findIndex((record) => record.id === id);
+  const records = [...newest, ...older.slice(0, Math.max(at, 0) + NEIGHBOURS + 1)];
+  return records.map((record) => ({ record, ms: Date.parse(record.timestamp), late: false }));
+}
+
+const after = (ms: number): Params => ({ since: ms + 1, order: 'asc', limit: NEIGHBOURS });
+
+/** The records of all apps cannot be listed oldest first: they are looked for in ranges that grow. */
+async function reached(ask: (params: Params) => Promise<LogRecord[]>, ms: number): Promise<LogRecord[]> {
   let newer: LogRecord[] = [];
   for (let reach = 1_000; reach <= FAR_MS && newer.length < NEIGHBOURS; reach *= 8) {
     newer = await ask({ since: ms + 1, until: ms + 1 + reach, limit: 1_000 });
   }
-  const at = older.findIndex((record) => record.id === id);
-  const records = [...newer.slice(-NEIGHBOURS), ...older.slice(0, Math.max(at, 0) + NEIGHBOURS + 1)];
-  return records.map((record) => ({ record, ms: Date.parse(record.timestamp), late: false }));
+  return newer;
 }

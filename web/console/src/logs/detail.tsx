@@ -9,11 +9,13 @@ import type { Json, LogRecord } from '../types.ts';
 import { Icon } from '../ui/icons.tsx';
 import { Copy, Show } from '../ui/parts.tsx';
 import { Clipped, Tree } from '../ui/tree.tsx';
-import { DEFAULT_RANGE, paramsOf } from './filters.ts';
+import { type Condition, DEFAULT_RANGE, exactly, paramsOf } from './filters.ts';
 import { findRaw } from './one.ts';
 import type { Question } from './page.tsx';
 import type { Row } from './store.ts';
 
+/** Members that say how the entry was read; no entry has them. */
+const MARKS = new Set(['timestampFallback', 'timestampAssumed', 'levelUnknown']);
 /** Members that the line above shows already. */
 const SHOWN = new Set(['id', 'app_id', 'timestamp', 'level', 'message', 'rawData']);
 
@@ -26,16 +28,25 @@ export function Detail({ row, question, words }: { row: Row; question: Question;
   const place = `${ms}~${record.id}`;
   const link = () => {
     const alone = { ...view, record: place, live: false, highlight: '' };
-    const none = { levels: [], search: '', requestId: '', context: [], range: DEFAULT_RANGE };
+    const none = {
+      levels: [],
+      search: '',
+      everywhere: false,
+      requestId: '',
+      fields: [],
+      range: DEFAULT_RANGE,
+    };
     return new URL(href('logs', paramsOf(owner, none, alone)), location.href).href;
   };
   const members = Object.entries(record).filter(([name]) => !SHOWN.has(name));
   const pick = (path: string[], value: string) => {
     if (path[0] === 'request_id') return () => ask({ filters: { requestId: value } });
-    if (path[0] !== 'context' || path.length < 2) return undefined;
-    const wanted: [string, string] = [path.slice(1).join('.'), value];
+    // Members that the API does not know by name are below `fields`, and are found by their own path.
+    const name = (path[0] === 'fields' ? path.slice(1) : path).join('.');
+    if (!name || MARKS.has(name)) return undefined;
+    const wanted: Condition = [name, exactly(value)];
     return () =>
-      ask({ filters: { context: [...filters.context.filter(([name]) => name !== wanted[0]), wanted] } });
+      ask({ filters: { fields: [...filters.fields.filter(([other]) => other !== name), wanted] } });
   };
   return (
     <div class="detail">

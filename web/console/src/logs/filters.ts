@@ -8,10 +8,14 @@ export interface Filters {
   levels: Level[];
   search: string;
   requestId: string;
-  /** Members of the context, as `[path, value]`. */
-  context: [string, string][];
+  /** Search in the whole entry instead of the message. */
+  everywhere: boolean;
+  /** Conditions on members of the record, as `[path, condition]` in the API's words. */
+  fields: Condition[];
   range: Range;
 }
+
+export type Condition = [path: string, condition: string];
 
 /** How records are shown; not sent to the API. */
 export interface View {
@@ -25,16 +29,44 @@ export interface View {
 
 export const DEFAULT_RANGE: Range = { last: '24h' };
 /** As the API. */
-const MAX_CONTEXT = 32;
+const MAX_CONDITIONS = 32;
+
+/** The operators of a condition, with their words. */
+export const OPERATORS = [
+  ['=', 'is'],
+  ['!=', 'is not'],
+  ['~', 'contains'],
+  ['!~', 'does not contain'],
+  ['>', 'is more than'],
+  ['>=', 'is at least'],
+  ['<', 'is less than'],
+  ['<=', 'is at most'],
+  ['*', 'exists'],
+  ['!*', 'does not exist'],
+] as const;
+
+/** The condition that a member has exactly this value. */
+export const exactly = (value: string): string => `=${value}`;
+
+/** A condition as people read it: `context.user is ada`. */
+export function said([path, condition]: Condition): string {
+  if (condition === '*' || condition === '!*')
+    return `${path} ${condition === '*' ? 'exists' : 'does not exist'}`;
+  const longest = [...OPERATORS].sort((a, b) => b[0].length - a[0].length);
+  const found = longest.find(([operator]) => condition.startsWith(operator));
+  if (found) return `${path} ${found[1]} ${condition.slice(found[0].length)}`;
+  return condition.startsWith('!') ? `${path} is not ${condition.slice(1)}` : `${path} is ${condition}`;
+}
 
 export function filtersOf(params: URLSearchParams): Filters {
   const levels = (params.get('level') ?? '').split(',');
-  const context = [...params.entries()].filter(([name]) => name.startsWith('context.'));
+  const fields = [...params.entries()].filter(([name]) => name.startsWith('field.'));
   return {
     levels: LEVELS.filter((level) => levels.includes(level)),
     search: params.get('q') ?? '',
     requestId: params.get('request_id') ?? '',
-    context: context.slice(0, MAX_CONTEXT).map(([name, value]) => [name.slice('context.'.length), value]),
+    everywhere: params.get('in') === 'all',
+    fields: fields.slice(0, MAX_CONDITIONS).map(([name, value]) => [name.slice('field.'.length), value]),
     range: rangeOf(params),
   };
 }
@@ -72,7 +104,8 @@ export function paramsOf(app: string | undefined, filters: Filters, view: View):
   set('level', filters.levels.join(','));
   set('q', filters.search);
   set('request_id', filters.requestId);
-  for (const [path, value] of filters.context) params.append(`context.${path}`, value);
+  set('in', filters.everywhere && 'all');
+  for (const [path, condition] of filters.fields) params.append(`field.${path}`, condition);
   const { last, since, until } = filters.range;
   if (last !== undefined) set('range', last !== DEFAULT_RANGE.last && last);
   else if (since === undefined && until === undefined) set('range', 'all');
@@ -95,9 +128,9 @@ export function query(app: string | undefined, filters: Filters, now: number): P
   params.request_id = filters.requestId;
   if (since !== undefined) params.since = new Date(since).toISOString();
   if (until !== undefined) params.until = new Date(until).toISOString();
-  // After an equals sign, a value that begins with an operator is a text.
-  for (const [path, value] of filters.context) params[`context.${path}`] = `=${value}`;
-  return params;
+  if (filters.everywhere && filters.search) params.search_in = 'all';
+  const conditions: Condition[] = filters.fields.map(([path, condition]) => [`field.${path}`, condition]);
+  return { ...params, conditions };
 }
 
 export function sameFilters(a: Filters, b: Filters): boolean {
@@ -106,5 +139,5 @@ export function sameFilters(a: Filters, b: Filters): boolean {
 
 /** Whether anything but the range narrows what is shown. */
 export function isNarrowed(filters: Filters): boolean {
-  return Boolean(filters.levels.length || filters.search || filters.requestId || filters.context.length);
+  return Boolean(filters.levels.length || filters.search || filters.requestId || filters.fields.length);
 }

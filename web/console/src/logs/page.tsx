@@ -136,7 +136,7 @@ function Records({ question }: { question: Question }) {
                 <button
                   type="button"
                   class="link"
-                  onClick={() => ask({ filters: { levels: [], search: '', requestId: '', context: [] } })}
+                  onClick={() => ask({ filters: { levels: [], search: '', requestId: '', fields: [] } })}
                 >
                   without filters
                 </button>

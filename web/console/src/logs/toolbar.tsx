@@ -6,6 +6,7 @@ import { LEVELS, type Level } from '../types.ts';
 import { Icon } from '../ui/icons.tsx';
 import { IconButton } from '../ui/parts.tsx';
 import { clipped } from '../ui/tree.tsx';
+import { type Condition, OPERATORS, said } from './filters.ts';
 import type { Question } from './page.tsx';
 
 const LASTS = ['15m', '1h', '6h', '24h', '7d', '30d'];
@@ -38,6 +39,7 @@ export function Toolbar({ question, setLive }: { question: Question; setLive: (o
         ))}
       </fieldset>
       <RangePicker question={question} />
+      <AddCondition question={question} />
       <span class="tools">
         <button
           type="button"
@@ -96,13 +98,13 @@ function Search({ question: { filters, ask } }: { question: Question }) {
     return () => clearTimeout(timer);
   }, [text, filters.search]);
   return (
-    <label class="search">
+    <div class="search">
       <Icon name="search" />
-      <span class="visually-hidden">Search in messages</span>
       <input
         id="search"
         type="search"
-        placeholder="Search in messages"
+        aria-label={filters.everywhere ? 'Search in entries' : 'Search in messages'}
+        placeholder={filters.everywhere ? 'Search in entries' : 'Search in messages'}
         value={text}
         spellcheck={false}
         autocomplete="off"
@@ -113,38 +115,33 @@ function Search({ question: { filters, ask } }: { question: Question }) {
         }}
       />
       <kbd>/</kbd>
-    </label>
+      <button
+        type="button"
+        class="search-in"
+        aria-pressed={filters.everywhere}
+        title="Search in the whole entry, not in the message alone"
+        onClick={() => ask({ filters: { everywhere: !filters.everywhere } })}
+      >
+        everywhere
+      </button>
+    </div>
   );
 }
 
 function RangePicker({ question: { filters, view, ask } }: { question: Question }) {
-  const [open, setOpen] = useState(false);
-  const box = useRef<HTMLDivElement>(null);
-  useEffect(() => {
-    if (!open) return;
-    const outside = (event: Event) => {
-      if (!box.current?.contains(event.target as Node)) setOpen(false);
-    };
-    const pressed = (event: KeyboardEvent) => event.key === 'Escape' && setOpen(false);
-    document.addEventListener('pointerdown', outside);
-    document.addEventListener('keydown', pressed);
-    return () => {
-      document.removeEventListener('pointerdown', outside);
-      document.removeEventListener('keydown', pressed);
-    };
-  }, [open]);
+  const popover = usePopover();
   const choose = (range: Range) => {
-    setOpen(false);
+    popover.close();
     ask({ filters: { range } });
   };
   return (
-    <div class="range" ref={box}>
-      <button type="button" class="button" aria-expanded={open} onClick={() => setOpen(!open)}>
+    <div class="range" ref={popover.box}>
+      <button type="button" class="button" aria-expanded={popover.open} onClick={popover.toggle}>
         <Icon name="clock" size={14} />
         {describe(filters.range, view.utc)}
         <Icon name="down" size={12} />
       </button>
-      {open && (
+      {popover.open && (
         <div class="popover">
           <div class="range-lasts">
             {LASTS.map((last) => (
@@ -171,6 +168,91 @@ function RangePicker({ question: { filters, view, ask } }: { question: Question 
             />
             <span>Show times in UTC (now {zone(view.utc)})</span>
           </label>
+        </div>
+      )}
+    </div>
+  );
+}
+
+/** Something below a button, closed by Escape and by a click elsewhere. */
+function usePopover() {
+  const [open, setOpen] = useState(false);
+  const box = useRef<HTMLDivElement>(null);
+  useEffect(() => {
+    if (!open) return;
+    const outside = (event: Event) => {
+      if (!box.current?.contains(event.target as Node)) setOpen(false);
+    };
+    const pressed = (event: KeyboardEvent) => event.key === 'Escape' && setOpen(false);
+    document.addEventListener('pointerdown', outside);
+    document.addEventListener('keydown', pressed);
+    return () => {
+      document.removeEventListener('pointerdown', outside);
+      document.removeEventListener('keydown', pressed);
+    };
+  }, [open]);
+  return { open, box, toggle: () => setOpen(!open), close: () => setOpen(false) };
+}
+
+/** A condition on a member of the records. A click on a value of a record makes one as well. */
+function AddCondition({ question: { filters, ask } }: { question: Question }) {
+  const popover = usePopover();
+  const [path, setPath] = useState('');
+  const [operator, setOperator] = useState<string>('=');
+  const [value, setValue] = useState('');
+  const bare = operator.endsWith('*');
+  const submit = (event: Event) => {
+    event.preventDefault();
+    const wanted: Condition = [path.trim(), bare ? operator : `${operator}${value}`];
+    ask({ filters: { fields: [...filters.fields, wanted] } });
+    setValue('');
+    popover.close();
+  };
+  return (
+    <div class="range" ref={popover.box}>
+      <button type="button" class="button" aria-expanded={popover.open} onClick={popover.toggle}>
+        <Icon name="plus" size={14} /> Filter
+      </button>
+      {popover.open && (
+        <div class="popover">
+          <form class="between" onSubmit={submit}>
+            <label class="field">
+              <span>Member of the record</span>
+              <input
+                required
+                autofocus
+                placeholder="context.order.id, err.type, hostname"
+                autocomplete="off"
+                spellcheck={false}
+                value={path}
+                onInput={(event) => setPath(event.currentTarget.value)}
+              />
+            </label>
+            <label class="field">
+              <span>Condition</span>
+              <select value={operator} onChange={(event) => setOperator(event.currentTarget.value)}>
+                {OPERATORS.map(([one, words]) => (
+                  <option key={one} value={one}>
+                    {words}
+                  </option>
+                ))}
+              </select>
+            </label>
+            {!bare && (
+              <label class="field">
+                <span>Value</span>
+                <input
+                  autocomplete="off"
+                  spellcheck={false}
+                  value={value}
+                  onInput={(event) => setValue(event.currentTarget.value)}
+                />
+              </label>
+            )}
+            <button type="submit" class="button primary small">
+              Add
+            </button>
+          </form>
         </div>
       )}
     </div>
@@ -213,13 +295,13 @@ function Between({ range, utc, choose }: { range: Range; utc: boolean; choose: (
 }
 
 function Chips({ question: { filters, ask } }: { question: Question }) {
-  const chips: { label: string; remove: () => void }[] = filters.context.map(([path, value], at) => ({
-    label: `context.${path} = ${clipped(value, 60)}`,
-    remove: () => ask({ filters: { context: filters.context.filter((_, n) => n !== at) } }),
+  const chips: { label: string; remove: () => void }[] = filters.fields.map((condition, at) => ({
+    label: clipped(said(condition), 90),
+    remove: () => ask({ filters: { fields: filters.fields.filter((_, n) => n !== at) } }),
   }));
   if (filters.requestId) {
     chips.unshift({
-      label: `request_id = ${clipped(filters.requestId, 60)}`,
+      label: `request_id is ${clipped(filters.requestId, 60)}`,
       remove: () => ask({ filters: { requestId: '' } }),
     });
   }

@@ -67,16 +67,40 @@ test('filters are in the URL, and the URL is the filters', async ({ page, app, u
     .first()
     .click();
   await page.getByTitle('Filter: context.user=ada').click();
-  await expect(page).toHaveURL(/context\.user=ada/);
-  await expect(page.getByText('context.user = ada')).toBeVisible();
+  await expect(page).toHaveURL(/field\.context\.user=%3Dada/);
+  await expect(page.getByText('context.user is ada')).toBeVisible();
   await expect(rows(page).filter({ hasText: /step 2$/ })).toHaveCount(0);
   await page.goBack();
-  await expect(page.getByText('context.user = ada')).toHaveCount(0);
+  await expect(page.getByText('context.user is ada')).toHaveCount(0);
   await page.goto(`${url}#/logs?q=step+7&range=7d&wrap=1`);
   await expect(page.getByRole('searchbox')).toHaveValue('step 7');
   await expect(page.getByRole('button', { name: 'Last 7 days' })).toBeVisible();
   await expect(page.getByRole('button', { name: /Wrap/ })).toHaveAttribute('aria-pressed', 'true');
   await expect(rows(page)).toHaveCount(11);
+});
+
+test('conditions on members of a record, and a search in the whole entry', async ({ page, app, url }) => {
+  const logs = [
+    { level: 'error', message: 'failed', err: { type: 'Timeout', ms: 5_000 } },
+    { level: 'error', message: 'failed too', err: { type: 'Refused', ms: 3 } },
+  ];
+  await app.call('POST', '/logs', { logs });
+  await open(page, url, '#/logs', app.key);
+  await expect(rows(page)).toHaveCount(2);
+  await page.getByRole('button', { name: 'Filter', exact: true }).click();
+  await page.getByLabel('Member of the record').fill('err.ms');
+  await page.getByLabel('Condition').selectOption('is at least');
+  await page.getByLabel('Value').fill('100');
+  await page.getByRole('button', { name: 'Add', exact: true }).click();
+  await expect(rows(page)).toHaveCount(1);
+  await expect(page.getByText('err.ms is at least 100')).toBeVisible();
+  await page.getByRole('button', { name: /^Remove err/ }).click();
+  await expect(rows(page)).toHaveCount(2);
+  await page.getByRole('searchbox').fill('refused');
+  await expect(page.getByText('No record matches')).toBeVisible();
+  await page.getByRole('button', { name: 'everywhere' }).click();
+  await expect(rows(page)).toHaveCount(1);
+  await expect(rows(page)).toContainText('failed too');
 });
 
 test('an expired login returns to the same view', async ({ page, app, url }) => {
@@ -110,7 +134,7 @@ test('what the API refuses is shown in its words', async ({ page, app, url }) =>
   await expect(page.getByRole('alert')).toContainText('request r-1');
   await page.unroute('**/v1/logs?**');
   // A filter that the API refuses.
-  await page.goto(`${url}#/logs?context.=x`);
+  await page.goto(`${url}#/logs?field.=x`);
   await expect(page.getByRole('alert')).toContainText('context');
 });
 

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type Filters, filtersOf, paramsOf, query, viewOf } from '../../src/logs/filters.ts';
+import { type Filters, filtersOf, paramsOf, query, said, viewOf } from '../../src/logs/filters.ts';
 import { parse } from '../../src/route.ts';
 
 const EVERYTHING =
-  'app=shop&level=WARN%2CERROR&q=a%26b&request_id=r-1&context.order.id=7&context.a%3Db=x&range=7d&wrap=1&tz=utc&live=1';
+  'app=shop&level=WARN%2CERROR&q=a%26b&request_id=r-1&in=all&field.context.order.id=%3E7&field.context.order.id=%3C9&field.a%3Db=%3Dx&range=7d&wrap=1&tz=utc&live=1';
 
 const back = (text: string) => {
   const params = new URLSearchParams(text);
@@ -38,8 +38,12 @@ test('the API is asked with the range as it is now', () => {
     search: 'a&b',
     request_id: 'r-1',
     since: '2026-01-01T00:00:00.000Z',
-    'context.order.id': '=7',
-    'context.a=b': '=x',
+    search_in: 'all',
+    conditions: [
+      ['field.context.order.id', '>7'],
+      ['field.context.order.id', '<9'],
+      ['field.a=b', '=x'],
+    ],
   });
 });
 
@@ -47,4 +51,20 @@ test('a fragment names a page and its parameters; an unknown page is the overvie
   const route = parse('#/logs?q=a%20b');
   assert.deepEqual([route.page, route.params.get('q')], ['logs', 'a b']);
   for (const hash of ['', '#', '#/', '#/nothing', '#logs/x']) assert.equal(parse(hash).page, 'overview');
+});
+
+test('conditions are said in words', () => {
+  for (const [condition, words] of [
+    ['=ada', 'user is ada'],
+    ['ada', 'user is ada'],
+    ['==', 'user is ='],
+    ['!ada', 'user is not ada'],
+    ['!=ada', 'user is not ada'],
+    ['>=5', 'user is at least 5'],
+    ['!~x', 'user does not contain x'],
+    ['*', 'user exists'],
+    ['!*', 'user does not exist'],
+  ] as const) {
+    assert.equal(said(['user', condition]), words);
+  }
 });
