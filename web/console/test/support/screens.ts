@@ -25,8 +25,10 @@ for (let day = 6; day >= 1; day--) {
 const billing = await register(found, 'billing', 'Billing');
 await write(billing, entries(now - 20 * HOUR_MS, now, 20));
 await uploadFiles(shop);
+let payments = 0;
 const answers = createServer((request, response) => {
-  const fails = request.url === '/payments' && Date.now() % 3 === 0;
+  // Two failures in a row, so that the check goes down and up again.
+  const fails = request.url === '/payments' && [20, 21, 22, 47].includes(payments++ % 60);
   setTimeout(() => response.writeHead(fails ? 503 : 200).end('ok'), 5 + (Date.now() % 40));
 });
 await new Promise<void>((done) => answers.listen(0, '127.0.0.1', done));
@@ -39,8 +41,7 @@ await shop.call('POST', `/apps/${shop.id}/health-urls`, {
   ],
 });
 const slot = Math.floor(now / 300_000) * 300_000;
-// Runs of more than half an hour ago would be skipped.
-await runChecks(Array.from({ length: 6 }, (_, n) => slot - (5 - n) * 300_000));
+await runChecks(Array.from({ length: 60 }, (_, n) => slot - (59 - n) * 300_000));
 
 async function open(
   browser: Browser,
@@ -85,7 +86,10 @@ const shots: [string, string, Step?][] = [
   [
     'files',
     '#/files',
-    async (page) => void (await page.locator('.file-line', { hasText: 'worker-7' }).click()),
+    async (page) => {
+      await page.locator('.file-line', { hasText: 'worker-7' }).click();
+      await page.locator('.bad-records pre').first().waitFor();
+    },
   ],
   ['health', '#/health'],
   ['app', '#/app'],
