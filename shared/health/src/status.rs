@@ -124,7 +124,7 @@ const STYLE: &str = "\
 *{box-sizing:border-box}body{margin:0;background:var(--bg);color:var(--text);font:15px/1.5 system-ui,sans-serif}\
 main{max-width:820px;margin:0 auto;padding:32px 16px}h1{font-size:22px;margin:0 0 16px}\
 .now{padding:14px 18px;border-radius:10px;font-weight:600;color:#fff;background:#14713f;margin-bottom:20px}\
-.now.down{background:#b4232c}.now.unknown{background:#566274}\
+.now.up{color:#fff}.now.down{color:#fff;background:#b4232c}.now.unknown{color:#fff;background:#566274}\
 section{padding:16px 18px;margin-bottom:12px;border:1px solid var(--line);border-radius:10px;background:var(--card)}\
 h2{display:flex;gap:12px;justify-content:space-between;margin:0 0 8px;font-size:16px;overflow-wrap:anywhere}\
 .up{color:var(--ok)}.down{color:var(--no)}.unknown,.foot{color:var(--muted)}svg{display:block;width:100%;height:34px}\
