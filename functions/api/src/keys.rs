@@ -103,7 +103,7 @@ impl Deleted {
 }
 
 pub(crate) fn takes_idempotency_key(operation: &mut Operation) {
-    let schema = json!({"type": "string", "maxLength": MAX_KEY_BYTES, "pattern": "^[!-~]+$"});
+    let schema = json!({"type": "string", "maxLength": MAX_KEY_BYTES, "pattern": "^[!-~]*$"});
     let description = "The same request again shows the same key, as long as that key lives.";
     operation.takes("header", "Idempotency-Key", description, schema);
     operation.errors.extend([409, 422]);

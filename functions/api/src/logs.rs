@@ -34,7 +34,7 @@ pub(crate) fn writes(operation: &mut Operation) {
     let schema = json!({"type": "object", "required": ["ok", "data"],
         "properties": {"ok": {"const": true}, "data": stored}});
     operation.answers(200, "stored: the record, or of a batch the array", schema);
-    let text = |most: usize| json!({"type": "string", "maxLength": most, "pattern": "^[!-~]+$"});
+    let text = |most: usize| json!({"type": "string", "maxLength": most, "pattern": "^[!-~]*$"});
     let once = "The same request with the same key acts once, for 24 hours.";
     operation.takes("header", "Idempotency-Key", once, text(MAX_KEY_BYTES));
     let fills = "Becomes the `request_id` of entries that have none.";
