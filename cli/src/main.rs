@@ -14,7 +14,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use logferry_core::model::fault::chain;
-use remote::{apps, files, query};
+use remote::{alerts, apps, files, query};
 
 /// Query, follow, upload and ingest logs.
 ///
@@ -33,6 +33,7 @@ enum Command {
     Files(files::FilesArgs),
     Apps(apps::AppsArgs),
     Keys(apps::KeysArgs),
+    Alerts(alerts::AlertsArgs),
     Health(apps::HealthArgs),
     /// Parse a local log file and print its records, or store them with --write.
     Ingest(ingest::Args),
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
         Command::Files(args) => on_service(files::run(&args)),
         Command::Apps(args) => on_service(apps::apps(&args)),
         Command::Keys(args) => on_service(apps::keys(&args)),
+        Command::Alerts(args) => on_service(alerts::run(&args)),
         Command::Health(args) => on_service(apps::health(&args)),
         Command::Ingest(args) => ingest::run(&args),
         Command::Upload(args) => upload::run(&args),

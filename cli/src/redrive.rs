@@ -54,6 +54,8 @@ fn day(text: &str) -> Result<Day, &'static str> {
 pub(crate) async fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     let config = Config::from_lookup(|name| match name {
         "FAILURE_BUCKET" => Some(args.bucket.clone()),
+        // What is sent again was judged by alerts before.
+        "TABLE_CHECKS" | "ALERT_FUNCTION" => Some("unused".to_owned()),
         name => environment(name),
     })?;
     let aws = AwsEnv::from_environment()?;

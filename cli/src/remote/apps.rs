@@ -109,7 +109,7 @@ pub(crate) struct HealthArgs {
     common: Common,
 }
 
-fn text(value: &Value) -> String {
+pub(super) fn text(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
         Value::String(text) => text.clone(),
@@ -118,7 +118,7 @@ fn text(value: &Value) -> String {
 }
 
 /// Prints an object: a line of JSON, or its members below each other.
-fn print(common: &Common, object: &Value) -> Result<ExitCode, Box<dyn Error>> {
+pub(super) fn print(common: &Common, object: &Value) -> Result<ExitCode, Box<dyn Error>> {
     let mut output = Output::new(common.format);
     if output.json {
         output.line(&crate::terminal::json_shown(&object.to_string()))?;
@@ -132,7 +132,7 @@ fn print(common: &Common, object: &Value) -> Result<ExitCode, Box<dyn Error>> {
 }
 
 /// Prints a list: a line of JSON per element, or a table.
-fn print_list(
+pub(super) fn print_list(
     common: &Common,
     list: &[Value],
     titles: &[&str],
@@ -153,7 +153,7 @@ fn print_list(
     Ok(ExitCode::SUCCESS)
 }
 
-fn elements(answer: &Value) -> Vec<Value> {
+pub(super) fn elements(answer: &Value) -> Vec<Value> {
     answer["data"].as_array().cloned().unwrap_or_default()
 }
 
@@ -233,7 +233,7 @@ pub(crate) async fn keys(args: &KeysArgs) -> Result<ExitCode, Box<dyn Error>> {
     }
 }
 
-fn encoded(text: &str) -> String {
+pub(super) fn encoded(text: &str) -> String {
     percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
 }
 

@@ -1,5 +1,6 @@
 //! The service over HTTP: requests, pages, and errors in words of the command line.
 
+pub(crate) mod alerts;
 pub(crate) mod apps;
 mod condition;
 pub(crate) mod files;
