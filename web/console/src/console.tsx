@@ -7,6 +7,7 @@ import { Frame } from './frame.tsx';
 import { Login } from './login.tsx';
 import { LogsPage } from './logs/page.tsx';
 import { problemOf } from './logs/store.ts';
+import { AlertsPage } from './pages/alerts.tsx';
 import { AppPage } from './pages/app.tsx';
 import { FilesPage } from './pages/files.tsx';
 import { HealthPage } from './pages/health.tsx';
@@ -20,6 +21,7 @@ import { Loading, Trouble } from './ui/parts.tsx';
 const PAGE: Record<PageName, () => preact.JSX.Element> = {
   overview: OverviewPage,
   logs: LogsPage,
+  alerts: AlertsPage,
   files: FilesPage,
   health: HealthPage,
   uploads: UploadsPage,

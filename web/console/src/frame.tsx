@@ -12,6 +12,7 @@ import { setTheme, shown } from './ui/theme.ts';
 export const TITLES: Record<PageName, string> = {
   overview: 'Overview',
   logs: 'Logs',
+  alerts: 'Alerts',
   files: 'Files',
   health: 'Health',
   uploads: 'Uploads',
@@ -26,7 +27,7 @@ const KEYS: [string, string][] = [
   ['l', 'live tail on and off'],
   ['w', 'wrap long lines'],
   ['Escape', 'leave a field, close a dialog'],
-  ['1 … 6', 'the pages, from Overview to App'],
+  ['1 … 7', 'the pages, from Overview to App'],
   ['?', 'these keys'],
 ];
 

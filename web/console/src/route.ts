@@ -2,7 +2,7 @@
 
 import { useEffect, useState } from 'preact/hooks';
 
-export const PAGES = ['overview', 'logs', 'files', 'health', 'uploads', 'app'] as const;
+export const PAGES = ['overview', 'logs', 'alerts', 'files', 'health', 'uploads', 'app'] as const;
 export type PageName = (typeof PAGES)[number];
 
 export interface Route {

@@ -138,3 +138,23 @@ export interface Counts {
   complete_from: string | null;
   skipped: number;
 }
+
+export interface Alert {
+  name: string;
+  filter: { [name: string]: string };
+  threshold: number;
+  window_minutes: number;
+  quiet_minutes: number;
+  notify: { sns?: boolean; webhook?: string };
+  state: 'ok' | 'firing';
+  since: string | null;
+  history: {
+    id: string;
+    to: 'ok' | 'firing';
+    at: string;
+    window: { since: string; until: string; count: number } | null;
+    samples: { id: string; timestamp: string; level: Level; message: string }[];
+    notification: string;
+    error?: string;
+  }[];
+}

@@ -35,8 +35,19 @@ export function LogsPage() {
   return view.record ? <Context question={question} /> : <Records question={question} />;
 }
 
+/** The parameters of the page of alerts for a new one with these filters. */
+function alertOn(app: string, filters: Filters): URLSearchParams {
+  const params = new URLSearchParams({ app, new: '1' });
+  if (filters.levels.length) params.set('level', filters.levels.join(','));
+  if (filters.search) params.set('search', filters.search);
+  if (filters.search && filters.everywhere) params.set('search_in', 'all');
+  if (filters.requestId) params.set('request_id', filters.requestId);
+  for (const [path, condition] of filters.fields) params.set(`field.${path}`, condition);
+  return params;
+}
+
 function Records({ question }: { question: Question }) {
-  const { client, app, apps, kind } = useSession();
+  const { client, app, apps, kind, manages } = useSession();
   const { filters, view, ask } = question;
   const [, redraw] = useReducer((n: number) => n + 1, 0);
   const [round, again] = useReducer((n: number) => n + 1, 0);
@@ -91,6 +102,13 @@ function Records({ question }: { question: Question }) {
   return (
     <div class="page logs">
       <Head title="Logs" allApps>
+        {app !== undefined && manages && (
+          <IconButton
+            icon="alerts"
+            label="Alert on these filters"
+            onClick={() => navigate('alerts', alertOn(app, filters))}
+          />
+        )}
         <IconButton icon="download" label="Download" onClick={() => setDownloading(true)} />
         <IconButton icon="refresh" label="Ask again" onClick={refresh} />
       </Head>

@@ -3,6 +3,7 @@
 const PATHS = {
   overview: 'M4 13h6V4H4zM14 20h6v-9h-6zM14 4v3h6V4zM4 20h6v-3H4z',
   logs: 'M4 6h16M4 12h16M4 18h10',
+  alerts: 'M6 10a6 6 0 0 1 12 0c0 6 2 7 2 7H4s2-1 2-7M10 21h4',
   files: 'M14 3H7a2 2 0 0 0-2 2v14a2 2 0 0 0 2 2h10a2 2 0 0 0 2-2V8zM14 3v5h5',
   health: 'M3 12h4l3-8 4 16 3-8h4',
   uploads: 'M12 16V4M7 9l5-5 5 5M4 20h16',

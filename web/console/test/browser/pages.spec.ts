@@ -49,6 +49,23 @@ test('the health page shows what the API says', async ({ page, app, url }) => {
   await expect(page.locator('.bars .ok, .bars .failed')).toHaveCount(length);
 });
 
+test('an alert is made from the filters of the logs, and deleted', async ({ page, app, url }) => {
+  await open(page, url, '#/logs?level=ERROR&q=payment', app.key);
+  await page.getByRole('button', { name: 'Alert on these filters' }).click();
+  const form = page.getByRole('dialog');
+  await form.getByLabel(/^Name/).fill('payments');
+  await expect(form.getByLabel(/^Text/)).toHaveValue('payment');
+  await expect(form.getByLabel('ERROR')).toBeChecked();
+  await form.getByLabel('Records').fill('2');
+  await form.getByRole('button', { name: 'Create' }).click();
+  await expect(page.getByText('2 or more of ERROR, “payment” in 5 min')).toBeVisible();
+  const [alert] = await app.call<{ filter: unknown; threshold: number }[]>('GET', `/apps/${app.id}/alerts`);
+  expect([alert?.filter, alert?.threshold]).toEqual([{ level: 'ERROR', search: 'payment' }, 2]);
+  await page.getByRole('button', { name: 'Delete' }).click();
+  await page.getByRole('dialog').getByRole('button', { name: 'Delete' }).click();
+  await expect(page.getByRole('heading', { name: 'No alerts yet' })).toBeVisible();
+});
+
 test('settings are saved, and a key is minted, shown once and revoked', async ({ page, app, url }) => {
   await open(page, url, '#/app', app.key);
   await page.getByRole('textbox', { name: 'Name' }).fill('Another name');
@@ -149,6 +166,8 @@ for (const colorScheme of ['light', 'dark'] as const) {
     for (const name of [
       'overview',
       'logs?q=record&live=1',
+      'alerts',
+      'alerts?new=1',
       'files',
       'health',
       'uploads',
@@ -204,7 +223,17 @@ for (const width of [360, 1280, 3840]) {
       logs: [{ level: 'error', message, context: { ['k'.repeat(300)]: 'v'.repeat(300) } }],
     });
     await open(page, url, '#/overview', app.key);
-    for (const name of ['overview', 'logs', 'logs?wrap=1', 'files', 'health', 'uploads', 'app']) {
+    for (const name of [
+      'overview',
+      'logs',
+      'logs?wrap=1',
+      'alerts',
+      'alerts?new=1',
+      'files',
+      'health',
+      'uploads',
+      'app',
+    ]) {
       await page.goto(`${url}#/${name}`);
       await page.waitForLoadState('networkidle');
       if (name.startsWith('logs'))

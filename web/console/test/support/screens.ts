@@ -25,6 +25,21 @@ for (let day = 6; day >= 1; day--) {
 const billing = await register(found, 'billing', 'Billing');
 await write(billing, entries(now - 20 * HOUR_MS, now, 20));
 await uploadFiles(shop);
+const errors = { filter: { level: 'ERROR' }, notify: { sns: true } };
+await shop.call('POST', `/apps/${shop.id}/alerts`, {
+  ...errors,
+  name: 'errors',
+  threshold: 3,
+  window_minutes: 5,
+});
+await shop.call('POST', `/apps/${shop.id}/alerts`, {
+  name: 'slow-queries',
+  filter: { level: 'WARN', 'field.context.ms': '>=3000' },
+  threshold: 20,
+  window_minutes: 60,
+  notify: { webhook: 'http://127.0.0.1:9/hook' },
+});
+
 let payments = 0;
 const answers = createServer((request, response) => {
   // Some failures in a row, so that the check goes down and up again. A failed HEAD is followed by a GET.
@@ -91,6 +106,7 @@ const shots: [string, string, Step?][] = [
       await page.locator('.bad-records pre').first().waitFor();
     },
   ],
+  ['alerts', '#/alerts'],
   ['health', '#/health'],
   ['app', '#/app'],
 ];
