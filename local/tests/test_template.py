@@ -159,7 +159,7 @@ def test_browsers_of_other_origins_may_not_send_the_admin_key_and_may_read_what_
 @pytest.mark.parametrize(
     "function, resource, actions, keys",
     [
-        ("sweep", "AppsTable.Arn", {"DeleteItem", "PutItem"}, ["jobs", "redrives"]),
+        ("sweep", "AppsTable.Arn", {"DeleteItem", "PutItem"}, ["jobs", "redrives", "erasures", "erasure#*"]),
         ("sweep", "AppsTable.Arn", {"UpdateItem"}, ["app#*"]),
         ("presign", "FilesTable.Arn", {"GetItem", "PutItem"}, None),
     ],

@@ -8,7 +8,7 @@ use aws_lambda_events::apigw::ApiGatewayV2httpRequest;
 use base64::Engine as _;
 use futures::future::BoxFuture;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use logferry_api::{BadgeCache, Cloud, Console, Limiter, Settings, StatusCache};
+use logferry_api::{BadgeCache, Cloud, Console, Limiter, Retentions, Settings, StatusCache};
 use logferry_core::model::app::Scope;
 use logferry_core::model::quota::Quota;
 use logferry_core::model::redact::Redactor;
@@ -161,6 +161,12 @@ impl Api {
                 default_retention_days: 90,
                 redactor: Arc::new(redactor),
                 quota,
+                retentions: Retentions {
+                    log_group_prefix: "/logferry".to_owned(),
+                    log_retention_days: Some(30),
+                    object_retention_days: Some(90),
+                    recover_logs: false,
+                },
                 health_policy: Policy::default(),
                 resolver: Arc::new(OneAddress),
             },

@@ -19,7 +19,8 @@ use utoipa::ToSchema;
 
 use crate::auth::{AsAdmin, AsCaller, Caller, Manage, OnApp, Read};
 use crate::counts::REMOVAL_TIME;
-use crate::keys::{Deleted, Key, KeyWish, name, takes_idempotency_key};
+use crate::keys::{Key, KeyWish, name, takes_idempotency_key};
+use crate::remains::Remaining;
 use crate::schema::{Flush, HealthUrl};
 use crate::{Api, Cloud, Shared};
 
@@ -138,6 +139,13 @@ pub(crate) struct HealthSettings {
     public_badges: bool,
 }
 
+/// A deleted app, and what stays of it.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct DeletedApp {
+    deleted: bool,
+    remains: Vec<Remaining>,
+}
+
 pub(crate) fn registers(operation: &mut Operation) {
     operation.answers_data::<RegisteredApp>(201, "registered; the key is shown once");
     takes_idempotency_key(operation);
@@ -215,7 +223,8 @@ pub(crate) async fn delete_app<C: Cloud>(State(api): Shared<C>, on: OnApp<Manage
     match prune::delete(&api.apps, &api.book, &on.app, on.head.now_ms, until).await? {
         Some(removed) => {
             let status = if removed.complete { StatusCode::OK } else { StatusCode::ACCEPTED };
-            Ok(data(status, &Deleted::YES))
+            let remains = api.settings.retentions.remaining(&on.app, on.head.now_ms, false);
+            Ok(data(status, &DeletedApp { deleted: true, remains }))
         }
         None => Err(ApiError::not_found("no such app")),
     }

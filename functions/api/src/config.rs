@@ -9,7 +9,7 @@ use logferry_health_checks::guard::resolve::SystemResolver;
 use logferry_health_checks::guard::{Policy, Ports};
 use logferry_service::config::{BadConfig, Reader};
 
-use crate::Settings;
+use crate::{Retentions, Settings};
 
 /// Default requests per second of one app that one instance accepts.
 const DEFAULT_RATE: u32 = 100;
@@ -70,6 +70,16 @@ impl Config {
                     // Files are counted when they are ingested.
                     0,
                 ),
+                retentions: Retentions {
+                    log_group_prefix: read
+                        .optional("RECORD_GROUP_PREFIX")
+                        .unwrap_or_else(|| "/logferry".to_owned()),
+                    log_retention_days: Some(read.parsed_or("LOG_RETENTION_DAYS", 30))
+                        .filter(|days| *days > 0),
+                    object_retention_days: Some(read.parsed_or("OBJECT_RETENTION_DAYS", 90))
+                        .filter(|days| *days > 0),
+                    recover_logs: read.parsed_or("RECOVER_LOGS", false),
+                },
                 health_policy: Policy { allow_private, ports },
                 resolver: Arc::new(SystemResolver),
             },

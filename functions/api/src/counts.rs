@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::auth::{Manage, OnApp, Params, Read};
+use crate::remains::Remaining;
 use crate::{Cloud, Shared};
 
 /// How long a request removes what it has made invisible, or starts files over; a sweep does the rest. The HTTP API waits
@@ -82,6 +83,8 @@ pub(crate) struct Pruned {
     deleted: u64,
     /// `false`: the rest is deleted in the background.
     complete: bool,
+    /// Where copies of deleted records stay.
+    remains: Vec<Remaining>,
 }
 
 pub(crate) async fn prune<C: Cloud>(
@@ -92,5 +95,6 @@ pub(crate) async fn prune<C: Cloud>(
     let until = Instant::now() + REMOVAL_TIME;
     let pruned = prune::prune(&api.apps, &api.book, &on.app, before, on.head.now_ms, until).await?;
     let pruned = pruned.ok_or_else(|| ApiError::not_found("no such app"))?;
-    Ok(ok(&Pruned { deleted: pruned.deleted, complete: pruned.complete }))
+    let remains = api.settings.retentions.remaining(&on.app, on.head.now_ms, false);
+    Ok(ok(&Pruned { deleted: pruned.deleted, complete: pruned.complete, remains }))
 }

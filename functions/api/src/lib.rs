@@ -13,6 +13,7 @@ mod badges;
 mod config;
 mod console;
 mod counts;
+mod erase;
 mod files;
 mod health;
 mod histogram;
@@ -20,6 +21,7 @@ mod keys;
 mod logs;
 mod minute_cache;
 mod rate;
+mod remains;
 mod routes;
 mod schema;
 mod status;
@@ -36,6 +38,7 @@ use logferry_core::model::quota::Quota;
 use logferry_core::model::redact::Redactor;
 use logferry_core::ports::alerts::AlertTable;
 use logferry_core::ports::app_admin::AppAdmin;
+use logferry_core::ports::erasures::Erasures;
 use logferry_core::ports::secrets::Secrets;
 use logferry_core::ports::usage::Usage;
 use logferry_health_checks::guard::Policy;
@@ -51,13 +54,14 @@ pub use config::Config;
 pub use console::Console;
 pub use logferry_service::http::MAX_BODY_BYTES;
 pub use rate::Limiter;
+pub use remains::Retentions;
 pub use routes::{OPENAPI, document_of, routes};
 pub use status::StatusCache;
 
 /// What the service talks to.
 pub trait Cloud: Send + Sync + 'static {
     type Book: BlockTable + Stats + Records + Usage + 'static;
-    type Apps: AppAdmin + 'static;
+    type Apps: AppAdmin + Erasures + 'static;
     type Files: Files + 'static;
     type Checks: CheckTable + Sync + 'static;
     type Alerts: AlertTable + 'static;
@@ -95,6 +99,8 @@ pub struct Settings {
     pub redactor: Arc<Redactor>,
     /// The daily quota of an app.
     pub quota: Quota,
+    /// How long copies are kept of what is deleted.
+    pub retentions: Retentions,
     pub health_policy: Policy,
     pub resolver: Arc<dyn Resolver>,
 }

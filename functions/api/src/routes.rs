@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use crate::schema::{CheckRow, Record};
 use crate::{
-    Api, Cloud, alerts, apps, badges, console, counts, files, health, histogram, keys, logs, status, tokens,
+    Api, Cloud, alerts, apps, badges, console, counts, erase, files, health, histogram, keys, logs, status, tokens,
     usage,
 };
 
@@ -82,10 +82,12 @@ pub fn routes<C: Cloud, R: Routes<Arc<Api<C>>>>(into: R) -> R {
         .add(
             Route::delete("/apps/{id}", "deleteApp", APPS)
                 .says("Delete an app: its records are gone for readers at once")
-                .data::<keys::Deleted>()
+                .data::<apps::DeletedApp>()
                 .with(|operation| {
-                    operation
-                        .answers_data::<keys::Deleted>(202, "deleted; stored blocks are still being removed");
+                    operation.answers_data::<apps::DeletedApp>(
+                        202,
+                        "deleted; stored blocks are still being removed",
+                    );
                 }),
             apps::delete_app::<C>,
         )
@@ -123,6 +125,19 @@ pub fn routes<C: Cloud, R: Routes<Arc<Api<C>>>>(into: R) -> R {
                 .says("Delete records before a time")
                 .data::<counts::Pruned>(),
             counts::prune::<C>,
+        )
+        .add(
+            Route::post("/apps/{id}/erase", "eraseRecords", APPS)
+                .says("Erase the records that match a filter")
+                .with(erase::erases),
+            erase::erase_records::<C>,
+        )
+        .add(
+            Route::get("/apps/{id}/erase/{job}", "showErasure", APPS)
+                .says("An erasure and its progress")
+                .data::<erase::ShownErasure>()
+                .with(erase::takes_job),
+            erase::show_erasure::<C>,
         )
         .add(
             Route::post("/apps/{id}/alerts", "createAlert", ALERTS)

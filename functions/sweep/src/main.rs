@@ -42,6 +42,7 @@ async fn main() -> Result<(), Error> {
         apps: apps.clone(),
         book,
         files: DynamoFiles::new(dynamodb.clone(), config.table_files.clone()),
+        objects: S3Objects::new(s3.clone()),
         bucket: config.bucket.clone(),
         clock,
     };

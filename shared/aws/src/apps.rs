@@ -31,7 +31,7 @@ const REDRIVES_PK: &str = "redrives";
 /// Apps in a DynamoDB table.
 #[derive(Debug, Clone)]
 pub struct DynamoApps {
-    table: Table,
+    pub(crate) table: Table,
     /// Unknown key ids.
     unknown: Arc<Misses>,
 }

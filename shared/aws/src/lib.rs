@@ -25,6 +25,8 @@ pub mod chime;
 #[cfg(feature = "s3")]
 pub mod dead_letters;
 #[cfg(feature = "dynamodb")]
+mod erasures;
+#[cfg(feature = "dynamodb")]
 pub mod files;
 #[cfg(feature = "dynamodb")]
 pub mod flush_marks;

@@ -6,7 +6,7 @@ use aws_sdk_s3::types::{Tag, Tagging};
 use futures::stream;
 use logferry_core::model::fault::{Fault, FaultClass};
 use logferry_core::model::object::{ObjectMeta, ObjectRef, ObjectVersion};
-use logferry_core::ports::objects::{ByteStream, ObjectStore};
+use logferry_core::ports::objects::{ByteStream, ObjectEraser, ObjectStore};
 
 use crate::faults::fault;
 
@@ -95,5 +95,21 @@ impl ObjectStore for S3Objects {
             Some((chunk, body))
         });
         Ok((meta, Box::pin(body)))
+    }
+}
+
+impl ObjectEraser for S3Objects {
+    async fn erase(&self, object: &ObjectRef) -> Result<bool, Fault> {
+        let request = self.client.delete_object().bucket(&object.bucket).key(&object.key);
+        let request = match &object.version {
+            ObjectVersion::Id(id) => request.version_id(id),
+            ObjectVersion::ETag(same) => request.if_match(format!("\"{same}\"")),
+        };
+        match request.send().await.map_err(|error| fault("DeleteObject", error)) {
+            Ok(_) => Ok(true),
+            // It does not exist, or the key has another object by now.
+            Err(fault) if matches!(fault.class, FaultClass::NotFound | FaultClass::Conflict) => Ok(false),
+            Err(fault) => Err(fault),
+        }
     }
 }

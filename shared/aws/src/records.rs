@@ -1,14 +1,15 @@
 //! Records that belong to no file: blocks, counters and memos in one transaction, and their removal.
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::types::{Delete, Put as PutAction, Update};
+use aws_sdk_dynamodb::types::{Delete, Put as PutAction, TransactWriteItem, Update};
 use logferry_core::logbook::blocks::{
     BlockPage, BlockPosition, BlockRange, BlockTable, HeaderPage, StoredBlock, StoredHeader,
 };
 use logferry_core::logbook::counter_keys::COUNTERS;
 use logferry_core::logbook::counters::{CounterKey, CounterPage, Stats};
 use logferry_core::logbook::records::{
-    CountedIn, CountedRemoval, Memo, MemoChange, MemoExpected, Records, Removal, Removed, Write, Written,
+    CountedIn, CountedRemoval, Erased, Memo, MemoChange, MemoExpected, Records, Removal, Removed, Write,
+    Written,
 };
 use logferry_core::model::app::AppId;
 use logferry_core::model::block::{Block, BlockHeader};
@@ -23,7 +24,7 @@ use logferry_core::ports::usage::{Usage, UsageDay};
 
 use crate::block_item::{block_to_items, item_keys};
 use crate::blocks::DynamoBlocks;
-use crate::item::{Get, Item, Put, b, key, malformed, n, s};
+use crate::item::{Get, Item, Put, b, key, levels_to_map, malformed, n, s};
 use crate::ledger::{counted_from, day_key, take};
 use crate::stats::DynamoStats;
 use crate::table::Table;
@@ -161,7 +162,8 @@ impl Records for DynamoRecords {
     async fn remove_counted(&self, removal: &CountedRemoval) -> Result<Removed, Fault> {
         let header = &removal.header;
         let mut actions = Vec::new();
-        match removal.removal {
+        match &removal.removal {
+            Removal::Erase(_) => {}
             Removal::Block => {
                 for (index, key) in item_keys(header, removal.extents).enumerate() {
                     let action = Delete::builder().table_name(&self.logs).set_key(Some(key));
@@ -171,7 +173,7 @@ impl Records for DynamoRecords {
                     })?);
                 }
             }
-            Removal::Before { was_ms, to_ms } => {
+            &Removal::Before { was_ms, to_ms } => {
                 let action = Update::builder()
                     .table_name(&self.logs)
                     .set_key(Some(key(header.partition().key(), header.sort_key())))
@@ -185,6 +187,9 @@ impl Records for DynamoRecords {
                         .expression_attribute_values(":was", n(was_ms)),
                 })?);
             }
+        }
+        if let Removal::Erase(erased) = &removal.removal {
+            self.push_erasure(header, removal.extents, erased, &mut actions)?;
         }
         let (table, day) = (&self.stats.table.name, header.day());
         let taken = Expiring::one(header.expires_on(), DayCounts::default() - removal.counts);
@@ -208,6 +213,66 @@ impl Records for DynamoRecords {
             End::Condition(0) => Removed::BlockDiffers,
             End::Condition(_) => Removed::CountDiffers,
         })
+    }
+}
+
+impl DynamoRecords {
+    /// Adds the rewriting or removal of a block, on condition that it is as it was read.
+    fn push_erasure(
+        &self,
+        header: &BlockHeader,
+        extents: u8,
+        erased: &Erased,
+        actions: &mut Vec<TransactWriteItem>,
+    ) -> Result<(), Fault> {
+        let mut condition = "#count = :was AND epoch = :epoch".to_owned();
+        let mut values = vec![(":was", n(erased.was_count)), (":epoch", n(header.registered_ms))];
+        match &header.file {
+            Some(file) => {
+                condition.push_str(" AND packing = :packing");
+                values.push((":packing", s(file.packing.as_str())));
+            }
+            None => condition.push_str(" AND attribute_not_exists(packing)"),
+        }
+        match erased.was_pruned_ms {
+            Some(pruned_ms) => {
+                condition.push_str(" AND pruned_to = :pruned");
+                values.push((":pruned", n(pruned_ms)));
+            }
+            None => condition.push_str(" AND attribute_not_exists(pruned_to)"),
+        }
+        let Some(left) = &erased.left else {
+            for (index, key) in item_keys(header, extents).enumerate() {
+                let mut action = Delete::builder().table_name(&self.logs).set_key(Some(key));
+                if index == 0 {
+                    action =
+                        action.condition_expression(&condition).expression_attribute_names("#count", "count");
+                    for (name, value) in &values {
+                        action = action.expression_attribute_values(*name, value.clone());
+                    }
+                }
+                actions.push(transact::delete(action)?);
+            }
+            return Ok(());
+        };
+        let mut action = Update::builder()
+            .table_name(&self.logs)
+            .set_key(Some(key(header.partition().key(), header.sort_key())))
+            .condition_expression(condition)
+            .expression_attribute_names("#count", "count")
+            .expression_attribute_names("#data", "data")
+            .update_expression(
+                "SET #data = :data, #count = :count, levels = :levels, unknown_levels = :unknown",
+            )
+            .expression_attribute_values(":data", b(left.data.clone()))
+            .expression_attribute_values(":count", n(left.count))
+            .expression_attribute_values(":levels", levels_to_map(&left.levels))
+            .expression_attribute_values(":unknown", n(left.unknown_levels));
+        for (name, value) in values {
+            action = action.expression_attribute_values(name, value);
+        }
+        actions.push(transact::update(action)?);
+        Ok(())
     }
 }
 

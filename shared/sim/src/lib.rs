@@ -8,6 +8,7 @@ mod backlog;
 mod blocks;
 mod bucket;
 pub mod contract;
+mod erasures;
 mod expiry;
 mod faults;
 mod files;
@@ -44,6 +45,7 @@ use logferry_core::ports::alerts::AlertKey;
 use logferry_core::ports::app_admin::{Job, RedriveJob};
 use logferry_core::ports::apps::KeyRow;
 use logferry_core::ports::clock::Clock;
+use logferry_core::ports::erasures::{Erasure, ErasureKey};
 use logferry_core::ports::flush_marks::{FlushMark, Insertion};
 use logferry_core::ports::usage::UsageDay;
 use logferry_core::uploads::session::Session;
@@ -124,6 +126,7 @@ struct State {
     keys: BTreeMap<String, KeyRow>,
     jobs: BTreeMap<apps::JobKey, Job>,
     redrives: BTreeMap<apps::RedriveKey, RedriveJob>,
+    erasures: BTreeMap<ErasureKey, Erasure>,
     memos: BTreeMap<(AppId, [u8; 32]), Memo>,
     /// Items that running transactions will write.
     locked: BTreeSet<String>,

@@ -7,7 +7,7 @@ use logferry_core::model::fault::{Fault, FaultClass};
 use logferry_core::model::ids::Seed;
 use logferry_core::model::object::{ObjectMeta, ObjectRef, ObjectVersion};
 use logferry_core::ports::clock::Clock;
-use logferry_core::ports::objects::{ByteStream, ObjectStore};
+use logferry_core::ports::objects::{ByteStream, ObjectEraser, ObjectStore};
 
 use super::SimCloud;
 
@@ -69,6 +69,14 @@ impl SimCloud {
             refused: false,
             delete_marker: true,
         });
+    }
+
+    /// Whether this version of an object exists.
+    #[must_use]
+    pub fn object_exists(&self, object: &ObjectRef) -> bool {
+        let state = self.state();
+        let versions = state.objects.get(&(object.bucket.clone(), object.key.clone()));
+        versions.into_iter().flatten().any(|stored| stored.is(&object.version))
     }
 
     /// Whether an object was tagged for deletion.
@@ -155,6 +163,19 @@ impl ObjectStore for SimCloud {
             }
             let body: ByteStream = Box::pin(stream::iter(pieces));
             Ok((stored.meta.clone(), body))
+        })
+        .await
+    }
+}
+
+impl ObjectEraser for SimCloud {
+    async fn erase(&self, object: &ObjectRef) -> Result<bool, Fault> {
+        self.call("DeleteObject", |state| {
+            let versions = state.objects.get_mut(&(object.bucket.clone(), object.key.clone()));
+            let Some(versions) = versions else { return Ok(false) };
+            let before = versions.len();
+            versions.retain(|stored| !stored.is(&object.version));
+            Ok(versions.len() < before)
         })
         .await
     }

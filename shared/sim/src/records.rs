@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use logferry_core::logbook::counter_keys::COUNTERS;
 use logferry_core::logbook::counters::{CounterKey, CounterPage, CounterRow, Stats};
 use logferry_core::logbook::records::{
-    CountedIn, CountedRemoval, Memo, MemoChange, MemoExpected, Records, Removal, Removed, Write, Written,
+    CountedIn, CountedRemoval, Erased, Memo, MemoChange, MemoExpected, Records, Removal, Removed, Write,
+    Written,
 };
 use logferry_core::model::app::AppId;
 use logferry_core::model::block::MAX_ITEM_DATA_BYTES;
@@ -121,7 +122,14 @@ impl Records for SimCloud {
         self.transaction(vec![counters, block], |state| {
             let block_key = key(header);
             let was_ms = state.pruned_to.get(&block_key).copied();
-            let differs = matches!(removal.removal, Removal::Before { was_ms: seen, .. } if seen != was_ms);
+            let differs = match &removal.removal {
+                Removal::Block => false,
+                Removal::Before { was_ms: seen, .. } => *seen != was_ms,
+                Removal::Erase(erased) => {
+                    let count = state.blocks.get(&block_key).map(|block| block.header.count);
+                    erased.was_pruned_ms != was_ms || count != Some(erased.was_count)
+                }
+            };
             if differs || !state.blocks.contains_key(&block_key) {
                 return Ok(Removed::BlockDiffers);
             }
@@ -134,9 +142,20 @@ impl Records for SimCloud {
                 row.revision += 1;
                 row.counts = row.counts.minus(&Expiring::one(header.expires_on(), removal.counts));
             }
-            match removal.removal {
-                Removal::Block => state.delete_block(&block_key),
-                Removal::Before { to_ms, .. } => drop(state.pruned_to.insert(block_key, to_ms)),
+            match &removal.removal {
+                Removal::Block | Removal::Erase(Erased { left: None, .. }) => state.delete_block(&block_key),
+                Removal::Before { to_ms, .. } => drop(state.pruned_to.insert(block_key, *to_ms)),
+                Removal::Erase(Erased { left: Some(left), .. }) => {
+                    if let Some(block) = state.blocks.get_mut(&block_key) {
+                        assert_eq!(block.extents(), 0, "a block with extents has one record");
+                        block.data = left.data.clone();
+                        block.header.count = left.count;
+                        block.header.levels = left.levels;
+                        block.header.unknown_levels = left.unknown_levels;
+                        let block = block.clone();
+                        state.stream.push(Change { inserted: false, block });
+                    }
+                }
             }
             if removal.counted_in != CountedIn::Nowhere {
                 let taken = DayCounts::default() - removal.counts;

@@ -24,6 +24,7 @@ mod bad_input;
 mod console;
 mod contention;
 mod document;
+mod erase;
 mod keys;
 mod limits;
 mod naughty;
@@ -90,7 +91,7 @@ async fn a_conversation_from_registration_to_deletion() {
     assert!(!details.text.contains(&key[16..]) && !details.text.contains("hash"));
     assert_eq!(api.admin("GET", "/apps", &NONE).await.data(), json!(["shop"]));
 
-    assert_eq!(api.app(&key, "DELETE", "/apps/shop", &NONE).await.data(), json!({"deleted": true}));
+    assert_eq!(api.app(&key, "DELETE", "/apps/shop", &NONE).await.data()["deleted"], true);
     assert_eq!(api.app(&key, "GET", "/logs", &NONE).await.status, 401);
     let again = api.register("shop").await;
     assert_eq!(api.records(&again, "").await, [NONE; 0]);
@@ -397,7 +398,7 @@ async fn a_prune_before_the_first_possible_record_removes_nothing() {
     assert_eq!(api.app(&key, "POST", "/logs", &entry).await.status, 200);
     let before = json!({"before": "2000-01-01T00:00:00Z"});
     let answer = api.app(&key, "POST", "/apps/shop/prune", &before).await.data();
-    assert_eq!(answer, json!({"deleted": 0, "complete": true}));
+    assert_eq!((&answer["deleted"], &answer["complete"]), (&json!(0), &json!(true)));
     assert_eq!(api.records(&key, "").await.len(), 1);
 }
 
@@ -435,7 +436,7 @@ async fn records_in_the_future_can_be_pruned_and_later_ones_stay() {
     }
     let bound = json!({"before": "2099-12-31T23:59:59Z"});
     let answer = api.app(&key, "POST", "/apps/shop/prune", &bound).await.data();
-    assert_eq!(answer, json!({"deleted": 5, "complete": true}));
+    assert_eq!((&answer["deleted"], &answer["complete"]), (&json!(5), &json!(true)));
     assert_eq!(api.records(&key, "").await.len(), 0);
     for offset_ms in [0, 3 * MS_PER_HOUR] {
         write(offset_ms).await;

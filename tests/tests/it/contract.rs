@@ -172,6 +172,7 @@ keeps! { apps on real_apps();
     keys_come_and_go_and_are_never_too_many,
     a_deleted_app_leaves_a_job,
     a_watermark_only_rises_and_its_job_has_one_holder,
+    an_erasure_has_one_holder_and_is_kept_when_complete,
 }
 
 keeps! { records on book();
@@ -179,6 +180,7 @@ keeps! { records on book();
     a_memo_lets_one_write_pass,
     writes_at_once_are_all_counted,
     removals_are_counted_once,
+    an_erasure_changes_a_block_as_it_was_read,
     headers_come_in_pages_and_blocks_with_extents_go_whole,
 }
 

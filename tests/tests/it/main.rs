@@ -6,6 +6,7 @@ mod api;
 mod contract;
 mod counts;
 mod e2e;
+mod erase;
 mod expiry;
 mod faults;
 mod flush;

@@ -42,6 +42,7 @@ keeps! { apps;
     keys_come_and_go_and_are_never_too_many,
     a_deleted_app_leaves_a_job,
     a_watermark_only_rises_and_its_job_has_one_holder,
+    an_erasure_has_one_holder_and_is_kept_when_complete,
 }
 
 keeps! { records;
@@ -49,6 +50,7 @@ keeps! { records;
     a_memo_lets_one_write_pass,
     writes_at_once_are_all_counted,
     removals_are_counted_once,
+    an_erasure_changes_a_block_as_it_was_read,
     headers_come_in_pages_and_blocks_with_extents_go_whole,
 }
 

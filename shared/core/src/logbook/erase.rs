@@ -15,15 +15,14 @@ use tokio::time::Instant;
 
 use crate::ledger::files::Files;
 use crate::logbook::blocks::{BlockPosition, BlockRange, BlockTable, StoredHeader};
-use crate::logbook::records::{
-    CountedIn, CountedRemoval, Erased, Records, Removal, Removed, Rewritten,
-};
+use crate::logbook::records::{CountedIn, CountedRemoval, Erased, Records, Removal, Removed, Rewritten};
 use crate::model::app::App;
 use crate::model::block::{BlockHeader, Partition, Payload};
 use crate::model::day_counts::DayCounts;
 use crate::model::entry_filter::EntryFilter;
 use crate::model::fault::{Fault, FaultClass, chain};
 use crate::model::ids::SHARDS;
+use crate::model::level::LevelCounts;
 use crate::model::object::{ObjectRef, ObjectVersion};
 use crate::model::record::Marks;
 use crate::model::time::{Day, MS_PER_HOUR, hour_of_ms};
@@ -135,11 +134,7 @@ impl Wanted<'_> {
 ///
 /// # Errors
 /// A read failed.
-pub async fn preview<B: BlockTable>(
-    book: &B,
-    wanted: &Wanted<'_>,
-    until: Instant,
-) -> Result<Preview, Fault> {
+pub async fn preview<B: BlockTable>(book: &B, wanted: &Wanted<'_>, until: Instant) -> Result<Preview, Fault> {
     let (mut preview, mut objects) = (Preview::default(), HashSet::new());
     for day in wanted.days() {
         for shard in 0..SHARDS {
@@ -159,7 +154,9 @@ pub async fn preview<B: BlockTable>(
                     let matching = wanted.matching(&payload).len() as u64;
                     preview.records += matching;
                     preview.blocks += u64::from(matching > 0);
-                    if matching > 0 && let Some(file) = &stored.header.file {
+                    if matching > 0
+                        && let Some(file) = &stored.header.file
+                    {
                         preview.objects += u64::from(objects.insert(file.object.clone()));
                     }
                     if Instant::now() >= until {
@@ -238,8 +235,7 @@ where
     async fn pass(&self, app: &App, job: &mut Erasure, until: Instant) -> Result<(), Fault> {
         let unreadable = |_| Fault::new(FaultClass::Permanent, "erasure", "its filter cannot be read");
         let filter = EntryFilter::read(&job.filter).map_err(unreadable)?;
-        let wanted =
-            Wanted { app, filter: &filter, since_ms: job.since_ms, until_ms: job.until_ms };
+        let wanted = Wanted { app, filter: &filter, since_ms: job.since_ms, until_ms: job.until_ms };
         let begin = ErasePosition { day: Day(*wanted.days().start()), shard: 0, after: None };
         if job.position.is_none() {
             (job.left, job.unreadable) = (0, 0);
@@ -316,9 +312,11 @@ where
             job.left += 1;
             return Ok(());
         }
-        let rewritten = rewrite(header, &payload, &matching)?;
+        let rewritten = rewrite(&payload, &matching)?;
         for _ in 0..ATTEMPTS {
             let (counted_in, from_ms) = self.counted(wanted, stored).await?;
+            let counts = counts_of(&payload, &matching, from_ms);
+            let counted_in = if counts == DayCounts::default() { CountedIn::Nowhere } else { counted_in };
             let removal = CountedRemoval {
                 header: header.clone(),
                 extents: stored.extents,
@@ -327,7 +325,7 @@ where
                     was_pruned_ms: stored.pruned_to_ms,
                     left: rewritten.clone(),
                 }),
-                counts: counts_of(&payload, &matching, from_ms),
+                counts,
                 counted_in,
             };
             match self.book.remove_counted(&removal).await? {
@@ -370,11 +368,7 @@ where
 }
 
 /// Returns a block without some entries; `None` if none is left.
-fn rewrite(
-    header: &BlockHeader,
-    payload: &Payload,
-    erased: &HashSet<usize>,
-) -> Result<Option<Rewritten>, Fault> {
+fn rewrite(payload: &Payload, erased: &HashSet<usize>) -> Result<Option<Rewritten>, Fault> {
     if erased.len() == payload.len() {
         return Ok(None);
     }
@@ -382,18 +376,11 @@ fn rewrite(
         Fault::new(FaultClass::Permanent, "rewriting a block", "it cannot be packed").with_source(error)
     };
     let data = payload.without(erased).map_err(unpacked)?;
-    let mut rewritten = Rewritten {
-        data,
-        count: header.count,
-        levels: header.levels,
-        unknown_levels: header.unknown_levels,
-    };
-    for &index in erased {
-        let entry = payload.entry(index);
-        rewritten.count = rewritten.count.saturating_sub(1);
-        rewritten.levels.uncount(entry.level);
-        let unknown = u32::from(entry.marks.has(Marks::LEVEL_UNKNOWN));
-        rewritten.unknown_levels = rewritten.unknown_levels.saturating_sub(unknown);
+    let mut rewritten = Rewritten { data, count: 0, levels: LevelCounts::default(), unknown_levels: 0 };
+    for (_, entry) in payload.entries().enumerate().filter(|(index, _)| !erased.contains(index)) {
+        rewritten.count += 1;
+        rewritten.levels.count(entry.level);
+        rewritten.unknown_levels += u32::from(entry.marks.has(Marks::LEVEL_UNKNOWN));
     }
     Ok(Some(rewritten))
 }

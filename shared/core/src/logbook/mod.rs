@@ -9,6 +9,7 @@ pub mod counter_keys;
 pub mod counters;
 pub mod cursor;
 mod day_cursor;
+pub mod erase;
 pub mod filter;
 pub mod histogram;
 pub mod new_entry;

@@ -8,6 +8,7 @@ use crate::model::counted::Counted;
 use crate::model::day_counts::DayCounts;
 use crate::model::expiry::Expiring;
 use crate::model::fault::Fault;
+use crate::model::level::LevelCounts;
 use crate::model::object::ObjectRef;
 use crate::model::time::Day;
 
@@ -82,6 +83,30 @@ pub enum Removal {
     /// Its records before this time (ms), after those before `was_ms` that were already removed. The block
     /// stays unchanged and records the time.
     Before { was_ms: Option<i64>, to_ms: i64 },
+    /// Some of its records.
+    Erase(Erased),
+}
+
+/// A block without some of its records. The key stays, with the time of what was its last record, so the
+/// stream reports a change and not a new block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Erased {
+    /// Number of records that the block has. The removal fails if another removed some meanwhile.
+    pub was_count: u32,
+    /// Records before this time were already subtracted from the counters (ms).
+    pub was_pruned_ms: Option<i64>,
+    /// `None`: nothing is left, and the block is removed.
+    pub left: Option<Rewritten>,
+}
+
+/// What is left of a block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rewritten {
+    /// Fits one item.
+    pub data: Vec<u8>,
+    pub count: u32,
+    pub levels: LevelCounts,
+    pub unknown_levels: u32,
 }
 
 /// Whether and where the records of a block are counted.

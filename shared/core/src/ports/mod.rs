@@ -6,6 +6,7 @@ pub mod app_admin;
 pub mod apps;
 pub mod clock;
 pub mod dead_letters;
+pub mod erasures;
 pub mod flush_marks;
 pub mod log_groups;
 pub mod objects;

@@ -39,3 +39,13 @@ pub trait ObjectStore: Send + Sync {
         object: &ObjectRef,
     ) -> impl Future<Output = Result<(ObjectMeta, ByteStream), Fault>> + Send;
 }
+
+/// Removes objects for good.
+pub trait ObjectEraser: Send + Sync {
+    /// Removes exactly this object: by version id, or with If-Match on its ETag. `false` if it does not exist
+    /// any more.
+    ///
+    /// # Errors
+    /// The request failed.
+    fn erase(&self, object: &ObjectRef) -> impl Future<Output = Result<bool, Fault>> + Send;
+}

@@ -1,10 +1,14 @@
 //! The contract of the table of apps.
 
+use std::collections::BTreeMap;
+
 use logferry_core::model::app::{App, AppId, FlushSetting, Scope};
 use logferry_core::model::fault::Fault;
 use logferry_core::model::level::Level;
+use logferry_core::model::time::Day;
 use logferry_core::ports::app_admin::{AppAdmin, AppChange, Job, JobKind, KeyAdded, Registered};
 use logferry_core::ports::apps::{KeyRow, Repeatable};
+use logferry_core::ports::erasures::{ErasePosition, Erasure, ErasureKey, Erasures};
 use serde_json::json;
 
 use super::T0;
@@ -165,4 +169,52 @@ pub async fn a_watermark_only_rises_and_its_job_has_one_holder(apps: &impl AppAd
     good(apps.end_job(&held, held.due_ms).await);
     assert_eq!(jobs_of(apps, &app).await, []);
     assert!(!good(apps.save_job(&held, held.due_ms).await), "it is finished");
+}
+
+/// An erasure is begun once, has one holder, and is kept when it is complete.
+pub async fn an_erasure_has_one_holder_and_is_kept_when_complete(apps: &impl Erasures) {
+    let key = ErasureKey {
+        app_id: fresh_app().app_id,
+        registered_ms: T0,
+        job_id: "0123456789abcdef0123456789abcdef".to_owned(),
+    };
+    let job = Erasure {
+        key: key.clone(),
+        filter: BTreeMap::from([("search".to_owned(), "x".to_owned())]),
+        since_ms: 1,
+        until_ms: 2,
+        requested_ms: T0,
+        due_ms: T0,
+        position: None,
+        left: 0,
+        last_pass: false,
+        records: 0,
+        blocks: 0,
+        objects: 0,
+        unreadable: 0,
+        completed_ms: None,
+    };
+    let unfinished = async || {
+        let all = good(apps.erasures().await);
+        all.into_iter().filter(|other| other.key == key).collect::<Vec<_>>()
+    };
+    assert_eq!(good(apps.erasure(&key).await), None);
+    assert!(good(apps.begin_erasure(&job).await));
+    assert!(!good(apps.begin_erasure(&job).await), "it is unfinished");
+    assert_eq!(unfinished().await, std::slice::from_ref(&job));
+
+    let position = Some(ErasePosition { day: Day(3), shard: 2, after: Some("at".to_owned()) });
+    let held = Erasure { due_ms: T0 + 9, position, left: 5, records: 7, ..job.clone() };
+    assert!(good(apps.save_erasure(&held, T0).await));
+    assert!(!good(apps.save_erasure(&held, T0).await), "another worker holds it");
+    assert_eq!(good(apps.erasure(&key).await), Some(held.clone()));
+
+    let complete = Erasure { completed_ms: Some(T0 + 20), position: None, ..held.clone() };
+    assert!(!good(apps.save_erasure(&complete, T0).await));
+    assert!(good(apps.save_erasure(&complete, T0 + 9).await));
+    assert_eq!(unfinished().await, []);
+    assert_eq!(good(apps.erasure(&key).await), Some(complete));
+    assert!(!good(apps.save_erasure(&held, T0 + 9).await), "it is finished");
+    assert!(good(apps.begin_erasure(&job).await), "the same again");
+    assert_eq!(good(apps.erasure(&key).await), Some(job));
 }

@@ -1,16 +1,17 @@
 //! The contract of writes, counters and removals.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use super::T0;
 
 use logferry_core::logbook::blocks::{BlockRange, BlockTable, StoredHeader};
 use logferry_core::logbook::counters::Stats;
 use logferry_core::logbook::records::{
-    CountedIn, CountedRemoval, Memo, MemoChange, MemoExpected, Records, Removal, Removed, Write, Written,
+    CountedIn, CountedRemoval, Erased, Memo, MemoChange, MemoExpected, Records, Removal, Removed, Rewritten,
+    Write, Written,
 };
 use logferry_core::model::app::AppId;
-use logferry_core::model::block::{Block, BlockBuilder, BlockSource};
+use logferry_core::model::block::{Block, BlockBuilder, BlockHeader, BlockSource, Payload};
 use logferry_core::model::day_counts::DayCounts;
 use logferry_core::model::expiry::Expiring;
 use logferry_core::model::fault::Fault;
@@ -228,6 +229,51 @@ pub async fn removals_are_counted_once<B: Records + Stats + BlockTable>(book: &B
     good(Stats::remove(book, &app_id, &keys).await);
     good(Stats::remove(book, &app_id, &keys).await);
     assert_eq!(counted(book, &app_id, ALWAYS.0, ALWAYS.1).await, []);
+}
+
+/// A block is rewritten or removed only as it was read, once, and together with the counters.
+pub async fn an_erasure_changes_a_block_as_it_was_read<B: Records + Stats + BlockTable>(book: &B) {
+    let app_id = fresh_app();
+    let stored_block = block(&app_id, "erased", &[T0, T0 + 1, T0 + 9]);
+    good(book.write(&write(&app_id, vec![stored_block.clone()])).await);
+    let header = stored_block.header.clone();
+    let payload = Payload::decode(&stored_block.data).unwrap_or_else(|error| panic!("{error}"));
+    let erase = |was_count, was_pruned_ms, left: &[usize]| {
+        let gone: HashSet<usize> = (0..3).filter(|index| !left.contains(index)).collect();
+        let data = payload.without(&gone).unwrap_or_else(|error| panic!("{error}"));
+        let count = u32::try_from(left.len()).unwrap_or(0);
+        let levels = LevelCounts::new(0, 0, count.into(), 0);
+        let left = Some(Rewritten { data, count, levels, unknown_levels: 0 }).filter(|_| count > 0);
+        CountedRemoval {
+            header: header.clone(),
+            extents: 0,
+            removal: Removal::Erase(Erased { was_count, was_pruned_ms, left }),
+            counts: counts(i64::from(was_count) - i64::from(count)),
+            counted_in: CountedIn::Counters,
+        }
+    };
+    for (removal, expected) in [
+        (erase(2, None, &[0, 2]), Removed::BlockDiffers),
+        (erase(3, Some(T0), &[0, 2]), Removed::BlockDiffers),
+        (erase(3, None, &[0, 2]), Removed::Yes),
+        (erase(3, None, &[0, 2]), Removed::BlockDiffers),
+    ] {
+        assert_eq!(good(book.remove_counted(&removal).await), expected);
+    }
+    assert_eq!(counted(book, &app_id, ALWAYS.0, ALWAYS.1).await, [(Day::of_ms(T0), counts(2))]);
+    let left = stored(book, &stored_block).await;
+    let rewritten = BlockHeader { count: 2, levels: LevelCounts::new(0, 0, 2, 0), ..header.clone() };
+    assert_eq!(left[0].header, rewritten, "the key and the range of time stay");
+    let found = good(book.find(&left[0].header).await).unwrap_or_else(|| panic!("no block"));
+    let found = good(book.payload(&found).await).unwrap_or_else(|| panic!("unreadable"));
+    let ids =
+        |payload: &Payload, of: &[usize]| -> Vec<_> { of.iter().map(|&at| payload.record(at).id).collect() };
+    assert_eq!(ids(&found, &[0, 1]), ids(&payload, &[0, 2]), "records keep their ids");
+
+    assert_eq!(good(book.remove_counted(&erase(2, None, &[])).await), Removed::Yes);
+    assert_eq!(good(book.remove_counted(&erase(2, None, &[])).await), Removed::BlockDiffers);
+    assert_eq!(stored(book, &stored_block).await, []);
+    assert_eq!(counted(book, &app_id, ALWAYS.0, ALWAYS.1).await, [(Day::of_ms(T0), counts(0))]);
 }
 
 /// Headers are read without data, in pages, with the number of extents.

@@ -57,7 +57,7 @@ async fn a_client_of_the_service_gets_along() {
 
     let prune = json!({"before": "2024-06-01T00:00:00Z"});
     let pruned = stack.app(&app, "POST", &format!("/apps/{id}/prune"), Some(&prune)).await.data();
-    assert_eq!(pruned, json!({"deleted": 1, "complete": true}));
+    assert_eq!((&pruned["deleted"], &pruned["complete"]), (&json!(1), &json!(true)));
     assert_eq!(stack.records(&app, "").await.len(), 3);
 
     let all = json!({"scopes": ["write", "read", "manage"]});
@@ -67,10 +67,8 @@ async fn a_client_of_the_service_gets_along() {
     assert_eq!(stack.app(&second, "DELETE", &first_key, None).await.status, 200);
     assert_eq!(stack.app(&app, "GET", "/logs", None).await.status, 401);
 
-    assert_eq!(
-        stack.app(&second, "DELETE", &format!("/apps/{id}"), None).await.data(),
-        json!({"deleted": true})
-    );
+    let deleted = stack.app(&second, "DELETE", &format!("/apps/{id}"), None).await.data();
+    assert_eq!(deleted["deleted"], true);
     let body = json!({"app_id": id, "name": "second life"});
     let data = stack.admin("POST", "/apps", Some(&body)).await.data();
     let again = TestApp { app_id: id.clone(), api_key: data["api_key"].as_str().unwrap().to_owned() };

@@ -8,6 +8,7 @@ use logferry_core::ledger::files::Files;
 use logferry_core::logbook::{prune, stats};
 use logferry_core::model::app::App;
 use logferry_core::ports::clock::Clock;
+use logferry_core::ports::erasures::{Erasure, ErasureKey, Erasures};
 use logferry_sim::T0;
 use logferry_tests::ingest::BUCKET;
 use logferry_tests::template::sweep_interval;
@@ -31,6 +32,7 @@ enum Action {
     Prune { before_ms: i64 },
     Redrive { nth: usize },
     Sweep,
+    Erase { number: usize },
     DeleteObject { object: usize },
     ReplaceApp { after_secs: u64 },
 }
@@ -47,6 +49,7 @@ fn actions(rng: &mut SmallRng, objects: usize) -> Vec<(u64, Action)> {
         actions.push(Action::Prune { before_ms: T0 - rng.random_range(-5..3_500) * MINUTE_MS });
     }
     actions.extend((0..rng.random_range(0..6)).map(|nth| Action::Redrive { nth }));
+    actions.extend((0..rng.random_range(0..3)).map(|number| Action::Erase { number }));
     actions.extend((0..3).map(|_| Action::Sweep));
     if rng.random_ratio(1, 3) {
         actions.push(Action::DeleteObject { object: rng.random_range(0..objects) });
@@ -90,6 +93,12 @@ async fn act(world: &World, action: &Action) {
                 in_time(cloud.redrive(row, now_ms())).await;
             }
         }
+        Action::Erase { number } => {
+            if let Some(app) = app(world).await {
+                let job = erasure(&app, *number, now_ms());
+                in_time(cloud.begin_erasure(&job)).await;
+            }
+        }
         Action::Sweep => sweep(world).await,
         Action::DeleteObject { object } => cloud.delete_object(BUCKET, &world.objects()[*object].key),
         Action::ReplaceApp { after_secs } => {
@@ -100,6 +109,31 @@ async fn act(world: &World, action: &Action) {
                 cloud.set_app(App { registered_ms: now_ms(), pruned_before_ms: None, ..old });
             }
         }
+    }
+}
+
+/// Erases the entries with a digit, some of whose files are in progress, prunes or redrives.
+fn erasure(app: &App, number: usize, now_ms: i64) -> Erasure {
+    let key = ErasureKey {
+        app_id: app.app_id.clone(),
+        registered_ms: app.registered_ms,
+        job_id: format!("{number:032x}"),
+    };
+    Erasure {
+        key,
+        filter: BTreeMap::from([("search".to_owned(), format!("{}7", number + 1))]),
+        since_ms: T0 - 2 * 1440 * MINUTE_MS,
+        until_ms: T0 + 1440 * MINUTE_MS,
+        requested_ms: now_ms,
+        due_ms: now_ms,
+        position: None,
+        left: 0,
+        last_pass: false,
+        records: 0,
+        blocks: 0,
+        objects: 0,
+        unreadable: 0,
+        completed_ms: None,
     }
 }
 

@@ -83,6 +83,7 @@ pub(super) async fn sweep(cloud: &SimCloud, skew_ms: i64) -> (Option<Swept>, Opt
             apps: own(),
             book: own(),
             files: own(),
+            objects: own(),
             bucket: BUCKET.to_owned(),
             clock: clock.clone(),
         },

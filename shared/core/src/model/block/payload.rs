@@ -1,6 +1,8 @@
 //! The layout of a block's payload, and its reader.
 
-use super::{MAX_PAYLOAD_BYTES, varint};
+use std::collections::HashSet;
+
+use super::{BlockBuilder, MAX_PAYLOAD_BYTES, varint};
 use crate::model::day_counts::DayCounts;
 use crate::model::ids::Seed;
 use crate::model::level::Level;
@@ -144,6 +146,17 @@ impl Payload {
             }
         }
         counts
+    }
+
+    /// Packs the entries except those at these positions, with the same ids.
+    ///
+    /// # Errors
+    /// If zstd runs out of memory.
+    pub fn without(&self, left_out: &HashSet<usize>) -> Result<Vec<u8>, BadBlock> {
+        let mut builder = BlockBuilder::default();
+        let kept = self.entries().enumerate().filter(|(index, _)| !left_out.contains(index));
+        kept.for_each(|(_, entry)| builder.push(&entry));
+        builder.pack(&self.seed)
     }
 
     /// Returns the size in memory (bytes).

@@ -1,0 +1,228 @@
+//! Erasing the records that match a filter: a preview, or a job that `sweep` works on.
+
+use std::collections::BTreeMap;
+
+use http::StatusCode;
+use logferry_core::logbook::erase;
+use logferry_core::logbook::erase::{MAX_DAYS, Wanted};
+use logferry_core::model::app::App;
+use logferry_core::model::entry_filter::EntryFilter;
+use logferry_core::model::ids::Seed;
+use logferry_core::model::time::{MS_PER_DAY, rfc3339_ms};
+use logferry_core::ports::erasures::{Erasure, ErasureKey, Erasures};
+use logferry_service::http::{Answer, ApiError, Body, Fields, Json, Operation, PathPart, State, data, ok};
+use serde::Serialize;
+use serde_json::json;
+use tokio::time::Instant;
+use utoipa::ToSchema;
+
+use crate::alerts::filter;
+use crate::auth::{Manage, OnApp};
+use crate::counts::REMOVAL_TIME;
+use crate::remains::Remaining;
+use crate::{Cloud, Shared};
+
+/// Unfinished erasures of an app at most.
+const MAX_UNFINISHED: usize = 5;
+
+#[derive(Debug, ToSchema)]
+#[schema(example = json!({"filter": {"field.userId": "u-4711"}, "since": "2024-01-01T00:00:00Z",
+    "until": "2024-04-01T00:00:00Z", "dry_run": true}))]
+pub(crate) struct EraseWish {
+    /// Filters by the names of the query parameters of `GET /logs`: `level`, `search`, `search_in`, `request_id`,
+    /// `field.{path}`, `context.{path}`. At least one.
+    #[schema(value_type = Object)]
+    filter: BTreeMap<String, String>,
+    /// Included: RFC 3339, or milliseconds since the epoch; from 2000 to 2100.
+    #[schema(value_type = Value)]
+    since: i64,
+    /// Excluded.
+    #[schema(value_type = Value)]
+    until: i64,
+    /// Only count what would be erased.
+    #[schema(value_type = Option<bool>)]
+    dry_run: bool,
+}
+
+impl Body for EraseWish {
+    fn read(fields: &mut Fields) -> Result<Self, ApiError> {
+        let filter = filter(Some(fields.require("filter")?))?;
+        if EntryFilter::read(&filter).map_or(true, |read| read.is_empty()) {
+            let message = "filter must have a filter; use prune to delete everything before a time";
+            return Err(ApiError::bad_request("filter", message));
+        }
+        let (since, until) = (fields.require_record_ms("since")?, fields.require_record_ms("until")?);
+        if until <= since {
+            return Err(ApiError::bad_request("until", "until must be later than since"));
+        }
+        if until - since > MAX_DAYS * MS_PER_DAY {
+            let message = format!("until must be at most {MAX_DAYS} days later than since");
+            return Err(ApiError::bad_request("until", message));
+        }
+        Ok(Self { filter, since, until, dry_run: fields.take_flag("dry_run")?.unwrap_or(false) })
+    }
+}
+
+/// What an erasure would erase.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ErasurePreview)]
+pub(crate) struct Previewed {
+    dry_run: bool,
+    records: u64,
+    blocks: u64,
+    /// Uploaded files that would be removed as a whole.
+    files: u64,
+    unreadable_blocks: u64,
+    /// `false`: the time was over; there may be more.
+    complete: bool,
+    remains: Vec<Remaining>,
+}
+
+/// An erasure, and what it does not reach.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Erasure)]
+pub(crate) struct ShownErasure {
+    #[schema(pattern = "^[0-9a-f]{32}$")]
+    job_id: String,
+    /// `pending`; `verifying`: everything found is erased, and one more pass follows; `complete`.
+    #[schema(example = "pending")]
+    state: &'static str,
+    /// Without its values when the job is complete.
+    #[schema(value_type = Object)]
+    filter: BTreeMap<String, String>,
+    #[schema(format = DateTime)]
+    since: String,
+    #[schema(format = DateTime)]
+    until: String,
+    #[schema(format = DateTime)]
+    requested_at: String,
+    #[schema(required, format = DateTime)]
+    completed_at: Option<String>,
+    /// Erased so far, at least.
+    records: u64,
+    blocks: u64,
+    /// Uploaded files that were removed.
+    files: u64,
+    /// Blocks that cannot be read: they may have matching records until they expire.
+    unreadable_blocks: u64,
+    remains: Vec<Remaining>,
+}
+
+pub(crate) fn erases(operation: &mut Operation) {
+    operation.answers_data::<Previewed>(200, "what would be erased");
+    operation.answers_data::<ShownErasure>(202, "accepted; `sweep` works on it");
+    operation.errors.insert(409);
+}
+
+pub(crate) fn takes_job(operation: &mut Operation) {
+    let schema = json!({"type": "string", "pattern": "^[0-9a-f]{32}$",
+        "examples": ["0123456789abcdef0123456789abcdef"]});
+    operation.takes("path", "job", "The `job_id` of an erasure.", schema);
+}
+
+pub(crate) async fn erase_records<C: Cloud>(
+    State(api): Shared<C>,
+    on: OnApp<Manage>,
+    Json { value: wish, .. }: Json<EraseWish>,
+) -> Answer {
+    let (app, now_ms) = (&on.app, on.head.now_ms);
+    let retentions = &api.settings.retentions;
+    if wish.dry_run {
+        let filter = EntryFilter::read(&wish.filter);
+        let filter = filter.map_err(|bad| ApiError::bad_request("filter", bad.message))?;
+        let wanted = Wanted { app, filter: &filter, since_ms: wish.since, until_ms: wish.until };
+        let found = erase::preview(&api.book, &wanted, Instant::now() + REMOVAL_TIME).await?;
+        return Ok(ok(&Previewed {
+            dry_run: true,
+            records: found.records,
+            blocks: found.blocks,
+            files: found.objects,
+            unreadable_blocks: found.unreadable,
+            complete: found.complete,
+            remains: retentions.remaining(app, now_ms, true),
+        }));
+    }
+    let job = Erasure {
+        key: key_of(app, &wish),
+        filter: wish.filter,
+        since_ms: wish.since,
+        until_ms: wish.until,
+        requested_ms: now_ms,
+        due_ms: now_ms,
+        position: None,
+        left: 0,
+        last_pass: false,
+        records: 0,
+        blocks: 0,
+        objects: 0,
+        unreadable: 0,
+        completed_ms: None,
+    };
+    let unfinished = api.apps.erasures().await?;
+    let own =
+        |other: &&Erasure| (&other.key.app_id, other.key.registered_ms) == (&app.app_id, app.registered_ms);
+    let others = unfinished.iter().filter(own).filter(|other| other.key != job.key).count();
+    if others >= MAX_UNFINISHED {
+        return Err(ApiError::conflict(format!("an app has at most {MAX_UNFINISHED} unfinished erasures")));
+    }
+    let shown = match api.apps.begin_erasure(&job).await? {
+        true => job,
+        // The same request has come before.
+        false => api.apps.erasure(&job.key).await?.unwrap_or(job),
+    };
+    Ok(data(StatusCode::ACCEPTED, &show(shown, retentions.remaining(app, now_ms, true))))
+}
+
+pub(crate) async fn show_erasure<C: Cloud>(
+    State(api): Shared<C>,
+    on: OnApp<Manage>,
+    part: PathPart,
+) -> Answer {
+    let app = &on.app;
+    let job_id = part.get("job");
+    let is_id = job_id.len() == 32 && job_id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let unknown = || ApiError::not_found("no such erasure");
+    if !is_id {
+        return Err(unknown());
+    }
+    let (app_id, registered_ms) = (app.app_id.clone(), app.registered_ms);
+    let key = ErasureKey { app_id, registered_ms, job_id: job_id.to_owned() };
+    let job = api.apps.erasure(&key).await?.ok_or_else(unknown)?;
+    let erased_ms = job.completed_ms.unwrap_or(on.head.now_ms);
+    let remains = api.settings.retentions.remaining(app, erased_ms, true);
+    Ok(ok(&show(job, remains)))
+}
+
+/// The same request has the same id.
+fn key_of(app: &App, wish: &EraseWish) -> ErasureKey {
+    let filter = json!(wish.filter).to_string();
+    let range = [wish.since, wish.until, app.registered_ms].map(i64::to_be_bytes).concat();
+    let seed = Seed::of(&[app.app_id.as_str().as_bytes(), filter.as_bytes(), &range]);
+    ErasureKey {
+        app_id: app.app_id.clone(),
+        registered_ms: app.registered_ms,
+        job_id: seed.record_id(0).to_string(),
+    }
+}
+
+fn show(job: Erasure, remains: Vec<Remaining>) -> ShownErasure {
+    let state = match (job.completed_ms, job.last_pass) {
+        (Some(_), _) => "complete",
+        (None, true) => "verifying",
+        (None, false) => "pending",
+    };
+    ShownErasure {
+        job_id: job.key.job_id,
+        state,
+        filter: job.filter,
+        since: rfc3339_ms(job.since_ms),
+        until: rfc3339_ms(job.until_ms),
+        requested_at: rfc3339_ms(job.requested_ms),
+        completed_at: job.completed_ms.map(rfc3339_ms),
+        records: job.records,
+        blocks: job.blocks,
+        files: job.objects,
+        unreadable_blocks: job.unreadable,
+        remains,
+    }
+}
