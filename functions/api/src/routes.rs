@@ -11,8 +11,8 @@ use utoipa::ToSchema;
 
 use crate::schema::{CheckRow, Record};
 use crate::{
-    Api, Cloud, alerts, apps, badges, console, counts, erase, files, health, histogram, keys, logs, status, tokens,
-    usage,
+    Api, Cloud, alerts, apps, badges, console, counts, erase, files, health, histogram, keys, logs, status,
+    tokens, usage,
 };
 
 /// The OpenAPI document as it is served: `openapi.json`, which a test compares with what the routes of

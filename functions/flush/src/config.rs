@@ -21,6 +21,8 @@ pub struct Config {
     /// `None` if 0 is configured: events never expire.
     pub log_retention_days: Option<u32>,
     pub metrics_namespace: String,
+    /// Whether records are counted by app and level.
+    pub record_metrics: bool,
 }
 
 impl Config {
@@ -46,6 +48,7 @@ impl Config {
             log_group_class,
             log_retention_days: Some(retention_days).filter(|days| *days > 0),
             metrics_namespace: read.optional("METRICS_NAMESPACE").unwrap_or_else(|| "Logferry".to_owned()),
+            record_metrics: read.parsed_or("RECORD_METRICS", false),
         };
         read.finish(config)
     }

@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 
 use logferry_core::model::block::{Block, Partition};
+use logferry_core::model::level::LevelCounts;
 use logferry_core::ports::flush_marks::{FlushMark, Insertion};
 
 use crate::Tally;
@@ -35,6 +36,8 @@ pub(crate) struct Record<'e> {
     pub(crate) mark: Option<FlushMark>,
     /// Its app is deleted.
     pub(crate) ownerless: bool,
+    /// Of the block according to its header.
+    pub(crate) levels: LevelCounts,
     /// Number of entries in the block according to its header; 1 without a header.
     pub(crate) count: u32,
     pub(crate) before: u32,
@@ -145,6 +148,7 @@ pub(crate) fn lanes(event: &StreamEvent, now_ms: i64) -> Vec<Lane<'_>> {
             block: None,
             mark: None,
             ownerless: false,
+            levels: LevelCounts::default(),
             count: 1,
             before: 0,
             narrowed: 0,
@@ -156,6 +160,7 @@ pub(crate) fn lanes(event: &StreamEvent, now_ms: i64) -> Vec<Lane<'_>> {
             Image::Block { block, extents } => {
                 let partition = block.header.partition();
                 record.count = block.header.count;
+                record.levels = block.header.levels;
                 record.registered_ms = Some(block.header.registered_ms);
                 record.insertion = Some(Insertion {
                     partition: partition.clone(),

@@ -18,7 +18,7 @@ pub mod once;
 pub mod stream;
 mod tally;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -26,13 +26,15 @@ use batch_buffer::limits::MAX_AGE_MS;
 use batch_buffer::{Limits, RetryPolicy, Sender};
 use futures::StreamExt as _;
 use logferry_core::logbook::blocks::BlockTable;
+use logferry_core::model::app::AppId;
 use logferry_core::model::fault::chain;
+use logferry_core::model::level::LevelCounts;
 use logferry_core::ports::apps::Apps;
 use logferry_core::ports::clock::Clock;
 use logferry_core::ports::dead_letters::DeadLetters;
 use logferry_core::ports::flush_marks::{FlushMark, FlushMarks, Insertion};
 use logferry_core::ports::log_groups::LogGroups;
-use logferry_service::metrics::{Emission, RETENTIONS_FAILED};
+use logferry_service::metrics::{Emission, RECORDS, RETENTIONS_FAILED};
 use tokio::time::Instant;
 
 use crate::app_cache::AppCache;
@@ -94,6 +96,8 @@ pub struct Flush<B, A, S, D, M, C> {
 pub struct Handled {
     pub response: Response,
     pub tally: Tally,
+    /// Records that are through now, by app and level.
+    pub levels: BTreeMap<AppId, LevelCounts>,
     /// Log groups whose retention could not be set. A later invocation retries them.
     pub retentions_failed: u64,
 }
@@ -108,6 +112,35 @@ impl Handled {
             failed => emission.value(RETENTIONS_FAILED, failed),
         }
     }
+}
+
+impl Handled {
+    /// Returns the metrics of records by app and level.
+    pub fn record_emissions(&self, namespace: &str) -> impl Iterator<Item = Emission> {
+        self.levels.iter().flat_map(move |(app_id, levels)| {
+            levels.iter().filter(|(_, count)| *count > 0).map(move |(level, count)| {
+                Emission::new(namespace)
+                    .dimension("App", app_id.as_str())
+                    .dimension("Level", level.as_str())
+                    .value(RECORDS, count.unsigned_abs())
+            })
+        })
+    }
+}
+
+/// Adds up the levels of the blocks that are through, except those that an earlier run had sent.
+fn levels_by_app(lanes: &[Lane<'_>]) -> BTreeMap<AppId, LevelCounts> {
+    let mut apps: BTreeMap<AppId, LevelCounts> = BTreeMap::new();
+    for lane in lanes {
+        let Some(partition) = &lane.partition else { continue };
+        let new = |record: &&lane::Record<'_>| {
+            record.state == State::Through && record.mark != Some(FlushMark::Through) && !record.ownerless
+        };
+        for record in lane.records.iter().filter(new) {
+            *apps.entry(partition.app_id.clone()).or_default() += record.levels;
+        }
+    }
+    apps
 }
 
 impl Sending {
@@ -176,8 +209,9 @@ where
             tokio::time::sleep_until(deadline.min(begin + FAILING_LASTS)).await;
         }
         let tally = lanes.iter().flat_map(|lane| &lane.records).map(lane::Record::tally).sum();
+        let levels = levels_by_app(&lanes);
         let response = Response { batch_item_failures: failures };
-        Handled { response, tally, retentions_failed }
+        Handled { response, tally, levels, retentions_failed }
     }
 
     /// Runs all lanes concurrently, each as far as it gets.

@@ -24,7 +24,7 @@ async fn main() -> Result<(), Error> {
     let config = Config::from_lookup(environment)?;
     let aws = AwsEnv::from_environment()?;
     let dynamodb = aws.dynamodb();
-    let sending = config.sending();
+    let (sending, record_metrics) = (config.sending(), config.record_metrics);
     let flush = Flush::new(
         DynamoBlocks::new(dynamodb.clone(), config.table_logs),
         DynamoApps::new(dynamodb.clone(), config.table_apps),
@@ -45,7 +45,11 @@ async fn main() -> Result<(), Error> {
         let (batch, now_ms) = (&event.payload, SystemClock.now_ms());
         let alerts = judge.judge(batch, flush.apps(), flush.blocks(), now_ms);
         let handled = flush.handle_beside(batch, deadline_ms, alerts).await;
-        handled.emission(namespace).emit(SystemClock.now_ms());
+        let now_ms = SystemClock.now_ms();
+        handled.emission(namespace).emit(now_ms);
+        if record_metrics {
+            handled.record_emissions(namespace).for_each(|emission| emission.emit(now_ms));
+        }
         Ok::<_, Error>(handled.response)
     }))
     .await

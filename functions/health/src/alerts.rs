@@ -71,6 +71,8 @@ pub struct AlertSummary {
     pub delayed: u64,
     /// Notifications that are given up.
     pub failed: u64,
+    /// Of those, and of the delayed ones, how many the topic did not accept. A webhook is the app's own matter.
+    pub topic_failures: u64,
 }
 
 /// Why a notification was not sent.
@@ -98,6 +100,7 @@ impl<A: Apps, T: AlertTable, N: Notifier, C: Clock> Alerts<A, T, N, C> {
                     summary.sent += done.sent;
                     summary.delayed += done.delayed;
                     summary.failed += done.failed;
+                    summary.topic_failures += done.topic_failures;
                 }
                 Err(error) => {
                     tracing::error!(error.chain = %chain(&error), "an alert could not be worked on");
@@ -105,10 +108,10 @@ impl<A: Apps, T: AlertTable, N: Notifier, C: Clock> Alerts<A, T, N, C> {
                 }
             }
         }
-        if summary.delayed + summary.failed > 0 {
-            let failed = summary.delayed + summary.failed;
-            let emission = Emission::new(&self.metrics_namespace).value(NOTIFICATIONS_FAILED, failed);
-            emission.emit(self.clock.now_ms());
+        if summary.topic_failures > 0 {
+            Emission::new(&self.metrics_namespace)
+                .value(NOTIFICATIONS_FAILED, summary.topic_failures)
+                .emit(self.clock.now_ms());
         }
         fault.map_or(Ok(summary), Err)
     }
@@ -143,6 +146,9 @@ impl<A: Apps, T: AlertTable, N: Notifier, C: Clock> Alerts<A, T, N, C> {
                 }
                 None => waiting = true,
             }
+        }
+        if alert.rule.notify == Notify::Sns {
+            summary.topic_failures = summary.delayed + summary.failed;
         }
         if !waiting && state.status == AlertStatus::Ok {
             self.table.settle(&Active { seq: state.seq, ..active.clone() }).await?;

@@ -52,6 +52,7 @@ catalogue! {
     RECORDS_QUARANTINED = "RecordsQuarantined", Count, "Bad records kept with reason and range.";
     BYTES_DECOMPRESSED = "BytesDecompressed", Bytes, "Decompressed bytes of files.";
     BLOCKS_WRITTEN = "BlocksWritten", Count, "Blocks stored, including replays.";
+    RECORDS = "Records", Count, "Records by app and level, if `RecordMetrics` is set; those of a run that died may count twice.";
     EVENTS_IN = "EventsIn", Count, "Records received by `flush`.";
     EVENTS_SENT = "EventsSent", Count, "Records confirmed by CloudWatch Logs.";
     EVENTS_NARROWED = "EventsNarrowed", Count, "Records skipped because of their app's flush setting, or because their app is deleted.";

@@ -1,5 +1,7 @@
 //! End-to-end tests on the running local stack: real binaries, the real template.
 
+mod alerts;
+mod erase;
 mod flush;
 mod health;
 mod health_function;
