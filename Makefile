@@ -100,8 +100,8 @@ deploy-tools:
 	@python3 local/tools.py deploy
 
 # Packages of npm run here: without credentials for AWS in their environment.
-console: tools ## build the web console, which `api` serves at /console/; CONSOLE=no leaves it out
-	@env -u AWS_ACCESS_KEY_ID -u AWS_SECRET_ACCESS_KEY -u AWS_SESSION_TOKEN -u AWS_PROFILE $(PYTHON) -m stack console
+console: $(if $(filter no,$(CONSOLE)),,tools) ## build the web console, which `api` serves at /console/; CONSOLE=no leaves it out
+	@test "$(CONSOLE)" = no || env -u AWS_ACCESS_KEY_ID -u AWS_SECRET_ACCESS_KEY -u AWS_SESSION_TOKEN -u AWS_PROFILE $(PYTHON) -m stack console
 
 build: deploy-tools console ## compile the functions for Lambda into target/lambda (ARCHITECTURE=arm64 for Graviton)
 	@$(DEPLOY_PYTHON) -m stack build

@@ -168,8 +168,13 @@ def firefox() -> None:
     """Some of the browser tests in a stock Firefox, over WebDriver BiDi."""
     build()
     env = {**environment(), "FIREFOX": found_or_installed("FIREFOX", FIREFOXES, "firefox-esr")}
-    if not run("npm", "run", "--silent", "firefox", "--workspace", "browser", env=env):
-        raise Problem("the tests in Firefox failed")
+    failed = [
+        name
+        for name in ("browser", "console")
+        if not run("npm", "run", "--silent", "firefox", "--workspace", name, env=env)
+    ]
+    if failed:
+        raise Problem(f"the tests in Firefox of {' and '.join(f'web/{name}' for name in failed)} failed")
 
 
 def demo() -> None:

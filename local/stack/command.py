@@ -31,10 +31,7 @@ def down(chosen: settings.Settings) -> None:
 
 
 def build_console(_: settings.Settings) -> None:
-    if os.environ.get("CONSOLE") == "no":
-        print("the console is left out")
-    else:
-        console.build()
+    console.build()
 
 
 def build(_: settings.Settings) -> None:

@@ -4,6 +4,7 @@
 AWS that their environment may contain. CONSOLE=no leaves it out."""
 
 import hashlib
+import os
 import pathlib
 import shutil
 import subprocess
@@ -30,8 +31,8 @@ def fingerprint() -> str:
 
 
 def built() -> bool:
-    """Whether the files are there."""
-    return (DIST / "index.html").exists()
+    """Whether the files are there, and wanted."""
+    return os.environ.get("CONSOLE") != "no" and (DIST / "index.html").exists()
 
 
 def is_current() -> bool:
@@ -40,7 +41,7 @@ def is_current() -> bool:
 
 def build() -> None:
     """Builds the files, unless they are there and up to date."""
-    if is_current():
+    if is_current() or os.environ.get("CONSOLE") == "no":
         return
     import web  # needs the packages of npm, which only this needs
 
