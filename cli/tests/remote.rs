@@ -164,8 +164,8 @@ fn errors_say_what_to_do_in_words_of_the_command_line() {
 fn misspelt_commands_options_and_conditions_are_answered_with_what_was_probably_meant() {
     for (args, message) in [
         (&["ingst"][..], "'ingest'"),
-        (&["ingest", "x", "--sumary"], "'--summary'"),
-        (&["query", "--levl", "ERROR"], "'--level'"),
+        (&["ingest", "x", "--summaryy"], "'--summary'"),
+        (&["query", "--leveel", "ERROR"], "'--level'"),
         (&["query", ">500"], "write path=value, path!=value, path>=500, path~text or path"),
     ] {
         let (code, error) = said(&logferry(args, &[]));

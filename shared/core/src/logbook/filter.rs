@@ -5,7 +5,6 @@ use sha2::{Digest, Sha256};
 
 use crate::logbook::cursor::QuestionHash;
 use crate::logbook::new_entry::Invalid;
-use crate::logbook::query::Order;
 use crate::model::entry_filter::{BadFilter, EntryFilter};
 use crate::model::level::Level;
 use crate::model::time_bound::TimeBound;
@@ -18,6 +17,15 @@ pub struct Filter {
     pub since: Option<TimeBound>,
     /// Excluded.
     pub until: Option<TimeBound>,
+}
+
+/// In which order records are answered, by their time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Order {
+    #[default]
+    NewestFirst,
+    /// Of one app, and without an offset.
+    OldestFirst,
 }
 
 impl From<BadFilter> for Invalid {

@@ -17,6 +17,7 @@ mod newest;
 mod oldest;
 pub mod prune;
 pub mod query;
+mod question;
 pub mod records;
 pub mod redrive;
 pub mod stats;

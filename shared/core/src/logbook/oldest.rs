@@ -16,7 +16,7 @@ use crate::logbook::counters::Stats;
 use crate::logbook::cursor::{self, Cursor, Position};
 use crate::logbook::day_cursor::DayCursor;
 use crate::logbook::newest::{ByPosition, Candidate};
-use crate::logbook::query::{Cost, MAX_HELD_BYTES, Page, Query, QueryError, Range, render};
+use crate::logbook::question::{Cost, MAX_HELD_BYTES, Page, Query, QueryError, Range, render};
 use crate::model::app::App;
 use crate::model::block::{BlockHeader, Partition};
 use crate::model::ids::{BlockId, SHARDS};

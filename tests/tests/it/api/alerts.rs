@@ -76,7 +76,7 @@ async fn bad_alerts_are_400_and_name_the_field() {
         ("quiet_minutes", json!(10_081), "quiet_minutes"),
         ("filter", json!("level=ERROR"), "filter"),
         ("filter", json!({"level": "LOUD"}), "filter.level"),
-        ("filter", json!({"levle": "ERROR"}), "filter.levle"),
+        ("filter", json!({"lvl_": "ERROR"}), "filter.lvl_"),
         ("filter", json!({"since": "2024-03-01T00:00:00Z"}), "filter.since"),
         ("filter", json!({"context.": "x"}), "filter.context."),
         ("filter", json!({"search": ["a"]}), "filter.search"),

@@ -138,7 +138,7 @@ fn what_a_filter_cannot_be_is_explained() {
     let long = "x".repeat(MAX_TEXT_BYTES + 1);
     let deep = format!("field.{}", ".".repeat(MAX_PATH_STEPS));
     for (name, value, message) in [
-        ("levle", "ERROR", "levle is not a filter"),
+        ("lvl_", "ERROR", "lvl_ is not a filter"),
         ("search_in", "context", "search_in must be message or all"),
         ("field.", "x", "field. needs a path, such as field.res.statusCode"),
         ("field.a", ">", "field.a: nothing stands after >; write a number or a text, such as >500"),
