@@ -62,6 +62,7 @@ def run(chosen: Settings) -> None:
         step("the commands of docs/api.md and docs/guide.md", sys.executable, ROOT / "local" / "docs_commands.py")
         step("the commands of the runbook", sys.executable, ROOT / "local" / "runbook.py")
         environment["PYTHONPATH"] = str(ROOT / "local")
+        step("the clients of docs/integrations.md", sys.executable, "-m", "doors")
         step("the browser packages: build, unit tests, tests in Chromium", sys.executable, "-m", "web", "test")
         environment.update(SIZE="1", SECONDS="8", RATIO="0")
         step("a hostile tenant beside an honest one (`make abuse`, smaller)", sys.executable, "-m", "abuse")

@@ -41,6 +41,26 @@ class Cloud:
         found = self.cloudformation.describe_stack_resources(StackName=name)["StackResources"]
         return {resource["LogicalResourceId"]: resource["PhysicalResourceId"] for resource in found}
 
+    def function(self, bootstrap: str) -> dict:
+        """Uploads a runtime; returns the resources of a function that it runs."""
+        archive, code = io.BytesIO(), f"code-{uuid.uuid4()}"
+        with zipfile.ZipFile(archive, "w") as packed:
+            entry = zipfile.ZipInfo("bootstrap")
+            entry.external_attr = 0o755 << 16
+            packed.writestr(entry, bootstrap)
+        self.s3.create_bucket(Bucket=code)
+        self.s3.put_object(Bucket=code, Key="zip", Body=archive.getvalue())
+        return {
+            "Role": {"Type": "AWS::IAM::Role", "Properties": {
+                "AssumeRolePolicyDocument": {"Version": "2012-10-17", "Statement": [{
+                    "Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}]},
+                "Policies": [{"PolicyName": "p", "PolicyDocument": {"Version": "2012-10-17", "Statement": [{
+                    "Effect": "Allow", "Action": ["dynamodb:*", "s3:*", "logs:*"], "Resource": "*"}]}}]}},
+            "Function": {"Type": "AWS::Lambda::Function", "Properties": {
+                "Runtime": "provided.al2023", "Handler": "bootstrap", "Code": {"S3Bucket": code, "S3Key": "zip"},
+                "Role": {"Fn::GetAtt": ["Role", "Arn"]}}},
+        }  # fmt: skip
+
     def _status(self, name: str) -> str:
         status = self.cloudformation.describe_stacks(StackName=name)["Stacks"][0]["StackStatus"]
         assert "FAILED" not in status and "ROLLBACK" not in status
@@ -117,6 +137,42 @@ def the_slash_at_the_end_of_a_path_is_lost(cloud: Cloud) -> bool:
         server.shutdown()
     assert asked[:2] == ["/console", "/console/a/"]
     return asked[2] != "/console/"
+
+
+# A small runtime that answers with what an HTTP API says of a request's body.
+ECHO = f"""#!{sys.executable}
+import json, os, urllib.request
+api = "http://" + os.environ["AWS_LAMBDA_RUNTIME_API"] + "/2018-06-01/runtime/invocation/"
+while True:
+    with urllib.request.urlopen(api + "next") as given:
+        request, event = given.headers["Lambda-Runtime-Aws-Request-Id"], json.load(given)
+    answer = {{"statusCode": 200, "body": json.dumps(event["isBase64Encoded"])}}
+    urllib.request.urlopen(api + request + "/response", json.dumps(answer).encode()).close()
+"""
+
+
+def encoded_bodies_are_decoded_as_text(cloud: Cloud) -> bool:
+    ids = cloud.deploy({
+        **cloud.function(ECHO),
+        "Api": {"Type": "AWS::ApiGatewayV2::Api", "Properties": {"Name": "echo", "ProtocolType": "HTTP"}},
+        "Stage": {"Type": "AWS::ApiGatewayV2::Stage", "Properties": {
+            "ApiId": {"Ref": "Api"}, "StageName": "$default", "AutoDeploy": True}},
+        "Integration": {"Type": "AWS::ApiGatewayV2::Integration", "Properties": {
+            "ApiId": {"Ref": "Api"}, "IntegrationType": "AWS_PROXY", "PayloadFormatVersion": "2.0",
+            "IntegrationUri": {"Fn::GetAtt": ["Function", "Arn"]}}},
+        "Route": {"Type": "AWS::ApiGatewayV2::Route", "Properties": {
+            "ApiId": {"Ref": "Api"}, "RouteKey": "$default",
+            "Target": {"Fn::Join": ["/", ["integrations", {"Ref": "Integration"}]]}}},
+    })  # fmt: skip
+    url = f"{cloud.settings.endpoint}/_aws/execute-api/{ids['Api']}/anything"
+
+    def is_base64(headers: dict) -> bool:
+        headers = {"Content-Type": "application/json", **headers}
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers, data=b"\x1f\x8b")) as answer:
+            return json.load(answer)
+
+    assert not is_base64({})
+    return not is_base64({"Content-Encoding": "gzip"})
 
 
 def time_to_live_stays_off(cloud: Cloud) -> bool:
@@ -253,26 +309,12 @@ while True:
 
 
 def partial_failures_are_lost(cloud: Cloud) -> bool:
-    archive = io.BytesIO()
-    with zipfile.ZipFile(archive, "w") as packed:
-        entry = zipfile.ZipInfo("bootstrap")
-        entry.external_attr = 0o755 << 16
-        packed.writestr(entry, BOOTSTRAP)
-    code, failures = f"code-{uuid.uuid4()}", f"failures-{uuid.uuid4()}"
-    for bucket in (code, failures):
-        cloud.s3.create_bucket(Bucket=bucket)
-    cloud.s3.put_object(Bucket=code, Key="zip", Body=archive.getvalue())
+    failures = f"failures-{uuid.uuid4()}"
+    cloud.s3.create_bucket(Bucket=failures)
     ids = cloud.deploy({
         "Table": {"Type": "AWS::DynamoDB::Table", "Properties": {
             **TABLE, "StreamSpecification": {"StreamViewType": "NEW_IMAGE"}}},
-        "Role": {"Type": "AWS::IAM::Role", "Properties": {
-            "AssumeRolePolicyDocument": {"Version": "2012-10-17", "Statement": [{
-                "Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}]},
-            "Policies": [{"PolicyName": "p", "PolicyDocument": {"Version": "2012-10-17", "Statement": [{
-                "Effect": "Allow", "Action": ["dynamodb:*", "s3:*", "logs:*"], "Resource": "*"}]}}]}},
-        "Function": {"Type": "AWS::Lambda::Function", "Properties": {
-            "Runtime": "provided.al2023", "Handler": "bootstrap", "Code": {"S3Bucket": code, "S3Key": "zip"},
-            "Role": {"Fn::GetAtt": ["Role", "Arn"]}}},
+        **cloud.function(BOOTSTRAP),
     })  # fmt: skip
     for name in ("good", "poison", "after"):
         cloud.dynamodb.put_item(TableName=ids["Table"], Item={"pk": {"S": name}})
@@ -307,6 +349,7 @@ def partial_failures_are_lost(cloud: Cloud) -> bool:
     [
         preflights_are_refused,
         the_slash_at_the_end_of_a_path_is_lost,
+        encoded_bodies_are_decoded_as_text,
         time_to_live_stays_off,
         generated_secrets_have_punctuation,
         the_ref_of_a_secret_is_no_arn,

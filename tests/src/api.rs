@@ -213,7 +213,7 @@ impl Api {
         Answer {
             status: parts.status.as_u16(),
             headers: parts.headers,
-            text: String::from_utf8(body.into()).unwrap_or_else(|e| panic!("no text: {e}")),
+            text: String::from_utf8_lossy(&body).into_owned(),
             metrics: parts.extensions.get::<Measured>().cloned().unwrap_or_default().0,
         }
     }

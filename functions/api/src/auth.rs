@@ -8,7 +8,7 @@ use axum::extract::FromRequestParts;
 use http::request::Parts;
 use logferry_core::model::app::{App, AppId, Scope};
 use logferry_core::ports::apps::Apps;
-use logferry_service::api_key::{ADMIN_KEY_HEADER, API_KEY_HEADER, APP_ID_HEADER, app_of_request};
+use logferry_service::api_key::{ADMIN_KEY_HEADER, API_KEY_HEADER, APP_ID_HEADER, app_of_client};
 use logferry_service::http::{ApiError, Describe, Head, Operation, PathPart, QueryParams};
 use logferry_service::tokens::{TokenError, ViewClaims};
 use serde_json::json;
@@ -16,6 +16,9 @@ use utoipa::IntoParams;
 use utoipa::openapi::path::{Parameter, ParameterIn};
 
 use crate::{Api, Cloud};
+
+/// The header in which Amazon Data Firehose shows a key.
+const FIREHOSE_KEY_HEADER: &str = "x-amz-firehose-access-key";
 
 /// What an app's key must be allowed to do.
 pub(crate) trait Needs: 'static {
@@ -78,6 +81,13 @@ pub(crate) struct AsApp<S> {
     pub(crate) app: Box<App>,
     pub(crate) head: Head,
     needs: PhantomData<fn() -> S>,
+}
+
+/// An app by a key that may write, as a client of another protocol shows it. Such clients add query parameters
+/// of their own, and show their credential only after a 401, if at all.
+pub(crate) struct AsShipper {
+    pub(crate) app: Box<App>,
+    pub(crate) head: Head,
 }
 
 /// The app that the path names in `{id}`, and a caller that may act for it.
@@ -148,6 +158,22 @@ impl<C: Cloud, S: Needs> FromRequestParts<Arc<Api<C>>> for AsApp<S> {
     }
 }
 
+impl<C: Cloud> FromRequestParts<Arc<Api<C>>> for AsShipper {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api<C>>) -> Result<Self, ApiError> {
+        let head = Head::from_request_parts(parts, api).await?;
+        let app = app_of_client(&api.apps, &head, head.header(FIREHOSE_KEY_HEADER), Scope::Write).await?;
+        let app = Box::new(app.ok_or_else(|| {
+            let message =
+                "a key is required: X-API-Key, Authorization: Bearer, or Basic with the key as password";
+            ApiError::unauthorized(message)
+        })?);
+        api.limiter.admit(app.app_id.as_str(), head.now_ms)?;
+        Ok(Self { app, head })
+    }
+}
+
 impl<C: Cloud, S: Needs, P: Params> FromRequestParts<Arc<Api<C>>> for OnApp<S, P> {
     type Rejection = ApiError;
 
@@ -215,6 +241,13 @@ impl<S: Needs> Describe for AsApp<S> {
     }
 }
 
+impl Describe for AsShipper {
+    fn describe(operation: &mut Operation) {
+        operation.security.push(json!({"apiKey": [Scope::Write]}));
+        takes_credential(operation);
+    }
+}
+
 impl<S: Needs, P: Params> Describe for OnApp<S, P> {
     fn describe(operation: &mut Operation) {
         takes_app_in_path(operation);
@@ -248,7 +281,7 @@ impl<C: Cloud> Api<C> {
         if let Some(token) = view_token(head) {
             return self.reader(token, head, needs).await.map(Some);
         }
-        let app = app_of_request(&self.apps, head, needs).await?;
+        let app = app_of_client(&self.apps, head, None, needs).await?;
         Ok(app.map(|app| Caller::App(Box::new(app))))
     }
 

@@ -13,6 +13,7 @@ mod badges;
 mod config;
 mod console;
 mod counts;
+mod doors;
 mod erase;
 mod files;
 mod health;
@@ -27,6 +28,7 @@ mod schema;
 mod status;
 mod tokens;
 mod usage;
+mod writes;
 
 use std::sync::Arc;
 

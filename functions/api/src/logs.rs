@@ -7,13 +7,12 @@ use logferry_core::logbook::new_entry::{Invalid, MAX_REQUEST_ID_BYTES};
 use logferry_core::logbook::query::{
     DEFAULT_LIMIT, MAX_LIMIT, MAX_OFFSET, Order, Query as Question, QueryError,
 };
-use logferry_core::logbook::write::{MAX_KEY_BYTES, WriteError, WriteRequest};
+use logferry_core::logbook::write::{MAX_KEY_BYTES, WriteRequest};
 use logferry_core::logbook::{new_entry, query, write};
 use logferry_core::model::entry_filter::EntryFilter;
-use logferry_core::model::fault::{Fault, FaultClass};
 use logferry_core::ports::apps::Apps;
 use logferry_service::http::{
-    Answer, ApiError, Measured, Operation, QueryParams, Raw, Response, State, text,
+    Answer, ApiError, Measured, Operation, Payload, QueryParams, Response, State, text,
 };
 use logferry_service::metrics::BLOCKS_SKIPPED;
 use serde_json::{Value, json};
@@ -22,8 +21,10 @@ use utoipa::openapi::path::{Parameter, ParameterIn};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::auth::{AsApp, AsCaller, Params, Read, Write};
+use crate::doors::{is_otlp, takes_otlp, write_otlp};
 use crate::keys::IDEMPOTENCY_KEY_HEADER;
 use crate::schema::{NewEntries, Record};
+use crate::writes::{invalid, write_error};
 use crate::{Cloud, Shared};
 
 const REQUEST_ID_HEADER: &str = "x-request-id";
@@ -40,47 +41,52 @@ pub(crate) fn writes(operation: &mut Operation) {
     let fills = "Becomes the `request_id` of entries that have none.";
     operation.takes("header", "X-Request-ID", fills, text(MAX_REQUEST_ID_BYTES));
     operation.errors.insert(422);
+    operation.takes_body::<NewEntries>(true);
+    let lines = json!({"type": "string", "description": "NDJSON: an entry a line. As in an array, an entry may \
+        lack level and message; its level is INFO then."});
+    operation.takes_body_as("application/x-ndjson", lines);
+    takes_otlp(operation);
+    let codings = json!({"enum": ["gzip", "zstd", "deflate", "identity"]});
+    operation.takes("header", "Content-Encoding", "At most 10 MiB decoded.", codings);
 }
 
 pub(crate) fn queries(operation: &mut Operation) {
     operation.errors.insert(404);
 }
 
+/// How NDJSON is labelled. Where it has a label of JSON, or none, its own bytes tell.
+const NDJSON: [&str; 5] = [
+    "application/x-ndjson",
+    "application/ndjson",
+    "application/jsonl",
+    "application/x-jsonlines",
+    "application/json-lines",
+];
+
 pub(crate) async fn write_logs<C: Cloud>(
     State(api): Shared<C>,
     by: AsApp<Write>,
-    Raw { bytes, .. }: Raw<NewEntries>,
+    payload: Payload,
 ) -> Answer {
-    let now_ms = by.head.now_ms;
+    if is_otlp(&payload) {
+        return Ok(write_otlp(&api, &by.app, by.head.now_ms, &payload).await);
+    }
     let request_id = by.head.text_header(REQUEST_ID_HEADER, MAX_REQUEST_ID_BYTES)?;
     let idempotency_key = by.head.text_header(IDEMPOTENCY_KEY_HEADER, MAX_KEY_BYTES)?;
-    let entries = new_entry::entries(&bytes).map_err(|bad| invalid(&bad))?;
-    let mut unique = [0; 16];
-    getrandom::fill(&mut unique)
-        .map_err(|error| Fault::new(FaultClass::Transient, "getrandom", error.to_string()))?;
-    let request = WriteRequest {
-        app: &by.app,
-        entries: &entries,
-        request_id,
-        idempotency_key,
-        body: &bytes,
-        now_ms,
-        unique,
-        default_retention_days: api.settings.default_retention_days,
-        redactor: &api.settings.redactor,
-        quota: &api.settings.quota,
-    };
-    match write::write(&api.book, &request).await {
+    let lines = NDJSON.contains(&payload.media_type.as_str());
+    if !lines && !payload.may_be_json() && !payload.bytes.is_empty() {
+        return Err(ApiError::unsupported(
+            "send JSON or NDJSON, with Content-Type: application/json or application/x-ndjson",
+        ));
+    }
+    let entries = new_entry::entries(&payload.bytes, lines).map_err(|bad| invalid(&bad))?;
+    let now_ms = by.head.now_ms;
+    let request =
+        WriteRequest { request_id, idempotency_key, body: &payload.bytes, ..api.write_of(&by.app, now_ms)? };
+    match write::write(&api.book, &request, &entries).await {
         Ok(stored) if entries.batch => Ok(enveloped(&array(&stored))),
         Ok(stored) => Ok(enveloped(stored.first().map_or("null", String::as_str))),
-        Err(WriteError::Invalid(bad)) => Err(invalid(&bad)),
-        Err(WriteError::KeyReused) => Err(ApiError::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "IDEMPOTENCY_KEY_REUSED",
-            "this Idempotency-Key was used with another body",
-        )),
-        Err(WriteError::OverQuota(exceeded)) => Err(ApiError::over_quota(&exceeded, now_ms)),
-        Err(WriteError::Fault(fault)) => Err(fault.into()),
+        Err(error) => Err(write_error(error, now_ms)),
     }
 }
 
@@ -239,10 +245,6 @@ fn query_error(error: QueryError) -> ApiError {
         ),
         QueryError::Fault(fault) => fault.into(),
     }
-}
-
-fn invalid(bad: &Invalid) -> ApiError {
-    ApiError::bad_request(&bad.field, bad.message.clone())
 }
 
 pub(crate) fn filter_of(query: &mut QueryParams) -> Result<Filter, ApiError> {

@@ -11,8 +11,8 @@ use utoipa::ToSchema;
 
 use crate::schema::{CheckRow, Record};
 use crate::{
-    Api, Cloud, alerts, apps, badges, console, counts, erase, files, health, histogram, keys, logs, status,
-    tokens, usage,
+    Api, Cloud, alerts, apps, badges, console, counts, doors, erase, files, health, histogram, keys, logs,
+    status, tokens, usage,
 };
 
 /// The OpenAPI document as it is served: `openapi.json`, which a test compares with what the routes of
@@ -33,7 +33,8 @@ struct Status {
 }
 
 async fn about() -> Answer {
-    Ok(ok(&About { service: "logferry", version: env!("CARGO_PKG_VERSION") }))
+    let about = About { service: "logferry", version: env!("CARGO_PKG_VERSION") };
+    Ok(doors::about(&json!({"ok": true, "data": about})))
 }
 
 async fn status() -> Answer {
@@ -53,7 +54,8 @@ pub fn routes<C: Cloud, R: Routes<Arc<Api<C>>>>(into: R) -> R {
     const HEALTH: &str = "Health checks";
     const FILES: &str = "Files";
     const CONSOLE: &str = "Console";
-    into.add(Route::get("/", "about", SERVICE).says("Name and version").data::<About>(), about)
+    let into = into
+        .add(Route::get("/", "about", SERVICE).says("Name and version").data::<About>(), about)
         .add(Route::get("/health", "status", SERVICE).says("Status").data::<Status>(), status)
         .add(
             Route::get("/openapi.json", "openapi", SERVICE)
@@ -269,7 +271,8 @@ pub fn routes<C: Cloud, R: Routes<Arc<Api<C>>>>(into: R) -> R {
                 .says("A file of the console")
                 .with(console::shows_file),
             console::file::<C>,
-        )
+        );
+    doors::routes::<C, R>(into)
 }
 
 pub(crate) fn router<C: Cloud>(api: Arc<Api<C>>) -> Router {
@@ -289,12 +292,27 @@ pub fn document_of<C: Cloud>(others: Document) -> Value {
     let key = |name: &str, description: &str| json!({"type": "apiKey", "in": "header", "name": name, "description": description});
     let bearer = |description: &str| json!({"type": "http", "scheme": "bearer", "description": description});
     let schemes = json!({
-        "apiKey": key("X-API-Key", "An app's key. The scopes that an operation needs stand beside it."),
+        "apiKey": key("X-API-Key", "An app's key. The scopes that an operation needs stand beside it. It may be sent as `Authorization: Bearer`, or `Basic` with the key as password, instead."),
         "adminKey": key("X-Admin-Key", "The key of the administration."),
         "joinToken": bearer("From `POST /apps/{id}/join-tokens`, or Amazon Chime's join token."),
         "viewToken": bearer("From `POST /apps/{id}/view-tokens`: as a key with the scope `read` alone."),
         "uploadToken": bearer("From `POST /apps/{id}/upload-tokens`; in the path before `/s3` as well: `/t/{token}/s3/…`."),
     });
     let document = routes::<C, _>(Document::default()).and(others);
-    document.finish(info, schemes, &["/openapi.json", "/presigned-url", "/s3/", "/console", "/status/"])
+    document.finish(
+        info,
+        schemes,
+        &[
+            "/openapi.json",
+            "/presigned-url",
+            "/s3/",
+            "/console",
+            "/status/",
+            "/otlp/",
+            "/loki/",
+            "/_",
+            "/{index}/",
+            "/firehose",
+        ],
+    )
 }

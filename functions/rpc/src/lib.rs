@@ -129,16 +129,16 @@ impl<B: BlockTable + Stats + Records + Usage, A: Apps> App<B, A> {
         let given = members.get(name).ok_or_else(|| Invalid::new(name, format!("{name} is required")))?;
         let entries = match batch {
             true => new_entry::batch(given, name)?,
-            false => new_entry::Entries { batch, entries: vec![given] },
+            false => new_entry::Entries { batch, complete: true, entries: vec![given] },
         };
         let mut unique = [0; 16];
         getrandom::fill(&mut unique)
             .map_err(|error| Fault::new(FaultClass::Transient, "getrandom", error.to_string()))?;
         let request = WriteRequest {
             app,
-            entries: &entries,
             request_id: None,
             idempotency_key: None,
+            format: "api",
             body: &[],
             now_ms,
             unique,
@@ -146,7 +146,7 @@ impl<B: BlockTable + Stats + Records + Usage, A: Apps> App<B, A> {
             redactor: &self.redactor,
             quota: &self.quota,
         };
-        match write::write(&self.book, &request).await {
+        match write::write(&self.book, &request, &entries).await {
             Ok(stored) if batch => Ok(format!("{{\"ok\":true,\"data\":[{}]}}", stored.join(","))),
             Ok(stored) => {
                 Ok(format!("{{\"ok\":true,\"data\":{}}}", stored.first().map_or("null", String::as_str)))

@@ -4,6 +4,7 @@ Each module closes one gap, which its first lines describe, in `apply`. tests/te
 the unpatched emulator has the gap and the patched one does not. When the first half fails, remove the patch."""
 
 from . import (
+    encoded_bodies,
     generated_secrets,
     http_api_cors,
     metric_math_alarms,
@@ -18,6 +19,7 @@ from . import (
 )
 
 ALL = (
+    encoded_bodies,
     generated_secrets,
     http_api_cors,
     metric_math_alarms,

@@ -1,8 +1,13 @@
 //! API keys and the admin key. An API key has 48 hex characters: 16 of key id, 32 of secret. Only a SHA-256
 //! of the secret is stored. All comparisons take constant time.
 
+use std::borrow::Cow;
 use std::fmt;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use http::HeaderValue;
+use http::header::AUTHORIZATION;
 use logferry_core::model::app::{App, Scope};
 use logferry_core::model::fault::{Fault, FaultClass};
 use logferry_core::ports::apps::{Apps, KeyRow};
@@ -104,15 +109,61 @@ pub async fn verify(apps: &impl Apps, shown: &str) -> Result<Option<KeyRow>, Fau
 /// 401 for a wrong key, or `X-App-ID` without a key; 403 if `X-App-ID` names another app, or if the key
 /// lacks the scope.
 pub async fn app_of_request(apps: &impl Apps, head: &Head, needs: Scope) -> Result<Option<App>, ApiError> {
+    let shown = head.headers.get(API_KEY_HEADER).map(HeaderValue::as_bytes);
+    app_of_key(apps, head, shown, needs).await
+}
+
+/// As [`app_of_request`], of a key that is shown in any of the ways in which clients can show one:
+/// `X-API-Key`, `Authorization: Bearer` or `Basic` (the key is the password of any user), or `elsewhere`.
+///
+/// # Errors
+/// As [`app_of_request`].
+pub async fn app_of_client(
+    apps: &impl Apps,
+    head: &Head,
+    elsewhere: Option<&str>,
+    needs: Scope,
+) -> Result<Option<App>, ApiError> {
+    let own = head.headers.get(API_KEY_HEADER).map(HeaderValue::as_bytes);
+    let authorized = head.headers.get(AUTHORIZATION).map(|value| key_in(value.as_bytes()));
+    let shown = own.or(authorized.as_deref()).or(elsewhere.map(str::as_bytes));
+    app_of_key(apps, head, shown, needs).await
+}
+
+/// The key in a value of `Authorization`; empty if there is none.
+fn key_in(value: &[u8]) -> Cow<'_, [u8]> {
+    let Some((scheme, shown)) = value.split_at_checked(7) else { return Cow::Borrowed(b"") };
+    if scheme.eq_ignore_ascii_case(b"bearer ") {
+        return Cow::Borrowed(shown.trim_ascii());
+    }
+    let basic = scheme.get(..6).filter(|scheme| scheme.eq_ignore_ascii_case(b"basic "));
+    let pair = basic.and_then(|_| BASE64_STANDARD.decode(value[6..].trim_ascii()).ok());
+    let colon = pair.as_ref().and_then(|pair| pair.iter().position(|&byte| byte == b':'));
+    match pair.zip(colon) {
+        Some((pair, colon)) => Cow::Owned(pair[colon + 1..].to_vec()),
+        None => Cow::Borrowed(b""),
+    }
+}
+
+async fn app_of_key(
+    apps: &impl Apps,
+    head: &Head,
+    shown: Option<&[u8]>,
+    needs: Scope,
+) -> Result<Option<App>, ApiError> {
     let named = head.headers.get(APP_ID_HEADER);
-    let Some(shown) = head.headers.get(API_KEY_HEADER) else {
+    let Some(shown) = shown else {
         return match named {
             Some(_) => Err(ApiError::unauthorized("X-App-ID needs an X-API-Key beside it")),
             None => Ok(None),
         };
     };
     let wrong = || ApiError::unauthorized("the API key is invalid");
-    let row = verify(apps, shown.to_str().map_err(|_| wrong())?).await?.ok_or_else(wrong)?;
+    let shown = std::str::from_utf8(shown).map_err(|_| wrong())?;
+    if let Some(key) = ApiKey::parse(shown) {
+        head.trail.shows(key.key_id());
+    }
+    let row = verify(apps, shown).await?.ok_or_else(wrong)?;
     head.trail.concerns(&row.app_id);
     if named.is_some_and(|named| named.as_bytes() != row.app_id.as_str().as_bytes()) {
         return Err(ApiError::forbidden("the API key belongs to another app than X-App-ID names"));
@@ -157,7 +208,7 @@ impl<S: Secrets> AdminKey<S> {
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderMap, HeaderName, HeaderValue};
+    use http::{HeaderMap, HeaderName};
     use logferry_core::model::app::{AppId, FlushSetting};
 
     use super::*;
@@ -266,6 +317,40 @@ mod tests {
             let app = app_of_request(&apps, &request(&headers), Scope::Read).await;
             let app = app.map(|app| app.is_some()).map_err(|error| error.status.as_u16());
             assert_eq!(app, answer, "{:?}", headers.iter().map(|(name, _)| name).collect::<Vec<_>>());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_client_may_show_its_key_in_several_ways() {
+        let (key, other) = (ApiKey::generate().unwrap(), ApiKey::generate().unwrap());
+        let apps = OneApp::with_keys(&[&key]);
+        let (shown, wrong) = (key.reveal(), other.reveal());
+        let basic = |pair: String| format!("Basic {}", BASE64_STANDARD.encode(pair));
+        let authorized = |value: String| vec![("authorization", value)];
+        for (headers, elsewhere, answer) in [
+            (vec![], None, Ok(false)),
+            (vec![], Some(shown), Ok(true)),
+            (vec![], Some(wrong), Err(401)),
+            (vec![(API_KEY_HEADER, shown.to_owned())], Some(wrong), Ok(true)),
+            (
+                vec![(API_KEY_HEADER, wrong.to_owned()), ("authorization", basic(shown.to_owned()))],
+                None,
+                Err(401),
+            ),
+            (authorized(format!("Bearer {shown}")), None, Ok(true)),
+            (authorized(format!("bearer  {shown} ")), None, Ok(true)),
+            (authorized(basic(format!("any:{shown}"))), None, Ok(true)),
+            (authorized(basic(format!(":{shown}"))), None, Ok(true)),
+            (authorized(basic(shown.to_owned())), None, Err(401)),
+            (authorized(format!("Bearer {wrong}")), Some(shown), Err(401)),
+            (authorized("Basic ***".to_owned()), None, Err(401)),
+            (authorized("Bearer".to_owned()), None, Err(401)),
+            (authorized(shown.to_owned()), None, Err(401)),
+        ] {
+            let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            let app = app_of_client(&apps, &request(&headers), elsewhere, Scope::Write).await;
+            let app = app.map(|app| app.is_some()).map_err(|error| error.status.as_u16());
+            assert_eq!(app, answer, "{headers:?}");
         }
     }
 

@@ -65,6 +65,9 @@ fn actor(headers: &HeaderMap, arrival: &Arrival) -> String {
     if headers.contains_key(ADMIN_KEY_HEADER) {
         return "admin".to_owned();
     }
+    if let Some(key_id) = arrival.trail.key_id() {
+        return key_id.to_owned();
+    }
     if let Some(shown) = headers.get(API_KEY_HEADER) {
         let key = shown.to_str().ok().and_then(ApiKey::parse);
         return key.map_or_else(|| "malformed key".to_owned(), |key| key.key_id().to_owned());
@@ -101,8 +104,8 @@ mod tests {
         let arrival = arrival();
         arrival.trail.takes("/apps/{id}/prune");
         arrival.trail.concerns(&"shop".parse().unwrap());
-        let headers = headers(&[("x-api-key", key.reveal())]);
-        let entry = AuditLine::of(&Method::POST, &headers, &arrival, StatusCode::OK).unwrap();
+        let shown = headers(&[("x-api-key", key.reveal())]);
+        let entry = AuditLine::of(&Method::POST, &shown, &arrival, StatusCode::OK).unwrap();
         let expected = AuditLine {
             action: "POST /apps/{id}/prune".to_owned(),
             app: Some("shop".to_owned()),
@@ -112,6 +115,10 @@ mod tests {
             status: 200,
         };
         assert_eq!(entry, expected);
+        // A key that is shown in another way than in its header.
+        arrival.trail.shows(key.key_id());
+        let entry = AuditLine::of(&Method::POST, &headers(&[]), &arrival, StatusCode::OK);
+        assert_eq!(entry, Some(expected));
     }
 
     #[test]

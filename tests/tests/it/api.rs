@@ -24,6 +24,7 @@ mod bad_input;
 mod console;
 mod contention;
 mod document;
+mod doors;
 mod erase;
 mod keys;
 mod limits;
@@ -106,6 +107,7 @@ fn path_of(pattern: &str, app_id: &str) -> String {
         .replace("{id}", app_id)
         .replace("{key_id}", "0123456789abcdef")
         .replace("{file}", "health.svg")
+        .replace("{index}", "some-index")
         .replace("{name}", "job")
 }
 
@@ -135,8 +137,13 @@ fn requests(app_id: &str) -> Vec<(String, String, Value)> {
 }
 
 fn is_open(path: &str) -> bool {
-    ["/", "/health", "/openapi.json"].contains(&path)
-        || ["/console", "/status/"].iter().any(|open| path.starts_with(open))
+    let open = ["/", "/health", "/openapi.json", "/_license", "/_cluster/health"];
+    open.contains(&path) || ["/console", "/status/"].iter().any(|open| path.starts_with(open))
+}
+
+/// Whether a path is one of another protocol, which answers in its own way.
+fn is_foreign(path: &str) -> bool {
+    path.ends_with("/_bulk") || ["/otlp/v1/logs", "/loki/api/v1/push", "/firehose"].contains(&path)
 }
 
 #[tokio::test]
@@ -165,6 +172,8 @@ async fn every_route_asks_for_the_right_credential() {
                 (_, "/status/shop") => 404,
                 (_, path) if is_open(path) => 200,
                 ("POST", "/apps") => *admin_status,
+                // Clients of other protocols expect a 401 before they send a password.
+                (_, path) if is_foreign(path) && headers.is_empty() => 401,
                 // Non-public badges do not exist for others.
                 (_, path) if path.contains("/badges/") && headers.is_empty() => 404,
                 _ => *status,
@@ -778,6 +787,7 @@ async fn an_admin_key_opens_what_is_the_administrations() {
         let expected: &[u16] = match (method.as_str(), path.as_str()) {
             ("POST", "/logs") => &[403],
             (_, "/console") => &[302],
+            (_, path) if is_foreign(path) => &[401],
             _ => &[200, 201, 400, 404],
         };
         assert!(expected.contains(&answer.status), "{method} {path}: {}", answer.text);

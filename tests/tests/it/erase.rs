@@ -80,9 +80,9 @@ impl World {
         let body = body.to_string();
         let request = WriteRequest {
             app: &self.app,
-            entries: &entries(body.as_bytes()).unwrap(),
             request_id: None,
             idempotency_key: None,
+            format: "api",
             body: body.as_bytes(),
             now_ms: T0,
             unique: unique.to_be_bytes(),
@@ -90,7 +90,7 @@ impl World {
             redactor: &Redactor::default(),
             quota: &Quota::NONE,
         };
-        write(&self.cloud, &request).await.unwrap();
+        write(&self.cloud, &request, &entries(body.as_bytes(), false).unwrap()).await.unwrap();
     }
 
     async fn ingest(&self, object: &ObjectRef) {

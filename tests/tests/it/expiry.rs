@@ -56,9 +56,9 @@ async fn entry(cloud: &SimCloud, random: &mut SmallRng, name: u32) {
     let body = body.to_string();
     let request = WriteRequest {
         app: &app,
-        entries: &entries(body.as_bytes()).unwrap(),
         request_id: None,
         idempotency_key: None,
+        format: "api",
         body: body.as_bytes(),
         now_ms,
         unique: u128::from(name).to_be_bytes(),
@@ -66,7 +66,7 @@ async fn entry(cloud: &SimCloud, random: &mut SmallRng, name: u32) {
         redactor: &Redactor::default(),
         quota: &Quota::NONE,
     };
-    write(cloud, &request).await.unwrap();
+    write(cloud, &request, &entries(body.as_bytes(), false).unwrap()).await.unwrap();
 }
 
 async fn check(cloud: &SimCloud, what: &str) -> i64 {

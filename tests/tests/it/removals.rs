@@ -24,9 +24,9 @@ async fn app_of_days(cloud: &SimCloud, name: &str, days: i64) -> App {
         let body = json!({"level": "INFO", "message": "x", "timestamp": T0 - day * MS_PER_DAY}).to_string();
         let request = WriteRequest {
             app: &app,
-            entries: &entries(body.as_bytes()).unwrap(),
             request_id: None,
             idempotency_key: None,
+            format: "api",
             body: body.as_bytes(),
             now_ms: T0,
             unique: u128::from(day.unsigned_abs()).to_be_bytes(),
@@ -34,7 +34,7 @@ async fn app_of_days(cloud: &SimCloud, name: &str, days: i64) -> App {
             redactor: &Redactor::default(),
             quota: &Quota::NONE,
         };
-        write(cloud, &request).await.unwrap();
+        write(cloud, &request, &entries(body.as_bytes(), false).unwrap()).await.unwrap();
     }
     app
 }

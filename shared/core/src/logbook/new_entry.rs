@@ -4,14 +4,16 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use crate::logfile::head::whole_object;
 use crate::logfile::read::MAX_FUTURE_MS;
 use crate::model::level::Level;
-use crate::model::names::{TIMES, time_of};
+use crate::model::names::{LEVELS, MESSAGES, TIMES, time_of};
 use crate::model::record::{Entry, EntryKind, Marks};
+use crate::model::text::SaidLevel;
 use serde::Deserializer as _;
-use serde::de::{IgnoredAny, MapAccess, Visitor};
-use serde_json::Value;
+use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 /// Maximum number of entries in a request.
 pub const MAX_ENTRIES: usize = 10_000;
@@ -41,6 +43,9 @@ impl Invalid {
 #[derive(Debug)]
 pub struct Entries<'a> {
     pub batch: bool,
+    /// Whether each must have a level and a message. Shippers send what programs write, which may have
+    /// neither: then the level is INFO.
+    pub complete: bool,
     pub entries: Vec<&'a RawValue>,
 }
 
@@ -51,6 +56,7 @@ pub struct NewEntry {
     /// `None` if it has no time; it gets its time of arrival.
     pub timestamp_ms: Option<i64>,
     pub marks: Marks,
+    pub kind: EntryKind,
     pub raw: String,
 }
 
@@ -61,7 +67,7 @@ impl NewEntry {
             ordinal,
             timestamp_ms: self.timestamp_ms.unwrap_or(arrived_ms),
             level: self.level,
-            kind: EntryKind::Json,
+            kind: self.kind,
             timestamp_fallback: self.timestamp_ms.is_none(),
             marks: self.marks,
             raw,
@@ -69,16 +75,39 @@ impl NewEntry {
     }
 }
 
-/// Finds the entries of a request's body: the body itself, its elements, or its `logs`.
+/// Finds the entries of a request's body: the body itself, the elements of its `logs` or of the array that it
+/// is, or one JSON value after the other, as in NDJSON. `lines`: it is sent as NDJSON, so that even one value
+/// is a batch.
 ///
 /// # Errors
 /// The body is not JSON, is not an object, or has too many entries.
-pub fn entries(body: &[u8]) -> Result<Entries<'_>, Invalid> {
+pub fn entries(body: &[u8], lines: bool) -> Result<Entries<'_>, Invalid> {
     let text = std::str::from_utf8(body).map_err(|_| Invalid::new("body", "the body must be UTF-8"))?;
-    let whole: &RawValue = serde_json::from_str(text)
-        .map_err(|error| Invalid::new("body", format!("the body must be JSON: {error}")))?;
+    let mut values = serde_json::Deserializer::from_str(text).into_iter::<&RawValue>();
+    let broken = |error: &serde_json::Error| format!("the body must be JSON: {error}");
+    let whole = match values.next() {
+        Some(Ok(whole)) => whole,
+        Some(Err(error)) => return Err(Invalid::new("body", broken(&error))),
+        None if lines => return Ok(Entries { batch: true, complete: false, entries: Vec::new() }),
+        None => return Err(Invalid::new("body", "the body must be JSON, this is empty")),
+    };
+    let mut all = vec![whole];
+    for value in values {
+        let value = value.map_err(|error| {
+            let many = lines || all.len() > 1;
+            let field = if many { format!("body[{}]", all.len()) } else { "body".to_owned() };
+            Invalid::new(field, broken(&error))
+        })?;
+        all.push(value);
+        if all.len() > MAX_ENTRIES {
+            return Err(too_many("body"));
+        }
+    }
+    if lines || all.len() > 1 {
+        return Ok(Entries { batch: true, complete: false, entries: all });
+    }
     if whole.get().starts_with('[') {
-        return batch(whole, "body");
+        return Ok(Entries { complete: false, ..batch(whole, "body")? });
     }
     if !whole.get().starts_with('{') {
         return Err(Invalid::new("body", "the body must be a JSON object or an array of them"));
@@ -86,9 +115,9 @@ pub fn entries(body: &[u8]) -> Result<Entries<'_>, Invalid> {
     let mut found = Logs::default();
     serde_json::Deserializer::from_str(whole.get())
         .deserialize_map(&mut found)
-        .map_err(|error| Invalid::new("body", format!("the body must be JSON: {error}")))?;
+        .map_err(|error| Invalid::new("body", broken(&error)))?;
     let Some(logs) = found.logs else {
-        return Ok(Entries { batch: false, entries: vec![whole] });
+        return Ok(Entries { batch: false, complete: true, entries: all });
     };
     if found.others {
         return Err(Invalid::new("logs", "logs must be the only member: a body is one entry or a batch"));
@@ -101,32 +130,38 @@ pub fn entries(body: &[u8]) -> Result<Entries<'_>, Invalid> {
 /// # Errors
 /// It is not an array, or has too many entries.
 pub fn batch<'a>(array: &'a RawValue, name: &str) -> Result<Entries<'a>, Invalid> {
-    let entries: Vec<&RawValue> = serde_json::from_str(array.get())
+    let entries = serde_json::Deserializer::from_str(array.get())
+        .deserialize_seq(AtMost)
         .map_err(|_| Invalid::new(name, format!("{name} must be an array of entries")))?;
     if entries.len() > MAX_ENTRIES {
-        let message = format!("{name} must have at most {MAX_ENTRIES} entries, this has {}", entries.len());
-        return Err(Invalid::new(name, message));
+        return Err(too_many(name));
     }
-    Ok(Entries { batch: true, entries })
+    Ok(Entries { batch: true, complete: true, entries })
 }
 
-/// The entries of a body of NDJSON: one a line.
-///
-/// # Errors
-/// A line is not JSON, or there are too many.
-pub fn lines(body: &[u8]) -> Result<Entries<'_>, Invalid> {
-    let text = std::str::from_utf8(body).map_err(|_| Invalid::new("body", "the body must be UTF-8"))?;
-    let mut entries = Vec::new();
-    for (index, line) in text.lines().filter(|line| !line.trim().is_empty()).enumerate() {
-        let entry = serde_json::from_str(line).map_err(|error| {
-            Invalid::new(format!("body[{index}]"), format!("a line must be JSON: {error}"))
-        })?;
-        entries.push(entry);
-        if entries.len() > MAX_ENTRIES {
-            return Err(Invalid::new("body", format!("a body must have at most {MAX_ENTRIES} lines")));
-        }
+fn too_many(name: &str) -> Invalid {
+    Invalid::new(name, format!("{name} must have at most {MAX_ENTRIES} entries: split it"))
+}
+
+/// Reads an array, keeping at most one element more than a request may have.
+struct AtMost;
+
+impl<'de> Visitor<'de> for AtMost {
+    type Value = Vec<&'de RawValue>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array")
     }
-    Ok(Entries { batch: true, entries })
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Self::Value, A::Error> {
+        let mut all = Vec::new();
+        while let Some(element) = array.next_element()? {
+            if all.len() <= MAX_ENTRIES {
+                all.push(element);
+            }
+        }
+        Ok(all)
+    }
 }
 
 #[derive(Default)]
@@ -156,43 +191,38 @@ impl<'a> Visitor<'a> for &mut Logs<'a> {
 }
 
 /// Validates an entry that arrived at `arrived_ms`. `at` is its field, such as `logs[3]`, or empty if the
-/// body is the entry.
+/// body is the entry. `complete`: it must have a level and a message.
 ///
 /// # Errors
 /// [`Invalid`] with the invalid field.
-pub fn check(json: &str, at: &str, arrived_ms: i64) -> Result<NewEntry, Invalid> {
+pub fn check(json: &str, at: &str, complete: bool, arrived_ms: i64) -> Result<NewEntry, Invalid> {
     let field = |name: &str| if at.is_empty() { name.to_owned() } else { format!("{at}.{name}") };
-    let whole = || if at.is_empty() { "body".to_owned() } else { at.to_owned() };
-    if json.len() > MAX_ENTRY_BYTES {
-        return Err(Invalid::new(whole(), format!("an entry must be at most {MAX_ENTRY_BYTES} bytes")));
-    }
-    if depth(json) > MAX_DEPTH {
-        return Err(Invalid::new(
-            whole(),
-            format!("an entry must be nested at most {MAX_DEPTH} levels deep"),
-        ));
-    }
-    let json = without_half_surrogates(json);
-    // Beyond the grammar this refuses numbers that no double holds.
-    let value: Value = serde_json::from_str(&json)
-        .map_err(|error| Invalid::new(whole(), format!("an entry must be valid JSON: {error}")))?;
-    let Value::Object(members) = value else {
-        return Err(Invalid::new(whole(), "an entry must be a JSON object"));
-    };
+    let json = object(json, if at.is_empty() { "body" } else { at })?;
+    let Object { text, members } = json;
     let present = |name: &str| members.get(name).filter(|value| !value.is_null());
 
-    let level = match present("level") {
-        Some(Value::String(text)) => text
-            .parse()
-            .map_err(|bad: crate::model::level::BadLevel| Invalid::new(field("level"), bad.to_string()))?,
-        Some(_) => return Err(Invalid::new(field("level"), "level must be a string")),
-        None => return Err(Invalid::new(field("level"), "level is required")),
+    let said = whole_object(&text, arrived_ms).unwrap_or_default();
+    let level = match said.level {
+        SaidLevel::Known(level) => level,
+        SaidLevel::Nothing if !complete && present("level").is_none() => Level::Info,
+        SaidLevel::Nothing if present("level").is_none() => {
+            return Err(Invalid::new(field("level"), "level is required"));
+        }
+        SaidLevel::Nothing | SaidLevel::Unknown => {
+            let name = LEVELS.into_iter().find(|name| present(name).is_some()).unwrap_or("level");
+            let message = format!(
+                "{name} must be one of DEBUG, INFO, WARN, ERROR, or a name or number that loggers use for them"
+            );
+            return Err(Invalid::new(field(name), message));
+        }
     };
     // As in files, `msg` takes precedence over `message`.
-    match ["msg", "message"].into_iter().find_map(|name| Some((name, present(name)?))) {
-        Some((_, Value::String(_))) => {}
-        Some((name, _)) => return Err(Invalid::new(field(name), format!("{name} must be a string"))),
-        None => return Err(Invalid::new(field("message"), "message is required")),
+    match MESSAGES.into_iter().find_map(|name| Some((name, present(name)?))) {
+        Some((name @ ("msg" | "message"), value)) if !value.is_string() => {
+            return Err(Invalid::new(field(name), format!("{name} must be a string")));
+        }
+        None if complete => return Err(Invalid::new(field("message"), "message is required")),
+        Some(_) | None => {}
     }
     if present("context").is_some_and(|context| !context.is_object()) {
         return Err(Invalid::new(field("context"), "context must be an object"));
@@ -222,12 +252,52 @@ pub fn check(json: &str, at: &str, arrived_ms: i64) -> Result<NewEntry, Invalid>
         }
     };
     let marks = Marks::NONE.with(Marks::TIME_ASSUMED, time.is_some_and(|stamp| stamp.assumed));
-    Ok(NewEntry { level, timestamp_ms: time.map(|stamp| stamp.ms), marks, raw: json.into_owned() })
+    let timestamp_ms = time.map(|stamp| stamp.ms);
+    Ok(NewEntry { level, timestamp_ms, marks, kind: EntryKind::Json, raw: text.into_owned() })
 }
 
-/// JSON in which halves of surrogate pairs are U+FFFD: they are legal there and no text. An object that had
-/// some says so in a member of its own.
+/// An entry that is a JSON object within the limits.
+#[derive(Debug)]
+pub(crate) struct Object<'a> {
+    /// Without halves of surrogate pairs.
+    pub(crate) text: Cow<'a, str>,
+    pub(crate) members: Map<String, Value>,
+}
+
+/// Reads an entry as an object; `field` is its own.
+///
+/// # Errors
+/// It is too large, nested too deeply, not JSON, or not an object.
+pub(crate) fn object<'a>(json: &'a str, field: &str) -> Result<Object<'a>, Invalid> {
+    let wrong = |message: String| Invalid::new(field, message);
+    if json.len() > MAX_ENTRY_BYTES {
+        return Err(wrong(format!("an entry must be at most {MAX_ENTRY_BYTES} bytes")));
+    }
+    if depth(json) > MAX_DEPTH {
+        return Err(wrong(format!("an entry must be nested at most {MAX_DEPTH} levels deep")));
+    }
+    let text = without_half_surrogates(json);
+    // Beyond the grammar this refuses numbers that no double holds.
+    match serde_json::from_str(&text) {
+        Ok(Value::Object(members)) => Ok(Object { text, members }),
+        Ok(_) => Err(wrong("an entry must be a JSON object".to_owned())),
+        Err(error) => Err(wrong(format!("an entry must be valid JSON: {error}"))),
+    }
+}
+
+/// An object in which halves of surrogate pairs are U+FFFD. One that had some says so in a member of its own.
 fn without_half_surrogates(json: &str) -> Cow<'_, str> {
+    let Cow::Owned(mut replaced) = half_surrogates_replaced(json) else { return Cow::Borrowed(json) };
+    if let Some(end) = replaced.rfind('}') {
+        replaced.truncate(end);
+        replaced.push_str(",\"surrogatesReplaced\":true}");
+    }
+    Cow::Owned(replaced)
+}
+
+/// JSON in which halves of surrogate pairs are U+FFFD: they are legal there and no text.
+#[must_use]
+pub fn half_surrogates_replaced(json: &str) -> Cow<'_, str> {
     let mut out = String::new();
     let (mut from, mut search) = (0, 0);
     let code = |at: usize| {
@@ -256,10 +326,6 @@ fn without_half_surrogates(json: &str) -> Cow<'_, str> {
         return Cow::Borrowed(json);
     }
     out.push_str(&json[from..]);
-    if let Some(end) = out.rfind('}') {
-        out.truncate(end);
-        out.push_str(",\"surrogatesReplaced\":true}");
-    }
     Cow::Owned(out)
 }
 
@@ -299,7 +365,7 @@ mod tests {
     const NOW_MS: i64 = 1_743_532_441_581;
 
     fn field_of(json: &str) -> String {
-        check(json, "", NOW_MS).map_or_else(|bad| bad.field, |_| "ok".to_owned())
+        check(json, "", true, NOW_MS).map_or_else(|bad| bad.field, |_| "ok".to_owned())
     }
 
     #[test]
@@ -310,7 +376,11 @@ mod tests {
             (r#"{"level":"INFO","message":"x","time":1743532441,"more":[1]}"#, "ok"),
             (r#"{"message":"x"}"#, "level"),
             (r#"{"level":"LOUD","message":"x"}"#, "level"),
-            (r#"{"level":30,"message":"x"}"#, "level"),
+            (r#"{"level":30,"message":"x"}"#, "ok"),
+            (r#"{"level":true,"message":"x"}"#, "level"),
+            (r#"{"level":"","message":"x"}"#, "level"),
+            (r#"{"level":null,"severity":"CRITICAL","short_message":"x"}"#, "ok"),
+            (r#"{"severity":"LOUD","message":"x"}"#, "severity"),
             (r#"{"level":"INFO"}"#, "message"),
             (r#"{"level":"INFO","message":5}"#, "message"),
             (r#"{"level":"INFO","message":"x","context":"c"}"#, "context"),
@@ -340,8 +410,8 @@ mod tests {
         );
         assert_eq!(field_of(&deep), "ok");
         assert_eq!(field_of(&deep.replace("1", "[1]")), "body");
-        assert_eq!(check("[]", "logs[3]", NOW_MS).unwrap_err().field, "logs[3]");
-        assert_eq!(check("{}", "logs[3]", NOW_MS).unwrap_err().field, "logs[3].level");
+        assert_eq!(check("[]", "logs[3]", true, NOW_MS).unwrap_err().field, "logs[3]");
+        assert_eq!(check("{}", "logs[3]", true, NOW_MS).unwrap_err().field, "logs[3].level");
     }
 
     #[test]
@@ -354,15 +424,16 @@ mod tests {
             "\"2025-04-01T18:34:01.581Z\"",
             "\"2025-04-01T20:34:01.5819+02:00\"",
         ] {
-            let entry = check(&format!(r#"{{"level":"INFO","message":"x","timestamp":{time}}}"#), "", NOW_MS)
-                .unwrap();
+            let entry =
+                check(&format!(r#"{{"level":"INFO","message":"x","timestamp":{time}}}"#), "", true, NOW_MS)
+                    .unwrap();
             assert_eq!(entry.timestamp_ms, Some(1_743_532_441_581), "{time}");
         }
     }
 
     #[test]
     fn half_a_surrogate_pair_is_replaced_and_the_entry_says_so() {
-        let check = |json: &str| check(json, "", NOW_MS).unwrap().raw;
+        let check = |json: &str| check(json, "", true, NOW_MS).unwrap().raw;
         assert_eq!(
             check(r#"{"level":"INFO","message":"\ud83d!"}"#),
             r#"{"level":"INFO","message":"\ufffd!","surrogatesReplaced":true}"#
@@ -375,12 +446,37 @@ mod tests {
     }
 
     #[test]
-    fn a_body_is_an_entry_or_a_batch() {
-        let batch = entries(br#" {"logs":[{"a":1}, {"b":2}]} "#).unwrap();
-        assert_eq!((batch.batch, batch.entries[1].get()), (true, r#"{"b":2}"#));
-        assert!(!entries(br#"{"level":"x"}"#).unwrap().batch);
-        assert_eq!(entries(br#"[{"a":1},{"b":2}]"#).unwrap().entries.len(), 2);
-        assert_eq!(lines(b"{\"a\":1}\r\n\n{\"b\":2}\n").unwrap().entries[1].get(), r#"{"b":2}"#);
+    fn an_entry_of_a_shipper_may_lack_level_and_message_but_what_it_has_must_be_right() {
+        let level = |json: &str| check(json, "body[0]", false, NOW_MS).map(|entry| entry.level);
+        assert_eq!(level("{}"), Ok(Level::Info));
+        assert_eq!(level(r#"{"level":50,"msg":"x"}"#), Ok(Level::Error));
+        for (json, field) in [
+            (r#"{"level":"LOUD"}"#, "body[0].level"),
+            (r#"{"lvl":"LOUD"}"#, "body[0].lvl"),
+            (r#"{"msg":1}"#, "body[0].msg"),
+            (r#"{"time":"soon"}"#, "body[0].time"),
+        ] {
+            assert_eq!(level(json).unwrap_err().field, field, "{json}");
+        }
+    }
+
+    #[test]
+    fn a_body_is_an_entry_a_batch_or_one_value_after_the_other() {
+        let read =
+            |body: &'static [u8]| entries(body, false).map(|all| (all.batch, all.complete, all.entries));
+        for (body, batch, complete, last) in [
+            (&br#" {"logs":[{"a":1}, {"b":2}]} "#[..], true, true, r#"{"b":2}"#),
+            (br#"{"level":"x"}"#, false, true, r#"{"level":"x"}"#),
+            (br#"[{"a":1},{"b":2}]"#, true, false, r#"{"b":2}"#),
+            (b"{\"a\":1}\r\n\n{\"b\":2}\n", true, false, r#"{"b":2}"#),
+            (br#"{"a":1}{"b":2}"#, true, false, r#"{"b":2}"#),
+        ] {
+            let (is_batch, is_complete, all) = read(body).unwrap();
+            assert_eq!((is_batch, is_complete, all.last().unwrap().get()), (batch, complete, last));
+        }
+        let lines = |body| entries(body, true).map(|all| (all.batch, all.entries.len()));
+        assert_eq!(lines(br#"{"a":1}"#), Ok((true, 1)));
+        assert_eq!(lines(b"\n"), Ok((true, 0)));
         assert_eq!(lines(b"{\"a\":1}\n{\"b\"").unwrap_err().field, "body[1]");
         for (body, field) in [
             (&b"{"[..], "body"),
@@ -389,10 +485,16 @@ mod tests {
             (b"\xff", "body"),
             (b"{\"logs\":{}}", "logs"),
             (b"{\"logs\":[],\"level\":1}", "logs"),
+            (b"{\"level\":1} x", "body"),
+            (b"{}\n{}\n{", "body[2]"),
             (b"", "body"),
         ] {
-            assert_eq!(entries(body).unwrap_err().field, field, "{body:?}");
+            assert_eq!(read(body).unwrap_err().field, field, "{body:?}");
         }
+        let many = "{}\n".repeat(MAX_ENTRIES + 1);
+        assert_eq!(entries(many.as_bytes(), true).unwrap_err().field, "body");
+        let many = format!("[{}0]", "0,".repeat(1 << 20));
+        assert_eq!(entries(many.as_bytes(), false).unwrap_err().field, "body");
     }
 
     #[test]

@@ -15,9 +15,10 @@ use crate::model::time::Day;
 use crate::ports::usage::{Usage, UsageDay};
 use sha2::{Digest, Sha256};
 
-use crate::logbook::new_entry;
+use crate::logbook::carried::{Carried, Identity};
 use crate::logbook::new_entry::{Entries, Invalid, NewEntry};
-use crate::logbook::write_plan::{Origin, Plan};
+use crate::logbook::write_plan::{Origin, Plan, parts};
+use crate::logbook::{carried, new_entry};
 
 /// Lifetime of an idempotency key (s).
 pub const MEMO_SECS: i64 = 24 * 3600;
@@ -31,10 +32,11 @@ const ATTEMPTS: u32 = 4;
 #[derive(Debug, Clone, Copy)]
 pub struct WriteRequest<'a> {
     pub app: &'a App,
-    pub entries: &'a Entries<'a>,
     /// For entries without a request id.
     pub request_id: Option<&'a str>,
     pub idempotency_key: Option<&'a str>,
+    /// What the entries are taken for, as blocks say it: `api`, or a protocol.
+    pub format: &'static str,
     /// The body as received: a retry must send the same.
     pub body: &'a [u8],
     pub now_ms: i64,
@@ -69,8 +71,9 @@ pub enum WriteError {
 pub async fn write(
     records: &(impl Records + Usage),
     request: &WriteRequest<'_>,
+    entries: &Entries<'_>,
 ) -> Result<Vec<String>, WriteError> {
-    let checked = check_all(request)?;
+    let checked = check_all(request, entries)?;
     let request_id = request.request_id.map(|id| request.redactor.entry(EntryKind::PlainText, id));
     let request = &WriteRequest { request_id: request_id.as_deref(), ..*request };
     let Some(key) = request.idempotency_key else {
@@ -79,10 +82,92 @@ pub async fn write(
         charge(records, request, &checked).await?;
         return store(records, &origin, plan, None).await.map(|(_, answer)| answer);
     };
-    let body_hash = hash_of(request);
+    write_with_key(records, request, key, hash_of(request), &checked).await
+}
+
+/// An entry of a carried batch that was not stored, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// Its place in the batch, from 0.
+    pub index: usize,
+    pub why: Invalid,
+}
+
+/// Stores the entries of a batch that another protocol carries, except those that it returns. A batch that no
+/// transaction holds is stored in parts; a retry that is recognised stores the parts that are missing.
+///
+/// # Errors
+/// The app's quota, or a fault. If the batch has no identity, nothing was stored when it is the quota.
+pub async fn carry(
+    records: &(impl Records + Usage),
+    request: &WriteRequest<'_>,
+    entries: &[Carried<'_>],
+    identity: Identity<'_>,
+) -> Result<Vec<Refused>, WriteError> {
+    let (mut checked, mut refused) = (Vec::with_capacity(entries.len()), Vec::new());
+    for (index, entry) in entries.iter().enumerate() {
+        let at = format!("entries[{index}]");
+        let read = carried::read(entry, &at, request.now_ms);
+        match read.and_then(|read| acceptable(request, read, &at)) {
+            Ok(entry) => checked.push(entry),
+            Err(why) => refused.push(Refused { index, why }),
+        }
+    }
+    if checked.is_empty() {
+        return Ok(refused);
+    }
+    let key = match identity {
+        Identity::Key(name) => Some(key_of(&format!("{}:{name}", request.format), entries, &checked)),
+        Identity::Content if entries.iter().all(|entry| entry.time_ns.is_some()) => {
+            Some(key_of(request.format, entries, &checked))
+        }
+        Identity::Content | Identity::Nothing => None,
+    };
+    if key.is_none() {
+        charge(records, request, &checked).await?;
+    }
+    for (part, checked) in (0_u64..).zip(parts(checked, request.now_ms)) {
+        if let Some(key) = &key {
+            write_with_key(records, request, &format!("{key}/{part}"), CARRIED, &checked).await?;
+        } else {
+            let seed = seed(request.app, &[b"unique", &request.unique, &part.to_be_bytes()]);
+            let origin = request.origin(seed);
+            let plan = planned(&origin, &checked)?;
+            store(records, &origin, plan, None).await?;
+        }
+    }
+    Ok(refused)
+}
+
+/// Stands for the hash of the body where the key says what the body is.
+const CARRIED: [u8; 32] = [0; 32];
+
+/// A key made of a name and of the entries, as redacted: see [`hash_of`].
+fn key_of(name: &str, entries: &[Carried<'_>], checked: &[NewEntry]) -> String {
+    let mut hash = Sha256::new();
+    hash.update((name.len() as u64).to_be_bytes());
+    hash.update(name);
+    for entry in entries {
+        hash.update(entry.time_ns.unwrap_or_default().to_be_bytes());
+    }
+    for entry in checked {
+        hash.update((entry.raw.len() as u64).to_be_bytes());
+        hash.update(&entry.raw);
+        hash.update(entry.level.as_str());
+    }
+    hex::encode(hash.finalize())
+}
+
+async fn write_with_key(
+    records: &(impl Records + Usage),
+    request: &WriteRequest<'_>,
+    key: &str,
+    body_hash: [u8; 32],
+    checked: &[NewEntry],
+) -> Result<Vec<String>, WriteError> {
     let mut charged = false;
     for _ in 0..ATTEMPTS {
-        if let Some(answer) = write_once(records, request, key, body_hash, &checked, &mut charged).await? {
+        if let Some(answer) = write_once(records, request, key, body_hash, checked, &mut charged).await? {
             return Ok(answer);
         }
     }
@@ -94,22 +179,26 @@ pub async fn write(
     .into())
 }
 
-fn check_all(request: &WriteRequest<'_>) -> Result<Vec<NewEntry>, Invalid> {
-    let Entries { batch, entries } = request.entries;
+fn check_all(request: &WriteRequest<'_>, entries: &Entries<'_>) -> Result<Vec<NewEntry>, Invalid> {
+    let Entries { batch, complete, entries } = entries;
     let one = |(index, raw): (usize, &&serde_json::value::RawValue)| {
         let at = if *batch { format!("logs[{index}]") } else { String::new() };
-        let mut entry = new_entry::check(raw.get(), &at, request.now_ms)?;
-        if let Cow::Owned(redacted) = request.redactor.entry(EntryKind::Json, &entry.raw) {
-            entry.raw = redacted;
-        }
-        let pruned = request.app.pruned_before_ms;
-        if entry.timestamp_ms.is_some_and(|ms| pruned.is_some_and(|pruned| ms < pruned)) {
-            let field = if at.is_empty() { "timestamp".to_owned() } else { format!("{at}.timestamp") };
-            return Err(Invalid::new(field, "timestamp is older than the app's prune watermark"));
-        }
-        Ok(entry)
+        acceptable(request, new_entry::check(raw.get(), &at, *complete, request.now_ms)?, &at)
     };
     entries.iter().enumerate().map(one).collect()
+}
+
+/// The entry without what must not be stored, unless the app's prune watermark excludes it.
+fn acceptable(request: &WriteRequest<'_>, mut entry: NewEntry, at: &str) -> Result<NewEntry, Invalid> {
+    if let Cow::Owned(redacted) = request.redactor.entry(entry.kind, &entry.raw) {
+        entry.raw = redacted;
+    }
+    let pruned = request.app.pruned_before_ms;
+    if entry.timestamp_ms.is_some_and(|ms| pruned.is_some_and(|pruned| ms < pruned)) {
+        let field = if at.is_empty() { "timestamp".to_owned() } else { format!("{at}.timestamp") };
+        return Err(Invalid::new(field, "timestamp is older than the app's prune watermark"));
+    }
+    Ok(entry)
 }
 
 impl<'a> WriteRequest<'a> {
@@ -119,6 +208,7 @@ impl<'a> WriteRequest<'a> {
             registered_ms: self.app.registered_ms,
             seed,
             arrived_ms: self.now_ms,
+            format: self.format,
             request_id: self.request_id,
             retention_days: self.app.retention_days.unwrap_or(self.default_retention_days),
         }

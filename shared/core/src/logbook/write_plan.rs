@@ -1,6 +1,6 @@
 //! Plans how the entries of a request become blocks and counts, in parts that fit a transaction.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::logbook::counter_keys::counter_of;
 use crate::logbook::records::{MemoChange, Write};
@@ -15,7 +15,7 @@ use crate::model::record::{Entry, StoredRecord};
 use crate::model::record_view::LogRecord;
 use crate::model::time::{Day, hour_of_ms};
 
-use crate::logbook::new_entry::{Invalid, NewEntry};
+use crate::logbook::new_entry::{Invalid, MAX_ENTRIES, NewEntry};
 use crate::logbook::{answer, new_entry};
 
 /// Maximum number of distinct hours in a request: each becomes a block.
@@ -23,9 +23,17 @@ const MAX_HOURS: usize = 72;
 /// Maximum items in a transaction, without the item of a memo.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html>
 const MAX_ITEMS: usize = 99;
+/// Maximum number of hours and days together in a part of a carried batch.
+const MAX_PART_INTERVALS: usize = 80;
+/// Maximum bytes of entries in a part of a carried batch. Such a part always fits a transaction, however little
+/// its blocks can be compressed.
+const MAX_PART_BYTES: usize = 3 * 1024 * 1024;
 /// Maximum bytes of data in a transaction; the limit is 4 MB, with keys and attributes.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html>
 const MAX_DATA_BYTES: usize = 3_900_000;
+
+/// Entries whose hours are less apart (hours) never need splitting for that.
+const MAX_HOURS_APART: i64 = 72;
 
 /// Raw bytes at which a block is closed: about 64 KiB compressed.
 const BLOCK_RAW_BYTES: usize = 384 * 1024;
@@ -37,6 +45,8 @@ pub(crate) struct Origin<'a> {
     pub registered_ms: i64,
     pub seed: Seed,
     pub arrived_ms: i64,
+    /// What the entries were taken for, as blocks say it.
+    pub format: &'static str,
     /// For entries without a request id.
     pub request_id: Option<&'a str>,
     pub retention_days: u32,
@@ -59,7 +69,7 @@ impl Plan {
         let source = BlockSource {
             app_id: origin.app_id,
             seed,
-            format: "api",
+            format: origin.format,
             source: "api",
             registered_ms: origin.registered_ms,
             expires_at_secs: Some(expiry::expires_at_secs(expires_on)),
@@ -155,6 +165,39 @@ impl Plan {
     }
 }
 
+/// Splits entries into parts that fit a transaction each, those of an hour together: a pure function, so that a
+/// retry splits them alike.
+pub(crate) fn parts(mut checked: Vec<NewEntry>, arrived_ms: i64) -> Vec<Vec<NewEntry>> {
+    let hour = |entry: &NewEntry| hour_of_ms(entry.timestamp_ms.unwrap_or(arrived_ms));
+    let bytes: usize = checked.iter().map(|entry| entry.raw.len()).sum();
+    let span = checked.iter().map(&hour).min().zip(checked.iter().map(&hour).max());
+    let few = checked.len() <= MAX_ENTRIES && bytes <= MAX_PART_BYTES;
+    if few && span.is_none_or(|(first, last)| last - first < MAX_HOURS_APART) {
+        return vec![checked];
+    }
+    // Stable: entries of an hour keep their order.
+    checked.sort_by_key(&hour);
+    let mut parts: Vec<Vec<NewEntry>> = Vec::new();
+    let (mut hours, mut days, mut bytes) = (BTreeSet::new(), BTreeSet::new(), 0);
+    for entry in checked {
+        let hour = hour(&entry);
+        hours.insert(hour);
+        days.insert(hour.div_euclid(24));
+        bytes += entry.raw.len();
+        let scattered = hours.len() > MAX_HOURS || hours.len() + days.len() > MAX_PART_INTERVALS;
+        let full = scattered || bytes > MAX_PART_BYTES;
+        match parts.last_mut() {
+            Some(part) if !full && part.len() < MAX_ENTRIES => part.push(entry),
+            _ => {
+                (hours, days) = (BTreeSet::from([hour]), BTreeSet::from([hour.div_euclid(24)]));
+                bytes = entry.raw.len();
+                parts.push(vec![entry]);
+            }
+        }
+    }
+    parts
+}
+
 fn with_request_id(new: &NewEntry, seed: &Seed, ordinal: u64, request_id: Option<&str>) -> String {
     let mut raw = new.raw.clone();
     if let Some(request_id) = request_id {
@@ -179,4 +222,33 @@ fn chunks<'e, 'a>(entries: &'e [Entry<'a>]) -> impl Iterator<Item = &'e [Entry<'
         rest = after;
         (!chunk.is_empty()).then_some(chunk)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::level::Level;
+    use crate::model::record::{EntryKind, Marks};
+    use crate::model::time::MS_PER_HOUR;
+
+    fn entry(hour: i64, bytes: usize) -> NewEntry {
+        let raw = "x".repeat(bytes);
+        let timestamp_ms = Some(1_700_000_000_000 + hour * MS_PER_HOUR);
+        NewEntry { level: Level::Info, timestamp_ms, marks: Marks::NONE, kind: EntryKind::PlainText, raw }
+    }
+
+    #[test]
+    fn a_batch_is_split_into_parts_that_each_fit_a_transaction() {
+        let sizes =
+            |entries: Vec<NewEntry>| -> Vec<usize> { parts(entries, 0).iter().map(Vec::len).collect() };
+        assert_eq!(sizes(vec![]), [0]);
+        assert_eq!(sizes((0..72).map(|hour| entry(hour, 1)).collect()), [72]);
+        assert_eq!(sizes((0..100).rev().map(|hour| entry(hour, 1)).collect()), [72, 28]);
+        assert_eq!(sizes((0..90).map(|day| entry(day * 24, 1)).collect()), [40, 40, 10]);
+        assert_eq!(sizes((0..10_001).map(|_| entry(0, 1)).collect()), [10_000, 1]);
+        assert_eq!(sizes((0..8).map(|_| entry(0, 1 << 20)).collect()), [3, 3, 2]);
+        let split = parts(vec![entry(100, 1), entry(0, 2), entry(0, 3)], 0);
+        let bytes: Vec<_> = split[0].iter().map(|entry| entry.raw.len()).collect();
+        assert_eq!(bytes, [2, 3, 1], "entries of an hour keep their order");
+    }
 }

@@ -1,13 +1,15 @@
-//! Bodies: JSON objects of a type, or bytes. What is not sent as JSON, or is too large, is refused.
+//! Bodies: JSON objects of a type, or bytes. What has another type than a route takes, or is too large, is
+//! refused.
 
 use std::marker::PhantomData;
 
 use axum::extract::{FromRequest, Request};
 use bytes::Bytes;
+use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
-use http::{HeaderMap, StatusCode};
 use utoipa::ToSchema;
 
+use super::coding::decoded;
 use super::{ApiError, Describe, Fields, Operation};
 
 /// The largest body (bytes). Lambda takes 6 MB, in base64.
@@ -78,34 +80,79 @@ impl<T: ToSchema> Describe for Raw<T> {
 
 async fn bytes_of(request: Request) -> Result<Bytes, ApiError> {
     let (parts, body) = request.into_parts();
-    let too_large = |_| {
-        let message = format!("a body must be at most {MAX_BODY_BYTES} bytes");
-        ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE", message)
-    };
-    let bytes = axum::body::to_bytes(body, MAX_BODY_BYTES).await.map_err(too_large)?;
+    let bytes = whole(body).await?;
     if bytes.is_empty() || is_json(&parts.headers) {
         return Ok(bytes);
     }
-    let message = "send JSON, with Content-Type: application/json and no Content-Encoding";
-    Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE", message))
+    Err(ApiError::unsupported("send JSON, with Content-Type: application/json and no Content-Encoding"))
+}
+
+async fn whole(body: axum::body::Body) -> Result<Bytes, ApiError> {
+    axum::body::to_bytes(body, MAX_BODY_BYTES)
+        .await
+        .map_err(|_| ApiError::too_large(format!("a body must be at most {MAX_BODY_BYTES} bytes")))
+}
+
+/// A body of any type, as it was before `Content-Encoding`.
+#[derive(Debug, Clone)]
+pub struct Payload {
+    pub bytes: Bytes,
+    /// In lower case, without parameters; empty if it is not said.
+    pub media_type: String,
+}
+
+impl<S: Sync> FromRequest<S> for Payload {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
+        let (parts, body) = request.into_parts();
+        let bytes = whole(body).await?;
+        let bytes = match parts.headers.get(CONTENT_ENCODING) {
+            Some(coding) => decoded(coding.to_str().unwrap_or("?"), bytes)?,
+            None => bytes,
+        };
+        Ok(Self { bytes, media_type: media_type(&parts.headers) })
+    }
+}
+
+impl Payload {
+    /// Whether it may be JSON.
+    #[must_use]
+    pub fn may_be_json(&self) -> bool {
+        may_be_json(&self.media_type)
+    }
+}
+
+impl Describe for Payload {
+    fn describe(operation: &mut Operation) {
+        operation.errors.extend([400, 413, 415]);
+    }
+}
+
+/// The media type of a body.
+fn media_type(headers: &HeaderMap) -> String {
+    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    value.unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let encoded = headers.get(CONTENT_ENCODING).is_some_and(|value| value != "identity");
+    !encoded && may_be_json(&media_type(headers))
 }
 
 /// Whether a body may be JSON. `curl -d` and scripts of browsers that avoid a preflight label it
 /// otherwise, or not at all: they are taken at their word only where it cannot be JSON.
-fn is_json(headers: &HeaderMap) -> bool {
-    let encoded = headers.get(CONTENT_ENCODING).is_some_and(|value| value != "identity");
-    let Some(value) = headers.get(CONTENT_TYPE).filter(|value| !value.is_empty()) else { return !encoded };
-    let essence = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default();
-    let essence = essence.trim().to_ascii_lowercase();
-    let json = essence.ends_with("/json") || essence.ends_with("+json");
-    let unlabelled = ["text/plain", "application/x-www-form-urlencoded", "application/octet-stream"];
-    !encoded && (json || unlabelled.contains(&essence.as_str()))
+fn may_be_json(media_type: &str) -> bool {
+    let unlabelled = ["", "text/plain", "application/x-www-form-urlencoded", "application/octet-stream"];
+    media_type.ends_with("/json") || media_type.ends_with("+json") || unlabelled.contains(&media_type)
 }
 
 #[cfg(test)]
 mod tests {
     use axum::body::Body as AxumBody;
     use serde_json::{Value, json};
+
+    use http::StatusCode;
 
     use super::*;
 

@@ -12,6 +12,8 @@ use utoipa::openapi::path::ParameterIn;
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{IntoParams, ToSchema};
 
+use super::ApiError;
+
 /// A route, as the document introduces it.
 #[derive(Clone)]
 pub struct Route {
@@ -43,6 +45,11 @@ impl Route {
     #[must_use]
     pub fn post(path: &'static str, id: &'static str, tag: &'static str) -> Self {
         Self::new(Method::POST, path, id, tag)
+    }
+
+    #[must_use]
+    pub fn put(path: &'static str, id: &'static str, tag: &'static str) -> Self {
+        Self::new(Method::PUT, path, id, tag)
     }
 
     #[must_use]
@@ -119,6 +126,12 @@ impl Operation {
         let schema = self.schemas.reference::<T>();
         self.body = Some(json!({"required": required, "content": {"application/json": {"schema": schema}}}));
         self.errors.extend([400, 413, 415]);
+    }
+
+    /// It takes a body of another type as well, or instead.
+    pub fn takes_body_as(&mut self, content_type: &str, schema: Value) {
+        let body = self.body.get_or_insert_with(|| json!({"required": true, "content": {}}));
+        body["content"][content_type] = json!({"schema": schema});
     }
 
     /// It takes these query parameters.
@@ -238,6 +251,13 @@ pub trait Describe {
 
 impl<S> Describe for State<S> {}
 
+/// An argument whose refusal the handler answers by itself.
+impl<T: Describe> Describe for Result<T, ApiError> {
+    fn describe(operation: &mut Operation) {
+        T::describe(operation);
+    }
+}
+
 macro_rules! describe_arguments {
     ($($argument:ident)*) => {
         // The tuple by which axum tells handlers apart: a marker, then the arguments.
@@ -276,6 +296,7 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> for axum::Router<S> {
     {
         let filter = match route.method {
             Method::POST => MethodFilter::POST,
+            Method::PUT => MethodFilter::PUT,
             Method::PATCH => MethodFilter::PATCH,
             Method::DELETE => MethodFilter::DELETE,
             // HEAD as well.
@@ -321,7 +342,7 @@ const ERRORS: [(u16, &str, &str); 12] = [
     (405, "MethodNotAllowed", "the path has other methods, see `Allow`"),
     (409, "Conflict", "it conflicts with what there is"),
     (413, "TooLarge", "the body, or what it asks for, is too large"),
-    (415, "UnsupportedMediaType", "the body is not sent as JSON"),
+    (415, "UnsupportedMediaType", "the body has a type or an encoding that the route does not take"),
     (422, "KeyReused", "this `Idempotency-Key` was used with another body"),
     (429, "RateLimited", "too many requests, or the app's quota of the day is used up"),
     (500, "Internal", "an error in Logferry or AWS"),

@@ -30,6 +30,7 @@ pub struct Trail(Arc<Found>);
 struct Found {
     route: OnceLock<String>,
     app_id: OnceLock<AppId>,
+    key_id: OnceLock<String>,
 }
 
 impl Trail {
@@ -41,6 +42,15 @@ impl Trail {
     /// Notes the app that the request is about: one that its credential opens, or that exists.
     pub fn concerns(&self, app_id: &AppId) {
         let _ = self.0.app_id.set(app_id.clone());
+    }
+
+    /// Notes the id of the key that the request shows, live or not.
+    pub fn shows(&self, key_id: &str) {
+        let _ = self.0.key_id.set(key_id.to_owned());
+    }
+
+    pub(crate) fn key_id(&self) -> Option<&str> {
+        self.0.key_id.get().map(String::as_str)
     }
 
     pub(crate) fn route(&self) -> Option<&str> {

@@ -4,6 +4,7 @@
 
 mod answer;
 mod body;
+mod coding;
 mod compress;
 mod document;
 mod event;
@@ -14,7 +15,8 @@ mod query;
 pub use answer::{Answer, ApiError, Measured, data, json, listed, ok, text, with_header};
 pub use axum::response::{IntoResponse, Response};
 pub use axum::{Router, body::Bytes, extract::State};
-pub use body::{Body, Json, MAX_BODY_BYTES, Raw};
+pub use body::{Body, Json, MAX_BODY_BYTES, Payload, Raw};
+pub use coding::MAX_DECODED_BYTES;
 pub use compress::accepts_gzip;
 pub(crate) use compress::compressed;
 pub use document::{Describe, Document, Operation, Route, Routes, Schemas};

@@ -1,0 +1,296 @@
+//! Elasticsearch's bulk API, and the requests by which its clients find out what answers them.
+//! <https://www.elastic.co/docs/api/doc/elasticsearch/operation/operation-bulk>
+
+use std::sync::Arc;
+
+use http::{HeaderName, StatusCode};
+use logferry_core::logbook::carried::{Carried, Context, Identity};
+use logferry_core::model::fault::{Fault, FaultClass};
+use logferry_service::http::{
+    Answer, ApiError, Operation, PathPart, Payload, Response, Route, Routes, State, json as plain,
+    with_header,
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Batch, MAX_ENTRIES, with_pause};
+use crate::auth::AsShipper;
+use crate::{Api, Cloud, Shared};
+
+/// Clients check it before they send anything.
+const PRODUCT: HeaderName = HeaderName::from_static("x-elastic-product");
+/// The version whose requests are understood.
+const VERSION: &str = "8.19.0";
+
+pub(super) fn routes<C: Cloud, R: Routes<Arc<Api<C>>>>(into: R) -> R {
+    let says = |route: Route| {
+        route
+            .says("Elasticsearch's bulk API: `create` and `index`, answered with an item for each")
+            .with(describes)
+    };
+    let of_index = |route: Route| {
+        says(route).with(|operation| {
+            operation.takes("path", "index", "Of actions that name none.", json!({"type": "string"}));
+        })
+    };
+    // Clients send either method.
+    into.add(says(Route::post("/_bulk", "bulk", super::TAG)), bulk::<C>)
+        .add(says(Route::put("/_bulk", "putBulk", super::TAG)), bulk::<C>)
+        .add(of_index(Route::post("/{index}/_bulk", "bulkOfIndex", super::TAG)), bulk::<C>)
+        .add(of_index(Route::put("/{index}/_bulk", "putBulkOfIndex", super::TAG)), bulk::<C>)
+        .add(
+            Route::get("/_license", "elasticLicense", super::TAG)
+                .says("What Elasticsearch's clients ask before they send")
+                .with(|operation| operation.answers(200, "a license", json!({"type": "object"}))),
+            license,
+        )
+        .add(
+            Route::get("/_cluster/health", "elasticHealth", super::TAG)
+                .says("What Elasticsearch's clients ask before they send")
+                .with(|operation| operation.answers(200, "health", json!({"type": "object"}))),
+            health,
+        )
+}
+
+fn describes(operation: &mut Operation) {
+    operation.takes_body_as("application/x-ndjson", json!({"type": "string"}));
+    operation.answers(200, "an item for each action, in order", json!({"type": "object"}));
+}
+
+async fn license() -> Answer {
+    Ok(of_product(plain(
+        StatusCode::OK,
+        &json!({"license": {"status": "active", "type": "basic",
+        "mode": "basic", "uid": "00000000-0000-0000-0000-000000000000"}}),
+    )))
+}
+
+async fn health() -> Answer {
+    Ok(of_product(plain(
+        StatusCode::OK,
+        &json!({"cluster_name": "logferry", "status": "green", "timed_out": false}),
+    )))
+}
+
+/// An answer to `GET /`, with what clients of Elasticsearch look for.
+pub(crate) fn about(own: &Value) -> Response {
+    let mut about = own.clone();
+    let version = json!({"number": VERSION, "build_flavor": "default",
+        "minimum_wire_compatibility_version": "7.17.0", "minimum_index_compatibility_version": "7.0.0"});
+    for (name, value) in
+        [("name", json!("logferry")), ("cluster_name", json!("logferry")), ("version", version)]
+    {
+        about[name] = value;
+    }
+    of_product(plain(StatusCode::OK, &about))
+}
+
+fn of_product(response: Response) -> Response {
+    with_header(response, PRODUCT, "Elasticsearch")
+}
+
+async fn bulk<C: Cloud>(
+    State(api): Shared<C>,
+    by: Result<AsShipper, ApiError>,
+    path: PathPart,
+    payload: Result<Payload, ApiError>,
+) -> Answer {
+    let answered = async {
+        let (by, payload) = (by?, payload?);
+        let actions = actions_of(&payload.bytes, path.get("index"))?;
+        let mut batch = Batch::default();
+        let mut ids = Some(String::new());
+        for action in &actions {
+            let Kind::Store(text) = action.kind else { continue };
+            let mut context = Context::default();
+            if !action.index.is_empty() {
+                context.push("index", &action.index);
+            }
+            batch.push(Carried {
+                text: text.into(),
+                context: context.into_text().into(),
+                ..Carried::default()
+            })?;
+            match (&mut ids, &action.id) {
+                (Some(ids), Some(id)) => ids.push_str(&format!("{}:{id}", id.len())),
+                _ => ids = None,
+            }
+        }
+        // A batch without ids has nothing by which a retry could be distinguished from a second write.
+        let identity = ids.as_deref().map_or(Identity::Nothing, Identity::Key);
+        let refused = api.carry(&by.app, by.head.now_ms, "elasticsearch", &batch, identity).await?;
+        items(
+            &actions,
+            &refused.into_iter().map(|refused| (refused.index, refused.why.to_string())).collect(),
+        )
+    };
+    Ok(of_product(answered.await.unwrap_or_else(|error: ApiError| refusal(&error))))
+}
+
+/// An error as Elasticsearch answers it.
+fn refusal(error: &ApiError) -> Response {
+    let kind = match error.status.as_u16() {
+        401 | 403 => "security_exception",
+        413 | 429 => "es_rejected_execution_exception",
+        500 | 503 => "unavailable_shards_exception",
+        _ => "illegal_argument_exception",
+    };
+    let status = error.status.as_u16();
+    let body = json!({"error": {"type": kind, "reason": error.message, "root_cause": []}, "status": status});
+    with_pause(plain(error.status, &body), error)
+}
+
+/// An action of a bulk request.
+#[derive(Debug, PartialEq, Eq)]
+struct Action<'a> {
+    name: String,
+    index: String,
+    id: Option<String>,
+    kind: Kind<'a>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind<'a> {
+    /// The document.
+    Store(&'a str),
+    /// What is stored here does not change.
+    Unsupported,
+}
+
+/// The member that an action's line has, without its name.
+#[derive(Debug, Default, Deserialize)]
+struct Target {
+    #[serde(rename = "_index")]
+    index: Option<String>,
+    #[serde(rename = "_id")]
+    id: Option<String>,
+}
+
+fn actions_of<'a>(body: &'a [u8], index: &str) -> Result<Vec<Action<'a>>, ApiError> {
+    let malformed = |line: usize, what: &str| ApiError::bad_request("body", format!("line {line}: {what}"));
+    let text = std::str::from_utf8(body).map_err(|_| malformed(1, "the body must be UTF-8"))?;
+    let mut lines = text.split('\n').enumerate().map(|(at, line)| (at + 1, line.trim_end_matches('\r')));
+    let mut actions = Vec::new();
+    while let Some((at, line)) = lines.next() {
+        if line.trim().is_empty() {
+            continue;
+        }
+        let read: Result<std::collections::BTreeMap<String, Target>, _> = serde_json::from_str(line);
+        let read = read.map_err(|error| malformed(at, &format!("an action must be an object: {error}")))?;
+        let mut members = read.into_iter();
+        let (Some((name, target)), None) = (members.next(), members.next()) else {
+            return Err(malformed(at, "an action must have one member"));
+        };
+        let kind = match name.as_str() {
+            "delete" => Kind::Unsupported,
+            "create" | "index" | "update" => {
+                let (_, document) = lines
+                    .next()
+                    .filter(|(_, line)| !line.trim().is_empty())
+                    .ok_or_else(|| malformed(at, "an action must be followed by its document"))?;
+                if name == "update" { Kind::Unsupported } else { Kind::Store(document) }
+            }
+            _ => return Err(malformed(at, "an action must be create, index, update or delete")),
+        };
+        let index = target.index.unwrap_or_else(|| index.to_owned());
+        actions.push(Action { name, index, id: target.id, kind });
+        if actions.len() > MAX_ENTRIES {
+            return Err(ApiError::too_large(format!(
+                "a bulk request must have at most {MAX_ENTRIES} actions"
+            )));
+        }
+    }
+    Ok(actions)
+}
+
+/// The answer: an item for each action. `refused` has the places of documents that were not stored.
+fn items(
+    actions: &[Action<'_>],
+    refused: &std::collections::BTreeMap<usize, String>,
+) -> Result<Response, ApiError> {
+    let mut unique = [0; 8];
+    getrandom::fill(&mut unique)
+        .map_err(|error| Fault::new(FaultClass::Transient, "getrandom", error.to_string()))?;
+    let unique = hex::encode(unique);
+    let (mut errors, mut items, mut documents) = (false, Vec::with_capacity(actions.len()), 0..);
+    for (at, action) in actions.iter().enumerate() {
+        let id = action.id.clone().unwrap_or_else(|| format!("{unique}-{at}"));
+        let why = match action.kind {
+            Kind::Unsupported => Some("records do not change: only create and index are supported"),
+            Kind::Store(_) => documents.next().and_then(|place| refused.get(&place)).map(String::as_str),
+        };
+        errors |= why.is_some();
+        let mut item = json!({"_index": action.index, "_id": id, "status": 201});
+        match why {
+            None => {
+                item["result"] = "created".into();
+                item["_version"] = 1.into();
+                item["_shards"] = json!({"total": 1, "successful": 1, "failed": 0});
+            }
+            Some(reason) => {
+                item["status"] = 400.into();
+                item["error"] = json!({"type": "illegal_argument_exception", "reason": reason});
+            }
+        }
+        items.push(Value::from_iter([(action.name.clone(), item)]));
+    }
+    Ok(plain(StatusCode::OK, &json!({"took": 0, "errors": errors, "items": items})))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn actions_name_index_id_and_document() {
+        let body = "{\"create\":{\"_index\":\"a\",\"_id\":\"1\",\"pipeline\":\"p\"}}\n{\"message\":\"x\"}\r\n\
+            {\"index\":{}}\n{}\n{\"delete\":{\"_id\":\"2\"}}\n{\"update\":{\"_id\":\"3\"}}\n{\"doc\":{}}\n\n";
+        let action = |name: &str, index: &str, id: Option<&str>, kind: Kind<'static>| Action {
+            name: name.to_owned(),
+            index: index.to_owned(),
+            id: id.map(str::to_owned),
+            kind,
+        };
+        let expected = [
+            action("create", "a", Some("1"), Kind::Store("{\"message\":\"x\"}")),
+            action("index", "of-path", None, Kind::Store("{}")),
+            action("delete", "of-path", Some("2"), Kind::Unsupported),
+            action("update", "of-path", Some("3"), Kind::Unsupported),
+        ];
+        assert_eq!(actions_of(body.as_bytes(), "of-path").unwrap(), expected);
+    }
+
+    #[test]
+    fn bad_lines_are_named() {
+        for (body, line) in [
+            ("x\n", "line 1: "),
+            ("[]\n", "line 1: "),
+            ("{}\n", "line 1: "),
+            ("{\"create\":{},\"index\":{}}\n{}", "line 1: "),
+            ("{\"create\":{}}", "line 1: an action must be followed by its document"),
+            ("{\"create\":{}}\n{}\n{\"drop\":{}}\n{}", "line 3: "),
+            ("{\"create\":{\"_id\":1}}\n{}", "line 1: "),
+        ] {
+            let error = actions_of(body.as_bytes(), "").unwrap_err();
+            assert!(error.status == 400 && error.message.starts_with(line), "{body}: {}", error.message);
+        }
+    }
+
+    #[tokio::test]
+    async fn refused_documents_and_what_is_not_supported_are_errors_of_their_items() {
+        let actions =
+            actions_of(b"{\"delete\":{\"_id\":\"1\"}}\n{\"create\":{}}\n{}\n{\"index\":{}}\n{}\n", "i")
+                .unwrap();
+        let refused = [(1, "entries[1]: too large".to_owned())].into();
+        let answer = items(&actions, &refused).unwrap().into_body();
+        let answer: Value =
+            serde_json::from_slice(&axum::body::to_bytes(answer, 10_000).await.unwrap()).unwrap();
+        let status = |at: usize, name: &str| answer["items"][at][name]["status"].as_u64();
+        assert_eq!(answer["errors"], true);
+        assert_eq!(
+            (status(0, "delete"), status(1, "create"), status(2, "index")),
+            (Some(400), Some(201), Some(400))
+        );
+        assert_eq!(answer["items"][2]["index"]["error"]["reason"], "entries[1]: too large");
+    }
+}

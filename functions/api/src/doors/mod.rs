@@ -1,0 +1,139 @@
+//! Doors for clients of other protocols: each reads a body, maps it to entries, stores them as `POST /logs`
+//! does, and answers in its protocol's own way.
+
+mod elastic;
+mod firehose;
+mod loki;
+mod otlp;
+mod wire;
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use http::header::RETRY_AFTER;
+use logferry_core::logbook::carried::{Carried, Identity};
+use logferry_core::logbook::write::{Refused, WriteRequest, carry};
+use logferry_core::model::app::App;
+use logferry_service::http::{ApiError, Response, Routes, with_header};
+use serde::de::{Deserialize, Deserializer, Error as _, SeqAccess, Visitor};
+
+use crate::writes::write_error;
+use crate::{Api, Cloud};
+
+pub(crate) use elastic::about;
+pub(crate) use otlp::{is_otlp, takes_otlp, write_otlp};
+
+/// The routes' part of the document.
+const TAG: &str = "Other protocols";
+
+/// Maximum number of entries in a request: a subscription of CloudWatch Logs compresses many into one.
+const MAX_ENTRIES: usize = 100_000;
+/// Maximum bytes of entries in a request, with what their protocol says beside each.
+const MAX_BYTES: usize = 32 * 1024 * 1024;
+
+/// Lists the routes of other protocols.
+pub(crate) fn routes<C: Cloud, R: Routes<std::sync::Arc<Api<C>>>>(into: R) -> R {
+    let into = otlp::routes::<C, R>(into);
+    let into = loki::routes::<C, R>(into);
+    let into = elastic::routes::<C, R>(into);
+    firehose::routes::<C, R>(into)
+}
+
+/// The entries of a request, within limits: what stands once in a body may belong to every entry.
+#[derive(Debug, Default)]
+struct Batch<'a> {
+    entries: Vec<Carried<'a>>,
+    bytes: usize,
+}
+
+impl<'a> Batch<'a> {
+    /// # Errors
+    /// 413 beyond the limits.
+    fn push(&mut self, entry: Carried<'a>) -> Result<(), ApiError> {
+        self.bytes += entry.text.len() + entry.context.len();
+        if self.entries.len() >= MAX_ENTRIES || self.bytes > MAX_BYTES {
+            let message = format!(
+                "a request must have at most {MAX_ENTRIES} entries of {MAX_BYTES} bytes: send smaller batches"
+            );
+            return Err(ApiError::too_large(message));
+        }
+        self.entries.push(entry);
+        Ok(())
+    }
+}
+
+/// The answer to a refusal, with the pause that it asks for.
+fn with_pause(response: Response, refusal: &ApiError) -> Response {
+    match refusal.retry_after_secs {
+        Some(secs) => with_header(response, RETRY_AFTER, &secs.to_string()),
+        None => response,
+    }
+}
+
+impl<C: Cloud> Api<C> {
+    /// Stores a batch. Returns what could not be stored.
+    async fn carry(
+        &self,
+        app: &App,
+        now_ms: i64,
+        format: &'static str,
+        batch: &Batch<'_>,
+        identity: Identity<'_>,
+    ) -> Result<Vec<Refused>, ApiError> {
+        let request = WriteRequest { format, ..self.write_of(app, now_ms)? };
+        carry(&self.book, &request, &batch.entries, identity)
+            .await
+            .map_err(|error| write_error(error, now_ms))
+    }
+}
+
+/// An array that may be missing or null, of at most [`MAX_ENTRIES`] elements: those of a small body may need
+/// much memory.
+#[derive(Debug)]
+struct Few<T>(Vec<T>);
+
+impl<T> Default for Few<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T> IntoIterator for Few<T> {
+    type Item = T;
+    type IntoIter = std::vec::IntoIter<T>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Few<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(FewVisitor(PhantomData))
+    }
+}
+
+struct FewVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for FewVisitor<T> {
+    type Value = Few<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array")
+    }
+
+    fn visit_unit<E>(self) -> Result<Few<T>, E> {
+        Ok(Few::default())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Few<T>, A::Error> {
+        let mut all = Vec::new();
+        while let Some(element) = array.next_element()? {
+            if all.len() >= MAX_ENTRIES {
+                return Err(A::Error::custom(format_args!("an array has more than {MAX_ENTRIES} elements")));
+            }
+            all.push(element);
+        }
+        Ok(Few(all))
+    }
+}

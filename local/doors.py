@@ -1,0 +1,43 @@
+"""`python -m doors`: runs the configurations of docs/integrations.md by the real clients, on a local stack.
+
+LOGFERRY_LOCAL_ENV names the stack's local.env, by default that of `make up`. The clients come from PyPI and the npm
+registry as tests/doors names them, into .logferry/doors and tests/doors/node_modules."""
+
+import hashlib
+import os
+import pathlib
+import subprocess
+import sys
+import venv
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+CLIENTS = ROOT / "tests" / "doors"
+VENV = ROOT / ".logferry" / "doors"
+STAMP = VENV / "installed.sha256"
+LISTS = [CLIENTS / "requirements.txt", CLIENTS / "package.json"]
+
+
+def install(environment: dict[str, str]) -> None:
+    """Installs the clients, unless those that are named are there."""
+    wanted = hashlib.sha256(b"".join(path.read_bytes() for path in LISTS) + sys.version.encode()).hexdigest()
+    if STAMP.exists() and STAMP.read_text() == wanted and (CLIENTS / "node_modules").exists():
+        return
+    print("installing the clients that tests/doors names", file=sys.stderr)
+    venv.create(VENV, with_pip=True, clear=True)
+    pip = [VENV / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+    subprocess.run([*pip, "--requirement", LISTS[0]], check=True)
+    npm = ["npm", "install", "--no-package-lock", "--no-audit", "--no-fund", "--loglevel=error", "--ignore-scripts"]
+    subprocess.run(npm, cwd=CLIENTS, env=environment, check=True)
+    STAMP.write_text(wanted)
+
+
+def main(arguments: list[str]) -> int:
+    # Node.js is one of the tools.
+    environment = {**os.environ, "PATH": f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}"}
+    install(environment)
+    test = [VENV / "bin" / "python", "-m", "pytest", "-q", "-p", "no:cacheprovider", CLIENTS, *arguments]
+    return subprocess.run(test, cwd=ROOT, env=environment).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
