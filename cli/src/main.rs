@@ -14,7 +14,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use logferry_core::model::fault::chain;
-use remote::{alerts, apps, files, query};
+use remote::{alerts, apps, erase, files, query};
 
 /// Query, follow, upload and ingest logs.
 ///
@@ -34,6 +34,7 @@ enum Command {
     Apps(apps::AppsArgs),
     Keys(apps::KeysArgs),
     Alerts(alerts::AlertsArgs),
+    Erase(erase::EraseArgs),
     Health(apps::HealthArgs),
     /// Parse a local log file and print its records, or store them with --write.
     Ingest(ingest::Args),
@@ -57,6 +58,7 @@ fn main() -> ExitCode {
         Command::Apps(args) => on_service(apps::apps(&args)),
         Command::Keys(args) => on_service(apps::keys(&args)),
         Command::Alerts(args) => on_service(alerts::run(&args)),
+        Command::Erase(args) => on_service(erase::run(&args)),
         Command::Health(args) => on_service(apps::health(&args)),
         Command::Ingest(args) => ingest::run(&args),
         Command::Upload(args) => upload::run(&args),

@@ -3,6 +3,7 @@
 pub(crate) mod alerts;
 pub(crate) mod apps;
 mod condition;
+pub(crate) mod erase;
 pub(crate) mod files;
 mod output;
 pub(crate) mod profile;
