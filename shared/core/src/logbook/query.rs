@@ -1,4 +1,4 @@
-//! Reads records, newest first. [`oldest`] reads them in the other order.
+//! Reads records, newest first; `oldest.rs` reads them in the other order.
 //!
 //! The counters name the days. A day has four partitions, each sorted by the time of the last record of its
 //! blocks. Blocks are read in that order over all partitions, and matching records are added to a set of
