@@ -66,7 +66,7 @@ async fn bad_erasures_are_400_and_name_the_field() {
         ("filter", json!(null), "filter"),
         ("filter", json!({}), "filter"),
         ("filter", json!({"search": ""}), "filter"),
-        ("filter", json!({"levle": "ERROR"}), "filter.levle"),
+        ("filter", json!({"severities": "ERROR"}), "filter.severities"),
         ("filter", json!({"level": "LOUD"}), "filter.level"),
         ("since", json!(null), "since"),
         ("since", json!("yesterday"), "since"),
