@@ -12,7 +12,7 @@ use logferry_core::logbook::{new_entry, query, write};
 use logferry_core::model::entry_filter::EntryFilter;
 use logferry_core::ports::apps::Apps;
 use logferry_service::http::{
-    Answer, ApiError, Measured, Operation, Payload, QueryParams, Response, State, text,
+    Answer, ApiError, BodyBytes, Measured, Operation, QueryParams, Response, State, text,
 };
 use logferry_service::metrics::BLOCKS_SKIPPED;
 use serde_json::{Value, json};
@@ -66,7 +66,7 @@ const NDJSON: [&str; 5] = [
 pub(crate) async fn write_logs<C: Cloud>(
     State(api): Shared<C>,
     by: AsApp<Write>,
-    payload: Payload,
+    payload: BodyBytes,
 ) -> Answer {
     if is_otlp(&payload) {
         return Ok(write_otlp(&api, &by.app, by.head.now_ms, &payload).await);

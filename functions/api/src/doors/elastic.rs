@@ -7,7 +7,7 @@ use http::{HeaderName, StatusCode};
 use logferry_core::logbook::carried::{Carried, Context, Identity};
 use logferry_core::model::fault::{Fault, FaultClass};
 use logferry_service::http::{
-    Answer, ApiError, Operation, PathPart, Payload, Response, Route, Routes, State, json as plain,
+    Answer, ApiError, BodyBytes, Operation, PathPart, Response, Route, Routes, State, json as plain,
     with_header,
 };
 use serde::Deserialize;
@@ -93,7 +93,7 @@ async fn bulk<C: Cloud>(
     State(api): Shared<C>,
     by: Result<AsShipper, ApiError>,
     path: PathPart,
-    payload: Result<Payload, ApiError>,
+    payload: Result<BodyBytes, ApiError>,
 ) -> Answer {
     let answered = async {
         let (by, payload) = (by?, payload?);

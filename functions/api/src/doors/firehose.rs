@@ -11,7 +11,7 @@ use flate2::read::MultiGzDecoder;
 use http::StatusCode;
 use logferry_core::logbook::carried::{Carried, Context, Identity};
 use logferry_core::logbook::subscription;
-use logferry_service::http::{Answer, ApiError, Operation, Payload, Route, Routes, State, json as plain};
+use logferry_service::http::{Answer, ApiError, BodyBytes, Operation, Route, Routes, State, json as plain};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
@@ -42,7 +42,7 @@ fn describes(operation: &mut Operation) {
 async fn write<C: Cloud>(
     State(api): Shared<C>,
     by: Result<AsShipper, ApiError>,
-    payload: Result<Payload, ApiError>,
+    payload: Result<BodyBytes, ApiError>,
 ) -> Answer {
     let mut request_id = String::new();
     let mut now_ms = 0;

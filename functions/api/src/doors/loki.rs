@@ -8,7 +8,7 @@ use http::StatusCode;
 use logferry_core::logbook::carried::{Carried, Context, Identity};
 use logferry_core::logbook::new_entry::half_surrogates_replaced;
 use logferry_service::http::{
-    Answer, ApiError, IntoResponse as _, MAX_DECODED_BYTES, Operation, Payload, Response, Route, Routes,
+    Answer, ApiError, BodyBytes, IntoResponse as _, MAX_DECODED_BYTES, Operation, Response, Route, Routes,
     State, text as plain,
 };
 use serde::Deserialize;
@@ -44,7 +44,7 @@ fn describes(operation: &mut Operation) {
 async fn push<C: Cloud>(
     State(api): Shared<C>,
     by: Result<AsShipper, ApiError>,
-    payload: Result<Payload, ApiError>,
+    payload: Result<BodyBytes, ApiError>,
 ) -> Answer {
     let answered = async {
         let (by, payload) = (by?, payload?);

@@ -13,7 +13,7 @@ use logferry_core::logbook::new_entry::{MAX_ENTRY_BYTES, half_surrogates_replace
 use logferry_core::logbook::write::Refused;
 use logferry_core::model::app::App;
 use logferry_service::http::{
-    Answer, ApiError, IntoResponse as _, Operation, Payload, Response, Route, Routes, State,
+    Answer, ApiError, BodyBytes, IntoResponse as _, Operation, Response, Route, Routes, State,
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -48,7 +48,7 @@ pub(crate) fn takes_otlp(operation: &mut Operation) {
 async fn write<C: Cloud>(
     State(api): Shared<C>,
     by: Result<AsShipper, ApiError>,
-    payload: Result<Payload, ApiError>,
+    payload: Result<BodyBytes, ApiError>,
 ) -> Answer {
     let json = payload.as_ref().is_ok_and(|payload| payload.media_type == "application/json");
     Ok(match (by, payload) {
@@ -58,7 +58,7 @@ async fn write<C: Cloud>(
 }
 
 /// Whether a body of `POST /logs` is OTLP: protobuf, or an object with `resourceLogs`.
-pub(crate) fn is_otlp(payload: &Payload) -> bool {
+pub(crate) fn is_otlp(payload: &BodyBytes) -> bool {
     // A request has no other member.
     let first = payload.bytes.trim_ascii_start();
     let first = first.strip_prefix(b"{").unwrap_or_default().trim_ascii_start();
@@ -71,7 +71,7 @@ pub(crate) async fn write_otlp<C: Cloud>(
     api: &Api<C>,
     app: &App,
     now_ms: i64,
-    payload: &Payload,
+    payload: &BodyBytes,
 ) -> Response {
     let protobuf = payload.media_type == PROTOBUF;
     let batch = match protobuf {

@@ -95,13 +95,13 @@ async fn whole(body: axum::body::Body) -> Result<Bytes, ApiError> {
 
 /// A body of any type, as it was before `Content-Encoding`.
 #[derive(Debug, Clone)]
-pub struct Payload {
+pub struct BodyBytes {
     pub bytes: Bytes,
     /// In lower case, without parameters; empty if it is not said.
     pub media_type: String,
 }
 
-impl<S: Sync> FromRequest<S> for Payload {
+impl<S: Sync> FromRequest<S> for BodyBytes {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
@@ -115,7 +115,7 @@ impl<S: Sync> FromRequest<S> for Payload {
     }
 }
 
-impl Payload {
+impl BodyBytes {
     /// Whether it may be JSON.
     #[must_use]
     pub fn may_be_json(&self) -> bool {
@@ -123,7 +123,7 @@ impl Payload {
     }
 }
 
-impl Describe for Payload {
+impl Describe for BodyBytes {
     fn describe(operation: &mut Operation) {
         operation.errors.extend([400, 413, 415]);
     }

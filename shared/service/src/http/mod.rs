@@ -15,7 +15,7 @@ mod query;
 pub use answer::{Answer, ApiError, Measured, data, json, listed, ok, text, with_header};
 pub use axum::response::{IntoResponse, Response};
 pub use axum::{Router, body::Bytes, extract::State};
-pub use body::{Body, Json, MAX_BODY_BYTES, Payload, Raw};
+pub use body::{Body, BodyBytes, Json, MAX_BODY_BYTES, Raw};
 pub use coding::MAX_DECODED_BYTES;
 pub use compress::accepts_gzip;
 pub(crate) use compress::compressed;
