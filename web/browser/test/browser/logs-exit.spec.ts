@@ -13,7 +13,7 @@ import {
   stats,
   storedNumbers,
 } from '../support/logs.ts';
-import { Profile } from '../support/persistent.ts';
+import { killed, Profile } from '../support/persistent.ts';
 
 /** The first line of a run is a multiple of this. */
 const RUN = 1_000_000;
@@ -40,9 +40,7 @@ for (const host of HOSTS) {
           window.flushed = window.log.flush();
         });
         await eventually(() => server.count('put') === 1);
-        const crashed = page.waitForEvent('crash');
-        profile.killRenderers();
-        await crashed;
+        await killed(page, () => profile.killRenderers());
         const next = await context.newPage();
         await openLab(next, server);
         await startLogger(next, server, { host, ...AUTO });

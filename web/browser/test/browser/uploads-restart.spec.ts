@@ -2,12 +2,11 @@
 import { appendFileSync, truncateSync } from 'node:fs';
 import type { FaultServer } from '../support/fault-server.ts';
 import { expect, test } from '../support/fixtures.ts';
-import { Profile } from '../support/persistent.ts';
+import { killed, Profile } from '../support/persistent.ts';
 import {
   command,
   diskFile,
   eventually,
-  killed,
   list,
   MIB,
   only,

@@ -1,6 +1,6 @@
 // Behaviours 31, 32, 38, 40, 46 on the real stack of `make up`.
 import { expect, openLab, test } from '../support/fixtures.ts';
-import { Profile } from '../support/persistent.ts';
+import { killed, Profile } from '../support/persistent.ts';
 import { sha256OfObject } from '../support/s3.ts';
 import { App, NO_STACK, stack } from '../support/stack.ts';
 import {
@@ -8,7 +8,6 @@ import {
   command,
   diskFile,
   eventually,
-  killed,
   MIB,
   pick,
   reaches,

@@ -3,7 +3,7 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type BrowserContext, chromium } from '@playwright/test';
+import { type BrowserContext, chromium, type Page } from '@playwright/test';
 
 export class Profile {
   readonly folder = mkdtempSync(join(tmpdir(), 'logferry-profile-'));
@@ -56,6 +56,16 @@ export class Profile {
     }
     return all.filter(({ pid }) => own.has(pid));
   }
+}
+
+/** Kills with the page's crash or the browser's end awaited, which Playwright does not always report. */
+export async function killed(target: Page | BrowserContext, kill: () => void): Promise<void> {
+  const ended = new Promise<void>((done) => {
+    if ('pages' in target) target.once('close', () => done());
+    else target.once('crash', () => done());
+  });
+  kill();
+  await Promise.race([ended, new Promise<void>((done) => setTimeout(done, 5_000))]);
 }
 
 function kill(pid: number): void {

@@ -4,7 +4,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { BrowserContext, Page } from '@playwright/test';
+import type { Page } from '@playwright/test';
 import type * as uploadsModule from '../../src/uploads/index.ts';
 import type { UploadSession, UploadsOptions, UploadWorkerResponse } from '../../src/uploads/index.ts';
 import type { FaultServer } from './fault-server.ts';
@@ -167,16 +167,6 @@ export async function reaches(page: Page, id: string, status: string, timeoutMs 
     }
     await new Promise((done) => setTimeout(done, 25));
   }
-}
-
-/** Kills with the page's crash or the browser's end awaited, which Playwright does not always report. */
-export async function killed(target: Page | BrowserContext, kill: () => void): Promise<void> {
-  const ended = new Promise<void>((done) => {
-    if ('pages' in target) target.once('close', () => done());
-    else target.once('crash', () => done());
-  });
-  kill();
-  await Promise.race([ended, new Promise<void>((done) => setTimeout(done, 5_000))]);
 }
 
 /** Polls until `check` holds. */
