@@ -1,16 +1,4 @@
 import { defineConfig } from '@playwright/test';
+import shared from '../playwright.ts';
 
-const executablePath = process.env.CHROMIUM ?? '/usr/bin/chromium';
-
-export default defineConfig({
-  testDir: 'test/browser',
-  fullyParallel: true,
-  workers: 2,
-  // Generous: a loaded machine is slow, and no test's outcome depends on how long a step took.
-  timeout: 180_000,
-  expect: { timeout: 60_000 },
-  retries: 1,
-  reporter: [['list']],
-  outputDir: 'test-results',
-  use: { launchOptions: { executablePath, args: ['--no-sandbox'] } },
-});
+export default defineConfig(shared, { testDir: 'test/browser', outputDir: 'test-results' });

@@ -91,12 +91,17 @@ export class Client {
     const answer = (await response.json().catch(() => undefined)) as unknown;
     if (response.ok && answer !== undefined) return answer;
     if (response.status === 401) this.refused();
-    throw problemOf(response, answer);
+    throw refusal(response, answer);
   }
 }
 
+/** What went wrong, whatever was thrown. */
+export function problemOf(error: unknown): Problem {
+  return error instanceof Problem ? error : new Problem(0, 'CONSOLE', String(error));
+}
+
 /** API Gateway's own errors have no envelope: `{"message": …}`. */
-function problemOf(response: Response, answer: unknown): Problem {
+function refusal(response: Response, answer: unknown): Problem {
   const said = (answer ?? {}) as {
     error?: { code?: string; message?: string; details?: { field?: string } };
     message?: string;

@@ -1,12 +1,11 @@
 // The whole console: the login, or the frame with a page in it.
 
 import { useCallback, useEffect, useMemo, useState } from 'preact/hooks';
-import { apiBase, Client, type Problem } from './api.ts';
+import { apiBase, Client, type Problem, problemOf } from './api.ts';
 import { type Session, SessionContext } from './context.ts';
 import { Frame } from './frame.tsx';
 import { Login } from './login.tsx';
 import { LogsPage } from './logs/page.tsx';
-import { problemOf } from './logs/store.ts';
 import { AlertsPage } from './pages/alerts.tsx';
 import { AppPage } from './pages/app.tsx';
 import { FilesPage } from './pages/files.tsx';

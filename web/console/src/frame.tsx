@@ -7,9 +7,9 @@ import { useKeys } from './hooks.ts';
 import { href, PAGES, type PageName } from './route.ts';
 import { Icon, type IconName, Logo } from './ui/icons.tsx';
 import { Dialog, IconButton } from './ui/parts.tsx';
-import { setTheme, shown } from './ui/theme.ts';
+import { setTheme, useTheme } from './ui/theme.ts';
 
-export const TITLES: Record<PageName, string> = {
+const TITLES: Record<PageName, string> = {
   overview: 'Overview',
   logs: 'Logs',
   alerts: 'Alerts',
@@ -42,15 +42,10 @@ export function Frame({
 }) {
   const session = useSession();
   const [help, setHelp] = useState(false);
-  const [theme, setShownTheme] = useState(shown);
+  const theme = useTheme();
   useEffect(() => {
     document.title = `${TITLES[page]}${session.app ? ` · ${session.app}` : ''} · Logferry`;
   }, [page, session.app]);
-  useEffect(() => {
-    const changed = () => setShownTheme(shown());
-    window.addEventListener('themechange', changed);
-    return () => window.removeEventListener('themechange', changed);
-  }, []);
   const target = (name: PageName) =>
     href(name, {
       ...(session.app && session.kind === 'admin' && { app: session.app }),

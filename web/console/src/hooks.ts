@@ -2,8 +2,7 @@
 
 import { elementScroll, observeElementOffset, observeElementRect, Virtualizer } from '@tanstack/virtual-core';
 import { useCallback, useEffect, useLayoutEffect, useReducer, useRef, useState } from 'preact/hooks';
-import type { Problem } from './api.ts';
-import { problemOf } from './logs/store.ts';
+import { type Problem, problemOf } from './api.ts';
 
 export interface Loaded<T> {
   data: T | undefined;

@@ -1,8 +1,7 @@
 // The login: an API key, the admin key or a view token, tried against `GET /apps`.
 
 import { useState } from 'preact/hooks';
-import { apiBase, Client, type Problem } from './api.ts';
-import { problemOf } from './logs/store.ts';
+import { apiBase, Client, type Problem, problemOf } from './api.ts';
 import { type Credential, candidates } from './session.ts';
 import { Icon, Logo } from './ui/icons.tsx';
 import { Trouble } from './ui/parts.tsx';

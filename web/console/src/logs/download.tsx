@@ -1,14 +1,13 @@
 // Downloads the records that the filters find, up to 100,000, as NDJSON or CSV.
 
 import { useRef, useState } from 'preact/hooks';
-import type { Problem } from '../api.ts';
+import { type Problem, problemOf } from '../api.ts';
 import { useSession } from '../context.ts';
 import { count } from '../format.ts';
 import { Dialog, Trouble } from '../ui/parts.tsx';
 import { type Format, fetchAll, MAX_RECORDS } from './export.ts';
 import { query } from './filters.ts';
 import type { Question } from './page.tsx';
-import { problemOf } from './store.ts';
 
 export function Download({ question, close }: { question: Question; close: () => void }) {
   const { client, app } = useSession();

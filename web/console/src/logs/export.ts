@@ -1,8 +1,7 @@
 // Records as NDJSON or CSV, page by page.
 
-import type { Client, Params } from '../api.ts';
+import { type Client, type Params, problemOf } from '../api.ts';
 import type { LogRecord } from '../types.ts';
-import { problemOf } from './store.ts';
 
 export type Format = 'ndjson' | 'csv';
 

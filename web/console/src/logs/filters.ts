@@ -133,10 +133,6 @@ export function query(app: string | undefined, filters: Filters, now: number): P
   return { ...params, conditions };
 }
 
-export function sameFilters(a: Filters, b: Filters): boolean {
-  return JSON.stringify(a) === JSON.stringify(b);
-}
-
 /** Whether anything but the range narrows what is shown. */
 export function isNarrowed(filters: Filters): boolean {
   return Boolean(filters.levels.length || filters.search || filters.requestId || filters.fields.length);

@@ -8,6 +8,7 @@ import { count } from '../format.ts';
 import { useLoad, useNow } from '../hooks.ts';
 import { bounds, full, parts, type Range } from '../time.ts';
 import type { Counts } from '../types.ts';
+import { useTheme } from '../ui/theme.ts';
 import { type Filters, query } from './filters.ts';
 import type { Question } from './page.tsx';
 
@@ -103,12 +104,7 @@ function Chart({ bars, utc, choose }: { bars: Bars; utc: boolean; choose: (range
   const latest = useRef({ bars, utc, choose });
   latest.current = { bars, utc, choose };
   const [over, setOver] = useState<number>();
-  const [theme, setTheme] = useState(document.documentElement.dataset.theme);
-  useEffect(() => {
-    const changed = () => setTheme(document.documentElement.dataset.theme);
-    window.addEventListener('themechange', changed);
-    return () => window.removeEventListener('themechange', changed);
-  }, []);
+  const theme = useTheme();
   // Colours are read when the chart is made.
   useEffect(() => {
     const element = box.current;

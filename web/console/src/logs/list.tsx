@@ -3,9 +3,10 @@
 import type { ComponentChildren, Ref } from 'preact';
 import { useCallback, useEffect, useImperativeHandle, useRef, useState } from 'preact/hooks';
 import { useVirtual } from '../hooks.ts';
+import { placeOf } from './one.ts';
 import type { Question } from './page.tsx';
 import { RecordRow } from './row.tsx';
-import type { Row } from './store.ts';
+import { idOf, type Row } from './store.ts';
 
 export interface ListHandle {
   move: (by: 1 | -1) => void;
@@ -32,7 +33,7 @@ const TOP_PX = 40;
 /** Rows before the end at which older records are asked for. */
 const NEAR_END = 30;
 
-export const keyOf = (row: Row) => `${row.record.app_id ?? ''}/${row.record.id}`;
+export const keyOf = (row: Row) => idOf(row.record);
 
 export function List({ handle, rows, question, showApp, live, atEnd, footer, start }: Props) {
   const scroller = useRef<HTMLElement>(null);
@@ -106,7 +107,7 @@ export function List({ handle, rows, question, showApp, live, atEnd, footer, sta
     },
     context() {
       const row = shown.find((one) => keyOf(one) === selected);
-      if (row) question.ask({ view: { record: `${row.ms}~${row.record.id}`, live: false } });
+      if (row) question.ask({ view: { record: placeOf(row.ms, row.record.id), live: false } });
     },
     toTop,
   }));

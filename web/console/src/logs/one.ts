@@ -1,4 +1,4 @@
-// One record by its time and id, and its neighbours.
+// One record by its time and id.
 
 import type { Client, Params } from '../api.ts';
 import type { LogRecord } from '../types.ts';
@@ -25,7 +25,10 @@ export async function findRaw(
   return undefined;
 }
 
-/** The place of a record in the URL: `{ms}~{id}`. */
+/** The place of a record in the URL. */
+export const placeOf = (ms: number, id: string) => `${ms}~${id}`;
+
+/** Reads what {@link placeOf} wrote. */
 export function place(text: string): { ms: number; id: string } | undefined {
   const [ms = '', id = ''] = text.split('~');
   return /^\d{1,15}$/.test(ms) && id ? { ms: Number(ms), id } : undefined;

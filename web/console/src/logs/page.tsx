@@ -119,7 +119,7 @@ function Records({ question }: { question: Question }) {
         <div class="notice" role="status">
           The live tail has stopped after half an hour.
           <button type="button" class="button small" onClick={() => setLive(true)}>
-            Go on
+            Resume
           </button>
         </div>
       )}

@@ -5,6 +5,7 @@ import { full, parts } from '../time.ts';
 import { Icon } from '../ui/icons.tsx';
 import { LevelTag } from '../ui/parts.tsx';
 import { LogText } from '../ui/text.tsx';
+import { clipped } from '../ui/tree.tsx';
 import { Detail } from './detail.tsx';
 import { keyOf } from './list.tsx';
 import type { Question } from './page.tsx';
@@ -70,10 +71,7 @@ export const RecordRow = memo(function RecordRow(props: Props) {
               late
             </span>
           )}
-          <LogText
-            text={record.message.length > CLIP ? `${record.message.slice(0, CLIP)}…` : record.message}
-            words={words}
-          />
+          <LogText text={clipped(record.message, CLIP)} words={words} />
         </span>
       </div>
       {open && <Detail row={row} question={question} words={words} />}

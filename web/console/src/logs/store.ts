@@ -1,7 +1,6 @@
 // The records of one question, newest first: pages that follow the cursor, and what the live tail adds.
 
-import type { Client, Params } from '../api.ts';
-import { Problem } from '../api.ts';
+import { type Client, type Params, type Problem, problemOf } from '../api.ts';
 import { MINUTE_MS } from '../time.ts';
 import type { LogRecord } from '../types.ts';
 
@@ -36,7 +35,7 @@ const TAIL_KEPT = 5_000;
 /** Pages that are asked for at once without a record in them: a query that finds little has many. */
 const EMPTY_PAGES = 50;
 
-const idOf = (record: LogRecord) => `${record.app_id ?? ''}/${record.id}`;
+export const idOf = (record: LogRecord) => `${record.app_id ?? ''}/${record.id}`;
 const rowOf = (record: LogRecord, late = false): Row => ({ record, ms: Date.parse(record.timestamp), late });
 
 export class Store {
@@ -146,10 +145,6 @@ export class Store {
     this.seen = { ...this.seen, ...change };
     this.changed();
   }
-}
-
-export function problemOf(error: unknown): Problem {
-  return error instanceof Problem ? error : new Problem(0, 'CONSOLE', String(error));
 }
 
 /** Both lists as one, newest first. Of records of the same millisecond, those of the second list come first. */

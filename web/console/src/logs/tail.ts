@@ -1,11 +1,11 @@
 // When the live tail looks for new records.
 
 /** Between looks while records come, and after a minute without any (ms). */
-export const BUSY_MS = 2_000;
-export const QUIET_MS = 10_000;
+const BUSY_MS = 2_000;
+const QUIET_MS = 10_000;
 const QUIET_AFTER_MS = 60_000;
 /** The tail stops after half an hour, because it may be forgotten (ms). */
-export const STOP_AFTER_MS = 30 * 60_000;
+const STOP_AFTER_MS = 30 * 60_000;
 
 export function pause(sinceRecordMs: number): number {
   return sinceRecordMs < QUIET_AFTER_MS ? BUSY_MS : QUIET_MS;

@@ -4,7 +4,7 @@ import { useEffect, useRef, useState } from 'preact/hooks';
 import { describe, fromInput, type Range, toInput, zone } from '../time.ts';
 import { LEVELS, type Level } from '../types.ts';
 import { Icon } from '../ui/icons.tsx';
-import { IconButton } from '../ui/parts.tsx';
+import { IconButton, TimeField } from '../ui/parts.tsx';
 import { clipped } from '../ui/tree.tsx';
 import { type Condition, OPERATORS, said } from './filters.ts';
 import type { Question } from './page.tsx';
@@ -269,24 +269,8 @@ function Between({ range, utc, choose }: { range: Range; utc: boolean; choose: (
   };
   return (
     <form class="between" onSubmit={submit}>
-      <label class="field">
-        <span>From</span>
-        <input
-          type="datetime-local"
-          step="1"
-          value={since}
-          onInput={(event) => setSince(event.currentTarget.value)}
-        />
-      </label>
-      <label class="field">
-        <span>To</span>
-        <input
-          type="datetime-local"
-          step="1"
-          value={until}
-          onInput={(event) => setUntil(event.currentTarget.value)}
-        />
-      </label>
+      <TimeField label="From" seconds value={since} change={setSince} />
+      <TimeField label="To" seconds value={until} change={setUntil} />
       <button type="submit" class="button primary small">
         Show
       </button>

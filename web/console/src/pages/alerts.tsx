@@ -1,18 +1,17 @@
 // Alerts on an app's records: their state, their history, and new ones.
 
 import { useState } from 'preact/hooks';
-import type { Problem } from '../api.ts';
+import { type Problem, problemOf } from '../api.ts';
 import { useSession } from '../context.ts';
 import { count } from '../format.ts';
 import { Head } from '../frame.tsx';
 import { useLoad, useNow } from '../hooks.ts';
 import { said } from '../logs/filters.ts';
-import { problemOf } from '../logs/store.ts';
 import { href, navigate, useRoute } from '../route.ts';
 import { ago, full } from '../time.ts';
 import { type Alert, LEVELS } from '../types.ts';
 import { Icon } from '../ui/icons.tsx';
-import { Confirm, Dialog, Empty, IconButton, LevelTag, Show, Trouble } from '../ui/parts.tsx';
+import { Confirm, Dialog, Empty, FormEnd, IconButton, LevelTag, Show } from '../ui/parts.tsx';
 import { LogText } from '../ui/text.tsx';
 import { clipped } from '../ui/tree.tsx';
 
@@ -101,12 +100,12 @@ function AlertCard({ app, alert, changed }: { app: string; alert: Alert; changed
   const now = useNow(30_000);
   const named: Record<string, string> = kind === 'admin' ? { app } : {};
   const { search, search_in, ...rest } = alert.filter;
-  const found = href('logs', {
+  const found = {
     ...named,
     ...rest,
     ...(search !== undefined && { q: search }),
     ...(search_in === 'all' && { in: 'all' }),
-  });
+  };
   return (
     <article class="card">
       <header>
@@ -114,8 +113,8 @@ function AlertCard({ app, alert, changed }: { app: string; alert: Alert; changed
         <span class={`state state-${alert.state === 'firing' ? 'down' : 'up'}`}>{alert.state}</span>
       </header>
       <p>
-        {count(alert.threshold)} or more of <a href={found}>{clipped(words(alert.filter), 200)}</a> in{' '}
-        {alert.window_minutes} min
+        {count(alert.threshold)} or more of{' '}
+        <a href={href('logs', found)}>{clipped(words(alert.filter), 200)}</a> in {alert.window_minutes} min
       </p>
       <p class="muted">
         {alert.since ? `${alert.state} since ${ago(Date.parse(alert.since), now)} · ` : ''}
@@ -130,14 +129,7 @@ function AlertCard({ app, alert, changed }: { app: string; alert: Alert; changed
                 {ago(Date.parse(event.at), now)}
               </time>
               {event.window && (
-                <a
-                  href={href('logs', {
-                    ...named,
-                    ...rest,
-                    since: event.window.since,
-                    until: event.window.until,
-                  })}
-                >
+                <a href={href('logs', { ...found, since: event.window.since, until: event.window.until })}>
                   {count(event.window.count)} records
                 </a>
               )}
@@ -259,15 +251,7 @@ function NewAlert(props: {
           <span>Webhook (empty: the topic of the deployment)</span>
           <input name="webhook" type="url" placeholder="https://hooks.example.com/shop" autocomplete="off" />
         </label>
-        {problem && <Trouble problem={problem} />}
-        <footer>
-          <button type="button" class="button" onClick={props.close}>
-            Cancel
-          </button>
-          <button type="submit" class="button primary">
-            Create
-          </button>
-        </footer>
+        <FormEnd action="Create" problem={problem} close={props.close} />
       </form>
     </Dialog>
   );

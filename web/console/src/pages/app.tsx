@@ -1,16 +1,15 @@
 // Settings of an app: name, retention, what is forwarded, keys, usage, and deletion of records.
 
 import { useState } from 'preact/hooks';
-import type { Problem } from '../api.ts';
+import { type Problem, problemOf } from '../api.ts';
 import { type Session, useSession } from '../context.ts';
 import { bytes, count } from '../format.ts';
 import { Head } from '../frame.tsx';
 import { useLoad } from '../hooks.ts';
-import { problemOf } from '../logs/store.ts';
 import { fromInput, full } from '../time.ts';
 import { type App, type Key, LEVELS, type Usage } from '../types.ts';
 import { Icon } from '../ui/icons.tsx';
-import { Confirm, Copy, Dialog, Empty, Show, Trouble } from '../ui/parts.tsx';
+import { Confirm, Copy, Dialog, Empty, FormEnd, Show, TimeField, Trouble } from '../ui/parts.tsx';
 
 /** A view token of this page: a day (s). */
 const VIEW_SECS = 86_400;
@@ -290,15 +289,7 @@ function Mint({ path, close, minted }: { path: string; close: () => void; minted
             </label>
           ))}
         </fieldset>
-        {problem && <Trouble problem={problem} />}
-        <footer>
-          <button type="button" class="button" onClick={close}>
-            Cancel
-          </button>
-          <button type="submit" class="button primary">
-            Create
-          </button>
-        </footer>
+        <FormEnd action="Create" problem={problem} close={close} />
       </form>
     </Dialog>
   );
@@ -358,15 +349,7 @@ export function RegisterApp({ close }: { close: () => void }) {
           <span>Name</span>
           <input name="name" maxLength={200} autocomplete="off" />
         </label>
-        {problem && <Trouble problem={problem} />}
-        <footer>
-          <button type="button" class="button" onClick={close}>
-            Cancel
-          </button>
-          <button type="submit" class="button primary">
-            Register
-          </button>
-        </footer>
+        <FormEnd action="Register" problem={problem} close={close} />
       </form>
     </Dialog>
   );
@@ -382,14 +365,7 @@ function Danger({ app, changed }: { app: App; changed: () => void }) {
     <section class="card wide-card danger-card">
       <h2>Deletion</h2>
       <div class="danger-row">
-        <label class="field">
-          <span>Delete all records before</span>
-          <input
-            type="datetime-local"
-            value={before}
-            onInput={(event) => setBefore(event.currentTarget.value)}
-          />
-        </label>
+        <TimeField label="Delete all records before" value={before} change={setBefore} />
         <button
           type="button"
           class="button danger"

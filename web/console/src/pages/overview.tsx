@@ -5,6 +5,7 @@ import { useSession } from '../context.ts';
 import { count, short } from '../format.ts';
 import { Head } from '../frame.tsx';
 import { useLoad, useNow } from '../hooks.ts';
+import { placeOf } from '../logs/one.ts';
 import { href } from '../route.ts';
 import { ago, DAY_MS, full } from '../time.ts';
 import type { CheckState, Day, LedgerFile, LogRecord } from '../types.ts';
@@ -126,7 +127,7 @@ function Errors({ app }: { app: string }) {
                 const ms = Date.parse(record.timestamp);
                 return (
                   <li key={record.id}>
-                    <a href={href('logs', { ...named, record: `${ms}~${record.id}` })}>
+                    <a href={href('logs', { ...named, record: placeOf(ms, record.id) })}>
                       <LogText text={clipped(record.message, 160)} />
                     </a>
                     <time class="muted" dateTime={record.timestamp} title={full(ms, utc)}>

@@ -29,7 +29,7 @@ export function UploadsPage() {
       {isApp && none && (
         <Empty
           title="No uploads yet"
-          command={`API_URL="${new URL('..', client.base).href.replace(/\/$/, '')}" API_KEY="$KEY" logferry upload film.mp4`}
+          command={`LOGFERRY_URL="${new URL('..', client.base).href.replace(/\/$/, '')}" LOGFERRY_API_KEY="$KEY" logferry upload film.mp4`}
         >
           Large files are uploaded in parts, and resume after any interruption. From the command line:
         </Empty>

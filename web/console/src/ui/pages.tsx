@@ -1,8 +1,7 @@
 // Lists that come in pages, with a button for the next one.
 
 import { useEffect, useState } from 'preact/hooks';
-import type { Client, Params, Problem } from '../api.ts';
-import { problemOf } from '../logs/store.ts';
+import { type Client, type Params, type Problem, problemOf } from '../api.ts';
 import type { Page } from '../types.ts';
 
 export interface Paged<T> {

@@ -2,7 +2,7 @@
 
 import type { ComponentChildren } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
-import type { Problem } from '../api.ts';
+import { type Problem, problemOf } from '../api.ts';
 import type { Loaded } from '../hooks.ts';
 import type { Level } from '../types.ts';
 import { Icon, type IconName } from './icons.tsx';
@@ -135,6 +135,53 @@ export function Dialog(props: { title: string; close: () => void; children: Comp
   );
 }
 
+/** The end of a dialog's form: what went wrong, a way out, the action. */
+export function FormEnd(props: {
+  action: string;
+  danger?: boolean | undefined;
+  disabled?: boolean;
+  problem: Problem | undefined;
+  close: () => void;
+}) {
+  return (
+    <>
+      {props.problem && <Trouble problem={props.problem} />}
+      <footer>
+        <button type="button" class="button" onClick={props.close}>
+          Cancel
+        </button>
+        <button
+          type="submit"
+          class={`button ${props.danger ? 'danger' : 'primary'}`}
+          disabled={props.disabled}
+        >
+          {props.action}
+        </button>
+      </footer>
+    </>
+  );
+}
+
+/** A date and a time, as the browser asks for them. */
+export function TimeField(props: {
+  label: string;
+  seconds?: boolean;
+  value: string;
+  change: (value: string) => void;
+}) {
+  return (
+    <label class="field">
+      <span>{props.label}</span>
+      <input
+        type="datetime-local"
+        step={props.seconds ? '1' : undefined}
+        value={props.value}
+        onInput={(event) => props.change(event.currentTarget.value)}
+      />
+    </label>
+  );
+}
+
 /** Asks before something is done that cannot be undone; `typed`: a word that must be typed first. */
 export function Confirm(props: {
   title: string;
@@ -155,7 +202,7 @@ export function Confirm(props: {
       await props.run();
       props.close();
     } catch (error) {
-      setProblem(error as Problem);
+      setProblem(problemOf(error));
       setRunning(false);
     }
   };
@@ -171,19 +218,13 @@ export function Confirm(props: {
             <input value={word} onInput={(event) => setWord(event.currentTarget.value)} autocomplete="off" />
           </label>
         )}
-        {problem && <Trouble problem={problem} />}
-        <footer>
-          <button type="button" class="button" onClick={props.close}>
-            Cancel
-          </button>
-          <button
-            type="submit"
-            class={`button ${props.danger ? 'danger' : 'primary'}`}
-            disabled={running || (props.typed !== undefined && word !== props.typed)}
-          >
-            {props.action}
-          </button>
-        </footer>
+        <FormEnd
+          action={props.action}
+          danger={props.danger}
+          disabled={running || (props.typed !== undefined && word !== props.typed)}
+          problem={problem}
+          close={props.close}
+        />
       </form>
     </Dialog>
   );

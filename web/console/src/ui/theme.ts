@@ -1,5 +1,7 @@
 // Dark or light: as the system says, or as chosen here. The choice is no secret and stays in localStorage.
 
+import { useEffect, useState } from 'preact/hooks';
+
 export type Theme = 'system' | 'light' | 'dark';
 
 const PLACE = 'logferry.theme';
@@ -38,4 +40,15 @@ function apply(chosen: Theme): void {
 export function startTheme(): void {
   apply(theme());
   dark().addEventListener('change', () => apply(theme()));
+}
+
+/** The theme that is shown now. */
+export function useTheme(): 'light' | 'dark' {
+  const [now, setNow] = useState(shown);
+  useEffect(() => {
+    const changed = () => setNow(shown());
+    window.addEventListener('themechange', changed);
+    return () => window.removeEventListener('themechange', changed);
+  }, []);
+  return now;
 }
