@@ -4,11 +4,11 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use reqwest::Method;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::apps::{elements, encoded, print, print_list, text};
-use super::condition::parameter;
 use super::files::Common;
+use super::matching::Matching;
 use super::{Role, Service};
 
 /// List, create and delete alerts on an app's own records.
@@ -33,19 +33,13 @@ enum Action {
 }
 
 /// Create an alert: it notifies when a window of time has --threshold matching records.
+///
+/// Without conditions and without --level and --search, every record counts.
 #[derive(Debug, clap::Args)]
 struct CreateArgs {
     name: String,
-    /// Conditions, as of query: res.statusCode>=500, err.type~card. Without any, and without the options, every record
-    /// counts.
-    #[arg(value_name = "CONDITION", value_parser = parameter)]
-    conditions: Vec<(String, String)>,
-    /// Levels, such as WARN,ERROR.
-    #[arg(long, short)]
-    level: Option<String>,
-    /// A part of the message, in any case.
-    #[arg(long, short, value_name = "TEXT")]
-    search: Option<String>,
+    #[command(flatten)]
+    matching: Matching,
     /// Records of a window.
     #[arg(long, value_name = "N")]
     threshold: u32,
@@ -63,25 +57,18 @@ struct CreateArgs {
 }
 
 impl CreateArgs {
-    fn body(&self) -> Value {
-        let options = [("level", &self.level), ("search", &self.search)];
-        let options = options.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value.clone()?)));
-        let filter: Map<String, Value> = self
-            .conditions
-            .iter()
-            .cloned()
-            .chain(options)
-            .map(|(name, value)| (name, Value::String(value)))
-            .collect();
+    /// # Errors
+    /// Two conditions are on one path.
+    fn body(&self) -> Result<Value, Box<dyn Error>> {
         let notify = self.webhook.as_ref().map_or(json!({"sns": true}), |url| json!({"webhook": url}));
         let mut body = json!({
-            "name": self.name, "filter": filter, "threshold": self.threshold, "window_minutes": self.window,
+            "name": self.name, "filter": self.matching.filter()?, "threshold": self.threshold, "window_minutes": self.window,
             "notify": notify,
         });
         if let Some(minutes) = self.quiet {
             body["quiet_minutes"] = minutes.into();
         }
-        body
+        Ok(body)
     }
 }
 
@@ -105,7 +92,7 @@ pub(crate) async fn run(args: &AlertsArgs) -> Result<ExitCode, Box<dyn Error>> {
             })
         }
         Some(Action::Create(create)) => {
-            let answer = service.call(Role::App, Method::POST, &path, &[], Some(&create.body())).await?;
+            let answer = service.call(Role::App, Method::POST, &path, &[], Some(&create.body()?)).await?;
             print(common, &answer["data"])
         }
         Some(Action::Delete { name, .. }) => {

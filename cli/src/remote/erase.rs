@@ -8,11 +8,11 @@ use logferry_core::model::time_bound::TimeBound;
 use logferry_core::ports::clock::Clock;
 use logferry_service::clock::SystemClock;
 use reqwest::Method;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::apps::{encoded, print};
-use super::condition::parameter;
 use super::files::Common;
+use super::matching::Matching;
 use super::{Role, Service};
 
 /// Erase the records that match, with the files that they came from.
@@ -22,18 +22,8 @@ use super::{Role, Service};
 #[command(after_help = "Examples:\n  logferry erase --since 90d userId=u-42\n  \
     logferry erase --since 90d userId=u-42 --yes\n  logferry erase --job 0123456789abcdef0123456789abcdef")]
 pub(crate) struct EraseArgs {
-    /// Conditions, all of which must hold, as of query: userId=u-42, res.statusCode>=500, err.type~card.
-    #[arg(value_name = "CONDITION", value_parser = parameter)]
-    conditions: Vec<(String, String)>,
-    /// Levels, such as WARN,ERROR.
-    #[arg(long, short)]
-    level: Option<String>,
-    /// A part of the message, in any case.
-    #[arg(long, short, value_name = "TEXT")]
-    search: Option<String>,
-    /// Search the whole entry instead of its message.
-    #[arg(long, requires = "search")]
-    anywhere: bool,
+    #[command(flatten)]
+    matching: Matching,
     /// Not before: 15m, 3d (s, m, h, d, w), 2026-11-23, RFC 3339.
     #[arg(long, value_name = "TIME", required_unless_present = "job")]
     since: Option<String>,
@@ -48,29 +38,6 @@ pub(crate) struct EraseArgs {
     job: Option<String>,
     #[command(flatten)]
     common: Common,
-}
-
-impl EraseArgs {
-    /// Returns the filter of a request.
-    ///
-    /// # Errors
-    /// Two conditions on one path: a request takes one.
-    fn filter(&self) -> Result<Value, Box<dyn Error>> {
-        let mut filter = Map::new();
-        let options = [
-            ("level", self.level.as_deref()),
-            ("search", self.search.as_deref()),
-            ("search_in", self.anywhere.then_some("all")),
-        ];
-        let conditions = self.conditions.iter().map(|(name, value)| (name.as_str(), Some(value.as_str())));
-        for (name, value) in conditions.chain(options) {
-            let Some(value) = value else { continue };
-            if filter.insert(name.to_owned(), value.into()).is_some() {
-                return Err(format!("{name} is given twice").into());
-            }
-        }
-        Ok(Value::Object(filter))
-    }
 }
 
 fn time(flag: &str, text: &str) -> Result<String, Box<dyn Error>> {
@@ -89,7 +56,7 @@ pub(crate) async fn run(args: &EraseArgs) -> Result<ExitCode, Box<dyn Error>> {
         return shown(common, &answer["data"]);
     }
     let body = json!({
-        "filter": args.filter()?,
+        "filter": args.matching.filter()?,
         "since": time("--since", args.since.as_deref().unwrap_or_default())?,
         "until": time("--until", args.until.as_deref().unwrap_or("0s"))?,
         "dry_run": !args.yes,

@@ -5,6 +5,7 @@ pub(crate) mod apps;
 mod condition;
 pub(crate) mod erase;
 pub(crate) mod files;
+mod matching;
 mod output;
 pub(crate) mod profile;
 pub(crate) mod query;

@@ -12,8 +12,8 @@ use logferry_service::clock::SystemClock;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::condition::parameter;
-use super::output::{Format, Output, is_gone};
+use super::matching::Matching;
+use super::output::{Format, Output};
 use super::{Pairs, Remote, Role, Service};
 
 /// Records of a request: the most that a page has.
@@ -22,19 +22,8 @@ const PAGE: usize = 1_000;
 /// Which records.
 #[derive(Debug, clap::Args)]
 struct Asked {
-    /// Conditions, all of which must hold: userId=u-42, userId!=u-42, res.statusCode>=500, err.type~card (contains),
-    /// err (exists), !err (is missing). Quote those with > or <.
-    #[arg(value_name = "CONDITION", value_parser = parameter)]
-    conditions: Vec<(String, String)>,
-    /// Levels, such as WARN,ERROR.
-    #[arg(long, short)]
-    level: Option<String>,
-    /// A part of the message, in any case.
-    #[arg(long, short, value_name = "TEXT")]
-    search: Option<String>,
-    /// Search the whole entry instead of its message.
-    #[arg(long, requires = "search")]
-    anywhere: bool,
+    #[command(flatten)]
+    matching: Matching,
     #[arg(long, value_name = "ID")]
     request_id: Option<String>,
     /// For the administrator: of this app alone. Environment: LOGFERRY_APP.
@@ -48,13 +37,10 @@ struct Asked {
 
 impl Asked {
     fn pairs(&self, service: &Service) -> Pairs {
-        let mut pairs = self.conditions.clone();
+        let mut pairs = self.matching.pairs();
         let mut add = |name: &str, value: Option<&str>| {
             pairs.extend(value.map(|value| (name.to_owned(), value.to_owned())));
         };
-        add("level", self.level.as_deref());
-        add("search", self.search.as_deref());
-        add("search_in", self.anywhere.then_some("all"));
         add("request_id", self.request_id.as_deref());
         if service.is_admin(Role::App) {
             add("app_id", service.app(self.app.as_deref()));
@@ -114,11 +100,7 @@ pub(crate) async fn query(args: &QueryArgs) -> Result<ExitCode, Box<dyn Error>> 
         found += 1;
         output.record(record)
     })
-    .await;
-    let skipped = match skipped {
-        Err(error) if is_gone(&*error) => return Ok(ExitCode::SUCCESS),
-        skipped => skipped?,
-    };
+    .await?;
     output.flush()?;
     if found == 0 {
         eprintln!("no records");
@@ -213,10 +195,8 @@ pub(crate) async fn tail(args: &TailArgs) -> Result<ExitCode, Box<dyn Error>> {
         complete(skipped)?;
         // Newest first, as they were answered.
         for record in new.iter().rev().take(left) {
-            match output.record(record).and_then(|()| output.flush()) {
-                Err(error) if is_gone(&error) => return Ok(ExitCode::SUCCESS),
-                printed => printed?,
-            }
+            output.record(record)?;
+            output.flush()?;
         }
         left = left.saturating_sub(new.len());
         if left == 0 {
