@@ -4,13 +4,13 @@ LOGFERRY_LOCAL_ENV names the stack's local.env, by default that of `make up`. Th
 registry as tests/doors names them, into .logferry/doors and tests/doors/node_modules."""
 
 import hashlib
-import os
-import pathlib
 import subprocess
 import sys
 import venv
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+import web
+from stack.settings import ROOT, local_env
+
 CLIENTS = ROOT / "tests" / "doors"
 VENV = ROOT / ".logferry" / "doors"
 STAMP = VENV / "installed.sha256"
@@ -32,8 +32,7 @@ def install(environment: dict[str, str]) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    # Node.js is one of the tools.
-    environment = {**os.environ, "PATH": f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}"}
+    environment = {**web.environment(), **local_env()}
     install(environment)
     test = [VENV / "bin" / "python", "-m", "pytest", "-q", "-p", "no:cacheprovider", CLIENTS, *arguments]
     return subprocess.run(test, cwd=ROOT, env=environment).returncode

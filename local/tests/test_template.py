@@ -67,6 +67,12 @@ def test_every_function_has_a_resource_a_role_a_log_group_and_events(name):
         json.loads(event.read_text())
 
 
+def test_the_api_says_how_long_the_failure_bucket_keeps_its_files():
+    [rule] = RESOURCES["FailureBucket"]["Properties"]["LifecycleConfiguration"]["Rules"]
+    code = (ROOT / "functions" / "api" / "src" / "remains.rs").read_text()
+    assert f"FAILURE_BUCKET_DAYS: i64 = {rule['ExpirationInDays']};" in code
+
+
 def test_every_function_of_the_template_has_a_folder():
     of_template = {key for key, value in RESOURCES.items() if value["Type"] == "AWS::Serverless::Function"}
     assert of_template == {f"{name.capitalize()}Function" for name in FUNCTIONS}

@@ -68,18 +68,9 @@ assert write(documents) == ({RECORDS}, [])
 }
 
 
-def settings() -> dict[str, str]:
-    path = os.environ.get("LOGFERRY_LOCAL_ENV") or HERE.parent.parent / ".logferry" / "local.env"
-    lines = pathlib.Path(path).read_text().splitlines()
-    return dict(line.split("=", 1) for line in lines if "=" in line)
-
-
-ENV = settings()
-
-
 def call(method: str, path: str, headers: dict[str, str], body=None):
     data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(ENV["API_URL"] + path, method=method, headers=headers, data=data)
+    request = urllib.request.Request(os.environ["API_URL"] + path, method=method, headers=headers, data=data)
     with urllib.request.urlopen(request, timeout=GIVE_UP_SECS) as answer:
         return json.load(answer)
 
@@ -90,7 +81,7 @@ class App:
     def __init__(self):
         self.app_id = f"doors-{uuid.uuid4().hex[:12]}"
         body = {"app_id": self.app_id, "name": "doors"}
-        self.key = call("POST", "/v1/apps", {"X-Admin-Key": ENV["ADMIN_KEY"]}, body)["data"]["api_key"]
+        self.key = call("POST", "/v1/apps", {"X-Admin-Key": os.environ["ADMIN_KEY"]}, body)["data"]["api_key"]
 
     def records(self, **filters) -> list[dict]:
         """All records, oldest first."""
@@ -114,7 +105,7 @@ def run(name: str, app: App, use: str = "") -> None:
     """Runs a configuration, and what a program does with it."""
     block = BLOCKS[name]
     code, language = block["code"] + use, block["language"]
-    environment = {**os.environ, "LOGFERRY_URL": ENV["API_URL"], "LOGFERRY_KEY": app.key}
+    environment = {**os.environ, "LOGFERRY_URL": os.environ["API_URL"], "LOGFERRY_KEY": app.key}
     # Node.js looks for packages beside the program.
     suffix = {"python": "py", "js": "mjs", "sh": "sh"}[language]
     program = HERE / f".{name}-{app.app_id}.{suffix}"

@@ -25,7 +25,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
-use crate::auth::{Manage, OnApp, Read};
+use crate::auth::{Manage, OnApp, Read, no_such_app};
 use crate::keys::Deleted;
 use crate::{Api, Cloud, Shared};
 
@@ -71,7 +71,7 @@ impl Body for NewAlert {
     fn read(fields: &mut Fields) -> Result<Self, ApiError> {
         let bad = |bad: BadAlertName| ApiError::bad_request("name", bad.to_string());
         let name = fields.require_text("name")?.parse().map_err(bad)?;
-        let filter = filter(fields.take("filter"))?;
+        let (filter, _) = filter(fields.take("filter"))?;
         let threshold = whole("threshold", &fields.require("threshold")?, MAX_THRESHOLD)?;
         let window_minutes = whole("window_minutes", &fields.require("window_minutes")?, MAX_WINDOW_MINUTES)?;
         let quiet = fields.take("quiet_minutes");
@@ -88,7 +88,8 @@ fn whole(name: &str, value: &Value, most: u32) -> Result<u32, ApiError> {
 }
 
 /// Reads a filter: names and values as in a query string, or with the paths below `field` and `context`.
-pub(crate) fn filter(value: Option<Value>) -> Result<BTreeMap<String, String>, ApiError> {
+/// Returns them as they are kept, and compiled.
+pub(crate) fn filter(value: Option<Value>) -> Result<(BTreeMap<String, String>, EntryFilter), ApiError> {
     let given = match value {
         None => Map::new(),
         Some(Value::Object(given)) => given,
@@ -122,9 +123,10 @@ pub(crate) fn filter(value: Option<Value>) -> Result<BTreeMap<String, String>, A
         let message = format!("filter must have at most {MAX_FILTER_BYTES} bytes");
         return Err(ApiError::bad_request("filter", message));
     }
-    let read = EntryFilter::read(&filter);
-    read.map_err(|bad| ApiError::bad_request(&format!("filter.{}", bad.name), bad.message))?;
-    Ok(filter)
+    let compiled = EntryFilter::read(&filter);
+    let compiled =
+        compiled.map_err(|bad| ApiError::bad_request(&format!("filter.{}", bad.name), bad.message))?;
+    Ok((filter, compiled))
 }
 
 fn notify(value: &Value) -> Result<Notify, ApiError> {
@@ -304,7 +306,7 @@ impl<C: Cloud> Api<C> {
     async fn same_app(&self, app: &App) -> Result<App, ApiError> {
         let now = self.apps.find(&app.app_id).await?;
         let now = now.filter(|now| now.registered_ms == app.registered_ms);
-        now.ok_or_else(|| ApiError::not_found("no such app"))
+        now.ok_or_else(no_such_app)
     }
 
     /// Refuses a URL that no notification would be sent to. A name that does not resolve yet is accepted.

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use utoipa::ToSchema;
 
-use crate::auth::{AsAdmin, AsCaller, Caller, Manage, OnApp, Read};
+use crate::auth::{AsAdmin, AsCaller, Caller, Manage, OnApp, Read, no_such_app};
 use crate::counts::REMOVAL_TIME;
 use crate::keys::{Key, KeyWish, name, takes_idempotency_key};
 use crate::remains::Remaining;
@@ -153,9 +153,7 @@ pub(crate) fn registers(operation: &mut Operation) {
 
 pub(crate) fn lists_ids(operation: &mut Operation) {
     let ids = json!({"type": "array", "items": {"type": "string"}});
-    let schema = json!({"type": "object", "required": ["ok", "data"],
-        "properties": {"ok": {"const": true}, "data": ids}});
-    operation.answers(200, "done", schema);
+    operation.answers_enveloped(200, "done", ids);
 }
 
 pub(crate) async fn register_app<C: Cloud>(
@@ -215,7 +213,7 @@ pub(crate) async fn change_app<C: Cloud>(
         health_checks: None,
     };
     let changed = api.apps.change(&on.app.app_id, on.app.registered_ms, &change).await?;
-    api.shown(&changed.ok_or_else(|| ApiError::not_found("no such app"))?).await
+    api.shown(&changed.ok_or_else(no_such_app)?).await
 }
 
 pub(crate) async fn delete_app<C: Cloud>(State(api): Shared<C>, on: OnApp<Manage>) -> Answer {
@@ -226,7 +224,7 @@ pub(crate) async fn delete_app<C: Cloud>(State(api): Shared<C>, on: OnApp<Manage
             let remains = api.settings.retentions.remaining(&on.app, on.head.now_ms, false);
             Ok(data(status, &DeletedApp { deleted: true, remains }))
         }
-        None => Err(ApiError::not_found("no such app")),
+        None => Err(no_such_app()),
     }
 }
 
@@ -240,7 +238,7 @@ pub(crate) async fn set_health_urls<C: Cloud>(
     let health_checks = api.checked_health_urls(&urls, "urls", public, &app.health_checks).await?;
     let change = AppChange { health_checks: Some(health_checks), ..AppChange::default() };
     let changed = api.apps.change(&app.app_id, app.registered_ms, &change).await?;
-    let changed = changed.ok_or_else(|| ApiError::not_found("no such app"))?;
+    let changed = changed.ok_or_else(no_such_app)?;
     Ok(ok(&HealthSettings { urls: redacted(&changed.health_checks), public_badges: public }))
 }
 

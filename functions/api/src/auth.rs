@@ -350,8 +350,12 @@ impl<C: Cloud> Api<C> {
     }
 
     async fn find_app(&self, id: &str) -> Result<App, ApiError> {
-        let unknown = || ApiError::not_found("no such app");
-        let app_id: AppId = id.parse().map_err(|_| unknown())?;
-        self.apps.find(&app_id).await?.ok_or_else(unknown)
+        let app_id: AppId = id.parse().map_err(|_| no_such_app())?;
+        self.apps.find(&app_id).await?.ok_or_else(no_such_app)
     }
+}
+
+/// The refusal of a request about an app that is not registered, or not any more.
+pub(crate) fn no_such_app() -> ApiError {
+    ApiError::not_found("no such app")
 }

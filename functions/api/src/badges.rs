@@ -3,6 +3,7 @@
 use http::StatusCode;
 use http::header::CACHE_CONTROL;
 use logferry_core::model::app::{App, AppId, Scope};
+use logferry_core::model::fault::Fault;
 use logferry_core::ports::apps::Apps;
 use logferry_health_checks::badge::parse_file;
 use logferry_health_checks::history;
@@ -110,10 +111,14 @@ impl<C: Cloud> Api<C> {
         Ok(answer(badge))
     }
 
+    /// The app of this id, if its badges and its status page are public.
+    pub(crate) async fn public_app(&self, id: &str) -> Result<Option<App>, Fault> {
+        let Ok(app_id) = id.parse::<AppId>() else { return Ok(None) };
+        Ok(self.apps.find(&app_id).await?.filter(|app| public_badges(&app.health_checks)))
+    }
+
     async fn find_public_badge(&self, head: &Head, id: &str, file: &str) -> Result<Badge, ApiError> {
-        let app_id: AppId = id.parse().map_err(|_| no_such_badge())?;
-        let app = self.apps.find(&app_id).await?.filter(|app| public_badges(&app.health_checks));
-        let app = app.ok_or_else(no_such_badge)?;
+        let app = self.public_app(id).await?.ok_or_else(no_such_badge)?;
         let checks = self.checks_of(&app);
         let url = head.query.first("url");
         let check = one(url, &checks)?;

@@ -10,7 +10,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 use utoipa::{IntoParams, ToSchema};
 
-use crate::auth::{Manage, OnApp, Params, Read};
+use crate::auth::{Manage, OnApp, Params, Read, no_such_app};
 use crate::remains::Remaining;
 use crate::{Cloud, Shared};
 
@@ -94,7 +94,7 @@ pub(crate) async fn prune<C: Cloud>(
 ) -> Answer {
     let until = Instant::now() + REMOVAL_TIME;
     let pruned = prune::prune(&api.apps, &api.book, &on.app, before, on.head.now_ms, until).await?;
-    let pruned = pruned.ok_or_else(|| ApiError::not_found("no such app"))?;
+    let pruned = pruned.ok_or_else(no_such_app)?;
     let remains = api.settings.retentions.remaining(&on.app, on.head.now_ms, false);
     Ok(ok(&Pruned { deleted: pruned.deleted, complete: pruned.complete, remains }))
 }

@@ -7,6 +7,7 @@ use logferry_core::logbook::erase;
 use logferry_core::logbook::erase::{MAX_DAYS, Wanted};
 use logferry_core::model::app::App;
 use logferry_core::model::entry_filter::EntryFilter;
+use logferry_core::model::ids::RecordId;
 use logferry_core::model::ids::Seed;
 use logferry_core::model::time::{MS_PER_DAY, rfc3339_ms};
 use logferry_core::ports::erasures::{Erasure, ErasureKey, Erasures};
@@ -33,6 +34,8 @@ pub(crate) struct EraseWish {
     /// `field.{path}`, `context.{path}`. At least one.
     #[schema(value_type = Object)]
     filter: BTreeMap<String, String>,
+    #[schema(ignore)]
+    compiled: EntryFilter,
     /// Included: RFC 3339, or milliseconds since the epoch; from 2000 to 2100.
     #[schema(value_type = Value)]
     since: i64,
@@ -46,8 +49,8 @@ pub(crate) struct EraseWish {
 
 impl Body for EraseWish {
     fn read(fields: &mut Fields) -> Result<Self, ApiError> {
-        let filter = filter(Some(fields.require("filter")?))?;
-        if EntryFilter::read(&filter).map_or(true, |read| read.is_empty()) {
+        let (filter, compiled) = filter(Some(fields.require("filter")?))?;
+        if compiled.is_empty() {
             let message = "filter must have a filter; use prune to delete everything before a time";
             return Err(ApiError::bad_request("filter", message));
         }
@@ -59,7 +62,7 @@ impl Body for EraseWish {
             let message = format!("until must be at most {MAX_DAYS} days later than since");
             return Err(ApiError::bad_request("until", message));
         }
-        Ok(Self { filter, since, until, dry_run: fields.take_flag("dry_run")?.unwrap_or(false) })
+        Ok(Self { filter, compiled, since, until, dry_run: fields.take_flag("dry_run")?.unwrap_or(false) })
     }
 }
 
@@ -128,9 +131,7 @@ pub(crate) async fn erase_records<C: Cloud>(
     let (app, now_ms) = (&on.app, on.head.now_ms);
     let retentions = &api.settings.retentions;
     if wish.dry_run {
-        let filter = EntryFilter::read(&wish.filter);
-        let filter = filter.map_err(|bad| ApiError::bad_request("filter", bad.message))?;
-        let wanted = Wanted { app, filter: &filter, since_ms: wish.since, until_ms: wish.until };
+        let wanted = Wanted { app, filter: &wish.compiled, since_ms: wish.since, until_ms: wish.until };
         let found = erase::preview(&api.book, &wanted, Instant::now() + REMOVAL_TIME).await?;
         return Ok(ok(&Previewed {
             dry_run: true,
@@ -142,22 +143,7 @@ pub(crate) async fn erase_records<C: Cloud>(
             remains: retentions.remaining(app, now_ms, true),
         }));
     }
-    let job = Erasure {
-        key: key_of(app, &wish),
-        filter: wish.filter,
-        since_ms: wish.since,
-        until_ms: wish.until,
-        requested_ms: now_ms,
-        due_ms: now_ms,
-        position: None,
-        left: 0,
-        last_pass: false,
-        records: 0,
-        blocks: 0,
-        objects: 0,
-        unreadable: 0,
-        completed_ms: None,
-    };
+    let job = Erasure::new(key_of(app, &wish), wish.filter, wish.since, wish.until, now_ms);
     let unfinished = api.apps.erasures().await?;
     let own =
         |other: &&Erasure| (&other.key.app_id, other.key.registered_ms) == (&app.app_id, app.registered_ms);
@@ -180,14 +166,11 @@ pub(crate) async fn show_erasure<C: Cloud>(
 ) -> Answer {
     let app = &on.app;
     let job_id = part.get("job");
-    let is_id = job_id.len() == 32 && job_id.bytes().all(|byte| byte.is_ascii_hexdigit());
     let unknown = || ApiError::not_found("no such erasure");
-    if !is_id {
+    if RecordId::parse(job_id).is_none() {
         return Err(unknown());
     }
-    let (app_id, registered_ms) = (app.app_id.clone(), app.registered_ms);
-    let key = ErasureKey { app_id, registered_ms, job_id: job_id.to_owned() };
-    let job = api.apps.erasure(&key).await?.ok_or_else(unknown)?;
+    let job = api.apps.erasure(&ErasureKey::of(app, job_id)).await?.ok_or_else(unknown)?;
     let erased_ms = job.completed_ms.unwrap_or(on.head.now_ms);
     let remains = api.settings.retentions.remaining(app, erased_ms, true);
     Ok(ok(&show(job, remains)))
@@ -198,11 +181,7 @@ fn key_of(app: &App, wish: &EraseWish) -> ErasureKey {
     let filter = json!(wish.filter).to_string();
     let range = [wish.since, wish.until, app.registered_ms].map(i64::to_be_bytes).concat();
     let seed = Seed::of(&[app.app_id.as_str().as_bytes(), filter.as_bytes(), &range]);
-    ErasureKey {
-        app_id: app.app_id.clone(),
-        registered_ms: app.registered_ms,
-        job_id: seed.record_id(0).to_string(),
-    }
+    ErasureKey::of(app, seed.record_id(0).to_string())
 }
 
 fn show(job: Erasure, remains: Vec<Remaining>) -> ShownErasure {

@@ -62,7 +62,10 @@ impl Params for FileQuery {
             since: query.take_time("since")?,
             key: query.take("key").map(object_key).transpose()?,
             limit: limit(query)?,
-            cursor: query.take("cursor").map(|text| decode(&text).ok_or_else(bad_cursor)).transpose()?,
+            cursor: query
+                .take("cursor")
+                .map(|text| decode(&text).ok_or_else(ApiError::bad_cursor))
+                .transpose()?,
         })
     }
 }
@@ -318,12 +321,8 @@ fn status(name: &str, text: &str) -> Result<FileStatus, ApiError> {
     })
 }
 
-fn bad_cursor() -> ApiError {
-    ApiError::bad_request("cursor", "cursor is not a cursor of this list")
-}
-
 fn cursor_fault(fault: Fault, with_cursor: bool) -> ApiError {
-    if with_cursor && fault.class == FaultClass::Permanent { bad_cursor() } else { fault.into() }
+    if with_cursor && fault.class == FaultClass::Permanent { ApiError::bad_cursor() } else { fault.into() }
 }
 
 fn decode(text: &str) -> Option<FilePosition> {

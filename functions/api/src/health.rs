@@ -43,7 +43,8 @@ pub(crate) struct HistoryQuery {
 impl Params for HistoryQuery {
     fn read(query: &mut QueryParams) -> Result<Self, ApiError> {
         let limit = query.take_number("limit", 1, MAX_LIMIT)?.unwrap_or(DEFAULT_LIMIT);
-        let cursor = query.take("cursor").map(|text| decode(&text).ok_or_else(bad_cursor)).transpose()?;
+        let cursor =
+            query.take("cursor").map(|text| decode(&text).ok_or_else(ApiError::bad_cursor)).transpose()?;
         Ok(Self { url: url(query)?, limit: usize::try_from(limit).unwrap_or(usize::MAX), cursor })
     }
 }
@@ -104,15 +105,11 @@ impl Body for JobReport {
 
 pub(crate) fn answers_array(operation: &mut Operation) {
     let rows = json!({"type": "array", "items": {"type": "object"}});
-    let schema = json!({"type": "object", "required": ["ok", "data"],
-        "properties": {"ok": {"const": true}, "data": rows}});
-    operation.answers(200, "done", schema);
+    operation.answers_enveloped(200, "done", rows);
 }
 
 pub(crate) fn answers_object(operation: &mut Operation) {
-    let schema = json!({"type": "object", "required": ["ok", "data"],
-        "properties": {"ok": {"const": true}, "data": {"type": "object"}}});
-    operation.answers(200, "done", schema);
+    operation.answers_enveloped(200, "done", json!({"type": "object"}));
 }
 
 pub(crate) fn takes_job(operation: &mut Operation) {
@@ -176,10 +173,6 @@ impl<C: Cloud> Api<C> {
     pub(crate) fn checks_of(&self, app: &App) -> Vec<StoredCheck> {
         checks_of(app, &self.settings.health_policy)
     }
-}
-
-fn bad_cursor() -> ApiError {
-    ApiError::bad_request("cursor", "cursor is not a cursor of this list")
 }
 
 fn encode(position: &RowPosition) -> String {

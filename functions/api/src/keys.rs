@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use http::StatusCode;
 use logferry_core::logbook::write::MAX_KEY_BYTES;
 use logferry_core::model::app::{AppId, Scope};
-use logferry_core::model::fault::{Fault, FaultClass};
 use logferry_core::model::time::rfc3339_ms;
 use logferry_core::ports::app_admin::{AppAdmin, KeyAdded};
 use logferry_core::ports::apps::{Apps, KeyRow, Repeatable};
@@ -14,12 +13,14 @@ use logferry_service::derived_key::key_id_of;
 use logferry_service::http::{
     Answer, ApiError, Body, Fields, Head, Json, Operation, PathPart, Response, State, data, ok,
 };
+use logferry_service::random;
 use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 
-use crate::auth::{Manage, OnApp};
+use crate::auth::{Manage, OnApp, no_such_app};
+use crate::writes::key_reused;
 use crate::{Api, Cloud, Shared};
 
 /// The header that makes a request act once.
@@ -135,7 +136,7 @@ pub(crate) async fn add_key<C: Cloud>(
         KeyAdded::TooMany => {
             Err(ApiError::conflict(format!("an app has at most {MAX_KEYS} live keys: revoke one first")))
         }
-        KeyAdded::NoApp => Err(ApiError::not_found("no such app")),
+        KeyAdded::NoApp => Err(no_such_app()),
         // The same request came twice at once, and the other was quicker.
         KeyAdded::IdTaken => match api.minted_before(ROUTE, &app.app_id, head, &bytes).await? {
             Some((key, row)) => Ok(minted(&row, &key)),
@@ -165,9 +166,7 @@ impl<C: Cloud> Api<C> {
         let (key, repeatable) = match head.text_header(IDEMPOTENCY_KEY_HEADER, MAX_KEY_BYTES)? {
             None => (ApiKey::generate()?, None),
             Some(idempotency_key) => {
-                let mut nonce = [0; 16];
-                getrandom::fill(&mut nonce)
-                    .map_err(|error| Fault::new(FaultClass::Transient, "getrandom", error.to_string()))?;
+                let nonce = random::bytes()?;
                 let key_id = key_id_of(wish.app_id, wish.route, idempotency_key);
                 let key = self.tokens.derive_key(key_id, &nonce, head.now_ms).await?;
                 (key, Some(Repeatable { nonce, body_hash: Sha256::digest(body).into() }))
@@ -202,11 +201,7 @@ impl<C: Cloud> Api<C> {
         let Some(row) = row else { return Ok(None) };
         let body_hash: [u8; 32] = Sha256::digest(body).into();
         if row.repeatable.as_ref().is_none_or(|repeatable| repeatable.body_hash != body_hash) {
-            return Err(ApiError::new(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "IDEMPOTENCY_KEY_REUSED",
-                "this Idempotency-Key was used with another body",
-            ));
+            return Err(key_reused());
         }
         match self.tokens.derive_key_again(&row, head.now_ms).await? {
             Some(key) => Ok(Some((key, row))),

@@ -1,7 +1,7 @@
 //! The log service over HTTP: apps and keys; write, query, stats, prune; files.
 //!
 //! A request is checked in this order: path and method, credential, rate, query parameters, app, body.
-//! Every refusal is an answer in the envelope.
+//! A refusal is an answer in the envelope, or in the form of the protocol that the route speaks.
 
 // The future of a request is nested deeper than rustc looks by default.
 #![recursion_limit = "256"]
@@ -54,7 +54,6 @@ use logferry_service::tokens::Tokens;
 pub use badges::BadgeCache;
 pub use config::Config;
 pub use console::Console;
-pub use logferry_service::http::MAX_BODY_BYTES;
 pub use rate::Limiter;
 pub use remains::Retentions;
 pub use routes::{OPENAPI, document_of, routes};

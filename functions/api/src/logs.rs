@@ -32,9 +32,7 @@ const REQUEST_ID_HEADER: &str = "x-request-id";
 pub(crate) fn writes(operation: &mut Operation) {
     let record = operation.schemas.reference::<Record>();
     let stored = json!({"oneOf": [record, {"type": "array", "items": record}]});
-    let schema = json!({"type": "object", "required": ["ok", "data"],
-        "properties": {"ok": {"const": true}, "data": stored}});
-    operation.answers(200, "stored: the record, or of a batch the array", schema);
+    operation.answers_enveloped(200, "stored: the record, or of a batch the array", stored);
     let text = |most: usize| json!({"type": "string", "maxLength": most, "pattern": "^[!-~]*$"});
     let once = "The same request with the same key acts once, for 24 hours.";
     operation.takes("header", "Idempotency-Key", once, text(MAX_KEY_BYTES));
@@ -109,11 +107,8 @@ impl Params for LogQuery {
         Ok(Self {
             app_id: query.take("app_id"),
             filter: filter_of(query)?,
-            order: match query.take("order").as_deref() {
-                None | Some("desc") => Order::NewestFirst,
-                Some("asc") => Order::OldestFirst,
-                Some(_) => return Err(ApiError::bad_request("order", "order must be desc or asc")),
-            },
+            order: Order::parse(query.take("order").as_deref())
+                .map_err(|refusal| ApiError::bad_request("order", refusal))?,
             limit: limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(DEFAULT_LIMIT),
             offset: usize::try_from(offset).unwrap_or(MAX_OFFSET),
             cursor: query.take("cursor"),

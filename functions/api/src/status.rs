@@ -3,8 +3,6 @@
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY};
 use http::{HeaderValue, StatusCode};
 use logferry_core::model::app::AppId;
-use logferry_core::ports::apps::Apps;
-use logferry_health_checks::register::public_badges;
 use logferry_health_checks::status;
 use logferry_service::http::{
     Answer, ApiError, Head, IntoResponse as _, Operation, PathPart, Response, State, text,
@@ -63,9 +61,7 @@ fn shown(mut response: Response) -> Response {
 impl<C: Cloud> Api<C> {
     /// `None` if there is no such app, or its badges are not public: which of them is not said.
     async fn status_of(&self, id: &str, now_ms: i64) -> Result<Option<String>, ApiError> {
-        let Ok(app_id) = id.parse::<AppId>() else { return Ok(None) };
-        let app = self.apps.find(&app_id).await?.filter(|app| public_badges(&app.health_checks));
-        let Some(app) = app else { return Ok(None) };
+        let Some(app) = self.public_app(id).await? else { return Ok(None) };
         let checks = self.checks_of(&app);
         let found = status::status(&self.checks, &app, &checks, now_ms).await?;
         let more = checks.len().saturating_sub(status::MAX_CHECKS);

@@ -35,9 +35,7 @@ pub(crate) struct Period {
 /// `GET /apps/{id}/usage`
 pub(crate) async fn show_usage<C: Cloud>(State(api): Shared<C>, on: OnApp<Read>) -> Answer {
     let today = Day::of_ms(on.head.now_ms);
-    let day_of_month: i32 =
-        today.to_string().rsplit('-').next().and_then(|day| day.parse().ok()).unwrap_or(1);
-    let first = Day(today.0 - day_of_month + 1);
+    let first = today.first_of_month();
     let days = (first.0..=today.0).map(Day);
     let reads = days.map(|day| {
         let of = UsageDay { app_id: on.app.app_id.clone(), registered_ms: on.app.registered_ms, day };

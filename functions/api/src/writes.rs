@@ -4,8 +4,9 @@ use http::StatusCode;
 use logferry_core::logbook::new_entry::Invalid;
 use logferry_core::logbook::write::{WriteError, WriteRequest};
 use logferry_core::model::app::App;
-use logferry_core::model::fault::{Fault, FaultClass};
+use logferry_core::model::fault::Fault;
 use logferry_service::http::ApiError;
+use logferry_service::random;
 
 use crate::{Api, Cloud};
 
@@ -15,9 +16,6 @@ impl<C: Cloud> Api<C> {
     /// # Errors
     /// The system has no random numbers.
     pub(crate) fn write_of<'a>(&'a self, app: &'a App, now_ms: i64) -> Result<WriteRequest<'a>, Fault> {
-        let mut unique = [0; 16];
-        getrandom::fill(&mut unique)
-            .map_err(|error| Fault::new(FaultClass::Transient, "getrandom", error.to_string()))?;
         Ok(WriteRequest {
             app,
             request_id: None,
@@ -25,7 +23,7 @@ impl<C: Cloud> Api<C> {
             format: "api",
             body: &[],
             now_ms,
-            unique,
+            unique: random::bytes()?,
             default_retention_days: self.settings.default_retention_days,
             redactor: &self.settings.redactor,
             quota: &self.settings.quota,
@@ -36,14 +34,18 @@ impl<C: Cloud> Api<C> {
 pub(crate) fn write_error(error: WriteError, now_ms: i64) -> ApiError {
     match error {
         WriteError::Invalid(bad) => invalid(&bad),
-        WriteError::KeyReused => ApiError::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "IDEMPOTENCY_KEY_REUSED",
-            "this Idempotency-Key was used with another body",
-        ),
+        WriteError::KeyReused => key_reused(),
         WriteError::OverQuota(exceeded) => ApiError::over_quota(&exceeded, now_ms),
         WriteError::Fault(fault) => fault.into(),
     }
+}
+
+pub(crate) fn key_reused() -> ApiError {
+    ApiError::new(
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "IDEMPOTENCY_KEY_REUSED",
+        "this Idempotency-Key was used with another body",
+    )
 }
 
 pub(crate) fn invalid(bad: &Invalid) -> ApiError {

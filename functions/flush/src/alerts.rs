@@ -62,7 +62,7 @@ impl<K: Eq + Hash> Memory<K> {
 }
 
 /// The blocks of one registration of an app.
-type OfApp<'e> = BTreeMap<(AppId, i64), Vec<(&'e StreamRecord, Block, u8)>>;
+type OfApp<'e> = BTreeMap<(AppId, i64), Vec<(&'e StreamRecord, BlockHeader)>>;
 
 /// What was found for a rule, with the stream records that it was found in.
 struct ToCount<'e> {
@@ -124,9 +124,9 @@ impl<T: AlertTable, W: AlertWaker> AlertJudge<T, W> {
             if self.counted.knows(&record.sequence().to_owned()) {
                 continue;
             }
-            if let Image::Block { block, extents } = record.image() {
-                let of = (block.header.app_id.clone(), block.header.registered_ms);
-                apps.entry(of).or_default().push((record, block, extents));
+            if let Some(header) = record.header() {
+                let of = (header.app_id.clone(), header.registered_ms);
+                apps.entry(of).or_default().push((record, header));
             }
         }
         apps
@@ -136,23 +136,21 @@ impl<T: AlertTable, W: AlertWaker> AlertJudge<T, W> {
     async fn find<'e, B: BlockTable>(
         &self,
         alerts: &[Alert],
-        records: Vec<(&'e StreamRecord, Block, u8)>,
+        records: Vec<(&'e StreamRecord, BlockHeader)>,
         blocks: &B,
         now_ms: i64,
         work: &mut Vec<ToCount<'e>>,
     ) -> Vec<&'e str> {
         let mut unread = Vec::new();
-        let mut all: Vec<ToCount<'e>> = alerts
-            .iter()
-            .map(|alert| ToCount { alert: alert.clone(), found: Vec::new(), records: Vec::new() })
-            .collect();
-        for (record, block, extents) in records {
+        let mut all: Vec<(Vec<Found>, Vec<&'e str>)> = vec![Default::default(); alerts.len()];
+        for (record, header) in records {
             let sequence = record.sequence();
             let arrived_ms = record.dynamodb.arrived_ms().unwrap_or(now_ms);
-            let Block { header, data } = block;
             if !alerts.iter().any(|alert| alert.may_be_in(&header, arrived_ms)) {
                 continue;
             }
+            // Sending reports a block without data.
+            let Image::Block { block: Block { data, .. }, extents } = record.image() else { continue };
             let data = match extents {
                 0 => data,
                 _ => match blocks.with_extents(&header, data, extents).await {
@@ -166,16 +164,18 @@ impl<T: AlertTable, W: AlertWaker> AlertJudge<T, W> {
                     }
                 },
             };
-            for (to_count, found) in all.iter_mut().zip(matching(alerts, &header, &data, arrived_ms)) {
+            for ((founds, records), found) in all.iter_mut().zip(matching(alerts, &header, &data, arrived_ms))
+            {
                 if let Some(found) = found {
-                    to_count.found.push(found);
-                    to_count.records.push(sequence);
+                    founds.push(found);
+                    records.push(sequence);
                 }
             }
             // Matching takes no turns by itself, and lanes wait for theirs.
             tokio::task::yield_now().await;
         }
-        work.extend(all.into_iter().filter(|to_count| !to_count.found.is_empty()));
+        let all = alerts.iter().zip(all).filter(|(_, (found, _))| !found.is_empty());
+        work.extend(all.map(|(alert, (found, records))| ToCount { alert: alert.clone(), found, records }));
         unread
     }
 

@@ -115,11 +115,9 @@ pub fn is_sent(entry: &Entry<'_>, min_level: Level) -> bool {
 
 #[must_use]
 pub fn wanted(setting: FlushSetting, header: &BlockHeader) -> Wanted {
-    // A header without counts does not contain its levels.
-    let says_levels = header.levels.total() == i64::from(header.count);
     // A record of an unknown level may be severe: it is always sent.
     let counted = header.levels.at_least(setting.min_level) + i64::from(header.unknown_levels);
-    if !setting.enabled || (says_levels && counted == 0) {
+    if !setting.enabled || (header.says_levels() && counted == 0) {
         Wanted::Nothing
     } else {
         Wanted::AtLeast(setting.min_level)

@@ -1,5 +1,8 @@
 //! Wiring only: reads the configuration and creates the clients once, then calls `lib.rs`.
 
+// The future of a batch is nested deeper than rustc looks by default.
+#![recursion_limit = "256"]
+
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use logferry_aws::alerts::DynamoAlerts;
 use logferry_aws::apps::DynamoApps;

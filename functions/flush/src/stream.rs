@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use logferry_core::model::block::{Attr, Block, HeaderItem, Partition};
+use logferry_core::model::block::{Attr, Block, BlockHeader, HeaderItem, Partition};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -141,11 +141,21 @@ impl StreamRecord {
         self.dynamodb.sequence.as_str()
     }
 
+    /// The image of an insertion.
+    fn inserted(&self) -> Option<&RawValue> {
+        self.dynamodb.new_image.as_deref().filter(|_| self.event_name == "INSERT")
+    }
+
+    /// Returns the header of an inserted block, without decoding its data; `None` for everything else.
+    #[must_use]
+    pub fn header(&self) -> Option<BlockHeader> {
+        let item: Item<'_> = serde_json::from_str(self.inserted()?.get()).ok()?;
+        Some(HeaderItem::read(|name| item.attr(name)).ok()??.header)
+    }
+
     #[must_use]
     pub fn image(&self) -> Image {
-        let Some(image) = self.dynamodb.new_image.as_deref().filter(|_| self.event_name == "INSERT") else {
-            return Image::Nothing;
-        };
+        let Some(image) = self.inserted() else { return Image::Nothing };
         let Ok(item) = serde_json::from_str::<Item<'_>>(image.get()) else {
             return Image::Bad { partition: None, reason: "the item is not a map" };
         };

@@ -11,7 +11,7 @@ use logferry_core::logbook::alerts::Alert;
 use logferry_core::model::alert::Notify;
 use logferry_core::model::app::App;
 use logferry_core::model::fault::{Fault, FaultClass, chain};
-use logferry_core::ports::alerts::{Active, AlertEvent, AlertStatus, AlertTable, Delivery};
+use logferry_core::ports::alerts::{Active, AlertEvent, AlertKey, AlertStatus, AlertTable, Delivery};
 use logferry_core::ports::apps::Apps;
 use logferry_core::ports::clock::Clock;
 use logferry_health_checks::check::Probe;
@@ -45,7 +45,8 @@ const MAX_ERROR_BYTES: usize = 300;
 /// Time reserved at the end of an invocation, in which no alert is begun: one webhook and its bookkeeping.
 pub const ALERTS_RESERVE: Duration = Duration::from_secs(30);
 
-/// Whether an event starts the alerts only, without the checks of a slot.
+/// Whether an event is [`ALERTS_EVENT`](logferry_core::ports::alerts::ALERTS_EVENT), which starts the alerts
+/// without the checks of a slot.
 #[must_use]
 pub fn is_for_alerts(event: &Value) -> bool {
     event.get("logferry").and_then(Value::as_str) == Some("alerts")
@@ -122,7 +123,7 @@ impl<A: Apps, T: AlertTable, N: Notifier, C: Clock> Alerts<A, T, N, C> {
             return Ok(summary);
         }
         let Some((app, alert)) = self.find(active).await? else {
-            // The rule or its app is deleted.
+            // The rule or its app is deleted, or the rule cannot be read.
             self.table.settle(active).await?;
             return Ok(summary);
         };
@@ -161,9 +162,17 @@ impl<A: Apps, T: AlertTable, N: Notifier, C: Clock> Alerts<A, T, N, C> {
         let Some(app) = app.filter(|app| app.registered_ms == active.key.registered_ms) else {
             return Ok(None);
         };
-        let own = |alert: &Alert| alert.key == active.key;
-        let alert = app.alerts.iter().filter_map(|rule| Alert::new(&app, rule).ok()).find(own);
-        Ok(alert.map(|alert| (app, alert)))
+        let Some(rule) = app.alerts.iter().find(|rule| AlertKey::of(&app, rule) == active.key) else {
+            return Ok(None);
+        };
+        match Alert::new(&app, rule) {
+            Ok(alert) => Ok(Some((app, alert))),
+            Err(invalid) => {
+                let (app_id, name) = (app.app_id.as_str(), rule.name.as_str());
+                tracing::error!(app_id, name, field = invalid.name, "an alert's filter cannot be read");
+                Ok(None)
+            }
+        }
     }
 
     /// Sends a notification if it is due. Returns what became of it; `None` if it is not due, or if
@@ -233,5 +242,19 @@ impl<A: Apps, T: AlertTable, N: Notifier, C: Clock> Alerts<A, T, N, C> {
                 Err(NotSent { error, permanent: false })
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use logferry_core::ports::alerts::ALERTS_EVENT;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_event_of_flush_starts_the_alerts_and_that_of_the_schedule_does_not() {
+        assert!(is_for_alerts(&serde_json::from_str(ALERTS_EVENT).unwrap()));
+        assert!(!is_for_alerts(&json!({"source": "aws.events", "detail": {}})));
     }
 }

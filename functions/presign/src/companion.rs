@@ -7,7 +7,7 @@ use logferry_core::model::app::Scope;
 use logferry_core::uploads::session::{ListedPart, MAX_PART_BYTES, MAX_PARTS, bare_etag};
 use logferry_service::http::{
     ApiError, Describe, Head, IntoResponse, Operation, PathPart, QueryParams, Raw, Response, State,
-    json as json_of, with_header,
+    json as json_of, with_pause,
 };
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
@@ -56,10 +56,7 @@ impl IntoResponse for Refusal {
             body["details"] = details;
         }
         let response = json_of(self.status, &body);
-        match self.retry_after_secs {
-            Some(secs) => with_header(response, http::header::RETRY_AFTER, &secs.to_string()),
-            None => response,
-        }
+        with_pause(response, self.retry_after_secs)
     }
 }
 

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use logferry_core::ledger::claim::Ledger;
 use logferry_core::model::app::AppId;
-use logferry_core::model::fault::{Fault, FaultClass};
+use logferry_core::model::fault::Fault;
 use logferry_core::model::object_key::{AccountId, Region};
 use logferry_core::ports::apps::Apps;
 use logferry_core::ports::secrets::Secrets;
@@ -28,11 +28,11 @@ use logferry_core::uploads::table::{Multipart, Sessions};
 use logferry_presigner::Presigner;
 use logferry_service::door::Door;
 use logferry_service::http::State;
+use logferry_service::random;
 use logferry_service::tokens::Tokens;
 use ulid::Ulid;
 
 pub use config::{Config, JoinVerification, LogLimits, UploadLimits};
-pub use log_upload::{CONTENT_TYPE, EXPIRY_SECS};
 pub use routes::routes;
 
 /// What presign talks to.
@@ -91,8 +91,5 @@ pub fn door<W: World>(presign: Arc<Presign<W>>, metrics_namespace: &str) -> Door
 
 /// A ULID of this moment, from the system's randomness.
 fn new_ulid(now_ms: i64) -> Result<Ulid, Fault> {
-    let mut random = [0; 16];
-    getrandom::fill(&mut random)
-        .map_err(|error| Fault::new(FaultClass::Transient, "getrandom", error.to_string()))?;
-    Ok(Ulid::from_parts(u64::try_from(now_ms).unwrap_or(0), u128::from_be_bytes(random)))
+    Ok(Ulid::from_parts(u64::try_from(now_ms).unwrap_or(0), u128::from_be_bytes(random::bytes()?)))
 }

@@ -19,11 +19,11 @@ use crate::sender::{Named, Sender};
 use crate::{Presign, Shared, World, new_ulid};
 
 /// How long a URL or form works (s). The contract's limit.
-pub const EXPIRY_SECS: u32 = 300;
+const EXPIRY_SECS: u32 = 300;
 
 /// What every log file is labelled as, whatever it is: the bytes decide, not the label. It is
 /// signed, so S3 refuses a request that says anything else.
-pub const CONTENT_TYPE: &str = "application/gzip";
+const CONTENT_TYPE: &str = "application/gzip";
 
 /// The smallest file that a form takes (bytes).
 const MIN_FORM_BYTES: u64 = 1;

@@ -41,7 +41,7 @@ impl ListQuery {
         });
         let cursor = query.take("cursor").filter(|cursor| !cursor.is_empty());
         if cursor.as_ref().is_some_and(|cursor| cursor.len() > MAX_UPLOAD_ID_BYTES) {
-            return Err(ApiError::bad_request("cursor", "cursor is not a cursor of this list"));
+            return Err(ApiError::bad_cursor());
         }
         query.finish()?;
         Ok(Self { limit: limit.transpose()?.unwrap_or(PAGE), cursor, progress })

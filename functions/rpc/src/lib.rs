@@ -17,13 +17,14 @@ use logferry_core::logbook::write::{WriteError, WriteRequest};
 use logferry_core::logbook::{new_entry, query, write};
 use logferry_core::model::app::{App as Tenant, AppId};
 use logferry_core::model::entry_filter::EntryFilter;
-use logferry_core::model::fault::{Fault, FaultClass, chain};
+use logferry_core::model::fault::{Fault, chain};
 use logferry_core::model::quota::{Exceeded, Quota};
 use logferry_core::model::redact::Redactor;
 use logferry_core::ports::apps::Apps;
 use logferry_core::ports::usage::Usage;
 use logferry_service::http::MAX_BODY_BYTES;
 use logferry_service::metrics::{BLOCKS_SKIPPED, Emission};
+use logferry_service::random;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
@@ -131,9 +132,6 @@ impl<B: BlockTable + Stats + Records + Usage, A: Apps> App<B, A> {
             true => new_entry::batch(given, name)?,
             false => new_entry::Entries { batch, complete: true, entries: vec![given] },
         };
-        let mut unique = [0; 16];
-        getrandom::fill(&mut unique)
-            .map_err(|error| Fault::new(FaultClass::Transient, "getrandom", error.to_string()))?;
         let request = WriteRequest {
             app,
             request_id: None,
@@ -141,7 +139,7 @@ impl<B: BlockTable + Stats + Records + Usage, A: Apps> App<B, A> {
             format: "api",
             body: &[],
             now_ms,
-            unique,
+            unique: random::bytes()?,
             default_retention_days: self.default_retention_days,
             redactor: &self.redactor,
             quota: &self.quota,
@@ -187,11 +185,8 @@ impl<B: BlockTable + Stats + Records + Usage, A: Apps> App<B, A> {
                     )
                 })?,
         };
-        let order = match optional(&mut filters, "order")?.as_deref() {
-            None | Some("desc") => Order::NewestFirst,
-            Some("asc") => Order::OldestFirst,
-            Some(_) => return Err(Invalid::new("filters.order", "order must be desc or asc").into()),
-        };
+        let order = Order::parse(optional(&mut filters, "order")?.as_deref())
+            .map_err(|refusal| Invalid::new("filters.order", refusal))?;
         let cursor = optional(&mut filters, "cursor")?;
         if let Some(name) = filters.keys().next() {
             return Err(Invalid::new(format!("filters.{name}"), format!("{name} is not a filter")).into());

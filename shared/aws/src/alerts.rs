@@ -3,10 +3,10 @@
 //! the mark of a counted block under `mark#{block id}`, an event under `event#{seq}`. Active alerts are also
 //! under `#alerts`. No app's id is empty, so the partitions are never those of a check.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::types::{Delete, KeysAndAttributes, Put as PutAction, Update};
+use aws_sdk_dynamodb::types::{Delete, Put as PutAction, Update};
 use logferry_core::model::fault::{Fault, FaultClass};
 use logferry_core::model::ids::BlockId;
 use logferry_core::ports::alerts::{
@@ -14,6 +14,7 @@ use logferry_core::ports::alerts::{
     CrossedWindow, Delivery,
 };
 
+use crate::batch::get_consistent;
 use crate::faults::fault;
 use crate::item::{Get, Item, Put, key, malformed, n, s};
 use crate::table::{Table, applied};
@@ -36,9 +37,6 @@ const STATE_KEPT_SECS: i64 = 90 * 86_400;
 /// Maximum items of a transaction.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html>
 const MAX_TRANSACTION_ITEMS: usize = 100;
-/// Maximum keys per BatchGetItem request.
-/// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html>
-const MAX_BATCH_KEYS: usize = 100;
 /// Maximum attempts to count blocks that another invocation counts at the same time.
 const ATTEMPTS: u32 = 8;
 
@@ -200,34 +198,13 @@ fn transactions(blocks: Vec<&BlockCount>) -> Vec<Vec<&BlockCount>> {
 }
 
 impl DynamoAlerts {
-    async fn batch_get(&self, keys: Vec<Item>) -> Result<Vec<Item>, Fault> {
-        let mut items = Vec::new();
-        for chunk in keys.chunks(MAX_BATCH_KEYS) {
-            let wanted = KeysAndAttributes::builder()
-                .set_keys(Some(chunk.to_vec()))
-                .consistent_read(true)
-                .build()
-                .map_err(|error| {
-                    Fault::new(FaultClass::Permanent, "BatchGetItem", "no keys").with_source(error)
-                })?;
-            let sent = self.table.client.batch_get_item().request_items(&self.table.name, wanted).send();
-            let answer = sent.await.map_err(|error| fault("BatchGetItem", error))?;
-            // 100 small rows are far below the size limit of a response: unprocessed keys were throttled.
-            if answer.unprocessed_keys.is_some_and(|keys| !keys.is_empty()) {
-                return Err(Fault::new(FaultClass::RateLimited, "BatchGetItem", "UnprocessedKeys"));
-            }
-            items.extend(answer.responses.unwrap_or_else(HashMap::new).into_values().flatten());
-        }
-        Ok(items)
-    }
-
     async fn unmarked<'b>(
         &self,
         of: &AlertKey,
         blocks: &[&'b BlockCount],
     ) -> Result<Vec<&'b BlockCount>, Fault> {
         let keys = blocks.iter().map(|block| mark_key(of, &block.block_id)).collect();
-        let marked = self.batch_get(keys).await?;
+        let marked = get_consistent(&self.table.client, &self.table.name, keys).await?;
         let marked: BTreeSet<&str> = marked.iter().map(|item| item.text("sk")).collect::<Result<_, _>>()?;
         let sort_key = |block: &BlockCount| format!("{MARK}{}", block.block_id);
         Ok(blocks.iter().copied().filter(|block| !marked.contains(sort_key(block).as_str())).collect())
@@ -289,7 +266,11 @@ impl AlertTable for DynamoAlerts {
 
     async fn windows(&self, of: &AlertKey, starts_ms: &[i64]) -> Result<Vec<AlertWindow>, Fault> {
         let keys = starts_ms.iter().map(|start_ms| window_key(of, *start_ms)).collect();
-        self.batch_get(keys).await?.iter().map(window_from_item).collect()
+        get_consistent(&self.table.client, &self.table.name, keys)
+            .await?
+            .iter()
+            .map(window_from_item)
+            .collect()
     }
 
     async fn state(&self, of: &AlertKey) -> Result<AlertState, Fault> {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::builders::KeysAndAttributesBuilder;
 use aws_sdk_dynamodb::types::{DeleteRequest, KeysAndAttributes, WriteRequest};
 use backon::{BackoffBuilder, ExponentialBuilder};
 use futures::{StreamExt, TryStreamExt, stream};
@@ -28,7 +29,7 @@ fn pauses() -> impl Iterator<Item = Duration> {
 /// Maximum keys per BatchGetItem.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html>
 const MAX_GET_KEYS: usize = 100;
-/// Parallel requests of [`get_all`].
+/// Parallel requests.
 const GETS_AT_ONCE: usize = 8;
 
 /// Returns attributes of the existing items with these keys (all different), in any order, eventually
@@ -39,8 +40,26 @@ pub(crate) async fn get_all(
     keys: Vec<Item>,
     projection: &str,
 ) -> Result<Vec<Item>, Fault> {
+    get_chunks(client, table, keys, &KeysAndAttributes::builder().projection_expression(projection)).await
+}
+
+/// Returns the existing items with these keys (all different), in any order, strongly consistent.
+pub(crate) async fn get_consistent(
+    client: &Client,
+    table: &str,
+    keys: Vec<Item>,
+) -> Result<Vec<Item>, Fault> {
+    get_chunks(client, table, keys, &KeysAndAttributes::builder().consistent_read(true)).await
+}
+
+async fn get_chunks(
+    client: &Client,
+    table: &str,
+    keys: Vec<Item>,
+    how: &KeysAndAttributesBuilder,
+) -> Result<Vec<Item>, Fault> {
     let chunks: Vec<_> = keys.chunks(MAX_GET_KEYS).map(<[Item]>::to_vec).collect();
-    let chunks = chunks.into_iter().map(|keys| get_chunk(client, table, keys, projection));
+    let chunks = chunks.into_iter().map(|keys| get_chunk(client, table, keys, how));
     let found: Vec<_> = stream::iter(chunks).buffer_unordered(GETS_AT_ONCE).try_collect().await?;
     Ok(found.into_iter().flatten().collect())
 }
@@ -49,12 +68,11 @@ async fn get_chunk(
     client: &Client,
     table: &str,
     keys: Vec<Item>,
-    projection: &str,
+    how: &KeysAndAttributesBuilder,
 ) -> Result<Vec<Item>, Fault> {
     let (mut left, mut found, mut pauses) = (keys, Vec::new(), pauses());
     loop {
-        let wanted = KeysAndAttributes::builder().set_keys(Some(left)).projection_expression(projection);
-        let wanted = wanted.build().map_err(|_| malformed("pk"))?;
+        let wanted = how.clone().set_keys(Some(left)).build().map_err(|_| malformed("pk"))?;
         let answer = client
             .batch_get_item()
             .request_items(table, wanted)

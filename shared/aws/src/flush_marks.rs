@@ -2,22 +2,17 @@
 //! They are not in `logs`, because its stream would report them. A row whose `sk` is `mark` is of an
 //! earlier version, which kept an interval of sequence numbers; it is not read, and expires.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::types::{KeysAndAttributes, PutRequest, WriteRequest};
+use aws_sdk_dynamodb::types::{PutRequest, WriteRequest};
 use logferry_core::model::block::Partition;
-use logferry_core::model::fault::{Fault, FaultClass};
+use logferry_core::model::fault::Fault;
 use logferry_core::model::ids::BlockId;
 use logferry_core::ports::flush_marks::{FlushMark, FlushMarks, Insertion};
 
-use crate::batch::write_all;
-use crate::faults::fault;
+use crate::batch::{get_consistent, write_all};
 use crate::item::{Get, Item, Put, key, malformed, n};
-
-/// Maximum keys per BatchGetItem request.
-/// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html>
-const MAX_BATCH_KEYS: usize = 100;
 
 /// How long a mark is kept (seconds): twice as long as a stream keeps its records.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Streams.html>
@@ -78,31 +73,9 @@ impl FlushMarks for DynamoFlushMarks {
     async fn find(&self, insertions: &[Insertion]) -> Result<Vec<(Insertion, FlushMark)>, Fault> {
         // A request must not contain a key twice.
         let distinct: Vec<_> = insertions.iter().collect::<BTreeSet<_>>().into_iter().collect();
-        let mut marks = Vec::new();
-        for chunk in distinct.chunks(MAX_BATCH_KEYS) {
-            let wanted = KeysAndAttributes::builder()
-                .set_keys(Some(chunk.iter().map(|insertion| key_of(insertion)).collect()))
-                .consistent_read(true)
-                .build()
-                .map_err(|error| {
-                    Fault::new(FaultClass::Permanent, "BatchGetItem", "no keys").with_source(error)
-                })?;
-            let answer = self
-                .client
-                .batch_get_item()
-                .request_items(&self.table, wanted)
-                .send()
-                .await
-                .map_err(|error| fault("BatchGetItem", error))?;
-            // 100 small rows are far below the size limit of a response: unprocessed keys were throttled.
-            if answer.unprocessed_keys.is_some_and(|keys| !keys.is_empty()) {
-                return Err(Fault::new(FaultClass::RateLimited, "BatchGetItem", "UnprocessedKeys"));
-            }
-            for item in answer.responses.unwrap_or_else(HashMap::new).into_values().flatten() {
-                marks.push(from_item(&item)?);
-            }
-        }
-        Ok(marks)
+        let keys = distinct.into_iter().map(key_of).collect();
+        let items = get_consistent(&self.client, &self.table, keys).await?;
+        items.iter().map(from_item).collect()
     }
 
     async fn set(&self, marks: &[(Insertion, FlushMark)], now_ms: i64) -> Result<(), Fault> {

@@ -163,7 +163,7 @@ impl Records for DynamoRecords {
         let header = &removal.header;
         let mut actions = Vec::new();
         match &removal.removal {
-            Removal::Erase(_) => {}
+            Removal::Erase(erased) => self.push_erasure(header, removal.extents, erased, &mut actions)?,
             Removal::Block => {
                 for (index, key) in item_keys(header, removal.extents).enumerate() {
                     let action = Delete::builder().table_name(&self.logs).set_key(Some(key));
@@ -187,9 +187,6 @@ impl Records for DynamoRecords {
                         .expression_attribute_values(":was", n(was_ms)),
                 })?);
             }
-        }
-        if let Removal::Erase(erased) = &removal.removal {
-            self.push_erasure(header, removal.extents, erased, &mut actions)?;
         }
         let (table, day) = (&self.stats.table.name, header.day());
         let taken = Expiring::one(header.expires_on(), DayCounts::default() - removal.counts);

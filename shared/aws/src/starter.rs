@@ -6,7 +6,7 @@ use aws_sdk_lambda::types::InvocationType;
 use logferry_core::ledger::backlog::Starter;
 use logferry_core::model::fault::Fault;
 use logferry_core::model::object::{ObjectRef, ObjectVersion};
-use logferry_core::ports::alerts::AlertWaker;
+use logferry_core::ports::alerts::{ALERTS_EVENT, AlertWaker};
 
 use crate::faults::fault;
 
@@ -31,16 +31,15 @@ impl Starter for LambdaStarter {
             ObjectVersion::Id(id) => event["versionId"] = id.as_str().into(),
             ObjectVersion::ETag(etag) => event["etag"] = etag.as_str().into(),
         }
-        self.client
-            .invoke()
-            .function_name(&self.function)
-            .invocation_type(InvocationType::Event)
-            .payload(Blob::new(event.to_string().into_bytes()))
-            .send()
-            .await
-            .map_err(|error| fault("Invoke", error))?;
-        Ok(())
+        invoke(&self.client, &self.function, event.to_string()).await
     }
+}
+
+/// Invokes a function asynchronously.
+async fn invoke(client: &Client, function: &str, event: String) -> Result<(), Fault> {
+    let request = client.invoke().function_name(function).invocation_type(InvocationType::Event);
+    request.payload(Blob::new(event)).send().await.map_err(|error| fault("Invoke", error))?;
+    Ok(())
 }
 
 /// Invokes the function that sends notifications of alerts.
@@ -59,17 +58,6 @@ impl LambdaAlertWaker {
 
 impl AlertWaker for LambdaAlertWaker {
     async fn wake(&self) -> Result<(), Fault> {
-        self.client
-            .invoke()
-            .function_name(&self.function)
-            .invocation_type(InvocationType::Event)
-            .payload(Blob::new(ALERTS_EVENT))
-            .send()
-            .await
-            .map_err(|error| fault("Invoke", error))?;
-        Ok(())
+        invoke(&self.client, &self.function, ALERTS_EVENT.to_owned()).await
     }
 }
-
-/// The event that makes `health` send notifications only.
-pub const ALERTS_EVENT: &str = r#"{"logferry":"alerts"}"#;

@@ -104,7 +104,7 @@ async fn sums_of(
     sums::load(table, &check.key(&app.app_id), app.registered_ms, windows, now_ms).await
 }
 
-fn state_of<'a>(states: &'a [UrlState], app: &App, check: &StoredCheck) -> Option<&'a UrlState> {
+pub(crate) fn state_of<'a>(states: &'a [UrlState], app: &App, check: &StoredCheck) -> Option<&'a UrlState> {
     states.iter().find(|state| state.target == check.target && state.registered_ms == app.registered_ms)
 }
 

@@ -9,6 +9,7 @@ use logferry_core::model::app::App;
 use logferry_core::model::fault::Fault;
 use logferry_core::model::time::{Day, MS_PER_HOUR, rfc3339_ms};
 
+use crate::history::state_of;
 use crate::register::StoredCheck;
 use crate::rows::{CheckTable, Health, Tally};
 use crate::sums;
@@ -69,9 +70,7 @@ pub async fn status(
     let reads = checks.iter().take(MAX_CHECKS).map(|check| async {
         let key = check.key(&app.app_id);
         let sums = sums::load(table, &key, app.registered_ms, &[Window::Quarter], now_ms).await?;
-        let state = states
-            .iter()
-            .find(|state| state.target == check.target && state.registered_ms == app.registered_ms);
+        let state = state_of(&states, app, check);
         Ok(CheckStatus {
             name: check.name.clone().unwrap_or_else(|| check.target.clone()),
             health: state.map_or(Health::Unknown, |state| state.health),

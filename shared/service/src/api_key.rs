@@ -9,7 +9,7 @@ use base64::prelude::BASE64_STANDARD;
 use http::HeaderValue;
 use http::header::AUTHORIZATION;
 use logferry_core::model::app::{App, Scope};
-use logferry_core::model::fault::{Fault, FaultClass};
+use logferry_core::model::fault::Fault;
 use logferry_core::ports::apps::{Apps, KeyRow};
 use logferry_core::ports::secrets::{SecretVersion, Secrets};
 use serde_json::json;
@@ -17,6 +17,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use crate::http::{ApiError, Head};
+use crate::random;
 use crate::secret_cache::SecretCache;
 
 /// The header with an API key.
@@ -47,10 +48,7 @@ impl ApiKey {
     /// # Errors
     /// The system has none.
     pub fn generate() -> Result<Self, Fault> {
-        let mut bytes = [0; KEY_CHARS / 2];
-        getrandom::fill(&mut bytes)
-            .map_err(|error| Fault::new(FaultClass::Transient, "getrandom", error.to_string()))?;
-        Ok(Self(hex::encode(bytes)))
+        Ok(Self(hex::encode(random::bytes::<{ KEY_CHARS / 2 }>()?)))
     }
 
     /// Makes a key from its parts.

@@ -10,6 +10,7 @@ pub mod door;
 pub mod http;
 mod jwt_crypto;
 pub mod metrics;
+pub mod random;
 pub mod secret_cache;
 pub mod telemetry;
 pub mod tokens;

@@ -100,27 +100,9 @@ impl World {
 
     /// A job for everything of the user `u3`.
     fn job(&self) -> Erasure {
-        let key = ErasureKey {
-            app_id: self.app.app_id.clone(),
-            registered_ms: self.app.registered_ms,
-            job_id: "0123456789abcdef0123456789abcdef".to_owned(),
-        };
-        Erasure {
-            key,
-            filter: BTreeMap::from([("field.user.id".to_owned(), "u3".to_owned())]),
-            since_ms: T0 - 3 * 1440 * MINUTE_MS,
-            until_ms: T0 + 1440 * MINUTE_MS,
-            requested_ms: T0,
-            due_ms: T0,
-            position: None,
-            left: 0,
-            last_pass: false,
-            records: 0,
-            blocks: 0,
-            objects: 0,
-            unreadable: 0,
-            completed_ms: None,
-        }
+        let key = ErasureKey::of(&self.app, "0123456789abcdef0123456789abcdef");
+        let filter = BTreeMap::from([("field.user.id".to_owned(), "u3".to_owned())]);
+        Erasure::new(key, filter, T0 - 3 * 1440 * MINUTE_MS, T0 + 1440 * MINUTE_MS, T0)
     }
 
     /// A turn of the worker; `None` if it died.

@@ -5,15 +5,15 @@ use std::sync::Arc;
 
 use http::{HeaderName, StatusCode};
 use logferry_core::logbook::carried::{Carried, Context, Identity};
-use logferry_core::model::fault::{Fault, FaultClass};
 use logferry_service::http::{
     Answer, ApiError, BodyBytes, Operation, PathPart, Response, Route, Routes, State, json as plain,
-    with_header,
+    with_header, with_pause,
 };
+use logferry_service::random;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Batch, MAX_ENTRIES, with_pause};
+use super::{Batch, MAX_ENTRIES};
 use crate::auth::AsShipper;
 use crate::{Api, Cloud, Shared};
 
@@ -137,7 +137,7 @@ fn refusal(error: &ApiError) -> Response {
     };
     let status = error.status.as_u16();
     let body = json!({"error": {"type": kind, "reason": error.message, "root_cause": []}, "status": status});
-    with_pause(plain(error.status, &body), error)
+    with_pause(plain(error.status, &body), error.retry_after_secs)
 }
 
 /// An action of a bulk request.
@@ -208,10 +208,7 @@ fn items(
     actions: &[Action<'_>],
     refused: &std::collections::BTreeMap<usize, String>,
 ) -> Result<Response, ApiError> {
-    let mut unique = [0; 8];
-    getrandom::fill(&mut unique)
-        .map_err(|error| Fault::new(FaultClass::Transient, "getrandom", error.to_string()))?;
-    let unique = hex::encode(unique);
+    let unique = hex::encode(random::bytes::<8>()?);
     let (mut errors, mut items, mut documents) = (false, Vec::with_capacity(actions.len()), 0..);
     for (at, action) in actions.iter().enumerate() {
         let id = action.id.clone().unwrap_or_else(|| format!("{unique}-{at}"));

@@ -11,12 +11,14 @@ use flate2::read::MultiGzDecoder;
 use http::StatusCode;
 use logferry_core::logbook::carried::{Carried, Context, Identity};
 use logferry_core::logbook::subscription;
-use logferry_service::http::{Answer, ApiError, BodyBytes, Operation, Route, Routes, State, json as plain};
+use logferry_service::http::{
+    Answer, ApiError, BodyBytes, Operation, Route, Routes, State, json as plain, with_pause,
+};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use super::{Batch, Few, MAX_BYTES, with_pause};
+use super::{Batch, Few, MAX_BYTES};
 use crate::auth::AsShipper;
 use crate::{Api, Cloud, Shared};
 
@@ -65,7 +67,7 @@ async fn write<C: Cloud>(
         }
         Err(error) => {
             let body = json!({"requestId": request_id, "timestamp": now_ms, "errorMessage": error.message});
-            with_pause(plain(error.status, &body), &error)
+            with_pause(plain(error.status, &body), error.retry_after_secs)
         }
     })
 }

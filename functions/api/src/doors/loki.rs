@@ -9,13 +9,13 @@ use logferry_core::logbook::carried::{Carried, Context, Identity};
 use logferry_core::logbook::new_entry::half_surrogates_replaced;
 use logferry_service::http::{
     Answer, ApiError, BodyBytes, IntoResponse as _, MAX_DECODED_BYTES, Operation, Response, Route, Routes,
-    State, text as plain,
+    State, text as plain, with_pause,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::wire::{Fields, Malformed, Value as Wire, text};
-use super::{Batch, Few, with_pause};
+use super::{Batch, Few};
 use crate::auth::AsShipper;
 use crate::{Api, Cloud, Shared};
 
@@ -76,7 +76,7 @@ async fn push<C: Cloud>(
 /// An error as Loki answers it: a line of text.
 fn refusal(error: &ApiError) -> Response {
     let response = plain(error.status, "text/plain; charset=utf-8", format!("{}\n", error.message));
-    with_pause(response, error)
+    with_pause(response, error.retry_after_secs)
 }
 
 fn malformed(what: &str) -> ApiError {

@@ -10,11 +10,10 @@ mod wire;
 use std::fmt;
 use std::marker::PhantomData;
 
-use http::header::RETRY_AFTER;
 use logferry_core::logbook::carried::{Carried, Identity};
 use logferry_core::logbook::write::{Refused, WriteRequest, carry};
 use logferry_core::model::app::App;
-use logferry_service::http::{ApiError, Response, Routes, with_header};
+use logferry_service::http::{ApiError, Routes};
 use serde::de::{Deserialize, Deserializer, Error as _, SeqAccess, Visitor};
 
 use crate::writes::write_error;
@@ -59,14 +58,6 @@ impl<'a> Batch<'a> {
         }
         self.entries.push(entry);
         Ok(())
-    }
-}
-
-/// The answer to a refusal, with the pause that it asks for.
-fn with_pause(response: Response, refusal: &ApiError) -> Response {
-    match refusal.retry_after_secs {
-        Some(secs) => with_header(response, RETRY_AFTER, &secs.to_string()),
-        None => response,
     }
 }
 

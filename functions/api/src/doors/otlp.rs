@@ -12,15 +12,16 @@ use logferry_core::logbook::carried::{Carried, Identity};
 use logferry_core::logbook::new_entry::{MAX_ENTRY_BYTES, half_surrogates_replaced};
 use logferry_core::logbook::write::Refused;
 use logferry_core::model::app::App;
+use logferry_core::model::level::Level;
 use logferry_service::http::{
-    Answer, ApiError, BodyBytes, IntoResponse as _, Operation, Response, Route, Routes, State,
+    Answer, ApiError, BodyBytes, IntoResponse as _, Operation, Response, Route, Routes, State, with_pause,
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::wire::{Fields, Malformed, Value as Wire, put_bytes, put_number, text};
-use super::{Batch, Few, with_pause};
+use super::{Batch, Few};
 use crate::auth::AsShipper;
 use crate::{Api, Cloud, Shared};
 
@@ -118,7 +119,7 @@ fn status(error: &ApiError, protobuf: bool) -> Response {
     put_number(&mut message, 1, code);
     put_bytes(&mut message, 2, error.message.as_bytes());
     let body = json!({"code": code, "message": error.message});
-    with_pause(answer(error.status, protobuf, message, &body), error)
+    with_pause(answer(error.status, protobuf, message, &body), error.retry_after_secs)
 }
 
 fn answer(status: StatusCode, protobuf: bool, message: Vec<u8>, body: &Value) -> Response {
@@ -153,52 +154,82 @@ struct LogRecord<'a> {
     event_name: Cow<'a, str>,
 }
 
+/// A record as an entry of Logferry.
+#[derive(Serialize)]
+struct Entry<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timestamp: Option<u64>,
+    level: &'a str,
+    message: &'a str,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    context: &'a Map<String, Value>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    trace_id: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    span_id: &'a str,
+    #[serde(skip_serializing_if = "is_zero")]
+    trace_flags: u64,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    event_name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body: Option<&'a Value>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    severity_text: &'a str,
+    #[serde(skip_serializing_if = "is_zero")]
+    severity_number: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    observed_timestamp: u64,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    resource: &'a Map<String, Value>,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    scope: &'a Map<String, Value>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
 impl LogRecord<'_> {
     /// The record as an entry of Logferry.
-    fn carried(self, resource: &Map<String, Value>, scope: &Map<String, Value>) -> Carried<'static> {
-        let mut entry = Map::new();
+    fn carried(
+        &self,
+        resource: &Map<String, Value>,
+        scope: &Map<String, Value>,
+    ) -> Result<Carried<'static>, ApiError> {
         let time_ns = [self.time_ns, self.observed_ns].into_iter().find(|ns| *ns > 0);
-        if let Some(time_ns) = time_ns {
-            entry.insert("timestamp".to_owned(), time_ns.into());
-        }
         let level = match (self.severity_number, &*self.severity_text) {
-            (0, "") => "INFO".to_owned(),
-            (0, text) => text.to_owned(),
+            (0, "") => Cow::Borrowed("INFO"),
+            (0, text) => Cow::Borrowed(text),
             #[expect(
                 clippy::cast_precision_loss,
                 reason = "24 at most; what is larger is an error all the same"
             )]
-            (number, _) => logferry_core::model::level::Level::from_opentelemetry(number as f64).to_string(),
+            (number, _) => Cow::Owned(Level::from_opentelemetry(number as f64).to_string()),
         };
-        entry.insert("level".to_owned(), level.into());
-        let named = (!self.event_name.is_empty()).then(|| Value::from(self.event_name.as_ref()));
-        let (message, structured) = match self.body {
-            None => (named.clone().unwrap_or_else(|| "".into()), None),
-            Some(Value::String(text)) => (text.into(), None),
-            Some(body) => (body.to_string().into(), Some(body)),
+        let (message, body) = match &self.body {
+            None => (Cow::Borrowed(&*self.event_name), None),
+            Some(Value::String(text)) => (Cow::Borrowed(text.as_str()), None),
+            Some(body) => (Cow::Owned(body.to_string()), Some(body)),
         };
-        entry.insert("message".to_owned(), message);
-        let filled = |map: &Map<String, Value>| (!map.is_empty()).then(|| Value::from(map.clone()));
-        let text = |text: &str| (!text.is_empty()).then(|| Value::from(text));
-        let number = |number: u64| (number > 0).then(|| Value::from(number));
-        for (name, value) in [
-            ("context", (!self.attributes.is_empty()).then(|| Value::from(self.attributes))),
-            ("trace_id", text(&self.trace_id)),
-            ("span_id", text(&self.span_id)),
-            ("trace_flags", number(self.flags)),
-            ("event_name", named),
-            ("body", structured),
-            ("severity_text", text(&self.severity_text)),
-            ("severity_number", number(self.severity_number)),
-            ("observed_timestamp", number(self.observed_ns)),
-            ("resource", filled(resource)),
-            ("scope", filled(scope)),
-        ] {
-            if let Some(value) = value {
-                entry.insert(name.to_owned(), value);
-            }
-        }
-        Carried { text: Value::from(entry).to_string().into(), time_ns, ..Carried::default() }
+        let entry = Entry {
+            timestamp: time_ns,
+            level: &level,
+            message: &message,
+            context: &self.attributes,
+            trace_id: &self.trace_id,
+            span_id: &self.span_id,
+            trace_flags: self.flags,
+            event_name: &self.event_name,
+            body,
+            severity_text: &self.severity_text,
+            severity_number: self.severity_number,
+            observed_timestamp: self.observed_ns,
+            resource,
+            scope,
+        };
+        let text = serde_json::to_string(&entry).map_err(|error| ApiError::internal(&error))?;
+        Ok(Carried { text: text.into(), time_ns, ..Carried::default() })
     }
 }
 
@@ -228,7 +259,7 @@ fn of_protobuf(body: &[u8]) -> Result<Batch<'_>, ApiError> {
                 let record = record?;
                 let entry = match record.len() > MAX_ENTRY_BYTES {
                     true => too_large(record),
-                    false => record_of(record)?.carried(&resource, &scope),
+                    false => record_of(record)?.carried(&resource, &scope)?,
                 };
                 batch.push(entry)?;
             }
@@ -371,7 +402,7 @@ fn of_json(body: &[u8]) -> Result<Batch<'static>, ApiError> {
                     continue;
                 }
                 let record = object_of(Some(record))?;
-                batch.push(record_of_json(&record)?.carried(&resource, &scope))?;
+                batch.push(record_of_json(&record)?.carried(&resource, &scope)?)?;
             }
         }
     }

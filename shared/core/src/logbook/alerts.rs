@@ -68,8 +68,8 @@ impl Alert {
     /// Whether a block may have matching records, according to its header.
     #[must_use]
     pub fn may_be_in(&self, header: &BlockHeader, arrived_ms: i64) -> bool {
-        let says_levels = header.levels.total() == i64::from(header.count);
-        header.last_ms >= arrived_ms - MAX_LATE_MS && (!says_levels || self.filter.may_be_in(&header.levels))
+        header.last_ms >= arrived_ms - MAX_LATE_MS
+            && (!header.says_levels() || self.filter.may_be_in(&header.levels))
     }
 
     /// Returns the matching records of a block; `None` without any.
@@ -86,7 +86,7 @@ impl Alert {
             // Without a filter on entries, only samples need the record.
             if shows || self.filter.reads_entries() {
                 let stored = payload.record(index);
-                if !self.filter.matches(&stored) {
+                if !self.filter.holds(&stored) {
                     continue;
                 }
                 if shows {

@@ -94,11 +94,10 @@ pub struct Eraser<'a, A, B, F, O> {
 impl Wanted<'_> {
     /// Whether a block may have a match, according to its header.
     fn may_be_in(&self, header: &BlockHeader) -> bool {
-        let says_levels = header.levels.total() == i64::from(header.count);
         header.registered_ms == self.app.registered_ms
             && header.first_ms < self.until_ms
             && header.last_ms >= self.since_ms
-            && (!says_levels || self.filter.may_be_in(&header.levels))
+            && (!header.says_levels() || self.filter.may_be_in(&header.levels))
     }
 
     /// Returns the positions of the matching entries.
@@ -108,7 +107,7 @@ impl Wanted<'_> {
             let entry = payload.entry(index);
             in_range(entry.timestamp_ms)
                 && self.filter.may_match(&entry)
-                && self.filter.matches(&payload.record(index))
+                && self.filter.holds(&payload.record(index))
         };
         (0..payload.len()).filter(|&index| matches(index)).collect()
     }

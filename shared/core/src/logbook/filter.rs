@@ -28,6 +28,20 @@ pub enum Order {
     OldestFirst,
 }
 
+impl Order {
+    /// Reads `desc`, the default, or `asc`.
+    ///
+    /// # Errors
+    /// The refusal of anything else.
+    pub fn parse(text: Option<&str>) -> Result<Self, &'static str> {
+        match text {
+            None | Some("desc") => Ok(Self::NewestFirst),
+            Some("asc") => Ok(Self::OldestFirst),
+            Some(_) => Err("order must be desc or asc"),
+        }
+    }
+}
+
 impl From<BadFilter> for Invalid {
     fn from(bad: BadFilter) -> Self {
         Self::new(bad.name, bad.message)

@@ -24,7 +24,8 @@ pub(crate) struct Candidate {
 }
 
 impl Candidate {
-    pub(crate) fn of(record: &StoredRecord<'_>, position: Position, app: usize) -> Self {
+    /// Without its entry unless `keeps_entry`.
+    pub(crate) fn of(record: &StoredRecord<'_>, position: Position, app: usize, keeps_entry: bool) -> Self {
         let entry = &record.entry;
         Self {
             position,
@@ -34,7 +35,7 @@ impl Candidate {
             kind: entry.kind,
             timestamp_fallback: entry.timestamp_fallback,
             marks: entry.marks,
-            raw: entry.raw.to_owned(),
+            raw: if keeps_entry { entry.raw.to_owned() } else { String::new() },
         }
     }
 

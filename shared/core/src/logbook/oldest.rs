@@ -273,7 +273,7 @@ impl Search<'_> {
             }
             let record = payload.record(index);
             if filter.holds(&record) {
-                self.found.take(Candidate::of(&record, position, 0));
+                self.found.take(Candidate::of(&record, position, 0, true));
             }
         }
     }

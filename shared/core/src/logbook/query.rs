@@ -515,16 +515,7 @@ impl<'q> Search<'q> {
                 continue;
             }
             least_ms = wanted_later;
-            newest.take(Candidate {
-                position,
-                id: record.id,
-                app,
-                level: entry.level,
-                kind: entry.kind,
-                timestamp_fallback: entry.timestamp_fallback,
-                marks: entry.marks,
-                raw: if self.max_held_bytes == 0 { String::new() } else { entry.raw.to_owned() },
-            });
+            newest.take(Candidate::of(&record, position, app, self.max_held_bytes > 0));
         }
         least_ms
     }

@@ -94,6 +94,12 @@ impl BlockHeader {
         expiry::day_of(self.expires_at_secs)
     }
 
+    /// Whether the header contains the levels of its records. Some blocks have no counts.
+    #[must_use]
+    pub fn says_levels(&self) -> bool {
+        self.levels.total() == i64::from(self.count)
+    }
+
     #[must_use]
     pub fn partition(&self) -> Partition {
         Partition { app_id: self.app_id.clone(), day: self.day(), shard: self.block_id.shard() }

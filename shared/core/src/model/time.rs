@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
+use jiff::tz::TimeZone;
 
 pub const MS_PER_HOUR: i64 = 3_600_000;
 pub const MS_PER_DAY: i64 = 86_400_000;
@@ -50,6 +51,14 @@ impl Day {
     pub fn next(self) -> Self {
         Self(self.0 + 1)
     }
+
+    /// Returns the first day of the month.
+    #[must_use]
+    pub fn first_of_month(self) -> Self {
+        let start = Timestamp::from_millisecond(self.start_ms()).map(|start| start.to_zoned(TimeZone::UTC));
+        // A day that has no date is beyond all records.
+        start.map_or(self, |start| Self(self.0 - i32::from(start.day()) + 1))
+    }
 }
 
 impl fmt::Display for Day {
@@ -71,7 +80,7 @@ impl FromStr for Day {
 
     fn from_str(text: &str) -> Result<Self, BadDay> {
         let date = Date::strptime("%Y-%m-%d", text).map_err(|_| BadDay)?;
-        let start = date.to_zoned(jiff::tz::TimeZone::UTC).map_err(|_| BadDay)?;
+        let start = date.to_zoned(TimeZone::UTC).map_err(|_| BadDay)?;
         Ok(Self::of_ms(start.timestamp().as_millisecond()))
     }
 }
@@ -110,6 +119,11 @@ mod tests {
         }
         assert_eq!(Day::of_ms(1_743_532_441_581).to_string(), "2025-04-01");
         assert_eq!("2025-4-1x".parse::<Day>(), Err(BadDay));
+        for (day, first) in
+            [("2024-02-29", "2024-02-01"), ("2024-03-01", "2024-03-01"), ("1969-12-31", "1969-12-01")]
+        {
+            assert_eq!(day.parse::<Day>().unwrap().first_of_month().to_string(), first);
+        }
     }
 
     #[test]

@@ -238,6 +238,9 @@ pub trait AlertTable: Send + Sync {
     fn settle(&self, active: &Active) -> impl Future<Output = Result<(), Fault>> + Send;
 }
 
+/// The event that makes the sender send notifications only.
+pub const ALERTS_EVENT: &str = r#"{"logferry":"alerts"}"#;
+
 /// Starts the sender of notifications.
 pub trait AlertWaker: Send + Sync {
     /// Starts it asynchronously. It also runs on a schedule, so a lost start only delays notifications.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::app::AppId;
+use crate::model::app::{App, AppId};
 use crate::model::fault::Fault;
 use crate::model::time::Day;
 
@@ -14,6 +14,13 @@ pub struct ErasureKey {
     pub registered_ms: i64,
     /// 32 hex characters.
     pub job_id: String,
+}
+
+impl ErasureKey {
+    #[must_use]
+    pub fn of(app: &App, job_id: impl Into<String>) -> Self {
+        Self { app_id: app.app_id.clone(), registered_ms: app.registered_ms, job_id: job_id.into() }
+    }
 }
 
 /// Where a pass continues.
@@ -54,6 +61,35 @@ pub struct Erasure {
     /// Blocks of the last pass that cannot be read.
     pub unreadable: u64,
     pub completed_ms: Option<i64>,
+}
+
+impl Erasure {
+    /// A job that is due at once: for the records from `since_ms` to before `until_ms`.
+    #[must_use]
+    pub fn new(
+        key: ErasureKey,
+        filter: BTreeMap<String, String>,
+        since_ms: i64,
+        until_ms: i64,
+        now_ms: i64,
+    ) -> Self {
+        Self {
+            key,
+            filter,
+            since_ms,
+            until_ms,
+            requested_ms: now_ms,
+            due_ms: now_ms,
+            position: None,
+            left: 0,
+            last_pass: false,
+            records: 0,
+            blocks: 0,
+            objects: 0,
+            unreadable: 0,
+            completed_ms: None,
+        }
+    }
 }
 
 /// Stores erasures. Writes are visible to the next read.

@@ -71,6 +71,15 @@ pub fn with_header(mut response: Response, name: HeaderName, value: &str) -> Res
     response
 }
 
+/// The answer with the pause after which a client may retry, if it has one (s).
+#[must_use]
+pub fn with_pause(response: Response, retry_after_secs: Option<u32>) -> Response {
+    match retry_after_secs {
+        Some(secs) => with_header(response, RETRY_AFTER, &secs.to_string()),
+        None => response,
+    }
+}
+
 /// An error as the caller sees it. The log entry is written where the error occurs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ApiError {
@@ -129,6 +138,12 @@ impl ApiError {
         Self::new(StatusCode::CONFLICT, "CONFLICT", message)
     }
 
+    /// 400 for a cursor that this list did not give.
+    #[must_use]
+    pub fn bad_cursor() -> Self {
+        Self::bad_request("cursor", "cursor is not a cursor of this list")
+    }
+
     /// 429 until the end of the day.
     #[must_use]
     pub fn over_quota(exceeded: &Exceeded, now_ms: i64) -> Self {
@@ -164,10 +179,7 @@ impl IntoResponse for ApiError {
         }
         let body = json!({"ok": false, "error": error}).to_string();
         let response = text(self.status, "application/json", body);
-        match self.retry_after_secs {
-            Some(secs) => with_header(response, RETRY_AFTER, &secs.to_string()),
-            None => response,
-        }
+        with_pause(response, self.retry_after_secs)
     }
 }
 

@@ -15,7 +15,7 @@ const TEXTS: [&str; 4] = ["text/", "application/json", "application/x-ndjson", "
 
 /// Whether a request accepts gzip: it names it, or `*`, without `q=0`.
 #[must_use]
-pub fn accepts_gzip(headers: &HeaderMap) -> bool {
+pub(crate) fn accepts_gzip(headers: &HeaderMap) -> bool {
     let wishes = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
     let mut any = None;
     for wish in wishes.flat_map(|text| text.split(',')) {

@@ -153,14 +153,19 @@ impl Operation {
 
     /// It answers `{"ok": true, "data": T}`.
     pub fn answers_data<T: ToSchema>(&mut self, status: u16, description: &str) {
-        let schema = enveloped(self.schemas.reference::<T>());
-        self.answers(status, description, schema);
+        let data = self.schemas.reference::<T>();
+        self.answers_enveloped(status, description, data);
+    }
+
+    /// It answers `{"ok": true, "data": …}`, whose data have a schema.
+    pub fn answers_enveloped(&mut self, status: u16, description: &str, data: Value) {
+        self.answers(status, description, enveloped(data));
     }
 
     /// It answers `{"ok": true, "data": [T, …]}`.
     pub fn answers_data_array<T: ToSchema>(&mut self, status: u16, description: &str) {
         let item = self.schemas.reference::<T>();
-        self.answers(status, description, enveloped(json!({"type": "array", "items": item})));
+        self.answers_enveloped(status, description, json!({"type": "array", "items": item}));
     }
 
     /// It answers without a body.
@@ -363,7 +368,7 @@ impl Document {
         self
     }
 
-    /// The document. `unversioned` are the beginnings of paths that do not exist below `/v1`.
+    /// The document. `unversioned` are the beginnings of paths that the document shows without `/v1`.
     #[must_use]
     pub fn finish(mut self, info: Value, security_schemes: Value, unversioned: &[&str]) -> Value {
         let mut paths = Map::new();

@@ -22,7 +22,10 @@ const UNSAFE: &AsciiSet =
 const UNSAFE_IN_PATH: &AsciiSet = &UNSAFE.add(b'?').add(b'{').add(b'}');
 
 /// An event as a request, with its [`Arrival`]. An event that is none comes back as the refusal.
-pub fn request_of(event: ApiGatewayV2httpRequest, now_ms: i64) -> (Arrival, Result<Request<Body>, ApiError>) {
+pub(crate) fn request_of(
+    event: ApiGatewayV2httpRequest,
+    now_ms: i64,
+) -> (Arrival, Result<Request<Body>, ApiError>) {
     let context = event.request_context;
     let arrival = Arrival {
         now_ms,
@@ -60,7 +63,7 @@ pub fn request_of(event: ApiGatewayV2httpRequest, now_ms: i64) -> (Arrival, Resu
 
 /// An answer as the gateway expects it: text as it is, anything else in base64.
 #[must_use]
-pub fn into_event(response: Response<Bytes>) -> ApiGatewayV2httpResponse {
+pub(crate) fn into_event(response: Response<Bytes>) -> ApiGatewayV2httpResponse {
     let (parts, body) = response.into_parts();
     let mut event = ApiGatewayV2httpResponse::default();
     event.status_code = i64::from(parts.status.as_u16());

@@ -12,15 +12,14 @@ mod fields;
 mod head;
 mod query;
 
-pub use answer::{Answer, ApiError, Measured, data, json, listed, ok, text, with_header};
+pub use answer::{Answer, ApiError, Measured, data, json, listed, ok, text, with_header, with_pause};
 pub use axum::response::{IntoResponse, Response};
 pub use axum::{Router, body::Bytes, extract::State};
 pub use body::{Body, BodyBytes, Json, MAX_BODY_BYTES, Raw};
 pub use coding::MAX_DECODED_BYTES;
-pub use compress::accepts_gzip;
-pub(crate) use compress::compressed;
+pub(crate) use compress::{accepts_gzip, compressed};
 pub use document::{Describe, Document, Operation, Route, Routes, Schemas};
-pub use event::{into_event, request_of};
+pub(crate) use event::{into_event, request_of};
 pub use fields::{Fields, number, required};
 pub use head::{Arrival, Head, PathPart, Trail, unversioned};
 pub use query::QueryParams;

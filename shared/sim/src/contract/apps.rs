@@ -173,27 +173,9 @@ pub async fn a_watermark_only_rises_and_its_job_has_one_holder(apps: &impl AppAd
 
 /// An erasure is begun once, has one holder, and is kept when it is complete.
 pub async fn an_erasure_has_one_holder_and_is_kept_when_complete(apps: &impl Erasures) {
-    let key = ErasureKey {
-        app_id: fresh_app().app_id,
-        registered_ms: T0,
-        job_id: "0123456789abcdef0123456789abcdef".to_owned(),
-    };
-    let job = Erasure {
-        key: key.clone(),
-        filter: BTreeMap::from([("search".to_owned(), "x".to_owned())]),
-        since_ms: 1,
-        until_ms: 2,
-        requested_ms: T0,
-        due_ms: T0,
-        position: None,
-        left: 0,
-        last_pass: false,
-        records: 0,
-        blocks: 0,
-        objects: 0,
-        unreadable: 0,
-        completed_ms: None,
-    };
+    let key = ErasureKey::of(&fresh_app(), "0123456789abcdef0123456789abcdef");
+    let filter = BTreeMap::from([("search".to_owned(), "x".to_owned())]);
+    let job = Erasure::new(key.clone(), filter, 1, 2, T0);
     let unfinished = async || {
         let all = good(apps.erasures().await);
         all.into_iter().filter(|other| other.key == key).collect::<Vec<_>>()

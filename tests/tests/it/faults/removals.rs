@@ -114,27 +114,9 @@ async fn act(world: &World, action: &Action) {
 
 /// Erases the entries with a digit, some of whose files are in progress, prunes or redrives.
 fn erasure(app: &App, number: usize, now_ms: i64) -> Erasure {
-    let key = ErasureKey {
-        app_id: app.app_id.clone(),
-        registered_ms: app.registered_ms,
-        job_id: format!("{number:032x}"),
-    };
-    Erasure {
-        key,
-        filter: BTreeMap::from([("search".to_owned(), format!("{}7", number + 1))]),
-        since_ms: T0 - 2 * 1440 * MINUTE_MS,
-        until_ms: T0 + 1440 * MINUTE_MS,
-        requested_ms: now_ms,
-        due_ms: now_ms,
-        position: None,
-        left: 0,
-        last_pass: false,
-        records: 0,
-        blocks: 0,
-        objects: 0,
-        unreadable: 0,
-        completed_ms: None,
-    }
+    let key = ErasureKey::of(app, format!("{number:032x}"));
+    let filter = BTreeMap::from([("search".to_owned(), format!("{}7", number + 1))]);
+    Erasure::new(key, filter, T0 - 2 * 1440 * MINUTE_MS, T0 + 1440 * MINUTE_MS, now_ms)
 }
 
 async fn sweep(world: &World) {

@@ -202,13 +202,13 @@ impl EntryFilter {
             && self.conditions.iter().all(|condition| condition.may_match(entry, hidden))
     }
 
-    /// Whether the record matches. [`EntryFilter::may_match`] is asked first.
-    #[must_use]
-    pub fn matches(&self, record: &StoredRecord<'_>) -> bool {
+    /// Whether the record matches.
+    #[cfg(test)]
+    fn matches(&self, record: &StoredRecord<'_>) -> bool {
         self.may_match(&record.entry) && self.holds(record)
     }
 
-    /// Whether a record of a requested level matches.
+    /// Whether a record of a requested level matches, of which [`EntryFilter::may_match`] is `true`.
     pub(crate) fn holds(&self, record: &StoredRecord<'_>) -> bool {
         if !self.reads_entries() {
             return true;
