@@ -16,7 +16,7 @@ mod uploader;
 use std::fmt;
 use std::sync::Arc;
 
-use logferry_core::ledger::claim::Ledger;
+use logferry_core::ledger::grants::Grants;
 use logferry_core::model::app::AppId;
 use logferry_core::model::fault::Fault;
 use logferry_core::model::object_key::{AccountId, Region};
@@ -38,7 +38,7 @@ pub use routes::routes;
 /// What presign talks to.
 pub trait World: Send + Sync + 'static {
     type Apps: Apps + 'static;
-    type Ledger: Ledger + Usage + 'static;
+    type Grants: Grants + Usage + 'static;
     type Secrets: Secrets + 'static;
     type Attendees: Attendees + 'static;
     type Sessions: Sessions + 'static;
@@ -57,7 +57,7 @@ pub enum JoinVerifier<C> {
 /// Everything the function needs, made once.
 pub struct Presign<W: World> {
     pub apps: W::Apps,
-    pub ledger: W::Ledger,
+    pub grants: W::Grants,
     pub tokens: Tokens<W::Secrets>,
     pub join_verifier: JoinVerifier<W::Attendees>,
     pub sessions: W::Sessions,

@@ -1,7 +1,7 @@
 //! `GET /presigned-url?key`: what became of a file whose URL was handed out.
 
 use http::StatusCode;
-use logferry_core::ledger::claim::Ledger;
+use logferry_core::ledger::grants::Grants;
 use logferry_core::ledger::row::{FileStatus, Grant};
 use logferry_core::logfile::outcome::{FileCounts, Reason};
 use logferry_core::model::object::ObjectRef;
@@ -58,7 +58,7 @@ pub(crate) async fn log_status<W: World>(State(presign): Shared<W>, mut head: He
     if !parsed.is_some_and(|parsed| is_grantable(&parsed, &key)) {
         return Err(unknown_key());
     }
-    let grant = presign.ledger.find_grant(presign.presigner.bucket(), &key).await?;
+    let grant = presign.grants.find_grant(presign.presigner.bucket(), &key).await?;
     let grant = grant.filter(|grant| is_of(grant, &sender)).ok_or_else(unknown_key)?;
     Ok(json(StatusCode::OK, &presign.state_of(&grant, head.now_ms).await?))
 }
@@ -78,7 +78,7 @@ impl<W: World> Presign<W> {
         if let Some(used) = &grant.used {
             let object =
                 ObjectRef { bucket: bucket.clone(), key: key.clone(), version: used.version.clone() };
-            let row = self.ledger.find(&object).await?.ok_or_else(unknown_key)?;
+            let row = self.grants.find(&object).await?.ok_or_else(unknown_key)?;
             let counts = row.status.is_terminal().then_some(row.counts);
             return Ok(FileState {
                 received: true,
@@ -95,7 +95,7 @@ impl<W: World> Presign<W> {
         if now_ms < grant.expires_ms {
             return Ok(pending);
         }
-        match self.ledger.find_waiting(bucket, key).await? {
+        match self.grants.find_waiting(bucket, key).await? {
             Some(row) => Ok(FileState { status: row.status, reason: row.reason, ..pending }),
             // It has been claimed since the grant was read.
             None => Ok(FileState { received: true, ..pending }),

@@ -1,7 +1,7 @@
 //! `POST /presigned-url`: checks the sender and the file, and signs a URL for it.
 
 use http::StatusCode;
-use logferry_core::ledger::claim::Ledger;
+use logferry_core::ledger::grants::Grants;
 use logferry_core::ledger::row::Grant;
 use logferry_core::model::fault::FaultClass;
 use logferry_core::model::object_key::{AttendeeId, ChimeKey, Filename, LogKey, MeetingId, ObjectKey};
@@ -128,7 +128,7 @@ impl<W: World> Presign<W> {
         }
         let day = Day::of_ms(now_ms);
         let of = UsageDay { app_id: sender.app_id.clone(), registered_ms: sender.since_ms, day };
-        let used = self.ledger.used(&of).await?;
+        let used = self.grants.used(&of).await?;
         let more = Used { bytes: size_bytes.unwrap_or(1), records: 1, files: 1 };
         match quota.exceeded(day, used, more) {
             Some(exceeded) => Err(ApiError::over_quota(&exceeded, now_ms)),
@@ -158,7 +158,7 @@ impl<W: World> Presign<W> {
                 created_ms: now_ms,
                 expires_ms: now_ms + i64::from(EXPIRY_SECS) * 1000,
             };
-            match self.ledger.grant(&grant).await {
+            match self.grants.grant(&grant).await {
                 Ok(()) => return Ok(key),
                 // Most likely our own first try, whose answer was lost: leave that row to expire.
                 Err(fault) if fault.class == FaultClass::Conflict && again => again = false,

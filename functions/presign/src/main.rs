@@ -24,7 +24,7 @@ struct Aws;
 
 impl World for Aws {
     type Apps = DynamoApps;
-    type Ledger = DynamoLedger;
+    type Grants = DynamoLedger;
     type Secrets = SecretsManager;
     type Attendees = ChimeMeetings;
     type Sessions = DynamoSessions;
@@ -40,7 +40,7 @@ async fn main() -> Result<(), Error> {
     let presign = Presign::<Aws> {
         apps: DynamoApps::new(dynamodb.clone(), config.table_apps),
         // presign only writes grants to the ledger, and only reads usage rows of the stats.
-        ledger: DynamoLedger::new(dynamodb.clone(), config.table_files, config.table_stats),
+        grants: DynamoLedger::new(dynamodb.clone(), config.table_files, config.table_stats),
         tokens: Tokens::new(SecretsManager::new(aws.secrets()), config.token_secret),
         join_verifier: match config.join_verification {
             JoinVerification::OwnTokens => JoinVerifier::OwnTokens,

@@ -36,12 +36,12 @@ async fn state(app: &TestApp, headers: &[(&'static str, &str)], query: &str, lat
 
 /// Stores the row of a file as ingest leaves it.
 fn ingested(app: &TestApp, key: &str, status: FileStatus, reason: Option<Reason>) {
-    let mut granted = app.ledger.granted.lock().unwrap();
+    let mut granted = app.grants.granted.lock().unwrap();
     let grant = granted.iter_mut().find(|grant| grant.key == key).unwrap();
     let counts = FileCounts { ok: 2, quarantined: 1, pruned: 0, bytes: 50 };
     let row = FileRow { status, reason, counts, ..grant.waiting_row() };
     grant.used = Some(UsedBy { version: ObjectVersion::Id("v-1".to_owned()), etag: None, size_bytes: None });
-    app.ledger.rows.lock().unwrap().insert(key.to_owned(), row);
+    app.grants.rows.lock().unwrap().insert(key.to_owned(), row);
 }
 
 #[tokio::test]
@@ -86,9 +86,9 @@ async fn a_url_that_expired_unused_says_so() {
     let headers = [("x-api-key", api_key.as_str())];
     let key = grant(&app, &headers, &json!({})).await;
     let reason = Reason { code: ReasonCode::NeverUploaded, message: "unused".to_owned() };
-    let row = app.ledger.granted.lock().unwrap()[0].waiting_row();
+    let row = app.grants.granted.lock().unwrap()[0].waiting_row();
     let row = FileRow { status: FileStatus::Failed, reason: Some(reason), ..row };
-    app.ledger.rows.lock().unwrap().insert(key.clone(), row);
+    app.grants.rows.lock().unwrap().insert(key.clone(), row);
     let expected = json!({"key": key, "received": false, "status": "FAILED", "expiresIn": 0,
         "reason": {"code": "NEVER_UPLOADED", "message": "unused"}});
     assert_eq!(state(&app, &headers, &format!("?key={key}"), 400_000).await, (200, expected));
@@ -119,9 +119,9 @@ async fn a_key_that_was_not_granted_to_the_sender_is_404() {
         assert_eq!(got, status, "{key}: {answer}");
     }
     // A later app with the same id.
-    app.ledger.granted.lock().unwrap()[1].registered_ms = CREATED_MS - 1;
+    app.grants.granted.lock().unwrap()[1].registered_ms = CREATED_MS - 1;
     assert_eq!(state(&app, &service, &format!("?key={of_service}"), 0).await.0, 404);
-    app.ledger.granted.lock().unwrap()[0].app_id = "other".parse().unwrap();
+    app.grants.granted.lock().unwrap()[0].app_id = "other".parse().unwrap();
     assert_eq!(state(&app, &service, &format!("?key={of_attendee}"), 0).await.0, 404);
 }
 

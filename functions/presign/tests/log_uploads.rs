@@ -37,7 +37,7 @@ async fn ask_as_attendee(app: &TestApp, body: &Value) -> (u16, Value) {
 }
 
 fn granted_keys(app: &TestApp) -> Vec<String> {
-    app.ledger.granted.lock().unwrap().iter().map(|grant| grant.key.clone()).collect()
+    app.grants.granted.lock().unwrap().iter().map(|grant| grant.key.clone()).collect()
 }
 
 #[tokio::test]
@@ -70,7 +70,7 @@ async fn an_attendee_gets_a_url_for_a_key_that_the_ledger_knows() {
     let conditions = policy["conditions"].as_array().unwrap();
     assert!(conditions.contains(&json!(["content-length-range", 1, MAX_BYTES])), "{policy}");
 
-    let grants = app.ledger.granted.lock().unwrap();
+    let grants = app.grants.granted.lock().unwrap();
     let [grant] = grants.as_slice() else { panic!("{grants:?}") };
     assert_eq!((grant.key.as_str(), grant.bucket.as_str(), &grant.app_id), (key, "bucket", &app_id()));
     assert_eq!(grant.meeting, Some(("meeting-1".to_owned(), "attendee-1".to_owned())));
@@ -100,7 +100,7 @@ async fn a_declared_length_is_signed_and_noted() {
     assert_eq!(status, 200, "{answer}");
     let url = answer["presignedUrl"].as_str().unwrap();
     assert!(url.contains("X-Amz-SignedHeaders=content-length%3Bcontent-type%3Bhost"), "{url}");
-    assert_eq!(app.ledger.granted.lock().unwrap()[0].size_bytes, Some(MAX_BYTES));
+    assert_eq!(app.grants.granted.lock().unwrap()[0].size_bytes, Some(MAX_BYTES));
 }
 
 #[tokio::test]
@@ -201,7 +201,7 @@ async fn without_a_ledger_row_no_url_is_handed_out() {
         (vec![FaultClass::Conflict, FaultClass::Conflict], 500, 0),
     ] {
         let app = app();
-        app.ledger.failures.lock().unwrap().clone_from(&failures);
+        app.grants.failures.lock().unwrap().clone_from(&failures);
         let (got, answer) = ask_as_attendee(&app, &body).await;
         assert_eq!((got, granted_keys(&app).len()), (status, granted), "{failures:?}: {answer}");
         assert_eq!(answer.get("presignedUrl").is_some(), status == 200);
@@ -334,7 +334,7 @@ async fn no_url_is_handed_out_for_a_file_that_the_quota_of_the_day_does_not_allo
         ((0, 0, 2), None, Some("files")),
     ] {
         let (bytes, records, files) = used;
-        *app.ledger.used.lock().unwrap() = Used { bytes, records, files };
+        *app.grants.used.lock().unwrap() = Used { bytes, records, files };
         let granted = granted_keys(&app).len();
         let body = json!({"contentLength": length}).to_string();
         let request = request(Method::POST, "/presigned-url", &[("x-api-key", &key)], &body);
@@ -369,7 +369,7 @@ async fn a_grant_names_the_registration_of_its_app_whatever_the_clock_says() {
     app.apps.app = Some(Registered { registered_ms: NOW_MS + 40, ..registered() });
     let key = app.apps.key.reveal().to_owned();
     assert_eq!(ask(&app, &[("x-api-key", &key)], &Value::Null).await.0, 200);
-    assert_eq!(app.ledger.granted.lock().unwrap()[0].registered_ms, NOW_MS + 40);
+    assert_eq!(app.grants.granted.lock().unwrap()[0].registered_ms, NOW_MS + 40);
 }
 
 #[tokio::test]
@@ -401,7 +401,7 @@ async fn where_chime_vouches_for_attendees_its_token_opens_and_no_other_does() {
         let (got, answer) = ask(&app, &[("authorization", token)], &body(attendee)).await;
         assert_eq!(got, status, "{token} {attendee}: {answer}");
     }
-    assert_eq!(app.ledger.granted.lock().unwrap()[0].app_id, app_id());
+    assert_eq!(app.grants.granted.lock().unwrap()[0].app_id, app_id());
 }
 
 #[tokio::test]

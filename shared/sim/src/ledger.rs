@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use logferry_aws::ledger::row_to_item;
 use logferry_core::ledger::checkpoint::Checkpoint;
 use logferry_core::ledger::claim::{Claim, Claimed, EndedBy, Finished, Lease, Ledger};
+use logferry_core::ledger::grants::Grants;
 use logferry_core::ledger::row::{Claimable, FileRow, FileStatus, Grant, StoredSoFar};
 use logferry_core::logfile::outcome::Outcome;
 use logferry_core::logfile::quarantine::Quarantined;
@@ -93,7 +94,7 @@ impl CountedDays for SimCloud {
     }
 }
 
-impl Ledger for SimCloud {
+impl Grants for SimCloud {
     async fn grant(&self, grant: &Grant) -> Result<(), Fault> {
         self.call("PutItem", |state| {
             let key = (grant.bucket.clone(), grant.key.clone());
@@ -125,6 +126,13 @@ impl Ledger for SimCloud {
         .await
     }
 
+    async fn find(&self, object: &ObjectRef) -> Result<Option<FileRow>, Fault> {
+        self.call("GetItem", |state| Ok(state.files.get(&file_key(object)).map(|file| file.row.clone())))
+            .await
+    }
+}
+
+impl Ledger for SimCloud {
     // Like the adapter: a first claim, else a read and a conditional update, each a separate call.
     async fn claim(&self, claim: &Claim) -> Result<Claimed, Fault> {
         for _ in 0..3 {
@@ -146,11 +154,6 @@ impl Ledger for SimCloud {
             }
         }
         Err(Fault::new(FaultClass::Transient, "claim", "the row keeps changing"))
-    }
-
-    async fn find(&self, object: &ObjectRef) -> Result<Option<FileRow>, Fault> {
-        self.call("GetItem", |state| Ok(state.files.get(&file_key(object)).map(|file| file.row.clone())))
-            .await
     }
 
     async fn stored_so_far(&self, object: &ObjectRef) -> Result<StoredSoFar, Fault> {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use logferry_core::ledger::claim::{Claim, Claimed, Lease, Ledger};
+use logferry_core::ledger::grants::Grants;
 use logferry_core::logbook::prune;
 use logferry_core::logfile::outcome::{FileCounts, Outcome, Reason, ReasonCode};
 use logferry_core::logfile::quarantine::{BadRecord, QuarantineReason, Quarantined};
@@ -567,7 +568,7 @@ async fn files_are_listed_with_reason_and_counts_and_started_over() {
 
     assert_eq!(api.app(&theirs, "POST", "/files/redrive", &redrive).await.data(), json!({"redriven": 1}));
     assert_eq!(api.app(&theirs, "POST", "/files/redrive", &redrive).await.data(), json!({"redriven": 0}));
-    let row = Ledger::find(&api.cloud, &object).await.unwrap().unwrap();
+    let row = Grants::find(&api.cloud, &object).await.unwrap().unwrap();
     assert_eq!((row.status.as_str(), row.fence), ("PENDING", 2));
     for (body, count) in [
         (json!({"reason": "TOO_LARGE"}), 0),

@@ -17,6 +17,7 @@ use logferry_aws::usage::DynamoUsage;
 use logferry_core::ledger::bucket::{ListPage, ListPosition, Listing};
 use logferry_core::ledger::checkpoint::Checkpoint;
 use logferry_core::ledger::claim::{Claim, Claimed, EndedBy, Finished, Lease, Ledger};
+use logferry_core::ledger::grants::Grants;
 use logferry_core::ledger::row::{FileRow, Grant, StoredSoFar};
 use logferry_core::logbook::counter_keys::parse_sort_key;
 use logferry_core::logbook::records::Records;
@@ -69,7 +70,7 @@ impl CountedDays for Real {
     }
 }
 
-impl Ledger for Real {
+impl Grants for Real {
     async fn grant(&self, grant: &Grant) -> Result<(), Fault> {
         self.ledger.grant(grant).await
     }
@@ -82,12 +83,14 @@ impl Ledger for Real {
         self.ledger.find_waiting(bucket, key).await
     }
 
-    async fn claim(&self, claim: &Claim) -> Result<Claimed, Fault> {
-        self.ledger.claim(claim).await
-    }
-
     async fn find(&self, object: &ObjectRef) -> Result<Option<FileRow>, Fault> {
         self.ledger.find(object).await
+    }
+}
+
+impl Ledger for Real {
+    async fn claim(&self, claim: &Claim) -> Result<Claimed, Fault> {
+        self.ledger.claim(claim).await
     }
 
     async fn quarantine(&self, lease: &Lease, records: &[Quarantined]) -> Result<(), Fault> {

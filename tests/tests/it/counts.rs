@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
-use logferry_core::ledger::claim::Ledger;
 use logferry_core::ledger::files::Files;
+use logferry_core::ledger::grants::Grants;
 use logferry_core::ledger::row::{FileRow, FileStatus, Grant, MAX_ATTEMPTS};
 use logferry_core::logbook::{prune, stats};
 use logferry_core::logfile::outcome::ReasonCode;

@@ -1,6 +1,6 @@
 //! Ingest on the simulated cloud: exactly once, whatever fails around it.
 
-use logferry_core::ledger::claim::Ledger;
+use logferry_core::ledger::grants::Grants;
 use logferry_core::ledger::row::{FileStatus, Grant};
 use logferry_core::logfile::outcome::ReasonCode;
 use logferry_core::logfile::read::IntakeLimits;

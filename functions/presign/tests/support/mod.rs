@@ -4,7 +4,7 @@
 
 pub mod uploads;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -12,14 +12,10 @@ use std::sync::{Arc, Mutex};
 use aws_credential_types::Credentials;
 use aws_lambda_events::apigw::ApiGatewayV2httpRequest;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
-use logferry_core::ledger::checkpoint::Checkpoint;
-use logferry_core::ledger::claim::{Claim, Claimed, EndedBy, Finished, Lease, Ledger};
-use logferry_core::ledger::row::{FileRow, Grant, StoredSoFar};
-use logferry_core::logfile::outcome::Outcome;
-use logferry_core::logfile::quarantine::Quarantined;
+use logferry_core::ledger::grants::Grants;
+use logferry_core::ledger::row::{FileRow, Grant};
 use logferry_core::model::app::{App as Registered, AppId, FlushSetting};
 use logferry_core::model::fault::{Fault, FaultClass};
-use logferry_core::model::fingerprint::PackFingerprint;
 use logferry_core::model::object::ObjectRef;
 use logferry_core::model::quota::{Exceeded, Quota, Used};
 use logferry_core::model::time::Day;
@@ -84,7 +80,7 @@ impl Apps for OneApp {
 
 /// Stores grants; fails as often as a test asks. Knows today's usage of the app.
 #[derive(Default)]
-pub struct Grants {
+pub struct GrantTable {
     pub granted: Mutex<Vec<Grant>>,
     pub failures: Mutex<Vec<FaultClass>>,
     pub used: Mutex<Used>,
@@ -92,7 +88,7 @@ pub struct Grants {
     pub rows: Mutex<BTreeMap<String, FileRow>>,
 }
 
-impl Usage for Grants {
+impl Usage for GrantTable {
     async fn used(&self, of: &UsageDay) -> Result<Used, Fault> {
         assert_eq!((of.app_id.clone(), of.registered_ms, of.day), (app_id(), CREATED_MS, Day::of_ms(NOW_MS)));
         Ok(*self.used.lock().unwrap())
@@ -103,7 +99,7 @@ impl Usage for Grants {
     }
 }
 
-impl Ledger for Grants {
+impl Grants for GrantTable {
     async fn grant(&self, grant: &Grant) -> Result<(), Fault> {
         if let Some(class) = self.failures.lock().unwrap().pop() {
             return Err(Fault::new(class, "PutItem", "requested by the test"));
@@ -123,36 +119,8 @@ impl Ledger for Grants {
         Ok(grant.map(|grant| ended.unwrap_or_else(|| grant.waiting_row())))
     }
 
-    async fn claim(&self, _: &Claim) -> Result<Claimed, Fault> {
-        unreachable!("presign only grants")
-    }
-
     async fn find(&self, object: &ObjectRef) -> Result<Option<FileRow>, Fault> {
         Ok(self.rows.lock().unwrap().get(&object.key).cloned())
-    }
-
-    async fn quarantine(&self, _: &Lease, _: &[Quarantined]) -> Result<(), Fault> {
-        unreachable!("presign only grants")
-    }
-
-    async fn release(&self, _: &Lease, _: Checkpoint, _: EndedBy, _: i64, _: i64) -> Result<(), Fault> {
-        unreachable!("presign only grants")
-    }
-
-    async fn stored_so_far(&self, _: &ObjectRef) -> Result<StoredSoFar, Fault> {
-        unreachable!("presign only grants")
-    }
-
-    async fn note_hours(&self, _: &Lease, _: &BTreeSet<i64>, _: Day) -> Result<(), Fault> {
-        unreachable!("presign only grants")
-    }
-
-    async fn restart(&self, _: &Lease, _: &PackFingerprint, _: i64) -> Result<(), Fault> {
-        unreachable!("presign only grants")
-    }
-
-    async fn finish(&self, _: &Lease, _: &Outcome, _: i64) -> Result<Finished, Fault> {
-        unreachable!("presign only grants")
     }
 }
 
@@ -187,7 +155,7 @@ pub struct Fakes;
 
 impl World for Fakes {
     type Apps = OneApp;
-    type Ledger = Grants;
+    type Grants = GrantTable;
     type Secrets = OneSecret;
     type Attendees = OneMeeting;
     type Sessions = uploads::Rows;
@@ -240,7 +208,7 @@ pub fn app() -> TestApp {
     let credentials = Credentials::new("AKIDEXAMPLE", "secret", None, None, "tests");
     TestApp(Arc::new(Presign {
         apps: OneApp::new(),
-        ledger: Grants::default(),
+        grants: GrantTable::default(),
         tokens: tokens(),
         join_verifier: JoinVerifier::OwnTokens,
         sessions: uploads::Rows::default(),

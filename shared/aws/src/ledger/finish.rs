@@ -6,7 +6,8 @@
 //! the row.
 
 use aws_sdk_dynamodb::types::{ConditionCheck, TransactWriteItem, Update};
-use logferry_core::ledger::claim::{Finished, Lease, Ledger};
+use logferry_core::ledger::claim::{Finished, Lease};
+use logferry_core::ledger::grants::Grants;
 use logferry_core::ledger::row::FileStatus;
 use logferry_core::logbook::counter_keys;
 use logferry_core::logfile::outcome::Outcome;

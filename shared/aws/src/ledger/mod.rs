@@ -19,6 +19,7 @@ pub(crate) use keys::{FAILED_SHARDS, due_shard, shard_name};
 use keys::{file_pk, grant_key};
 use logferry_core::ledger::checkpoint::Checkpoint;
 use logferry_core::ledger::claim::{Claim, Claimed, EndedBy, Finished, Lease, Ledger};
+use logferry_core::ledger::grants::Grants;
 use logferry_core::ledger::row::{Claimable, FileRow, FileStatus, Grant, StoredSoFar, UsedBy};
 use logferry_core::logfile::outcome::Outcome;
 use logferry_core::logfile::quarantine::Quarantined;
@@ -74,7 +75,7 @@ impl DynamoLedger {
     }
 }
 
-impl Ledger for DynamoLedger {
+impl Grants for DynamoLedger {
     async fn grant(&self, grant: &Grant) -> Result<(), Fault> {
         let mut item = row_to_item(&grant.waiting_row());
         item.put("epoch", n(grant.registered_ms));
@@ -127,6 +128,12 @@ impl Ledger for DynamoLedger {
         waiting.map(|item| row_from_item(&item)).transpose()
     }
 
+    async fn find(&self, object: &ObjectRef) -> Result<Option<FileRow>, Fault> {
+        self.files.get(file_key(object)).await?.map(|item| row_from_item(&item)).transpose()
+    }
+}
+
+impl Ledger for DynamoLedger {
     async fn claim(&self, claim: &Claim) -> Result<Claimed, Fault> {
         // Most objects are new: try to insert first, then read.
         for _ in 0..3 {
@@ -151,10 +158,6 @@ impl Ledger for DynamoLedger {
             }
         }
         Err(Fault::new(FaultClass::Transient, "claim", "the row keeps changing"))
-    }
-
-    async fn find(&self, object: &ObjectRef) -> Result<Option<FileRow>, Fault> {
-        self.files.get(file_key(object)).await?.map(|item| row_from_item(&item)).transpose()
     }
 
     async fn stored_so_far(&self, object: &ObjectRef) -> Result<StoredSoFar, Fault> {

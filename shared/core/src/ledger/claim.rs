@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use crate::ledger::checkpoint::Checkpoint;
-use crate::ledger::row::{FileRow, FileStatus, Grant, StoredSoFar, UsedBy};
+use crate::ledger::grants::Grants;
+use crate::ledger::row::{FileRow, FileStatus, StoredSoFar, UsedBy};
 use crate::logfile::outcome::{FileCounts, Findings, Outcome};
 use crate::logfile::quarantine::Quarantined;
 use crate::model::app::AppId;
@@ -142,35 +143,9 @@ pub enum Finished {
 }
 
 /// The ledger. All writes are conditional on the fence and fail with `Conflict` if the lease was lost,
-/// except `grant`, `claim`, `note_hours` and `quarantine`. Those write the same data for any worker of the
+/// except `claim`, `note_hours` and `quarantine`. Those write the same data for any worker of the
 /// object.
-pub trait Ledger: Send + Sync {
-    /// Binds a key to an app before its URL is issued.
-    ///
-    /// # Errors
-    /// `Conflict` if the key was issued before.
-    fn grant(&self, grant: &Grant) -> impl Future<Output = Result<(), Fault>> + Send;
-
-    /// Returns the grant of a key.
-    ///
-    /// # Errors
-    /// The read failed.
-    fn find_grant(
-        &self,
-        bucket: &str,
-        key: &str,
-    ) -> impl Future<Output = Result<Option<Grant>, Fault>> + Send;
-
-    /// Returns the row of a granted key while no object has arrived with its URL.
-    ///
-    /// # Errors
-    /// The read failed.
-    fn find_waiting(
-        &self,
-        bucket: &str,
-        key: &str,
-    ) -> impl Future<Output = Result<Option<FileRow>, Fault>> + Send;
-
+pub trait Ledger: Grants {
     /// Claims an object: a new one; or one that is PENDING and due; or one that is PROCESSING with an
     /// expired lease. The first row of a granted key is written together with the grant's record of its
     /// object ([`Grant::used`]). If the grant already records another object, the row is created and the
@@ -179,12 +154,6 @@ pub trait Ledger: Send + Sync {
     /// # Errors
     /// The write failed. It may have been processed; then the lease expires by itself.
     fn claim(&self, claim: &Claim) -> impl Future<Output = Result<Claimed, Fault>> + Send;
-
-    /// Returns the row of an object.
-    ///
-    /// # Errors
-    /// The read failed.
-    fn find(&self, object: &ObjectRef) -> impl Future<Output = Result<Option<FileRow>, Fault>> + Send;
 
     /// Returns what is stored of an object.
     ///

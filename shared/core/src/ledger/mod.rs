@@ -5,4 +5,5 @@ pub mod bucket;
 pub mod checkpoint;
 pub mod claim;
 pub mod files;
+pub mod grants;
 pub mod row;

@@ -22,7 +22,7 @@ struct Aws;
 
 impl World for Aws {
     type Apps = DynamoApps;
-    type Ledger = DynamoLedger;
+    type Grants = DynamoLedger;
     type Secrets = SecretsManager;
     type Attendees = ChimeMeetings;
     type Sessions = DynamoSessions;

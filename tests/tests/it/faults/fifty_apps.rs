@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use logferry_core::ledger::claim::{Claim, Ledger};
+use logferry_core::ledger::grants::Grants;
 use logferry_core::ledger::row::{FileStatus, Grant};
 use logferry_core::logfile::outcome::ReasonCode;
 use logferry_core::logfile::read::IntakeLimits;

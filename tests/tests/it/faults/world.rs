@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use logferry_core::ledger::claim::Ledger;
+use logferry_core::ledger::grants::Grants;
 use logferry_core::ledger::row::{FileStatus, Grant};
 use logferry_core::logfile::outcome::ReasonCode;
 use logferry_core::logfile::read::IntakeLimits;

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use logferry_core::ledger::claim::{Claim, Ledger as _};
+use logferry_core::ledger::grants::Grants;
 use logferry_core::ledger::row::{FileRow, FileStatus, Grant};
 use logferry_core::logbook::blocks::BlockTable as _;
 use logferry_core::logbook::records::{Records as _, Write};
