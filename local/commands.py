@@ -1,11 +1,13 @@
 """Runs shell commands that a page prints, on a local stack."""
 
 import os
+import pathlib
 import subprocess
 import sys
 
-# An answer of 400 or above fails, after some retries: a reader is slower than `ingest`. jq need not be installed:
-# the pages only select members with it.
+# An answer of 400 or above fails, after some retries: a reader is slower than `ingest`. jq and the AWS CLI need not be
+# installed: the pages only select members with jq. The stack runs and the command line is compiled: `make up` and
+# `cargo run` do neither.
 PREAMBLE = r"""
 set -euo pipefail
 curl() {
@@ -24,6 +26,14 @@ for name in sys.argv[2].strip(".").split("."):
     value = value[name]
 print(value)' "$@"
 }
+aws() { "$PYTHON" "$LOCAL/aws_cli.py" "$@"; }
+make() { [ "$*" = up ] || command make --no-print-directory -C "$LOCAL/.." "$@"; }
+cargo() {
+  while [ "$1" != -- ]; do shift; done
+  shift
+  logferry "$@"
+}
+logferry() { "$LOGFERRY" "$@"; }
 """
 
 
@@ -32,10 +42,11 @@ def run(
 ) -> subprocess.CompletedProcess:
     """Runs commands with `bash` and returns what they print. If one fails, exits with the end of the output; `what`
     names the commands."""
+    local = pathlib.Path(__file__).resolve().parent
     done = subprocess.run(
         ["bash", "-c", PREAMBLE + commands],
         cwd=folder,
-        env={**os.environ, **(env or {}), "PYTHON": sys.executable},
+        env={**os.environ, "PYTHON": sys.executable, "LOCAL": str(local), **(env or {})},
         capture_output=True,
         text=True,
     )

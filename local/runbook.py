@@ -1,8 +1,10 @@
-"""Runs the commands of *Failed files* in docs/operations.md on a local stack, with a file that ended FAILED; each must
-succeed. LOGFERRY_LOCAL_ENV names the stack's local.env, by default that of `make up`."""
+"""Runs the commands of docs/operations.md on a local stack, each section with what it is about: a message in the
+dead-letter queue, a file that ended FAILED, a dead letter of flush. Each must succeed, and do what its section says.
+LOGFERRY_LOCAL_ENV names the stack's local.env, by default that of `make up`. Deletes all messages of the queue."""
 
 import gzip
 import json
+import os
 import re
 import sys
 import time
@@ -10,19 +12,23 @@ import urllib.request
 
 import client
 import commands
-from stack.settings import ROOT, local_env
+from stack.binaries import TARGET
+from stack.settings import ROOT, local_env, local_env_path
 
 # Not the app of docs/api.md, whose commands run before these.
 APP, KEY = "runbook", "logs/runbook/truncated.json.gz"
-# The page's placeholder for a key.
-PLACEHOLDER = "logs/shop/…"
+# The page's placeholders.
+PLACEHOLDERS = {"logs/shop/…": KEY, "app_id=shop": f"app_id={APP}", "--app shop": f"--app {APP}"}
 GIVE_UP_SECS = 60
+MESSAGE = '{"requestPayload": "of the runbook"}'
 
 
-def block_of(page: str) -> str:
-    section = page.split("\n## Failed files\n")[1].split("\n## ")[0]
+def block_of(page: str, title: str) -> str:
+    section = page.split(f"\n## {title}\n")[1].split("\n## ")[0]
     [block] = re.findall(r"(?ms)^```sh\n(.*?)^```", section)
-    return block.replace(PLACEHOLDER, KEY).replace("app_id=shop", f"app_id={APP}")
+    for placeholder, value in PLACEHOLDERS.items():
+        block = block.replace(placeholder, value)
+    return block.replace(".logferry/local.env", str(local_env_path()))
 
 
 def request(env: dict[str, str], method: str, path: str, body: dict | None = None) -> dict:
@@ -36,9 +42,22 @@ def request(env: dict[str, str], method: str, path: str, body: dict | None = Non
         return json.load(answer)
 
 
-def failed_file(env: dict[str, str]) -> None:
-    """Registers the app, puts a truncated file, and waits until it ended FAILED."""
-    request(env, "POST", "/apps", {"app_id": APP, "name": "Runbook"})
+def dead_message(env: dict[str, str]):
+    """Puts a message into the dead-letter queue; returns what the commands must have done."""
+    sqs = client.aws(env, "sqs")
+    sqs.send_message(QueueUrl=env["DEAD_LETTERS_URL"], MessageBody=MESSAGE)
+
+    def check(printed: str) -> None:
+        if json.dumps(MESSAGE) not in printed:
+            sys.exit(f"runbook: the message of the dead-letter queue was not printed, but {printed}")
+        if sqs.receive_message(QueueUrl=env["DEAD_LETTERS_URL"], VisibilityTimeout=0).get("Messages"):
+            sys.exit("runbook: the dead-letter queue is not empty")
+
+    return check
+
+
+def failed_file(env: dict[str, str]):
+    """Puts a truncated file, and waits until it ended FAILED."""
     line = json.dumps({"level": "info", "time": int(time.time() * 1000), "msg": "x" * 200}).encode() + b"\nbad line {\n"
     client.aws(env, "s3").put_object(Bucket=env["BUCKET"], Key=KEY, Body=gzip.compress(line * 2000)[:-20])
     deadline = time.monotonic() + GIVE_UP_SECS
@@ -46,17 +65,46 @@ def failed_file(env: dict[str, str]) -> None:
         if time.monotonic() > deadline:
             sys.exit(f"runbook: {KEY} did not end FAILED within {GIVE_UP_SECS} s")
         time.sleep(0.5)
+    return lambda _: None
+
+
+def dead_letter(env: dict[str, str]):
+    """Puts a dead letter of flush; the commands must have sent and removed it."""
+    s3, prefix = client.aws(env, "s3"), f"dead-letters/{APP}/"
+    line = {
+        "group": f"/logferry/{APP}", "stream": "runbook", "timestamp": int(time.time() * 1000),
+        "message": '{"logId": "01"}', "reason": "REFUSED", "detail": "of the runbook", "sequenceNumber": "1",
+    }  # fmt: skip
+    key = f"{prefix}{time.strftime('%Y-%m-%d', time.gmtime())}/3/1-000000.jsonl"
+    s3.put_object(Bucket=env["FAILURE_BUCKET"], Key=key, Body=json.dumps(line) + "\n")
+
+    def check(_: str) -> None:
+        if s3.list_objects_v2(Bucket=env["FAILURE_BUCKET"], Prefix=prefix).get("KeyCount"):
+            sys.exit(f"runbook: {key} is still in the failure bucket")
+
+    return check
+
+
+SECTIONS = {
+    "Dead-letter queue": dead_message,
+    "Failed files": failed_file,
+    "Dead letters of flush": dead_letter,
+}
 
 
 def main() -> int:
     env = local_env()
-    failed_file(env)
-    block = block_of((ROOT / "docs" / "operations.md").read_text())
+    page = (ROOT / "docs" / "operations.md").read_text()
+    program = os.environ.get("LOGFERRY") or str(TARGET / "debug" / "logferry")
+    request(env, "POST", "/apps", {"app_id": APP, "name": "Runbook"})
     try:
-        commands.run(block, "the runbook", env)
+        for title, prepare in SECTIONS.items():
+            check = prepare(env)
+            done = commands.run(block_of(page, title), f"the runbook, {title}", {**env, "LOGFERRY": program})
+            check(done.stdout)
     finally:
         request(env, "DELETE", f"/apps/{APP}")
-    print(f"{block.count('curl ')} commands of the runbook succeeded")
+    print(f"the commands of {', '.join(SECTIONS)} in docs/operations.md succeeded")
     return 0
 
 

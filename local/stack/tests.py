@@ -52,6 +52,9 @@ def run(chosen: Settings) -> None:
         names = {f"{name.capitalize()}FunctionName": values[f"FN_{name.upper()}"] for name in FUNCTIONS}
         smoke.run(functions, names, values["API_URL"])
         environment["LOGFERRY_LOCAL_ENV"] = str(own.local_env)
+        # Before the tests, which leave dead letters: the runbook redrives all of them.
+        step("the commands and samples of README.md and docs", sys.executable, ROOT / "local" / "docs_commands.py")
+        step("the commands of the runbook", sys.executable, ROOT / "local" / "runbook.py")
         # nextest does not run the examples in the documentation.
         step("the examples in the documentation", "cargo", "test", "--workspace", "--doc", "--quiet")
         if shutil.which("cargo-nextest", path=environment["PATH"]):
@@ -59,8 +62,6 @@ def run(chosen: Settings) -> None:
         else:
             runner = ["cargo", "test", "--workspace", "--no-fail-fast", "--lib", "--bins", "--tests"]
         step("Rust's tests, including those of the whole pipeline", *runner)
-        step("the commands of docs/api.md and docs/guide.md", sys.executable, ROOT / "local" / "docs_commands.py")
-        step("the commands of the runbook", sys.executable, ROOT / "local" / "runbook.py")
         environment["PYTHONPATH"] = str(ROOT / "local")
         step("the clients of docs/integrations.md", sys.executable, "-m", "doors")
         step("the browser packages: build, unit tests, tests in Chromium", sys.executable, "-m", "web", "test")

@@ -1,6 +1,16 @@
-"""The runner of the pages' commands."""
+"""The runner of the pages' commands, and which pages it runs."""
 
+import re
+import shlex
+
+import boto3
+import pytest
+
+import aws_cli
 import docs_commands
+import runbook
+from stack import aws, states
+from stack.settings import ROOT
 
 PAGE = """# Page
 
@@ -19,21 +29,93 @@ logferry keys create
 … ERROR  payment failed
 ```
 
-```sh
-aws lambda invoke
+```js
+console.log(await answer.json());
 ```
 """
+FENCED = re.compile(r"(?ms)^```(\w*)\n(.*?)^```")
+# Pages and sections whose blocks other tests run, or none can.
+ELSEWHERE = {
+    "docs/integrations.md": "tests/doors runs each by its client",
+    "docs/browser.md": "parts of a page for a bundler; web/examples has whole ones",
+    "docs/upgrading.md": "deploys to an account; local/tests/test_upgrades.py does the same on the emulator",
+    "docs/operations.md, Deploying": "deploys to an account, or needs a release",
+}
 
 
 def test_a_block_has_its_title_and_the_answer_that_follows_it():
-    first, second = docs_commands.blocks(PAGE)
-    assert (first.title, first.answer) == ("the beginning", "")
+    first, second, third = docs_commands.blocks(PAGE)
+    assert (first.title, first.language, first.answer) == ("the beginning", "sh", "")
     assert (second.title, second.commands) == ("A task", "logferry keys create\n")
     assert second.answer.startswith('{"key_id"')
+    assert third.language == "js"
 
 
 def test_lines_that_were_not_printed_are_missing_whatever_differs_from_run_to_run():
-    answer = docs_commands.blocks(PAGE)[1].answer
+    block = docs_commands.blocks(PAGE)[1]
     printed = '{"key_id":"12","name":"Ada"}\n2026-11-26 ERROR payment failed\nmore\n'
-    assert docs_commands.missing(answer, printed) == []
-    assert docs_commands.missing(answer, printed.replace("Ada", "Bob")) == ['{"key_id":"…","name":"Ada"}']
+    assert docs_commands.missing(block, printed) == []
+    assert docs_commands.missing(block, printed.replace("Ada", "Bob")) == ['{"key_id":"…","name":"Ada"}']
+
+
+def test_a_sample_whose_request_was_refused_counts_as_failed():
+    sample = docs_commands.blocks(PAGE)[2]
+    assert docs_commands.missing(sample, "{ ok: true, data: {} }") == []
+    assert docs_commands.missing(sample, "{ ok: false, error: {} }") != []
+
+
+def sections(page: str) -> list[tuple[str, str]]:
+    """The sections of a page, with the text of each; that before the first heading is called by the page alone."""
+    name, *parts = [page, *re.split(r"(?m)^## ", (ROOT / page).read_text())]
+    return [(name, parts[0])] + [(f"{name}, {part.splitlines()[0]}", part) for part in parts[1:]]
+
+
+def test_every_block_of_commands_is_run_by_a_test_or_named_with_the_reason():
+    run = set(docs_commands.PAGES) | set(ELSEWHERE) | {f"docs/operations.md, {title}" for title in runbook.SECTIONS}
+    pages = ["README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
+    with_commands = {
+        name: page
+        for page in pages
+        for name, text in sections(page)
+        for language, _ in FENCED.findall(text)
+        if language in ("sh", "python", "js", "jsx")
+    }
+    assert {name for name, page in with_commands.items() if not {name, page} & run} == set()
+
+
+def aws_commands(text: str) -> list[list[str]]:
+    """The commands of the AWS CLI in a text, but those of `aws s3`, which are no operations of a service."""
+    joined = re.sub(r"\\\n\s*", " ", text)
+    lines = re.findall(r"(?m)(?:^|`|\$\()\s*aws ((?!s3 )[a-z0-9-]+ [a-z-]+ [^`\n]*)", joined)
+    return [shlex.split(re.split(r"\) |\)\"|; \}", line)[0], comments=True) for line in lines]
+
+
+SHOWN = {
+    **{path.name: path.read_text() for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]},
+    "the help on a stack's state": "\n".join([*states.HELP.values(), states.UNDER_WAY]),
+    "the end of a deployment": aws.next_steps({"AdminKeySecretArn": "arn", "ApiUrl": "url"}, "eu-west-1"),
+}
+
+
+@pytest.mark.parametrize("place", [place for place, text in SHOWN.items() if aws_commands(text)])
+def test_every_command_of_the_aws_cli_has_options_that_the_service_knows(place):
+    for words in aws_commands(SHOWN[place]):
+        if words[1] == "wait":
+            waiters = boto3.client(words[0], region_name="eu-west-1").waiter_names
+            assert words[2].replace("-", "_") in waiters
+        elif words[0] != "configure":
+            aws_cli.parse(words)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "cloudformation delete-stak --stack-name logs",
+        "cloudformation delete-stack --stack logs",
+        "cloudformation delete-stack",
+        "cloudfront-formation delete-stack",
+    ],
+)
+def test_a_command_that_the_aws_cli_would_refuse_is_refused(command):
+    with pytest.raises(ValueError):
+        aws_cli.parse(command.split())
