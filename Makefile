@@ -4,7 +4,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help console uppy tools deploy-tools demo test web web-test web-demo web-bundlers web-firefox screenshots up down check advisories words planted load abuse cost bench build package deploy sam-local fuzz-api
+.PHONY: help console uppy tools deploy-tools doctor demo test web web-test web-demo web-bundlers web-firefox screenshots up down check advisories words planted load abuse cost bench build package deploy sam-local fuzz-api
 
 # Where rustup lacks the pinned release and cannot fetch it, its default takes over.
 ifneq ($(shell command -v rustup),)
@@ -24,6 +24,11 @@ help: ## list the targets
 # The pinned tools, in a private folder.
 tools:
 	@python3 local/tools.py
+
+doctor: ## say what this machine lacks and, with AWS_REGION, STACK_NAME or AWS_PROFILE, what a deployment lacks
+	@python3 local/doctor.py; lacks=$$?; \
+	[ -n "$(AWS_REGION)$(STACK_NAME)$(AWS_PROFILE)" ] || exit $$lacks; \
+	$(MAKE) --no-print-directory deploy-tools && $(DEPLOY_PYTHON) -m stack doctor && exit $$lacks
 
 demo: tools ## upload three log files, query them, find them in CloudWatch Logs
 	@$(PYTHON) local/demo.py

@@ -1,10 +1,10 @@
-"""`python -m stack {up,down,console,build,package,deploy,test}`, called by the Makefile."""
+"""`python -m stack {up,down,console,build,package,deploy,doctor,test}`, called by the Makefile."""
 
 import os
 import signal
 import sys
 
-from . import adopt, aws, binaries, console, deploy, emulator, package, settings, smoke, tests
+from . import adopt, aws, binaries, console, deploy, doctor, emulator, package, settings, smoke, tests
 from .bring_up import bring_up
 
 
@@ -62,10 +62,19 @@ def deploy_to_aws(chosen: settings.Settings) -> None:
     print(aws.next_steps(outputs, target.region), *([note] if note else []), sep="\n")
 
 
+def examine(_: settings.Settings) -> None:
+    """Prints what the deployment lacks."""
+    print("the deployment")
+    found = doctor.diagnose()
+    print(*found, sep="\n")
+    if any(one.verdict == "missing" for one in found):
+        raise settings.Problem("see the lines with `missing`")
+
+
 def main(arguments: list[str]) -> int:
     commands = {
         "up": up, "down": down, "console": build_console, "build": build, "package": package_release,
-        "deploy": deploy_to_aws, "test": tests.run,
+        "deploy": deploy_to_aws, "doctor": examine, "test": tests.run,
     }  # fmt: skip
     if len(arguments) != 1 or arguments[0] not in commands:
         print(f"usage: python -m stack {'|'.join(commands)}", file=sys.stderr)
