@@ -21,6 +21,7 @@ mod histogram;
 mod keys;
 mod logs;
 mod minute_cache;
+mod one_record;
 mod rate;
 mod remains;
 mod routes;

@@ -222,7 +222,7 @@ pub(crate) async fn query_logs<C: Cloud>(State(api): Shared<C>, by: AsCaller<Rea
     Ok(response)
 }
 
-fn query_error(error: QueryError) -> ApiError {
+pub(crate) fn query_error(error: QueryError) -> ApiError {
     match error {
         QueryError::BadCursor => ApiError::bad_request("cursor", "cursor is not a cursor of this query"),
         QueryError::OffsetTooFar => {
@@ -248,7 +248,7 @@ pub(crate) fn filter_of(query: &mut QueryParams) -> Result<Filter, ApiError> {
     Ok(Filter { entry, since: query.take_time("since")?, until: query.take_time("until")? })
 }
 
-fn array(records: &[String]) -> String {
+pub(crate) fn array(records: &[String]) -> String {
     format!("[{}]", records.join(","))
 }
 

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use crate::schema::{CheckRow, Record};
 use crate::{
     Api, Cloud, alerts, apps, badges, console, counts, doors, erase, files, health, histogram, keys, logs,
-    status, tokens, usage,
+    one_record, status, tokens, usage,
 };
 
 /// The OpenAPI document as it is served: `openapi.json`, which a test compares with what the routes of
@@ -189,6 +189,12 @@ pub fn routes<C: Cloud, R: Routes<Arc<Api<C>>>>(into: R) -> R {
                 .data::<histogram::Counts>()
                 .with(histogram::counts),
             histogram::count_logs::<C>,
+        )
+        .add(
+            Route::get("/logs/{record_id}", "showRecord", RECORDS)
+                .says("A record by its id and time, with its neighbours")
+                .with(one_record::shows),
+            one_record::show_record::<C>,
         )
         .add(
             Route::get("/stats/{id}", "stats", RECORDS)

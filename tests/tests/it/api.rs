@@ -107,6 +107,7 @@ fn path_of(pattern: &str, app_id: &str) -> String {
         .replace("/console/{file}", "/console/icon.svg")
         .replace("{id}", app_id)
         .replace("{key_id}", "0123456789abcdef")
+        .replace("{record_id}", "0123456789abcdef0123456789abcdef")
         .replace("{file}", "health.svg")
         .replace("{index}", "some-index")
         .replace("{name}", "job")
@@ -123,6 +124,7 @@ fn requests(app_id: &str) -> Vec<(String, String, Value)> {
                 ("PATCH", _) => (path, json!({"name": "changed"})),
                 ("POST", "/logs") => (path, json!({"level": "INFO", "message": "x"})),
                 ("GET", "/logs") => (format!("{path}?app_id={app_id}"), NONE),
+                ("GET", "/logs/{record_id}") => (format!("{path}?app_id={app_id}&at=1709294590000"), NONE),
                 ("GET", "/files") => (format!("{path}?app_id={app_id}"), NONE),
                 ("GET", "/files/quarantine") => (format!("{path}?app_id={app_id}&key=logs/x"), NONE),
                 ("POST", "/files/redrive") => (path, json!({"key": "logs/x"})),

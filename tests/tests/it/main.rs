@@ -13,6 +13,7 @@ mod flush;
 mod histogram;
 mod ingest;
 mod missed;
+mod one_record;
 mod processes;
 mod quarantine;
 mod query;

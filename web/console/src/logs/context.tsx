@@ -1,22 +1,19 @@
 // A record between its neighbours, without any filter.
 
 import { useRef } from 'preact/hooks';
-import type { Client, Params } from '../api.ts';
+import type { Client } from '../api.ts';
 import { useSession } from '../context.ts';
 import { Head } from '../frame.tsx';
 import { useKeys, useLoad } from '../hooks.ts';
 import { full } from '../time.ts';
-import type { LogRecord } from '../types.ts';
 import { Empty, Show } from '../ui/parts.tsx';
 import { keyOf, List, type ListHandle } from './list.tsx';
-import { place } from './one.ts';
+import { find, type Place, place } from './one.ts';
 import type { Question } from './page.tsx';
 import type { Row } from './store.ts';
 
 /** Records on each side. */
 const NEIGHBOURS = 50;
-/** Newer neighbours are looked for in ranges that grow to this (ms). */
-const FAR_MS = 86_400_000;
 
 export function Context({ question }: { question: Question }) {
   const { client, app } = useSession();
@@ -24,7 +21,7 @@ export function Context({ question }: { question: Question }) {
   const list = useRef<ListHandle>(null);
   const wanted = place(view.record);
   const loaded = useLoad(`${app}/${view.record}`, async (signal) =>
-    wanted ? neighbours(client, app, wanted.ms, wanted.id, signal) : [],
+    wanted ? neighbours(client, app, wanted, signal) : [],
   );
   const back = () => ask({ view: { record: '' } });
   useKeys({
@@ -74,31 +71,21 @@ export function Context({ question }: { question: Question }) {
   );
 }
 
+/** The record and its neighbours of the same app, newest first; none if the record is not there. */
 async function neighbours(
   client: Client,
-  app: string | undefined,
-  ms: number,
-  id: string,
+  session: string | undefined,
+  wanted: Place,
   signal: AbortSignal,
 ): Promise<Row[]> {
-  const ask = async (params: Params) =>
-    (await client.list<LogRecord>('logs', { app_id: app, ...params }, signal)).data;
-  // Those of the same millisecond as well: the record is somewhere among them.
-  const older = await ask({ until: ms + 1, limit: NEIGHBOURS * 4 });
-  const newer = app === undefined ? await reached(ask, ms) : await ask(after(ms));
-  const newest = app === undefined ? newer.slice(-NEIGHBOURS) : newer.slice(0, NEIGHBOURS).reverse();
-  const at = older.findIndex((record) => record.id === id);
-  const records = [...newest, ...older.slice(0, Math.max(at, 0) + NEIGHBOURS + 1)];
-  return records.map((record) => ({ record, ms: Date.parse(record.timestamp), late: false }));
-}
-
-const after = (ms: number): Params => ({ since: ms + 1, order: 'asc', limit: NEIGHBOURS });
-
-/** The records of all apps cannot be listed oldest first: they are looked for in ranges that grow. */
-async function reached(ask: (params: Params) => Promise<LogRecord[]>, ms: number): Promise<LogRecord[]> {
-  let newer: LogRecord[] = [];
-  for (let reach = 1_000; reach <= FAR_MS && newer.length < NEIGHBOURS; reach *= 8) {
-    newer = await ask({ since: ms + 1, until: ms + 1 + reach, limit: 1_000 });
-  }
-  return newer;
+  const app = wanted.app ?? session;
+  const found = await find(client, app, wanted, { neighbours: NEIGHBOURS }, signal);
+  if (!found) return [];
+  const records = [...found.newer.reverse(), found.record, ...found.older];
+  return records.map((record) => ({
+    // Where all apps are shown, a record says which one it is of.
+    record: session === undefined && app !== undefined ? { ...record, app_id: app } : record,
+    ms: Date.parse(record.timestamp),
+    late: false,
+  }));
 }

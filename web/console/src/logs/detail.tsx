@@ -10,7 +10,7 @@ import { Icon } from '../ui/icons.tsx';
 import { Copy, Show } from '../ui/parts.tsx';
 import { Clipped, Tree } from '../ui/tree.tsx';
 import { type Condition, DEFAULT_RANGE, exactly, paramsOf } from './filters.ts';
-import { findRaw, placeOf } from './one.ts';
+import { find, placeOf } from './one.ts';
 import type { Question } from './page.tsx';
 import type { Row } from './store.ts';
 
@@ -25,7 +25,7 @@ export function Detail({ row, question, words }: { row: Row; question: Question;
   const { record, ms } = row;
   const [raw, setRaw] = useState(false);
   const owner = record.app_id ?? app;
-  const place = placeOf(ms, record.id);
+  const place = placeOf(ms, record);
   const link = () => {
     const alone = { ...view, record: place, live: false, highlight: '' };
     const none = {
@@ -86,7 +86,13 @@ export function Detail({ row, question, words }: { row: Row; question: Question;
       </dl>
       {members.length > 0 && <Tree value={Object.fromEntries(members) as Json} path={[]} pick={pick} />}
       {raw && (
-        <Raw record={record} ms={ms} load={(signal) => findRaw(client, owner, ms, record.id, signal)} />
+        <Raw
+          record={record}
+          ms={ms}
+          load={async (signal) =>
+            (await find(client, owner, { ms, id: record.id }, { raw: true }, signal))?.record
+          }
+        />
       )}
     </div>
   );

@@ -23,7 +23,7 @@ export interface View {
   utc: boolean;
   live: boolean;
   highlight: string;
-  /** `{ms}~{id}` of a record that is shown alone, between its neighbours. */
+  /** The place of a record that is shown alone, between its neighbours. */
   record: string;
 }
 

@@ -107,7 +107,7 @@ export function List({ handle, rows, question, showApp, live, atEnd, footer, sta
     },
     context() {
       const row = shown.find((one) => keyOf(one) === selected);
-      if (row) question.ask({ view: { record: placeOf(row.ms, row.record.id), live: false } });
+      if (row) question.ask({ view: { record: placeOf(row.ms, row.record), live: false } });
     },
     toTop,
   }));

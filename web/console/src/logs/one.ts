@@ -1,35 +1,48 @@
-// One record by its time and id.
+// One record by its time and id, with its neighbours.
 
-import type { Client, Params } from '../api.ts';
+import { type Client, Problem } from '../api.ts';
 import type { LogRecord } from '../types.ts';
 
-const PAGE = 1_000;
-/** Pages of records of the same millisecond. */
-const MAX_PAGES = 20;
+/** Where a record is, as links have it. */
+export interface Place {
+  ms: number;
+  id: string;
+  /** Its app, where records of all apps are shown. */
+  app?: string;
+}
 
-/** Finds a record among those of its millisecond, with its stored entry. */
-export async function findRaw(
+/** A record and its neighbours; on both sides the nearest comes first. */
+export interface Neighbourhood {
+  record: LogRecord;
+  older: LogRecord[];
+  newer: LogRecord[];
+}
+
+/** Finds a record; undefined if it is not there or no longer there. */
+export async function find(
   client: Client,
   app: string | undefined,
-  ms: number,
-  id: string,
+  { ms, id }: Place,
+  params: { neighbours?: number; raw?: true },
   signal: AbortSignal,
-) {
-  const params: Params = { app_id: app, since: ms, until: ms + 1, raw: true, limit: PAGE };
-  for (let n = 0; n < MAX_PAGES; n++) {
-    const page = await client.list<LogRecord>('logs', params, signal);
-    const found = page.data.find((record) => record.id === id);
-    if (found || page.cursor === null) return found;
-    params.cursor = page.cursor;
+): Promise<Neighbourhood | undefined> {
+  const path = `logs/${encodeURIComponent(id)}`;
+  try {
+    return await client.get<Neighbourhood>(path, { app_id: app, at: ms, ...params }, signal);
+  } catch (error) {
+    if (error instanceof Problem && error.status === 404) return undefined;
+    throw error;
   }
-  return undefined;
 }
 
 /** The place of a record in the URL. */
-export const placeOf = (ms: number, id: string) => `${ms}~${id}`;
+export function placeOf(ms: number, { id, app_id }: LogRecord): string {
+  return app_id === undefined ? `${ms}~${id}` : `${ms}~${id}~${app_id}`;
+}
 
 /** Reads what {@link placeOf} wrote. */
-export function place(text: string): { ms: number; id: string } | undefined {
-  const [ms = '', id = ''] = text.split('~');
-  return /^\d{1,15}$/.test(ms) && id ? { ms: Number(ms), id } : undefined;
+export function place(text: string): Place | undefined {
+  const [ms = '', id = '', app] = text.split('~');
+  if (!/^\d{1,15}$/.test(ms) || !id) return undefined;
+  return { ms: Number(ms), id, ...(app && { app }) };
 }

@@ -127,7 +127,7 @@ function Errors({ app }: { app: string }) {
                 const ms = Date.parse(record.timestamp);
                 return (
                   <li key={record.id}>
-                    <a href={href('logs', { ...named, record: placeOf(ms, record.id) })}>
+                    <a href={href('logs', { ...named, record: placeOf(ms, record) })}>
                       <LogText text={clipped(record.message, 160)} />
                     </a>
                     <time class="muted" dateTime={record.timestamp} title={full(ms, utc)}>

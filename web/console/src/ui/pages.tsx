@@ -1,6 +1,6 @@
 // Lists that come in pages, with a button for the next one.
 
-import { useEffect, useState } from 'preact/hooks';
+import { useEffect, useRef, useState } from 'preact/hooks';
 import { type Client, type Params, type Problem, problemOf } from '../api.ts';
 import type { Page } from '../types.ts';
 
@@ -26,7 +26,12 @@ export function usePages<T>(client: Client, path: string | undefined, params: Pa
     loading: boolean;
     problem: Problem | undefined;
   }>({ items: [], cursor: undefined, loading: true, problem: undefined });
-  const load = async (items: T[], from: string | undefined, signal: AbortSignal) => {
+  const running = useRef(new AbortController());
+  /** Loads the next page; a request that is under way is aborted. */
+  const load = async (items: T[], from: string | undefined) => {
+    running.current.abort();
+    running.current = new AbortController();
+    const { signal } = running.current;
     setState({ items, cursor: from, loading: true, problem: undefined });
     if (path === undefined) return;
     let cursor: string | null | undefined = from;
@@ -40,21 +45,20 @@ export function usePages<T>(client: Client, path: string | undefined, params: Pa
           return;
         }
       }
-      setState({ items, cursor, loading: false, problem: undefined });
+      if (!signal.aborted) setState({ items, cursor, loading: false, problem: undefined });
     } catch (error) {
       if (!signal.aborted) setState({ items, cursor, loading: false, problem: problemOf(error) });
     }
   };
   // `key` is the path and the parameters; a round loads again.
   useEffect(() => {
-    const aborting = new AbortController();
-    void load([], undefined, aborting.signal);
-    return () => aborting.abort();
+    void load([], undefined);
+    return () => running.current.abort();
   }, [key, round]);
   return {
     ...state,
     complete: state.cursor === null,
-    more: () => void load(state.items, state.cursor ?? undefined, new AbortController().signal),
+    more: () => void load(state.items, state.cursor ?? undefined),
     reload: () => setRound((n) => n + 1),
   };
 }
