@@ -154,3 +154,26 @@ def test_the_policy_of_ingest_names_the_bucket_whatever_it_is_called():
         for statement in stack.resources["IngestRole"]["Properties"]["Policies"][0]["PolicyDocument"]["Statement"]:
             for arn in as_list(statement["Resource"]):
                 assert ":s3:::" not in arn or arn.removeprefix("arn:aws:s3:::").split("/")[0] == bucket
+
+
+def test_log_groups_may_invoke_ingest_only_if_some_are_assigned_and_only_those_of_the_account():
+    def permissions(stack: Stack) -> list[dict]:
+        all_of_them = stack.of_type("AWS::Lambda::Permission").values()
+        return [properties for properties in all_of_them if properties["Principal"].startswith("logs")]
+
+    assert permissions(Stack("one")) == []
+    stack = Stack("one", LogGroupApps="/aws/lambda/shop-*=shop")
+    [permission] = permissions(stack)
+    assert permission == {
+        "FunctionName": "one-IngestFunction",  # the reference
+        "Action": "lambda:InvokeFunction",
+        "Principal": "logs.amazonaws.com",
+        "SourceAccount": ACCOUNT,
+        "SourceArn": f"arn:aws:logs:us-east-1:{ACCOUNT}:log-group:*",
+    }
+    # What grows with each delivery is known to the function.
+    variables = stack.resources["IngestFunction"]["Properties"]["Environment"]["Variables"]
+    own = [stack.resources[f"{name}LogGroup"]["Properties"]["LogGroupName"] for name in ("Ingest", "Flush")]
+    assert variables["OWN_LOG_GROUPS"].split(",") == own
+    flush = stack.resources["FlushFunction"]["Properties"]["Environment"]["Variables"]
+    assert variables["RECORD_GROUP_PREFIX"] == flush["LOG_GROUP_PREFIX"]

@@ -11,6 +11,8 @@ use logferry_core::model::quota::Quota;
 use logferry_core::model::redact::Redactor;
 use logferry_service::config::{BadConfig, Reader};
 
+use crate::log_groups::LogGroups;
+
 /// Default maximum size of a log file uploaded through a presigned URL (bytes).
 const DEFAULT_MAX_PRESIGNED_BYTES: u64 = 10 * 1024 * 1024;
 /// Default maximum size of an object that a service uploads itself (bytes).
@@ -27,6 +29,8 @@ pub struct Config {
     pub table_logs: String,
     pub table_files: String,
     pub table_stats: String,
+    /// The apps of log groups that are subscribed.
+    pub log_groups: LogGroups,
     pub settings: Settings,
 }
 
@@ -95,11 +99,21 @@ impl Config {
         let (names, query, patterns) =
             (read.optional("REDACT_NAMES"), read.optional("REDACT_QUERY"), read.optional("REDACT_PATTERNS"));
         let redactor = read.redactor(names, query, patterns);
+        let (assigned, own, records) = (
+            read.optional("LOG_GROUP_APPS").unwrap_or_default(),
+            read.optional("OWN_LOG_GROUPS").unwrap_or_default(),
+            read.optional("RECORD_GROUP_PREFIX").unwrap_or_default(),
+        );
+        let log_groups = LogGroups::new(&assigned, &own, &records).unwrap_or_else(|bad| {
+            read.problem(format!("LOG_GROUP_APPS: {bad}"));
+            LogGroups::default()
+        });
         let config = Self {
             table_apps: read.required("TABLE_APPS"),
             table_logs: read.required("TABLE_LOGS"),
             table_files: read.required("TABLE_FILES"),
             table_stats: read.required("TABLE_STATS"),
+            log_groups,
             settings: Settings {
                 bucket: read.required("BUCKET"),
                 chime_app,
@@ -142,10 +156,11 @@ mod tests {
             "MAX_OBJECT_BYTES" => Some("much".to_owned()),
             "BUCKET" => None,
             "REDACT_PATTERNS" => Some("a( b".to_owned()),
+            "LOG_GROUP_APPS" => Some("/aws/lambda/shop".to_owned()),
             _ => Some("1".to_owned()),
         });
         let text = wrong.unwrap_err().to_string();
-        for name in ["CHIME_APP", "MAX_OBJECT_BYTES", "BUCKET", "REDACT_PATTERNS"] {
+        for name in ["CHIME_APP", "MAX_OBJECT_BYTES", "BUCKET", "REDACT_PATTERNS", "LOG_GROUP_APPS"] {
             assert!(text.contains(name), "{text}");
         }
     }

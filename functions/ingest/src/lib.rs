@@ -9,12 +9,15 @@
 //! Problems of the object are recorded in the ledger, and the event counts as handled. Errors that a retry
 //! may fix are returned after the object was released, so that Lambda retries the event. A duplicate event
 //! has no effect.
+//!
+//! Deliveries of CloudWatch Logs are no objects: see [`subscription`].
 
 mod conclude;
 mod config;
 mod earlier_runs;
 pub mod events;
 mod identify;
+pub mod log_groups;
 mod low_water;
 mod owner;
 mod pace;
@@ -24,6 +27,7 @@ mod refusal;
 mod report;
 mod retry;
 mod second;
+pub mod subscription;
 
 use std::time::Duration;
 

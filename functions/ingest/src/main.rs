@@ -6,6 +6,8 @@ use logferry_aws::blocks::DynamoBlocks;
 use logferry_aws::client::AwsEnv;
 use logferry_aws::ledger::DynamoLedger;
 use logferry_aws::objects::S3Objects;
+use logferry_aws::records::DynamoRecords;
+use logferry_ingest::subscription::{Subscriptions, data_of};
 use logferry_ingest::{Config, Ingest};
 use logferry_service::clock::SystemClock;
 use logferry_service::config::environment;
@@ -18,6 +20,13 @@ async fn main() -> Result<(), Error> {
     let config = Config::from_lookup(environment)?;
     let aws = AwsEnv::from_environment()?;
     let dynamodb = aws.dynamodb();
+    let subscriptions = Subscriptions {
+        records: DynamoRecords::new(dynamodb.clone(), config.table_logs.clone(), config.table_stats.clone()),
+        apps: DynamoApps::new(dynamodb.clone(), config.table_apps.clone()),
+        clock: SystemClock,
+        groups: config.log_groups,
+        settings: config.settings.clone(),
+    };
     let ingest = Ingest {
         objects: S3Objects::new(aws.s3()),
         blocks: DynamoBlocks::new(dynamodb.clone(), config.table_logs),
@@ -26,10 +35,14 @@ async fn main() -> Result<(), Error> {
         clock: SystemClock,
         settings: config.settings,
     };
-    let ingest = &ingest;
+    let (ingest, subscriptions) = (&ingest, &subscriptions);
     run(service_fn(|event: LambdaEvent<Value>| async move {
+        if let Some(data) = data_of(&event.payload) {
+            let delivered = subscriptions.deliver(data).await?;
+            return Ok(serde_json::to_value(delivered)?);
+        }
         let deadline_ms = i64::try_from(event.context.deadline).unwrap_or(i64::MAX);
-        ingest.answer(&event.payload, deadline_ms).await.map_err(Error::from)
+        Ok::<_, Error>(serde_json::to_value(ingest.answer(&event.payload, deadline_ms).await?)?)
     }))
     .await
 }

@@ -10,6 +10,7 @@ use logferry_core::model::fault::FaultClass;
 use logferry_core::model::object::{ObjectRef, ObjectVersion};
 use logferry_core::ports::clock::Clock;
 use logferry_ingest::Ingested;
+use logferry_ingest::subscription::data_of;
 use logferry_sim::{How, SimCloud, T0};
 use logferry_tests::ingest::{BUCKET, SimIngest, event, ingest};
 use logferry_tests::stack::gzip;
@@ -403,8 +404,11 @@ async fn sample_events_are_understood() {
     for entry in std::fs::read_dir(dir).unwrap() {
         let event: Value =
             serde_json::from_str(&std::fs::read_to_string(entry.unwrap().path()).unwrap()).unwrap();
-        function(&cloud).handle(&event, deadline(&cloud)).await.unwrap();
-        seen += 1;
+        // Deliveries of CloudWatch Logs: `subscriptions.rs`.
+        if data_of(&event).is_none() {
+            function(&cloud).handle(&event, deadline(&cloud)).await.unwrap();
+            seen += 1;
+        }
     }
     assert!(seen >= 8);
 }

@@ -22,5 +22,6 @@ mod redaction;
 mod redrives;
 mod removals;
 mod sim;
+mod subscriptions;
 mod throttling;
 mod tidy;

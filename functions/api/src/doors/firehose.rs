@@ -126,8 +126,8 @@ fn put_line(batch: &mut Batch<'static>, line: &str, context: &str) -> Result<(),
     }
     for object in objects {
         match subscription::read(object.get()) {
-            Some(events) => {
-                for event in events {
+            Some(delivery) => {
+                for event in delivery.events {
                     batch.push(event.carried())?;
                 }
             }

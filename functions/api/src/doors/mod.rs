@@ -7,14 +7,11 @@ mod loki;
 mod otlp;
 mod wire;
 
-use std::fmt;
-use std::marker::PhantomData;
-
 use logferry_core::logbook::carried::{Carried, Identity};
 use logferry_core::logbook::write::{Refused, WriteRequest, carry};
 use logferry_core::model::app::App;
+use logferry_core::model::few;
 use logferry_service::http::{ApiError, Routes};
-use serde::de::{Deserialize, Deserializer, Error as _, SeqAccess, Visitor};
 
 use crate::writes::write_error;
 use crate::{Api, Cloud};
@@ -29,6 +26,9 @@ const TAG: &str = "Other protocols";
 const MAX_ENTRIES: usize = 100_000;
 /// Maximum bytes of entries in a request, with what their protocol says beside each.
 const MAX_BYTES: usize = 32 * 1024 * 1024;
+
+/// An array of a body.
+type Few<T> = few::Few<T, MAX_ENTRIES>;
 
 /// Lists the routes of other protocols.
 pub(crate) fn routes<C: Cloud, R: Routes<std::sync::Arc<Api<C>>>>(into: R) -> R {
@@ -75,56 +75,5 @@ impl<C: Cloud> Api<C> {
         carry(&self.book, &request, &batch.entries, identity)
             .await
             .map_err(|error| write_error(error, now_ms))
-    }
-}
-
-/// An array that may be missing or null, of at most [`MAX_ENTRIES`] elements: those of a small body may need
-/// much memory.
-#[derive(Debug)]
-struct Few<T>(Vec<T>);
-
-impl<T> Default for Few<T> {
-    fn default() -> Self {
-        Self(Vec::new())
-    }
-}
-
-impl<T> IntoIterator for Few<T> {
-    type Item = T;
-    type IntoIter = std::vec::IntoIter<T>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.0.into_iter()
-    }
-}
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Few<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(FewVisitor(PhantomData))
-    }
-}
-
-struct FewVisitor<T>(PhantomData<T>);
-
-impl<'de, T: Deserialize<'de>> Visitor<'de> for FewVisitor<T> {
-    type Value = Few<T>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an array")
-    }
-
-    fn visit_unit<E>(self) -> Result<Few<T>, E> {
-        Ok(Few::default())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Few<T>, A::Error> {
-        let mut all = Vec::new();
-        while let Some(element) = array.next_element()? {
-            if all.len() >= MAX_ENTRIES {
-                return Err(A::Error::custom(format_args!("an array has more than {MAX_ENTRIES} elements")));
-            }
-            all.push(element);
-        }
-        Ok(Few(all))
     }
 }

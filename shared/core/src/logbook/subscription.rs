@@ -4,6 +4,11 @@
 use serde::Deserialize;
 
 use crate::logbook::carried::{Carried, Context, NS_PER_MS};
+use crate::model::few::Few;
+
+/// Maximum number of events in a delivery. A delivery is at most 1 MB after compression, and its events are
+/// longer than their ids.
+pub const MAX_EVENTS: usize = 100_000;
 
 /// An event of a log group.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -34,14 +39,21 @@ struct Payload {
     log_group: String,
     #[serde(default)]
     log_stream: String,
-    log_events: Vec<Event>,
+    log_events: Few<Event, MAX_EVENTS>,
 }
 
-/// The events of a payload; none if it only checks whether the destination is reachable. `None` if it is no
-/// payload of a subscription.
+/// What a subscription filter sends at once.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Delivery {
+    pub log_group: String,
+    /// None if the delivery only checks whether the destination is reachable.
+    pub events: Vec<Event>,
+}
+
+/// Reads a delivery. `None` if the text is none.
 #[must_use]
-pub fn read(json: &str) -> Option<Vec<Event>> {
-    let Payload { message_type, owner, log_group, log_stream, mut log_events } =
+pub fn read(json: &str) -> Option<Delivery> {
+    let Payload { message_type, owner, log_group, log_stream, log_events: Few(mut events) } =
         serde_json::from_str(json).ok()?;
     match message_type.as_str() {
         "DATA_MESSAGE" => {
@@ -50,12 +62,12 @@ pub fn read(json: &str) -> Option<Vec<Event>> {
                 context.push(name, value);
             }
             let context = context.into_text();
-            log_events.iter_mut().for_each(|event| event.context.clone_from(&context));
-            Some(log_events)
+            events.iter_mut().for_each(|event| event.context.clone_from(&context));
         }
-        "CONTROL_MESSAGE" => Some(Vec::new()),
-        _ => None,
+        "CONTROL_MESSAGE" => events.clear(),
+        _ => return None,
     }
+    Some(Delivery { log_group, events })
 }
 
 #[cfg(test)]
@@ -70,12 +82,12 @@ mod tests {
                 "logEvents":[{{"id":"e","timestamp":1743532441581,"message":"m"}}]}}"#
             )
         };
-        let events = read(&payload("DATA_MESSAGE")).unwrap();
-        assert_eq!(events[0].id, "e");
+        let Delivery { log_group, events } = read(&payload("DATA_MESSAGE")).unwrap();
+        assert_eq!((log_group.as_str(), events[0].id.as_str()), ("g", "e"));
         let carried = events[0].clone().carried();
         assert_eq!((&*carried.text, carried.time_ns), ("m", Some(1_743_532_441_581_000_000)));
         assert_eq!(carried.context, r#"{"owner":"1","logGroup":"g","logStream":"s"}"#);
-        assert_eq!(read(&payload("CONTROL_MESSAGE")), Some(vec![]));
+        assert_eq!(read(&payload("CONTROL_MESSAGE")).unwrap().events, []);
         for other in [payload("OTHER").as_str(), "{}", "[]", "x", r#"{"logEvents":[]}"#] {
             assert_eq!(read(other), None);
         }

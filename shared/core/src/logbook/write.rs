@@ -105,10 +105,16 @@ pub async fn carry(
     identity: Identity<'_>,
 ) -> Result<Vec<Refused>, WriteError> {
     let (mut checked, mut refused) = (Vec::with_capacity(entries.len()), Vec::new());
+    let mut content = Sha256::new();
     for (index, entry) in entries.iter().enumerate() {
         let at = format!("entries[{index}]");
-        let read = carried::read(entry, &at, request.now_ms);
-        match read.and_then(|read| acceptable(request, read, &at)) {
+        content.update(entry.time_ns.unwrap_or_default().to_be_bytes());
+        let read = carried::read(entry, &at, request.now_ms).map(|read| redacted(request, read));
+        if let Ok(read) = &read {
+            // With those that a prune has excluded since the first attempt.
+            hash_entry(&mut content, read);
+        }
+        match read.and_then(|read| not_pruned(request, read, &at)) {
             Ok(entry) => checked.push(entry),
             Err(why) => refused.push(Refused { index, why }),
         }
@@ -117,9 +123,9 @@ pub async fn carry(
         return Ok(refused);
     }
     let key = match identity {
-        Identity::Key(name) => Some(key_of(&format!("{}:{name}", request.format), entries, &checked)),
+        Identity::Key(name) => Some(key_of(&format!("{}:{name}", request.format), content)),
         Identity::Content if entries.iter().all(|entry| entry.time_ns.is_some()) => {
-            Some(key_of(request.format, entries, &checked))
+            Some(key_of(request.format, content))
         }
         Identity::Content | Identity::Nothing => None,
     };
@@ -142,19 +148,18 @@ pub async fn carry(
 /// Stands for the hash of the body where the key says what the body is.
 const CARRIED: [u8; 32] = [0; 32];
 
-/// A key made of a name and of the entries, as redacted: see [`hash_of`].
-fn key_of(name: &str, entries: &[Carried<'_>], checked: &[NewEntry]) -> String {
+/// Entries are hashed as redacted: see [`hash_of`].
+fn hash_entry(hash: &mut Sha256, entry: &NewEntry) {
+    hash.update((entry.raw.len() as u64).to_be_bytes());
+    hash.update(&entry.raw);
+    hash.update(entry.level.as_str());
+}
+
+/// A key made of a name and of the hash of the entries.
+fn key_of(name: &str, entries: Sha256) -> String {
     let mut hash = Sha256::new();
-    hash.update((name.len() as u64).to_be_bytes());
+    hash.update(entries.finalize());
     hash.update(name);
-    for entry in entries {
-        hash.update(entry.time_ns.unwrap_or_default().to_be_bytes());
-    }
-    for entry in checked {
-        hash.update((entry.raw.len() as u64).to_be_bytes());
-        hash.update(&entry.raw);
-        hash.update(entry.level.as_str());
-    }
     hex::encode(hash.finalize())
 }
 
@@ -189,10 +194,18 @@ fn check_all(request: &WriteRequest<'_>, entries: &Entries<'_>) -> Result<Vec<Ne
 }
 
 /// The entry without what must not be stored, unless the app's prune watermark excludes it.
-fn acceptable(request: &WriteRequest<'_>, mut entry: NewEntry, at: &str) -> Result<NewEntry, Invalid> {
+fn acceptable(request: &WriteRequest<'_>, entry: NewEntry, at: &str) -> Result<NewEntry, Invalid> {
+    not_pruned(request, redacted(request, entry), at)
+}
+
+fn redacted(request: &WriteRequest<'_>, mut entry: NewEntry) -> NewEntry {
     if let Cow::Owned(redacted) = request.redactor.entry(entry.kind, &entry.raw) {
         entry.raw = redacted;
     }
+    entry
+}
+
+fn not_pruned(request: &WriteRequest<'_>, entry: NewEntry, at: &str) -> Result<NewEntry, Invalid> {
     let pruned = request.app.pruned_before_ms;
     if entry.timestamp_ms.is_some_and(|ms| pruned.is_some_and(|pruned| ms < pruned)) {
         let field = if at.is_empty() { "timestamp".to_owned() } else { format!("{at}.timestamp") };

@@ -9,6 +9,7 @@ pub mod embedded_metrics;
 pub mod entry_filter;
 pub mod expiry;
 pub mod fault;
+pub mod few;
 pub mod fingerprint;
 pub mod ids;
 pub(crate) mod json;
