@@ -120,5 +120,5 @@ deploy: deploy-tools console ## check, build and deploy to AWS: AWS_REGION, STAC
 fuzz-api: ## fuzz the API of the running local stack with requests from its OpenAPI document
 	@python3 local/fuzz_api.py
 
-sam-local: tools ## run three functions in containers with `sam local invoke`; needs Docker
+sam-local: tools ## run the SAM CLI's build, deploy, local invoke and local start-api on the stack of `make up`; needs Docker
 	@$(PYTHON) local/sam_local.py

@@ -97,6 +97,15 @@ def test_every_environment_value_resolves_under_sam_local():
     assert checked > 90
 
 
+def test_the_routes_name_their_functions_so_that_sam_local_start_api_finds_them():
+    stack = Stack()
+    names = {function["FunctionName"] for function in stack.of_type("AWS::Lambda::Function").values()}
+    for name, integration in stack.of_type("AWS::ApiGatewayV2::Integration").items():
+        assert stack.template["Resources"][name]["Properties"]["IntegrationUri"].keys() == {"Fn::Sub"}
+        arn, _, function = integration["IntegrationUri"].partition(":function:")
+        assert arn == f"arn:aws:lambda:{stack.region}:{ACCOUNT}" and function in names
+
+
 def test_sam_build_takes_the_functions_as_make_build_left_them():
     for name, resource in transformed()["Resources"].items():
         if resource["Type"] == "AWS::Lambda::Function":
