@@ -8,6 +8,7 @@ import { Login } from './login.tsx';
 import { LogsPage } from './logs/page.tsx';
 import { AlertsPage } from './pages/alerts.tsx';
 import { AppPage } from './pages/app.tsx';
+import { ErasePage } from './pages/erase.tsx';
 import { FilesPage } from './pages/files.tsx';
 import { HealthPage } from './pages/health.tsx';
 import { OverviewPage } from './pages/overview.tsx';
@@ -25,6 +26,7 @@ const PAGE: Record<PageName, () => preact.JSX.Element> = {
   health: HealthPage,
   uploads: UploadsPage,
   app: AppPage,
+  erase: ErasePage,
 };
 
 export function Console() {

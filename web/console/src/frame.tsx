@@ -17,6 +17,7 @@ const TITLES: Record<PageName, string> = {
   health: 'Health',
   uploads: 'Uploads',
   app: 'App',
+  erase: 'Erase',
 };
 
 const KEYS: [string, string][] = [

@@ -3,7 +3,9 @@
 import { useEffect, useState } from 'preact/hooks';
 
 export const PAGES = ['overview', 'logs', 'alerts', 'files', 'health', 'uploads', 'app'] as const;
-export type PageName = (typeof PAGES)[number];
+/** Pages to which other pages lead; they are not in the navigation. */
+const INNER_PAGES = ['erase'] as const;
+export type PageName = (typeof PAGES)[number] | (typeof INNER_PAGES)[number];
 
 export interface Route {
   page: PageName;
@@ -12,7 +14,7 @@ export interface Route {
 
 export function parse(hash: string): Route {
   const [path = '', query = ''] = hash.replace(/^#\/?/, '').split('?', 2);
-  const page = PAGES.find((name) => name === path) ?? 'overview';
+  const page = [...PAGES, ...INNER_PAGES].find((name) => name === path) ?? 'overview';
   return { page, params: new URLSearchParams(query) };
 }
 

@@ -158,3 +158,34 @@ export interface Alert {
     error?: string;
   }[];
 }
+
+/** Where copies of deleted records stay. */
+export interface Remaining {
+  place: string;
+  name?: string;
+  /** Null: until it is deleted. */
+  until: string | null;
+  note: string;
+}
+
+interface Erased {
+  records: number;
+  blocks: number;
+  files: number;
+  unreadable_blocks: number;
+  remains: Remaining[];
+}
+
+export interface ErasurePreview extends Erased {
+  complete: boolean;
+}
+
+export interface Erasure extends Erased {
+  job_id: string;
+  state: 'pending' | 'verifying' | 'complete';
+  filter: { [name: string]: string };
+  since: string;
+  until: string;
+  requested_at: string;
+  completed_at: string | null;
+}

@@ -58,6 +58,45 @@ export function said([path, condition]: Condition): string {
   return condition.startsWith('!') ? `${path} is not ${condition.slice(1)}` : `${path} is ${condition}`;
 }
 
+/** A filter of an alert or an erasure, which has the API's names. */
+export type NamedFilter = Record<string, string>;
+
+const FILTER_NAMES = ['level', 'search', 'search_in', 'request_id'];
+
+/** These filters under the API's names, as parameters of the pages of alerts and of erasures. */
+export function namedParams(app: string, filters: Filters): URLSearchParams {
+  const params = new URLSearchParams({ app });
+  if (filters.levels.length) params.set('level', filters.levels.join(','));
+  if (filters.search) params.set('search', filters.search);
+  if (filters.search && filters.everywhere) params.set('search_in', 'all');
+  if (filters.requestId) params.set('request_id', filters.requestId);
+  for (const [path, condition] of filters.fields) params.append(`field.${path}`, condition);
+  return params;
+}
+
+/** Reads what {@link namedParams} wrote. Of two conditions on one member, the last one counts. */
+export function namedFilter(params: URLSearchParams): NamedFilter {
+  const kept = [...params].filter(([name]) => FILTER_NAMES.includes(name) || name.startsWith('field.'));
+  return Object.fromEntries(kept);
+}
+
+/** The parameters with which the page of logs shows what a filter finds. */
+export function logsParams({ search, search_in, ...rest }: NamedFilter): Record<string, string> {
+  return { ...rest, ...(search !== undefined && { q: search }), ...(search_in === 'all' && { in: 'all' }) };
+}
+
+/** A filter as people read it. */
+export function inWords(filter: NamedFilter): string {
+  const parts = Object.entries(filter).map(([name, value]) => {
+    if (name === 'level') return value.split(',').join(' or ');
+    if (name === 'search') return `“${value}”${filter.search_in === 'all' ? ' anywhere' : ''}`;
+    if (name === 'search_in') return '';
+    if (name === 'request_id') return `request ${value}`;
+    return said([name.replace(/^field\./, ''), value]);
+  });
+  return parts.filter(Boolean).join(', ') || 'every record';
+}
+
 export function filtersOf(params: URLSearchParams): Filters {
   const levels = (params.get('level') ?? '').split(',');
   const fields = [...params.entries()].filter(([name]) => name.startsWith('field.'));

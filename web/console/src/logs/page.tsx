@@ -5,10 +5,20 @@ import { useSession } from '../context.ts';
 import { Head } from '../frame.tsx';
 import { useKeys } from '../hooks.ts';
 import { navigate, useRoute } from '../route.ts';
+import { bounds, DAY_MS } from '../time.ts';
 import { Empty, IconButton, Loading, Trouble } from '../ui/parts.tsx';
 import { Context } from './context.tsx';
 import { Download } from './download.tsx';
-import { type Filters, filtersOf, isNarrowed, paramsOf, query, type View, viewOf } from './filters.ts';
+import {
+  type Filters,
+  filtersOf,
+  isNarrowed,
+  namedParams,
+  paramsOf,
+  query,
+  type View,
+  viewOf,
+} from './filters.ts';
 import { Histogram } from './histogram.tsx';
 import { List, type ListHandle } from './list.tsx';
 import { Store } from './store.ts';
@@ -35,14 +45,15 @@ export function LogsPage() {
   return view.record ? <Context question={question} /> : <Records question={question} />;
 }
 
-/** The parameters of the page of alerts for a new one with these filters. */
-function alertOn(app: string, filters: Filters): URLSearchParams {
-  const params = new URLSearchParams({ app, new: '1' });
-  if (filters.levels.length) params.set('level', filters.levels.join(','));
-  if (filters.search) params.set('search', filters.search);
-  if (filters.search && filters.everywhere) params.set('search_in', 'all');
-  if (filters.requestId) params.set('request_id', filters.requestId);
-  for (const [path, condition] of filters.fields) params.set(`field.${path}`, condition);
+/** The longest range of an erasure, as the API has it (ms). */
+const LONGEST_ERASURE_MS = 3_660 * DAY_MS;
+
+/** The parameters of the page that erases what these filters find now. */
+function eraseParams(app: string, filters: Filters): URLSearchParams {
+  const params = namedParams(app, filters);
+  const { since, until = Date.now() } = bounds(filters.range, Date.now());
+  params.set('since', new Date(since ?? until - LONGEST_ERASURE_MS).toISOString());
+  params.set('until', new Date(until).toISOString());
   return params;
 }
 
@@ -106,7 +117,18 @@ function Records({ question }: { question: Question }) {
           <IconButton
             icon="alerts"
             label="Alert on these filters"
-            onClick={() => navigate('alerts', alertOn(app, filters))}
+            onClick={() => {
+              const params = namedParams(app, filters);
+              params.set('new', '1');
+              navigate('alerts', params);
+            }}
+          />
+        )}
+        {app !== undefined && manages && isNarrowed(filters) && (
+          <IconButton
+            icon="erase"
+            label="Erase these records"
+            onClick={() => navigate('erase', eraseParams(app, filters))}
           />
         )}
         <IconButton icon="download" label="Download" onClick={() => setDownloading(true)} />

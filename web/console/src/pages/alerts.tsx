@@ -6,7 +6,7 @@ import { useSession } from '../context.ts';
 import { count } from '../format.ts';
 import { Head } from '../frame.tsx';
 import { useLoad, useNow } from '../hooks.ts';
-import { said } from '../logs/filters.ts';
+import { inWords, logsParams, namedFilter } from '../logs/filters.ts';
 import { href, navigate, useRoute } from '../route.ts';
 import { ago, full } from '../time.ts';
 import { type Alert, LEVELS } from '../types.ts';
@@ -41,7 +41,7 @@ export function AlertsPage() {
       {app !== undefined && making && (
         <NewAlert
           app={app}
-          filter={filterOf(params)}
+          filter={namedFilter(params)}
           close={() => show(false)}
           made={() => {
             show(false);
@@ -75,37 +75,12 @@ export function AlertsPage() {
   );
 }
 
-/** The filter of a new alert, from the URL: the page of logs links here with its own. */
-function filterOf(params: URLSearchParams): Record<string, string> {
-  const names = ['level', 'search', 'search_in', 'request_id'];
-  const kept = [...params].filter(([name]) => names.includes(name) || name.startsWith('field.'));
-  return Object.fromEntries(kept);
-}
-
-/** A filter as people read it. */
-function words(filter: Record<string, string>): string {
-  const parts = Object.entries(filter).map(([name, value]) => {
-    if (name === 'level') return value.split(',').join(' or ');
-    if (name === 'search') return `“${value}”${filter.search_in === 'all' ? ' anywhere' : ''}`;
-    if (name === 'search_in') return '';
-    if (name === 'request_id') return `request ${value}`;
-    return said([name.replace(/^field\./, ''), value]);
-  });
-  return parts.filter(Boolean).join(', ') || 'every record';
-}
-
 function AlertCard({ app, alert, changed }: { app: string; alert: Alert; changed: () => void }) {
   const { client, manages, kind, utc } = useSession();
   const [deleting, setDeleting] = useState(false);
   const now = useNow(30_000);
   const named: Record<string, string> = kind === 'admin' ? { app } : {};
-  const { search, search_in, ...rest } = alert.filter;
-  const found = {
-    ...named,
-    ...rest,
-    ...(search !== undefined && { q: search }),
-    ...(search_in === 'all' && { in: 'all' }),
-  };
+  const found = { ...named, ...logsParams(alert.filter) };
   return (
     <article class="card">
       <header>
@@ -114,7 +89,7 @@ function AlertCard({ app, alert, changed }: { app: string; alert: Alert; changed
       </header>
       <p>
         {count(alert.threshold)} or more of{' '}
-        <a href={href('logs', found)}>{clipped(words(alert.filter), 200)}</a> in {alert.window_minutes} min
+        <a href={href('logs', found)}>{clipped(inWords(alert.filter), 200)}</a> in {alert.window_minutes} min
       </p>
       <p class="muted">
         {alert.since ? `${alert.state} since ${ago(Date.parse(alert.since), now)} · ` : ''}
@@ -236,7 +211,7 @@ function NewAlert(props: {
           <span>Text in the message (empty: any)</span>
           <input name="search" defaultValue={search} autocomplete="off" spellcheck={false} />
         </label>
-        {Object.keys(rest).length > 0 && <p class="muted">And: {words(rest)}</p>}
+        {Object.keys(rest).length > 0 && <p class="muted">And: {inWords(rest)}</p>}
         <div class="pair">
           <label class="field">
             <span>Records</span>

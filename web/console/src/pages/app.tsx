@@ -6,6 +6,7 @@ import { type Session, useSession } from '../context.ts';
 import { bytes, count } from '../format.ts';
 import { Head } from '../frame.tsx';
 import { useLoad } from '../hooks.ts';
+import { href } from '../route.ts';
 import { fromInput, full } from '../time.ts';
 import { type App, type Key, LEVELS, type Usage } from '../types.ts';
 import { Icon } from '../ui/icons.tsx';
@@ -356,7 +357,7 @@ export function RegisterApp({ close }: { close: () => void }) {
 }
 
 function Danger({ app, changed }: { app: App; changed: () => void }) {
-  const { client, manages, utc } = useSession();
+  const { client, kind, manages, utc } = useSession();
   const [asking, setAsking] = useState<'prune' | 'delete'>();
   const [before, setBefore] = useState('');
   if (!manages) return null;
@@ -378,6 +379,11 @@ function Danger({ app, changed }: { app: App; changed: () => void }) {
           Delete the app …
         </button>
       </div>
+      <p>
+        <a href={href('erase', kind === 'admin' ? { app: app.app_id } : {})}>
+          Erase the records of a person …
+        </a>
+      </p>
       {asking === 'prune' && at !== undefined && (
         <Confirm
           title="Delete records?"

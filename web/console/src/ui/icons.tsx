@@ -29,6 +29,7 @@ const PATHS = {
   alert: 'M12 4L2.500 20h19zM12 10v4M12 17h.010',
   refresh: 'M20 11a8 8 0 1 0-2 6M20 5v6h-6',
   plus: 'M12 5v14M5 12h14',
+  erase: 'M7 20h13M4 15l10-10 6 6-9 9H8zM9 10l6 6',
 } as const;
 
 export type IconName = keyof typeof PATHS;

@@ -1,9 +1,8 @@
 /** Behaviours 55 and 56: the other pages, the credential, and accessibility. */
 
 import { gzipSync } from 'node:zlib';
-import AxeBuilder from '@axe-core/playwright';
 import type { Page } from '@playwright/test';
-import { expect, logIn, open, rows, test } from '../support/fixtures.ts';
+import { expect, logIn, open, rows, serious, test } from '../support/fixtures.ts';
 import { upload } from '../support/shop.ts';
 
 async function fileEnds(app: Parameters<typeof upload>[0], key: string): Promise<void> {
@@ -124,27 +123,11 @@ test('the key is in no URL and not in localStorage, and after the logout nothing
 
 test('on a shared computer the key is gone after a reload', async ({ page, app, url }) => {
   await page.goto(`${url}#/logs`);
-  await page.getByLabel('API key, admin key or view token').fill(app.key);
-  await page.getByLabel('This is a shared computer').check();
-  await page.getByRole('button', { name: 'Log in' }).click();
-  await expect(page.getByRole('navigation', { name: 'Pages' })).toBeVisible();
+  await logIn(page, app.key, { onSharedComputer: true });
   expect(await page.evaluate(() => sessionStorage.length)).toBe(0);
   await page.reload();
   await expect(page.getByRole('button', { name: 'Log in' })).toBeVisible();
 });
-
-async function serious(page: Page): Promise<string[]> {
-  const { violations } = await new AxeBuilder({ page }).analyze();
-  return violations
-    .filter(({ impact }) => impact === 'serious' || impact === 'critical')
-    .map(
-      ({ id, nodes }) =>
-        `${id}: ${nodes
-          .map((node) => node.html)
-          .join(' | ')
-          .slice(0, 300)}`,
-    );
-}
 
 for (const colorScheme of ['light', 'dark'] as const) {
   test(`no page has a serious finding of axe, ${colorScheme}`, async ({ page, app, url }) => {
@@ -172,6 +155,8 @@ for (const colorScheme of ['light', 'dark'] as const) {
       'health',
       'uploads',
       'app',
+      'erase',
+      'erase?level=ERROR&since=2024-01-01T00:00:00Z&until=2025-01-01T00:00:00Z',
       'logs?level=ERROR&q=nothing',
     ]) {
       await show(page, url, name);
@@ -241,6 +226,7 @@ for (const width of [360, 1280, 3840]) {
       'health',
       'uploads',
       'app',
+      `erase?field.${'k'.repeat(300)}=x&since=2024-01-01T00:00:00Z&until=2025-01-01T00:00:00Z`,
     ]) {
       await show(page, url, name);
       if (name.startsWith('logs'))

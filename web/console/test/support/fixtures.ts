@@ -1,5 +1,6 @@
 /** `test` with an app on the running stack, and a page whose errors and CSP violations fail the test. */
 
+import AxeBuilder from '@axe-core/playwright';
 import { test as base, expect, type Page } from '@playwright/test';
 import { App, NO_STACK, type Stack, stack } from '../../../browser/test/support/stack.ts';
 
@@ -40,10 +41,10 @@ export function watch(page: Page): string[] {
   return problems;
 }
 
-/** Logs in where the page is. */
-export async function logIn(page: Page, secret: string, options: { shared?: boolean } = {}): Promise<void> {
+/** Logs in where the page is; with `onSharedComputer`, the credential is kept in memory alone. */
+export async function logIn(page: Page, secret: string, { onSharedComputer = false } = {}): Promise<void> {
   await page.getByLabel('API key, admin key or view token').fill(secret);
-  if (options.shared) await page.getByLabel('This is a shared computer').check();
+  if (onSharedComputer) await page.getByLabel('This is a shared computer').check();
   await page.getByRole('button', { name: 'Log in' }).click();
   await expect(page.getByRole('navigation', { name: 'Pages' })).toBeVisible();
 }
@@ -55,3 +56,17 @@ export async function open(page: Page, url: string, hash: string, secret: string
 
 /** The rows of the list of records. */
 export const rows = (page: Page) => page.locator('.row');
+
+/** What axe finds in the page, if it is serious. */
+export async function serious(page: Page): Promise<string[]> {
+  const { violations } = await new AxeBuilder({ page }).analyze();
+  return violations
+    .filter(({ impact }) => impact === 'serious' || impact === 'critical')
+    .map(
+      ({ id, nodes }) =>
+        `${id}: ${nodes
+          .map((node) => node.html)
+          .join(' | ')
+          .slice(0, 300)}`,
+    );
+}

@@ -144,25 +144,33 @@ export async function uploadFiles(app: App): Promise<string[]> {
   ];
 }
 
+/** Invokes a function of the stack, whose name is in the stack's file. */
+async function invoke(name: string, event: unknown): Promise<void> {
+  const [endpoint, named] = readStack('AWS_ENDPOINT_URL', name);
+  const answer = await fetch(`${endpoint}/2015-03-31/functions/${named}/invocations`, {
+    method: 'POST',
+    headers: { authorization: signed('lambda') },
+    body: JSON.stringify(event),
+  });
+  const said = await answer.text();
+  if (!answer.ok || said.includes('errorMessage')) throw new Error(`${name}: ${answer.status} ${said}`);
+}
+
 /** Runs the checks as the schedule would have run them at each of these times (ms). */
 export async function runChecks(times: number[]): Promise<void> {
-  const [endpoint, name] = readStack('AWS_ENDPOINT_URL', 'FN_HEALTH');
   for (const time of times) {
-    const event = {
+    const at = new Date(time).toISOString();
+    await invoke('FN_HEALTH', {
       source: 'aws.events',
       'detail-type': 'Scheduled Event',
-      time: new Date(time).toISOString(),
+      time: at,
       detail: {},
-    };
-    const answer = await fetch(`${endpoint}/2015-03-31/functions/${name}/invocations`, {
-      method: 'POST',
-      headers: { authorization: signed('lambda') },
-      body: JSON.stringify(event),
     });
-    const said = await answer.text();
-    if (!answer.ok || said.includes('errorMessage')) throw new Error(`health: ${answer.status} ${said}`);
   }
 }
+
+/** Runs the sweep, which works on erasures, now. */
+export const sweep = (): Promise<void> => invoke('FN_SWEEP', {});
 
 /** The emulator takes any signature. */
 const signed = (service: string) =>
