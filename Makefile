@@ -64,7 +64,7 @@ up: tools ## build, start the emulator on 127.0.0.1, deploy, write .logferry/loc
 down: tools ## stop what `make up` started
 	@$(PYTHON) -m stack down
 
-check: tools words ## check formatting, lints, documentation, dependencies, spelling, wording, template
+check: tools words ## check formatting, lints, documentation, dependencies, spelling, wording, template, workflows
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
@@ -74,6 +74,7 @@ check: tools words ## check formatting, lints, documentation, dependencies, spel
 	$(TOOLS)/typos
 	$(TOOLS)/cfn-lint template.yaml
 	$(PYTHON) local/sam_validate.py
+	$(TOOLS)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(TOOLS)/ruff format --check --quiet local && $(TOOLS)/ruff check --quiet local
 	@$(PYTHON) -m web check
 

@@ -83,11 +83,16 @@ def test_every_block_of_commands_is_run_by_a_test_or_named_with_the_reason():
     assert {name for name, page in with_commands.items() if not {name, page} & run} == set()
 
 
+INSERTED = re.compile(r"\$\(aws ([^()`]*)\)")
+
+
 def aws_commands(text: str) -> list[list[str]]:
     """The commands of the AWS CLI in a text, but those of `aws s3`, which are no operations of a service."""
     joined = re.sub(r"\\\n\s*", " ", text)
-    lines = re.findall(r"(?m)(?:^|`|\$\()\s*aws ((?!s3 )[a-z0-9-]+ [a-z-]+ [^`\n]*)", joined)
-    return [shlex.split(re.split(r"\) |\)\"|; \}", line)[0], comments=True) for line in lines]
+    lines = INSERTED.findall(joined)
+    lines += re.findall(r"(?m)(?:^|`|\{)\s*aws ([a-z0-9-]+ [a-z-]+ [^`\n]*)", INSERTED.sub("VALUE", joined))
+    commands = [shlex.split(line.split("; }")[0], comments=True) for line in lines]
+    return [words for words in commands if words[0] != "s3"]
 
 
 SHOWN = {

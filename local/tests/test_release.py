@@ -3,8 +3,12 @@
 import hashlib
 import json
 import re
+import shutil
+import subprocess
+import tomllib
 import zipfile
 
+import hcl2
 import pytest
 import yaml
 
@@ -65,21 +69,50 @@ def test_only_the_job_that_publishes_may_write():
     assert writers == {"publish"}
 
 
-def test_the_terraform_module_uploads_the_zips_of_a_release_and_returns_outputs_that_exist():
-    text = (ROOT / "terraform" / "main.tf").read_text()
+MODULE = {path.name: path for path in (ROOT / "terraform").glob("*.tf")}
+
+
+def blocks(name: str, kind: str) -> dict[str, dict]:
+    """The blocks of a kind in a file of the Terraform module, by label; the parser keeps the quotes."""
+    parsed = hcl2.loads(MODULE[name].read_text())
+    return {label.strip('"'): body for block in parsed.get(kind, []) for label, body in block.items()}
+
+
+def test_the_terraform_module_uploads_the_zips_of_a_release_and_passes_all_its_variables():
+    text = MODULE["main.tf"].read_text()
     [listed] = re.findall(r"functions = toset\((\[.*\])\)", text)
     assert json.loads(listed) == list(FUNCTIONS)
     assert package.zip_name("${name}", "${var.architecture}") in text
+    declared = blocks("variables.tf", "variable")
+    assert set(re.findall(r"\bvar\.(\w+)", text)) == declared.keys()
+    assert all(variable.get("type") and variable.get("description") for variable in declared.values())
+    assert blocks("main.tf", "resource").keys() == {"aws_s3_object", "aws_cloudformation_stack"}
+
+
+def test_the_terraform_module_returns_outputs_that_the_template_has():
     outputs = template.load(template.text())["Outputs"]
-    named = re.findall(r'outputs\["(\w+)"\]', (ROOT / "terraform" / "outputs.tf").read_text())
-    assert named and set(named) <= outputs.keys()
-    declared = set(re.findall(r'variable "(\w+)"', (ROOT / "terraform" / "variables.tf").read_text()))
-    assert set(re.findall(r"\bvar\.(\w+)", text)) == declared
+    returned = blocks("outputs.tf", "output")
+    assert returned
+    for name, output in returned.items():
+        for named in re.findall(r'outputs\["(\w+)"\]', output["value"]):
+            assert named in outputs, name
+
+
+@pytest.mark.skipif(not shutil.which("terraform"), reason="terraform is not installed")
+def test_the_terraform_module_has_the_format_of_terraform():
+    done = subprocess.run(["terraform", "fmt", "-check", "-diff", ROOT / "terraform"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
 
 
 def test_samconfig_names_options_for_the_commands_of_the_documentation():
-    import tomllib
-
     options = tomllib.loads((ROOT / "samconfig.toml").read_text())["default"]
     assert options["deploy"]["parameters"]["capabilities"] == "CAPABILITY_IAM"
     assert options["deploy"]["parameters"]["resolve_s3"] is True
+
+
+def test_the_link_that_creates_a_stack_names_parameters_of_the_template():
+    page = (ROOT / "docs" / "operations.md").read_text()
+    [query] = re.findall(r"#/stacks/create/review\?(\S+)", page)
+    named = re.findall(r"param_(\w+)=", query)
+    assert named and set(named) <= template.load(template.text())["Parameters"].keys()
+    assert "templateURL=https://" in query and "stackName=" in query
