@@ -14,7 +14,7 @@ use logferry_core::logbook::counters::{CounterKey, CounterPage, CounterRow, Stat
 use logferry_core::logbook::filter::Filter;
 use logferry_core::logbook::query::{Cost, Order, Query, query};
 use logferry_core::model::app::{App, AppId, FlushSetting};
-use logferry_core::model::block::{Block, BlockBuilder, BlockHeader, BlockSource};
+use logferry_core::model::block::{Block, BlockBuilder, BlockHeader, BlockPlace, BlockSource};
 use logferry_core::model::day_counts::DayCounts;
 use logferry_core::model::entry_filter::EntryFilter;
 use logferry_core::model::expiry::{Expiring, NEVER};
@@ -118,8 +118,8 @@ impl BlockTable for Memory {
         })
     }
 
-    async fn find(&self, header: &BlockHeader) -> Result<Option<StoredBlock>, Fault> {
-        let block = self.blocks.get(&(header.partition().key(), header.sort_key())).cloned();
+    async fn at(&self, place: &BlockPlace) -> Result<Option<StoredBlock>, Fault> {
+        let block = self.blocks.get(&(place.partition.key(), place.sort_key())).cloned();
         Ok(block.map(|block| StoredBlock { block, extents: 0, whole: true }))
     }
 

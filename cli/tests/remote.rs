@@ -87,26 +87,38 @@ fn columns_have_no_control_character_and_what_could_not_be_read_is_an_error() {
 }
 
 #[test]
-fn a_tail_prints_each_record_once_and_in_order() {
-    let record =
-        |id: &str, second: u8| format!(r#"{{"id":"{id}","timestamp":"2024-03-01T10:00:0{second}.000Z"}}"#);
-    let page = |records: &[String]| {
-        let body = format!(r#"{{"ok":true,"data":[{}],"cursor":null}}"#, records.join(","));
+fn a_tail_follows_its_cursors_and_marks_what_is_late() {
+    let record = |id: &str, minute: u8| {
+        format!(
+            r#"{{"id":"{id}","timestamp":"2024-03-01T10:{minute:02}:00.000Z","level":"INFO","message":"{id}","arrived_at":"2024-03-01T10:30:00.000Z"}}"#
+        )
+    };
+    let page = |records: &[String], cursor: &str, more: bool| {
+        let records = records.join(",");
+        let body =
+            format!(r#"{{"ok":true,"data":[{records}],"cursor":"{cursor}","skipped":0,"more":{more}}}"#);
         (200, &*Box::leak(body.into_boxed_str()))
     };
     let (url, serving) = service(vec![
-        page(&[record("b", 2), record("a", 1)]),
-        // One arrived late, one is new.
-        page(&[record("d", 3), record("b", 2), record("c", 1), record("a", 1)]),
+        page(&[record("a", 29), record("b", 2)], "c1", true),
+        page(&[], "c2", false),
+        page(&[record("c", 30)], "c3", false),
     ]);
-    let args = ["tail", "--since", "2024-03-01", "-n", "4", "--interval", "1"];
+    let args = ["tail", "--since", "15m", "-n", "3", "--interval", "1", "--text", "--level", "INFO"];
     let output = logferry(&args, &[("LOGFERRY_URL", &url), KEY]);
     let printed = String::from_utf8(output.stdout.clone()).unwrap();
-    let ids: Vec<&str> = printed.lines().map(|line| &line[7..8]).collect();
-    assert_eq!((ids, said(&output)), (vec!["a", "b", "c", "d"], (Some(0), String::new())));
-    let asked = serving.join().unwrap();
-    assert!(asked[0].contains("since=2024-03-01T00%3A00%3A00.000Z"), "{asked:?}");
-    assert!(asked[1].contains("since=2024-03-01T09%3A55%3A02.000Z"), "{asked:?}");
+    let expected = [
+        "2024-03-01 10:29:00.000 INFO  a",
+        "2024-03-01 10:02:00.000 INFO  b  late=28m",
+        "2024-03-01 10:30:00.000 INFO  c",
+    ];
+    assert_eq!(
+        (printed.lines().collect::<Vec<_>>(), said(&output)),
+        (expected.to_vec(), (Some(0), String::new()))
+    );
+    let expected = [("15m", 3), ("c1", 1), ("c2", 1)]
+        .map(|(after, limit)| format!("/v1/logs?level=INFO&after={after}&limit={limit}"));
+    assert_eq!(serving.join().unwrap(), expected);
 }
 
 #[test]

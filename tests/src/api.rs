@@ -38,6 +38,7 @@ impl Cloud for Sim {
     type Files = SimCloud;
     type Checks = MemoryChecks;
     type Alerts = SimCloud;
+    type Arrivals = SimCloud;
     type Secrets = SimCloud;
 }
 
@@ -150,6 +151,7 @@ impl Api {
             files: cloud.clone(),
             checks: MemoryChecks::default(),
             alerts: cloud.clone(),
+            arrivals: cloud.clone(),
             admin_key: AdminKey::new(cloud.clone(), "admin"),
             tokens: Tokens::new(cloud.clone(), "tokens"),
             limiter: Limiter::new(per_second),

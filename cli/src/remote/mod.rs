@@ -58,6 +58,9 @@ pub(crate) struct Page {
     /// Blocks that could not be read.
     #[serde(default)]
     pub(crate) skipped: u64,
+    /// Of a tail: whether more has arrived already.
+    #[serde(default)]
+    pub(crate) more: bool,
 }
 
 impl Service {
@@ -211,7 +214,8 @@ impl Service {
 
 /// An error of a parameter, named as the command line names it.
 fn in_own_words(message: &str, field: Option<&str>) -> String {
-    const FLAGS: [(&str, &str); 6] = [
+    const FLAGS: [(&str, &str); 7] = [
+        ("after", "--since"),
         ("since", "--since"),
         ("until", "--until"),
         ("level", "--level"),

@@ -3,6 +3,7 @@
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 
 use anstyle::{AnsiColor, Style};
+use logferry_core::model::time::parse_rfc3339_ms;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -106,6 +107,10 @@ impl Output {
         line.push(' ');
         line.push_str(&shown(text("message")));
         let others = others(&record);
+        if let Some(late) = late(text("timestamp"), text("arrived_at")) {
+            line.push_str("  ");
+            line.push_str(&self.styled(&late, AnsiColor::Magenta.on_default()));
+        }
         if !others.is_empty() {
             line.push_str("  ");
             line.push_str(&self.styled(&shown(&others), Style::new().dimmed()));
@@ -118,9 +123,24 @@ impl Output {
 const SHOWN_MEMBERS: usize = 12;
 const SHOWN_CHARS: usize = 60;
 
+/// A record that arrives this much later than its own time is late (ms): longer than storing and following take.
+const LATE_MS: i64 = 120_000;
+
+/// Says by how much a record is late.
+fn late(timestamp: &str, arrived_at: &str) -> Option<String> {
+    let late_ms = parse_rfc3339_ms(arrived_at)? - parse_rfc3339_ms(timestamp)?;
+    let minutes = late_ms / 60_000;
+    let shown = match minutes {
+        ..120 => format!("late={minutes}m"),
+        120..2_880 => format!("late={}h", minutes / 60),
+        _ => format!("late={}d", minutes / 1_440),
+    };
+    (late_ms >= LATE_MS).then_some(shown)
+}
+
 /// The scalar members of a record as `path=value`, those of objects by their paths.
 fn others(record: &Value) -> String {
-    const HIDDEN: [&str; 6] = ["id", "timestamp", "level", "message", "app_id", "rawData"];
+    const HIDDEN: [&str; 7] = ["id", "timestamp", "level", "message", "app_id", "rawData", "arrived_at"];
     let mut found = Vec::new();
     for (name, value) in record.as_object().into_iter().flatten() {
         if name == "fields" {
@@ -168,6 +188,16 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_late_record_says_by_how_much() {
+        let late = |timestamp| late(timestamp, "2026-11-26T10:00:00.000Z");
+        assert_eq!(late("2026-11-26T09:58:01.000Z"), None);
+        assert_eq!(late("2026-11-26T09:58:00.000Z").as_deref(), Some("late=2m"));
+        assert_eq!(late("2026-11-26T07:30:00.000Z").as_deref(), Some("late=2h"));
+        assert_eq!(late("2026-11-23T10:00:00.000Z").as_deref(), Some("late=3d"));
+        assert_eq!(late("no time"), None);
+    }
 
     #[test]
     fn members_are_shown_by_path_and_long_ones_are_cut() {

@@ -1,15 +1,9 @@
 //! `logferry query` and `logferry tail`.
 
-use std::collections::HashMap;
 use std::error::Error;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use logferry_core::model::time::{parse_rfc3339_ms, rfc3339_ms};
-use logferry_core::model::time_bound::TimeBound;
-use logferry_core::ports::clock::Clock;
-use logferry_service::clock::SystemClock;
-use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::matching::Matching;
@@ -140,74 +134,46 @@ async fn pages(
     }
 }
 
-/// Print records as they arrive.
+/// Print records as they arrive, each once.
 ///
-/// Asks every --interval seconds for records of the last --overlap, and prints those that it has not printed yet.
-/// Records that arrive later after their own time than that are not seen.
+/// In the order of arrival: those of a file that is uploaded late come too, marked with late=. Begins with what has
+/// arrived since --since, at most a day ago.
 #[derive(Debug, clap::Args)]
 pub(crate) struct TailArgs {
     #[command(flatten)]
     asked: Asked,
-    /// Where to begin: 15m, 3d, 2026-11-23, RFC 3339.
+    /// Where to begin: now, 15m, 2026-11-23, RFC 3339.
     #[arg(long, default_value = "1m", value_name = "TIME")]
     since: String,
-    /// Seconds between two requests.
+    /// Seconds between two requests while nothing arrives.
     #[arg(long, default_value_t = 2, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
     interval: u64,
-    /// How much later than its own time a record may arrive (seconds).
-    #[arg(long, default_value_t = 300, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=86_400))]
-    overlap: u32,
     /// End after this many records.
     #[arg(long, short = 'n', value_name = "N")]
     limit: Option<usize>,
-}
-
-#[derive(Deserialize)]
-struct Key<'a> {
-    id: &'a str,
-    timestamp: &'a str,
 }
 
 pub(crate) async fn tail(args: &TailArgs) -> Result<ExitCode, Box<dyn Error>> {
     let service = Service::new(&args.asked.remote)?;
     let pairs = args.asked.pairs(&service);
     let mut output = Output::new(args.asked.format);
-    let mut seen: HashMap<String, i64> = HashMap::new();
-    let now_ms = || SystemClock.now_ms();
-    let start = TimeBound::parse(&args.since).map_err(|bad| format!("--since {bad}"))?;
-    let start_ms = start.ms(now_ms());
-    let mut since = rfc3339_ms(start_ms);
     let mut left = args.limit.unwrap_or(usize::MAX);
-    let overlap_ms = i64::from(args.overlap) * 1_000;
-    loop {
+    let mut after = args.since.clone();
+    while left > 0 {
         let mut query = pairs.clone();
-        query.push(("since".to_owned(), since.clone()));
-        let mut new = Vec::new();
-        let skipped = pages(&service, &query, usize::MAX, |record| {
-            let key: Key<'_> = serde_json::from_str(record.get())?;
-            let ms = parse_rfc3339_ms(key.timestamp).unwrap_or_default();
-            if seen.insert(key.id.to_owned(), ms).is_none() {
-                new.push(record.to_owned());
-            }
-            Ok(())
-        })
-        .await?;
-        complete(skipped)?;
-        // Newest first, as they were answered.
-        for record in new.iter().rev().take(left) {
+        query.push(("after".to_owned(), after.clone()));
+        query.push(("limit".to_owned(), left.min(PAGE).to_string()));
+        let page = service.page(Role::App, "/v1/logs", &query).await?;
+        for record in &page.data {
             output.record(record)?;
-            output.flush()?;
         }
-        left = left.saturating_sub(new.len());
-        if left == 0 {
-            return Ok(ExitCode::SUCCESS);
+        output.flush()?;
+        complete(page.skipped)?;
+        left = left.saturating_sub(page.data.len());
+        after = page.cursor.ok_or("the answer has no cursor: is the service older than this command?")?;
+        if left > 0 && !page.more {
+            tokio::time::sleep(Duration::from_secs(args.interval)).await;
         }
-        if let Some(newest_ms) = seen.values().max() {
-            // A record's time may be in the future.
-            let from_ms = (*newest_ms).min(now_ms()).saturating_sub(overlap_ms).max(start_ms);
-            since = rfc3339_ms(from_ms);
-            seen.retain(|_, ms| *ms >= from_ms);
-        }
-        tokio::time::sleep(Duration::from_secs(args.interval)).await;
     }
+    Ok(ExitCode::SUCCESS)
 }

@@ -41,6 +41,7 @@ use logferry_core::model::quota::Quota;
 use logferry_core::model::redact::Redactor;
 use logferry_core::ports::alerts::AlertTable;
 use logferry_core::ports::app_admin::AppAdmin;
+use logferry_core::ports::arrivals::ArrivalLog;
 use logferry_core::ports::erasures::Erasures;
 use logferry_core::ports::secrets::Secrets;
 use logferry_core::ports::usage::Usage;
@@ -67,6 +68,7 @@ pub trait Cloud: Send + Sync + 'static {
     type Files: Files + 'static;
     type Checks: CheckTable + Sync + 'static;
     type Alerts: AlertTable + 'static;
+    type Arrivals: ArrivalLog + 'static;
     type Secrets: Secrets + 'static;
 }
 
@@ -78,6 +80,7 @@ pub struct Api<C: Cloud> {
     pub files: C::Files,
     pub checks: C::Checks,
     pub alerts: C::Alerts,
+    pub arrivals: C::Arrivals,
     pub admin_key: AdminKey<C::Secrets>,
     pub tokens: Tokens<C::Secrets>,
     pub limiter: Limiter,

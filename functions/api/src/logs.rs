@@ -5,10 +5,11 @@ use logferry_core::logbook::budget::Budget;
 use logferry_core::logbook::filter::Filter;
 use logferry_core::logbook::new_entry::{Invalid, MAX_REQUEST_ID_BYTES};
 use logferry_core::logbook::query::{
-    DEFAULT_LIMIT, MAX_LIMIT, MAX_OFFSET, Order, Query as Question, QueryError,
+    Cost, DEFAULT_LIMIT, MAX_LIMIT, MAX_OFFSET, Order, Query as Question, QueryError,
 };
+use logferry_core::logbook::tail::{After, TailError};
 use logferry_core::logbook::write::{MAX_KEY_BYTES, WriteRequest};
-use logferry_core::logbook::{new_entry, query, write};
+use logferry_core::logbook::{new_entry, query, tail, write};
 use logferry_core::model::entry_filter::EntryFilter;
 use logferry_core::ports::apps::Apps;
 use logferry_service::http::{
@@ -50,6 +51,17 @@ pub(crate) fn writes(operation: &mut Operation) {
 
 pub(crate) fn queries(operation: &mut Operation) {
     operation.errors.insert(404);
+    let record = operation.schemas.reference::<Record>();
+    let members = json!({
+        "ok": {"const": true}, "data": {"type": "array", "items": record},
+        "cursor": {"type": ["string", "null"], "description": "Where the next page begins; null on the last one, \
+            and never with `after`."},
+        "skipped": {"type": "integer", "description": "Blocks that could not be read."},
+        "more": {"type": "boolean", "description": "With `after` alone: whether more has arrived already."},
+    });
+    let page =
+        json!({"type": "object", "required": ["ok", "data", "cursor", "skipped"], "properties": members});
+    operation.answers(200, "a page", page);
 }
 
 /// How NDJSON is labelled. Where it has a label of JSON, or none, its own bytes tell.
@@ -97,11 +109,19 @@ pub(crate) struct LogQuery {
     limit: usize,
     offset: usize,
     cursor: Option<String>,
+    after: Option<After>,
     raw: bool,
 }
 
 impl Params for LogQuery {
     fn read(query: &mut QueryParams) -> Result<Self, ApiError> {
+        let after = query.take("after").map(|text| After::parse(&text));
+        if after.is_some()
+            && let Some(other) =
+                ["order", "cursor", "offset"].into_iter().find(|name| query.first(name).is_some())
+        {
+            return Err(ApiError::bad_request(other, format!("{other} cannot be combined with after")));
+        }
         let limit = query.take_number("limit", 1, MAX_LIMIT as u64)?;
         let offset = query.take_number("offset", 0, MAX_OFFSET as u64)?.unwrap_or(0);
         Ok(Self {
@@ -112,6 +132,7 @@ impl Params for LogQuery {
             limit: limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(DEFAULT_LIMIT),
             offset: usize::try_from(offset).unwrap_or(MAX_OFFSET),
             cursor: query.take("cursor"),
+            after,
             raw: query.take_flag("raw")?,
         })
     }
@@ -150,6 +171,10 @@ struct LogParams {
     limit: Option<u32>,
     /// The `cursor` of the page before, with the same filters.
     cursor: Option<String>,
+    /// In the order of arrival, late records included, of one app: what arrived after this. `now`, a time as `since`
+    /// takes it, of the last day, or the `cursor` of such an answer, which has one on every page.
+    #[param(example = "now")]
+    after: Option<String>,
     #[param(minimum = 0, maximum = 10_000)]
     offset: Option<u32>,
     /// Whether records have their entry, byte for byte, in `rawData`.
@@ -199,27 +224,51 @@ pub(crate) async fn query_logs<C: Cloud>(State(api): Shared<C>, by: AsCaller<Rea
         now_ms: head.now_ms,
         budget,
     };
+    if let Some(after) = &asked.after {
+        let page = tail::tail(&api.book, &api.arrivals, &question, after).await.map_err(tail_error)?;
+        let more = format!(",\"more\":{}", page.more);
+        return Ok(answer(&page.records, Some(page.cursor), &page.cost, &more));
+    }
     let page = query::query(&api.book, &question).await.map_err(query_error)?;
+    Ok(answer(&page.records, page.cursor, &page.cost, ""))
+}
+
+fn answer(records: &[String], cursor: Option<String>, cost: &Cost, members: &str) -> Response {
     tracing::info!(
-        query.pages = page.cost.pages,
-        query.blocks = page.cost.blocks,
-        query.opened = page.cost.opened,
-        query.skipped = page.cost.skipped,
-        query.read_units = page.cost.units,
-        query.records = page.records.len(),
+        query.pages = cost.pages,
+        query.blocks = cost.blocks,
+        query.opened = cost.opened,
+        query.skipped = cost.skipped,
+        query.read_units = cost.units,
+        query.records = records.len(),
         "query answered"
     );
     let body = format!(
-        "{{\"ok\":true,\"data\":{},\"cursor\":{},\"skipped\":{}}}",
-        array(&page.records),
-        Value::from(page.cursor),
-        page.cost.skipped
+        "{{\"ok\":true,\"data\":{},\"cursor\":{},\"skipped\":{}{members}}}",
+        array(records),
+        Value::from(cursor),
+        cost.skipped
     );
     let mut response = text(StatusCode::OK, "application/json", body);
-    if page.cost.skipped > 0 {
-        response.extensions_mut().insert(Measured(vec![(BLOCKS_SKIPPED, page.cost.skipped.into())]));
+    if cost.skipped > 0 {
+        response.extensions_mut().insert(Measured(vec![(BLOCKS_SKIPPED, cost.skipped.into())]));
     }
-    Ok(response)
+    response
+}
+
+fn tail_error(error: TailError) -> ApiError {
+    match error {
+        TailError::BadCursor => ApiError::bad_request(
+            "after",
+            "after must be now, a time such as 15m, or the cursor of an answer with the same filters",
+        ),
+        TailError::TooOld => ApiError::bad_request(
+            "after",
+            "after is more than a day ago, and arrivals are kept for a day: begin with after=now, or query by since",
+        ),
+        TailError::OneApp => ApiError::bad_request("after", "after is about one app: name it in app_id"),
+        TailError::Fault(fault) => fault.into(),
+    }
 }
 
 pub(crate) fn query_error(error: QueryError) -> ApiError {

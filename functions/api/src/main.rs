@@ -10,6 +10,7 @@ use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use logferry_api::{Api, BadgeCache, Cloud, Config, Console, Limiter, StatusCache};
 use logferry_aws::alerts::DynamoAlerts;
 use logferry_aws::apps::DynamoApps;
+use logferry_aws::arrivals::DynamoArrivals;
 use logferry_aws::checks::DynamoChecks;
 use logferry_aws::client::AwsEnv;
 use logferry_aws::files::DynamoFiles;
@@ -31,6 +32,7 @@ impl Cloud for Aws {
     type Files = DynamoFiles;
     type Checks = DynamoChecks;
     type Alerts = DynamoAlerts;
+    type Arrivals = DynamoArrivals;
     type Secrets = SecretsManager;
 }
 
@@ -44,6 +46,7 @@ async fn main() -> Result<(), Error> {
         book: DynamoRecords::new(dynamodb.clone(), config.table_logs, config.table_stats)
             .with_files(config.table_files.clone()),
         apps: DynamoApps::new(dynamodb.clone(), config.table_apps),
+        arrivals: DynamoArrivals::new(dynamodb.clone(), config.table_files.clone()),
         files: DynamoFiles::new(dynamodb.clone(), config.table_files),
         alerts: DynamoAlerts::new(dynamodb.clone(), config.table_checks.clone()),
         checks: DynamoChecks::new(dynamodb, config.table_checks),

@@ -127,6 +127,9 @@ pub(crate) struct Record {
     timestamp_fallback: Option<bool>,
     #[schema(rename = "rawData")]
     raw_data: Option<Value>,
+    /// When the record could first be followed; with `after` alone.
+    #[schema(format = DateTime, nullable = false)]
+    arrived_at: Option<String>,
 }
 
 /// A result of a check.

@@ -9,7 +9,7 @@ use crate::Sending;
 pub struct Config {
     pub table_apps: String,
     pub table_logs: String,
-    /// Table that holds the flush marks.
+    /// Table that holds the flush marks and the logs of arrivals.
     pub table_files: String,
     /// Table that holds what alerts have counted.
     pub table_checks: String,

@@ -9,6 +9,7 @@
 
 pub mod alerts;
 pub mod app_cache;
+pub mod arrivals;
 pub mod config;
 pub mod dead_letters;
 pub mod groups;
@@ -34,7 +35,7 @@ use logferry_core::ports::clock::Clock;
 use logferry_core::ports::dead_letters::DeadLetters;
 use logferry_core::ports::flush_marks::{FlushMark, FlushMarks, Insertion};
 use logferry_core::ports::log_groups::LogGroups;
-use logferry_service::metrics::{Emission, RECORDS, RETENTIONS_FAILED};
+use logferry_service::metrics::{ARRIVALS_FAILED, Emission, RECORDS, RETENTIONS_FAILED};
 use tokio::time::Instant;
 
 use crate::app_cache::AppCache;
@@ -100,17 +101,25 @@ pub struct Handled {
     pub levels: BTreeMap<AppId, LevelCounts>,
     /// Log groups whose retention could not be set. A later invocation retries them.
     pub retentions_failed: u64,
+    /// Apps whose arrivals could not be stored.
+    pub arrivals_failed: u64,
+}
+
+/// The outcome of what runs beside sending.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Beside<'e> {
+    /// Sequence numbers of the records that have to be delivered again.
+    pub left: Vec<&'e str>,
+    pub arrivals_failed: u64,
 }
 
 impl Handled {
     /// Returns the metrics of the invocation.
     #[must_use]
     pub fn emission(&self, namespace: &str) -> Emission {
-        let emission = self.tally.emission(namespace);
-        match self.retentions_failed {
-            0 => emission,
-            failed => emission.value(RETENTIONS_FAILED, failed),
-        }
+        let failed = [(RETENTIONS_FAILED, self.retentions_failed), (ARRIVALS_FAILED, self.arrivals_failed)];
+        let failed = failed.into_iter().filter(|(_, count)| *count > 0);
+        failed.fold(self.tally.emission(namespace), |emission, (metric, count)| emission.value(metric, count))
     }
 }
 
@@ -176,24 +185,26 @@ where
     /// Sends a batch of the stream, in an invocation that Lambda ends at `context_deadline_ms` (since the
     /// epoch).
     pub async fn handle(&self, event: &StreamEvent, context_deadline_ms: i64) -> Handled {
-        self.handle_beside(event, context_deadline_ms, async { Vec::new() }).await
+        self.handle_beside(event, context_deadline_ms, async { Beside::default() }).await
     }
 
-    /// Sends a batch while something else is done with it. `beside` returns the sequence numbers of the
-    /// records that have to be delivered again; if it does not end in time, all have to be.
+    /// Sends a batch while something else is done with it. If `beside` does not end in time, all records have
+    /// to be delivered again.
     pub async fn handle_beside<'e>(
         &self,
         event: &'e StreamEvent,
         context_deadline_ms: i64,
-        beside: impl Future<Output = Vec<&'e str>>,
+        beside: impl Future<Output = Beside<'e>>,
     ) -> Handled {
         let (begin, now_ms) = (Instant::now(), self.clock.now_ms());
         let left_ms = context_deadline_ms.saturating_sub(STOP_BEFORE_DEADLINE_MS + now_ms).max(0);
         let deadline = begin + Duration::from_millis(left_ms.unsigned_abs());
         let mut lanes = lanes(event, now_ms);
         let beside = before(Some(deadline + LANES_GRACE), beside);
-        let ((), left) = futures::future::join(self.send_lanes(&mut lanes, Some(deadline)), beside).await;
-        let left = left.unwrap_or_else(|| event.records.iter().map(StreamRecord::sequence).collect());
+        let ((), beside) = futures::future::join(self.send_lanes(&mut lanes, Some(deadline)), beside).await;
+        let all = || event.records.iter().map(StreamRecord::sequence).collect();
+        let Beside { left, arrivals_failed } =
+            beside.unwrap_or_else(|| Beside { left: all(), ..Beside::default() });
         let ends = Some(deadline + END_GRACE);
         before(ends, self.set_aside(&mut lanes)).await;
         let failures = failures(event, &lanes, &left);
@@ -211,7 +222,7 @@ where
         let tally = lanes.iter().flat_map(|lane| &lane.records).map(lane::Record::tally).sum();
         let levels = levels_by_app(&lanes);
         let response = Response { batch_item_failures: failures };
-        Handled { response, tally, levels, retentions_failed }
+        Handled { response, tally, levels, retentions_failed, arrivals_failed }
     }
 
     /// Runs all lanes concurrently, each as far as it gets.

@@ -9,7 +9,7 @@ use futures::stream::{self, StreamExt};
 use logferry_core::logbook::blocks::{
     BlockPage, BlockPosition, BlockRange, BlockTable, HeaderPage, StoredBlock, StoredHeader,
 };
-use logferry_core::model::block::{Block, BlockHeader, HeaderItem, MAX_ITEM_DATA_BYTES};
+use logferry_core::model::block::{Block, BlockHeader, BlockPlace, HeaderItem, MAX_ITEM_DATA_BYTES};
 use logferry_core::model::fault::{Fault, FaultClass};
 
 use crate::batch::{MAX_BATCH_BYTES, MAX_BATCH_ITEMS};
@@ -208,8 +208,8 @@ impl BlockTable for DynamoBlocks {
         Ok(page)
     }
 
-    async fn find(&self, header: &BlockHeader) -> Result<Option<StoredBlock>, Fault> {
-        let item = self.table.get(key(header.partition().key(), header.sort_key())).await?;
+    async fn at(&self, place: &BlockPlace) -> Result<Option<StoredBlock>, Fault> {
+        let item = self.table.get(key(place.partition.key(), place.sort_key())).await?;
         let found = item.and_then(|mut item| block_from_item(&mut item).ok().flatten());
         Ok(found.map(|(block, extents)| StoredBlock { block, extents, whole: extents == 0 }))
     }

@@ -9,6 +9,8 @@ pub mod alerts;
 #[cfg(feature = "dynamodb")]
 pub mod apps;
 #[cfg(feature = "dynamodb")]
+pub mod arrivals;
+#[cfg(feature = "dynamodb")]
 pub mod backlog;
 #[cfg(feature = "dynamodb")]
 mod batch;

@@ -12,7 +12,7 @@ use logferry_core::logbook::records::{
     Written,
 };
 use logferry_core::model::app::AppId;
-use logferry_core::model::block::{Block, BlockHeader};
+use logferry_core::model::block::{Block, BlockHeader, BlockPlace};
 use logferry_core::model::counted::Counted;
 use logferry_core::model::day_counts::DayCounts;
 use logferry_core::model::expiry::Expiring;
@@ -300,8 +300,8 @@ impl BlockTable for DynamoRecords {
         self.blocks.headers(range, limit, after).await
     }
 
-    async fn find(&self, header: &BlockHeader) -> Result<Option<StoredBlock>, Fault> {
-        self.blocks.find(header).await
+    async fn at(&self, place: &BlockPlace) -> Result<Option<StoredBlock>, Fault> {
+        self.blocks.at(place).await
     }
 
     async fn with_extents(

@@ -60,6 +60,7 @@ catalogue! {
     EVENTS_LEFT = "EventsLeft", Count, "Records that `flush` left in the stream; a later run receives them again.";
     EVENTS_SENT_BEFORE = "EventsSentBefore", Count, "Records that an earlier run had sent before it ended early.";
     RETENTIONS_FAILED = "RetentionsFailed", Count, "Failed attempts to set the retention of a log group; `flush` retries later.";
+    ARRIVALS_FAILED = "ArrivalsFailed", Count, "Failed attempts to append the blocks of an app to its log of arrivals; the stream delivers them again, so a tail sees them late.";
     REQUESTS = "Requests", Count, "HTTP requests answered.";
     REQUEST_ERRORS = "RequestErrors", Count, "HTTP requests answered with a 5xx.";
     REQUESTS_REFUSED = "RequestsRefused", Count, "HTTP requests with a rejected credential (401, 403).";

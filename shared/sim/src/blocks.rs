@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use logferry_core::logbook::blocks::{
     BlockPage, BlockPosition, BlockRange, BlockTable, HeaderPage, StoredBlock, StoredHeader,
 };
-use logferry_core::model::block::{Block, BlockHeader, MAX_ITEM_DATA_BYTES};
+use logferry_core::model::block::{Block, BlockHeader, BlockPlace, MAX_ITEM_DATA_BYTES};
 use logferry_core::model::fault::{Fault, FaultClass};
 use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
@@ -266,9 +266,10 @@ impl BlockTable for SimCloud {
         .await
     }
 
-    async fn find(&self, header: &BlockHeader) -> Result<Option<StoredBlock>, Fault> {
+    async fn at(&self, place: &BlockPlace) -> Result<Option<StoredBlock>, Fault> {
         self.call("GetItem", |state| {
-            Ok(state.blocks.get(&key(header)).map(|block| state.stored(block, false)))
+            let item = (place.partition.key(), place.sort_key());
+            Ok(state.blocks.get(&item).map(|block| state.stored(block, false)))
         })
         .await
     }

@@ -4,6 +4,7 @@
 
 mod alerts;
 mod apps;
+mod arrivals;
 mod backlog;
 mod blocks;
 mod bucket;
@@ -44,6 +45,7 @@ use logferry_core::model::time::Day;
 use logferry_core::ports::alerts::AlertKey;
 use logferry_core::ports::app_admin::{Job, RedriveJob};
 use logferry_core::ports::apps::KeyRow;
+use logferry_core::ports::arrivals::{ArrivalLogId, ArrivalRow};
 use logferry_core::ports::clock::Clock;
 use logferry_core::ports::erasures::{Erasure, ErasureKey};
 use logferry_core::ports::flush_marks::{FlushMark, Insertion};
@@ -134,6 +136,7 @@ struct State {
     transactions_take: Duration,
     /// Transactions that conflicted with another one on an item.
     conflicts: u64,
+    arrivals: BTreeMap<ArrivalLogId, BTreeMap<u64, ArrivalRow>>,
     alerts: BTreeMap<AlertKey, alerts::Rows>,
     /// Active alerts, with the number of their last event.
     active_alerts: BTreeMap<AlertKey, u32>,

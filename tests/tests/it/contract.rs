@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use logferry_aws::alerts::DynamoAlerts;
 use logferry_aws::apps::DynamoApps;
+use logferry_aws::arrivals::DynamoArrivals;
 use logferry_aws::backlog::DynamoBacklog;
 use logferry_aws::blocks::DynamoBlocks;
 use logferry_aws::bookmarks::DynamoBookmarks;
@@ -30,7 +31,7 @@ use logferry_core::model::object::{ObjectRef, ObjectVersion};
 use logferry_core::model::time::Day;
 use logferry_sim::contract::ledger::CountedDays;
 use logferry_sim::contract::{
-    alerts, apps, backlog, blocks, bucket, counts, files, ledger, records, sessions, usage,
+    alerts, apps, arrivals, backlog, blocks, bucket, counts, files, ledger, records, sessions, usage,
 };
 use logferry_tests::stack::Stack;
 
@@ -210,6 +211,17 @@ keeps! { alerts on real_alerts();
     a_change_is_made_whole_and_once,
     a_notification_is_claimed_by_one_sender,
     an_alert_is_active_until_it_is_settled,
+}
+
+fn real_arrivals() -> Option<DynamoArrivals> {
+    let stack = Stack::running()?;
+    Some(DynamoArrivals::new(stack.aws.dynamodb(), stack.value("TABLE_FILES")))
+}
+
+keeps! { arrivals on real_arrivals();
+    a_number_is_given_to_one_row,
+    one_of_many_writers_gets_a_number,
+    rows_are_read_in_both_directions,
 }
 
 fn real_usage() -> Option<DynamoUsage> {

@@ -3,6 +3,7 @@
 
 mod alerts;
 mod api;
+mod arrivals;
 mod contract;
 mod counts;
 mod e2e;

@@ -4,7 +4,7 @@ use logferry_core::ledger::bucket::{ListPage, ListPosition, Listing};
 use logferry_core::model::fault::Fault;
 use logferry_core::model::object::ObjectRef;
 use logferry_sim::contract::{
-    alerts, apps, backlog, blocks, bucket, counts, files, ledger, records, sessions, usage,
+    alerts, apps, arrivals, backlog, blocks, bucket, counts, files, ledger, records, sessions, usage,
 };
 use logferry_sim::{SimCloud, UNVERSIONED};
 
@@ -67,6 +67,12 @@ keeps! { alerts;
     a_change_is_made_whole_and_once,
     a_notification_is_claimed_by_one_sender,
     an_alert_is_active_until_it_is_settled,
+}
+
+keeps! { arrivals;
+    a_number_is_given_to_one_row,
+    one_of_many_writers_gets_a_number,
+    rows_are_read_in_both_directions,
 }
 
 keeps! { usage;

@@ -1,6 +1,6 @@
 //! The `logs` table: blocks.
 
-use crate::model::block::{Block, BlockHeader, Partition, Payload};
+use crate::model::block::{Block, BlockHeader, BlockPlace, Partition, Payload};
 use crate::model::day_counts::DayCounts;
 use crate::model::fault::{Fault, FaultClass};
 
@@ -99,11 +99,19 @@ pub trait BlockTable: Send + Sync {
         after: Option<&BlockPosition>,
     ) -> impl Future<Output = Result<HeaderPage, Fault>> + Send;
 
-    /// Returns the current block of a header, strongly consistent; `None` if it is missing or unreadable.
+    /// Returns the block at this place, strongly consistent; `None` if it is missing or unreadable.
     ///
     /// # Errors
     /// The read failed.
-    fn find(&self, header: &BlockHeader) -> impl Future<Output = Result<Option<StoredBlock>, Fault>> + Send;
+    fn at(&self, place: &BlockPlace) -> impl Future<Output = Result<Option<StoredBlock>, Fault>> + Send;
+
+    /// Returns the current block of a header, as [`BlockTable::at`].
+    ///
+    /// # Errors
+    /// The read failed.
+    fn find(&self, header: &BlockHeader) -> impl Future<Output = Result<Option<StoredBlock>, Fault>> + Send {
+        async move { self.at(&header.place()).await }
+    }
 
     /// Returns all data of a block with this many extents; `first` is the data of its own item.
     ///

@@ -2,6 +2,8 @@
 
 pub mod alerts;
 pub mod answer;
+mod arrival_cursor;
+pub mod arrivals;
 mod block_cursor;
 pub mod blocks;
 pub mod budget;
@@ -23,5 +25,6 @@ pub mod records;
 pub mod redrive;
 pub mod stats;
 pub mod subscription;
+pub mod tail;
 pub mod write;
 mod write_plan;

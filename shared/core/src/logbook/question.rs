@@ -4,9 +4,10 @@ use crate::logbook::answer::{MAX_QUERY_BYTES, embedded_len, shortened};
 use crate::logbook::budget::Budget;
 use crate::logbook::filter::{Filter, Order};
 use crate::logbook::newest::Candidate;
-use crate::model::app::App;
+use crate::model::app::{App, AppId};
 use crate::model::block::BlockHeader;
 use crate::model::fault::Fault;
+use crate::model::record::StoredRecord;
 use crate::model::record_view::LogRecord;
 use crate::model::time::{EARLIEST_MS, LATEST_MS};
 use crate::model::time_bound::TimeBound;
@@ -88,16 +89,19 @@ pub enum QueryError {
 }
 
 pub(crate) fn render(candidate: &Candidate, query: &Query<'_>) -> String {
-    let stored = candidate.stored();
     let app_id = query.merged.then(|| &query.apps[candidate.app].app_id);
-    let mut out = Vec::with_capacity(candidate.raw.len() * (1 + usize::from(query.raw)) + 160);
-    LogRecord::read(&stored).write_json(&mut out, app_id, query.raw);
+    render_record(&candidate.stored(), app_id, query.raw)
+}
+
+pub(crate) fn render_record(stored: &StoredRecord<'_>, app_id: Option<&AppId>, raw: bool) -> String {
+    let mut out = Vec::with_capacity(stored.entry.raw.len() * (1 + usize::from(raw)) + 160);
+    LogRecord::read(stored).write_json(&mut out, app_id, raw);
     let text = String::from_utf8(out).unwrap_or_default();
     if embedded_len(&text) <= MAX_QUERY_BYTES {
         return text;
     }
     // A megabyte of control characters becomes six as JSON: more than any response holds.
-    shortened(&stored, app_id, MAX_QUERY_BYTES)
+    shortened(stored, app_id, MAX_QUERY_BYTES)
 }
 
 /// The range of time of a query.

@@ -110,6 +110,11 @@ impl BlockHeader {
         sort_key(self.last_ms, &self.block_id)
     }
 
+    #[must_use]
+    pub fn place(&self) -> BlockPlace {
+        BlockPlace { partition: self.partition(), last_ms: self.last_ms, block_id: self.block_id }
+    }
+
     /// Returns the counts of a block whose entries cannot be read, for records from `from_ms` on and before
     /// `to_ms`: all of its records if they all lie in that range, else none.
     #[must_use]
@@ -151,6 +156,21 @@ impl Partition {
             shard: parts.next()?.parse().ok().filter(|&shard| shard < SHARDS)?,
         };
         parts.next().is_none().then_some(partition)
+    }
+}
+
+/// The key of a block's item.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlockPlace {
+    pub partition: Partition,
+    pub last_ms: i64,
+    pub block_id: BlockId,
+}
+
+impl BlockPlace {
+    #[must_use]
+    pub fn sort_key(&self) -> String {
+        sort_key(self.last_ms, &self.block_id)
     }
 }
 

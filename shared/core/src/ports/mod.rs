@@ -4,6 +4,7 @@
 pub mod alerts;
 pub mod app_admin;
 pub mod apps;
+pub mod arrivals;
 pub mod clock;
 pub mod dead_letters;
 pub mod erasures;

@@ -3,6 +3,7 @@
 
 pub mod alerts;
 pub mod apps;
+pub mod arrivals;
 pub mod backlog;
 pub mod blocks;
 pub mod bucket;

@@ -13,7 +13,7 @@ use logferry_core::model::level::Level;
 use logferry_core::ports::alerts::{AlertEvent, AlertKey};
 use logferry_core::ports::clock::Clock;
 use logferry_flush::alerts::AlertJudge;
-use logferry_flush::{Handled, STOP_BEFORE_DEADLINE_MS};
+use logferry_flush::{Beside, Handled, STOP_BEFORE_DEADLINE_MS};
 use logferry_health::alerts::{AlertSummary, Alerts};
 use logferry_health::probe::{Judge, Prober, Tcp, tls_trusting};
 use logferry_health_checks::guard::Policy;
@@ -119,6 +119,7 @@ impl World {
         let (flush, event) = (flush(&self.cloud, self.cloud.clone()), event(records));
         let deadline_ms = self.now_ms() + STOP_BEFORE_DEADLINE_MS + LONG_MS;
         let alerts = judge.judge(&event, flush.apps(), flush.blocks(), self.now_ms());
+        let alerts = async { Beside { left: alerts.await, ..Beside::default() } };
         let handled = flush.handle_beside(&event, deadline_ms, alerts);
         tokio::time::timeout(Duration::from_secs(900), handled).await.ok()
     }
