@@ -4,7 +4,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help console uppy tools deploy-tools doctor demo test web web-test web-demo web-bundlers web-firefox screenshots up down check advisories words planted load abuse cost bench build package deploy sam-local fuzz-api
+.PHONY: help console uppy tools deploy-tools doctor demo test web web-test web-demo web-bundlers web-firefox screenshots up down check advisories words planted load abuse cost bench counts build package deploy sam-local fuzz-api
 
 # Where rustup lacks the pinned release and cannot fetch it, its default takes over.
 ifneq ($(shell command -v rustup),)
@@ -77,6 +77,7 @@ check: tools words ## check formatting, lints, documentation, dependencies, spel
 	$(TOOLS)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(TOOLS)/ruff format --check --quiet local && $(TOOLS)/ruff check --quiet local
 	@$(PYTHON) -m web check
+	@$(MAKE) --no-print-directory counts
 
 # The database of advisories is a git repository on GitHub, which some networks do not reach.
 ADVISORIES = https://github.com/RustSec/advisory-db
@@ -99,8 +100,17 @@ abuse: tools ## run a hostile tenant beside an honest one on the stack of `make 
 cost: ## compute a month's bill: OPTIONS="--gb 100 --requests 1000000"; OPTIONS=--help lists all
 	@python3 local/costs.py $(OPTIONS)
 
-bench: ## measure write units and throughput against their ceilings
-	cargo run --release --quiet --package logferry-bench
+bench: tools ## measure speed, memory, sizes and starts; OPTIONS="ingest query --json FILE", OPTIONS=--help lists all
+	@cargo build --release --quiet --workspace --bins
+	@test -d bench/node/node_modules || $(TOOLS)/npm install --prefix bench/node --no-package-lock --no-audit --no-fund --loglevel=error \
+	|| echo "bench: the AWS SDK for Node cannot be installed, it is left out"
+	@$${CARGO_TARGET_DIR:-target}/release/logferry-bench $(OPTIONS)
+
+# WRITE=yes writes bench/counts/counts.txt again.
+counts: ## count the instructions of the hot functions and compare them with the committed counts; needs valgrind
+	@if command -v valgrind >/dev/null; then \
+	cargo run --profile counts --quiet --package logferry-counts -- $(if $(filter yes,$(WRITE)),--write); \
+	else echo "counts: NOT checked, valgrind is not installed"; fi
 
 deploy-tools:
 	@python3 local/tools.py deploy

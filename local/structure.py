@@ -11,15 +11,15 @@ from collections import defaultdict
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 Graph = dict[str, set[str]]
+# Of the packages.
+FOLDERS = ("functions/*", "shared/*", "cli", "bench", "bench/corpus", "bench/counts", "tests")
 # Parts of a `use` tree.
 TOKENS = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|::|[{},*]")
 
 
 def crates() -> dict[str, pathlib.Path]:
     """All packages of the workspace by name, with their folders."""
-    manifests = [
-        path for pattern in ("functions/*", "shared/*", "cli", "bench", "tests") for path in ROOT.glob(pattern)
-    ]
+    manifests = [path for pattern in FOLDERS for path in ROOT.glob(pattern)]
     named = ((tomllib.loads((path / "Cargo.toml").read_text()), path) for path in manifests if path.is_dir())
     return {manifest["package"]["name"]: path for manifest, path in named}
 

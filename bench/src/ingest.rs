@@ -1,40 +1,41 @@
-//! Cost of ingest: CPU compared with gunzip alone, write units, memory.
+//! Ingest: CPU beside each of its stages alone, with and without redaction, and per kind of content.
 
-use std::error::Error;
-use std::fs::File;
-use std::io::{self, BufWriter, Read, Write};
-use std::path::Path;
-use std::process::Command;
+use std::hint::black_box;
+use std::io::Read;
 
-use flate2::Compression;
 use flate2::read::MultiGzDecoder;
-use flate2::write::GzEncoder;
 use logferry_core::logfile::outcome::Outcome;
 use logferry_core::logfile::pack::{PackSource, Packed};
 use logferry_core::logfile::quarantine::Quarantined;
 use logferry_core::logfile::read::{IntakeLimits, Sink, Stopped, read_log_file_redacted};
+use logferry_core::logfile::split::{DEFAULT_MAX_RECORD_BYTES, Splitter, StreamEnd};
 use logferry_core::model::app::AppId;
 use logferry_core::model::ids::Seed;
 use logferry_core::model::redact::Redactor;
+use logferry_corpus::{ARRIVED_MS, Corpus, KINDS};
 
-use crate::{cpu, pino};
+use crate::clock::Time;
+use crate::function::{self, Object};
+use crate::race::{Contender, Failure, race};
+use crate::report::{Report, Row, Table};
 
 /// Maximum write units for a million records of the generated file.
 const MAX_WRITE_UNITS_PER_MILLION: u64 = 95_000;
-/// Maximum additional memory for a file ten times as large (percent).
-const MAX_MEMORY_GROWTH_PERCENT: u64 = 10;
-/// The least speed of arrays and of text, as a share of that of NDJSON.
-const MIN_TEXT_SHARE: f64 = 0.5;
 
 /// Bytes of an item per write unit.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html>
 const WRITE_UNIT_BYTES: u64 = 1024;
 /// Attributes of a block's item besides its data: names, keys, numbers (bytes, rounded up).
 const ITEM_OVERHEAD_BYTES: u64 = 360;
+/// How a file is read and handed to the splitter (bytes).
+const CHUNK_BYTES: usize = 128 * 1024;
+/// Raw bytes of a block, and its level of zstd, for zstd alone.
+const BLOCK_RAW_BYTES: usize = 390 * 1024;
+const ZSTD_LEVEL: i32 = 1;
 
 /// Counts blocks as the table would charge them, and drops them.
-#[derive(Default)]
-struct Bill {
+#[derive(Debug, Default)]
+pub(crate) struct Bill {
     blocks: u64,
     bytes: u64,
     write_units: u64,
@@ -56,7 +57,8 @@ impl Sink for Bill {
     }
 }
 
-fn ingest(reader: impl Read, redactor: &Redactor) -> Result<(Outcome, Bill), Box<dyn Error>> {
+/// Reads a file on this thread: from its bytes to blocks.
+pub(crate) fn bytes_to_blocks(reader: impl Read, redactor: &Redactor) -> Result<(Outcome, Bill), Failure> {
     let app_id: AppId = "bench".parse()?;
     let seed = Seed::of(&[b"bench"]);
     let source = PackSource {
@@ -64,7 +66,7 @@ fn ingest(reader: impl Read, redactor: &Redactor) -> Result<(Outcome, Bill), Box
         seed: &seed,
         source: "s3://bench/logs/bench/pino.ndjson.gz",
         registered_ms: 1,
-        arrived_ms: 1_743_465_600_000,
+        arrived_ms: ARRIVED_MS,
         retention_days: 30,
         pruned_before_ms: None,
     };
@@ -73,146 +75,133 @@ fn ingest(reader: impl Read, redactor: &Redactor) -> Result<(Outcome, Bill), Box
     Ok((outcome, bill))
 }
 
-/// Writes a file of generated entries, gzipped if its name ends with .gz.
-pub(crate) fn generate(records: u64, out: &Path) -> io::Result<()> {
-    let file = BufWriter::new(File::create(out)?);
-    if out.extension().is_some_and(|ending| ending == "gz") {
-        let mut gzip = GzEncoder::new(file, Compression::new(6));
-        pino::write(records, &mut gzip)?;
-        gzip.finish()?.flush()
-    } else {
-        let mut file = file;
-        pino::write(records, &mut file)?;
-        file.flush()
+pub(crate) fn gunzip(file: &[u8]) -> Result<(), Failure> {
+    let mut chunk = vec![0; CHUNK_BYTES];
+    let mut decoder = MultiGzDecoder::new(file);
+    while decoder.read(&mut chunk)? > 0 {}
+    Ok(())
+}
+
+fn split(raw: &[u8]) -> Result<(), Failure> {
+    let mut splitter = Splitter::new(DEFAULT_MAX_RECORD_BYTES, ARRIVED_MS);
+    for chunk in raw.chunks(CHUNK_BYTES) {
+        splitter.push(chunk);
+        while let Some(piece) = splitter.next_piece() {
+            black_box(&piece);
+        }
+    }
+    splitter.finish(StreamEnd::Whole);
+    while let Some(piece) = splitter.next_piece() {
+        black_box(&piece);
+    }
+    Ok(())
+}
+
+fn compress(raw: &[u8]) -> Result<(), Failure> {
+    let mut compressor = zstd::bulk::Compressor::new(ZSTD_LEVEL)?;
+    let mut out = Vec::with_capacity(zstd::zstd_safe::compress_bound(BLOCK_RAW_BYTES));
+    for block in raw.chunks(BLOCK_RAW_BYTES) {
+        out.clear();
+        compressor.compress_to_buffer(block, &mut out)?;
+        black_box(&out);
+    }
+    Ok(())
+}
+
+fn all_stored(corpus: &Corpus, outcome: &Outcome) -> Result<(), Failure> {
+    match outcome.counts.ok == corpus.records && outcome.reason.is_none() {
+        true => Ok(()),
+        false => Err(format!("{}: {} of {} records", corpus.name, outcome.counts.ok, corpus.records).into()),
     }
 }
 
-/// Measures CPU time per raw byte, compared with gunzip alone and with redaction; then the write units.
-pub(crate) fn speed(records: u64, rounds: u32) -> Result<(), Box<dyn Error>> {
-    let mut gzip = GzEncoder::new(Vec::new(), Compression::new(6));
-    pino::write(records, &mut gzip)?;
-    let file = gzip.finish()?;
-    let mut out = io::stdout().lock();
-    let (plain, redacting) = (Redactor::default(), Redactor::standard()?);
-    let (mut best_gunzip, mut best_ingest, mut best_redacted) = (f64::MAX, f64::MAX, f64::MAX);
-    let mut last = None;
-    for _ in 0..rounds {
-        let mut chunk = vec![0; 128 * 1024];
-        let (gunzip_secs, gunzipped) = cpu::timed(|| {
-            let mut decoder = MultiGzDecoder::new(file.as_slice());
-            while decoder.read(&mut chunk)? > 0 {}
-            Ok::<_, io::Error>(())
-        })?;
-        gunzipped?;
-        let (ingest_secs, made) = cpu::timed(|| ingest(file.as_slice(), &plain))?;
-        let (redacted_secs, redacted) = cpu::timed(|| ingest(file.as_slice(), &redacting))?;
-        redacted?;
-        best_gunzip = best_gunzip.min(gunzip_secs);
-        best_ingest = best_ingest.min(ingest_secs);
-        best_redacted = best_redacted.min(redacted_secs);
-        last = Some(made?);
-    }
-    let (outcome, bill) = last.ok_or("no round was run")?;
-    let megabytes = outcome.counts.bytes as f64 / 1e6;
+fn ingest(corpus: &Corpus, redactor: &Redactor) -> Result<(), Failure> {
+    all_stored(corpus, &bytes_to_blocks(corpus.gzip.as_slice(), redactor)?.0)
+}
+
+/// The stages alone, the whole path, and the function.
+pub(crate) fn stages(report: &mut Report, records: u64, rounds: u32) -> Result<(), Failure> {
+    let corpus = Corpus::of("NDJSON", records)?;
+    let (none, standard) = (Redactor::default(), Redactor::standard()?);
+    let (outcome, bill) = bytes_to_blocks(corpus.gzip.as_slice(), &none)?;
+    all_stored(&corpus, &outcome)?;
+    let object = Object::of(corpus.gzip.clone());
+    let mut contenders = [
+        Contender::new("gunzip alone", || gunzip(&corpus.gzip)),
+        Contender::new("split alone", || split(&corpus.raw)),
+        Contender::new("zstd alone", || compress(&corpus.raw)),
+        Contender::new("bytes to blocks", || ingest(&corpus, &none)),
+        Contender::new("bytes to blocks, redacted", || ingest(&corpus, &standard)),
+        Contender::new("the function, redacted", || all_stored(&corpus, &function::run(&object, &standard)?)),
+    ];
+    let times = race(rounds, &mut contenders)?;
+    let gunzip = times[0];
+    let rows = contenders.iter().zip(&times).map(|(contender, time)| {
+        let megabytes = corpus.megabytes();
+        let shares = [gunzip.cpu / time.cpu, gunzip.wall / time.wall];
+        let [cpu, wall] = [time.cpu, time.wall].map(|secs| megabytes / secs);
+        Row::new(&contender.name, [cpu, wall, shares[0], shares[1]])
+    });
+    let rows = rows.collect();
+    let (raw, gzip) = (corpus.megabytes(), corpus.gzip.len() as f64 / 1e6);
+    report.add(Table {
+        id: "ingest",
+        title: format!("Ingest: {records} pino records, {raw:.1} MB raw, {gzip:.1} MB gzip"),
+        columns: vec!["MB/cpu-s", "MB/s", "of gunzip, CPU", "of gunzip, wall"],
+        rows,
+    })?;
     let per_million = bill.write_units * 1_000_000 / records.max(1);
-    writeln!(
-        out,
-        "ingest, {records} pino records, {megabytes:.1} MB raw, {:.1} MB gzip",
-        file.len() as f64 / 1e6
-    )?;
-    writeln!(out, "  gunzip alone              {:8.0} MB per cpu-s", megabytes / best_gunzip)?;
-    writeln!(out, "  bytes to blocks           {:8.0} MB per cpu-s", megabytes / best_ingest)?;
-    writeln!(out, "  share of gunzip           {:8.2}", best_gunzip / best_ingest)?;
-    writeln!(
-        out,
-        "  redaction                 {:8.0} MB per cpu-s, {:.2} of without (the default rules)",
-        megabytes / best_redacted,
-        best_ingest / best_redacted
-    )?;
-    writeln!(
-        out,
-        "  blocks                    {:8}   of {:.1} KiB",
-        bill.blocks,
-        bill.bytes as f64 / 1024.0 / bill.blocks as f64
-    )?;
-    writeln!(out, "  write units per million   {per_million:8}   (at most {MAX_WRITE_UNITS_PER_MILLION})")?;
-    let ndjson_rate = megabytes / best_ingest;
-    for (name, raw) in [("array", array(&file)?), ("text", text(records))] {
-        let mut best = f64::MAX;
-        for _ in 0..rounds {
-            let (secs, made) = cpu::timed(|| ingest(raw.as_slice(), &plain))?;
-            made?;
-            best = best.min(secs);
-        }
-        let rate = raw.len() as f64 / 1e6 / best;
-        writeln!(
-            out,
-            "  {name:<6} not compressed     {rate:8.0} MB per cpu-s, {:.2} of NDJSON in gzip",
-            rate / ndjson_rate
-        )?;
-        if rate < ndjson_rate * MIN_TEXT_SHARE {
-            return Err(format!("{name} has become too slow").into());
-        }
-    }
+    report.add(Table {
+        id: "write-units",
+        title: format!("Blocks of that file (at most {MAX_WRITE_UNITS_PER_MILLION} write units)"),
+        columns: vec!["blocks", "KiB per block", "write units per million records", "redacted CPU share"],
+        rows: vec![Row::new(
+            "NDJSON",
+            [
+                bill.blocks as f64,
+                bill.bytes as f64 / 1024.0 / bill.blocks as f64,
+                per_million as f64,
+                times[3].cpu / times[4].cpu,
+            ],
+        )],
+    })?;
     if per_million > MAX_WRITE_UNITS_PER_MILLION {
         return Err("blocks have become too expensive".into());
     }
     Ok(())
 }
 
-/// The entries of a gzip file of NDJSON as an array.
-fn array(file: &[u8]) -> io::Result<Vec<u8>> {
-    let mut text = String::new();
-    MultiGzDecoder::new(file).read_to_string(&mut text)?;
-    Ok(format!("[{}]", text.trim_end().replace('\n', ",\n")).into_bytes())
-}
-
-/// Lines of a text logger.
-fn text(records: u64) -> Vec<u8> {
-    let levels = ["INFO ", "WARN ", "ERROR", "DEBUG"];
-    let line = |i: u64| {
-        let (minute, second, level) = (i / 60 % 60, i % 60, levels[i as usize % levels.len()]);
-        let (order, user, took) = (i * 7_919, i * 31 % 5_000, i % 997);
-        format!(
-            "2025-04-01 18:{minute:02}:{second:02},581 {level} [http-{}] c.e.Orders - order {order} of user {user} took {took} ms\n",
-            i % 13
+/// Each kind of content, beside gunzip of the same file.
+pub(crate) fn kinds(report: &mut Report, records: u64, rounds: u32) -> Result<(), Failure> {
+    let redactor = Redactor::standard()?;
+    let files: Vec<Corpus> = KINDS.iter().map(|kind| Corpus::of(kind, records)).collect::<Result<_, _>>()?;
+    let mut contenders = Vec::new();
+    for file in &files {
+        let redactor = &redactor;
+        contenders.push(Contender::new(format!("gunzip of {}", file.name), || gunzip(&file.gzip)));
+        contenders.push(Contender::new(file.name, move || ingest(file, redactor)));
+    }
+    let times = race(rounds, &mut contenders)?;
+    let row = |(file, pair): (&Corpus, &[Time])| {
+        let (alone, whole) = (pair[0], pair[1]);
+        let megabytes = file.megabytes();
+        Row::new(
+            file.name,
+            [
+                megabytes,
+                megabytes * 1e6 / file.gzip.len() as f64,
+                megabytes / whole.cpu,
+                megabytes / whole.wall,
+                file.records as f64 / whole.cpu,
+                alone.cpu / whole.cpu,
+            ],
         )
     };
-    (0..records).map(line).collect::<String>().into_bytes()
-}
-
-/// Measures the peak memory of a process that ingests a file, for two file sizes.
-pub(crate) fn memory(small_records: u64, factor: u64) -> Result<(), Box<dyn Error>> {
-    let mut out = io::stdout().lock();
-    let mut peaks = Vec::new();
-    for records in [small_records, small_records * factor] {
-        let path =
-            std::env::temp_dir().join(format!("logferry-bench-{}-{records}.ndjson.gz", std::process::id()));
-        generate(records, &path)?;
-        let child = Command::new(std::env::current_exe()?).arg("ingest-once").arg(&path).output();
-        std::fs::remove_file(&path)?;
-        let printed = String::from_utf8(child?.stdout)?;
-        let numbers: Vec<u64> = printed.split_whitespace().filter_map(|word| word.parse().ok()).collect();
-        let [raw_bytes, peak_kib] = numbers[..] else {
-            return Err("the child process printed nothing".into());
-        };
-        writeln!(
-            out,
-            "peak memory for {:6.0} MB raw: {:6.1} MiB",
-            raw_bytes as f64 / 1e6,
-            peak_kib as f64 / 1024.0
-        )?;
-        peaks.push(peak_kib);
-    }
-    if peaks[1] * 100 > peaks[0] * (100 + MAX_MEMORY_GROWTH_PERCENT) {
-        return Err("memory grows with the file".into());
-    }
-    Ok(())
-}
-
-/// Ingests a file, streaming, and prints raw bytes and peak memory (KiB).
-pub(crate) fn once(path: &Path) -> Result<(), Box<dyn Error>> {
-    let (outcome, _) = ingest(File::open(path)?, &Redactor::standard()?)?;
-    writeln!(io::stdout().lock(), "{} {}", outcome.counts.bytes, cpu::peak_memory_kib()?)?;
+    report.add(Table {
+        id: "kinds",
+        title: format!("Kinds of content, {records} records each, gzip, default redaction"),
+        columns: vec!["MB raw", "gzip ratio", "MB/cpu-s", "MB/s", "records/cpu-s", "of gunzip, CPU"],
+        rows: files.iter().zip(times.chunks(2)).map(row).collect(),
+    })?;
     Ok(())
 }

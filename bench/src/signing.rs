@@ -1,18 +1,17 @@
 //! Cost of a presigned URL.
 
-use std::error::Error;
 use std::hint::black_box;
-use std::io::{self, Write};
 
 use logferry_aws::client::AwsEnv;
 use logferry_presigner::{Presigner, PutPart};
 
-use crate::cpu;
+use crate::race::{Contender, Failure, race};
+use crate::report::{Report, Row, Table};
 
 const NOW_MS: i64 = 1_743_465_600_000;
 
 /// Measures the CPU per signed URL of a part, as in a batch of a session.
-pub(crate) fn signing(urls: u32, rounds: u32) -> Result<(), Box<dyn Error>> {
+pub(crate) fn signing(report: &mut Report, urls: u32, rounds: u32) -> Result<(), Failure> {
     let env = AwsEnv::from_lookup(|name| {
         let value = match name {
             "AWS_REGION" => "us-east-1",
@@ -30,20 +29,18 @@ pub(crate) fn signing(urls: u32, rounds: u32) -> Result<(), Box<dyn Error>> {
         content_length: Some(8 << 20),
         expires_secs: 900,
     };
-    let mut best = f64::MAX;
-    for _ in 0..rounds {
-        let (secs, signed) = cpu::timed(|| {
-            (1..=urls).try_for_each(|number| {
-                presigner.put_part(&part(number), NOW_MS).map(|url| {
-                    black_box(url);
-                })
-            })
-        })?;
-        signed?;
-        best = best.min(secs / f64::from(urls));
-    }
-    let mut out = io::stdout().lock();
-    writeln!(out, "\nPresigned URLs of parts, {urls} of them, best of {rounds} rounds")?;
-    writeln!(out, "  {:>8.1} µs CPU per URL, {:.0} ms for a batch of 1,000", best * 1e6, best * 1e6)?;
+    let mut contenders = [Contender::new("a part's URL", || {
+        for number in 1..=urls {
+            black_box(presigner.put_part(&part(number), NOW_MS)?);
+        }
+        Ok(())
+    })];
+    let micros = race(rounds, &mut contenders)?[0].cpu / f64::from(urls) * 1e6;
+    report.add(Table {
+        id: "signing",
+        title: format!("Presigned URLs, {urls} in a row"),
+        columns: vec!["µs CPU per URL", "URLs per cpu-s"],
+        rows: vec![Row::new("a part's URL", [micros, 1e6 / micros])],
+    })?;
     Ok(())
 }

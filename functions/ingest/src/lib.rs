@@ -31,7 +31,7 @@ pub mod subscription;
 
 use std::time::Duration;
 
-use conclude::Ending;
+pub use conclude::Ending;
 pub use config::{Config, Settings};
 use events::{Arrival, messages};
 use identify::Candidate;

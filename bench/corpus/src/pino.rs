@@ -45,7 +45,10 @@ impl Numbers {
 }
 
 /// Writes this many entries, one per line.
-pub(crate) fn write(records: u64, out: &mut impl Write) -> io::Result<()> {
+///
+/// # Errors
+/// Those of the writer.
+pub fn write(records: u64, out: &mut impl Write) -> io::Result<()> {
     let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15);
     let mut line = String::new();
     let mut time = START_MS;
