@@ -3,11 +3,13 @@
 import dataclasses
 import itertools
 import json
+import re
 import subprocess
 
 import boto3
 import pytest
 
+import commands
 from stack import adopt, aws, binaries, deploy, settings, states, template
 from stack.settings import FUNCTIONS, ROOT, Problem
 
@@ -212,6 +214,33 @@ def test_a_new_stack_adopts_the_tables_and_the_bucket_of_a_deleted_one(account, 
         account.target.client("s3").get_object(Bucket=account.log_bucket(), Key="uploads/shop/x")["Body"].read()
         == b"kept"
     )
+
+
+def restoring(source: str, target: str) -> str:
+    """The commands of docs/upgrading.md that restore a table."""
+    page = (ROOT / "docs" / "upgrading.md").read_text().split("\n## Restoring a table from a backup\n")[1]
+    [block] = re.findall(r"(?ms)^```sh\n(.*?)^```", page)
+    return re.sub(r"(?m)^TARGET=.*$", f"TARGET={target}", re.sub(r"(?m)^SOURCE=.*$", f"SOURCE={source}", block))
+
+
+def test_a_table_restored_to_an_earlier_time_is_adopted_with_what_was_in_it(account, folder):
+    outputs, dynamodb = account.deploy(folder), account.target.client("dynamodb")
+    item = {"pk": {"S": "app#shop"}, "sk": {"S": "app"}}
+    dynamodb.put_item(TableName=outputs["AppsTableName"], Item=item)
+    config, restored = account.target.client_config, f"{account.target.stack}-apps-restored"
+    environment = {name.upper(): config[name] for name in ("aws_access_key_id", "aws_secret_access_key")}
+    environment |= {"AWS_ENDPOINT_URL": config["endpoint_url"], "AWS_REGION": config["region_name"]}
+    commands.run(restoring(outputs["AppsTableName"], restored), "docs/upgrading.md", environment)
+    dynamodb.delete_item(TableName=outputs["AppsTableName"], Key=item)
+    account.delete()
+    kept = ("LogsTable", "FilesTable", "StatsTable", "ChecksTable", "UploadsTable")
+    wanted = {"LogBucket": account.log_bucket(), "FailureBucket": outputs["FailureBucketName"], "AppsTable": restored}
+    account.target = adopt.adopt(account.target, wanted | {name: outputs[f"{name}Name"] for name in kept})
+    again = account.deploy(folder)
+    assert again["AppsTableName"] == restored
+    assert dynamodb.get_item(TableName=restored, Key=item)["Item"] == item
+    expiry = dynamodb.describe_time_to_live(TableName=restored)["TimeToLiveDescription"]
+    assert (expiry["TimeToLiveStatus"], expiry["AttributeName"]) == ("ENABLED", "expires_at")
 
 
 def test_only_a_new_stack_adopts_and_only_tables_and_buckets(account, folder):
