@@ -4,7 +4,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help console uppy tools deploy-tools doctor demo test web web-test web-demo web-bundlers web-firefox screenshots up down check advisories words planted load abuse cost bench counts build package deploy sam-local fuzz-api
+.PHONY: help console uppy tools deploy-tools doctor demo test web web-test web-demo web-bundlers web-firefox web-walk screenshots up down check advisories words planted load abuse cost bench counts build package deploy sam-local fuzz-api
 
 # Where rustup lacks the pinned release and cannot fetch it, its default takes over.
 ifneq ($(shell command -v rustup),)
@@ -48,8 +48,11 @@ web-bundlers: tools ## try the browser package in Vite, webpack, Next and esbuil
 web-firefox: tools ## run some of the browser packages' tests in a stock Firefox
 	@$(PYTHON) -m web firefox
 
-web-demo: tools ## serve the example pages of the browser packages on the stack of `make up`
+web-demo: tools ## serve the example pages of the browser packages on the stack of `make up` (EXAMPLE=vite or next: those too)
 	@$(PYTHON) -m web demo
+
+web-walk: tools ## play a first visit to the console on the stack of `make up`, with a picture of each step
+	@$(PYTHON) -m web walk
 
 screenshots: tools ## take the documentation's pictures of the console on the stack of `make up`
 	@$(PYTHON) -m web screenshots

@@ -17,6 +17,8 @@ WEB = ROOT / "web"
 STAMP = WEB / "node_modules" / ".installed.sha256"
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FIREFOXES = ("firefox-esr", "firefox")
+# Examples of frameworks, and what serves them.
+EXAMPLES = {"vite": "npx vite --strictPort --port 4801", "next": "npx next dev --port 4802"}
 
 
 class Problem(Exception):
@@ -149,9 +151,19 @@ def screenshots() -> None:
         raise Problem("the screenshots failed; they need the stack of `make up`")
 
 
+def walk() -> None:
+    """A first visit to the console of the stack of `make up`, with a picture of each step."""
+    install()
+    env = {**environment(), "CHROMIUM": chromium()}
+    if not run("node", "test/support/walk.ts", env=env, cwd=WEB / "console"):
+        raise Problem("the walk failed; it needs the stack of `make up`")
+
+
 def bundlers() -> None:
-    """The packed package in Vite, webpack, Next and esbuild, each with an app of its own."""
+    """The packed package in Vite, webpack, Next and esbuild, each with an app of its own; the examples of two."""
     build()
+    for name in EXAMPLES:
+        install_example(name)
     folder = WEB / "bundlers"
     if not run("npm", "ci", "--loglevel=error", cwd=folder):
         raise Problem("npm ci failed")
@@ -177,9 +189,25 @@ def firefox() -> None:
         raise Problem(f"the tests in Firefox of {' and '.join(f'web/{name}' for name in failed)} failed")
 
 
+def install_example(name: str) -> pathlib.Path:
+    """Installs what an example needs, with the package as it was built now."""
+    folder = WEB / "examples" / name
+    if not run("npm", "ci", "--loglevel=error", cwd=folder):
+        raise Problem(f"npm ci failed in {folder}")
+    return folder
+
+
 def demo() -> None:
-    """The example pages on the stack of `make up`, until Ctrl-C."""
+    """The example pages on the stack of `make up`, until Ctrl-C. EXAMPLE names a framework with one of its own."""
     build()
+    name = os.environ.get("EXAMPLE")
+    if name and name not in EXAMPLES:
+        raise Problem(f"EXAMPLE is one of {', '.join(EXAMPLES)}")
+    if name:
+        port = EXAMPLES[name].rpartition(" ")[2]
+        print(f"the example of {name} on http://localhost:{port}/", file=sys.stderr)
+        # Ctrl-C ends it too: it is of the same process group.
+        subprocess.Popen(EXAMPLES[name].split(), cwd=install_example(name), env=environment())
     try:
         if not run("node", "examples/server.mjs"):
             raise Problem("the example server failed; it needs the stack of `make up`")
@@ -197,6 +225,7 @@ def main(arguments: list[str]) -> int:
         "screenshots": screenshots,
         "web": web,
         "test": test,
+        "walk": walk,
     }
     if len(arguments) != 1 or arguments[0] not in commands:
         print(f"usage: python -m web {'|'.join(commands)}", file=sys.stderr)

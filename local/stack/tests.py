@@ -60,7 +60,7 @@ def run(chosen: Settings) -> None:
         if shutil.which("cargo-nextest", path=environment["PATH"]):
             runner = ["cargo", "nextest", "run", "--workspace", "--no-fail-fast"]
         else:
-            runner = ["cargo", "test", "--workspace", "--no-fail-fast", "--lib", "--bins", "--tests"]
+            runner = ["cargo", "test", "--workspace", "--no-fail-fast", "--lib", "--bins", "--examples", "--tests"]
         step("Rust's tests, including those of the whole pipeline", *runner)
         environment["PYTHONPATH"] = str(ROOT / "local")
         step("the clients of docs/integrations.md", sys.executable, "-m", "doors")

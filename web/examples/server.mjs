@@ -6,6 +6,7 @@ import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { extname, join, normalize } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { tokens } from './tokens.mjs';
 
 const here = fileURLToPath(new URL('.', import.meta.url));
 const MIME = { '.html': 'text/html; charset=utf-8', '.js': 'text/javascript', '.css': 'text/css' };
@@ -30,14 +31,13 @@ const { api, adminKey } = localStack();
 const appId = `web-demo-${randomBytes(4).toString('hex')}`;
 const app = { app_id: appId, name: 'web demo' };
 const { api_key: key } = await call('POST', `${api}/apps`, { 'x-admin-key': adminKey }, app);
-const asApp = (method, path, body) => call(method, `${api}${path}`, { 'x-api-key': key }, body);
+const mint = tokens({ api, app: appId, key });
+const asApp = (method, path) => call(method, `${api}${path}`, { 'x-api-key': key });
 
 // A real server knows its user from the session; here every visitor is the same one.
 const routes = {
-  'POST /tokens/upload': () =>
-    asApp('POST', `/apps/${appId}/upload-tokens`, { sub: 'visitor', ttl_secs: 900 }),
-  'POST /tokens/join': () =>
-    asApp('POST', `/apps/${appId}/join-tokens`, { meetingId: 'demo', attendeeId: 'visitor', ttl_secs: 900 }),
+  'POST /tokens/upload': async () => ({ token: await mint.upload('visitor') }),
+  'POST /tokens/join': async () => ({ token: await mint.join('demo', 'visitor') }),
   'GET /config': () => ({ endpoint: api, appId }),
   'GET /arrived/uploads': () => asApp('GET', '/uploads?progress=true&limit=20'),
   'GET /arrived/logs': () => asApp('GET', '/logs?limit=50'),

@@ -36,6 +36,38 @@ async fn a_client_that_knows_only_the_url_puts_its_file_and_the_metadata_arrives
     assert_eq!(head.content_type(), Some("application/gzip"));
 }
 
+/// Runs the example that mints tokens; returns the token.
+fn minted_by_the_example(stack: &Stack, app: &TestApp, arguments: &[&str]) -> String {
+    // Cargo builds examples beside the folder of the tests.
+    let tests = std::env::current_exe().unwrap();
+    let example = tests.parent().unwrap().parent().unwrap().join("examples/mint_token");
+    let output = std::process::Command::new(example)
+        .args(arguments)
+        .env("LOGFERRY_URL", stack.value("API_URL").trim_end_matches('/'))
+        .env("LOGFERRY_APP", &app.app_id)
+        .env("LOGFERRY_API_KEY", &app.api_key)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+#[tokio::test]
+async fn a_server_of_an_app_mints_tokens_for_logs_and_for_uploads() {
+    let Some(stack) = Stack::running() else { return };
+    let app = stack.new_app("mint").await;
+    let token = minted_by_the_example(&stack, &app, &["join", "meeting-1", "attendee-1"]);
+    let body = json!({"meetingId": "meeting-1", "attendeeId": "attendee-1"});
+    assert_eq!(ask(&stack, &token, &body).await.status, 200);
+    let other = json!({"meetingId": "meeting-2", "attendeeId": "attendee-1"});
+    assert_eq!(ask(&stack, &token, &other).await.status, 403);
+    let token = minted_by_the_example(&stack, &app, &["upload", "user-7"]);
+    let bearer = format!("Bearer {token}");
+    let body = json!({"filename": "film.mp4", "type": "video/mp4", "size": 7, "metadata": {}});
+    let begun = stack.call("POST", "/s3/multipart", &[("authorization", &bearer)], Some(&body)).await;
+    assert_eq!(begun.status, 200, "{}", begun.text);
+}
+
 #[tokio::test]
 async fn the_bucket_refuses_another_length_key_or_method_than_was_signed() {
     let Some(stack) = Stack::running() else { return };

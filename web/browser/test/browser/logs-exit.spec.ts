@@ -71,9 +71,7 @@ for (const host of HOSTS) {
           await openLab(page, server);
           await speakRaw(page, server, host, kill * RUN);
           await page.waitForTimeout(150 + Math.random() * 600);
-          const closed = context.waitForEvent('close');
-          profile.killBrowser();
-          await closed;
+          await killed(context, () => profile.killBrowser());
         }
         const context = await profile.launch();
         const page = await context.newPage();

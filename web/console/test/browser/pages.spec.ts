@@ -14,7 +14,11 @@ async function fileEnds(app: Parameters<typeof upload>[0], key: string): Promise
     .toMatch(/COMPLETED|FAILED/);
 }
 
-test('a damaged file shows its reason and its bad records, and is read again', async ({ page, app, url }) => {
+test('55 a damaged file shows its reason and its bad records, and is read again', async ({
+  page,
+  app,
+  url,
+}) => {
   const lines = Array.from({ length: 50 }, (_, n) =>
     n === 7 ? '{"level": <b>bad' : `{"level":"info","msg":"row ${n}"}`,
   );
@@ -35,7 +39,7 @@ test('a damaged file shows its reason and its bad records, and is read again', a
   await expect(page.getByRole('dialog')).toHaveCount(0);
 });
 
-test('the health page shows what the API says', async ({ page, app, url }) => {
+test('55 the health page shows what the API says', async ({ page, app, url }) => {
   await open(page, url, '#/health', app.key);
   await expect(page.getByRole('heading', { name: 'No checks yet' })).toBeVisible();
   await app.call('POST', `/apps/${app.id}/health-urls`, { urls: [{ name: 'nightly', heartbeat: '26h' }] });
@@ -97,7 +101,7 @@ test('a view token logs in, reads, and is offered nothing that changes', async (
   await expect(page.getByRole('button', { name: /New key|Revoke|Delete|Save/ })).toHaveCount(0);
 });
 
-test('the key is in no URL and not in localStorage, and after the logout nothing is left', async ({
+test('56 the key is in no URL and not in localStorage, and after the logout nothing is left', async ({
   page,
   app,
   url,
@@ -121,7 +125,7 @@ test('the key is in no URL and not in localStorage, and after the logout nothing
   expect(await page.content()).not.toContain('a secret record');
 });
 
-test('on a shared computer the key is gone after a reload', async ({ page, app, url }) => {
+test('56 on a shared computer the key is gone after a reload', async ({ page, app, url }) => {
   await page.goto(`${url}#/logs`);
   await logIn(page, app.key, { onSharedComputer: true });
   expect(await page.evaluate(() => sessionStorage.length)).toBe(0);
@@ -130,7 +134,7 @@ test('on a shared computer the key is gone after a reload', async ({ page, app, 
 });
 
 for (const colorScheme of ['light', 'dark'] as const) {
-  test(`no page has a serious finding of axe, ${colorScheme}`, async ({ page, app, url }) => {
+  test(`56 no page has a serious finding of axe, ${colorScheme}`, async ({ page, app, url }) => {
     await page.emulateMedia({ colorScheme });
     const now = Date.now();
     const logs = Array.from({ length: 40 }, (_, n) => ({
@@ -176,7 +180,7 @@ for (const colorScheme of ['light', 'dark'] as const) {
   });
 }
 
-test('the keyboard alone reaches everything on the page of logs', async ({ page, app, url }) => {
+test('56 the keyboard alone reaches everything on the page of logs', async ({ page, app, url }) => {
   await app.call('POST', '/logs', { level: 'info', message: 'one' });
   await open(page, url, '#/logs', app.key);
   await expect(rows(page)).toHaveCount(1);

@@ -19,11 +19,16 @@ async function logIn(page: Page, key: string): Promise<void> {
 const texts = (page: Page) =>
   page.evaluate(() => [...document.querySelectorAll('.row .message')].map((row) => row.textContent ?? ''));
 
+/** How long rows are waited for before the test fails (ms). */
+const DEADLINE_MS = 60_000;
+
 /** Waits until the rows are as wanted. */
 async function until(page: Page, wanted: (rows: string[]) => boolean): Promise<string[]> {
+  const deadline = Date.now() + DEADLINE_MS;
   for (;;) {
     const rows = await texts(page);
     if (wanted(rows)) return rows;
+    if (Date.now() > deadline) throw new Error(`the rows stay ${JSON.stringify(rows).slice(0, 1_000)}`);
     await new Promise((done) => setTimeout(done, 100));
   }
 }
@@ -43,7 +48,7 @@ async function story(): Promise<App> {
   return app;
 }
 
-test('an error is found by search, and its link shows it between its neighbours', options, async () => {
+test('51 an error is found by search, and its link shows it between its neighbours', options, async () => {
   const app = await story();
   const page = await browser().newPage();
   const problems: string[] = [];
@@ -67,7 +72,7 @@ test('an error is found by search, and its link shows it between its neighbours'
   assert.deepEqual(problems, []);
 });
 
-test('the URL is the filters, and an expired login returns to them', options, async () => {
+test('54 the URL is the filters, and an expired login returns to them', options, async () => {
   const app = await story();
   const page = await browser().newPage();
   await page.goto(`${app.stack.api}/console/#/logs?level=ERROR&range=1h`);
