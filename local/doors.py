@@ -1,9 +1,11 @@
 """`python -m doors`: runs the configurations of docs/integrations.md by the real clients, on a local stack.
 
 LOGFERRY_LOCAL_ENV names the stack's local.env, by default that of `make up`. The clients come from PyPI and the npm
-registry as tests/doors names them, into .logferry/doors and tests/doors/node_modules."""
+registry as tests/doors names them, into .logferry/doors and tests/doors/node_modules; rsyslog comes from Debian, where
+there is apt-get, and is unpacked beside them without being installed."""
 
 import hashlib
+import shutil
 import subprocess
 import sys
 import venv
@@ -15,6 +17,8 @@ CLIENTS = ROOT / "tests" / "doors"
 VENV = ROOT / ".logferry" / "doors"
 STAMP = VENV / "installed.sha256"
 LISTS = [CLIENTS / "requirements.txt", CLIENTS / "package.json"]
+DEBIAN = ["rsyslog", "rsyslog-elasticsearch", "libestr0", "libfastjson4", "liblognorm5"]
+UNPACKED = VENV / "debian"
 
 
 def install(environment: dict[str, str]) -> None:
@@ -28,11 +32,24 @@ def install(environment: dict[str, str]) -> None:
     subprocess.run([*pip, "--requirement", LISTS[0]], check=True)
     npm = ["npm", "install", "--no-package-lock", "--no-audit", "--no-fund", "--loglevel=error", "--ignore-scripts"]
     subprocess.run(npm, cwd=CLIENTS, env=environment, check=True)
+    unpack_debian_packages()
     STAMP.write_text(wanted)
 
 
+def unpack_debian_packages() -> None:
+    """Unpacks what Debian has, if this is one."""
+    if not (shutil.which("apt-get") and shutil.which("dpkg")):
+        return
+    UNPACKED.mkdir()
+    done = subprocess.run(["apt-get", "-qq", "download", *DEBIAN], cwd=UNPACKED, stderr=subprocess.DEVNULL, check=False)
+    if done.returncode:
+        print("rsyslog is not tried: apt-get has no packages of it, `apt-get update` may help", file=sys.stderr)
+    for package in UNPACKED.glob("*.deb"):
+        subprocess.run(["dpkg", "-x", package, UNPACKED], check=True)
+
+
 def main(arguments: list[str]) -> int:
-    environment = {**web.environment(), **local_env()}
+    environment = {**web.environment(), **local_env(), "DEBIAN_PACKAGES": str(UNPACKED)}
     install(environment)
     test = [VENV / "bin" / "python", "-m", "pytest", "-q", "-p", "no:cacheprovider", CLIENTS, *arguments]
     return subprocess.run(test, cwd=ROOT, env=environment).returncode

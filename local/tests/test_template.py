@@ -150,7 +150,9 @@ def test_a_line_of_the_access_log_is_json_whatever_the_gateway_puts_in():
     for value in ["-", "Forbidden", "Too Many Requests"]:
         line = json.loads(re.sub(r"\$context\.[A-Za-z.]+", value, stage))
         assert line["source_ip"] == line["request_id"] == line["error"] == value
-    assert "$context.path" not in stage, "a path may carry a token"
+    # Nothing of the request's URL: a path may carry a token, a query string a key.
+    known = {"requestId", "identity.sourceIp", "routeKey", "status", "responseLatency", "error.message"}
+    assert set(re.findall(r"\$context\.([A-Za-z.]+)", stage)) == known
     # It comes with quotation marks of its own.
     assert "messageString" not in stage
 

@@ -4,13 +4,18 @@ import json
 import os
 import pathlib
 import re
+import shutil
+import socket
 import subprocess
 import sys
+import time
+import urllib.error
 import urllib.parse
 import urllib.request
 import uuid
 
 import pytest
+from proxy import Proxy
 
 HERE = pathlib.Path(__file__).resolve().parent
 PAGE = (HERE.parent.parent / "docs" / "integrations.md").read_text()
@@ -101,42 +106,70 @@ def app():
     return App()
 
 
-def run(name: str, app: App, use: str = "") -> None:
+def until(what: str, found):
+    """What `found` returns once it is not None."""
+    give_up = time.monotonic() + GIVE_UP_SECS
+    while (result := found()) is None:
+        assert time.monotonic() < give_up, f"waiting for {what}"
+        time.sleep(0.2)
+    return result
+
+
+def run(name: str, app: App, use: str = "", url: str = "", may_complain: bool = False) -> None:
     """Runs a configuration, and what a program does with it."""
     block = BLOCKS[name]
     code, language = block["code"] + use, block["language"]
-    environment = {**os.environ, "LOGFERRY_URL": os.environ["API_URL"], "LOGFERRY_KEY": app.key}
+    environment = {
+        **os.environ,
+        "LOGFERRY_URL": url or os.environ["API_URL"],
+        "LOGFERRY_KEY": app.key,
+    }
     # Node.js looks for packages beside the program.
     suffix = {"python": "py", "js": "mjs", "sh": "sh"}[language]
     program = HERE / f".{name}-{app.app_id}.{suffix}"
     program.write_text(code)
     try:
-        command = {"python": [sys.executable], "js": ["node"], "sh": ["bash", "-euo", "pipefail"]}[language]
+        command = {
+            "python": [sys.executable],
+            "js": ["node"],
+            "sh": ["bash", "-euo", "pipefail"],
+        }[language]
         done = subprocess.run(
-            [*command, program], env=environment, capture_output=True, text=True, timeout=GIVE_UP_SECS, check=False
+            [*command, program],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=GIVE_UP_SECS,
+            check=False,
         )
     finally:
         program.unlink()
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "error" not in done.stderr.lower(), done.stderr
+    assert may_complain or "error" not in done.stderr.lower(), done.stderr
 
 
 def number(record: dict) -> int:
     """The number that the program gave a record, where this client puts attributes."""
     raw = record["rawData"]
     members = record.get("context") or {}
-    return int(members["n"] if "n" in members else raw["n"])
+    for place in (members, raw):
+        if "n" in place:
+            return int(place["n"])
+    return int(record["message"].removeprefix("record "))
 
 
-@pytest.mark.parametrize("name", USES)
-def test_every_record_of_a_client_arrives_once_with_time_level_message_and_attributes(name, app):
-    before = call("POST", "/v1/logs", {"X-API-Key": app.key}, {"level": "INFO", "message": "before"})["data"]
-    run(name, app, USES[name])
-    # One client sends a request for each record.
-    count = 100 if name == "loki-python" else RECORDS
-    after = call("POST", "/v1/logs", {"X-API-Key": app.key}, {"level": "INFO", "message": "after"})["data"]
-    records = [record for record in app.records() if record["message"] not in ("before", "after")]
-    by_number = sorted(records, key=number)
+# The ids of the records of each app that a test has filled.
+STORED: dict[str, list[str]] = {}
+
+
+def check_records(app: App, count: int, before: dict, after: dict) -> None:
+    """Every record is there once, with its time, level and message."""
+    everything = app.records()
+    STORED[app.app_id] = sorted(record["id"] for record in everything)
+    by_number = sorted(
+        (record for record in everything if record["message"] not in ("before", "after")),
+        key=number,
+    )
     assert [number(record) for record in by_number] == list(range(count))
     for i, record in enumerate(by_number):
         assert (record["message"], record["level"]) == (f"record {i}", LEVELS[i % 4])
@@ -145,6 +178,126 @@ def test_every_record_of_a_client_arrives_once_with_time_level_message_and_attri
     times = [record["timestamp"] for record in by_number]
     assert times == sorted(times)
     assert "shop" in json.dumps(by_number[-1]), "the service, label or index"
+
+
+def mark(app: App, message: str) -> dict:
+    return call(
+        "POST",
+        "/v1/logs",
+        {"X-API-Key": app.key},
+        {"level": "INFO", "message": message},
+    )["data"]
+
+
+# One client sends a request for each record.
+COUNTS = {"loki-python": 100}
+
+
+@pytest.mark.parametrize("name", USES)
+def test_every_record_of_a_client_arrives_once_with_time_level_message_and_attributes(name, app):
+    before = mark(app, "before")
+    run(name, app, USES[name])
+    check_records(app, COUNTS.get(name, RECORDS), before, mark(app, "after"))
+
+
+@pytest.mark.parametrize("name", USES)
+def test_a_client_whose_first_answer_is_lost_stores_every_record_once(name, app):
+    before = mark(app, "before")
+    with Proxy(os.environ["API_URL"], answers_to_lose=1) as proxy:
+        run(name, app, USES[name], url=proxy.url, may_complain=True)
+        assert proxy.lost == 1
+    check_records(app, COUNTS.get(name, RECORDS), before, mark(app, "after"))
+
+
+@pytest.mark.parametrize("answers_to_lose", [0, 1])
+def test_every_record_of_rsyslog_arrives_and_once_if_no_answer_is_lost(answers_to_lose, app, tmp_path):
+    unpacked = pathlib.Path(os.environ["DEBIAN_PACKAGES"])
+    own = unpacked / "usr" / "sbin" / "rsyslogd"
+    program = own if own.exists() else shutil.which("rsyslogd")
+    if not program:
+        pytest.skip("Debian's rsyslog is not there")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    configuration = tmp_path / "rsyslog.conf"
+    configuration.write_text(
+        f'global(workDirectory="{tmp_path}")\nmodule(load="imptcp")\n'
+        f'input(type="imptcp" address="127.0.0.1" port="{port}")\n' + BLOCKS["rsyslog"]["code"]
+    )
+    libraries = list(unpacked.glob("usr/lib/*-linux-gnu"))
+    modules = [option for folder in libraries for option in ("-M", folder / "rsyslog")] if own.exists() else []
+    before = mark(app, "before")
+    with Proxy(os.environ["API_URL"], answers_to_lose) as proxy:
+        environment = {**os.environ, "LOGFERRY_URL": proxy.url, "LOGFERRY_KEY": app.key}
+        environment["LD_LIBRARY_PATH"] = ":".join(map(str, libraries))
+        daemon = subprocess.Popen([program, "-n", "-iNONE", *modules, "-f", configuration], env=environment)
+        try:
+
+            def connected():
+                try:
+                    return socket.create_connection(("127.0.0.1", port))
+                except ConnectionRefusedError:
+                    return None
+
+            with until("rsyslog", connected) as connection:
+                for i in range(RECORDS):
+                    now = time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime()) + f"{time.time() % 1:.6f}"[2:] + "Z"
+                    severity = [7, 6, 4, 3][i % 4]
+                    connection.sendall(f"<{8 + severity}>1 {now} host shop - - - record {i}\n".encode())
+            # With the one before.
+            until("the records", lambda: len({record["message"] for record in app.records()}) > RECORDS or None)
+        finally:
+            daemon.terminate()
+            daemon.wait(timeout=GIVE_UP_SECS)
+        assert proxy.lost == answers_to_lose
+    if answers_to_lose:
+        # A retry is in other batches.
+        numbers = {number(record) for record in app.records() if record["message"] != "before"}
+        assert numbers == set(range(RECORDS))
+    else:
+        check_records(app, RECORDS, before, mark(app, "after"))
+
+
+def logs(operation: str, **request) -> dict:
+    """A call to CloudWatch Logs; the emulator knows the service by the credential."""
+    scope = f"{os.environ['AWS_ACCESS_KEY_ID']}/20260101/{os.environ['AWS_REGION']}/logs/aws4_request"
+    headers = {
+        "Authorization": f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0",
+        "Content-Type": "application/x-amz-json-1.1",
+        "X-Amz-Target": f"Logs_20140328.{operation}",
+    }
+    data = json.dumps(request).encode()
+    called = urllib.request.Request(os.environ["AWS_ENDPOINT_URL"], method="POST", headers=headers, data=data)
+    with urllib.request.urlopen(called, timeout=GIVE_UP_SECS) as answer:
+        return json.load(answer)
+
+
+def forwarded(app_id: str) -> list[str]:
+    """The ids of an app's records in CloudWatch Logs."""
+    try:
+        events, request = [], {"logGroupName": f"/logferry/{app_id}"}
+        while True:
+            page = logs("FilterLogEvents", **request)
+            events += page["events"]
+            if not page.get("nextToken"):
+                return sorted(json.loads(event["message"])["logId"] for event in events)
+            request["nextToken"] = page["nextToken"]
+    except urllib.error.HTTPError as error:
+        if b"ResourceNotFoundException" in error.read():
+            return []
+        raise
+
+
+def test_what_the_clients_before_have_stored_is_in_cloudwatch_logs_each_record_once():
+    assert STORED, "the tests above come first"
+    for app_id, ids in STORED.items():
+
+        def all_of_them(app_id=app_id, ids=ids):
+            found = forwarded(app_id)
+            return found if len(found) >= len(ids) else None
+
+        sent = until(f"{len(ids)} records", all_of_them)
+        assert sent == ids, app_id
 
 
 def test_otlp_keeps_resource_scope_and_nested_attributes(app):
@@ -159,11 +312,14 @@ def test_otlp_keeps_resource_scope_and_nested_attributes(app):
 def test_the_commands_of_the_page_store_what_they_send(app):
     run("firehose", app)
     run("firehose", app)
-    assert [(record["level"], record["message"]) for record in app.records()] == [("WARN", "one"), ("ERROR", "two")]
+    assert [(record["level"], record["message"]) for record in app.records()] == [
+        ("WARN", "one"),
+        ("ERROR", "two"),
+    ]
     run("ndjson", app)
     assert len(app.records(search="from a container")) == 1
     assert [record["level"] for record in app.records(search="from pino")] == ["ERROR"]
 
 
 def test_every_configuration_with_a_name_is_run():
-    assert BLOCKS.keys() == {*USES, "firehose", "ndjson"}
+    assert BLOCKS.keys() == {*USES, "firehose", "ndjson", "rsyslog"}
