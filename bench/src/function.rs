@@ -105,7 +105,7 @@ fn job(size_bytes: u64, redactor: &Redactor) -> Result<Job, Failure> {
         app,
         meta: ObjectMeta { size_bytes, last_modified_ms: ARRIVED_MS, etag: "e".to_owned(), version_id: None },
         limits,
-        redactor: Arc::new(redactor.clone()),
+        redactor: Arc::new(redactor.clone().into()),
         retention_days: 30,
         checkpoint: Checkpoint::default(),
     })

@@ -161,7 +161,7 @@ impl Api {
             settings: Settings {
                 bucket: "bucket".to_owned(),
                 default_retention_days: 90,
-                redactor: Arc::new(redactor),
+                redactor: Arc::new(redactor.into()),
                 quota,
                 retentions: Retentions {
                     log_group_prefix: "/logferry".to_owned(),

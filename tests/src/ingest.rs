@@ -1,23 +1,18 @@
 //! The ingest function on the simulated cloud.
-#![expect(clippy::panic, reason = "a test that cannot go on says why and stops")]
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use logferry_core::logfile::read::IntakeLimits;
 use logferry_core::model::object::ObjectRef;
 use logferry_core::model::quota::Quota;
-use logferry_core::model::redact::Redactor;
 use logferry_ingest::{Ingest, Settings};
+use logferry_service::redaction::RedactionRules;
 use serde_json::{Value, json};
 
 use logferry_sim::{SimClock, SimCloud};
 
 /// The bucket of the log files.
 pub const BUCKET: &str = "logs-bucket";
-
-/// Compiling the rules takes longer than ingesting most tests' files.
-static REDACTOR: LazyLock<Arc<Redactor>> =
-    LazyLock::new(|| Arc::new(Redactor::standard().unwrap_or_else(|error| panic!("{error}"))));
 
 pub type SimIngest = Ingest<SimCloud, SimCloud, SimCloud, SimCloud, SimClock>;
 
@@ -39,7 +34,7 @@ pub fn ingest(cloud: &SimCloud, clock: SimClock, limits: IntakeLimits) -> SimIng
             max_presigned_decompressed_bytes: 2_000_000,
             takes_older_objects: false,
             quota: Quota::NONE,
-            redactor: REDACTOR.clone(),
+            redactor: Arc::new(RedactionRules::Standard),
             default_retention_days: 30,
             metrics_namespace: "Test".to_owned(),
         },

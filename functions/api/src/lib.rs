@@ -38,7 +38,6 @@ use logferry_core::logbook::blocks::BlockTable;
 use logferry_core::logbook::counters::Stats;
 use logferry_core::logbook::records::Records;
 use logferry_core::model::quota::Quota;
-use logferry_core::model::redact::Redactor;
 use logferry_core::ports::alerts::AlertTable;
 use logferry_core::ports::app_admin::AppAdmin;
 use logferry_core::ports::arrivals::ArrivalLog;
@@ -51,6 +50,7 @@ use logferry_health_checks::rows::CheckTable;
 use logferry_service::api_key::AdminKey;
 use logferry_service::door::Door;
 use logferry_service::http::State;
+use logferry_service::redaction::RedactionRules;
 use logferry_service::tokens::Tokens;
 
 pub use badges::BadgeCache;
@@ -101,7 +101,7 @@ pub struct Settings {
     /// Days that records of an app are kept which says nothing else.
     pub default_retention_days: u32,
     /// What is never stored.
-    pub redactor: Arc<Redactor>,
+    pub redactor: Arc<RedactionRules>,
     /// The daily quota of an app.
     pub quota: Quota,
     /// How long copies are kept of what is deleted.

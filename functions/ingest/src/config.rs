@@ -8,8 +8,8 @@ use logferry_core::logfile::split::DEFAULT_MAX_RECORD_BYTES;
 use logferry_core::model::app::{AppId, DEFAULT_RETENTION_DAYS};
 use logferry_core::model::quota;
 use logferry_core::model::quota::Quota;
-use logferry_core::model::redact::Redactor;
 use logferry_service::config::{BadConfig, Reader};
+use logferry_service::redaction::RedactionRules;
 
 use crate::log_groups::LogGroups;
 
@@ -53,7 +53,7 @@ pub struct Settings {
     /// Daily quota of an app.
     pub quota: Quota,
     /// Redaction rules, applied before anything is stored.
-    pub redactor: Arc<Redactor>,
+    pub redactor: Arc<RedactionRules>,
     pub default_retention_days: u32,
     pub metrics_namespace: String,
 }

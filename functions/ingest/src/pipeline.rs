@@ -23,9 +23,9 @@ use logferry_core::model::expiry;
 use logferry_core::model::fault::{Fault, FaultClass};
 use logferry_core::model::fingerprint::PackFingerprint;
 use logferry_core::model::object::{ObjectMeta, ObjectRef};
-use logferry_core::model::redact::Redactor;
 use logferry_core::model::time::hour_of_ms;
 use logferry_core::ports::objects::ByteStream;
+use logferry_service::redaction::RedactionRules;
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -53,7 +53,7 @@ pub struct Job {
     pub app: App,
     pub meta: ObjectMeta,
     pub limits: IntakeLimits,
-    pub redactor: Arc<Redactor>,
+    pub redactor: Arc<RedactionRules>,
     pub retention_days: u32,
     pub lease: Lease,
     /// Packing fingerprint of this run.

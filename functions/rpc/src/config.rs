@@ -5,8 +5,8 @@ use std::sync::Arc;
 use logferry_core::model::app::DEFAULT_RETENTION_DAYS;
 use logferry_core::model::quota;
 use logferry_core::model::quota::Quota;
-use logferry_core::model::redact::Redactor;
 use logferry_service::config::{BadConfig, Reader};
+use logferry_service::redaction::RedactionRules;
 
 /// The environment of the function: table names, secrets and settings.
 #[derive(Debug, Clone)]
@@ -17,7 +17,7 @@ pub struct Config {
     pub default_retention_days: u32,
     pub metrics_namespace: String,
     /// Redaction rules.
-    pub redactor: Arc<Redactor>,
+    pub redactor: Arc<RedactionRules>,
     /// Daily quota of an app.
     pub quota: Quota,
 }

@@ -19,12 +19,12 @@ use logferry_core::model::app::{App as Tenant, AppId};
 use logferry_core::model::entry_filter::EntryFilter;
 use logferry_core::model::fault::{Fault, chain};
 use logferry_core::model::quota::{Exceeded, Quota};
-use logferry_core::model::redact::Redactor;
 use logferry_core::ports::apps::Apps;
 use logferry_core::ports::usage::Usage;
 use logferry_service::http::MAX_BODY_BYTES;
 use logferry_service::metrics::{BLOCKS_SKIPPED, Emission};
 use logferry_service::random;
+use logferry_service::redaction::RedactionRules;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
@@ -45,7 +45,7 @@ pub struct App<B, A> {
     pub default_retention_days: u32,
     pub metrics_namespace: String,
     /// Redaction rules.
-    pub redactor: Arc<Redactor>,
+    pub redactor: Arc<RedactionRules>,
     /// Daily quota of an app.
     pub quota: Quota,
 }

@@ -7,7 +7,11 @@ use std::time::Duration;
 use aws_credential_types::Credentials;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
-use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use aws_smithy_runtime_api::client::connector_metadata::ConnectorMetadata;
+use aws_smithy_runtime_api::client::http::{
+    HttpClient, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector,
+};
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 
@@ -116,10 +120,30 @@ fn http_client() -> Result<SharedHttpClient, BadAwsEnv> {
         store.add_pem_certificate(root);
     }
     let tls = TlsContext::builder().with_trust_store(store).build().map_err(|_| BadAwsEnv::Tls)?;
-    Ok(aws_smithy_http_client::Builder::new()
+    let http = aws_smithy_http_client::Builder::new()
         .tls_provider(Provider::Rustls(CryptoMode::Ring))
         .tls_context(tls)
-        .build_https())
+        .build_https();
+    Ok(SharedHttpClient::new(BuiltAtFirstRequest(http)))
+}
+
+/// An HTTP client that skips the SDK's validation, which parses all roots once per SDK client, and drops
+/// the result. They were a third of a function's own work at its start. The first request parses them.
+#[derive(Debug)]
+struct BuiltAtFirstRequest(SharedHttpClient);
+
+impl HttpClient for BuiltAtFirstRequest {
+    fn http_connector(
+        &self,
+        settings: &HttpConnectorSettings,
+        components: &RuntimeComponents,
+    ) -> SharedHttpConnector {
+        self.0.http_connector(settings, components)
+    }
+
+    fn connector_metadata(&self) -> Option<ConnectorMetadata> {
+        self.0.connector_metadata()
+    }
 }
 
 fn retries() -> RetryConfig {

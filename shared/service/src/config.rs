@@ -7,7 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use logferry_core::model::redact::Redactor;
+use crate::redaction::RedactionRules;
 
 /// All problems of a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,11 +102,11 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
         names: Option<String>,
         query: Option<String>,
         patterns: Option<String>,
-    ) -> Arc<Redactor> {
-        let made = Redactor::configured(names.as_deref(), query.as_deref(), patterns.as_deref());
+    ) -> Arc<RedactionRules> {
+        let made = RedactionRules::configured(names.as_deref(), query.as_deref(), patterns.as_deref());
         Arc::new(made.unwrap_or_else(|bad| {
             self.problems.push(format!("REDACT_PATTERNS: {bad}"));
-            Redactor::default()
+            RedactionRules::default()
         }))
     }
 

@@ -11,6 +11,7 @@ pub mod http;
 mod jwt_crypto;
 pub mod metrics;
 pub mod random;
+pub mod redaction;
 pub mod secret_cache;
 pub mod telemetry;
 pub mod tokens;

@@ -86,7 +86,7 @@ async fn what_is_written_by_direct_invoke_is_redacted_too() {
         apps: api.cloud.clone(),
         metrics_namespace: "Test".to_owned(),
         default_retention_days: 30,
-        redactor: Arc::new(rules()),
+        redactor: Arc::new(rules().into()),
         quota: Quota::NONE,
     };
     for call in [

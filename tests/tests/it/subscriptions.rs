@@ -164,7 +164,7 @@ async fn a_prune_between_two_deliveries_stores_nothing_again() {
 async fn secrets_are_redacted_and_the_quota_holds() {
     let cloud = cloud();
     let mut function = function(&cloud);
-    function.settings.redactor = std::sync::Arc::new(Redactor::standard().unwrap());
+    function.settings.redactor = std::sync::Arc::new(Redactor::standard().unwrap().into());
     let event = json!({"id": "1", "timestamp": T0, "message": "{\"password\":\"SECRET\"} 1"});
     function.deliver(&delivery(&[event])).await.unwrap();
     assert!(!format!("{:?}", cloud.records(&"my-app".parse().unwrap())).contains("SECRET"));
