@@ -3,6 +3,8 @@
 
 Needs only Python's standard library, because it runs before anything is installed."""
 
+from __future__ import annotations  # it must run, and say so, on a Python that is too old
+
 import dataclasses
 import os
 import pathlib

@@ -1,5 +1,6 @@
 """`make doctor`: each lack is found, and its text says what to do."""
 
+import ast
 import datetime
 import pathlib
 import socket
@@ -33,6 +34,12 @@ def test_a_machine_without_rust_or_a_linker_is_described_with_what_to_install(mo
     assert lacking == {"venv", "Rust", "C compiler"}
     assert "rustup.rs" in text_of(found, "Rust") and "gcc" in text_of(found, "C compiler")
     assert "make sam-local" in text_of(found, "Docker")
+
+
+def test_the_check_of_the_machine_is_readable_for_a_python_that_is_too_old():
+    source = pathlib.Path(machine.__file__).read_text()
+    ast.parse(source, feature_version=(3, 8))
+    assert "from __future__ import annotations" in source
 
 
 @pytest.mark.parametrize(("shown", "verdict"), [("rustc 1.94.1 (a 2026)", "missing"), ("rustc 1.100.0", "ok")])
