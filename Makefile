@@ -4,7 +4,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help console uppy tools deploy-tools doctor demo test web web-test web-demo web-bundlers web-firefox web-walk screenshots up down check advisories words planted load abuse cost bench counts build package deploy sam-local fuzz-api
+.PHONY: help console uppy tools deploy-tools doctor demo test web web-test web-demo web-bundlers web-firefox web-walk screenshots up down check advisories words planted load abuse bench counts build package deploy sam-local fuzz-api
 
 # Where rustup lacks the pinned release and cannot fetch it, its default takes over.
 ifneq ($(shell command -v rustup),)
@@ -99,9 +99,6 @@ load: tools ## send a file of RECORDS (200000) records through the stack of `mak
 
 abuse: tools ## run a hostile tenant beside an honest one on the stack of `make up`: SIZE (4), SECONDS (30), RATIO (2)
 	@$(PYTHON) -m abuse
-
-cost: ## compute a month's bill: OPTIONS="--gb 100 --requests 1000000"; OPTIONS=--help lists all
-	@python3 local/costs.py $(OPTIONS)
 
 bench: tools ## measure speed, memory, sizes and starts; OPTIONS="ingest query --json FILE", OPTIONS=--help lists all
 	@cargo build --release --quiet --workspace --bins

@@ -1,5 +1,6 @@
 //! The `logferry` command line.
 
+mod cost;
 mod ingest;
 mod local_file;
 mod preview;
@@ -44,6 +45,7 @@ enum Command {
     UploadLogs(upload::LogArgs),
     /// Send dead letters to CloudWatch Logs again.
     RedriveDeadLetters(redrive::Args),
+    Cost(cost::Args),
     /// Print a script that completes commands and options in a shell.
     Completions {
         shell: clap_complete::Shell,
@@ -64,6 +66,7 @@ fn main() -> ExitCode {
         Command::Upload(args) => upload::run(&args),
         Command::UploadLogs(args) => upload::run_logs(&args),
         Command::RedriveDeadLetters(args) => redrive::run(&args),
+        Command::Cost(args) => cost::run(&args),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "logferry", &mut std::io::stdout());
             Ok(ExitCode::SUCCESS)
