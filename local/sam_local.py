@@ -63,6 +63,8 @@ class Sam:
                 **deployed["Environment"]["Variables"],
                 "AWS_ENDPOINT_URL": endpoint,
             }
+        # The log groups of the sample of a subscription filter.
+        variables["IngestFunction"]["LOG_GROUP_APPS"] = f"/aws/lambda/*={APP}"
         (self.work / "variables.json").write_text(json.dumps(variables))
 
     def run(self, *arguments) -> str:
