@@ -84,11 +84,25 @@ pub(crate) async fn run(args: &AlertsArgs) -> Result<ExitCode, Box<dyn Error>> {
     match &args.action {
         None => {
             let answer = service.call(Role::App, Method::GET, &path, &[], None).await?;
-            let titles = ["ALERT", "STATE", "SINCE", "RECORDS", "MINUTES", "FILTER"];
+            let titles = ["ALERT", "STATE", "SINCE", "THRESHOLD", "MINUTES", "NOTIFIED", "FILTER"];
             print_list(common, &elements(&answer), &titles, |alert| {
-                ["name", "state", "since", "threshold", "window_minutes", "filter"]
-                    .map(|name| text(&alert[name]))
-                    .to_vec()
+                let own = |name: &str| text(&alert[name]);
+                let last = &alert["history"][0];
+                let notified = match last["error"].as_str() {
+                    Some(error) => format!("{}: {error}", text(&last["notification"])),
+                    None => text(&last["notification"]),
+                };
+                let filter = alert["filter"].as_object().into_iter().flatten();
+                let filter: Vec<_> = filter.map(|(name, value)| format!("{name}={}", text(value))).collect();
+                vec![
+                    own("name"),
+                    own("state"),
+                    own("since"),
+                    own("threshold"),
+                    own("window_minutes"),
+                    notified,
+                    filter.join(" "),
+                ]
             })
         }
         Some(Action::Create(create)) => {

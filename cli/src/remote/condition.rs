@@ -11,6 +11,9 @@ pub(crate) fn parameter(text: &str) -> Result<(String, String), String> {
     let Some(at) = rest.find(['=', '!', '<', '>', '~']) else {
         return match rest {
             "" => Err("a condition needs a path, such as userId=u-42".to_owned()),
+            path if path.contains(|c: char| c.is_whitespace() || c == ':') => Err(format!(
+                "{text:?} is no condition: for a part of the message write --search {path:?}, for a member path=value"
+            )),
             path => Ok((name_of(path), if negated { "!*".to_owned() } else { "*".to_owned() })),
         };
     };
@@ -66,7 +69,7 @@ mod tests {
         ] {
             assert_eq!(parameter(text), Ok((name.to_owned(), value.to_owned())), "{text}");
         }
-        for bad in ["", "!", "=x", ">5", "!a=b"] {
+        for bad in ["", "!", "=", "=x", ">5", "!a=b", "card declined", "res.statusCode:500"] {
             assert!(parameter(bad).is_err(), "{bad}");
         }
     }

@@ -10,7 +10,7 @@ use logferry_service::clock::SystemClock;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::apps::{encoded, print};
+use super::apps::{elements, encoded, print, print_list, text};
 use super::files::Common;
 use super::matching::Matching;
 use super::{Role, Service};
@@ -20,12 +20,12 @@ use super::{Role, Service};
 /// Counts only, unless --yes is given. Then a job erases in the background; --job shows its progress.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  logferry erase --since 90d userId=u-42\n  \
-    logferry erase --since 90d userId=u-42 --yes\n  logferry erase --job 0123456789abcdef0123456789abcdef")]
+    logferry erase --since 90d userId=u-42 --yes\n  logferry erase --jobs\n  logferry erase --job 0123456789abcdef0123456789abcdef")]
 pub(crate) struct EraseArgs {
     #[command(flatten)]
     matching: Matching,
     /// Not before: 15m, 3d (s, m, h, d, w), 2026-11-23, RFC 3339.
-    #[arg(long, value_name = "TIME", required_unless_present = "job")]
+    #[arg(long, value_name = "TIME", required_unless_present_any = ["job", "jobs"])]
     since: Option<String>,
     /// Before this time; without it, until now.
     #[arg(long, value_name = "TIME")]
@@ -36,6 +36,9 @@ pub(crate) struct EraseArgs {
     /// Show a job instead.
     #[arg(long, value_name = "JOB", conflicts_with_all = ["yes", "since", "until"])]
     job: Option<String>,
+    /// List the unfinished jobs instead.
+    #[arg(long, conflicts_with_all = ["yes", "since", "until", "job"])]
+    jobs: bool,
     #[command(flatten)]
     common: Common,
 }
@@ -55,18 +58,43 @@ pub(crate) async fn run(args: &EraseArgs) -> Result<ExitCode, Box<dyn Error>> {
         let answer = service.call(Role::App, Method::GET, &path, &[], None).await?;
         return shown(common, &answer["data"]);
     }
-    let body = json!({
+    if args.jobs {
+        let answer = service.call(Role::App, Method::GET, &path, &[], None).await?;
+        let titles = ["JOB", "STATE", "REQUESTED", "RECORDS", "FILES", "FILTER"];
+        return print_list(common, &elements(&answer), &titles, |job| {
+            ["job_id", "state", "requested_at", "records", "files", "filter"]
+                .map(|name| text(&job[name]))
+                .to_vec()
+        });
+    }
+    let mut body = json!({
         "filter": args.matching.filter()?,
         "since": time("--since", args.since.as_deref().unwrap_or_default())?,
         "until": time("--until", args.until.as_deref().unwrap_or("0s"))?,
-        "dry_run": !args.yes,
+        "dry_run": true,
     });
-    let answer = service.call(Role::App, Method::POST, &path, &[], Some(&body)).await?;
-    let ended = shown(common, &answer["data"])?;
-    if !args.yes {
-        eprintln!("nothing is erased yet: add --yes");
+    let found = service.call(Role::App, Method::POST, &path, &[], Some(&body)).await?;
+    if found["data"]["records"] == 0 && found["data"]["complete"] == true {
+        shown(common, &found["data"])?;
+        return Err("no record matches, so nothing is erased: is each path spelt as in the records?".into());
     }
-    Ok(ended)
+    if !args.yes {
+        let ended = shown(common, &found["data"])?;
+        eprintln!("nothing is erased yet: add --yes");
+        return Ok(ended);
+    }
+    // A range that ends now differs each time: the same erasure would be a second job.
+    let jobs = service.call(Role::App, Method::GET, &path, &[], None).await?;
+    if let Some(same) = elements(&jobs)
+        .into_iter()
+        .find(|job| job["filter"] == body["filter"] && job["state"] == "pending" && args.until.is_none())
+    {
+        eprintln!("such an erasure is in progress: for later records, start another when it is complete");
+        return shown(common, &same);
+    }
+    body["dry_run"] = false.into();
+    let answer = service.call(Role::App, Method::POST, &path, &[], Some(&body)).await?;
+    shown(common, &answer["data"])
 }
 
 /// Prints a job or a preview.

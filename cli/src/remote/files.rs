@@ -46,8 +46,12 @@ struct BadArgs {
 
 #[derive(Debug, clap::Args)]
 struct RedriveArgs {
-    /// Only this file; without it, all failed ones.
+    /// This file.
+    #[arg(required_unless_present_any = ["reason", "all"])]
     key: Option<String>,
+    /// All failed files, or all completed ones with --status completed.
+    #[arg(long, conflicts_with_all = ["key", "reason"])]
+    all: bool,
     /// Only files that failed for this reason, such as ATTEMPTS_EXHAUSTED.
     #[arg(long, value_name = "CODE")]
     reason: Option<String>,

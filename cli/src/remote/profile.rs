@@ -150,8 +150,8 @@ fn read(path: &Path, must_exist: bool) -> Result<ConfigFile, Box<dyn Error>> {
         }
         Err(error) => return Err(format!("{}: {error}", path.display()).into()),
     };
-    let config: ConfigFile = toml::from_str(&text)
-        .map_err(|error| format!("{}: {}", path.display(), error.to_string().trim_end()))?;
+    let config: ConfigFile =
+        toml::from_str(&text).map_err(|error| format!("{}: {}", path.display(), said(&error, &text)))?;
     let has_keys = config.profiles.values().any(|own| own.api_key.is_some() || own.admin_key.is_some());
     if let Some(mode) = others_read(path).filter(|_| has_keys) {
         eprintln!(
@@ -160,6 +160,17 @@ fn read(path: &Path, must_exist: bool) -> Result<ConfigFile, Box<dyn Error>> {
         );
     }
     Ok(config)
+}
+
+/// The line and the reason of a syntax error, without the line's text: it may hold a key.
+fn said(error: &toml::de::Error, text: &str) -> String {
+    let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
+    let reason = match error.message() {
+        // It quotes the value.
+        message if message.starts_with("invalid type") => "a value of another type is expected",
+        message => message,
+    };
+    format!("line {line}: {reason}")
 }
 
 /// The mode of a file that others may read.
@@ -243,6 +254,10 @@ mod tests {
             assert_eq!(find(args, env, file).unwrap_err(), message);
         }
         let typo = find(&[], &[], "[profiles.a]\nurll = \"x\"").unwrap_err();
-        assert!(typo.starts_with("FILE: ") && typo.contains("urll"), "{typo}");
+        assert!(typo.starts_with("FILE: line 2: unknown field `urll`"), "{typo}");
+        for key in ["apikey = \"4711\"", "api_key = 4711", "api_key = \"4711", "api_key = 47'11"] {
+            let refused = find(&[], &[], &format!("[profiles.a]\n{key}")).unwrap_err();
+            assert!(refused.starts_with("FILE: line 2: ") && !refused.contains("47"), "{key}: {refused}");
+        }
     }
 }

@@ -62,6 +62,9 @@ pub(crate) fn run(args: &LogArgs) -> Result<ExitCode, Box<dyn Error>> {
             }
         }
     });
+    if failed < args.files.len() && std::io::stderr().is_terminal() {
+        eprintln!("uploaded; `logferry files` shows what becomes of them");
+    }
     if failed == 0 {
         return Ok(ExitCode::SUCCESS);
     }

@@ -21,7 +21,7 @@ use crate::alerts::filter;
 use crate::auth::{Manage, OnApp};
 use crate::counts::REMOVAL_TIME;
 use crate::remains::Remaining;
-use crate::{Cloud, Shared};
+use crate::{Api, Cloud, Shared};
 
 /// Unfinished erasures of an app at most.
 const MAX_UNFINISHED: usize = 5;
@@ -117,6 +117,10 @@ pub(crate) fn erases(operation: &mut Operation) {
     operation.errors.insert(409);
 }
 
+pub(crate) fn lists(operation: &mut Operation) {
+    operation.answers_data_array::<ShownErasure>(200, "done");
+}
+
 pub(crate) fn takes_job(operation: &mut Operation) {
     let schema = json!({"type": "string", "pattern": "^[0-9a-f]{32}$",
         "examples": ["0123456789abcdef0123456789abcdef"]});
@@ -144,12 +148,13 @@ pub(crate) async fn erase_records<C: Cloud>(
         }));
     }
     let job = Erasure::new(key_of(app, &wish), wish.filter, wish.since, wish.until, now_ms);
-    let unfinished = api.apps.erasures().await?;
-    let own =
-        |other: &&Erasure| (&other.key.app_id, other.key.registered_ms) == (&app.app_id, app.registered_ms);
-    let others = unfinished.iter().filter(own).filter(|other| other.key != job.key).count();
-    if others >= MAX_UNFINISHED {
-        return Err(ApiError::conflict(format!("an app has at most {MAX_UNFINISHED} unfinished erasures")));
+    let mut others = unfinished(&api, app).await?;
+    others.retain(|other| other.key != job.key);
+    if others.len() >= MAX_UNFINISHED {
+        let ids: Vec<_> = others.iter().map(|other| other.key.job_id.as_str()).collect();
+        let message =
+            format!("an app has at most {MAX_UNFINISHED} unfinished erasures, and has {}", ids.join(", "));
+        return Err(ApiError::conflict(message));
     }
     let shown = match api.apps.begin_erasure(&job).await? {
         true => job,
@@ -174,6 +179,20 @@ pub(crate) async fn show_erasure<C: Cloud>(
     let erased_ms = job.completed_ms.unwrap_or(on.head.now_ms);
     let remains = api.settings.retentions.remaining(app, erased_ms, true);
     Ok(ok(&show(job, remains)))
+}
+
+pub(crate) async fn list_erasures<C: Cloud>(State(api): Shared<C>, on: OnApp<Manage>) -> Answer {
+    let jobs = unfinished(&api, &on.app).await?;
+    let remains = api.settings.retentions.remaining(&on.app, on.head.now_ms, true);
+    Ok(ok(&jobs.into_iter().map(|job| show(job, remains.clone())).collect::<Vec<_>>()))
+}
+
+/// Returns an app's unfinished erasures, oldest first.
+async fn unfinished<C: Cloud>(api: &Api<C>, app: &App) -> Result<Vec<Erasure>, ApiError> {
+    let mut jobs = api.apps.erasures().await?;
+    jobs.retain(|job| (&job.key.app_id, job.key.registered_ms) == (&app.app_id, app.registered_ms));
+    jobs.sort_by_key(|job| job.requested_ms);
+    Ok(jobs)
 }
 
 /// The same request has the same id.

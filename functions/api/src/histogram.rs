@@ -15,6 +15,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::auth::{AsCaller, Params, Read};
 use crate::logs::filter_of;
+use crate::writes::invalid;
 use crate::{Cloud, Shared};
 
 /// Read units of one answer: 256 MiB of blocks.
@@ -104,6 +105,7 @@ pub(crate) async fn count_logs<C: Cloud>(State(api): Shared<C>, by: AsCaller<Rea
     let budget = Budget::since(Instant::now());
     let AsCaller { caller, params: asked, head, .. } = by;
     let now_ms = head.now_ms;
+    asked.filter.check_range(now_ms).map_err(|bad| invalid(&bad))?;
     let until_ms = asked.filter.until.map_or(now_ms + 1, |until| until.ms(now_ms));
     let until_ms = until_ms.clamp(EARLIEST_MS, LATEST_MS);
     let since_ms = asked.filter.since.map_or(until_ms - MS_PER_DAY, |since| since.ms(now_ms));

@@ -206,6 +206,7 @@ impl IntoParams for LogQuery {
 pub(crate) async fn query_logs<C: Cloud>(State(api): Shared<C>, by: AsCaller<Read, LogQuery>) -> Answer {
     let budget = Budget::since(Instant::now());
     let AsCaller { caller, params: asked, head, .. } = by;
+    asked.filter.check_range(head.now_ms).map_err(|bad| invalid(&bad))?;
     let app = api.app_asked_for(&caller, &head, asked.app_id.as_deref()).await?;
     let merged = app.is_none();
     let apps = match app {

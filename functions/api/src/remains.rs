@@ -24,7 +24,7 @@ pub struct Retentions {
 }
 
 /// A place that still has copies of deleted records.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub(crate) struct Remaining {
     /// `cloudwatch_logs`, `uploaded_files`, `failure_bucket` or `table_backups`.
     #[schema(example = "cloudwatch_logs")]

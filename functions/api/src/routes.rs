@@ -135,6 +135,12 @@ pub fn routes<C: Cloud, R: Routes<Arc<Api<C>>>>(into: R) -> R {
             erase::erase_records::<C>,
         )
         .add(
+            Route::get("/apps/{id}/erase", "listErasures", APPS)
+                .says("The unfinished erasures of an app, oldest first")
+                .with(erase::lists),
+            erase::list_erasures::<C>,
+        )
+        .add(
             Route::get("/apps/{id}/erase/{job}", "showErasure", APPS)
                 .says("An erasure and its progress")
                 .data::<erase::ShownErasure>()

@@ -171,6 +171,7 @@ impl<B: BlockTable + Stats + Records + Usage, A: Apps> App<B, A> {
             Some(_) => return Err(Invalid::new("filters", "filters must be an object").into()),
         };
         let filter = filter_of(&mut filters)
+            .and_then(|filter| filter.check_range(now_ms).map(|()| filter))
             .map_err(|bad| Invalid::new(format!("filters.{}", bad.field), bad.message))?;
         let limit = match filters.shift_remove("limit") {
             None | Some(Value::Null) => DEFAULT_LIMIT,

@@ -61,6 +61,19 @@ impl Filter {
         Ok(Self { entry, since: bound("since", since)?, until: bound("until", until)? })
     }
 
+    /// Checks the range of time for a request of `now_ms`.
+    ///
+    /// # Errors
+    /// `until` is not later than `since`.
+    pub fn check_range(&self, now_ms: i64) -> Result<(), Invalid> {
+        match (self.since.map(|since| since.ms(now_ms)), self.until.map(|until| until.ms(now_ms))) {
+            (Some(since_ms), Some(until_ms)) if until_ms <= since_ms => {
+                Err(Invalid::new("until", "until must be later than since"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Returns the hash of this query about one app, or about all, in an order.
     #[must_use]
     pub fn question(&self, scope: Option<&str>, order: Order) -> QuestionHash {

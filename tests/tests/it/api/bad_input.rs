@@ -135,6 +135,8 @@ async fn bad_queries_are_400_with_the_parameter() {
         ("since=2024-01-01T00:00:00", "since"),
         ("since=99999999999999999999999", "since"),
         ("Search=x", "Search"),
+        ("since=3d&until=4d", "until"),
+        ("since=2024-01-01&until=2024-01-01", "until"),
     ] {
         let answer = api.app(&key, "GET", &format!("/logs?{query}"), &NONE).await;
         assert_eq!(answer.refused(), (400, field.to_owned()), "{query}");

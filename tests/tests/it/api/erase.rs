@@ -51,11 +51,26 @@ async fn a_preview_and_a_job_say_what_they_do_not_reach() {
 async fn an_app_has_at_most_five_unfinished_erasures() {
     let api = Api::new();
     let key = api.register("shop").await;
+    let other = api.register("forum").await;
+    assert_eq!(api.app(&other, "POST", "/apps/forum/erase", &wish()).await.status, 202);
+    let mut jobs = Vec::new();
     for number in 0..7 {
         let wish = with("filter", json!({"field.userId": number}));
-        let status = api.app(&key, "POST", "/apps/shop/erase", &wish).await.status;
-        assert_eq!(status, if number < 5 { 202 } else { 409 });
+        let answer = api.app(&key, "POST", "/apps/shop/erase", &wish).await;
+        if number < 5 {
+            assert_eq!(answer.status, 202);
+            jobs.push(answer.data());
+        } else {
+            assert_eq!(answer.status, 409);
+            let message = answer.json()["error"]["message"].to_string();
+            assert!(jobs.iter().all(|job| message.contains(job["job_id"].as_str().unwrap())), "{message}");
+        }
     }
+    let mut listed = api.app(&key, "GET", "/apps/shop/erase", &NONE).await.data();
+    let by_id = |job: &Value| job["job_id"].to_string();
+    listed.as_array_mut().unwrap().sort_by_key(by_id);
+    jobs.sort_by_key(by_id);
+    assert_eq!(listed, Value::from(jobs), "its own, and not those of another app");
 }
 
 #[tokio::test]
