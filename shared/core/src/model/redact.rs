@@ -5,9 +5,13 @@
 //! strings, and as `name: value` in text), names of query parameters, and regular expressions. JSON stays
 //! valid JSON. ASCII written as `\u` escapes is decoded before matching.
 
+mod suspects;
+
 use std::borrow::Cow;
+use std::fmt;
 
 use regex::{Captures, Regex};
+use suspects::Suspects;
 
 use crate::model::record::EntryKind;
 
@@ -64,8 +68,10 @@ pub const DEFAULT_PATTERNS: &str =
 pub struct BadPattern(#[from] regex::Error);
 
 /// Compiled redaction rules.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Redactor {
+    /// Decides which entries the rules look at: all, if `None`.
+    suspects: Option<Box<Suspects>>,
     /// Matches any of the names. An entry without a match skips the rules for keys and fields.
     named: Option<Regex>,
     /// A key in JSON, up to its value.
@@ -77,9 +83,28 @@ pub struct Redactor {
     patterns: Vec<Regex>,
 }
 
+impl fmt::Debug for Redactor {
+    /// Prints the rules as they were configured, for the packing fingerprint: without `suspects`, which follow
+    /// from them and from what the processor can do.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { suspects: _, named, keys, fields, query, patterns } = self;
+        f.debug_struct("Redactor")
+            .field("named", named)
+            .field("keys", keys)
+            .field("fields", fields)
+            .field("query", query)
+            .field("patterns", patterns)
+            .finish()
+    }
+}
+
 /// Splits a list of names; `-` means none.
 fn listed(names: &str) -> impl Iterator<Item = &str> {
     names.split(',').map(str::trim).filter(|name| !name.is_empty() && *name != "-")
+}
+
+fn listed_patterns(patterns: &str) -> impl Iterator<Item = &str> {
+    patterns.split_whitespace().filter(|pattern| *pattern != "-")
 }
 
 /// Matches any of the names, case-insensitively, however their words are joined.
@@ -106,17 +131,16 @@ impl Redactor {
         let words = words.map(|names| format!(r#"({names}[ \t]*[:=][ \t]*(?:\\*["'])?)[^"'\\\s&,;)]+"#));
         let fields = [lines, words].into_iter().flatten().map(|text| Regex::new(&text));
         let fields = fields.collect::<Result<Vec<_>, _>>()?;
+        let patterns: Vec<&str> = listed_patterns(patterns).collect();
+        let suspects = Suspects::new(names, query, &patterns);
         let names = any_of(listed(names));
         Ok(Self {
+            suspects: suspects.map(Box::new),
             keys: rule(names.as_ref().map(|names| format!(r#"(\\*)"{names}(\\*)"\s*:\s*"#)))?,
             fields: (!fields.is_empty()).then_some(fields),
             named: rule(names)?,
             query: rule(any_of(listed(query)).map(|query| format!(r#"([?&;]{query}=)[^&#\s"'\\<>]+"#)))?,
-            patterns: patterns
-                .split_whitespace()
-                .filter(|pattern| *pattern != "-")
-                .map(Regex::new)
-                .collect::<Result<_, _>>()?,
+            patterns: patterns.into_iter().map(Regex::new).collect::<Result<_, _>>()?,
         })
     }
 
@@ -144,9 +168,22 @@ impl Redactor {
         Self::new(DEFAULT_NAMES, DEFAULT_QUERY, DEFAULT_PATTERNS)
     }
 
+    /// Finds places in a text of many entries, in ascending order: an entry without such a place in it would
+    /// not change. `None` if only the entry itself tells.
+    #[must_use]
+    pub(crate) fn suspects_in(&self, text: &[u8]) -> Option<Vec<usize>> {
+        if !self.has_rules() {
+            return Some(Vec::new());
+        }
+        Some(self.suspects.as_ref()?.all_in(text))
+    }
+
     /// Redacts an entry.
     #[must_use]
     pub fn entry<'a>(&self, kind: EntryKind, raw: &'a str) -> Cow<'a, str> {
+        if !self.has_rules() || self.suspects.as_ref().is_some_and(|suspects| !suspects.any_in(raw)) {
+            return Cow::Borrowed(raw);
+        }
         if let Some(plain) = plain_ascii(raw)
             && let Cow::Owned(redacted) = self.masked(kind, &plain)
             && redacted != plain
@@ -154,6 +191,10 @@ impl Redactor {
             return Cow::Owned(redacted);
         }
         self.masked(kind, raw)
+    }
+
+    fn has_rules(&self) -> bool {
+        self.named.is_some() || self.query.is_some() || !self.patterns.is_empty()
     }
 
     fn masked<'a>(&self, kind: EntryKind, raw: &'a str) -> Cow<'a, str> {
@@ -173,6 +214,12 @@ impl Redactor {
                 Cow::Owned(text)
             }
         }
+    }
+
+    /// Leaves every decision to the regular expressions.
+    #[cfg(test)]
+    fn by_expressions_alone(self) -> Self {
+        Self { suspects: None, ..self }
     }
 
     /// Redacts the sample of a bad record. The result is not longer than the sample.
@@ -229,7 +276,7 @@ impl Redactor {
 fn plain_ascii(text: &str) -> Option<String> {
     let mut out: Option<String> = None;
     let (mut from, mut search) = (0, 0);
-    while let Some(at) = text[search..].find("\\u00").map(|at| at + search) {
+    while let Some(at) = memchr::memmem::find(&text.as_bytes()[search..], b"\\u00").map(|at| at + search) {
         search = at + 4;
         let code = text.get(at + 4..at + 6).and_then(|hex| u8::from_str_radix(hex, 16).ok());
         let Some(byte) = code.filter(|byte| matches!(byte, b' '..=b'~') && !b"\"\\".contains(byte)) else {
