@@ -4,7 +4,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help console uppy tools deploy-tools doctor demo test web web-test web-demo web-bundlers web-firefox web-walk screenshots up down check advisories words planted load abuse bench counts build package deploy sam-local fuzz-api
+.PHONY: help console uppy otel-rust tools deploy-tools doctor demo test web web-test web-demo web-bundlers web-firefox web-walk screenshots up down check advisories words planted load abuse bench counts build package deploy sam-local fuzz-api
 
 # Where rustup lacks the pinned release and cannot fetch it, its default takes over.
 ifneq ($(shell command -v rustup),)
@@ -60,6 +60,9 @@ screenshots: tools ## take the documentation's pictures of the console on the st
 uppy: ## run the published Uppy uploader against the stack of `make up`; needs node
 	npm install --prefix tests/uppy --no-package-lock --no-audit --no-fund --loglevel=error
 	cargo test --workspace --test it -- --ignored uppy
+
+otel-rust: tools ## compile the OpenTelemetry SDK for Rust and let it write to the stack of `make up`
+	@$(PYTHON) -m doors otel-rust
 
 up: tools ## build, start the emulator on 127.0.0.1, deploy, write .logferry/local.env
 	@$(PYTHON) -m stack up

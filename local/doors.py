@@ -1,10 +1,12 @@
 """`python -m doors`: runs the configurations of docs/integrations.md by the real clients, on a local stack.
+`python -m doors otel-rust`: the SDK of OpenTelemetry for Rust alone, which takes minutes to compile.
 
 LOGFERRY_LOCAL_ENV names the stack's local.env, by default that of `make up`. The clients come from PyPI and the npm
 registry as tests/doors names them, into .logferry/doors and tests/doors/node_modules; rsyslog comes from Debian, where
 there is apt-get, and is unpacked beside them without being installed."""
 
 import hashlib
+import pathlib
 import shutil
 import subprocess
 import sys
@@ -48,9 +50,21 @@ def unpack_debian_packages() -> None:
         subprocess.run(["dpkg", "-x", package, UNPACKED], check=True)
 
 
+def otel_rust() -> pathlib.Path:
+    """Compiles the program of the SDK for Rust; returns its path."""
+    target = ROOT / ".logferry" / "otel-rust"
+    manifest = CLIENTS / "otel-rust" / "Cargo.toml"
+    build = ["cargo", "build", "--locked", "--quiet", "--manifest-path", manifest, "--target-dir", target]
+    subprocess.run(build, check=True)
+    return target / "debug" / "otel-rust"
+
+
 def main(arguments: list[str]) -> int:
     environment = {**web.environment(), **local_env(), "DEBIAN_PACKAGES": str(UNPACKED)}
     install(environment)
+    if arguments == ["otel-rust"]:
+        environment["OTEL_RUST"] = str(otel_rust())
+        arguments = ["-k", "rust"]
     test = [VENV / "bin" / "python", "-m", "pytest", "-q", "-p", "no:cacheprovider", CLIENTS, *arguments]
     return subprocess.run(test, cwd=ROOT, env=environment).returncode
 

@@ -57,6 +57,32 @@ for (let i = 0; i < {RECORDS}; i++)
 await transport.flush();
 process.exit(0);
 """,
+    # The answers of every third request are lost, and the page is left before the last are sent.
+    "chime": f"""
+const send = globalThis.fetch;
+let requests = 0;
+globalThis.fetch = async (...request) => {{
+  const answer = await send(...request);
+  if (requests++ % 3 === 1) throw new Error("lost");
+  return answer;
+}};
+console.warn = () => {{}};
+const beacons = [];
+const beacon = (url, body) => send(url, {{ method: "POST", body }}).catch(() => ({{ ok: true }}));
+navigator.sendBeacon = (url, body) => beacons.push(beacon(url, body));
+const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+logger.stop();
+logger.intervalMs = 50;
+logger.start();
+for (let i = 0; i < {RECORDS}; i++) {{
+  logger[["debug", "info", "warn", "error"][i % 4]](`record ${{i}}`);
+  if (i % 100 === 0) await pause(60);
+}}
+await pause(300);
+await logger.destroy();
+for (const answer of await Promise.all(beacons)) if (!answer.ok) throw new Error(await answer.text());
+process.exit(0);
+""",
     "elasticsearch-python": f"""
 import datetime
 
@@ -209,6 +235,26 @@ def test_a_client_whose_first_answer_is_lost_stores_every_record_once(name, app)
     check_records(app, COUNTS.get(name, RECORDS), before, mark(app, "after"))
 
 
+@pytest.mark.skipif("OTEL_RUST" not in os.environ, reason="`make otel-rust` compiles the SDK for Rust")
+@pytest.mark.parametrize("answers_to_lose", [0, 1])
+@pytest.mark.parametrize("protocol", ["protobuf", "json"])
+def test_every_record_of_the_sdk_for_rust_arrives_once(protocol, answers_to_lose, app):
+    before = mark(app, "before")
+    with Proxy(os.environ["API_URL"], answers_to_lose) as proxy:
+        environment = {**os.environ, "LOGFERRY_URL": proxy.url, "LOGFERRY_KEY": app.key}
+        subprocess.run(
+            [os.environ["OTEL_RUST"], protocol], env=environment, timeout=GIVE_UP_SECS, check=not answers_to_lose
+        )
+        assert proxy.lost == answers_to_lose
+    check_records(app, RECORDS, before, mark(app, "after"))
+
+
+def test_the_program_in_rust_has_the_configuration_of_the_page():
+    program = [line.strip() for line in (HERE / "otel-rust" / "src" / "main.rs").read_text().splitlines()]
+    for line in BLOCKS["otel-rust"]["code"].splitlines():
+        assert line.strip() in program, line
+
+
 @pytest.mark.parametrize("answers_to_lose", [0, 1])
 def test_every_record_of_rsyslog_arrives_and_once_if_no_answer_is_lost(answers_to_lose, app, tmp_path):
     unpacked = pathlib.Path(os.environ["DEBIAN_PACKAGES"])
@@ -309,6 +355,29 @@ def test_otlp_keeps_resource_scope_and_nested_attributes(app):
     assert raw["severity_number"] == 17
 
 
+def test_a_page_of_another_origin_may_read_the_answer_to_chimes_logger(app):
+    body = json.dumps({"logs": [{"sequenceNumber": 0, "message": "x", "logLevel": "INFO"}]}).encode()
+    headers = {
+        "Origin": "https://meet.example.com",
+        "Content-Type": "text/plain;charset=UTF-8",
+    }
+    url = f"{os.environ['API_URL']}/chime/logs?key={app.key}"
+    with urllib.request.urlopen(urllib.request.Request(url, data=body, headers=headers)) as answer:
+        assert answer.status == 200
+        assert answer.headers["Access-Control-Allow-Origin"] in (
+            "*",
+            "https://meet.example.com",
+        )
+    asked = {
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "authorization,content-type",
+    }
+    request = urllib.request.Request(url, method="OPTIONS", headers={"Origin": "https://meet.example.com", **asked})
+    with urllib.request.urlopen(request) as answer:
+        assert "POST" in answer.headers["Access-Control-Allow-Methods"]
+        assert "authorization" in answer.headers["Access-Control-Allow-Headers"].lower()
+
+
 def test_the_commands_of_the_page_store_what_they_send(app):
     run("firehose", app)
     run("firehose", app)
@@ -322,4 +391,4 @@ def test_the_commands_of_the_page_store_what_they_send(app):
 
 
 def test_every_configuration_with_a_name_is_run():
-    assert BLOCKS.keys() == {*USES, "firehose", "ndjson", "rsyslog"}
+    assert BLOCKS.keys() == {*USES, "firehose", "ndjson", "otel-rust", "rsyslog"}

@@ -90,6 +90,12 @@ pub(crate) struct AsShipper {
     pub(crate) head: Head,
 }
 
+/// As [`AsShipper`], also by a key in the URL: the logger of a page may know nothing else.
+pub(crate) struct AsPage {
+    pub(crate) app: Box<App>,
+    pub(crate) head: Head,
+}
+
 /// The app that the path names in `{id}`, and a caller that may act for it.
 pub(crate) struct OnApp<S, P = NoParams> {
     pub(crate) app: Box<App>,
@@ -163,13 +169,17 @@ impl<C: Cloud> FromRequestParts<Arc<Api<C>>> for AsShipper {
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api<C>>) -> Result<Self, ApiError> {
         let head = Head::from_request_parts(parts, api).await?;
-        let app = app_of_client(&api.apps, &head, head.header(FIREHOSE_KEY_HEADER), Scope::Write).await?;
-        let app = Box::new(app.ok_or_else(|| {
-            let message =
-                "a key is required: X-API-Key, Authorization: Bearer, or Basic with the key as password";
-            ApiError::unauthorized(message)
-        })?);
-        api.limiter.admit(app.app_id.as_str(), head.now_ms)?;
+        let app = api.shipper(&head, head.header(FIREHOSE_KEY_HEADER)).await?;
+        Ok(Self { app, head })
+    }
+}
+
+impl<C: Cloud> FromRequestParts<Arc<Api<C>>> for AsPage {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api<C>>) -> Result<Self, ApiError> {
+        let head = Head::from_request_parts(parts, api).await?;
+        let app = api.shipper(&head, head.query.only("key")).await?;
         Ok(Self { app, head })
     }
 }
@@ -196,7 +206,8 @@ fn params<P: Params>(head: &mut Head) -> Result<P, ApiError> {
 /// The JSON web token of a request without a key. Other schemes and other bearers are not read here.
 fn view_token(head: &Head) -> Option<&str> {
     let has_key = head.headers.contains_key(API_KEY_HEADER);
-    let token = head.header("authorization").filter(|_| !has_key)?.strip_prefix("Bearer ")?.trim();
+    let (scheme, token) = head.header("authorization").filter(|_| !has_key)?.split_once(' ')?;
+    let token = Some(token.trim()).filter(|_| scheme.eq_ignore_ascii_case("bearer"))?;
     (token.split('.').count() == 3).then_some(token)
 }
 
@@ -248,6 +259,14 @@ impl Describe for AsShipper {
     }
 }
 
+impl Describe for AsPage {
+    fn describe(operation: &mut Operation) {
+        let schema = json!({"type": "string", "pattern": "^[0-9a-f]{48}$"});
+        operation.takes("query", "key", "A key with the scope `write`, instead of a header.", schema);
+        AsShipper::describe(operation);
+    }
+}
+
 impl<S: Needs, P: Params> Describe for OnApp<S, P> {
     fn describe(operation: &mut Operation) {
         takes_app_in_path(operation);
@@ -266,6 +285,19 @@ impl<C: Cloud> Api<C> {
         let caller = self.any_caller(head, needs).await?.ok_or_else(required)?;
         self.limiter.admit(caller.bucket(), head.now_ms)?;
         Ok(caller)
+    }
+
+    /// Returns the app of a client of another protocol, admitted by the rate limit. `elsewhere` is where its
+    /// protocol shows the key.
+    async fn shipper(&self, head: &Head, elsewhere: Option<&str>) -> Result<Box<App>, ApiError> {
+        let app = app_of_client(&self.apps, head, elsewhere, Scope::Write).await?;
+        let app = app.ok_or_else(|| {
+            let message =
+                "a key is required: X-API-Key, Authorization: Bearer, or Basic with the key as password";
+            ApiError::unauthorized(message)
+        })?;
+        self.limiter.admit(app.app_id.as_str(), head.now_ms)?;
+        Ok(Box::new(app))
     }
 
     /// Returns the caller of this request; `None` without any credential.

@@ -25,6 +25,7 @@ mod bad_input;
 mod console;
 mod contention;
 mod document;
+mod door_costs;
 mod doors;
 mod erase;
 mod keys;
@@ -146,7 +147,8 @@ fn is_open(path: &str) -> bool {
 
 /// Whether a path is one of another protocol, which answers in its own way.
 fn is_foreign(path: &str) -> bool {
-    path.ends_with("/_bulk") || ["/otlp/v1/logs", "/loki/api/v1/push", "/firehose"].contains(&path)
+    path.ends_with("/_bulk")
+        || ["/otlp/v1/logs", "/loki/api/v1/push", "/firehose", "/chime/logs"].contains(&path)
 }
 
 #[tokio::test]

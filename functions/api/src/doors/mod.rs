@@ -1,6 +1,7 @@
 //! Doors for clients of other protocols: each reads a body, maps it to entries, stores them as `POST /logs`
 //! does, and answers in its protocol's own way.
 
+mod chime;
 mod elastic;
 mod firehose;
 mod loki;
@@ -35,7 +36,8 @@ pub(crate) fn routes<C: Cloud, R: Routes<std::sync::Arc<Api<C>>>>(into: R) -> R 
     let into = otlp::routes::<C, R>(into);
     let into = loki::routes::<C, R>(into);
     let into = elastic::routes::<C, R>(into);
-    firehose::routes::<C, R>(into)
+    let into = firehose::routes::<C, R>(into);
+    chime::routes::<C, R>(into)
 }
 
 /// The entries of a request, within limits: what stands once in a body may belong to every entry.

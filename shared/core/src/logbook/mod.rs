@@ -23,6 +23,7 @@ pub mod query;
 mod question;
 pub mod records;
 pub mod redrive;
+pub mod resent;
 pub mod stats;
 pub mod subscription;
 pub mod tail;

@@ -149,21 +149,21 @@ pub async fn carry(
 const CARRIED: [u8; 32] = [0; 32];
 
 /// Entries are hashed as redacted: see [`hash_of`].
-fn hash_entry(hash: &mut Sha256, entry: &NewEntry) {
+pub(crate) fn hash_entry(hash: &mut Sha256, entry: &NewEntry) {
     hash.update((entry.raw.len() as u64).to_be_bytes());
     hash.update(&entry.raw);
     hash.update(entry.level.as_str());
 }
 
 /// A key made of a name and of the hash of the entries.
-fn key_of(name: &str, entries: Sha256) -> String {
+pub(crate) fn key_of(name: &str, entries: Sha256) -> String {
     let mut hash = Sha256::new();
     hash.update(entries.finalize());
     hash.update(name);
     hex::encode(hash.finalize())
 }
 
-async fn write_with_key(
+pub(crate) async fn write_with_key(
     records: &(impl Records + Usage),
     request: &WriteRequest<'_>,
     key: &str,
@@ -198,14 +198,14 @@ fn acceptable(request: &WriteRequest<'_>, entry: NewEntry, at: &str) -> Result<N
     not_pruned(request, redacted(request, entry), at)
 }
 
-fn redacted(request: &WriteRequest<'_>, mut entry: NewEntry) -> NewEntry {
+pub(crate) fn redacted(request: &WriteRequest<'_>, mut entry: NewEntry) -> NewEntry {
     if let Cow::Owned(redacted) = request.redactor.entry(entry.kind, &entry.raw) {
         entry.raw = redacted;
     }
     entry
 }
 
-fn not_pruned(request: &WriteRequest<'_>, entry: NewEntry, at: &str) -> Result<NewEntry, Invalid> {
+pub(crate) fn not_pruned(request: &WriteRequest<'_>, entry: NewEntry, at: &str) -> Result<NewEntry, Invalid> {
     let pruned = request.app.pruned_before_ms;
     if entry.timestamp_ms.is_some_and(|ms| pruned.is_some_and(|pruned| ms < pruned)) {
         let field = if at.is_empty() { "timestamp".to_owned() } else { format!("{at}.timestamp") };
@@ -275,6 +275,17 @@ async fn charge(
         None => Ok(()),
         Some(exceeded) => Err(WriteError::OverQuota(exceeded)),
     }
+}
+
+/// The memo of a key that has not expired.
+pub(crate) async fn live_memo(
+    records: &impl Records,
+    request: &WriteRequest<'_>,
+    key: &str,
+) -> Result<Option<Memo>, Fault> {
+    let App { app_id, .. } = request.app;
+    let known = records.memo(app_id, &seed_of_key(request.app, key, None).0).await?;
+    Ok(known.filter(|memo| memo.expires_at_secs > request.now_ms.div_euclid(1000)))
 }
 
 /// One attempt with an idempotency key. `None` if another request was first: look again. A retry of a

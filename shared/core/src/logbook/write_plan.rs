@@ -178,24 +178,30 @@ pub(crate) fn parts(mut checked: Vec<NewEntry>, arrived_ms: i64) -> Vec<Vec<NewE
     // Stable: entries of an hour keep their order.
     checked.sort_by_key(&hour);
     let mut parts: Vec<Vec<NewEntry>> = Vec::new();
+    let mut left = checked.into_iter();
+    while left.len() > 0 {
+        let count = fitting(left.as_slice().iter(), arrived_ms);
+        parts.push(left.by_ref().take(count).collect());
+    }
+    parts
+}
+
+/// The number of entries from the first on that fit a transaction together; at least 1 if there are any.
+pub(crate) fn fitting<'a>(entries: impl Iterator<Item = &'a NewEntry>, arrived_ms: i64) -> usize {
     let (mut hours, mut days, mut bytes) = (BTreeSet::new(), BTreeSet::new(), 0);
-    for entry in checked {
-        let hour = hour(&entry);
+    let mut count = 0;
+    for entry in entries {
+        let hour = hour_of_ms(entry.timestamp_ms.unwrap_or(arrived_ms));
         hours.insert(hour);
         days.insert(hour.div_euclid(24));
         bytes += entry.raw.len();
         let scattered = hours.len() > MAX_HOURS || hours.len() + days.len() > MAX_PART_INTERVALS;
-        let full = scattered || bytes > MAX_PART_BYTES;
-        match parts.last_mut() {
-            Some(part) if !full && part.len() < MAX_ENTRIES => part.push(entry),
-            _ => {
-                (hours, days) = (BTreeSet::from([hour]), BTreeSet::from([hour.div_euclid(24)]));
-                bytes = entry.raw.len();
-                parts.push(vec![entry]);
-            }
+        if count > 0 && (scattered || bytes > MAX_PART_BYTES || count >= MAX_ENTRIES) {
+            break;
         }
+        count += 1;
     }
-    parts
+    count
 }
 
 fn with_request_id(new: &NewEntry, seed: &Seed, ordinal: u64, request_id: Option<&str>) -> String {

@@ -274,3 +274,28 @@ async fn what_is_longer_than_a_tables_key_is_not_found_or_refused_and_no_fault()
         assert_eq!(answer.status, status, "{method} {path:.40}: {}", answer.text);
     }
 }
+
+#[tokio::test]
+async fn what_order_asc_cannot_do_is_400_with_the_field() {
+    let api = Api::new();
+    let key = api.register("shop").await;
+    api.register("other").await;
+    for n in 0..3 {
+        let entry = json!({"level": "INFO", "message": "x", "timestamp": T0 - n});
+        assert_eq!(api.app(&key, "POST", "/logs", &entry).await.status, 200);
+    }
+    let newest_first = api.app(&key, "GET", "/logs?limit=1", &NONE).await.json();
+    let cursor = encode(newest_first["cursor"].as_str().unwrap());
+    for (query, field) in [
+        ("order=up".to_owned(), "order"),
+        ("order=asc&order=asc".to_owned(), "order"),
+        ("order=asc&offset=1".to_owned(), "offset"),
+        (format!("order=asc&cursor={cursor}"), "cursor"),
+    ] {
+        let answer = api.app(&key, "GET", &format!("/logs?{query}"), &NONE).await;
+        assert_eq!(answer.refused(), (400, field.to_owned()), "{query}: {}", answer.text);
+    }
+    let answer = api.admin("GET", "/logs?order=asc", &NONE).await;
+    assert_eq!(answer.refused(), (400, "order".to_owned()), "{}", answer.text);
+    assert_eq!(api.admin("GET", "/logs?order=asc&app_id=shop", &NONE).await.status, 200);
+}

@@ -5,10 +5,12 @@ use std::io::Write as _;
 use base64::Engine as _;
 use flate2::Compression;
 use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
+use logferry_core::model::fault::FaultClass;
 use logferry_core::model::quota::Quota;
 use logferry_core::model::time::{MS_PER_DAY, rfc3339_ms};
-use logferry_sim::T0;
-use logferry_tests::api::Api;
+use logferry_service::http::MAX_BODY_BYTES;
+use logferry_sim::{How, T0};
+use logferry_tests::api::{Api, routes};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use serde_json::json;
@@ -21,7 +23,7 @@ const T0_NS: u64 = T0.cast_unsigned() * 1_000_000;
 type Sent = (&'static str, &'static str, Vec<u8>);
 
 /// A field of a protobuf message.
-fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
+pub(super) fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
     let mut out = vec![number << 3 | 2];
     let mut length = bytes.len();
     while length >= 0x80 {
@@ -42,6 +44,16 @@ fn otlp(time_ns: u64) -> Vec<u8> {
     field(1, &[resource, field(2, &[field(1, &field(1, b"scope")), field(2, &record)].concat())].concat())
 }
 
+/// What POSTLogger of Chime sends.
+fn chime(range: std::ops::Range<i64>) -> Vec<u8> {
+    let levels = ["DEBUG", "INFO", "WARN", "ERROR"];
+    let log = |n: i64| {
+        json!({"sequenceNumber": n, "message": format!("log {n}"), "timestampMs": T0 + n,
+            "logLevel": levels[n as usize % 4]})
+    };
+    json!({"appName": "meet", "logs": range.map(log).collect::<Vec<_>>()}).to_string().into_bytes()
+}
+
 /// A request of every door, of one ERROR `one` at `T0`.
 fn requests() -> Vec<Sent> {
     let otlp_json = json!({"resourceLogs": [{"scopeLogs": [{"logRecords": [
@@ -58,6 +70,8 @@ fn requests() -> Vec<Sent> {
         json!({"@timestamp": T0, "log": {"level": "error"}, "message": "one"})
     );
     let data = json!({"time": T0, "level": "error", "msg": "one"}).to_string();
+    let chime = json!({"appName": "meet", "logs": [
+        {"sequenceNumber": 0, "message": "one", "timestampMs": T0, "logLevel": "ERROR"}]});
     let firehose = json!({"requestId": "r", "timestamp": 1,
         "records": [{"data": base64::prelude::BASE64_STANDARD.encode(data)}]});
     vec![
@@ -70,10 +84,11 @@ fn requests() -> Vec<Sent> {
         ("/_bulk", "application/x-ndjson", bulk.clone().into_bytes()),
         ("/shop/_bulk", "application/vnd.elasticsearch+x-ndjson; compatible-with=9", bulk.into_bytes()),
         ("/firehose", JSON, firehose.to_string().into_bytes()),
+        ("/chime/logs", "text/plain;charset=UTF-8", chime.to_string().into_bytes()),
     ]
 }
 
-fn varint(mut value: u64) -> Vec<u8> {
+pub(super) fn varint(mut value: u64) -> Vec<u8> {
     let mut out = Vec::new();
     while value >= 0x80 {
         out.push((value & 0x7f) as u8 | 0x80);
@@ -88,6 +103,12 @@ fn snappy(plain: &[u8]) -> Vec<u8> {
     let last = u8::try_from(plain.len() - 1).unwrap();
     let tag = if last < 60 { vec![last << 2] } else { vec![60 << 2, last] };
     [varint(plain.len() as u64), tag, plain.to_vec()].concat()
+}
+
+/// A block of snappy with literals of 60 bytes.
+pub(super) fn snappy_of_literals(plain: &[u8]) -> Vec<u8> {
+    let literals = plain.chunks(60).flat_map(|chunk| [&[(chunk.len() as u8 - 1) << 2][..], chunk].concat());
+    varint(plain.len() as u64).into_iter().chain(literals).collect()
 }
 
 async fn send(api: &Api, key: &str, (path, media_type, body): &Sent) -> u16 {
@@ -117,14 +138,129 @@ async fn every_door_stores_an_entry_once_however_often_its_request_is_sent() {
     }
 }
 
+/// The numbers of Chime's entries, each as often as it is stored.
+async fn numbers(api: &Api, key: &str) -> Vec<i64> {
+    let records = api.records(key, "limit=1000").await;
+    let number = |record: &serde_json::Value| record["message"].as_str()?.strip_prefix("log ")?.parse().ok();
+    let mut numbers: Vec<i64> = records.iter().filter_map(number).collect();
+    assert_eq!(records.len(), numbers.len());
+    numbers.sort_unstable();
+    numbers
+}
+
+#[tokio::test]
+async fn entries_of_chime_are_stored_once_in_whatever_bodies_they_come() {
+    for bodies in [
+        vec![0..10, 0..10, 10..20, 20..30],
+        vec![0..10, 0..20, 0..30, 30..30],
+        // An answer was lost; what a page sends when it is left begins where the lost body began.
+        vec![0..20, 0..10, 0..30],
+        vec![0..10, 10..20, 0..30, 10..30],
+    ] {
+        for at_once in [false, true] {
+            let api = Api::new();
+            let key = api.register("shop").await;
+            let post = |body: &std::ops::Range<i64>| {
+                let (api, key, body) = (&api, &key, chime(body.clone()));
+                async move {
+                    let path = format!("/chime/logs?key={key}");
+                    let answer = api.send("POST", &path, &[("content-type", "text/plain")], &body).await;
+                    assert_eq!(answer.status, 200, "{}", answer.text);
+                }
+            };
+            if at_once {
+                // A body of later entries is sent only after the earlier ones are answered.
+                let from_start: Vec<_> = bodies.iter().filter(|body| body.start == 0).collect();
+                futures::future::join_all(from_start.into_iter().map(post)).await;
+            }
+            for body in &bodies {
+                post(body).await;
+            }
+            assert_eq!(numbers(&api, &key).await, (0..30).collect::<Vec<_>>(), "{bodies:?} {at_once}");
+        }
+    }
+    // Two loggers that say the same at different times.
+    let api = Api::new();
+    let key = api.register("shop").await;
+    for (app_name, ms) in [("a", T0), ("a", T0 + 1), ("b", T0), ("b", T0)] {
+        let log = json!({"sequenceNumber": 0, "message": "log 0", "timestampMs": ms, "logLevel": "INFO"});
+        let body = json!({"appName": app_name, "logs": [log]}).to_string();
+        send(&api, &key, &("/chime/logs", JSON, body.into_bytes())).await;
+    }
+    assert_eq!(numbers(&api, &key).await, [0; 3]);
+}
+
+#[tokio::test]
+async fn whichever_call_of_a_chime_body_fails_its_entries_are_stored_once_in_the_end() {
+    for how in [How::Before(FaultClass::Transient), How::ReplyLost(FaultClass::Timeout)] {
+        for call in 0.. {
+            let api = Api::new();
+            let key = api.register("shop").await;
+            api.cloud.fail_call(api.cloud.calls() + call, how);
+            let path = format!("/chime/logs?key={key}");
+            let mut refused = 0;
+            for body in [chime(0..10), chime(0..20), chime(0..20)] {
+                let answer = api.send("POST", &path, &[], &body).await;
+                assert!([200, 503].contains(&answer.status), "{}", answer.text);
+                refused += u32::from(answer.status == 503);
+            }
+            assert!(refused <= 1);
+            assert_eq!(numbers(&api, &key).await, (0..20).collect::<Vec<_>>(), "call {call} {how:?}");
+            if api.cloud.faults_hit() == 0 {
+                assert!(call > 5, "{call}");
+                break;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_key_in_the_url_opens_only_the_door_of_clients_that_know_nothing_else() {
+    let api = Api::new();
+    let key = api.register("shop").await;
+    let shown = format!("?key={key}");
+    for (method, path, scope) in routes() {
+        let path = path.replace("{id}", "shop").replace("{index}", "shop");
+        if scope.is_none() || path == "/chime/logs" {
+            continue;
+        }
+        let status = api.send(method.as_str(), &format!("{path}{shown}"), &[], b"").await.status;
+        assert!([400, 401].contains(&status), "{method} {path}: {status}");
+    }
+    let post =
+        async |query: &str| api.send("POST", &format!("/chime/logs{query}"), &[], &chime(0..1)).await.status;
+    assert_eq!(post(&shown).await, 200);
+    for (query, status) in [("", 401), ("?key=", 401), ("?key=guess", 401)] {
+        assert_eq!(post(query).await, status, "{query}");
+    }
+    assert_eq!(post(&format!("{shown}&key={key}")).await, 401, "a key that is shown twice");
+    let read_only = api.app(&key, "POST", "/apps/shop/keys", &json!({"scopes": ["read"]})).await.data();
+    assert_eq!(post(&format!("?key={}", read_only["api_key"].as_str().unwrap())).await, 403);
+}
+
+#[tokio::test]
+async fn a_firehose_request_of_the_limit_is_taken_and_one_byte_more_is_413() {
+    let api = Api::new();
+    let key = api.register("shop").await;
+    for (bytes, status) in [(MAX_BODY_BYTES, 200), (MAX_BODY_BYTES + 1, 413)] {
+        let mut body = br#"{"requestId":"r","timestamp":1,"records":[{"data":"b25l"}]}"#.to_vec();
+        body.resize(bytes, b' ');
+        assert_eq!(send(&api, &key, &("/firehose", JSON, body)).await, status, "{bytes}");
+    }
+}
+
 #[tokio::test]
 async fn every_way_in_which_a_client_can_send_a_key_is_accepted() {
     let api = Api::new();
     let key = api.register("shop").await;
     let basic = format!("Basic {}", base64::prelude::BASE64_STANDARD.encode(format!("user:{key}")));
-    let bearer = format!("Bearer {key}");
-    for (name, value) in [("x-api-key", key.as_str()), ("authorization", &bearer), ("authorization", &basic)]
-    {
+    let (bearer, lower_case) = (format!("Bearer {key}"), format!("bearer {key}"));
+    for (name, value) in [
+        ("x-api-key", key.as_str()),
+        ("authorization", &bearer),
+        ("authorization", &lower_case),
+        ("authorization", &basic),
+    ] {
         let entry = br#"{"level":"INFO","message":"x"}"#;
         assert_eq!(api.send("POST", "/logs", &[(name, value)], entry).await.status, 200, "{name}");
         assert_eq!(api.send("GET", "/logs", &[(name, value)], b"").await.status, 200, "{name}");
@@ -318,6 +454,7 @@ async fn a_body_of_the_worst_shape_is_refused_before_it_fills_the_memory() {
         (("/logs", JSON, json("[", "{}", "]")), 400),
         (("/_bulk", "application/x-ndjson", b"{\"index\":{}}\n{}\n".repeat(BYTES / 15)), 413),
         (("/firehose", JSON, json(r#"{"records":["#, r#"{"data":""}"#, "]}")), 400),
+        (("/chime/logs", JSON, json(r#"{"logs":["#, "{}", "]}")), 400),
     ] {
         assert_eq!(send(&api, &key, &request).await, status, "{} {}", request.0, request.1);
     }

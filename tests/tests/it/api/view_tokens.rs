@@ -38,6 +38,22 @@ async fn a_view_token_opens_every_route_that_reads_and_no_other() {
 }
 
 #[tokio::test]
+async fn the_scheme_of_a_view_token_is_read_in_any_case() {
+    let api = Api::new();
+    let key = api.register("shop").await;
+    let token = token(&api, &key, &NONE).await;
+    for (value, status) in [
+        (format!("bearer {token}"), 200),
+        (format!("BEARER  {token} "), 200),
+        (format!("Token {token}"), 401),
+        (format!("bearer{token}"), 401),
+    ] {
+        let answer = api.call("GET", "/logs", &[("authorization", value.as_str())], &NONE).await;
+        assert_eq!(answer.status, status, "{}", answer.text);
+    }
+}
+
+#[tokio::test]
 async fn a_view_token_reads_its_own_app_alone_and_not_a_later_one_of_the_same_id() {
     let api = Api::new();
     let key = api.register("shop").await;

@@ -74,6 +74,8 @@ async fn use_the_service(stack: &Stack, app: &TestApp, planted: &mut Planted) {
     ok(stack.call("POST", "/logs", &headers, Some(&entry)).await);
     let entries = json!({"logs": [{"level": "WARN", "message": planted.text("batch by POST /logs")}]});
     ok(stack.app(app, "POST", "/v1/logs", Some(&entries)).await);
+    let log = json!({"logs": [{"message": planted.text("record by Chime's logger"), "timestampMs": 0}]});
+    ok(stack.call("POST", &format!("/chime/logs?key={}", app.api_key), &[], Some(&log)).await);
     let asked = planted.text("search");
     let query = format!("/logs?search={asked}&context.user={asked}&request_id={asked}");
     ok(stack.app(app, "GET", &query, None).await);
