@@ -30,7 +30,7 @@ PART = re.compile(
 INTERPRETERS = {"python": '"$PYTHON" -', "js": "node --input-type=module -"}
 ACCEPTED = re.compile(r'"?ok"?: ?true')
 # Samples of other programs' configuration, not programs.
-PARTIAL = {("docs/api.md", "js")}
+PARTIAL = {("docs/api.md", "js"), ("docs/api.md", "python")}
 MARK = "== block "
 # Stands for whatever differs from run to run.
 ANYTHING = "…"

@@ -7,7 +7,7 @@ use futures::future::{try_join, try_join_all};
 use http::StatusCode;
 use logferry_core::model::alert::{
     AlertName, AlertRule, BadAlertName, MAX_ALERTS, MAX_FILTER_BYTES, MAX_QUIET_MINUTES, MAX_THRESHOLD,
-    MAX_WINDOW_MINUTES, Notify,
+    MAX_WINDOW_MINUTES, Notify, SigningKey,
 };
 use logferry_core::model::app::App;
 use logferry_core::model::entry_filter::EntryFilter;
@@ -21,6 +21,7 @@ use logferry_health_checks::guard::target::Target;
 use logferry_service::http::{
     Answer, ApiError, Body, Fields, Json, Operation, PathPart, State, data, number, ok, required,
 };
+use logferry_service::random;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
@@ -164,6 +165,10 @@ pub(crate) struct Shown {
     since: Option<String>,
     /// Changes of the state, newest first: at most 20, of the last 30 days.
     history: Vec<ShownEvent>,
+    /// The key that signs what the webhook gets. In the answer that creates the alert, and never again.
+    #[schema(value_type = Option<String>, nullable = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signing_key: Option<SigningKey>,
 }
 
 #[derive(ToSchema)]
@@ -242,6 +247,10 @@ pub(crate) async fn create_alert<C: Cloud>(
     if let Notify::Webhook(url) = &new.notify {
         api.check_webhook(url).await?;
     }
+    let signing_key = match new.notify {
+        Notify::Webhook(_) => Some(SigningKey::of(random::bytes()?)),
+        Notify::Sns => None,
+    };
     let mut app = *on.app;
     for _ in 0..ATTEMPTS {
         let rule = AlertRule {
@@ -252,9 +261,11 @@ pub(crate) async fn create_alert<C: Cloud>(
             window_minutes: new.window_minutes,
             quiet_minutes: new.quiet_minutes,
             notify: new.notify.clone(),
+            signing_key: signing_key.clone(),
         };
         if let Some(known) = app.alerts.iter().find(|known| known.name == new.name) {
-            if (AlertRule { created_ms: known.created_ms, ..rule }) == *known {
+            let (created_ms, signing_key) = (known.created_ms, known.signing_key.clone());
+            if (AlertRule { created_ms, signing_key, ..rule }) == *known {
                 return Ok(ok(&api.show_alert(&app, known).await?));
             }
             return Err(ApiError::conflict("an alert with this name exists: delete it first"));
@@ -265,7 +276,8 @@ pub(crate) async fn create_alert<C: Cloud>(
         let mut alerts = app.alerts.clone();
         alerts.push(rule.clone());
         if api.apps.set_alerts(&app, &alerts).await? {
-            return Ok(data(StatusCode::CREATED, &api.show_alert(&app, &rule).await?));
+            let shown = Shown { signing_key, ..api.show_alert(&app, &rule).await? };
+            return Ok(data(StatusCode::CREATED, &shown));
         }
         app = api.same_app(&app).await?;
     }
@@ -343,6 +355,7 @@ impl<C: Cloud> Api<C> {
             created_at: rfc3339_ms(rule.created_ms),
             state: state.status,
             since: (state.seq > 0).then(|| rfc3339_ms(state.since_ms)),
+            signing_key: None,
             history: events.into_iter().map(|event| shown_event(&key, event)).collect(),
         })
     }

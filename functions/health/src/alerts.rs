@@ -18,6 +18,7 @@ use logferry_health_checks::check::Probe;
 use logferry_health_checks::guard::target::Target;
 use logferry_health_checks::notifier::{Notification, Notifier};
 use logferry_service::metrics::{Emission, NOTIFICATIONS_FAILED};
+use logferry_service::webhook_signature::signed;
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -192,7 +193,12 @@ impl<A: Apps, T: AlertTable, N: Notifier, C: Clock> Alerts<A, T, N, C> {
         let about = message::about_alert(app, &alert.rule, event);
         let sent = match &alert.rule.notify {
             Notify::Sns => self.publish(&about).await,
-            Notify::Webhook(url) => self.post(url, &about).await,
+            Notify::Webhook(url) => {
+                let id = key.notification_id(event.seq);
+                let signed = |signing_key| signed(signing_key, &id, &about.json, now_ms);
+                let signature = alert.rule.signing_key.as_ref().map(signed);
+                self.post(url, &about, signature.unwrap_or_default()).await
+            }
         };
         let now_ms = self.clock.now_ms();
         let delivery = match sent {
@@ -220,14 +226,21 @@ impl<A: Apps, T: AlertTable, N: Notifier, C: Clock> Alerts<A, T, N, C> {
     }
 
     /// Sends a POST under the rules of health checks: only public addresses, no redirects.
-    async fn post(&self, url: &str, about: &Notification) -> Result<(), NotSent> {
+    async fn post(
+        &self,
+        url: &str,
+        about: &Notification,
+        signature: Vec<(String, String)>,
+    ) -> Result<(), NotSent> {
         let refused = |error: String| NotSent { error, permanent: true };
         let target = Target::parse(url, &self.prober.policy)
             .map_err(|refusal| refused(format!("refused: the URL {refusal}")))?;
+        let mut headers = signature;
+        headers.push(("content-type".to_owned(), "application/json".to_owned()));
         let request = Probe {
             target,
             method: Some("POST".to_owned()),
-            headers: vec![("content-type".to_owned(), "application/json".to_owned())],
+            headers,
             body: Some(about.json.clone()),
             timeout_ms: WEBHOOK_TIMEOUT_MS,
             conditions: Vec::new(),

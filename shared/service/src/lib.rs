@@ -15,3 +15,4 @@ pub mod redaction;
 pub mod secret_cache;
 pub mod telemetry;
 pub mod tokens;
+pub mod webhook_signature;

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
 /// Maximum number of alerts of an app. Every block is matched against each of them.
@@ -82,6 +84,56 @@ pub enum Notify {
     Webhook(String),
 }
 
+/// The key that signs what a webhook gets. It is shown once, when the alert is created.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SigningKey([u8; 32]);
+
+/// Begins the text of a key, so that it is recognised as one wherever it leaks.
+const SIGNING_KEY_PREFIX: &str = "whsec_";
+
+impl SigningKey {
+    #[must_use]
+    pub fn of(random: [u8; 32]) -> Self {
+        Self(random)
+    }
+
+    #[must_use]
+    pub fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// Returns the key as receivers configure it: `whsec_` and base64.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        format!("{SIGNING_KEY_PREFIX}{}", STANDARD.encode(self.0))
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let bytes = STANDARD.decode(text.strip_prefix(SIGNING_KEY_PREFIX)?).ok()?;
+        bytes.try_into().ok().map(Self)
+    }
+}
+
+/// Never shows the key.
+impl fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SigningKey")
+    }
+}
+
+impl Serialize for SigningKey {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.to_text())
+    }
+}
+
+impl<'de> Deserialize<'de> for SigningKey {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| serde::de::Error::custom("not a signing key"))
+    }
+}
+
 /// An alert: it fires when enough matching records lie in one window.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AlertRule {
@@ -95,6 +147,9 @@ pub struct AlertRule {
     pub window_minutes: u32,
     pub quiet_minutes: u32,
     pub notify: Notify,
+    /// Of a webhook. Alerts of earlier versions have none, and are not signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signing_key: Option<SigningKey>,
 }
 
 impl AlertRule {
@@ -141,7 +196,9 @@ mod tests {
                 window_minutes: 5,
                 quiet_minutes: 10,
                 notify,
+                signing_key: Some(SigningKey::of([7; 32])),
             };
+            assert!(!format!("{rule:?}").contains("BwcH"), "{rule:?}");
             let json = serde_json::to_string(&rule).unwrap();
             assert_eq!(serde_json::from_str::<AlertRule>(&json).unwrap(), rule);
         }

@@ -2,12 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use logferry_core::model::alert::{AlertRule, Notify};
+use logferry_core::model::alert::{AlertRule, Notify, SigningKey};
 use logferry_core::model::app::App;
 use logferry_core::model::level::Level;
 use logferry_core::ports::alerts::Delivery;
+use logferry_health_checks::guard::{Policy, Ports};
+use logferry_service::webhook_signature::signed;
 use logferry_tests::stream::EPOCH_MS;
-use serde_json::json;
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::TcpListener;
 
 use super::world::{NOW_MS, World, rule};
 
@@ -96,5 +100,45 @@ async fn a_webhook_into_a_private_network_is_not_called() {
         let delivery = world.events().remove(0).delivery;
         let Delivery::Failed { error } = delivery else { panic!("{delivery:?}") };
         assert!(error.contains("not public"), "{error}");
+    }
+}
+
+/// Accepts one request; returns its headers and its body.
+async fn one_request(listener: &TcpListener) -> (BTreeMap<String, String>, String) {
+    let (mut stream, _) = listener.accept().await.unwrap();
+    let (mut headers, mut reader, mut line) = (BTreeMap::new(), BufReader::new(&mut stream), String::new());
+    while reader.read_line(&mut line).await.unwrap() > 2 {
+        if let Some((name, value)) = line.trim_end().split_once(": ") {
+            headers.insert(name.to_lowercase(), value.to_owned());
+        }
+        line.clear();
+    }
+    let mut body = vec![0; headers["content-length"].parse().unwrap()];
+    reader.read_exact(&mut body).await.unwrap();
+    stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+    (headers, String::from_utf8(body).unwrap())
+}
+
+#[tokio::test]
+async fn a_webhook_gets_a_signature_over_its_id_the_time_and_its_body() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/hook", listener.local_addr().unwrap());
+    let key = SigningKey::of([7; 32]);
+    for signing_key in [Some(key.clone()), None] {
+        let rule =
+            AlertRule { notify: Notify::Webhook(url.clone()), signing_key: signing_key.clone(), ..rule() };
+        let world = World::with(vec![rule]);
+        world.deliver(&[world.errors_now(3)]).await;
+        let mut sender = world.sender();
+        sender.prober.policy = Policy { allow_private: true, ports: Ports::Any };
+        let run = sender.run(std::time::Duration::from_secs(60));
+        let (sent, (headers, body)) = tokio::join!(run, one_request(&listener));
+        assert_eq!(sent.unwrap().sent, 1);
+        let id = serde_json::from_str::<Value>(&body).unwrap()["id"].as_str().unwrap().to_owned();
+        let found: Vec<_> = headers.into_iter().filter(|(name, _)| name.starts_with("webhook-")).collect();
+        let mut expected =
+            signing_key.map(|key| signed(&key, &id, &body, world.now_ms())).unwrap_or_default();
+        expected.sort();
+        assert_eq!(found, expected);
     }
 }

@@ -56,6 +56,7 @@ pub(super) fn rule() -> AlertRule {
         window_minutes: 5,
         quiet_minutes: 10,
         notify: Notify::Sns,
+        signing_key: None,
     }
 }
 

@@ -23,7 +23,9 @@ async fn an_alert_is_created_shown_and_deleted() {
     let key = api.register("shop").await;
     let created = api.app(&key, "POST", "/apps/shop/alerts", &wish()).await;
     assert_eq!(created.status, 201);
-    let shown = created.data();
+    let mut shown = created.data();
+    let signing_key = shown.as_object_mut().unwrap().remove("signing_key").unwrap();
+    assert!(signing_key.as_str().unwrap().starts_with("whsec_"), "shown once");
     assert_eq!(
         shown,
         json!({"name": "errors", "filter": {"level": "error", "context.shop": "7"}, "threshold": 3,
