@@ -4,6 +4,7 @@
 mod alerts;
 mod api;
 mod arrivals;
+mod browser_lines;
 mod contract;
 mod counts;
 mod e2e;
