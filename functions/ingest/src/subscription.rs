@@ -13,7 +13,7 @@ use base64::prelude::BASE64_STANDARD;
 use flate2::read::MultiGzDecoder;
 use logferry_core::logbook::carried::{Carried, Identity};
 use logferry_core::logbook::records::Records;
-use logferry_core::logbook::subscription::{self, Delivery};
+use logferry_core::logbook::subscription::{self, LogGroupEvents};
 use logferry_core::logbook::write::{WriteError, WriteRequest, carry};
 use logferry_core::model::app::App;
 use logferry_core::model::fault::{Fault, FaultClass};
@@ -64,7 +64,7 @@ impl<R: Records + Usage, A: Apps, C: Clock> Subscriptions<R, A, C> {
     /// # Errors
     /// The delivery cannot be read, its log group has no app, the app's quota is used up, or a call failed.
     pub async fn deliver(&self, data: &Value) -> Result<Delivered, Fault> {
-        let Delivery { log_group, events } = delivery_of(data)?;
+        let LogGroupEvents { log_group, events } = delivery_of(data)?;
         if events.is_empty() {
             return Ok(Delivered::default());
         }
@@ -141,7 +141,7 @@ impl<R: Records + Usage, A: Apps, C: Clock> Subscriptions<R, A, C> {
     }
 }
 
-fn delivery_of(data: &Value) -> Result<Delivery, Fault> {
+fn delivery_of(data: &Value) -> Result<LogGroupEvents, Fault> {
     let bad = |what: &str| Fault::new(FaultClass::Permanent, "subscription", what.to_owned());
     let data = data["data"].as_str().ok_or_else(|| bad("awslogs.data is missing or no string"))?;
     let data = BASE64_STANDARD.decode(data).map_err(|_| bad("awslogs.data is not base64"))?;

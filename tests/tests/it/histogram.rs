@@ -102,7 +102,7 @@ async fn a_range_has_a_round_number_of_buckets_and_too_many_are_refused() {
     let refused = api.app(&key, "GET", &format!("/logs/counts?bucket_ms=60000&{range}"), &NONE).await;
     assert_eq!(refused.refused(), (400, "bucket_ms".to_owned()));
     let nothing = format!("/logs/counts?since={now}&until={}", now - 5);
-    assert_eq!(api.app(&key, "GET", &nothing, &NONE).await.data()["buckets"], json!([]));
+    assert_eq!(api.app(&key, "GET", &nothing, &NONE).await.refused(), (400, "until".to_owned()));
 }
 
 #[tokio::test]

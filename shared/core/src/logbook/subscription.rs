@@ -44,7 +44,7 @@ struct Payload {
 
 /// What a subscription filter sends at once.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Delivery {
+pub struct LogGroupEvents {
     pub log_group: String,
     /// None if the delivery only checks whether the destination is reachable.
     pub events: Vec<Event>,
@@ -52,7 +52,7 @@ pub struct Delivery {
 
 /// Reads a delivery. `None` if the text is none.
 #[must_use]
-pub fn read(json: &str) -> Option<Delivery> {
+pub fn read(json: &str) -> Option<LogGroupEvents> {
     let Payload { message_type, owner, log_group, log_stream, log_events: Few(mut events) } =
         serde_json::from_str(json).ok()?;
     match message_type.as_str() {
@@ -67,7 +67,7 @@ pub fn read(json: &str) -> Option<Delivery> {
         "CONTROL_MESSAGE" => events.clear(),
         _ => return None,
     }
-    Some(Delivery { log_group, events })
+    Some(LogGroupEvents { log_group, events })
 }
 
 #[cfg(test)]
@@ -82,7 +82,7 @@ mod tests {
                 "logEvents":[{{"id":"e","timestamp":1743532441581,"message":"m"}}]}}"#
             )
         };
-        let Delivery { log_group, events } = read(&payload("DATA_MESSAGE")).unwrap();
+        let LogGroupEvents { log_group, events } = read(&payload("DATA_MESSAGE")).unwrap();
         assert_eq!((log_group.as_str(), events[0].id.as_str()), ("g", "e"));
         let carried = events[0].clone().carried();
         assert_eq!((&*carried.text, carried.time_ns), ("m", Some(1_743_532_441_581_000_000)));

@@ -45,36 +45,77 @@ async fn the_worst_bodies_of_every_door_and_what_they_cost() {
     let wide_record = field(2, &attribute.repeat(60_000));
     let message = format!(r#"{{"id":"1","timestamp":{T0},"message":"x"}}"#);
     let subscription = repeated(
-        r#"{"messageType":"DATA_MESSAGE","logGroup":"g","logStream":"s","logEvents":["#, &message, ",", "]}", 30 << 20,
+        r#"{"messageType":"DATA_MESSAGE","logGroup":"g","logStream":"s","logEvents":["#,
+        &message,
+        ",",
+        "]}",
+        30 << 20,
     );
     let firehose = |data: &[u8]| {
         format!(r#"{{"records":[{{"data":"{}"}}]}}"#, BASE64_STANDARD.encode(data)).into_bytes()
     };
     let nested = format!(r#"{{"msg":"x","a":{}1{}}}"#, r#"{"a":"#.repeat(60), "}".repeat(60));
     let bodies: Vec<(&str, &str, &str, Vec<u8>)> = vec![
-        ("OTLP, many small records", "/otlp/v1/logs", PROTOBUF, field(1, &field(2, &otlp_record.repeat(ENTRIES)))),
+        (
+            "OTLP, many small records",
+            "/otlp/v1/logs",
+            PROTOBUF,
+            field(1, &field(2, &otlp_record.repeat(ENTRIES))),
+        ),
         ("OTLP, many attributes", "/otlp/v1/logs", PROTOBUF, field(1, &field(2, &wide_record.repeat(5)))),
         (
             "OTLP in JSON, many small records",
             "/otlp/v1/logs",
             JSON,
-            repeated(r#"{"resourceLogs":[{"scopeLogs":[{"logRecords":["#, r#"{"body":{"stringValue":"x"}}"#, ",", "]}]}]}", whole),
+            repeated(
+                r#"{"resourceLogs":[{"scopeLogs":[{"logRecords":["#,
+                r#"{"body":{"stringValue":"x"}}"#,
+                ",",
+                "]}]}]}",
+                whole,
+            ),
         ),
         (
             "Loki in JSON, many lines",
             "/loki/api/v1/push",
             JSON,
-            repeated(r#"{"streams":[{"stream":{"a":"b"},"values":["#, &format!(r#"["{T0}000000","x"]"#), ",", "]}]}", whole),
+            repeated(
+                r#"{"streams":[{"stream":{"a":"b"},"values":["#,
+                &format!(r#"["{T0}000000","x"]"#),
+                ",",
+                "]}]}",
+                whole,
+            ),
         ),
         ("Loki, many lines", "/loki/api/v1/push", PROTOBUF, snappy_of_literals(&loki)),
-        ("Elasticsearch, many documents", "/_bulk", NDJSON, repeated("", "{\"create\":{}}\n{\"a\":1}", "\n", "\n", whole)),
-        ("Elasticsearch, nested documents", "/_bulk", NDJSON, repeated("", &format!("{{\"create\":{{}}}}\n{nested}"), "\n", "\n", whole)),
+        (
+            "Elasticsearch, many documents",
+            "/_bulk",
+            NDJSON,
+            repeated("", "{\"create\":{}}\n{\"a\":1}", "\n", "\n", whole),
+        ),
+        (
+            "Elasticsearch, nested documents",
+            "/_bulk",
+            NDJSON,
+            repeated("", &format!("{{\"create\":{{}}}}\n{nested}"), "\n", "\n", whole),
+        ),
         ("Firehose, many lines", "/firehose", JSON, firehose(&gzip(&b"x\n".repeat(ENTRIES)))),
         ("Firehose, a subscription of many events", "/firehose", JSON, firehose(&gzip(&subscription))),
         ("Firehose, 33 MB of zeros", "/firehose", JSON, firehose(&gzip(&vec![b'0'; 33 << 20]))),
-        ("Chime, many entries", "/chime/logs", JSON, repeated(r#"{"a":"b","logs":["#, r#"{"message":"x"}"#, ",", "]}", whole)),
+        (
+            "Chime, many entries",
+            "/chime/logs",
+            JSON,
+            repeated(r#"{"a":"b","logs":["#, r#"{"message":"x"}"#, ",", "]}", whole),
+        ),
         ("NDJSON, many entries", "/logs", NDJSON, vec![r#"{"a":1}"#; 10_000].join("\n").into_bytes()),
-        ("NDJSON, one long text", "/logs", NDJSON, repeated("", &format!(r#"{{"msg":"{}"}}"#, "x".repeat(1_000_000)), "\n", "", whole)),
+        (
+            "NDJSON, one long text",
+            "/logs",
+            NDJSON,
+            repeated("", &format!(r#"{{"msg":"{}"}}"#, "x".repeat(1_000_000)), "\n", "", whole),
+        ),
     ];
     for (what, path, media_type, body) in bodies {
         assert!(body.len() <= whole, "{what}: {}", body.len());
@@ -87,7 +128,12 @@ async fn the_worst_bodies_of_every_door_and_what_they_cost() {
         let (before, begun) = (status_mib("VmRSS"), Instant::now());
         let status = api.send("POST", path, &headers, &body).await.status;
         let (took, peak) = (begun.elapsed(), status_mib("VmHWM").saturating_sub(before));
-        println!("{what}: {} bytes, {status}, {:.2} s, {peak} MiB more{}", body.len(), took.as_secs_f64(), if reset { "" } else { " (ever)" });
+        println!(
+            "{what}: {} bytes, {status}, {:.2} s, {peak} MiB more{}",
+            body.len(),
+            took.as_secs_f64(),
+            if reset { "" } else { " (ever)" }
+        );
         assert!(status < 500, "{what}");
     }
 }
