@@ -204,12 +204,12 @@ async fn whichever_call_of_a_chime_body_fails_its_entries_are_stored_once_in_the
                 assert!([200, 503].contains(&answer.status), "{}", answer.text);
                 refused += u32::from(answer.status == 503);
             }
-            assert!(refused <= 1);
-            assert_eq!(numbers(&api, &key).await, (0..20).collect::<Vec<_>>(), "call {call} {how:?}");
             if api.cloud.faults_hit() == 0 {
                 assert!(call > 5, "{call}");
                 break;
             }
+            assert!(refused <= 1);
+            assert_eq!(numbers(&api, &key).await, (0..20).collect::<Vec<_>>(), "call {call} {how:?}");
         }
     }
 }
