@@ -148,7 +148,7 @@ pub enum Finished {
 pub trait Ledger: Grants {
     /// Claims an object: a new one; or one that is PENDING and due; or one that is PROCESSING with an
     /// expired lease. The first row of a granted key is written together with the grant's record of its
-    /// object ([`Grant::used`]). If the grant already records another object, the row is created and the
+    /// object ([`Grant::used`](super::row::Grant::used)). If the grant already records another object, the row is created and the
     /// grant does not change.
     ///
     /// # Errors
