@@ -21,6 +21,10 @@ const UNSAFE: &AsciiSet =
     &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b'>').add(b'\\').add(b'^').add(b'`').add(b'|');
 const UNSAFE_IN_PATH: &AsciiSet = &UNSAFE.add(b'?').add(b'{').add(b'}');
 
+/// Path and query string together at most (bytes): the longest that [`Uri`] holds. API Gateway takes 10,240.
+/// <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html>
+const MAX_TARGET_BYTES: usize = u16::MAX as usize - 1;
+
 /// An event as a request, with its [`Arrival`]. An event that is none comes back as the refusal.
 pub(crate) fn request_of(
     event: ApiGatewayV2httpRequest,
@@ -39,6 +43,9 @@ pub(crate) fn request_of(
         Some(query) => format!("{path}?{}", utf8_percent_encode(&query, UNSAFE)),
         None => path.to_string(),
     };
+    if target.len() > MAX_TARGET_BYTES && raw_path.len() <= MAX_TARGET_BYTES {
+        return (arrival, Err(ApiError::bad_request("query", "the query string is too long")));
+    }
     let Ok(target) = target.parse::<PathAndQuery>() else {
         return (arrival, Err(ApiError::not_found("no such path")));
     };
@@ -107,6 +114,16 @@ mod tests {
         assert_eq!(request.headers()["x-api-key"], "k");
         let body = axum::body::to_bytes(request.into_body(), 10).await.unwrap();
         assert_eq!(&*body, b"{}");
+    }
+
+    #[test]
+    fn a_query_string_that_is_too_long_is_400_and_not_an_unknown_path() {
+        for (length, refused) in
+            [(MAX_TARGET_BYTES - 3, None), (MAX_TARGET_BYTES - 2, Some(400)), (100_000, Some(400))]
+        {
+            let (_, request) = request_of(event("/a", &"x".repeat(length), json!("")), 0);
+            assert_eq!(request.err().map(|error| error.status.as_u16()), refused, "{length}");
+        }
     }
 
     #[test]
