@@ -15,7 +15,7 @@ use logferry_core::ledger::claim::Lease;
 use logferry_core::logfile::fingerprint::fingerprint;
 use logferry_core::logfile::outcome::Outcome;
 use logferry_core::logfile::read::IntakeLimits;
-use logferry_core::model::app::{App, FlushSetting};
+use logferry_core::model::app::App;
 use logferry_core::model::fault::{Fault, FaultClass};
 use logferry_core::model::object::{ObjectMeta, ObjectRef, ObjectVersion};
 use logferry_core::model::redact::Redactor;
@@ -70,16 +70,7 @@ fn file_body(file: File) -> ByteStream {
 }
 
 pub(crate) fn app() -> Result<App, Failure> {
-    Ok(App {
-        app_id: "bench".parse()?,
-        name: "bench".to_owned(),
-        registered_ms: 1,
-        retention_days: None,
-        pruned_before_ms: None,
-        flush: FlushSetting::default(),
-        health_checks: serde_json::Value::Null,
-        alerts: Vec::new(),
-    })
+    Ok(App::new("bench".parse()?, "bench", 1))
 }
 
 fn job(size_bytes: u64, redactor: &Redactor) -> Result<Job, Failure> {

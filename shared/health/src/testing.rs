@@ -10,7 +10,7 @@ use crate::rows::{
     CheckKey, CheckRow, CheckTable, DaySums, HOURS_PER_DAY, Health, HealthChange, LATE_AFTER_MS, Recorded,
     ReportLimits, Tally, UrlState,
 };
-use logferry_core::model::app::{App, AppId, FlushSetting};
+use logferry_core::model::app::{App, AppId};
 use logferry_core::model::fault::{Fault, FaultClass};
 use logferry_core::model::time::Day;
 use serde_json::Value;
@@ -164,16 +164,7 @@ impl CheckTable for MemoryChecks {
 
 /// The app `shop` with these checks.
 pub fn shop(registered_ms: i64, health_checks: Value) -> App {
-    App {
-        app_id: "shop".parse().unwrap(),
-        name: "Shop".to_string(),
-        registered_ms,
-        retention_days: None,
-        pruned_before_ms: None,
-        flush: FlushSetting::default(),
-        health_checks,
-        alerts: Vec::new(),
-    }
+    App { health_checks, ..App::new("shop".parse().unwrap(), "Shop", registered_ms) }
 }
 
 /// A row as a probe makes it.

@@ -207,7 +207,7 @@ impl<S: Secrets> AdminKey<S> {
 #[cfg(test)]
 mod tests {
     use http::{HeaderMap, HeaderName};
-    use logferry_core::model::app::{AppId, FlushSetting};
+    use logferry_core::model::app::AppId;
 
     use super::*;
     use crate::http::{QueryParams, Trail};
@@ -226,16 +226,7 @@ mod tests {
                 .iter()
                 .map(|key| KeyRow::with_all_scopes(key.key_id(), app_id.clone(), key.secret_hash()))
                 .collect();
-            let app = App {
-                app_id,
-                name: "My app".to_owned(),
-                registered_ms: 1,
-                retention_days: None,
-                pruned_before_ms: None,
-                flush: FlushSetting::default(),
-                health_checks: serde_json::Value::Null,
-                alerts: Vec::new(),
-            };
+            let app = App::new(app_id, "My app", 1);
             Self { app, keys }
         }
     }

@@ -317,7 +317,6 @@ impl<S: Secrets> Tokens<S> {
 mod tests {
     use base64::Engine as _;
     use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-    use logferry_core::model::app::FlushSetting;
     use serde_json::{Value, json};
 
     use super::*;
@@ -332,16 +331,7 @@ mod tests {
     const CREATED_MS: i64 = NOW_MS - 60_000;
 
     fn app() -> App {
-        App {
-            app_id: "my-app".parse().unwrap(),
-            name: "My app".to_owned(),
-            registered_ms: CREATED_MS,
-            retention_days: None,
-            pruned_before_ms: None,
-            flush: FlushSetting::default(),
-            health_checks: Value::Null,
-            alerts: Vec::new(),
-        }
+        App::new("my-app".parse().unwrap(), "My app", CREATED_MS)
     }
 
     async fn join_token(secret: &OneSecret) -> String {

@@ -35,7 +35,7 @@ use logferry_core::ledger::bucket::Bookmark;
 use logferry_core::ledger::row::{FileRow, FileStatus};
 use logferry_core::logbook::records::Memo;
 use logferry_core::logfile::quarantine::Quarantined;
-use logferry_core::model::app::{App, AppId, FlushSetting};
+use logferry_core::model::app::{App, AppId};
 use logferry_core::model::block::{Block, Payload};
 use logferry_core::model::fault::{Fault, FaultClass};
 use logferry_core::model::level::LevelCounts;
@@ -215,14 +215,8 @@ impl SimCloud {
     /// Registers an app.
     pub fn add_app(&self, app_id: &str) -> App {
         let app = App {
-            app_id: app_id.parse().unwrap_or_else(|error| panic!("{app_id}: {error}")),
-            name: app_id.to_owned(),
-            registered_ms: T0 - 1000,
-            retention_days: None,
-            pruned_before_ms: None,
-            flush: FlushSetting::default(),
             health_checks: serde_json::Value::Array(Vec::new()),
-            alerts: Vec::new(),
+            ..App::new(app_id.parse().unwrap_or_else(|error| panic!("{app_id}: {error}")), app_id, T0 - 1000)
         };
         self.set_app(app.clone());
         app

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use logferry_core::model::app::{App, FlushSetting};
+use logferry_core::model::app::App;
 use logferry_core::model::fault::{Fault, FaultClass};
 use logferry_core::ports::clock::Clock;
 use logferry_health::probe::{Dial, Judge, Prober, Stream, Tcp, tls_trusting};
@@ -27,16 +27,7 @@ pub(crate) fn local() -> Policy {
 }
 
 pub(crate) fn app(app_id: &str, checks: serde_json::Value) -> App {
-    App {
-        app_id: app_id.parse().unwrap(),
-        name: app_id.to_owned(),
-        registered_ms: 1,
-        retention_days: None,
-        pruned_before_ms: None,
-        flush: FlushSetting::default(),
-        health_checks: checks,
-        alerts: Vec::new(),
-    }
+    App { health_checks: checks, ..App::new(app_id.parse().unwrap(), app_id, 1) }
 }
 
 /// Rejects what SNS rejects (<https://docs.aws.amazon.com/sns/latest/api/API_Publish.html>).

@@ -14,7 +14,7 @@ use aws_lambda_events::apigw::ApiGatewayV2httpRequest;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use logferry_core::ledger::grants::Grants;
 use logferry_core::ledger::row::{FileRow, Grant};
-use logferry_core::model::app::{App as Registered, AppId, FlushSetting};
+use logferry_core::model::app::{App as Registered, AppId};
 use logferry_core::model::fault::{Fault, FaultClass};
 use logferry_core::model::object::ObjectRef;
 use logferry_core::model::quota::{Exceeded, Quota, Used};
@@ -51,16 +51,7 @@ impl OneApp {
 }
 
 pub fn registered() -> Registered {
-    Registered {
-        app_id: app_id(),
-        name: "My app".to_owned(),
-        registered_ms: CREATED_MS,
-        retention_days: None,
-        pruned_before_ms: None,
-        flush: FlushSetting::default(),
-        health_checks: Value::Null,
-        alerts: Vec::new(),
-    }
+    Registered::new(app_id(), "My app", CREATED_MS)
 }
 
 impl Apps for OneApp {

@@ -145,6 +145,23 @@ pub struct App {
     pub alerts: Vec<AlertRule>,
 }
 
+impl App {
+    /// An app without settings, health checks and alerts.
+    #[must_use]
+    pub fn new(app_id: AppId, name: impl Into<String>, registered_ms: i64) -> Self {
+        Self {
+            app_id,
+            name: name.into(),
+            registered_ms,
+            retention_days: None,
+            pruned_before_ms: None,
+            flush: FlushSetting::default(),
+            health_checks: serde_json::Value::Null,
+            alerts: Vec::new(),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -20,14 +20,8 @@ fn good<T>(result: Result<T, Fault>) -> T {
 fn fresh_app() -> App {
     let id = format!("a{}", ulid::Ulid::generate().to_string().to_lowercase());
     App {
-        app_id: id.parse().unwrap_or_else(|error| panic!("{id}: {error}")),
-        name: "A shop ü".to_owned(),
-        registered_ms: T0,
-        retention_days: None,
-        pruned_before_ms: None,
-        flush: FlushSetting::default(),
         health_checks: json!(["https://example.com/"]),
-        alerts: Vec::new(),
+        ..App::new(id.parse().unwrap_or_else(|error| panic!("{id}: {error}")), "A shop ü", T0)
     }
 }
 

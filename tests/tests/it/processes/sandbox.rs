@@ -21,7 +21,7 @@ use logferry_core::ledger::row::{FileRow, FileStatus};
 use logferry_core::logbook::blocks::BlockTable as _;
 use logferry_core::logbook::counter_keys::parse_sort_key;
 use logferry_core::logfile::quarantine::QuarantineReason;
-use logferry_core::model::app::{App, AppId, FlushSetting};
+use logferry_core::model::app::{App, AppId};
 use logferry_core::model::block::Payload;
 use logferry_core::model::level::LevelCounts;
 use logferry_core::model::object::{ObjectRef, ObjectVersion};
@@ -212,14 +212,12 @@ impl Sandbox {
     pub(super) async fn register(&self) -> Registration {
         let key = ApiKey::generate().unwrap();
         let app = App {
-            app_id: format!("a{}", ulid::Ulid::generate().to_string().to_lowercase()).parse().unwrap(),
-            name: "app".to_owned(),
-            registered_ms: SystemClock.now_ms(),
-            retention_days: None,
-            pruned_before_ms: None,
-            flush: FlushSetting::default(),
             health_checks: json!([]),
-            alerts: Vec::new(),
+            ..App::new(
+                format!("a{}", ulid::Ulid::generate().to_string().to_lowercase()).parse().unwrap(),
+                "app",
+                SystemClock.now_ms(),
+            )
         };
         let row = KeyRow::with_all_scopes(key.key_id(), app.app_id.clone(), key.secret_hash());
         assert_eq!(self.apps().register(&app, &row).await.unwrap(), Registered::Yes);
