@@ -21,6 +21,8 @@ use crate::report::{Report, Row, Table};
 
 /// Maximum write units for a million records of the generated file.
 const MAX_WRITE_UNITS_PER_MILLION: u64 = 95_000;
+/// The least speed of arrays and of text, as a share of that of NDJSON.
+const MIN_SHARE_OF_NDJSON: f64 = 0.5;
 
 /// Bytes of an item per write unit.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html>
@@ -165,9 +167,7 @@ pub(crate) fn stages(report: &mut Report, records: u64, rounds: u32) -> Result<(
             ],
         )],
     })?;
-    if per_million > MAX_WRITE_UNITS_PER_MILLION {
-        return Err("blocks have become too expensive".into());
-    }
+    report.require(per_million <= MAX_WRITE_UNITS_PER_MILLION, "blocks have become too expensive");
     Ok(())
 }
 
@@ -197,6 +197,14 @@ pub(crate) fn kinds(report: &mut Report, records: u64, rounds: u32) -> Result<()
             ],
         )
     };
+    let rates: Vec<f64> =
+        files.iter().zip(times.chunks(2)).map(|(file, pair)| file.megabytes() / pair[1].cpu).collect();
+    // NDJSON is the first.
+    for (file, rate) in files.iter().zip(&rates) {
+        let bounded = matches!(file.name, "JSON array" | "text log");
+        let holds = !bounded || *rate >= rates[0] * MIN_SHARE_OF_NDJSON;
+        report.require(holds, format!("{} has become too slow beside NDJSON", file.name));
+    }
     report.add(Table {
         id: "kinds",
         title: format!("Kinds of content, {records} records each, gzip, default redaction"),

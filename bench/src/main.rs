@@ -123,10 +123,10 @@ fn run(cli: &Cli) -> Result<(), Failure> {
     for subject in Subject::value_variants().iter().copied().filter(named) {
         measure(subject, cli, &mut report)?;
     }
-    match &cli.json {
-        Some(path) => report.write_json(path),
-        None => Ok(()),
+    if let Some(path) = &cli.json {
+        report.write_json(path)?;
     }
+    report.verdict()
 }
 
 fn generate(records: u64, out: &Path) -> Result<(), Failure> {

@@ -13,6 +13,9 @@ use crate::nowhere::{OwnTypes, direct};
 use crate::race::{Contender, Failure, race};
 use crate::report::{Report, Row, Table};
 
+/// How much cheaper a directly written body must be than one of the SDK's own types, both signed.
+const MIN_RATIO: f64 = 3.5;
+
 const NOW_MS: i64 = 1_743_465_600_000;
 /// Size at which the copy starts again: that of a request (bytes).
 const COPY_BYTES: usize = 1 << 20;
@@ -90,6 +93,9 @@ pub(crate) fn bodies(report: &mut Report, records: u64, rounds: u32) -> Result<(
         columns: vec!["MB/cpu-s", "times the SDK's types"],
         rows: contenders.iter().zip(times.iter().map(|time| time.cpu)).map(row).collect(),
     })?;
+    let ratio = times[3].cpu / times[2].cpu;
+    let bound = format!("signed bodies are {ratio:.1} times as fast as the SDK's types, not {MIN_RATIO}");
+    report.require(ratio >= MIN_RATIO, bound);
     Ok(())
 }
 

@@ -15,6 +15,8 @@ pub(crate) struct Report {
     /// What was measured on what.
     about: BTreeMap<&'static str, String>,
     tables: Vec<Table>,
+    /// Bounds that the figures break.
+    broken: Vec<String>,
 }
 
 /// Figures of one subject.
@@ -60,7 +62,7 @@ impl Report {
         if let Some(compiler) = output("rustc", &["--version"]) {
             about.insert("compiler", compiler);
         }
-        Self { about, tables: Vec::new() }
+        Self { about, tables: Vec::new(), broken: Vec::new() }
     }
 
     pub(crate) fn print_about(&self) -> io::Result<()> {
@@ -91,6 +93,22 @@ impl Report {
         }
         self.tables.push(table);
         Ok(())
+    }
+
+    /// Keeps a bound that does not hold. The run goes on, and fails at its end.
+    pub(crate) fn require(&mut self, holds: bool, bound: impl Into<String>) {
+        if !holds {
+            self.broken.push(bound.into());
+        }
+    }
+
+    /// # Errors
+    /// A bound does not hold.
+    pub(crate) fn verdict(&self) -> Result<(), Failure> {
+        match self.broken.is_empty() {
+            true => Ok(()),
+            false => Err(self.broken.join("; ").into()),
+        }
     }
 
     pub(crate) fn write_json(&self, path: &Path) -> Result<(), Failure> {
@@ -133,6 +151,16 @@ fn output(program: &str, arguments: &[&str]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_run_fails_for_each_bound_that_does_not_hold() {
+        let mut report = Report::new();
+        report.require(true, "a");
+        assert!(report.verdict().is_ok());
+        report.require(false, "b");
+        report.require(false, "c");
+        assert_eq!(report.verdict().unwrap_err().to_string(), "b; c");
+    }
 
     #[test]
     fn figures_have_at_least_three_digits() {
