@@ -68,8 +68,7 @@ impl Alert {
     /// Whether a block may have matching records, according to its header.
     #[must_use]
     pub fn may_be_in(&self, header: &BlockHeader, arrived_ms: i64) -> bool {
-        header.last_ms >= arrived_ms - MAX_LATE_MS
-            && (!header.says_levels() || self.filter.may_be_in(&header.levels))
+        header.last_ms >= arrived_ms - MAX_LATE_MS && self.filter.may_be_in_block(header)
     }
 
     /// Returns the matching records of a block; `None` without any.

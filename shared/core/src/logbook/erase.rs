@@ -97,7 +97,7 @@ impl Wanted<'_> {
         header.registered_ms == self.app.registered_ms
             && header.first_ms < self.until_ms
             && header.last_ms >= self.since_ms
-            && (!header.says_levels() || self.filter.may_be_in(&header.levels))
+            && self.filter.may_be_in_block(header)
     }
 
     /// Returns the positions of the matching entries.

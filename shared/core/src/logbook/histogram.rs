@@ -316,7 +316,7 @@ impl<'q> Counting<'q> {
             || header.first_ms >= question.until_ms
             || header.last_ms < since_ms
             || expired
-            || !question.filter.entry.may_be_in(&header.levels)
+            || !question.filter.entry.may_be_in_block(header)
         {
             return true;
         }

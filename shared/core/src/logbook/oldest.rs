@@ -16,7 +16,7 @@ use crate::logbook::counters::Stats;
 use crate::logbook::cursor::{self, Cursor, Position};
 use crate::logbook::day_cursor::DayCursor;
 use crate::logbook::newest::{ByPosition, Candidate};
-use crate::logbook::question::{Cost, MAX_HELD_BYTES, Page, Query, QueryError, Range, render};
+use crate::logbook::question::{Cost, MAX_HELD_BYTES, Page, Query, QueryError, Range, open, render};
 use crate::model::app::App;
 use crate::model::block::{BlockHeader, Partition};
 use crate::model::ids::{BlockId, SHARDS};
@@ -200,13 +200,8 @@ impl Search<'_> {
                 let Some(stored) = block? else { continue };
                 self.cost.data_bytes += stored.block.data.len();
                 self.spending.read_bytes(stored.block.data.len());
-                let Some(payload) = table.payload(&stored).await? else {
-                    self.cost.skipped += 1;
-                    continue;
-                };
-                self.cost.opened += 1;
-                self.cost.decompressed_bytes += payload.bytes();
-                self.spending.decompressed_bytes(payload.bytes());
+                let opened = open(table, &stored, &mut self.cost, &mut self.spending).await?;
+                let Some(payload) = opened else { continue };
                 self.take(&payload, stored.block.header.block_id);
                 tokio::task::yield_now().await;
             }

@@ -25,7 +25,7 @@ use crate::logbook::cursor::{Cursor, Position};
 use crate::logbook::day_cursor::DayCursor;
 use crate::logbook::newest::{Candidate, Newest};
 use crate::logbook::oldest::oldest;
-use crate::logbook::question::{MAX_HELD_BYTES, Range, render};
+use crate::logbook::question::{MAX_HELD_BYTES, Range, open, render};
 use crate::logbook::{block_cursor, cursor};
 
 pub use crate::logbook::filter::Order;
@@ -464,16 +464,8 @@ impl<'q> Search<'q> {
         progress: &mut Progress<'_>,
     ) -> Result<(), Fault> {
         let header = &stored.block.header;
-        if !stored.whole {
-            progress.cost.pages += 1;
-        }
-        let Some(payload) = table.payload(stored).await? else {
-            progress.cost.skipped += 1;
-            return Ok(());
-        };
-        progress.cost.opened += 1;
-        progress.cost.decompressed_bytes += payload.bytes();
-        progress.spending.decompressed_bytes(payload.bytes());
+        let opened = open(table, stored, progress.cost, progress.spending).await?;
+        let Some(payload) = opened else { return Ok(()) };
         if let Some(least_ms) = self.take(&payload, header, app, &mut progress.newest) {
             progress.trail.left.push((block_cursor::place(header), least_ms));
         }

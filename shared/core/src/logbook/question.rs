@@ -1,11 +1,12 @@
 //! What a query asks for, its page, and what both orders of reading share.
 
 use crate::logbook::answer::{MAX_QUERY_BYTES, embedded_len, shortened};
-use crate::logbook::budget::Budget;
+use crate::logbook::blocks::{BlockTable, StoredBlock};
+use crate::logbook::budget::{Budget, Spending};
 use crate::logbook::filter::{Filter, Order};
 use crate::logbook::newest::Candidate;
 use crate::model::app::{App, AppId};
-use crate::model::block::BlockHeader;
+use crate::model::block::{BlockHeader, Payload};
 use crate::model::fault::Fault;
 use crate::model::record::StoredRecord;
 use crate::model::record_view::LogRecord;
@@ -104,6 +105,26 @@ pub(crate) fn render_record(stored: &StoredRecord<'_>, app_id: Option<&AppId>, r
     shortened(stored, app_id, MAX_QUERY_BYTES)
 }
 
+/// Reads the records of a block, with its extents. `None` if it cannot be read, which counts as skipped.
+pub(crate) async fn open<T: BlockTable>(
+    table: &T,
+    stored: &StoredBlock,
+    cost: &mut Cost,
+    spending: &mut Spending,
+) -> Result<Option<Payload>, Fault> {
+    if !stored.whole {
+        cost.pages += 1;
+    }
+    let Some(payload) = table.payload(stored).await? else {
+        cost.skipped += 1;
+        return Ok(None);
+    };
+    cost.opened += 1;
+    cost.decompressed_bytes += payload.bytes();
+    spending.decompressed_bytes(payload.bytes());
+    Ok(Some(payload))
+}
+
 /// The range of time of a query.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Range {
@@ -137,6 +158,6 @@ impl Range {
             || header.first_ms >= self.until_ms
             || header.last_ms < self.since_ms_of(app)
             || header.expires_at_secs.is_some_and(|at| at <= query.now_ms.div_euclid(1000))
-            || !query.filter.entry.may_be_in(&header.levels)
+            || !query.filter.entry.may_be_in_block(header)
     }
 }

@@ -9,7 +9,8 @@ use crate::logbook::answer::{MAX_QUERY_BYTES, embedded_len};
 use crate::logbook::arrival_cursor::{self, ArrivalCursor};
 use crate::logbook::blocks::{BlockTable, StoredBlock};
 use crate::logbook::budget::Spending;
-use crate::logbook::question::{Cost, Query, Range, render_record};
+use crate::logbook::filter::Order;
+use crate::logbook::question::{Cost, Query, Range, open, render_record};
 use crate::model::app::App;
 use crate::model::block::BlockPlace;
 use crate::model::fault::Fault;
@@ -109,7 +110,7 @@ pub async fn tail<T: BlockTable, L: ArrivalLog>(
     after: &After,
 ) -> Result<TailPage, TailError> {
     let ([app], false) = (query.apps, query.merged) else { return Err(TailError::OneApp) };
-    let question = query.filter.question(Some(app.app_id.as_str()), query.order);
+    let question = query.filter.question(Some(app.app_id.as_str()), Order::default());
     let id = ArrivalLogId { app_id: app.app_id.clone(), registered_ms: app.registered_ms };
     let at = match after {
         After::Now => newest(log, &id, query.now_ms).await?,
@@ -222,6 +223,9 @@ impl<T: BlockTable, L: ArrivalLog> Tail<'_, T, L> {
             let blocks = named.iter().map(|named| self.table.at(&named.place));
             let blocks = futures::future::try_join_all(blocks).await?;
             for (named, block) in named.iter().zip(blocks) {
+                if self.is_full() {
+                    return Ok(true);
+                }
                 self.at.enter(named.row, named.index);
                 self.cost.pages += 1;
                 // A missing block was removed, or has expired, since it arrived.
@@ -262,13 +266,9 @@ impl<T: BlockTable, L: ArrivalLog> Tail<'_, T, L> {
         if self.range.excludes(header, self.query, self.app) {
             return Ok(false);
         }
-        let Some(payload) = self.table.payload(stored).await? else {
-            self.cost.skipped += 1;
-            return Ok(false);
-        };
-        self.cost.opened += 1;
-        self.cost.decompressed_bytes += payload.bytes();
-        self.spending.decompressed_bytes(payload.bytes());
+        let opened = open(self.table, stored, &mut self.cost, &mut self.spending).await?;
+        let Some(payload) = opened else { return Ok(false) };
+        let arrived = format!(",\"arrived_at\":\"{}\"}}", rfc3339_ms(row.at_ms));
         let filter = &self.query.filter.entry;
         let times = self.range.since_ms_of(self.app)..self.range.until_ms;
         for index in 0..payload.len() {
@@ -285,7 +285,7 @@ impl<T: BlockTable, L: ArrivalLog> Tail<'_, T, L> {
             }
             let mut text = render_record(&record, None, self.query.raw);
             text.pop();
-            text.push_str(&format!(",\"arrived_at\":\"{}\"}}", rfc3339_ms(row.at_ms)));
+            text.push_str(&arrived);
             let bytes = embedded_len(&text);
             let is_long = self.bytes + bytes > MAX_QUERY_BYTES && !self.records.is_empty();
             if self.records.len() == self.query.limit || is_long {

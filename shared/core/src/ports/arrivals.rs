@@ -17,8 +17,9 @@ pub const KEEP_MS: i64 = 24 * 3_600_000;
 /// How long a row is stored at least (ms).
 pub const STORED_MS: i64 = 2 * KEEP_MS;
 
-/// Maximum number of arrivals in a row: about 32 KiB.
-pub const MAX_ROW_ARRIVALS: usize = 1_000;
+/// Maximum number of arrivals in a row: about 3 KiB, so that the rows of a read are one page of DynamoDB. A batch of
+/// the stream has no more.
+pub const MAX_ROW_ARRIVALS: usize = 100;
 
 /// Identifies the log of an app. The log of an earlier registration is another one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -44,6 +45,8 @@ pub struct BlockArrival {
 pub struct LevelSet(pub u8);
 
 impl LevelSet {
+    const ALL: Self = Self(u8::MAX);
+
     fn of(levels: &LevelCounts) -> Self {
         let bits = levels.iter().filter(|(_, count)| *count != 0).map(|(level, _)| 1 << level as u8);
         Self(bits.fold(0, |set, bit| set | bit))
@@ -70,7 +73,9 @@ impl BlockArrival {
         let mut insertion = [0; 8];
         insertion.copy_from_slice(&Seed::of(&[sequence.as_bytes()]).0[..8]);
         let (block_id, last_ms) = (header.block_id, header.last_ms);
-        Self { block_id, last_ms, insertion, levels: LevelSet::of(&header.levels) }
+        // A header without counts says nothing of its levels.
+        let levels = if header.says_levels() { LevelSet::of(&header.levels) } else { LevelSet::ALL };
+        Self { block_id, last_ms, insertion, levels }
     }
 
     #[must_use]

@@ -37,6 +37,7 @@ use serde_json::{Map, Value};
 use condition::Condition;
 use needle::{Needle, hides_text};
 
+use crate::model::block::BlockHeader;
 use crate::model::level::{Level, LevelCounts};
 use crate::model::record::{Entry, EntryKind, StoredRecord};
 use crate::model::record_view::LogRecord;
@@ -177,6 +178,12 @@ impl EntryFilter {
     #[must_use]
     pub fn may_be_in(&self, levels: &LevelCounts) -> bool {
         self.levels.is_empty() || self.levels.iter().any(|&level| levels[level] != 0)
+    }
+
+    /// Whether a block can have records with a requested level, by its header.
+    #[must_use]
+    pub fn may_be_in_block(&self, header: &BlockHeader) -> bool {
+        !header.says_levels() || self.may_be_in(&header.levels)
     }
 
     /// Whether a record's entry must be read after its level has passed.
