@@ -62,7 +62,7 @@ impl<K: Eq + Hash> Memory<K> {
 }
 
 /// The blocks of one registration of an app.
-type OfApp<'e> = BTreeMap<(AppId, i64), Vec<(&'e StreamRecord, BlockHeader)>>;
+type OfApp<'e> = BTreeMap<(AppId, i64), Vec<(&'e StreamRecord, &'e BlockHeader)>>;
 
 /// What was found for a rule, with the stream records that it was found in.
 struct ToCount<'e> {
@@ -136,7 +136,7 @@ impl<T: AlertTable, W: AlertWaker> AlertJudge<T, W> {
     async fn find<'e, B: BlockTable>(
         &self,
         alerts: &[Alert],
-        records: Vec<(&'e StreamRecord, BlockHeader)>,
+        records: Vec<(&'e StreamRecord, &'e BlockHeader)>,
         blocks: &B,
         now_ms: i64,
         work: &mut Vec<ToCount<'e>>,
@@ -146,14 +146,14 @@ impl<T: AlertTable, W: AlertWaker> AlertJudge<T, W> {
         for (record, header) in records {
             let sequence = record.sequence();
             let arrived_ms = record.dynamodb.arrived_ms().unwrap_or(now_ms);
-            if !alerts.iter().any(|alert| alert.may_be_in(&header, arrived_ms)) {
+            if !alerts.iter().any(|alert| alert.may_be_in(header, arrived_ms)) {
                 continue;
             }
             // Sending reports a block without data.
             let Image::Block { block: Block { data, .. }, extents } = record.image() else { continue };
             let data = match extents {
                 0 => data,
-                _ => match blocks.with_extents(&header, data, extents).await {
+                _ => match blocks.with_extents(header, data, extents).await {
                     Ok(data) => data,
                     // Sending reports a block that cannot be decoded.
                     Err(fault) if fault.class == FaultClass::NotFound => continue,
@@ -164,7 +164,7 @@ impl<T: AlertTable, W: AlertWaker> AlertJudge<T, W> {
                     }
                 },
             };
-            for ((founds, records), found) in all.iter_mut().zip(matching(alerts, &header, &data, arrived_ms))
+            for ((founds, records), found) in all.iter_mut().zip(matching(alerts, header, &data, arrived_ms))
             {
                 if let Some(found) = found {
                     founds.push(found);

@@ -1,7 +1,7 @@
 //! Arrivals: appends the blocks of a batch to the logs of their apps, which tails follow. It runs beside sending, so an
 //! outage of CloudWatch Logs does not stop a tail.
 //!
-//! An app's blocks become one row: a read and a write, however many they are. A batch that is delivered again, whole or
+//! An app's blocks of a batch become one row: usually a read and a write. A batch that is delivered again, whole or
 //! in parts, finds its blocks in the log and appends nothing.
 
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use logferry_core::ports::arrivals::{ArrivalLog, ArrivalLogId, BlockArrival};
 use logferry_core::ports::clock::Clock;
 
 use crate::Beside;
-use crate::stream::{StreamEvent, StreamRecord};
+use crate::stream::StreamEvent;
 
 /// Logs that are written concurrently.
 const LOGS_AT_ONCE: usize = 16;
@@ -76,7 +76,7 @@ fn by_log(event: &StreamEvent, now_ms: i64) -> BTreeMap<ArrivalLogId, Batch<'_>>
         let batch = logs.entry(id).or_default();
         let inserted_ms = record.dynamodb.arrived_ms().unwrap_or(now_ms);
         batch.since_ms = Some(batch.since_ms.map_or(inserted_ms, |since| since.min(inserted_ms)));
-        batch.arrivals.push(BlockArrival::of(&header, StreamRecord::sequence(record)));
+        batch.arrivals.push(BlockArrival::of(header, record.sequence()));
         batch.records.push(record.sequence());
     }
     logs

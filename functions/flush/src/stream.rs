@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::sync::OnceLock;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -22,6 +23,9 @@ pub struct StreamRecord {
     #[serde(rename = "eventName")]
     pub event_name: String,
     pub dynamodb: Change,
+    /// What [`StreamRecord::header`] has read.
+    #[serde(skip)]
+    header: OnceLock<Option<BlockHeader>>,
 }
 
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_streams_StreamRecord.html>
@@ -148,9 +152,12 @@ impl StreamRecord {
 
     /// Returns the header of an inserted block, without decoding its data; `None` for everything else.
     #[must_use]
-    pub fn header(&self) -> Option<BlockHeader> {
-        let item: Item<'_> = serde_json::from_str(self.inserted()?.get()).ok()?;
-        Some(HeaderItem::read(|name| item.attr(name)).ok()??.header)
+    pub fn header(&self) -> Option<&BlockHeader> {
+        let read = || {
+            let item: Item<'_> = serde_json::from_str(self.inserted()?.get()).ok()?;
+            Some(HeaderItem::read(|name| item.attr(name)).ok()??.header)
+        };
+        self.header.get_or_init(read).as_ref()
     }
 
     #[must_use]
