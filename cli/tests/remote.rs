@@ -122,6 +122,42 @@ fn a_tail_follows_its_cursors_and_marks_what_is_late() {
 }
 
 #[test]
+fn an_erasure_is_started_unless_one_in_progress_covers_it() {
+    const FOUND: (u16, &str) = (200, r#"{"ok":true,"data":{"records":3,"complete":true}}"#);
+    const JOBS: (u16, &str) = (
+        200,
+        r#"{"ok":true,"data":[{"job_id":"j1","state":"pending","filter":{"field.userId":"u-42"},
+            "since":"2024-03-02T00:00:00.000Z","until":"2024-04-01T00:00:00.000Z"}]}"#,
+    );
+    const STARTED: (u16, &str) = (202, r#"{"ok":true,"data":{"job_id":"j2","state":"pending"}}"#);
+    for (args, job) in [
+        (&["--since", "2024-03-02"][..], "j1"),
+        (&["--since", "2024-03-03", "--until", "2024-03-31"], "j1"),
+        (&["--since", "2024-03-01"], "j2"),
+        (&["--since", "2024-03-03", "--until", "2024-04-02"], "j2"),
+    ] {
+        let mut answers = vec![FOUND, JOBS];
+        answers.extend((job == "j2").then_some(STARTED));
+        let (url, serving) = service(answers);
+        let args = [&["erase", "--app", "shop", "userId=u-42", "--yes"][..], args].concat();
+        let output = logferry(&args, &[("LOGFERRY_URL", &url), KEY]);
+        let printed = String::from_utf8(output.stdout.clone()).unwrap();
+        assert!(printed.contains(&format!(r#""job_id":"{job}""#)), "{args:?}: {printed} {:?}", said(&output));
+        serving.join().unwrap();
+    }
+}
+
+#[test]
+fn an_erasure_of_nothing_is_not_started() {
+    let (url, serving) = service(vec![(200, r#"{"ok":true,"data":{"records":0,"complete":true}}"#)]);
+    let args = ["erase", "--app", "shop", "--since", "3d", "userIdd=u-42", "--yes"];
+    let (code, error) = said(&logferry(&args, &[("LOGFERRY_URL", &url), KEY]));
+    assert_eq!(code, Some(2));
+    assert!(error.contains("no record matches, so nothing is erased"), "{error}");
+    assert_eq!(serving.join().unwrap(), ["/v1/apps/shop/erase"]);
+}
+
+#[test]
 fn errors_say_what_to_do_in_words_of_the_command_line() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let closed = format!("http://{free}");

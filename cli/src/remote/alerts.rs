@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::apps::{elements, encoded, print, print_list, text};
 use super::files::Common;
-use super::matching::Matching;
+use super::matching::{Matching, shown_filter};
 use super::{Role, Service};
 
 /// List, create and delete alerts on an app's own records.
@@ -92,8 +92,6 @@ pub(crate) async fn run(args: &AlertsArgs) -> Result<ExitCode, Box<dyn Error>> {
                     Some(error) => format!("{}: {error}", text(&last["notification"])),
                     None => text(&last["notification"]),
                 };
-                let filter = alert["filter"].as_object().into_iter().flatten();
-                let filter: Vec<_> = filter.map(|(name, value)| format!("{name}={}", text(value))).collect();
                 vec![
                     own("name"),
                     own("state"),
@@ -101,7 +99,7 @@ pub(crate) async fn run(args: &AlertsArgs) -> Result<ExitCode, Box<dyn Error>> {
                     own("threshold"),
                     own("window_minutes"),
                     notified,
-                    filter.join(" "),
+                    shown_filter(&alert["filter"]),
                 ]
             })
         }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::apps::{elements, encoded, print, print_list, text};
 use super::files::Common;
-use super::matching::Matching;
+use super::matching::{Matching, shown_filter};
 use super::{Role, Service};
 
 /// Erase the records that match, with the files that they came from.
@@ -62,9 +62,8 @@ pub(crate) async fn run(args: &EraseArgs) -> Result<ExitCode, Box<dyn Error>> {
         let answer = service.call(Role::App, Method::GET, &path, &[], None).await?;
         let titles = ["JOB", "STATE", "REQUESTED", "RECORDS", "FILES", "FILTER"];
         return print_list(common, &elements(&answer), &titles, |job| {
-            ["job_id", "state", "requested_at", "records", "files", "filter"]
-                .map(|name| text(&job[name]))
-                .to_vec()
+            let own = ["job_id", "state", "requested_at", "records", "files"].map(|name| text(&job[name]));
+            own.into_iter().chain([shown_filter(&job["filter"])]).collect()
         });
     }
     let mut body = json!({
@@ -85,10 +84,15 @@ pub(crate) async fn run(args: &EraseArgs) -> Result<ExitCode, Box<dyn Error>> {
     }
     // A range that ends now differs each time: the same erasure would be a second job.
     let jobs = service.call(Role::App, Method::GET, &path, &[], None).await?;
-    if let Some(same) = elements(&jobs)
-        .into_iter()
-        .find(|job| job["filter"] == body["filter"] && job["state"] == "pending" && args.until.is_none())
-    {
+    let same = elements(&jobs).into_iter().find(|job| {
+        let covers = |name: &str| (job[name].as_str(), body[name].as_str());
+        let ((since, from), (until, to)) = (covers("since"), covers("until"));
+        job["state"] == "pending"
+            && job["filter"] == body["filter"]
+            && since <= from
+            && (until >= to || args.until.is_none())
+    });
+    if let Some(same) = same {
         eprintln!("such an erasure is in progress: for later records, start another when it is complete");
         return shown(common, &same);
     }

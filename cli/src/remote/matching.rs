@@ -5,6 +5,7 @@ use std::error::Error;
 use serde_json::{Map, Value};
 
 use super::Pairs;
+use super::apps::text;
 use super::condition::parameter;
 
 /// Which records.
@@ -23,6 +24,12 @@ pub(super) struct Matching {
     /// Search the whole entry instead of its message.
     #[arg(long, requires = "search")]
     anywhere: bool,
+}
+
+/// The conditions of a filter, as the service names them.
+pub(super) fn shown_filter(filter: &Value) -> String {
+    let filter = filter.as_object().into_iter().flatten();
+    filter.map(|(name, value)| format!("{name}={}", text(value))).collect::<Vec<_>>().join(" ")
 }
 
 impl Matching {

@@ -157,7 +157,7 @@ pub(crate) async fn tail(args: &TailArgs) -> Result<ExitCode, Box<dyn Error>> {
     let service = Service::new(&args.asked.remote)?;
     let pairs = args.asked.pairs(&service);
     let mut output = Output::new(args.asked.format);
-    let mut left = args.limit.unwrap_or(usize::MAX);
+    let (mut left, mut any_skipped) = (args.limit.unwrap_or(usize::MAX), false);
     let mut after = args.since.clone();
     while left > 0 {
         let mut query = pairs.clone();
@@ -168,12 +168,14 @@ pub(crate) async fn tail(args: &TailArgs) -> Result<ExitCode, Box<dyn Error>> {
             output.record(record)?;
         }
         output.flush()?;
+        // Said at once: a tail need not end.
         complete(page.skipped)?;
+        any_skipped |= page.skipped > 0;
         left = left.saturating_sub(page.data.len());
         after = page.cursor.ok_or("the answer has no cursor: is the service older than this command?")?;
         if left > 0 && !page.more {
             tokio::time::sleep(Duration::from_secs(args.interval)).await;
         }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(ExitCode::from(u8::from(any_skipped)))
 }
