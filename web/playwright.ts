@@ -2,7 +2,10 @@
 
 import { defineConfig } from '@playwright/test';
 
-const executablePath = process.env.CHROMIUM ?? '/usr/bin/chromium';
+export const launchOptions = {
+  executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+  args: ['--no-sandbox'],
+};
 
 export default defineConfig({
   fullyParallel: true,
@@ -13,5 +16,5 @@ export default defineConfig({
   // A test that passes only the second time is named "flaky" in the closing lines.
   retries: 1,
   reporter: [['list']],
-  use: { launchOptions: { executablePath, args: ['--no-sandbox'] } },
+  use: { launchOptions },
 });

@@ -4,26 +4,27 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type BrowserContext, chromium, type Page } from '@playwright/test';
+import { launchOptions } from '../../../playwright.ts';
 
 export class Profile {
   readonly folder = mkdtempSync(join(tmpdir(), 'logferry-profile-'));
 
   launch(options: { args?: string[]; ignoreDefaultArgs?: string[] } = {}): Promise<BrowserContext> {
     return chromium.launchPersistentContext(this.folder, {
-      executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-      args: ['--no-sandbox', ...(options.args ?? [])],
+      ...launchOptions,
+      args: [...launchOptions.args, ...(options.args ?? [])],
       ignoreDefaultArgs: options.ignoreDefaultArgs ?? [],
     });
   }
 
   /** SIGKILL for the whole browser. */
   killBrowser(): void {
-    for (const { pid } of this.#processes()) kill(pid);
+    killAll(this.#processes());
   }
 
   /** SIGKILL for every renderer: pages and workers. */
   killRenderers(): void {
-    for (const { pid, command } of this.#processes()) if (command.includes('--type=renderer')) kill(pid);
+    killAll(this.#processes().filter(({ command }) => command.includes('--type=renderer')));
   }
 
   /** Resident memory of all its processes, shared pages counted once (bytes). */
@@ -66,6 +67,11 @@ export async function killed(target: Page | BrowserContext, kill: () => void): P
   });
   kill();
   await Promise.race([ended, new Promise<void>((done) => setTimeout(done, 5_000))]);
+}
+
+function killAll(processes: { pid: number }[]): void {
+  if (processes.length === 0) throw new Error('there is no process to kill');
+  for (const { pid } of processes) kill(pid);
 }
 
 function kill(pid: number): void {

@@ -14,8 +14,8 @@ for (const [format, name] of [
   test(`21 the lines in ${name} are those that the package makes now`, () => {
     const entries = JSON.parse(readFileSync(fixture('logged.json'), 'utf8')) as Entry[];
     const lines = entries.map((entry) => `${line(entry, format, 256 * 1024, null)}\n`).join('');
-    const kept = readFileSync(fixture(name), { encoding: 'utf8', flag: 'a+' });
-    if (kept !== lines) writeFileSync(fixture(name), lines);
-    assert.equal(kept, lines, 'the file was out of date and is rewritten: review and commit it');
+    if (process.env.LOGFERRY_GOLDEN === 'write') writeFileSync(fixture(name), lines);
+    const kept = readFileSync(fixture(name), 'utf8');
+    assert.equal(kept, lines, 'LOGFERRY_GOLDEN=write rewrites the file: review and commit it');
   });
 }

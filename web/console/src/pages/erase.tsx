@@ -45,7 +45,7 @@ export function ErasePage() {
   const twice = doubled(params);
   const logs = href('logs', kind === 'admin' && app !== undefined ? { app } : {});
   let content: preact.JSX.Element;
-  if (app === undefined) content = <Empty title="Choose an app">Records are erased of one app.</Empty>;
+  if (app === undefined) content = <Empty title="Choose an app">An erasure covers one app.</Empty>;
   else if (!manages)
     content = <Empty title="This credential may not erase records">A key with the scope “manage” may.</Empty>;
   else if (job !== null) content = <Job key={job} app={app} job={job} />;
@@ -157,9 +157,8 @@ function Ask({ app, wish }: { app: string; wish: Wish }) {
           run={begin}
         >
           <p>
-            {preview.complete ? '' : 'At least '}
-            {count(preview.records)} records of <strong>{app}</strong> are erased in the background, and
-            cannot be brought back.
+            {howMany(preview)} of <strong>{app}</strong> will be erased in the background. They cannot be
+            brought back.
           </p>
         </Confirm>
       )}
@@ -201,7 +200,7 @@ function Job({ app, job }: { app: string; job: string }) {
               {full(Date.parse(erasure.requested_at), utc).slice(0, 19)}
               {erasure.completed_at &&
                 `, complete ${full(Date.parse(erasure.completed_at), utc).slice(0, 19)}`}
-              . {!over && 'This page may be left: its address shows the job again.'}
+              . {!over && 'You can leave this page; its URL shows the job again.'}
             </p>
             <Remains places={erasure.remains} />
           </section>

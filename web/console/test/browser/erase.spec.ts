@@ -76,8 +76,12 @@ test('a complete erasure shows its result without the values of its filter, and 
     const changes = asked > 1 ? { ...over, filter: { 'field.context.user': '' } } : {};
     await route.fulfill({ json: { ok: true, data: { ...data, ...changes } } });
   });
+  await page.clock.install();
   await open(page, url, `#/erase?job=${job_id}`, app.key);
+  await expect.poll(() => asked).toBe(1);
+  await page.clock.runFor(10_000);
   await expect(page.getByRole('heading', { name: 'Erased' })).toBeVisible();
+  await page.clock.runFor(30_000);
   await expect(page.getByText('their values are not kept')).toBeVisible();
   await expect(page.getByText('until 20').first()).toBeVisible();
   expect(asked).toBe(2);

@@ -3,6 +3,7 @@
 import { gzipSync } from 'node:zlib';
 import { chromium } from '@playwright/test';
 import { App, stack } from '../../../browser/test/support/stack.ts';
+import { launchOptions } from '../../../playwright.ts';
 import { upload } from './shop.ts';
 
 const RECORDS = Number(process.env.RECORDS ?? 200_000);
@@ -47,8 +48,8 @@ for (let n = 0; n < 2; n++) {
 }
 
 const browser = await chromium.launch({
-  executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-  args: ['--no-sandbox', '--enable-precise-memory-info', '--js-flags=--expose-gc'],
+  ...launchOptions,
+  args: [...launchOptions.args, '--enable-precise-memory-info', '--js-flags=--expose-gc'],
 });
 const page = await browser.newPage({ viewport: { width: 1280, height: 800 } });
 await page.goto(`${found.api}/console/#/logs`);

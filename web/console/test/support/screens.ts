@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type Browser, chromium, type Page } from '@playwright/test';
 import { stack } from '../../../browser/test/support/stack.ts';
+import { launchOptions } from '../../../playwright.ts';
 import { backdate, entries, register, runChecks, uploadFiles, write } from './shop.ts';
 
 const HOUR_MS = 3_600_000;
@@ -81,8 +82,7 @@ async function open(
   return page;
 }
 
-const executablePath = process.env.CHROMIUM ?? '/usr/bin/chromium';
-const browser = await chromium.launch({ executablePath, args: ['--no-sandbox'] });
+const browser = await chromium.launch(launchOptions);
 type Step = (page: Page) => Promise<void>;
 const shots: [string, string, Step?][] = [
   ['overview', '#/overview'],

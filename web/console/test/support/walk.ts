@@ -8,6 +8,7 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { chromium, type Page } from '@playwright/test';
 import { App, stack } from '../../../browser/test/support/stack.ts';
+import { launchOptions } from '../../../playwright.ts';
 import { watch } from './fixtures.ts';
 import { entries, write } from './shop.ts';
 
@@ -35,8 +36,7 @@ function measure(): void {
   }).observe({ type: 'event', buffered: true });
 }
 
-const executablePath = process.env.CHROMIUM ?? '/usr/bin/chromium';
-const browser = await chromium.launch({ executablePath, args: ['--no-sandbox'] });
+const browser = await chromium.launch(launchOptions);
 const page = await browser.newPage({ viewport: { width: 1280, height: 800 } });
 const problems = watch(page);
 await page.addInitScript(measure);
