@@ -5,9 +5,11 @@ import pathlib
 import subprocess
 import sys
 
+from stack.binaries import TARGET
+
 # An answer of 400 or above fails, after some retries: a reader is slower than `ingest`. jq and the AWS CLI need not be
-# installed: the pages only select members with jq. The stack runs and the command line is compiled: `make up` and
-# `cargo run` do neither.
+# installed: the pages only select members with jq. The stack runs already, so `make up` is skipped. `cargo run` calls
+# the compiled command line.
 PREAMBLE = r"""
 set -euo pipefail
 curl() {
@@ -43,10 +45,11 @@ def run(
     """Runs commands with `bash` and returns what they print. If one fails, exits with the end of the output; `what`
     names the commands."""
     local = pathlib.Path(__file__).resolve().parent
+    program = os.environ.get("LOGFERRY") or str(TARGET / "debug" / "logferry")
     done = subprocess.run(
         ["bash", "-c", PREAMBLE + commands],
         cwd=folder,
-        env={**os.environ, "PYTHON": sys.executable, "LOCAL": str(local), **(env or {})},
+        env={**os.environ, "PYTHON": sys.executable, "LOCAL": str(local), "LOGFERRY": program, **(env or {})},
         capture_output=True,
         text=True,
     )

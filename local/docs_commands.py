@@ -5,7 +5,6 @@ LOGFERRY_LOCAL_ENV names the stack's local.env, by default that of `make up`. Th
 not exist: the pages register them, and they are deleted at the end."""
 
 import dataclasses
-import os
 import pathlib
 import re
 import shutil
@@ -13,7 +12,6 @@ import sys
 import tempfile
 
 import commands
-from stack.binaries import TARGET
 from stack.settings import ROOT, local_env_path
 
 # What follows the last block of a page. Other pages delete their app themselves.
@@ -29,7 +27,7 @@ PART = re.compile(
 # A sample in another language ends in an answer of the service. JavaScript prints an object without quotes.
 INTERPRETERS = {"python": '"$PYTHON" -', "js": "node --input-type=module -"}
 ACCEPTED = re.compile(r'"?ok"?: ?true')
-# Samples of other programs' configuration, not programs.
+# Functions without a call: local/tests/test_webhooks.py runs them.
 PARTIAL = {("docs/api.md", "js"), ("docs/api.md", "python")}
 MARK = "== block "
 # Stands for whatever differs from run to run.
@@ -102,9 +100,8 @@ def run(page: str, local_env: pathlib.Path) -> int:
         # The page's files are created here, and not in the repository.
         shutil.copy(ROOT / "README.md", folder)
         pathlib.Path(folder, "tests").symlink_to(ROOT / "tests")
-        program = os.environ.get("LOGFERRY") or str(TARGET / "debug" / "logferry")
         # Not the state and the configuration of this machine's user.
-        env = {"LOGFERRY": program, "HOME": folder, "XDG_CONFIG_HOME": f"{folder}/.config", "XDG_STATE_HOME": folder}
+        env = {"HOME": folder, "XDG_CONFIG_HOME": f"{folder}/.config", "XDG_STATE_HOME": folder}
         done = commands.run(
             "\n".join([script(found, local_env), f"echo; echo '{MARK}'", PAGES[page]]), page, env, folder
         )

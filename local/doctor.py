@@ -17,7 +17,7 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 # The version that requirements.txt's packages need.
 PYTHON = (3, 11)
-# Compiled crates, tools and npm packages after `make test`; the first figure is without the tests.
+# Compiled crates, tools and npm packages after `make test`.
 DISK_GB = 15
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 

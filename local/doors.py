@@ -25,7 +25,8 @@ UNPACKED = VENV / "debian"
 
 def install(environment: dict[str, str]) -> None:
     """Installs the clients, unless those that are named are there."""
-    wanted = hashlib.sha256(b"".join(path.read_bytes() for path in LISTS) + sys.version.encode()).hexdigest()
+    named = b"".join(path.read_bytes() for path in LISTS) + " ".join([sys.version, *DEBIAN]).encode()
+    wanted = hashlib.sha256(named).hexdigest()
     if STAMP.exists() and STAMP.read_text() == wanted and (CLIENTS / "node_modules").exists():
         return
     print("installing the clients that tests/doors names", file=sys.stderr)
@@ -34,15 +35,14 @@ def install(environment: dict[str, str]) -> None:
     subprocess.run([*pip, "--requirement", LISTS[0]], check=True)
     npm = ["npm", "install", "--no-package-lock", "--no-audit", "--no-fund", "--loglevel=error", "--ignore-scripts"]
     subprocess.run(npm, cwd=CLIENTS, env=environment, check=True)
-    unpack_debian_packages()
     STAMP.write_text(wanted)
 
 
 def unpack_debian_packages() -> None:
-    """Unpacks what Debian has, if this is one."""
-    if not (shutil.which("apt-get") and shutil.which("dpkg")):
+    """Unpacks what Debian has, if this is one and it is not there yet."""
+    if (UNPACKED / "usr").exists() or not (shutil.which("apt-get") and shutil.which("dpkg")):
         return
-    UNPACKED.mkdir()
+    UNPACKED.mkdir(exist_ok=True)
     done = subprocess.run(["apt-get", "-qq", "download", *DEBIAN], cwd=UNPACKED, stderr=subprocess.DEVNULL, check=False)
     if done.returncode:
         print("rsyslog is not tried: apt-get has no packages of it, `apt-get update` may help", file=sys.stderr)
@@ -62,6 +62,7 @@ def otel_rust() -> pathlib.Path:
 def main(arguments: list[str]) -> int:
     environment = {**web.environment(), **local_env(), "DEBIAN_PACKAGES": str(UNPACKED)}
     install(environment)
+    unpack_debian_packages()
     if arguments == ["otel-rust"]:
         environment["OTEL_RUST"] = str(otel_rust())
         arguments = ["-k", "rust"]

@@ -4,7 +4,6 @@ LOGFERRY_LOCAL_ENV names the stack's local.env, by default that of `make up`. De
 
 import gzip
 import json
-import os
 import re
 import sys
 import time
@@ -12,7 +11,6 @@ import urllib.request
 
 import client
 import commands
-from stack.binaries import TARGET
 from stack.settings import ROOT, local_env, local_env_path
 
 # Not the app of docs/api.md, whose commands run before these.
@@ -95,12 +93,11 @@ SECTIONS = {
 def main() -> int:
     env = local_env()
     page = (ROOT / "docs" / "operations.md").read_text()
-    program = os.environ.get("LOGFERRY") or str(TARGET / "debug" / "logferry")
     request(env, "POST", "/apps", {"app_id": APP, "name": "Runbook"})
     try:
         for title, prepare in SECTIONS.items():
             check = prepare(env)
-            done = commands.run(block_of(page, title), f"the runbook, {title}", {**env, "LOGFERRY": program})
+            done = commands.run(block_of(page, title), f"the runbook, {title}", env)
             check(done.stdout)
     finally:
         request(env, "DELETE", f"/apps/{APP}")

@@ -12,6 +12,7 @@ import tarfile
 import threading
 import venv
 
+from doctor import output_of
 from stack import settings
 
 SAM = "aws-sam-cli==1.170.0"
@@ -26,14 +27,6 @@ IMAGE_ENV = (
     "LAMBDA_TASK_ROOT=/var/task LAMBDA_RUNTIME_DIR=/var/runtime PATH=/usr/local/bin:/usr/bin:/bin:/opt/bin "
     "LD_LIBRARY_PATH=/lib64:/lib/x86_64-linux-gnu:/var/runtime:/var/task:/opt/lib LANG=C.UTF-8 TZ=:UTC"
 )
-
-
-def output_of(*arguments: str) -> str | None:
-    try:
-        done = subprocess.run(arguments, capture_output=True, text=True)
-    except FileNotFoundError:
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
 
 
 def sam_cli() -> pathlib.Path:
@@ -51,7 +44,7 @@ def sam_cli() -> pathlib.Path:
 
 
 def build_image(sam: pathlib.Path) -> None:
-    """Builds an image of thirteen files: the C library, certificates, names, Lambda's runtime interface emulator."""
+    """Builds an image of few files: the C library, certificates, names, Lambda's runtime interface emulator."""
     emulator = next(sam.glob("lib/python3*/site-packages/samcli/local/rapid/aws-lambda-rie-x86_64"))
     root = io.BytesIO()
     with tarfile.open(fileobj=root, mode="w") as image:

@@ -19,6 +19,7 @@ import boto3
 
 import client
 import sam_image
+from doctor import output_of
 from stack import binaries, command, deploy, settings, smoke
 
 # The stack that `sam deploy` makes beside that of `make up`.
@@ -94,8 +95,10 @@ def build_and_deploy(sam: Sam) -> None:
     cloudformation = boto3.client("cloudformation", **sam.chosen.client_config)
     outputs = deploy.outputs(deploy.describe(cloudformation, STACK))
     url = f"{sam.chosen.endpoint}/_aws/execute-api/{outputs['HttpApiId']}"
-    smoke.run(boto3.client("lambda", **sam.chosen.client_config), outputs, url)
-    remove(sam, outputs)
+    try:
+        smoke.run(boto3.client("lambda", **sam.chosen.client_config), outputs, url)
+    finally:
+        remove(sam, outputs)
 
 
 def remove(sam: Sam, outputs: dict[str, str]) -> None:
@@ -158,9 +161,7 @@ def wrong(event: pathlib.Path, answer: str) -> str | None:
 @contextlib.contextmanager
 def start_api(sam: Sam):
     """Runs `sam local start-api`; gives its URL."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
+    port = settings.free_port()
     print("\n== sam local start-api", flush=True)
     with open(sam.work / "start-api.log", "w") as log:
         process = subprocess.Popen(
@@ -209,7 +210,7 @@ def registered(env: dict[str, str]) -> None:
 
 
 def run() -> None:
-    if sam_image.output_of("docker", "info") is None:
+    if not output_of("docker", "info"):
         raise settings.Problem("no Docker engine answers; `make test` runs the same binaries without one")
     chosen = settings.from_environment()
     env = command.up(chosen)

@@ -203,16 +203,19 @@ def demo() -> None:
     name = os.environ.get("EXAMPLE")
     if name and name not in EXAMPLES:
         raise Problem(f"EXAMPLE is one of {', '.join(EXAMPLES)}")
+    framework = None
     if name:
         port = EXAMPLES[name].rpartition(" ")[2]
         print(f"the example of {name} on http://localhost:{port}/", file=sys.stderr)
-        # Ctrl-C ends it too: it is of the same process group.
-        subprocess.Popen(EXAMPLES[name].split(), cwd=install_example(name), env=environment())
+        framework = subprocess.Popen(EXAMPLES[name].split(), cwd=install_example(name), env=environment())
     try:
         if not run("node", "examples/server.mjs"):
             raise Problem("the example server failed; it needs the stack of `make up`")
     except KeyboardInterrupt:
         pass
+    finally:
+        if framework:
+            framework.terminate()
 
 
 def main(arguments: list[str]) -> int:

@@ -4,6 +4,7 @@ import dataclasses
 import os
 import pathlib
 import shlex
+import socket
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -13,6 +14,12 @@ TABLES = ("apps", "logs", "files", "stats", "checks", "uploads")
 ACCESS_KEY, SECRET_KEY = "test", "test"
 REGION = "us-east-1"
 STACK_NAME = "logferry"
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
 
 
 class Problem(Exception):

@@ -5,7 +5,6 @@ import dataclasses
 import os
 import pathlib
 import shutil
-import socket
 import subprocess
 import sys
 
@@ -13,7 +12,7 @@ import boto3
 
 from . import emulator, smoke
 from .bring_up import bring_up
-from .settings import FUNCTIONS, ROOT, Problem, Settings
+from .settings import FUNCTIONS, ROOT, Problem, Settings, free_port
 
 STATES = ROOT / ".logferry" / "tests"
 # Lines of a failed step's output that are printed again at the end, where runners name what failed.
@@ -33,7 +32,7 @@ def run(chosen: Settings) -> None:
             failed[what] = closing
 
     step("the local stack's own tests", sys.executable, "-m", "pytest", "-q", ROOT / "local" / "tests")
-    port = int(os.environ.get("LOGFERRY_PORT") or _free_port())
+    port = int(os.environ.get("LOGFERRY_PORT") or free_port())
     own = dataclasses.replace(
         chosen,
         port=port,
@@ -100,9 +99,3 @@ def _forget_earlier_runs(own: Settings) -> None:
         if not (owner.exists() and emulator.process_alive(owner.read_text())):
             emulator.stop(dataclasses.replace(own, state=state))
             shutil.rmtree(state)
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]

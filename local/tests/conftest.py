@@ -3,7 +3,6 @@
 import dataclasses
 import os
 import pathlib
-import socket
 import sys
 
 import pytest
@@ -13,12 +12,6 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from stack import emulator, settings
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
 @pytest.fixture(scope="session")
 def start_emulator(tmp_path_factory):
     """Starts emulators that end with the session."""
@@ -26,7 +19,7 @@ def start_emulator(tmp_path_factory):
 
     def start(patches: str, state: pathlib.Path | None = None) -> settings.Settings:
         state = state or tmp_path_factory.mktemp(f"patches-{patches}")
-        chosen = dataclasses.replace(settings.from_environment({}), port=free_port(), state=state)
+        chosen = dataclasses.replace(settings.from_environment({}), port=settings.free_port(), state=state)
         os.environ["LOGFERRY_PATCHES"] = patches
         emulator.start(chosen)
         started.append(chosen)
