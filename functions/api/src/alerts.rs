@@ -251,21 +251,21 @@ pub(crate) async fn create_alert<C: Cloud>(
         Notify::Webhook(_) => Some(SigningKey::of(random::bytes()?)),
         Notify::Sns => None,
     };
+    let rule = AlertRule {
+        name: new.name,
+        created_ms: on.head.now_ms,
+        filter: new.filter,
+        threshold: new.threshold,
+        window_minutes: new.window_minutes,
+        quiet_minutes: new.quiet_minutes,
+        notify: new.notify,
+        signing_key,
+    };
     let mut app = *on.app;
     for _ in 0..ATTEMPTS {
-        let rule = AlertRule {
-            name: new.name.clone(),
-            created_ms: on.head.now_ms,
-            filter: new.filter.clone(),
-            threshold: new.threshold,
-            window_minutes: new.window_minutes,
-            quiet_minutes: new.quiet_minutes,
-            notify: new.notify.clone(),
-            signing_key: signing_key.clone(),
-        };
-        if let Some(known) = app.alerts.iter().find(|known| known.name == new.name) {
+        if let Some(known) = app.alerts.iter().find(|known| known.name == rule.name) {
             let (created_ms, signing_key) = (known.created_ms, known.signing_key.clone());
-            if (AlertRule { created_ms, signing_key, ..rule }) == *known {
+            if (AlertRule { created_ms, signing_key, ..rule.clone() }) == *known {
                 return Ok(ok(&api.show_alert(&app, known).await?));
             }
             return Err(ApiError::conflict("an alert with this name exists: delete it first"));
@@ -276,8 +276,8 @@ pub(crate) async fn create_alert<C: Cloud>(
         let mut alerts = app.alerts.clone();
         alerts.push(rule.clone());
         if api.apps.set_alerts(&app, &alerts).await? {
-            let shown = Shown { signing_key, ..api.show_alert(&app, &rule).await? };
-            return Ok(data(StatusCode::CREATED, &shown));
+            let shown = api.show_alert(&app, &rule).await?;
+            return Ok(data(StatusCode::CREATED, &Shown { signing_key: rule.signing_key, ..shown }));
         }
         app = api.same_app(&app).await?;
     }

@@ -6,15 +6,14 @@ use logferry_core::logbook::histogram::{self, Limits, MAX_BUCKETS, Question};
 use logferry_core::model::level::Level;
 use logferry_core::model::time::{EARLIEST_MS, LATEST_MS, MS_PER_DAY, rfc3339_ms};
 use logferry_core::ports::apps::Apps;
-use logferry_service::http::{Answer, ApiError, Measured, Operation, QueryParams, State, ok};
-use logferry_service::metrics::BLOCKS_SKIPPED;
+use logferry_service::http::{Answer, ApiError, Operation, QueryParams, State, ok};
 use serde::Serialize;
 use tokio::time::Instant;
 use utoipa::openapi::path::{Parameter, ParameterIn};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::auth::{AsCaller, Params, Read};
-use crate::logs::filter_of;
+use crate::logs::{filter_of, with_skipped};
 use crate::writes::invalid;
 use crate::{Cloud, Shared};
 
@@ -142,7 +141,7 @@ pub(crate) async fn count_logs<C: Cloud>(State(api): Shared<C>, by: AsCaller<Rea
         warn: levels[Level::Warn],
         error: levels[Level::Error],
     });
-    let mut response = ok(&Counts {
+    let response = ok(&Counts {
         since: rfc3339_ms(since_ms),
         until: rfc3339_ms(until_ms),
         bucket_ms,
@@ -150,8 +149,5 @@ pub(crate) async fn count_logs<C: Cloud>(State(api): Shared<C>, by: AsCaller<Rea
         complete_from: counted.complete_from_ms.map(rfc3339_ms),
         skipped: counted.skipped,
     });
-    if counted.skipped > 0 {
-        response.extensions_mut().insert(Measured(vec![(BLOCKS_SKIPPED, counted.skipped.into())]));
-    }
-    Ok(response)
+    Ok(with_skipped(response, counted.skipped))
 }

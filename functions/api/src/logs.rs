@@ -57,7 +57,7 @@ pub(crate) fn queries(operation: &mut Operation) {
         "cursor": {"type": ["string", "null"], "description": "Where the next page begins; null on the last one, \
             and never with `after`."},
         "skipped": {"type": "integer", "description": "Blocks that could not be read."},
-        "more": {"type": "boolean", "description": "With `after` alone: whether more has arrived already."},
+        "more": {"type": "boolean", "description": "Only with `after`: whether more has arrived already."},
     });
     let page =
         json!({"type": "object", "required": ["ok", "data", "cursor", "skipped"], "properties": members});
@@ -209,6 +209,9 @@ pub(crate) async fn query_logs<C: Cloud>(State(api): Shared<C>, by: AsCaller<Rea
     asked.filter.check_range(head.now_ms).map_err(|bad| invalid(&bad))?;
     let app = api.app_asked_for(&caller, &head, asked.app_id.as_deref()).await?;
     let merged = app.is_none();
+    if merged && asked.after.is_some() {
+        return Err(tail_error(TailError::OneApp));
+    }
     let apps = match app {
         Some(app) => vec![*app],
         None => api.apps.list().await?,
@@ -250,9 +253,13 @@ fn answer(records: &[String], cursor: Option<String>, cost: &Cost, members: &str
         Value::from(cursor),
         cost.skipped
     );
-    let mut response = text(StatusCode::OK, "application/json", body);
-    if cost.skipped > 0 {
-        response.extensions_mut().insert(Measured(vec![(BLOCKS_SKIPPED, cost.skipped.into())]));
+    with_skipped(text(StatusCode::OK, "application/json", body), cost.skipped)
+}
+
+/// Counts the blocks that an answer lacks in the metrics of its request.
+pub(crate) fn with_skipped(mut response: Response, skipped: u32) -> Response {
+    if skipped > 0 {
+        response.extensions_mut().insert(Measured(vec![(BLOCKS_SKIPPED, skipped.into())]));
     }
     response
 }

@@ -8,12 +8,11 @@ use logferry_core::logbook::filter::Filter;
 use logferry_core::logbook::query::{self, MAX_LIMIT, Order, Page, Query, QueryError};
 use logferry_core::model::app::App;
 use logferry_core::model::ids::RecordId;
-use logferry_core::model::time::{parse_rfc3339_ms, rfc3339_ms};
+use logferry_core::model::time::rfc3339_ms;
 use logferry_core::model::time_bound::TimeBound;
 use logferry_service::http::{
-    Answer, ApiError, Measured, Operation, PathPart, QueryParams, Response, State, text,
+    Answer, ApiError, Operation, PathPart, QueryParams, Response, State, required, text,
 };
-use logferry_service::metrics::BLOCKS_SKIPPED;
 use serde::Deserialize;
 use serde_json::json;
 use tokio::time::Instant;
@@ -21,7 +20,7 @@ use utoipa::openapi::path::{Parameter, ParameterIn};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::auth::{AsCaller, Params, Read};
-use crate::logs::{array, query_error};
+use crate::logs::{array, query_error, with_skipped};
 use crate::schema::Record;
 use crate::{Api, Cloud, Shared};
 
@@ -39,11 +38,11 @@ pub(crate) struct RecordQuery {
 
 impl Params for RecordQuery {
     fn read(query: &mut QueryParams) -> Result<Self, ApiError> {
-        let at = query.require("at")?;
-        let at_ms = parse_rfc3339_ms(&at).or_else(|| at.parse().ok()).ok_or_else(|| {
+        let at = query.take_time("at")?.ok_or_else(|| required("at"))?;
+        let TimeBound::At(at_ms) = at else {
             let message = "at must be the timestamp of the record: RFC 3339, or milliseconds since the epoch";
-            ApiError::bad_request("at", message)
-        })?;
+            return Err(ApiError::bad_request("at", message));
+        };
         let neighbours = query.take_number("neighbours", 0, MAX_NEIGHBOURS as u64)?;
         Ok(Self {
             app_id: query.take("app_id"),
@@ -259,9 +258,5 @@ fn answer(record: &str, older: Vec<String>, newer: Vec<String>, skipped: u32) ->
         array(&kept_older),
         array(&kept_newer),
     );
-    let mut response = text(http::StatusCode::OK, "application/json", body);
-    if skipped > 0 {
-        response.extensions_mut().insert(Measured(vec![(BLOCKS_SKIPPED, skipped.into())]));
-    }
-    response
+    with_skipped(text(http::StatusCode::OK, "application/json", body), skipped)
 }

@@ -127,7 +127,7 @@ pub(crate) struct Record {
     timestamp_fallback: Option<bool>,
     #[schema(rename = "rawData")]
     raw_data: Option<Value>,
-    /// When the record could first be followed; with `after` alone.
+    /// When the record could first be followed; only with `after`.
     #[schema(format = DateTime, nullable = false)]
     arrived_at: Option<String>,
 }

@@ -196,8 +196,10 @@ impl<A: Apps, T: AlertTable, N: Notifier, C: Clock> Alerts<A, T, N, C> {
             Notify::Webhook(url) => {
                 let id = key.notification_id(event.seq);
                 let signed = |signing_key| signed(signing_key, &id, &about.json, now_ms);
-                let signature = alert.rule.signing_key.as_ref().map(signed);
-                self.post(url, &about, signature.unwrap_or_default()).await
+                match alert.rule.signing_key.as_ref().map(signed).transpose() {
+                    Ok(signature) => self.post(url, &about, signature.unwrap_or_default()).await,
+                    Err(error) => Err(NotSent { error: error.to_string(), permanent: true }),
+                }
             }
         };
         let now_ms = self.clock.now_ms();

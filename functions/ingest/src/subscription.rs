@@ -13,7 +13,7 @@ use base64::prelude::BASE64_STANDARD;
 use flate2::read::MultiGzDecoder;
 use logferry_core::logbook::carried::{Carried, Identity};
 use logferry_core::logbook::records::Records;
-use logferry_core::logbook::subscription::{self, LogGroupEvents};
+use logferry_core::logbook::subscription::{self, LogGroupEvents, MAX_EVENTS};
 use logferry_core::logbook::write::{WriteError, WriteRequest, carry};
 use logferry_core::model::app::App;
 use logferry_core::model::fault::{Fault, FaultClass};
@@ -48,7 +48,8 @@ pub struct Subscriptions<R, A, C> {
 pub struct Delivered {
     /// Events that are stored, by this delivery or by an earlier one with the same events.
     pub stored: usize,
-    /// Events that are not stored: too large, or older than the app's prune watermark.
+    /// Events that are not stored: too large, older than the app's prune watermark, or of a log group that would grow
+    /// by it.
     pub refused: usize,
 }
 
@@ -151,5 +152,10 @@ fn delivery_of(data: &Value) -> Result<LogGroupEvents, Fault> {
     if text.len() as u64 > MAX_BYTES {
         return Err(bad("awslogs.data is too large after decompression"));
     }
-    subscription::read(&text).ok_or_else(|| bad("awslogs.data is no delivery of CloudWatch Logs"))
+    let delivery = subscription::read(&text);
+    let delivery = delivery.ok_or_else(|| bad("awslogs.data is no delivery of CloudWatch Logs"))?;
+    match delivery.events.len() > MAX_EVENTS {
+        true => Err(bad("awslogs.data has too many events")),
+        false => Ok(delivery),
+    }
 }

@@ -3,26 +3,31 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use hmac::digest::InvalidLength;
 use hmac::{Hmac, KeyInit, Mac};
 use logferry_core::model::alert::SigningKey;
 use sha2::Sha256;
 
 /// Returns the headers of a request with this body, which is sent at `now_ms`. The id is the same at each attempt.
-#[must_use]
-pub fn signed(key: &SigningKey, id: &str, body: &str, now_ms: i64) -> Vec<(String, String)> {
+///
+/// # Errors
+/// None in practice: HMAC takes keys of any length.
+pub fn signed(
+    key: &SigningKey,
+    id: &str,
+    body: &str,
+    now_ms: i64,
+) -> Result<Vec<(String, String)>, InvalidLength> {
     let seconds = now_ms.div_euclid(1000).to_string();
-    let mac = Hmac::<Sha256>::new_from_slice(key.bytes()).map(|mac| {
-        let parts = [id, ".", &seconds, ".", body];
-        parts.iter().fold(mac, |mac, part| mac.chain_update(part)).finalize().into_bytes()
-    });
-    // HMAC takes keys of any length.
-    let Ok(mac) = mac else { return Vec::new() };
+    let mac = Hmac::<Sha256>::new_from_slice(key.bytes())?;
+    let parts = [id, ".", &seconds, ".", body];
+    let mac = parts.iter().fold(mac, |mac, part| mac.chain_update(part)).finalize().into_bytes();
     let headers = [
         ("webhook-id", id.to_owned()),
         ("webhook-timestamp", seconds),
         ("webhook-signature", format!("v1,{}", STANDARD.encode(mac))),
     ];
-    headers.map(|(name, value)| (name.to_owned(), value)).to_vec()
+    Ok(headers.map(|(name, value)| (name.to_owned(), value)).to_vec())
 }
 
 #[cfg(test)]
@@ -32,7 +37,7 @@ mod tests {
     #[test]
     fn a_request_has_its_id_its_time_and_a_signature_of_both_and_the_body() {
         let key = SigningKey::of(*b"an example key of 32 random byte");
-        let headers = signed(&key, "shop/errors/1/1", r#"{"state":"firing"}"#, 1_709_294_400_999);
+        let headers = signed(&key, "shop/errors/1/1", r#"{"state":"firing"}"#, 1_709_294_400_999).unwrap();
         // printf '%s' 'shop/errors/1/1.1709294400.{"state":"firing"}' |
         //   openssl dgst -sha256 -hmac 'an example key of 32 random byte' -binary | base64
         let expected = [

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use http::StatusCode;
-use logferry_core::logbook::carried::{Carried, NS_PER_MS};
+use logferry_core::logbook::carried::{Carried, Identity, NS_PER_MS};
 use logferry_core::logbook::resent::carry_resent;
 use logferry_core::logbook::write::WriteRequest;
 use logferry_service::http::{Answer, ApiError, BodyBytes, Operation, Route, Routes, State, json as plain};
@@ -39,17 +39,18 @@ fn describes(operation: &mut Operation) {
     operation.answers(200, "stored", json!({"type": "object", "required": ["ok"]}));
 }
 
-async fn write<C: Cloud>(
-    State(api): Shared<C>,
-    by: Result<AsPage, ApiError>,
-    payload: Result<BodyBytes, ApiError>,
-) -> Answer {
-    let AsPage { app, head } = by?;
-    let payload = payload?;
+async fn write<C: Cloud>(State(api): Shared<C>, AsPage { app, head }: AsPage, payload: BodyBytes) -> Answer {
     let batch = entries_of(&payload.bytes)?;
-    let request = WriteRequest { format: "chime", ..api.write_of(&app, head.now_ms)? };
-    let refused = carry_resent(&api.book, &request, &batch.entries).await;
-    let refused = refused.map_err(|error| write_error(error, head.now_ms))?.len();
+    let refused = match batch.entries.iter().all(|entry| entry.time_ns.is_some()) {
+        true => {
+            let request = WriteRequest { format: "chime", ..api.write_of(&app, head.now_ms)? };
+            let refused = carry_resent(&api.book, &request, &batch.entries).await;
+            refused.map_err(|error| write_error(error, head.now_ms))?
+        }
+        // Without its time, an entry cannot be told from a later one with the same text.
+        false => api.carry(&app, head.now_ms, "chime", &batch, Identity::Nothing).await?,
+    };
+    let refused = refused.len();
     let stored = batch.entries.len() - refused;
     Ok(plain(StatusCode::OK, &json!({"ok": true, "data": {"stored": stored, "refused": refused}})))
 }

@@ -4,7 +4,6 @@
 use serde::Deserialize;
 
 use crate::logbook::carried::{Carried, Context, NS_PER_MS};
-use crate::model::few::Few;
 
 /// Maximum number of events in a delivery. A delivery is at most 1 MB after compression, and its events are
 /// longer than their ids.
@@ -39,7 +38,7 @@ struct Payload {
     log_group: String,
     #[serde(default)]
     log_stream: String,
-    log_events: Few<Event, MAX_EVENTS>,
+    log_events: Vec<Event>,
 }
 
 /// What a subscription filter sends at once.
@@ -53,7 +52,7 @@ pub struct LogGroupEvents {
 /// Reads a delivery. `None` if the text is none.
 #[must_use]
 pub fn read(json: &str) -> Option<LogGroupEvents> {
-    let Payload { message_type, owner, log_group, log_stream, log_events: Few(mut events) } =
+    let Payload { message_type, owner, log_group, log_stream, log_events: mut events } =
         serde_json::from_str(json).ok()?;
     match message_type.as_str() {
         "DATA_MESSAGE" => {

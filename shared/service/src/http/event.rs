@@ -38,12 +38,12 @@ pub(crate) fn request_of(
         ..Arrival::default()
     };
     let raw_path = event.raw_path.unwrap_or_else(|| "/".to_owned());
-    let path = utf8_percent_encode(&raw_path, UNSAFE_IN_PATH);
+    let path = utf8_percent_encode(&raw_path, UNSAFE_IN_PATH).to_string();
     let target = match event.raw_query_string.filter(|query| !query.is_empty()) {
         Some(query) => format!("{path}?{}", utf8_percent_encode(&query, UNSAFE)),
-        None => path.to_string(),
+        None => path.clone(),
     };
-    if target.len() > MAX_TARGET_BYTES && raw_path.len() <= MAX_TARGET_BYTES {
+    if target.len() > MAX_TARGET_BYTES && path.len() <= MAX_TARGET_BYTES {
         return (arrival, Err(ApiError::bad_request("query", "the query string is too long")));
     }
     let Ok(target) = target.parse::<PathAndQuery>() else {

@@ -191,6 +191,18 @@ async fn entries_of_chime_are_stored_once_in_whatever_bodies_they_come() {
 }
 
 #[tokio::test]
+async fn entries_of_chime_without_a_time_are_all_stored() {
+    let api = Api::new();
+    let key = api.register("shop").await;
+    for last in [1, 2] {
+        let log = |n: u32| json!({"sequenceNumber": n, "message": format!("log {n}"), "logLevel": "INFO"});
+        let body = json!({"logs": [log(0), log(last)]}).to_string();
+        assert_eq!(send(&api, &key, &("/chime/logs", JSON, body.into_bytes())).await, 200);
+    }
+    assert_eq!(numbers(&api, &key).await, [0, 0, 1, 2]);
+}
+
+#[tokio::test]
 async fn whichever_call_of_a_chime_body_fails_its_entries_are_stored_once_in_the_end() {
     for how in [How::Before(FaultClass::Transient), How::ReplyLost(FaultClass::Timeout)] {
         for call in 0.. {
