@@ -47,7 +47,7 @@ async fn write<C: Cloud>(State(api): Shared<C>, AsPage { app, head }: AsPage, pa
             let refused = carry_resent(&api.book, &request, &batch.entries).await;
             refused.map_err(|error| write_error(error, head.now_ms))?
         }
-        // Without its time, an entry cannot be told from a later one with the same text.
+        // Without its time, an entry looks like a later one with the same text, so no identity is derived.
         false => api.carry(&app, head.now_ms, "chime", &batch, Identity::Nothing).await?,
     };
     let refused = refused.len();
