@@ -4,9 +4,9 @@ Runs against the stack of `make up`. SIZE (4) is how large the attacks are, SECO
 Every outcome of the victim must be right and no alarm of the service may be raised; with RATIO (2; 0 only prints)
 the medians of its query time and flush delay under each attack must be at most RATIO times those without.
 The emulator is one process that answers one request at a time, which DynamoDB and S3 are not: a query that is slow
-only because the emulator is busy is recognised by its length in reads of the emulator at that time ("reads"), which
-must then stay within RATIO. An attack by sheer shape is compared with an honest tenant's load of as many bytes.
-Names of attacks as arguments run only those."""
+only because the emulator is busy is recognised by how many small reads the emulator answers while the query runs
+("reads"), which must then stay within RATIO. An attack by sheer shape is compared with an honest tenant's load of as
+many bytes. Names of attacks as arguments run only those."""
 
 import os
 import sys
