@@ -11,9 +11,10 @@ use logferry_core::logfile::quarantine::Quarantined;
 use logferry_core::logfile::read::{IntakeError, IntakeLimits, Sink, Stopped, read_log_file_redacted};
 use logferry_core::model::app::AppId;
 use logferry_core::model::block::Payload;
-use logferry_core::model::record::StoredRecord;
+use logferry_core::model::record::{Entry, Marks, StoredRecord};
 use logferry_core::model::record_view::LogRecord;
 use logferry_core::model::redact::Redactor;
+use logferry_core::model::text::ALL;
 use logferry_service::config::environment;
 use serde_json::{Value, json};
 
@@ -82,14 +83,49 @@ struct Printer<W: Write> {
     form: Form,
     blocks: u64,
     stored_bytes: u64,
+    said: Said,
     /// The first records by their ordinals, and the first bad ones.
     first: BTreeMap<u64, String>,
     bad: Vec<Quarantined>,
 }
 
+/// How many records say less than a user expects.
+#[derive(Default)]
+struct Said {
+    no_time: u64,
+    time_assumed: u64,
+    level_unknown: u64,
+}
+
+impl Said {
+    fn count(&mut self, entry: &Entry<'_>) {
+        self.no_time += u64::from(entry.timestamp_fallback);
+        self.time_assumed += u64::from(entry.marks.has(Marks::TIME_ASSUMED));
+        self.level_unknown += u64::from(entry.marks.has(Marks::LEVEL_UNKNOWN));
+    }
+}
+
+/// What a kind of content is, where its name alone does not tell.
+fn title(kind: &str) -> &'static str {
+    let recogniser = ALL.iter().find(|recogniser| recogniser.name == kind);
+    match kind {
+        "ndjson" => "JSON objects",
+        "text" => "plain lines",
+        _ => recogniser.map_or("", |recogniser| recogniser.title),
+    }
+}
+
 impl<W: Write> Printer<W> {
     fn new(out: W, form: Form) -> Self {
-        Self { out, form, blocks: 0, stored_bytes: 0, first: BTreeMap::new(), bad: Vec::new() }
+        Self {
+            out,
+            form,
+            blocks: 0,
+            stored_bytes: 0,
+            said: Said::default(),
+            first: BTreeMap::new(),
+            bad: Vec::new(),
+        }
     }
 
     fn finish(mut self, name: &str, outcome: &Outcome) -> io::Result<()> {
@@ -141,14 +177,26 @@ impl<W: Write> Printer<W> {
             writeln!(out, "  {}: {} bytes", warning.as_str(), outcome.tally.bad_bytes)?;
         }
         writeln!(out, "  taken for:")?;
+        if outcome.tally.kinds().is_empty() {
+            writeln!(out, "    nothing: no record would be stored")?;
+        }
         for (kind, count) in outcome.tally.kinds() {
-            writeln!(out, "    {count:>9}  {kind}")?;
+            match title(kind) {
+                "" => writeln!(out, "    {count:>9}  {kind}")?,
+                title => writeln!(out, "    {count:>9}  {kind}: {title}")?,
+            }
         }
         let skipped = outcome.tally.skipped;
         for (count, what) in [
             (skipped.nul_bytes, "NUL bytes before lines, skipped"),
             (skipped.header_lines, "header lines, not stored"),
             (skipped.control_messages, "control messages of CloudWatch, not stored"),
+            (self.said.no_time, "records that say no time: they have that of the file"),
+            (
+                self.said.time_assumed,
+                "records whose time leaves out its offset or year: UTC or the file's year",
+            ),
+            (self.said.level_unknown, "records with a level of an unknown name: INFO"),
         ] {
             if count > 0 {
                 writeln!(out, "    {count:>9}  {what}")?;
@@ -177,7 +225,9 @@ impl<W: Write> Printer<W> {
     fn take_records(&mut self, data: &[u8]) -> io::Result<()> {
         let payload = Payload::decode(data).map_err(io::Error::other)?;
         for index in 0..payload.len() {
-            let ordinal = payload.entry(index).ordinal;
+            let entry = payload.entry(index);
+            let ordinal = entry.ordinal;
+            self.said.count(&entry);
             match self.form {
                 Form::Records => writeln!(self.out, "{}", line(&payload.record(index), true)?)?,
                 Form::Summary { .. } => return Ok(()),

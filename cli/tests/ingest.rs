@@ -23,9 +23,16 @@ fn an_explanation_says_what_a_file_is_taken_for_and_shows_no_secret() {
     let output = ingest(&[&path], &["--explain"]);
     let shown = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{shown}");
-    for part in
-        ["COMPLETED", "ndjson", "dated", "\"message\":\"no stock\"", "\"level\":\"WARN\"", "BROKEN_JSON"]
-    {
+    for part in [
+        "COMPLETED",
+        "1  ndjson: JSON objects",
+        "1  dated: date and time",
+        "1  records that say no time",
+        "1  records whose time leaves out its offset",
+        "\"message\":\"no stock\"",
+        "\"level\":\"WARN\"",
+        "BROKEN_JSON",
+    ] {
         assert!(shown.contains(part), "{part}: {shown}");
     }
     let printed = String::from_utf8(ingest(&[&path], &[]).stdout).unwrap();

@@ -50,6 +50,7 @@ impl<O: ObjectStore, B: BlockTable, L: Ledger + Usage, A: Apps, C: Clock> Ingest
         }
         if was_read {
             self.charge(&held.lease, &outcome.counts).await;
+            self.measure_warning(outcome.warning);
         }
         Ok(match outcome.reason {
             None => Ingested::Completed { counts: outcome.counts },

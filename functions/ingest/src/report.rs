@@ -1,5 +1,6 @@
 //! Reports of a run: a log line and metrics per object.
 
+use logferry_core::logfile::outcome::Warning;
 use logferry_core::ports::clock::Clock;
 use logferry_service::metrics::{self, Emission};
 
@@ -24,6 +25,17 @@ impl<O, B, L, A, C: Clock> Ingest<O, B, L, A, C> {
             .value(metrics::RECORDS_STORED, counts.ok)
             .value(metrics::RECORDS_QUARANTINED, counts.quarantined)
             .value(metrics::BYTES_DECOMPRESSED, counts.bytes)
+            .emit(self.clock.now_ms());
+    }
+
+    /// Reports each file that was read, those without a warning as 0: the alarm needs both of its metrics.
+    pub(crate) fn measure_warning(&self, warning: Option<Warning>) {
+        let mostly_quarantined = match warning {
+            Some(Warning::MostlyQuarantined) => 1,
+            None => 0,
+        };
+        Emission::new(&self.settings.metrics_namespace)
+            .value(metrics::FILES_MOSTLY_QUARANTINED, mostly_quarantined)
             .emit(self.clock.now_ms());
     }
 

@@ -3,6 +3,8 @@
 
 #[path = "formats/aws.rs"]
 mod aws;
+#[path = "formats/files.rs"]
+mod files;
 #[path = "formats/loggers.rs"]
 mod loggers;
 #[path = "formats/reports.rs"]

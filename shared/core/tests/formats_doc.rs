@@ -5,7 +5,7 @@
 use std::fmt::Write;
 
 use logferry_core::logfile::decode::MAX_LAYERS;
-use logferry_core::model::names::{LEVELS, MESSAGES, TIMES};
+use logferry_core::model::names::{LEVELS, MESSAGES, NESTED_LEVELS, NESTED_MESSAGES, NESTED_TIMES, TIMES};
 use logferry_core::model::text::ALL;
 
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/formats.md");
@@ -24,8 +24,10 @@ follow each other in any order:
   commas, CR or RS (RFC 7464), in an array, or in an envelope. One that does not parse is text until there has been a
   good one; from then on it is quarantined (`BROKEN_JSON`), and reading resumes at the next line.
 - An **entry of a text log**: a line that one of the recognisers below reads, with the lines that continue it: indented ones,
-  `at …`, `Caused by:`, `Traceback …`, `... 7 more`, the name of an exception. The browser worker's lines are continued by
-  everything that is neither a header nor a JSON object.
+  `at …`, `Caused by:`, `Traceback …`, `... 7 more`, `#0 …`, the name of an exception, the sentences that Python writes between
+  the traces of a chain, closing brackets alone, the frames of a goroutine, after an entry of Ruby the lines with its tags.
+  The browser worker's lines are continued by everything that is neither a header nor a JSON object, and by everything that
+  is indented. Other lines that a message breaks at the margin are plain lines.
 - A **plain line**: anything else, a record with the file's time.
 
 `logferry ingest FILE --explain` shows what a file is taken for.
@@ -36,6 +38,14 @@ follow each other in any order:
 
 fn names(names: &[&str]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+fn paths(paths: &[(&str, &[&str])]) -> String {
+    let path = |(name, path): &(&str, &[&str])| {
+        let steps = std::iter::once(*name).chain(path.iter().copied()).collect::<Vec<_>>();
+        format!("`{}`", steps.join("."))
+    };
+    paths.iter().map(path).collect::<Vec<_>>().join(", ")
 }
 
 fn cell(text: &str) -> String {
@@ -70,6 +80,9 @@ where it is a JSON object.
 | level | {}; `level` in a nested `log` |
 | message | {} |
 
+Where an object says none, level and time are read from {}, the message from {}. The level of a request's object with
+`httpMethod` (API Gateway) follows from its `status`.
+
 Times are numbers of seconds to nanoseconds, also as text; RFC 3339 and its relatives; RFC 2822; `10/Oct/2000:13:55:36 -0700`;
 `Oct 11 22:14:15`. Where the offset or the year is missing, UTC or the file's year is assumed and the record says
 `timestampAssumed`. Levels are names, or numbers on the scale of their logger: pino's, syslog's (`PRIORITY`, GELF),
@@ -79,7 +92,9 @@ OpenTelemetry's. An unknown level is INFO, and the record says `levelUnknown`.
 ",
         names(&TIMES),
         names(&LEVELS),
-        names(&MESSAGES)
+        names(&MESSAGES),
+        paths(&[&NESTED_LEVELS[..], &NESTED_TIMES[..]].concat()),
+        paths(&NESTED_MESSAGES)
     )
     .unwrap();
     for recogniser in ALL {
@@ -96,7 +111,13 @@ OpenTelemetry's. An unknown level is INFO, and the record says `levelUnknown`.
         text.push('\n');
     }
     text.push_str(
-        "Lines after `#Fields:` (CloudFront, IIS and other W3C logs) or after the header of a VPC flow log are read by the names\nthat it gives.\n",
+        "Lines after `#Fields:` (CloudFront, IIS and other W3C logs) or after the header of a VPC flow log are read by the names\nthat it gives.\n\n\
+The message is without the colours of terminals; `rawData` has them. What stands between time and level (a thread, a logger, a\nprocess) is `context.origin`.\n\n\
+## What is kept, but not read\n\n\
+- npmlog writes `info` and `http` in small letters, as prose does: such lines are plain, and each line of a message is a record.\n\
+- winston's `prettyPrint` and other objects that Node.js prints without quotes around names are plain lines.\n\
+- log4j's JsonLayout has its time in `instant`: the record has the file's time. JsonTemplateLayout writes `@timestamp`.\n\
+- Loggers that write the message alone (`%m`) say no level: the record is INFO.\n",
     );
     text
 }

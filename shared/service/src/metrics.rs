@@ -48,6 +48,7 @@ catalogue! {
     FILES_COMPLETED = "FilesCompleted", Count, "Files that became COMPLETED.";
     FILES_FAILED = "FilesFailed", Count, "Files that became FAILED through no fault of their sender.";
     FILES_REFUSED = "FilesRefused", Count, "Files that became FAILED because of their content or the way they were uploaded; only the sender can fix them.";
+    FILES_MOSTLY_QUARANTINED = "FilesMostlyQuarantined", Count, "Files that became COMPLETED with more than half of their bytes in quarantine.";
     RECORDS_STORED = "RecordsStored", Count, "Records of files that reached a terminal state.";
     RECORDS_QUARANTINED = "RecordsQuarantined", Count, "Bad records kept with reason and range.";
     BYTES_DECOMPRESSED = "BytesDecompressed", Bytes, "Decompressed bytes of files.";

@@ -6,7 +6,10 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::model::json;
-use crate::model::names::{LOG, Levels, Role, TIMES, member, role, time_of};
+use crate::model::level::Level;
+use crate::model::names::{
+    HOLDERS, LOG, Levels, NESTED_LEVELS, NESTED_TIMES, Role, TIMES, member, nested, role, time_of,
+};
 use crate::model::stamp::Stamp;
 use crate::model::text::SaidLevel;
 
@@ -26,6 +29,8 @@ pub(crate) struct Said {
     pub(crate) may_wrap: bool,
     /// It has a `log` that is a string, and a `stream`.
     pub(crate) docker: bool,
+    /// It has a `log` that is a string, and no level: Fluent Bit's.
+    pub(crate) log: bool,
 }
 
 /// Why there is no object.
@@ -83,7 +88,9 @@ impl<'a> Visitor<'a> for SaidVisitor {
         let mut said = Said::default();
         let mut times: [Option<&RawValue>; TIMES.len()] = [None; TIMES.len()];
         let mut levels = Levels::default();
-        let (mut log, mut stream) = (false, false);
+        let (mut log, mut stream, mut of_request) = (false, false, false);
+        let mut status: Option<&RawValue> = None;
+        let mut holders: [Option<&RawValue>; HOLDERS.len()] = [None; HOLDERS.len()];
         while let Some(key) = map.next_key_seed(json::Key)? {
             let Some(role) = role(&key) else {
                 map.next_value::<IgnoredAny>()?;
@@ -108,14 +115,38 @@ impl<'a> Visitor<'a> for SaidVisitor {
                 }
                 Role::Version => levels.version(value),
                 Role::Stream => stream = true,
+                Role::Status => status = Some(value),
+                Role::HttpMethod => of_request = true,
+                Role::Holder(rank) => holders[rank] = Some(value),
                 Role::Envelope => said.may_wrap |= value.get().starts_with('['),
             }
         }
         said.docker = log && stream;
+        let below = |paths: &[(&str, &[&str])]| {
+            paths.iter().find_map(|(name, path)| {
+                let rank = HOLDERS.iter().position(|holder| holder == name)?;
+                nested(holders[rank]?.get(), path)
+            })
+        };
+        if !levels.any()
+            && let Some(level) = below(&NESTED_LEVELS)
+        {
+            levels.put(0, level);
+        }
         said.level = levels.said();
+        said.log = log && said.level == SaidLevel::Nothing;
+        let status = status.map(|status| status.get().trim_matches('"')).filter(|status| status.len() == 3);
+        if of_request
+            && said.level == SaidLevel::Nothing
+            && let Some(Ok(status)) = status.map(str::parse)
+        {
+            said.level = SaidLevel::Known(Level::from_status(status));
+        }
         if said.names_times {
             // A time without a year is none in 1970.
             said.time = times.into_iter().flatten().find_map(|time| time_of(time.get(), 0));
+        } else if let Some(time) = below(&NESTED_TIMES) {
+            said.time = time_of(time.get(), 0);
         }
         Ok(said)
     }
@@ -146,7 +177,6 @@ pub(crate) fn too_deep(bytes: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::level::Level;
 
     const MS: i64 = 1_743_532_441_581;
 
@@ -179,6 +209,7 @@ mod tests {
             (r#"{"asctime":"2025-04-01 18:34:01,581"}"#, Some(MS)),
             (r#"{"time":"Apr  1 18:34:01"}"#, Some(MS - 581)),
             (r#"{"eventTime":"2025-04-01T18:34:01Z"}"#, Some(MS - 581)),
+            (r#"{"record":{"time":{"timestamp":1743532441.581}}}"#, Some(MS)),
             (r#"{"time":1743532441581,"time":0}"#, None),
             (r#"{"time":"yesterday"}"#, None),
             (r#"{"a":{"time":1743532441581}}"#, None),
@@ -216,6 +247,16 @@ mod tests {
             (r#"{"severityText":"odd","severityNumber":13}"#, Known(Warn)),
             (r#"{"version":"1.1","level":3}"#, Known(Error)),
             (r#"{"version":"1.0","level":3}"#, Known(Debug)),
+            (r#"{"context":{"logLevel":40}}"#, Known(Warn)),
+            (r#"{"context":{"logLevel":40},"level":50}"#, Known(Error)),
+            (r#"{"context":"logLevel"}"#, Nothing),
+            (r#"{"httpMethod":"GET","status":"404"}"#, Known(Warn)),
+            (r#"{"httpMethod":"GET","status":502}"#, Known(Error)),
+            (r#"{"httpMethod":"GET","status":"-"}"#, Nothing),
+            (r#"{"httpMethod":"GET","status":502,"level":"info"}"#, Known(Info)),
+            (r#"{"status":502}"#, Nothing),
+            (r#"{"record":{"level":{"name":"CRITICAL","no":50}}}"#, Known(Error)),
+            (r#"{"@fields":{"level":"warn"}}"#, Known(Warn)),
             ("{}", Nothing),
         ] {
             assert_eq!(level(text), expect, "{text}");

@@ -50,16 +50,25 @@ impl Level {
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         let mut lower = [0; LONGEST_NAME_BYTES];
-        let name = name.trim_ascii().as_bytes();
+        let name = name.trim_ascii();
+        // Go's slog counts from a name: `ERROR+2`.
+        let name = match name.split_once(['+', '-']) {
+            Some(("DEBUG" | "INFO" | "WARN" | "ERROR", steps)) if steps.parse::<u8>().is_ok() => {
+                &name[..name.len() - steps.len() - 1]
+            }
+            _ => name,
+        };
+        let name = name.as_bytes();
         let lower = lower.get_mut(..name.len())?;
         lower.copy_from_slice(name);
         lower.make_ascii_lowercase();
         Some(match &*lower {
-            b"debug" | b"trace" | b"verbose" | b"silly" | b"fine" | b"finer" | b"finest" => Self::Debug,
+            b"debug" | b"debg" | b"trace" | b"trce" | b"verbose" | b"silly" | b"fine" | b"finer"
+            | b"finest" => Self::Debug,
             b"info" | b"notice" | b"information" | b"informational" => Self::Info,
             b"warn" | b"warning" => Self::Warn,
-            b"err" | b"error" | b"severe" | b"critical" | b"crit" | b"alert" | b"emerg" | b"emergency"
-            | b"fatal" | b"panic" | b"dpanic" => Self::Error,
+            b"err" | b"erro" | b"error" | b"severe" | b"critical" | b"crit" | b"alert" | b"emerg"
+            | b"emergency" | b"fatal" | b"panic" | b"dpanic" => Self::Error,
             _ => return None,
         })
     }

@@ -73,6 +73,26 @@ pub const MESSAGES: [&str; 19] = [
     "text",
 ];
 
+/// Where some loggers say their level, time and message below other members: the member and what is in it.
+/// Read where an entry says none otherwise.
+pub const NESTED_LEVELS: [(&str, &[&str]); 3] = [
+    // Roarr, loguru, winston's logstash.
+    ("context", &["logLevel"]),
+    ("record", &["level", "name"]),
+    ("@fields", &["level"]),
+];
+pub const NESTED_TIMES: [(&str, &[&str]); 1] = [("record", &["time", "timestamp"])];
+pub const NESTED_MESSAGES: [(&str, &[&str]); 6] = [
+    // tracing, and errors that are logged without a message.
+    ("fields", &["message"]),
+    ("err", &["message"]),
+    ("error", &["message"]),
+    // API Gateway and the events of Lambda's platform have no message at all.
+    ("routeKey", &[]),
+    ("resourcePath", &[]),
+    ("type", &[]),
+];
+
 /// `log` may be a message, or an object with a level in it.
 pub(crate) const LOG: usize = 4;
 const NESTED_LEVEL: usize = 2;
@@ -90,9 +110,18 @@ pub(crate) enum Role {
     Version,
     /// `stream`, of Docker's entries.
     Stream,
+    /// `status`, the level of a request's record where it says no other.
+    Status,
+    /// `httpMethod`: the record is one of a request (API Gateway).
+    HttpMethod,
+    /// Rank among [`HOLDERS`].
+    Holder(usize),
     /// An array under such a name may make the object an envelope.
     Envelope,
 }
+
+/// Members with a level or a time in them.
+pub(crate) const HOLDERS: [&str; 3] = ["context", "record", "@fields"];
 
 /// What a member of this name is for; `None` for most.
 #[inline]
@@ -152,6 +181,11 @@ pub(crate) fn role(name: &[u8]) -> Option<Role> {
         b"text" => Role::Message(18),
         b"version" => Role::Version,
         b"stream" => Role::Stream,
+        b"status" => Role::Status,
+        b"httpMethod" => Role::HttpMethod,
+        b"context" => Role::Holder(0),
+        b"record" => Role::Holder(1),
+        b"@fields" => Role::Holder(2),
         b"Records" | b"logEvents" | b"logs" | b"records" | b"entries" | b"resourceLogs" | b"scopeLogs"
         | b"logRecords" => Role::Envelope,
         _ => return None,
@@ -191,6 +225,10 @@ impl<'a> Levels<'a> {
         if let Some(level) = member(log.get(), "level") {
             self.put(NESTED_LEVEL, level);
         }
+    }
+
+    pub(crate) fn any(&self) -> bool {
+        self.any
     }
 
     pub(crate) fn said(&self) -> SaidLevel {
@@ -241,6 +279,13 @@ pub(crate) fn member<'a>(object: &'a str, name: &str) -> Option<&'a RawValue> {
     found
 }
 
+/// A member of a member.
+pub(crate) fn nested<'a>(object: &'a str, path: &[&str]) -> Option<&'a RawValue> {
+    let (name, rest) = path.split_first()?;
+    let value = member(object, name)?;
+    if rest.is_empty() { Some(value) } else { nested(value.get(), rest) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -252,6 +297,12 @@ mod tests {
         }
         for (rank, name) in LEVELS.iter().enumerate() {
             assert_eq!(role(name.as_bytes()), Some(Role::Level(rank)), "{name}");
+        }
+        for (rank, name) in HOLDERS.iter().enumerate() {
+            assert_eq!(role(name.as_bytes()), Some(Role::Holder(rank)), "{name}");
+        }
+        for (name, _) in NESTED_LEVELS.iter().chain(&NESTED_TIMES) {
+            assert!(HOLDERS.contains(name), "{name}");
         }
         for (rank, name) in MESSAGES.iter().enumerate() {
             assert_eq!(role(name.as_bytes()), Some(Role::Message(rank)), "{name}");

@@ -12,7 +12,7 @@ use crate::model::embedded_metrics::inert_name;
 use crate::model::ids::RecordId;
 use crate::model::json;
 use crate::model::level::Level;
-use crate::model::names::{LOG, MESSAGES, Role, member, role};
+use crate::model::names::{LOG, MESSAGES, NESTED_MESSAGES, Role, member, nested, role};
 use crate::model::record::{EntryKind, Marks, StoredRecord};
 use crate::model::text::{self, Ask};
 use crate::model::time::rfc3339_ms;
@@ -158,9 +158,12 @@ impl<'a> LogRecord<'a> {
     fn take_line(&mut self, near_ms: i64) {
         let raw = self.raw;
         let first = raw.lines().next().unwrap_or_default();
-        let Some((_, line)) = text::recognise(first, &Ask { near_ms, fields: true }) else { return };
-        let rest = raw.get(line.message_start..).unwrap_or_default();
-        self.message = Cow::Borrowed(line.message.unwrap_or(rest));
+        let Some((recogniser, line)) = text::recognise(first, &Ask { near_ms, fields: true }) else { return };
+        let message = line.message.or_else(|| raw.get(line.message_start..)).unwrap_or_default();
+        self.message = match self.kind {
+            EntryKind::LogText => text::as_meant(recogniser, message),
+            EntryKind::Json | EntryKind::WorkerText | EntryKind::PlainText => Cow::Borrowed(message),
+        };
         let request = line.request;
         self.request_id = request.id.map(Cow::Borrowed);
         let mut set = |field: Field, value: Option<Json<'a>>| self.fields[field as usize] = value;
@@ -200,7 +203,8 @@ impl<'a> LogRecord<'a> {
                 && let Some(value) = member(context, name)
             {
                 self.fields[field as usize] = Some(match (name, json::string(value.get())) {
-                    ("time-taken", Some(seconds)) => {
+                    // Seconds of CloudFront, with a fraction; IIS writes milliseconds.
+                    ("time-taken", Some(seconds)) if seconds.contains('.') => {
                         seconds.parse::<f64>().map_or(Cow::Borrowed(value.get()), |secs| {
                             Cow::Owned((secs * 1e6 / 1e3).to_string())
                         })
@@ -234,6 +238,9 @@ impl<'a> LogRecord<'a> {
             }
         }
         self.take_message(top.messages);
+        if self.message.is_empty() {
+            self.take_nested_message();
+        }
         let ids = top.request_ids.into_iter().chain(req.request_ids).chain(top.trace_ids);
         self.request_id = ids.flatten().find_map(|raw| scalar_text(raw.get()));
         let of_req = req.fields.iter().chain(&top.below).chain(&top.fields).chain(&top.also);
@@ -242,6 +249,18 @@ impl<'a> LogRecord<'a> {
         self.fields = std::array::from_fn(|i| given(i).map(|raw| Cow::Borrowed(raw.get())));
         if self.timestamp_fallback {
             self.rest.extend(top.times);
+        }
+    }
+
+    /// Takes a message that stands below another member. The member stays.
+    fn take_nested_message(&mut self) {
+        for (name, path) in NESTED_MESSAGES {
+            let Some((_, holder)) = self.rest.iter().find(|(rest, _)| rest == name) else { continue };
+            let raw = if path.is_empty() { Some(*holder) } else { nested(holder.get(), path) };
+            if let Some(text) = raw.and_then(|raw| json::string(raw.get())) {
+                self.message = text;
+                return;
+            }
         }
     }
 
@@ -520,6 +539,7 @@ impl<'a> Found<'a> {
             ("remoteAddress", Field::RemoteAddress),
             ("uri", Field::Url),
             ("remoteIp", Field::RemoteAddress),
+            ("remote_ip", Field::RemoteAddress),
             ("clientIp", Field::RemoteAddress),
         ] {
             if let Some(raw) = member(object, name).filter(|raw| raw.get() != "null") {
@@ -697,6 +717,18 @@ mod tests {
         assert_eq!(query(r#"{"message":"b","msg":null}"#), r#"{"message":"b"}"#);
         assert_eq!(query(r#"{"msg":{"a":1}}"#), r#"{"message":"{\"a\":1}"}"#);
         assert_eq!(query(r#"{"msg":"\ud800!"}"#).chars().filter(|&c| c == '\u{fffd}').count().min(1), 1);
+    }
+
+    #[test]
+    fn a_message_below_another_member_is_read_where_there_is_no_other() {
+        assert_eq!(
+            query(r#"{"fields":{"message":"a","n":1}}"#),
+            r#"{"message":"a","fields":{"fields":{"message":"a","n":1}}}"#
+        );
+        assert_eq!(
+            query(r#"{"err":{"message":"a"},"msg":"b"}"#),
+            r#"{"message":"b","fields":{"err":{"message":"a"}}}"#
+        );
     }
 
     #[test]

@@ -128,7 +128,7 @@ fn cloudtrail() {
 fn api_gateway_as_json_and_as_clf() {
     let json = r#"{"requestId":"rid","ip":"203.0.113.9","caller":"-","user":"-","requestTime":"20/Nov/2026:10:00:00 +0000","httpMethod":"POST","resourcePath":"/orders","status":"502","protocol":"HTTP/1.1","responseLength":"36"}"#;
     let record = first(json, 1);
-    assert_eq!(said(&record), "2026-11-20T10:00:00.000Z INFO POST /orders - 203.0.113.9");
+    assert_eq!(said(&record), "2026-11-20T10:00:00.000Z ERROR POST /orders - 203.0.113.9");
     assert_eq!(record["request_id"], "rid");
     let clf = r#"203.0.113.9 - - [20/Nov/2026:10:00:00 +0000] "POST /orders HTTP/1.1" 502 36 rid"#;
     assert_eq!(said(&first(clf, 1)), "2026-11-20T10:00:00.000Z ERROR POST /orders 502 203.0.113.9");

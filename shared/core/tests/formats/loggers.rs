@@ -1,7 +1,6 @@
-//! Entries of loggers that this repository does not run, and files that real loggers wrote
-//! (`tests/fixtures/formats/loggers`, made by its `generate.py`).
+//! Entries of loggers, alone, in an array and in an envelope.
 
-use crate::seen::{check, fixture, read};
+use crate::seen::{check, read};
 
 #[test]
 fn json_of_well_known_loggers_says_time_level_and_message() {
@@ -129,72 +128,5 @@ fn lines_of_text_loggers_say_time_level_and_message() {
     ] {
         check(line, line.as_bytes(), &[expect]);
         check(line, format!("{line}\r\n{line}\n").as_bytes(), &[expect, expect]);
-    }
-}
-
-/// Levels of the records, by their first letters, and whether each says its time.
-#[test]
-fn files_of_real_loggers_say_level_and_time_of_each_event() {
-    for (name, levels, timed) in [
-        ("bunyan-child.log", "I W E E", true),
-        ("bunyan.log", "I W E E", true),
-        ("ecs.log", "I W E E E", true),
-        ("json-fields.log", "I W E E E", true),
-        ("json-renamed.log", "I W E E E", false),
-        ("json-timestamp.log", "I W E E E", true),
-        ("json.log", "I I I I I", false),
-        ("log4js-basic.log", "I W E E", true),
-        ("log4js.log", "I W E E", true),
-        ("logfmter-time.log", "I W E E E", true),
-        ("logfmter.log", "I W E E E", false),
-        ("logging-asctime.log", "I W E E E", true),
-        ("logging-basic.log", "I W E E E", false),
-        ("logging-brackets.log", "I W E E E", true),
-        ("logging-colon.log", "I W E E E", true),
-        ("logging-level-first.log", "I W E E E", true),
-        ("loguru-format.log", "I W E E E", true),
-        ("loguru-json.log", "I I I I I", false),
-        ("loguru.log", "I W E E E", true),
-        ("pino-child.log", "I W E E", true),
-        ("pino-ecs.log", "I W E E", true),
-        ("pino-epoch.log", "I W E E", true),
-        ("pino-iso.log", "I W E E", true),
-        ("pino-label.log", "I W E E", true),
-        ("pino-message-key.log", "I W E E", true),
-        ("pino.log", "I W E E", true),
-        ("structlog-console.log", "I W E E E", true),
-        ("structlog-epoch.log", "I W E E E", true),
-        ("structlog-json.log", "I W E E E", true),
-        ("structlog-logfmt.log", "I W E E E", true),
-        ("structlog.log", "I W E E", true),
-        ("winston-cli.log", "I W E E", false),
-        ("winston-json.log", "I W E E", false),
-        ("winston-label-text.log", "I W E E", true),
-        ("winston-logstash.log", "I I I I", false),
-        ("winston-simple.log", "I W E E", false),
-        ("winston-timestamp-json.log", "I W E E", true),
-        ("winston-timestamp-text.log", "I W E E", true),
-    ] {
-        let seen = read(&fixture(&format!("loggers/{name}")));
-        let level = |record: &serde_json::Value| record["level"].as_str().unwrap()[..1].to_owned();
-        let said: Vec<_> = seen.records.iter().map(level).collect();
-        assert_eq!(said.join(" "), levels, "{name}");
-        assert_eq!((seen.bad.len(), seen.outcome.reason), (0, None), "{name}");
-        let fallback = seen.records.iter().filter(|record| record["timestampFallback"] == true).count();
-        assert_eq!(fallback, if timed { 0 } else { seen.records.len() }, "{name}");
-        let messages: Vec<_> =
-            seen.records.iter().map(|record| record["message"].as_str().unwrap()).collect();
-        assert!(messages[0].contains("ready") && messages[2].contains("no stock"), "{name}: {messages:?}");
-    }
-}
-
-/// Text that says neither: a record a line.
-#[test]
-fn files_without_time_and_level_keep_each_line() {
-    for name in ["console.log", "log4js-message.log", "logging-message.log", "warnings.log"] {
-        let bytes = fixture(&format!("loggers/{name}"));
-        let seen = read(&bytes);
-        let lines = String::from_utf8(bytes).unwrap().lines().filter(|line| !line.trim().is_empty()).count();
-        assert_eq!((seen.records.len(), seen.bad.len()), (lines, 0), "{name}");
     }
 }

@@ -11,8 +11,8 @@ use logferry_core::model::ids::Seed;
 use logferry_core::model::record_view::LogRecord;
 use serde_json::Value;
 
-/// 2026-11-26T12:53:20Z, when all files arrived.
-pub(crate) const ARRIVED_MS: i64 = 1_795_697_600_000;
+/// 2026-11-27T12:00:00Z, when all files arrived.
+pub(crate) const ARRIVED_MS: i64 = 1_795_780_800_000;
 
 /// What a file became.
 pub(crate) struct Seen {

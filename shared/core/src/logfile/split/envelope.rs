@@ -97,13 +97,18 @@ impl Splitter {
         let (framing, message) = match self.containers.last() {
             Some(container) if container.name == "cloudwatch" => ("cloudwatch", member(raw, "message")),
             _ if said.docker => ("docker", member(raw, "log")),
-            container => (container.map_or("ndjson", Container::name), None),
+            // Beside Fluent Bit's `log` are objects, which a context does not keep: the whole is the record.
+            container => {
+                let log = member(raw, "log").filter(|_| said.log);
+                (container.map_or("ndjson", Container::name), log)
+            }
         };
         let inner = message.and_then(|raw| json::string(raw.get()));
         let inner = inner.as_deref().map(str::trim).unwrap_or_default();
         let mut what = (said.time, said.level);
         self.composed.clear();
-        if let Some(own) = whole_object(inner, self.near_ms) {
+        let own = whole_object(inner, self.near_ms);
+        if let Some(own) = own.filter(|_| framing == "cloudwatch" || framing == "docker") {
             let mut context = outer.to_owned();
             walk(raw, |name, value| push_scalar(&mut context, name, value, &["message", "log"]));
             self.composed.push_str(if context.is_empty() { "{}" } else { &context });
@@ -111,7 +116,9 @@ impl Splitter {
             self.composed.push_str(inner);
             what = (own.time.or(said.time), own.level);
         } else {
-            if said.level == SaidLevel::Nothing
+            if let Some(own) = own {
+                what = (said.time.or(own.time), own.level);
+            } else if said.level == SaidLevel::Nothing
                 && let Some(first) = inner.lines().next()
                 && let Some((_, line)) = recognise(first, &Ask { near_ms: self.near_ms, fields: false })
             {

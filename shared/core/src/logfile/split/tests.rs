@@ -212,6 +212,58 @@ fn everything_but_a_header_and_an_object_continues_a_worker_s_message() {
 }
 
 #[test]
+fn an_indented_line_begins_no_entry_within_a_worker_s_message() {
+    for forged in ["2024-01-01T00:00:01.000Z [ERROR] b", "2025-04-01 18:34:01 ERROR b", "{\"level\":50}"] {
+        for indent in [" ", "  ", "\t"] {
+            let entry = format!("2024-01-01T00:00:00.000Z [INFO] a\n{indent}{forged}");
+            let expect = format!("worker 0..{} {entry}", entry.len());
+            check(&entry, &[&expect]);
+        }
+    }
+}
+
+#[test]
+fn indented_headers_begin_entries_in_a_log_that_indents_them() {
+    check(
+        " INFO a\n  b\n ERROR c\n   WARN d\n",
+        &["level-first 0..11  INFO a\n  b", "level-first 12..30  ERROR c\n   WARN d"],
+    );
+    check(
+        "ℹ a\n\n WARN  b\n\n  INFO: c\nℹ d\n",
+        &[
+            "symbol 0..5 ℹ a",
+            "level-first 7..15  WARN  b",
+            "level-first 17..26   INFO: c",
+            "symbol 27..32 ℹ d",
+        ],
+    );
+}
+
+#[test]
+fn frames_of_go_continue_what_failed_and_tags_of_rails_their_message() {
+    let frames = "goroutine 7 [running]:\nmain.order(0xc000012345, 0x1)\n\t/app/main.go:14";
+    let panic = format!("2025/04/01 18:34:01 http: panic serving\n{frames}");
+    check(
+        &format!("{panic}\nexample.com is next\n"),
+        &[
+            &format!("go 0..{} {panic}", panic.len()),
+            &format!("text {}..{} example.com is next", panic.len() + 1, panic.len() + 20),
+        ],
+    );
+    let error = "2025-04-01T18:34:01.581Z\tERROR\tno stock\nmain.order\n\t/app/main.go:14";
+    check(error, &[&format!("dated 0..{} {error}", error.len())]);
+    check("INFO a\nmain.order\n", &["level-first 0..6 INFO a", "text 7..17 main.order"]);
+    let rails = "E, [2025-04-01T18:34:01.581234 #7] ERROR -- : [r1]\n[r1] RuntimeError";
+    check(
+        &format!("{rails}\nx\n"),
+        &[
+            &format!("ruby 0..{} {rails}", rails.len()),
+            &format!("text {0}..{1} x", rails.len() + 1, rails.len() + 2),
+        ],
+    );
+}
+
+#[test]
 fn traces_continue_the_entry_above_and_other_lines_do_not() {
     check(
         "2025-04-01 18:34:01,581 ERROR a\njava.lang.X: y\n\tat b.C\nCaused by: z\n\n  ... 2 more\nother\n",
@@ -360,6 +412,12 @@ fn stuff() -> impl Strategy<Value = String> {
         "2024-01-01T00:00:00.000Z [INFO] hi",
         "\n2024-01-01T00:00:00.000Z [INFO] a longer message that goes on",
         "\n2025-04-01 18:34:01 WARN x\n",
+        "\n ERROR x\n",
+        "\nℹ x\n",
+        "\ngoroutine 7 [running]:",
+        "\nmain.order(0x1)",
+        "\nE, [2025-04-01T18:34:01.581234 #7] ERROR -- : x",
+        "\n[r1] y",
         "text",
         "ü",
         "a text of more than fifty bytes, which is over the limit used here",

@@ -4,15 +4,35 @@ use super::columns::Columns;
 use super::{Found, Splitter, State, Step, What};
 use crate::logfile::head::{object_at, whole_object};
 use crate::logfile::quarantine::QuarantineReason;
+use crate::model::level::Level;
 use crate::model::record::EntryKind;
 use crate::model::stamp::Stamp;
 use crate::model::text::{Ask, MAX_HEADER_BYTES, SaidLevel, recognise};
 
 /// How lines begin that continue the entry above, beside those that are indented.
-const CONTINUATIONS: [&str; 5] = ["at ", "Caused by:", "Traceback", "Suppressed:", "--- End of "];
+const CONTINUATIONS: [&str; 11] = [
+    "at ",
+    "Caused by",
+    "Traceback",
+    "Suppressed:",
+    "--- End of ",
+    // Python, between the traces of a chain.
+    "The above exception was the direct cause",
+    "During handling of the above exception",
+    // PHP.
+    "[stacktrace]",
+    "Stack trace:",
+    // tslog.
+    "error stack:",
+    // anyhow.
+    "Stack backtrace:",
+];
 
 /// Bytes that decide whether a line begins like one of these.
-const CONTINUATION_BYTES: usize = 16;
+const CONTINUATION_BYTES: usize = 48;
+
+/// How far the headers of a log may be indented (bytes).
+const MAX_HEADER_INDENT: usize = 2;
 
 /// An entry of several lines, and where its reading stands.
 #[derive(Debug, Default)]
@@ -30,6 +50,8 @@ pub(super) struct TextEntry {
     blank: bool,
     /// After `Traceback`: the line that ends it stands at the margin.
     in_trace: bool,
+    /// After `goroutine 7 [running]:`, whose frames stand at the margin.
+    in_goroutine: bool,
 }
 
 impl Splitter {
@@ -89,6 +111,7 @@ impl Splitter {
             time: read.time,
             level: read.level,
             content_end: kept,
+            in_trace: recogniser.name == "traceback",
             ..TextEntry::default()
         };
         self.state = State::Entry;
@@ -188,6 +211,7 @@ impl Splitter {
             return Some(false);
         }
         let bytes = line.as_bytes();
+        let enough = known || bytes.len() >= MAX_HEADER_BYTES;
         let blank = bytes.iter().all(u8::is_ascii_whitespace);
         if blank {
             // Blank lines belong to it only where others follow them.
@@ -195,11 +219,16 @@ impl Splitter {
         }
         let json = line.trim_ascii_start().starts_with('{');
         let fits = bytes.len() as u64 <= self.max_record_bytes;
+        let indented = matches!(bytes[0], b' ' | b'\t');
         if self.entry.worker {
+            // The worker indents what would read as a header or an object: a message forges no record.
+            if indented {
+                return Some(true);
+            }
             if json && !known && fits {
                 return None;
             }
-            if !json && !known && bytes.len() < MAX_HEADER_BYTES {
+            if !json && !enough {
                 return None;
             }
             let object = line.trim();
@@ -208,21 +237,40 @@ impl Splitter {
             let is_header = || recognise(header, &self.ask()).is_some_and(|(_, read)| read.time.is_some());
             return Some(!is_object && !is_header());
         }
-        if bytes[0] == b' ' || bytes[0] == b'\t' {
-            // An indented object of its own begins a piece.
-            if !json {
+        if indented {
+            let indent = bytes.iter().take_while(|byte| **byte == b' ').count();
+            if !json && indent > MAX_HEADER_INDENT {
                 return Some(true);
             }
+            if !json {
+                // Some logs indent their headers.
+                if !enough {
+                    return None;
+                }
+                let header = &line[..line.floor_char_boundary(MAX_HEADER_BYTES)];
+                let read = recognise(header, &self.ask());
+                return Some(
+                    read.is_none_or(|(recogniser, _)| !same_log(self.entry.framing, recogniser.name)),
+                );
+            }
+            // An indented object of its own begins a piece.
             if !known && fits {
                 return None;
             }
             let object = line.trim();
             return Some(!fits || !object_at(object).is_ok_and(|(_, length)| length == object.len()));
         }
+        if bytes[0] == 0x1b && !enough {
+            return None;
+        }
+        let line = without_colours(&line[..line.floor_char_boundary(MAX_HEADER_BYTES)]);
+        let bytes = line.as_bytes();
+        if matches!(bytes.first(), Some(b'}' | b']' | b')' | b'"')) && bytes.iter().all(closes) {
+            return enough.then_some(true);
+        }
         let (word, end) = first_word(line);
         let in_word = end.is_none() && word.len() <= MAX_EXCEPTION_BYTES;
-        let long_enough = if in_word { MAX_HEADER_BYTES } else { CONTINUATION_BYTES };
-        if !known && bytes.len() < long_enough {
+        if !enough && (in_word || bytes.len() < CONTINUATION_BYTES) {
             return None;
         }
         if line.starts_with("Traceback") {
@@ -231,21 +279,66 @@ impl Splitter {
         }
         let more =
             line.strip_prefix("... ").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
-        if more || is_exception(line) || CONTINUATIONS.iter().any(|begin| line.starts_with(begin)) {
+        let frame = line.strip_prefix('#').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+        let failed = self.entry.level == SaidLevel::Known(Level::Error);
+        let in_stack = failed || self.entry.in_goroutine;
+        let tagged = self.entry.framing == "ruby" && line.starts_with('[');
+        if !enough && (in_stack || tagged) {
+            return None;
+        }
+        if starts_goroutine(line) {
+            self.entry.in_goroutine = true;
+            return Some(true);
+        }
+        // Rails puts its tags before each line of a message.
+        if tagged && recognise(line, &self.ask()).is_none() {
+            return Some(true);
+        }
+        if in_stack && (is_go_frame(line) || line.starts_with("created by ")) {
+            return Some(true);
+        }
+        if more || frame || CONTINUATIONS.iter().any(|begin| line.starts_with(begin)) {
+            return Some(true);
+        }
+        if is_exception(line, failed) {
+            self.entry.in_trace = false;
             return Some(true);
         }
         if !self.entry.in_trace {
             return Some(false);
         }
         // What was raised stands at the margin and ends the trace.
-        if !known && bytes.len() < MAX_HEADER_BYTES {
+        if !enough {
             return None;
         }
-        let header = &line[..line.floor_char_boundary(MAX_HEADER_BYTES)];
-        let raised = !json && recognise(header, &self.ask()).is_none();
+        let raised = !json && recognise(line, &self.ask()).is_none();
         self.entry.in_trace = false;
         Some(raised)
     }
+}
+
+/// Whether a log whose entries one recogniser reads may have entries that another reads: consola marks some
+/// levels by a sign and others by an indented name.
+fn same_log(framing: &str, other: &str) -> bool {
+    framing == other || (framing == "symbol" && other == "level-first")
+}
+
+/// `goroutine 7 [running]:`
+fn starts_goroutine(line: &str) -> bool {
+    let rest = line.strip_prefix("goroutine ");
+    rest.is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()) && rest.contains('['))
+}
+
+/// `main.order`, `net/http.(*conn).serve.func1()`, `main.order(0xc000012345, 0x1)`: a function in a stack of Go.
+fn is_go_frame(line: &str) -> bool {
+    let line = line.trim_end_matches('\r');
+    let arguments = ["()", "(0x", "({", "(...)"].iter().filter_map(|begin| line.find(begin)).min();
+    let (name, arguments) = line.split_at(arguments.unwrap_or(line.len()));
+    let part = |byte: u8| byte.is_ascii_alphanumeric() || b"_./()*[]-$".contains(&byte);
+    name.starts_with(|c: char| c.is_ascii_alphabetic())
+        && (name == "panic" || (name.contains('.') && !name.ends_with('.')))
+        && name.bytes().all(part)
+        && (arguments.is_empty() || arguments.ends_with(')'))
 }
 
 /// How many bytes the name of an exception may have.
@@ -258,10 +351,29 @@ fn first_word(line: &str) -> (&str, Option<u8>) {
     (&line[..length], line.as_bytes().get(length).copied())
 }
 
+/// What a line is made of that ends a printed object.
+fn closes(byte: &u8) -> bool {
+    b"}])\",; \t\r".contains(byte)
+}
+
+/// A line without the colours before its first word.
+fn without_colours(mut line: &str) -> &str {
+    while let Some(rest) = line.strip_prefix("\u{1b}[") {
+        let code = rest.bytes().take_while(|byte| byte.is_ascii_digit() || *byte == b';').count();
+        match rest[code..].strip_prefix('m') {
+            Some(rest) => line = rest,
+            None => break,
+        }
+    }
+    line
+}
+
 /// `java.lang.IllegalStateException: closed`, which stands at the margin between an entry and its frames.
-fn is_exception(line: &str) -> bool {
+/// After an entry that failed a name without a package is one too: `TypeError: x is not a function`.
+fn is_exception(line: &str, failed: bool) -> bool {
     let (word, end) = first_word(line);
-    let named = word.contains('.') && word.len() <= MAX_EXCEPTION_BYTES;
+    let alone = failed && word.starts_with(|c: char| c.is_ascii_uppercase());
+    let named = (word.contains('.') || alone) && word.len() <= MAX_EXCEPTION_BYTES;
     let ends = matches!(end, None | Some(b':' | b'\r'));
     named && ends && ["Exception", "Error", "Throwable"].iter().any(|end| word.ends_with(end))
 }

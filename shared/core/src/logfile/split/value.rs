@@ -112,7 +112,7 @@ impl Splitter {
             return Step::Again;
         }
         let said = with_time(said, self.buffer.between(start, end), self.near_ms);
-        let wraps = said.docker || self.containers.last().is_some_and(super::Container::wraps);
+        let wraps = said.docker || said.log || self.containers.last().is_some_and(super::Container::wraps);
         if wraps && let Some((framing, what)) = self.compose(start, end, &said) {
             return Step::Found(Found { start, end, next: end, framing, what });
         }

@@ -1,12 +1,14 @@
 //! What the lines of access logs have in common.
 
+use super::cursor::Cursor;
 use super::{AccessRequest, Line, SaidLevel};
 use crate::model::level::Level;
 use crate::model::stamp::Stamp;
 
 /// A request as it stands in quotes: `GET /path HTTP/1.1`. The method and the URL.
 pub(super) fn request_line(text: &str) -> (Option<&str>, Option<&str>) {
-    let mut words = text.split(' ');
+    // Werkzeug colours what stands in the quotes.
+    let mut words = Cursor::new(text).blank().rest().split(' ');
     let method = words.next().filter(|method| {
         !method.is_empty()
             && method.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-' || byte == b'_')

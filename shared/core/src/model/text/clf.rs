@@ -8,7 +8,7 @@ use crate::model::stamp::clf;
 
 pub(super) static RECOGNISER: Recogniser = Recogniser {
     name: "access",
-    title: "common and combined log format (Apache, nginx)",
+    title: "common and combined log format (Apache, nginx, gunicorn, Werkzeug, aiohttp)",
     begins: |byte| byte.is_ascii_alphanumeric() || matches!(byte, b':' | b'-' | b'['),
     read,
     examples: &[
@@ -24,17 +24,27 @@ pub(super) static RECOGNISER: Recogniser = Recogniser {
             level: Level::Error,
             message: r#"2001:db8::1 - - [01/Apr/2025:18:34:01 +0000] "POST /orders HTTP/2.0" 502 157 "-" "curl/8.5.0""#,
         },
+        Example {
+            line: r#"127.0.0.1 [01/Apr/2025:18:34:01 +0000] "GET /orders HTTP/1.1" 404 14"#,
+            time: "2025-04-01T18:34:01.000Z",
+            level: Level::Warn,
+            message: r#"127.0.0.1 [01/Apr/2025:18:34:01 +0000] "GET /orders HTTP/1.1" 404 14"#,
+        },
     ],
 };
 
 fn read<'a>(text: &'a str, ask: &Ask) -> Option<Line<'a>> {
     let mut cursor = Cursor::new(text);
     let host = cursor.word()?;
-    let identity = cursor.word()?;
-    let user = cursor.rest();
-    let bracket = user.find(" [")?;
-    let user = &user[..bracket];
-    cursor.skip(bracket + 1);
+    // aiohttp has neither an identity nor a user.
+    let (mut identity, mut user) = ("-", "-");
+    if !cursor.rest().starts_with('[') {
+        identity = cursor.word()?;
+        let rest = cursor.rest();
+        let bracket = rest.find(" [")?;
+        user = &rest[..bracket];
+        cursor.skip(bracket + 1);
+    }
     let time = cursor.between("[", "]")?;
     let (stamp, _) = clf(time).filter(|&(_, length)| length == time.len())?;
     let (method, url) = request_line(cursor.quoted_or_word()?);

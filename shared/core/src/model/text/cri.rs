@@ -35,7 +35,7 @@ fn read<'a>(text: &'a str, _: &Ask) -> Option<Line<'a>> {
     cursor.eat(" ")?;
     let stream = cursor.word().filter(|stream| matches!(*stream, "stdout" | "stderr"))?;
     cursor.word().filter(|tag| matches!(tag.as_bytes(), [b'F' | b'P'] | [b'F' | b'P', b':', ..]))?;
-    let level = find(&cursor).map_or(SaidLevel::Nothing, |(level, _)| SaidLevel::Known(level));
+    let level = find(&cursor).map_or(SaidLevel::Nothing, |found| SaidLevel::Known(found.level));
     let (time, message_start) = (Some(stamp), cursor.at());
     Some(Line { time, level, message_start, more: vec![("stream", stream)], ..Line::default() })
 }

@@ -2,15 +2,15 @@
 //! default layouts of log4j, logback, Python, .NET, loguru, log4js, tracing and many others.
 
 use super::cursor::Cursor;
-use super::levels::{find, message_after, named};
+use super::levels::{MAX_ORIGIN_BYTES, find, message_after, named, origin};
 use super::{Ask, Example, Line, Recogniser, SaidLevel};
 use crate::model::level::Level;
-use crate::model::stamp::{clf, iso, number};
+use crate::model::stamp::{Stamp, clf, iso, number};
 
 pub(super) static RECOGNISER: Recogniser = Recogniser {
     name: "dated",
-    title: "date and time, level before or after it (log4j, logback, Python, .NET, loguru, log4js, tracing)",
-    begins: |byte| byte.is_ascii_alphanumeric() || matches!(byte, b'[' | b'(' | b'<' | 0x1b | b'|'),
+    title: "date and time, level before or after it (log4j, logback, Python, .NET, loguru, log4js, tracing, env_logger, Monolog)",
+    begins: |byte| byte.is_ascii_alphanumeric() || matches!(byte, b'[' | b'(' | b'<' | b' ' | 0x1b | b'|'),
     read,
     examples: &[
         Example {
@@ -74,6 +74,48 @@ pub(super) static RECOGNISER: Recogniser = Recogniser {
             message: "slow in /x.php",
         },
         Example {
+            line: "[2025-04-01T18:34:01Z WARN  orders] slow",
+            time: "2025-04-01T18:34:01.000Z",
+            level: Level::Warn,
+            message: "slow",
+        },
+        Example {
+            line: "[2025-04-01 18:34:01,581: ERROR/MainProcess] no stock",
+            time: "2025-04-01T18:34:01.581Z",
+            level: Level::Error,
+            message: "no stock",
+        },
+        Example {
+            line: "2025-04-01 18:34:01.5812|WARN|Shop.Orders|slow",
+            time: "2025-04-01T18:34:01.581Z",
+            level: Level::Warn,
+            message: "Shop.Orders|slow",
+        },
+        Example {
+            line: "[2025-04-01 18:34:01] production.ERROR: no stock",
+            time: "2025-04-01T18:34:01.000Z",
+            level: Level::Error,
+            message: "no stock",
+        },
+        Example {
+            line: "[2025-04-01T18:34:01,581][WARN ][o.e.n.Node] [node-1] slow",
+            time: "2025-04-01T18:34:01.581Z",
+            level: Level::Warn,
+            message: "[o.e.n.Node] [node-1] slow",
+        },
+        Example {
+            line: "[2025-04-01T18:34:01,581][ERROR][o.e.n.Node] [node-1] no stock",
+            time: "2025-04-01T18:34:01.581Z",
+            level: Level::Error,
+            message: "[o.e.n.Node] [node-1] no stock",
+        },
+        Example {
+            line: "INFO  [main] 2025-04-01 18:34:01,581 Server.java:12 - ready",
+            time: "2025-04-01T18:34:01.581Z",
+            level: Level::Info,
+            message: "Server.java:12 - ready",
+        },
+        Example {
             line: "2025-04-01T18:34:01Z no level at all",
             time: "2025-04-01T18:34:01.000Z",
             level: Level::Info,
@@ -85,9 +127,10 @@ pub(super) static RECOGNISER: Recogniser = Recogniser {
 /// The longest word before the time that may be the level, its brackets included (bytes).
 const MAX_LEVEL_BYTES: usize = 20;
 
-fn read<'a>(line: &'a str, _: &Ask) -> Option<Line<'a>> {
+fn read<'a>(line: &'a str, ask: &Ask) -> Option<Line<'a>> {
     let mut cursor = Cursor::new(line);
     let mut level = SaidLevel::Nothing;
+    let mut from = None;
     cursor.blank();
     // Most lines begin with the time.
     if !cursor.rest().starts_with(|c: char| c.is_ascii_digit()) && stamp(&mut cursor.clone()).is_none() {
@@ -95,19 +138,34 @@ fn read<'a>(line: &'a str, _: &Ask) -> Option<Line<'a>> {
         let bare = word.trim_matches(|c: char| "[]()<>|:,".contains(c));
         level = SaidLevel::Known(named(bare)?);
         cursor.blank();
+        // Cassandra has the thread there.
+        if stamp(&mut cursor.clone()).is_none() {
+            from = origin(cursor.between("[", "]")?);
+        }
     }
-    let time = stamp(&mut cursor)?;
+    let (time, open) = stamp(&mut cursor)?;
     let mut message_start = message_after(&cursor);
     if level == SaidLevel::Nothing
-        && let Some((found, start)) = find(&cursor)
+        && let Some(found) = find(&cursor)
     {
-        (level, message_start) = (SaidLevel::Known(found), start);
+        (level, message_start) = (SaidLevel::Known(found.level), found.message_start);
+        from = found.origin;
     }
-    Some(Line { time: Some(time), level, message_start, ..Line::default() })
+    if open && level != SaidLevel::Nothing {
+        // `[2025-04-01T18:34:01Z INFO shop] ready`: the message is after the bracket.
+        let rest = line.get(message_start..)?;
+        if let Some(close) = rest.find(']').filter(|&close| close <= MAX_ORIGIN_BYTES) {
+            from = origin(&rest[..close]).or(from);
+            let mut after = Cursor::new(&rest[close + 1..]);
+            message_start += close + 1 + after.blank().at();
+        }
+    }
+    let more = from.filter(|_| ask.fields).map(|from| ("origin", from)).into_iter().collect();
+    Some(Line { time: Some(time), level, message_start, more, ..Line::default() })
 }
 
-/// The time that is next, with its brackets.
-fn stamp(cursor: &mut Cursor<'_>) -> Option<crate::model::stamp::Stamp> {
+/// The time that is next, with its brackets; and whether its bracket is still open after it.
+fn stamp(cursor: &mut Cursor<'_>) -> Option<(Stamp, bool)> {
     let open = ["[", "(", "|", "<"].into_iter().any(|open| cursor.eat(open).is_some());
     if open {
         cursor.blank();
@@ -130,10 +188,7 @@ fn stamp(cursor: &mut Cursor<'_>) -> Option<crate::model::stamp::Stamp> {
     after.is_none_or(|byte| !byte.is_ascii_alphanumeric()).then_some(())?;
     cursor.skip(length);
     cursor.blank();
-    for close in ["]", ")", "|", ">", ":", ","] {
-        if cursor.eat(close).is_some() {
-            break;
-        }
-    }
-    Some(stamp)
+    let close = ["]", ")", "|", ">", ":", ","].into_iter().find(|close| cursor.eat(close).is_some());
+    let ends = |close: &str| matches!(close, "]" | ")" | "|" | ">");
+    Some((stamp, open && !close.is_some_and(ends)))
 }

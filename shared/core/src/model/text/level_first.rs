@@ -8,7 +8,7 @@ use crate::model::level::Level;
 pub(super) static RECOGNISER: Recogniser = Recogniser {
     name: "level-first",
     title: "level, no time (Python basicConfig, .NET console, winston simple)",
-    begins: |byte| byte.is_ascii_alphabetic() || matches!(byte, b'[' | 0x1b),
+    begins: |byte| byte.is_ascii_alphabetic() || matches!(byte, b'[' | b' ' | 0x1b),
     read,
     examples: &[
         Example { line: "WARNING:root:slow", time: "", level: Level::Warn, message: "root:slow" },
@@ -16,6 +16,8 @@ pub(super) static RECOGNISER: Recogniser = Recogniser {
         Example { line: "error: no stock", time: "", level: Level::Error, message: "no stock" },
         Example { line: "[WARN] slow", time: "", level: Level::Warn, message: "slow" },
         Example { line: "INFO  ready", time: "", level: Level::Info, message: "ready" },
+        Example { line: " WARN  orders > slow", time: "", level: Level::Warn, message: "orders > slow" },
+        Example { line: "ERR! shop no stock", time: "", level: Level::Error, message: "shop no stock" },
     ],
 };
 
@@ -33,6 +35,8 @@ fn read<'a>(text: &'a str, _: &Ask) -> Option<Line<'a>> {
         Some(b']') => bracketed,
         Some(b':') if !bracketed => capitals || (small && after[1..].starts_with([' ', '\t'])),
         Some(b' ' | b'\t') => !bracketed && capitals,
+        // npm writes `ERR!`.
+        Some(b'!') => !bracketed && capitals && after[1..].starts_with(' '),
         // The end of a colour.
         Some(0x1b) => !bracketed,
         _ => false,

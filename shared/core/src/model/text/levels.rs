@@ -19,7 +19,7 @@ pub(super) fn named(word: &str) -> Option<Level> {
             Some(Level::Info)
         } else if is(&["wrn"]) {
             Some(Level::Warn)
-        } else if is(&["ftl", "fail"]) {
+        } else if is(&["ftl", "fail", "pnc"]) {
             Some(Level::Error)
         } else {
             None
@@ -29,24 +29,48 @@ pub(super) fn named(word: &str) -> Option<Level> {
 
 /// A level among the words that follow a time, and where the message begins after it. A word in small
 /// letters counts only where it is first or stands in brackets: elsewhere it is one of the message's.
-pub(super) fn find(cursor: &Cursor<'_>) -> Option<(Level, usize)> {
+pub(super) fn find<'a>(cursor: &Cursor<'a>) -> Option<Found<'a>> {
+    let found = |level, at: usize, message_start| {
+        let origin = cursor.rest().get(..at - cursor.at()).and_then(origin);
+        Some(Found { level, message_start, origin })
+    };
     let mut look = *cursor;
     for index in 0..WORDS_LOOKED_AT {
         look.blank();
-        let before = look.at();
+        // A bracket before the colour of the level.
+        if look.rest().starts_with("[\u{1b}") {
+            look.skip(1);
+            look.blank();
+        }
+        let before = look;
+        // As in `[WARN][orders]`.
+        if let Some((inside, _)) = look.rest().strip_prefix('[').and_then(|rest| rest.split_once(']'))
+            && let Some(level) = named(inside.trim_ascii())
+        {
+            look.skip(inside.len() + 2);
+            return found(level, before.at(), message_after(&look));
+        }
         let word = look.word()?;
         let word = word.split('\u{1b}').next().unwrap_or(word);
         let bare = word.trim_matches(|c: char| "[]()<>|:,-*".contains(c));
         let set_off = bare.len() < word.len() || index == 0;
         let capitals = !bare.bytes().any(|byte| byte.is_ascii_lowercase());
         if let Some(level) = named(bare).filter(|_| set_off || capitals) {
-            return Some((level, message_after(&look)));
+            // As in `[INFO ][main]`.
+            if word.starts_with('[') && !word.contains(']') {
+                let _ = look.blank().eat("]");
+            }
+            return found(level, before.at(), message_after(&look));
         }
-        // As in `INFO:shop:ready`.
-        let head = word.split(':').next().unwrap_or(word);
-        let capital = head.len() < word.len() && head.bytes().all(|byte| byte.is_ascii_uppercase());
-        if let Some(level) = named(head).filter(|_| capital) {
-            return Some((level, before + head.len() + 1));
+        // As in `INFO:shop:ready`, `INFO|shop|ready`, `INFO/main`, `shop.INFO: ready`.
+        let head = word.split([':', '|', '/']).next().unwrap_or(word);
+        let name = head.rsplit('.').next().unwrap_or(head);
+        let capital = head.len() < word.len() && name.bytes().all(|byte| byte.is_ascii_uppercase());
+        if let Some(level) = named(name).filter(|_| capital) {
+            let mut after = before;
+            after.skip(head.len() + 1);
+            let at = before.at() + head.len() - name.len();
+            return found(level, at, message_after(&after));
         }
         // Sentences have no level in them.
         if index > 0 && !set_off && bare.len() < word.len() {
@@ -56,9 +80,37 @@ pub(super) fn find(cursor: &Cursor<'_>) -> Option<(Level, usize)> {
     None
 }
 
-/// Where the message begins: after blanks and the marks that set it off.
+/// A level in a line.
+pub(super) struct Found<'a> {
+    pub(super) level: Level,
+    /// Where the message begins after it (bytes from the beginning of the line).
+    pub(super) message_start: usize,
+    pub(super) origin: Option<&'a str>,
+}
+
+/// A thread, a logger, a process: what stands between the time and the level, without the marks around it.
+/// `None` where nothing is there, or colours, or a half of a pair of brackets.
+pub(super) fn origin(text: &str) -> Option<&str> {
+    let text = text.trim_matches([' ', '\t', '-', ':', '|', '.', '/']);
+    let inside = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+    let text = inside.filter(|inside| !inside.contains(['[', ']'])).unwrap_or(text).trim_ascii();
+    let whole = text.matches('[').count() == text.matches(']').count();
+    (whole && !text.is_empty() && !text.contains('\u{1b}')).then_some(text)
+}
+
+/// The longest text in brackets after a level that says where the message is from (bytes).
+pub(super) const MAX_ORIGIN_BYTES: usize = 128;
+
+/// Where the message begins: after blanks, the marks that set it off and, as pino-pretty has it, an origin
+/// in brackets.
 pub(super) fn message_after(cursor: &Cursor<'_>) -> usize {
     let mut look = *cursor;
+    look.blank();
+    if look.rest().starts_with('(')
+        && let Some(end) = look.rest().find("): ").filter(|&end| end <= MAX_ORIGIN_BYTES)
+    {
+        look.skip(end + 2);
+    }
     loop {
         look.blank();
         let rest = look.rest();

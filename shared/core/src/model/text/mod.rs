@@ -17,13 +17,22 @@ mod lambda;
 mod level_first;
 mod levels;
 mod logfmt;
+mod nest;
 mod nginx_error;
+mod request;
+mod ruby;
 mod s3_access;
+mod symbol;
 mod syslog;
 mod time_only;
+mod tornado;
+mod traceback;
 mod vpc_flow;
 pub mod worker;
 
+use std::borrow::Cow;
+
+use crate::model::json;
 use crate::model::level::Level;
 use crate::model::stamp::Stamp;
 
@@ -115,6 +124,10 @@ pub static ALL: &[&Recogniser] = &[
     &nginx_error::RECOGNISER,
     &go_log::RECOGNISER,
     &cloudfront::RECOGNISER,
+    &request::RECOGNISER,
+    &nest::RECOGNISER,
+    &tornado::RECOGNISER,
+    &ruby::RECOGNISER,
     &iso::RECOGNISER,
     &apache_error::RECOGNISER,
     &database::REDIS,
@@ -124,6 +137,8 @@ pub static ALL: &[&Recogniser] = &[
     &klog::RECOGNISER,
     &time_only::RECOGNISER,
     &level_first::RECOGNISER,
+    &symbol::RECOGNISER,
+    &traceback::RECOGNISER,
     &logfmt::RECOGNISER,
 ];
 
@@ -135,6 +150,30 @@ pub fn recognise<'a>(line: &'a str, ask: &Ask) -> Option<(&'static Recogniser, L
         let read = (recogniser.read)(line, ask)?;
         Some((*recogniser, read))
     })
+}
+
+/// A message as its logger meant it: without the colours of terminals, the escapes of logfmt decoded.
+#[must_use]
+pub fn as_meant<'a>(recogniser: &Recogniser, message: &'a str) -> Cow<'a, str> {
+    if recogniser.name == "logfmt" && message.contains('\\') {
+        let decoded = json::string(&format!("\"{message}\"")).map(Cow::into_owned);
+        return decoded.map_or(Cow::Borrowed(message), Cow::Owned);
+    }
+    let mut parts = message.split("\u{1b}[");
+    let first = parts.next().unwrap_or_default();
+    if first.len() == message.len() {
+        return Cow::Borrowed(message);
+    }
+    let mut plain = first.to_owned();
+    for part in parts {
+        let code = part.bytes().take_while(|byte| byte.is_ascii_digit() || *byte == b';').count();
+        match part[code..].strip_prefix('m') {
+            Some(rest) => plain.push_str(rest),
+            None => plain.extend(["\u{1b}[", part]),
+        }
+    }
+    plain.truncate(plain.trim_end().len());
+    Cow::Owned(plain)
 }
 
 /// The bytes that begin a number.
@@ -169,6 +208,26 @@ mod tests {
                 let message = line.message.unwrap_or(&example.line[line.message_start..]);
                 assert_eq!(message, example.message, "{}", example.line);
             }
+        }
+    }
+
+    #[test]
+    fn a_message_has_no_colours_and_no_escapes_of_logfmt() {
+        let meant = |line: &str| {
+            let (recogniser, read) = recognise(line, &ASK).unwrap();
+            let message = read.message.unwrap_or(&line[read.message_start..]);
+            as_meant(recogniser, message).into_owned()
+        };
+        for (line, expect) in [
+            (
+                "\u{1b}[32mINFO\u{1b}[0m \u{1b}[1mready\u{1b}[0m port=\u{1b}[35m80   \u{1b}[0m",
+                "ready port=80",
+            ),
+            ("INFO a \u{1b}[2J\u{1b}[0m b", "a \u{1b}[2J b"),
+            ("level=info msg=\"a \\\"b\\\"\\n c\"", "a \"b\"\n c"),
+            ("level=info msg=\"a \\x c\"", "a \\x c"),
+        ] {
+            assert_eq!(meant(line), expect, "{line}");
         }
     }
 

@@ -2,6 +2,7 @@
 //! <https://www.rfc-editor.org/rfc/rfc5424> <https://www.rfc-editor.org/rfc/rfc3164>
 
 use super::cursor::{Cursor, present};
+use super::levels::{message_after, named};
 use super::{Ask, Example, Line, Recogniser, SaidLevel};
 use crate::model::level::Level;
 use crate::model::stamp::{iso, yearless};
@@ -30,7 +31,7 @@ pub(super) static RFC5424: Recogniser = Recogniser {
 pub(super) static RFC3164: Recogniser = Recogniser {
     name: "syslog",
     title: "syslog RFC 3164, also without priority, as files and journald have it",
-    begins: |byte| byte == b'<' || byte.is_ascii_uppercase(),
+    begins: |byte| matches!(byte, b'<' | b' ') || byte.is_ascii_uppercase(),
     read: rfc3164,
     examples: &[
         Example {
@@ -44,6 +45,12 @@ pub(super) static RFC3164: Recogniser = Recogniser {
             time: "2025-04-01T18:34:01.000Z",
             level: Level::Info,
             message: "Started Orders.",
+        },
+        Example {
+            line: "Apr  1 18:34:01.581 ERRO no stock, app: shop",
+            time: "2025-04-01T18:34:01.581Z",
+            level: Level::Error,
+            message: "no stock, app: shop",
         },
     ],
 };
@@ -91,6 +98,7 @@ fn rfc5424<'a>(text: &'a str, ask: &Ask) -> Option<Line<'a>> {
 
 fn rfc3164<'a>(text: &'a str, ask: &Ask) -> Option<Line<'a>> {
     let mut cursor = Cursor::new(text);
+    cursor.blank();
     let level = priority(&mut cursor);
     let rest = cursor.rest();
     let (stamp, length) = yearless(rest, ask.near_ms).or_else(|| iso(rest).filter(|_| level.is_some()))?;
@@ -98,6 +106,15 @@ fn rfc3164<'a>(text: &'a str, ask: &Ask) -> Option<Line<'a>> {
     cursor.eat(" ")?;
     let host = cursor.word()?;
     let tagged = cursor;
+    // slog's terminal format has a level there.
+    if level.is_none()
+        && host.bytes().all(|byte| byte.is_ascii_uppercase())
+        && let Some(level) = named(host)
+    {
+        let message_start = message_after(&cursor);
+        let level = SaidLevel::Known(level);
+        return Some(Line { time: Some(stamp), level, message_start, ..Line::default() });
+    }
     let tag = cursor.word().and_then(|word| word.strip_suffix(':'));
     let Some(tag) = tag else {
         // Some leave out the host, and some the tag.
