@@ -12,7 +12,8 @@ import {
   type Status,
   type Target,
 } from './api.ts';
-import { MAX_FILE_BYTES } from './seal.ts';
+import { type Compress, decompress, MAX_FILE_BYTES } from './seal.ts';
+import { corrected, skewOf } from './skew.ts';
 import type { Batch, Store } from './store.ts';
 import type { Failure } from './types.ts';
 
@@ -35,20 +36,26 @@ export type Delivered =
 export class Delivery {
   /** The largest file that the service takes (bytes). */
   maxFileBytes = MAX_FILE_BYTES;
+  /** Whether times are corrected when this machine's clock is wrong. */
+  correctClock = true;
+  /** How much this machine's clock is fast, as the last grant showed (ms). */
+  skewMs = 0;
   /** How many tokens there were. */
   tokens = 0;
   readonly #target: Target;
   readonly #http: Http;
   readonly #clock: Clock;
+  readonly #compress: Compress;
   readonly #getToken: GetToken;
   #token: string | null = null;
   #asking: Promise<string> | null = null;
   readonly #askedAt = { start: Number.NEGATIVE_INFINITY, expired: Number.NEGATIVE_INFINITY };
 
-  constructor(target: Target, http: Http, clock: Clock, getToken: GetToken) {
+  constructor(target: Target, http: Http, clock: Clock, compress: Compress, getToken: GetToken) {
     this.#target = target;
     this.#http = http;
     this.#clock = clock;
+    this.#compress = compress;
     this.#getToken = getToken;
   }
 
@@ -97,7 +104,14 @@ export class Delivery {
     const [http, clock] = [this.#http, this.#clock];
     const { id, key } = batch;
     if (key === undefined) {
-      const grant = await this.#authorized((token) => requestGrant(http, this.#target, token, batch.bytes));
+      let sent = 0;
+      const grant = await this.#authorized((token) => {
+        sent = clock.now();
+        return requestGrant(http, this.#target, token, batch.bytes);
+      });
+      this.skewMs = this.correctClock ? skewOf(grant.key, sent, clock.now()) : 0;
+      // The grant is for the length of the file as it was: it stays unused, and the file gets another.
+      if (this.skewMs && batch.skewMs === undefined) return this.#correct(store, batch);
       this.maxFileBytes = grant.maxBytes ?? this.maxFileBytes;
       const until = clock.now() + grant.expiresInMs;
       const { key, url, headers } = grant;
@@ -135,6 +149,21 @@ export class Delivery {
     return store.update(id, (now) =>
       now.key === key ? { ...now, until: 0, refusals: now.refusals + 1 } : now,
     );
+  }
+
+  /** Seals a file again with corrected times. Files that are sealed later get them at once. */
+  async #correct(store: Store, batch: Batch): Promise<Batch | undefined> {
+    const data = await store.data(batch.id);
+    if (!data) return undefined;
+    const text = corrected(await decompress(data), this.skewMs, this.#clock.now());
+    const better = await this.#compress(text);
+    // As it is rather than never.
+    if (better.byteLength > this.maxFileBytes)
+      return store.update(batch.id, (now) => ({ ...now, skewMs: 0 }));
+    const corrections = { bytes: better.byteLength, skewMs: this.skewMs };
+    // Another tab may have been granted a key for the file as it was.
+    const change = (now: Batch) => (now.key === undefined ? { ...now, ...corrections } : now);
+    return store.update(batch.id, change, better);
   }
 
   /** A PUT is over: until when it may have been stored, unless another tab has begun one since. */

@@ -63,7 +63,8 @@ function render(
 const harmless = (message: string): string =>
   message.includes('\n') ? message.replace(/\n(?=\d{4}-\d\d-\d\dT)/g, '\n  ') : message;
 
-function isoTime(time: number): string {
+/** A date that is none becomes 1970. */
+export function isoTime(time: number): string {
   const date = new Date(time);
   return Number.isNaN(date.getTime()) ? new Date(0).toISOString() : date.toISOString();
 }

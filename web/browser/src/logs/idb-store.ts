@@ -124,11 +124,17 @@ export class IdbStore implements Store, LeaseStore {
     return this.#database.use((db) => db.get('files', id));
   }
 
-  update(id: string, change: (batch: Batch) => Batch): Promise<Batch | undefined> {
+  update(id: string, change: (batch: Batch) => Batch, data?: ArrayBuffer): Promise<Batch | undefined> {
     return this.#write(async (tx) => {
       const batch = await tx.objectStore('batches').get(id);
       if (!batch) return undefined;
       const changed = change(batch);
+      if (data && changed !== batch) {
+        quiet(tx.objectStore('files').put(data, id));
+        const usage = await readUsage(tx, changed.scope);
+        usage.bytes += changed.bytes - batch.bytes;
+        writeUsage(tx, changed.scope, usage);
+      }
       quiet(tx.objectStore('batches').put(changed));
       return changed;
     });

@@ -38,6 +38,8 @@ export interface LoggerOptions {
   maxEntryBytes?: number;
   format?: Format;
   redact?: boolean | RedactOptions;
+  /** `false`: times stay as the browser's clock says, even if it is wrong. */
+  correctClock?: boolean;
   /** Changes an entry, or drops it with `null`. */
   beforeSend?: (entry: Entry) => Entry | null;
   /** Goes with every entry. */
@@ -83,6 +85,7 @@ export function createLogger(options: LoggerOptions): Logger {
     maxEntries: options.maxEntries ?? 100_000,
     maxAgeMs: options.maxAgeMs ?? DEFAULTS.maxAgeMs,
     format: options.format ?? ('ndjson' as const),
+    correctClock: options.correctClock ?? true,
   };
   const hosts: Hosts = workerHosts(worker);
   const client = new LogClient(config, hosts, host, getToken);

@@ -65,11 +65,14 @@ export class MemoryStore implements Store {
     return this.#batches.get(id)?.data;
   }
 
-  async update(id: string, change: (batch: Batch) => Batch): Promise<Batch | undefined> {
+  async update(id: string, change: (batch: Batch) => Batch, data?: ArrayBuffer): Promise<Batch | undefined> {
     const held = this.#batches.get(id);
     if (!held) return undefined;
-    held.batch = change(held.batch);
-    return held.batch;
+    const changed = change(held.batch);
+    this.#use(changed.scope).bytes += changed.bytes - held.batch.bytes;
+    if (data && changed !== held.batch) held.data = data;
+    held.batch = changed;
+    return changed;
   }
 
   async remove(id: string): Promise<void> {

@@ -2,6 +2,7 @@
 
 import { type Clock, newId } from '../host/clock.ts';
 import { line } from './format.ts';
+import { corrected } from './skew.ts';
 import { type Batch, droppedTotal, type Store, type Usage } from './store.ts';
 import type { DropReason } from './types.ts';
 
@@ -19,6 +20,14 @@ export const compress: Compress = async (text) => {
   return new Response(blob.stream().pipeThrough(new CompressionStream('gzip'))).arrayBuffer();
 };
 
+/** The text of a sealed file. */
+export async function decompress(data: ArrayBuffer): Promise<string> {
+  const [first, second] = new Uint8Array(data);
+  const blob = new Blob([data]);
+  if (first !== 0x1f || second !== 0x8b) return blob.text();
+  return new Response(blob.stream().pipeThrough(new DecompressionStream('gzip'))).text();
+}
+
 /** Seals the oldest rows into one batch; `false` if there are none. */
 export async function sealNext(
   store: Store,
@@ -26,6 +35,7 @@ export async function sealNext(
   clock: Clock,
   maxFileBytes: number,
   compress: Compress,
+  skewMs: number,
 ): Promise<boolean> {
   let maxRawBytes = MAX_RAW_BYTES;
   for (;;) {
@@ -34,7 +44,8 @@ export async function sealNext(
     if (!first) return false;
     const { dropped } = await store.usage(scope);
     const report = droppedTotal(dropped) > 0 ? `${droppedLine(dropped, first.format, clock.now())}\n` : '';
-    const data = await compress(rows.map((row) => row.text).join('') + report);
+    const text = rows.map((row) => row.text).join('') + report;
+    const data = await compress(skewMs ? corrected(text, skewMs, clock.now()) : text);
     const raw = rows.reduce((sum, row) => sum + row.bytes, 0);
     if (data.byteLength > maxFileBytes && rows.length > 1) {
       maxRawBytes = Math.floor(raw / 2);
@@ -49,6 +60,7 @@ export async function sealNext(
       state: 'ready',
       refusals: 0,
       dropped: droppedTotal(dropped),
+      ...(skewMs && { skewMs }),
     };
     const ids = rows.map((row) => row.id);
     if (await store.seal(ids, batch, data, dropped)) return true;

@@ -56,7 +56,7 @@ export class Sender {
   constructor(scope: string, target: Target, ports: SenderPorts, getToken: GetToken) {
     this.scope = scope;
     this.#ports = ports;
-    this.delivery = new Delivery(target, ports.http, ports.clock, getToken);
+    this.delivery = new Delivery(target, ports.http, ports.clock, ports.compress, getToken);
   }
 
   /** When the next try is due (ms from now), if one is. */
@@ -206,7 +206,8 @@ export class Sender {
     let failure: Failure | undefined;
     for (const store of spool.stores()) {
       try {
-        while (await sealNext(store, this.scope, clock, this.delivery.maxFileBytes, compress));
+        const { maxFileBytes, skewMs } = this.delivery;
+        while (await sealNext(store, this.scope, clock, maxFileBytes, compress, skewMs));
       } catch (error) {
         // What was sealed before can be sent all the same.
         spool.failed(error);

@@ -77,6 +77,7 @@ export class LogService {
       this.#lanes.set(scope, lane);
     }
     lane.sender.keepTrying = this.#wantsUpload(scope);
+    lane.sender.delivery.correctClock = this.#correctsClock(scope);
     return lane;
   }
 
@@ -148,6 +149,10 @@ export class LogService {
       if (config.autoUpload && (own === scope || (own && targetOf(own).endpoint === endpoint))) return true;
     }
     return false;
+  }
+
+  #correctsClock(scope: string): boolean {
+    return ![...this.#connections].some((one) => one.scope === scope && one.config.correctClock === false);
   }
 
   async #askToken(

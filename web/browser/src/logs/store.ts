@@ -41,6 +41,8 @@ export interface Batch {
   refusals: number;
   /** Dropped lines that the file reports. */
   dropped: number;
+  /** How much its times have been corrected, if a clock was wrong (ms). */
+  skewMs?: number;
 }
 
 export interface Usage {
@@ -84,8 +86,8 @@ export interface Store {
   /** Oldest first. */
   batches(scope: string): Promise<Batch[]>;
   data(id: string): Promise<ArrayBuffer | undefined>;
-  /** Changes a batch as it is now; the result is how it is afterwards, `undefined` if it is gone. */
-  update(id: string, change: (batch: Batch) => Batch): Promise<Batch | undefined>;
+  /** Changes a batch as it is now, with `data` its file too; the result is how it is afterwards, `undefined` if it is gone. */
+  update(id: string, change: (batch: Batch) => Batch, data?: ArrayBuffer): Promise<Batch | undefined>;
   remove(id: string): Promise<void>;
   scopes(): Promise<string[]>;
   usage(scope: string): Promise<Usage>;

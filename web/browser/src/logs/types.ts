@@ -31,6 +31,8 @@ export interface WorkerConfig {
   flushBytes?: number;
   format?: Format;
   redact?: boolean | RedactOptions;
+  /** `false`: times stay as the browser's clock says, even if it is wrong. */
+  correctClock?: boolean;
   /** The page's id. One that is absent belongs to a client that speaks the original protocol alone. */
   tab?: string;
 }

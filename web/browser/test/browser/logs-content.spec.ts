@@ -2,7 +2,7 @@
 
 import { expect, HOSTS, openLab, test } from '../support/fixtures.ts';
 import { linesOf, storedLines } from '../support/log-routes.ts';
-import { flush, logLines, startLogger, stats } from '../support/logs.ts';
+import { flush, logLines, setClockFast, startLogger, stats } from '../support/logs.ts';
 import { SECRETS } from '../support/secrets.ts';
 
 for (const host of HOSTS) {
@@ -51,10 +51,12 @@ for (const host of HOSTS) {
       expect(records.map(({ seq }) => seq)).toEqual([1, 2, 3, 4, 5, 6, 7]);
     });
 
-    test('22 planted secrets reach neither the database, nor an object, nor localStorage', async ({
+    test('22 planted secrets reach neither the database, nor an object, nor localStorage, nor the page', async ({
       lab,
       server,
     }) => {
+      await lab.addInitScript(recordMessages);
+      await openLab(lab, server);
       await startLogger(lab, server, { host, redact: { names: ['badge'], patterns: [/ACCT-\d+/] } });
       await lab.evaluate((planted) => {
         for (const { message, context } of planted) window.log.info(message, context);
@@ -66,12 +68,42 @@ for (const host of HOSTS) {
       const kept = await lab.evaluate(everythingKept);
       await flush(lab);
       const stored = storedLines(server).join('\n');
+      const said = await lab.evaluate(() => window.said.join('\n'));
+      expect(said).toContain('COMMITTED');
       for (const { secret } of SECRETS) {
         expect(kept).not.toContain(secret);
         expect(stored).not.toContain(secret);
+        expect(said).not.toContain(secret);
       }
       expect(kept).toContain('[redacted]');
       expect(stored).toContain('[redacted]');
+    });
+
+    test('a fast clock is corrected by the time of the service, and the line keeps what the browser said', async ({
+      page,
+      server,
+    }) => {
+      const hours = 2 * 3_600_000;
+      await setClockFast(page, server, hours);
+      await openLab(page, server);
+      const begin = Date.now();
+      await startLogger(page, server, { host });
+      for (let file = 0; file < 2; file += 1) {
+        await logLines(page, 10 * file, 10 * file + 10);
+        await flush(page);
+      }
+      const records = storedLines(server).map((line) => JSON.parse(line));
+      const own = records.filter(({ msg }) => msg.startsWith('line'));
+      expect(own).toHaveLength(20);
+      for (const { time, clientTime } of own) {
+        expect(clientTime).toBeGreaterThanOrEqual(begin + hours);
+        // The middle of the grant's request, which is in the past of the server.
+        expect(Math.abs(clientTime - time - hours)).toBeLessThan(60_000);
+      }
+      expect(records.filter(({ msg }) => msg.includes('fast; times are corrected'))).toHaveLength(2);
+      // The first file had a grant for its length before the correction.
+      expect([server.count('grant'), server.count('put')]).toEqual([3, 2]);
+      expect(server.of('put').map(({ status }) => status)).toEqual([200, 200]);
     });
 
     test('23 the token is in no storage, no URL and no error', async ({ lab, server }) => {
@@ -148,6 +180,28 @@ for (const host of HOSTS) {
       await context.close();
     });
   });
+}
+
+/** Keeps what workers say to the page in `window.said`. */
+function recordMessages(): void {
+  window.said = [];
+  const hear = (port: EventTarget) =>
+    port.addEventListener('message', (event) =>
+      window.said.push(JSON.stringify((event as MessageEvent).data)),
+    );
+  const { Worker: Dedicated, SharedWorker: Shared } = window;
+  window.Worker = class extends Dedicated {
+    constructor(...all: ConstructorParameters<typeof Worker>) {
+      super(...all);
+      hear(this);
+    }
+  };
+  window.SharedWorker = class extends Shared {
+    constructor(...all: ConstructorParameters<typeof SharedWorker>) {
+      super(...all);
+      hear(this.port);
+    }
+  };
 }
 
 /** All of IndexedDB and localStorage as one text. */

@@ -1,8 +1,8 @@
-/** Behaviours 20, 21, 25, 29 and 30 on the real functions. */
+/** Behaviours 18, 20, 21, 25, 29 and 30 on the real functions. */
 
 import type { Page } from '@playwright/test';
 import { test as base, expect, openLab } from '../support/fixtures.ts';
-import { eventually } from '../support/logs.ts';
+import { before, eventually, setClockFast } from '../support/logs.ts';
 import { App, NO_STACK, stack } from '../support/stack.ts';
 
 const SCOPE = { meetingId: 'meeting-123', attendeeId: 'attendee-456' };
@@ -110,6 +110,47 @@ for (const format of ['ndjson', 'text'] as const) {
     // Nothing was signed that was not uploaded.
     const files = await app.call<File[]>('GET', '/files?limit=100');
     expect(files.map(({ status }) => status)).toEqual(['COMPLETED']);
+  });
+}
+
+test('18 a plain file of a browser without CompressionStream is ingested', async ({
+  lab,
+  server,
+  app,
+  token,
+}) => {
+  before(server, 'delete self.CompressionStream');
+  await openLab(lab, server);
+  await startLogger(lab, app, token, 'ndjson');
+  const { uploaded } = await lab.evaluate(() => {
+    for (let n = 0; n < 50; n += 1) window.log.info(`line ${n}`);
+    return window.log.flush();
+  });
+  expect(uploaded).toBe(50);
+  expect(await records(app, 50)).toHaveLength(50);
+});
+
+for (const format of ['ndjson', 'text'] as const) {
+  test(`records of a browser whose clock is two days fast have the right time, in ${format}`, async ({
+    page,
+    server,
+    app,
+    token,
+  }) => {
+    await setClockFast(page, server, 2 * 86_400_000);
+    await openLab(page, server);
+    const begin = Date.now();
+    await startLogger(page, app, token, format);
+    await page.evaluate(() => {
+      window.log.info('line 1');
+      return window.log.flush();
+    });
+    // The line, and the one that tells of the correction.
+    const found = await records(app, 2);
+    const line = found.find(({ message }) => message === 'line 1');
+    const time = Date.parse(line?.timestamp ?? '');
+    expect(Math.abs(time - begin)).toBeLessThan(120_000);
+    expect(found.some(({ message }) => message.includes('172800 s fast'))).toBe(true);
   });
 }
 

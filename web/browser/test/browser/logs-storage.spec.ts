@@ -1,11 +1,11 @@
 /** Behaviours 7 and 15 to 19: tabs side by side, limits, and browsers in which something is missing. */
 
-import { readFileSync } from 'node:fs';
 import type { Page } from '@playwright/test';
 import type { FaultServer } from '../support/fault-server.ts';
 import { expect, HOSTS, openLab, test } from '../support/fixtures.ts';
 import { linesOf, storedLines } from '../support/log-routes.ts';
 import {
+  before,
   eventually,
   expectExactly,
   flush,
@@ -15,14 +15,6 @@ import {
   storedNumbers,
 } from '../support/logs.ts';
 import { Profile } from '../support/persistent.ts';
-
-const WORKER = readFileSync(new URL('../../dist/log-worker.js', import.meta.url), 'utf8');
-
-/** Serves the worker with `code` before it. */
-function before(server: FaultServer, code: string): void {
-  const headers = { 'content-type': 'text/javascript' };
-  server.site_.set('/dist/log-worker.js', { status: 200, headers, body: `${code};${WORKER}` });
-}
 
 async function twoTabs(
   page: Page,
@@ -135,50 +127,52 @@ for (const host of HOSTS) {
   });
 }
 
-test('16 with a full disk lines go to memory and on from there, and what is dropped is counted', async ({
-  server,
-}) => {
-  const profile = new Profile();
-  const context = await profile.launch();
-  try {
-    const page = await context.newPage();
-    await openLab(page, server);
-    const cdp = await context.newCDPSession(page);
-    await cdp.send('Storage.overrideQuotaForOrigin', { origin: server.site, quotaSize: 3 * 1024 * 1024 });
-    await startLogger(page, server, { host: 'dedicated' });
-    const noise = (from: number, to: number) =>
-      page.evaluate(
-        ([from, to]) => {
-          for (let n = from; n < to; n += 1) {
-            const bytes = crypto.getRandomValues(new Uint8Array(24 * 1024));
-            window.log.info(`line ${n} ${btoa(String.fromCharCode(...bytes))}`);
-          }
-        },
-        [from, to] as const,
+for (const host of HOSTS) {
+  test(`16 with a full disk lines go to memory and on from there, and what is dropped is counted (${host})`, async ({
+    server,
+  }) => {
+    const profile = new Profile();
+    const context = await profile.launch();
+    try {
+      const page = await context.newPage();
+      await openLab(page, server);
+      const cdp = await context.newCDPSession(page);
+      await cdp.send('Storage.overrideQuotaForOrigin', { origin: server.site, quotaSize: 3 * 1024 * 1024 });
+      await startLogger(page, server, { host });
+      const noise = (from: number, to: number) =>
+        page.evaluate(
+          ([from, to]) => {
+            for (let n = from; n < to; n += 1) {
+              const bytes = crypto.getRandomValues(new Uint8Array(24 * 1024));
+              window.log.info(`line ${n} ${btoa(String.fromCharCode(...bytes))}`);
+            }
+          },
+          [from, to] as const,
+        );
+      let logged = 0;
+      for (; logged < 400 && (await stats(page)).storage === 'indexeddb'; logged += 10) {
+        await noise(logged, logged + 10);
+      }
+      expect((await stats(page)).storage).toBe('memory');
+      await noise(logged, logged + 20);
+      const last = await page.evaluate(() =>
+        window.log.flush({ timeoutMs: 5_000 }).then(
+          () => 'stored',
+          (error) => error.code,
+        ),
       );
-    let logged = 0;
-    for (; logged < 400 && (await stats(page)).storage === 'indexeddb'; logged += 10) {
-      await noise(logged, logged + 10);
+      test.info().annotations.push({ type: 'seen', description: `flush with a full disk: ${last}` });
+      const stored = storedNumbers(server);
+      for (let n = logged; n < logged + 20; n += 1) expect(stored).toContain(n);
+      expect(new Set(stored).size).toBe(stored.length);
+      const { entries, dropped } = await stats(page);
+      expect(stored.length + entries + dropped).toBe(logged + 20);
+    } finally {
+      await context.close();
+      profile.remove();
     }
-    expect((await stats(page)).storage).toBe('memory');
-    await noise(logged, logged + 20);
-    const last = await page.evaluate(() =>
-      window.log.flush({ timeoutMs: 5_000 }).then(
-        () => 'stored',
-        (error) => error.code,
-      ),
-    );
-    test.info().annotations.push({ type: 'seen', description: `flush with a full disk: ${last}` });
-    const stored = storedNumbers(server);
-    for (let n = logged; n < logged + 20; n += 1) expect(stored).toContain(n);
-    expect(new Set(stored).size).toBe(stored.length);
-    const { entries, dropped } = await stats(page);
-    expect(stored.length + entries + dropped).toBe(logged + 20);
-  } finally {
-    await context.close();
-    profile.remove();
-  }
-});
+  });
+}
 
 test.describe('19 a worker that does not start', () => {
   const failures: Record<string, (server: FaultServer) => string> = {

@@ -7,6 +7,7 @@ import { MemoryStore } from '../../src/logs/memory-store.ts';
 import { LogService } from '../../src/logs/service.ts';
 import type { StoredRow, Usage } from '../../src/logs/store.ts';
 import type { WorkerConfig } from '../../src/logs/types.ts';
+import { ulidTime } from './log-routes.ts';
 
 export class FakeClock implements Clock {
   #now = Date.parse('2026-01-01T00:00:00Z');
@@ -106,6 +107,8 @@ export class FakeWorld {
   answer: (request: HttpRequest) => HttpAnswer | 'offline' | null = () => null;
   /** How long a request takes. */
   latencyMs: (request: HttpRequest) => number = () => 0;
+  /** How much the browser's clock is before the service's (ms); with it keys tell the service's time. */
+  fastMs = 0;
   readonly service: LogService;
   #halted = false;
 
@@ -152,7 +155,9 @@ export class FakeWorld {
   #serve(request: HttpRequest): HttpAnswer {
     if (request.method === 'POST') {
       keys += 1;
-      const key = `key-${keys}`;
+      const key = this.fastMs
+        ? `${ulidTime(this.clock.now() - this.fastMs)}${String(keys).padStart(16, '0')}-logs.gz`
+        : `key-${keys}`;
       return ok({ presignedUrl: `https://s3.test/${key}`, key, expiresIn: 300, maxBytes: 10 * 1024 * 1024 });
     }
     if (request.method === 'GET') {

@@ -128,7 +128,7 @@ const s3Error = (status: number, code: string, message: string): Reply => ({
 });
 
 /** The first ten characters of a ULID, which are its time. */
-function ulidTime(ms: number): string {
+export function ulidTime(ms: number): string {
   const digits = '0123456789ABCDEFGHJKMNPQRSTVWXYZ';
   let text = '';
   for (let rest = ms, at = 0; at < 10; at += 1, rest = Math.floor(rest / 32)) text = digits[rest % 32] + text;

@@ -1,5 +1,6 @@
 /** A logger in a page, and what of it has arrived. */
 
+import { readFileSync } from 'node:fs';
 import type { Page } from '@playwright/test';
 import type * as Logs from '../../src/logs/index.ts';
 import type { Logger, LoggerOptions, S3Logger } from '../../src/logs/index.ts';
@@ -17,6 +18,8 @@ declare global {
     /** What getToken gives by reason and meeting. */
     token: (reason: string, meetingId: string) => string | null;
     flushed: Promise<unknown>;
+    /** What workers have said, where a test records it. */
+    said: string[];
   }
 }
 
@@ -41,6 +44,20 @@ export async function startLogger(page: Page, server: FaultServer, options: Opti
       },
     });
   }, all);
+}
+
+/** Serves the log worker with `code` before it. */
+export function before(server: FaultServer, code: string): void {
+  const worker = readFileSync(new URL('../../dist/log-worker.js', import.meta.url), 'utf8');
+  const headers = { 'content-type': 'text/javascript' };
+  server.site_.set('/dist/log-worker.js', { status: 200, headers, body: `${code};${worker}` });
+}
+
+/** Makes the clocks of the page, opened next, and of its log worker fast. */
+export async function setClockFast(page: Page, server: FaultServer, ms: number): Promise<void> {
+  const code = `{ const now = Date.now; Date.now = () => now() + ${ms}; }`;
+  await page.addInitScript(code);
+  before(server, code);
 }
 
 /** Logs `line FROM` … `line TO - 1` in one task. */

@@ -60,6 +60,8 @@ async function run(seed: number): Promise<void> {
   /** A tab with a host of its own, and no lock between the hosts: the worst that a stolen lock leads to. */
   const open = async (name: string, earlier?: FakeWorld): Promise<Tab> => {
     const world = new FakeWorld(primary, earlier);
+    // Each third browser has a wrong clock, so that files are sealed again.
+    world.fastMs = seed % 3 ? 0 : 7_200_000;
     world.answer = faults(world, chance);
     world.latencyMs = () => (chance() < 0.2 ? chance() * 50_000 : chance() * 300);
     return { world, page: await FakePage.open(world, { ...config, tab: `${seed}-${name}` }) };
@@ -102,7 +104,8 @@ async function run(seed: number): Promise<void> {
     world.latencyMs = () => 0;
   }
   const [{ world, page }] = tabs as [Tab];
-  for (let n = 0; n < 20 && world.lines.length < lines; n += 1) {
+  const arrived = () => world.lines.filter((line) => line.startsWith('line '));
+  for (let n = 0; n < 20 && arrived().length < lines; n += 1) {
     page.send({ command: 'TOKEN', joinToken: `new-${n}` });
     page.send({ command: 'NETWORK', online: true });
     await page.committed();
@@ -111,7 +114,7 @@ async function run(seed: number): Promise<void> {
   // Time for what is still on its way.
   await world.clock.advance(600_000);
   const wanted = Array.from({ length: lines }, (_, n) => `line ${n + 1}`);
-  const stored = [...world.lines].sort((a, b) => Number(a.slice(5)) - Number(b.slice(5)));
+  const stored = arrived().sort((a, b) => Number(a.slice(5)) - Number(b.slice(5)));
   assert.deepEqual(stored, wanted, `seed ${seed}`);
 }
 
