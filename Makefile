@@ -4,7 +4,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help console uppy otel-rust tools deploy-tools doctor demo test web web-test web-demo web-bundlers web-firefox web-walk screenshots up down check advisories words planted load abuse bench counts build package deploy sam-local fuzz-api
+.PHONY: help console uppy otel-rust tools deploy-tools doctor demo test web web-test web-demo web-bundlers web-firefox web-bench web-walk screenshots up down check advisories words planted load abuse bench counts build package deploy sam-local fuzz-api
 
 # Where rustup lacks the pinned release and cannot fetch it, its default takes over.
 ifneq ($(shell command -v rustup),)
@@ -47,6 +47,9 @@ web-bundlers: tools ## try the browser package in Vite, webpack, Next and esbuil
 
 web-firefox: tools ## run some of the browser packages' tests in a stock Firefox
 	@$(PYTHON) -m web firefox
+
+web-bench: tools ## measure what a call of the logger costs the page, in Chromium
+	@$(PYTHON) -m web bench
 
 web-demo: tools ## serve the example pages of the browser packages on the stack of `make up` (EXAMPLE=vite or next: those too)
 	@$(PYTHON) -m web demo
