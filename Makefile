@@ -48,8 +48,8 @@ web-bundlers: tools ## try the browser package in Vite, webpack, Next and esbuil
 web-firefox: tools ## run some of the browser packages' tests in a stock Firefox
 	@$(PYTHON) -m web firefox
 
-web-bench: tools ## measure what a call of the logger costs the page, in Chromium
-	@$(PYTHON) -m web bench
+web-bench: web ## measure what a call of the logger costs the page, in Chromium
+	@PATH=$(abspath $(TOOLS)):$$PATH node web/browser/test/support/bench.ts
 
 web-demo: tools ## serve the example pages of the browser packages on the stack of `make up` (EXAMPLE=vite or next: those too)
 	@$(PYTHON) -m web demo

@@ -151,14 +151,6 @@ def screenshots() -> None:
         raise Problem("the screenshots failed; they need the stack of `make up`")
 
 
-def bench() -> None:
-    """What a call of the logger costs the page, in Chromium."""
-    build()
-    env = {**environment(), "CHROMIUM": chromium()}
-    if not run("node", "test/support/bench.ts", env=env, cwd=WEB / "browser"):
-        raise Problem("the bench failed")
-
-
 def walk() -> None:
     """A first visit to the console of the stack of `make up`, with a picture of each step."""
     install()
@@ -228,7 +220,6 @@ def demo() -> None:
 
 def main(arguments: list[str]) -> int:
     commands = {
-        "bench": bench,
         "build": build,
         "bundlers": bundlers,
         "check": check,
