@@ -1,10 +1,11 @@
-//! Streams an object's bytes into blocks. This task reads the body and writes the blocks; a separate thread
-//! runs the pure parsing between them. Channels and bytes in flight are bounded, so memory does not grow
-//! with the object. No task outlives the call.
+//! Streams an object's bytes into blocks. This task reads the body and writes the blocks; separate threads run
+//! the pure parsing between them: one, or two where there is a second core. Channels and bytes in flight are
+//! bounded, so memory does not grow with the object. No task or thread outlives the call.
 
 use std::collections::BTreeSet;
 use std::io::{self, Read};
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
@@ -16,7 +17,9 @@ use logferry_core::logbook::blocks::BlockTable;
 use logferry_core::logfile::outcome::Outcome;
 use logferry_core::logfile::pack::{PackSource, Packed};
 use logferry_core::logfile::quarantine::Quarantined;
-use logferry_core::logfile::read::{IntakeError, IntakeLimits, Sink, Stopped, read_log_file_redacted};
+use logferry_core::logfile::read::{
+    IntakeError, IntakeLimits, Sink, Stopped, read_log_file_on_two_threads, read_log_file_redacted,
+};
 use logferry_core::model::app::App;
 use logferry_core::model::block::{Block, FileBlock};
 use logferry_core::model::expiry;
@@ -134,7 +137,7 @@ fn broken(worked: Result<Result<Outcome, IntakeError>, JoinError>) -> Fault {
     }
 }
 
-fn work(job: &Job, reader: impl Read, mut sink: ChannelSink) -> Result<Outcome, IntakeError> {
+fn work(job: &Job, reader: impl Read + Send, mut sink: ChannelSink) -> Result<Outcome, IntakeError> {
     let seed = job.object.seed();
     let name = format!("s3://{}/{}", job.object.bucket, job.object.key);
     let source = PackSource {
@@ -146,7 +149,12 @@ fn work(job: &Job, reader: impl Read, mut sink: ChannelSink) -> Result<Outcome, 
         retention_days: job.retention_days,
         pruned_before_ms: job.app.pruned_before_ms,
     };
-    read_log_file_redacted(reader, source, &job.limits, &job.redactor, &mut sink)
+    let (limits, redactor) = (&job.limits, &job.redactor);
+    if thread::available_parallelism().is_ok_and(|cores| cores.get() > 1) {
+        read_log_file_on_two_threads(reader, source, limits, redactor, &mut sink)
+    } else {
+        read_log_file_redacted(reader, source, limits, redactor, &mut sink)
+    }
 }
 
 /// Sends the body to the worker. If the body's length differs from the size that S3 reported, the

@@ -4,6 +4,7 @@
 //! The path does not know of earlier runs. The same bytes give the same blocks and the same bad records,
 //! with the same numbers. A resumed run repeats it and stores only what is missing.
 
+mod batches;
 mod looked_at;
 
 use std::collections::BTreeSet;
@@ -116,58 +117,57 @@ pub fn read_log_file_redacted(
     redactor: &Redactor,
     sink: &mut impl Sink,
 ) -> Result<Outcome, IntakeError> {
-    let mut decoder = Decoder::new(reader, limits.max_expansion_ratio, limits.max_decompressed_bytes);
     let arrived_ms = source.arrived_ms;
-    let mut splitter = Splitter::new(limits.max_record_bytes, arrived_ms);
-    let mut intake = Intake {
-        packer: Packer::new(source, ""),
-        arrived_ms,
-        days: BTreeSet::new(),
-        max_days: limits.max_days,
-        redactor,
-        looked_at: LookedAt::new(redactor),
-        ready: Vec::new(),
-        quarantined: 0,
-        tally: ContentTally::default(),
-        ranges: Ranges::default(),
-        sink,
-    };
-    let (mut bytes, mut transcoded) = (0, false);
-    let damage = loop {
-        match decoder.next_chunk() {
-            Ok(Some(chunk)) => {
-                if let Some(mark_bytes) = chunk.utf16_from {
-                    splitter.is_from_utf16(mark_bytes);
-                    transcoded = true;
-                }
-                bytes += chunk.original_bytes;
-                intake.looked_at.push(chunk.bytes, !transcoded);
-                splitter.push(chunk.bytes);
-                if let Some(reason) = intake.drain(&mut splitter)? {
-                    return intake.finish(Some(reason), bytes, &splitter);
-                }
-            }
-            Ok(None) => break None,
-            Err(DecodeError::Bad(reason)) => break Some(reason),
-            Err(DecodeError::Read(error)) => return Err(IntakeError::Read(error)),
-        }
-    };
-    splitter.finish(if damage.is_some() { StreamEnd::CutOff } else { StreamEnd::Whole });
-    if let Some(reason) = intake.drain(&mut splitter)? {
-        return intake.finish(Some(reason), bytes, &splitter);
-    }
-    let unterminated = || {
-        splitter.unterminated().then(|| Reason {
-            code: ReasonCode::ArrayUnterminated,
-            message: format!("the JSON array is not closed (decompressed {bytes} bytes)"),
-        })
-    };
-    let reason = damage.or_else(unterminated);
-    intake.finish(reason, bytes, &splitter)
+    let mut packing = Packing::new(source, sink);
+    let found = Reading::new(arrived_ms, limits, redactor, &mut packing).read(reader, limits)?;
+    packing.finish(found)
 }
 
-struct Intake<'s, 'a, S> {
-    packer: Packer<'a>,
+/// As [`read_log_file_redacted`], with the same blocks: a second thread decompresses, splits and redacts while
+/// this one packs. The second thread has ended when the function returns. For machines with two cores or more.
+///
+/// # Errors
+/// As [`read_log_file`].
+///
+/// # Panics
+/// If the second thread panics.
+pub fn read_log_file_on_two_threads(
+    reader: impl Read + Send,
+    source: PackSource<'_>,
+    limits: &IntakeLimits,
+    redactor: &Redactor,
+    sink: &mut impl Sink,
+) -> Result<Outcome, IntakeError> {
+    let arrived_ms = source.arrived_ms;
+    let mut packing = Packing::new(source, sink);
+    let found = batches::run(
+        |entries| Reading::new(arrived_ms, limits, redactor, entries).read(reader, limits),
+        &mut packing,
+    )?;
+    packing.finish(found)
+}
+
+/// Takes what is read of a file, in file order.
+trait Take {
+    /// `format`: what the entry was taken for.
+    fn entry(&mut self, format: &'static str, entry: &Entry<'_>) -> Result<(), IntakeError>;
+
+    fn bad(&mut self, row: Quarantined) -> Result<(), IntakeError>;
+}
+
+/// What a file was, once it is read.
+struct Found {
+    reason: Option<Reason>,
+    bytes: u64,
+    /// Number of bad records.
+    quarantined: u64,
+    /// The last row of them, which no further record completes.
+    last_row: Option<Quarantined>,
+    tally: ContentTally,
+}
+
+/// Decompresses, splits and redacts.
+struct Reading<'s, T> {
     arrived_ms: i64,
     /// Days of all good records, including pruned ones: where a file is cut must not depend on the
     /// watermark.
@@ -175,15 +175,64 @@ struct Intake<'s, 'a, S> {
     max_days: usize,
     redactor: &'s Redactor,
     looked_at: LookedAt<'s>,
-    ready: Vec<Packed>,
-    /// Number of bad records.
     quarantined: u64,
     tally: ContentTally,
     ranges: Ranges,
-    sink: &'s mut S,
+    entries: &'s mut T,
 }
 
-impl<S: Sink> Intake<'_, '_, S> {
+impl<'s, T: Take> Reading<'s, T> {
+    fn new(arrived_ms: i64, limits: &IntakeLimits, redactor: &'s Redactor, entries: &'s mut T) -> Self {
+        Self {
+            arrived_ms,
+            days: BTreeSet::new(),
+            max_days: limits.max_days,
+            redactor,
+            looked_at: LookedAt::new(redactor),
+            quarantined: 0,
+            tally: ContentTally::default(),
+            ranges: Ranges::default(),
+            entries,
+        }
+    }
+
+    fn read(mut self, reader: impl Read, limits: &IntakeLimits) -> Result<Found, IntakeError> {
+        let mut decoder = Decoder::new(reader, limits.max_expansion_ratio, limits.max_decompressed_bytes);
+        let mut splitter = Splitter::new(limits.max_record_bytes, self.arrived_ms);
+        let (mut bytes, mut transcoded) = (0, false);
+        let damage = loop {
+            match decoder.next_chunk() {
+                Ok(Some(chunk)) => {
+                    if let Some(mark_bytes) = chunk.utf16_from {
+                        splitter.is_from_utf16(mark_bytes);
+                        transcoded = true;
+                    }
+                    bytes += chunk.original_bytes;
+                    self.looked_at.push(chunk.bytes, !transcoded);
+                    splitter.push(chunk.bytes);
+                    if let Some(reason) = self.drain(&mut splitter)? {
+                        return Ok(self.finish(Some(reason), bytes, &splitter));
+                    }
+                }
+                Ok(None) => break None,
+                Err(DecodeError::Bad(reason)) => break Some(reason),
+                Err(DecodeError::Read(error)) => return Err(IntakeError::Read(error)),
+            }
+        };
+        splitter.finish(if damage.is_some() { StreamEnd::CutOff } else { StreamEnd::Whole });
+        if let Some(reason) = self.drain(&mut splitter)? {
+            return Ok(self.finish(Some(reason), bytes, &splitter));
+        }
+        let unterminated = || {
+            splitter.unterminated().then(|| Reason {
+                code: ReasonCode::ArrayUnterminated,
+                message: format!("the JSON array is not closed (decompressed {bytes} bytes)"),
+            })
+        };
+        let reason = damage.or_else(unterminated);
+        Ok(self.finish(reason, bytes, &splitter))
+    }
+
     /// Parses all entries that are available. Returns a reason if the file ends with one of them.
     fn drain(&mut self, splitter: &mut Splitter) -> Result<Option<Reason>, IntakeError> {
         while let Some(piece) = splitter.next_piece() {
@@ -203,7 +252,7 @@ impl<S: Sink> Intake<'_, '_, S> {
                 let Piece { ordinal, start, end, .. } = *piece;
                 let bad = BadRecord { ordinal, reason: *reason, start, end };
                 if let Some(row) = self.ranges.add(bad, || self.redactor.sample(sample.to_string())) {
-                    self.sink.quarantined(row)?;
+                    self.entries.bad(row)?;
                 }
                 return Ok(None);
             }
@@ -228,40 +277,65 @@ impl<S: Sink> Intake<'_, '_, S> {
             marks: if said_ms.is_none() { parsed.marks.without(Marks::TIME_ASSUMED) } else { parsed.marks },
             raw: &raw,
         };
-        self.packer.set_format(piece.framing);
-        self.packer.push(&entry, &mut self.ready)?;
-        for packed in self.ready.drain(..) {
-            self.sink.packed(packed)?;
-        }
+        self.entries.entry(piece.framing, &entry)?;
         Ok(None)
     }
 
-    fn finish(
-        mut self,
-        reason: Option<Reason>,
-        bytes: u64,
-        splitter: &Splitter,
-    ) -> Result<Outcome, IntakeError> {
-        let counts = FileCounts {
-            ok: self.packer.stored(),
-            quarantined: self.quarantined,
-            pruned: self.packer.pruned(),
-            bytes,
-        };
-        let expires_on = self.packer.expires_on();
-        let days = self.packer.finish(&mut self.ready)?;
-        let days = days.into_iter().map(|(day, counts)| (day, Expiring::one(expires_on, counts))).collect();
+    fn finish(mut self, reason: Option<Reason>, bytes: u64, splitter: &Splitter) -> Found {
+        self.tally.skipped = splitter.skipped();
+        let last_row = self.ranges.finish();
+        Found { reason, bytes, quarantined: self.quarantined, last_row, tally: self.tally }
+    }
+}
+
+/// Packs entries and passes on the blocks.
+struct Packing<'s, 'a, S> {
+    packer: Packer<'a>,
+    ready: Vec<Packed>,
+    sink: &'s mut S,
+}
+
+impl<S: Sink> Take for Packing<'_, '_, S> {
+    fn entry(&mut self, format: &'static str, entry: &Entry<'_>) -> Result<(), IntakeError> {
+        self.packer.set_format(format);
+        self.packer.push(entry, &mut self.ready)?;
+        self.pass_on()
+    }
+
+    fn bad(&mut self, row: Quarantined) -> Result<(), IntakeError> {
+        Ok(self.sink.quarantined(row)?)
+    }
+}
+
+impl<'s, 'a, S: Sink> Packing<'s, 'a, S> {
+    fn new(source: PackSource<'a>, sink: &'s mut S) -> Self {
+        Self { packer: Packer::new(source, ""), ready: Vec::new(), sink }
+    }
+
+    fn pass_on(&mut self) -> Result<(), IntakeError> {
         for packed in self.ready.drain(..) {
             self.sink.packed(packed)?;
         }
-        if let Some(row) = self.ranges.finish() {
+        Ok(())
+    }
+
+    fn finish(mut self, found: Found) -> Result<Outcome, IntakeError> {
+        let Found { reason, bytes, quarantined, last_row, tally } = found;
+        let (ok, pruned) = (self.packer.stored(), self.packer.pruned());
+        let counts = FileCounts { ok, quarantined, pruned, bytes };
+        let expires_on = self.packer.expires_on();
+        let days = self.packer.finish(&mut self.ready)?;
+        let days = days.into_iter().map(|(day, counts)| (day, Expiring::one(expires_on, counts))).collect();
+        for packed in self.ready {
+            self.sink.packed(packed)?;
+        }
+        if let Some(row) = last_row {
             self.sink.quarantined(row)?;
         }
-        self.tally.skipped = splitter.skipped();
-        let reason = reason.or_else(|| nothing_readable(&counts, &self.tally));
-        let mostly_bad = reason.is_none() && self.tally.bad_bytes > bytes / 2;
+        let reason = reason.or_else(|| nothing_readable(&counts, &tally));
+        let mostly_bad = reason.is_none() && tally.bad_bytes > bytes / 2;
         let warning = mostly_bad.then_some(Warning::MostlyQuarantined);
-        Ok(Outcome { reason, warning, counts, days, tally: self.tally })
+        Ok(Outcome { reason, warning, counts, days, tally })
     }
 }
 
@@ -305,7 +379,7 @@ mod tests {
 
     const ARRIVED_MS: i64 = 1_743_532_441_581;
 
-    #[derive(Default, Debug, PartialEq)]
+    #[derive(Default, Debug, Clone, PartialEq)]
     struct Kept {
         packed: Vec<Packed>,
         quarantined: Vec<Quarantined>,
@@ -340,6 +414,7 @@ mod tests {
         }
     }
 
+    /// Reads on one thread and on two, and asserts that both store the same.
     fn run(bytes: &[u8]) -> (Kept, Outcome) {
         run_within(bytes, &IntakeLimits::default(), None)
     }
@@ -357,7 +432,10 @@ mod tests {
             pruned_before_ms,
         };
         let mut kept = Kept::default();
-        let outcome = read_log_file(bytes, source, limits, &mut kept).unwrap();
+        let outcome = read_log_file(bytes, source.clone(), limits, &mut kept).unwrap();
+        let (mut kept_on_two, rules) = (Kept::default(), Redactor::default());
+        let on_two = read_log_file_on_two_threads(bytes, source, limits, &rules, &mut kept_on_two);
+        assert_eq!((on_two.unwrap(), kept_on_two), (outcome.clone(), kept.clone()));
         assert_eq!(outcome.counts.ok as usize, kept.raws().len());
         assert_eq!(outcome.counts.quarantined as usize, kept.quarantined.len());
         assert_eq!(
