@@ -21,7 +21,7 @@ export class Problem extends Error {
   }
 }
 
-/** Parameters of a request. `conditions` are those of which a name may occur twice. */
+/** Parameters of a request. `filters` are those of which a name may occur twice. */
 export type Params = Record<string, string | number | boolean | undefined | [string, string][]>;
 
 /** The API's URL for a page of the console: beside `console/`, below `v1/`. */

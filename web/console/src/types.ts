@@ -22,6 +22,8 @@ export interface Page<T> {
   data: T[];
   cursor: string | null;
   skipped?: number;
+  /** Of an answer in the order of arrival: whether more has arrived already. */
+  more?: boolean;
 }
 
 export interface Key {

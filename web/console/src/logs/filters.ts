@@ -63,16 +63,22 @@ export type NamedFilter = Record<string, string>;
 
 const FILTER_NAMES = ['level', 'search', 'search_in', 'request_id'];
 
-/** These filters under the API's names, as parameters of the pages of alerts and of erasures. */
-export function namedParams(app: string, filters: Filters): URLSearchParams {
-  const params = new URLSearchParams({ app });
-  if (filters.levels.length) params.set('level', filters.levels.join(','));
-  if (filters.search) params.set('search', filters.search);
-  if (filters.search && filters.everywhere) params.set('search_in', 'all');
-  if (filters.requestId) params.set('request_id', filters.requestId);
-  for (const [path, condition] of filters.fields) params.append(`field.${path}`, condition);
-  return params;
+/** These filters, without the range, under the API's names. */
+function named(filters: Filters): [name: string, value: string][] {
+  const { levels, search, everywhere, requestId } = filters;
+  const single = {
+    level: levels.join(','),
+    search,
+    search_in: search && everywhere ? 'all' : '',
+    request_id: requestId,
+  };
+  const fields = filters.fields.map(([path, condition]): [string, string] => [`field.${path}`, condition]);
+  return [...Object.entries(single).filter(([, value]) => value !== ''), ...fields];
 }
+
+/** The parameters of the pages of alerts and of erasures. */
+export const namedParams = (app: string, filters: Filters): URLSearchParams =>
+  new URLSearchParams([['app', app], ...named(filters)]);
 
 /** Reads what {@link namedParams} wrote. Of two conditions on one member, the last one counts. */
 export function namedFilter(params: URLSearchParams): NamedFilter {
@@ -163,13 +169,12 @@ export function paramsOf(app: string | undefined, filters: Filters, view: View):
 /** The parameters of `GET /logs`, with the range as it is now. */
 export function query(app: string | undefined, filters: Filters, now: number): Params {
   const { since, until } = bounds(filters.range, now);
-  const params: Params = { app_id: app, level: filters.levels.join(','), search: filters.search };
-  params.request_id = filters.requestId;
-  if (since !== undefined) params.since = new Date(since).toISOString();
-  if (until !== undefined) params.until = new Date(until).toISOString();
-  if (filters.everywhere && filters.search) params.search_in = 'all';
-  const conditions: Condition[] = filters.fields.map(([path, condition]) => [`field.${path}`, condition]);
-  return { ...params, conditions };
+  return {
+    app_id: app,
+    ...(since !== undefined && { since: new Date(since).toISOString() }),
+    ...(until !== undefined && { until: new Date(until).toISOString() }),
+    filters: named(filters),
+  };
 }
 
 /** Whether anything but the range narrows what is shown. */

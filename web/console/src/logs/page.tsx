@@ -97,7 +97,10 @@ function Records({ question }: { question: Question }) {
     // A range that ends in the past gets no new records.
     const open = on && filters.range.until !== undefined;
     ask({ view: { live: on }, ...(open && { filters: { range: { last: '15m' } } }) }, true);
-    if (on) list.current?.toTop();
+    if (!on) return;
+    // The tail begins where the list ends, which may have been loaded long ago.
+    refresh();
+    list.current?.toTop();
   };
   useKeys({
     '/': search,

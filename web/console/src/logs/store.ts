@@ -28,7 +28,10 @@ export interface Seen {
 const PAGE = 200;
 /** Records of one look of the live tail. */
 const TAIL_PAGE = 500;
-/** Files of browsers arrive minutes after their records were written. */
+/** Pages of one look at most; the next look continues. */
+const TAIL_PAGES = 4;
+/** How long before the first page, or before the newest record of all apps, a look begins: `flush` notes an arrival some
+ * seconds after its records can be found, and files of browsers arrive minutes after their records were written. */
 const TAIL_OVERLAP_MS = 5 * MINUTE_MS;
 /** Rows that are kept while the live tail runs. */
 const TAIL_KEPT = 5_000;
@@ -51,6 +54,8 @@ export class Store {
   private readonly ids = new Set<string>();
   private cursor: string | undefined;
   private until: string | undefined;
+  /** Where the next look of the tail begins in the order of arrival. */
+  private after: string | undefined;
   private readonly aborting = new AbortController();
   private readonly client: Client;
   private readonly params: Params;
@@ -93,29 +98,57 @@ export class Store {
 
   /** Looks for records that have arrived since the last look. Returns how many there are. */
   async tail(): Promise<number> {
+    try {
+      return this.params.app_id === undefined ? await this.lookByTime() : await this.lookByArrival();
+    } catch (error) {
+      this.failed(error);
+      return 0;
+    }
+  }
+
+  /** Of one app: follows the order of arrival, so that no record is missed, however late it comes. */
+  private async lookByArrival(): Promise<number> {
+    let found = 0;
+    for (let n = 0; n < TAIL_PAGES; n++) {
+      const begin = new Date((this.seen.loadedAt ?? 0) - TAIL_OVERLAP_MS).toISOString();
+      const params: Params = { ...this.params, limit: TAIL_PAGE, after: this.after ?? begin };
+      const page = await this.client.list<LogRecord>('logs', params, this.aborting.signal);
+      this.after = page.cursor ?? undefined;
+      // A record that is older than those that are loaded comes with its page.
+      const reach = this.seen.complete ? undefined : this.seen.rows.at(-1)?.ms;
+      const near = page.data.filter(({ timestamp }) => reach === undefined || Date.parse(timestamp) >= reach);
+      // Of one millisecond, what arrived last comes first.
+      found += this.add(near.reverse());
+      if (!page.more) break;
+    }
+    return found;
+  }
+
+  /** Of all apps, which have no common order of arrival: asks for the newest records, and some minutes more. */
+  private async lookByTime(): Promise<number> {
     const newest = this.seen.rows[0]?.ms;
     const params: Params = { ...this.params, limit: TAIL_PAGE };
     if (newest !== undefined) {
       const since = Math.max(newest - TAIL_OVERLAP_MS, Date.parse(String(params.since ?? 0)) || 0);
       params.since = new Date(since).toISOString();
     }
-    try {
-      const page = await this.client.list<LogRecord>('logs', params, this.aborting.signal);
-      const fresh = this.fresh(page.data).map((record) => rowOf(record));
-      const late = (row: Row) => newest !== undefined && row.ms < newest;
-      const rows = merged(
-        this.seen.rows,
-        fresh.map((row) => ({ ...row, late: late(row) })),
-      );
-      // Every record of the page is new, and there are older ones: some between them and the known ones are not read.
-      const missed = newest !== undefined && page.cursor !== null && fresh.length === page.data.length;
-      this.set({ problem: undefined, ...(fresh.length && { rows, missed: this.seen.missed || missed }) });
-      this.trim();
-      return fresh.length;
-    } catch (error) {
-      this.failed(error);
-      return 0;
-    }
+    const page = await this.client.list<LogRecord>('logs', params, this.aborting.signal);
+    const found = this.add(page.data);
+    // Every record of the page is new, and there are older ones: some between them and the known ones are not read.
+    if (newest !== undefined && page.cursor !== null && found > 0 && found === page.data.length)
+      this.set({ missed: true });
+    return found;
+  }
+
+  /** Inserts the records that are not known yet. Returns how many these are. */
+  private add(records: LogRecord[]): number {
+    const newest = this.seen.rows[0]?.ms;
+    const fresh = this.fresh(records).map((record) => rowOf(record));
+    fresh.sort((a, b) => b.ms - a.ms);
+    const marked = fresh.map((row) => ({ ...row, late: newest !== undefined && row.ms < newest }));
+    this.set({ problem: undefined, ...(fresh.length && { rows: merged(this.seen.rows, marked) }) });
+    this.trim();
+    return fresh.length;
   }
 
   private trim(): void {

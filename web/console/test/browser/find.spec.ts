@@ -1,4 +1,4 @@
-/** Behaviours 51 and 54: finding a record, sharing it; filters and the URL. */
+/** Finding a record, sharing it; filters and the URL. */
 
 import { expect, logIn, open, rows, test } from '../support/fixtures.ts';
 
@@ -21,7 +21,7 @@ function story(now: number) {
   return { logs };
 }
 
-test('51 a new user finds an error by search, sees its context, and shares the link', async ({
+test('a new user finds an error by search, sees its context, and shares the link', async ({
   page,
   context,
   app,
@@ -55,7 +55,7 @@ test('51 a new user finds an error by search, sees its context, and shares the l
   await other.close();
 });
 
-test('54 filters are in the URL, and the URL is the filters', async ({ page, app, url }) => {
+test('filters are in the URL, and the URL is the filters', async ({ page, app, url }) => {
   await app.call('POST', '/logs', story(Date.now()));
   await open(page, url, '#/logs', app.key);
   await page.getByRole('button', { name: 'ERROR', exact: true }).click();
@@ -79,7 +79,7 @@ test('54 filters are in the URL, and the URL is the filters', async ({ page, app
   await expect(rows(page)).toHaveCount(11);
 });
 
-test('54 conditions on members of a record, and a search in the whole entry', async ({ page, app, url }) => {
+test('conditions on members of a record, and a search in the whole entry', async ({ page, app, url }) => {
   const logs = [
     { level: 'error', message: 'failed', err: { type: 'Timeout', ms: 5_000 } },
     { level: 'error', message: 'failed too', err: { type: 'Refused', ms: 3 } },
@@ -103,7 +103,7 @@ test('54 conditions on members of a record, and a search in the whole entry', as
   await expect(rows(page)).toContainText('failed too');
 });
 
-test('54 an expired login returns to the same view', async ({ page, app, url }) => {
+test('an expired login returns to the same view', async ({ page, app, url }) => {
   await app.call('POST', '/logs', story(Date.now()));
   await open(page, url, '#/logs?q=payment', app.key);
   await expect(rows(page)).toHaveCount(1);
@@ -118,7 +118,7 @@ test('54 an expired login returns to the same view', async ({ page, app, url }) 
   await expect(rows(page)).toHaveCount(1);
 });
 
-test('54 what the API refuses is shown in its words', async ({ page, app, url }) => {
+test('what the API refuses is shown in its words', async ({ page, app, url }) => {
   await open(page, url, '#/logs', app.key);
   const message = 'more than 100 requests in a second';
   await page.route('**/v1/logs?**', (route) =>
@@ -138,7 +138,7 @@ test('54 what the API refuses is shown in its words', async ({ page, app, url })
   await expect(page.getByRole('alert')).toContainText('field. needs a path');
 });
 
-test('51 a wrong key is refused at the login', async ({ page, stack, url }) => {
+test('a wrong key is refused at the login', async ({ page, stack, url }) => {
   await page.goto(url);
   await page.getByLabel('API key, admin key or view token').fill('0123456789abcdef'.repeat(3));
   await page.getByRole('button', { name: 'Log in' }).click();

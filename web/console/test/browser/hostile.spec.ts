@@ -1,10 +1,10 @@
-/** Behaviour 53: records that attack their readers are shown as text. */
+/** Records that attack their readers are shown as text. */
 
 import { expect, open, rows, test } from '../support/fixtures.ts';
 
 const MARKUP = '<img src=x onerror="document.title=\'owned\'"><script>document.title="owned"</script>';
 
-test('53 markup, colours of terminals and direction marks are text', async ({ page, app, url }) => {
+test('markup, colours of terminals and direction marks are text', async ({ page, app, url }) => {
   await app.call('POST', '/logs', {
     logs: [
       { level: 'info', message: MARKUP, context: { [MARKUP]: MARKUP, url: 'javascript:alert(1)' } },
@@ -27,7 +27,7 @@ test('53 markup, colours of terminals and direction marks are text', async ({ pa
   expect(await page.title()).toContain('Logs');
 });
 
-test('53 a message of a mebibyte is shown in steps', async ({ page, app, url }) => {
+test('a message of a mebibyte is shown in steps', async ({ page, app, url }) => {
   const message = `begin ${'x'.repeat(1_000_000)} end`;
   await app.call('POST', '/logs', { level: 'warn', message });
   await open(page, url, '#/logs', app.key);
@@ -41,7 +41,7 @@ test('53 a message of a mebibyte is shown in steps', async ({ page, app, url }) 
   await expect(page.locator('.detail')).toHaveCount(0);
 });
 
-test('53 ten thousand members are shown a hundred at a time', async ({ page, app, url }) => {
+test('ten thousand members are shown a hundred at a time', async ({ page, app, url }) => {
   const context = Object.fromEntries(Array.from({ length: 10_000 }, (_, n) => [`member${n}`, n]));
   await app.call('POST', '/logs', { level: 'info', message: 'wide', context });
   await open(page, url, '#/logs', app.key);

@@ -1,10 +1,10 @@
-/** Behaviour 52: the live tail. */
+/** The live tail. */
 
 import { expect, open, rows, test } from '../support/fixtures.ts';
 
 const now = () => new Date().toISOString();
 
-test('52 a new record appears by itself, and a late one is put in its place and marked', async ({
+test('a new record appears by itself, and a late one is put in its place and marked', async ({
   page,
   app,
   url,
@@ -22,7 +22,7 @@ test('52 a new record appears by itself, and a late one is put in its place and 
   await expect(rows(page).last().getByText('late', { exact: true })).toBeVisible();
 });
 
-test('52 while the reader has scrolled down, new records wait', async ({ page, app, url }) => {
+test('while the reader has scrolled down, new records wait', async ({ page, app, url }) => {
   const start = Date.now() - 3_600_000;
   const logs = Array.from({ length: 400 }, (_, n) => ({
     level: 'info',
@@ -41,7 +41,7 @@ test('52 while the reader has scrolled down, new records wait', async ({ page, a
   await expect(rows(page).first()).toContainText('brand new');
 });
 
-test('52 five thousand records in a minute keep the page small', async ({ page, app, url }) => {
+test('five thousand records in a minute keep the page small', async ({ page, app, url }) => {
   await open(page, url, '#/logs?live=1&range=15m', app.key);
   await page.evaluate(() => {
     const seen: number[] = [];
@@ -68,7 +68,7 @@ test('52 five thousand records in a minute keep the page small', async ({ page, 
   console.log(`long tasks while 5,000 records came (ms): ${longTasks.join(', ') || 'none'}`);
 });
 
-test('52 a hidden tab asks for nothing', async ({ page, app, url }) => {
+test('a hidden tab asks for nothing', async ({ page, app, url }) => {
   await app.call('POST', '/logs', { level: 'info', message: 'seen', timestamp: now() });
   await page.clock.install();
   await open(page, url, '#/logs?live=1', app.key);

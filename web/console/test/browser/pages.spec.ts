@@ -1,4 +1,4 @@
-/** Behaviours 55 and 56: the other pages, the credential, and accessibility. */
+/** The other pages, the credential, and accessibility. */
 
 import { gzipSync } from 'node:zlib';
 import type { Page } from '@playwright/test';
@@ -14,11 +14,7 @@ async function fileEnds(app: Parameters<typeof upload>[0], key: string): Promise
     .toMatch(/COMPLETED|FAILED/);
 }
 
-test('55 a damaged file shows its reason and its bad records, and is read again', async ({
-  page,
-  app,
-  url,
-}) => {
+test('a damaged file shows its reason and its bad records, and is read again', async ({ page, app, url }) => {
   const lines = Array.from({ length: 50 }, (_, n) =>
     n === 7 ? '{"level": <b>bad' : `{"level":"info","msg":"row ${n}"}`,
   );
@@ -39,7 +35,7 @@ test('55 a damaged file shows its reason and its bad records, and is read again'
   await expect(page.getByRole('dialog')).toHaveCount(0);
 });
 
-test('55 the health page shows what the API says', async ({ page, app, url }) => {
+test('the health page shows what the API says', async ({ page, app, url }) => {
   await open(page, url, '#/health', app.key);
   await expect(page.getByRole('heading', { name: 'No checks yet' })).toBeVisible();
   await app.call('POST', `/apps/${app.id}/health-urls`, { urls: [{ name: 'nightly', heartbeat: '26h' }] });
@@ -101,7 +97,7 @@ test('a view token logs in, reads, and is offered nothing that changes', async (
   await expect(page.getByRole('button', { name: /New key|Revoke|Delete|Save/ })).toHaveCount(0);
 });
 
-test('56 the key is in no URL and not in localStorage, and after the logout nothing is left', async ({
+test('the key is in no URL and not in localStorage, and after the logout nothing is left', async ({
   page,
   app,
   url,
@@ -125,7 +121,7 @@ test('56 the key is in no URL and not in localStorage, and after the logout noth
   expect(await page.content()).not.toContain('a secret record');
 });
 
-test('56 on a shared computer the key is gone after a reload', async ({ page, app, url }) => {
+test('on a shared computer the key is gone after a reload', async ({ page, app, url }) => {
   await page.goto(`${url}#/logs`);
   await logIn(page, app.key, { onSharedComputer: true });
   expect(await page.evaluate(() => sessionStorage.length)).toBe(0);
@@ -134,7 +130,7 @@ test('56 on a shared computer the key is gone after a reload', async ({ page, ap
 });
 
 for (const colorScheme of ['light', 'dark'] as const) {
-  test(`56 no page has a serious finding of axe, ${colorScheme}`, async ({ page, app, url }) => {
+  test(`no page has a serious finding of axe, ${colorScheme}`, async ({ page, app, url }) => {
     await page.emulateMedia({ colorScheme });
     const now = Date.now();
     const logs = Array.from({ length: 40 }, (_, n) => ({
@@ -180,7 +176,7 @@ for (const colorScheme of ['light', 'dark'] as const) {
   });
 }
 
-test('56 the keyboard alone reaches everything on the page of logs', async ({ page, app, url }) => {
+test('the keyboard alone reaches everything on the page of logs', async ({ page, app, url }) => {
   await app.call('POST', '/logs', { level: 'info', message: 'one' });
   await open(page, url, '#/logs', app.key);
   await expect(rows(page)).toHaveCount(1);

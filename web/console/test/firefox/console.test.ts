@@ -1,4 +1,4 @@
-/** Behaviours 51 and 54 in a stock Firefox, on the running stack. */
+/** Finding an error, and filters in the URL, in a stock Firefox on the running stack. */
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -48,7 +48,7 @@ async function story(): Promise<App> {
   return app;
 }
 
-test('51 an error is found by search, and its link shows it between its neighbours', options, async () => {
+test('an error is found by search, and its link shows it between its neighbours', options, async () => {
   const app = await story();
   const page = await browser().newPage();
   const problems: string[] = [];
@@ -72,7 +72,7 @@ test('51 an error is found by search, and its link shows it between its neighbou
   assert.deepEqual(problems, []);
 });
 
-test('54 the URL is the filters, and an expired login returns to them', options, async () => {
+test('the URL is the filters, and an expired login returns to them', options, async () => {
   const app = await story();
   const page = await browser().newPage();
   await page.goto(`${app.stack.api}/console/#/logs?level=ERROR&range=1h`);

@@ -34,12 +34,12 @@ test('the API is asked with the range as it is now', () => {
   const params = query('shop', filters, Date.parse('2026-01-08T00:00:00Z'));
   assert.deepEqual(params, {
     app_id: 'shop',
-    level: 'WARN,ERROR',
-    search: 'a&b',
-    request_id: 'r-1',
     since: '2026-01-01T00:00:00.000Z',
-    search_in: 'all',
-    conditions: [
+    filters: [
+      ['level', 'WARN,ERROR'],
+      ['search', 'a&b'],
+      ['search_in', 'all'],
+      ['request_id', 'r-1'],
       ['field.context.order.id', '>7'],
       ['field.context.order.id', '<9'],
       ['field.a=b', '=x'],

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Client, type Params } from '../../src/api.ts';
+import { Client, type Params, Problem } from '../../src/api.ts';
 import { merged, type Row, Store } from '../../src/logs/store.ts';
 import { startTail } from '../../src/logs/tail.ts';
 import type { LogRecord, Page } from '../../src/types.ts';
@@ -58,6 +58,56 @@ test('the live tail puts late records in their place and marks them', async () =
   assert.equal(shown(store), 'r30 r20 r15! r10');
   assert.equal(await store.tail(), 0);
   assert.equal(client.asked.at(-1)?.since, new Date(T0 + 30_000 - 300_000).toISOString());
+});
+
+test('the live tail of one app follows the order of arrival', async () => {
+  let page: Page<LogRecord> = { data: [record(20), record(10)], cursor: null };
+  const client = new Fake(() => page);
+  const store = new Store(client, { app_id: 'shop' }, () => {});
+  await store.older(T0);
+  page = { data: [record(20), record(30), record(15)], cursor: 'c1', more: false };
+  assert.equal(await store.tail(), 2);
+  page = { data: [record(5), record(31)], cursor: 'c2', more: false };
+  assert.equal(await store.tail(), 2);
+  assert.equal(shown(store), 'r31 r30 r20 r15! r10 r5!');
+  const begin = new Date(T0 - 300_000).toISOString();
+  assert.deepEqual([client.asked.at(-2)?.after, client.asked.at(-1)?.after], [begin, 'c1']);
+  assert.equal(store.state.missed, false);
+});
+
+test('a look reads what has arrived already page by page, and after a failure the next one continues', async () => {
+  const answers: (Page<LogRecord> | Error)[] = [
+    { data: [record(1)], cursor: null },
+    { data: [record(2)], cursor: 'c1', more: true },
+    { data: [], cursor: 'c2', more: true },
+    new Problem(503, 'SLOW_DOWN', 'try again'),
+    { data: [record(3)], cursor: 'c3', more: false },
+  ];
+  const client = new Fake(() => {
+    const answer = answers.shift();
+    if (!answer || answer instanceof Error) throw answer;
+    return answer;
+  });
+  const store = new Store(client, { app_id: 'shop' }, () => {});
+  await store.older(T0);
+  await store.tail();
+  assert.equal(store.state.problem?.message, 'try again');
+  assert.equal(shown(store), 'r2 r1');
+  await store.tail();
+  assert.equal(client.asked.at(-1)?.after, 'c2');
+  assert.equal(shown(store), 'r3 r2 r1');
+  assert.equal(store.state.problem, undefined);
+});
+
+test('a record that arrives below the loaded pages comes with its page, once', async () => {
+  let page: Page<LogRecord> = { data: [record(20), record(10)], cursor: 'older' };
+  const store = new Store(new Fake(() => page), { app_id: 'shop' }, () => {});
+  await store.older(T0);
+  page = { data: [record(5), record(12)], cursor: 'c1', more: false };
+  assert.equal(await store.tail(), 1);
+  page = { data: [record(7), record(5)], cursor: null };
+  await store.older(T0);
+  assert.equal(shown(store), 'r20 r12! r10 r7 r5');
 });
 
 test('a tail that finds more than it reads says so', async () => {
