@@ -11,6 +11,7 @@ import type { Counts } from '../types.ts';
 import { useTheme } from '../ui/theme.ts';
 import { type Filters, query } from './filters.ts';
 import type { Question } from './page.tsx';
+import { countEvery } from './tail.ts';
 
 /** From the baseline up: errors are compared most easily there. */
 const STACK = ['error', 'warn', 'info', 'debug'] as const;
@@ -19,8 +20,6 @@ type Name = (typeof STACK)[number];
 const HEIGHT_PX = 96;
 /** A day with very many records is counted in several requests (at most these). */
 const MAX_REQUESTS = 8;
-/** While the live tail runs, the counts are read again this often (ms). */
-const LIVE_MS = 30_000;
 
 interface Bars {
   since: number;
@@ -34,7 +33,7 @@ interface Bars {
 export function Histogram({ question, round }: { question: Question; round: number }) {
   const { client, app } = useSession();
   const { filters, view, ask } = question;
-  const beat = useNow(LIVE_MS);
+  const beat = useNow(countEvery(filters.range));
   const open = filters.range.last === undefined && filters.range.since === undefined;
   const key = JSON.stringify([app, filters, round, view.live ? beat : 0]);
   const [bars, setBars] = useState<Bars>();

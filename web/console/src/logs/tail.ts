@@ -1,4 +1,6 @@
-// When the live tail looks for new records.
+// When the live tail looks for new records, and when the histogram beside it counts again.
+
+import { bounds, type Range } from '../time.ts';
 
 /** Between looks while records come, and after a minute without any (ms). */
 const BUSY_MS = 2_000;
@@ -6,6 +8,17 @@ const QUIET_MS = 10_000;
 const QUIET_AFTER_MS = 60_000;
 /** The tail stops after half an hour, because it may be forgotten (ms). */
 const STOP_AFTER_MS = 30 * 60_000;
+
+/** Counting reads the blocks of the whole range: again when one of so many parts of it has passed, but not earlier than
+ * after 30 s, and not later than after the half hour for which the tail runs (ms). */
+const COUNT_PARTS = 288;
+const COUNT_MS = 30_000;
+
+/** How often the records of a range are counted again (ms): those of a day every five minutes. */
+export function countEvery(range: Range): number {
+  const { since = 0, until = 0 } = bounds(range, 0);
+  return Math.min(STOP_AFTER_MS, Math.max(COUNT_MS, Math.round((until - since) / COUNT_PARTS)));
+}
 
 export function pause(sinceRecordMs: number): number {
   return sinceRecordMs < QUIET_AFTER_MS ? BUSY_MS : QUIET_MS;

@@ -199,6 +199,46 @@ test('the keyboard alone reaches everything on the page of logs', async ({ page,
   expect([...reached].some((one) => one.startsWith('Record of'))).toBe(true);
 });
 
+test('the keyboard alone reaches every link, button and field of every page', async ({ page, app, url }) => {
+  await app.call('POST', '/logs', { level: 'info', message: 'one', context: { user: 'ada' } });
+  await app.call('POST', `/apps/${app.id}/health-urls`, { urls: [{ name: 'nightly', heartbeat: '26h' }] });
+  await fileEnds(app, await upload(app, 'x.log.gz', gzipSync('{"level":"info"}\n{bad')));
+  await open(page, url, '#/overview', app.key);
+  for (const name of [
+    'overview',
+    'logs',
+    'alerts',
+    'alerts?new=1',
+    'files',
+    'health',
+    'uploads',
+    'app',
+    'erase?level=ERROR&since=2024-01-01T00:00:00Z&until=2025-01-01T00:00:00Z',
+  ]) {
+    await show(page, url, name);
+    expect(await unreached(page), name).toEqual([]);
+  }
+});
+
+/** What can be used on a page and never has the focus while Tab goes once around. */
+async function unreached(page: Page): Promise<string[]> {
+  const wanted = await page.evaluate(() => {
+    const usable = 'a[href], button:enabled, input:enabled, select:enabled, textarea:enabled, summary';
+    const seen = [...document.querySelectorAll<HTMLElement>(usable)].filter((one) => one.checkVisibility());
+    for (const [n, element] of seen.entries()) element.dataset.reach = String(n);
+    (document.activeElement as HTMLElement | null)?.blur();
+    return seen.map((one) => `${one.tagName} ${one.getAttribute('aria-label') ?? one.textContent?.trim()}`);
+  });
+  const reached = new Set<string>();
+  // Once around, and what has come meanwhile.
+  for (let n = 0; n < wanted.length * 2 + 20 && reached.size < wanted.length; n++) {
+    await page.keyboard.press('Tab');
+    const at = await page.evaluate(() => (document.activeElement as HTMLElement | null)?.dataset.reach);
+    if (at !== undefined) reached.add(at);
+  }
+  return wanted.filter((_, n) => !reached.has(String(n)));
+}
+
 /** Opens a page of the console, and waits until its data is there. */
 async function show(page: Page, url: string, name: string) {
   await page.goto(`${url}#/${name}`);

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Client, type Params, Problem } from '../../src/api.ts';
 import { merged, type Row, Store } from '../../src/logs/store.ts';
-import { startTail } from '../../src/logs/tail.ts';
+import { countEvery, startTail } from '../../src/logs/tail.ts';
 import type { LogRecord, Page } from '../../src/types.ts';
 
 const T0 = Date.parse('2026-01-01T00:00:00Z');
@@ -183,4 +183,10 @@ test('the tail looks less often when nothing comes, not while hidden, and ends a
   await pass(60_000);
   assert.equal(looks, last);
   tail.stop();
+});
+
+test('beside the live tail a short range is counted every 30 seconds, and a day every five minutes', () => {
+  assert.equal(countEvery({ last: '15m' }), 30_000);
+  assert.equal(countEvery({ last: '24h' }), 300_000);
+  assert.equal(countEvery({ last: '30d' }), 1_800_000);
 });
