@@ -9,8 +9,8 @@ const QUIET_AFTER_MS = 60_000;
 /** The tail stops after half an hour, because it may be forgotten (ms). */
 const STOP_AFTER_MS = 30 * 60_000;
 
-/** Counting reads the blocks of the whole range: again when one of so many parts of it has passed, but not earlier than
- * after 30 s, and not later than after the half hour for which the tail runs (ms). */
+/** Counting reads the blocks of the whole range. It is done again after a 288th of the range, not earlier than after 30 s
+ * and not later than after half an hour (ms). */
 const COUNT_PARTS = 288;
 const COUNT_MS = 30_000;
 

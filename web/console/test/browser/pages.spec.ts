@@ -224,7 +224,9 @@ test('the keyboard alone reaches every link, button and field of every page', as
 async function unreached(page: Page): Promise<string[]> {
   const wanted = await page.evaluate(() => {
     const usable = 'a[href], button:enabled, input:enabled, select:enabled, textarea:enabled, summary';
-    const seen = [...document.querySelectorAll<HTMLElement>(usable)].filter((one) => one.checkVisibility());
+    // While a dialog is open, nothing else can be used.
+    const within = document.querySelector('dialog[open]') ?? document;
+    const seen = [...within.querySelectorAll<HTMLElement>(usable)].filter((one) => one.checkVisibility());
     for (const [n, element] of seen.entries()) element.dataset.reach = String(n);
     (document.activeElement as HTMLElement | null)?.blur();
     return seen.map((one) => `${one.tagName} ${one.getAttribute('aria-label') ?? one.textContent?.trim()}`);
