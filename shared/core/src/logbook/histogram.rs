@@ -1,8 +1,12 @@
 //! Counts the records of a range of time, per bucket and level.
 //!
 //! A block never spans hours, and its header has its counts: a block within one bucket is counted without
-//! its data. The newest records are counted first. When the [`Limits`] are reached, the counts of older
+//! its data, and of another one only the times and levels are decompressed. The newest records are counted first. When the [`Limits`] are reached, the counts of older
 //! records are missing, and the answer says from which time on it is complete.
+//!
+//! Nothing is cached, also not for hours that are over: files that arrive late, redrives, prunes, erasures and expiry
+//! change them, and nothing that is cheaper to read than the headers says that none of these has happened. The
+//! counters, which a cache could compare, change only when a file has ended, after its first blocks can be found.
 
 use std::collections::BTreeMap;
 
@@ -14,10 +18,10 @@ use crate::logbook::counters::Stats;
 use crate::logbook::day_cursor::DayCursor;
 use crate::logbook::filter::Filter;
 use crate::model::app::App;
-use crate::model::block::{BlockHeader, Partition};
+use crate::model::block::{BlockHeader, BlockTimes, Partition, Payload};
 use crate::model::fault::Fault;
 use crate::model::ids::SHARDS;
-use crate::model::level::LevelCounts;
+use crate::model::level::{Level, LevelCounts};
 use crate::model::time::{Day, MS_PER_HOUR};
 
 /// Maximum number of buckets in a response.
@@ -349,27 +353,10 @@ impl<'q> Counting<'q> {
             // A missing block was removed, or has expired, since its header was read.
             let Some(stored) = block? else { continue };
             self.read_units += stored.block.data.len() as f64 / 4_096.0;
-            let Some(payload) = table.payload(&stored).await? else {
-                self.skipped += 1;
-                continue;
-            };
-            self.decompressed_bytes += payload.bytes();
-            let since_ms = self.since_ms(&self.question.apps[app]);
-            for index in 0..payload.len() {
-                let entry = payload.entry(index);
-                let in_time = (since_ms..self.question.until_ms).contains(&entry.timestamp_ms);
-                if !in_time || !self.question.filter.entry.has_level(entry.level) {
-                    continue;
-                }
-                let reads = self.question.filter.entry.reads_entries();
-                if reads && !self.question.filter.entry.may_match(&entry) {
-                    continue;
-                }
-                if reads && !self.question.filter.entry.holds(&payload.record(index)) {
-                    continue;
-                }
-                let bucket = entry.timestamp_ms.div_euclid(self.question.bucket_ms);
-                self.reading.entry(bucket).or_default().count(entry.level);
+            match self.question.filter.entry.reads_entries() {
+                true => self.count_entries(table.payload(&stored).await?, app),
+                // The times come first, even of a block with extents.
+                false => self.count_times(BlockTimes::decode(&stored.block.data).ok(), app),
             }
             if self.is_over() {
                 return Ok(false);
@@ -378,6 +365,49 @@ impl<'q> Counting<'q> {
             tokio::task::yield_now().await;
         }
         Ok(true)
+    }
+
+    /// Counts the entries that the filter finds; `None`: the block cannot be read.
+    fn count_entries(&mut self, payload: Option<Payload>, app: usize) {
+        let Some(payload) = payload else {
+            self.skipped += 1;
+            return;
+        };
+        self.decompressed_bytes += payload.bytes();
+        let filter = &self.question.filter.entry;
+        for index in 0..payload.len() {
+            let entry = payload.entry(index);
+            let counts = self.is_asked_for(app, entry.timestamp_ms, entry.level)
+                && filter.may_match(&entry)
+                && filter.holds(&payload.record(index));
+            if counts {
+                self.count_one(entry.timestamp_ms, entry.level);
+            }
+        }
+    }
+
+    /// Counts entries by their times and levels alone; `None`: the block cannot be read.
+    fn count_times(&mut self, times: Option<BlockTimes>, app: usize) {
+        let Some(times) = times else {
+            self.skipped += 1;
+            return;
+        };
+        self.decompressed_bytes += times.bytes;
+        for (time_ms, level) in times.entries {
+            if self.is_asked_for(app, time_ms, level) {
+                self.count_one(time_ms, level);
+            }
+        }
+    }
+
+    fn is_asked_for(&self, app: usize, time_ms: i64, level: Level) -> bool {
+        let since_ms = self.since_ms(&self.question.apps[app]);
+        (since_ms..self.question.until_ms).contains(&time_ms) && self.question.filter.entry.has_level(level)
+    }
+
+    fn count_one(&mut self, time_ms: i64, level: Level) {
+        let bucket = time_ms.div_euclid(self.question.bucket_ms);
+        self.reading.entry(bucket).or_default().count(level);
     }
 
     fn finish(self, complete_from_ms: Option<i64>) -> Histogram {

@@ -21,7 +21,7 @@ use crate::model::time::Day;
 
 pub use builder::{BlockBuilder, BlockScratch, BlockSource};
 pub use item::{Attr, BadAttribute, HeaderItem};
-pub use payload::{BadBlock, Payload};
+pub use payload::{BadBlock, BlockTimes, Payload};
 
 /// Target size of a compressed block (bytes). Writes are billed per KiB, so larger blocks are cheaper, but
 /// a reader of one record has to read more.
@@ -242,17 +242,21 @@ mod tests {
             prop_assert_eq!(blocks.len(), 1);
             let payload = Payload::decode(&blocks[0].data).unwrap();
             prop_assert_eq!(payload.entries().collect::<Vec<_>>(), entries);
+            let times = BlockTimes::decode(&blocks[0].data).unwrap();
+            prop_assert_eq!(times.entries, rows.iter().map(|row| (row.1, Level::ALL[row.2])).collect::<Vec<_>>());
         }
 
         #[test]
         fn no_bytes_make_the_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), flip in 0usize..400) {
-            let _ = Payload::decode(&bytes);
-            let _ = Payload::decode(&zstd::bulk::compress(&bytes, 1).unwrap());
+            let read = |data: &[u8]| (Payload::decode(data).is_ok(), BlockTimes::decode(data).is_ok());
+            read(&bytes);
+            read(&zstd::bulk::compress(&bytes, 1).unwrap());
             let entry = Entry { ordinal: 3, timestamp_ms: 5, level: Level::Info, kind: EntryKind::Json, timestamp_fallback: false, marks: Marks::NONE, raw: "{\"ü\":1}" };
             let mut payload = zstd::bulk::decompress(&build(&[entry.clone(), entry])[0].data, 1000).unwrap();
             let at = flip % payload.len();
             payload[at] ^= 1 << (flip % 8);
-            let _ = Payload::decode(&zstd::bulk::compress(&payload, 1).unwrap());
+            let (whole, times) = read(&zstd::bulk::compress(&payload, 1).unwrap());
+            prop_assert!(times || !whole);
         }
     }
 
@@ -284,6 +288,45 @@ mod tests {
         let mut ids: Vec<_> = blocks.iter().map(|b| b.header.block_id).collect();
         ids.dedup();
         assert_eq!(ids.len(), blocks.len());
+    }
+
+    #[test]
+    fn times_are_read_without_the_entries_however_many_there_are() {
+        let message = noise(700, 1);
+        for count in [1_000, 5_000] {
+            let entry = |i: u64| Entry {
+                ordinal: i * 1_000_003,
+                timestamp_ms: 1_000 + (i as i64 * 7_919_999) % 3_600_000,
+                level: Level::ALL[i as usize % 4],
+                kind: EntryKind::Json,
+                timestamp_fallback: false,
+                marks: Marks::NONE,
+                raw: &message,
+            };
+            let entries: Vec<_> = (0..count).map(entry).collect();
+            let data = &build(&entries)[0].data;
+            let times = BlockTimes::decode(data).unwrap();
+            let expected: Vec<_> = entries.iter().map(|entry| (entry.timestamp_ms, entry.level)).collect();
+            assert_eq!(times.entries, expected);
+            assert!(
+                times.bytes < count as usize * message.len() / 4,
+                "{} bytes were decompressed",
+                times.bytes
+            );
+        }
+        let mut many = BlockBuilder::default();
+        let tiny = |i: u64| Entry {
+            ordinal: i << 20,
+            timestamp_ms: i as i64,
+            level: Level::Info,
+            kind: EntryKind::PlainText,
+            timestamp_fallback: false,
+            marks: Marks::NONE,
+            raw: "",
+        };
+        (0..100_000).for_each(|i| many.push(&tiny(i)));
+        let data = many.pack(&Seed::of(&[b"x"])).unwrap();
+        assert_eq!(BlockTimes::decode(&data).unwrap().entries.len(), 100_000);
     }
 
     #[test]

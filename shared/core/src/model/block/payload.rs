@@ -1,6 +1,7 @@
 //! The layout of a block's payload, and its reader.
 
 use std::collections::HashSet;
+use std::io::Read as _;
 
 use super::{BlockBuilder, MAX_PAYLOAD_BYTES, varint};
 use crate::model::day_counts::DayCounts;
@@ -56,6 +57,92 @@ fn unflags(byte: u8) -> Option<(Level, EntryKind, bool, Marks)> {
     Some((Level::ALL[usize::from(byte & 3)], kind, byte & 0x10 != 0, marks))
 }
 
+/// Bytes of a payload that are decompressed first to read its times: zstd decompresses this much at once. They hold
+/// the times of some 20,000 entries.
+const TIMES_BYTES: usize = 128 * 1024;
+
+/// When the entries of a block happened, and their levels, read without the entries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlockTimes {
+    pub entries: Vec<(i64, Level)>,
+    /// What was decompressed for it (bytes).
+    pub bytes: usize,
+}
+
+impl BlockTimes {
+    /// Reads the times from the data of a block, or from that of its own item: the columns come first.
+    ///
+    /// # Errors
+    /// As [`Payload::decode`]. Damage after the columns is not noticed.
+    pub fn decode(data: &[u8]) -> Result<Self, BadBlock> {
+        let size = payload_bytes(data)?;
+        let mut decoder = zstd::stream::read::Decoder::with_buffer(data).map_err(|_| BadBlock::Frame)?;
+        let mut read = Vec::new();
+        let mut most = TIMES_BYTES.min(size);
+        loop {
+            let more = most.saturating_sub(read.len()) as u64;
+            decoder.by_ref().take(more).read_to_end(&mut read).map_err(|_| BadBlock::Frame)?;
+            let (_, mut rest) = opening(&read)?;
+            if let Some(rows) = first_columns(&mut rest) {
+                let entries = rows.iter().map(|row| (row.timestamp_ms, row.level)).collect();
+                return Ok(Self { entries, bytes: read.len() });
+            }
+            if most == size {
+                return Err(BadBlock::Columns);
+            }
+            most = (most * 2).min(size);
+        }
+    }
+}
+
+/// Returns the size of the payload when it is decompressed.
+fn payload_bytes(data: &[u8]) -> Result<usize, BadBlock> {
+    let size = zstd::zstd_safe::get_frame_content_size(data).ok().flatten().ok_or(BadBlock::Frame)?;
+    usize::try_from(size).ok().filter(|&n| n <= MAX_PAYLOAD_BYTES).ok_or(BadBlock::Frame)
+}
+
+/// Splits a payload into the seed of its ids and its columns.
+fn opening(payload: &[u8]) -> Result<(&[u8; 32], &[u8]), BadBlock> {
+    let (&version, rest) = payload.split_first().ok_or(BadBlock::Columns)?;
+    if version != VERSION {
+        return Err(BadBlock::Version(version));
+    }
+    rest.split_first_chunk::<32>().ok_or(BadBlock::Columns)
+}
+
+/// Reads all columns but the last, the lengths. `None` if they are truncated or invalid.
+fn first_columns(rest: &mut &[u8]) -> Option<Vec<Row>> {
+    let count = usize::try_from(varint::take(rest)?).ok()?;
+    // Each row takes at least one byte in each of the four columns.
+    let count = Some(count).filter(|&count| count <= rest.len() / 4)?;
+    let blank = Row {
+        ordinal: 0,
+        timestamp_ms: 0,
+        level: Level::Debug,
+        kind: EntryKind::Json,
+        timestamp_fallback: false,
+        marks: Marks::NONE,
+        end: 0,
+    };
+    let mut rows = vec![blank; count];
+    let mut ordinal = 0u64;
+    for row in &mut rows {
+        ordinal = ordinal.wrapping_add(varint::take(rest)?);
+        row.ordinal = ordinal;
+    }
+    let mut time = 0i64;
+    for row in &mut rows {
+        time = time.wrapping_add(varint::unzigzag(varint::take(rest)?));
+        row.timestamp_ms = time;
+    }
+    let (flag_bytes, after) = rest.split_at_checked(count)?;
+    *rest = after;
+    for (row, &byte) in rows.iter_mut().zip(flag_bytes) {
+        (row.level, row.kind, row.timestamp_fallback, row.marks) = unflags(byte)?;
+    }
+    Some(rows)
+}
+
 /// The decompressed entries of a block.
 #[derive(Debug, Clone)]
 pub struct Payload {
@@ -70,14 +157,8 @@ impl Payload {
     /// # Errors
     /// [`BadBlock`] for data that no [`BlockBuilder`](super::BlockBuilder) wrote. Never panics.
     pub fn decode(data: &[u8]) -> Result<Self, BadBlock> {
-        let size = zstd::zstd_safe::get_frame_content_size(data).ok().flatten().ok_or(BadBlock::Frame)?;
-        let size = usize::try_from(size).ok().filter(|&n| n <= MAX_PAYLOAD_BYTES).ok_or(BadBlock::Frame)?;
-        let payload = zstd::bulk::decompress(data, size).map_err(|_| BadBlock::Frame)?;
-        let (&version, rest) = payload.split_first().ok_or(BadBlock::Columns)?;
-        if version != VERSION {
-            return Err(BadBlock::Version(version));
-        }
-        let (seed, mut rest) = rest.split_first_chunk::<32>().ok_or(BadBlock::Columns)?;
+        let payload = zstd::bulk::decompress(data, payload_bytes(data)?).map_err(|_| BadBlock::Frame)?;
+        let (seed, mut rest) = opening(&payload)?;
         Self::columns(&mut rest).ok_or(BadBlock::Columns).and_then(|(rows, raw)| {
             let raw = simdutf8::basic::from_utf8(raw).map_err(|_| BadBlock::Utf8)?;
             if rows.iter().any(|row| !raw.is_char_boundary(row.end)) {
@@ -88,34 +169,7 @@ impl Payload {
     }
 
     fn columns<'a>(rest: &mut &'a [u8]) -> Option<(Vec<Row>, &'a [u8])> {
-        let count = usize::try_from(varint::take(rest)?).ok()?;
-        // Each row takes at least one byte in each of the four columns.
-        let count = Some(count).filter(|&count| count <= rest.len() / 4)?;
-        let blank = Row {
-            ordinal: 0,
-            timestamp_ms: 0,
-            level: Level::Debug,
-            kind: EntryKind::Json,
-            timestamp_fallback: false,
-            marks: Marks::NONE,
-            end: 0,
-        };
-        let mut rows = vec![blank; count];
-        let mut ordinal = 0u64;
-        for row in &mut rows {
-            ordinal = ordinal.wrapping_add(varint::take(rest)?);
-            row.ordinal = ordinal;
-        }
-        let mut time = 0i64;
-        for row in &mut rows {
-            time = time.wrapping_add(varint::unzigzag(varint::take(rest)?));
-            row.timestamp_ms = time;
-        }
-        let (flag_bytes, after) = rest.split_at_checked(count)?;
-        *rest = after;
-        for (row, &byte) in rows.iter_mut().zip(flag_bytes) {
-            (row.level, row.kind, row.timestamp_fallback, row.marks) = unflags(byte)?;
-        }
+        let mut rows = first_columns(rest)?;
         let mut end = 0usize;
         for row in &mut rows {
             end = end.checked_add(usize::try_from(varint::take(rest)?).ok()?)?;
