@@ -13,7 +13,7 @@ import {
   stats,
   storedNumbers,
 } from '../support/logs.ts';
-import { killed, Profile } from '../support/persistent.ts';
+import { killed, newPage, Profile } from '../support/persistent.ts';
 
 /** The first line of a run is a multiple of this. */
 const RUN = 1_000_000;
@@ -41,7 +41,7 @@ for (const host of HOSTS) {
         });
         await eventually(() => server.count('put') === 1);
         await killed(page, () => profile.killRenderers());
-        const next = await context.newPage();
+        const next = await newPage(context);
         await openLab(next, server);
         await startLogger(next, server, { host, ...AUTO });
         await eventually(

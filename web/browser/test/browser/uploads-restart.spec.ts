@@ -2,7 +2,7 @@
 import { appendFileSync, truncateSync } from 'node:fs';
 import type { FaultServer } from '../support/fault-server.ts';
 import { expect, test } from '../support/fixtures.ts';
-import { killed, Profile } from '../support/persistent.ts';
+import { killed, newPage, Profile } from '../support/persistent.ts';
 import {
   command,
   diskFile,
@@ -53,7 +53,7 @@ test('32 after kills of the renderers and of the browser no part is sent that S3
         await killed(context, () => profile.killBrowser());
         context = await profile.launch();
       }
-      page = await context.newPage();
+      page = await newPage(context);
       await openClient(page, server, { chunkSize: 5 * MIB });
       await reaches(page, id, 'needs-file');
       await pick(page, file, id);

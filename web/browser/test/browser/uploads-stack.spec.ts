@@ -1,6 +1,6 @@
 // Behaviours 31, 32, 38, 40, 46 on the real stack of `make up`.
 import { expect, openLab, test } from '../support/fixtures.ts';
-import { killed, Profile } from '../support/persistent.ts';
+import { killed, newPage, Profile } from '../support/persistent.ts';
 import { sha256OfObject } from '../support/s3.ts';
 import { App, NO_STACK, stack } from '../support/stack.ts';
 import {
@@ -72,7 +72,7 @@ test('32 stack: after a kill of the renderers the upload resumes in its session'
     await killed(page, () => profile.killRenderers());
     const before = (await rows(app))[0]?.uploaded_bytes ?? 0;
     expect(before).toBeGreaterThan(0);
-    page = await context.newPage();
+    page = await newPage(context);
     await openLab(page, server);
     await client(page, api, options);
     await reaches(page, id, 'needs-file');

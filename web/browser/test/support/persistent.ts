@@ -69,6 +69,15 @@ export async function killed(target: Page | BrowserContext, kill: () => void): P
   await Promise.race([ended, new Promise<void>((done) => setTimeout(done, 5_000))]);
 }
 
+/** A page after renderers were killed. One may get a spare renderer that is dead already, and never opens. */
+export async function newPage(context: BrowserContext): Promise<Page> {
+  for (;;) {
+    const late = new Promise<null>((done) => setTimeout(() => done(null), 5_000));
+    const page = await Promise.race([context.newPage(), late]);
+    if (page) return page;
+  }
+}
+
 function killAll(processes: { pid: number }[]): void {
   if (processes.length === 0) throw new Error('there is no process to kill');
   for (const { pid } of processes) kill(pid);
