@@ -46,7 +46,7 @@ impl Params for CountQuery {
 struct CountParams {
     /// For the administration: of this app alone.
     app_id: Option<String>,
-    /// Any of these levels, with commas between them.
+    /// Any of these levels, with commas between them: names, or numbers of pino such as `50`.
     #[param(example = "WARN,ERROR")]
     level: Option<String>,
     /// Not before this time, by default a day before `until`.

@@ -144,7 +144,7 @@ impl Params for LogQuery {
 struct LogParams {
     /// For the administration: of this app alone.
     app_id: Option<String>,
-    /// Any of these levels, with commas between them.
+    /// Any of these levels, with commas between them: names, or numbers of pino such as `50`.
     #[param(example = "WARN,ERROR")]
     level: Option<String>,
     /// Not before this time: a duration before now such as `15m` or `3d` (s, m, h, d, w), a day, RFC 3339 with an
@@ -272,7 +272,7 @@ fn tail_error(error: TailError) -> ApiError {
         ),
         TailError::TooOld => ApiError::bad_request(
             "after",
-            "after is more than a day ago, and arrivals are kept for a day: begin with after=now, or query by since",
+            "after is more than a day ago, and arrivals are kept for a day: query older records by their time",
         ),
         TailError::OneApp => ApiError::bad_request("after", "after is about one app: name it in app_id"),
         TailError::Fault(fault) => fault.into(),

@@ -66,6 +66,7 @@ pub struct Cost {
     /// Compressed data and headers.
     pub data_bytes: usize,
     pub decompressed_bytes: usize,
+    /// Read units, as charged by DynamoDB; of a tail, as computed from the bytes that it reads.
     pub units: f64,
 }
 

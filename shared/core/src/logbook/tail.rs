@@ -27,6 +27,13 @@ const BLOCKS_AT_ONCE: usize = 8;
 /// Bytes of a row besides its arrivals.
 const ROW_BYTES: usize = 128;
 
+/// Bytes of a block's item besides its data.
+const ITEM_BYTES: usize = 256;
+
+/// Bytes of a strongly consistent read unit.
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html>
+const UNIT_BYTES: usize = 4096;
+
 /// Where a tail begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum After {
@@ -194,6 +201,7 @@ impl<T: BlockTable, L: ArrivalLog> Tail<'_, T, L> {
         self.cost.pages += 1;
         let bytes = rows.iter().map(|row| ROW_BYTES + row.arrivals.len() * ARRIVAL_BYTES).sum();
         self.cost.data_bytes += bytes;
+        self.cost.units += units(bytes);
         self.spending.read_bytes(bytes);
         Ok(rows)
     }
@@ -228,6 +236,8 @@ impl<T: BlockTable, L: ArrivalLog> Tail<'_, T, L> {
                 }
                 self.at.enter(named.row, named.index);
                 self.cost.pages += 1;
+                let item_bytes = block.as_ref().map_or(0, |stored| ITEM_BYTES + stored.block.data.len());
+                self.cost.units += units(item_bytes);
                 // A missing block was removed, or has expired, since it arrived.
                 if let Some(stored) = block
                     && self.take(named.row, &stored).await?
@@ -297,4 +307,9 @@ impl<T: BlockTable, L: ArrivalLog> Tail<'_, T, L> {
         }
         Ok(false)
     }
+}
+
+/// Returns the read units of a request that reads this much. A request that finds nothing takes one.
+fn units(bytes: usize) -> f64 {
+    bytes.div_ceil(UNIT_BYTES).max(1) as f64
 }

@@ -9,10 +9,11 @@ use logferry_core::model::entry_filter::EntryFilter;
 use logferry_core::model::level::Level;
 use logferry_core::ports::arrivals::KEEP_MS;
 use logferry_tests::api::Api;
+use logferry_tests::stream::{blocks, inserted};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::world::{Tail, World};
+use super::world::{APP, Tail, World};
 
 const HOUR: i64 = 3_600_000;
 
@@ -161,4 +162,54 @@ async fn what_cannot_be_followed_is_refused_by_its_name() {
     api.register("other").await;
     assert_eq!(api.admin("GET", "/logs?after=now", &Value::Null).await.refused(), (400, "after".to_owned()));
     assert_eq!(api.admin("GET", "/logs?after=now&app_id=shop", &Value::Null).await.status, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tail_reads_more_rows_than_one_read_returns_and_ends_a_page_between_them() {
+    let world = World::new();
+    // A read returns 100 rows.
+    for _ in 0..205 {
+        let record = world.some(1, 0).await;
+        world.record(&[record]).await.unwrap();
+    }
+    let mut whole = Tail::all();
+    let page = world.page(&whole, After::parse("1h")).await.unwrap();
+    assert_eq!((page.records.len(), page.more), (205, false));
+    // Three reads of rows, and a unit for each of the blocks.
+    assert_eq!((page.cost.pages, page.cost.units >= 208.0), (3 + 205, true), "{:?}", page.cost);
+    whole.drain(&world).await;
+    whole.assert_once(205, "");
+    let spent = Budget { read_bytes: 0, decompressed_bytes: 0, stop_at: Some(Instant::now()) };
+    for (limit, budget) in
+        [(99, Budget::UNLIMITED), (100, Budget::UNLIMITED), (101, Budget::UNLIMITED), (1_000, spent)]
+    {
+        let mut tail = Tail { limit, budget, ..Tail::all() };
+        tail.drain(&world).await;
+        assert_eq!(tail.messages(), whole.messages(), "limit {limit} {budget:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_of_long_records_ends_before_it_is_longer_than_an_answer_and_the_next_one_goes_on_there() {
+    let world = World::new();
+    // Quotation marks double in the answer: three of these records are more than 5 MiB.
+    let long = "\"".repeat(500_000);
+    let entry = |index: i64| {
+        let raw = json!({"msg": format!("{index} {long}")}).to_string();
+        (world.now_ms() + index, Level::Info, raw)
+    };
+    let block = blocks(APP, "long", &(0..4).map(entry).collect::<Vec<_>>()).remove(0);
+    assert_eq!(world.cloud.put(vec![block.clone()]).await.unwrap(), []);
+    world.record(&[inserted(0, &block, world.now_ms())]).await.unwrap();
+    let (mut tail, mut pages) = (Tail::all(), Vec::new());
+    let mut more = true;
+    while more {
+        let before = tail.seen.len();
+        more = tail.poll(&world).await;
+        pages.push(tail.seen.len() - before);
+    }
+    assert_eq!(pages, [2, 2]);
+    let first: Vec<_> = tail.messages().iter().map(|message| &message[..1]).collect();
+    assert_eq!(first, ["0", "1", "2", "3"]);
+    tail.assert_once(4, "");
 }

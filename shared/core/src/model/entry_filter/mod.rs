@@ -3,7 +3,7 @@
 //!
 //! | name | value |
 //! |---|---|
-//! | `level` | one level, or several with commas between them |
+//! | `level` | one level, or several with commas between them; a number is one of pino, such as `50` |
 //! | `request_id` | the whole id |
 //! | `search` | a part of the message, case-insensitive |
 //! | `search_in` | `message`, the default, or `all`: `search` looks at the whole entry |
@@ -126,6 +126,9 @@ impl EntryFilter {
             match object.shift_remove(name) {
                 None | Some(Value::Null) => {}
                 Some(Value::String(text)) => pairs.push((name.to_owned(), text)),
+                Some(Value::Number(number)) if name == "level" => {
+                    pairs.push((name.to_owned(), number.to_string()));
+                }
                 Some(_) => return Err(BadFilter::new(name, format!("{name} must be a string"))),
             }
         }
@@ -303,10 +306,17 @@ fn with_sign(path: &str) -> (&str, &'static str) {
     (path, "")
 }
 
-/// Parses levels: `ERROR`, or several separated by commas.
+/// Parses levels: `ERROR` or `50`, or several separated by commas.
 fn levels(list: &str) -> Result<Vec<Level>, BadFilter> {
-    let levels: Result<Vec<Level>, _> = list.split(',').map(|level| level.trim().parse()).collect();
-    levels.map_err(|bad: crate::model::level::BadLevel| BadFilter::new("level", bad.to_string()))
+    let level = |text: &str| {
+        let text = text.trim();
+        Level::from_name(text)
+            .or_else(|| text.parse::<u16>().ok().map(|number| Level::from_pino(number.into())))
+    };
+    let levels: Option<Vec<Level>> = list.split(',').map(level).collect();
+    levels.ok_or_else(|| {
+        BadFilter::new("level", "level must be DEBUG, INFO, WARN or ERROR, or a number of pino such as 50")
+    })
 }
 
 /// Whether an entry, or the context of its envelope, contains the text.

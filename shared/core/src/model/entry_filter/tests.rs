@@ -177,8 +177,27 @@ fn a_filter_reads_back_from_its_pairs_and_from_json() {
     ];
     assert_eq!(from_json, filter(&pairs));
     assert_eq!(EntryFilter::read(from_json.pairs().iter().cloned()), Ok(from_json));
-    for wrong in [json!({"level": 5}), json!({"field": {"a": []}}), json!({"context": "x"})] {
+    for wrong in
+        [json!({"level": [50]}), json!({"level": 50.5}), json!({"field": {"a": []}}), json!({"context": "x"})]
+    {
         assert!(EntryFilter::take_from(&mut wrong.as_object().unwrap().clone()).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn a_level_is_a_name_of_any_logger_or_a_number_of_pino() {
+    for (text, levels) in [
+        ("50", &[Level::Error][..]),
+        ("40, 60", &[Level::Warn, Level::Error]),
+        ("critical,30", &[Level::Error, Level::Info]),
+    ] {
+        assert_eq!(filter(&[("level", text)]).levels(), levels, "{text}");
+    }
+    let from_json = EntryFilter::take_from(json!({"level": 50}).as_object_mut().unwrap());
+    assert_eq!(from_json.unwrap().levels(), [Level::Error]);
+    for bad in ["", "loud", "-1", "NaN", "50.5", "ERROR,"] {
+        let said = EntryFilter::read([("level", bad)]).unwrap_err().message;
+        assert_eq!(said, "level must be DEBUG, INFO, WARN or ERROR, or a number of pino such as 50", "{bad}");
     }
 }
 
