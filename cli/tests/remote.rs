@@ -6,10 +6,11 @@ use std::net::TcpListener;
 use std::process::{Command, Output, Stdio};
 use std::thread::JoinHandle;
 
-/// Serves these answers, one a request; returns the URL, and the paths that were asked for.
+/// Serves these answers, one a request, with its URL where they say URL; returns it, and the paths that were asked for.
 fn service(answers: Vec<(u16, &'static str)>) -> (String, JoinHandle<Vec<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
+    let own = url.clone();
     let serving = std::thread::spawn(move || {
         let mut asked = Vec::new();
         for (status, body) in answers {
@@ -26,8 +27,11 @@ fn service(answers: Vec<(u16, &'static str)>) -> (String, JoinHandle<Vec<String>
             }
             reader.read_exact(&mut vec![0; length]).unwrap();
             asked.push(first.split(' ').nth(1).unwrap().to_owned());
-            let head =
-                format!("HTTP/1.1 {status} x\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+            let body = body.replace("URL", &own);
+            let head = format!(
+                "HTTP/1.1 {status} x\r\ncontent-length: {}\r\netag: \"1\"\r\nconnection: close\r\n\r\n",
+                body.len()
+            );
             socket.write_all(head.as_bytes()).unwrap();
             socket.write_all(body.as_bytes()).unwrap();
         }
@@ -177,6 +181,16 @@ fn errors_say_what_to_do_in_words_of_the_command_line() {
             &[("LOGFERRY_URL", &closed), KEY],
             &format!("Cargo.toml: {refused}"),
         ),
+        (
+            &["apps", "create", "x"],
+            &[("LOGFERRY_URL", &closed), KEY],
+            "which administrator's key? Set LOGFERRY_ADMIN_KEY, or name it in a profile",
+        ),
+        (
+            &["erase", "--app", "a", "--since", "3d"],
+            &[("LOGFERRY_URL", &closed), KEY],
+            "which records? Name a condition such as userId=u-42, --level or --search",
+        ),
         (&["ingest", "src"], &[], "src is a folder; name the files in it"),
     ] {
         let (code, error) = said(&logferry(args, env));
@@ -199,12 +213,66 @@ fn errors_say_what_to_do_in_words_of_the_command_line() {
             r#"{"ok":false,"error":{"message":"since has no offset: add Z","details":{"field":"since"}}}"#,
             "--since has no offset: add Z",
         ),
-        (502, "<html>", "URL answered 502 Bad Gateway, and not as Logferry does: is it the service's URL?"),
+        (404, r#"{"ok":false,"error":{"message":"no such app"},"request_id":"r"}"#, "no such app"),
+        (404, "<html>", "URL does not answer as Logferry does: is it the service's URL?"),
+        (502, "<html>", "the service at URL failed, or is none of Logferry; try again later"),
+        (
+            500,
+            r#"{"ok":false,"error":{"message":"internal error"},"request_id":"r-1"}"#,
+            "internal error (request r-1)",
+        ),
     ] {
         let (url, serving) = service(vec![(status, body)]);
         let (code, error) = said(&logferry(&["query"], &[("LOGFERRY_URL", &url), KEY]));
         assert_eq!((code, error.replace(&url, "URL")), (Some(2), format!("logferry: {message}\n")));
         serving.join().unwrap();
+    }
+}
+
+const ROWS: (u16, &str) = (200, r#"{"ok":true,"data":[{"status":"PROCESSING"}],"cursor":null}"#);
+const TICKET: (u16, &str) =
+    (200, r#"{"presignedUrl":"URL/put","method":"PUT","key":"logs/a/1-Cargo.toml","headers":{}}"#);
+
+#[test]
+fn waiting_for_an_uploaded_file_has_an_end_and_says_what_is_known() {
+    let (url, serving) = service(vec![ROWS, TICKET, (200, ""), ROWS]);
+    let output = logferry(&["upload-logs", "Cargo.toml", "--wait=1"], &[("LOGFERRY_URL", &url), KEY]);
+    let late = "not read in time: it is PROCESSING; `logferry files` shows what becomes of it";
+    let expected = format!("logferry: Cargo.toml: {late}\nlogferry: 1 of 1 files failed\n");
+    assert_eq!(said(&output), (Some(1), expected));
+    let line: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(line["key"], "logs/a/1-Cargo.toml");
+    assert_eq!((&line["status"], &line["error"]), (&"PROCESSING".into(), &late.into()));
+    let asked = ["/v1/files?limit=1", "/presigned-url?", "/put", "/v1/files?key=logs%2Fa%2F1-Cargo.toml"];
+    assert_eq!(serving.join().unwrap(), asked);
+}
+
+#[test]
+fn a_key_that_may_not_see_files_cannot_wait_and_uploads_nothing() {
+    let refused = r#"{"ok":false,"error":{"message":"m","details":{"scope":"read"}}}"#;
+    let (url, serving) = service(vec![(403, refused)]);
+    let output = logferry(&["upload-logs", "Cargo.toml", "--wait"], &[("LOGFERRY_URL", &url), KEY]);
+    let expected = "logferry: --wait cannot read the states of files: the key from LOGFERRY_API_KEY may not do this: it \
+                    needs the scope read\n";
+    assert_eq!(said(&output), (Some(2), expected.to_owned()));
+    assert_eq!(serving.join().unwrap(), ["/v1/files?limit=1"]);
+}
+
+#[test]
+fn an_app_can_be_named_as_an_argument_or_is_that_of_the_key() {
+    const APP: (u16, &str) = (200, r#"{"ok":true,"data":{"app_id":"shop"}}"#);
+    for (args, paths) in [
+        (&["apps", "show", "shop"][..], &["/v1/apps/shop"][..]),
+        (&["apps", "usage", "--app", "shop"], &["/v1/apps/shop/usage"]),
+        (&["apps", "show"], &["/v1/apps", "/v1/apps/shop"]),
+        (&["apps", "stats", "shop", "--days", "2"], &["/v1/stats/shop?days=2"]),
+    ] {
+        let list = (200, r#"{"ok":true,"data":["shop"]}"#);
+        let answers = if paths.len() > 1 { vec![list, APP] } else { vec![APP] };
+        let (url, serving) = service(answers);
+        let output = logferry(args, &[("LOGFERRY_URL", &url), KEY]);
+        assert_eq!(output.status.code(), Some(0), "{args:?}: {:?}", said(&output));
+        assert_eq!(serving.join().unwrap(), paths);
     }
 }
 
@@ -214,6 +282,7 @@ fn misspelt_commands_options_and_conditions_are_answered_with_what_was_probably_
         (&["ingst"][..], "'ingest'"),
         (&["ingest", "x", "--summaryy"], "'--summary'"),
         (&["query", "--leveel", "ERROR"], "'--level'"),
+        (&["keys", "create", "--scopes", "reads"], "'read'"),
         (&["query", ">500"], "write path=value, path!=value, path>=500, path~text or path"),
     ] {
         let (code, error) = said(&logferry(args, &[]));

@@ -2,13 +2,24 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
 
 use std::collections::BTreeMap;
-use std::process::{Command, Stdio};
+use std::io::Read as _;
+use std::process::{Child, Command, Stdio};
 
 use logferry_core::model::time::{MS_PER_DAY, parse_rfc3339_ms};
 use logferry_core::ports::clock::Clock as _;
 use logferry_service::clock::SystemClock;
-use logferry_tests::stack::{Stack, TestApp, gzip};
+use logferry_tests::stack::{Stack, TestApp, gzip, until};
 use serde_json::{Value, json};
+
+/// A command that does not outlive a test that fails.
+#[derive(Debug)]
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+    }
+}
 
 /// Uploads a file of records of one time, and returns its key with its version.
 async fn upload(stack: &Stack, app: &TestApp, name: &str, time_ms: i64) -> (String, String) {
@@ -27,7 +38,8 @@ async fn a_tail_over_files_that_arrive_late_out_of_order_and_twice_has_every_rec
     let mut command = Command::new(env!("CARGO_BIN_EXE_logferry"));
     command.args(["tail", "--since", "1h", "--level", "WARN", "-n", "11", "--interval", "1"]).env_clear();
     command.envs([("LOGFERRY_URL", stack.value("API_URL")), ("LOGFERRY_API_KEY", &app.api_key)]);
-    let tail = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut tail = Killed(command.spawn().unwrap());
 
     let now_ms = SystemClock.now_ms();
     upload(&stack, &app, "new", now_ms).await;
@@ -46,9 +58,12 @@ async fn a_tail_over_files_that_arrive_late_out_of_order_and_twice_has_every_rec
     upload(&stack, &app, "older", now_ms - 20 * MS_PER_DAY).await;
     assert_eq!(stack.call("POST", "/logs", &headers[..1], Some(&write)).await.status, 200);
 
-    let output = tail.wait_with_output().unwrap();
-    assert_eq!((output.status.code(), String::from_utf8(output.stderr).unwrap()), (Some(0), String::new()));
-    let printed = String::from_utf8(output.stdout).unwrap();
+    // What it prints fits into a pipe.
+    let status = until("the tail to have all records", async || tail.0.try_wait().unwrap()).await;
+    let [mut printed, mut error] = [const { String::new() }; 2];
+    tail.0.stdout.take().unwrap().read_to_string(&mut printed).unwrap();
+    tail.0.stderr.take().unwrap().read_to_string(&mut error).unwrap();
+    assert_eq!((status.code(), error), (Some(0), String::new()));
     let records: Vec<Value> = printed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let mut messages: BTreeMap<&str, usize> = BTreeMap::new();
     for record in &records {

@@ -211,7 +211,7 @@ async fn refusals_are_printed_and_end_in_an_error() {
     for (args, said) in [
         (
             vec!["upload", text(&file)],
-            "logferry: the service refused the credential from LOGFERRY_API_KEY: the API key is invalid (401)\n",
+            "logferry: the service refused the credential from LOGFERRY_API_KEY: the API key is invalid\n",
         ),
         (
             vec!["upload", text(&folder.file("empty", b""))],
@@ -274,4 +274,28 @@ async fn log_files_are_compressed_uploaded_and_ingested() {
             "{row}"
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn waiting_ends_with_what_became_of_each_file() {
+    let Some(stack) = Stack::running() else { return };
+    let folder = Folder::new("wait");
+    let app = stack.new_app("cli-wait").await;
+    let good = folder.file("good.log", b"{\"msg\":\"one\"}\n{broken\n");
+    let packed = logferry_tests::stack::gzip(b"{\"msg\":\"two\"}\n");
+    let cut = folder.file("cut.log.gz", &packed[..packed.len() - 9]);
+    let output =
+        command(&stack, &app, &folder, &["upload-logs", text(&good), text(&cut), "--wait"]).output().unwrap();
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    let lines: Vec<Value> = printed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let counts = |line: &Value| [&line["status"], &line["records"], &line["bad"]].map(ToString::to_string);
+    assert_eq!(counts(&lines[0]), ["\"COMPLETED\"", "1", "1"], "{printed}");
+    assert_eq!(lines[1]["status"], "FAILED", "{printed}");
+    assert!(lines[1]["error"].as_str().unwrap().starts_with("GZIP_TRUNCATED: "), "{printed}");
+    assert!(
+        error.contains("cut.log.gz: GZIP_TRUNCATED: ") && error.ends_with("1 of 2 files failed\n"),
+        "{error}"
+    );
 }

@@ -34,6 +34,9 @@ enum AppsAction {
 
 #[derive(Debug, clap::Args)]
 struct OneApp {
+    /// The app's id. Without it: the app of the key.
+    #[arg(value_name = "APP", conflicts_with = "app")]
+    app_id: Option<String>,
     #[command(flatten)]
     common: Common,
 }
@@ -44,7 +47,7 @@ struct StatsArgs {
     #[arg(long, default_value_t = 7, value_name = "N")]
     days: u32,
     #[command(flatten)]
-    common: Common,
+    of: OneApp,
 }
 
 #[derive(Debug, clap::Args)]
@@ -84,7 +87,7 @@ struct CreateKey {
     #[arg(long)]
     name: Option<String>,
     /// What the key may do: read, write, manage; several with commas. Without it: write and read.
-    #[arg(long, value_name = "SCOPES", value_delimiter = ',')]
+    #[arg(long, value_name = "SCOPES", value_delimiter = ',', value_parser = ["read", "write", "manage"])]
     scopes: Vec<String>,
     #[command(flatten)]
     common: Common,
@@ -158,10 +161,11 @@ pub(super) fn elements(answer: &Value) -> Vec<Value> {
 }
 
 pub(crate) async fn apps(args: &AppsArgs) -> Result<ExitCode, Box<dyn Error>> {
-    let get = async |common: &Common, tail: &str, pairs: Pairs| -> Result<Value, Box<dyn Error>> {
-        let service = Service::new(&common.remote)?;
-        let app = service.own_app(Role::App, common.app.as_deref()).await?;
-        let path = tail.replace("{id}", &app);
+    let get = async |of: &OneApp, route: &str, pairs: Pairs| -> Result<Value, Box<dyn Error>> {
+        let service = Service::new(&of.common.remote)?;
+        let named = of.app_id.as_deref().or(of.common.app.as_deref());
+        let app = service.own_app(Role::App, named).await?;
+        let path = route.replace("{id}", &encoded(&app));
         service.call(Role::App, Method::GET, &path, &pairs, None).await
     };
     match &args.action {
@@ -170,21 +174,24 @@ pub(crate) async fn apps(args: &AppsArgs) -> Result<ExitCode, Box<dyn Error>> {
             let answer = service.call(Role::Admin, Method::GET, "/v1/apps", &[], None).await?;
             print_list(&args.common, &elements(&answer), &["APP"], |id| vec![text(id)])
         }
-        Some(AppsAction::Show(OneApp { common })) => {
-            print(common, &get(common, "/v1/apps/{id}", Vec::new()).await?["data"])
+        Some(AppsAction::Show(of)) => print(&of.common, &get(of, "/v1/apps/{id}", Vec::new()).await?["data"]),
+        Some(AppsAction::Usage(of)) => {
+            print(&of.common, &get(of, "/v1/apps/{id}/usage", Vec::new()).await?["data"])
         }
-        Some(AppsAction::Usage(OneApp { common })) => {
-            print(common, &get(common, "/v1/apps/{id}/usage", Vec::new()).await?["data"])
-        }
-        Some(AppsAction::Stats(StatsArgs { days, common })) => {
+        Some(AppsAction::Stats(StatsArgs { days, of })) => {
             let pairs = vec![("days".to_owned(), days.to_string())];
-            let answer = get(common, "/v1/stats/{id}", pairs).await?;
-            print_list(common, &elements(&answer), &["DAY", "DEBUG", "INFO", "WARN", "ERROR"], |day| {
+            let answer = get(of, "/v1/stats/{id}", pairs).await?;
+            print_list(&of.common, &elements(&answer), &["DAY", "DEBUG", "INFO", "WARN", "ERROR"], |day| {
                 ["date", "debug", "info", "warn", "error"].map(|name| text(&day[name])).to_vec()
             })
         }
         Some(AppsAction::Create(CreateApp { app_id, name, retention_days, common })) => {
             let service = Service::new(&common.remote)?;
+            if !service.is_admin(Role::Admin) {
+                return Err(
+                    "which administrator's key? Set LOGFERRY_ADMIN_KEY, or name it in a profile".into()
+                );
+            }
             let mut body = json!({"app_id": app_id, "name": name.as_ref().unwrap_or(app_id)});
             if let Some(days) = retention_days {
                 body["retention_days"] = (*days).into();

@@ -66,8 +66,12 @@ pub(crate) async fn run(args: &EraseArgs) -> Result<ExitCode, Box<dyn Error>> {
             own.into_iter().chain([shown_filter(&job["filter"])]).collect()
         });
     }
+    let filter = args.matching.filter()?;
+    if filter.as_object().is_none_or(|filter| filter.is_empty()) {
+        return Err("which records? Name a condition such as userId=u-42, --level or --search".into());
+    }
     let mut body = json!({
-        "filter": args.matching.filter()?,
+        "filter": filter,
         "since": time("--since", args.since.as_deref().unwrap_or_default())?,
         "until": time("--until", args.until.as_deref().unwrap_or("0s"))?,
         "dry_run": true,

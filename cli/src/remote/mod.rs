@@ -190,10 +190,11 @@ impl Service {
         let body: Value = serde_json::from_str(text).unwrap_or_default();
         let error = &body["error"];
         let Some(message) = error["message"].as_str() else {
-            return format!(
-                "{} answered {status}, and not as Logferry does: is it the service's URL?",
-                self.place.url
-            );
+            let url = &self.place.url;
+            return match status.is_server_error() {
+                true => format!("the service at {url} failed, or is none of Logferry; try again later"),
+                false => format!("{url} does not answer as Logferry does: is it the service's URL?"),
+            };
         };
         match status.as_u16() {
             401 => format!("the key from {} is not valid at {}", key.source, self.place.url),
@@ -205,7 +206,7 @@ impl Service {
             },
             400 => in_own_words(message, error["details"]["field"].as_str()),
             _ => match body["request_id"].as_str() {
-                Some(id) if status.is_server_error() => format!("{message} ({status}, request {id})"),
+                Some(id) if status.is_server_error() => format!("{message} (request {id})"),
                 _ => message.to_owned(),
             },
         }
@@ -214,7 +215,7 @@ impl Service {
 
 /// An error of a parameter, named as the command line names it.
 fn in_own_words(message: &str, field: Option<&str>) -> String {
-    const FLAGS: [(&str, &str); 7] = [
+    const FLAGS: [(&str, &str); 12] = [
         ("after", "--since"),
         ("since", "--since"),
         ("until", "--until"),
@@ -222,11 +223,17 @@ fn in_own_words(message: &str, field: Option<&str>) -> String {
         ("limit", "--limit"),
         ("status", "--status"),
         ("app_id", "--app"),
+        ("days", "--days"),
+        ("threshold", "--threshold"),
+        ("window_minutes", "--window"),
+        ("quiet_minutes", "--quiet"),
+        ("retention_days", "--retention-days"),
     ];
     let flag = FLAGS.into_iter().find(|(name, _)| field == Some(*name));
     match flag.and_then(|(name, flag)| Some((flag, message.strip_prefix(name)?))) {
         Some((flag, rest)) => format!("{flag}{rest}"),
-        None => message.to_owned(),
+        // A condition is written without it.
+        None => message.strip_prefix("field.").unwrap_or(message).to_owned(),
     }
 }
 
@@ -248,7 +255,8 @@ mod tests {
         assert_eq!(in_own_words(message, Some("since")), "--since must be a duration");
         assert_eq!(
             in_own_words("field.a: nothing stands after >", Some("field.a")),
-            "field.a: nothing stands after >"
+            "a: nothing stands after >"
         );
+        assert_eq!(in_own_words("window_minutes must be 1", Some("window_minutes")), "--window must be 1");
     }
 }

@@ -2,6 +2,7 @@
 
 mod logs;
 mod rate;
+mod wait;
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -58,13 +59,24 @@ fn explained(error: &UploadError, client: &Client, credential: &str) -> String {
     if error.is_connection_refused() {
         return format!("nothing answers at {} (connection refused): is the service running?", client.base());
     }
-    let said = chain(error);
-    let said = said.strip_prefix("s3: ").unwrap_or(&said);
+    let said = in_own_words(error);
     match error {
         UploadError::Refused { status: 401 | 403, .. } => {
             format!("the service refused the credential from {credential}: {said}")
         }
-        _ => said.to_owned(),
+        _ => said,
+    }
+}
+
+/// An error without its status, and without the prefix that Uppy expects.
+fn in_own_words(error: &UploadError) -> String {
+    let own = |message: &str| message.strip_prefix("s3: ").unwrap_or(message).to_owned();
+    match error {
+        UploadError::Refused { message, .. } => own(message),
+        UploadError::Unavailable { message, .. } => {
+            format!("the service cannot take it now: {}", own(message))
+        }
+        error => chain(error),
     }
 }
 
@@ -133,12 +145,12 @@ fn show(bar: &ProgressBar, event: &Event<'_>) {
         }
         Event::Progress { bytes } => bar.set_position(*bytes),
         Event::Retry { error, wait } => bar.suspend(|| {
-            eprintln!("logferry: {}; retrying in {:.1} s", shown(&chain(error)), wait.as_secs_f64());
+            eprintln!("logferry: {}; retrying in {:.1} s", shown(&in_own_words(error)), wait.as_secs_f64());
         }),
         Event::LeftToExpire { error } => bar.suspend(|| {
             eprintln!(
                 "logferry: the earlier upload could not be aborted and will expire: {}",
-                shown(&chain(error))
+                shown(&in_own_words(error))
             );
         }),
         _ => {}
