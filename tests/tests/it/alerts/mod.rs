@@ -2,6 +2,6 @@
 
 mod crashes;
 mod firing;
-mod rules;
+pub(crate) mod rules;
 mod schedules;
 mod world;

@@ -104,7 +104,7 @@ async fn a_webhook_into_a_private_network_is_not_called() {
 }
 
 /// Accepts one request; returns its headers and its body.
-async fn one_request(listener: &TcpListener) -> (BTreeMap<String, String>, String) {
+pub(crate) async fn one_request(listener: &TcpListener) -> (BTreeMap<String, String>, String) {
     let (mut stream, _) = listener.accept().await.unwrap();
     let (mut headers, mut reader, mut line) = (BTreeMap::new(), BufReader::new(&mut stream), String::new());
     while reader.read_line(&mut line).await.unwrap() > 2 {
