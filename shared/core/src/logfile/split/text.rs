@@ -331,12 +331,14 @@ fn starts_goroutine(line: &str) -> bool {
 
 /// `main.order`, `net/http.(*conn).serve.func1()`, `main.order(0xc000012345, 0x1)`: a function in a stack of Go.
 fn is_go_frame(line: &str) -> bool {
+    if !line.starts_with(|c: char| c.is_ascii_alphabetic()) {
+        return false;
+    }
     let line = line.trim_end_matches('\r');
     let arguments = ["()", "(0x", "({", "(...)"].iter().filter_map(|begin| line.find(begin)).min();
     let (name, arguments) = line.split_at(arguments.unwrap_or(line.len()));
     let part = |byte: u8| byte.is_ascii_alphanumeric() || b"_./()*[]-$".contains(&byte);
-    name.starts_with(|c: char| c.is_ascii_alphabetic())
-        && (name == "panic" || (name.contains('.') && !name.ends_with('.')))
+    (name == "panic" || (name.contains('.') && !name.ends_with('.')))
         && name.bytes().all(part)
         && (arguments.is_empty() || arguments.ends_with(')'))
 }

@@ -144,18 +144,19 @@ fn read<'a>(line: &'a str, ask: &Ask) -> Option<Line<'a>> {
         }
     }
     let (time, open) = stamp(&mut cursor)?;
+    let start = cursor.at();
     let mut message_start = message_after(&cursor);
     if level == SaidLevel::Nothing
         && let Some(found) = find(&cursor)
     {
         (level, message_start) = (SaidLevel::Known(found.level), found.message_start);
-        from = found.origin;
+        from = ask.fields.then(|| line.get(start..found.at)).flatten().and_then(origin);
     }
     if open && level != SaidLevel::Nothing {
         // `[2025-04-01T18:34:01Z INFO shop] ready`: the message is after the bracket.
         let rest = line.get(message_start..)?;
         if let Some(close) = rest.find(']').filter(|&close| close <= MAX_ORIGIN_BYTES) {
-            from = origin(&rest[..close]).or(from);
+            from = ask.fields.then(|| origin(&rest[..close])).flatten().or(from);
             let mut after = Cursor::new(&rest[close + 1..]);
             message_start += close + 1 + after.blank().at();
         }

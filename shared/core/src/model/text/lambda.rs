@@ -55,6 +55,10 @@ const ID_BYTES: usize = 36;
 
 /// A line of a function: a time and the id of the request, the level after them (Node.js) or before (Python).
 fn of_function(text: &str) -> Option<Line<'_>> {
+    let after_time = text.as_bytes().get(TIME_BYTES);
+    if !text.starts_with('[') && !matches!(after_time, Some(b'\t' | b' ')) {
+        return None;
+    }
     let mut cursor = Cursor::new(text);
     let mut level = SaidLevel::Nothing;
     if let Some(word) = cursor.between("[", "]") {

@@ -6,10 +6,13 @@ use crate::model::level::Level;
 /// How many words of a line are looked at for its level.
 const WORDS_LOOKED_AT: usize = 6;
 
+/// The longest name of a level, with the blanks that fill it up.
+const LONGEST_BYTES: usize = 16;
+
 /// The level that a word means: a name, or one of the short forms that stand in text alone.
 pub(super) fn named(word: &str) -> Option<Level> {
     let is = |names: &[&str]| names.iter().any(|name| name.eq_ignore_ascii_case(word));
-    if !(3..=16).contains(&word.len()) {
+    if !(3..=LONGEST_BYTES).contains(&word.len()) {
         return None;
     }
     Level::from_name(word).or_else(|| {
@@ -29,11 +32,8 @@ pub(super) fn named(word: &str) -> Option<Level> {
 
 /// A level among the words that follow a time, and where the message begins after it. A word in small
 /// letters counts only where it is first or stands in brackets: elsewhere it is one of the message's.
-pub(super) fn find<'a>(cursor: &Cursor<'a>) -> Option<Found<'a>> {
-    let found = |level, at: usize, message_start| {
-        let origin = cursor.rest().get(..at - cursor.at()).and_then(origin);
-        Some(Found { level, message_start, origin })
-    };
+pub(super) fn find(cursor: &Cursor<'_>) -> Option<Found> {
+    let found = |level, at, message_start| Some(Found { level, at, message_start });
     let mut look = *cursor;
     for index in 0..WORDS_LOOKED_AT {
         look.blank();
@@ -44,10 +44,11 @@ pub(super) fn find<'a>(cursor: &Cursor<'a>) -> Option<Found<'a>> {
         }
         let before = look;
         // As in `[WARN][orders]`.
-        if let Some((inside, _)) = look.rest().strip_prefix('[').and_then(|rest| rest.split_once(']'))
-            && let Some(level) = named(inside.trim_ascii())
+        if let Some(inside) = look.rest().strip_prefix('[')
+            && let Some(length) = inside.bytes().take(LONGEST_BYTES + 1).position(|byte| byte == b']')
+            && let Some(level) = named(inside[..length].trim_ascii())
         {
-            look.skip(inside.len() + 2);
+            look.skip(length + 2);
             return found(level, before.at(), message_after(&look));
         }
         let word = look.word()?;
@@ -81,11 +82,12 @@ pub(super) fn find<'a>(cursor: &Cursor<'a>) -> Option<Found<'a>> {
 }
 
 /// A level in a line.
-pub(super) struct Found<'a> {
+pub(super) struct Found {
     pub(super) level: Level,
+    /// Where its name begins (bytes from the beginning of the line).
+    pub(super) at: usize,
     /// Where the message begins after it (bytes from the beginning of the line).
     pub(super) message_start: usize,
-    pub(super) origin: Option<&'a str>,
 }
 
 /// A thread, a logger, a process: what stands between the time and the level, without the marks around it.

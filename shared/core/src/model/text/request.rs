@@ -50,6 +50,10 @@ pub(super) static RECOGNISER: Recogniser = Recogniser {
 const METHODS: [&str; 7] = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"];
 
 fn read<'a>(text: &'a str, _: &Ask) -> Option<Line<'a>> {
+    // Most lines begin with a date.
+    if text.as_bytes().get(4) == Some(&b'-') {
+        return None;
+    }
     let mut cursor = Cursor::new(text);
     cursor.blank();
     let mut stamp = None;
@@ -60,9 +64,13 @@ fn read<'a>(text: &'a str, _: &Ask) -> Option<Line<'a>> {
         cursor.blank();
     }
     let mut host = None;
-    if stamp.is_none() && !METHODS.iter().any(|method| cursor.rest().starts_with(method)) {
+    let begins_with_method = || METHODS.iter().any(|method| cursor.rest().starts_with(method));
+    if stamp.is_none() && (text.as_bytes()[0].is_ascii_digit() || !begins_with_method()) {
         host = cursor.word();
         cursor.eat("- ")?;
+        if cursor.rest().starts_with('-') {
+            return None;
+        }
     }
     let (method, url) = if cursor.rest().starts_with('"') {
         request_line(cursor.quoted_or_word()?)
@@ -70,8 +78,9 @@ fn read<'a>(text: &'a str, _: &Ask) -> Option<Line<'a>> {
         if stamp.is_some() {
             return None;
         }
-        let (method, url) = (cursor.word()?, cursor.word()?);
-        let is_request = METHODS.contains(&method) && url.starts_with(['/', 'h', '*']);
+        let method = cursor.word().filter(|method| METHODS.contains(method))?;
+        let url = cursor.word()?;
+        let is_request = url.starts_with(['/', 'h', '*']);
         if cursor.rest().starts_with("HTTP/") {
             cursor.word();
         }
