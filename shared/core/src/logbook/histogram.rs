@@ -1,12 +1,14 @@
 //! Counts the records of a range of time, per bucket and level.
 //!
 //! A block never spans hours, and its header has its counts: a block within one bucket is counted without
-//! its data, and of another one only the times and levels are decompressed. The newest records are counted first. When the [`Limits`] are reached, the counts of older
-//! records are missing, and the answer says from which time on it is complete.
+//! its data, and of a block in several buckets only the times and levels are decompressed. The newest records
+//! are counted first. When the [`Limits`] are reached, the counts of older records are missing, and the answer
+//! says from which time on it is complete.
 //!
-//! Nothing is cached, also not for hours that are over: files that arrive late, redrives, prunes, erasures and expiry
-//! change them, and nothing that is cheaper to read than the headers says that none of these has happened. The
-//! counters, which a cache could compare, change only when a file has ended, after its first blocks can be found.
+//! Nothing is cached, not even hours that are over: late files, redrives, prunes, erasures and expiry change
+//! them, and nothing that is cheaper to read than the headers says that none of these has happened. The
+//! counters, which a cache could compare, change only when a file has ended, after its first blocks can be
+//! found.
 
 use std::collections::BTreeMap;
 
