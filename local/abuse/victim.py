@@ -141,9 +141,11 @@ class Victim:
 
         reader = threading.Thread(target=read, daemon=True)
         reader.start()
-        yield
-        stop.set()
-        reader.join()
+        try:
+            yield
+        finally:
+            stop.set()
+            reader.join()
         counts.append(answered)
 
     def _watch(self, stop: threading.Event) -> None:
