@@ -7,6 +7,7 @@ use crate::logfile::quarantine::QuarantineReason;
 use crate::model::level::Level;
 use crate::model::record::EntryKind;
 use crate::model::stamp::Stamp;
+use crate::model::text::colours::colour_len;
 use crate::model::text::{Ask, MAX_HEADER_BYTES, SaidLevel, recognise};
 
 /// How lines begin that continue the entry above, beside those that are indented.
@@ -360,12 +361,8 @@ fn closes(byte: &u8) -> bool {
 
 /// A line without the colours before its first word.
 fn without_colours(mut line: &str) -> &str {
-    while let Some(rest) = line.strip_prefix("\u{1b}[") {
-        let code = rest.bytes().take_while(|byte| byte.is_ascii_digit() || *byte == b';').count();
-        match rest[code..].strip_prefix('m') {
-            Some(rest) => line = rest,
-            None => break,
-        }
+    while let Some(length) = colour_len(line.as_bytes()) {
+        line = &line[length..];
     }
     line
 }

@@ -1,5 +1,7 @@
 //! A place in a line, and the words after it.
 
+use super::colours::colour_len;
+
 /// A line that is read from the left.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Cursor<'a> {
@@ -34,16 +36,12 @@ impl<'a> Cursor<'a> {
     pub(super) fn blank(&mut self) -> &mut Self {
         loop {
             let rest = self.rest().as_bytes();
-            match rest {
-                [b' ' | b'\t', ..] => self.at += 1,
-                [0x1b, b'[', more @ ..] => {
-                    let code = more.iter().take_while(|byte| byte.is_ascii_digit() || **byte == b';').count();
-                    if more.get(code) != Some(&b'm') {
-                        return self;
-                    }
-                    self.at += 2 + code + 1;
-                }
-                _ => return self,
+            match rest.first() {
+                Some(b' ' | b'\t') => self.at += 1,
+                _ => match colour_len(rest) {
+                    Some(length) => self.at += length,
+                    None => return self,
+                },
             }
         }
     }

@@ -1,5 +1,6 @@
 //! Words that say a level in lines of text.
 
+use super::colours::before_colour;
 use super::cursor::Cursor;
 use crate::model::level::Level;
 
@@ -52,7 +53,7 @@ pub(super) fn find(cursor: &Cursor<'_>) -> Option<Found> {
             return found(level, before.at(), message_after(&look));
         }
         let word = look.word()?;
-        let word = word.split('\u{1b}').next().unwrap_or(word);
+        let word = before_colour(word);
         let bare = word.trim_matches(|c: char| "[]()<>|:,-*".contains(c));
         let set_off = bare.len() < word.len() || index == 0;
         let capitals = !bare.bytes().any(|byte| byte.is_ascii_lowercase());

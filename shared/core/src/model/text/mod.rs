@@ -6,6 +6,7 @@ mod access;
 mod apache_error;
 mod clf;
 mod cloudfront;
+pub(crate) mod colours;
 mod cri;
 mod cursor;
 mod database;
@@ -31,6 +32,8 @@ mod vpc_flow;
 pub mod worker;
 
 use std::borrow::Cow;
+
+use colours::colour_len;
 
 use crate::model::json;
 use crate::model::level::Level;
@@ -159,19 +162,17 @@ pub fn as_meant<'a>(recogniser: &Recogniser, message: &'a str) -> Cow<'a, str> {
         let decoded = json::string(&format!("\"{message}\"")).map(Cow::into_owned);
         return decoded.map_or(Cow::Borrowed(message), Cow::Owned);
     }
-    let mut parts = message.split("\u{1b}[");
-    let first = parts.next().unwrap_or_default();
-    if first.len() == message.len() {
+    if !message.contains("\u{1b}[") {
         return Cow::Borrowed(message);
     }
-    let mut plain = first.to_owned();
-    for part in parts {
-        let code = part.bytes().take_while(|byte| byte.is_ascii_digit() || *byte == b';').count();
-        match part[code..].strip_prefix('m') {
-            Some(rest) => plain.push_str(rest),
-            None => plain.extend(["\u{1b}[", part]),
-        }
+    let (mut plain, mut rest) = (String::with_capacity(message.len()), message);
+    while let Some(at) = rest.find('\u{1b}') {
+        // An escape that is no colour stays.
+        let length = colour_len(&rest.as_bytes()[at..]);
+        plain.push_str(&rest[..at + usize::from(length.is_none())]);
+        rest = &rest[at + length.unwrap_or(1)..];
     }
+    plain.push_str(rest);
     plain.truncate(plain.trim_end().len());
     Cow::Owned(plain)
 }

@@ -1,5 +1,6 @@
 //! NestJS's own logger.
 
+use super::colours::before_colour;
 use super::cursor::Cursor;
 use super::levels::named;
 use super::{Ask, Example, Line, Recogniser, SaidLevel};
@@ -39,7 +40,7 @@ fn read<'a>(text: &'a str, ask: &Ask) -> Option<Line<'a>> {
     let ms = american(&mut cursor)?;
     cursor.blank();
     let word = cursor.word()?;
-    let level = SaidLevel::Known(named(word.split('\u{1b}').next().unwrap_or(word))?);
+    let level = SaidLevel::Known(named(before_colour(word))?);
     cursor.blank();
     let mut line = Line {
         time: Some(Stamp { ms, assumed: true }),
@@ -60,8 +61,7 @@ fn american(cursor: &mut Cursor<'_>) -> Option<i64> {
     let (day, year) = rest.split_once('/')?;
     let start = day_ms(year.parse().ok()?, month.parse().ok()?, day.parse().ok()?)?;
     let clock = cursor.word()?;
-    let half = cursor.word()?;
-    let half = half.split('\u{1b}').next().unwrap_or(half);
+    let half = before_colour(cursor.word()?);
     let mut parts = clock.split(':').map(str::parse::<i64>);
     let (hour, minute, second) = (parts.next()?.ok()?, parts.next()?.ok()?, parts.next()?.ok()?);
     let valid = (1..=12).contains(&hour) && (0..60).contains(&minute) && (0..=60).contains(&second);

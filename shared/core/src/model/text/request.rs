@@ -2,6 +2,7 @@
 //! `runserver`, Envoy.
 
 use super::access::{address, line, request_line, status};
+use super::colours::before_colour;
 use super::cursor::{Cursor, present};
 use super::{AccessRequest, Ask, Example, Line, Recogniser};
 use crate::model::level::Level;
@@ -88,8 +89,7 @@ fn read<'a>(text: &'a str, _: &Ask) -> Option<Line<'a>> {
     };
     method?;
     cursor.blank();
-    let word = cursor.word()?;
-    let status = status(word.split('\u{1b}').next().unwrap_or(word))?;
+    let status = status(before_colour(cursor.word()?))?;
     let (remote_address, remote_port) = host.map_or((None, None), address);
     let processing_ms = milliseconds(&mut cursor);
     let request = AccessRequest {

@@ -1,5 +1,6 @@
 //! Lines that begin with a sign for their level: signale, consola and other loggers for terminals.
 
+use super::colours::before_colour;
 use super::cursor::Cursor;
 use super::levels::named;
 use super::{Ask, Example, Line, Recogniser, SaidLevel};
@@ -42,7 +43,7 @@ fn read<'a>(text: &'a str, _: &Ask) -> Option<Line<'a>> {
     let mut after = cursor;
     if let Some(word) = after.word()
         && after.rest().starts_with(' ')
-        && let Some(said) = named(word.split('\u{1b}').next().unwrap_or(word))
+        && let Some(said) = named(before_colour(word))
     {
         (level, cursor) = (said, after);
         cursor.blank();
