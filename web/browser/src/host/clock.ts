@@ -21,10 +21,8 @@ export const sleep = (clock: Clock, ms: number): Promise<void> =>
     clock.after(ms, done);
   });
 
-/** An id that is unique for all practical purposes, in browsers without `randomUUID` too. */
-export function newId(random: () => number = Math.random): string {
-  const bytes = new Uint8Array(16);
-  if (typeof crypto === 'undefined') for (let at = 0; at < bytes.length; at += 1) bytes[at] = random() * 256;
-  else crypto.getRandomValues(bytes);
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
-}
+export const hex = (bytes: Uint8Array): string =>
+  Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
+
+/** An id that is unique for all practical purposes; `randomUUID` is missing in pages without TLS. */
+export const newId = (): string => hex(crypto.getRandomValues(new Uint8Array(16)));

@@ -3,16 +3,19 @@
  * once it has answered the first message; until then every failure leads to the next host.
  */
 
-import { loopback, type Message, type Port, type Serve } from './port.ts';
+import type { Message, Port, Serve } from './port.ts';
 
 export type HostKind = 'shared' | 'dedicated' | 'main';
 export type HostChoice = 'auto' | HostKind;
 
-/** How each kind of host is started. `new URL(…, import.meta.url)` stands in the caller, for the bundlers. */
+/** The worker file's address, or a function that starts the worker. */
+export type WorkerOption = string | URL | (() => Worker | SharedWorker);
+
+/** How each kind of host is started. A worker that is of the other kind than its name is taken as what it is. */
 export interface Hosts {
-  shared?: () => SharedWorker;
-  dedicated?: () => Worker;
-  main?: () => Promise<Serve>;
+  shared?: () => Worker | SharedWorker;
+  dedicated?: () => Worker | SharedWorker;
+  main: () => Promise<Serve>;
 }
 
 export interface Connected {
@@ -25,11 +28,22 @@ export interface Connected {
 /** A host that does not answer within this time is given up (ms). Refused scripts fail within 60 ms. */
 const ANSWER_MS = 5_000;
 
-const ORDER: readonly HostKind[] = ['shared', 'dedicated', 'main'];
+/** `own` with the caller's worker, if there is one. `new URL(…, import.meta.url)` stands in `own`, for the bundlers. */
+export function withWorker(own: Hosts, name: string, worker?: WorkerOption): Hosts {
+  if (!worker) return own;
+  const { main } = own;
+  if (typeof worker === 'function') return { shared: worker, dedicated: worker, main };
+  const options = { type: 'module', name, extendedLifetime: true } as const;
+  return {
+    shared: () => new SharedWorker(worker, options),
+    dedicated: () => new Worker(worker, options),
+    main,
+  };
+}
 
 /**
  * Posts `hello` to one host after the other until one answers with `ready`. `receive` gets every message of
- * the host that was taken, that first one included; `lost` is called if a dedicated worker fails later.
+ * the host that was taken, that first one included; `lost` is called if a worker fails later.
  */
 export async function connect(
   choice: HostChoice,
@@ -37,66 +51,57 @@ export async function connect(
   hello: Message,
   ready: string,
   receive: (message: Message) => void,
-  lost?: (reason: string) => void,
+  lost: (reason: string) => void = () => {},
 ): Promise<Connected> {
   const tried: string[] = [];
-  for (const kind of choice === 'auto' ? ORDER : [choice, 'main' as const]) {
+  for (const kind of choice === 'auto'
+    ? (['shared', 'dedicated', 'main'] as const)
+    : ([choice, 'main'] as const)) {
     try {
-      const port = await open(kind, hosts, hello, ready, receive, lost);
-      if (port) return { kind, port, survives: kind === 'shared' && extendsLifetime() };
+      const host = kind === 'main' ? await inPage(hosts.main) : hosts[kind]?.();
+      if (host) return await open(host, hello, ready, receive, lost);
     } catch (error) {
-      tried.push(`${kind}: ${error instanceof Error ? error.message : String(error)}`);
+      tried.push(`${kind}: ${(error as Error).message}`);
     }
   }
   throw new Error(`no host answers (${tried.join('; ')})`);
 }
 
-async function open(
-  kind: HostKind,
-  hosts: Hosts,
+/** The page's end of a channel that `main` serves in the page itself. */
+async function inPage(main: Hosts['main']): Promise<MessagePort> {
+  const serve = await main();
+  const { port1, port2 } = new MessageChannel();
+  serve(port2 as unknown as Port);
+  return port1;
+}
+
+function open(
+  host: Worker | SharedWorker | MessagePort,
   hello: Message,
   ready: string,
   receive: (message: Message) => void,
-  lost?: (reason: string) => void,
-): Promise<Port | null> {
-  let port: Port;
-  let events: EventTarget | null = null;
-  if (kind === 'shared') {
-    if (!hosts.shared || typeof SharedWorker === 'undefined') return null;
-    const worker = hosts.shared();
-    events = worker;
-    port = worker.port as Port;
-  } else if (kind === 'dedicated') {
-    if (!hosts.dedicated || typeof Worker === 'undefined') return null;
-    const worker = hosts.dedicated();
-    events = worker;
-    port = worker as unknown as Port;
-  } else {
-    if (!hosts.main) return null;
-    const [near, far] = loopback();
-    (await hosts.main())(far);
-    port = near;
-  }
+  lost: (reason: string) => void,
+): Promise<Connected> {
+  const shared = 'port' in host;
+  const port = (shared ? host.port : host) as unknown as Port;
   return new Promise((resolve, reject) => {
-    let answered = false;
-    const fail = (reason: string) => {
-      if (answered) return lost?.(reason);
-      answered = true;
+    let failed = (reason: string) => {
       clearTimeout(timer);
       port.onmessage = null;
       (port.terminate ?? port.close)?.call(port);
       reject(new Error(reason));
     };
-    const timer = setTimeout(() => fail('no answer'), ANSWER_MS);
-    events?.addEventListener('error', (event) => {
-      event.preventDefault?.();
-      fail('the worker script could not be loaded or failed');
+    const timer = setTimeout(() => failed('no answer'), ANSWER_MS);
+    host.addEventListener('error', (event) => {
+      event.preventDefault();
+      failed('the worker script could not be loaded or failed');
     });
     port.onmessage = ({ data }) => {
-      if (!answered && data.command === ready) {
-        answered = true;
+      if (data.command === ready) {
         clearTimeout(timer);
-        resolve(port);
+        failed = lost;
+        const kind = shared ? 'shared' : port.terminate ? 'dedicated' : 'main';
+        resolve({ kind, port, survives: shared && extendsLifetime() });
       }
       receive(data);
     };

@@ -7,7 +7,7 @@ export interface HttpRequest {
   method: string;
   url: string;
   headers?: Record<string, string>;
-  body?: string | ArrayBuffer | Blob | FormData;
+  body?: string | ArrayBuffer | Blob | FormData | undefined;
   /** The browser finishes it after the page has gone; bodies under 64 KiB only. */
   keepalive?: boolean;
   /** Without an answer for so long it counts as failed (ms). */
@@ -48,15 +48,19 @@ export function problem(answer: HttpAnswer): string {
 
 /** On `fetch`. `timeoutMs` covers the whole exchange. */
 export function fetchHttp(clock: Clock): Http {
-  return async ({ method, url, headers, body, keepalive, timeoutMs = 60_000 }) => {
+  return async ({ method, url, headers = {}, body = null, keepalive = false, timeoutMs = 60_000 }) => {
     const abort = new AbortController();
     const cancel = clock.after(timeoutMs, () => abort.abort());
     try {
-      const init: RequestInit = { method, signal: abort.signal, credentials: 'omit', cache: 'no-store' };
-      if (headers) init.headers = headers;
-      if (body !== undefined) init.body = body;
-      if (keepalive) init.keepalive = true;
-      const response = await fetch(url, init);
+      const response = await fetch(url, {
+        method,
+        headers,
+        body,
+        keepalive,
+        signal: abort.signal,
+        credentials: 'omit',
+        cache: 'no-store',
+      });
       return {
         status: response.status,
         retryAfterMs: retryAfterMs(response.headers.get('retry-after'), clock.now()),

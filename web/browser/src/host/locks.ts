@@ -20,45 +20,29 @@ export interface LeaseStore {
  */
 export function webLocks(locks: LockManager, clock: Clock): Exclusive {
   return async <T>(name: string, f: () => Promise<T>) => {
-    let running: Promise<Settled<T>> | null = null;
+    const runs: Promise<T>[] = [];
     const abort = new AbortController();
     const cancel = clock.after(STEAL_AFTER_MS, () => abort.abort());
     const run = () => {
       cancel();
-      running = settled(f());
-      return running;
+      const running = f();
+      runs.push(running);
+      // The outcome goes past the lock, whose promise rejects by itself when it is stolen.
+      return running.catch(() => {});
     };
     try {
       await locks.request(name, { signal: abort.signal }, run);
     } catch (error) {
       // Rejected because it waited too long, or because another tab stole the lock from this run, which goes on.
-      if (!running) {
+      if (!runs.length) {
         if (!abort.signal.aborted) throw error;
         await locks.request(name, { steal: true }, run).catch((reason: unknown) => {
-          if (!running) throw reason;
+          if (!runs.length) throw reason;
         });
       }
     }
-    return (await (running as unknown as Promise<Settled<T>>)).value();
+    return runs[0] as Promise<T>;
   };
-}
-
-interface Settled<T> {
-  value: () => T;
-}
-
-/** An outcome that can pass through a lock's promise, which rejects by itself when it is stolen. */
-async function settled<T>(run: Promise<T>): Promise<Settled<T>> {
-  try {
-    const value = await run;
-    return { value: () => value };
-  } catch (error) {
-    return {
-      value: () => {
-        throw error;
-      },
-    };
-  }
 }
 
 /** With leases in storage, for browsers without Web Locks. */

@@ -18,7 +18,6 @@ export interface Redactor {
 }
 
 export const MASK = '[redacted]';
-const MAX_CAUSES = 4;
 const MAX_DEPTH = 12;
 
 /** An entry as one line without its line break. Over `maxBytes` the message and the context are cut. */
@@ -106,23 +105,16 @@ function plainValue(name: string, value: unknown, redactor: Redactor | null): un
     case 'symbol':
       return String(value);
     case 'object':
-      if (value instanceof Error) return errorValue(value, 0);
+      if (value instanceof Error) {
+        const { name, message, stack, cause } = value;
+        return { name, message, stack, cause };
+      }
       if (value instanceof Map || value instanceof Set) return [...value];
       if (typeof Node !== 'undefined' && value instanceof Node) return `[${value.nodeName.toLowerCase()}]`;
       return value;
     default:
       return value;
   }
-}
-
-function errorValue(error: Error, causes: number): Record<string, unknown> {
-  const value: Record<string, unknown> = { name: error.name, message: error.message, stack: error.stack };
-  if (error.cause !== undefined) {
-    const more = error.cause instanceof Error;
-    if (!more) value.cause = error.cause;
-    else if (causes < MAX_CAUSES) value.cause = errorValue(error.cause as Error, causes + 1);
-  }
-  return value;
 }
 
 function copy(value: unknown, redactor: Redactor | null, above: object[], name: string): unknown {

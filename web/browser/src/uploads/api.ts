@@ -1,51 +1,48 @@
 /** The API with the user's token, which the page gives. It is held in memory and nowhere else. */
 
-import { json, type Http as Request } from '../host/http.ts';
-import type { Http, Reply } from './ports.ts';
+import { type Http, json } from '../host/http.ts';
+import type { Reply, Send } from './ports.ts';
 
 export type TokenReason = 'start' | 'expired';
 /** Asks the page; `null` if it has none. */
 export type GetToken = (reason: TokenReason) => Promise<string | null>;
 
-export class Api implements Http {
-  readonly #base: string;
-  readonly #request: Request;
-  readonly #getToken: GetToken;
-  #token: Promise<string | null> | undefined;
+/** The base URL of the API without its last slash. */
+export const baseOf = (endpoint: string): string => endpoint.replace(/\/+$/, '');
 
-  constructor(endpoint: string, request: Request, getToken: GetToken) {
-    this.#base = endpoint.replace(/\/+$/, '');
-    this.#request = request;
-    this.#getToken = getToken;
-  }
+export function authorized(endpoint: string, request: Http, getToken: GetToken): Send {
+  let token: Promise<string | null> | undefined;
 
-  async send(method: string, path: string, body?: unknown): Promise<Reply> {
-    this.#token ??= this.#ask('start');
-    const asked = this.#token;
-    const reply = await this.#once(method, path, body, await asked);
+  const ask = async (reason: TokenReason) => {
+    const given = await getToken(reason);
+    if (!given) token = undefined;
+    return given;
+  };
+
+  return async (method, path, body) => {
+    const once = async (token: string | null): Promise<Reply> => {
+      if (!token) return { status: 401, body: { error: 'the page gave no token' } };
+      const answer = await request({
+        method,
+        url: baseOf(endpoint) + path,
+        headers: {
+          authorization: `Bearer ${token}`,
+          ...(body ? { 'content-type': 'application/json' } : {}),
+        },
+        body: body ? JSON.stringify(body) : undefined,
+      });
+      return { status: answer.status, body: json(answer) ?? undefined, retryAfterMs: answer.retryAfterMs };
+    };
+
+    token ??= ask('start');
+    const asked = token;
+    const reply = await once(await asked);
     if (reply.status !== 401) return reply;
     // One new token for all requests that the old one failed.
-    if (this.#token === asked || this.#token === undefined) this.#token = this.#ask('expired');
-    const again = await this.#once(method, path, body, await this.#token);
+    if (!token || token === asked) token = ask('expired');
+    const again = await once(await token);
     // The next request asks the page once more.
-    if (again.status === 401) this.#token = undefined;
+    if (again.status === 401) token = undefined;
     return again;
-  }
-
-  async #ask(reason: TokenReason): Promise<string | null> {
-    const token = await this.#getToken(reason);
-    if (!token) this.#token = undefined;
-    return token;
-  }
-
-  async #once(method: string, path: string, body: unknown, token: string | null): Promise<Reply> {
-    if (!token) return { status: 401, body: { error: 'the page gave no token' } };
-    const headers: Record<string, string> = { authorization: `Bearer ${token}` };
-    if (body !== undefined) headers['content-type'] = 'application/json';
-    const request = { method, url: this.#base + path, headers };
-    const answer = await this.#request(
-      body === undefined ? request : { ...request, body: JSON.stringify(body) },
-    );
-    return { status: answer.status, body: json(answer) ?? undefined, retryAfterMs: answer.retryAfterMs };
-  }
+  };
 }

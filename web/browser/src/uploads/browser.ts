@@ -1,6 +1,5 @@
 /** The ports of the upload core in a browser's page or worker. */
 
-import { realClock } from '../host/clock.ts';
 import type { Locks, Network } from './ports.ts';
 
 /** Workers do not always hear of `online` and `offline`: their pages relay them. */
@@ -37,35 +36,12 @@ export const locks: Locks = {
   },
 };
 
-function request(name: string, options: LockOptions): Promise<(() => void) | null> {
-  const manager = typeof navigator === 'undefined' ? undefined : navigator.locks;
-  if (!manager) return Promise.resolve(() => {});
+async function request(name: string, options: LockOptions): Promise<(() => void) | null> {
+  const manager = navigator.locks as LockManager | undefined;
+  if (!manager) return () => {};
   return new Promise((resolve, reject) => {
-    const held = manager.request(name, options, (lock) => {
-      if (!lock) return resolve(null);
-      return new Promise<void>((release) => resolve(release));
-    });
-    held.catch(reject);
+    const hold = (lock: Lock | null) =>
+      lock ? new Promise<void>((release) => resolve(release)) : resolve(null);
+    manager.request(name, options, hold).catch(reject);
   });
 }
-
-/** Messages to the upload workers of other tabs. */
-export interface Channel {
-  post(message: unknown): void;
-  onmessage(receive: (message: unknown) => void): void;
-  close(): void;
-}
-
-export function broadcast(name: string): Channel {
-  if (typeof BroadcastChannel === 'undefined') return { post() {}, onmessage() {}, close() {} };
-  const channel = new BroadcastChannel(name);
-  return {
-    post: (message) => channel.postMessage(message),
-    onmessage(receive) {
-      channel.onmessage = ({ data }) => receive(data);
-    },
-    close: () => channel.close(),
-  };
-}
-
-export const clock = realClock;

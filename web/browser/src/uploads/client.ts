@@ -1,7 +1,7 @@
 /** The page's side: commands to the upload worker, and what it tells of the uploads. */
 
 import { newId } from '../host/clock.ts';
-import { type Connected, connect, type HostKind } from '../host/host.ts';
+import { type Connected, connect, extendsLifetime, type HostKind, withWorker } from '../host/host.ts';
 import type { Message } from '../host/port.ts';
 import { UploadFailure } from './errors.ts';
 import type {
@@ -12,8 +12,8 @@ import type {
   UploadWorkerMessage,
   UploadWorkerResponse,
 } from './protocol.ts';
-import { settingsOf, type UploadsOptions } from './settings.ts';
-import { workerHosts } from './workers.ts';
+import type { UploadsOptions } from './settings.ts';
+import { OWN_HOSTS } from './workers.ts';
 
 /** The types of `UploadWorkerResponse` in lower case, and `change` after any of them. */
 export type UploadEvent =
@@ -30,13 +30,14 @@ export type UploadEvent =
   | 'change';
 
 type Listener = (message: UploadWorkerResponse) => void;
-type Command = Omit<UploadWorkerMessage, 'request'>;
+type Fields = Omit<UploadWorkerMessage, 'type' | 'request'>;
 
 interface Call {
   resolve(): void;
   reject(error: unknown): void;
 }
 
+const READY = 'UPLOAD_WORKER_READY';
 const ACTIVE: readonly string[] = ['queued', 'uploading', 'waiting', 'completing'];
 
 export class Uploads {
@@ -48,16 +49,20 @@ export class Uploads {
   #listeners = new Map<UploadEvent, Set<Listener>>();
   #calls = new Map<number, Call>();
   #requests = 0;
-  #guarding = false;
   #durable: boolean | undefined;
+  /** Ends the listening to the page. */
+  readonly #ended = new AbortController();
 
   constructor(options: UploadsOptions) {
     this.#options = options;
     if (typeof window === 'undefined') return;
-    addEventListener('online', this.#network);
-    addEventListener('offline', this.#network);
-    addEventListener('pagehide', this.#hide);
-    addEventListener('pageshow', this.#show);
+    const { signal } = this.#ended;
+    const network = () => this.#post({ command: 'NETWORK', online: navigator.onLine });
+    addEventListener('online', network, { signal });
+    addEventListener('offline', network, { signal });
+    // A page in the back/forward cache must get no messages: they would evict it.
+    addEventListener('pagehide', () => this.#post({ command: 'LEAVE' }), { signal });
+    addEventListener('pageshow', ({ persisted }) => persisted && this.#post(this.#hello()), { signal });
     // A failure shows in the first command.
     this.#connect().catch(() => {});
   }
@@ -75,65 +80,63 @@ export class Uploads {
   /** Queues the file. Resolves with the upload's id, rejects with an `UploadFailure` if it is refused. */
   async start(
     file: FileSource,
-    options: StartOptions & { uploadId?: string; s3Key?: string } = {},
+    { uploadId = newId(), s3Key, ...options }: StartOptions & { uploadId?: string; s3Key?: string } = {},
   ): Promise<string> {
-    const { uploadId = newId(), s3Key, ...rest } = options;
-    const command: Command = { type: 'START_UPLOAD', uploadId, file, options: rest };
-    await this.#send(s3Key === undefined ? command : { ...command, s3Key });
+    await this.#send('START_UPLOAD', { uploadId, file, options, ...(s3Key && { s3Key }) });
     return uploadId;
   }
 
   /** No request of the upload begins after this resolves. `finish` lets the parts under way end. */
   pause(uploadId: string, { finish = false } = {}): Promise<void> {
-    return this.#send({ type: 'PAUSE_UPLOAD', uploadId, finish });
+    return this.#send('PAUSE_UPLOAD', { uploadId, finish });
   }
 
   /** With a file where the upload `needs-file`. A kept handle asks for its permission: call it on a click. */
   async resume(uploadId: string, file?: FileSource): Promise<void> {
-    if (file) return this.#send({ type: 'RESUME_WITH_FILE', uploadId, file });
+    if (file) return this.#send('RESUME_WITH_FILE', { uploadId, file });
     const handle = this.#sessions.get(uploadId)?.handle as
       | { requestPermission?(mode: { mode: 'read' }): Promise<unknown> }
       | undefined;
     await handle?.requestPermission?.({ mode: 'read' });
-    return this.#send({ type: 'RESUME_UPLOAD', uploadId });
+    return this.#send('RESUME_UPLOAD', { uploadId });
   }
 
   /** Ends the upload and frees its parts; offline, as soon as the network is back. */
   cancel(uploadId: string): Promise<void> {
-    return this.#send({ type: 'CANCEL_UPLOAD', uploadId });
+    return this.#send('CANCEL_UPLOAD', { uploadId });
   }
 
   /** Runs a failed upload again from where it stopped. */
   retry(uploadId: string): Promise<void> {
-    return this.#send({ type: 'RETRY_UPLOAD', uploadId });
+    return this.#send('RETRY_UPLOAD', { uploadId });
   }
 
   /** Takes the upload off the list; one that has not ended is cancelled. */
   remove(uploadId: string): Promise<void> {
-    return this.#send({ type: 'REMOVE_UPLOAD', uploadId });
+    return this.#send('REMOVE_UPLOAD', { uploadId });
   }
 
   pauseAll(): Promise<void> {
-    return this.#send({ type: 'PAUSE_ALL' });
+    return this.#send('PAUSE_ALL');
   }
 
   resumeAll(): Promise<void> {
-    return this.#send({ type: 'RESUME_ALL' });
+    return this.#send('RESUME_ALL');
   }
 
   /** Resumes the interrupted uploads of a project. */
   resumeInterrupted(projectId: string): Promise<void> {
-    return this.#send({ type: 'RESUME_INTERRUPTED_UPLOAD', projectId });
+    return this.#send('RESUME_INTERRUPTED_UPLOAD', { projectId });
   }
 
   /** Bytes per second of all uploads together; `null` is no limit. */
   setBandwidthLimit(bytesPerSec: number | null): Promise<void> {
-    return this.#send({ type: 'SET_LIMIT', bytesPerSec });
+    return this.#send('SET_LIMIT', { bytesPerSec });
   }
 
   /** The uploads that wait, in this order. */
   reorder(uploadIds: string[]): Promise<void> {
-    return this.#send({ type: 'REORDER', uploadIds });
+    return this.#send('REORDER', { uploadIds });
   }
 
   /** All uploads of all tabs, oldest first. */
@@ -154,12 +157,7 @@ export class Uploads {
 
   /** Leaves the worker. A shared one goes on; a dedicated one ends, and its uploads wait for the next page. */
   async destroy(): Promise<void> {
-    if (typeof window === 'undefined') return;
-    removeEventListener('online', this.#network);
-    removeEventListener('offline', this.#network);
-    removeEventListener('pagehide', this.#hide);
-    removeEventListener('pageshow', this.#show);
-    this.#guard(false);
+    this.#ended.abort();
     this.#listeners.clear();
     const connected = this.#connected;
     this.#connected = Promise.reject(new Error('destroyed'));
@@ -171,15 +169,16 @@ export class Uploads {
 
   #connect(): Promise<Connected> {
     const { host = 'auto', worker } = this.#options;
-    const receive = (message: Message) => this.#receive(message);
-    const lost = (reason: string) => this.#lost(reason);
+    // By itself it takes no shared worker that ends with its last tab: it has nothing over a dedicated one, and
+    // Firefox's (153) never finishes reading the middle of a file.
+    const choice = host === 'auto' && !extendsLifetime() ? 'dedicated' : host;
     this.#connected ??= connect(
-      host,
-      workerHosts(host, worker),
+      choice,
+      withWorker(OWN_HOSTS, 'logferry-uploads-1', worker),
       this.#hello(),
-      'UPLOAD_WORKER_READY',
-      receive,
-      lost,
+      READY,
+      (message) => this.#receive(message),
+      (reason) => this.#lost(reason),
     ).then((connected) => {
       this.#host = connected.kind;
       this.#emit('change', { type: 'SESSIONS' });
@@ -197,53 +196,44 @@ export class Uploads {
     this.#connect().catch(() => {});
   }
 
-  async #send(command: Command): Promise<void> {
+  async #send(type: UploadWorkerMessage['type'], fields?: Fields): Promise<void> {
     if (typeof window === 'undefined') return;
     const { port } = await this.#connect();
-    this.#requests += 1;
-    const request = this.#requests;
-    const answered = new Promise<void>((resolve, reject) => this.#calls.set(request, { resolve, reject }));
-    port.postMessage({ command: command.type, ...command, request });
-    return answered;
+    return new Promise((resolve, reject) => {
+      this.#requests += 1;
+      this.#calls.set(this.#requests, { resolve, reject });
+      port.postMessage({ command: type, type, ...fields, request: this.#requests });
+    });
   }
 
+  /** The options that are values; the worker knows the defaults. */
   #hello(): Message {
-    return { command: 'UPLOAD_WORKER_INITIALIZE', settings: settingsOf(this.#options) };
+    const values = Object.entries(this.#options).filter(([, value]) =>
+      ['string', 'number', 'boolean'].includes(typeof value),
+    );
+    return { command: 'UPLOAD_WORKER_INITIALIZE', settings: Object.fromEntries(values) };
   }
 
   #post(message: Message): void {
     this.#connected?.then(({ port }) => port.postMessage(message)).catch(() => {});
   }
 
-  /** A page in the back/forward cache must get no messages: they would evict it. */
-  readonly #hide = (): void => this.#post({ command: 'LEAVE' });
-
-  readonly #show = (event: PageTransitionEvent): void => {
-    if (event.persisted) this.#post(this.#hello());
-  };
-
-  readonly #network = (): void => {
-    this.#post({ command: 'NETWORK', online: navigator.onLine });
-  };
-
   #receive(data: Message): void {
     if (data.command === 'TOKEN_NEEDED') return void this.#giveToken(data);
-    if (data.command === 'UPLOAD_WORKER_READY') return;
+    if (data.command === READY) return;
     const message = data as unknown as UploadWorkerResponse;
-    const call = this.#calls.get(message.request ?? 0);
-    if (message.request !== undefined) {
-      this.#calls.delete(message.request);
-      if (message.type !== 'ERROR') call?.resolve();
-      else
-        call?.reject(
-          new UploadFailure(message.code ?? 'NETWORK_ERROR', message.error ?? '', message.details),
-        );
+    const { type, request, code = 'NETWORK_ERROR', error, details } = message;
+    if (request !== undefined) {
+      const call = this.#calls.get(request);
+      this.#calls.delete(request);
+      if (type === 'ERROR') call?.reject(new UploadFailure(code, error ?? '', details));
+      else call?.resolve();
       return;
     }
     this.#learn(message);
-    this.#emit(message.type.toLowerCase().replace('_', '-') as UploadEvent, message);
+    this.#emit(type.toLowerCase().replace('_', '-') as UploadEvent, message);
     this.#emit('change', message);
-    this.#guard(this.#host !== 'shared' && this.list().some((session) => ACTIVE.includes(session.status)));
+    this.#guard();
   }
 
   #learn(message: UploadWorkerResponse): void {
@@ -276,10 +266,10 @@ export class Uploads {
   }
 
   /** Asks before the tab closes while that would interrupt an upload: the only use of `beforeunload`. */
-  #guard(on: boolean): void {
-    if (on === this.#guarding) return;
-    this.#guarding = on;
-    if (on) addEventListener('beforeunload', ask);
+  #guard(): void {
+    const needed = this.#host !== 'shared' && this.list().some(({ status }) => ACTIVE.includes(status));
+    // Adding it twice adds it once.
+    if (needed) addEventListener('beforeunload', ask, { signal: this.#ended.signal });
     else removeEventListener('beforeunload', ask);
   }
 }

@@ -3,21 +3,21 @@
  * stopped or killed leaves its session, and the next run sends only what S3 lacks.
  */
 
-import { FileNeeded, SessionGone, UploadFailure } from './errors.ts';
-import { type LanePorts, Lanes } from './lanes.ts';
+import { FileNeeded, isGone } from './errors.ts';
+import { checkReadable, type LanePorts, sendParts } from './lanes.ts';
 import { Patience, type PatiencePorts } from './patience.ts';
 import { choosePartSize, fitting, type Part, plan } from './plan.ts';
 import type { UploadedPart, UploadProgress, UploadStatus } from './protocol.ts';
 import type { Completed, SessionName } from './service.ts';
-import type { UploadRecord } from './sessions.ts';
+import type { UploadRecord, UploadStore } from './sessions.ts';
 import { Position, Speed } from './speed.ts';
 
 /** Rounds of sending what S3 lacks after a complete that was refused. */
 const ROUNDS = 3;
 
 export interface RunPorts extends LanePorts, PatiencePorts {
-  /** Writes the record, so that a restart finds it. */
-  save(record: UploadRecord): Promise<void>;
+  /** Gets the record whenever a restart must find it changed. */
+  store: Pick<UploadStore, 'put'>;
 }
 
 export interface RunSettings {
@@ -46,12 +46,13 @@ export class UploadRun {
   readonly #stop = new AbortController();
   readonly #speed = new Speed();
   #position: Position;
-  #lanes: Lanes | undefined;
   #parts: Part[] = [];
   #etags = new Map<number, string>();
   #status: UploadStatus = 'uploading';
   /** What it does when the network is there. */
   #phase: UploadStatus = 'uploading';
+  /** Parts are under way, or were. */
+  #sending = false;
   #draining = false;
 
   /** `file` is `null` where only `complete` may be missing. */
@@ -79,168 +80,130 @@ export class UploadRun {
    * the record says what remains.
    */
   async run(): Promise<Completed> {
-    try {
-      return await this.#story();
-    } catch (error) {
-      if (this.#stop.signal.aborted) throw new Stopped();
-      if (error instanceof SessionGone) {
-        throw new UploadFailure('SESSION_GONE', 'the upload session has ended; start the upload again');
+    // A session that has ended is replaced once.
+    for (let replaced = false; ; replaced = true) {
+      try {
+        return await this.#sendAndComplete(await this.#begin());
+      } catch (error) {
+        if (this.#stop.signal.aborted) throw new Stopped();
+        if (!isGone(error) || replaced || !this.#file) throw error;
+        Object.assign(this.#record, { sessionId: '', key: '', progress: 0 });
+        this.#position = new Position(this.#record.fileSize, 0);
+        this.#etags = new Map();
+        await this.#ports.store.put(this.#record);
       }
-      throw error;
     }
   }
 
   /** Ends the run. No request begins after this; with `finish`, the parts under way end first. */
   stop(finish = false): void {
     this.#draining = true;
-    if (finish && this.#lanes) this.#lanes.drain();
-    else this.#stop.abort(new Stopped());
+    if (!finish || !this.#sending) this.#stop.abort();
   }
 
-  get progress(): UploadProgress {
-    const { projectId, fileSize } = this.#record;
-    const uploadedBytes = this.#position.uploadedBytes;
-    const shown: UploadProgress = {
-      projectId,
-      progress: this.#position.progress,
-      uploadedBytes,
-      totalBytes: fileSize,
-      currentChunk: Math.min(this.#etags.size + 1, Math.max(1, this.#parts.length)),
-      totalChunks: this.#parts.length,
-    };
+  get progress(): Pick<
+    UploadProgress,
+    'progress' | 'uploadedBytes' | 'currentChunk' | 'speed' | 'estimatedTimeRemaining'
+  > {
+    const { progress, uploadedBytes } = this.#position;
+    const currentChunk = Math.min(this.#etags.size + 1, Math.max(1, this.#parts.length));
+    const shown = { progress, uploadedBytes, currentChunk };
     if (this.#status !== 'uploading') return shown;
     const now = this.#ports.clock.now();
-    const speed = this.#speed.bytesPerSec(now);
-    const left = this.#speed.secondsFor(fileSize - uploadedBytes, now);
-    if (speed !== undefined) shown.speed = Math.round(speed);
-    if (left !== undefined) shown.estimatedTimeRemaining = left;
-    return shown;
+    const left = this.#record.fileSize - uploadedBytes;
+    return {
+      ...shown,
+      speed: this.#speed.bytesPerSec(now),
+      estimatedTimeRemaining: this.#speed.secondsFor(left, now),
+    };
   }
 
   get stored(): UploadedPart[] {
-    return this.#parts.flatMap((part) => {
-      const etag = this.#etags.get(part.number);
-      return etag === undefined ? [] : [{ partNumber: part.number, etag, size: part.size }];
+    return this.#parts.flatMap(({ number: partNumber, size }) => {
+      const etag = this.#etags.get(partNumber);
+      return etag === undefined ? [] : [{ partNumber, etag, size }];
     });
   }
 
-  async #story(): Promise<Completed> {
-    // A session that has ended is replaced once.
-    for (let replaced = false; ; replaced = true) {
-      try {
-        const fresh = this.#record.sessionId === '';
-        if (fresh) await this.#begin();
-        return await this.#sendAndComplete(fresh);
-      } catch (error) {
-        if (!(error instanceof SessionGone) || replaced || !this.#file) throw error;
-        await this.#forgetSession();
-      }
-    }
-  }
-
-  async #begin(): Promise<void> {
-    const { fileName, fileType, fileSize, metadata } = this.#record;
+  /** Makes the session if there is none yet, and tells whether it did. */
+  async #begin(): Promise<boolean> {
+    const record = this.#record;
+    if (record.sessionId) return false;
     if (!this.#file) throw new FileNeeded();
-    const session = { filename: fileName, type: fileType, size: fileSize, metadata };
+    const { service, pace, store } = this.#ports;
+    const { fileName: filename, fileType: type, fileSize: size, metadata } = record;
     // Not aborted by a stop: an answer that is thrown away leaves a session that none can free.
-    const created = await this.#patience.run(this.#stop.signal, () => this.#ports.service.create(session));
-    this.#record.sessionId = created.sessionId;
-    this.#record.key = created.key;
-    const { chunkSize } = this.#settings;
-    this.#record.partSize = choosePartSize(fileSize, created.partSize, chunkSize, this.#ports.pace.limited);
-    await this.#ports.save(this.#record);
-  }
-
-  async #forgetSession(): Promise<void> {
-    this.#record.sessionId = '';
-    this.#record.key = '';
-    this.#record.progress = 0;
-    this.#position = new Position(this.#record.fileSize, 0);
-    this.#etags = new Map();
-    await this.#ports.save(this.#record);
+    const created = await this.#patience.run(this.#stop.signal, () =>
+      service.create({ filename, type, size, metadata }),
+    );
+    const partSize = choosePartSize(size, created.partSize, this.#settings.chunkSize, pace.limited);
+    Object.assign(record, created, { partSize });
+    await store.put(record);
+    return true;
   }
 
   async #sendAndComplete(fresh: boolean): Promise<Completed> {
     const { signal } = this.#stop;
     const { service } = this.#ports;
-    const session: SessionName = { sessionId: this.#record.sessionId, key: this.#record.key };
-    this.#parts = plan(this.#record.fileSize, this.#record.partSize);
+    const { sessionId, key, fileSize, partSize } = this.#record;
+    const session: SessionName = { sessionId, key };
+    this.#parts = plan(fileSize, partSize);
     const [first] = this.#parts;
     if (first) this.#patience.probe = (until) => service.reachable(session, first, until);
     for (let round = 1; ; round += 1) {
       signal.throwIfAborted();
       // S3 decides what is stored, never a list of our own.
       if (!fresh || round > 1) {
-        const listed = await this.#listed(session);
-        if (!(listed instanceof Map)) return listed;
-        this.#etags = listed;
+        try {
+          const stored = await this.#patience.run(signal, () => service.parts(session, signal));
+          this.#etags = fitting(this.#parts, stored);
+        } catch (error) {
+          if (!isGone(error)) throw error;
+          // An earlier complete may have succeeded unseen.
+          const done = await this.#complete(session, new Map());
+          if ('incomplete' in done) throw error;
+          this.#position.there(fileSize);
+          return done;
+        }
       }
       await this.#sendMissing(session);
-      const outcome = await this.#complete(session);
+      this.#become('completing');
+      const outcome = await this.#complete(session, this.#etags);
       if (!('incomplete' in outcome)) return outcome;
       if (round >= ROUNDS) throw outcome.incomplete;
     }
   }
 
-  /** What S3 has of the plan; or the object, if an earlier complete succeeded unseen. */
-  async #listed(session: SessionName): Promise<Map<number, string> | Completed> {
-    const { signal } = this.#stop;
-    const { service } = this.#ports;
-    try {
-      const stored = await this.#patience.run(signal, () => service.parts(session, signal));
-      return fitting(this.#parts, stored);
-    } catch (error) {
-      if (!(error instanceof SessionGone)) throw error;
-    }
-    const done = await this.#patience.run(signal, () => service.complete(session, new Map(), signal));
-    if ('incomplete' in done) throw new SessionGone();
-    this.#position.there(this.#record.fileSize);
-    return done;
-  }
-
   async #sendMissing(session: SessionName): Promise<void> {
-    const missing = this.#parts.filter((part) => !this.#etags.has(part.number));
-    const missingBytes = missing.reduce((bytes, part) => bytes + part.size, 0);
-    this.#position.there(this.#record.fileSize - missingBytes);
+    const { signal } = this.#stop;
+    const [position, etags, file] = [this.#position, this.#etags, this.#file];
+    const parts = this.#parts.filter(({ number }) => !etags.has(number));
+    position.there(parts.reduce((bytes, { size }) => bytes - size, this.#record.fileSize));
     this.#speed.reset();
     this.#become('uploading');
     this.#moved();
-    if (missing.length === 0) return;
-    if (!this.#file) throw new FileNeeded();
-    this.#lanes = new Lanes(this.#ports, this.#patience, {
+    if (parts.length === 0) return;
+    if (!file) throw new FileNeeded();
+    this.#sending = true;
+    const sending = {
       session,
-      file: this.#file,
-      parts: missing,
-      position: this.#position,
-      etags: this.#etags,
+      file,
+      parts,
+      position,
+      etags,
       parallel: this.#settings.parallel,
+      draining: () => this.#draining,
       onMoved: () => this.#moved(),
-    });
-    if (this.#draining) this.#lanes.drain();
-    await this.#lanes.run(this.#stop.signal);
-    if (this.#draining) throw this.#stopped();
-    await this.#checkUnchanged(this.#file);
+    };
+    await sendParts(this.#ports, this.#patience, sending, signal);
+    if (this.#draining) this.#stop.abort();
+    signal.throwIfAborted();
+    await checkReadable(file);
   }
 
-  async #complete(session: SessionName) {
+  #complete(session: SessionName, etags: ReadonlyMap<number, string>) {
     const { signal } = this.#stop;
-    this.#become('completing');
-    return this.#patience.run(signal, () => this.#ports.service.complete(session, this.#etags, signal));
-  }
-
-  /** A disk file that was written to since it was picked cannot be read any more. */
-  async #checkUnchanged(file: Blob): Promise<void> {
-    try {
-      await file.slice(0, 1).arrayBuffer();
-    } catch {
-      throw new UploadFailure('FILE_CHANGED', 'the file was changed or removed while it was uploaded');
-    }
-  }
-
-  #stopped(): Stopped {
-    const reason = new Stopped();
-    this.#stop.abort(reason);
-    return reason;
+    return this.#patience.run(signal, () => this.#ports.service.complete(session, etags, signal));
   }
 
   #moved(): void {

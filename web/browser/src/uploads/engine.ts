@@ -3,7 +3,7 @@
  * An upload belongs to the worker that holds its lock; the others show it and forward commands.
  */
 
-import { UploadFailure } from './errors.ts';
+import { invalid } from './errors.ts';
 import { Freeing } from './freeing.ts';
 import { newRecord, openFile, optionsOf, Sources, scopeOf } from './incoming.ts';
 import type { Locks } from './ports.ts';
@@ -15,16 +15,13 @@ import type {
   UploadWorkerResponse,
 } from './protocol.ts';
 import { UploadQueue } from './queue.ts';
-import { isOver, lockName, shown, type UploadRecord } from './sessions.ts';
+import { isEnded, isOver, lockName, shown, type UploadRecord } from './sessions.ts';
 import { Tabs, type TabsPorts } from './tabs.ts';
 import { type Tell, Upload, type UploadPorts } from './upload.ts';
 
 export interface EnginePorts extends UploadPorts, TabsPorts {
   locks: Locks;
 }
-
-/** Statuses that nothing follows by itself. */
-const ENDED: readonly string[] = ['completed', 'cancelled'];
 
 export class UploadEngine {
   readonly #settings: UploadSettings;
@@ -88,68 +85,58 @@ export class UploadEngine {
 
   /** Runs a command, here or in the tab that holds the upload. Rejects with an `UploadFailure`. */
   async handle(message: UploadWorkerMessage): Promise<unknown> {
-    const id = message.uploadId ?? '';
-    switch (message.type) {
-      case 'START_UPLOAD':
-        return this.#start(message);
-      case 'SET_LIMIT':
-      case 'PAUSE_ALL':
-      case 'RESUME_ALL':
-      case 'RESUME_INTERRUPTED_UPLOAD':
-        this.#tabs.all(message);
-        return this.#held(message);
-      case 'REORDER':
-        return this.#held(message);
-      default:
-        if (this.#uploads.has(id)) return this.#held(message);
-        if (this.#tabs.shows(id)) return this.#tabs.forward(message);
-        throw new UploadFailure('VALIDATION_ERROR', `there is no upload ${id.slice(0, 64)}`);
-    }
+    const { type, uploadId: id } = message;
+    if (type === 'START_UPLOAD') return this.#start(message);
+    // A command for an upload that another tab holds runs there.
+    if (id && !this.#uploads.has(id) && this.#tabs.shows(id)) return this.#tabs.forward(message);
+    // One that names none is for all tabs; but each worker has a queue of its own.
+    if (!id && type !== 'REORDER') this.#tabs.all(message);
+    return this.#held(message);
   }
 
   /** A command for what this worker holds. */
   async #held(message: UploadWorkerMessage): Promise<unknown> {
+    const { type, uploadId = '', projectId, finish = false } = message;
     const all = [...this.#uploads.values()];
-    const upload = this.#uploads.get(message.uploadId ?? '');
-    switch (message.type) {
+    switch (type) {
       case 'SET_LIMIT':
         return this.#ports.pace.limit(message.bytesPerSec ?? null);
       case 'REORDER':
         return this.#reorder(message.uploadIds ?? []);
       case 'PAUSE_ALL':
-        return Promise.all(
-          all.filter((each) => each.active).map((each) => this.#pause(each, message.finish === true)),
-        );
+        return Promise.all(all.map((each) => this.#pause(each, finish)));
       case 'RESUME_ALL':
-        return Promise.all(all.filter((each) => each.resumable).map((each) => this.#resume(each)));
       case 'RESUME_INTERRUPTED_UPLOAD': {
-        const own = all.filter((each) => each.record.projectId === message.projectId);
+        const own = all.filter(({ record }) => type === 'RESUME_ALL' || record.projectId === projectId);
         return Promise.all(own.filter((each) => each.resumable).map((each) => this.#resume(each)));
       }
+    }
+    const upload = this.#uploads.get(uploadId);
+    if (!upload) throw invalid(`there is no upload ${uploadId.slice(0, 64)}`);
+    switch (type) {
       case 'PAUSE_UPLOAD':
-        return upload?.active ? this.#pause(upload, message.finish === true) : undefined;
+        return this.#pause(upload, finish);
       case 'RESUME_UPLOAD':
       case 'RETRY_UPLOAD':
       case 'RESUME_WITH_FILE':
-        return upload && this.#resume(upload, message.file);
+        return this.#resume(upload, message.file);
       case 'CANCEL_UPLOAD':
-        return upload && this.#cancel(upload);
+        return this.#cancel(upload);
       case 'REMOVE_UPLOAD':
-        return upload && this.#remove(upload);
+        return this.#remove(upload);
       default:
-        throw new UploadFailure('VALIDATION_ERROR', `unknown message: ${String(message.type).slice(0, 64)}`);
+        throw invalid(`unknown message: ${String(type).slice(0, 64)}`);
     }
   }
 
   async #start(message: UploadWorkerMessage): Promise<string> {
     const { store, clock, locks, newId } = this.#ports;
     const id = message.uploadId || newId();
-    if (!message.file) throw new UploadFailure('VALIDATION_ERROR', 'no file is given');
-    if (this.#uploads.has(id)) throw new UploadFailure('VALIDATION_ERROR', 'an upload of this id exists');
+    if (!message.file) throw invalid('no file is given');
     const file = await openFile(message.file);
     const record = await newRecord(id, file, optionsOf(message), this.#settings, clock.now());
-    const release = await locks.tryHold(lockName(id));
-    if (!release) throw new UploadFailure('VALIDATION_ERROR', 'an upload of this id exists');
+    const release = this.#uploads.has(id) ? null : await locks.tryHold(lockName(id));
+    if (!release) throw invalid('an upload of this id exists');
     await this.#sources.keep(id, file, message.file);
     await store.put(record);
     const upload = this.#hold(record, file, release);
@@ -196,6 +183,7 @@ export class UploadEngine {
   }
 
   async #pause(upload: Upload, finish: boolean): Promise<void> {
+    if (!upload.active) return;
     this.#queue.remove(upload.record.id);
     await upload.pause(finish);
     this.#pump();
@@ -212,12 +200,12 @@ export class UploadEngine {
     upload.file = file;
     if (file) return this.#enqueue(upload);
     await upload.become('needs-file');
-    throw new UploadFailure('VALIDATION_ERROR', `pick "${record.fileName}" again to resume its upload`);
+    throw invalid(`pick "${record.fileName}" again to resume its upload`);
   }
 
   async #cancel(upload: Upload): Promise<void> {
-    const { id, status } = upload.record;
-    if (ENDED.includes(status)) return;
+    const { id } = upload.record;
+    if (isEnded(upload.record)) return;
     this.#queue.remove(id);
     this.#uploads.delete(id);
     const ended = upload.cancel();
@@ -260,11 +248,14 @@ export class UploadEngine {
 
   async #adopt(id: string, release: () => void): Promise<void> {
     const record = await this.#ports.store.get(id);
-    if (!record || ENDED.includes(record.status) || this.#uploads.has(id)) {
+    if (!record || isEnded(record) || this.#uploads.has(id)) {
       release();
       if (record?.status === 'cancelled') await this.#freeing.free(record);
       // It was never written down, and the tab that had it is gone.
-      if (!record && this.#tabs.isUnfinished(id)) this.#gone(id);
+      if (!record && this.#tabs.isUnfinished(id)) {
+        this.#tabs.forget(id);
+        this.#tellPages({ type: 'REMOVED', uploadId: id });
+      }
       return;
     }
     const before = record.status;
@@ -272,17 +263,12 @@ export class UploadEngine {
     upload.file = await this.#kept(upload);
     // A command came meanwhile.
     if (record.status !== before) return;
+    const { autoResume } = this.#settings;
     if (before === 'failed') return upload.become('failed');
-    if (before === 'completing' && this.#settings.autoResume) return this.#enqueue(upload);
+    if (before === 'completing' && autoResume) return this.#enqueue(upload);
     if (!upload.file) return upload.become('needs-file');
-    if (before === 'paused' || before === 'needs-file' || !this.#settings.autoResume)
-      return upload.become('paused');
+    if (before === 'paused' || before === 'needs-file' || !autoResume) return upload.become('paused');
     return this.#enqueue(upload);
-  }
-
-  #gone(id: string): void {
-    this.#tabs.forget(id);
-    this.#tellPages({ type: 'REMOVED', uploadId: id });
   }
 
   async #kept(upload: Upload): Promise<Blob | null> {

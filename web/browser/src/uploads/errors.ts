@@ -1,7 +1,6 @@
 /** Why an upload stops. No message contains a URL, a token or a key: they reach logs and screens. */
 
 import type { Reply } from './ports.ts';
-import type { UploadError } from './protocol.ts';
 
 export type UploadErrorCode =
   | 'NETWORK_ERROR'
@@ -18,91 +17,70 @@ export type UploadErrorCode =
 /** Codes that fail again with the same file and settings. */
 const FINAL: readonly UploadErrorCode[] = ['VALIDATION_ERROR', 'FILE_MISMATCH', 'FILE_CHANGED'];
 
-/** The end of an upload's run, as the page sees it. */
+/** A failure that another try may not meet. */
+export interface Passing {
+  /** No answer came: the network, not the service. */
+  network?: boolean;
+  /** What the service asks for (ms). */
+  retryAfterMs?: number | undefined;
+}
+
+/** The end of an upload's run, as the page sees it; of one try only, while it is `passing` and tries are left. */
 export class UploadFailure extends Error {
+  override name = 'UploadFailure';
   readonly code: UploadErrorCode;
   readonly details: Record<string, unknown> | undefined;
+  readonly passing: Passing | undefined;
 
-  constructor(code: UploadErrorCode, message: string, details?: Record<string, unknown>) {
+  constructor(code: UploadErrorCode, message: string, details?: Record<string, unknown>, passing?: Passing) {
     super(message);
-    this.name = 'UploadFailure';
     this.code = code;
     this.details = details;
+    this.passing = passing;
   }
 
   get retryable(): boolean {
     return !FINAL.includes(this.code);
   }
-
-  shown(uploadId: string): UploadError {
-    const shown: UploadError = {
-      code: this.code,
-      message: this.message,
-      retryable: this.retryable,
-      uploadId,
-    };
-    if (this.details) shown.details = this.details;
-    return shown;
-  }
-}
-
-/** A try that failed for a passing reason; `failure` is the end if no later try succeeds. */
-export class Passing extends Error {
-  readonly failure: UploadFailure;
-  /** No answer came: the network, not the service. */
-  readonly network: boolean;
-  readonly retryAfterMs: number | undefined;
-
-  constructor(failure: UploadFailure, network: boolean, retryAfterMs?: number) {
-    super(failure.message);
-    this.name = 'Passing';
-    this.failure = failure;
-    this.network = network;
-    this.retryAfterMs = retryAfterMs;
-  }
-}
-
-/** The S3 session does not exist: completed, aborted or expired. */
-export class SessionGone extends Error {
-  constructor() {
-    super('the upload session has ended');
-    this.name = 'SessionGone';
-  }
 }
 
 /** Bytes are missing in S3, and the file is not at hand. */
-export class FileNeeded extends Error {
-  constructor() {
-    super('the file is needed');
-    this.name = 'FileNeeded';
-  }
-}
+export class FileNeeded extends Error {}
 
-/** The text of a refusal: Companion's `{"error": "s3: …"}` or the API's envelope. */
-export function refusalText(reply: Reply): string {
-  const body = reply.body as { error?: string | { message?: string }; message?: string } | undefined;
-  const error = typeof body?.error === 'object' ? body.error.message : (body?.error ?? body?.message);
-  return typeof error === 'string' ? error.replace(/^s3: /, '') : `HTTP status ${reply.status}`;
-}
+export const invalid = (message: string, details?: Record<string, unknown>): UploadFailure =>
+  new UploadFailure('VALIDATION_ERROR', message, details);
 
-export function isPassing(status: number): boolean {
-  return status === 408 || status === 429 || status >= 500;
-}
+export const fileChanged = (): UploadFailure =>
+  new UploadFailure('FILE_CHANGED', 'the file was changed or removed');
 
-/** A refusal of a route of the API, as what it means for the upload. */
-export function refusal(reply: Reply, code: UploadErrorCode): UploadFailure | Passing | SessionGone {
-  const { status } = reply;
-  const text = refusalText(reply);
-  const details = { ...(reply.body as { details?: object } | undefined)?.details, status };
+/** Whatever was thrown, as a failure. */
+export const failureOf = (error: unknown): UploadFailure =>
+  error instanceof UploadFailure
+    ? error
+    : new UploadFailure('UPLOAD_INIT_FAILED', `unexpected: ${String(error)}`);
+
+/** The S3 session does not exist: completed, aborted or expired. */
+export const isGone = (error: unknown): boolean => (error as UploadFailure).code === 'SESSION_GONE';
+
+/** A refusal of a route of the API, or of S3, as what it means for the upload. */
+export function refusal({ status, body, retryAfterMs }: Reply, code: UploadErrorCode): UploadFailure {
+  const said = body as
+    | { error?: string | { message?: string }; message?: string; details?: object }
+    | undefined;
+  // Companion's `{"error": "s3: …"}` or the API's envelope.
+  const error = typeof said?.error === 'object' ? said.error.message : (said?.error ?? said?.message);
+  const text = error ? error.replace(/^s3: /, '') : `HTTP status ${status}`;
+  const details = { ...said?.details, status };
   if (status === 401 || status === 403) {
     return new UploadFailure('AUTH_FAILED', `the service refused the credential: ${text}`, details);
   }
-  if (status === 404) return new SessionGone();
+  // Only a named session can be gone; a create that is 404 has the wrong endpoint.
+  if (status === 404 && code !== 'UPLOAD_INIT_FAILED')
+    return new UploadFailure('SESSION_GONE', text, details);
+  if (status === 413 || status === 415) return invalid(text, details);
   if (status === 429 && /uploads of this .* open/.test(text)) {
     return new UploadFailure('QUOTA_REACHED', text, details);
   }
-  if (isPassing(status))
-    return new Passing(new UploadFailure(code, text, details), false, reply.retryAfterMs);
-  if (status === 413 || status === 415) return new UploadFailure('VALIDATION_ERROR', text, details);
-  return new UploadFailure(code, text, details);
+  const passing = status === 408 || status === 429 || status >= 500;
+  return new UploadFailure(code, text, details, passing ? { retryAfterMs } : undefined);
 }

@@ -3,26 +3,26 @@
  * rename changes, nor all its bytes, which take too long for large files.
  */
 
+import { hex } from '../host/clock.ts';
+
 const SAMPLE_BYTES = 64 * 1024;
 
 /**
- * SHA-256 over the size and the first, middle and last 64 KiB, as hex. Empty where the page is no
- * secure context and has no WebCrypto; then name and time of change decide.
+ * SHA-256 over the size and the first, middle and last 64 KiB, as hex. Name and time of change where the page
+ * is no secure context and has no WebCrypto.
  */
-export async function fingerprint(file: Blob): Promise<string> {
-  const subtle = globalThis.crypto?.subtle;
-  if (!subtle) return '';
-  const offsets = [0, Math.floor(file.size / 2), Math.max(0, file.size - SAMPLE_BYTES)];
+export async function fingerprint(file: File): Promise<string> {
+  const { size, name, lastModified } = file;
+  const subtle = crypto.subtle as SubtleCrypto | undefined;
+  if (!subtle) return `${name}|${lastModified}`;
+  const offsets = [0, Math.floor(size / 2), Math.max(0, size - SAMPLE_BYTES)];
   const samples = offsets.map((offset) => file.slice(offset, offset + SAMPLE_BYTES).arrayBuffer());
-  const bytes = await new Blob([`${file.size}:`, ...(await Promise.all(samples))]).arrayBuffer();
-  const digest = new Uint8Array(await subtle.digest('SHA-256', bytes));
-  return Array.from(digest, (byte) => byte.toString(16).padStart(2, '0')).join('');
+  const bytes = await new Blob([`${size}:`, ...(await Promise.all(samples))]).arrayBuffer();
+  return hex(new Uint8Array(await subtle.digest('SHA-256', bytes)));
 }
 
 export interface FileFacts {
-  fileName: string;
   fileSize: number;
-  lastModified: number;
   fingerprint: string;
 }
 
@@ -31,9 +31,5 @@ export function difference(known: FileFacts, picked: FileFacts): string | null {
   if (known.fileSize !== picked.fileSize) {
     return `it has ${picked.fileSize} bytes instead of ${known.fileSize}`;
   }
-  if (known.fingerprint && picked.fingerprint) {
-    return known.fingerprint === picked.fingerprint ? null : 'its content differs';
-  }
-  if (known.fileName !== picked.fileName) return 'its name differs';
-  return known.lastModified === picked.lastModified ? null : 'it was modified';
+  return known.fingerprint === picked.fingerprint ? null : 'its content differs';
 }

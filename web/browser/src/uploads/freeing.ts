@@ -12,11 +12,10 @@ export class Freeing {
   readonly #service: UploadService;
   readonly #store: UploadStore;
   readonly #clock: Clock;
-  readonly #records = new Map<string, UploadRecord>();
-  #cancel: (() => void) | undefined;
-  #busy = false;
-  /** The network came back, or a record came, during a round. */
-  #again = false;
+  readonly #records = new Set<UploadRecord>();
+  #cancelRetry = () => {};
+  /** The last round: one follows the other. */
+  #round: Promise<void> = Promise.resolve();
 
   constructor(service: UploadService, store: UploadStore, clock: Clock, network: Network) {
     this.#service = service;
@@ -26,31 +25,25 @@ export class Freeing {
   }
 
   /** Ends the session of a cancelled upload; its record stays until that is done. */
-  async free(record: UploadRecord): Promise<void> {
-    this.#records.set(record.id, record);
-    await this.#run();
+  free(record: UploadRecord): Promise<void> {
+    this.#records.add(record);
+    return this.#run();
   }
 
-  async #run(): Promise<void> {
-    this.#again = this.#busy;
-    if (this.#busy) return;
-    this.#busy = true;
-    this.#cancel?.();
-    this.#cancel = undefined;
-    for (const record of [...this.#records.values()]) {
-      if (await this.#ended(record)) {
-        this.#records.delete(record.id);
-        await this.#store.remove(record.id);
-      }
+  #run(): Promise<void> {
+    this.#round = this.#round.then(() => this.#freeAll());
+    return this.#round;
+  }
+
+  async #freeAll(): Promise<void> {
+    this.#cancelRetry();
+    for (const record of this.#records) {
+      // The service frees what is older by itself.
+      const over = !record.sessionId || isOver(record, this.#clock.now());
+      if (!over && !(await this.#service.abort(record))) continue;
+      this.#records.delete(record);
+      await this.#store.remove(record.id);
     }
-    this.#busy = false;
-    if (this.#again) return this.#run();
-    if (this.#records.size > 0) this.#cancel = this.#clock.after(RETRY_MS, () => void this.#run());
-  }
-
-  async #ended(record: UploadRecord): Promise<boolean> {
-    // The service frees what is older by itself.
-    if (record.sessionId === '' || isOver(record, this.#clock.now())) return true;
-    return this.#service.abort(record);
+    if (this.#records.size > 0) this.#cancelRetry = this.#clock.after(RETRY_MS, () => void this.#run());
   }
 }

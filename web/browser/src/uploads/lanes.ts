@@ -2,11 +2,11 @@
 
 import type { Clock } from '../host/clock.ts';
 import { Unreachable } from '../host/http.ts';
-import { Passing, SessionGone, UploadFailure } from './errors.ts';
+import { fileChanged, UploadFailure } from './errors.ts';
 import type { Pace, Slots } from './pace.ts';
 import type { Patience } from './patience.ts';
 import type { Part } from './plan.ts';
-import { either, type PartAnswer, type PutPart } from './ports.ts';
+import { type PutPart, unless } from './ports.ts';
 import type { SessionName, UploadService } from './service.ts';
 import type { Position } from './speed.ts';
 
@@ -14,9 +14,7 @@ import type { Position } from './speed.ts';
 const SIGNED_AT_ONCE = 20;
 const URL_AGE_MS = 12 * 60_000;
 
-/** The bucket's CORS rule that a browser needs to read the ETag of a part. */
-const NO_ETAG =
-  'S3 stored a part, but the browser may not read its ETag: add "ETag" to ExposeHeaders in the CORS rules of the bucket';
+const CODE = 'CHUNK_UPLOAD_FAILED';
 
 export interface LanePorts {
   service: UploadService;
@@ -35,175 +33,126 @@ export interface Sending {
   /** ETags of what is stored; the lanes add theirs. */
   etags: Map<number, string>;
   parallel: number;
+  /** No more parts begin; those under way end. */
+  draining(): boolean;
   /** Progress of any part. */
   onMoved(): void;
 }
 
-export class Lanes {
-  readonly #ports: LanePorts;
-  readonly #patience: Patience;
-  readonly #sending: Sending;
-  readonly #urls: Urls;
-  #next = 0;
-  #busy = 0;
-  #draining = false;
+/** Resolves when every part is stored or, while draining, when none is under way. */
+export async function sendParts(
+  { service, put, clock, pace, slots }: LanePorts,
+  patience: Patience,
+  { session, file, parts, position, etags, parallel, draining, onMoved }: Sending,
+  signal: AbortSignal,
+): Promise<void> {
+  signal.throwIfAborted();
+  // The first lane that fails stops the others.
+  const stop = new AbortController();
+  signal.addEventListener('abort', () => stop.abort(signal.reason), { once: true });
 
-  constructor(ports: LanePorts, patience: Patience, sending: Sending) {
-    this.#ports = ports;
-    this.#patience = patience;
-    this.#sending = sending;
-    this.#urls = new Urls(ports, sending);
-  }
+  /** The signed URLs of the next parts, by their numbers. */
+  let urls: Record<string, string> = {};
+  let urlsUntil = 0;
+  let asking: Promise<void> | undefined;
 
-  /** Begins no more parts; those under way end. */
-  drain(): void {
-    this.#draining = true;
-  }
+  const sign = async (from: number): Promise<void> => {
+    const missing = parts.filter(({ number }) => number >= from && !etags.has(number));
+    const until = clock.now() + URL_AGE_MS;
+    urls = await service.sign(session, missing.slice(0, SIGNED_AT_ONCE), stop.signal);
+    urlsUntil = until;
+    if (!urls[from]) throw new UploadFailure(CODE, `the service signed no URL for part ${from}`);
+  };
 
-  /** Resolves when every part is stored or, drained, when none is under way. */
-  run(signal: AbortSignal): Promise<void> {
-    const { parts, parallel } = this.#sending;
-    // The first lane that fails stops the others.
-    const stop = new AbortController();
-    const both = either(signal, stop.signal);
-    return new Promise((resolve, reject) => {
-      const fail = (error: unknown) => {
-        stop.abort(error);
-        reject(error);
-      };
-      const pump = () => {
-        // With a limit, one lane: two would only make its bursts larger.
-        const lanes = this.#ports.pace.limited ? 1 : parallel;
-        while (this.#busy < lanes && !this.#draining && !both.aborted) {
-          const part = parts[this.#next];
-          if (!part) break;
-          this.#next += 1;
-          this.#busy += 1;
-          this.#send(part, both).then(() => {
-            this.#busy -= 1;
-            pump();
-          }, fail);
-        }
-        if (this.#busy === 0 && (this.#draining || this.#next >= parts.length)) resolve();
-      };
-      if (signal.aborted) return reject(signal.reason);
-      signal.addEventListener('abort', () => reject(signal.reason), { once: true });
-      pump();
-    });
-  }
+  const urlOf = async (number: number): Promise<string> => {
+    for (;;) {
+      const url = urls[number];
+      if (url && urlsUntil > clock.now()) return url;
+      // One call at a time; its answer mostly serves the lanes that wait for it, too.
+      asking ??= sign(number).finally(() => {
+        asking = undefined;
+      });
+      await asking;
+    }
+  };
 
-  async #send(part: Part, signal: AbortSignal): Promise<void> {
-    const { position, etags, onMoved } = this.#sending;
-    const etag = await this.#patience.run(signal, async () => {
-      try {
-        return await this.#try(part, signal);
-      } catch (error) {
-        position.sent(part.number, 0);
-        onMoved();
-        throw error;
-      }
-    });
-    etags.set(part.number, etag);
-    position.done(part.number, part.size);
-    onMoved();
-  }
-
-  async #try(part: Part, signal: AbortSignal): Promise<string> {
-    const { file, position, onMoved } = this.#sending;
-    await this.#ports.pace.take(part.size, signal);
-    const free = await this.#ports.slots.take(signal);
+  /** One try; the result is the part's ETag. */
+  const tryPart = async ({ number, offset, size }: Part): Promise<string> => {
+    await pace.take(size, stop.signal);
+    const free = await slots.take(stop.signal);
     try {
-      const url = await this.#urls.of(part, signal);
-      signal.throwIfAborted();
-      const body = file.slice(part.offset, part.offset + part.size);
-      const answer = await this.#ports.put({
+      const url = await urlOf(number);
+      stop.signal.throwIfAborted();
+      const { status, etag, retryAfterMs } = await put({
         url,
-        body,
-        signal,
-        onSent: (bytes) => {
-          position.sent(part.number, bytes);
+        body: file.slice(offset, offset + size),
+        signal: stop.signal,
+        onSent(bytes) {
+          position.sent(number, bytes);
           onMoved();
         },
       });
-      return this.#etag(part, answer);
+      if (status >= 200 && status < 300) {
+        if (etag) return etag;
+        const why = 'the CORS rules of the bucket hide the ETag of a part: add it to ExposeHeaders';
+        throw new UploadFailure(CODE, why, { exposeHeaders: 'ETag' });
+      }
+      // Expired, or signed with credentials that are: the others were signed with the same.
+      if (status === 403) urls = {};
+      const text = `part ${number}: S3 answered ${status}`;
+      if (status === 404) throw new UploadFailure('SESSION_GONE', text);
+      throw new UploadFailure(CODE, text, { status }, { retryAfterMs });
     } catch (error) {
       if (!(error instanceof Unreachable)) throw error;
-      if (!(await readable(file, part))) {
-        throw new UploadFailure('FILE_CHANGED', 'the file was changed or removed while it was uploaded');
-      }
-      throw new Passing(
-        new UploadFailure('CHUNK_UPLOAD_FAILED', `part ${part.number}: ${error.message}`),
-        true,
-      );
+      await checkReadable(file, offset);
+      throw new UploadFailure(CODE, `part ${number}: ${error.message}`, undefined, { network: true });
     } finally {
       free();
     }
-  }
+  };
 
-  #etag(part: Part, answer: PartAnswer): string {
-    const { status, etag, retryAfterMs } = answer;
-    if (status >= 200 && status < 300) {
-      if (etag) return etag;
-      throw new UploadFailure('CHUNK_UPLOAD_FAILED', NO_ETAG, { exposeHeaders: 'ETag' });
-    }
-    if (status === 404) throw new SessionGone();
-    // Expired, or signed with credentials that are: the others were signed with the same.
-    if (status === 403) this.#urls.forget();
-    const message = `part ${part.number}: S3 answered ${status}`;
-    throw new Passing(new UploadFailure('CHUNK_UPLOAD_FAILED', message, { status }), false, retryAfterMs);
-  }
-}
+  const send = async (part: Part): Promise<void> => {
+    const etag = await patience.run(stop.signal, () =>
+      tryPart(part).catch((error: unknown) => {
+        position.sent(part.number, 0);
+        onMoved();
+        throw error;
+      }),
+    );
+    etags.set(part.number, etag);
+    position.done(part.number, part.size);
+    onMoved();
+  };
 
-/** The signed URLs of the next parts. */
-class Urls {
-  readonly #ports: LanePorts;
-  readonly #sending: Sending;
-  #known = new Map<number, { url: string; until: number }>();
-  #asking: Promise<void> | undefined;
-
-  constructor(ports: LanePorts, sending: Sending) {
-    this.#ports = ports;
-    this.#sending = sending;
-  }
-
-  forget(): void {
-    this.#known.clear();
-  }
-
-  async of(part: Part, signal: AbortSignal): Promise<string> {
-    for (;;) {
-      const known = this.#known.get(part.number);
-      if (known && known.until > this.#ports.clock.now()) return known.url;
-      // One call at a time; its answer mostly serves the lanes that wait for it, too.
-      const asking = this.#asking ?? this.#ask(part, signal);
-      this.#asking = asking;
-      try {
-        await asking;
-      } finally {
-        if (this.#asking === asking) this.#asking = undefined;
+  const left = [...parts];
+  let busy = 0;
+  const sent = new Promise<void>((resolve) => {
+    const pump = () => {
+      // With a limit, one lane: two would only make its bursts larger.
+      while (busy < (pace.limited ? 1 : parallel) && !draining()) {
+        const part = left.shift();
+        if (!part) break;
+        busy += 1;
+        send(part).then(
+          () => {
+            busy -= 1;
+            pump();
+          },
+          (error) => stop.abort(error),
+        );
       }
-      signal.throwIfAborted();
-    }
-  }
-
-  async #ask(from: Part, signal: AbortSignal): Promise<void> {
-    const { parts, session, etags } = this.#sending;
-    const missing = parts.filter((part) => part.number >= from.number && !etags.has(part.number));
-    const asked = missing.slice(0, SIGNED_AT_ONCE);
-    const until = this.#ports.clock.now() + URL_AGE_MS;
-    const urls = await this.#ports.service.sign(session, asked, signal);
-    if (!urls.has(from.number)) {
-      throw new UploadFailure('CHUNK_UPLOAD_FAILED', `the service signed no URL for part ${from.number}`);
-    }
-    for (const [number, url] of urls) this.#known.set(number, { url, until });
-  }
+      if (!busy) resolve();
+    };
+    pump();
+  });
+  return unless(stop.signal, sent);
 }
 
-async function readable(file: Blob, part: Part): Promise<boolean> {
+/** A disk file that was written to since it was picked cannot be read any more. */
+export async function checkReadable(file: Blob, offset = 0): Promise<void> {
   try {
-    await file.slice(part.offset, part.offset + 1).arrayBuffer();
-    return true;
+    await file.slice(offset, offset + 1).arrayBuffer();
   } catch {
-    return false;
+    throw fileChanged();
   }
 }

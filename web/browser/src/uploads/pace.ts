@@ -1,11 +1,7 @@
 /** How fast: a limit that all uploads of a worker share, and how many parts are under way at once. */
 
 import type { Clock } from '../host/clock.ts';
-
-interface Waiter {
-  bytes: number;
-  go: () => void;
-}
+import { unless } from './ports.ts';
 
 /**
  * A token bucket in bytes. A request body cannot be slowed down (a streamed one has no length, which
@@ -13,107 +9,93 @@ interface Waiter {
  */
 export class Pace {
   readonly #clock: Clock;
-  #bytesPerSec: number | null;
+  /** `Infinity` is no limit. */
+  #bytesPerMs = Number.POSITIVE_INFINITY;
   /** When the bytes that have gone are paid for (ms). */
   #freeAt = 0;
-  #waiters: Waiter[] = [];
-  #cancelTimer: (() => void) | undefined;
+  #waiters: { bytes: number; go: () => void }[] = [];
+  #cancelTimer = () => {};
 
   constructor(clock: Clock, bytesPerSec: number | null) {
     this.#clock = clock;
-    this.#bytesPerSec = positive(bytesPerSec);
+    this.limit(bytesPerSec);
   }
 
   get limited(): boolean {
-    return this.#bytesPerSec !== null;
-  }
-
-  get bytesPerSec(): number | null {
-    return this.#bytesPerSec;
+    return this.#bytesPerMs < Number.POSITIVE_INFINITY;
   }
 
   /** Changes the limit at once: what is owed is paid at the new rate. */
   limit(bytesPerSec: number | null): void {
     const now = this.#clock.now();
-    const owed =
-      this.#bytesPerSec === null ? 0 : (Math.max(0, this.#freeAt - now) * this.#bytesPerSec) / 1000;
-    this.#bytesPerSec = positive(bytesPerSec);
-    this.#freeAt = this.#bytesPerSec === null ? now : now + (owed / this.#bytesPerSec) * 1000;
+    const owed = this.limited ? Math.max(0, this.#freeAt - now) * this.#bytesPerMs : 0;
+    this.#bytesPerMs = bytesPerSec && bytesPerSec > 0 ? bytesPerSec / 1_000 : Number.POSITIVE_INFINITY;
+    this.#freeAt = now + owed / this.#bytesPerMs;
     this.#pump();
   }
 
   /** Resolves when these bytes may go; first come, first served. */
-  take(bytes: number, signal: AbortSignal): Promise<void> {
-    return new Promise((resolve, reject) => {
-      if (signal.aborted) return reject(signal.reason);
-      const abort = () => {
-        this.#waiters = this.#waiters.filter((other) => other !== waiter);
-        reject(signal.reason);
-        this.#pump();
-      };
-      const waiter: Waiter = {
-        bytes,
-        go: () => {
-          signal.removeEventListener('abort', abort);
-          resolve();
-        },
-      };
-      signal.addEventListener('abort', abort, { once: true });
-      this.#waiters.push(waiter);
-      this.#pump();
+  async take(bytes: number, signal: AbortSignal): Promise<void> {
+    const waiter = { bytes, go: () => {} };
+    const turn = new Promise<void>((go) => {
+      waiter.go = go;
     });
+    signal.throwIfAborted();
+    this.#waiters.push(waiter);
+    this.#pump();
+    try {
+      await unless(signal, turn);
+    } catch (error) {
+      this.#waiters = this.#waiters.filter((other) => other !== waiter);
+      this.#pump();
+      throw error;
+    }
   }
 
   #pump(): void {
-    this.#cancelTimer?.();
-    this.#cancelTimer = undefined;
+    this.#cancelTimer();
     for (let next = this.#waiters[0]; next; next = this.#waiters[0]) {
       const now = this.#clock.now();
-      if (this.#bytesPerSec !== null) {
-        if (this.#freeAt > now) {
-          this.#cancelTimer = this.#clock.after(this.#freeAt - now, () => this.#pump());
-          return;
-        }
-        this.#freeAt = now + (next.bytes / this.#bytesPerSec) * 1000;
+      if (this.#freeAt > now) {
+        this.#cancelTimer = this.#clock.after(this.#freeAt - now, () => this.#pump());
+        return;
       }
+      this.#freeAt = now + next.bytes / this.#bytesPerMs;
       this.#waiters.shift();
       next.go();
     }
   }
 }
 
-function positive(bytesPerSec: number | null): number | null {
-  return bytesPerSec === null || !(bytesPerSec > 0) ? null : bytesPerSec;
-}
-
 /** A limited number at once, first come, first served. */
 export class Slots {
   #free: number;
-  #waiting: Array<() => void> = [];
+  #waiting: (() => void)[] = [];
 
   constructor(slots: number) {
     this.#free = slots;
   }
 
   /** The result frees the slot. */
-  take(signal: AbortSignal): Promise<() => void> {
-    return new Promise((resolve, reject) => {
-      if (signal.aborted) return reject(signal.reason);
-      const abort = () => {
+  async take(signal: AbortSignal): Promise<() => void> {
+    signal.throwIfAborted();
+    if (this.#free > 0) this.#free -= 1;
+    else {
+      let go = () => {};
+      const turn = new Promise<void>((resolve) => {
+        go = resolve;
+        this.#waiting.push(go);
+      });
+      try {
+        await unless(signal, turn);
+      } catch (error) {
+        // Its turn may have come in the same moment.
+        if (!this.#waiting.includes(go)) this.#release();
         this.#waiting = this.#waiting.filter((other) => other !== go);
-        reject(signal.reason);
-      };
-      const go = () => {
-        signal.removeEventListener('abort', abort);
-        resolve(() => this.#release());
-      };
-      if (this.#free > 0) {
-        this.#free -= 1;
-        return go();
+        throw error;
       }
-      signal.addEventListener('abort', abort, { once: true });
-      this.#waiting.push(go);
-    });
+    }
+    return () => this.#release();
   }
 
   #release(): void {

@@ -3,52 +3,38 @@
 import { retryAfterMs } from '../host/backoff.ts';
 import type { Clock } from '../host/clock.ts';
 import { Unreachable } from '../host/http.ts';
-import type { PartAnswer, PutPart } from './ports.ts';
+import type { PutPart } from './ports.ts';
 
 /** A part of which nothing has moved for so long is cut (ms). A slow line is no error. */
 const STALL_MS = 120_000;
 
-export function xhrPut(clock: Clock, stallMs = STALL_MS): PutPart {
+export function xhrPut(clock: Clock): PutPart {
   return ({ url, body, signal, onSent }) =>
-    new Promise<PartAnswer>((resolve, reject) => {
-      if (signal.aborted) return reject(signal.reason);
+    new Promise((resolve, reject) => {
+      signal.throwIfAborted();
       const xhr = new XMLHttpRequest();
+      const abort = () => xhr.abort();
       let cancel = () => {};
-      let stalled = false;
       const alive = () => {
         cancel();
-        cancel = clock.after(stallMs, () => {
-          stalled = true;
-          xhr.abort();
-        });
+        cancel = clock.after(STALL_MS, abort);
       };
-      const abort = () => xhr.abort();
-      const end = () => {
+      xhr.upload.onprogress = ({ loaded }) => {
+        alive();
+        onSent(loaded);
+      };
+      xhr.onloadend = () => {
         cancel();
         signal.removeEventListener('abort', abort);
-      };
-      xhr.upload.onprogress = (event) => {
-        alive();
-        onSent(event.loaded);
-      };
-      xhr.onload = () => {
-        end();
-        resolve({
-          status: xhr.status,
+        const { status } = xhr;
+        if (status) {
           // Not sent, or hidden by the bucket's CORS rules: both are `null`.
-          etag: xhr.getResponseHeader('etag'),
-          retryAfterMs: retryAfterMs(xhr.getResponseHeader('retry-after'), clock.now()),
-        });
+          const etag = xhr.getResponseHeader('etag');
+          const wait = retryAfterMs(xhr.getResponseHeader('retry-after'), clock.now());
+          resolve({ status, etag, retryAfterMs: wait });
+        } else reject(signal.aborted ? signal.reason : new Unreachable('the connection to S3 was cut'));
       };
-      xhr.onerror = () => {
-        end();
-        reject(new Unreachable('the connection to S3 was cut'));
-      };
-      xhr.onabort = () => {
-        end();
-        reject(stalled ? new Unreachable(`nothing moved for ${stallMs / 1000} s`) : signal.reason);
-      };
-      signal.addEventListener('abort', abort, { once: true });
+      signal.addEventListener('abort', abort);
       xhr.open('PUT', url);
       // Firefox parses an answer without a type as XML, and complains.
       xhr.responseType = 'text';

@@ -2,8 +2,8 @@
 
 import { delayMs } from '../host/backoff.ts';
 import type { Clock } from '../host/clock.ts';
-import { Passing } from './errors.ts';
-import { either, type Network, sleep } from './ports.ts';
+import { type Passing, UploadFailure } from './errors.ts';
+import { type Network, sleep } from './ports.ts';
 
 /** The longest pause between tries, and the longest that a service may ask for (ms). */
 const LONGEST_PAUSE_MS = 20_000;
@@ -31,7 +31,7 @@ export class Patience {
    * Whether the service answers at all. Without it, as before the first answer, the browser's word
    * decides: a wrong endpoint must not wait without end.
    */
-  probe: ((signal: AbortSignal) => Promise<boolean>) | undefined;
+  probe = async (_signal: AbortSignal): Promise<boolean> => true;
 
   constructor(ports: PatiencePorts, settings: PatienceSettings, onWaiting: (waiting: boolean) => void) {
     this.#ports = ports;
@@ -39,7 +39,7 @@ export class Patience {
     this.#onWaiting = onWaiting;
   }
 
-  /** Repeats `attempt` while it fails with `Passing`. Every try checks the signal first. */
+  /** Repeats `attempt` while its failure is passing. Every try checks the signal first. */
   async run<T>(signal: AbortSignal, attempt: () => Promise<T>): Promise<T> {
     for (let tries = 0; ; ) {
       signal.throwIfAborted();
@@ -47,21 +47,20 @@ export class Patience {
         return await attempt();
       } catch (error) {
         signal.throwIfAborted();
-        if (!(error instanceof Passing)) throw error;
-        if (error.network && (await this.#wasOutage(signal))) continue;
-        if (tries >= this.#settings.maxRetries) throw error.failure;
+        const passing = error instanceof UploadFailure && error.passing;
+        if (!passing) throw error;
+        if (passing.network && (await this.#wasOutage(signal))) continue;
+        if (tries >= this.#settings.maxRetries) throw error;
         tries += 1;
-        await sleep(this.#ports.clock, this.#pauseMs(error, tries), signal);
+        await sleep(this.#ports.clock, this.#pauseMs(passing, tries), signal);
       }
     }
   }
 
-  #pauseMs(error: Passing, tries: number): number {
-    if (error.retryAfterMs !== undefined) return Math.min(error.retryAfterMs, LONGEST_WISH_MS);
-    const { clock } = this.#ports;
-    return delayMs({ baseMs: this.#settings.retryDelayMs, maxMs: LONGEST_PAUSE_MS }, tries, () =>
-      clock.random(),
-    );
+  #pauseMs({ retryAfterMs }: Passing, tries: number): number {
+    if (retryAfterMs !== undefined) return Math.min(retryAfterMs, LONGEST_WISH_MS);
+    const backoff = { baseMs: this.#settings.retryDelayMs, maxMs: LONGEST_PAUSE_MS };
+    return delayMs(backoff, tries, () => this.#ports.clock.random());
   }
 
   /** If the network is away, waits for its return and says so. */
@@ -77,29 +76,20 @@ export class Patience {
   }
 
   async #reachable(signal: AbortSignal): Promise<boolean> {
-    if (!this.#ports.network.online()) return false;
-    return this.probe ? this.probe(signal) : true;
+    return this.#ports.network.online() && this.probe(signal);
   }
 
   async #wait(signal: AbortSignal): Promise<void> {
+    const { clock, network } = this.#ports;
     this.#onWaiting(true);
     for (let pause = 1_000; ; pause = Math.min(pause * 2, OUTAGE_PAUSE_MS)) {
-      await this.#onlineOr(pause, signal);
+      let stop = () => {};
+      const back = new Promise<void>((go) => {
+        stop = network.onOnline(go);
+      });
+      await Promise.race([back, sleep(clock, pause, signal)]).finally(stop);
       if (await this.#reachable(signal)) break;
     }
     this.#onWaiting(false);
-  }
-
-  async #onlineOr(ms: number, signal: AbortSignal): Promise<void> {
-    const back = new AbortController();
-    const stop = this.#ports.network.onOnline(() => back.abort());
-    try {
-      await sleep(this.#ports.clock, ms, either(signal, back.signal));
-    } catch {
-      // The network is back, or the run has ended.
-      signal.throwIfAborted();
-    } finally {
-      stop();
-    }
   }
 }

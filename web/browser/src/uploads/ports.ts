@@ -3,7 +3,7 @@
  * the browser themselves, so the tests of Node run them as they are.
  */
 
-import type { Clock } from '../host/clock.ts';
+import { type Clock, sleep as sleepOut } from '../host/clock.ts';
 
 export interface Reply {
   status: number;
@@ -12,11 +12,8 @@ export interface Reply {
   retryAfterMs?: number | undefined;
 }
 
-/** The API. */
-export interface Http {
-  /** Sends with the caller's credential. Rejects with `Unreachable` if no answer came. */
-  send(method: string, path: string, body?: unknown): Promise<Reply>;
-}
+/** Sends to the API with the caller's credential. Rejects with `Unreachable` if no answer came. */
+export type Send = (method: string, path: string, body?: unknown) => Promise<Reply>;
 
 export interface PartPut {
   url: string;
@@ -48,38 +45,21 @@ export interface Locks {
   hold(name: string, signal: AbortSignal): Promise<() => void>;
 }
 
-/** Resolves after `ms`; rejects with the signal's reason when it aborts. */
-export function sleep(clock: Clock, ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    if (signal.aborted) return reject(signal.reason);
-    const abort = () => {
-      cancel();
-      reject(signal.reason);
-    };
-    const cancel = clock.after(ms, () => {
-      signal.removeEventListener('abort', abort);
-      resolve();
-    });
-    signal.addEventListener('abort', abort, { once: true });
-  });
-}
+/** Messages to the upload workers of other tabs. */
+export type Channel = Pick<BroadcastChannel, 'postMessage' | 'close'> & {
+  onmessage: ((event: { data: unknown }) => void) | null;
+};
 
 /** As `work`, but rejects with the signal's reason as soon as it aborts; the work goes on unseen. */
 export function unless<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {
     const abort = () => reject(signal.reason);
     if (signal.aborted) abort();
-    signal.addEventListener('abort', abort, { once: true });
+    signal.addEventListener('abort', abort);
     work.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort));
   });
 }
 
-/** Aborts with the first of both. `AbortSignal.any` is missing in Firefox 115 and Safari 16. */
-export function either(one: AbortSignal, other: AbortSignal): AbortSignal {
-  const both = new AbortController();
-  for (const signal of [one, other]) {
-    if (signal.aborted) both.abort(signal.reason);
-    else signal.addEventListener('abort', () => both.abort(signal.reason), { once: true });
-  }
-  return both.signal;
-}
+/** Resolves after `ms`; rejects with the signal's reason when it aborts. */
+export const sleep = (clock: Clock, ms: number, signal: AbortSignal): Promise<void> =>
+  unless(signal, sleepOut(clock, ms));

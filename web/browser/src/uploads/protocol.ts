@@ -63,9 +63,9 @@ export interface UploadProgress {
   currentChunk: number;
   totalChunks: number;
   /** Seconds. */
-  estimatedTimeRemaining?: number;
+  estimatedTimeRemaining?: number | undefined;
   /** Bytes per second. */
-  speed?: number;
+  speed?: number | undefined;
 }
 
 /** What `start` takes beside the file. */
@@ -134,8 +134,8 @@ export interface UploadWorkerResponse {
   totalBytes?: number;
   currentChunk?: number;
   totalChunks?: number;
-  estimatedTimeRemaining?: number;
-  speed?: number;
+  estimatedTimeRemaining?: number | undefined;
+  speed?: number | undefined;
   s3Key?: string;
   error?: string;
   code?: UploadErrorCode;

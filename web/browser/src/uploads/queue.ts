@@ -47,8 +47,4 @@ export class UploadQueue {
   get waiting(): string[] {
     return this.#waiting.map((place) => place.id);
   }
-
-  get active(): string[] {
-    return [...this.#active];
-  }
 }

@@ -1,18 +1,20 @@
 /** The upload worker behind a port, whatever runs it: a shared or dedicated worker, or the page. */
 
-import { newId } from '../host/clock.ts';
+import { realClock as clock, newId } from '../host/clock.ts';
 import { fetchHttp } from '../host/http.ts';
 import type { Message, Port, Serve } from '../host/port.ts';
-import { Api } from './api.ts';
-import { broadcast, clock, locks, network, type RelayedNetwork } from './browser.ts';
+import { authorized } from './api.ts';
+import { locks, network, type RelayedNetwork } from './browser.ts';
 import { UploadEngine } from './engine.ts';
-import { UploadFailure } from './errors.ts';
+import { failureOf, invalid } from './errors.ts';
 import { scopeOf } from './incoming.ts';
 import { Pace, Slots } from './pace.ts';
 import { Pages, send } from './pages.ts';
 import { xhrPut } from './part.ts';
+import type { Channel } from './ports.ts';
 import type { UploadSettings, UploadWorkerMessage } from './protocol.ts';
 import { UploadService } from './service.ts';
+import { settingsOf } from './settings.ts';
 import { BrowserStore } from './store.ts';
 
 /** Part requests of all uploads together. HTTP/1.1 has six connections a host anyway. */
@@ -34,7 +36,7 @@ export function serveUploads(): Serve {
     port.onmessage = ({ data }) => {
       switch (data.type ?? data.command) {
         case 'UPLOAD_WORKER_INITIALIZE': {
-          const settings = data.settings as UploadSettings;
+          const settings = settingsOf(data.settings);
           const scope = scopeOf(settings);
           room = rooms.get(scope) ?? open(settings, relayed);
           rooms.set(scope, room);
@@ -56,9 +58,9 @@ export function serveUploads(): Serve {
 
 function open(settings: UploadSettings, relayed: RelayedNetwork): Room {
   const pages = new Pages(clock);
-  const service = new UploadService(new Api(settings.endpoint, fetchHttp(clock), (why) => pages.token(why)));
+  const http = authorized(settings.endpoint, fetchHttp(clock), (why) => pages.token(why));
   const ports = {
-    service,
+    service: new UploadService(http),
     put: xhrPut(clock),
     clock,
     pace: new Pace(clock, settings.bytesPerSec),
@@ -66,7 +68,7 @@ function open(settings: UploadSettings, relayed: RelayedNetwork): Room {
     network: relayed,
     store: new BrowserStore(),
     locks,
-    channel: broadcast(`logferry-uploads:${scopeOf(settings)}`),
+    channel: new BroadcastChannel(`logferry-uploads:${scopeOf(settings)}`) as Channel,
     newId,
   };
   const engine = new UploadEngine(settings, ports, (message) => pages.tell(message));
@@ -85,27 +87,21 @@ async function run(port: Port, room: Room | undefined, data: Message): Promise<v
   const message = data as unknown as UploadWorkerMessage;
   const request = message.request === undefined ? {} : { request: message.request };
   try {
-    if (!room)
-      throw new UploadFailure('VALIDATION_ERROR', 'the first message must be UPLOAD_WORKER_INITIALIZE');
+    if (!room) throw invalid('the first message must be UPLOAD_WORKER_INITIALIZE');
     await room.opened;
     if (message.type === 'LIST') return send(port, { ...room.engine.listed, ...request });
     const value = await room.engine.handle(message);
     send(port, { type: 'ANSWER', ...(typeof value === 'string' && { uploadId: value }), ...request });
   } catch (error) {
-    const failure =
-      error instanceof UploadFailure
-        ? error
-        : new UploadFailure('UPLOAD_INIT_FAILED', `unexpected: ${String(error)}`);
-    const { message: text, code, retryable, details } = failure;
-    const named = message.uploadId ? { uploadId: message.uploadId } : {};
-    send(port, {
-      type: 'ERROR',
+    const { uploadId } = message;
+    const { message: text, code, retryable, details } = failureOf(error);
+    const failed = {
       error: text,
       code,
       retryable,
       ...(details && { details }),
-      ...named,
-      ...request,
-    });
+      ...(uploadId && { uploadId }),
+    };
+    send(port, { type: 'ERROR', ...failed, ...request });
   }
 }

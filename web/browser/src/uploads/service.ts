@@ -4,9 +4,9 @@
  */
 
 import { Unreachable } from '../host/http.ts';
-import { Passing, refusal, SessionGone, type UploadErrorCode, UploadFailure } from './errors.ts';
+import { refusal, type UploadErrorCode, UploadFailure } from './errors.ts';
 import type { Part, StoredPart } from './plan.ts';
-import { type Http, type Reply, unless } from './ports.ts';
+import { type Reply, type Send, unless } from './ports.ts';
 
 /** A session as the service names it. */
 export interface SessionName {
@@ -31,55 +31,47 @@ export interface Completed {
 }
 
 export class UploadService {
-  readonly #http: Http;
+  readonly #send: Send;
 
-  constructor(http: Http) {
-    this.#http = http;
+  constructor(send: Send) {
+    this.#send = send;
   }
 
   async create(session: NewSession): Promise<Created> {
     const reply = await this.#call('UPLOAD_INIT_FAILED', 'POST', '/s3/multipart', session);
-    const { uploadId, key, partSize } = reply.body as { uploadId?: string; key?: string; partSize?: number };
-    if (!uploadId || !key)
-      throw new UploadFailure('UPLOAD_INIT_FAILED', 'the service named no upload session');
-    return { sessionId: uploadId, key, partSize: partSize ?? 0 };
+    const { uploadId, key, partSize = 0 } = reply as { uploadId?: string; key?: string; partSize?: number };
+    if (!uploadId || !key) throw new UploadFailure('UPLOAD_INIT_FAILED', 'the service named no session');
+    return { sessionId: uploadId, key, partSize };
   }
 
   /** What S3 has of the session. */
   async parts(session: SessionName, signal: AbortSignal): Promise<StoredPart[]> {
-    const reply = await this.#call('NETWORK_ERROR', 'GET', path(session), undefined, signal);
-    const listed = reply.body as Array<{ PartNumber: number; ETag: string; Size: number }>;
-    return listed.map((part) => ({ number: part.PartNumber, etag: part.ETag, size: part.Size }));
+    const listed = await this.#call('NETWORK_ERROR', 'GET', path(session), undefined, signal);
+    return (listed as { PartNumber: number; ETag: string; Size: number }[]).map((part) => ({
+      number: part.PartNumber,
+      etag: part.ETag,
+      size: part.Size,
+    }));
   }
 
-  /** A URL for each part, good for 15 minutes. */
-  async sign(session: SessionName, parts: Part[], signal?: AbortSignal): Promise<Map<number, string>> {
-    const list = (values: number[]) => values.join(',');
-    const query = `&partNumbers=${list(parts.map((part) => part.number))}&sizes=${list(parts.map((part) => part.size))}`;
+  /** A URL for each part, by its number, good for 15 minutes. */
+  async sign(session: SessionName, parts: Part[], signal: AbortSignal): Promise<Record<string, string>> {
     const reply = await this.#call(
       'CHUNK_UPLOAD_FAILED',
       'GET',
-      path(session, '/batch') + query,
+      batchPath(session, parts),
       undefined,
       signal,
     );
-    const { presignedUrls } = reply.body as { presignedUrls: Record<string, string> };
-    return new Map(Object.entries(presignedUrls).map(([number, url]) => [Number(number), url]));
+    return (reply as { presignedUrls: Record<string, string> }).presignedUrls;
   }
 
   /** Whether the service answers at all; signing asks nothing of S3, so it costs the least. */
-  async reachable(session: SessionName, part: Part, signal: AbortSignal): Promise<boolean> {
-    const query = `&partNumbers=${part.number}&sizes=${part.size}`;
-    try {
-      await unless(signal, this.#http.send('GET', path(session, '/batch') + query));
-      return true;
-    } catch (error) {
-      if (error instanceof Unreachable) return false;
-      throw error;
-    }
+  reachable(session: SessionName, part: Part, signal: AbortSignal): Promise<boolean> {
+    return unless(signal, this.#reply('GET', batchPath(session, [part]))).then(Boolean);
   }
 
-  /** `null`: S3 lacks parts of the list or has others (409). */
+  /** `incomplete`: S3 lacks parts of the list or has others (409). */
   async complete(
     session: SessionName,
     etags: ReadonlyMap<number, string>,
@@ -88,61 +80,54 @@ export class UploadService {
     const parts = [...etags].map(([PartNumber, ETag]) => ({ PartNumber, ETag }));
     parts.sort((one, other) => one.PartNumber - other.PartNumber);
     try {
-      const reply = await this.#call(
-        'UPLOAD_COMPLETE_FAILED',
-        'POST',
-        path(session, '/complete'),
-        { parts },
-        signal,
-      );
-      return reply.body as Completed;
+      const to = path(session, '/complete');
+      return (await this.#call('UPLOAD_COMPLETE_FAILED', 'POST', to, { parts }, signal)) as Completed;
     } catch (error) {
-      if (error instanceof UploadFailure && error.details?.status === 409) return { incomplete: error };
+      if ((error as UploadFailure).details?.status === 409) return { incomplete: error as UploadFailure };
       throw error;
     }
   }
 
   /** Frees the session. `true`: it has ended, by this or before. */
   async abort(session: SessionName): Promise<boolean> {
-    let reply: Reply;
-    try {
-      reply = await this.#http.send('DELETE', path(session));
-    } catch (error) {
-      if (error instanceof Unreachable) return false;
-      throw error;
-    }
+    const status = (await this.#reply('DELETE', path(session)))?.status ?? 0;
     // 404: ended or expired before. 409: completed, which stays.
-    return reply.status < 300 || reply.status === 404 || reply.status === 409;
+    return (status >= 200 && status < 300) || status === 404 || status === 409;
   }
 
+  /** `undefined`: no answer came. */
+  async #reply(method: string, to: string, body?: unknown): Promise<Reply | undefined> {
+    try {
+      return await this.#send(method, to, body);
+    } catch (error) {
+      if (error instanceof Unreachable) return undefined;
+      throw error;
+    }
+  }
+
+  /** The body of the answer. */
   async #call(
     code: UploadErrorCode,
     method: string,
     to: string,
     body?: unknown,
     signal?: AbortSignal,
-  ): Promise<Reply> {
-    let reply: Reply;
-    try {
-      const sent = this.#http.send(method, to, body);
-      reply = await (signal ? unless(signal, sent) : sent);
-    } catch (error) {
-      if (!(error instanceof Unreachable)) throw error;
-      throw new Passing(
-        new UploadFailure('NETWORK_ERROR', `the service cannot be reached: ${error.message}`),
-        true,
-      );
+  ): Promise<unknown> {
+    const sent = this.#reply(method, to, body);
+    const reply = await (signal ? unless(signal, sent) : sent);
+    if (!reply) {
+      throw new UploadFailure('NETWORK_ERROR', 'the service cannot be reached', undefined, { network: true });
     }
-    if (reply.status >= 200 && reply.status < 300) return reply;
-    const refused = refusal(reply, code);
-    // Only a named session can be gone; a create that is 404 has the wrong endpoint.
-    if (refused instanceof SessionGone && to === '/s3/multipart') {
-      throw new UploadFailure(code, 'the endpoint has no upload routes', { status: 404 });
-    }
-    throw refused;
+    if (reply.status >= 200 && reply.status < 300) return reply.body;
+    throw refusal(reply, code);
   }
 }
 
-function path(session: SessionName, more = ''): string {
-  return `/s3/multipart/${encodeURIComponent(session.sessionId)}${more}?key=${encodeURIComponent(session.key)}`;
+function path({ sessionId, key }: SessionName, more = ''): string {
+  return `/s3/multipart/${encodeURIComponent(sessionId)}${more}?key=${encodeURIComponent(key)}`;
+}
+
+function batchPath(session: SessionName, parts: Part[]): string {
+  const numbers = parts.map(({ number }) => number);
+  return `${path(session, '/batch')}&partNumbers=${numbers}&sizes=${parts.map(({ size }) => size)}`;
 }

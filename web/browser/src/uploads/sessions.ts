@@ -6,7 +6,7 @@
 import type { UploadError, UploadedPart, UploadSession, UploadStatus } from './protocol.ts';
 
 /** The service frees a session after 7 days: what is older here is forgotten (ms). */
-export const SESSION_AGE_MS = 7 * 24 * 60 * 60_000;
+const SESSION_AGE_MS = 7 * 24 * 60 * 60_000;
 
 export interface UploadRecord {
   id: string;
@@ -16,7 +16,6 @@ export interface UploadRecord {
   fileName: string;
   fileType: string;
   fileSize: number;
-  lastModified: number;
   fingerprint: string;
   metadata: Record<string, string>;
   priority: number;
@@ -42,8 +41,8 @@ export interface UploadStore {
   put(record: UploadRecord): Promise<void>;
   /** Removes the record and what is kept of its file. */
   remove(id: string): Promise<void>;
-  /** `false`: there is no room for it. */
-  keepFile(id: string, file: Blob | FileSystemFileHandle): Promise<boolean>;
+  /** Nothing is kept where there is no room. */
+  keepFile(id: string, file: Blob | FileSystemFileHandle): Promise<void>;
   file(id: string): Promise<Blob | FileSystemFileHandle | undefined>;
   dropFile(id: string): Promise<void>;
   /** Everything that was written survives a restart. */
@@ -55,67 +54,45 @@ export function lockName(id: string): string {
   return `logferry-upload:${id}`;
 }
 
+/** Nothing follows its status. */
+export function isEnded({ status }: UploadRecord): boolean {
+  return status === 'completed' || status === 'cancelled';
+}
+
 export function isOver(record: UploadRecord, now: number): boolean {
   return now - record.startedAt > SESSION_AGE_MS;
 }
 
 /** The record as the page sees it. */
 export function shown(record: UploadRecord, parts: UploadedPart[]): UploadSession {
+  const {
+    id,
+    key,
+    partSize,
+    startedAt,
+    lastActivity,
+    projectId,
+    status,
+    progress,
+    fileSize,
+    fileName,
+    error,
+  } = record;
   let next = 1;
-  for (const part of parts) if (part.partNumber === next) next += 1;
-  const session: UploadSession = {
-    projectId: record.projectId,
-    uploadId: record.id,
-    s3Key: record.key,
+  for (const { partNumber } of parts) if (partNumber === next) next += 1;
+  return {
+    projectId,
+    uploadId: id,
+    s3Key: key,
     parts,
     nextPartNumber: next,
-    status: record.status,
-    progress: record.progress,
-    startedAt: new Date(record.startedAt),
-    lastActivity: new Date(record.lastActivity),
-    fileSize: record.fileSize,
-    fileName: record.fileName,
-    chunkSize: record.partSize,
+    status,
+    progress,
+    startedAt: new Date(startedAt),
+    lastActivity: new Date(lastActivity),
+    fileSize,
+    fileName,
+    chunkSize: partSize,
+    ...(error && { error }),
   };
-  if (record.error) session.error = record.error;
-  return session;
-}
-
-/** The same without a database: nothing survives the worker. */
-export class MemoryStore implements UploadStore {
-  #records = new Map<string, UploadRecord>();
-  #files = new Map<string, Blob | FileSystemFileHandle>();
-  readonly durable = false;
-
-  async all(scope: string): Promise<UploadRecord[]> {
-    const own = [...this.#records.values()].filter((record) => record.scope === scope);
-    return own.map((record) => ({ ...record })).sort((one, other) => one.order - other.order);
-  }
-
-  async get(id: string): Promise<UploadRecord | undefined> {
-    const record = this.#records.get(id);
-    return record && { ...record };
-  }
-
-  async put(record: UploadRecord): Promise<void> {
-    this.#records.set(record.id, { ...record });
-  }
-
-  async remove(id: string): Promise<void> {
-    this.#records.delete(id);
-    this.#files.delete(id);
-  }
-
-  async keepFile(id: string, file: Blob | FileSystemFileHandle): Promise<boolean> {
-    this.#files.set(id, file);
-    return true;
-  }
-
-  async file(id: string): Promise<Blob | FileSystemFileHandle | undefined> {
-    return this.#files.get(id);
-  }
-
-  async dropFile(id: string): Promise<void> {
-    this.#files.delete(id);
-  }
 }

@@ -36,23 +36,12 @@ export interface UploadsOptions {
   host?: HostChoice;
 }
 
-/** The settings of the worker. The first page of a worker decides for the later ones. */
-export function settingsOf(options: UploadsOptions): UploadSettings {
-  const own = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
-  const all = { ...DEFAULT_UPLOAD_CONFIG, scope: '', ...own } as typeof DEFAULT_UPLOAD_CONFIG &
-    UploadsOptions;
+/** The settings of the worker, from the options that reach it. The first page of a worker decides for the later ones. */
+export function settingsOf(options: Omit<UploadsOptions, 'getToken'>): UploadSettings {
+  const all = { ...DEFAULT_UPLOAD_CONFIG, scope: '', ...options };
   return {
-    endpoint: all.endpoint,
-    scope: all.scope ?? '',
-    parallel: Math.max(1, options.parallel ?? all.maxConcurrentChunks),
-    maxActive: all.maxActive,
-    maxRetries: all.maxRetries,
+    ...all,
+    parallel: Math.max(1, all.parallel ?? all.maxConcurrentChunks),
     retryDelayMs: all.retryDelay,
-    bytesPerSec: all.bytesPerSec,
-    chunkSize: all.chunkSize,
-    keepCopiesUpTo: all.keepCopiesUpTo,
-    accept: all.accept,
-    maxBytes: all.maxBytes,
-    autoResume: all.autoResume,
   };
 }

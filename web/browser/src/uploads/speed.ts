@@ -10,7 +10,7 @@ const SETTLE_MS = 1_000;
 const MESSAGE_MS = 100;
 
 export class Speed {
-  #samples: Array<{ at: number; bytes: number }> = [];
+  #samples: { at: number; bytes: number }[] = [];
 
   /** Forgets the past: after a pause it says nothing about the future. */
   reset(): void {
@@ -19,17 +19,20 @@ export class Speed {
 
   /** `bytes`: what is uploaded in all by now. */
   add(at: number, bytes: number): void {
-    const last = this.#samples.at(-1);
-    if (last && at - last.at < MESSAGE_MS / 2 && this.#samples.length > 1) last.bytes = bytes;
-    else this.#samples.push({ at, bytes });
-    while (this.#samples.length > 2 && at - (this.#samples[1]?.at ?? at) >= WINDOW_MS) this.#samples.shift();
+    const samples = this.#samples;
+    const last = samples.at(-1);
+    if (last && at - last.at < MESSAGE_MS / 2 && samples.length > 1) last.bytes = bytes;
+    else samples.push({ at, bytes });
+    while (samples[2] && at - (samples[1]?.at ?? at) >= WINDOW_MS) samples.shift();
   }
 
   /** Bytes per second; `undefined` in the first second. */
   bytesPerSec(now: number): number | undefined {
-    const [first, last] = [this.#samples[0], this.#samples.at(-1)];
-    if (!first || !last || now - first.at < SETTLE_MS) return undefined;
-    return Math.max(0, ((last.bytes - first.bytes) * 1000) / (now - first.at));
+    const [first] = this.#samples;
+    const ms = now - (first?.at ?? now);
+    if (!first || ms < SETTLE_MS) return undefined;
+    const bytes = (this.#samples.at(-1)?.bytes ?? 0) - first.bytes;
+    return Math.max(0, Math.round((bytes * 1_000) / ms));
   }
 
   secondsFor(bytes: number, now: number): number | undefined {
@@ -40,13 +43,13 @@ export class Speed {
 
 /** The bytes of one session. */
 export class Position {
-  readonly totalBytes: number;
+  readonly #totalBytes: number;
   #doneBytes = 0;
   #underWay = new Map<number, number>();
   #highest: number;
 
   constructor(totalBytes: number, progress: number) {
-    this.totalBytes = totalBytes;
+    this.#totalBytes = totalBytes;
     this.#highest = progress;
   }
 
@@ -58,8 +61,7 @@ export class Position {
 
   /** A part's own bytes; 0 when its try has failed. */
   sent(part: number, bytes: number): void {
-    if (bytes > 0) this.#underWay.set(part, bytes);
-    else this.#underWay.delete(part);
+    this.#underWay.set(part, bytes);
   }
 
   done(part: number, bytes: number): void {
@@ -70,12 +72,12 @@ export class Position {
   get uploadedBytes(): number {
     let bytes = this.#doneBytes;
     for (const sent of this.#underWay.values()) bytes += sent;
-    return Math.min(bytes, this.totalBytes);
+    return Math.min(bytes, this.#totalBytes);
   }
 
   /** Percent with one decimal. It never falls, and 100 is for what is completed. */
   get progress(): number {
-    const percent = Math.floor((this.uploadedBytes / this.totalBytes) * 1000) / 10;
+    const percent = Math.floor((this.uploadedBytes / this.#totalBytes) * 1_000) / 10;
     this.#highest = Math.max(this.#highest, Math.min(percent, 99.9));
     return this.#highest;
   }
@@ -94,10 +96,9 @@ export class Throttle {
   }
 
   touch(): void {
-    if (this.#cancel) return;
     const wait = this.#lastAt + MESSAGE_MS - this.#clock.now();
-    if (wait > 0) this.#cancel = this.#clock.after(wait, () => this.#now());
-    else this.#now();
+    if (wait <= 0) this.#now();
+    else this.#cancel ??= this.#clock.after(wait, () => this.#now());
   }
 
   /** Drops what waits. */
@@ -107,7 +108,7 @@ export class Throttle {
   }
 
   #now(): void {
-    this.#cancel = undefined;
+    this.stop();
     this.#lastAt = this.#clock.now();
     this.#tell();
   }

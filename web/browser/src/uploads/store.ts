@@ -1,106 +1,83 @@
-/** Upload records and files in IndexedDB; in memory where the database cannot be used. */
+/** Upload records and files in IndexedDB; records in memory where the database cannot be used. */
 
-import type { DBSchema } from 'idb';
-import { Database } from '../host/database.ts';
-import { MemoryStore, type UploadRecord, type UploadStore } from './sessions.ts';
+import { Database, result } from '../host/idb.ts';
+import type { UploadRecord, UploadStore } from './sessions.ts';
 
-interface Schema extends DBSchema {
-  sessions: { key: string; value: UploadRecord; indexes: { scope: string } };
-  files: { key: string; value: Blob | FileSystemFileHandle };
-}
+type Kept = Blob | FileSystemFileHandle;
 
-class IndexedStore implements Omit<UploadStore, 'durable'> {
-  readonly #database = new Database<Schema>('logferry-uploads-1', (db) => {
+/**
+ * IndexedDB, and memory for the records that it refuses (private windows, a full disk). An upload does not
+ * stop because it could not be resumed after a restart; `durable` says whether it could.
+ */
+export class BrowserStore implements UploadStore {
+  readonly #database = new Database('logferry-uploads-1', (db) => {
     db.createObjectStore('sessions', { keyPath: 'id' }).createIndex('scope', 'scope');
     db.createObjectStore('files');
   });
-
-  async all(scope: string): Promise<UploadRecord[]> {
-    const records = await this.#database.use((db) => db.getAllFromIndex('sessions', 'scope', scope));
-    return records.sort((one, other) => one.order - other.order);
-  }
-
-  get(id: string): Promise<UploadRecord | undefined> {
-    return this.#database.use((db) => db.get('sessions', id));
-  }
-
-  async put(record: UploadRecord): Promise<void> {
-    await this.#database.use((db) => db.put('sessions', record));
-  }
-
-  async remove(id: string): Promise<void> {
-    await this.#database.use(async (db) => {
-      const both = db.transaction(['sessions', 'files'], 'readwrite');
-      await Promise.all([
-        both.objectStore('sessions').delete(id),
-        both.objectStore('files').delete(id),
-        both.done,
-      ]);
-    });
-  }
-
-  async keepFile(id: string, file: Blob | FileSystemFileHandle): Promise<boolean> {
-    await this.#database.use((db) => db.put('files', file, id));
-    return true;
-  }
-
-  file(id: string): Promise<Blob | FileSystemFileHandle | undefined> {
-    return this.#database.use((db) => db.get('files', id));
-  }
-
-  async dropFile(id: string): Promise<void> {
-    await this.#database.use((db) => db.delete('files', id));
-  }
-}
-
-/**
- * IndexedDB, and memory for what it refuses (private windows, a full disk). An upload does not stop
- * because it could not be resumed after a restart; `durable` says whether it could.
- */
-export class BrowserStore implements UploadStore {
-  readonly #disk = new IndexedStore();
-  readonly #memory = new MemoryStore();
+  readonly #memory = new Map<string, UploadRecord>();
   durable = true;
 
   async all(scope: string): Promise<UploadRecord[]> {
-    const stored = await this.#try(() => this.#disk.all(scope), []);
-    return [...stored, ...(await this.#memory.all(scope))];
+    const stored = await this.#read<UploadRecord[]>('sessions', (store) =>
+      store.index('scope').getAll(scope),
+    );
+    const waiting = [...this.#memory.values()].filter((record) => record.scope === scope);
+    return [...(stored ?? []), ...waiting].sort((one, other) => one.order - other.order);
   }
 
   async get(id: string): Promise<UploadRecord | undefined> {
-    return (await this.#memory.get(id)) ?? this.#try(() => this.#disk.get(id), undefined);
+    return this.#memory.get(id) ?? this.#read('sessions', (store) => store.get(id));
   }
 
   async put(record: UploadRecord): Promise<void> {
-    const stored = await this.#try(() => this.#disk.put(record).then(() => true), false);
-    if (stored) await this.#memory.remove(record.id);
-    else await this.#memory.put(record);
+    if (await this.#write((sessions) => sessions.put(record))) this.#memory.delete(record.id);
+    else this.#memory.set(record.id, { ...record });
   }
 
   async remove(id: string): Promise<void> {
-    await this.#memory.remove(id);
-    await this.#try(() => this.#disk.remove(id), undefined);
+    this.#memory.delete(id);
+    await this.#write((sessions, files) => {
+      sessions.delete(id);
+      files.delete(id);
+    });
   }
 
   /** A file that does not fit is not kept: the page still has it. */
-  keepFile(id: string, file: Blob | FileSystemFileHandle): Promise<boolean> {
-    return this.#try(() => this.#disk.keepFile(id, file), false);
+  async keepFile(id: string, file: Kept): Promise<void> {
+    await this.#write((_, files) => files.put(file, id));
   }
 
-  file(id: string): Promise<Blob | FileSystemFileHandle | undefined> {
-    return this.#try(() => this.#disk.file(id), undefined);
+  file(id: string): Promise<Kept | undefined> {
+    return this.#read('files', (store) => store.get(id));
   }
 
   async dropFile(id: string): Promise<void> {
-    await this.#try(() => this.#disk.dropFile(id), undefined);
+    await this.#write((_, files) => files.delete(id));
   }
 
-  async #try<T>(work: () => Promise<T>, otherwise: T): Promise<T> {
+  #read<T>(store: string, f: (store: IDBObjectStore) => IDBRequest<T>): Promise<T | undefined> {
+    return this.#try(store, 'readonly', (tx) => result(f(tx.objectStore(store))));
+  }
+
+  /** Whether it is stored. */
+  async #write(f: (sessions: IDBObjectStore, files: IDBObjectStore) => unknown): Promise<boolean> {
+    const done = await this.#try(['sessions', 'files'], 'readwrite', (tx) => {
+      f(tx.objectStore('sessions'), tx.objectStore('files'));
+      return true;
+    });
+    return done === true;
+  }
+
+  async #try<T>(
+    stores: string | string[],
+    mode: IDBTransactionMode,
+    f: (tx: IDBTransaction) => Promise<T> | T,
+  ): Promise<T | undefined> {
     try {
-      return await work();
+      return await this.#database.run(stores, mode, f);
     } catch {
       this.durable = false;
-      return otherwise;
+      return undefined;
     }
   }
 }

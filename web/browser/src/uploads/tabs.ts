@@ -1,8 +1,8 @@
 /** The uploads of other tabs' workers: shown here, commanded there. */
 
 import type { Clock } from '../host/clock.ts';
-import type { Channel } from './browser.ts';
 import { type UploadErrorCode, UploadFailure } from './errors.ts';
+import type { Channel } from './ports.ts';
 import type { UploadSession, UploadWorkerMessage, UploadWorkerResponse } from './protocol.ts';
 
 /** A tab that does not answer a command for so long is frozen or gone (ms). */
@@ -41,7 +41,7 @@ export class Tabs {
   constructor(ports: TabsPorts, events: TabsEvents) {
     this.#ports = ports;
     this.#events = events;
-    ports.channel.onmessage((note) => this.#receive(note as Note));
+    ports.channel.onmessage = ({ data }) => this.#receive(data as Note);
   }
 
   hello(): void {
@@ -106,7 +106,7 @@ export class Tabs {
   }
 
   #post(note: Note): void {
-    this.#ports.channel.post(note);
+    this.#ports.channel.postMessage(note);
   }
 
   #receive(note: Note): void {

@@ -4,7 +4,7 @@
  */
 
 import { type RunPorts, Stopped, UploadRun } from './core.ts';
-import { FileNeeded, UploadFailure } from './errors.ts';
+import { FileNeeded, failureOf } from './errors.ts';
 import type {
   UploadProgress,
   UploadSession,
@@ -12,8 +12,7 @@ import type {
   UploadStatus,
   UploadWorkerResponse,
 } from './protocol.ts';
-import type { Completed } from './service.ts';
-import { shown, type UploadRecord, type UploadStore } from './sessions.ts';
+import { isEnded, shown, type UploadRecord, type UploadStore } from './sessions.ts';
 import { Throttle } from './speed.ts';
 
 /** The stored progress is this old at most; a restart shows it until S3 is asked (ms). */
@@ -21,20 +20,16 @@ const SAVE_MS = 2_000;
 
 export type Tell = (message: UploadWorkerResponse) => void;
 
-export interface UploadPorts extends Omit<RunPorts, 'save'> {
+export interface UploadPorts extends RunPorts {
   store: UploadStore;
 }
 
-const MESSAGE: Record<UploadStatus, UploadWorkerResponse['type']> = {
-  queued: 'QUEUED',
+/** The messages that do not have the name of their status. */
+const MESSAGE: { [S in UploadStatus]?: UploadWorkerResponse['type'] } = {
   uploading: 'PROGRESS',
-  waiting: 'WAITING',
-  paused: 'PAUSED',
-  'needs-file': 'NEEDS_FILE',
   completing: 'PROGRESS',
   completed: 'COMPLETE',
   failed: 'ERROR',
-  cancelled: 'CANCELLED',
 };
 
 export class Upload {
@@ -100,7 +95,7 @@ export class Upload {
     await this.#settled;
     // Paused or cancelled while it waited for the earlier run.
     if (this.record.status !== 'queued') return;
-    const run = new UploadRun(this.record, this.file, this.#runPorts(), this.#settings, {
+    const run = new UploadRun(this.record, this.file, this.#ports, this.#settings, {
       status: (status) => {
         if (this.#run === run) void this.become(status);
       },
@@ -114,14 +109,18 @@ export class Upload {
   }
 
   async #follow(run: UploadRun): Promise<void> {
-    const end = await run.run().then(
-      (done) => () => this.#completed(done),
-      (error: unknown) => () => this.#ended(error),
+    const [done, error] = await run.run().then(
+      (done) => [done, undefined] as const,
+      (error: unknown) => [undefined, error] as const,
     );
     if (this.#run !== run) return;
     // The messages of the end come after the run's last progress.
     this.#throttle.stop();
-    await end();
+    if (done) {
+      this.record.key = done.key;
+      this.record.progress = 100;
+      await this.become('completed');
+    } else await this.#ended(error);
     if (this.#run === run) this.#run = null;
   }
 
@@ -156,15 +155,16 @@ export class Upload {
   async become(status: UploadStatus): Promise<void> {
     const { record } = this;
     // Nothing follows these: a step that was under way when they came must not undo them.
-    if (record.status === 'completed' || record.status === 'cancelled') return;
+    if (isEnded(record)) return;
     record.status = status;
     record.lastActivity = this.#ports.clock.now();
     if (status === 'queued') delete record.error;
-    const message: UploadWorkerResponse = { ...this.#facts(), type: MESSAGE[status], session: this.session };
-    if (status === 'completing') message.step = 'completing';
+    const type = MESSAGE[status] ?? (status.toUpperCase().replace('-', '_') as UploadWorkerResponse['type']);
+    const message: UploadWorkerResponse = { ...this.#facts(), type, session: this.session };
+    if (status === 'completing') message.step = status;
     if (record.error && status === 'failed') {
-      const { message: error, code, retryable, details } = record.error;
-      Object.assign(message, { error, code, retryable }, details && { details });
+      const { message: error, ...more } = record.error;
+      Object.assign(message, { error }, more);
     }
     this.#tell(message);
     if (status === 'completed') await this.#ports.store.remove(record.id);
@@ -176,25 +176,17 @@ export class Upload {
     this.#run = null;
   }
 
-  async #completed(done: Completed): Promise<void> {
-    this.record.key = done.key;
-    this.record.progress = 100;
-    await this.become('completed');
-  }
-
   async #ended(error: unknown): Promise<void> {
     // `pause` and `cancel` say themselves what has become of it.
     if (error instanceof Stopped) return;
     if (error instanceof FileNeeded) return this.become('needs-file');
-    const failure =
-      error instanceof UploadFailure
-        ? error
-        : new UploadFailure('UPLOAD_INIT_FAILED', `unexpected: ${String(error)}`);
-    if (failure.code === 'FILE_CHANGED') {
+    const { code, message, retryable, details } = failureOf(error);
+    const uploadId = this.record.id;
+    if (code === 'FILE_CHANGED') {
       this.file = null;
-      await this.#ports.store.dropFile(this.record.id);
+      await this.#ports.store.dropFile(uploadId);
     }
-    this.record.error = failure.shown(this.record.id);
+    this.record.error = { code, message, retryable, uploadId, ...(details && { details }) };
     await this.become('failed');
   }
 
@@ -212,24 +204,24 @@ export class Upload {
 
   #facts(): UploadProgress & { uploadId: string; s3Key: string } {
     const { record } = this;
+    const { id, key, projectId, fileSize, partSize } = record;
     const run = this.#run?.progress;
     if (run && record.status !== 'completed') record.progress = run.progress;
-    const rest = {
-      projectId: record.projectId,
-      uploadedBytes: Math.round((record.progress / 100) * record.fileSize),
-      totalBytes: record.fileSize,
+    return {
+      projectId,
+      uploadedBytes: Math.round((record.progress / 100) * fileSize),
+      totalBytes: fileSize,
       currentChunk: 0,
-      totalChunks: record.partSize ? Math.ceil(record.fileSize / record.partSize) : 0,
+      totalChunks: partSize && Math.ceil(fileSize / partSize),
+      ...run,
+      progress: record.progress,
+      uploadId: id,
+      s3Key: key,
     };
-    return { ...(run ?? rest), progress: record.progress, uploadId: record.id, s3Key: record.key };
   }
 
   #save(): Promise<void> {
     this.#savedAt = this.#ports.clock.now();
     return this.#ports.store.put(this.record);
-  }
-
-  #runPorts(): RunPorts {
-    return { ...this.#ports, save: (record) => this.#ports.store.put(record) };
   }
 }

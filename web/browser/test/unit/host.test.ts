@@ -21,6 +21,7 @@ test('where there are no workers the page itself is the host', async () => {
   port.postMessage({ command: 'X' });
   while (seen.length < 2) await new Promise((done) => setTimeout(done, 1));
   assert.deepEqual(seen, ['READY', 'ECHO']);
+  port.close?.();
 });
 
 test('without any host the error lists the reasons', async () => {

@@ -1,11 +1,10 @@
 /** A browser with tabs, on the fakes: what they share is the database, the locks and the channel. */
 
 import { UploadEngine } from '../../../src/uploads/engine.ts';
-import { either, type Locks } from '../../../src/uploads/ports.ts';
+import type { Channel, Locks } from '../../../src/uploads/ports.ts';
 import type { UploadSettings, UploadWorkerResponse } from '../../../src/uploads/protocol.ts';
 import { UploadService } from '../../../src/uploads/service.ts';
-import { MemoryStore } from '../../../src/uploads/sessions.ts';
-import { FakeClock, FakeCloud, ports, settings } from './fakes.ts';
+import { FakeClock, FakeCloud, MemoryStore, ports, settings } from './fakes.ts';
 
 export interface Tab {
   engine: UploadEngine;
@@ -21,7 +20,7 @@ export class Browser {
   readonly cloud = new FakeCloud(this.clock);
   readonly store = new MemoryStore();
   readonly #locks = new Map<string, { owner: symbol; waiting: (() => void)[] }>();
-  readonly #channels = new Map<symbol, (message: unknown) => void>();
+  readonly #channels = new Map<symbol, Channel>();
 
   async tab(more: Partial<UploadSettings> = {}): Promise<Tab> {
     const me = Symbol('tab');
@@ -42,12 +41,24 @@ export class Browser {
     let ids = 0;
     const limits = settings(more);
     const { store, cloud } = this;
+    const channel: Channel = {
+      onmessage: null,
+      postMessage: (message) => {
+        if (life.over) return;
+        for (const [other, { onmessage }] of this.#channels) {
+          if (other !== me) queueMicrotask(() => onmessage?.({ data: structuredClone(message) }));
+        }
+      },
+      close: () => this.#channels.delete(me),
+    };
+    this.#channels.set(me, channel);
     const engine = new UploadEngine(
       limits,
       {
         ...ports(this.clock, cloud, limits.bytesPerSec),
-        service: new UploadService({ send: (...request) => alive(() => cloud.send(...request)) }),
-        put: (part) => alive(() => cloud.put({ ...part, signal: either(part.signal, killed.signal) })),
+        service: new UploadService((...request) => alive(() => cloud.send(...request))),
+        put: (part) =>
+          alive(() => cloud.put({ ...part, signal: AbortSignal.any([part.signal, killed.signal]) })),
         store: {
           durable: true,
           all: (scope) => alive(() => store.all(scope)),
@@ -59,16 +70,7 @@ export class Browser {
           dropFile: (id) => alive(() => store.dropFile(id)),
         },
         locks: this.#locksOf(me, life),
-        channel: {
-          post: (message) => {
-            if (life.over) return;
-            for (const [other, receive] of this.#channels) {
-              if (other !== me) queueMicrotask(() => receive(structuredClone(message)));
-            }
-          },
-          onmessage: (listener) => this.#channels.set(me, listener),
-          close: () => this.#channels.delete(me),
-        },
+        channel,
         newId: () => `id-${this.#channels.size}-${++ids}`,
       },
       (message) => messages.push(message),

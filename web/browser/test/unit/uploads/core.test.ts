@@ -38,7 +38,7 @@ function lab(
     progress: [],
     run: undefined as unknown as UploadRun,
   };
-  const all = { ...ports(clock, cloud, more.bytesPerSec ?? null), save: async () => {} };
+  const all = { ...ports(clock, cloud, more.bytesPerSec ?? null), store: { put: async () => {} } };
   made.run = new UploadRun(made.record, more.file === null ? null : file.file, all, settings(more.settings), {
     status: (status) => made.statuses.push(status),
     moved: () => made.progress.push(made.run.progress.progress),

@@ -3,10 +3,10 @@
 import type { Clock } from '../../../src/host/clock.ts';
 import { Unreachable } from '../../../src/host/http.ts';
 import { Pace, Slots } from '../../../src/uploads/pace.ts';
-import type { Http, Network, PartAnswer, PutPart, Reply } from '../../../src/uploads/ports.ts';
+import type { Network, PartAnswer, PutPart, Reply } from '../../../src/uploads/ports.ts';
 import type { UploadSettings } from '../../../src/uploads/protocol.ts';
 import { UploadService } from '../../../src/uploads/service.ts';
-import type { UploadRecord } from '../../../src/uploads/sessions.ts';
+import type { UploadRecord, UploadStore } from '../../../src/uploads/sessions.ts';
 
 export const MIB = 1024 * 1024;
 
@@ -109,7 +109,7 @@ interface Session {
 type Step = 'create' | 'list' | 'batch' | 'complete' | 'abort' | 'part';
 export type Fault = 'cut' | 'lost' | 'no-etag' | { status: number; body?: unknown; retryAfterMs?: number };
 
-export class FakeCloud implements Http {
+export class FakeCloud {
   readonly sessions = new Map<string, Session>();
   /** `create`, `batch 1,2`, `part 1`, … in order. */
   readonly calls: string[] = [];
@@ -285,7 +285,6 @@ export function record(size: number, more: Partial<UploadRecord> = {}): UploadRe
     fileName: 'film.mp4',
     fileType: 'video/mp4',
     fileSize: size,
-    lastModified: 1,
     fingerprint: 'f',
     metadata: {},
     priority: 0,
@@ -304,11 +303,49 @@ export function record(size: number, more: Partial<UploadRecord> = {}): UploadRe
 /** The ports of a run on the fakes. */
 export function ports(clock: FakeClock, cloud: FakeCloud, bytesPerSec: number | null = null) {
   return {
-    service: new UploadService(cloud),
+    service: new UploadService((...request) => cloud.send(...request)),
     put: cloud.put,
     clock,
     pace: new Pace(clock, bytesPerSec),
     slots: new Slots(6),
     network: cloud.network,
   };
+}
+
+/** What IndexedDB keeps, in memory. */
+export class MemoryStore implements UploadStore {
+  readonly #records = new Map<string, UploadRecord>();
+  readonly #files = new Map<string, Blob | FileSystemFileHandle>();
+  readonly durable = true;
+
+  async all(scope: string): Promise<UploadRecord[]> {
+    const own = [...this.#records.values()].filter((record) => record.scope === scope);
+    return own.map((record) => ({ ...record })).sort((one, other) => one.order - other.order);
+  }
+
+  async get(id: string): Promise<UploadRecord | undefined> {
+    const record = this.#records.get(id);
+    return record && { ...record };
+  }
+
+  async put(record: UploadRecord): Promise<void> {
+    this.#records.set(record.id, { ...record });
+  }
+
+  async remove(id: string): Promise<void> {
+    this.#records.delete(id);
+    this.#files.delete(id);
+  }
+
+  async keepFile(id: string, file: Blob | FileSystemFileHandle): Promise<void> {
+    this.#files.set(id, file);
+  }
+
+  async file(id: string): Promise<Blob | FileSystemFileHandle | undefined> {
+    return this.#files.get(id);
+  }
+
+  async dropFile(id: string): Promise<void> {
+    this.#files.delete(id);
+  }
 }
