@@ -1,20 +1,30 @@
 """A small `aws` command for the tests of the pages, on boto3: the AWS CLI pins another botocore than the emulator.
 
 Knows `aws SERVICE OPERATION --option value …` and `aws SERVICE wait …` with --region, --query and --output, and `aws
-configure export-credentials`. An operation or an option that the service's model does not have is refused."""
+configure export-credentials`. What version 2 of the AWS CLI would refuse is refused: an operation, an option or a
+member that the service's model does not have, an option without its value, a value of another type."""
 
+import base64
+import binascii
 import dataclasses
 import json
 import os
 import sys
 
 import boto3
+import botocore.exceptions
 import botocore.session
 import jmespath
 from botocore import xform_name
+from botocore.validate import validate_parameters
 
-# Options of the command itself.
-GLOBAL = ("--region", "--query", "--output", "--cli-binary-format")
+# Options of the command itself, with the values that this command knows; None: any.
+GLOBAL = {
+    "--region": None,
+    "--query": None,
+    "--output": {"json", "text"},
+    "--cli-binary-format": {"base64", "raw-in-base64-out"},
+}
 
 
 @dataclasses.dataclass
@@ -48,46 +58,91 @@ def parse(words: list[str]) -> Command:
         raise ValueError(f"{service} has no operation {name}")
     shape = model.operation_model(known[name]).input_shape
     command = Command(service, name.replace("-", "_"), waits, {}, {}, None)
-    _read(command, rest, {f"--{xform_name(one, '-')}": (one, member) for one, member in shape.members.items()})
-    missing = [one for one in shape.required_members if one not in command.arguments]
-    if missing:
-        raise ValueError(f"aws {service} {name} needs {', '.join(missing)}")
+    _read(command, rest, shape)
+    if (service, name) == ("lambda", "invoke") and not command.file:
+        raise ValueError("aws lambda invoke needs a file for the answer")
+    jmespath.compile(command.options.get("query", "@"))
+    try:
+        validate_parameters(command.arguments, shape)
+    except botocore.exceptions.ParamValidationError as error:
+        raise ValueError(f"aws {service} {name}: {error}") from None
     return command
 
 
-def _read(command: Command, words: list[str], members: dict) -> None:
-    """Reads the options of an operation, whose members are given by option."""
+def _read(command: Command, words: list[str], shape) -> None:
+    """Reads the options of an operation whose input has this shape."""
+    members = {f"--{xform_name(one, '-')}": (one, member) for one, member in shape.members.items()} if shape else {}
+    given = {}
+    words = list(words)
     while words:
         word = words.pop(0)
         negative = word.replace("--no-", "--", 1)
         if word in GLOBAL:
-            command.options[word.removeprefix("--")] = words.pop(0)
+            [value] = _values(word, words, 1)
+            if GLOBAL[word] and value not in GLOBAL[word]:
+                raise ValueError(f"{word} is one of {', '.join(sorted(GLOBAL[word]))}, not {value!r}")
+            command.options[word.removeprefix("--")] = value
+        elif word in members and members[word][1].type_name == "boolean":
+            given[word] = True
         elif word in members:
-            name, member = members[word]
-            command.arguments[name] = True if member.type_name == "boolean" else _value(member, words.pop(0))
+            given[word] = _values(word, words, None if members[word][1].type_name == "list" else 1)
         elif negative in members and members[negative][1].type_name == "boolean":
-            command.arguments[members[negative][0]] = False
-        elif not word.startswith("-") and (command.service, command.method) == ("lambda", "invoke"):
+            given[negative] = False
+        elif not word.startswith("-") and (command.service, command.method, command.file) == ("lambda", "invoke", None):
             command.file = word
         else:
-            raise ValueError(f"aws {command.service} has no option {word} there")
+            raise ValueError(f"aws {command.service} {command.method.replace('_', '-')} has no option {word}")
+    raw = command.options.get("cli-binary-format") == "raw-in-base64-out"
+    for option, values in given.items():
+        name, member = members[option]
+        if isinstance(values, bool):
+            command.arguments[name] = values
+        elif member.type_name == "list":
+            command.arguments[name] = _list(member, values, raw)
+        else:
+            command.arguments[name] = _value(member, values[0], raw)
 
 
-def _value(shape, text: str):
-    """A value by the type of its shape; a structure is JSON, or Name=value,Name=value."""
+def _values(option: str, words: list[str], most: int | None) -> list[str]:
+    """Takes the values of an option from the words after it."""
+    found = []
+    while words and not words[0].startswith("--") and (most is None or len(found) < most):
+        found.append(words.pop(0))
+    if not found:
+        raise ValueError(f"{option} needs a value")
+    return found
+
+
+def _list(shape, texts: list[str], raw: bool) -> list:
+    """A list of a JSON text, or of one text for each element."""
+    if len(texts) == 1 and texts[0].startswith("["):
+        return json.loads(texts[0])
+    return [_value(shape.member, text, raw) for text in texts]
+
+
+def _value(shape, text: str, raw: bool):
+    """A value by the type of its shape; a structure and a map are JSON, or Name=value,Name=value."""
     kind = shape.type_name
     if kind in ("integer", "long"):
         return int(text)
+    if kind in ("float", "double"):
+        return float(text)
     if kind == "boolean":
-        return {"true": True, "false": False}[text]
+        if text not in ("true", "false"):
+            raise ValueError(f"a boolean is true or false, not {text!r}")
+        return text == "true"
     if kind == "blob":
-        return text.encode()
-    if kind == "structure" and not text.startswith("{"):
-        pairs = dict(pair.split("=", 1) for pair in text.split(","))
-        unknown = pairs.keys() - shape.members.keys()
+        try:
+            return text.encode() if raw else base64.b64decode(text, validate=True)
+        except binascii.Error as error:
+            raise ValueError(f"{error}: without --cli-binary-format raw-in-base64-out a payload is base64") from None
+    if kind in ("structure", "map") and not text.startswith("{"):
+        pairs = dict(pair.partition("=")[::2] for pair in text.split(","))
+        known = shape.members if kind == "structure" else dict.fromkeys(pairs, shape.value)
+        unknown = pairs.keys() - known.keys()
         if unknown:
             raise ValueError(f"there is no {', '.join(sorted(unknown))}")
-        return {name: _value(shape.members[name], value) for name, value in pairs.items()}
+        return {name: _value(known[name], value, raw) for name, value in pairs.items()}
     return json.loads(text) if kind in ("list", "map", "structure") else text
 
 
@@ -110,9 +165,10 @@ def _run(command: Command) -> None:
             file.write(payload + "\n")
     answer.pop("ResponseMetadata", None)
     query = command.options.get("query")
-    value = jmespath.search(query, answer) if query else answer
-    if value:
-        print(_printed(value, command.options.get("output")))
+    if query:
+        print(_printed(jmespath.search(query, answer), command.options.get("output")))
+    elif answer:
+        print(_printed(answer, command.options.get("output")))
 
 
 def main(words: list[str]) -> int:

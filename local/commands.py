@@ -8,8 +8,8 @@ import sys
 from stack.binaries import TARGET
 
 # An answer of 400 or above fails, after some retries: a reader is slower than `ingest`. jq and the AWS CLI need not be
-# installed: the pages only select members with jq. The stack runs already, so `make up` is skipped. `cargo run` calls
-# the compiled command line.
+# installed: the pages only select members with jq. The stack runs already, so `make up` and `make deploy` are
+# skipped. `cargo run` calls the compiled command line.
 PREAMBLE = r"""
 set -euo pipefail
 curl() {
@@ -29,7 +29,7 @@ for name in sys.argv[2].strip(".").split("."):
 print(value)' "$@"
 }
 aws() { "$PYTHON" "$LOCAL/aws_cli.py" "$@"; }
-make() { [ "$*" = up ] || command make --no-print-directory -C "$LOCAL/.." "$@"; }
+make() { case "$1" in up | deploy) ;; *) command make --no-print-directory -C "$LOCAL/.." "$@" ;; esac; }
 cargo() {
   while [ "$1" != -- ]; do shift; done
   shift

@@ -1,5 +1,6 @@
-"""Runs the commands of docs/operations.md on a local stack, each section with what it is about: a message in the
-dead-letter queue, a file that ended FAILED, a dead letter of flush. Each must succeed, and do what its section says.
+"""Runs the commands of the runbook in docs/operations.md on a local stack, each section with what it is about: a
+message in the dead-letter queue, a file that ended FAILED, a dead letter of flush; and those of docs/integrations.md
+that subscribe a log group. Each must succeed, and do what its section says.
 LOGFERRY_LOCAL_ENV names the stack's local.env, by default that of `make up`. Deletes all messages of the queue."""
 
 import gzip
@@ -14,10 +15,12 @@ import commands
 from stack.settings import ROOT, local_env, local_env_path
 
 # Not the app of docs/api.md, whose commands run before these.
+OPERATIONS, INTEGRATIONS = "docs/operations.md", "docs/integrations.md"
 APP, KEY = "runbook", "logs/runbook/truncated.json.gz"
 # The page's placeholders.
 PLACEHOLDERS = {"logs/shop/…": KEY, "app_id=shop": f"app_id={APP}", "--app shop": f"--app {APP}"}
 GIVE_UP_SECS = 60
+LOG_GROUP = "/aws/lambda/shop-api"
 MESSAGE = '{"requestPayload": "of the runbook"}'
 
 
@@ -83,25 +86,40 @@ def dead_letter(env: dict[str, str]):
     return check
 
 
+def log_group(env: dict[str, str]):
+    """Creates the log group of the page; the commands must have subscribed it to the function."""
+    logs = client.aws(env, "logs")
+    logs.create_log_group(logGroupName=LOG_GROUP)
+
+    def check(_: str) -> None:
+        found = logs.describe_subscription_filters(logGroupName=LOG_GROUP)["subscriptionFilters"]
+        logs.delete_log_group(logGroupName=LOG_GROUP)
+        if [one["destinationArn"].split(":")[-1] for one in found] != [env["FN_INGEST"]]:
+            sys.exit(f"runbook: {LOG_GROUP} should send to {env['FN_INGEST']}, and has {found}")
+
+    return check
+
+
+# The sections with commands, by page and title, each with what prepares it.
 SECTIONS = {
-    "Dead-letter queue": dead_message,
-    "Failed files": failed_file,
-    "Dead letters of flush": dead_letter,
+    (OPERATIONS, "Dead-letter queue"): dead_message,
+    (OPERATIONS, "Failed files"): failed_file,
+    (OPERATIONS, "Dead letters of flush"): dead_letter,
+    (INTEGRATIONS, "CloudWatch Logs"): log_group,
 }
 
 
 def main() -> int:
     env = local_env()
-    page = (ROOT / "docs" / "operations.md").read_text()
     request(env, "POST", "/apps", {"app_id": APP, "name": "Runbook"})
     try:
-        for title, prepare in SECTIONS.items():
+        for (page, title), prepare in SECTIONS.items():
             check = prepare(env)
-            done = commands.run(block_of(page, title), f"the runbook, {title}", env)
+            done = commands.run(block_of((ROOT / page).read_text(), title), f"{page}, {title}", env)
             check(done.stdout)
     finally:
         request(env, "DELETE", f"/apps/{APP}")
-    print(f"the commands of {', '.join(SECTIONS)} in docs/operations.md succeeded")
+    print(*(f"the commands of {page}, {title} succeeded" for page, title in SECTIONS), sep="\n")
     return 0
 
 

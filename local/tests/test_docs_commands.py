@@ -8,7 +8,7 @@ import pytest
 import aws_cli
 import docs_commands
 import runbook
-from stack import aws, states
+from stack import aws, states, template
 from stack.settings import ROOT
 
 PAGE = """# Page
@@ -35,7 +35,6 @@ console.log(await answer.json());
 FENCED = re.compile(r"(?ms)^```(\w*)\n(.*?)^```")
 # Pages and sections whose blocks other tests run, or none can.
 ELSEWHERE = {
-    "docs/integrations.md": "tests/doors runs each by its client",
     "docs/browser.md": "parts of a page for a bundler; web/examples has whole ones",
     "docs/upgrading.md": "deploys to an account; local/tests/test_upgrades.py does the same on the emulator",
     "docs/operations.md, Deploying": "deploys to an account, or needs a release",
@@ -63,14 +62,18 @@ def test_a_sample_whose_request_was_refused_counts_as_failed():
     assert docs_commands.missing(sample, "{ ok: false, error: {} }") != []
 
 
+# A configuration of docs/integrations.md with a name, which tests/doors runs; its tests check that it runs all of them.
+OF_A_CLIENT = re.compile(r"(?ms)^#+ [^\n]*\([a-z-]+\)\n\n```\w+\n.*?^```")
+
+
 def sections(page: str) -> list[tuple[str, str]]:
     """The sections of a page, with the text of each; that before the first heading is called by the page alone."""
-    name, *parts = [page, *re.split(r"(?m)^## ", (ROOT / page).read_text())]
+    name, *parts = [page, *re.split(r"(?m)^## ", OF_A_CLIENT.sub("", (ROOT / page).read_text()))]
     return [(name, parts[0])] + [(f"{name}, {part.splitlines()[0]}", part) for part in parts[1:]]
 
 
 def test_every_block_of_commands_is_run_by_a_test_or_named_with_the_reason():
-    run = set(docs_commands.PAGES) | set(ELSEWHERE) | {f"docs/operations.md, {title}" for title in runbook.SECTIONS}
+    run = set(docs_commands.PAGES) | set(ELSEWHERE) | {f"{page}, {title}" for page, title in runbook.SECTIONS}
     pages = ["README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
     with_commands = {
         name: page
@@ -80,6 +83,26 @@ def test_every_block_of_commands_is_run_by_a_test_or_named_with_the_reason():
         if language in ("sh", "python", "js", "jsx")
     }
     assert {name for name, page in with_commands.items() if not {name, page} & run} == set()
+
+
+def test_every_configuration_of_a_client_is_run_or_says_that_it_is_not():
+    page = OF_A_CLIENT.sub("", (ROOT / "docs/integrations.md").read_text())
+    for section in re.split(r"(?m)^##+ ", page)[1:]:
+        for language, _ in FENCED.findall(section):
+            assert language == "sh" or "\nNot run by a test.\n" in section, section.splitlines()[0]
+
+
+def test_the_parameters_of_printed_deployments_are_ones_that_the_template_accepts():
+    found = [
+        (page.name, given)
+        for page in (ROOT / "docs").glob("*.md")
+        for given in re.findall(r'(?m)^[^`\n]*PARAMETERS="([^"]*)".*$', page.read_text())
+        if "make deploy" in page.read_text()
+    ]
+    assert found
+    for name, given in found:
+        if "Name=value" not in given:
+            assert template.problems(template.text(), aws.pairs("PARAMETERS", given)) == [], f"{name}: {given}"
 
 
 INSERTED = re.compile(r"\$\(aws ([^()`]*)\)")
@@ -117,8 +140,50 @@ def test_every_command_of_the_aws_cli_has_options_that_the_service_knows(place):
         "cloudfront-formation delete-stack",
         "cloudformation wait stack-gone --stack-name logs",
         "dynamodb update-time-to-live --table-name t --time-to-live-specification Enabled=true,Name=expires_at",
+        "dynamodb update-time-to-live --table-name t --time-to-live-specification Enabled=yes,AttributeName=expires_at",
+        "dynamodb update-time-to-live --table-name t --time-to-live-specification Enabled=true",
+        'dynamodb tag-resource --resource-arn arn --tags [{"Key":"team","Value":"logs","Note":"x"}]',
+        "dynamodb tag-resource --resource-arn arn --tags Key=team,Values=logs",
+        "dynamodb tag-resource --resource-arn arn --tags",
+        "dynamodb update-table --table-name t --deletion-protection-enabled true",
+        "dynamodb describe-table --table-name",
+        "dynamodb describe-table --table-name t --table",
+        "dynamodb describe-table --table-name t --consistent-read",
+        "dynamodb describe-table --table-name t --output csv",
+        "dynamodb describe-table --table-name t --query Table.[",
+        "dynamodb wait table-exists --table-name t --index-name i",
+        "sqs receive-message --queue-url q --max-number-of-messages ten",
+        "lambda invoke --function-name f --payload {}",
+        "lambda invoke --function-name f --payload {} answer.json",
+        "lambda invoke --function-name f answer.json another.json",
     ],
 )
 def test_a_command_that_the_aws_cli_would_refuse_is_refused(command):
     with pytest.raises(ValueError):
         aws_cli.parse(command.split())
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments"),
+    [
+        (
+            "dynamodb tag-resource --resource-arn a --tags Key=team,Value=logs Key=stage,Value=",
+            {"ResourceArn": "a", "Tags": [{"Key": "team", "Value": "logs"}, {"Key": "stage", "Value": ""}]},
+        ),
+        (
+            'dynamodb tag-resource --tags [{"Key":"team","Value":"logs"}] --resource-arn a',
+            {"ResourceArn": "a", "Tags": [{"Key": "team", "Value": "logs"}]},
+        ),
+        (
+            "dynamodb update-table --table-name t --no-deletion-protection-enabled --region us-east-1",
+            {"TableName": "t", "DeletionProtectionEnabled": False},
+        ),
+        (
+            "lambda invoke --function-name f --payload {} --cli-binary-format raw-in-base64-out answer.json",
+            {"FunctionName": "f", "Payload": b"{}"},
+        ),
+        ("lambda invoke --function-name f --payload e30= answer.json", {"FunctionName": "f", "Payload": b"{}"}),
+    ],
+)
+def test_options_become_the_arguments_of_the_operation(command, arguments):
+    assert aws_cli.parse(command.split()).arguments == arguments

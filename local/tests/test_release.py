@@ -12,7 +12,7 @@ import hcl2
 import pytest
 import yaml
 
-from stack import package, template
+from stack import aws, package, template
 from stack.settings import FUNCTIONS, ROOT, Problem
 
 WORKFLOW = yaml.safe_load((ROOT / ".github" / "workflows" / "release.yml").read_text())
@@ -96,6 +96,91 @@ def test_the_terraform_module_returns_outputs_that_the_template_has():
     for name, output in returned.items():
         for named in re.findall(r'outputs\["(\w+)"\]', output["value"]):
             assert named in outputs, name
+
+
+# What a block of Terraform declares, as expressions name it.
+DECLARED = {"variable": "var", "locals": "local", "data": "data", "resource": ""}
+REFERENCE = re.compile(r"\b(var|local|data|aws_\w+)\.(\w+)(?:\.(\w+))?")
+
+
+def declared(parsed: dict) -> set[str]:
+    """The names of all that is declared: var.x, local.x, data.type.x, type.x."""
+    names = set()
+    for kind, prefix in DECLARED.items():
+        for block in parsed.get(kind, []):
+            for label, body in block.items():
+                inner = body if kind in ("data", "resource") else {}
+                parts = [prefix, label.strip('"')] if prefix else [label.strip('"')]
+                names |= {".".join([*parts, name.strip('"')]) for name in inner} or {".".join(parts)}
+    return names
+
+
+def test_the_terraform_module_refers_only_to_what_it_declares():
+    known = set().union(*(declared(hcl2.loads(path.read_text())) for path in MODULE.values()))
+    for path in MODULE.values():
+        code = re.sub(r"(?m)^\s*#.*$|\"[^\"$]*\"", "", path.read_text())
+        for kind, name, third in REFERENCE.findall(code):
+            wanted = f"{kind}.{name}.{third}" if kind == "data" else f"{kind}.{name}"
+            assert wanted in known, f"{path.name}: {wanted}"
+
+
+def test_the_example_of_the_terraform_module_gives_variables_and_parameters_that_exist():
+    [example] = re.findall(r"(?ms)^```hcl\n(.*?)^```", (ROOT / "terraform" / "README.md").read_text())
+    parsed = hcl2.loads(example)
+    [module] = [body for block in parsed["module"] for body in block.values()]
+    given = {name for name in module if not name.startswith("__")} - {"source"}
+    variables = blocks("variables.tf", "variable")
+    required = {name for name, body in variables.items() if "default" not in body}
+    assert required <= given <= variables.keys()
+    values = {name.strip('"'): str(value).strip('"') for name, value in module["parameters"].items()}
+    assert values and template.problems(template.text(), values) == []
+    assert set(re.findall(r"module\.logferry\.(\w+)", example)) <= blocks("outputs.tf", "output").keys()
+
+
+def test_the_terraform_module_accepts_the_names_and_architectures_that_make_deploy_accepts():
+    variables = blocks("variables.tf", "variable")
+    conditions = {name: body["validation"][0]["condition"] for name, body in variables.items() if "validation" in body}
+    parameter = template.parameters(template.text())["Architecture"]
+    [listed] = re.findall(r"contains\((\[.*?\])", conditions["architecture"])
+    assert json.loads(listed) == parameter["AllowedValues"]
+    assert variables["architecture"]["default"].strip('"') == parameter["Default"]
+    [pattern] = re.findall(r'regex\("(.*?)"', conditions["stack_name"])
+    for name in ("logferry", "My-Company", "a", "1a", "a_b", "a" * 50, "a" * 51, "-a"):
+        refused = any("must be a letter" in problem for problem in aws.name_problems(name, "1", "eu-west-1", "bucket"))
+        assert bool(re.fullmatch(pattern, name)) != refused, name
+
+
+def format_problems(text: str) -> list[str]:
+    """What `terraform fmt` would change, as far as this can be seen without it: indentation by two spaces for each
+    open bracket, equals signs of neighbouring lines in one column, spaces at the ends of lines."""
+    found, depth, columns = [], 0, []
+    for number, line in enumerate(text.splitlines(), 1):
+        code = re.sub(r'"(?:[^"\\]|\\.)*"', '""', line).split("#")[0]
+        closing = len(re.match(r"\s*([\])}]*)", code)[1])
+        if line.strip() and len(line) - len(line.lstrip(" ")) != 2 * (depth - min(closing, 1)):
+            found.append(f"{number}: indentation")
+        if line != line.rstrip() or "\t" in line:
+            found.append(f"{number}: space at the end, or a tab")
+        opened = sum(code.count(one) for one in "[({") - sum(code.count(one) for one in "])}")
+        equals = re.match(r"\s*\w+\s*(?==\s)", code)
+        # A line that opens a block of several lines is aligned by itself or with those before it.
+        columns = [*columns, equals.end()] if equals and opened <= 0 else []
+        if len(set(columns[-2:])) > 1:
+            found.append(f"{number}: the equals sign")
+        depth += opened and (1 if opened > 0 else -1)
+    return found
+
+
+def test_the_terraform_module_is_indented_and_aligned():
+    for path in MODULE.values():
+        assert format_problems(path.read_text()) == [], path.name
+
+
+@pytest.mark.parametrize(
+    "text", ["a {\n   b = 1\n}\n", "a {\n  b = 1\n  long = 2\n}\n", "a {\n  b = 1 \n}\n", "a {\n\tb = 1\n}\n"]
+)
+def test_a_wrong_format_is_found(text):
+    assert format_problems(text)
 
 
 @pytest.mark.skipif(not shutil.which("terraform"), reason="terraform is not installed")

@@ -1,11 +1,14 @@
 """Stacks of one account share nothing, whatever their names and regions; SAM's local tools resolve every value."""
 
+import re
+
 import pytest
 from expanded import ACCOUNT, Stack, as_list, transformed
 
 # Physical names, by type. A resource without its name here gets a generated one, which is unique.
 NAMES = {
     "AWS::ApiGatewayV2::Api": [],  # its name need not be unique
+    "AWS::ApiGatewayV2::DomainName": [],  # a parameter, which has no default
     "AWS::CloudWatch::Alarm": ["AlarmName"],
     "AWS::CloudWatch::Dashboard": ["DashboardName"],
     "AWS::DynamoDB::Table": ["TableName"],
@@ -23,15 +26,17 @@ NAMES = {
 GLOBAL = ["AWS::CloudWatch::Dashboard", "AWS::IAM::ManagedPolicy", "AWS::IAM::Role", "AWS::S3::Bucket"]
 # Types that belong to another resource, or have no name.
 UNNAMED = {
-    "AWS::ApiGatewayV2::Integration", "AWS::ApiGatewayV2::Route", "AWS::ApiGatewayV2::Stage",
-    "AWS::Lambda::EventInvokeConfig", "AWS::Lambda::EventSourceMapping", "AWS::Lambda::Permission",
-    "AWS::S3::BucketPolicy", "AWS::SNS::Subscription",
+    "AWS::ApiGatewayV2::ApiMapping", "AWS::ApiGatewayV2::Integration", "AWS::ApiGatewayV2::Route",
+    "AWS::ApiGatewayV2::Stage", "AWS::Lambda::EventInvokeConfig", "AWS::Lambda::EventSourceMapping",
+    "AWS::Lambda::Permission", "AWS::Route53::RecordSet", "AWS::S3::BucketPolicy", "AWS::SNS::Subscription",
 }  # fmt: skip
 KEY = f"arn:aws:kms:us-east-1:{ACCOUNT}:key/k"
 EVERY_OPTION = {
     "KmsKeyArn": KEY, "VpcSubnetIds": "subnet-0a,subnet-0b", "VpcSecurityGroupIds": "sg-0a", "Tracing": "Active",
     "PermissionsBoundaryArn": f"arn:aws:iam::{ACCOUNT}:policy/boundary", "RolePath": "/teams/logs/",
     "AlarmEmail": "a@example.com", "HealthEmail": "a@example.com",
+    "DomainName": "logs.example.com", "CertificateArn": f"arn:aws:acm:us-east-1:{ACCOUNT}:certificate/c",
+    "HostedZoneId": "Z1", "LogGroupApps": "/aws/lambda/shop-*=shop", "RecordMetrics": "true", "ErrorAlarmApp": "shop",
 }  # fmt: skip
 
 
@@ -68,9 +73,10 @@ def test_stacks_of_one_name_in_two_regions_share_no_name_that_is_unique_over_reg
     assert names(one, GLOBAL) & names(two, GLOBAL) == set()
 
 
-def test_every_type_of_the_template_is_one_that_these_tests_know():
-    kinds = {resource["Type"] for resource in Stack("one", **EVERY_OPTION).resources.values()}
-    assert kinds - NAMES.keys() - UNNAMED == set()
+def test_every_resource_of_the_template_is_in_a_stack_with_every_option_and_of_a_type_that_these_tests_know():
+    stack = Stack("one", **EVERY_OPTION)
+    assert stack.resources.keys() == stack.template["Resources"].keys()
+    assert {resource["Type"] for resource in stack.resources.values()} - NAMES.keys() - UNNAMED == set()
 
 
 def test_no_two_functions_of_one_stack_share_a_name():
@@ -78,9 +84,15 @@ def test_no_two_functions_of_one_stack_share_a_name():
     assert len(functions) == len(set(functions)) == 7
 
 
+# An attribute of a resource within a text of Fn::Sub.
+ATTRIBUTE = re.compile(r"\$\{\w+\.")
+
+
 def functions_of(value) -> set[str]:
     if isinstance(value, dict):
         own = {key for key in value if key == "Ref" or key.startswith("Fn::")}
+        if "Fn::Sub" in value and ATTRIBUTE.search(str(value["Fn::Sub"])):
+            own.add("Fn::GetAtt")
         return own.union(*map(functions_of, value.values()))
     return set().union(*map(functions_of, value)) if isinstance(value, list) else set()
 

@@ -223,7 +223,9 @@ def restoring(source: str, target: str) -> str:
     return re.sub(r"(?m)^TARGET=.*$", f"TARGET={target}", re.sub(r"(?m)^SOURCE=.*$", f"SOURCE={source}", block))
 
 
-def test_a_table_restored_to_an_earlier_time_is_adopted_with_what_was_in_it(account, folder):
+def test_a_table_restored_to_an_earlier_time_is_adopted_with_what_was_in_it_its_tags_and_its_protection(
+    account, folder
+):
     outputs, dynamodb = account.deploy(folder), account.target.client("dynamodb")
     item = {"pk": {"S": "app#shop"}, "sk": {"S": "app"}}
     dynamodb.put_item(TableName=outputs["AppsTableName"], Item=item)
@@ -239,6 +241,10 @@ def test_a_table_restored_to_an_earlier_time_is_adopted_with_what_was_in_it(acco
     again = account.deploy(folder)
     assert again["AppsTableName"] == restored
     assert dynamodb.get_item(TableName=restored, Key=item)["Item"] == item
+    table = dynamodb.describe_table(TableName=restored)["Table"]
+    assert table["DeletionProtectionEnabled"]
+    tags = {tag["Key"]: tag["Value"] for tag in dynamodb.list_tags_of_resource(ResourceArn=table["TableArn"])["Tags"]}
+    assert (tags["team"], tags["stage"]) == ("logs", "production")
     expiry = dynamodb.describe_time_to_live(TableName=restored)["TimeToLiveDescription"]
     assert (expiry["TimeToLiveStatus"], expiry["AttributeName"]) == ("ENABLED", "expires_at")
 
