@@ -13,6 +13,8 @@ export interface Grant {
   headers: Record<string, string>;
   expiresInMs: number;
   maxBytes: number | undefined;
+  /** The form that takes the file, too. */
+  post: { url: string; fields: Record<string, string> } | undefined;
 }
 
 export interface Status {
@@ -44,7 +46,7 @@ export async function requestGrant(
   http: Http,
   target: Target,
   token: string,
-  length: number,
+  length?: number,
 ): Promise<Grant> {
   const { meetingId, attendeeId, endpoint } = target;
   const answer = await http({
@@ -67,6 +69,7 @@ export async function requestGrant(
     // At least long enough to be used once.
     expiresInMs: Math.max(1, typeof body?.expiresIn === 'number' ? body.expiresIn : 300) * 1000,
     maxBytes: typeof body?.maxBytes === 'number' ? body.maxBytes : undefined,
+    post: body?.post as Grant['post'],
   };
 }
 

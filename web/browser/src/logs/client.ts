@@ -3,29 +3,14 @@
 import { newId } from '../host/clock.ts';
 import { connect, type HostChoice, type HostKind, type Hosts } from '../host/host.ts';
 import type { Message, Port } from '../host/port.ts';
+import { Beacon } from './beacon.ts';
 import { LogferryError } from './error.ts';
-import { type Kept, readExits, removeExit, saveExit } from './exit.ts';
+import { type Kept, type Over, readExits, removeExit, saveExit } from './exit.ts';
 import { watchPage } from './page-events.ts';
 import { Requests } from './requests.ts';
-import type { DropReason, Scope, Stats, Summary, WorkerConfig } from './types.ts';
+import type { Events, FlushOptions, Scope, Stats, Summary, TokenCallback, WorkerConfig } from './types.ts';
 
-export type TokenCallback = (request: {
-  scope: Scope;
-  reason: 'start' | 'expired';
-}) => Promise<string | null> | string | null;
-
-export interface Events {
-  status: (status: { host: HostKind | 'none'; storage: string }) => void;
-  dropped: (dropped: { count: number; why: DropReason }) => void;
-  error: (error: LogferryError) => void;
-}
-
-export interface FlushOptions {
-  /** `ingested`: also wait until the service has read the files. */
-  until?: 'stored' | 'ingested';
-  /** When to give up waiting (ms): 30 s, with `ingested` 120 s. */
-  timeoutMs?: number;
-}
+type Listeners = { [E in keyof Events]: Set<Events[E]> };
 
 /** How often a host that fails is replaced before the page does the work itself. */
 const MAX_RESTARTS = 3;
@@ -35,7 +20,7 @@ const ANSWER_MS = 30_000;
 const LONGEST_FLUSH_MS = 120_000;
 
 export class LogClient {
-  readonly #tab = newId();
+  #tab = newId();
   readonly #hosts: Hosts;
   readonly #choice: HostChoice;
   readonly #getToken: TokenCallback;
@@ -53,6 +38,12 @@ export class LogClient {
   #kept: Kept[] = [];
   #leaving = false;
   #saved = false;
+  /** For pages whose worker may end with them. */
+  #beacon: Beacon | null = null;
+  /** How the page has ended, if it does not come back. */
+  #over: Over | undefined;
+  /** The page has sent its form: it is closed. */
+  #sent = false;
   #ended = false;
   #exits = new Map<string, Message[]>();
   readonly #requests = new Requests(
@@ -60,11 +51,7 @@ export class LogClient {
     () => this.#lost('no answer'),
   );
   #task: MessagePort | null = null;
-  #listeners: { [E in keyof Events]: Set<Events[E]> } = {
-    status: new Set(),
-    dropped: new Set(),
-    error: new Set(),
-  };
+  readonly #listeners = { status: new Set(), dropped: new Set(), error: new Set() } as Listeners;
   readonly #off: () => void;
   /** Since when lines wait to be stored (ms). */
   #waitingSince = 0;
@@ -74,6 +61,9 @@ export class LogClient {
     this.#hosts = hosts;
     this.#choice = choice;
     this.#getToken = getToken;
+    if (config.autoUpload && typeof navigator.sendBeacon === 'function') {
+      this.#beacon = new Beacon((message) => this.#send(message));
+    }
     const { port1, port2 } = new MessageChannel();
     port1.onmessage = () => this.post();
     this.#task = port2;
@@ -101,6 +91,7 @@ export class LogClient {
       if (last && last.scope === scope && last.format === format) last.groups.push(group);
       else this.#kept.push({ scope, format, groups: [group] });
       this.#waitingSince ||= Date.now();
+      this.#beacon?.add(group.group, group.lines);
       const urgent = this.#urgent;
       [this.#lines, this.#urgent] = [[], false];
       this.#send({ command: 'PUT_LOGS', tab: this.#tab, group: group.group, entries: group.lines, urgent });
@@ -126,6 +117,7 @@ export class LogClient {
 
   setScope({ meetingId, attendeeId }: Scope, joinToken?: string): void {
     this.post();
+    this.#beacon?.drop();
     this.#config = { ...this.#config, meetingId, attendeeId };
     if (joinToken) this.#config.joinToken = joinToken;
     else delete this.#config.joinToken;
@@ -141,6 +133,7 @@ export class LogClient {
   async destroy(): Promise<void> {
     if (this.#ended) return;
     this.post();
+    this.#beacon?.forget();
     this.#ended = true;
     await this.#requests.ask({ command: 'TERMINATE' }, ANSWER_MS).catch(() => this.#save());
     this.#off();
@@ -174,6 +167,9 @@ export class LogClient {
       return this.#emit('error', failed);
     }
     this.#emit('status', { host: this.#host, storage: this.#storage });
+    // A worker that lives on sends the last lines itself.
+    if (this.#survives) this.#beacon = null;
+    this.#beacon?.want();
     if (this.#config !== config) this.#send({ command: 'UPDATE_METADATA', ...this.#config });
     // What a host that failed has stored already is skipped by the next.
     for (const messages of this.#exits.values()) for (const message of messages) this.#send(message);
@@ -207,6 +203,8 @@ export class LogClient {
         return;
       case 'COMMITTED':
         return this.#committed(message.tab, message.upTo);
+      case 'EXIT_FORM':
+        return this.#beacon?.receive(message);
       case 'TOKEN_NEEDED':
         void this.#answerToken(message.scope, message.reason);
         return;
@@ -255,21 +253,42 @@ export class LogClient {
   /** Copies what is not stored yet to where it stays when the page ends now. */
   #save(): void {
     if (this.#survives) return;
-    this.#saved = this.#kept.length > 0;
-    saveExit(this.#tab, this.#kept, Date.now());
+    this.#saved = this.#kept.length > 0 || this.#over !== undefined;
+    saveExit(this.#tab, this.#kept, Date.now(), this.#over);
+  }
+
+  /** Sends the page's form, now or never, and writes down which; whether it was sent. */
+  #sendForm(ends: boolean): boolean {
+    const beacon = this.#beacon;
+    // Without a line there was no form.
+    if (!beacon || this.#group === 0) return false;
+    this.#over = { visit: beacon.visit, sent: ends ? beacon.ready(Date.now()) : undefined };
+    this.#save();
+    if (this.#over.sent && beacon.send()) {
+      // Lines that come now are not in it: they are those of another tab.
+      [this.#beacon, this.#sent] = [null, true];
+      [this.#tab, this.#group, this.#kept, this.#over] = [newId(), 0, [], undefined];
+      return true;
+    }
+    this.#over.sent = undefined;
+    beacon.forget();
+    return false;
   }
 
   #watch(): () => void {
     return watchPage({
-      leave: (state) => {
+      leave: (state, ends) => {
         if (state === 'leaving') this.#leaving = true;
         this.post();
-        this.#send({ command: 'PAGE', state });
+        const now = state === 'leaving' && this.#sendForm(ends) ? 'sent' : state;
+        if (now === 'sent' || !this.#sent) this.#send({ command: 'PAGE', state: now });
         this.#save();
       },
       back: () => {
         this.#leaving = false;
         this.#send({ command: 'PAGE', state: 'visible' });
+        if (this.#over) this.#beacon?.want();
+        this.#over = undefined;
         if (this.#saved) this.#save();
       },
       network: (online) => this.#send({ command: 'NETWORK', online }),

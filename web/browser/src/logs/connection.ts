@@ -1,7 +1,9 @@
 /** One page's conversation with the host: the original's messages, and ours. */
 
 import type { Message, Port } from '../host/port.ts';
+import { ExitForm } from './exit-form.ts';
 import { line, type Redactor } from './format.ts';
+import type { Held } from './held.ts';
 import { redactor } from './redact.ts';
 import { type LogService, scopeName } from './service.ts';
 import { type Append, type Group, type Limits, ROW_BYTES } from './store.ts';
@@ -10,6 +12,9 @@ import { answerUpload } from './upload.ts';
 
 /** Lines are stored at the latest after this (ms). */
 const COMMIT_MS = 50;
+
+/** How long a form of a page that has just closed takes to arrive (ms). */
+const ARRIVAL_MS = 10_000;
 
 const NOWHERE: WorkerConfig = { presignedUrlEndpoint: '', meetingId: '', attendeeId: '' };
 
@@ -22,6 +27,7 @@ export class Connection {
   scope: string | null = null;
   /** The page is closed, or in the back/forward cache. */
   left = false;
+  readonly exitForm: ExitForm;
   readonly #port: Port;
   readonly #service: LogService;
   readonly #close: () => void;
@@ -40,6 +46,12 @@ export class Connection {
     this.#service = service;
     this.#tab = tab;
     this.#close = close;
+    this.exitForm = new ExitForm({
+      clock: service.clock,
+      exclusive: service.exclusive,
+      inOrder: (f) => service.inOrder(f),
+      send: (message) => this.send(message),
+    });
     port.onmessage = ({ data }) => {
       this.receive(data).catch((error: unknown) => {
         this.#error(error instanceof Error ? error.message : String(error), 'INTERNAL', data?.request);
@@ -80,6 +92,8 @@ export class Connection {
         return;
       case 'PAGE':
         return this.#page(message.state);
+      case 'EXIT_FORM':
+        return this.#exitForm(message);
       case 'STATS':
         return this.#stats(message.request);
       default:
@@ -176,6 +190,7 @@ export class Connection {
         this.send({ command: 'COMMITTED', tab, upTo: groups.at(-1)?.group ?? 0 });
         if (lost.dropped)
           this.#service.tell(scope, { command: 'LOG_DROPPED', count: lost.dropped, why: lost.why });
+        this.#offerForm(scope, tab);
         await this.#service.stored(scope, this, urgent);
       }
     });
@@ -184,6 +199,36 @@ export class Connection {
   #limits(): Limits {
     const { maxEntries, maxBytes, maxAgeMs } = { ...DEFAULTS, ...this.config };
     return { maxEntries, maxBytes, maxAgeMs };
+  }
+
+  /** Gets the page a form for what it has stored, if it sends forms. */
+  #offerForm(scope: string, tab: string): void {
+    const { autoUpload, flushIntervalMs } = { ...DEFAULTS, ...this.config };
+    const { durable } = this.#service.spool;
+    if (!durable || !autoUpload || scope !== this.scope || tab !== this.#tab) return;
+    if (!this.#service.endsWith(this)) return;
+    void this.exitForm.offer(this.#service.lane(scope).sender, durable, tab, flushIntervalMs);
+  }
+
+  async #exitForm({ wanted, forgotten, over, tab, sent }: Message): Promise<void> {
+    if (wanted) await this.exitForm.wanted(wanted, this.#tab, this.#service.spool.durable);
+    else if (forgotten) await this.exitForm.forgotten(forgotten, this.#tab);
+    else if (over) {
+      // How an earlier page ended, by one that has read it.
+      const service = this.#service;
+      const never = (held: Held) => held.visit <= over && held.key !== sent;
+      const free = await service.inOrder(async () => service.spool.durable?.release(tab, never));
+      this.send({ command: 'COMMITTED', tab, upTo: 0 });
+      const { scope } = free ?? this;
+      if (scope) service.clock.after(free ? 0 : ARRIVAL_MS, () => service.hurry(scope));
+    }
+  }
+
+  /** Asks the page for its form; `false` if it is not back. */
+  async recall(): Promise<boolean> {
+    const back = await this.exitForm.recall(this.left);
+    if (!back) this.left = true;
+    return back;
   }
 
   async #upload(message: Message): Promise<void> {
@@ -216,9 +261,10 @@ export class Connection {
   }
 
   async #page(state: string): Promise<void> {
-    this.left = state === 'leaving';
+    // `sent`: the page has sent its last lines itself.
+    this.left = state === 'leaving' || state === 'sent';
     await this.commit();
-    if (this.scope && state !== 'visible') this.#service.hurry(this.scope);
+    if (this.scope && state !== 'visible' && state !== 'sent') this.#service.hurry(this.scope);
   }
 
   async #stats(request: unknown): Promise<void> {

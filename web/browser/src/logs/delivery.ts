@@ -4,6 +4,7 @@ import type { Clock } from '../host/clock.ts';
 import { type Http, Unreachable } from '../host/http.ts';
 import {
   failureOf,
+  type Grant,
   putFile,
   putTimeoutMs,
   Refusal,
@@ -27,6 +28,12 @@ const UNSURE_MS = 60_000;
 /** Fresh URLs in a row that S3 refuses before the file counts as refused. */
 const MAX_REFUSALS = 3;
 
+/** A grant, and when it ends (ms). */
+type Timed = Grant & { until: number };
+
+/** A grant for a file of any length that a form may go to. */
+export type FormGrant = Timed & { post: NonNullable<Grant['post']> };
+
 /** What became of a batch; `gone`: another tab has sent it, or a limit has dropped it. */
 export type Delivered =
   | { end: 'stored'; batch: Batch }
@@ -47,6 +54,8 @@ export class Delivery {
   readonly #clock: Clock;
   readonly #compress: Compress;
   readonly #getToken: GetToken;
+  /** For a file of any length: it was for a form that the page has not sent. */
+  #spare: FormGrant | null = null;
   #token: string | null = null;
   #asking: Promise<string> | null = null;
   readonly #askedAt = { start: Number.NEGATIVE_INFINITY, expired: Number.NEGATIVE_INFINITY };
@@ -78,6 +87,30 @@ export class Delivery {
     }
   }
 
+  /** A grant for a form; `null` if there is none for now. Where times are corrected a form would have the wrong ones. */
+  async grantForm(): Promise<FormGrant | null> {
+    try {
+      const { post, ...grant } = this.#takeSpare() ?? (await this.#grant());
+      if (post && !this.skewMs) return { ...grant, post };
+      if (post) this.keep({ ...grant, post });
+      return null;
+    } catch (error) {
+      if (error instanceof Refusal || error instanceof Unreachable) return null;
+      throw error;
+    }
+  }
+
+  /** Keeps the grant of a form that is never sent for the next file. */
+  keep(grant: FormGrant): void {
+    this.#spare = grant;
+  }
+
+  #takeSpare(): FormGrant | null {
+    const spare = this.#spare;
+    this.#spare = null;
+    return spare && spare.until > this.#clock.now() ? spare : null;
+  }
+
   /** Sends a batch as far as it goes now. */
   async send(store: Store, batch: Batch): Promise<Delivered> {
     let current: Batch | undefined = batch;
@@ -104,17 +137,15 @@ export class Delivery {
     const [http, clock] = [this.#http, this.#clock];
     const { id, key } = batch;
     if (key === undefined) {
-      let sent = 0;
-      const grant = await this.#authorized((token) => {
-        sent = clock.now();
-        return requestGrant(http, this.#target, token, batch.bytes);
-      });
-      this.skewMs = this.correctClock ? skewOf(grant.key, sent, clock.now()) : 0;
-      // The grant is for the length of the file as it was: it stays unused, and the file gets another.
-      if (this.skewMs && batch.skewMs === undefined) return this.#correct(store, batch);
+      const spare = this.#takeSpare();
+      const grant = spare ?? (await this.#grant(batch.bytes));
+      if (this.skewMs && batch.skewMs === undefined) {
+        // A grant for the length of the file as it was stays unused, and the file gets another.
+        this.#spare = spare;
+        return this.#correct(store, batch);
+      }
       this.maxFileBytes = grant.maxBytes ?? this.maxFileBytes;
-      const until = clock.now() + grant.expiresInMs;
-      const { key, url, headers } = grant;
+      const { key, url, headers, until } = grant;
       // The first key stays, should another tab have been given one meanwhile.
       return store.update(id, (now) => (now.key === undefined ? { ...now, key, url, headers, until } : now));
     }
@@ -149,6 +180,18 @@ export class Delivery {
     return store.update(id, (now) =>
       now.key === key ? { ...now, until: 0, refusals: now.refusals + 1 } : now,
     );
+  }
+
+  /** A grant, which also shows how wrong this machine's clock is. */
+  async #grant(length?: number): Promise<Timed> {
+    let sent = 0;
+    const grant = await this.#authorized((token) => {
+      sent = this.#clock.now();
+      return requestGrant(this.#http, this.#target, token, length);
+    });
+    const now = this.#clock.now();
+    this.skewMs = this.correctClock ? skewOf(grant.key, sent, now) : 0;
+    return { ...grant, until: now + grant.expiresInMs };
   }
 
   /** Seals a file again with corrected times. Files that are sealed later get them at once. */

@@ -20,16 +20,25 @@ export interface Kept {
   groups: Group[];
 }
 
+/** How a page has ended. */
+export interface Over {
+  /** Forms up to this visit are never sent any more. */
+  visit: number;
+  /** The key of the one that was. */
+  sent?: string | undefined;
+}
+
 interface Copy {
   at: number;
   kept: Kept[];
+  over?: Over | undefined;
 }
 
-/** Writes the copy of a tab; without groups it is removed. The newest lines are kept, the others counted. */
-export function saveExit(tab: string, kept: Kept[], nowMs: number): void {
+/** Writes the copy of a tab; with nothing to say it is removed. The newest lines are kept, the others counted. */
+export function saveExit(tab: string, kept: Kept[], nowMs: number, over?: Over): void {
   try {
-    if (!kept.some(({ groups }) => groups.length)) return localStorage.removeItem(PREFIX + tab);
-    const copy: Copy = { at: nowMs, kept: fitting(kept) };
+    if (!over && !kept.some(({ groups }) => groups.length)) return localStorage.removeItem(PREFIX + tab);
+    const copy: Copy = { at: nowMs, kept: fitting(kept), over };
     localStorage.setItem(PREFIX + tab, JSON.stringify(copy));
   } catch {
     // No storage, or none left: the worker has the lines if it got them.
@@ -57,8 +66,8 @@ export function removeExit(tab: string): void {
   saveExit(tab, [], 0);
 }
 
-function messages(tab: string, { kept }: Copy): Message[] {
-  return kept.flatMap(({ scope, format, groups }) =>
+function messages(tab: string, { kept, over }: Copy): Message[] {
+  const lines = kept.flatMap(({ scope, format, groups }) =>
     groups.map(({ group, lines, lost }) => ({
       command: 'PUT_LOGS',
       tab,
@@ -70,6 +79,9 @@ function messages(tab: string, { kept }: Copy): Message[] {
       again: true,
     })),
   );
+  return over
+    ? [{ command: 'EXIT_FORM', tab, group: 0, over: over.visit, sent: over.sent }, ...lines]
+    : lines;
 }
 
 /** Cuts the oldest lines off until the rest fits; a group that loses lines says how many. */

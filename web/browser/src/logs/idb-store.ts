@@ -1,17 +1,28 @@
 /** The store in IndexedDB. Totals are kept in the transactions that change them: nothing is counted by reading. */
 
-import type { DBSchema, IDBPDatabase, IDBPTransaction } from 'idb';
 import { Database } from '../host/database.ts';
 import type { LeaseStore } from '../host/locks.ts';
+import { type Held, isHeld } from './held.ts';
+import { arrived, forgetHeld, heldRange, hold, release } from './idb-held.ts';
+import {
+  ALL,
+  DATABASE,
+  type Lease,
+  type Mark,
+  quiet,
+  readUsage,
+  type Schema,
+  upgrade,
+  type Write,
+  writeUsage,
+} from './idb-schema.ts';
 import { firstRows } from './memory-store.ts';
 import {
   type Append,
   addDropped,
   type Batch,
-  droppedTotal,
   lostOf,
   noUsage,
-  type Row,
   rowsOf,
   type Store,
   type StoredRow,
@@ -19,33 +30,6 @@ import {
   type Usage,
 } from './store.ts';
 import type { DropReason } from './types.ts';
-
-/** A new schema gets a new name. */
-export const DATABASE = 'logferry-logs-1';
-
-interface Mark {
-  upTo: number;
-  /** When it was last moved (ms). */
-  at: number;
-}
-
-interface Lease {
-  owner: string;
-  until: number;
-}
-
-interface Schema extends DBSchema {
-  rows: { key: number; value: Row; indexes: { scope: string } };
-  batches: { key: string; value: Batch; indexes: { scope: string } };
-  /** The files of `batches`, apart, so that a look at the outbox does not load them. */
-  files: { key: string; value: ArrayBuffer };
-  meta: { key: string; value: Mark | Usage | Lease };
-}
-
-type Stores = 'rows' | 'batches' | 'files' | 'meta';
-type Write = IDBPTransaction<Schema, Stores[], 'readwrite'>;
-
-const ALL: Stores[] = ['rows', 'batches', 'files', 'meta'];
 
 export class IdbStore implements Store, LeaseStore {
   readonly kind = 'indexeddb';
@@ -84,8 +68,11 @@ export class IdbStore implements Store, LeaseStore {
     return this.#database.use(async (db) => {
       const rows: StoredRow[] = [];
       let bytes = 0;
-      const index = db.transaction('rows').store.index('scope');
+      const tx = db.transaction(['rows', 'meta']);
+      const held = (await tx.objectStore('meta').getAll(heldRange())) as Held[];
+      const index = tx.objectStore('rows').index('scope');
       for (let at = await index.openCursor(scope); at; at = await at.continue()) {
+        if (isHeld(at.value, held)) continue;
         rows.push(at.value as StoredRow);
         bytes += at.value.bytes;
         if (bytes > maxBytes) break;
@@ -101,7 +88,8 @@ export class IdbStore implements Store, LeaseStore {
       if (await tx.objectStore('batches').getKey(batch.id)) return true;
       const found = await Promise.all(ids.map((id) => rows.get(id)));
       const bytes = found.reduce((sum, row) => sum + (row?.bytes ?? 0), 0);
-      if (found.some((row) => !row)) return false;
+      const held = (await tx.objectStore('meta').getAll(heldRange())) as Held[];
+      if (found.some((row) => !row || isHeld(row, held))) return false;
       for (const id of ids) quiet(rows.delete(id));
       quiet(tx.objectStore('batches').add(batch));
       quiet(tx.objectStore('files').add(data, batch.id));
@@ -142,6 +130,28 @@ export class IdbStore implements Store, LeaseStore {
 
   remove(id: string): Promise<void> {
     return this.#write((tx) => removeBatch(tx, id));
+  }
+
+  /** Holds what a tab has stored of a scope, and what it stores from now on, for a form; see [`hold`]. */
+  hold(what: Omit<Held, 'from'>): Promise<number | undefined> {
+    return this.#write((tx) => hold(tx, what));
+  }
+
+  held(scope: string): Promise<Held[]> {
+    return this.#database.use(async (db) => {
+      const all = (await db.getAll('meta', heldRange())) as Held[];
+      return all.filter((held) => held.scope === scope);
+    });
+  }
+
+  /** Sets what a tab's form holds free if `which` says so; returns what it was. */
+  release(tab: string, which: (held: Held) => boolean): Promise<Held | undefined> {
+    return this.#write((tx) => release(tx, tab, which));
+  }
+
+  /** Removes the lines of a form that has arrived. */
+  arrived(held: Held, nowMs: number): Promise<void> {
+    return this.#write((tx) => arrived(tx, held, nowMs));
   }
 
   scopes(): Promise<string[]> {
@@ -191,13 +201,14 @@ export class IdbStore implements Store, LeaseStore {
     });
   }
 
-  /** Forgets the marks of tabs that have not written since `olderThanMs`. */
+  /** Forgets the marks of tabs that have not written since `olderThanMs`, and forms that ended before it. */
   forgetTabs(olderThanMs: number): Promise<void> {
     return this.#write(async (tx) => {
       const range = IDBKeyRange.bound('tab:', 'tab;');
       for (let at = await tx.objectStore('meta').openCursor(range); at; at = await at.continue()) {
         if ((at.value as Mark).at < olderThanMs) quiet(at.delete());
       }
+      await forgetHeld(tx, olderThanMs);
     });
   }
 
@@ -259,29 +270,6 @@ export class IdbStore implements Store, LeaseStore {
       }
     });
   }
-}
-
-/** The failure of a request that is not awaited is that of its transaction. */
-function quiet(request: Promise<unknown>): void {
-  request.catch(() => {});
-}
-
-function upgrade(db: IDBPDatabase<Schema>): void {
-  db.createObjectStore('rows', { keyPath: 'id', autoIncrement: true }).createIndex('scope', 'scope');
-  db.createObjectStore('batches', { keyPath: 'id' }).createIndex('scope', 'scope');
-  db.createObjectStore('files');
-  db.createObjectStore('meta');
-}
-
-async function readUsage(tx: Write, scope: string): Promise<Usage> {
-  return ((await tx.objectStore('meta').get(`usage:${scope}`)) as Usage | undefined) ?? noUsage();
-}
-
-/** Nothing is kept of a scope that has nothing: each meeting is one. */
-function writeUsage(tx: Write, scope: string, usage: Usage): void {
-  const empty = usage.entries === 0 && usage.bytes === 0 && droppedTotal(usage.dropped) === 0;
-  const meta = tx.objectStore('meta');
-  quiet(empty ? meta.delete(`usage:${scope}`) : meta.put(usage, `usage:${scope}`));
 }
 
 async function removeBatch(tx: Write, id: string): Promise<void> {

@@ -1,5 +1,4 @@
 export type { HostChoice, HostKind } from '../host/host.ts';
-export type { Events, FlushOptions, TokenCallback } from './client.ts';
 export { LogferryError } from './error.ts';
 export type { Entry } from './format.ts';
 export { type Context, createLogger, type Logger, type LoggerOptions } from './logger.ts';
@@ -7,6 +6,8 @@ export { pinoTransmit } from './pino.ts';
 export { LogLevel, S3Logger, type S3LoggerOptions } from './s3-logger.ts';
 export type {
   DropReason,
+  Events,
+  FlushOptions,
   Format,
   Level,
   LogFile,
@@ -14,6 +15,7 @@ export type {
   Scope,
   Stats,
   Summary,
+  TokenCallback,
   WorkerConfig,
 } from './types.ts';
 export type { WorkerOption } from './workers.ts';

@@ -2,11 +2,13 @@
 
 import { newId } from '../host/clock.ts';
 import type { HostChoice, Hosts } from '../host/host.ts';
-import { type Events, type FlushOptions, LogClient, type TokenCallback } from './client.ts';
+import { LogClient } from './client.ts';
 import { type Entry, line, messageOf } from './format.ts';
 import { redactor } from './redact.ts';
 import {
   DEFAULTS,
+  type Events,
+  type FlushOptions,
   type Format,
   LEVELS,
   type Level,
@@ -14,6 +16,7 @@ import {
   type Scope,
   type Stats,
   type Summary,
+  type TokenCallback,
 } from './types.ts';
 import { type WorkerOption, workerHosts } from './workers.ts';
 

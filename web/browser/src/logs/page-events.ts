@@ -1,7 +1,8 @@
 /** When a page goes and comes back. Never `unload`: a listener to it costs the back/forward cache. */
 
 export interface PageEvents {
-  leave(state: 'hidden' | 'frozen' | 'leaving'): void;
+  /** `ends`: the page does not come back. */
+  leave(state: 'hidden' | 'frozen' | 'leaving', ends: boolean): void;
   back(): void;
   network(online: boolean): void;
 }
@@ -9,10 +10,10 @@ export interface PageEvents {
 /** Returns what ends listening. */
 export function watchPage({ leave, back, network }: PageEvents): () => void {
   const all: [EventTarget, string, (event: Event) => void][] = [
-    [document, 'visibilitychange', () => document.visibilityState === 'hidden' && leave('hidden')],
-    [document, 'freeze', () => leave('frozen')],
+    [document, 'visibilitychange', () => document.visibilityState === 'hidden' && leave('hidden', false)],
+    [document, 'freeze', () => leave('frozen', false)],
     [document, 'resume', back],
-    [window, 'pagehide', () => leave('leaving')],
+    [window, 'pagehide', (event) => leave('leaving', !(event as PageTransitionEvent).persisted)],
     [window, 'pageshow', (event) => (event as PageTransitionEvent).persisted && back()],
     // Workers do not get these everywhere.
     [window, 'online', () => network(true)],

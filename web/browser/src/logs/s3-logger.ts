@@ -1,12 +1,11 @@
 /** `S3Logger`: the surface of the Amazon Chime SDK branch that this client replaces, with its defaults. */
 
 import type { HostChoice } from '../host/host.ts';
-import type { Events } from './client.ts';
 import { LogClient } from './client.ts';
 import { line, messageOf, type Redactor } from './format.ts';
 import { presignedUrl } from './logger.ts';
 import { redactor } from './redact.ts';
-import { DEFAULTS, type Format, LEVELS, type Scope, type Stats } from './types.ts';
+import { DEFAULTS, type Events, type Format, LEVELS, type Scope, type Stats } from './types.ts';
 import { type WorkerOption, workerHosts } from './workers.ts';
 
 export const LogLevel = { DEBUG: 0, INFO: 1, WARN: 2, ERROR: 3, OFF: 4 } as const;

@@ -9,6 +9,7 @@ import type { Http } from '../host/http.ts';
 import type { Exclusive } from '../host/locks.ts';
 import { failureOf, type Target } from './api.ts';
 import { Delivery, type GetToken } from './delivery.ts';
+import { settle } from './held.ts';
 import { type Compress, sealNext } from './seal.ts';
 import type { Spool } from './spool.ts';
 import type { Batch } from './store.ts';
@@ -42,6 +43,10 @@ export class Sender {
   /** Whether failures are retried while no flush waits. */
   keepTrying = false;
   lastFailure: Failure | undefined;
+  /** Asks the pages for their forms; `false` if one that does not answer may have sent its. */
+  recall: () => Promise<boolean> = async () => true;
+  /** Whether a page still has the form of a key. */
+  isHere: (key: string) => boolean = () => false;
   readonly #ports: SenderPorts;
   #running = false;
   #again = false;
@@ -50,6 +55,8 @@ export class Sender {
   #holdUntil = 0;
   #nextTry: { at: number; cancel: () => void } | null = null;
   #waiters: Waiter[] = [];
+  /** Ends the waiting for forms of pages that are gone. */
+  #notLook: () => void = () => {};
   /** Which token the refused files were refused with; none by a host that is new. */
   #admittedWith = -1;
 
@@ -57,6 +64,11 @@ export class Sender {
     this.scope = scope;
     this.#ports = ports;
     this.delivery = new Delivery(target, ports.http, ports.clock, ports.compress, getToken);
+  }
+
+  /** The name of the lock that a run holds. */
+  get lock(): string {
+    return `logferry-logs:${this.scope}`;
   }
 
   /** When the next try is due (ms from now), if one is. */
@@ -130,6 +142,7 @@ export class Sender {
   /** Ends its timers. */
   stop(): void {
     this.#unschedule();
+    this.#notLook();
     this.keepTrying = false;
   }
 
@@ -153,7 +166,7 @@ export class Sender {
 
   async #locked(): Promise<Failure | undefined> {
     try {
-      return await this.#ports.exclusive(`logferry-logs:${this.scope}`, () => this.#pass());
+      return await this.#ports.exclusive(this.lock, () => this.#pass());
     } catch (error) {
       this.#ports.spool.failed(error);
       return failureOf(error);
@@ -203,8 +216,11 @@ export class Sender {
 
   async #sendAll(): Promise<Failure | undefined> {
     const { spool, clock, compress } = this.#ports;
-    let failure: Failure | undefined;
+    const back = await this.recall();
+    let failure = await this.#settle();
     for (const store of spool.stores()) {
+      // Lines of a form that was sent may be there: in the database they are held.
+      if (store.kind === 'memory' && !back) continue;
       try {
         const { maxFileBytes, skewMs } = this.delivery;
         while (await sealNext(store, this.scope, clock, maxFileBytes, compress, skewMs));
@@ -223,6 +239,22 @@ export class Sender {
       }
     }
     return failure;
+  }
+
+  /** Looks after the forms of pages that are gone. */
+  async #settle(): Promise<Failure | undefined> {
+    const { spool, clock } = this.#ports;
+    if (!spool.durable) return undefined;
+    try {
+      const at = await settle(spool.durable, this.scope, this.delivery, clock, this.isHere);
+      this.#notLook();
+      if (at && this.keepTrying) this.#notLook = clock.after(at - clock.now(), () => this.run());
+      return undefined;
+    } catch (error) {
+      const failure = failureOf(error);
+      if (failure.code === 'STORAGE') spool.failed(error);
+      return failure;
+    }
   }
 
   #stored(batch: Batch): void {

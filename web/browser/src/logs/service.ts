@@ -73,12 +73,30 @@ export class LogService {
       const sender = new Sender(scope, target, this.#ports, (reason) =>
         this.#askToken(scope, target, reason),
       );
+      sender.recall = () => this.#recall(scope);
+      sender.isHere = (key) => [...this.#connections].some((one) => !one.left && one.exitForm.has(key));
       lane = { sender, target, timer: null };
       this.#lanes.set(scope, lane);
     }
     lane.sender.keepTrying = this.#wantsUpload(scope);
     lane.sender.delivery.correctClock = this.#correctsClock(scope);
     return lane;
+  }
+
+  /** Whether this host ends when a page does: with others a shared worker lives on, and sends what it left. */
+  endsWith(connection: Connection): boolean {
+    return [...this.#connections].every((one) => one === connection || one.left);
+  }
+
+  /** Asks the pages of a scope for the forms that they have not sent; whether all are back. */
+  async #recall(scope: string): Promise<boolean> {
+    const of = [...this.#connections].filter((connection) => connection.scope === scope);
+    const back = await Promise.all(of.map((connection) => connection.recall()));
+    return back.every((one) => one);
+  }
+
+  get exclusive(): SenderPorts['exclusive'] {
+    return this.#ports.exclusive;
   }
 
   /** A page has come with its configuration: what earlier visits left is looked at. */

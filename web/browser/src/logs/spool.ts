@@ -16,7 +16,8 @@ const RETRY_MS = 60_000;
 const KEPT = 0.8;
 
 /** IndexedDB as the spool needs it. */
-export type Primary = Store & Pick<IdbStore, 'probe' | 'adopt' | 'forgetTabs' | 'close'>;
+export type Primary = Store &
+  Pick<IdbStore, 'probe' | 'adopt' | 'forgetTabs' | 'close' | 'hold' | 'held' | 'release' | 'arrived'>;
 
 export class Spool {
   readonly memory = new MemoryStore();
@@ -29,6 +30,11 @@ export class Spool {
   constructor(primary: Primary, clock: Clock) {
     this.#primary = primary;
     this.#clock = clock;
+  }
+
+  /** The database, while it works. */
+  get durable(): Primary | null {
+    return this.#state === 'indexeddb' ? this.#primary : null;
   }
 
   get storage(): 'indexeddb' | 'memory' {

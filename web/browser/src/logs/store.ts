@@ -9,8 +9,11 @@ export interface Row {
   scope: string;
   format: Format;
   tab: string;
-  /** The page's group that the lines come from. */
+  /** The first group of the page that lines come from, and the last. */
+  first?: number;
   group: number;
+  /** Its first lines are the rest of a group that begins in the row before. */
+  rest?: boolean;
   n: number;
   bytes: number;
   /** When it was stored (ms). */
@@ -79,9 +82,9 @@ export interface Store {
   readonly kind: 'indexeddb' | 'memory';
   /** Stores the groups after the tab's last stored one, and skips the others. */
   append(what: Append): Promise<void>;
-  /** The oldest rows of one format, up to `maxBytes` but at least one. */
+  /** The oldest rows of one format that no form may have, up to `maxBytes` but at least one. */
   rows(scope: string, maxBytes: number): Promise<StoredRow[]>;
-  /** Replaces rows by a batch that also reports `dropped`; `false` if another tab was faster. */
+  /** Replaces rows by a batch that also reports `dropped`; `false` if another tab was faster, or they are held. */
   seal(ids: number[], batch: Batch, data: ArrayBuffer, dropped: Usage['dropped']): Promise<boolean>;
   /** Oldest first. */
   batches(scope: string): Promise<Batch[]>;
@@ -104,17 +107,19 @@ export function rowsOf(what: Append, upTo: number): Row[] {
   const rows: Row[] = [];
   let text: string[] = [];
   let bytes = 0;
-  let last = 0;
+  let [first, last, rest] = [0, 0, false];
   const end = () => {
     if (text.length) {
-      rows.push({ scope, format, tab, group: last, n: text.length, bytes, at, text: `${text.join('\n')}\n` });
+      const row = { scope, format, tab, first, group: last, rest, n: text.length, bytes, at };
+      rows.push({ ...row, text: `${text.join('\n')}\n` });
     }
     [text, bytes] = [[], 0];
   };
   for (const { group, lines } of what.groups) {
     if (group <= upTo) continue;
-    for (const line of lines) {
+    for (const [at, line] of lines.entries()) {
       if (text.length >= what.maxRowLines || bytes >= ROW_BYTES) end();
+      if (text.length === 0) [first, rest] = [group, at > 0];
       text.push(line);
       bytes += utf8Length(line) + 1;
       last = group;

@@ -1,5 +1,8 @@
 /** What page and host say to each other, and what the application configures. */
 
+import type { HostKind } from '../host/host.ts';
+import type { LogferryError } from './error.ts';
+
 export const LEVELS = ['DEBUG', 'INFO', 'WARN', 'ERROR'] as const;
 export type Level = (typeof LEVELS)[number];
 export type Format = 'ndjson' | 'text';
@@ -79,6 +82,24 @@ export interface Failure {
   message: string;
   /** Not to be retried sooner (ms). */
   afterMs?: number;
+}
+
+export type TokenCallback = (request: {
+  scope: Scope;
+  reason: 'start' | 'expired';
+}) => Promise<string | null> | string | null;
+
+export interface Events {
+  status: (status: { host: HostKind | 'none'; storage: string }) => void;
+  dropped: (dropped: { count: number; why: DropReason }) => void;
+  error: (error: LogferryError) => void;
+}
+
+export interface FlushOptions {
+  /** `ingested`: also wait until the service has read the files. */
+  until?: 'stored' | 'ingested';
+  /** When to give up waiting (ms): 30 s, with `ingested` 120 s. */
+  timeoutMs?: number;
 }
 
 /** Default limits. `S3Logger` has the original's. */

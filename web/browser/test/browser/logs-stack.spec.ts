@@ -2,7 +2,7 @@
 
 import type { Page } from '@playwright/test';
 import { test as base, expect, openLab } from '../support/fixtures.ts';
-import { before, eventually, setClockFast } from '../support/logs.ts';
+import { before, eventually, logUntilForm, setClockFast } from '../support/logs.ts';
 import { App, NO_STACK, stack } from '../support/stack.ts';
 
 const SCOPE = { meetingId: 'meeting-123', attendeeId: 'attendee-456' };
@@ -153,6 +153,39 @@ for (const format of ['ndjson', 'text'] as const) {
     expect(found.some(({ message }) => message.includes('172800 s fast'))).toBe(true);
   });
 }
+
+test('12 the form of a closing page is ingested, and its lines are stored once', async ({
+  lab,
+  server,
+  app,
+  token,
+}) => {
+  const start = (page: Page) =>
+    page.evaluate(
+      ([endpoint, token, scope]) => {
+        const options = { endpoint, scope, getToken: () => token, host: 'dedicated' as const };
+        window.log = window.logs.createLogger(options);
+      },
+      [app.stack.api, token, SCOPE] as const,
+    );
+  await start(lab);
+  const lines = await logUntilForm(lab, 0);
+  await lab.evaluate(() => window.log.info('the last'));
+  await lab.close({ runBeforeUnload: true });
+  await records(app, lines + 1);
+  const next = await lab.context().newPage();
+  await openLab(next, server);
+  await start(next);
+  await next.evaluate(() => {
+    window.log.info('the next visit');
+    return window.log.flush();
+  });
+  const found = await records(app, lines + 2);
+  expect(new Set(found.map(({ message }) => message)).size).toBe(lines + 2);
+  expect(found).toHaveLength(lines + 2);
+  const files = await app.call<File[]>('GET', '/files?limit=100');
+  expect(files.filter(({ status }) => status !== 'COMPLETED')).toEqual([]);
+});
 
 test('29 a flush until ingested resolves when the service has read the files', async ({
   lab,

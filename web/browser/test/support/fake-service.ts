@@ -3,7 +3,8 @@
 import { type Clock, sleep } from '../../src/host/clock.ts';
 import { type HttpAnswer, type HttpRequest, Unreachable } from '../../src/host/http.ts';
 import type { Message, Port } from '../../src/host/port.ts';
-import { MemoryStore } from '../../src/logs/memory-store.ts';
+import { firstWhole, type Held, isHeld } from '../../src/logs/held.ts';
+import { firstRows, MemoryStore } from '../../src/logs/memory-store.ts';
 import { LogService } from '../../src/logs/service.ts';
 import type { StoredRow, Usage } from '../../src/logs/store.ts';
 import type { WorkerConfig } from '../../src/logs/types.ts';
@@ -42,14 +43,23 @@ export class FakeClock implements Clock {
   }
 }
 
-/** Messages that are posted and not delivered yet. */
-let posted = 0;
+/** What is to run in a later task and has not. */
+let waiting = 0;
+
+/** Runs `f` in a later task, before the clock moves. */
+export function later(f: () => void): void {
+  waiting += 1;
+  setImmediate(() => {
+    waiting -= 1;
+    f();
+  });
+}
 
 /** Lets everything happen that waits for nothing but promises and messages. */
 const settle = async (): Promise<void> => {
   for (let quiet = 0; quiet < 5; quiet += 1) {
     await new Promise((done) => setImmediate(done));
-    if (posted) quiet = 0;
+    if (waiting) quiet = 0;
   }
 };
 
@@ -58,11 +68,7 @@ function ports(): [Port, Port] {
   const make = (other: () => Port): Port => ({
     onmessage: null,
     postMessage(message) {
-      posted += 1;
-      setImmediate(() => {
-        posted -= 1;
-        other().onmessage?.({ data: message });
-      });
+      later(() => other().onmessage?.({ data: message }));
     },
   });
   const near: Port = make(() => far);
@@ -74,6 +80,7 @@ function ports(): [Port, Port] {
 export class FakePrimary extends MemoryStore {
   /** What every method fails with, if anything. */
   broken: Error | null = null;
+  #held: Held[] = [];
 
   async probe(): Promise<void> {
     if (this.broken) throw this.broken;
@@ -82,6 +89,52 @@ export class FakePrimary extends MemoryStore {
   override async append(...args: Parameters<MemoryStore['append']>): Promise<void> {
     if (this.broken) throw this.broken;
     return super.append(...args);
+  }
+
+  override async rows(scope: string, maxBytes: number): Promise<StoredRow[]> {
+    const free = this.#all.filter((row) => row.scope === scope && !isHeld(row, this.#held));
+    return firstRows(free, maxBytes);
+  }
+
+  override async seal(...args: Parameters<MemoryStore['seal']>): Promise<boolean> {
+    const [ids] = args;
+    if (this.#all.some((row) => ids.includes(row.id) && isHeld(row, this.#held))) return false;
+    return super.seal(...args);
+  }
+
+  async hold(what: Omit<Held, 'from'>): Promise<number | undefined> {
+    if (this.#held.some(({ tab }) => tab === what.tab)) return undefined;
+    const from = firstWhole(this.#all.filter(({ scope, tab }) => scope === what.scope && tab === what.tab));
+    if (from !== undefined) this.#held.push({ ...what, from });
+    return from;
+  }
+
+  async held(scope: string): Promise<Held[]> {
+    return this.#held.filter((held) => held.scope === scope);
+  }
+
+  async release(tab: string, which: (held: Held) => boolean): Promise<Held | undefined> {
+    const found = this.#held.find((held) => held.tab === tab && which(held));
+    this.#held = this.#held.filter((held) => held !== found);
+    return found;
+  }
+
+  async arrived(held: Held): Promise<void> {
+    if (!this.#held.some(({ key }) => key === held.key)) return;
+    this.#held = this.#held.filter(({ key }) => key !== held.key);
+    const { rows, dropped } = this.takeRows();
+    this.returnRows(
+      rows.filter((row) => !isHeld(row, [held])),
+      dropped,
+    );
+    const nothing = { scope: held.scope, format: 'text' as const, tab: held.tab, maxRowLines: 1, nowMs: 0 };
+    await super.append({ ...nothing, groups: [{ group: Number.MAX_SAFE_INTEGER, lines: [] }] });
+  }
+
+  get #all(): StoredRow[] {
+    const { rows, dropped } = this.takeRows();
+    this.returnRows(rows, dropped);
+    return rows;
   }
 
   async adopt(rows: StoredRow[], dropped: Map<string, Usage['dropped']>): Promise<void> {
@@ -103,6 +156,8 @@ export class FakeWorld {
   readonly requests: (HttpRequest & { at: number })[] = [];
   /** Objects by key, as text. */
   readonly objects: Map<string, string>;
+  /** Which meeting a key was granted for. */
+  readonly meetings: Map<string, string>;
   /** Answers in place of the service's own. */
   answer: (request: HttpRequest) => HttpAnswer | 'offline' | null = () => null;
   /** How long a request takes. */
@@ -110,21 +165,25 @@ export class FakeWorld {
   /** How much the browser's clock is before the service's (ms); with it keys tell the service's time. */
   fastMs = 0;
   readonly service: LogService;
-  #halted = false;
+  halted = false;
 
   /** With `earlier`, the same machine and service after the host has died. */
   constructor(primary = new FakePrimary(), earlier?: FakeWorld) {
     this.primary = primary;
     this.clock = earlier?.clock ?? new FakeClock();
     this.objects = earlier?.objects ?? new Map();
+    this.meetings = earlier?.meetings ?? new Map();
     this.service = new LogService({
       primary,
       clock: this.clock,
       http: (request) => this.#http(request),
-      exclusive: (_name, f) => f(),
+      exclusive: (_name, f) => this.exclusive(f),
       compress: async (text) => new TextEncoder().encode(text).buffer as ArrayBuffer,
     });
   }
+
+  /** Without a lock: the worst that a stolen one leads to. */
+  exclusive: <T>(f: () => Promise<T>) => Promise<T> = (f) => f();
 
   get lines(): string[] {
     return [...this.objects.values()].flatMap((text) => text.split('\n').filter((line) => line));
@@ -136,18 +195,18 @@ export class FakeWorld {
 
   /** The host's process ends: no request of it gets any further. */
   halt(): void {
-    this.#halted = true;
+    this.halted = true;
   }
 
   async #http(request: HttpRequest): Promise<HttpAnswer> {
-    if (this.#halted) return new Promise(() => {});
+    if (this.halted) return new Promise(() => {});
     this.requests.push({ ...request, at: this.clock.now() });
     const own = this.answer(request);
     const ms = this.latencyMs(request);
     if (ms > 0) await sleep(this.clock, ms);
     // What is under way when the host ends still arrives; the answer does not.
     const answer = own === 'offline' ? null : (own ?? this.#serve(request));
-    if (this.#halted) return new Promise(() => {});
+    if (this.halted) return new Promise(() => {});
     if (!answer) throw new Unreachable('no connection');
     return answer;
   }
@@ -158,7 +217,14 @@ export class FakeWorld {
       const key = this.fastMs
         ? `${ulidTime(this.clock.now() - this.fastMs)}${String(keys).padStart(16, '0')}-logs.gz`
         : `key-${keys}`;
-      return ok({ presignedUrl: `https://s3.test/${key}`, key, expiresIn: 300, maxBytes: 10 * 1024 * 1024 });
+      this.meetings.set(key, JSON.parse(String(request.body)).meetingId);
+      return ok({
+        presignedUrl: `https://s3.test/${key}`,
+        key,
+        expiresIn: 300,
+        maxBytes: 10 * 1024 * 1024,
+        post: { url: 'https://s3.test', fields: { key } },
+      });
     }
     if (request.method === 'GET') {
       const key = new URL(request.url).searchParams.get('key') ?? '';

@@ -79,6 +79,8 @@ export type Routes = (server: FaultServer, call: Call) => Reply | null;
 export class FaultServer {
   readonly calls: Call[] = [];
   readonly objects = new Map<string, StoredObject>();
+  /** Paths that preflights asked about. */
+  readonly preflights: string[] = [];
   /** Tokens that are refused with 401; every other is good. */
   readonly badTokens = new Set<string>();
   /** How long a signed URL works (ms). */
@@ -156,6 +158,7 @@ export class FaultServer {
       'access-control-expose-headers': 'ETag, Retry-After',
     };
     if (method === 'OPTIONS') {
+      this.preflights.push(url.pathname);
       response.writeHead(204, {
         ...cors,
         'access-control-allow-methods': 'GET, HEAD, POST, PUT, DELETE',

@@ -73,6 +73,40 @@ export async function logLines(page: Page, from: number, to: number): Promise<vo
 export const flush = (page: Page, timeoutMs?: number) =>
   page.evaluate((timeoutMs) => window.log.flush(timeoutMs === undefined ? {} : { timeoutMs }), timeoutMs);
 
+/** Logs ten lines at a time from `line FROM` on until the page has a form for the last of them; returns the next number. */
+export async function logUntilForm(page: Page, from: number): Promise<number> {
+  for (let next = from + 10; ; next += 10) {
+    await logLines(page, next - 10, next);
+    // By now the worker has made the database.
+    await stats(page);
+    // A run that has just begun takes the lines itself, and then there is no form.
+    for (let wait = 0; wait < 20; wait += 1) {
+      if (await holdsLines(page)) {
+        // The worker's message to the page comes before the answer to this.
+        await stats(page);
+        return next;
+      }
+      await page.waitForTimeout(100);
+    }
+  }
+}
+
+/** Whether lines in the database are held for a form. */
+const holdsLines = (page: Page) =>
+  page.evaluate(
+    () =>
+      new Promise<boolean>((resolve) => {
+        const opening = indexedDB.open('logferry-logs-1');
+        opening.onsuccess = () => {
+          const keys = opening.result.transaction('meta').objectStore('meta').getAllKeys();
+          keys.onsuccess = () => {
+            opening.result.close();
+            resolve(keys.result.some((key) => String(key).startsWith('held:')));
+          };
+        };
+      }),
+  );
+
 export const stats = (page: Page) => page.evaluate(() => window.log.stats());
 
 /** The numbers of all stored `line N`, in order, each as often as it was stored. */

@@ -4,19 +4,9 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import type { HttpAnswer, HttpRequest } from '../../src/host/http.ts';
 import { FakePage, FakePrimary, FakeWorld } from '../support/fake-service.ts';
+import { generator } from '../support/random.ts';
 
 const RUNS = Number(process.env.CHAOS_RUNS ?? 300);
-
-/** mulberry32: the same numbers for the same seed. */
-function random(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
-  };
-}
 
 const status = (code: number, retryAfterMs?: number): HttpAnswer => ({
   status: code,
@@ -54,7 +44,7 @@ interface Tab {
 }
 
 async function run(seed: number): Promise<void> {
-  const chance = random(seed);
+  const chance = generator(seed);
   const primary = new FakePrimary();
   const config = { autoUpload: true, flushIntervalMs: 5_000 };
   /** A tab with a host of its own, and no lock between the hosts: the worst that a stolen lock leads to. */

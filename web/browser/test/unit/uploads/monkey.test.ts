@@ -1,23 +1,13 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import type { UploadWorkerMessage } from '../../../src/uploads/protocol.ts';
+import { generator } from '../../support/random.ts';
 import { Browser, type Tab } from './browser.ts';
 import { FakeFile, type Fault, MIB, turn } from './fakes.ts';
 
 /** Seeds; a failing one is in the test's name. */
 const RUNS = Number(process.env.LOGFERRY_WEB_SEEDS ?? 60);
 const STEPS = 40;
-
-/** Mulberry32: a small generator with a seed. */
-function generator(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4294967296;
-  };
-}
 
 const FAULTS: Fault[] = [
   'cut',

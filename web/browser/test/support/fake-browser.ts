@@ -1,0 +1,159 @@
+/**
+ * Pages of one browser for unit tests: each a `LogClient` with a host, a window and a clock that the test moves.
+ * Nothing in it depends on the real clock, so a run is the same each time.
+ */
+
+import { sleep } from '../../src/host/clock.ts';
+import type { Port } from '../../src/host/port.ts';
+import { LogClient } from '../../src/logs/client.ts';
+import { ENDPOINT, FakePrimary, FakeWorld, later } from './fake-service.ts';
+
+/** What a page has of its browser, each page its own but for the storage. */
+const globals = globalThis as unknown as Record<string, unknown>;
+
+/** Timers without a delay are tasks. The client's others are for hosts that do not answer: here they do. */
+globals.setTimeout = (f: () => void, ms?: number) => {
+  if (!ms) later(f);
+};
+globals.MessageChannel = class {
+  port1: Record<string, unknown> = {};
+  port2 = {
+    postMessage: () => later(() => (this.port1.onmessage as (() => void) | undefined)?.()),
+    close: () => {},
+  };
+};
+globals.Blob = class {
+  readonly content: string;
+  constructor(parts: string[]) {
+    this.content = parts.join('');
+  }
+  get size(): number {
+    return Buffer.byteLength(this.content);
+  }
+};
+globals.FormData = class extends Map<string, unknown> {
+  append(name: string, value: unknown): void {
+    this.set(name, value);
+  }
+};
+
+/** A form as a page sent it. */
+export interface Form {
+  key: string;
+  text: string;
+}
+
+export interface Tab {
+  world: FakeWorld;
+  client: LogClient;
+  window: EventTarget;
+}
+
+export const MEETING = { meetingId: 'm-1', attendeeId: 'a-1' };
+
+export class FakeBrowser {
+  readonly primary = new FakePrimary();
+  /** Whether a lock of the origin is kept; without it two runs may be under way, as after one was stolen. */
+  locks = true;
+  flushIntervalMs = 20_000;
+  /** What becomes of a form that is sent; `false`: the browser does not take it. */
+  onForm: (form: Form) => boolean = (form) => this.arrive(form);
+  readonly forms: Form[] = [];
+  /** Keys that got a second content. */
+  readonly twice: string[] = [];
+  #first: FakeWorld | undefined;
+  #holder: FakeWorld | null = null;
+
+  constructor() {
+    const hidden = (value: unknown) => ({ value, enumerable: false });
+    const storage: Record<string, unknown> = {};
+    globals.localStorage = Object.defineProperties(storage, {
+      getItem: hidden((name: string) => storage[name] ?? null),
+      setItem: hidden((name: string, text: string) => {
+        storage[name] = text;
+      }),
+      removeItem: hidden((name: string) => delete storage[name]),
+    });
+    Object.assign(navigator, {
+      sendBeacon: (_url: string, body: Map<string, unknown>) => {
+        const form = {
+          key: String(body.get('key')),
+          text: (body.get('file') as { content: string }).content,
+        };
+        this.forms.push(form);
+        return this.onForm(form);
+      },
+    });
+  }
+
+  /** The world that all pages share the clock and the service of. */
+  get world(): FakeWorld {
+    this.#first ??= new FakeWorld(this.primary);
+    return this.#first;
+  }
+
+  /** A form reaches S3, which makes another version of a key that exists. */
+  arrive({ key, text }: Form): true {
+    const { objects } = this.world;
+    if (objects.has(key)) this.twice.push(key);
+    else objects.set(key, text);
+    return true;
+  }
+
+  /** Every stored line, in order of its number. */
+  get lines(): string[] {
+    return this.world.lines.sort((a, b) => Number(a.split(' ')[1]) - Number(b.split(' ')[1]));
+  }
+
+  /** Opens a page with a host of its own. `prepare` is called before the host does anything. */
+  async open(prepare: (world: FakeWorld) => void = () => {}): Promise<Tab> {
+    // The database of a host that has died takes nothing more.
+    const own: FakePrimary = new Proxy(this.primary, {
+      get(target, name) {
+        const value = Reflect.get(target, name, target);
+        if (typeof value !== 'function') return value;
+        return (...all: unknown[]) => (world.halted ? new Promise(() => {}) : value.apply(target, all));
+      },
+    });
+    const world: FakeWorld = new FakeWorld(own, this.world);
+    world.exclusive = (f) => this.#exclusive(world, f);
+    prepare(world);
+    const window = new EventTarget();
+    [globals.window, globals.document] = [window, new EventTarget()];
+    Date.now = () => world.clock.now();
+    const hosts = { main: async () => (port: Port) => void world.service.serve(port) };
+    const { flushIntervalMs } = this;
+    const options = { autoUpload: true, flushIntervalMs, format: 'text' as const };
+    const config = { presignedUrlEndpoint: ENDPOINT, ...MEETING, ...options };
+    const client = new LogClient(config, hosts, 'main', () => 'good');
+    await world.clock.advance(0);
+    return { world, client, window };
+  }
+
+  /** A lock that ends with its host. */
+  async #exclusive<T>(world: FakeWorld, f: () => Promise<T>): Promise<T> {
+    while (this.locks && this.#holder && !this.#holder.halted) await sleep(world.clock, 50);
+    if (world.halted) return new Promise(() => {});
+    this.#holder = world;
+    try {
+      return await f();
+    } finally {
+      if (this.#holder === world) this.#holder = null;
+    }
+  }
+}
+
+/** The page is left; with `persisted` it may come back. */
+export function leave({ window }: Tab, persisted = false): void {
+  window.dispatchEvent(Object.assign(new Event('pagehide'), { persisted }));
+}
+
+export function comeBack({ window }: Tab): void {
+  window.dispatchEvent(Object.assign(new Event('pageshow'), { persisted: true }));
+}
+
+/** Page and host end. */
+export function close(tab: Tab): void {
+  leave(tab);
+  tab.world.halt();
+}
