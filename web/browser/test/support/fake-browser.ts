@@ -6,21 +6,21 @@
 import { sleep } from '../../src/host/clock.ts';
 import type { Port } from '../../src/host/port.ts';
 import { LogClient } from '../../src/logs/client.ts';
-import { ENDPOINT, FakePrimary, FakeWorld, later } from './fake-service.ts';
+import { ENDPOINT, FakePrimary, FakeWorld, ports } from './fake-service.ts';
 
 /** What a page has of its browser, each page its own but for the storage. */
 const globals = globalThis as unknown as Record<string, unknown>;
 
-/** Timers without a delay are tasks. The client's others are for hosts that do not answer: here they do. */
-globals.setTimeout = (f: () => void, ms?: number) => {
-  if (!ms) later(f);
-};
+/** Timers of the client are for hosts that do not answer: here they do. */
+globals.setTimeout = () => 0;
 globals.MessageChannel = class {
-  port1: Record<string, unknown> = {};
-  port2 = {
-    postMessage: () => later(() => (this.port1.onmessage as (() => void) | undefined)?.()),
-    close: () => {},
-  };
+  readonly port1: Port;
+  readonly port2: Port;
+  constructor() {
+    const [near, far] = ports();
+    const more = { addEventListener() {}, close() {} };
+    [this.port1, this.port2] = [Object.assign(near, more), Object.assign(far, more)];
+  }
 };
 globals.Blob = class {
   readonly content: string;

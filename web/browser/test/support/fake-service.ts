@@ -47,7 +47,7 @@ export class FakeClock implements Clock {
 let waiting = 0;
 
 /** Runs `f` in a later task, before the clock moves. */
-export function later(f: () => void): void {
+function later(f: () => void): void {
   waiting += 1;
   setImmediate(() => {
     waiting -= 1;
@@ -63,12 +63,13 @@ const settle = async (): Promise<void> => {
   }
 };
 
-/** Two ports without a timer between them. */
-function ports(): [Port, Port] {
+/** Two ports whose messages arrive before the clock moves. */
+export function ports(): [Port, Port] {
   const make = (other: () => Port): Port => ({
     onmessage: null,
     postMessage(message) {
-      later(() => other().onmessage?.({ data: message }));
+      const data = structuredClone(message);
+      later(() => other().onmessage?.({ data }));
     },
   });
   const near: Port = make(() => far);
