@@ -34,6 +34,10 @@ PARTS = {
     "Put": "dynamodb:PutItem", "PutAction": "dynamodb:PutItem", "Update": "dynamodb:UpdateItem",
     "Delete": "dynamodb:DeleteItem", "ConditionCheck": "dynamodb:ConditionCheckItem",
 }  # fmt: skip
+# An adapter of a table: where it is implemented, and where a function constructs it, with the names of its tables.
+IMPLEMENTED = re.compile(r"\bimpl(?:<[^{]*>)?\s+(?:[\w<>:, ]+ for )?(Dynamo\w+)")
+CONSTRUCTED = re.compile(r"\b(Dynamo\w+)::new\(")
+TABLE = re.compile(r"\bconfig\.table_(\w+)")
 SENT = re.compile(r"\.(" + "|".join(SDK) + r")\(\)")
 PART = re.compile(r"\b(" + "|".join(PARTS) + r")::builder\(\)")
 
@@ -71,10 +75,9 @@ def _functions(text: str):
         yield match[1], text[start:at]
 
 
-def modules_of(function: str) -> set[str]:
-    """The modules of shared/aws that a function links, by their imports."""
-    left = set(IMPORTED.findall((ROOT / "functions" / function / "src" / "main.rs").read_text())) & adapters().keys()
-    seen = set()
+def with_imported(modules: set[str]) -> set[str]:
+    """Modules of shared/aws, and those that they import."""
+    left, seen = modules & adapters().keys(), set()
     while left:
         module = left.pop()
         seen.add(module)
@@ -84,12 +87,17 @@ def modules_of(function: str) -> set[str]:
     return seen
 
 
-def reachable_actions(function: str, *folders: str) -> set[str]:
-    """The actions of all calls that the function's sources, and those of `folders`, can reach."""
+def called_by(function: str, *folders: str) -> set[str]:
+    """The names of all functions that the function's sources, and those of `folders`, call."""
     roots = [ROOT / "functions" / function / "src", *(ROOT / folder for folder in folders)]
     text = "".join(source(path) for root in roots for path in root.rglob("*.rs") if path.name not in COMMAND_LINE)
-    bodies = [(name, body) for module in modules_of(function) for name, body in adapters()[module]]
-    called, found, done = set(CALLED.findall(text)), set(), set()
+    return set(CALLED.findall(text))
+
+
+def reached(modules: set[str], called: set[str]) -> set[str]:
+    """The actions of the modules' functions with these names, and of those that they call."""
+    bodies = [(name, body) for module in modules for name, body in adapters()[module]]
+    called, found, done = set(called), set(), set()
     while True:
         new = [index for index, (name, _) in enumerate(bodies) if name in called and index not in done]
         if not new:
@@ -98,3 +106,33 @@ def reachable_actions(function: str, *folders: str) -> set[str]:
             done.add(index)
             found |= actions_in(bodies[index][1])
             called |= set(CALLED.findall(bodies[index][1]))
+
+
+def reachable_actions(function: str, *folders: str) -> set[str]:
+    """The actions of all calls that the function's sources, and those of `folders`, can reach."""
+    main = (ROOT / "functions" / function / "src" / "main.rs").read_text()
+    return reached(with_imported(set(IMPORTED.findall(main))), called_by(function, *folders))
+
+
+@functools.cache
+def implementations() -> dict[str, set[str]]:
+    """The modules that implement each adapter of a table."""
+    found = {}
+    for path in ADAPTERS.rglob("*.rs"):
+        for adapter in IMPLEMENTED.findall(source(path)):
+            module = path.relative_to(ADAPTERS).parts[0].removesuffix(".rs")
+            found.setdefault(adapter, set()).add(module)
+    return found
+
+
+def actions_by_table(function: str, *folders: str) -> dict[str, set[str]]:
+    """The actions that a function's code can reach on each table, by the adapters that it constructs for the table."""
+    called = called_by(function, *folders)
+    found = {}
+    # After each adapter, the text up to the next one.
+    _, *parts = CONSTRUCTED.split(source(ROOT / "functions" / function / "src" / "main.rs"))
+    for adapter, text in zip(parts[::2], parts[1::2], strict=True):
+        actions = reached(with_imported(implementations()[adapter]), called)
+        for table in TABLE.findall(text):
+            found.setdefault(table, set()).update(one for one in actions if one.startswith("dynamodb:"))
+    return found

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from calls import SDK, reachable_actions
+from calls import SDK, actions_by_table, reachable_actions
 from cfnlint.data import AdditionalSpecs
 from cfnlint.helpers import load_resource
 from expanded import ACCOUNT, REGION, Stack, as_list
@@ -27,15 +27,53 @@ BESIDE = {
     "s3:GetObjectVersion": "s3:GetObject", "s3:ListBucket": "s3:GetObject",
     "s3:DeleteObjectVersion": "s3:DeleteObject",
 }  # fmt: skip
-# Functions of shared/aws that a function does not call, though it calls another of their name.
+# What the adapters of a table or the calls of a service could do, and a function does not: it calls a function of the
+# same name of another adapter, or only through another one.
 NAMESAKES = {
-    "flush": {"dynamodb:ConditionCheckItem", "dynamodb:DeleteItem", "s3:DeleteObject", "s3:GetObject"},
-    "api": {"dynamodb:BatchGetItem"},
-    "health": {"dynamodb:BatchGetItem"},
-    "presign": {"dynamodb:ConditionCheckItem", "dynamodb:DeleteItem", "dynamodb:Scan"},
-    "rpc": {"dynamodb:BatchWriteItem", "dynamodb:ConditionCheckItem", "dynamodb:DeleteItem"},
-    "sweep": {"dynamodb:ConditionCheckItem"},
-}  # fmt: skip
+    "presign": {
+        "apps": "ConditionCheckItem DeleteItem PutItem Query Scan UpdateItem",
+        "files": "BatchGetItem BatchWriteItem ConditionCheckItem Query UpdateItem",
+        "stats": "BatchGetItem BatchWriteItem ConditionCheckItem PutItem Query UpdateItem",
+        "s3": "DeleteObject DeleteObjectVersion GetObjectVersion PutObjectVersionTagging",
+    },
+    "ingest": {
+        "apps": "ConditionCheckItem DeleteItem PutItem Query Scan UpdateItem",
+        "files": "BatchGetItem",
+        "logs": "BatchGetItem ConditionCheckItem GetItem UpdateItem",
+        "stats": "BatchGetItem BatchWriteItem ConditionCheckItem DeleteItem Query",
+        "s3": "DeleteObject DeleteObjectVersion",
+    },
+    "flush": {
+        "apps": "ConditionCheckItem DeleteItem PutItem Query Scan UpdateItem",
+        "checks": "BatchWriteItem DeleteItem Query",
+        "files": "GetItem",
+        "logs": "BatchGetItem BatchWriteItem DeleteItem GetItem",
+        "s3": "DeleteObject DeleteObjectVersion GetObject GetObjectVersion ListBucket",
+    },
+    "api": {
+        "checks": "BatchGetItem BatchWriteItem DeleteItem",
+        "files": "BatchGetItem BatchWriteItem ConditionCheckItem DeleteItem PutItem",
+        "logs": "BatchGetItem BatchWriteItem ConditionCheckItem",
+        "stats": "BatchGetItem ConditionCheckItem",
+    },
+    "rpc": {
+        "apps": "ConditionCheckItem DeleteItem PutItem Query Scan UpdateItem",
+        "logs": "BatchGetItem BatchWriteItem ConditionCheckItem DeleteItem GetItem UpdateItem",
+        "stats": "BatchGetItem BatchWriteItem ConditionCheckItem DeleteItem",
+    },
+    "health": {
+        "apps": "ConditionCheckItem DeleteItem PutItem Query UpdateItem",
+        "checks": "BatchGetItem BatchWriteItem",
+    },
+    "sweep": {
+        "apps": "ConditionCheckItem UpdateItem",
+        "files": "BatchWriteItem ConditionCheckItem DeleteItem",
+        "logs": "BatchGetItem BatchWriteItem ConditionCheckItem PutItem",
+        "stats": "BatchGetItem ConditionCheckItem GetItem PutItem",
+        "uploads": "GetItem PutItem",
+        "s3": "PutObject PutObjectVersionTagging GetObjectVersion",
+    },
+}
 
 
 def statements(function: str, **parameters: str) -> list[dict]:
@@ -44,29 +82,61 @@ def statements(function: str, **parameters: str) -> list[dict]:
     return policy["PolicyDocument"]["Statement"]
 
 
-def granted_to_code(function: str) -> set[str]:
-    granted = set()
+def granted_to_code(function: str) -> dict[str, set[str]]:
+    """The actions that a role grants to the function's code, by table, and by service for all others than DynamoDB."""
+    granted = {}
     for statement in statements(function):
-        granted |= set(as_list(statement["Action"])) - BY_LAMBDA.get(statement["Sid"], set())
+        for action in set(as_list(statement["Action"])) - BY_LAMBDA.get(statement["Sid"], set()):
+            service, name = action.split(":")
+            tables = [re.fullmatch(r".*:table/one-(\w+)Table", resource) for resource in as_list(statement["Resource"])]
+            for place in [match[1].lower() for match in tables if match] or [service]:
+                granted.setdefault(place, set()).add(name)
     return granted
 
 
-@pytest.mark.parametrize("function", FUNCTIONS)
-def test_a_role_grants_no_action_that_the_code_cannot_call(function):
-    reachable = reachable_actions(function, *SOURCES) - NAMESAKES.get(function, set())
+def reachable_by_place(function: str) -> dict[str, set[str]]:
+    """The actions that the function's code can reach by the names of functions, by table or service."""
+    reachable = reachable_actions(function, *SOURCES)
     reachable |= {action for action, call in BESIDE.items() if call in reachable}
-    assert granted_to_code(function) - reachable == set()
+    places = {
+        table: {action.split(":")[1] for action in actions}
+        for table, actions in actions_by_table(function, *SOURCES).items()
+    }
+    for service, name in (action.split(":") for action in reachable if not action.startswith("dynamodb:")):
+        places.setdefault(service, set()).add(name)
+    return places
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_a_role_grants_every_action_that_the_code_calls(function):
-    needed = reachable_actions(function) - NAMESAKES.get(function, set())
-    assert needed - granted_to_code(function) == set()
+def test_a_role_grants_no_action_on_a_table_or_of_a_service_that_the_code_cannot_call(function):
+    reachable = reachable_by_place(function)
+    for place, granted in granted_to_code(function).items():
+        assert granted - reachable.get(place, set()) == set(), place
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_role_grants_every_action_on_a_table_or_of_a_service_that_the_code_calls(function):
+    granted = granted_to_code(function)
+    lacking = {place: actions - granted.get(place, set()) for place, actions in reachable_by_place(function).items()}
+    namesakes = {place: set(names.split()) for place, names in NAMESAKES[function].items()}
+    assert {place: names for place, names in lacking.items() if names} == namesakes
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_each_action_on_a_table_that_a_role_had_too_much_or_too_little_is_found(function):
+    reachable, every = reachable_by_place(function), {action.split(":")[1] for action in SDK.values()}
+    for place, granted in granted_to_code(function).items():
+        namesakes = set(NAMESAKES[function].get(place, "").split())
+        for removed in granted:
+            assert reachable[place] - (granted - {removed}) != namesakes, (place, removed)
+        for added in every - granted:
+            more = granted | {added}
+            assert more - reachable[place] or reachable[place] - more != namesakes, (place, added)
 
 
 def test_every_call_of_the_adapters_is_granted_to_a_function_or_is_the_command_lines():
-    granted = set().union(*(granted_to_code(function) for function in FUNCTIONS))
-    granted |= {"s3:ListBucket"}
+    every = [statement for function in FUNCTIONS for statement in statements(function)]
+    granted = {action for statement in every for action in as_list(statement["Action"])}
     assert set(SDK.values()) - granted == set()
 
 
