@@ -67,9 +67,9 @@ function Records({ question }: { question: Question }) {
   const [stopped, setStopped] = useState(false);
   const list = useRef<ListHandle>(null);
   const asked = JSON.stringify([app, filters]);
-  // `asked` is the app and the filters; a round asks again.
+  // `asked` is the app and the filters; a round asks again. The list stays when the live tail ends.
   const store = useMemo(
-    () => new Store(client, query(app, filters, Date.now()), () => redraw(undefined as never)),
+    () => new Store(client, query(app, filters, Date.now()), () => redraw(undefined as never), view.live),
     [client, asked, round],
   );
   useEffect(() => {
@@ -156,8 +156,11 @@ function Records({ question }: { question: Question }) {
       )}
       {state.missed && (
         <div class="notice" role="status">
-          Records come faster than this page reads them: some are not shown. Ask again to see all, or narrow
-          the filters.
+          More records have arrived than the live tail reads. The newest are shown, some before them may be
+          missing.
+          <button type="button" class="button small" onClick={refresh}>
+            Reload
+          </button>
         </div>
       )}
       {none ? (

@@ -19,19 +19,19 @@ export interface Seen {
   problem: Problem | undefined;
   /** Blocks that the API could not read. */
   skipped: number;
-  /** The live tail found more new records than it reads at once. */
+  /** More has arrived than the live tail reads: records between what was loaded and the newest may be missing. */
   missed: boolean;
   /** When the first page was asked for; undefined until it has arrived. */
   loadedAt: number | undefined;
 }
 
 const PAGE = 200;
-/** Records of one look of the live tail. */
+/** Records of one page of the live tail. */
 const TAIL_PAGE = 500;
-/** Pages of one look at most; the next look continues. */
+/** Pages of one look at most. What has arrived beyond them is skipped. */
 const TAIL_PAGES = 4;
-/** How long before the first page, or before the newest record of all apps, a look begins: `flush` notes an arrival some
- * seconds after its records can be found, and files of browsers arrive minutes after their records were written. */
+/** How long before the newest record a look by time begins: files of browsers arrive minutes after their records were
+ * written. */
 const TAIL_OVERLAP_MS = 5 * MINUTE_MS;
 /** Rows that are kept while the live tail runs. */
 const TAIL_KEPT = 5_000;
@@ -60,11 +60,14 @@ export class Store {
   private readonly client: Client;
   private readonly params: Params;
   private readonly changed: () => void;
+  private readonly live: boolean;
 
-  constructor(client: Client, params: Params, changed: () => void) {
+  /** `live`: a tail follows the list. */
+  constructor(client: Client, params: Params, changed: () => void, live = false) {
     this.client = client;
     this.params = params;
     this.changed = changed;
+    this.live = live;
   }
 
   get state(): Seen {
@@ -80,6 +83,8 @@ export class Store {
     if (this.seen.loading || this.seen.complete) return;
     this.set({ loading: true, problem: undefined });
     try {
+      // The tail begins before the list is read, so that no record is between them.
+      if (this.live && this.followsArrival) this.after ??= await this.present();
       for (let n = 0; n < EMPTY_PAGES; n++) {
         const params: Params = { ...this.params, limit: PAGE, cursor: this.cursor };
         if (this.until !== undefined && this.cursor === undefined) params.until = this.until;
@@ -99,32 +104,49 @@ export class Store {
   /** Looks for records that have arrived since the last look. Returns how many there are. */
   async tail(): Promise<number> {
     try {
-      return this.params.app_id === undefined ? await this.lookByTime() : await this.lookByArrival();
+      return this.followsArrival ? await this.lookByArrival() : await this.lookByTime();
     } catch (error) {
       this.failed(error);
       return 0;
     }
   }
 
-  /** Of one app: follows the order of arrival, so that no record is missed, however late it comes. */
+  /** All apps have no common order of arrival. */
+  private get followsArrival(): boolean {
+    return this.params.app_id !== undefined;
+  }
+
+  /** Where what arrives from now on begins. */
+  private async present(): Promise<string | undefined> {
+    const params: Params = { ...this.params, limit: 1, after: 'now' };
+    return (await this.client.list<LogRecord>('logs', params, this.aborting.signal)).cursor ?? undefined;
+  }
+
+  /** Of one app: follows the order of arrival, so that no record is missed, however late it comes. If more has arrived
+   * than a look reads, it skips to the present: the newest records do not wait for a backlog. */
   private async lookByArrival(): Promise<number> {
     let found = 0;
-    for (let n = 0; n < TAIL_PAGES; n++) {
-      const begin = new Date((this.seen.loadedAt ?? 0) - TAIL_OVERLAP_MS).toISOString();
-      const params: Params = { ...this.params, limit: TAIL_PAGE, after: this.after ?? begin };
+    let lags = false;
+    for (let n = 0; n < TAIL_PAGES && this.after !== undefined; n++) {
+      const params: Params = { ...this.params, limit: TAIL_PAGE, after: this.after };
       const page = await this.client.list<LogRecord>('logs', params, this.aborting.signal);
       this.after = page.cursor ?? undefined;
-      // A record that is older than those that are loaded comes with its page.
-      const reach = this.seen.complete ? undefined : this.seen.rows.at(-1)?.ms;
-      const near = page.data.filter(({ timestamp }) => reach === undefined || Date.parse(timestamp) >= reach);
       // Of one millisecond, what arrived last comes first.
-      found += this.add(near.reverse());
-      if (!page.more) break;
+      found += this.add([...page.data].reverse());
+      if (!page.more) return found;
+      lags = true;
+      // A page that is not full has reached the limits of a query: the backlog is large.
+      if (page.data.length < TAIL_PAGE) break;
     }
+    if (lags) this.set({ missed: true });
+    const after = await this.present();
+    found += await this.lookByTime();
+    // Not before: after a failure, the next look continues where this one stopped.
+    this.after = after;
     return found;
   }
 
-  /** Of all apps, which have no common order of arrival: asks for the newest records, and some minutes more. */
+  /** Asks for the newest records, and some minutes more. */
   private async lookByTime(): Promise<number> {
     const newest = this.seen.rows[0]?.ms;
     const params: Params = { ...this.params, limit: TAIL_PAGE };
@@ -143,7 +165,10 @@ export class Store {
   /** Inserts the records that are not known yet. Returns how many these are. */
   private add(records: LogRecord[]): number {
     const newest = this.seen.rows[0]?.ms;
-    const fresh = this.fresh(records).map((record) => rowOf(record));
+    // A record that is older than those that are loaded comes with its page.
+    const reach = this.seen.complete ? undefined : this.seen.rows.at(-1)?.ms;
+    const near = records.filter(({ timestamp }) => reach === undefined || Date.parse(timestamp) >= reach);
+    const fresh = this.fresh(near).map((record) => rowOf(record));
     fresh.sort((a, b) => b.ms - a.ms);
     const marked = fresh.map((row) => ({ ...row, late: newest !== undefined && row.ms < newest }));
     this.set({ problem: undefined, ...(fresh.length && { rows: merged(this.seen.rows, marked) }) });

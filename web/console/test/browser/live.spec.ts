@@ -1,8 +1,30 @@
 /** The live tail. */
 
+import type { Page } from '@playwright/test';
+import type { App } from '../../../browser/test/support/stack.ts';
 import { expect, open, rows, test } from '../support/fixtures.ts';
 
 const now = () => new Date().toISOString();
+
+/** Records of a backlog: more than one look of the live tail reads. */
+const BACKLOG = 3_000;
+
+/** Stores a backlog with a last record, and waits until it is in the order of arrival. */
+async function storeBacklog(app: App, last: string): Promise<void> {
+  const entry = (message: string) => ({ level: 'info', message, timestamp: now() });
+  const logs = Array.from({ length: BACKLOG }, (_, n) => entry(`backlog ${n}`));
+  for (let n = 0; n < BACKLOG; n += 1_000)
+    await app.call('POST', '/logs', { logs: logs.slice(n, n + 1_000) });
+  await app.call('POST', '/logs', entry(last));
+  const search = `/logs?after=1h&search=${encodeURIComponent(last)}`;
+  await expect.poll(async () => (await app.call<unknown[]>('GET', search)).length).toBe(1);
+}
+
+const setHidden = (page: Page, value: boolean) =>
+  page.evaluate(
+    (hidden) => Object.defineProperty(document, 'hidden', { value: hidden, configurable: true }),
+    value,
+  );
 
 test('a new record appears by itself, and a late one is put in its place and marked', async ({
   page,
@@ -20,6 +42,38 @@ test('a new record appears by itself, and a late one is put in its place and mar
   await app.call('POST', '/logs', { level: 'warn', message: 'from the past', timestamp: late });
   await expect(rows(page).last()).toContainText('from the past');
   await expect(rows(page).last().getByText('late', { exact: true })).toBeVisible();
+});
+
+test('a new record appears beside a backlog that had arrived before the list', async ({ page, app, url }) => {
+  await storeBacklog(app, 'the last one');
+  const arrived: string[] = [];
+  page.on('response', async (response) => {
+    if (!new URL(response.url()).searchParams.has('after')) return;
+    // The last answer may be on its way when the page is closed.
+    const { data } = (await response.json().catch(() => ({ data: [] }))) as { data: { message: string }[] };
+    arrived.push(...data.map(({ message }) => message));
+  });
+  await open(page, url, '#/logs?live=1', app.key);
+  await expect(rows(page).first()).toContainText('the last one');
+  await app.call('POST', '/logs', { level: 'info', message: 'brand new', timestamp: now() });
+  await expect(rows(page).first()).toContainText('brand new');
+  await expect.poll(() => arrived).toEqual(['brand new']);
+  await expect(rows(page).filter({ hasText: 'brand new' })).toHaveCount(1);
+  await expect(page.getByText('More records have arrived')).toHaveCount(0);
+});
+
+test('a backlog that is larger than a look is skipped, and the page says so', async ({ page, app, url }) => {
+  await app.call('POST', '/logs', { level: 'info', message: 'the first', timestamp: now() });
+  await open(page, url, '#/logs?live=1', app.key);
+  await expect(rows(page)).toHaveCount(1);
+  await setHidden(page, true);
+  await storeBacklog(app, 'the last one');
+  await setHidden(page, false);
+  await expect(rows(page).first()).toContainText('the last one');
+  await expect(page.getByText('More records have arrived than the live tail reads')).toBeVisible();
+  await page.getByRole('button', { name: 'Reload' }).click();
+  await expect(page.getByText('More records have arrived')).toHaveCount(0);
+  await expect(rows(page).first()).toContainText('the last one');
 });
 
 test('while the reader has scrolled down, new records wait', async ({ page, app, url }) => {
@@ -78,12 +132,12 @@ test('a hidden tab asks for nothing', async ({ page, app, url }) => {
     asked++;
     return route.continue();
   });
-  await page.evaluate(() => Object.defineProperty(document, 'hidden', { value: true, configurable: true }));
+  await setHidden(page, true);
   await page.clock.runFor(10_000);
   asked = 0;
   await page.clock.runFor(120_000);
   expect(asked).toBe(0);
-  await page.evaluate(() => Object.defineProperty(document, 'hidden', { value: false, configurable: true }));
+  await setHidden(page, false);
   await page.clock.runFor(30_000);
   await expect.poll(() => asked).toBeGreaterThan(0);
 });

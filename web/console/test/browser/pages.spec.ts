@@ -2,8 +2,17 @@
 
 import { gzipSync } from 'node:zlib';
 import type { Page } from '@playwright/test';
+import { PAGES } from '../../src/route.ts';
 import { expect, logIn, open, rows, serious, test } from '../support/fixtures.ts';
 import { upload } from '../support/shop.ts';
+
+/** Each page, and the forms that a URL opens. */
+const SHOWN = [
+  ...PAGES,
+  'alerts?new=1',
+  'erase',
+  'erase?level=ERROR&since=2024-01-01T00:00:00Z&until=2025-01-01T00:00:00Z',
+];
 
 async function fileEnds(app: Parameters<typeof upload>[0], key: string): Promise<void> {
   await expect
@@ -146,19 +155,7 @@ for (const colorScheme of ['light', 'dark'] as const) {
     await page.goto(url);
     expect(await serious(page), 'login').toEqual([]);
     await open(page, url, '#/overview', app.key);
-    for (const name of [
-      'overview',
-      'logs?q=record&live=1',
-      'alerts',
-      'alerts?new=1',
-      'files',
-      'health',
-      'uploads',
-      'app',
-      'erase',
-      'erase?level=ERROR&since=2024-01-01T00:00:00Z&until=2025-01-01T00:00:00Z',
-      'logs?level=ERROR&q=nothing',
-    ]) {
+    for (const name of [...SHOWN, 'logs?q=record&live=1', 'logs?level=ERROR&q=nothing']) {
       await show(page, url, name);
       if (name.startsWith('logs?q=record')) {
         await page
@@ -204,17 +201,7 @@ test('the keyboard alone reaches every link, button and field of every page', as
   await app.call('POST', `/apps/${app.id}/health-urls`, { urls: [{ name: 'nightly', heartbeat: '26h' }] });
   await fileEnds(app, await upload(app, 'x.log.gz', gzipSync('{"level":"info"}\n{bad')));
   await open(page, url, '#/overview', app.key);
-  for (const name of [
-    'overview',
-    'logs',
-    'alerts',
-    'alerts?new=1',
-    'files',
-    'health',
-    'uploads',
-    'app',
-    'erase?level=ERROR&since=2024-01-01T00:00:00Z&until=2025-01-01T00:00:00Z',
-  ]) {
+  for (const name of SHOWN) {
     await show(page, url, name);
     expect(await unreached(page), name).toEqual([]);
   }
@@ -258,18 +245,8 @@ for (const width of [360, 1280, 3840]) {
       logs: [{ level: 'error', message, context: { ['k'.repeat(300)]: 'v'.repeat(300) } }],
     });
     await open(page, url, '#/overview', app.key);
-    for (const name of [
-      'overview',
-      'logs',
-      'logs?wrap=1',
-      'alerts',
-      'alerts?new=1',
-      'files',
-      'health',
-      'uploads',
-      'app',
-      `erase?field.${'k'.repeat(300)}=x&since=2024-01-01T00:00:00Z&until=2025-01-01T00:00:00Z`,
-    ]) {
+    const wide = `erase?field.${'k'.repeat(300)}=x&since=2024-01-01T00:00:00Z&until=2025-01-01T00:00:00Z`;
+    for (const name of [...SHOWN, 'logs?wrap=1', wide]) {
       await show(page, url, name);
       if (name.startsWith('logs'))
         await page

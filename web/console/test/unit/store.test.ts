@@ -60,54 +60,129 @@ test('the live tail puts late records in their place and marks them', async () =
   assert.equal(client.asked.at(-1)?.since, new Date(T0 + 30_000 - 300_000).toISOString());
 });
 
-test('the live tail of one app follows the order of arrival', async () => {
-  let page: Page<LogRecord> = { data: [record(20), record(10)], cursor: null };
-  const client = new Fake(() => page);
-  const store = new Store(client, { app_id: 'shop' }, () => {});
+/** A page of records in the order of their arrival. */
+const arrived = (numbers: number[], cursor: string, more = false): Page<LogRecord> => ({
+  data: numbers.map(record),
+  cursor,
+  more,
+});
+/** As many records as a look asks for at once. */
+const fullPage = (first: number) => Array.from({ length: 500 }, (_, n) => first + n);
+
+/** A client whose list has these records, and whose tail gives these pages one after another. */
+function tailed(list: number[], pages: (Page<LogRecord> | Error)[]): { client: Fake; listed: number[] } {
+  const found = { listed: list };
+  const client = new Fake(({ after }) => {
+    if (after === 'now') return arrived([], 'present');
+    if (after === undefined) return { data: found.listed.map(record), cursor: null };
+    const page = pages.shift();
+    if (!page || page instanceof Error) throw page;
+    return page;
+  });
+  return Object.assign(found, { client });
+}
+
+test('the live tail of one app follows the order of arrival from before its list', async () => {
+  const { client } = tailed([20, 10], [arrived([20, 30, 15], 'c1'), arrived([5, 31], 'c2')]);
+  const store = new Store(client, { app_id: 'shop' }, () => {}, true);
   await store.older(T0);
-  page = { data: [record(20), record(30), record(15)], cursor: 'c1', more: false };
   assert.equal(await store.tail(), 2);
-  page = { data: [record(5), record(31)], cursor: 'c2', more: false };
   assert.equal(await store.tail(), 2);
   assert.equal(shown(store), 'r31 r30 r20 r15! r10 r5!');
-  const begin = new Date(T0 - 300_000).toISOString();
-  assert.deepEqual([client.asked.at(-2)?.after, client.asked.at(-1)?.after], [begin, 'c1']);
+  assert.deepEqual(
+    client.asked.map(({ after }) => after),
+    ['now', undefined, 'present', 'c1'],
+  );
   assert.equal(store.state.missed, false);
 });
 
-test('a look reads what has arrived already page by page, and after a failure the next one continues', async () => {
-  const answers: (Page<LogRecord> | Error)[] = [
-    { data: [record(1)], cursor: null },
-    { data: [record(2)], cursor: 'c1', more: true },
-    { data: [], cursor: 'c2', more: true },
-    new Problem(503, 'SLOW_DOWN', 'try again'),
-    { data: [record(3)], cursor: 'c3', more: false },
-  ];
-  const client = new Fake(() => {
-    const answer = answers.shift();
-    if (!answer || answer instanceof Error) throw answer;
-    return answer;
-  });
-  const store = new Store(client, { app_id: 'shop' }, () => {});
+test('a look reads full pages until the end, and after a failure the next one continues', async () => {
+  const { client } = tailed(
+    [1],
+    [
+      arrived(fullPage(2), 'c1', true),
+      new Problem(503, 'SLOW_DOWN', 'try again'),
+      arrived([502], 'c2', false),
+    ],
+  );
+  const store = new Store(client, { app_id: 'shop' }, () => {}, true);
   await store.older(T0);
   await store.tail();
   assert.equal(store.state.problem?.message, 'try again');
-  assert.equal(shown(store), 'r2 r1');
+  assert.equal(store.state.rows.length, 501);
   await store.tail();
-  assert.equal(client.asked.at(-1)?.after, 'c2');
-  assert.equal(shown(store), 'r3 r2 r1');
-  assert.equal(store.state.problem, undefined);
+  assert.equal(client.asked.at(-1)?.after, 'c1');
+  assert.deepEqual([store.state.rows[0]?.record.id, store.state.rows.length], ['r502', 502]);
+  assert.deepEqual([store.state.problem, store.state.missed], [undefined, false]);
+});
+
+test('a look that more has arrived than it reads skips to the newest records and says so', async () => {
+  const backlog = [2, 502, 1_002, 1_502].map((first, n) => arrived(fullPage(first), `c${n}`, true));
+  const found = tailed([1], [...backlog, arrived([9_001], 'next')]);
+  const store = new Store(found.client, { app_id: 'shop' }, () => {}, true);
+  await store.older(T0);
+  found.listed = [9_000, 8_999];
+  assert.equal(await store.tail(), 2_002);
+  assert.equal(store.state.rows[0]?.record.id, 'r9000');
+  assert.equal(store.state.missed, true);
+  assert.equal(await store.tail(), 1);
+  assert.equal(store.state.rows[0]?.record.id, 'r9001');
+  assert.deepEqual(
+    found.client.asked.slice(2).map(({ after }) => after),
+    ['present', 'c0', 'c1', 'c2', 'now', undefined, 'present'],
+  );
+  assert.equal(new Set(store.state.rows.map((row) => row.record.id)).size, store.state.rows.length);
+});
+
+test('a look skips at once when a query cannot read the backlog within its limits', async () => {
+  const found = tailed([1], [arrived([2], 'c1', true)]);
+  const store = new Store(found.client, { app_id: 'shop' }, () => {}, true);
+  await store.older(T0);
+  found.listed = [90];
+  assert.equal(await store.tail(), 2);
+  assert.deepEqual([shown(store), store.state.missed], ['r90 r2 r1', true]);
+});
+
+test('when the newest records cannot be read, the next look skips again', async () => {
+  let down = false;
+  const client = new Fake(({ after }) => {
+    if (after === 'now') return arrived([], 'present');
+    if (after !== undefined) return arrived([], `after ${after}`, true);
+    if (down) throw new Problem(503, 'SLOW_DOWN', 'try again');
+    return { data: [record(1)], cursor: null };
+  });
+  const store = new Store(client, { app_id: 'shop' }, () => {}, true);
+  await store.older(T0);
+  down = true;
+  await store.tail();
+  down = false;
+  await store.tail();
+  const asked = client.asked.map(({ after }) => after);
+  assert.deepEqual(asked.slice(2), ['present', 'now', undefined, 'after present', 'now', undefined]);
+});
+
+test('a tail of a list that was loaded without one begins with the newest records', async () => {
+  const found = tailed([1], [arrived([3], 'c1')]);
+  const store = new Store(found.client, { app_id: 'shop' }, () => {});
+  await store.older(T0);
+  found.listed = [2, 1];
+  assert.equal(await store.tail(), 1);
+  assert.equal(await store.tail(), 1);
+  assert.deepEqual([shown(store), store.state.missed], ['r3 r2 r1', false]);
 });
 
 test('a record that arrives below the loaded pages comes with its page, once', async () => {
   let page: Page<LogRecord> = { data: [record(20), record(10)], cursor: 'older' };
-  const store = new Store(new Fake(() => page), { app_id: 'shop' }, () => {});
-  await store.older(T0);
-  page = { data: [record(5), record(12)], cursor: 'c1', more: false };
-  assert.equal(await store.tail(), 1);
-  page = { data: [record(7), record(5)], cursor: null };
-  await store.older(T0);
-  assert.equal(shown(store), 'r20 r12! r10 r7 r5');
+  for (const params of [{ app_id: 'shop' }, {}]) {
+    page = { data: [record(20), record(10)], cursor: 'older' };
+    const store = new Store(new Fake(() => page), params, () => {}, true);
+    await store.older(T0);
+    page = { data: [record(5), record(12)], cursor: 'c1', more: false };
+    assert.equal(await store.tail(), 1);
+    page = { data: [record(7), record(5)], cursor: null };
+    await store.older(T0);
+    assert.equal(shown(store), 'r20 r12! r10 r7 r5');
+  }
 });
 
 test('a tail that finds more than it reads says so', async () => {
