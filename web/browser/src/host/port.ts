@@ -13,3 +13,9 @@ export interface Port {
 
 /** What serves ports: the code of a worker, called in the page where there is no worker. */
 export type Serve = (port: Port) => void;
+
+/** The options that are values. Functions and what has no copy cannot be posted. */
+export const valuesOf = <T extends object>(options: T): Partial<T> =>
+  Object.fromEntries(
+    Object.entries(options).filter(([, value]) => ['string', 'number', 'boolean'].includes(typeof value)),
+  ) as Partial<T>;

@@ -10,3 +10,5 @@ export class LogferryError extends Error {
     this.retryInMs = retryInMs;
   }
 }
+
+export const reasonOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

@@ -18,44 +18,43 @@ export interface Redactor {
 }
 
 export const MASK = '[redacted]';
-const MAX_DEPTH = 12;
+/** Objects inside objects that are written out. */
+const MAX_DEPTH = 32;
 
 /** An entry as one line without its line break. Over `maxBytes` the message and the context are cut. */
 export function line(entry: Entry, format: Format, maxBytes: number, redactor: Redactor | null): string {
   const message = wellFormed(redactor ? redactor.text(entry.message) : entry.message);
-  const context = entry.context && contextJson(entry.context, redactor);
-  const whole = render(entry, format, message, context, false);
+  const context = entry.context && plainValue(entry.context, redactor);
+  const whole = render(entry, format, message, context);
   if (whole.length * 3 <= maxBytes || utf8Length(whole) <= maxBytes) return whole;
   // Escapes make a text longer than it is, so the share that fits is found by trying.
   for (let keep = maxBytes; keep > 64; keep = Math.floor(keep * 0.6)) {
     const [ofMessage, ofContext] = context ? [keep / 2, keep / 2] : [keep, 0];
-    const rest = context && JSON.stringify({ cut: cut(context, ofContext) });
+    const rest = context && { cut: cut(JSON.stringify(context), ofContext) };
     const shorter = render(entry, format, cut(message, ofMessage), rest, true);
     if (utf8Length(shorter) <= maxBytes) return shorter;
   }
   return render(entry, format, '', undefined, true);
 }
 
-function render(
-  entry: Entry,
-  format: Format,
-  message: string,
-  context: string | undefined,
-  truncated: boolean,
-): string {
+function render(entry: Entry, format: Format, msg: string, context: unknown, truncated?: true): string {
+  const { time, level, sessionId, seq } = entry;
   if (format === 'text') {
-    const tail = `${context ? ` ${context}` : ''}${truncated ? ' truncated: true' : ''}`;
-    return `${isoTime(entry.time)} [${entry.level}] ${harmless(message)}${tail}`;
+    const tail = `${context ? ` ${JSON.stringify(context)}` : ''}${truncated ? ' truncated: true' : ''}`;
+    return `${isoTime(time)} [${level}] ${harmless(msg)}${tail}`;
   }
-  const id = requestId(entry.context);
-  return (
-    `{"time":${entry.time},"level":"${entry.level.toLowerCase()}","msg":${JSON.stringify(message)}` +
-    (context ? `,"context":${context}` : '') +
-    (id === undefined ? '' : `,"request_id":${JSON.stringify(id)}`) +
-    (truncated ? ',"truncated":true' : '') +
-    (entry.sessionId ? `,"sessionId":"${entry.sessionId}","seq":${entry.seq}` : '') +
-    '}'
-  );
+  const id = entry.context?.request_id ?? entry.context?.requestId;
+  const request_id = typeof id === 'string' || typeof id === 'number' ? wellFormed(String(id)) : undefined;
+  return JSON.stringify({
+    time,
+    level: level.toLowerCase(),
+    msg,
+    context,
+    request_id,
+    truncated,
+    sessionId,
+    seq,
+  });
 }
 
 /** A line break before what would read as the header of another record is followed by two spaces. */
@@ -68,78 +67,50 @@ export function isoTime(time: number): string {
   return Number.isNaN(date.getTime()) ? new Date(0).toISOString() : date.toISOString();
 }
 
-function requestId(context: Record<string, unknown> | undefined): string | undefined {
-  const id = context?.request_id ?? context?.requestId;
-  return typeof id === 'string' || typeof id === 'number' ? wellFormed(String(id)) : undefined;
-}
-
 /** The message of whatever was logged: texts as they are, errors with their stack, objects as JSON. */
 export function messageOf(value: unknown, redactor: Redactor | null): string {
   if (typeof value === 'string') return value;
   if (value instanceof Error) return value.stack || `${value.name}: ${value.message}`;
-  return typeof value === 'object' && value !== null ? contextJson(value, redactor) : String(value);
+  return typeof value === 'object' && value !== null
+    ? (JSON.stringify(plainValue(value, redactor)) ?? 'null')
+    : String(value);
 }
 
-function contextJson(context: object, redactor: Redactor | null): string {
-  const replacer = (name: string, value: unknown) => plainValue(name, value, redactor);
-  try {
-    const text = JSON.stringify(context, replacer);
-    // An escaped surrogate stands alone, and no parser takes it.
-    if (text !== undefined && !/\\u[dD][89a-fA-F]/.test(text)) return text;
-  } catch {
-    // Circular, or a getter or toJSON throws: copied piece by piece.
-  }
-  return JSON.stringify(copy(context, redactor, [], '')) ?? 'null';
-}
-
-/** What JSON has no word for becomes something that it has. */
-function plainValue(name: string, value: unknown, redactor: Redactor | null): unknown {
+/** A copy of a value. What JSON has no word for becomes something that it has, and secrets become [`MASK`]. */
+function plainValue(value: unknown, redactor: Redactor | null, name = '', above: object[] = []): unknown {
   if (name && redactor?.hides(name) && value !== null && value !== undefined) return MASK;
-  switch (typeof value) {
-    case 'string':
-      return redactor ? redactor.text(value) : value;
-    case 'bigint':
-      return String(value);
-    case 'function':
-      return `[function ${value.name}]`;
-    case 'symbol':
-      return String(value);
-    case 'object':
-      if (value instanceof Error) {
-        const { name, message, stack, cause } = value;
-        return { name, message, stack, cause };
-      }
-      if (value instanceof Map || value instanceof Set) return [...value];
-      if (typeof Node !== 'undefined' && value instanceof Node) return `[${value.nodeName.toLowerCase()}]`;
-      return value;
-    default:
-      return value;
+  if (typeof value === 'string') return wellFormed(redactor ? redactor.text(value) : value);
+  if (typeof value === 'function') return `[function ${value.name}]`;
+  if (typeof value === 'bigint' || typeof value === 'symbol') return String(value);
+  if (typeof value !== 'object' || value === null) return value;
+  if (above.includes(value)) return '[circular]';
+  if (above.length >= MAX_DEPTH) return '[deep]';
+  const path = [...above, value];
+  const inner = (child: unknown, key = '') => plainValue(child, redactor, key, path);
+  if (typeof Node !== 'undefined' && value instanceof Node) return `[${value.nodeName.toLowerCase()}]`;
+  if (Array.isArray(value)) return value.map((element) => inner(element));
+  if (value instanceof Map || value instanceof Set) return inner([...value]);
+  try {
+    const { toJSON } = value as { toJSON?: unknown };
+    if (typeof toJSON === 'function') return inner(toJSON.call(value, name));
+  } catch {
+    // Copied by its fields.
   }
+  const fields = (value instanceof Error ? errorFields(value) : value) as Record<string, unknown>;
+  // Without a prototype, so that a key may be `__proto__`.
+  const copy = Object.create(null) as Record<string, unknown>;
+  for (const key of Object.keys(fields)) {
+    try {
+      copy[wellFormed(key)] = inner(fields[key], key);
+    } catch {
+      // Its getter throws.
+      copy[wellFormed(key)] = '[unreadable]';
+    }
+  }
+  return copy;
 }
 
-function copy(value: unknown, redactor: Redactor | null, above: object[], name: string): unknown {
-  const plain = plainValue(name, value, redactor);
-  if (typeof plain === 'string') return wellFormed(plain);
-  if (typeof plain !== 'object' || plain === null) return plain;
-  if (above.includes(plain)) return '[circular]';
-  if (above.length >= MAX_DEPTH) return '[deep]';
-  const path = [...above, plain];
-  if (Array.isArray(plain)) return plain.map((element) => copy(element, redactor, path, ''));
-  if (plain instanceof Date) return isoTime(plain.getTime());
-  const result: Record<string, unknown> = {};
-  for (const key of Object.keys(plain)) {
-    let child: unknown;
-    try {
-      child = (plain as Record<string, unknown>)[key];
-    } catch {
-      child = '[unreadable]';
-    }
-    // Defined, not assigned: a key may be `__proto__`.
-    const content = copy(child, redactor, path, key);
-    Object.defineProperty(result, wellFormed(key), { value: content, enumerable: true, configurable: true });
-  }
-  return result;
-}
+const errorFields = ({ name, message, stack, cause }: Error) => ({ name, message, stack, cause });
 
 const LONE = /[\uD800-\uDBFF](?![\uDC00-\uDFFF])|(?<![\uD800-\uDBFF])[\uDC00-\uDFFF]/g;
 

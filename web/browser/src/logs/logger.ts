@@ -1,9 +1,11 @@
 /** `createLogger`: levels, context and formatting in front of the client. Does nothing on a server. */
 
 import { newId } from '../host/clock.ts';
-import type { HostChoice, Hosts } from '../host/host.ts';
+import type { HostChoice } from '../host/host.ts';
+import { valuesOf } from '../host/port.ts';
 import { LogClient } from './client.ts';
-import { type Entry, line, messageOf } from './format.ts';
+import { reasonOf } from './error.ts';
+import { type Entry, line, messageOf, type Redactor } from './format.ts';
 import { redactor } from './redact.ts';
 import {
   DEFAULTS,
@@ -72,28 +74,86 @@ export interface Logger {
   destroy(): Promise<void>;
 }
 
-const isMobile = (): boolean => /Mobi|Android/i.test(navigator.userAgent);
+/** Phones have less room, and close pages sooner. */
+const MOBILE = { flushIntervalMs: 90_000, flushBytes: 256 << 10, maxBytes: 10 << 20 };
 
 export function createLogger(options: LoggerOptions): Logger {
   if (typeof window === 'undefined') return silent;
-  const { endpoint, getToken, scope, host = 'auto', worker } = options;
-  const mobile = isMobile();
+  const { format = 'ndjson', maxEntryBytes = DEFAULTS.maxEntryBytes, host = 'auto' } = options;
   const config = {
-    presignedUrlEndpoint: presignedUrl(endpoint),
-    ...scope,
-    autoUpload: options.autoUpload ?? true,
-    flushIntervalMs: options.flushIntervalMs ?? (mobile ? 90_000 : DEFAULTS.flushIntervalMs),
-    flushBytes: options.flushBytes ?? (mobile ? 256 << 10 : DEFAULTS.flushBytes),
-    maxBytes: options.maxBytes ?? (mobile ? 10 << 20 : DEFAULTS.maxBytes),
-    maxEntries: options.maxEntries ?? 100_000,
-    maxAgeMs: options.maxAgeMs ?? DEFAULTS.maxAgeMs,
-    format: options.format ?? ('ndjson' as const),
-    correctClock: options.correctClock ?? true,
+    ...(/Mobi|Android/i.test(navigator.userAgent) && MOBILE),
+    autoUpload: true,
+    maxEntries: 100_000,
+    ...valuesOf(options),
+    ...options.scope,
+    format,
+    presignedUrlEndpoint: presignedUrl(options.endpoint),
   };
-  const hosts: Hosts = workerHosts(worker);
-  const client = new LogClient(config, hosts, host, getToken);
-  const root = new PageLogger(client, options, config.format);
-  if (options.captureErrors) root.onDestroy = captureErrors(root);
+  const client = new LogClient(config, workerHosts(options.worker), host, options.getToken);
+  const rules = redactor(options.redact);
+  const sessionId = newId().slice(0, 16);
+  const ended = new AbortController();
+  let seq = 0;
+  let least = 0;
+
+  const add = (entry: Entry, rules: Redactor | null): void =>
+    client.add(line(entry, format, maxEntryBytes, rules), entry.level === 'ERROR');
+
+  /** Never throws: a log line is not worth an application's failure. */
+  const log = (level: Level, message: Message, own: Context | undefined, more: Context | undefined): void => {
+    const time = Date.now();
+    try {
+      const context = own || more ? { ...own, ...more } : undefined;
+      const said = typeof message === 'function' ? (message as () => unknown)() : message;
+      let entry: Entry | null = { time, level, message: messageOf(said, rules), context };
+      if (options.beforeSend) entry = options.beforeSend(entry);
+      if (!entry) return;
+      seq += 1;
+      add({ ...entry, sessionId, seq }, rules);
+    } catch (error) {
+      add(
+        { time, level: 'WARN', message: `logferry: an entry could not be formatted: ${reasonOf(error)}` },
+        null,
+      );
+    }
+  };
+
+  const setLevel = (level: Level | 'OFF'): void => {
+    const at = LEVELS.indexOf(level as Level);
+    least = at < 0 ? LEVELS.length : at;
+  };
+
+  const loggerOf = (own: Context | undefined): Logger => ({
+    debug(message, context) {
+      if (least <= 0) log('DEBUG', message, own, context);
+    },
+    info(message, context) {
+      if (least <= 1) log('INFO', message, own, context);
+    },
+    warn(message, context) {
+      if (least <= 2) log('WARN', message, own, context);
+    },
+    error(message, context) {
+      if (least <= 3) log('ERROR', message, own, context);
+    },
+    child: (context) => loggerOf({ ...own, ...context }),
+    setLevel,
+    async flush(how) {
+      const { uploaded, files, dropped } = await client.flush(how);
+      return { uploaded, files, dropped };
+    },
+    stats: () => client.stats(),
+    on: (event, listener) => client.on(event, listener),
+    setScope: (scope) => client.setScope(scope),
+    destroy() {
+      ended.abort();
+      return client.destroy();
+    },
+  });
+
+  setLevel(options.level ?? 'INFO');
+  const root = loggerOf(options.context);
+  if (options.captureErrors) captureErrors(root, ended.signal);
   return root;
 }
 
@@ -103,124 +163,18 @@ export const presignedUrl = (endpoint: string): string => {
   return base.endsWith('/presigned-url') ? base : `${base}/presigned-url`;
 };
 
-/** What all children of a logger share. */
-interface Shared {
-  level: number;
-  seq: number;
-  readonly sessionId: string;
-}
-
-class PageLogger implements Logger {
-  readonly #client: LogClient;
-  readonly #options: LoggerOptions;
-  readonly #format: Format;
-  readonly #context: Context | undefined;
-  readonly #shared: Shared;
-  readonly #redactor: ReturnType<typeof redactor>;
-  readonly #maxBytes: number;
-  onDestroy: () => void = nothing;
-
-  constructor(
-    client: LogClient,
-    options: LoggerOptions,
-    format: Format,
-    parent?: PageLogger,
-    context?: Context,
-  ) {
-    this.#client = client;
-    this.#options = options;
-    this.#format = format;
-    this.#context = context ?? options.context;
-    this.#maxBytes = options.maxEntryBytes ?? DEFAULTS.maxEntryBytes;
-    this.#redactor = parent ? parent.#redactor : redactor(options.redact);
-    this.#shared = parent ? parent.#shared : { level: 0, seq: 0, sessionId: newId().slice(0, 16) };
-    if (!parent) this.setLevel(options.level ?? 'INFO');
-  }
-
-  debug(message: Message, context?: Context): void {
-    if (this.#shared.level <= 0) this.#log('DEBUG', message, context);
-  }
-
-  info(message: Message, context?: Context): void {
-    if (this.#shared.level <= 1) this.#log('INFO', message, context);
-  }
-
-  warn(message: Message, context?: Context): void {
-    if (this.#shared.level <= 2) this.#log('WARN', message, context);
-  }
-
-  error(message: Message, context?: Context): void {
-    if (this.#shared.level <= 3) this.#log('ERROR', message, context);
-  }
-
-  child(context: Context): Logger {
-    return new PageLogger(this.#client, this.#options, this.#format, this, { ...this.#context, ...context });
-  }
-
-  setLevel(level: Level | 'OFF'): void {
-    const at = LEVELS.indexOf(level as Level);
-    this.#shared.level = at < 0 ? LEVELS.length : at;
-  }
-
-  async flush(options?: FlushOptions): Promise<Summary> {
-    const { uploaded, files, dropped } = await this.#client.flush(options);
-    return { uploaded, files, dropped };
-  }
-
-  stats(): Promise<Stats> {
-    return this.#client.stats();
-  }
-
-  on<E extends keyof Events>(event: E, listener: Events[E]): () => void {
-    return this.#client.on(event, listener);
-  }
-
-  setScope(scope: Scope): void {
-    this.#client.setScope(scope);
-  }
-
-  destroy(): Promise<void> {
-    this.onDestroy();
-    return this.#client.destroy();
-  }
-
-  /** Never throws: a log line is not worth an application's failure. */
-  #log(level: Level, message: Message, context?: Context): void {
-    const time = Date.now();
-    try {
-      const said = typeof message === 'function' ? (message as () => unknown)() : message;
-      const all = this.#context || context ? { ...this.#context, ...context } : undefined;
-      let entry: Entry | null = { time, level, message: messageOf(said, this.#redactor), context: all };
-      if (this.#options.beforeSend) entry = this.#options.beforeSend(entry);
-      if (!entry) return;
-      this.#shared.seq += 1;
-      entry.sessionId = this.#shared.sessionId;
-      entry.seq = this.#shared.seq;
-      this.#client.add(line(entry, this.#format, this.#maxBytes, this.#redactor), level === 'ERROR');
-    } catch (error) {
-      const text = `logferry: an entry could not be formatted: ${error instanceof Error ? error.message : 'unknown'}`;
-      this.#client.add(
-        line({ time, level: 'WARN', message: text }, this.#format, this.#maxBytes, null),
-        false,
-      );
-    }
-  }
-}
-
-/** Returns what ends listening. */
-function captureErrors(logger: Logger): () => void {
-  const onError = ({ error, message, filename, lineno }: ErrorEvent) => {
-    logger.error(error ?? message, { source: 'window.onerror', filename, lineno });
-  };
-  const onRejection = ({ reason }: PromiseRejectionEvent) => {
-    logger.error(reason, { source: 'unhandledrejection' });
-  };
-  window.addEventListener('error', onError);
-  window.addEventListener('unhandledrejection', onRejection);
-  return () => {
-    window.removeEventListener('error', onError);
-    window.removeEventListener('unhandledrejection', onRejection);
-  };
+function captureErrors(logger: Logger, signal: AbortSignal): void {
+  addEventListener(
+    'error',
+    ({ error, message, filename, lineno }) =>
+      logger.error(error ?? message, { source: 'window.onerror', filename, lineno }),
+    { signal },
+  );
+  addEventListener(
+    'unhandledrejection',
+    ({ reason }) => logger.error(reason, { source: 'unhandledrejection' }),
+    { signal },
+  );
 }
 
 const nothing = (): void => {};

@@ -1,7 +1,9 @@
 /** `S3Logger`: the surface of the Amazon Chime SDK branch that this client replaces, with its defaults. */
 
 import type { HostChoice } from '../host/host.ts';
+import { valuesOf } from '../host/port.ts';
 import { LogClient } from './client.ts';
+import { reasonOf } from './error.ts';
 import { line, messageOf, type Redactor } from './format.ts';
 import { presignedUrl } from './logger.ts';
 import { redactor } from './redact.ts';
@@ -46,14 +48,12 @@ export class S3Logger {
       this.#client = null;
       return;
     }
-    const { meetingId, attendeeId, joinToken, flushInterval } = options;
+    const { flushInterval } = options;
     const config = {
+      ...valuesOf(options),
+      meetingId: options.meetingId,
+      attendeeId: options.attendeeId,
       presignedUrlEndpoint: presignedUrl(options.presignedUrl),
-      meetingId,
-      attendeeId,
-      joinToken,
-      maxEntries: options.maxEntries ?? DEFAULTS.maxEntries,
-      maxBytes: options.maxBytes ?? DEFAULTS.maxBytes,
       autoUpload: flushInterval !== undefined,
       flushIntervalMs: flushInterval ?? DEFAULTS.flushIntervalMs,
       format: this.#format,
@@ -111,7 +111,7 @@ export class S3Logger {
     try {
       text = messageOf(typeof message === 'function' ? message() : message, this.#redactor);
     } catch (error) {
-      text = `logferry: the message could not be made: ${error instanceof Error ? error.message : 'unknown'}`;
+      text = `logferry: the message could not be made: ${reasonOf(error)}`;
     }
     const entry = { time, level, message: text };
     this.#client.add(line(entry, this.#format, DEFAULTS.maxEntryBytes, this.#redactor), level === 'ERROR');

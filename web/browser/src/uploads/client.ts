@@ -2,7 +2,7 @@
 
 import { newId } from '../host/clock.ts';
 import { type Connected, connect, extendsLifetime, type HostKind, withWorker } from '../host/host.ts';
-import type { Message } from '../host/port.ts';
+import { type Message, valuesOf } from '../host/port.ts';
 import { UploadFailure } from './errors.ts';
 import type {
   FileSource,
@@ -206,12 +206,8 @@ export class Uploads {
     });
   }
 
-  /** The options that are values; the worker knows the defaults. */
   #hello(): Message {
-    const values = Object.entries(this.#options).filter(([, value]) =>
-      ['string', 'number', 'boolean'].includes(typeof value),
-    );
-    return { command: 'UPLOAD_WORKER_INITIALIZE', settings: Object.fromEntries(values) };
+    return { command: 'UPLOAD_WORKER_INITIALIZE', settings: valuesOf(this.#options) };
   }
 
   #post(message: Message): void {
