@@ -25,8 +25,11 @@ export interface Connected {
   survives: boolean;
 }
 
-/** A host that does not answer within this time is given up (ms). Refused scripts fail within 60 ms. */
-const ANSWER_MS = 5_000;
+/**
+ * A host that does not answer within this time is given up (ms). Refused scripts fail within 60 ms, and a database
+ * that does not open, which the log worker waits for, within 5 s.
+ */
+const ANSWER_MS = 10_000;
 
 /** `own` with the caller's worker, if there is one. `new URL(…, import.meta.url)` stands in `own`, for the bundlers. */
 export function withWorker(own: Hosts, name: string, worker?: WorkerOption): Hosts {

@@ -93,6 +93,8 @@ async function transact<T>(tx: IDBTransaction, f: (tx: IDBTransaction) => Promis
   }
 }
 
+export const isQuota = (error: unknown): boolean => (error as Error)?.name === 'QuotaExceededError';
+
 /** Whether the connection itself is gone (Safari drops them), as against a transaction that failed. */
 function isDropped(error: unknown): boolean {
   return ['InvalidStateError', 'UnknownError', 'TransactionInactiveError'].includes((error as Error)?.name);

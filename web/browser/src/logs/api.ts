@@ -1,6 +1,7 @@
 /** The three requests of the log client, and what their answers mean for it. */
 
 import { type Http, type HttpAnswer, json, problem, Unreachable } from '../host/http.ts';
+import { reasonOf } from './error.ts';
 import type { Batch } from './store.ts';
 import type { Failure, Scope } from './types.ts';
 
@@ -137,5 +138,5 @@ function refusal(answer: HttpAnswer, what: string): Refusal {
 export function failureOf(error: unknown): Failure {
   if (error instanceof Refusal) return error.failure;
   if (error instanceof Unreachable) return { code: 'NETWORK', message: error.message };
-  return { code: 'STORAGE', message: error instanceof Error ? error.message : String(error) };
+  return { code: 'STORAGE', message: reasonOf(error) };
 }

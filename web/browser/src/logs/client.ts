@@ -4,9 +4,9 @@ import { newId } from '../host/clock.ts';
 import { connect, type HostChoice, type HostKind, type Hosts } from '../host/host.ts';
 import type { Message, Port } from '../host/port.ts';
 import { Beacon } from './beacon.ts';
-import { LogferryError } from './error.ts';
-import { type Kept, type Over, readExits, removeExit, saveExit } from './exit.ts';
-import { watchPage } from './page-events.ts';
+import { LogferryError, reasonOf } from './error.ts';
+import { type Kept, type Over, putLogs, readExits, removeExit, saveExit } from './exit.ts';
+import { type PageEvents, watchPage } from './page-events.ts';
 import { Requests } from './requests.ts';
 import type { Events, FlushOptions, Scope, Stats, Summary, TokenCallback, WorkerConfig } from './types.ts';
 
@@ -52,7 +52,8 @@ export class LogClient {
   );
   #task: MessagePort | null = null;
   readonly #listeners = { status: new Set(), dropped: new Set(), error: new Set() } as Listeners;
-  readonly #off: () => void;
+  /** Ends the listening to the page. */
+  readonly #off = new AbortController();
   /** Since when lines wait to be stored (ms). */
   #waitingSince = 0;
 
@@ -67,7 +68,7 @@ export class LogClient {
     const { port1, port2 } = new MessageChannel();
     port1.onmessage = () => this.post();
     this.#task = port2;
-    this.#off = this.#watch();
+    this.#watch();
     this.#exits = readExits(this.#tab, Date.now());
     void this.#connect();
   }
@@ -136,7 +137,7 @@ export class LogClient {
     this.#beacon?.forget();
     this.#ended = true;
     await this.#requests.ask({ command: 'TERMINATE' }, ANSWER_MS).catch(() => this.#save());
-    this.#off();
+    this.#off.abort();
     this.#task?.close();
     this.#port?.close?.();
     this.#port?.terminate?.();
@@ -162,7 +163,7 @@ export class LogClient {
       this.#survives = connected.survives;
       this.#port = connected.port;
     } catch (error) {
-      const failed = new LogferryError((error as Error).message, 'NO_HOST');
+      const failed = new LogferryError(reasonOf(error), 'NO_HOST');
       this.#requests.fail(failed);
       return this.#emit('error', failed);
     }
@@ -172,12 +173,8 @@ export class LogClient {
     this.#beacon?.want();
     if (this.#config !== config) this.#send({ command: 'UPDATE_METADATA', ...this.#config });
     // What a host that failed has stored already is skipped by the next.
-    for (const messages of this.#exits.values()) for (const message of messages) this.#send(message);
-    for (const { scope, format, groups } of this.#kept) {
-      for (const { group, lines } of groups) {
-        this.#send({ command: 'PUT_LOGS', tab: this.#tab, group, entries: lines, scope, format });
-      }
-    }
+    const exits = [...this.#exits.values()].flat();
+    for (const message of [...exits, ...putLogs(this.#tab, this.#kept)]) this.#send(message);
     this.#requests.resend();
   }
 
@@ -212,13 +209,13 @@ export class LogClient {
         return this.#emit('dropped', { count: message.count, why: message.why });
       case 'LOG_UPLOAD_COMPLETE':
       case 'STATS':
-        return this.#requests.answer(message);
+        return this.#requests.settle(message.request, message);
       case 'LOG_WORKER_TERMINATED':
-        return this.#requests.answer(message, 'TERMINATE');
+        return this.#requests.answerAll('TERMINATE', message);
       case 'LOG_UPLOAD_FAILED':
       case 'LOG_WORKER_ERROR': {
         const error = new LogferryError(message.error, message.code, message.retryInMs);
-        this.#requests.refuse(message.request, error);
+        this.#requests.settle(message.request, error);
         return this.#emit('error', error);
       }
     }
@@ -244,8 +241,7 @@ export class LogClient {
     try {
       joinToken = await this.#getToken({ scope, reason });
     } catch (error) {
-      const what = error instanceof Error ? error.message : 'no reason';
-      this.#emit('error', new LogferryError(`getToken failed: ${what}`, 'AUTH_FAILED'));
+      this.#emit('error', new LogferryError(`getToken failed: ${reasonOf(error)}`, 'AUTH_FAILED'));
     }
     this.#send({ command: 'TOKEN', scope, joinToken });
   }
@@ -275,8 +271,8 @@ export class LogClient {
     return false;
   }
 
-  #watch(): () => void {
-    return watchPage({
+  #watch(): void {
+    const events: PageEvents = {
       leave: (state, ends) => {
         if (state === 'leaving') this.#leaving = true;
         this.post();
@@ -292,7 +288,8 @@ export class LogClient {
         if (this.#saved) this.#save();
       },
       network: (online) => this.#send({ command: 'NETWORK', online }),
-    });
+    };
+    watchPage(events, this.#off.signal);
   }
 
   #emit<E extends keyof Events>(event: E, value: Parameters<Events[E]>[0]): void {

@@ -1,6 +1,7 @@
 /** One page's conversation with the host: the original's messages, and ours. */
 
 import type { Message, Port } from '../host/port.ts';
+import { reasonOf } from './error.ts';
 import { ExitForm } from './exit-form.ts';
 import { line, type Redactor } from './format.ts';
 import type { Held } from './held.ts';
@@ -54,7 +55,7 @@ export class Connection {
     });
     port.onmessage = ({ data }) => {
       this.receive(data).catch((error: unknown) => {
-        this.#error(error instanceof Error ? error.message : String(error), 'INTERNAL', data?.request);
+        this.#error(reasonOf(error), 'INTERNAL', data?.request);
       });
     };
   }

@@ -67,22 +67,26 @@ export function removeExit(tab: string): void {
 }
 
 function messages(tab: string, { kept, over }: Copy): Message[] {
-  const lines = kept.flatMap(({ scope, format, groups }) =>
-    groups.map(({ group, lines, lost }) => ({
+  const lines = putLogs(tab, kept);
+  return over
+    ? [{ command: 'EXIT_FORM', tab, group: 0, over: over.visit, sent: over.sent }, ...lines]
+    : lines;
+}
+
+/** The messages that hand over what another host, or another page, could not store. */
+export const putLogs = (tab: string, kept: Kept[]): Message[] =>
+  kept.flatMap(({ scope, format, groups }) =>
+    groups.map(({ group, lines: entries, lost }) => ({
       command: 'PUT_LOGS',
       tab,
       group,
-      entries: lines,
+      entries,
       lost,
       scope,
       format,
       again: true,
     })),
   );
-  return over
-    ? [{ command: 'EXIT_FORM', tab, group: 0, over: over.visit, sent: over.sent }, ...lines]
-    : lines;
-}
 
 /** Cuts the oldest lines off until the rest fits; a group that loses lines says how many. */
 function fitting(kept: Kept[]): Kept[] {

@@ -7,20 +7,16 @@ export interface PageEvents {
   network(online: boolean): void;
 }
 
-/** Returns what ends listening. */
-export function watchPage({ leave, back, network }: PageEvents): () => void {
-  const all: [EventTarget, string, (event: Event) => void][] = [
-    [document, 'visibilitychange', () => document.visibilityState === 'hidden' && leave('hidden', false)],
-    [document, 'freeze', () => leave('frozen', false)],
-    [document, 'resume', back],
-    [window, 'pagehide', (event) => leave('leaving', !(event as PageTransitionEvent).persisted)],
-    [window, 'pageshow', (event) => (event as PageTransitionEvent).persisted && back()],
-    // Workers do not get these everywhere.
-    [window, 'online', () => network(true)],
-    [window, 'offline', () => network(false)],
-  ];
-  for (const [target, event, listener] of all) target.addEventListener(event, listener);
-  return () => {
-    for (const [target, event, listener] of all) target.removeEventListener(event, listener);
-  };
+/** Listens until `signal` aborts. */
+export function watchPage({ leave, back, network }: PageEvents, signal: AbortSignal): void {
+  const on = (target: EventTarget, event: string, run: (event: PageTransitionEvent) => void) =>
+    target.addEventListener(event, run as EventListener, { signal });
+  on(document, 'visibilitychange', () => document.visibilityState === 'hidden' && leave('hidden', false));
+  on(document, 'freeze', () => leave('frozen', false));
+  on(document, 'resume', back);
+  on(window, 'pagehide', ({ persisted }) => leave('leaving', !persisted));
+  on(window, 'pageshow', ({ persisted }) => persisted && back());
+  // Workers do not get these everywhere.
+  on(window, 'online', () => network(true));
+  on(window, 'offline', () => network(false));
 }

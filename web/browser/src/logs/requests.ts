@@ -6,9 +6,7 @@ import { LogferryError } from './error.ts';
 
 interface Open {
   message: Message;
-  timer: ReturnType<typeof setTimeout>;
-  resolve(answer: Message): void;
-  reject(error: LogferryError): void;
+  settle(outcome: Message | LogferryError): void;
 }
 
 export class Requests {
@@ -24,36 +22,33 @@ export class Requests {
   }
 
   ask(message: Message, withinMs: number): Promise<Message> {
-    if (this.#failed) return Promise.reject(this.#failed);
-    const request = newId();
-    const sent = { ...message, request };
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => {
+      if (this.#failed) return reject(this.#failed);
+      const request = newId();
+      const sent = { ...message, request };
+      const settle = (outcome: Message | LogferryError) => {
+        clearTimeout(timer);
         this.#open.delete(request);
-        reject(new LogferryError('the log worker does not answer', 'HOST_LOST'));
+        if (outcome instanceof LogferryError) reject(outcome);
+        else resolve(outcome);
+      };
+      const timer = setTimeout(() => {
+        settle(new LogferryError('the log worker does not answer', 'HOST_LOST'));
         this.#silent();
       }, withinMs);
-      this.#open.set(request, { message: sent, timer, resolve, reject });
+      this.#open.set(request, { message: sent, settle });
       this.#send(sent);
     });
   }
 
-  /** Takes an answer to its question; an answer without `request` to every question of `command`. */
-  answer(answer: Message, command?: string): void {
-    for (const [request, { message, timer, resolve }] of this.#open) {
-      if (command ? message.command !== command : request !== answer.request) continue;
-      clearTimeout(timer);
-      this.#open.delete(request);
-      resolve(answer);
-    }
+  /** Takes what a question ends with. */
+  settle(request: string, outcome: Message | LogferryError): void {
+    this.#open.get(request)?.settle(outcome);
   }
 
-  refuse(request: string, error: LogferryError): void {
-    const open = this.#open.get(request);
-    if (!open) return;
-    clearTimeout(open.timer);
-    this.#open.delete(request);
-    open.reject(error);
+  /** Takes an answer that does not name its question: it is for all of `command`. */
+  answerAll(command: string, answer: Message): void {
+    for (const { message, settle } of this.#open.values()) if (message.command === command) settle(answer);
   }
 
   /** Asks another host the same. */
@@ -64,6 +59,6 @@ export class Requests {
   /** Refuses what waits and all that follows. */
   fail(error: LogferryError): void {
     this.#failed = error;
-    for (const request of [...this.#open.keys()]) this.refuse(request, error);
+    for (const { settle } of this.#open.values()) settle(error);
   }
 }

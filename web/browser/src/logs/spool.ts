@@ -1,7 +1,7 @@
 /** IndexedDB as long as it works, memory while it does not, and the limits of both. */
 
 import type { Clock } from '../host/clock.ts';
-import { isQuota } from '../host/database.ts';
+import { isQuota } from '../host/idb.ts';
 import type { IdbStore } from './idb-store.ts';
 import { MemoryStore } from './memory-store.ts';
 import type { Append, Limits, Store, Usage } from './store.ts';
