@@ -6,8 +6,9 @@ use std::error::Error;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-/// USD per million DynamoDB write request units.
+/// USD per million DynamoDB write request units, and per million read request units.
 const WRITE: f64 = 0.625;
+const READ: f64 = 0.125;
 /// USD per GB and month in a table, by its class.
 const TABLE_GB: f64 = 0.25;
 const TABLE_GB_INFREQUENT: f64 = 0.10;
@@ -41,6 +42,12 @@ const UNITS_PER_WRITE: f64 = 5.0;
 const UNITS_PER_ENTRY: f64 = 0.22;
 /// Share of the write units of storing that `flush` adds for its marks.
 const MARKS: f64 = 0.02;
+/// Write units of a full block, which `UNITS_PER_GB` consists of.
+const UNITS_PER_BLOCK: f64 = 64.0;
+/// Write and read units of a row in the log of arrivals. A row has the blocks of an app in a batch: at most as many
+/// rows as blocks.
+const ARRIVAL_WRITES: f64 = 1.0;
+const ARRIVAL_READS: f64 = 2.0;
 /// What an event in CloudWatch Logs has beside its message: `logId`, and 26 bytes that CloudWatch counts.
 const EVENT_OVERHEAD: f64 = 1.12;
 const ENTRY_GB: f64 = 500.0 / 1e9;
@@ -142,8 +149,13 @@ impl Args {
         self.gb * 1000.0 / self.file_mb
     }
 
+    /// Blocks of a month: at least one per file, and one per API write.
+    fn blocks(&self) -> f64 {
+        (self.gb * UNITS_PER_GB / UNITS_PER_BLOCK).max(self.files()) + self.requests
+    }
+
     /// Returns USD a month, by part.
-    fn bill(&self) -> [(&'static str, f64); 8] {
+    fn bill(&self) -> [(&'static str, f64); 9] {
         let (write_price, table_price) = match self.table_class {
             Class::Standard => (WRITE, TABLE_GB),
             Class::Infrequent => (WRITE * WRITE_INFREQUENT, TABLE_GB_INFREQUENT),
@@ -168,6 +180,10 @@ impl Args {
         [
             ("writing to DynamoDB", units / 1e6 * write_price),
             ("keeping in DynamoDB", stored_gb * table_price),
+            (
+                "order of arrival, for tails",
+                self.blocks() / 1e6 * (ARRIVAL_WRITES * WRITE + ARRIVAL_READS * READ),
+            ),
             ("CloudWatch Logs", sent_gb * (logs_in + kept_in_logs(self.log_days))),
             ("S3", self.gb * STORED_RATIO * S3_GB * f64::from(self.months) + files / 1e6 * (S3_PUT + S3_GET)),
             ("HTTP API", (self.requests + files) / 1e6 * HTTP_API),
@@ -274,6 +290,11 @@ mod tests {
         // Per million records of 534 bytes.
         let blocks = cell("**blocks of about 64 KiB (Logferry)** | **") / 0.534;
         assert!((blocks / UNITS_PER_GB - 1.0).abs() < 0.01, "{blocks}");
+        let per_million_arrivals = ARRIVAL_WRITES * WRITE + ARRIVAL_READS * READ;
+        assert!(
+            PAGE.contains(&format!("{per_million_arrivals} USD per million blocks")),
+            "{per_million_arrivals}"
+        );
         let of_a_hundred = (UNITS_PER_WRITE + 99.0 * UNITS_PER_ENTRY) / 100.0;
         assert!((cell("\n| 100 | ") / 1e6 / of_a_hundred - 1.0).abs() < 0.1);
     }
