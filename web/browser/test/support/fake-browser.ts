@@ -4,7 +4,7 @@
  */
 
 import { sleep } from '../../src/host/clock.ts';
-import type { Port } from '../../src/host/port.ts';
+import type { Message, Port } from '../../src/host/port.ts';
 import { LogClient } from '../../src/logs/client.ts';
 import { ENDPOINT, FakePrimary, FakeWorld, ports } from './fake-service.ts';
 
@@ -47,6 +47,9 @@ export interface Tab {
   world: FakeWorld;
   client: LogClient;
   window: EventTarget;
+  /** What the host has said while the page was in the back/forward cache; `null`: it is not there. */
+  unheard: Message[] | null;
+  hear(message: Message): void;
 }
 
 export const MEETING = { meetingId: 'm-1', attendeeId: 'a-1' };
@@ -121,13 +124,18 @@ export class FakeBrowser {
     const window = new EventTarget();
     [globals.window, globals.document] = [window, new EventTarget()];
     Date.now = () => world.clock.now();
-    const hosts = { main: async () => (port: Port) => void world.service.serve(port) };
+    const tab: Partial<Tab> = { world, window, unheard: null };
+    const main = async () => (port: Port) => {
+      tab.hear = port.postMessage.bind(port);
+      port.postMessage = (message) => (tab.unheard ? tab.unheard.push(message) : tab.hear?.(message));
+      world.service.serve(port);
+    };
     const { flushIntervalMs } = this;
     const options = { autoUpload: true, flushIntervalMs, format: 'text' as const };
     const config = { presignedUrlEndpoint: ENDPOINT, ...MEETING, ...options };
-    const client = new LogClient(config, hosts, 'main', () => 'good');
+    tab.client = new LogClient(config, { main }, 'main', () => 'good');
     await world.clock.advance(0);
-    return { world, client, window };
+    return tab as Tab;
   }
 
   /** A lock that ends with its host. */
@@ -143,13 +151,17 @@ export class FakeBrowser {
   }
 }
 
-/** The page is left; with `persisted` it may come back. */
-export function leave({ window }: Tab, persisted = false): void {
-  window.dispatchEvent(Object.assign(new Event('pagehide'), { persisted }));
+/** The page is left; with `persisted` it may come back, and hears nothing until then. */
+export function leave(tab: Tab, persisted = false): void {
+  tab.window.dispatchEvent(Object.assign(new Event('pagehide'), { persisted }));
+  if (persisted) tab.unheard ??= [];
 }
 
-export function comeBack({ window }: Tab): void {
-  window.dispatchEvent(Object.assign(new Event('pageshow'), { persisted: true }));
+export function comeBack(tab: Tab): void {
+  tab.window.dispatchEvent(Object.assign(new Event('pageshow'), { persisted: true }));
+  const unheard = tab.unheard ?? [];
+  tab.unheard = null;
+  for (const message of unheard) tab.hear(message);
 }
 
 /** Page and host end. */

@@ -163,6 +163,8 @@ export class FakeWorld {
   answer: (request: HttpRequest) => HttpAnswer | 'offline' | null = () => null;
   /** How long a request takes. */
   latencyMs: (request: HttpRequest) => number = () => 0;
+  /** How long it takes to compress a file. */
+  compressMs: () => number = () => 0;
   /** How much the browser's clock is before the service's (ms); with it keys tell the service's time. */
   fastMs = 0;
   readonly service: LogService;
@@ -179,7 +181,11 @@ export class FakeWorld {
       clock: this.clock,
       http: (request) => this.#http(request),
       exclusive: (_name, f) => this.exclusive(f),
-      compress: async (text) => new TextEncoder().encode(text).buffer as ArrayBuffer,
+      compress: async (text) => {
+        const ms = this.compressMs();
+        if (ms > 0) await sleep(this.clock, ms);
+        return new TextEncoder().encode(text).buffer as ArrayBuffer;
+      },
     });
   }
 

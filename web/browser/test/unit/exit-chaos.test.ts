@@ -58,6 +58,7 @@ async function run(seed: number): Promise<Outcome> {
     browser.open((world) => {
       const bad = faults(world, chance);
       world.answer = (request) => (good ? null : bad(request));
+      world.compressMs = () => (good || chance() < 0.7 ? 0 : chance() * 3_000);
       world.latencyMs = () => (good ? 0 : chance() ** 3 * 5_000);
     });
   const meetings = new Map<Tab, string>();
@@ -90,9 +91,11 @@ async function run(seed: number): Promise<Outcome> {
       if (chance() < 0.5) await clock.advance(chance() * 300);
       end(tab);
     } else if (kind < 0.66) {
-      if (chance() < 0.5) await clock.advance(3_000);
-      // Into the back/forward cache, and out of it or not.
+      if (chance() < 0.5) log(tab);
+      await clock.advance(chance() * 500);
+      // Into the back/forward cache, and out of it or not. Meanwhile another page may open.
       leave(tab, true);
+      if (chance() < 0.5 && tabs.length < 3) tabs.push(await open());
       if (chance() < 0.5) await clock.advance(chance() * 30_000);
       if (chance() < 0.6) comeBack(tab);
       else end(tab);
@@ -104,7 +107,7 @@ async function run(seed: number): Promise<Outcome> {
       const meetingId = chance() < 0.5 ? 'm-1' : 'm-2';
       tab.client.setScope({ meetingId, attendeeId: 'a-1' });
       meetings.set(tab, meetingId);
-    } else if (kind < 0.8 && tabs.length < 3) tabs.push(await open());
+    } else if (kind < 0.84 && tabs.length < 3) tabs.push(await open());
     else await clock.advance(chance() * 60_000);
     if (tabs.length === 0) tabs.push(await open());
     if (chance() < 0.7) await clock.advance(60);

@@ -169,6 +169,60 @@ test('12 a form that the browser does not take leaves its lines to the next visi
   assert.deepEqual(browser.lines, ['line 1']);
 });
 
+test('12 a copy of lines that another tab has found to have arrived is not sent again', async () => {
+  const browser = new FakeBrowser();
+  const tab = await opened(browser, 'line 1');
+  const other = await browser.open();
+  tab.client.add('line 2', false);
+  // The host ends before it has stored the line: the page's copy is all there is.
+  close(tab);
+  other.client.add('line 3', false);
+  const flushed = other.client.flush();
+  await other.world.clock.advance(1_000);
+  await flushed;
+  const next = await browser.open();
+  await next.world.clock.advance(2 * FORM_MS);
+  assert.deepEqual([browser.lines, browser.twice], [['line 1', 'line 2', 'line 3'], []]);
+});
+
+test('12 a form that a page hears of only when it returns from the back/forward cache is void', async () => {
+  const browser = new FakeBrowser();
+  const tab = await browser.open();
+  // The form is on its way when the page enters the cache.
+  tab.unheard = [];
+  tab.client.add('line 1', false);
+  await tab.world.clock.advance(100);
+  leave(tab, true);
+  const next = await browser.open();
+  await next.world.clock.advance(1_000);
+  assert.deepEqual(browser.lines, ['line 1']);
+  comeBack(tab);
+  await tab.world.clock.advance(0);
+  close(tab);
+  await next.world.clock.advance(2 * FORM_MS);
+  assert.deepEqual([browser.lines, browser.twice, browser.forms], [['line 1'], [], []]);
+});
+
+test('12 a run whose lock was stolen does not seal lines that were held meanwhile', async () => {
+  const browser = new FakeBrowser();
+  browser.locks = false;
+  const tab = await browser.open();
+  const other = await browser.open();
+  other.world.compressMs = () => 1_000;
+  tab.world.latencyMs = () => 300;
+  tab.client.add('line 1', false);
+  await tab.world.clock.advance(60);
+  // It reads the line, and compresses it until after the form is given.
+  const flushed = other.client.flush();
+  await tab.world.clock.advance(500);
+  tab.client.add('line 2', false);
+  close(tab);
+  await other.world.clock.advance(1_000);
+  await flushed;
+  await other.world.clock.advance(2 * FORM_MS);
+  assert.deepEqual([browser.lines, browser.twice, browser.forms.length], [['line 1', 'line 2'], [], 1]);
+});
+
 test('12 a group that spans two rows is in a form as a whole or not at all', async () => {
   const browser = new FakeBrowser();
   const tab = await browser.open();
