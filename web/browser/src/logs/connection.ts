@@ -7,8 +7,8 @@ import { line, type Redactor } from './format.ts';
 import type { Held } from './held.ts';
 import { redactor } from './redact.ts';
 import { type LogService, scopeName } from './service.ts';
-import { type Append, type Group, type Limits, ROW_BYTES } from './store.ts';
-import { DEFAULTS, LEVELS, type Level, type Scope, type WorkerConfig } from './types.ts';
+import { type Append, droppedTotal, type Group, noUsage, ROW_BYTES } from './store.ts';
+import { DEFAULTS, type Format, LEVELS, type Level, type Scope, type WorkerConfig } from './types.ts';
 import { answerUpload } from './upload.ts';
 
 /** Lines are stored at the latest after this (ms). */
@@ -17,13 +17,22 @@ const COMMIT_MS = 50;
 /** How long a form of a page that has just closed takes to arrive (ms). */
 const ARRIVAL_MS = 10_000;
 
-const NOWHERE: WorkerConfig = { presignedUrlEndpoint: '', meetingId: '', attendeeId: '' };
+/** A configuration with the defaults of what it leaves out. */
+type Config = WorkerConfig & { [K in keyof typeof DEFAULTS]: number } & { format: Format };
+
+const NOWHERE: Config = {
+  ...DEFAULTS,
+  presignedUrlEndpoint: '',
+  meetingId: '',
+  attendeeId: '',
+  format: 'text',
+};
 
 /** Lines that wait to be stored. */
 type Waiting = Pick<Append, 'scope' | 'format' | 'tab' | 'groups'>;
 
 export class Connection {
-  config: WorkerConfig = NOWHERE;
+  config = NOWHERE;
   /** `null` until endpoint, meeting and attendee are known. */
   scope: string | null = null;
   /** The page is closed, or in the back/forward cache. */
@@ -145,9 +154,9 @@ export class Connection {
       message: typeof message === 'string' ? message : String(message),
       context,
     };
-    const max = this.config.maxEntryBytes ?? DEFAULTS.maxEntryBytes;
+    const { format, maxEntryBytes } = this.config;
     this.#group += 1;
-    const lines = [line(entry, this.config.format ?? 'text', max, this.#redactor)];
+    const lines = [line(entry, format, maxEntryBytes, this.#redactor)];
     this.#add(this.#tab, this.scope ?? '', { group: this.#group, lines });
   }
 
@@ -159,7 +168,7 @@ export class Connection {
     if (again) await this.commit();
   }
 
-  #add(tab: string, scope: string, group: Group, format = this.config.format ?? 'text'): void {
+  #add(tab: string, scope: string, group: Group, format = this.config.format): void {
     const last = this.#waiting.at(-1);
     if (last && last.tab === tab && last.scope === scope && last.format === format) {
       last.groups.push(group);
@@ -183,11 +192,10 @@ export class Connection {
     this.#urgent = false;
     return this.#service.inOrder(async () => {
       for (const { scope, format, tab, groups } of ready) {
-        const limits = this.#limits();
-        const maxRowLines = Math.max(1, Math.floor(limits.maxEntries / 20));
+        const maxRowLines = Math.max(1, Math.floor(this.config.maxEntries / 20));
         const nowMs = this.#service.clock.now();
         const what = { scope, format, tab, groups, maxRowLines, nowMs };
-        const lost = await this.#service.spool.append(what, limits);
+        const lost = await this.#service.spool.append(what, this.config);
         this.send({ command: 'COMMITTED', tab, upTo: groups.at(-1)?.group ?? 0 });
         if (lost.dropped)
           this.#service.tell(scope, { command: 'LOG_DROPPED', count: lost.dropped, why: lost.why });
@@ -197,14 +205,9 @@ export class Connection {
     });
   }
 
-  #limits(): Limits {
-    const { maxEntries, maxBytes, maxAgeMs } = { ...DEFAULTS, ...this.config };
-    return { maxEntries, maxBytes, maxAgeMs };
-  }
-
   /** Gets the page a form for what it has stored, if it sends forms. */
   #offerForm(scope: string, tab: string): void {
-    const { autoUpload, flushIntervalMs } = { ...DEFAULTS, ...this.config };
+    const { autoUpload, flushIntervalMs } = this.config;
     const { durable } = this.#service.spool;
     if (!durable || !autoUpload || scope !== this.scope || tab !== this.#tab) return;
     if (!this.#service.endsWith(this)) return;
@@ -269,23 +272,25 @@ export class Connection {
   }
 
   async #stats(request: unknown): Promise<void> {
+    const { scope } = this;
     const { spool } = this.#service;
     await this.commit();
     await spool.ready();
-    const stats = { storage: spool.storage, entries: 0, bytes: 0, batches: 0, refused: 0, dropped: 0 };
-    if (!this.scope) return this.send({ command: 'STATS', request, stats });
-    const usage = await spool.usage(this.scope);
-    const { sender } = this.#service.lane(this.scope);
-    const batches = (
-      await Promise.all(spool.stores().map((store) => store.batches(this.scope ?? '')))
-    ).flat();
-    const { entries, bytes } = usage;
-    const dropped = Object.values(usage.dropped).reduce((sum, n) => sum + n, 0);
-    const refused = batches.filter(({ state }) => state === 'refused').length;
-    const error = sender.lastFailure?.message;
-    const retryInMs = sender.retryInMs;
-    Object.assign(stats, { entries, bytes, dropped, refused, batches: batches.length });
-    this.send({ command: 'STATS', request, stats: { ...stats, error, retryInMs } });
+    const { entries, bytes, dropped } = scope ? await spool.usage(scope) : noUsage();
+    const batches = await Promise.all(spool.stores().map((store) => store.batches(scope ?? '')));
+    const states = batches.flat().map(({ state }) => state);
+    const sender = scope ? this.#service.lane(scope).sender : undefined;
+    const stats = {
+      storage: spool.storage,
+      entries,
+      bytes,
+      batches: states.length,
+      refused: states.filter((state) => state === 'refused').length,
+      dropped: droppedTotal(dropped),
+      error: sender?.lastFailure?.message,
+      retryInMs: sender?.retryInMs,
+    };
+    this.send({ command: 'STATS', request, stats });
   }
 
   async #terminate(): Promise<void> {

@@ -221,19 +221,15 @@ export class Delivery {
 
   /** A request with the token; with a new one if it has expired, asked for at most once a minute. */
   async #authorized<T>(request: (token: string) => Promise<T>): Promise<T> {
-    this.#token ??= await this.#ask('start');
-    try {
-      return await request(this.#token);
-    } catch (error) {
-      if (!(error instanceof Refusal) || error.failure.code !== 'AUTH_FAILED') throw error;
+    for (const reason of ['start', 'expired'] as const) {
+      if (!this.#token || reason === 'expired') this.#token = await this.#ask(reason);
+      try {
+        return await request(this.#token);
+      } catch (error) {
+        if (failureOf(error).code !== 'AUTH_FAILED') throw error;
+      }
     }
-    this.#token = await this.#ask('expired');
-    try {
-      return await request(this.#token);
-    } catch (error) {
-      if (!(error instanceof Refusal) || error.failure.code !== 'AUTH_FAILED') throw error;
-      throw this.#noToken('the service refuses the token, and the one that getToken gave after it');
-    }
+    throw this.#noToken('the service refuses the token, and the one that getToken gave after it');
   }
 
   /** One question at a time, for all that need the answer. */

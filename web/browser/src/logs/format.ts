@@ -19,7 +19,9 @@ export interface Redactor {
 
 export const MASK = '[redacted]';
 /** Objects inside objects that are written out. */
-const MAX_DEPTH = 32;
+const MAX_DEPTH = 100;
+/** The most of one value that is written out: its characters, and 8 for each value in it. A graph has too many paths. */
+const MAX_SIZE = 1 << 20;
 
 /** An entry as one line without its line break. Over `maxBytes` the message and the context are cut. */
 export function line(entry: Entry, format: Format, maxBytes: number, redactor: Redactor | null): string {
@@ -77,37 +79,47 @@ export function messageOf(value: unknown, redactor: Redactor | null): string {
 }
 
 /** A copy of a value. What JSON has no word for becomes something that it has, and secrets become [`MASK`]. */
-function plainValue(value: unknown, redactor: Redactor | null, name = '', above: object[] = []): unknown {
-  if (name && redactor?.hides(name) && value !== null && value !== undefined) return MASK;
-  if (typeof value === 'string') return wellFormed(redactor ? redactor.text(value) : value);
-  if (typeof value === 'function') return `[function ${value.name}]`;
-  if (typeof value === 'bigint' || typeof value === 'symbol') return String(value);
-  if (typeof value !== 'object' || value === null) return value;
-  if (above.includes(value)) return '[circular]';
-  if (above.length >= MAX_DEPTH) return '[deep]';
-  const path = [...above, value];
-  const inner = (child: unknown, key = '') => plainValue(child, redactor, key, path);
-  if (typeof Node !== 'undefined' && value instanceof Node) return `[${value.nodeName.toLowerCase()}]`;
-  if (Array.isArray(value)) return value.map((element) => inner(element));
-  if (value instanceof Map || value instanceof Set) return inner([...value]);
-  try {
-    const { toJSON } = value as { toJSON?: unknown };
-    if (typeof toJSON === 'function') return inner(toJSON.call(value, name));
-  } catch {
-    // Copied by its fields.
-  }
-  const fields = (value instanceof Error ? errorFields(value) : value) as Record<string, unknown>;
-  // Without a prototype, so that a key may be `__proto__`.
-  const copy = Object.create(null) as Record<string, unknown>;
-  for (const key of Object.keys(fields)) {
-    try {
-      copy[wellFormed(key)] = inner(fields[key], key);
-    } catch {
-      // Its getter throws.
-      copy[wellFormed(key)] = '[unreadable]';
+function plainValue(root: unknown, redactor: Redactor | null): unknown {
+  let room = MAX_SIZE;
+
+  const copyOf = (value: unknown, name: string, above: object[]): unknown => {
+    if (name && redactor?.hides(name) && value !== null && value !== undefined) return MASK;
+    if (room <= 0) return '[cut]';
+    room -= 8;
+    if (typeof value === 'string') {
+      room -= value.length;
+      return wellFormed(redactor ? redactor.text(value) : value);
     }
-  }
-  return copy;
+    if (typeof value === 'function') return `[function ${value.name}]`;
+    if (typeof value === 'bigint' || typeof value === 'symbol') return String(value);
+    if (typeof value !== 'object' || value === null) return value;
+    if (above.includes(value)) return '[circular]';
+    if (above.length >= MAX_DEPTH) return '[deep]';
+    const path = [...above, value];
+    if (typeof Node !== 'undefined' && value instanceof Node) return `[${value.nodeName.toLowerCase()}]`;
+    if (Array.isArray(value)) return value.map((element) => copyOf(element, '', path));
+    if (value instanceof Map || value instanceof Set) return copyOf([...value], '', path);
+    try {
+      const { toJSON } = value as { toJSON?: unknown };
+      if (typeof toJSON === 'function') return copyOf(toJSON.call(value, name), '', path);
+    } catch {
+      // Copied by its fields.
+    }
+    const fields = (value instanceof Error ? errorFields(value) : value) as Record<string, unknown>;
+    // Without a prototype, so that a key may be `__proto__`.
+    const copy = Object.create(null) as Record<string, unknown>;
+    for (const key of Object.keys(fields)) {
+      try {
+        copy[wellFormed(key)] = copyOf(fields[key], key, path);
+      } catch {
+        // Its getter throws.
+        copy[wellFormed(key)] = '[unreadable]';
+      }
+    }
+    return copy;
+  };
+
+  return copyOf(root, '', []);
 }
 
 const errorFields = ({ name, message, stack, cause }: Error) => ({ name, message, stack, cause });

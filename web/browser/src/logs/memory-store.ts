@@ -6,7 +6,6 @@ import {
   type Batch,
   droppedTotal,
   lostOf,
-  noUsage,
   rowsOf,
   type Store,
   type StoredRow,
@@ -18,24 +17,20 @@ import type { DropReason } from './types.ts';
 export class MemoryStore implements Store {
   readonly kind = 'memory';
   #rows: StoredRow[] = [];
-  #batches = new Map<string, { batch: Batch; data: ArrayBuffer }>();
-  #upTo = new Map<string, number>();
-  #usage = new Map<string, Usage>();
+  readonly #batches = new Map<string, { batch: Batch; data: ArrayBuffer }>();
+  readonly #upTo = new Map<string, number>();
+  /** By scope, of those that have lost lines. */
+  #dropped = new Map<string, Usage['dropped']>();
   #nextId = 1;
 
   async append(what: Append): Promise<void> {
-    const upTo = this.#upTo.get(what.tab) ?? 0;
-    const last = what.groups.at(-1)?.group ?? 0;
+    const { scope, tab, groups } = what;
+    const upTo = this.#upTo.get(tab) ?? 0;
+    const last = groups.at(-1)?.group ?? 0;
     if (last <= upTo) return;
-    const usage = this.#use(what.scope);
-    for (const row of rowsOf(what, upTo)) {
-      this.#rows.push({ ...row, id: this.#nextId++ });
-      usage.entries += row.n;
-      usage.bytes += row.bytes;
-    }
-    const lost = lostOf(what.groups, upTo);
-    if (lost) usage.dropped = addDropped(usage.dropped, { exit: lost });
-    this.#upTo.set(what.tab, last);
+    for (const row of rowsOf(what, upTo)) this.#rows.push({ ...row, id: this.#nextId++ });
+    this.#addDropped(scope, { exit: lostOf(groups, upTo) });
+    this.#upTo.set(tab, last);
   }
 
   async rows(scope: string, maxBytes: number): Promise<StoredRow[]> {
@@ -47,13 +42,11 @@ export class MemoryStore implements Store {
 
   async seal(ids: number[], batch: Batch, data: ArrayBuffer, dropped: Usage['dropped']): Promise<boolean> {
     const wanted = new Set(ids);
-    const sealed = this.#rows.filter((row) => wanted.has(row.id));
-    if (sealed.length !== ids.length) return false;
-    this.#rows = this.#rows.filter((row) => !wanted.has(row.id));
+    const rest = this.#rows.filter(({ id }) => !wanted.has(id));
+    if (rest.length !== this.#rows.length - ids.length) return false;
+    this.#rows = rest;
     this.#batches.set(batch.id, { batch, data });
-    const usage = this.#use(batch.scope);
-    usage.bytes += batch.bytes - sealed.reduce((sum, row) => sum + row.bytes, 0);
-    usage.dropped = addDropped(usage.dropped, dropped, -1);
+    this.#addDropped(batch.scope, dropped, -1);
     return true;
   }
 
@@ -69,28 +62,27 @@ export class MemoryStore implements Store {
     const held = this.#batches.get(id);
     if (!held) return undefined;
     const changed = change(held.batch);
-    this.#use(changed.scope).bytes += changed.bytes - held.batch.bytes;
     if (data && changed !== held.batch) held.data = data;
     held.batch = changed;
     return changed;
   }
 
   async remove(id: string): Promise<void> {
-    const held = this.#batches.get(id);
-    if (!held) return;
     this.#batches.delete(id);
-    const usage = this.#use(held.batch.scope);
-    usage.entries -= held.batch.n;
-    usage.bytes -= held.batch.bytes;
   }
 
   async scopes(): Promise<string[]> {
-    const batches = [...this.#batches.values()].map(({ batch }) => batch.scope);
-    return [...new Set([...this.#rows.map((row) => row.scope), ...batches])];
+    const batches = [...this.#batches.values()].map(({ batch }) => batch);
+    return [...new Set([...this.#rows, ...batches].map(({ scope }) => scope))];
   }
 
   async usage(scope: string): Promise<Usage> {
-    return { ...this.#use(scope) };
+    const usage = { entries: 0, bytes: 0, dropped: this.#dropped.get(scope) ?? {} };
+    for (const { n, bytes } of await this.#items(scope)) {
+      usage.entries += n;
+      usage.bytes += bytes;
+    }
+    return usage;
   }
 
   async drop(
@@ -100,66 +92,45 @@ export class MemoryStore implements Store {
     olderThanMs: number,
     why: DropReason,
   ): Promise<number> {
-    const usage = this.#use(scope);
-    const batches = (await this.batches(scope)).map((batch) => ({ batch, row: null, ...batch }));
-    const rows = this.#rows
-      .filter((row) => row.scope === scope)
-      .map((row) => ({ batch: null, row, n: row.n, bytes: row.bytes, at: row.at }));
-    const items = [...batches, ...rows].sort((a, b) => a.at - b.at);
+    const usage = await this.usage(scope);
+    const items = (await this.#items(scope)).sort((a, b) => a.at - b.at);
+    const gone = new Set(toDrop(items, usage, entries, bytes, olderThanMs));
+    this.#rows = this.#rows.filter((row) => !gone.has(row));
     let count = 0;
-    for (const item of toDrop(items, usage, entries, bytes, olderThanMs)) {
-      count += item.n;
-      if (item.batch) await this.remove(item.batch.id);
-      else {
-        this.#rows = this.#rows.filter((row) => row !== item.row);
-        usage.entries -= item.n;
-        usage.bytes -= item.bytes;
-      }
+    for (const { id, n } of gone) {
+      count += n;
+      if (typeof id === 'string') this.#batches.delete(id);
     }
-    if (count) usage.dropped = addDropped(usage.dropped, { [why]: count });
+    this.#addDropped(scope, { [why]: count });
     return count;
   }
 
   /** Takes all rows and what was dropped out, to be stored elsewhere. */
   takeRows(): { rows: StoredRow[]; dropped: Map<string, Usage['dropped']> } {
-    const rows = this.#rows;
+    const taken = { rows: this.#rows, dropped: this.#dropped };
     this.#rows = [];
-    const dropped = new Map<string, Usage['dropped']>();
-    for (const [scope, usage] of this.#usage) {
-      if (droppedTotal(usage.dropped)) dropped.set(scope, usage.dropped);
-      usage.dropped = {};
-    }
-    for (const row of rows) this.#count(row, -1);
-    return { rows, dropped };
+    this.#dropped = new Map();
+    return taken;
   }
 
   /** Puts back what [`takeRows`] has taken. */
   returnRows(rows: StoredRow[], dropped: Map<string, Usage['dropped']>): void {
     this.#rows = [...rows, ...this.#rows];
-    for (const row of rows) this.#count(row, 1);
-    for (const [scope, more] of dropped) {
-      const usage = this.#use(scope);
-      usage.dropped = addDropped(usage.dropped, more);
-    }
+    for (const [scope, more] of dropped) this.#addDropped(scope, more);
   }
 
   get isEmpty(): boolean {
     return this.#rows.length === 0 && this.#batches.size === 0;
   }
 
-  #count(row: StoredRow, sign: 1 | -1): void {
-    const usage = this.#use(row.scope);
-    usage.entries += sign * row.n;
-    usage.bytes += sign * row.bytes;
+  async #items(scope: string): Promise<(StoredRow | Batch)[]> {
+    return [...this.#rows.filter((row) => row.scope === scope), ...(await this.batches(scope))];
   }
 
-  #use(scope: string): Usage {
-    let usage = this.#usage.get(scope);
-    if (!usage) {
-      usage = noUsage();
-      this.#usage.set(scope, usage);
-    }
-    return usage;
+  #addDropped(scope: string, more: Usage['dropped'], sign: 1 | -1 = 1): void {
+    const sum = addDropped(this.#dropped.get(scope) ?? {}, more, sign);
+    if (droppedTotal(sum)) this.#dropped.set(scope, sum);
+    else this.#dropped.delete(scope);
   }
 }
 

@@ -120,10 +120,8 @@ export class LogService {
     if (!this.#wantsUpload(scope)) return;
     const lane = this.lane(scope);
     const { flushIntervalMs, flushBytes } = connection.config;
-    if ((await this.spool.usage(scope)).bytes >= (flushBytes ?? DEFAULTS.flushBytes))
-      return lane.sender.run();
-    const interval = flushIntervalMs ?? DEFAULTS.flushIntervalMs;
-    this.#runWithin(lane, urgent ? Math.min(URGENT_MS, interval) : interval);
+    if ((await this.spool.usage(scope)).bytes >= flushBytes) return lane.sender.run();
+    this.#runWithin(lane, urgent ? Math.min(URGENT_MS, flushIntervalMs) : flushIntervalMs);
   }
 
   /** A page is hidden or leaves: what is stored is sent while there is time. */

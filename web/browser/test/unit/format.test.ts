@@ -65,6 +65,25 @@ test('21 nothing that an application logs throws', () => {
   json({ context: { deep } });
 });
 
+test('21 of a graph with more paths than a log has room for the entry has what fits', () => {
+  const nodes = Array.from({ length: 40 }, (_, at) => ({ at, links: [] as unknown[] }));
+  for (const node of nodes) node.links = [...nodes];
+  const text = line({ time: TIME, level: 'INFO', message: 'graph', context: { nodes } }, 'ndjson', MAX, null);
+  assert.equal(JSON.parse(text).truncated, true);
+});
+
+test('21 what knows how to be JSON is written so, and nesting of ordinary depth whole', () => {
+  const address = new URL('https://example.test/a');
+  let deep: unknown = 'bottom';
+  for (let level = 0; level < 60; level += 1) deep = { deep };
+  const { context } = json({ context: { address, when: new Date(TIME), nested: deep, set: new Set([1]) } });
+  assert.deepEqual(
+    [context.address, context.when, context.set],
+    ['https://example.test/a', new Date(TIME).toISOString(), [1]],
+  );
+  assert.deepEqual(context.nested, JSON.parse(JSON.stringify(deep)));
+});
+
 test('21 characters survive, and lone surrogates become U+FFFD', () => {
   assert.equal(json({ message: '💥\u2028"\\\u0000' }).msg, '💥\u2028"\\\u0000');
   const lone = json({ message: 'a\ud83db', context: { k: '\udca5', '\ud83d': 1 } });
