@@ -33,7 +33,7 @@ doctor: ## say what this machine lacks and, with AWS_REGION, STACK_NAME or AWS_P
 demo: tools ## upload three log files, query them, find them in CloudWatch Logs
 	@$(PYTHON) local/demo.py
 
-test: tools ## run all tests on a local stack of their own
+test: tools ## run all tests on local stacks of their own
 	@$(PYTHON) -m stack test
 
 web: tools ## build the browser packages, lint and type-check them, run their unit tests
@@ -73,20 +73,8 @@ up: tools ## build, start the emulator on 127.0.0.1, deploy, write .logferry/loc
 down: tools ## stop what `make up` started
 	@$(PYTHON) -m stack down
 
-check: tools words ## check formatting, lints, documentation, dependencies, spelling, wording, template, workflows
-	cargo fmt --all --check
-	cargo clippy --workspace --all-targets --quiet -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
-	$(TOOLS)/cargo-deny check bans licenses sources
-	@$(MAKE) --no-print-directory advisories
-	$(TOOLS)/cargo-shear --locked
-	$(TOOLS)/typos
-	$(TOOLS)/cfn-lint template.yaml
-	$(PYTHON) local/sam_validate.py
-	$(TOOLS)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
-	$(TOOLS)/ruff format --check --quiet local && $(TOOLS)/ruff check --quiet local
-	@$(PYTHON) -m web check
-	@$(MAKE) --no-print-directory counts
+check: ## check formatting, lints, documentation, dependencies, spelling, wording, template, workflows
+	@python3 local/check.py
 
 # The database of advisories is a git repository on GitHub, which some networks do not reach.
 ADVISORIES = https://github.com/RustSec/advisory-db

@@ -1,5 +1,6 @@
 """`python -m doors`: runs the configurations of docs/integrations.md by the real clients, on a local stack.
 `python -m doors otel-rust`: the SDK of OpenTelemetry for Rust alone, which takes minutes to compile.
+`python -m doors install`: only installs the clients.
 
 LOGFERRY_LOCAL_ENV names the stack's local.env, by default that of `make up`. The clients come from PyPI and the npm
 registry as tests/doors names them, into .logferry/doors and tests/doors/node_modules; rsyslog comes from Debian, where
@@ -60,9 +61,11 @@ def otel_rust() -> pathlib.Path:
 
 
 def main(arguments: list[str]) -> int:
-    environment = {**web.environment(), **local_env(), "DEBIAN_PACKAGES": str(UNPACKED)}
-    install(environment)
+    install(web.environment())
     unpack_debian_packages()
+    if arguments == ["install"]:
+        return 0
+    environment = {**web.environment(), **local_env(), "DEBIAN_PACKAGES": str(UNPACKED)}
     if arguments == ["otel-rust"]:
         environment["OTEL_RUST"] = str(otel_rust())
         arguments = ["-k", "rust"]

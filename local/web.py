@@ -138,9 +138,15 @@ def web() -> None:
 
 
 def test() -> None:
+    prepare()
+    browser()
+
+
+def prepare() -> None:
+    """What precedes the tests in the browser: the packages, their unit tests, and a browser."""
     build()
     unit()
-    browser()
+    chromium()
 
 
 def screenshots() -> None:
@@ -220,11 +226,13 @@ def demo() -> None:
 
 def main(arguments: list[str]) -> int:
     commands = {
+        "browser": browser,
         "build": build,
         "bundlers": bundlers,
         "check": check,
         "demo": demo,
         "firefox": firefox,
+        "prepare": prepare,
         "screenshots": screenshots,
         "web": web,
         "test": test,

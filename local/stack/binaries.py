@@ -28,9 +28,17 @@ TARGET = ROOT / (os.environ.get("CARGO_TARGET_DIR") or "target")
 
 
 def build(profile: str, architecture: str = "x86_64", with_tests: bool = False) -> pathlib.Path:
-    """Compiles all functions with one command, so that they share every crate; returns the folder with
-    a {function}/bootstrap each. The dev profile compiles the whole workspace, and the tests if
-    `with_tests`: another selection of packages has other features and compiles the SDKs again."""
+    """Compiles all functions, and places what they find beside them; returns the folder with a {function}/bootstrap
+    each."""
+    compile_all(profile, architecture, with_tests)
+    console.place(folder(profile) / "api" / "console")
+    return folder(profile)
+
+
+def compile_all(profile: str, architecture: str = "x86_64", with_tests: bool = False) -> None:
+    """Compiles all functions with one command, so that they share every crate. The dev profile compiles the whole
+    workspace, and the tests if `with_tests`: another selection of packages has other features and compiles the SDKs
+    again."""
     if os.environ.get("BUILD") == "no":
         pass
     elif profile == "dev":
@@ -42,8 +50,6 @@ def build(profile: str, architecture: str = "x86_64", with_tests: bool = False) 
         _cargo("lambda", "build", "--release", "--bins", wanted, *packages)
     if profile == "dev":
         _copy_stripped()
-    console.place(folder(profile) / "api" / "console")
-    return folder(profile)
 
 
 def folder(profile: str) -> pathlib.Path:
