@@ -60,9 +60,9 @@ web-walk: tools ## play a first visit to the console on the stack of `make up`, 
 screenshots: tools ## take the documentation's pictures of the console on the stack of `make up`
 	@$(PYTHON) -m web screenshots
 
-uppy: ## run the published Uppy uploader against the stack of `make up`; needs node
+uppy: ## run the published Uppy uploader 4, 5 and 6 against the stack of `make up`; needs node
 	npm install --prefix tests/uppy --no-package-lock --no-audit --no-fund --loglevel=error
-	cargo test --workspace --test it -- --ignored uppy
+	for major in 4 5 6; do UPPY=$$major cargo test --workspace --test it -- --ignored uppy || exit 1; done
 
 otel-rust: tools ## compile the OpenTelemetry SDK for Rust and let it write to the stack of `make up`
 	@$(PYTHON) -m doors otel-rust

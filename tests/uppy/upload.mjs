@@ -3,13 +3,14 @@
 //
 //   node upload.mjs API_URL TOKEN BYTES
 //
-// prints one JSON line: {"multipart": {"key", "sha256"}, "form": {"key", "sha256"}, "partsSigned"}.
+// prints one JSON line: {"version", "multipart": {"key", "sha256"}, "form": {"key", "sha256"}, "partsSigned"}.
+// UPPY is its major version: 4, 5 or 6 (the default).
 // Uppy needs XMLHttpRequest and browser globals; what it uses of them stands here.
 
 import { createHash, randomFillSync } from 'node:crypto'
 
-class XMLHttpRequest {
-  upload = {}
+class XMLHttpRequest extends EventTarget {
+  upload = new EventTarget()
   status = 0
   responseText = ''
   #headers = {}
@@ -28,8 +29,13 @@ class XMLHttpRequest {
     return this.#answer.get(name)
   }
 
+  getAllResponseHeaders() {
+    return [...this.#answer].map(([name, value]) => `${name}: ${value}\r\n`).join('')
+  }
+
   abort() {
     this.#abort.abort()
+    this.#happens(this, 'abort')
   }
 
   async send(body) {
@@ -41,22 +47,32 @@ class XMLHttpRequest {
       this.statusText = answer.statusText
       this.responseText = this.response = await answer.text()
       this.readyState = 4
-      this.upload.onprogress?.({ lengthComputable: true, loaded: body?.size ?? 0, total: body?.size ?? 0 })
-      this.onload?.({ target: this })
+      const size = body?.size ?? 0
+      this.#happens(this.upload, 'progress', { lengthComputable: true, loaded: size, total: size })
+      this.#happens(this, 'load')
     } catch (error) {
-      if (error.name !== 'AbortError') this.onerror?.(error)
+      if (error.name !== 'AbortError') this.#happens(this, 'error')
     }
+  }
+
+  // Uppy 6 sets handlers, the others add listeners.
+  #happens(target, name, more = {}) {
+    const event = Object.assign(new Event(name), more)
+    target[`on${name}`]?.({ target: this, ...more })
+    target.dispatchEvent(event)
   }
 }
 
 Object.assign(globalThis, { XMLHttpRequest })
 globalThis.window = { addEventListener() {}, removeEventListener() {}, navigator: { onLine: true } }
 
-const { default: Uppy } = await import('@uppy/core')
-const { default: AwsS3 } = await import('@uppy/aws-s3')
-
 const [api, token, bytes] = process.argv.slice(2)
-const companionEndpoint = `${api}/t/${token}`
+const major = process.env.UPPY ?? '6'
+const { Uppy, AwsS3 } = await import(`./v${major}/index.mjs`)
+const service =
+  major === '6'
+    ? { companionEndpoint: `${api}/t/${token}` }
+    : { endpoint: api, headers: { authorization: `Bearer ${token}` } }
 
 let partsSigned = 0
 const plainFetch = globalThis.fetch
@@ -67,7 +83,7 @@ globalThis.fetch = (url, options) => {
 
 async function upload(name, content, shouldUseMultipart, pauseAfterParts) {
   const uppy = new Uppy({ autoProceed: false })
-  uppy.use(AwsS3, { companionEndpoint, shouldUseMultipart })
+  uppy.use(AwsS3, { ...service, shouldUseMultipart })
   const data = new Blob([content], { type: 'application/octet-stream' })
   const id = uppy.addFile({ name, type: 'video/mp4', data, meta: { relativePath: null, owner: 'ü' } })
   let parts = 0
@@ -80,11 +96,12 @@ async function upload(name, content, shouldUseMultipart, pauseAfterParts) {
   })
   const { successful, failed } = await uppy.upload()
   if (failed.length > 0 || successful.length !== 1) throw new Error(`${name}: ${failed[0]?.error}`)
-  const { key, location } = successful[0].response.body
+  const { response, s3Multipart } = successful[0]
+  const { key = s3Multipart?.key, location } = response.body
   return { key, location, sha256: createHash('sha256').update(content).digest('hex') }
 }
 
 const large = randomFillSync(Buffer.alloc(Number(bytes)))
 const multipart = await upload('Mein Film (1).mp4', large, true, 2)
 const form = await upload('small.txt', randomFillSync(Buffer.alloc(1000)), false)
-console.log(JSON.stringify({ multipart, form, partsSigned }))
+console.log(JSON.stringify({ version: Uppy.VERSION, multipart, form, partsSigned }))
