@@ -5,7 +5,7 @@ import test from 'node:test';
 import type { Page } from 'puppeteer-core';
 import { FaultServer } from '../support/fault-server.ts';
 import { asPlaywright, firefox } from '../support/firefox.ts';
-import { flush, logLines, startLogger, stats, storedNumbers } from '../support/logs.ts';
+import { flush, logLines, logUntilForm, startLogger, stats, storedNumbers } from '../support/logs.ts';
 
 const HOSTS = ['shared', 'dedicated'] as const;
 
@@ -110,5 +110,28 @@ for (const host of HOSTS) {
       await startLogger(next, server, { host, autoUpload: true, flushIntervalMs: 60_000 });
       await until(() => storedNumbers(server).length >= rounds * 400);
       exactly(server, rounds * 400);
+    }));
+
+  test(`50 (12) a page that is left for good sends its last lines as a form, ${host}`, () =>
+    withServer(async (server) => {
+      const page = await open(server);
+      await startLogger(asPlaywright(page), server, { host, autoUpload: true, flushIntervalMs: 60_000 });
+      const lines = await logUntilForm(asPlaywright(page), 0);
+      await page.evaluate((n) => {
+        // It keeps the page out of the back/forward cache.
+        window.addEventListener('unload', () => {});
+        window.log.info(`line ${n}`);
+        location.href = '/back.js';
+      }, lines);
+      await until(() => storedNumbers(server).length === lines + 1);
+      const [form, ...more] = server.of('form');
+      assert.deepEqual(more, []);
+      assert.match(form?.body.toString() ?? '', new RegExp(`line ${lines}\\b`));
+      assert.ok(server.of('put').every(({ key }) => key !== form?.key));
+      await page.close();
+      const next = asPlaywright(await open(server));
+      await startLogger(next, server, { host, autoUpload: true, flushIntervalMs: 60_000 });
+      await until(async () => (await stats(next)).entries === 0);
+      exactly(server, lines + 1);
     }));
 }

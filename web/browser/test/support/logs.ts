@@ -86,7 +86,7 @@ export async function logUntilForm(page: Page, from: number): Promise<number> {
         await stats(page);
         return next;
       }
-      await page.waitForTimeout(100);
+      await new Promise((done) => setTimeout(done, 100));
     }
   }
 }
