@@ -174,7 +174,7 @@ export class LogClient {
     if (this.#config !== config) this.#send({ command: 'UPDATE_METADATA', ...this.#config });
     // What a host that failed has stored already is skipped by the next.
     const exits = [...this.#exits.values()].flat();
-    for (const message of [...exits, ...putLogs(this.#tab, this.#kept)]) this.#send(message);
+    for (const message of [...exits, ...putLogs(this.#tab, this.#kept, false)]) this.#send(message);
     this.#requests.resend();
   }
 

@@ -62,6 +62,8 @@ export class ExitForm {
   async offer(sender: Sender, store: Primary, tab: string, withinMs: number): Promise<void> {
     const { clock, exclusive, inOrder } = this.#ports;
     if (!this.#visit || this.#given || this.#asking || this.#spent || clock.now() < this.#notBefore) return;
+    // The run takes most of these lines, and a form that is left without any wastes its key.
+    if (sender.running) return;
     if (withinMs < SHORTEST_INTERVAL_MS || withinMs > LONGEST_INTERVAL_MS) return;
     const runs = this.#runs;
     this.#asking = sender.delivery.grantForm();

@@ -67,14 +67,14 @@ export function removeExit(tab: string): void {
 }
 
 function messages(tab: string, { kept, over }: Copy): Message[] {
-  const lines = putLogs(tab, kept);
+  const lines = putLogs(tab, kept, true);
   return over
     ? [{ command: 'EXIT_FORM', tab, group: 0, over: over.visit, sent: over.sent }, ...lines]
     : lines;
 }
 
-/** The messages that hand over what another host, or another page, could not store. */
-export const putLogs = (tab: string, kept: Kept[]): Message[] =>
+/** The messages that hand over lines; with `again` those of another page, which are stored at once. */
+export const putLogs = (tab: string, kept: Kept[], again: boolean): Message[] =>
   kept.flatMap(({ scope, format, groups }) =>
     groups.map(({ group, lines: entries, lost }) => ({
       command: 'PUT_LOGS',
@@ -84,7 +84,7 @@ export const putLogs = (tab: string, kept: Kept[]): Message[] =>
       lost,
       scope,
       format,
-      again: true,
+      again,
     })),
   );
 

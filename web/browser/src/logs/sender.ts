@@ -71,6 +71,11 @@ export class Sender {
     return `logferry-logs:${this.scope}`;
   }
 
+  /** Whether a run of this host is under way. */
+  get running(): boolean {
+    return this.#running;
+  }
+
   /** When the next try is due (ms from now), if one is. */
   get retryInMs(): number | undefined {
     return this.#nextTry ? Math.max(0, this.#nextTry.at - this.#ports.clock.now()) : undefined;
