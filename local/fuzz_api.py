@@ -15,6 +15,7 @@ import venv
 from stack.settings import ROOT, local_env
 
 SCHEMATHESIS = "schemathesis==4.32.5"
+HOOKS = ROOT / "local" / "fuzz_hooks.py"
 # A separate environment, so that it does not change the versions that the emulator pins.
 VENV = ROOT / ".logferry" / "fuzz"
 # Not ignored_auth: a request without any credential is a 400 here, and it expects a 401.
@@ -76,7 +77,8 @@ def main() -> int:
             options += ["--suppress-health-check", "all"]
             options += ["--max-examples", os.environ.get("EXAMPLES", "50"), "-c", CHECKS, "-H", header]
             command = [program, *more, *options, "--url", env["API_URL"], f"{env['API_URL']}/openapi.json"]
-            failed |= subprocess.run(command, cwd=folder).returncode
+            environment = {**os.environ, "SCHEMATHESIS_HOOKS": str(HOOKS)}
+            failed |= subprocess.run(command, cwd=folder, env=environment).returncode
     return failed
 
 

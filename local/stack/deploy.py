@@ -20,6 +20,8 @@ LOCAL_PARAMETERS = {
     "HealthPorts": "any",
     # A test searches the logs for secrets, at the most verbose level.
     "LogLevel": "trace",
+    # Subscription filters of these log groups may send to ingest; a test registers the app.
+    "LogGroupApps": "/local/*=local",
 }
 # How CloudFormation says that a change set would change nothing.
 UNCHANGED = ("didn't contain changes", "No updates are to be performed")

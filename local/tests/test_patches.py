@@ -139,6 +139,31 @@ def the_slash_at_the_end_of_a_path_is_lost(cloud: Cloud) -> bool:
     return asked[2] != "/console/"
 
 
+def a_path_with_a_newline_reaches_the_default_route(cloud: Cloud) -> bool:
+    ids = cloud.deploy({
+        "Api": {"Type": "AWS::ApiGatewayV2::Api", "Properties": {"Name": "newline", "ProtocolType": "HTTP"}},
+        "Stage": {"Type": "AWS::ApiGatewayV2::Stage", "Properties": {
+            "ApiId": {"Ref": "Api"}, "StageName": "$default", "AutoDeploy": True}},
+        "To": {"Type": "AWS::ApiGatewayV2::Integration", "Properties": {
+            "ApiId": {"Ref": "Api"}, "IntegrationType": "HTTP_PROXY", "IntegrationMethod": "ANY",
+            "IntegrationUri": f"{cloud.settings.endpoint}/_ministack/health", "PayloadFormatVersion": "1.0"}},
+        "Route": {"Type": "AWS::ApiGatewayV2::Route", "Properties": {
+            "ApiId": {"Ref": "Api"}, "RouteKey": "GET /s3/{proxy+}",
+            "Target": {"Fn::Join": ["/", ["integrations", {"Ref": "To"}]]}}},
+    })  # fmt: skip
+
+    def is_routed(path: str) -> bool:
+        url = f"{cloud.settings.endpoint}/_aws/execute-api/{ids['Api']}{path}"
+        try:
+            urllib.request.urlopen(url).close()
+        except urllib.error.HTTPError as error:
+            return b'"Not Found"' not in error.read()
+        return True
+
+    assert is_routed("/s3/a/b") and not is_routed("/other")
+    return not is_routed("/s3/a%0Ab/c")
+
+
 # A small runtime that answers with what an HTTP API says of a request's body.
 ECHO = f"""#!{sys.executable}
 import json, os, urllib.request
@@ -349,6 +374,7 @@ def partial_failures_are_lost(cloud: Cloud) -> bool:
     [
         preflights_are_refused,
         the_slash_at_the_end_of_a_path_is_lost,
+        a_path_with_a_newline_reaches_the_default_route,
         encoded_bodies_are_decoded_as_text,
         time_to_live_stays_off,
         generated_secrets_have_punctuation,

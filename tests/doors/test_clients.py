@@ -1,5 +1,7 @@
 """The configurations of docs/integrations.md, run as they stand, by the real clients on the local stack."""
 
+import base64
+import gzip
 import json
 import os
 import pathlib
@@ -57,8 +59,14 @@ for (let i = 0; i < {RECORDS}; i++)
 await transport.flush();
 process.exit(0);
 """,
-    # The answers of every third request are lost, and the page is left before the last are sent.
+    # In a page of jsdom, which has neither fetch nor beacons. The answers of every third request are lost, and the
+    # page is left before the last entries are sent.
     "chime": f"""
+import {{ JSDOM }} from "jsdom";
+
+const page = new JSDOM("", {{ url: "https://meet.example.com/" }}).window;
+globalThis.window = page;
+Object.defineProperty(globalThis, "navigator", {{ value: page.navigator }});
 const send = globalThis.fetch;
 let requests = 0;
 globalThis.fetch = async (...request) => {{
@@ -69,9 +77,10 @@ globalThis.fetch = async (...request) => {{
 console.warn = () => {{}};
 const beacons = [];
 const beacon = (url, body) => send(url, {{ method: "POST", body }}).catch(() => ({{ ok: true }}));
-navigator.sendBeacon = (url, body) => beacons.push(beacon(url, body));
+page.navigator.sendBeacon = (url, body) => beacons.push(beacon(url, body));
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 logger.stop();
+beacons.pop();
 logger.intervalMs = 50;
 logger.start();
 for (let i = 0; i < {RECORDS}; i++) {{
@@ -79,7 +88,8 @@ for (let i = 0; i < {RECORDS}; i++) {{
   if (i % 100 === 0) await pause(60);
 }}
 await pause(300);
-await logger.destroy();
+page.dispatchEvent(new page.Event("unload"));
+if (beacons.length !== 1) throw new Error("the page was left without a beacon");
 for (const answer of await Promise.all(beacons)) if (!answer.ok) throw new Error(await answer.text());
 process.exit(0);
 """,
@@ -235,6 +245,13 @@ def test_a_client_whose_first_answer_is_lost_stores_every_record_once(name, app)
     check_records(app, COUNTS.get(name, RECORDS), before, mark(app, "after"))
 
 
+def test_a_bulk_request_is_recognised_as_a_whole_and_not_by_its_documents(app):
+    # The helper sends 500 documents in a request.
+    run("elasticsearch-python", app, USES["elasticsearch-python"] + "write(documents[:500])\nwrite(documents[:100])\n")
+    numbers = sorted(number(record) for record in app.records())
+    assert numbers == sorted([*range(RECORDS), *range(100)])
+
+
 @pytest.mark.skipif("OTEL_RUST" not in os.environ, reason="`make otel-rust` compiles the SDK for Rust")
 @pytest.mark.parametrize("answers_to_lose", [0, 1])
 @pytest.mark.parametrize("protocol", ["protobuf", "json"])
@@ -304,18 +321,19 @@ def test_every_record_of_rsyslog_arrives_and_once_if_no_answer_is_lost(answers_t
         check_records(app, RECORDS, before, mark(app, "after"))
 
 
-def logs(operation: str, **request) -> dict:
-    """A call to CloudWatch Logs; the emulator knows the service by the credential."""
-    scope = f"{os.environ['AWS_ACCESS_KEY_ID']}/20260101/{os.environ['AWS_REGION']}/logs/aws4_request"
-    headers = {
-        "Authorization": f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0",
-        "Content-Type": "application/x-amz-json-1.1",
-        "X-Amz-Target": f"Logs_20140328.{operation}",
-    }
-    data = json.dumps(request).encode()
-    called = urllib.request.Request(os.environ["AWS_ENDPOINT_URL"], method="POST", headers=headers, data=data)
+def aws(service: str, path: str, headers: dict[str, str], request: dict) -> dict:
+    """A call to the emulator, which knows the service by the credential."""
+    scope = f"{os.environ['AWS_ACCESS_KEY_ID']}/20260101/{os.environ['AWS_REGION']}/{service}/aws4_request"
+    signed = {"Authorization": f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0", **headers}
+    url, data = os.environ["AWS_ENDPOINT_URL"] + path, json.dumps(request).encode()
+    called = urllib.request.Request(url, method="POST", headers=signed, data=data)
     with urllib.request.urlopen(called, timeout=GIVE_UP_SECS) as answer:
-        return json.load(answer)
+        return json.loads(answer.read() or "null")
+
+
+def logs(operation: str, **request) -> dict:
+    headers = {"Content-Type": "application/x-amz-json-1.1", "X-Amz-Target": f"Logs_20140328.{operation}"}
+    return aws("logs", "", headers, request)
 
 
 def forwarded(app_id: str) -> list[str]:
@@ -344,6 +362,64 @@ def test_what_the_clients_before_have_stored_is_in_cloudwatch_logs_each_record_o
 
         sent = until(f"{len(ids)} records", all_of_them)
         assert sent == ids, app_id
+
+
+def subscribed(group: str) -> list[dict]:
+    """The records of the events of a log group, oldest first."""
+    query = urllib.parse.urlencode({"app_id": "local", "limit": 1000, "context.logGroup": group})
+    return call("GET", f"/v1/logs?{query}", {"X-Admin-Key": os.environ["ADMIN_KEY"]})["data"][::-1]
+
+
+def test_events_of_a_subscribed_log_group_become_records_once_also_when_they_are_delivered_twice():
+    # `make up` assigns such groups to this app (LOCAL_PARAMETERS), which an earlier run may have registered.
+    try:
+        call("POST", "/v1/apps", {"X-Admin-Key": os.environ["ADMIN_KEY"]}, {"app_id": "local", "name": "local"})
+    except urllib.error.HTTPError as error:
+        assert error.code == 409
+    ingest, group = os.environ["FN_INGEST"], f"/local/{uuid.uuid4().hex}"
+    logs("CreateLogGroup", logGroupName=group)
+    logs("CreateLogStream", logGroupName=group, logStreamName="stream")
+    arn = f"arn:aws:lambda:{os.environ['AWS_REGION']}:000000000000:function:{ingest}"
+    logs("PutSubscriptionFilter", logGroupName=group, filterName="logferry", filterPattern="", destinationArn=arn)
+    now = int(time.time() * 1000)
+
+    def event(i: int) -> dict:
+        level = LEVELS[i % 4].lower()
+        return {"timestamp": now + i, "message": json.dumps({"level": level, "msg": f"record {i}", "n": i}) + "\n"}
+
+    events = [event(i) for i in range(RECORDS)]
+    for at in range(0, RECORDS, 250):
+        logs("PutLogEvents", logGroupName=group, logStreamName="stream", logEvents=events[at : at + 250])
+    until("the events of the filter", lambda: len(subscribed(group)) >= RECORDS or None)
+
+    # The emulator delivers once. AWS may deliver an event again, with the same ids.
+    other = f"{group}/again"
+    payload = {
+        "messageType": "DATA_MESSAGE",
+        "owner": "000000000000",
+        "logGroup": other,
+        "logStream": "stream",
+        "subscriptionFilters": ["logferry"],
+        "logEvents": [{"id": f"{i:056}", **one} for i, one in enumerate(events)],
+    }
+    data = base64.b64encode(gzip.compress(json.dumps(payload).encode())).decode()
+    for _ in range(2):
+        delivered = aws("lambda", f"/2015-03-31/functions/{ingest}/invocations", {}, {"awslogs": {"data": data}})
+        assert delivered == {"stored": RECORDS, "refused": 0}
+
+    for each in (group, other):
+        records = sorted(subscribed(each), key=lambda record: record["timestamp"])
+        assert [record["message"] for record in records] == [f"record {i}" for i in range(RECORDS)]
+        assert [record["level"] for record in records] == [LEVELS[i % 4] for i in range(RECORDS)]
+        assert not any("timestampFallback" in record for record in records)
+        assert {record["context"]["logStream"] for record in records} == {"stream"}
+        ids = {record["id"] for record in records}
+
+        def in_cloudwatch(ids=ids):
+            found = [sent for sent in forwarded("local") if sent in ids]
+            return found if len(found) >= RECORDS else None
+
+        assert until("the records in CloudWatch Logs", in_cloudwatch) == sorted(ids)
 
 
 def test_otlp_keeps_resource_scope_and_nested_attributes(app):

@@ -206,9 +206,7 @@ fn params<P: Params>(head: &mut Head) -> Result<P, ApiError> {
 /// The JSON web token of a request without a key. Other schemes and other bearers are not read here.
 fn view_token(head: &Head) -> Option<&str> {
     let has_key = head.headers.contains_key(API_KEY_HEADER);
-    let (scheme, token) = head.header("authorization").filter(|_| !has_key)?.split_once(' ')?;
-    let token = Some(token.trim()).filter(|_| scheme.eq_ignore_ascii_case("bearer"))?;
-    (token.split('.').count() == 3).then_some(token)
+    head.bearer().filter(|token| !has_key && token.split('.').count() == 3)
 }
 
 /// What every operation that takes a credential may answer.
@@ -261,8 +259,8 @@ impl Describe for AsShipper {
 
 impl Describe for AsPage {
     fn describe(operation: &mut Operation) {
-        let schema = json!({"type": "string", "pattern": "^[0-9a-f]{48}$"});
-        operation.takes("query", "key", "A key with the scope `write`, instead of a header.", schema);
+        let description = "A key with the scope `write`, if no header has one.";
+        operation.takes("query", "key", description, json!({"type": "string"}));
         AsShipper::describe(operation);
     }
 }

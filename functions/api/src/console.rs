@@ -114,7 +114,9 @@ pub(crate) fn shows_page(operation: &mut Operation) {
 pub(crate) fn shows_file(operation: &mut Operation) {
     let name = json!({"type": "string", "examples": ["icon.svg"]});
     operation.takes("path", "file", "A file that the page names.", name);
-    operation.answers_as(200, "the file", "application/octet-stream", json!({"type": "string"}));
+    for kind in ["text/html", "text/javascript", "text/css", "image/svg+xml", "application/octet-stream"] {
+        operation.answers_as(200, "the file", kind, json!({"type": "string"}));
+    }
     operation.errors.insert(404);
 }
 

@@ -12,6 +12,7 @@ use logferry_service::api_key::{ApiKey, KEY_ID_CHARS};
 use logferry_service::derived_key::key_id_of;
 use logferry_service::http::{
     Answer, ApiError, Body, Fields, Head, Json, Operation, PathPart, Response, State, data, ok,
+    text_header_schema,
 };
 use logferry_service::random;
 use serde::Serialize;
@@ -104,9 +105,8 @@ impl Deleted {
 }
 
 pub(crate) fn takes_idempotency_key(operation: &mut Operation) {
-    let schema = json!({"type": "string", "maxLength": MAX_KEY_BYTES, "pattern": "^[!-~]*$"});
     let description = "The same request again shows the same key, as long as that key lives.";
-    operation.takes("header", "Idempotency-Key", description, schema);
+    operation.takes("header", "Idempotency-Key", description, text_header_schema(MAX_KEY_BYTES));
     operation.errors.extend([409, 422]);
 }
 

@@ -13,7 +13,8 @@ use logferry_core::logbook::{new_entry, query, tail, write};
 use logferry_core::model::entry_filter::EntryFilter;
 use logferry_core::ports::apps::Apps;
 use logferry_service::http::{
-    Answer, ApiError, BodyBytes, Measured, Operation, QueryParams, Response, State, text,
+    Answer, ApiError, BodyBytes, ErrorShape, Measured, Operation, QueryParams, Response, State,
+    envelope_error, text, text_header_schema,
 };
 use logferry_service::metrics::BLOCKS_SKIPPED;
 use serde_json::{Value, json};
@@ -22,7 +23,7 @@ use utoipa::openapi::path::{Parameter, ParameterIn};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::auth::{AsApp, AsCaller, Params, Read, Write};
-use crate::doors::{is_otlp, takes_otlp, write_otlp};
+use crate::doors::{is_otlp, otlp_errors, takes_otlp, write_otlp};
 use crate::keys::IDEMPOTENCY_KEY_HEADER;
 use crate::schema::{NewEntries, Record};
 use crate::writes::{invalid, write_error};
@@ -34,19 +35,29 @@ pub(crate) fn writes(operation: &mut Operation) {
     let record = operation.schemas.reference::<Record>();
     let stored = json!({"oneOf": [record, {"type": "array", "items": record}]});
     operation.answers_enveloped(200, "stored: the record, or of a batch the array", stored);
-    let text = |most: usize| json!({"type": "string", "maxLength": most, "pattern": "^[!-~]*$"});
     let once = "The same request with the same key acts once, for 24 hours.";
-    operation.takes("header", "Idempotency-Key", once, text(MAX_KEY_BYTES));
+    operation.takes("header", "Idempotency-Key", once, text_header_schema(MAX_KEY_BYTES));
     let fills = "Becomes the `request_id` of entries that have none.";
-    operation.takes("header", "X-Request-ID", fills, text(MAX_REQUEST_ID_BYTES));
+    operation.takes("header", "X-Request-ID", fills, text_header_schema(MAX_REQUEST_ID_BYTES));
     operation.errors.insert(422);
     operation.takes_body::<NewEntries>(true);
-    let lines = json!({"type": "string", "description": "NDJSON: an entry a line. As in an array, an entry may \
+    let lines = json!({"description": "NDJSON: an entry a line. As in an array, an entry may \
         lack level and message; its level is INFO then."});
     operation.takes_body_as("application/x-ndjson", lines);
     takes_otlp(operation);
+    operation.error_shape = ErrorShape { name: "Logs", schemas: error_schemas };
     let codings = json!({"enum": ["gzip", "zstd", "deflate", "identity"]});
     operation.takes("header", "Content-Encoding", "At most 10 MiB decoded.", codings);
+}
+
+/// The envelope, or what clients of OTLP read.
+fn error_schemas() -> Vec<(&'static str, Value)> {
+    let schemas = otlp_errors().into_iter();
+    let with_envelope = |(content_type, schema)| match content_type {
+        "application/json" => (content_type, json!({"anyOf": [envelope_error(), schema]})),
+        _ => (content_type, schema),
+    };
+    schemas.map(with_envelope).collect()
 }
 
 pub(crate) fn queries(operation: &mut Operation) {

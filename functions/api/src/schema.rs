@@ -79,8 +79,16 @@ pub(crate) struct Job {
 #[serde(untagged)]
 pub(crate) enum NewEntries {
     One(NewEntry),
-    Array(Vec<NewEntry>),
+    Array(Vec<ShippedEntry>),
     Many(ManyEntries),
+}
+
+/// DEBUG, INFO, WARN or ERROR, or another name or number that docs/formats.md lists; case is ignored.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+pub(crate) enum LevelName {
+    Name(String),
+    Number(f64),
 }
 
 #[derive(Serialize, ToSchema)]
@@ -92,13 +100,24 @@ pub(crate) struct ManyEntries {
 #[derive(Serialize, ToSchema)]
 #[schema(example = json!({"level": "INFO", "message": "hello", "context": {"user": 7}}))]
 pub(crate) struct NewEntry {
-    /// DEBUG, INFO, WARN or ERROR, or another name that docs/formats.md lists; case is ignored.
-    level: String,
+    level: LevelName,
     message: String,
     #[schema(value_type = Option<Object>)]
     context: Option<Value>,
     /// RFC 3339, or a number of seconds, milliseconds, microseconds or nanoseconds; from 2000 on and at
     /// most 24 hours later than the arrival, which it is if it is missing.
+    timestamp: Option<Value>,
+    #[schema(max_length = 1024)]
+    request_id: Option<String>,
+}
+
+/// An entry of an array, which may lack level and message; its level is INFO then.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ShippedEntry {
+    level: Option<LevelName>,
+    message: Option<String>,
+    #[schema(value_type = Option<Object>)]
+    context: Option<Value>,
     timestamp: Option<Value>,
     #[schema(max_length = 1024)]
     request_id: Option<String>,

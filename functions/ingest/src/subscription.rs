@@ -65,11 +65,12 @@ impl<R: Records + Usage, A: Apps, C: Clock> Subscriptions<R, A, C> {
     /// # Errors
     /// The delivery cannot be read, its log group has no app, the app's quota is used up, or a call failed.
     pub async fn deliver(&self, data: &Value) -> Result<Delivered, Fault> {
-        let LogGroupEvents { log_group, events } = delivery_of(data)?;
+        let delivery = delivery_of(data)?;
+        let LogGroupEvents { log_group, events, .. } = &delivery;
         if events.is_empty() {
             return Ok(Delivered::default());
         }
-        let app_id = match self.groups.of(&log_group) {
+        let app_id = match self.groups.of(log_group) {
             Assigned::To(app_id) => app_id,
             Assigned::Loop => {
                 // An error would make Lambda retry, and each attempt writes to the group.
@@ -92,11 +93,11 @@ impl<R: Records + Usage, A: Apps, C: Clock> Subscriptions<R, A, C> {
         let mut identity = String::new();
         let mut entries = Vec::with_capacity(events.len());
         for event in events {
-            if !seen.insert(event.id.clone()) {
+            if !seen.insert(event.id.as_str()) {
                 continue;
             }
             identity.push_str(&format!("{}:{}", event.id.len(), event.id));
-            entries.push(event.carried());
+            entries.push(delivery.carried(event));
         }
         let refused = self.store(&app, &entries, &identity, stop_at).await?;
         let delivered = Delivered { stored: entries.len() - refused, refused };

@@ -6,8 +6,8 @@ use http::StatusCode;
 use logferry_core::model::app::Scope;
 use logferry_core::uploads::session::{ListedPart, MAX_PART_BYTES, MAX_PARTS, bare_etag};
 use logferry_service::http::{
-    ApiError, Describe, Head, IntoResponse, Operation, PathPart, QueryParams, Raw, Response, State,
-    json as json_of, with_pause,
+    ApiError, Describe, ErrorShape, Head, IntoResponse, Operation, PathPart, QueryParams, Raw, Response,
+    State, json as json_of, with_pause,
 };
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
@@ -19,6 +19,14 @@ const UPLOAD_ID: &str = "uploadId";
 
 /// The most parts that one batch signs.
 pub(crate) const MAX_BATCH: usize = 1_000;
+
+/// The shape of a refusal.
+pub(crate) const ERROR: ErrorShape = ErrorShape { name: "Companion", schemas: error_schemas };
+
+fn error_schemas() -> Vec<(&'static str, Value)> {
+    let error = json!({"error": {"type": "string", "pattern": "^s3: "}, "details": {"type": "object"}});
+    vec![("application/json", ErrorShape::object(&["error"], error))]
+}
 
 /// A refusal in Companion's shape: `{"error": "s3: …"}`.
 #[derive(Debug)]

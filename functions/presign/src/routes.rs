@@ -113,7 +113,7 @@ fn takes_upload_token(operation: &mut Operation, scope: &str) {
 
 fn companion_operation(operation: &mut Operation) {
     takes_upload_token(operation, "write");
-    operation.companion = true;
+    operation.error_shape = companion::ERROR;
 }
 
 pub(crate) fn router<W: World>(presign: Arc<Presign<W>>) -> Router {

@@ -184,16 +184,17 @@ fn meeting_of(body: &[u8]) -> Result<(MeetingId, AttendeeId), ApiError> {
     Ok((fields.require_part("meetingId")?, fields.require_part("attendeeId")?))
 }
 
-/// The token of `Authorization: Bearer …`, where there is that header.
+/// The token of `Authorization`, if there is that header.
+///
+/// # Errors
+/// 401 for another scheme.
 pub(crate) fn bearer(head: &Head) -> Result<Option<&str>, ApiError> {
-    let Some(value) = head.headers.get(http::header::AUTHORIZATION) else { return Ok(None) };
-    value
-        .to_str()
-        .ok()
-        .and_then(|value| value.split_once(' '))
-        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-        .map(|(_, token)| Some(token.trim()))
-        .ok_or_else(|| ApiError::unauthorized("Authorization must be `Bearer` and a token"))
+    match head.bearer() {
+        None if head.headers.contains_key(http::header::AUTHORIZATION) => {
+            Err(ApiError::unauthorized("Authorization must be `Bearer` and a token"))
+        }
+        token => Ok(token),
+    }
 }
 
 /// The refusal of a key of a file that is not the sender's to ask about.

@@ -123,24 +123,21 @@ pub async fn app_of_client(
     needs: Scope,
 ) -> Result<Option<App>, ApiError> {
     let own = head.headers.get(API_KEY_HEADER).map(HeaderValue::as_bytes);
-    let authorized = head.headers.get(AUTHORIZATION).map(|value| key_in(value.as_bytes()));
+    let authorized = head.headers.get(AUTHORIZATION).map(|value| match head.bearer() {
+        Some(token) => Cow::Borrowed(token.as_bytes()),
+        None => Cow::Owned(password_in(value.as_bytes()).unwrap_or_default()),
+    });
     let shown = own.or(authorized.as_deref()).or(elsewhere.map(str::as_bytes));
     app_of_key(apps, head, shown, needs).await
 }
 
-/// The key in a value of `Authorization`; empty if there is none.
-fn key_in(value: &[u8]) -> Cow<'_, [u8]> {
-    let Some((scheme, shown)) = value.split_at_checked(7) else { return Cow::Borrowed(b"") };
-    if scheme.eq_ignore_ascii_case(b"bearer ") {
-        return Cow::Borrowed(shown.trim_ascii());
-    }
-    let basic = scheme.get(..6).filter(|scheme| scheme.eq_ignore_ascii_case(b"basic "));
-    let pair = basic.and_then(|_| BASE64_STANDARD.decode(value[6..].trim_ascii()).ok());
-    let colon = pair.as_ref().and_then(|pair| pair.iter().position(|&byte| byte == b':'));
-    match pair.zip(colon) {
-        Some((pair, colon)) => Cow::Owned(pair[colon + 1..].to_vec()),
-        None => Cow::Borrowed(b""),
-    }
+/// The password in a value of `Authorization: Basic`.
+fn password_in(value: &[u8]) -> Option<Vec<u8>> {
+    let (scheme, pair) = value.split_at_checked(6)?;
+    let pair = scheme.eq_ignore_ascii_case(b"basic ").then_some(pair)?;
+    let pair = BASE64_STANDARD.decode(pair.trim_ascii()).ok()?;
+    let colon = pair.iter().position(|&byte| byte == b':')?;
+    Some(pair[colon + 1..].to_vec())
 }
 
 async fn app_of_key(

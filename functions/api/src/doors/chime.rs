@@ -17,7 +17,7 @@ use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::{Batch, Few};
+use super::{Batch, Few, MAX_ENTRIES};
 use crate::auth::AsPage;
 use crate::writes::write_error;
 use crate::{Api, Cloud, Shared};
@@ -32,7 +32,7 @@ pub(super) fn routes<C: Cloud, R: Routes<Arc<Api<C>>>>(into: R) -> R {
 }
 
 fn describes(operation: &mut Operation) {
-    let logs = json!({"type": "array", "items": {"type": "object"}});
+    let logs = json!({"type": ["array", "null"], "maxItems": MAX_ENTRIES, "items": {"type": "object"}});
     let body = json!({"type": "object", "required": ["logs"], "properties": {"logs": logs}});
     operation.takes_body_as("application/json", body.clone());
     operation.takes_body_as("text/plain", body);

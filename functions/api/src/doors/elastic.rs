@@ -6,8 +6,8 @@ use std::sync::Arc;
 use http::{HeaderName, StatusCode};
 use logferry_core::logbook::carried::{Carried, Context, Identity};
 use logferry_service::http::{
-    Answer, ApiError, BodyBytes, Operation, PathPart, Response, Route, Routes, State, json as plain,
-    with_header, with_pause,
+    Answer, ApiError, BodyBytes, ErrorShape, Operation, PathPart, Response, Route, Routes, State,
+    json as plain, with_header, with_pause,
 };
 use logferry_service::random;
 use serde::Deserialize;
@@ -52,9 +52,25 @@ pub(super) fn routes<C: Cloud, R: Routes<Arc<Api<C>>>>(into: R) -> R {
         )
 }
 
+const EXAMPLE: &str = "{\"create\": {\"_index\": \"shop\", \"_id\": \"1\"}}\n{\"message\": \"hello\"}\n";
+
 fn describes(operation: &mut Operation) {
-    operation.takes_body_as("application/x-ndjson", json!({"type": "string"}));
-    operation.answers(200, "an item for each action, in order", json!({"type": "object"}));
+    operation.takes_body_as(
+        "application/x-ndjson",
+        json!({"type": "string", "minLength": 1, "examples": [EXAMPLE]}),
+    );
+    let items = json!({"type": "array", "items": {"type": "object"}});
+    let members = json!({"took": {"type": "integer"}, "errors": {"type": "boolean"}, "items": items});
+    let answer = json!({"type": "object", "required": ["took", "errors", "items"], "properties": members});
+    operation.answers(200, "an item for each action, in order", answer);
+    operation.error_shape = ErrorShape { name: "Elastic", schemas: error_schemas };
+}
+
+fn error_schemas() -> Vec<(&'static str, Value)> {
+    let error = json!({"type": "object", "required": ["type", "reason", "root_cause"], "properties": {
+        "type": {"type": "string"}, "reason": {"type": "string"}, "root_cause": {"type": "array"}}});
+    let members = json!({"error": error, "status": {"type": "integer"}});
+    vec![("application/json", ErrorShape::object(&["error", "status"], members))]
 }
 
 async fn license() -> Answer {
@@ -92,11 +108,12 @@ fn of_product(response: Response) -> Response {
 async fn bulk<C: Cloud>(
     State(api): Shared<C>,
     by: Result<AsShipper, ApiError>,
-    path: PathPart,
+    path: Result<PathPart, ApiError>,
     payload: Result<BodyBytes, ApiError>,
 ) -> Answer {
     let answered = async {
         let (by, payload) = (by?, payload?);
+        let path = path.map_err(|_| ApiError::bad_request("index", "the name of the index must be UTF-8"))?;
         let actions = actions_of(&payload.bytes, path.get("index"))?;
         let mut batch = Batch::default();
         let mut ids = Some(String::new());
@@ -200,7 +217,10 @@ fn actions_of<'a>(body: &'a [u8], index: &str) -> Result<Vec<Action<'a>>, ApiErr
             )));
         }
     }
-    Ok(actions)
+    match actions.is_empty() {
+        true => Err(ApiError::bad_request("body", "the request body is required: it has no action")),
+        false => Ok(actions),
+    }
 }
 
 /// The answer: an item for each action. `refused` has the places of documents that were not stored.
@@ -260,6 +280,8 @@ mod tests {
     #[test]
     fn bad_lines_are_named() {
         for (body, line) in [
+            ("", "the request body is required"),
+            ("\n \r\n", "the request body is required"),
             ("x\n", "line 1: "),
             ("[]\n", "line 1: "),
             ("{}\n", "line 1: "),

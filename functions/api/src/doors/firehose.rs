@@ -12,13 +12,13 @@ use http::StatusCode;
 use logferry_core::logbook::carried::{Carried, Context, Identity};
 use logferry_core::logbook::subscription;
 use logferry_service::http::{
-    Answer, ApiError, BodyBytes, Operation, Route, Routes, State, json as plain, with_pause,
+    Answer, ApiError, BodyBytes, ErrorShape, Operation, Route, Routes, State, json as plain, with_pause,
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use super::{Batch, Few, MAX_BYTES};
+use super::{Batch, Few, MAX_BYTES, MAX_ENTRIES, too_many};
 use crate::auth::AsShipper;
 use crate::{Api, Cloud, Shared};
 
@@ -35,10 +35,24 @@ pub(super) fn routes<C: Cloud, R: Routes<Arc<Api<C>>>>(into: R) -> R {
 }
 
 fn describes(operation: &mut Operation) {
-    let body = json!({"type": "object", "required": ["records"]});
+    let record = json!({"type": "object", "required": ["data"], "properties": {"data": {"type": "string"}}});
+    let records = json!({"type": ["array", "null"], "maxItems": MAX_ENTRIES, "items": record});
+    let body = json!({"type": "object", "required": ["records"], "properties": {"records": records}});
     operation.takes_body_as("application/json", body);
-    let answer = json!({"type": "object", "required": ["requestId", "timestamp"]});
+    let answer = json!({"type": "object", "required": ["requestId", "timestamp"], "properties": said()});
     operation.answers(200, "stored", answer);
+    operation.error_shape = ErrorShape { name: "Firehose", schemas: error_schemas };
+}
+
+/// What every answer says.
+fn said() -> Value {
+    json!({"requestId": {"type": "string"}, "timestamp": {"type": "integer"}})
+}
+
+fn error_schemas() -> Vec<(&'static str, Value)> {
+    let mut members = said();
+    members["errorMessage"] = json!({"type": "string"});
+    vec![("application/json", ErrorShape::object(&["requestId", "timestamp", "errorMessage"], members))]
 }
 
 async fn write<C: Cloud>(
@@ -74,7 +88,6 @@ async fn write<C: Cloud>(
 
 #[derive(Debug, Deserialize)]
 struct Request {
-    #[serde(default)]
     records: Few<Record>,
 }
 
@@ -113,10 +126,13 @@ fn records_of(body: &[u8], attributes: Option<&str>) -> Result<Batch<'static>, A
 /// Puts the objects of a line, which Firehose's sources write without a separator, or the line itself.
 fn put_line(batch: &mut Batch<'static>, line: &str, context: &str) -> Result<(), ApiError> {
     let objects: Result<Vec<&RawValue>, _> = match line.trim_start().starts_with('{') {
-        true => serde_json::Deserializer::from_str(line).into_iter().collect(),
+        true => serde_json::Deserializer::from_str(line).into_iter().take(MAX_ENTRIES + 1).collect(),
         false => Ok(Vec::new()),
     };
     let objects = objects.unwrap_or_default();
+    if objects.len() > MAX_ENTRIES {
+        return Err(too_many());
+    }
     if objects.is_empty() {
         return batch.push(Carried {
             text: line.to_owned().into(),
@@ -127,8 +143,8 @@ fn put_line(batch: &mut Batch<'static>, line: &str, context: &str) -> Result<(),
     for object in objects {
         match subscription::read(object.get()) {
             Some(delivery) => {
-                for event in delivery.events {
-                    batch.push(event.carried())?;
+                for event in &delivery.events {
+                    batch.push(delivery.carried(event).into_owned())?;
                 }
             }
             None => {
@@ -207,6 +223,13 @@ mod tests {
         assert_eq!(refused(br#"{"records":[{}]}"#), 400);
         assert_eq!(refused(&request(&[&[0x1f, 0x8b, 0]])), 400);
         assert_eq!(refused(&request(&[&gzip(&"x".repeat(MAX_BYTES + 1))])), 413);
-        assert!(records_of(b"{}", None).unwrap().entries.is_empty());
+        assert_eq!(refused(&request(&[&gzip(&"{}".repeat(MAX_BYTES / 4))])), 413);
+        let event = r#"{"id":"1","timestamp":1743532441581,"message":"m"}"#;
+        let wide =
+            json!({"messageType": "DATA_MESSAGE", "logGroup": "g".repeat(MAX_BYTES / 2), "logEvents": []});
+        let wide = wide.to_string().replace("[]", &format!("[{}]", vec![event; 100_000].join(",")));
+        assert_eq!(refused(&request(&[&gzip(&wide)])), 413);
+        assert_eq!(refused(b"{}"), 400);
+        assert!(records_of(br#"{"records":[]}"#, None).unwrap().entries.is_empty());
     }
 }

@@ -2,14 +2,15 @@
 //! <https://grafana.com/docs/loki/latest/reference/loki-http-api/#ingest-logs>
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use http::StatusCode;
 use logferry_core::logbook::carried::{Carried, Context, Identity};
 use logferry_core::logbook::new_entry::half_surrogates_replaced;
 use logferry_service::http::{
-    Answer, ApiError, BodyBytes, IntoResponse as _, MAX_DECODED_BYTES, Operation, Response, Route, Routes,
-    State, text as plain, with_pause,
+    Answer, ApiError, BodyBytes, ErrorShape, IntoResponse as _, MAX_DECODED_BYTES, Operation, Response,
+    Route, Routes, State, text as plain, with_pause,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -38,7 +39,9 @@ fn describes(operation: &mut Operation) {
         json!({"description": "`PushRequest`, in a block of snappy."}),
     );
     operation.takes_body_as("application/json", json!({"type": "object", "required": ["streams"]}));
-    operation.answers_as(204, "stored", "text/plain", json!({"maxLength": 0}));
+    operation.answers_nothing(204, "stored");
+    let schemas = || vec![("text/plain", json!({"type": "string"}))];
+    operation.error_shape = ErrorShape { name: "Loki", schemas };
 }
 
 async fn push<C: Cloud>(
@@ -103,8 +106,8 @@ fn carried<'a>(
     metadata: &Labels<'_>,
 ) -> Carried<'a> {
     let mut context = Context::default();
-    let is_named = |name: &str| metadata.iter().any(|(own, _)| own == name);
-    for (name, value) in labels.iter().filter(|(name, _)| !is_named(name)).chain(metadata) {
+    let named: HashSet<&str> = metadata.iter().map(|(name, _)| &**name).collect();
+    for (name, value) in labels.iter().filter(|(name, _)| !named.contains(&**name)).chain(metadata) {
         context.push(name, value);
     }
     let level = LEVELS.iter().find_map(|name| metadata.iter().chain(labels).find(|(own, _)| own == name));

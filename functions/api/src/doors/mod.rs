@@ -18,7 +18,7 @@ use crate::writes::write_error;
 use crate::{Api, Cloud};
 
 pub(crate) use elastic::about;
-pub(crate) use otlp::{is_otlp, takes_otlp, write_otlp};
+pub(crate) use otlp::{is_otlp, otlp_errors, takes_otlp, write_otlp};
 
 /// The routes' part of the document.
 const TAG: &str = "Other protocols";
@@ -53,14 +53,18 @@ impl<'a> Batch<'a> {
     fn push(&mut self, entry: Carried<'a>) -> Result<(), ApiError> {
         self.bytes += entry.text.len() + entry.context.len();
         if self.entries.len() >= MAX_ENTRIES || self.bytes > MAX_BYTES {
-            let message = format!(
-                "a request must have at most {MAX_ENTRIES} entries of {MAX_BYTES} bytes: send smaller batches"
-            );
-            return Err(ApiError::too_large(message));
+            return Err(too_many());
         }
         self.entries.push(entry);
         Ok(())
     }
+}
+
+fn too_many() -> ApiError {
+    let message = format!(
+        "a request must have at most {MAX_ENTRIES} entries of {MAX_BYTES} bytes: send smaller batches"
+    );
+    ApiError::too_large(message)
 }
 
 impl<C: Cloud> Api<C> {

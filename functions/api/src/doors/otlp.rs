@@ -14,7 +14,8 @@ use logferry_core::logbook::write::Refused;
 use logferry_core::model::app::App;
 use logferry_core::model::level::Level;
 use logferry_service::http::{
-    Answer, ApiError, BodyBytes, IntoResponse as _, Operation, Response, Route, Routes, State, with_pause,
+    Answer, ApiError, BodyBytes, ErrorShape, IntoResponse as _, Operation, Response, Route, Routes, State,
+    with_pause,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -26,6 +27,7 @@ use crate::auth::AsShipper;
 use crate::{Api, Cloud, Shared};
 
 const PROTOBUF: &str = "application/x-protobuf";
+const JSON: &str = "application/json";
 /// The deepest nesting of a value.
 const MAX_DEPTH: usize = 60;
 
@@ -34,7 +36,7 @@ pub(super) fn routes<C: Cloud, R: Routes<Arc<Api<C>>>>(into: R) -> R {
         Route::post("/otlp/v1/logs", "writeOtlp", super::TAG)
             .says("OTLP/HTTP: logs of OpenTelemetry")
             .with(takes_otlp)
-            .with(|operation| operation.takes_body_as("application/json", json!({"type": "object"}))),
+            .with(describes),
         write::<C>,
     )
 }
@@ -46,12 +48,27 @@ pub(crate) fn takes_otlp(operation: &mut Operation) {
     operation.answers_as(200, "stored", PROTOBUF, json!({}));
 }
 
+fn describes(operation: &mut Operation) {
+    operation.takes_body_as(JSON, json!({"type": "object"}));
+    let partial = json!({"type": "object", "properties": {
+        "rejectedLogRecords": {"type": "string", "pattern": "^[0-9]+$"}, "errorMessage": {"type": "string"}}});
+    operation.answers(200, "stored", json!({"type": "object", "properties": {"partialSuccess": partial}}));
+    operation.error_shape = ErrorShape { name: "Otlp", schemas: otlp_errors };
+}
+
+/// The schemas of an error: `google.rpc.Status`.
+pub(crate) fn otlp_errors() -> Vec<(&'static str, Value)> {
+    let status = json!({"code": {"type": "integer"}, "message": {"type": "string"}});
+    let json_status = ErrorShape::object(&["code", "message"], status);
+    vec![(JSON, json_status), (PROTOBUF, json!({"description": "`google.rpc.Status`."}))]
+}
+
 async fn write<C: Cloud>(
     State(api): Shared<C>,
     by: Result<AsShipper, ApiError>,
     payload: Result<BodyBytes, ApiError>,
 ) -> Answer {
-    let json = payload.as_ref().is_ok_and(|payload| payload.media_type == "application/json");
+    let json = payload.as_ref().is_ok_and(|payload| payload.media_type == JSON);
     Ok(match (by, payload) {
         (Ok(by), Ok(payload)) => write_otlp(&api, &by.app, by.head.now_ms, &payload).await,
         (Err(error), _) | (_, Err(error)) => status(&error, !json),

@@ -29,6 +29,16 @@ pub struct Carried<'a> {
     pub level: Option<Cow<'a, str>>,
 }
 
+impl Carried<'_> {
+    /// The entry with texts of its own.
+    #[must_use]
+    pub fn into_owned(self) -> Carried<'static> {
+        let owned = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
+        let (text, context) = (owned(self.text), owned(self.context));
+        Carried { text, context, time_ns: self.time_ns, level: self.level.map(owned) }
+    }
+}
+
 /// How a retry of a batch is recognised, so that it stores nothing again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Identity<'a> {

@@ -16,17 +16,6 @@ pub struct Event {
     #[serde(rename = "timestamp")]
     pub timestamp_ms: u64,
     pub message: String,
-    #[serde(skip)]
-    context: String,
-}
-
-impl Event {
-    /// The event as an entry, with its log group and stream as context.
-    #[must_use]
-    pub fn carried(self) -> Carried<'static> {
-        let time_ns = self.timestamp_ms.checked_mul(NS_PER_MS);
-        Carried { text: self.message.into(), context: self.context.into(), time_ns, level: None }
-    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -47,6 +36,18 @@ pub struct LogGroupEvents {
     pub log_group: String,
     /// None if the delivery only checks whether the destination is reachable.
     pub events: Vec<Event>,
+    /// Owner, log group and stream, of every event.
+    context: String,
+}
+
+impl LogGroupEvents {
+    /// An event as an entry, with its log group and stream as context.
+    #[must_use]
+    pub fn carried<'a>(&'a self, event: &'a Event) -> Carried<'a> {
+        let time_ns = event.timestamp_ms.checked_mul(NS_PER_MS);
+        let (text, context) = (event.message.as_str().into(), self.context.as_str().into());
+        Carried { text, context, time_ns, level: None }
+    }
 }
 
 /// Reads a delivery. `None` if the text is none.
@@ -55,18 +56,15 @@ pub fn read(json: &str) -> Option<LogGroupEvents> {
     let Payload { message_type, owner, log_group, log_stream, log_events: mut events } =
         serde_json::from_str(json).ok()?;
     match message_type.as_str() {
-        "DATA_MESSAGE" => {
-            let mut context = Context::default();
-            for (name, value) in [("owner", &owner), ("logGroup", &log_group), ("logStream", &log_stream)] {
-                context.push(name, value);
-            }
-            let context = context.into_text();
-            events.iter_mut().for_each(|event| event.context.clone_from(&context));
-        }
+        "DATA_MESSAGE" => {}
         "CONTROL_MESSAGE" => events.clear(),
         _ => return None,
     }
-    Some(LogGroupEvents { log_group, events })
+    let mut context = Context::default();
+    for (name, value) in [("owner", &owner), ("logGroup", &log_group), ("logStream", &log_stream)] {
+        context.push(name, value);
+    }
+    Some(LogGroupEvents { log_group, events, context: context.into_text() })
 }
 
 #[cfg(test)]
@@ -81,9 +79,9 @@ mod tests {
                 "logEvents":[{{"id":"e","timestamp":1743532441581,"message":"m"}}]}}"#
             )
         };
-        let LogGroupEvents { log_group, events } = read(&payload("DATA_MESSAGE")).unwrap();
-        assert_eq!((log_group.as_str(), events[0].id.as_str()), ("g", "e"));
-        let carried = events[0].clone().carried();
+        let delivery = read(&payload("DATA_MESSAGE")).unwrap();
+        assert_eq!((delivery.log_group.as_str(), delivery.events[0].id.as_str()), ("g", "e"));
+        let carried = delivery.carried(&delivery.events[0]);
         assert_eq!((&*carried.text, carried.time_ns), ("m", Some(1_743_532_441_581_000_000)));
         assert_eq!(carried.context, r#"{"owner":"1","logGroup":"g","logStream":"s"}"#);
         assert_eq!(read(&payload("CONTROL_MESSAGE")).unwrap().events, []);

@@ -13,6 +13,7 @@ use crate::model::record::EntryKind;
 use crate::model::redact::Redactor;
 use crate::model::time::Day;
 use crate::ports::usage::{Usage, UsageDay};
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use sha2::{Digest, Sha256};
 
 use crate::logbook::carried::{Carried, Identity};
@@ -24,6 +25,10 @@ use crate::logbook::{carried, new_entry};
 pub const MEMO_SECS: i64 = 24 * 3600;
 /// Maximum length of an idempotency key (bytes).
 pub const MAX_KEY_BYTES: usize = 255;
+
+/// Parts of a carried batch that are written concurrently. A batch whose entries each have an hour of their own
+/// has more than a thousand.
+const PARTS_AT_ONCE: usize = 8;
 
 /// Maximum attempts of a write that conflicts with another one with the same key.
 const ATTEMPTS: u32 = 4;
@@ -132,17 +137,29 @@ pub async fn carry(
     if key.is_none() {
         charge(records, request, &checked).await?;
     }
-    for (part, checked) in (0_u64..).zip(parts(checked, request.now_ms)) {
-        if let Some(key) = &key {
-            write_with_key(records, request, &format!("{key}/{part}"), CARRIED, &checked).await?;
-        } else {
-            let seed = seed(request.app, &[b"unique", &request.unique, &part.to_be_bytes()]);
-            let origin = request.origin(seed);
-            let plan = planned(&origin, &checked)?;
-            store(records, &origin, plan, None).await?;
-        }
-    }
+    let parts = (0_u64..).zip(parts(checked, request.now_ms));
+    let writes: Vec<_> =
+        parts.map(|(part, checked)| write_part(records, request, key.as_deref(), part, checked)).collect();
+    let () = stream::iter(writes).buffer_unordered(PARTS_AT_ONCE).try_collect().await?;
     Ok(refused)
+}
+
+async fn write_part(
+    records: &(impl Records + Usage),
+    request: &WriteRequest<'_>,
+    key: Option<&str>,
+    part: u64,
+    checked: Vec<NewEntry>,
+) -> Result<(), WriteError> {
+    if let Some(key) = key {
+        write_with_key(records, request, &format!("{key}/{part}"), CARRIED, &checked).await?;
+    } else {
+        let seed = seed(request.app, &[b"unique", &request.unique, &part.to_be_bytes()]);
+        let origin = request.origin(seed);
+        let plan = planned(&origin, &checked)?;
+        store(records, &origin, plan, None).await?;
+    }
+    Ok(())
 }
 
 /// Stands for the hash of the body where the key says what the body is.

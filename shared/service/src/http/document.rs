@@ -105,6 +105,37 @@ impl Route {
     }
 }
 
+/// How the errors of an operation look: the envelope, or what its protocol's clients read.
+#[derive(Debug, Clone, Copy)]
+pub struct ErrorShape {
+    /// Precedes the names of its responses in the document.
+    pub name: &'static str,
+    /// Returns a schema for each content type.
+    pub schemas: fn() -> Vec<(&'static str, Value)>,
+}
+
+impl Default for ErrorShape {
+    fn default() -> Self {
+        Self { name: "", schemas: || vec![("application/json", envelope_error())] }
+    }
+}
+
+impl ErrorShape {
+    /// The schema of an object, to which the request's id is added as to every error.
+    #[must_use]
+    pub fn object(required: &[&str], mut properties: Value) -> Value {
+        properties["request_id"] =
+            json!({"type": "string", "description": "As in the header `X-Request-ID`."});
+        json!({"type": "object", "required": required, "properties": properties})
+    }
+}
+
+/// The schema of an error in the envelope.
+#[must_use]
+pub fn envelope_error() -> Value {
+    json!({"$ref": "#/components/schemas/Error"})
+}
+
 /// An operation of the document while it is described.
 #[derive(Debug, Default)]
 pub struct Operation {
@@ -114,8 +145,8 @@ pub struct Operation {
     pub security: Vec<Value>,
     /// Statuses of errors that it may answer with.
     pub errors: BTreeSet<u16>,
-    /// Whether its errors have the shape of Uppy Companion's.
-    pub companion: bool,
+    /// How its errors look.
+    pub error_shape: ErrorShape,
     body: Option<Value>,
     answers: BTreeMap<u16, Value>,
 }
@@ -185,9 +216,9 @@ impl Operation {
         for (status, answer) in self.answers {
             responses.insert(status.to_string(), answer);
         }
-        let shape = if self.companion { "Companion" } else { "" };
         for status in &self.errors {
-            let reference = format!("#/components/responses/{shape}{}", error_name(*status));
+            let name = error_of(*status).0;
+            let reference = format!("#/components/responses/{}{name}", self.error_shape.name);
             responses.insert(status.to_string(), json!({"$ref": reference}));
         }
         schemas.0.extend(self.schemas.0);
@@ -318,6 +349,8 @@ pub struct Document {
     /// In the order in which they were listed.
     pub routes: Vec<Route>,
     operations: Vec<Value>,
+    /// The errors that its operations refer to, by status and the name of their shape.
+    errors: BTreeMap<(u16, &'static str), ErrorShape>,
 }
 
 impl<S> Routes<S> for Document {
@@ -332,6 +365,8 @@ impl<S> Routes<S> for Document {
         for describe in &route.describe {
             describe(&mut operation);
         }
+        let shape = operation.error_shape;
+        self.errors.extend(operation.errors.iter().map(|status| ((*status, shape.name), shape)));
         self.operations.push(operation.into_value(&route, &mut self.schemas));
         self.routes.push(route);
         self
@@ -340,7 +375,7 @@ impl<S> Routes<S> for Document {
 
 /// The errors that operations share: status, name, meaning.
 const ERRORS: [(u16, &str, &str); 12] = [
-    (400, "BadRequest", "a field is wrong, `details.field` names it; or no credential was sent"),
+    (400, "BadRequest", "a field is wrong, `details.field` names it, or a required credential is missing"),
     (401, "Unauthorized", "a wrong credential"),
     (403, "Forbidden", "the credential is another app's, or lacks the scope that `details.scope` names"),
     (404, "NotFound", "it does not exist"),
@@ -354,8 +389,10 @@ const ERRORS: [(u16, &str, &str); 12] = [
     (503, "Unavailable", "a temporary error in AWS: retry after `Retry-After` seconds"),
 ];
 
-fn error_name(status: u16) -> &'static str {
-    ERRORS.iter().find(|(known, ..)| *known == status).map_or("Internal", |(_, name, _)| name)
+/// The name and the meaning of a status.
+fn error_of(status: u16) -> (&'static str, &'static str) {
+    let known = ERRORS.iter().find(|(known, ..)| *known == status);
+    known.map_or(("Internal", "an error in Logferry or AWS"), |(_, name, meaning)| (name, meaning))
 }
 
 impl Document {
@@ -365,6 +402,7 @@ impl Document {
         self.schemas.0.extend(other.schemas.0);
         self.routes.extend(other.routes);
         self.operations.extend(other.operations);
+        self.errors.extend(other.errors);
         self
     }
 
@@ -387,29 +425,25 @@ impl Document {
             "code": {"type": "string", "description": "For programs."},
             "message": {"type": "string", "description": "For people."},
             "details": {"type": "object"}}});
-        let request_id = json!({"type": "string", "description": "As in the header `X-Request-ID`."});
-        let ours = json!({"type": "object", "required": ["ok", "error"],
-            "properties": {"ok": {"const": false}, "error": error, "request_id": request_id}});
-        let companions = json!({"type": "object", "required": ["error"],
-            "properties": {"error": {"type": "string", "pattern": "^s3: "}, "request_id": request_id}});
+        let ours = ErrorShape::object(&["ok", "error"], json!({"ok": {"const": false}, "error": error}));
         self.schemas.0.insert("Error".to_owned(), ours);
-        self.schemas.0.insert("CompanionError".to_owned(), companions);
         let mut responses = Map::new();
-        for (shape, schema) in [("", "Error"), ("Companion", "CompanionError")] {
-            for (status, name, meaning) in ERRORS {
-                let schema = json!({"$ref": format!("#/components/schemas/{schema}")});
-                let mut response =
-                    json!({"description": meaning, "content": {"application/json": {"schema": schema}}});
-                let header = match status {
-                    401 => Some(("WWW-Authenticate", "string")),
-                    429 | 503 => Some(("Retry-After", "integer")),
-                    _ => None,
-                };
-                if let Some((header, kind)) = header {
-                    response["headers"] = json!({header: {"schema": {"type": kind}}});
-                }
-                responses.insert(format!("{shape}{name}"), response);
+        for ((status, shape), ErrorShape { schemas, .. }) in self.errors {
+            let (name, meaning) = error_of(status);
+            let content: Map<_, _> = schemas()
+                .into_iter()
+                .map(|(content_type, schema)| (content_type.to_owned(), json!({"schema": schema})))
+                .collect();
+            let mut response = json!({"description": meaning, "content": content});
+            let header = match status {
+                401 => Some(("WWW-Authenticate", "string")),
+                429 | 503 => Some(("Retry-After", "integer")),
+                _ => None,
+            };
+            if let Some((header, kind)) = header {
+                response["headers"] = json!({header: {"schema": {"type": kind}}});
             }
+            responses.insert(format!("{shape}{name}"), response);
         }
         json!({
             "openapi": "3.1.0",

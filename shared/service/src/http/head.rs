@@ -4,9 +4,11 @@ use std::sync::{Arc, OnceLock};
 
 use axum::extract::{FromRequestParts, RawPathParams};
 use http::HeaderMap;
+use http::header::AUTHORIZATION;
 use http::request::Parts;
 use logferry_core::model::app::AppId;
 use logferry_core::model::fault::{Fault, FaultClass};
+use serde_json::{Value, json};
 
 use super::{ApiError, Describe, QueryParams};
 
@@ -87,17 +89,24 @@ impl Head {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
-    /// Returns a header that must be text of at most `most_bytes`; an empty one counts as missing.
+    /// Returns a header that must be ASCII text of at most `most_bytes`; an empty one counts as missing.
     ///
     /// # Errors
     /// 400, naming the header.
     pub fn text_header(&self, name: &str, most_bytes: usize) -> Result<Option<&str>, ApiError> {
         let Some(value) = self.headers.get(name) else { return Ok(None) };
-        let text = std::str::from_utf8(value.as_bytes()).ok().filter(|text| text.len() <= most_bytes);
+        let text = value.to_str().ok().filter(|text| text.len() <= most_bytes);
         let text = text.ok_or_else(|| {
-            ApiError::bad_request(name, format!("{name} must be text of at most {most_bytes} bytes"))
+            ApiError::bad_request(name, format!("{name} must be ASCII text of at most {most_bytes} bytes"))
         })?;
         Ok(Some(text).filter(|text| !text.is_empty()))
+    }
+
+    /// The token of `Authorization: Bearer`; `None` without that header, and for other schemes.
+    #[must_use]
+    pub fn bearer(&self) -> Option<&str> {
+        let (scheme, token) = self.header(AUTHORIZATION.as_str())?.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
     }
 }
 
@@ -117,6 +126,12 @@ impl<S: Sync> FromRequestParts<S> for Head {
 }
 
 impl Describe for Head {}
+
+/// The schema of a header that [`Head::text_header`] reads.
+#[must_use]
+pub fn text_header_schema(most_bytes: usize) -> Value {
+    json!({"type": "string", "maxLength": most_bytes, "pattern": r"^[\t -~]*$"})
+}
 
 /// The parts of a path that its pattern names, decoded.
 #[derive(Debug, Clone)]

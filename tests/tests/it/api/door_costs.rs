@@ -1,12 +1,13 @@
-//! What the worst bodies cost: `cargo nextest run -E 'test(/door_costs/)' --run-ignored all --no-capture` prints time and memory of
-//! each. Nothing is asserted of them, because machines differ.
+//! What the worst bodies cost, each of the size that a request may have before its compression:
+//! `cargo nextest run --workspace -E 'test(/door_costs/)' --run-ignored all --no-capture` prints time and memory
+//! of each. Nothing is asserted of them, because machines differ.
 
 use std::fs;
 use std::time::Instant;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use logferry_service::http::MAX_BODY_BYTES;
+use logferry_service::http::{MAX_BODY_BYTES, MAX_DECODED_BYTES};
 use logferry_sim::T0;
 use logferry_tests::api::Api;
 use logferry_tests::stack::gzip;
@@ -18,6 +19,8 @@ const JSON: &str = "application/json";
 const NDJSON: &str = "application/x-ndjson";
 /// Entries of a request at most.
 const ENTRIES: usize = 100_000;
+/// Records of Firehose, which are compressed in themselves, with the context of each.
+const RECORDS_BYTES: usize = 24 << 20;
 
 /// A value of `/proc/self/status` (MiB).
 fn status_mib(name: &str) -> u64 {
@@ -27,113 +30,212 @@ fn status_mib(name: &str) -> u64 {
     kib.unwrap_or_default() / 1024
 }
 
-fn repeated(open: &str, element: &str, separator: &str, close: &str, bytes: usize) -> Vec<u8> {
+/// As many elements as fit, each padded so that all of them fill the bytes.
+fn filling(
+    bytes: usize,
+    open: &str,
+    element: impl Fn(usize, &str) -> String,
+    separator: &str,
+    close: &str,
+) -> Vec<u8> {
     let room = bytes - open.len() - close.len();
-    let count = (room / (element.len() + separator.len())).min(ENTRIES);
-    format!("{open}{}{close}", vec![element; count].join(separator)).into_bytes()
+    let most = element(ENTRIES, "").len() + separator.len();
+    let count = (room / most).min(ENTRIES);
+    let padding = "x".repeat(room / count - most);
+    let elements: Vec<_> = (0..count).map(|i| element(i, &padding)).collect();
+    format!("{open}{}{close}", elements.join(separator)).into_bytes()
+}
+
+fn repeated(open: &str, element: impl Fn(usize, &str) -> String, separator: &str, close: &str) -> Vec<u8> {
+    filling(MAX_DECODED_BYTES, open, element, separator, close)
+}
+
+fn pairs(count: usize, pair: impl Fn(usize) -> String) -> String {
+    (0..count).map(pair).collect::<Vec<_>>().join(",")
+}
+
+/// The shapes of each door: what, path, content type, body before compression.
+fn bodies() -> Vec<(&'static str, &'static str, &'static str, Vec<u8>)> {
+    const HALF: usize = MAX_DECODED_BYTES / 2;
+    let time = |i: usize| [&[1 << 3][..], &varint(T0.unsigned_abs() / 1000 - i as u64)].concat();
+    let pair = |i: usize| [field(1, format!("{i:06}").as_bytes()), field(2, b"v")].concat();
+    let line = |i: usize, said: &[u8]| field(2, &[field(1, &time(i)), field(2, said)].concat());
+    let loki = |labels: &str, entries: Vec<u8>| {
+        snappy_of_literals(&field(1, &[field(1, labels.as_bytes()), entries].concat()))
+    };
+    let metadata: Vec<u8> = (0..HALF / 17).flat_map(|i| field(3, &pair(i))).collect();
+    let otlp = |records: Vec<u8>| field(1, &field(2, &records));
+    let attributes = |count: usize| -> Vec<u8> {
+        let pair = |i: usize| [field(1, format!("{i:06}").as_bytes()), field(2, &field(1, b"v"))].concat();
+        (0..count).flat_map(|i| field(6, &pair(i))).collect()
+    };
+    let otlp_json = |record: &dyn Fn(usize, &str) -> String| {
+        repeated(r#"{"resourceLogs":[{"scopeLogs":[{"logRecords":["#, record, ",", "]}]}]}")
+    };
+    let attribute = |i: usize| format!(r#"{{"key":"{i:06}","value":{{"stringValue":"v"}}}}"#);
+    let deep = (0..29).fold(field(1, b"x"), |value, _| field(5, &field(1, &value)));
+    let nested = format!(r#"{{"a":{}1{}}}"#, r#"{"a":"#.repeat(60), "}".repeat(60));
+    let event = |i: usize, pad: &str| format!(r#"{{"id":"{i}","timestamp":{T0},"message":"{pad}"}}"#);
+    let subscription = filling(
+        RECORDS_BYTES,
+        r#"{"messageType":"DATA_MESSAGE","logGroup":"g","logStream":"s","logEvents":["#,
+        event,
+        ",",
+        "]}",
+    );
+    let firehose = |data: &[u8]| {
+        format!(r#"{{"records":[{{"data":"{}"}}]}}"#, BASE64_STANDARD.encode(data)).into_bytes()
+    };
+    let create = |i: usize, document: &str| format!("{{\"create\":{{\"_id\":\"{i}\"}}}}\n{document}");
+    let filled = |bytes: usize, one: &[u8]| one.repeat((bytes / one.len()).min(ENTRIES));
+    let ns = |i: usize| T0.unsigned_abs() * 1_000_000 - i as u64 * 3_600_000_000_000;
+    vec![
+        (
+            "many small records",
+            "/otlp/v1/logs",
+            PROTOBUF,
+            otlp(field(2, &field(5, &field(1, &[b'x'; 80]))).repeat(ENTRIES)),
+        ),
+        ("many attributes", "/otlp/v1/logs", PROTOBUF, otlp(field(2, &attributes(60_000)).repeat(8))),
+        (
+            "deep values",
+            "/otlp/v1/logs",
+            PROTOBUF,
+            otlp(filled(MAX_DECODED_BYTES - 64, &field(2, &field(5, &deep)))),
+        ),
+        (
+            "many small records",
+            "/otlp/v1/logs",
+            JSON,
+            otlp_json(&|_, pad| format!(r#"{{"body":{{"stringValue":"{pad}"}}}}"#)),
+        ),
+        (
+            "many attributes",
+            "/otlp/v1/logs",
+            JSON,
+            otlp_json(&|_, _| format!(r#"{{"attributes":[{}]}}"#, pairs(20_000, attribute))),
+        ),
+        (
+            "many lines",
+            "/loki/api/v1/push",
+            PROTOBUF,
+            loki("{}", (0..ENTRIES).flat_map(|_| line(0, &[b'x'; 80])).collect()),
+        ),
+        (
+            "a line in each hour",
+            "/loki/api/v1/push",
+            PROTOBUF,
+            loki("{}", (0..20_000).flat_map(|i| line(i * 3600, b"x")).collect()),
+        ),
+        (
+            "many labels and as much metadata",
+            "/loki/api/v1/push",
+            PROTOBUF,
+            loki(
+                &format!("{{{}}}", pairs(HALF / 12, |i| format!("l{i:06}=\"\""))),
+                field(2, &[field(1, &time(0)), metadata].concat()),
+            ),
+        ),
+        (
+            "many lines",
+            "/loki/api/v1/push",
+            JSON,
+            repeated(
+                r#"{"streams":[{"stream":{"a":"b"},"values":["#,
+                |_, pad| format!(r#"["{}","{pad}"]"#, ns(0)),
+                ",",
+                "]}]}",
+            ),
+        ),
+        (
+            "many labels and as much metadata",
+            "/loki/api/v1/push",
+            JSON,
+            format!(
+                r#"{{"streams":[{{"stream":{{{}}},"values":[["{}","x",{{{}}}]]}}]}}"#,
+                pairs(HALF / 14, |i| format!(r#""l{i:06}":"""#)),
+                ns(0),
+                pairs(HALF / 14, |i| format!(r#""m{i:06}":"""#)),
+            )
+            .into_bytes(),
+        ),
+        (
+            "many documents",
+            "/_bulk",
+            NDJSON,
+            repeated("", |i, pad| create(i, &format!(r#"{{"a":"{pad}"}}"#)), "\n", "\n"),
+        ),
+        ("nested documents", "/_bulk", NDJSON, repeated("", |i, _| create(i, &nested), "\n", "\n")),
+        (
+            "many lines",
+            "/firehose",
+            JSON,
+            firehose(&gzip(&filling(RECORDS_BYTES, "", |_, pad| format!("x{pad}"), "\n", ""))),
+        ),
+        (
+            "many objects in a line",
+            "/firehose",
+            JSON,
+            firehose(&gzip(&filling(RECORDS_BYTES, "", |_, pad| format!(r#"{{"a":"{pad}"}}"#), "", ""))),
+        ),
+        ("a subscription of many events", "/firehose", JSON, firehose(&gzip(&subscription))),
+        ("33 MB of zeros", "/firehose", JSON, firehose(&gzip(&vec![b'0'; 33 << 20]))),
+        (
+            "many entries",
+            "/chime/logs",
+            JSON,
+            repeated(
+                r#"{"a":"b","logs":["#,
+                |i, pad| {
+                    format!(
+                        r#"{{"sequenceNumber":{i},"message":"{pad}","timestampMs":{T0},"logLevel":"INFO"}}"#
+                    )
+                },
+                ",",
+                "]}",
+            ),
+        ),
+        (
+            "many entries",
+            "/logs",
+            NDJSON,
+            vec![format!(r#"{{"a":"{}"}}"#, "x".repeat(1_000)); 10_000].join("\n").into_bytes(),
+        ),
+        (
+            "one long text",
+            "/logs",
+            NDJSON,
+            repeated("", |_, _| format!(r#"{{"msg":"{}"}}"#, "x".repeat(1_000_000)), "\n", ""),
+        ),
+    ]
 }
 
 #[tokio::test]
 #[ignore = "prints figures"]
 async fn the_worst_bodies_of_every_door_and_what_they_cost() {
-    let whole = MAX_BODY_BYTES;
-    let time = [&[1 << 3][..], &varint(T0.unsigned_abs() / 1000)].concat();
-    let loki_entry = field(2, &[field(1, &time), field(2, b"x")].concat());
-    let loki = field(1, &[field(1, br#"{a="b"}"#), loki_entry.repeat(ENTRIES)].concat());
-    let otlp_record = field(2, &field(5, &field(1, b"x")));
-    let attribute = field(6, &[field(1, b"k"), field(2, &field(1, b"v"))].concat());
-    let wide_record = field(2, &attribute.repeat(60_000));
-    let message = format!(r#"{{"id":"1","timestamp":{T0},"message":"x"}}"#);
-    let subscription = repeated(
-        r#"{"messageType":"DATA_MESSAGE","logGroup":"g","logStream":"s","logEvents":["#,
-        &message,
-        ",",
-        "]}",
-        30 << 20,
-    );
-    let firehose = |data: &[u8]| {
-        format!(r#"{{"records":[{{"data":"{}"}}]}}"#, BASE64_STANDARD.encode(data)).into_bytes()
-    };
-    let nested = format!(r#"{{"msg":"x","a":{}1{}}}"#, r#"{"a":"#.repeat(60), "}".repeat(60));
-    let bodies: Vec<(&str, &str, &str, Vec<u8>)> = vec![
-        (
-            "OTLP, many small records",
-            "/otlp/v1/logs",
-            PROTOBUF,
-            field(1, &field(2, &otlp_record.repeat(ENTRIES))),
-        ),
-        ("OTLP, many attributes", "/otlp/v1/logs", PROTOBUF, field(1, &field(2, &wide_record.repeat(5)))),
-        (
-            "OTLP in JSON, many small records",
-            "/otlp/v1/logs",
-            JSON,
-            repeated(
-                r#"{"resourceLogs":[{"scopeLogs":[{"logRecords":["#,
-                r#"{"body":{"stringValue":"x"}}"#,
-                ",",
-                "]}]}]}",
-                whole,
-            ),
-        ),
-        (
-            "Loki in JSON, many lines",
-            "/loki/api/v1/push",
-            JSON,
-            repeated(
-                r#"{"streams":[{"stream":{"a":"b"},"values":["#,
-                &format!(r#"["{T0}000000","x"]"#),
-                ",",
-                "]}]}",
-                whole,
-            ),
-        ),
-        ("Loki, many lines", "/loki/api/v1/push", PROTOBUF, snappy_of_literals(&loki)),
-        (
-            "Elasticsearch, many documents",
-            "/_bulk",
-            NDJSON,
-            repeated("", "{\"create\":{}}\n{\"a\":1}", "\n", "\n", whole),
-        ),
-        (
-            "Elasticsearch, nested documents",
-            "/_bulk",
-            NDJSON,
-            repeated("", &format!("{{\"create\":{{}}}}\n{nested}"), "\n", "\n", whole),
-        ),
-        ("Firehose, many lines", "/firehose", JSON, firehose(&gzip(&b"x\n".repeat(ENTRIES)))),
-        ("Firehose, a subscription of many events", "/firehose", JSON, firehose(&gzip(&subscription))),
-        ("Firehose, 33 MB of zeros", "/firehose", JSON, firehose(&gzip(&vec![b'0'; 33 << 20]))),
-        (
-            "Chime, many entries",
-            "/chime/logs",
-            JSON,
-            repeated(r#"{"a":"b","logs":["#, r#"{"message":"x"}"#, ",", "]}", whole),
-        ),
-        ("NDJSON, many entries", "/logs", NDJSON, vec![r#"{"a":1}"#; 10_000].join("\n").into_bytes()),
-        (
-            "NDJSON, one long text",
-            "/logs",
-            NDJSON,
-            repeated("", &format!(r#"{{"msg":"{}"}}"#, "x".repeat(1_000_000)), "\n", "", whole),
-        ),
-    ];
-    for (what, path, media_type, body) in bodies {
-        assert!(body.len() <= whole, "{what}: {}", body.len());
+    for (what, path, media_type, body) in bodies() {
+        let packed = gzip(&body);
+        assert!(packed.len() <= MAX_BODY_BYTES, "{path} {what}: {}", packed.len());
         let api = Api::new();
         let key = api.register("shop").await;
         let authorization = format!("Bearer {key}");
-        let headers = [("authorization", authorization.as_str()), ("content-type", media_type)];
+        let headers = [
+            ("authorization", authorization.as_str()),
+            ("content-type", media_type),
+            ("content-encoding", "gzip"),
+        ];
         // Resets the peak.
         let reset = fs::write("/proc/self/clear_refs", "5").is_ok();
         let (before, begun) = (status_mib("VmRSS"), Instant::now());
-        let status = api.send("POST", path, &headers, &body).await.status;
+        let answer = api.send("POST", path, &headers, &packed).await;
         let (took, peak) = (begun.elapsed(), status_mib("VmHWM").saturating_sub(before));
         println!(
-            "{what}: {} bytes, {status}, {:.2} s, {peak} MiB more{}",
+            "{path} {media_type}, {what}: {} bytes, {}, {:.2} s, {peak} MiB more{}",
             body.len(),
+            answer.status,
             took.as_secs_f64(),
             if reset { "" } else { " (ever)" }
         );
-        assert!(status < 500, "{what}");
+        assert!(answer.status < 500, "{path} {what}: {}", answer.text);
     }
 }
