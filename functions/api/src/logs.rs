@@ -46,8 +46,13 @@ pub(crate) fn writes(operation: &mut Operation) {
     operation.takes_body_as("application/x-ndjson", lines);
     takes_otlp(operation);
     operation.error_shape = ErrorShape { name: "Logs", schemas: error_schemas };
-    let codings = json!({"enum": ["gzip", "zstd", "deflate", "identity"]});
-    operation.takes("header", "Content-Encoding", "At most 10 MiB decoded.", codings);
+    let codings = "gzip, zstd, deflate or identity, in any case; at most 10 MiB decoded.";
+    operation.takes(
+        "header",
+        "Content-Encoding",
+        codings,
+        json!({"type": "string", "examples": ["identity"]}),
+    );
 }
 
 /// The envelope, or what clients of OTLP read.

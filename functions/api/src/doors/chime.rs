@@ -77,6 +77,10 @@ fn entries_of(body: &[u8]) -> Result<Batch<'_>, ApiError> {
     };
     let mut batch = Batch::default();
     for (at, entry) in logs.into_iter().enumerate() {
+        // An array would be read as the members of an entry, in their order.
+        if !entry.get().starts_with('{') {
+            return Err(malformed(format!("logs[{at}] is no object")));
+        }
         let log: Log =
             serde_json::from_str(entry.get()).map_err(|error| malformed(format!("logs[{at}]: {error}")))?;
         batch.push(Carried {
@@ -113,6 +117,7 @@ mod tests {
             "{}",
             r#"{"logs":{}}"#,
             r#"{"logs":[1]}"#,
+            r#"{"logs":[[null,null]]}"#,
             r#"{"logs":[{"timestampMs":"x"}]}"#,
             "\u{0}",
         ] {

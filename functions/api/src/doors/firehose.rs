@@ -2,6 +2,7 @@
 //! of CloudWatch Logs, compressed or not.
 //! <https://docs.aws.amazon.com/firehose/latest/dev/httpdeliveryrequestresponse.html>
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::sync::Arc;
 
@@ -14,7 +15,6 @@ use logferry_core::logbook::subscription;
 use logferry_service::http::{
     Answer, ApiError, BodyBytes, ErrorShape, Operation, Route, Routes, State, json as plain, with_pause,
 };
-use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
@@ -86,23 +86,19 @@ async fn write<C: Cloud>(
     })
 }
 
-#[derive(Debug, Deserialize)]
-struct Request {
-    records: Few<Record>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Record {
-    data: String,
-}
-
 fn records_of(body: &[u8], attributes: Option<&str>) -> Result<Batch<'static>, ApiError> {
     let malformed =
         |what: String| ApiError::bad_request("body", format!("the body is no request of Firehose: {what}"));
-    let request: Request = serde_json::from_slice(body).map_err(|error| malformed(error.to_string()))?;
+    let mut request: BTreeMap<String, &RawValue> =
+        serde_json::from_slice(body).map_err(|error| malformed(error.to_string()))?;
+    let records = request.remove("records").ok_or_else(|| malformed("records is missing".to_owned()))?;
+    let records: Few<Map<String, Value>> =
+        serde_json::from_str(records.get()).map_err(|error| malformed(format!("records: {error}")))?;
     let context = context_of(attributes);
     let (mut batch, mut left) = (Batch::default(), MAX_BYTES as u64);
-    for (at, Record { data }) in request.records.into_iter().enumerate() {
+    for (at, record) in records.into_iter().enumerate() {
+        let data = record.get("data").and_then(Value::as_str);
+        let data = data.ok_or_else(|| malformed(format!("records[{at}].data is missing or no string")))?;
         let mut data =
             BASE64_STANDARD.decode(data).map_err(|_| malformed(format!("records[{at}] is not base64")))?;
         if data.starts_with(&[0x1f, 0x8b]) {
@@ -221,6 +217,8 @@ mod tests {
         assert_eq!(refused(b"{"), 400);
         assert_eq!(refused(br#"{"records":[{"data":"***"}]}"#), 400);
         assert_eq!(refused(br#"{"records":[{}]}"#), 400);
+        assert_eq!(refused(br#"{"records":[["b25l"]]}"#), 400);
+        assert_eq!(refused(br#"[[{"data":"b25l"}]]"#), 400);
         assert_eq!(refused(&request(&[&[0x1f, 0x8b, 0]])), 400);
         assert_eq!(refused(&request(&[&gzip(&"x".repeat(MAX_BYTES + 1))])), 413);
         assert_eq!(refused(&request(&[&gzip(&"{}".repeat(MAX_BYTES / 4))])), 413);

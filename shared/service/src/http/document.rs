@@ -14,6 +14,8 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::ApiError;
 
+const JSON: &str = "application/json";
+
 /// A route, as the document introduces it.
 #[derive(Clone)]
 pub struct Route {
@@ -108,7 +110,7 @@ impl Route {
 /// How the errors of an operation look: the envelope, or what its protocol's clients read.
 #[derive(Debug, Clone, Copy)]
 pub struct ErrorShape {
-    /// Precedes the names of its responses in the document.
+    /// Precedes the names of its responses and of its schema in the document.
     pub name: &'static str,
     /// Returns a schema for each content type.
     pub schemas: fn() -> Vec<(&'static str, Value)>,
@@ -116,7 +118,7 @@ pub struct ErrorShape {
 
 impl Default for ErrorShape {
     fn default() -> Self {
-        Self { name: "", schemas: || vec![("application/json", envelope_error())] }
+        Self { name: "", schemas: || vec![(JSON, envelope_schema())] }
     }
 }
 
@@ -130,7 +132,15 @@ impl ErrorShape {
     }
 }
 
-/// The schema of an error in the envelope.
+fn envelope_schema() -> Value {
+    let error = json!({"type": "object", "required": ["code", "message"], "properties": {
+        "code": {"type": "string", "description": "For programs."},
+        "message": {"type": "string", "description": "For people."},
+        "details": {"type": "object"}}});
+    ErrorShape::object(&["ok", "error"], json!({"ok": {"const": false}, "error": error}))
+}
+
+/// A reference to the schema of an error in the envelope.
 #[must_use]
 pub fn envelope_error() -> Value {
     json!({"$ref": "#/components/schemas/Error"})
@@ -421,19 +431,18 @@ impl Document {
             }
             item[route.method.as_str().to_ascii_lowercase()] = operation;
         }
-        let error = json!({"type": "object", "required": ["code", "message"], "properties": {
-            "code": {"type": "string", "description": "For programs."},
-            "message": {"type": "string", "description": "For people."},
-            "details": {"type": "object"}}});
-        let ours = ErrorShape::object(&["ok", "error"], json!({"ok": {"const": false}, "error": error}));
-        self.schemas.0.insert("Error".to_owned(), ours);
         let mut responses = Map::new();
         for ((status, shape), ErrorShape { schemas, .. }) in self.errors {
             let (name, meaning) = error_of(status);
-            let content: Map<_, _> = schemas()
-                .into_iter()
-                .map(|(content_type, schema)| (content_type.to_owned(), json!({"schema": schema})))
-                .collect();
+            let mut content = Map::new();
+            for (content_type, mut schema) in schemas() {
+                if content_type == JSON {
+                    let component = format!("{shape}Error");
+                    let reference = json!({"$ref": format!("#/components/schemas/{component}")});
+                    self.schemas.0.insert(component, std::mem::replace(&mut schema, reference));
+                }
+                content.insert(content_type.to_owned(), json!({"schema": schema}));
+            }
             let mut response = json!({"description": meaning, "content": content});
             let header = match status {
                 401 => Some(("WWW-Authenticate", "string")),
