@@ -114,9 +114,8 @@ OpenTelemetry's. An unknown level is INFO, and the record says `levelUnknown`.
         "Lines after `#Fields:` (CloudFront, IIS and other W3C logs) or after the header of a VPC flow log are read by the names\nthat it gives.\n\n\
 The message is without the colours of terminals; `rawData` has them. What stands between time and level (a thread, a logger, a\nprocess) is `context.origin`.\n\n\
 ## What is kept, but not read\n\n\
-- npmlog writes `info` and `http` in small letters, as prose does: such lines are plain, and each line of a message is a record.\n\
+- npmlog writes `http`, `timing` and `notice` in small letters, as prose does: such lines are plain, and each line of a message is a record.\n\
 - winston's `prettyPrint` and other objects that Node.js prints without quotes around names are plain lines.\n\
-- log4j's JsonLayout has its time in `instant`: the record has the file's time. JsonTemplateLayout writes `@timestamp`.\n\
 - Loggers that write the message alone (`%m`) say no level: the record is INFO.\n",
     );
     text

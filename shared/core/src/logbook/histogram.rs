@@ -19,6 +19,7 @@ use crate::logbook::blocks::{BlockPosition, BlockRange, BlockTable, StoredHeader
 use crate::logbook::counters::Stats;
 use crate::logbook::day_cursor::DayCursor;
 use crate::logbook::filter::Filter;
+use crate::logbook::question::units;
 use crate::model::app::App;
 use crate::model::block::{BlockHeader, BlockTimes, Partition, Payload};
 use crate::model::fault::Fault;
@@ -354,7 +355,7 @@ impl<'q> Counting<'q> {
         while let Some((app, block)) = blocks.next().await {
             // A missing block was removed, or has expired, since its header was read.
             let Some(stored) = block? else { continue };
-            self.read_units += stored.block.data.len() as f64 / 4_096.0;
+            self.read_units += units(stored.block.data.len());
             match self.question.filter.entry.reads_entries() {
                 true => self.count_entries(table.payload(&stored).await?, app),
                 // The times come first, even of a block with extents.

@@ -19,6 +19,10 @@ pub const DEFAULT_LIMIT: usize = 100;
 /// Maximum number of records that an offset skips; a cursor goes further.
 pub const MAX_OFFSET: usize = 10_000;
 
+/// Bytes of a strongly consistent read unit.
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html>
+const UNIT_BYTES: usize = 4096;
+
 /// Maximum bytes of the entries held for a result.
 pub(crate) const MAX_HELD_BYTES: usize = 32 * 1024 * 1024;
 
@@ -124,6 +128,11 @@ pub(crate) async fn open<T: BlockTable>(
     cost.decompressed_bytes += payload.bytes();
     spending.decompressed_bytes(payload.bytes());
     Ok(Some(payload))
+}
+
+/// Returns the read units of a request that reads this much. A request that finds nothing takes one.
+pub(crate) fn units(bytes: usize) -> f64 {
+    bytes.div_ceil(UNIT_BYTES).max(1) as f64
 }
 
 /// The range of time of a query.

@@ -10,7 +10,7 @@ use crate::logbook::arrival_cursor::{self, ArrivalCursor};
 use crate::logbook::blocks::{BlockTable, StoredBlock};
 use crate::logbook::budget::Spending;
 use crate::logbook::filter::Order;
-use crate::logbook::question::{Cost, Query, Range, open, render_record};
+use crate::logbook::question::{Cost, Query, Range, open, render_record, units};
 use crate::model::app::App;
 use crate::model::block::BlockPlace;
 use crate::model::fault::Fault;
@@ -29,10 +29,6 @@ const ROW_BYTES: usize = 128;
 
 /// Bytes of a block's item besides its data.
 const ITEM_BYTES: usize = 256;
-
-/// Bytes of a strongly consistent read unit.
-/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html>
-const UNIT_BYTES: usize = 4096;
 
 /// Where a tail begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -307,9 +303,4 @@ impl<T: BlockTable, L: ArrivalLog> Tail<'_, T, L> {
         }
         Ok(false)
     }
-}
-
-/// Returns the read units of a request that reads this much. A request that finds nothing takes one.
-fn units(bytes: usize) -> f64 {
-    bytes.div_ceil(UNIT_BYTES).max(1) as f64
 }

@@ -125,7 +125,7 @@ impl<'a> Visitor<'a> for SaidVisitor {
         let below = |paths: &[(&str, &[&str])]| {
             paths.iter().find_map(|(name, path)| {
                 let rank = HOLDERS.iter().position(|holder| holder == name)?;
-                nested(holders[rank]?.get(), path)
+                nested(holders[rank]?, path)
             })
         };
         if !levels.any()
@@ -210,6 +210,11 @@ mod tests {
             (r#"{"time":"Apr  1 18:34:01"}"#, Some(MS - 581)),
             (r#"{"eventTime":"2025-04-01T18:34:01Z"}"#, Some(MS - 581)),
             (r#"{"record":{"time":{"timestamp":1743532441.581}}}"#, Some(MS)),
+            (r#"{"instant":{"epochSecond":1743532441,"nanoOfSecond":581999999}}"#, Some(MS)),
+            (r#"{"instant":{"epochSecond":1},"time":1743532441581}"#, Some(MS)),
+            (r#"{"instant":{"epochSecond":9223372036854775807,"nanoOfSecond":0}}"#, None),
+            (r#"{"instant":{"epochSecond":1743532441}}"#, Some(MS - 581)),
+            (r#"{"instant":"soon"}"#, None),
             (r#"{"time":1743532441581,"time":0}"#, None),
             (r#"{"time":"yesterday"}"#, None),
             (r#"{"a":{"time":1743532441581}}"#, None),

@@ -81,7 +81,11 @@ pub const NESTED_LEVELS: [(&str, &[&str]); 3] = [
     ("record", &["level", "name"]),
     ("@fields", &["level"]),
 ];
-pub const NESTED_TIMES: [(&str, &[&str]); 1] = [("record", &["time", "timestamp"])];
+pub const NESTED_TIMES: [(&str, &[&str]); 2] = [
+    ("record", &["time", "timestamp"]),
+    // log4j's JsonLayout: seconds and nanoseconds.
+    ("instant", &[]),
+];
 pub const NESTED_MESSAGES: [(&str, &[&str]); 6] = [
     // tracing, and errors that are logged without a message.
     ("fields", &["message"]),
@@ -121,7 +125,7 @@ pub(crate) enum Role {
 }
 
 /// Members with a level or a time in them.
-pub(crate) const HOLDERS: [&str; 3] = ["context", "record", "@fields"];
+pub(crate) const HOLDERS: [&str; 4] = ["context", "record", "@fields", "instant"];
 
 /// What a member of this name is for; `None` for most.
 #[inline]
@@ -186,6 +190,7 @@ pub(crate) fn role(name: &[u8]) -> Option<Role> {
         b"context" => Role::Holder(0),
         b"record" => Role::Holder(1),
         b"@fields" => Role::Holder(2),
+        b"instant" => Role::Holder(3),
         b"Records" | b"logEvents" | b"logs" | b"records" | b"entries" | b"resourceLogs" | b"scopeLogs"
         | b"logRecords" => Role::Envelope,
         _ => return None,
@@ -197,9 +202,18 @@ pub(crate) fn time_of(json: &str, near_ms: i64) -> Option<Stamp> {
     let stamp = match json.as_bytes().first()? {
         b'"' => read_time(&json::string(json)?, near_ms)?,
         b'0'..=b'9' => read_time(json, near_ms)?,
+        b'{' => instant(json)?,
         _ => return None,
     };
     in_range(stamp.ms).then_some(stamp)
+}
+
+/// `{"epochSecond": …, "nanoOfSecond": …}`
+fn instant(json: &str) -> Option<Stamp> {
+    let part = |name| member(json, name)?.get().parse::<i64>().ok();
+    let ms = part("epochSecond")?.checked_mul(1000)?;
+    let ms = ms.checked_add(part("nanoOfSecond").unwrap_or(0) / 1_000_000)?;
+    Some(Stamp { ms, assumed: false })
 }
 
 /// The levels that an entry names, in the order of their ranks, to one level.
@@ -279,11 +293,12 @@ pub(crate) fn member<'a>(object: &'a str, name: &str) -> Option<&'a RawValue> {
     found
 }
 
-/// A member of a member.
-pub(crate) fn nested<'a>(object: &'a str, path: &[&str]) -> Option<&'a RawValue> {
-    let (name, rest) = path.split_first()?;
-    let value = member(object, name)?;
-    if rest.is_empty() { Some(value) } else { nested(value.get(), rest) }
+/// What is at a path below a member: the member itself if the path is empty.
+pub(crate) fn nested<'a>(holder: &'a RawValue, path: &[&str]) -> Option<&'a RawValue> {
+    match path.split_first() {
+        None => Some(holder),
+        Some((name, rest)) => nested(member(holder.get(), name)?, rest),
+    }
 }
 
 #[cfg(test)]

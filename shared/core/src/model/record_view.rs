@@ -200,7 +200,7 @@ impl<'a> LogRecord<'a> {
         for (name, field) in COLUMNS {
             if self.fields[field as usize].is_none()
                 && matches!(self.kind, EntryKind::LogText)
-                && let Some(value) = member(context, name)
+                && let Some(value) = member(context, name).filter(|value| value.get() != "\"-\"")
             {
                 self.fields[field as usize] = Some(match (name, json::string(value.get())) {
                     // Seconds of CloudFront, with a fraction; IIS writes milliseconds.
@@ -256,8 +256,7 @@ impl<'a> LogRecord<'a> {
     fn take_nested_message(&mut self) {
         for (name, path) in NESTED_MESSAGES {
             let Some((_, holder)) = self.rest.iter().find(|(rest, _)| rest == name) else { continue };
-            let raw = if path.is_empty() { Some(*holder) } else { nested(holder.get(), path) };
-            if let Some(text) = raw.and_then(|raw| json::string(raw.get())) {
+            if let Some(text) = nested(holder, path).and_then(|raw| json::string(raw.get())) {
                 self.message = text;
                 return;
             }

@@ -116,6 +116,18 @@ pub(super) static RECOGNISER: Recogniser = Recogniser {
             message: "Server.java:12 - ready",
         },
         Example {
+            line: "2025-04-01 18:34:01,581 ERROR [main] c.e.Orders - no stock",
+            time: "2025-04-01T18:34:01.581Z",
+            level: Level::Error,
+            message: "c.e.Orders - no stock",
+        },
+        Example {
+            line: "2025-04-01 18:34:01,581 WARN [orders] slow",
+            time: "2025-04-01T18:34:01.581Z",
+            level: Level::Warn,
+            message: "[orders] slow",
+        },
+        Example {
             line: "2025-04-01T18:34:01Z no level at all",
             time: "2025-04-01T18:34:01.000Z",
             level: Level::Info,
@@ -151,6 +163,12 @@ fn read<'a>(line: &'a str, ask: &Ask) -> Option<Line<'a>> {
     {
         (level, message_start) = (SaidLevel::Known(found.level), found.message_start);
         from = ask.fields.then(|| line.get(start..found.at)).flatten().and_then(origin);
+        if ask.fields
+            && let Some((thread, logger)) = thread_after_level(line, message_start)
+        {
+            message_start = logger;
+            from = from.or_else(|| origin(thread));
+        }
     }
     if open && level != SaidLevel::Nothing {
         // `[2025-04-01T18:34:01Z INFO shop] ready`: the message is after the bracket.
@@ -163,6 +181,16 @@ fn read<'a>(line: &'a str, ask: &Ask) -> Option<Line<'a>> {
     }
     let more = from.filter(|_| ask.fields).map(|from| ("origin", from)).into_iter().collect();
     Some(Line { time: Some(time), level, message_start, more, ..Line::default() })
+}
+
+/// `[main] com.example.Orders - `, as log4j's `%p [%t] %c - %m` has it: the thread, and where the logger begins.
+fn thread_after_level(line: &str, start: usize) -> Option<(&str, usize)> {
+    let rest = line.get(start..)?;
+    let mut cursor = Cursor::new(rest);
+    let thread = cursor.between("[", "]")?;
+    let logger = cursor.at();
+    cursor.word()?;
+    cursor.rest().starts_with("- ").then_some((thread, start + logger))
 }
 
 /// The time that is next, with its brackets; and whether its bracket is still open after it.
