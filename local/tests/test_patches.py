@@ -5,7 +5,9 @@ If a test fails on the unpatched emulator, the emulator no longer has the gap: r
 import http.server
 import io
 import json
+import pathlib
 import sys
+import tempfile
 import threading
 import time
 import urllib.error
@@ -311,12 +313,15 @@ def log_batches_are_not_checked(cloud: Cloud) -> bool:
     checked = all(refused(lambda batch=batch: put(*batch)) for batch in illegal)
     answer = put((now - 15 * day, "old"), (now, "good"), (now + day // 2, "new"))
     reported = answer.get("rejectedLogEventsInfo") == {"tooOldLogEventEndIndex": 1, "tooNewLogEventStartIndex": 2}
+    put((now - 1, "late"))
+    stored = logs.get_log_events(logGroupName=group, logStreamName="s", startFromHead=True)["events"]
+    in_order = [event["message"] for event in stored] == ["late", "good"]
     poison = f"/poison/{uuid.uuid4()}"
     logs.create_log_group(logGroupName=poison)
     poisoned = refused(lambda: put((now, f"poison:{poison}")))
     logs.delete_log_group(logGroupName=poison)
     put((now, f"poison:{poison}"))
-    return not (checked and reported and poisoned)
+    return not (checked and reported and in_order and poisoned)
 
 
 # A small runtime that reports every record whose key begins with "poison" as failed.
@@ -369,6 +374,53 @@ def partial_failures_are_lost(cloud: Cloud) -> bool:
     return first["dynamodb"]["Keys"]["pk"]["S"] != "poison"
 
 
+# A small runtime that writes a file for each record, and does not answer the record "held" before "release" is there.
+HOLDING = """#!{python}
+import json, os, pathlib, time, urllib.request
+api = "http://" + os.environ["AWS_LAMBDA_RUNTIME_API"] + "/2018-06-01/runtime/invocation/"
+while True:
+    with urllib.request.urlopen(api + "next") as given:
+        request, event = given.headers["Lambda-Runtime-Aws-Request-Id"], json.load(given)
+    for record in event["Records"]:
+        name = record["dynamodb"]["Keys"]["pk"]["S"]
+        pathlib.Path("{folder}", name).touch()
+        while name == "held" and not pathlib.Path("{folder}", "release").exists():
+            time.sleep(0.05)
+    urllib.request.urlopen(api + request + "/response", b"{{}}").close()
+"""
+
+
+def one_batch_holds_up_the_stream(cloud: Cloud) -> bool:
+    folder = pathlib.Path(tempfile.mkdtemp())
+    ids = cloud.deploy({
+        "Table": {"Type": "AWS::DynamoDB::Table", "Properties": {
+            **TABLE, "StreamSpecification": {"StreamViewType": "NEW_IMAGE"}}},
+        **cloud.function(HOLDING.format(python=sys.executable, folder=folder)),
+    })  # fmt: skip
+    others = {str(number) for number in range(20)}
+    for name in ("held", *others):
+        cloud.dynamodb.put_item(TableName=ids["Table"], Item={"pk": {"S": name}})
+    cloud.client("lambda").create_event_source_mapping(
+        FunctionName=ids["Function"],
+        EventSourceArn=cloud.dynamodb.describe_table(TableName=ids["Table"])["Table"]["LatestStreamArn"],
+        StartingPosition="TRIM_HORIZON",
+        BatchSize=1,
+        ParallelizationFactor=10,
+    )
+
+    def handled() -> set[str]:
+        return {path.name for path in folder.iterdir()}
+
+    eventually(lambda: "held" in handled())
+    patience = time.monotonic() + 10
+    while not handled() & others and time.monotonic() < patience:
+        time.sleep(0.1)
+    held_up = not handled() & others
+    (folder / "release").touch()
+    eventually(lambda: others <= handled())
+    return held_up
+
+
 @pytest.mark.parametrize(
     "gap",
     [
@@ -386,6 +438,7 @@ def partial_failures_are_lost(cloud: Cloud) -> bool:
         nothing_is_left_unprocessed,
         log_batches_are_not_checked,
         partial_failures_are_lost,
+        one_batch_holds_up_the_stream,
     ],
 )
 def test_the_emulator_has_the_gap_and_the_patch_closes_it(gap, stock, patched):

@@ -84,3 +84,19 @@ def test_a_batch_waits_for_its_window_unless_it_is_full(rules):
     assert progress.must_wait(2, 10, 5, now=104.9)
     assert not progress.must_wait(2, 10, 5, now=105.0)
     assert not rules.Progress(0).must_wait(10, 10, 5, now=100.0)
+
+
+def test_all_changes_of_an_item_are_in_one_lane_and_items_are_spread_over_all_lanes(rules):
+    items = [{"pk": {"S": f"app#{number}"}, "sk": {"S": "1"}} for number in range(100)]
+    lanes = [rules.lane_of(keys, 10) for keys in items]
+    assert lanes == [rules.lane_of(dict(reversed(keys.items())), 10) for keys in items]
+    assert set(lanes) == set(range(10))
+
+
+def test_a_lane_keeps_what_is_not_done(rules):
+    lane = rules.Lane(records=["a", "b", "c", "d"])
+    assert lane.batch(3) == ["a", "b", "c"]
+    assert not lane.failed(1, 3, bisects=False, max_retries=5)
+    assert lane.batch(100) == ["b", "c"], "a retried batch gets no further records"
+    lane.done(2)
+    assert lane.batch(100) == ["d"]

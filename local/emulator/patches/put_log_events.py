@@ -1,11 +1,14 @@
 """Gap: PutLogEvents accepts anything. On AWS it refuses batches that break its rules, and rejects
-events that are too old, too new or past retention with indices in a 200.
+events that are too old, too new or past retention with indices in a 200. And a late batch merges its
+whole stream, while no other request is answered.
 Rules: https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutLogEvents.html
 
 For tests, poison on demand: a message that contains `poison:/poison/{name}` is refused as invalid while a log
 group of that name exists."""
 
+import bisect
 import json
+import operator
 import re
 import time
 
@@ -19,6 +22,7 @@ HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 MAX_AGE_MS = 14 * DAY_MS
 MAX_FUTURE_MS = 2 * HOUR_MS
+_TIME = operator.itemgetter("timestamp")
 POISON = re.compile(r"poison:(/poison/[A-Za-z0-9-]+)")
 
 
@@ -56,7 +60,28 @@ def rejected_ends(times: list[int], now_ms: int, retention_days: int | None) -> 
     return too_old, expired, too_new
 
 
+def merge(history: list[dict], late: list[dict]) -> None:
+    """Puts events into a stream in the order of their times, behind those of the same time.
+
+    Only the part of the stream between the times of `late` is sorted: a batch for a stream of a million events
+    takes milliseconds, not a second."""
+    begin = bisect.bisect_right(history, _TIME(late[0]), key=_TIME)
+    end = bisect.bisect_right(history, _TIME(late[-1]), begin, key=_TIME)
+    history[begin:end] = sorted(history[begin:end] + late, key=_TIME)
+
+
+def _append(stream: dict, events: list[dict]) -> None:
+    if not events:
+        return
+    with cloudwatch_logs._log_events_lock:
+        history = stream["events"]
+        merge(history, sorted(events, key=_TIME))
+        stream["firstEventTimestamp"], stream["lastEventTimestamp"] = _TIME(history[0]), _TIME(history[-1])
+        stream["lastIngestionTime"] = events[-1]["ingestionTime"]
+
+
 def apply() -> None:
+    cloudwatch_logs._append_log_events = _append
     put = cloudwatch_logs._put_log_events
 
     def patched_put(data):

@@ -1,17 +1,21 @@
 """Gap: the mapping from a table's stream to a function treats a partial failure as a success, retries
-a failed batch forever and as a whole, ignores its batching window, and cannot put abandoned batches
-into a bucket. This patch implements what AWS documents:
+a failed batch forever and as a whole, ignores its batching window and its parallelization factor, and
+cannot put abandoned batches into a bucket. This patch implements what AWS documents:
+https://docs.aws.amazon.com/lambda/latest/dg/services-ddb-params.html
 https://docs.aws.amazon.com/lambda/latest/dg/services-ddb-batchfailurereporting.html
 https://docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-errors.html
 
-The rules are pure (`first_failure`, `Progress`); the code below them uses the emulator."""
+The rules are pure (`first_failure`, `Progress`, `lane_of`); the code below them uses the emulator."""
 
+import concurrent.futures
+import contextvars
 import dataclasses
 import datetime
 import json
 import os
 import time
 import uuid
+import zlib
 
 import botocore.session
 from ministack.core import lambda_runtime
@@ -19,6 +23,10 @@ from ministack.services import dynamodb, lambda_svc
 
 # AWS backs off; the tests need to see the last retry.
 RETRY_PAUSE_SECS = 0.2
+# Number of records that are taken from the stream at a time.
+RECORDS_PER_READ = 10_000
+# Concurrent batches of all mappings.
+LANES_AT_ONCE = 32
 SHARD_ID = "shardId-00000000000000000000-00000000"
 
 
@@ -82,21 +90,64 @@ class Progress:
         return 0 <= max_retries < tries
 
 
-_progress: dict[str, Progress] = {}
+def lane_of(keys: dict, lanes: int) -> int:
+    """The lane of an item: all changes of an item are in one lane, in order."""
+    return zlib.crc32(json.dumps(keys, sort_keys=True).encode()) % lanes
+
+
+@dataclasses.dataclass
+class Lane:
+    """The records of a mapping that are delivered one batch after the other. Lanes are delivered concurrently."""
+
+    progress: Progress = dataclasses.field(default_factory=lambda: Progress(0))
+    # The records that are not done; `progress.position` is the first of them.
+    records: list[dict] = dataclasses.field(default_factory=list)
+    busy: bool = False
+    backoff_until: float = 0
+
+    def batch(self, batch_size: int) -> list[dict]:
+        return self.records[: self.progress.limit(batch_size)]
+
+    def done(self, records: int) -> None:
+        self.progress.done(records)
+        del self.records[:records]
+
+    def failed(self, at: int, records: int, bisects: bool, max_retries: int) -> bool:
+        given_up = self.progress.failed(at, records, bisects, max_retries)
+        del self.records[:at]
+        return given_up
+
+
+@dataclasses.dataclass
+class Reader:
+    """A mapping's position in the stream, and its lanes."""
+
+    position: int
+    lanes: list[Lane]
+
+    def read(self, table: str) -> None:
+        self.position = max(self.position, dynamodb.stream_start_position(table))
+        for record in dynamodb.stream_records_since(table, self.position, RECORDS_PER_READ):
+            self.lanes[lane_of(record["dynamodb"]["Keys"], len(self.lanes))].records.append(record)
+            self.position += 1
+
+
+_readers: dict[str, Reader] = {}
+_pool = concurrent.futures.ThreadPoolExecutor(max_workers=LANES_AT_ONCE, thread_name_prefix="stream-mapping")
 
 
 def _poll() -> bool:
-    """One pass over all mappings; returns whether one of them made progress."""
-    any_done = False
+    """One pass over all mappings; returns whether a batch was started."""
+    any_started = False
     for account, region, mapping in lambda_svc._iter_all_esms():
         account_token = lambda_svc._request_account_id.set(account)
         region_token = lambda_svc._request_region.set(region)
         try:
-            any_done = _poll_one(mapping) or any_done
+            any_started = _poll_one(mapping) or any_started
         finally:
             lambda_svc._request_account_id.reset(account_token)
             lambda_svc._request_region.reset(region_token)
-    return any_done
+    return any_started
 
 
 def _poll_one(mapping: dict) -> bool:
@@ -107,23 +158,40 @@ def _poll_one(mapping: dict) -> bool:
     function, _ = lambda_svc._get_func_record_for_qualifier(mapping["FunctionName"], mapping.get("Qualifier"))
     if function is None or dynamodb._tables.get(table, {}).get("LatestStreamArn") != stream:
         return False
-    now = time.time()
-    if lambda_svc._esm_backoff_until.get(mapping["UUID"], 0) > now:
-        return False
+    reader = _reader_of(mapping, table)
+    reader.read(table)
+    now, any_started = time.time(), False
+    for lane in reader.lanes:
+        if lane.busy or lane.backoff_until > now:
+            continue
+        batch_size = mapping.get("BatchSize", 100)
+        records = lane.batch(batch_size)
+        window_secs = mapping.get("MaximumBatchingWindowInSeconds", 0)
+        if records and not lane.progress.must_wait(len(records), batch_size, window_secs, now):
+            lane.busy = any_started = True
+            _pool.submit(contextvars.copy_context().run, _deliver, mapping, function, lane, records)
+    return any_started
 
-    progress = _progress_of(mapping, table)
-    batch_size = mapping.get("BatchSize", 100)
-    records = dynamodb.stream_records_since(table, progress.position, progress.limit(batch_size))
-    window_secs = mapping.get("MaximumBatchingWindowInSeconds", 0)
-    if not records or progress.must_wait(len(records), batch_size, window_secs, now):
-        return False
 
-    age_limit = mapping.get("MaximumRecordAgeInSeconds", -1)
+def _deliver(mapping: dict, function: dict, lane: Lane, records: list[dict]) -> None:
+    """Delivers one batch of a lane."""
+    try:
+        _deliver_batch(mapping, function, lane, records)
+    except Exception:
+        lambda_svc.logger.exception("the mapping of %s failed; the batch is retried", mapping["EventSourceArn"])
+        lane.backoff_until = time.time() + RETRY_PAUSE_SECS
+    finally:
+        lane.busy = False
+        lambda_svc._esm_wake.set()
+
+
+def _deliver_batch(mapping: dict, function: dict, lane: Lane, records: list[dict]) -> None:
+    now, age_limit = time.time(), mapping.get("MaximumRecordAgeInSeconds", -1)
     too_old = sum(age_limit > 0 and now - _created(record) > age_limit for record in records)
     if too_old:
         _give_up(mapping, function, records[:too_old], {}, "RecordAgeExceeded")
-        progress.done(too_old)
-        return True
+        lane.done(too_old)
+        return
 
     batch = lambda_svc._apply_filter_criteria(records, mapping)
     result = lambda_svc._execute_function(function, {"Records": batch}) if batch else {}
@@ -134,32 +202,31 @@ def _poll_one(mapping: dict) -> bool:
         at = first_failure(result.get("body"), [record["dynamodb"]["SequenceNumber"] for record in records])
     if at is None:
         mapping["LastProcessingResult"] = "OK"
-        progress.done(len(records))
-        return True
+        lane.done(len(records))
+        return
 
     mapping["LastProcessingResult"] = "PROBLEM: Function call failed"
-    log_tail = (result.get("log") or "")[-500:]
+    table, log_tail = mapping["EventSourceArn"], (result.get("log") or "")[-500:]
     lambda_svc.logger.warning("mapping of %s: %d records failed at %d: %s", table, len(batch), at, log_tail)
     bisects = bool(mapping.get("BisectBatchOnFunctionError") and result.get("error"))
-    given_up = progress.failed(at, len(records), bisects, mapping.get("MaximumRetryAttempts", -1))
-    if given_up:
+    if lane.failed(at, len(records), bisects, mapping.get("MaximumRetryAttempts", -1)):
         rest = records[at:]
         _give_up(mapping, function, rest, result, "RetryAttemptsExhausted")
-        progress.done(len(rest))
+        lane.done(len(rest))
     else:
-        lambda_svc._esm_backoff_until[mapping["UUID"]] = now + RETRY_PAUSE_SECS
-    return given_up
+        lane.backoff_until = now + RETRY_PAUSE_SECS
 
 
-def _progress_of(mapping: dict, table: str) -> Progress:
-    start, end = dynamodb.stream_start_position(table), dynamodb.stream_end_position(table)
-    progress = _progress.get(mapping["UUID"])
-    if progress is None:
+def _reader_of(mapping: dict, table: str) -> Reader:
+    reader = _readers.get(mapping["UUID"])
+    if reader is None:
+        start, end = dynamodb.stream_start_position(table), dynamodb.stream_end_position(table)
         from_start = mapping.get("StartingPosition", "LATEST") == "TRIM_HORIZON"
         anchored = lambda_svc._dynamodb_stream_positions.get(mapping["UUID"], start if from_start else end)
-        progress = _progress[mapping["UUID"]] = Progress(anchored)
-    progress.position = max(progress.position, start)
-    return progress
+        # CloudFormation passes a parameter on as text.
+        lanes = [Lane() for _ in range(int(mapping.get("ParallelizationFactor") or 1))]
+        reader = _readers[mapping["UUID"]] = Reader(anchored, lanes)
+    return reader
 
 
 def _created(record: dict) -> float:
