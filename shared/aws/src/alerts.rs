@@ -6,12 +6,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::types::{Delete, Put as PutAction, Update};
+use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put as PutAction, Update};
 use logferry_core::model::fault::{Fault, FaultClass};
 use logferry_core::model::ids::BlockId;
 use logferry_core::ports::alerts::{
     Active, AlertChange, AlertEvent, AlertKey, AlertState, AlertStatus, AlertTable, AlertWindow, BlockCount,
-    CrossedWindow, Delivery,
+    CrossedWindow, Delivery, MAX_SAMPLES, Sample, earliest,
 };
 
 use crate::batch::get_consistent;
@@ -86,8 +86,16 @@ fn window_from_item(item: &Item) -> Result<AlertWindow, Fault> {
     Ok(AlertWindow {
         start_ms: start_ms.ok_or_else(|| malformed("sk"))?,
         count: item.number_opt("records").unwrap_or(0),
+        samples: samples_from_item(item)?,
         crossed: item.contains_key("crossed"),
     })
+}
+
+/// Reads the samples of a window. Invocations that count at once may each add some.
+fn samples_from_item(item: &Item) -> Result<Vec<Sample>, Fault> {
+    let texts = item.get("samples").and_then(|samples| samples.as_ss().ok()).map_or(&[][..], Vec::as_slice);
+    let samples: Result<Vec<Sample>, _> = texts.iter().map(|text| serde_json::from_str(text)).collect();
+    samples.map(earliest).map_err(|_| malformed("samples"))
 }
 
 fn status_of(item: &Item, name: &'static str) -> Result<AlertStatus, Fault> {
@@ -198,22 +206,42 @@ fn transactions(blocks: Vec<&BlockCount>) -> Vec<Vec<&BlockCount>> {
 }
 
 impl DynamoAlerts {
+    /// Returns the blocks that are not marked, and the starts of their windows that need no more samples.
     async fn unmarked<'b>(
         &self,
         of: &AlertKey,
         blocks: &[&'b BlockCount],
-    ) -> Result<Vec<&'b BlockCount>, Fault> {
-        let keys = blocks.iter().map(|block| mark_key(of, &block.block_id)).collect();
-        let marked = get_consistent(&self.table.client, &self.table.name, keys).await?;
-        let marked: BTreeSet<&str> = marked.iter().map(|item| item.text("sk")).collect::<Result<_, _>>()?;
-        let sort_key = |block: &BlockCount| format!("{MARK}{}", block.block_id);
-        Ok(blocks.iter().copied().filter(|block| !marked.contains(sort_key(block).as_str())).collect())
+    ) -> Result<(Vec<&'b BlockCount>, BTreeSet<i64>), Fault> {
+        let windows = blocks.iter().flat_map(|block| &block.windows).map(|window| window.start_ms);
+        let windows: BTreeSet<i64> = windows.collect();
+        let marks = blocks.iter().map(|block| mark_key(of, &block.block_id));
+        let keys = marks.chain(windows.into_iter().map(|start_ms| window_key(of, start_ms))).collect();
+        let (mut marked, mut full) = (BTreeSet::new(), BTreeSet::new());
+        for item in get_consistent(&self.table.client, &self.table.name, keys).await? {
+            if let Some(block_id) = item.text("sk")?.strip_prefix(MARK) {
+                marked.insert(block_id.to_owned());
+                continue;
+            }
+            let window = window_from_item(&item)?;
+            if window.samples.len() == MAX_SAMPLES {
+                full.insert(window.start_ms);
+            }
+        }
+        let unmarked = |block: &&BlockCount| !marked.contains(&block.block_id.to_string());
+        Ok((blocks.iter().copied().filter(unmarked).collect(), full))
     }
 
-    /// Marks blocks and adds their counts; `false` if one of them is marked.
-    async fn add(&self, of: &AlertKey, blocks: &[&BlockCount], now_ms: i64) -> Result<bool, Fault> {
+    /// Marks blocks, adds their counts, and their samples to windows that are not in `full`; `false` if one of
+    /// the blocks is marked.
+    async fn add(
+        &self,
+        of: &AlertKey,
+        blocks: &[&BlockCount],
+        full: &BTreeSet<i64>,
+        now_ms: i64,
+    ) -> Result<bool, Fault> {
         let mut actions = Vec::new();
-        let mut windows: BTreeMap<i64, u64> = BTreeMap::new();
+        let mut windows: BTreeMap<i64, (u64, Vec<Sample>)> = BTreeMap::new();
         for block in blocks {
             let mut mark = mark_key(of, &block.block_id);
             mark.put("expires_at", n(secs(now_ms) + COUNTS_KEPT_SECS));
@@ -223,20 +251,32 @@ impl DynamoAlerts {
                     .set_item(Some(mark))
                     .condition_expression("attribute_not_exists(pk)"),
             )?);
-            for (start_ms, count) in &block.windows {
-                *windows.entry(*start_ms).or_default() += u64::from(*count);
+            for window in &block.windows {
+                let (count, samples) = windows.entry(window.start_ms).or_default();
+                *count += u64::from(window.count);
+                samples.extend_from_slice(&window.samples);
             }
         }
-        for (start_ms, count) in windows {
+        for (start_ms, (count, samples)) in windows {
             let expires_at = secs(now_ms.max(start_ms)) + COUNTS_KEPT_SECS;
-            actions.push(transact::update(
-                Update::builder()
-                    .table_name(&self.table.name)
-                    .set_key(Some(window_key(of, start_ms)))
-                    .update_expression("SET expires_at = :expires ADD records :records")
-                    .expression_attribute_values(":expires", n(expires_at))
-                    .expression_attribute_values(":records", n(count)),
-            )?);
+            let update = Update::builder()
+                .table_name(&self.table.name)
+                .set_key(Some(window_key(of, start_ms)))
+                .expression_attribute_values(":expires", n(expires_at))
+                .expression_attribute_values(":records", n(count));
+            let samples = earliest(samples);
+            let samples = samples
+                .iter()
+                .map(serde_json::to_string)
+                .collect::<Result<Vec<_>, _>>()
+                .map_err(|_| malformed("samples"))?;
+            actions.push(transact::update(if samples.is_empty() || full.contains(&start_ms) {
+                update.update_expression("SET expires_at = :expires ADD records :records")
+            } else {
+                update
+                    .update_expression("SET expires_at = :expires ADD records :records, samples :samples")
+                    .expression_attribute_values(":samples", AttributeValue::Ss(samples))
+            })?);
         }
         Ok(transact(&self.table.client, &actions).await? == End::Done)
     }
@@ -251,8 +291,8 @@ impl AlertTable for DynamoAlerts {
             let mut attempts = 0;
             loop {
                 // A mark exists if the stream has delivered the block before.
-                let left = self.unmarked(of, &chunk).await?;
-                if left.is_empty() || self.add(of, &left, now_ms).await? {
+                let (left, full) = self.unmarked(of, &chunk).await?;
+                if left.is_empty() || self.add(of, &left, &full, now_ms).await? {
                     break;
                 }
                 attempts += 1;
@@ -366,6 +406,8 @@ impl AlertTable for DynamoAlerts {
 
 #[cfg(test)]
 mod tests {
+    use logferry_core::ports::alerts::WindowCount;
+
     use super::*;
 
     fn key_of(name: &str) -> AlertKey {
@@ -409,7 +451,9 @@ mod tests {
     fn no_transaction_has_more_items_than_dynamodb_takes() {
         let block = |windows: usize| BlockCount {
             block_id: BlockId([0; 16]),
-            windows: (0..windows).map(|start| (start as i64, 1)).collect(),
+            windows: (0..windows as i64)
+                .map(|start_ms| WindowCount { start_ms, count: 1, samples: Vec::new() })
+                .collect(),
         };
         let blocks: Vec<BlockCount> = (0..90).map(|index| block(1 + index % 60)).collect();
         let all = transactions(blocks.iter().collect());

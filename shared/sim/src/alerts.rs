@@ -6,7 +6,7 @@ use logferry_core::model::fault::Fault;
 use logferry_core::model::ids::BlockId;
 use logferry_core::ports::alerts::{
     Active, AlertChange, AlertEvent, AlertKey, AlertState, AlertTable, AlertWaker, AlertWindow, BlockCount,
-    Delivery,
+    Delivery, MAX_SAMPLES, earliest,
 };
 
 use logferry_health_checks::notifier::{Notification, Notifier};
@@ -22,6 +22,13 @@ pub(super) struct Rows {
     events: BTreeMap<u32, AlertEvent>,
 }
 
+impl Rows {
+    fn window(&mut self, start_ms: i64) -> &mut AlertWindow {
+        let fresh = AlertWindow { start_ms, count: 0, samples: Vec::new(), crossed: false };
+        self.windows.entry(start_ms).or_insert(fresh)
+    }
+}
+
 impl SimCloud {
     /// Returns the events of an alert, oldest first.
     #[must_use]
@@ -34,7 +41,7 @@ impl SimCloud {
     #[must_use]
     pub fn alert_windows(&self, key: &AlertKey) -> Vec<AlertWindow> {
         let state = self.state();
-        state.alerts.get(key).map(|rows| rows.windows.values().copied().collect()).unwrap_or_default()
+        state.alerts.get(key).map(|rows| rows.windows.values().cloned().collect()).unwrap_or_default()
     }
 
     /// Returns what the topic has received, in order.
@@ -62,9 +69,13 @@ impl AlertTable for SimCloud {
             self.call("TransactWriteItems", |state| {
                 let rows = state.alerts.entry(key.clone()).or_default();
                 if rows.marks.insert(block.block_id) {
-                    for (start_ms, count) in &block.windows {
-                        let fresh = AlertWindow { start_ms: *start_ms, count: 0, crossed: false };
-                        rows.windows.entry(*start_ms).or_insert(fresh).count += u64::from(*count);
+                    for found in &block.windows {
+                        let window = rows.window(found.start_ms);
+                        window.count += u64::from(found.count);
+                        if window.samples.len() < MAX_SAMPLES {
+                            window.samples.extend_from_slice(&found.samples);
+                            window.samples = earliest(std::mem::take(&mut window.samples));
+                        }
                     }
                 }
                 Ok(())
@@ -77,7 +88,7 @@ impl AlertTable for SimCloud {
     async fn windows(&self, key: &AlertKey, starts_ms: &[i64]) -> Result<Vec<AlertWindow>, Fault> {
         self.call("BatchGetItem", |state| {
             let rows = state.alerts.entry(key.clone()).or_default();
-            Ok(starts_ms.iter().filter_map(|start_ms| rows.windows.get(start_ms)).copied().collect())
+            Ok(starts_ms.iter().filter_map(|start_ms| rows.windows.get(start_ms)).cloned().collect())
         })
         .await
     }
@@ -96,8 +107,7 @@ impl AlertTable for SimCloud {
             }
             rows.state = change.state;
             if let Some(start_ms) = change.crosses {
-                let fresh = AlertWindow { start_ms, count: 0, crossed: false };
-                rows.windows.entry(start_ms).or_insert(fresh).crossed = true;
+                rows.window(start_ms).crossed = true;
             }
             if let Some(event) = &change.event {
                 rows.events.insert(event.seq, event.clone());

@@ -208,6 +208,7 @@ fn real_alerts() -> Option<DynamoAlerts> {
 keeps! { alerts on real_alerts();
     a_block_counts_once_per_rule,
     blocks_counted_at_once_count_once,
+    a_window_keeps_the_samples_of_several_blocks,
     a_change_is_made_whole_and_once,
     a_notification_is_claimed_by_one_sender,
     an_alert_is_active_until_it_is_settled,

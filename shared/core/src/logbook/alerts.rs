@@ -18,14 +18,12 @@ use crate::model::record_view::LogRecord;
 use crate::model::time::{MS_PER_DAY, rfc3339_ms};
 use crate::ports::alerts::{
     AlertChange, AlertEvent, AlertKey, AlertState, AlertStatus, AlertTable, BlockCount, CrossedWindow,
-    Delivery, Sample,
+    Delivery, MAX_SAMPLES, Sample, WindowCount,
 };
 
 /// Records that were this old when they arrived are not counted (ms): a backfill is not an incident.
 pub const MAX_LATE_MS: i64 = MS_PER_DAY;
 
-/// Number of records that a notification shows.
-pub const MAX_SAMPLES: usize = 3;
 /// Maximum characters of a sample's message.
 const SAMPLE_CHARS: usize = 500;
 
@@ -116,7 +114,11 @@ impl Alert {
                 block_id: found.block_id,
                 windows: (found.windows.iter())
                     .filter(|(start_ms, _)| !crossed(**start_ms))
-                    .map(|(start_ms, window)| (*start_ms, window.count))
+                    .map(|(start_ms, window)| WindowCount {
+                        start_ms: *start_ms,
+                        count: window.count,
+                        samples: window.samples.clone(),
+                    })
                     .collect(),
             })
             .filter(|block| !block.windows.is_empty())
@@ -124,23 +126,22 @@ impl Alert {
         let mut windows = Vec::new();
         if !blocks.is_empty() {
             table.count(&self.key, &blocks, now_ms).await?;
-            let starts = blocks.iter().flat_map(|block| &block.windows).map(|(start_ms, _)| *start_ms);
+            let starts = blocks.iter().flat_map(|block| &block.windows).map(|window| window.start_ms);
             let starts: BTreeSet<i64> = starts.collect();
             windows = table.windows(&self.key, &starts.into_iter().collect::<Vec<_>>()).await?;
         }
         windows.sort_by_key(|window| window.start_ms);
         let mut counted = AlertOutcome::default();
-        for window in windows.iter().filter(|window| window.count >= u64::from(self.rule.threshold)) {
+        for window in windows.into_iter().filter(|window| window.count >= u64::from(self.rule.threshold)) {
+            let start_ms = window.start_ms;
             if !window.crossed {
-                let (arrived_ms, samples) = in_window(found, window.start_ms);
-                let window = CrossedWindow {
-                    start_ms: window.start_ms,
-                    end_ms: window.start_ms + self.rule.window_ms(),
-                    count: window.count,
-                };
-                counted.fired |= self.cross(table, window, arrived_ms, samples, now_ms).await?;
+                let with = found.iter().filter(|found| found.windows.contains_key(&start_ms));
+                let arrived_ms = with.map(|found| found.arrived_ms).max().unwrap_or(0);
+                let end_ms = start_ms + self.rule.window_ms();
+                let crossed = CrossedWindow { start_ms, end_ms, count: window.count };
+                counted.fired |= self.cross(table, crossed, arrived_ms, window.samples, now_ms).await?;
             }
-            counted.crossed.push(window.start_ms);
+            counted.crossed.push(start_ms);
         }
         let is_over = |start_ms: &i64| crossed(*start_ms) || counted.crossed.contains(start_ms);
         let over = found.iter().filter(|found| found.windows.keys().any(is_over));
@@ -251,14 +252,6 @@ pub struct AlertOutcome {
     /// Starts of windows that have crossed (ms).
     pub crossed: Vec<i64>,
     pub fired: bool,
-}
-
-/// Returns the arrival of the last block with records in a window, and the first samples of it.
-fn in_window(found: &[Found], start_ms: i64) -> (i64, Vec<Sample>) {
-    let with = || found.iter().filter(|found| found.windows.contains_key(&start_ms));
-    let samples = with().filter_map(|found| found.windows.get(&start_ms)).flat_map(|window| &window.samples);
-    let arrived_ms = with().map(|found| found.arrived_ms).max().unwrap_or(0);
-    (arrived_ms, samples.take(MAX_SAMPLES).cloned().collect())
 }
 
 fn contended() -> Fault {

@@ -77,19 +77,33 @@ pub struct AlertState {
     pub version: u64,
 }
 
+/// Number of records that a notification shows.
+pub const MAX_SAMPLES: usize = 3;
+
 /// The matching records of a block per window.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlockCount {
     pub block_id: BlockId,
-    /// Start of the window (ms), and records in it.
-    pub windows: Vec<(i64, u32)>,
+    pub windows: Vec<WindowCount>,
+}
+
+/// The matching records of a block in one window.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WindowCount {
+    pub start_ms: i64,
+    pub count: u32,
+    /// The first of them, at most [`MAX_SAMPLES`].
+    pub samples: Vec<Sample>,
 }
 
 /// A window with counted records.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AlertWindow {
     pub start_ms: i64,
     pub count: u64,
+    /// Counted records, earliest first, at most [`MAX_SAMPLES`]. The batch that reaches the threshold may have
+    /// fewer: batches are counted concurrently.
+    pub samples: Vec<Sample>,
     /// It has reached the threshold, and the alert's state says so.
     pub crossed: bool,
 }
@@ -103,6 +117,15 @@ pub struct Sample {
     pub level: Level,
     /// The beginning of the message, as stored, which is redacted.
     pub message: String,
+}
+
+/// Returns the earliest samples, at most [`MAX_SAMPLES`], each once.
+#[must_use]
+pub fn earliest(mut samples: Vec<Sample>) -> Vec<Sample> {
+    samples.sort_by(|a, b| (&a.timestamp, &a.id).cmp(&(&b.timestamp, &b.id)));
+    samples.dedup();
+    samples.truncate(MAX_SAMPLES);
+    samples
 }
 
 /// The window that made an alert fire.
@@ -165,7 +188,7 @@ pub struct Active {
 
 /// Stores what alerts count, their states and their events.
 pub trait AlertTable: Send + Sync {
-    /// Adds the counts of the blocks that were not counted before.
+    /// Adds the counts and samples of the blocks that were not counted before.
     ///
     /// # Errors
     /// A call failed. Some of the blocks may be counted; retry with the same blocks.

@@ -4,7 +4,7 @@ use futures::future::join_all;
 use logferry_core::model::ids::BlockId;
 use logferry_core::ports::alerts::{
     Active, AlertChange, AlertEvent, AlertKey, AlertState, AlertStatus, AlertTable, AlertWindow, BlockCount,
-    CrossedWindow, Delivery, Sample,
+    CrossedWindow, Delivery, MAX_SAMPLES, Sample, WindowCount,
 };
 
 use super::T0;
@@ -16,11 +16,13 @@ fn fresh() -> AlertKey {
 }
 
 fn block(number: u8, windows: &[(i64, u32)]) -> BlockCount {
-    BlockCount { block_id: BlockId([number; 16]), windows: windows.to_vec() }
+    let counts = windows.iter();
+    let window = |&(start_ms, count)| WindowCount { start_ms, count, samples: Vec::new() };
+    BlockCount { block_id: BlockId([number; 16]), windows: counts.map(window).collect() }
 }
 
 fn window(start_ms: i64, count: u64, crossed: bool) -> AlertWindow {
-    AlertWindow { start_ms, count, crossed }
+    AlertWindow { start_ms, count, samples: Vec::new(), crossed }
 }
 
 async fn windows<T: AlertTable>(table: &T, key: &AlertKey, starts_ms: &[i64]) -> Vec<AlertWindow> {
@@ -61,6 +63,39 @@ pub async fn blocks_counted_at_once_count_once<T: AlertTable>(table: &T) {
     let starts: Vec<i64> = hour.iter().map(|(start_ms, _)| *start_ms).collect();
     let expected: Vec<AlertWindow> = starts.iter().map(|start_ms| window(*start_ms, 6, false)).collect();
     assert_eq!(windows(table, &key, &starts).await, expected);
+}
+
+fn sample(id: u8) -> Sample {
+    Sample {
+        id: id.to_string(),
+        timestamp: format!("2025-10-09T08:53:{id:02}.000Z"),
+        level: logferry_core::model::level::Level::Error,
+        message: "ü \"quoted\"\n".to_owned(),
+    }
+}
+
+/// A window keeps samples of all blocks until it has enough. A repeated block adds none.
+pub async fn a_window_keeps_the_samples_of_several_blocks<T: AlertTable>(table: &T) {
+    let key = fresh();
+    let with = |number: u8, ids: &[u8]| {
+        let samples = ids.iter().map(|id| sample(*id)).collect();
+        let windows = vec![WindowCount { start_ms: T0, count: 5, samples }];
+        BlockCount { block_id: BlockId([number; 16]), windows }
+    };
+    for _ in 0..2 {
+        good(table.count(&key, &[with(1, &[7])], T0).await);
+    }
+    let samples = async || windows(table, &key, &[T0]).await.remove(0).samples;
+    assert_eq!(samples().await, [sample(7)]);
+    good(table.count(&key, &[with(2, &[3, 4, 5]), with(3, &[8, 9])], T0).await);
+    let kept = samples().await;
+    assert_eq!((kept.len(), &kept[0]), (MAX_SAMPLES, &sample(3)));
+    for number in 4..40 {
+        good(table.count(&key, &[with(number, &[number, number + 1, number + 2])], T0).await);
+    }
+    assert_eq!(samples().await, kept, "a full window takes no more");
+    let counted = windows(table, &key, &[T0]).await;
+    assert_eq!(counted[0].count, 39 * 5);
 }
 
 fn event(seq: u32, to: AlertStatus) -> AlertEvent {

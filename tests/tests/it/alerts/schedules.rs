@@ -58,9 +58,15 @@ async fn schedule(seed: u64) {
     for window in world.cloud.alert_windows(&world.key()) {
         let all = expected[&window.start_ms];
         assert_eq!(window.crossed, all >= 3, "seed {seed}: {window:?}");
+        assert_eq!(window.samples.len() as u64, window.count.min(3), "seed {seed}: {window:?}");
         // Counting ends when the window has crossed.
         assert!(window.count == all || window.crossed && window.count <= all, "seed {seed}: {window:?}");
     }
+    // Whichever batch reaches the threshold, the notification shows records of the others as well.
+    assert!(
+        world.cloud.alert_events(&world.key()).iter().all(|event| event.samples.len() == 3),
+        "seed {seed}"
+    );
     world.pass(30).await;
     let notified: &[&str] = if crosses { &["firing", "ok"] } else { &[] };
     assert_eq!(world.notified(), notified, "seed {seed}");
