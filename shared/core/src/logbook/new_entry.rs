@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::logfile::head::whole_object;
+use crate::logfile::head::{MAX_NESTING, too_deep, whole_object};
 use crate::logfile::read::MAX_FUTURE_MS;
 use crate::model::level::Level;
 use crate::model::names::{LEVELS, MESSAGES, TIMES, time_of};
@@ -19,8 +19,6 @@ use serde_json::{Map, Value};
 pub const MAX_ENTRIES: usize = 10_000;
 /// Maximum size of an entry (bytes).
 pub const MAX_ENTRY_BYTES: usize = 1024 * 1024;
-/// Maximum nesting of an entry.
-pub const MAX_DEPTH: usize = 64;
 /// Maximum length of a request id (bytes).
 pub const MAX_REQUEST_ID_BYTES: usize = 1_024;
 
@@ -273,8 +271,8 @@ pub(crate) fn object<'a>(json: &'a str, field: &str) -> Result<Object<'a>, Inval
     if json.len() > MAX_ENTRY_BYTES {
         return Err(wrong(format!("an entry must be at most {MAX_ENTRY_BYTES} bytes")));
     }
-    if depth(json) > MAX_DEPTH {
-        return Err(wrong(format!("an entry must be nested at most {MAX_DEPTH} levels deep")));
+    if too_deep(json.as_bytes()) {
+        return Err(wrong(format!("an entry must be nested at most {MAX_NESTING} levels deep")));
     }
     let text = without_half_surrogates(json);
     // Beyond the grammar this refuses numbers that no double holds.
@@ -336,25 +334,6 @@ pub fn push_request_id(raw: &mut String, request_id: &str) {
     raw.push_str(",\"request_id\":");
     raw.push_str(&Value::from(request_id).to_string());
     raw.push('}');
-}
-
-/// How deep arrays and objects are nested in valid JSON.
-fn depth(json: &str) -> usize {
-    let (mut depth, mut deepest, mut in_string, mut escaped) = (0usize, 0, false, false);
-    for byte in json.bytes() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_string => escaped = true,
-            b'"' => in_string = !in_string,
-            b'{' | b'[' if !in_string => {
-                depth += 1;
-                deepest = deepest.max(depth);
-            }
-            b'}' | b']' if !in_string => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    deepest
 }
 
 #[cfg(test)]
