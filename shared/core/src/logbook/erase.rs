@@ -102,6 +102,9 @@ impl Wanted<'_> {
 
     /// Returns the positions of the matching entries.
     fn matching(&self, payload: &Payload) -> HashSet<usize> {
+        if !self.filter.may_match_in(payload.text()) {
+            return HashSet::new();
+        }
         let in_range = |ms: i64| (self.since_ms..self.until_ms).contains(&ms);
         let matches = |index: usize| {
             let entry = payload.entry(index);

@@ -378,6 +378,9 @@ impl<'q> Counting<'q> {
         };
         self.decompressed_bytes += payload.bytes();
         let filter = &self.question.filter.entry;
+        if !filter.may_match_in(payload.text()) {
+            return;
+        }
         for index in 0..payload.len() {
             let entry = payload.entry(index);
             let counts = self.is_asked_for(app, entry.timestamp_ms, entry.level)

@@ -256,6 +256,9 @@ impl Search<'_> {
 
     fn take(&mut self, payload: &crate::model::block::Payload, block_id: BlockId) {
         let filter = &self.query.filter.entry;
+        if !filter.may_match_in(payload.text()) {
+            return;
+        }
         for index in 0..payload.len() {
             let entry = payload.entry(index);
             let position = Position { timestamp_ms: entry.timestamp_ms, block_id, ordinal: entry.ordinal };

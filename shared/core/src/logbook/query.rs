@@ -476,6 +476,9 @@ impl<'q> Search<'q> {
     fn take(&self, payload: &Payload, header: &BlockHeader, app: usize, newest: &mut Newest) -> Option<i64> {
         let since_ms = self.since_ms(&self.query.apps[app]);
         let filter = &self.query.filter.entry;
+        if !filter.may_match_in(payload.text()) {
+            return None;
+        }
         let reads_entries = filter.reads_entries();
         let mut least_ms = None::<i64>;
         // Newest first, so that the set fills with records that stay.

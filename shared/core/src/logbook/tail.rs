@@ -274,6 +274,9 @@ impl<T: BlockTable, L: ArrivalLog> Tail<'_, T, L> {
         }
         let opened = open(self.table, stored, &mut self.cost, &mut self.spending).await?;
         let Some(payload) = opened else { return Ok(false) };
+        if !self.query.filter.entry.may_match_in(payload.text()) {
+            return Ok(false);
+        }
         let arrived = format!(",\"arrived_at\":\"{}\"}}", rfc3339_ms(row.at_ms));
         let filter = &self.query.filter.entry;
         let times = self.range.since_ms_of(self.app)..self.range.until_ms;

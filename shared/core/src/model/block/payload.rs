@@ -219,6 +219,12 @@ impl Payload {
         self.raw.len() + size_of_val(self.rows.as_slice())
     }
 
+    /// Returns the entries one after the other, without anything between them.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.raw
+    }
+
     /// Returns the entries in order of their ordinals.
     pub fn entries(&self) -> impl ExactSizeIterator<Item = Entry<'_>> + DoubleEndedIterator {
         (0..self.rows.len()).map(|index| self.entry(index))

@@ -82,6 +82,11 @@ impl Condition {
             }
     }
 
+    /// `false` only if certainly no entry of this text matches. The text has no escapes that hide text.
+    pub(super) fn may_match_in(&self, entries: &str) -> bool {
+        self.negated || self.named.is_some() || self.needles.iter().all(|needle| needle.may_be_in(entries))
+    }
+
     /// Whether the entry matches. `record` returns it as a record, which is only made where the path needs it.
     pub(super) fn matches<'v, 'r: 'v>(
         &self,

@@ -1,6 +1,7 @@
 //! Searched texts, compiled. The time of a search is linear in the length of the searched bytes, for any
 //! texts.
 
+use memchr::arch::all::packedpair::Pair;
 use memchr::memmem::Finder;
 
 #[derive(Debug, Clone)]
@@ -10,8 +11,8 @@ pub(super) struct Needle {
     finder: Finder<'static>,
     /// Has no characters that JSON must escape. ASCII if case-insensitive.
     plain: bool,
-    /// Its possible first bytes, if case-insensitive.
-    first: [u8; 2],
+    /// Where its rarest byte is, and the two forms of that byte, if case-insensitive.
+    rare: (usize, [u8; 2]),
     case_blind: bool,
 }
 
@@ -27,12 +28,13 @@ impl Needle {
     fn new(text: String, case_blind: bool) -> Self {
         let stands_as_it_is = |c: char| c >= ' ' && !matches!(c, '"' | '\\');
         let plain = !text.is_empty() && text.chars().all(stands_as_it_is) && (!case_blind || text.is_ascii());
-        let first = text.bytes().next().unwrap_or_default();
+        let at = Pair::new(text.as_bytes()).map_or(0, |pair| usize::from(pair.index1()));
+        let rarest = text.as_bytes().get(at).copied().unwrap_or_default();
         Self {
             finder: Finder::new(&text).into_owned(),
             text,
             plain,
-            first: [first, first.to_ascii_uppercase()],
+            rare: (at, [rarest, rarest.to_ascii_uppercase()]),
             case_blind,
         }
     }
@@ -63,8 +65,9 @@ impl Needle {
     fn is_in_blindly(&self, haystack: &[u8]) -> bool {
         let needle = self.text.as_bytes();
         let Some(last) = haystack.len().checked_sub(needle.len()) else { return false };
+        let (rare_at, [lower, upper]) = self.rare;
         let mut compared = 0;
-        for at in memchr::memchr2_iter(self.first[0], self.first[1], &haystack[..=last]) {
+        for at in memchr::memchr2_iter(lower, upper, &haystack[rare_at..=last + rare_at]) {
             let pairs = haystack[at..].iter().zip(needle);
             let alike = pairs.take_while(|(a, b)| a.eq_ignore_ascii_case(b)).count();
             if alike == needle.len() {

@@ -32,6 +32,8 @@ fn matches(pairs: &[(&str, &str)], raw: &str) -> bool {
     let (filter, record) = (filter(pairs), record(EntryKind::Json, raw));
     let holds = filter.holds(&record);
     assert!(filter.may_match(&record.entry) || !holds, "{pairs:?} {raw}");
+    let among_others = format!("{{\"a\":1}}{raw}2024-03-01 plain");
+    assert!(filter.may_match_in(&among_others) || !holds, "{pairs:?} {raw}");
     holds
 }
 
@@ -246,6 +248,27 @@ fn search_is_case_blind_and_sees_the_message_alone() {
 fn a_part_of_a_word_is_found_whatever_the_word_ends_in() {
     for text in ["ΣΊΣ", "ΊΣ", "σίς", "ΣΊΣΥΦΟΣ", "υφος", "ΥΦΟς"] {
         assert!(matches(&[("search", text)], r#"{"msg":"ΣΊΣΥΦΟΣ"}"#), "{text}");
+    }
+}
+
+#[test]
+fn entries_without_the_bytes_of_a_match_are_left_out_together() {
+    let entries = PINO.repeat(3);
+    for (pairs, may_match) in [
+        (&[("search", "REQUEST ERR")][..], true),
+        (&[("search", "request was")], false),
+        (&[("search", "n\"x")], true),
+        (&[("request_id", "r-1")], true),
+        (&[("request_id", "r-2")], false),
+        (&[("field.userId", "u-42")], true),
+        (&[("field.userId", "u-43")], false),
+        (&[("field.userId", "!=u-43")], true),
+        (&[("field.userId", "u-42"), ("search", "nothing")], false),
+        (&[("level", "ERROR")], true),
+    ] {
+        assert_eq!(filter(pairs).may_match_in(&entries), may_match, "{pairs:?}");
+        let escaped = format!(r#"{entries}{{"msg":"\u0061"}}"#);
+        assert!(filter(pairs).may_match_in(&escaped), "{pairs:?}");
     }
 }
 
