@@ -18,6 +18,12 @@ pub(crate) fn parameter(text: &str) -> Result<(String, String), String> {
         };
     };
     let (path, comparison) = rest.split_at(at);
+    if path.ends_with(char::is_whitespace) {
+        return Err(format!("{text:?} has a space before its operator; write path=value without spaces"));
+    }
+    if comparison.starts_with("<>") {
+        return Err(format!("{text:?} has no operator; write path!=value"));
+    }
     if negated || path.is_empty() {
         return Err(format!(
             "{text:?} is no condition; write path=value, path!=value, path>=500, path~text or path"
@@ -69,7 +75,18 @@ mod tests {
         ] {
             assert_eq!(parameter(text), Ok((name.to_owned(), value.to_owned())), "{text}");
         }
-        for bad in ["", "!", "=", "=x", ">5", "!a=b", "card declined", "res.statusCode:500"] {
+        for bad in [
+            "",
+            "!",
+            "=",
+            "=x",
+            ">5",
+            "!a=b",
+            "card declined",
+            "res.statusCode:500",
+            "userId = u-4",
+            "userId<>u-4",
+        ] {
             assert!(parameter(bad).is_err(), "{bad}");
         }
     }

@@ -33,6 +33,18 @@ pub(super) fn shown_filter(filter: &Value) -> String {
 }
 
 impl Matching {
+    /// Returns what may be wrong with conditions that no record meets.
+    pub(super) fn hint(&self) -> Option<String> {
+        let exists = self.conditions.iter().find(|(_, value)| value == "*");
+        if let Some((name, _)) = exists {
+            let path = name.strip_prefix("field.").unwrap_or(name);
+            return Some(format!(
+                "{path} alone asks for records with such a member; for text write --search {path}"
+            ));
+        }
+        (!self.conditions.is_empty()).then(|| "is each path spelt as in the records?".to_owned())
+    }
+
     /// Returns the parameters of a query.
     pub(super) fn pairs(&self) -> Pairs {
         let options = [

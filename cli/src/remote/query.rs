@@ -97,7 +97,10 @@ pub(crate) async fn query(args: &QueryArgs) -> Result<ExitCode, Box<dyn Error>> 
     .await?;
     output.flush()?;
     if found == 0 {
-        eprintln!("no records");
+        match args.asked.matching.hint() {
+            Some(hint) => eprintln!("no records: {hint}"),
+            None => eprintln!("no records"),
+        }
     }
     complete(skipped)
 }

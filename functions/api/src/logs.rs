@@ -140,7 +140,7 @@ impl Params for LogQuery {
         }
         let limit = query.take_number("limit", 1, MAX_LIMIT as u64)?;
         let offset = query.take_number("offset", 0, MAX_OFFSET as u64)?.unwrap_or(0);
-        Ok(Self {
+        let asked = Self {
             app_id: query.take("app_id"),
             filter: filter_of(query)?,
             order: Order::parse(query.take("order").as_deref())
@@ -150,7 +150,16 @@ impl Params for LogQuery {
             cursor: query.take("cursor"),
             after,
             raw: query.take_flag("raw")?,
-        })
+        };
+        match query.unknown() {
+            None => Ok(asked),
+            Some(name) => Err(ApiError::bad_request(
+                name,
+                format!(
+                    "{name} is not a parameter of this request: for a member of the records write field.{name}"
+                ),
+            )),
+        }
     }
 }
 

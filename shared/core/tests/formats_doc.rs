@@ -79,6 +79,7 @@ where it is a JSON object.
 | time | {} |
 | level | {}; `level` in a nested `log` |
 | message | {} |
+| request id | `request_id`, `requestId`, `reqId`, `requestID`; `id` of a `req`; `trace_id`, `traceId`, `x-amzn-trace-id`, `xrayTraceId`, `extendedRequestId` |
 
 Where an object says none, level and time are read from {}, the message from {}. The level of a request's object with
 `httpMethod` (API Gateway) follows from its `status`.

@@ -101,6 +101,13 @@ impl QueryParams {
         bound.map_err(|bad| ApiError::bad_request(name, format!("{name} {bad}")))
     }
 
+    /// Returns the first parameter that the request does not have.
+    #[must_use]
+    pub fn unknown(&self) -> Option<&str> {
+        let (name, _) = self.pairs.first()?;
+        (!self.taken.contains(&name.as_str())).then_some(name)
+    }
+
     /// Refuses what was not taken: a misspelt filter must not look like an answer.
     ///
     /// # Errors
