@@ -93,7 +93,7 @@ pub(crate) enum LevelName {
 
 #[derive(Serialize, ToSchema)]
 pub(crate) struct ManyEntries {
-    #[schema(min_items = 1, max_items = 10_000)]
+    #[schema(max_items = 10_000)]
     logs: Vec<NewEntry>,
 }
 
