@@ -106,6 +106,25 @@ async fn a_range_has_a_round_number_of_buckets_and_too_many_are_refused() {
 }
 
 #[tokio::test]
+async fn the_read_of_a_block_takes_whole_units() {
+    let (api, _, now) = written().await;
+    let app = api.cloud.find(&"shop".parse().unwrap()).await.unwrap().unwrap();
+    // Blocks that lie in several buckets are read.
+    let question = Question {
+        apps: std::slice::from_ref(&app),
+        filter: &Filter::default(),
+        since_ms: now - 80 * MS_PER_HOUR,
+        until_ms: now,
+        bucket_ms: 1_000,
+        now_ms: now,
+        limits: Limits::NONE,
+    };
+    let units = histogram::count(&api.cloud, &question).await.unwrap().read_units;
+    // The rows of counters take halves: their reads are eventually consistent.
+    assert!(units > 0.0 && (units * 2.0).fract() == 0.0, "{units}");
+}
+
+#[tokio::test]
 async fn counting_that_is_cut_off_says_from_where_on_it_is_complete_and_can_be_continued() {
     let (api, key, now) = written().await;
     let app = api.cloud.find(&"shop".parse().unwrap()).await.unwrap().unwrap();

@@ -310,7 +310,7 @@ async fn our_own_route_takes_ndjson_arrays_and_compressed_bodies() {
         encoder.write_all(plain).unwrap();
         encoder.finish().unwrap()
     };
-    let bodies: [(&str, &str, Vec<u8>); 7] = [
+    let bodies: [(&str, &str, Vec<u8>); 8] = [
         ("application/x-ndjson", "identity", lines.to_vec()),
         ("application/json", "identity", lines.to_vec()),
         ("application/json", "identity", array.to_vec()),
@@ -318,6 +318,7 @@ async fn our_own_route_takes_ndjson_arrays_and_compressed_bodies() {
         ("application/json", "gzip", gzip(array)),
         ("application/json", "deflate", zlib(array)),
         ("application/json", "deflate", deflate(array)),
+        ("application/x-ndjson", "zstd", zstd::encode_all(&lines[..], 1).unwrap()),
     ];
     let count = bodies.len() as i64;
     for (media_type, coding, body) in bodies {

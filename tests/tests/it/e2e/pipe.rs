@@ -68,6 +68,30 @@ async fn a_gzipped_file_of_records_is_stored_queried_counted_and_forwarded() {
 }
 
 #[tokio::test]
+async fn of_a_file_the_records_from_the_least_level_on_and_those_of_unknown_levels_are_forwarded() {
+    let Some(stack) = Stack::running() else { return };
+    let app = stack.new_app("levels").await;
+    let setting = json!({"flush": {"min_level": "WARN"}});
+    stack.app(&app, "PATCH", &format!("/apps/{}", app.app_id), Some(&setting)).await.data();
+    let names = [
+        "debug", "info", "notice", "warning", "err", "critical", "alert", "emerg", "panic", "severe", "loud",
+    ];
+    let lines: String =
+        names.iter().map(|name| format!("{{\"level\":\"{name}\",\"msg\":\"{name}\"}}\n")).collect();
+    let (_, row) = put(&stack, &app, "levels.ndjson", lines.into_bytes()).await;
+    assert_eq!(row["counts"]["ok"].as_i64(), Some(11), "{row}");
+
+    let events = until("8 events", async || {
+        let events = stack.cloudwatch(&app).await;
+        (events.len() >= 8).then_some(events)
+    })
+    .await;
+    let mut sent: Vec<_> = events.iter().map(|event| event["message"].as_str().unwrap()).collect();
+    sent.sort_unstable();
+    assert_eq!(sent, ["alert", "critical", "emerg", "err", "loud", "panic", "severe", "warning"]);
+}
+
+#[tokio::test]
 async fn the_same_event_again_changes_nothing() {
     let Some(stack) = Stack::running() else { return };
     let app = stack.new_app("again").await;
