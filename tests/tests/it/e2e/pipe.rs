@@ -72,7 +72,8 @@ async fn of_a_file_the_records_from_the_least_level_on_and_those_of_unknown_leve
     let Some(stack) = Stack::running() else { return };
     let app = stack.new_app("levels").await;
     let setting = json!({"flush": {"min_level": "WARN"}});
-    stack.app(&app, "PATCH", &format!("/apps/{}", app.app_id), Some(&setting)).await.data();
+    let changed = stack.app(&app, "PATCH", &format!("/apps/{}", app.app_id), Some(&setting)).await;
+    assert_eq!(changed.status, 200);
     let names = [
         "debug", "info", "notice", "warning", "err", "critical", "alert", "emerg", "panic", "severe", "loud",
     ];
