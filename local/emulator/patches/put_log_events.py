@@ -61,7 +61,7 @@ def rejected_ends(times: list[int], now_ms: int, retention_days: int | None) -> 
 
 
 def merge(history: list[dict], late: list[dict]) -> None:
-    """Puts events into a stream in the order of their times, behind those of the same time.
+    """Puts events into a stream in the order of their times, after those of the same time.
 
     Only the part of the stream between the times of `late` is sorted: a batch for a stream of a million events
     takes milliseconds, not a second."""
