@@ -14,8 +14,8 @@ import client
 import commands
 from stack.settings import ROOT, local_env, local_env_path
 
-# Not the app of docs/api.md, whose commands run before these.
 OPERATIONS, INTEGRATIONS = "docs/operations.md", "docs/integrations.md"
+# Not the app of docs/api.md, whose commands run before these.
 APP, KEY = "runbook", "logs/runbook/truncated.json.gz"
 # The page's placeholders.
 PLACEHOLDERS = {"logs/shop/…": KEY, "app_id=shop": f"app_id={APP}", "--app shop": f"--app {APP}"}

@@ -108,6 +108,22 @@ def preflights_are_refused(cloud: Cloud) -> bool:
         return error.code == 403
 
 
+def http_api(cloud: Cloud, route: str, integration: str) -> str:
+    """Deploys an HTTP API whose only route goes to a URL; returns its own URL."""
+    ids = cloud.deploy({
+        "Api": {"Type": "AWS::ApiGatewayV2::Api", "Properties": {"Name": "proxy", "ProtocolType": "HTTP"}},
+        "Stage": {"Type": "AWS::ApiGatewayV2::Stage", "Properties": {
+            "ApiId": {"Ref": "Api"}, "StageName": "$default", "AutoDeploy": True}},
+        "To": {"Type": "AWS::ApiGatewayV2::Integration", "Properties": {
+            "ApiId": {"Ref": "Api"}, "IntegrationType": "HTTP_PROXY", "IntegrationMethod": "ANY",
+            "IntegrationUri": integration, "PayloadFormatVersion": "1.0"}},
+        "Route": {"Type": "AWS::ApiGatewayV2::Route", "Properties": {
+            "ApiId": {"Ref": "Api"}, "RouteKey": route,
+            "Target": {"Fn::Join": ["/", ["integrations", {"Ref": "To"}]]}}},
+    })  # fmt: skip
+    return f"{cloud.settings.endpoint}/_aws/execute-api/{ids['Api']}"
+
+
 def the_slash_at_the_end_of_a_path_is_lost(cloud: Cloud) -> bool:
     asked = []
 
@@ -122,18 +138,7 @@ def the_slash_at_the_end_of_a_path_is_lost(cloud: Cloud) -> bool:
 
     with http.server.HTTPServer(("127.0.0.1", 0), Noted) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        ids = cloud.deploy({
-            "Api": {"Type": "AWS::ApiGatewayV2::Api", "Properties": {"Name": "slash", "ProtocolType": "HTTP"}},
-            "Stage": {"Type": "AWS::ApiGatewayV2::Stage", "Properties": {
-                "ApiId": {"Ref": "Api"}, "StageName": "$default", "AutoDeploy": True}},
-            "To": {"Type": "AWS::ApiGatewayV2::Integration", "Properties": {
-                "ApiId": {"Ref": "Api"}, "IntegrationType": "HTTP_PROXY", "IntegrationMethod": "ANY",
-                "IntegrationUri": f"http://127.0.0.1:{server.server_port}", "PayloadFormatVersion": "1.0"}},
-            "Route": {"Type": "AWS::ApiGatewayV2::Route", "Properties": {
-                "ApiId": {"Ref": "Api"}, "RouteKey": "$default",
-                "Target": {"Fn::Join": ["/", ["integrations", {"Ref": "To"}]]}}},
-        })  # fmt: skip
-        url = f"{cloud.settings.endpoint}/_aws/execute-api/{ids['Api']}"
+        url = http_api(cloud, "$default", f"http://127.0.0.1:{server.server_port}")
         for path in ("/console", "/console/a/", "/console/"):
             urllib.request.urlopen(f"{url}{path}").close()
         server.shutdown()
@@ -142,22 +147,11 @@ def the_slash_at_the_end_of_a_path_is_lost(cloud: Cloud) -> bool:
 
 
 def a_path_with_a_newline_reaches_the_default_route(cloud: Cloud) -> bool:
-    ids = cloud.deploy({
-        "Api": {"Type": "AWS::ApiGatewayV2::Api", "Properties": {"Name": "newline", "ProtocolType": "HTTP"}},
-        "Stage": {"Type": "AWS::ApiGatewayV2::Stage", "Properties": {
-            "ApiId": {"Ref": "Api"}, "StageName": "$default", "AutoDeploy": True}},
-        "To": {"Type": "AWS::ApiGatewayV2::Integration", "Properties": {
-            "ApiId": {"Ref": "Api"}, "IntegrationType": "HTTP_PROXY", "IntegrationMethod": "ANY",
-            "IntegrationUri": f"{cloud.settings.endpoint}/_ministack/health", "PayloadFormatVersion": "1.0"}},
-        "Route": {"Type": "AWS::ApiGatewayV2::Route", "Properties": {
-            "ApiId": {"Ref": "Api"}, "RouteKey": "GET /s3/{proxy+}",
-            "Target": {"Fn::Join": ["/", ["integrations", {"Ref": "To"}]]}}},
-    })  # fmt: skip
+    api = http_api(cloud, "GET /s3/{proxy+}", f"{cloud.settings.endpoint}/_ministack/health")
 
     def is_routed(path: str) -> bool:
-        url = f"{cloud.settings.endpoint}/_aws/execute-api/{ids['Api']}{path}"
         try:
-            urllib.request.urlopen(url).close()
+            urllib.request.urlopen(f"{api}{path}").close()
         except urllib.error.HTTPError as error:
             return b'"Not Found"' not in error.read()
         return True
@@ -391,7 +385,11 @@ while True:
 
 
 def one_batch_holds_up_the_stream(cloud: Cloud) -> bool:
-    folder = pathlib.Path(tempfile.mkdtemp())
+    with tempfile.TemporaryDirectory() as name:
+        return holds_up(cloud, pathlib.Path(name))
+
+
+def holds_up(cloud: Cloud, folder: pathlib.Path) -> bool:
     ids = cloud.deploy({
         "Table": {"Type": "AWS::DynamoDB::Table", "Properties": {
             **TABLE, "StreamSpecification": {"StreamViewType": "NEW_IMAGE"}}},

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::apps::{elements, encoded, print, print_list, text};
 use super::files::Common;
-use super::matching::{Matching, shown_filter};
+use super::matching::{Matching, SPELLING, shown_filter};
 use super::{Role, Service};
 
 /// Erase the records that match, with the files that they came from.
@@ -79,7 +79,7 @@ pub(crate) async fn run(args: &EraseArgs) -> Result<ExitCode, Box<dyn Error>> {
     let found = service.call(Role::App, Method::POST, &path, &[], Some(&body)).await?;
     if found["data"]["records"] == 0 && found["data"]["complete"] == true {
         shown(common, &found["data"])?;
-        return Err("no record matches, so nothing is erased: is each path spelt as in the records?".into());
+        return Err(format!("no record matches, so nothing is erased: {SPELLING}").into());
     }
     if !args.yes {
         let ended = shown(common, &found["data"])?;

@@ -8,6 +8,9 @@ use super::Pairs;
 use super::apps::text;
 use super::condition::parameter;
 
+/// What to check if no record meets a condition.
+pub(super) const SPELLING: &str = "is each path spelt as in the records?";
+
 /// Which records.
 #[derive(Debug, clap::Args)]
 pub(super) struct Matching {
@@ -42,7 +45,7 @@ impl Matching {
                 "{path} alone asks for records with such a member; for text write --search {path}"
             ));
         }
-        (!self.conditions.is_empty()).then(|| "is each path spelt as in the records?".to_owned())
+        (!self.conditions.is_empty()).then(|| SPELLING.to_owned())
     }
 
     /// Returns the parameters of a query.

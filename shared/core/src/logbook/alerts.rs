@@ -72,6 +72,9 @@ impl Alert {
     /// Returns the matching records of a block; `None` without any.
     #[must_use]
     pub fn find(&self, header: &BlockHeader, payload: &Payload, arrived_ms: i64) -> Option<Found> {
+        if !self.filter.may_match_in(payload.text()) {
+            return None;
+        }
         let mut windows: BTreeMap<i64, FoundInWindow> = BTreeMap::new();
         for (index, entry) in payload.entries().enumerate() {
             let time_ms = entry.timestamp_ms;

@@ -114,9 +114,9 @@ impl QueryParams {
     /// 400, naming a parameter that the request does not have, or that occurs twice.
     pub fn finish(self) -> Result<(), ApiError> {
         let Some((name, _)) = self.pairs.first() else { return Ok(()) };
-        let why = match self.taken.contains(&name.as_str()) {
-            true => "must not be repeated",
-            false => "is not a parameter of this request",
+        let why = match self.unknown() {
+            None => "must not be repeated",
+            Some(_) => "is not a parameter of this request",
         };
         Err(ApiError::bad_request(name, format!("{name} {why}")))
     }

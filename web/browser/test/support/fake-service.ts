@@ -313,3 +313,15 @@ export class FakePage {
     await this.#world.clock.advance(60);
   }
 }
+
+/** Stores what a PUT has, by chance at once or half a minute later; no other PUT replaces it. */
+export function storeWithoutAnswer(world: FakeWorld, request: HttpRequest, chance: () => number): 'offline' {
+  const key = new URL(request.url).pathname.slice(1);
+  const text = new TextDecoder().decode(request.body as ArrayBuffer);
+  const store = () => {
+    if (!world.objects.has(key)) world.objects.set(key, text);
+  };
+  if (chance() < 0.5) store();
+  else world.clock.after(30_000, store);
+  return 'offline';
+}

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import type { HttpAnswer, HttpRequest } from '../../src/host/http.ts';
-import { FakePage, FakePrimary, FakeWorld } from '../support/fake-service.ts';
+import { FakePage, FakePrimary, FakeWorld, storeWithoutAnswer } from '../support/fake-service.ts';
 import { generator } from '../support/random.ts';
 
 const RUNS = Number(process.env.CHAOS_RUNS ?? 300);
@@ -21,17 +21,7 @@ function faults(
 ): (request: HttpRequest) => HttpAnswer | 'offline' | null {
   return (request) => {
     if (chance() > 0.33) return null;
-    if (request.method === 'PUT' && chance() < 0.4) {
-      const key = new URL(request.url).pathname.slice(1);
-      const text = new TextDecoder().decode(request.body as ArrayBuffer);
-      const first = () => {
-        if (!world.objects.has(key)) world.objects.set(key, text);
-      };
-      // Its answer is lost, or it arrives half a minute after the client has given up.
-      if (chance() < 0.5) first();
-      else world.clock.after(30_000, first);
-      return 'offline';
-    }
+    if (request.method === 'PUT' && chance() < 0.4) return storeWithoutAnswer(world, request, chance);
     const kinds = ['offline', status(500), status(503, 2_000), status(429, 3_000), status(401)] as const;
     const s3 = ['offline', status(500), status(503), status(403), status(409)] as const;
     return (request.method === 'PUT' ? s3 : kinds)[Math.floor(chance() * 5)] ?? null;

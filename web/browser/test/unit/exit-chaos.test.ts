@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import type { HttpAnswer, HttpRequest } from '../../src/host/http.ts';
 import { comeBack, FakeBrowser, leave, MEETING, type Tab } from '../support/fake-browser.ts';
-import type { FakeWorld } from '../support/fake-service.ts';
+import { type FakeWorld, storeWithoutAnswer } from '../support/fake-service.ts';
 import { generator } from '../support/random.ts';
 
 const RUNS = Number(process.env.CHAOS_RUNS ?? 150);
@@ -17,16 +17,7 @@ function faults(world: FakeWorld, chance: () => number) {
   return (request: HttpRequest): HttpAnswer | 'offline' | null => {
     if (chance() > 0.25) return null;
     if (request.method !== 'PUT') return chance() < 0.5 ? 'offline' : answer(500);
-    if (chance() < 0.5) {
-      const key = new URL(request.url).pathname.slice(1);
-      const text = new TextDecoder().decode(request.body as ArrayBuffer);
-      const store = () => {
-        if (!world.objects.has(key)) world.objects.set(key, text);
-      };
-      if (chance() < 0.5) store();
-      else world.clock.after(30_000, store);
-      return 'offline';
-    }
+    if (chance() < 0.5) return storeWithoutAnswer(world, request, chance);
     return answer([500, 503, 403, 409][Math.floor(chance() * 4)] ?? 500);
   };
 }
