@@ -333,7 +333,8 @@ impl<'a, B: BlockTable, L: Ledger> Writer<'a, B, L> {
             tokio::select! {
                 biased;
                 () = &mut time_is_over => {
-                    let by = if self.pace.was_slowed() { EndedBy::Outside } else { EndedBy::Itself };
+                    // A request in flight is what the run waited for, throttled, being retried or unanswered.
+                    let by = if requests.is_empty() { EndedBy::Itself } else { EndedBy::Outside };
                     break Some(Halt::OutOfTime(by));
                 }
                 Some((stored, ended)) = requests.next(), if !requests.is_empty() => {

@@ -11,7 +11,7 @@ use logferry_core::model::fingerprint::PackFingerprint;
 use logferry_core::model::object::ObjectRef;
 use logferry_core::ports::clock::Clock;
 use logferry_ingest::Ingested;
-use logferry_sim::{SimCloud, T0};
+use logferry_sim::{How, SimCloud, T0};
 use logferry_tests::ingest::{BUCKET, event};
 
 use crate::ingest::function;
@@ -163,6 +163,26 @@ async fn throttling_and_outages_are_no_attempts_however_long_they_last() {
             assert_eq!(cloud.rows()[0].status, FileStatus::Completed);
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_without_an_answer_is_no_attempt() {
+    let mut released = 0;
+    for call in 0.. {
+        let cloud = cloud();
+        let object = cloud.put_object(BUCKET, "logs/my-app/x", file(3, 500));
+        cloud.fail_call(cloud.calls() + call, How::Hang);
+        // Lambda ends a run that waits for any other call.
+        let ended = tokio::time::timeout(Duration::from_secs(60), run(&cloud, &object, 60_000)).await;
+        if cloud.faults_hit() == 0 {
+            break;
+        }
+        if let Ok(Some(Ingested::Released { .. })) = ended {
+            released += 1;
+            assert_eq!(cloud.rows()[0].attempt, 0, "call {call}");
+        }
+    }
+    assert!(released > 0);
 }
 
 #[tokio::test(start_paused = true)]
