@@ -102,7 +102,7 @@ pub fn read(carried: &Carried<'_>, at: &str, arrived_ms: i64) -> Result<NewEntry
         (EntryKind::Json, said.time, level, object.text)
     } else {
         let first = text.lines().next().unwrap_or_default();
-        let line = recognise(first, &Ask { near_ms: arrived_ms, fields: false });
+        let line = recognise(first, &Ask::new(arrived_ms, false));
         let kind = if line.is_some() { EntryKind::LogText } else { EntryKind::PlainText };
         let (time, level) = line.map_or((None, SaidLevel::Nothing), |(_, line)| (line.time, line.level));
         let level = if beside == SaidLevel::Nothing { level } else { beside };

@@ -119,12 +119,13 @@ pub fn read_log_file_redacted(
 ) -> Result<Outcome, IntakeError> {
     let arrived_ms = source.arrived_ms;
     let mut packing = Packing::new(source, sink);
-    let found = Reading::new(arrived_ms, limits, redactor, &mut packing).read(reader, limits)?;
+    let looked_at = LookedAt::new(redactor);
+    let found = Reading::new(arrived_ms, limits, redactor, looked_at, &mut packing).read(reader, limits)?;
     packing.finish(found)
 }
 
-/// As [`read_log_file_redacted`], with the same blocks: a second thread decompresses, splits and redacts while
-/// this one packs. The second thread has ended when the function returns. For machines with two cores or more.
+/// As [`read_log_file_redacted`], with the same blocks: a second thread decompresses and splits while this one
+/// redacts and packs. The second thread has ended when the function returns. For machines with two cores or more.
 ///
 /// # Errors
 /// As [`read_log_file`].
@@ -140,10 +141,11 @@ pub fn read_log_file_on_two_threads(
 ) -> Result<Outcome, IntakeError> {
     let arrived_ms = source.arrived_ms;
     let mut packing = Packing::new(source, sink);
-    let found = batches::run(
-        |entries| Reading::new(arrived_ms, limits, redactor, entries).read(reader, limits),
-        &mut packing,
-    )?;
+    let read = |entries: &mut _| {
+        let as_they_are = Redactor::default();
+        Reading::new(arrived_ms, limits, redactor, LookedAt::new(&as_they_are), entries).read(reader, limits)
+    };
+    let found = batches::run(read, LookedAt::new(redactor), &mut packing)?;
     packing.finish(found)
 }
 
@@ -166,13 +168,14 @@ struct Found {
     tally: ContentTally,
 }
 
-/// Decompresses, splits and redacts.
+/// Decompresses and splits, and redacts unless a batch's reader does.
 struct Reading<'s, T> {
     arrived_ms: i64,
     /// Days of all good records, including pruned ones: where a file is cut must not depend on the
     /// watermark.
     days: BTreeSet<Day>,
     max_days: usize,
+    /// For samples of bad records.
     redactor: &'s Redactor,
     looked_at: LookedAt<'s>,
     quarantined: u64,
@@ -182,13 +185,19 @@ struct Reading<'s, T> {
 }
 
 impl<'s, T: Take> Reading<'s, T> {
-    fn new(arrived_ms: i64, limits: &IntakeLimits, redactor: &'s Redactor, entries: &'s mut T) -> Self {
+    fn new(
+        arrived_ms: i64,
+        limits: &IntakeLimits,
+        redactor: &'s Redactor,
+        looked_at: LookedAt<'s>,
+        entries: &'s mut T,
+    ) -> Self {
         Self {
             arrived_ms,
             days: BTreeSet::new(),
             max_days: limits.max_days,
             redactor,
-            looked_at: LookedAt::new(redactor),
+            looked_at,
             quarantined: 0,
             tally: ContentTally::default(),
             ranges: Ranges::default(),
@@ -267,7 +276,9 @@ impl<'s, T: Take> Reading<'s, T> {
             }
             self.days.insert(day);
         }
-        let raw = self.looked_at.redacted(piece, parsed);
+        // What an envelope says of its entry stands elsewhere.
+        let at = (!parsed.marks.has(Marks::WRAPPED)).then_some(piece.start..piece.end);
+        let raw = self.looked_at.redacted(at, parsed.kind, parsed.raw);
         let entry = Entry {
             ordinal: piece.ordinal,
             timestamp_ms,
@@ -368,6 +379,7 @@ fn too_scattered(piece: &Piece<'_>, max_days: usize) -> Reason {
 #[cfg(test)]
 mod tests {
     use std::io::Write;
+    use std::sync::LazyLock;
 
     use proptest::prelude::*;
 
@@ -414,7 +426,7 @@ mod tests {
         }
     }
 
-    /// Reads on one thread and on two, and asserts that both store the same.
+    /// Reads on one thread and on two, with the default redaction, and asserts that both store the same.
     fn run(bytes: &[u8]) -> (Kept, Outcome) {
         run_within(bytes, &IntakeLimits::default(), None)
     }
@@ -431,10 +443,11 @@ mod tests {
             retention_days: 30,
             pruned_before_ms,
         };
-        let mut kept = Kept::default();
-        let outcome = read_log_file(bytes, source.clone(), limits, &mut kept).unwrap();
-        let (mut kept_on_two, rules) = (Kept::default(), Redactor::default());
-        let on_two = read_log_file_on_two_threads(bytes, source, limits, &rules, &mut kept_on_two);
+        let (mut kept, mut kept_on_two) = (Kept::default(), Kept::default());
+        static RULES: LazyLock<Redactor> = LazyLock::new(|| Redactor::standard().unwrap());
+        let rules = &RULES;
+        let outcome = read_log_file_redacted(bytes, source.clone(), limits, rules, &mut kept).unwrap();
+        let on_two = read_log_file_on_two_threads(bytes, source, limits, rules, &mut kept_on_two);
         assert_eq!((on_two.unwrap(), kept_on_two), (outcome.clone(), kept.clone()));
         assert_eq!(outcome.counts.ok as usize, kept.raws().len());
         assert_eq!(outcome.counts.quarantined as usize, kept.quarantined.len());
@@ -487,6 +500,22 @@ mod tests {
         let raws = kept.raws();
         assert!(raws.len() > 1000 && lines.starts_with(&raws));
         assert!(kept.reasons().iter().all(|&reason| reason == QuarantineReason::CutOff));
+    }
+
+    #[test]
+    fn secrets_are_not_stored_wherever_their_entry_lies_in_its_chunk_and_its_batch() {
+        let line = |i: usize| match i % 7 {
+            0 => format!("{{\"i\":{i},\"password\":\"s3cret\"}}"),
+            1 => format!("GET /x?token=s3cret&i={i}"),
+            _ => format!("{{\"i\":{i},\"pad\":\"{}\"}}", "x".repeat(i % 97)),
+        };
+        let lines: Vec<_> = (0..20_000).map(line).collect();
+        let (kept, outcome) = run(lines.join("\n").as_bytes());
+        assert_eq!(outcome.counts.ok, 20_000);
+        for (raw, line) in kept.raws().iter().zip(&lines) {
+            assert_eq!(raw == line, !line.contains("s3cret"), "{line}");
+            assert!(!raw.contains("s3cret"), "{raw}");
+        }
     }
 
     #[test]

@@ -158,7 +158,7 @@ impl<'a> LogRecord<'a> {
     fn take_line(&mut self, near_ms: i64) {
         let raw = self.raw;
         let first = raw.lines().next().unwrap_or_default();
-        let Some((recogniser, line)) = text::recognise(first, &Ask { near_ms, fields: true }) else { return };
+        let Some((recogniser, line)) = text::recognise(first, &Ask::new(near_ms, true)) else { return };
         let message = line.message.or_else(|| raw.get(line.message_start..)).unwrap_or_default();
         self.message = match self.kind {
             EntryKind::LogText => text::as_meant(recogniser, message),

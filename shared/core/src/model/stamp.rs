@@ -152,10 +152,13 @@ pub(crate) fn clock(bytes: &[u8], at: usize) -> Option<(i64, usize)> {
     let mut ms = (hour * 3600 + minute * 60 + second) * 1000 - i64::from(second == 60);
     let mut end = at + 8;
     if matches!(bytes.get(end), Some(b'.' | b',')) {
-        let digits = bytes[end + 1..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let (mut digits, mut fraction, mut unit) = (0, 0, 100);
+        for byte in bytes[end + 1..].iter().take_while(|byte| byte.is_ascii_digit()) {
+            fraction += unit * i64::from(byte - b'0');
+            unit /= 10;
+            digits += 1;
+        }
         if (1..=9).contains(&digits) {
-            let millis = bytes[end + 1..end + 1 + digits].iter().copied().chain(*b"000").take(3);
-            let fraction = millis.fold(0, |sum, digit| sum * 10 + i64::from(digit - b'0'));
             ms += if second == 60 { 0 } else { fraction };
             end += 1 + digits;
         }
@@ -211,8 +214,15 @@ fn spaces(bytes: &[u8], at: usize) -> usize {
 
 /// A number of exactly this many digits.
 pub(crate) fn number(bytes: &[u8], at: usize, digits: usize) -> Option<i64> {
-    let text = bytes.get(at..at + digits)?;
-    text.iter().try_fold(0, |sum, byte| byte.is_ascii_digit().then(|| sum * 10 + i64::from(byte - b'0')))
+    let mut sum = 0;
+    for byte in bytes.get(at..at + digits)? {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        sum = sum * 10 + i64::from(digit);
+    }
+    Some(sum)
 }
 
 /// An offset from UTC at `at`: milliseconds, and how many bytes it takes.

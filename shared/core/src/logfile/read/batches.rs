@@ -1,10 +1,11 @@
-//! Hands the entries of a file from the thread that reads it to the one that packs them: in batches, in file
-//! order. The number of batches is bounded, and their buffers are reused.
+//! Hands the entries of a file from the thread that reads it to the one that redacts and packs them: in
+//! batches, in file order. The number of batches is bounded, and their buffers are reused.
 
 use std::panic::resume_unwind;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread;
 
+use super::looked_at::LookedAt;
 use super::{IntakeError, Take};
 use crate::logfile::quarantine::Quarantined;
 use crate::model::record::Entry;
@@ -15,9 +16,11 @@ const BATCH_BYTES: usize = 256 * 1024;
 /// Maximum number of batches that wait to be packed.
 const WAITING: usize = 2;
 
-/// Runs `read` on a second thread and passes its entries to `take` on this one. Returns when both have ended.
+/// Runs `read` on a second thread and passes its entries, redacted, to `take` on this one. Returns when both
+/// have ended.
 pub(super) fn run<F: Send>(
     read: impl FnOnce(&mut Batches) -> Result<F, IntakeError> + Send,
+    looked_at: LookedAt<'_>,
     take: &mut impl Take,
 ) -> Result<F, IntakeError> {
     let (full_in, full_out) = sync_channel(WAITING);
@@ -32,15 +35,21 @@ pub(super) fn run<F: Send>(
         let reader = thread::Builder::new().name("read".to_owned()).spawn_scoped(scope, reading);
         let reader = reader.map_err(IntakeError::Read)?;
         // The channels are closed before the reader is joined: an error here stops it.
-        let taken = take_all(full_out, empty_in, take);
+        let taken = take_all(full_out, empty_in, looked_at, take);
         let read = reader.join().unwrap_or_else(|panic| resume_unwind(panic));
         taken.and(read)
     })
 }
 
-fn take_all(full: Receiver<Batch>, empty: Sender<Batch>, take: &mut impl Take) -> Result<(), IntakeError> {
+fn take_all(
+    full: Receiver<Batch>,
+    empty: Sender<Batch>,
+    mut looked_at: LookedAt<'_>,
+    take: &mut impl Take,
+) -> Result<(), IntakeError> {
     for mut batch in full {
-        batch.pass_to(take)?;
+        looked_at.push(batch.text.as_bytes(), true);
+        batch.pass_to(&mut looked_at, take)?;
         batch.clear();
         // An error means that the reader has ended and needs no buffer.
         let _ = empty.send(batch);
@@ -103,12 +112,14 @@ enum Made {
 }
 
 impl Batch {
-    fn pass_to(&mut self, take: &mut impl Take) -> Result<(), IntakeError> {
+    fn pass_to(&mut self, looked_at: &mut LookedAt<'_>, take: &mut impl Take) -> Result<(), IntakeError> {
         let mut begin = 0;
         for made in self.made.drain(..) {
             match made {
                 Made::Entry { format, entry, end } => {
-                    take.entry(format, &Entry { raw: &self.text[begin..end], ..entry })?;
+                    let at = looked_at.start() + begin as u64..looked_at.start() + end as u64;
+                    let raw = looked_at.redacted(Some(at), entry.kind, &self.text[begin..end]);
+                    take.entry(format, &Entry { raw: &raw, ..entry })?;
                     begin = end;
                 }
                 Made::Bad(row) => take.bad(*row)?,
@@ -126,10 +137,17 @@ impl Batch {
 #[cfg(test)]
 mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::LazyLock;
 
     use super::*;
     use crate::model::level::Level;
     use crate::model::record::{EntryKind, Marks};
+    use crate::model::redact::Redactor;
+
+    fn as_they_are() -> LookedAt<'static> {
+        static NONE: LazyLock<Redactor> = LazyLock::new(Redactor::default);
+        LookedAt::new(&NONE)
+    }
 
     /// Keeps up to `most` entries.
     struct Kept {
@@ -169,7 +187,7 @@ mod tests {
         let raws: Vec<_> = (0..20_000).map(|i| format!("{i} {}", "x".repeat(i % 300))).collect();
         let mut kept = Kept { most: usize::MAX, raws: Vec::new() };
         let read = |batches: &mut Batches| raws.iter().try_for_each(|raw| push(batches, raw)).map(|()| 7);
-        assert_eq!(run(read, &mut kept).unwrap(), 7);
+        assert_eq!(run(read, as_they_are(), &mut kept).unwrap(), 7);
         assert_eq!(kept.raws, raws);
     }
 
@@ -181,21 +199,21 @@ mod tests {
             }
         };
         let mut kept = Kept { most: 10, raws: Vec::new() };
-        assert!(matches!(run(endless, &mut kept), Err(IntakeError::Stopped)));
+        assert!(matches!(run(endless, as_they_are(), &mut kept), Err(IntakeError::Stopped)));
         assert_eq!(kept.raws.len(), 10);
         let broken = |batches: &mut Batches| -> Result<(), IntakeError> {
             push(batches, "entry")?;
             Err(IntakeError::Read(std::io::ErrorKind::ConnectionAborted.into()))
         };
         let mut kept = Kept { most: 10, raws: Vec::new() };
-        assert!(matches!(run(broken, &mut kept), Err(IntakeError::Read(_))));
+        assert!(matches!(run(broken, as_they_are(), &mut kept), Err(IntakeError::Read(_))));
     }
 
     #[test]
     fn a_panic_of_the_reader_is_one_of_the_caller() {
         let mut kept = Kept { most: 10, raws: Vec::new() };
         let panics = |_: &mut Batches| -> Result<(), IntakeError> { panic!("while reading") };
-        let caught = catch_unwind(AssertUnwindSafe(|| run(panics, &mut kept)));
+        let caught = catch_unwind(AssertUnwindSafe(|| run(panics, as_they_are(), &mut kept)));
         assert_eq!(caught.unwrap_err().downcast_ref(), Some(&"while reading"));
     }
 }

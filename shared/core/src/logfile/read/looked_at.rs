@@ -1,10 +1,10 @@
-//! Finds by one look at a chunk which of its entries redaction leaves as they are: a look at each of them costs
+//! Finds by one look at a text which of its entries redaction leaves as they are: a look at each of them costs
 //! far more.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
-use crate::logfile::split::{Piece, Record};
-use crate::model::record::Marks;
+use crate::model::record::EntryKind;
 use crate::model::redact::Redactor;
 
 /// The chunk of the stream that was pushed last, and the places in it where a rule may apply.
@@ -13,7 +13,7 @@ pub(super) struct LookedAt<'r> {
     redactor: &'r Redactor,
     start: u64,
     end: u64,
-    /// Offsets in the stream, ascending. `None`: every entry is to be looked at.
+    /// Offsets in the stream, ascending. `None`: each entry is to be looked at.
     suspects: Option<Vec<u64>>,
     /// Suspects before the entry at hand.
     passed: usize,
@@ -33,20 +33,29 @@ impl<'r> LookedAt<'r> {
         self.suspects = suspects.map(|at| at.into_iter().map(|at| self.start + at as u64).collect());
     }
 
-    /// The entry without its secrets. Pieces are asked for in ascending order.
-    pub(super) fn redacted<'a>(&mut self, piece: &Piece<'_>, record: &Record<'a>) -> Cow<'a, str> {
-        let whole = piece.start >= self.start && piece.end <= self.end;
-        // What its envelope says of it stands elsewhere.
-        let wrapped = record.marks.has(Marks::WRAPPED);
+    /// Returns the offset of the chunk that was pushed last.
+    pub(super) fn start(&self) -> u64 {
+        self.start
+    }
+
+    /// The entry without its secrets. `at`: the bytes of the stream that it consists of, if it does; of entries
+    /// in ascending order.
+    pub(super) fn redacted<'a>(
+        &mut self,
+        at: Option<Range<u64>>,
+        kind: EntryKind,
+        raw: &'a str,
+    ) -> Cow<'a, str> {
         if let Some(suspects) = &self.suspects
-            && whole
-            && !wrapped
+            && let Some(at) = at
+            && at.start >= self.start
+            && at.end <= self.end
         {
-            self.passed += suspects[self.passed..].iter().take_while(|&&at| at < piece.start).count();
-            if suspects.get(self.passed).is_none_or(|&at| at >= piece.end) {
-                return Cow::Borrowed(record.raw);
+            self.passed += suspects[self.passed..].iter().take_while(|&&suspect| suspect < at.start).count();
+            if suspects.get(self.passed).is_none_or(|&suspect| suspect >= at.end) {
+                return Cow::Borrowed(raw);
             }
         }
-        self.redactor.entry(record.kind, record.raw)
+        self.redactor.entry(kind, raw)
     }
 }

@@ -120,7 +120,7 @@ impl Splitter {
                 what = (said.time.or(own.time), own.level);
             } else if said.level == SaidLevel::Nothing
                 && let Some(first) = inner.lines().next()
-                && let Some((_, line)) = recognise(first, &Ask { near_ms: self.near_ms, fields: false })
+                && let Some((_, line)) = recognise(first, &Ask::new(self.near_ms, false))
             {
                 what = (said.time.or(line.time), line.level);
             }

@@ -57,7 +57,7 @@ pub(super) struct TextEntry {
 
 impl Splitter {
     fn ask(&self) -> Ask {
-        Ask { near_ms: self.near_ms, fields: false }
+        Ask::new(self.near_ms, false)
     }
 
     pub(super) fn line(&mut self) -> Step {

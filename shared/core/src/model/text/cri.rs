@@ -5,7 +5,6 @@ use super::cursor::Cursor;
 use super::levels::find;
 use super::{Ask, Example, Line, Recogniser, SaidLevel, digit};
 use crate::model::level::Level;
-use crate::model::stamp::iso;
 
 pub(super) static RECOGNISER: Recogniser = Recogniser {
     name: "cri",
@@ -28,9 +27,9 @@ pub(super) static RECOGNISER: Recogniser = Recogniser {
     ],
 };
 
-fn read<'a>(text: &'a str, _: &Ask) -> Option<Line<'a>> {
+fn read<'a>(text: &'a str, ask: &Ask) -> Option<Line<'a>> {
     let mut cursor = Cursor::new(text);
-    let (stamp, length) = iso(text)?;
+    let (stamp, length) = ask.leading?;
     cursor.skip(length);
     cursor.eat(" ")?;
     let stream = cursor.word().filter(|stream| matches!(*stream, "stdout" | "stderr"))?;

@@ -4,7 +4,7 @@ use super::cursor::Cursor;
 use super::levels::named;
 use super::{Ask, Example, Line, Recogniser, SaidLevel, digit};
 use crate::model::level::Level;
-use crate::model::stamp::{iso, rfc2822};
+use crate::model::stamp::rfc2822;
 
 pub(super) static POSTGRES: Recogniser = Recogniser {
     name: "postgres",
@@ -55,7 +55,7 @@ pub(super) static REDIS: Recogniser = Recogniser {
 
 fn postgres<'a>(text: &'a str, ask: &Ask) -> Option<Line<'a>> {
     let mut cursor = Cursor::new(text);
-    let (stamp, length) = iso(text)?;
+    let (stamp, length) = ask.leading?;
     cursor.skip(length);
     cursor.eat(" ")?;
     let pid = cursor.between("[", "]")?;
@@ -83,9 +83,9 @@ fn postgres<'a>(text: &'a str, ask: &Ask) -> Option<Line<'a>> {
     Some(line)
 }
 
-fn mysql<'a>(text: &'a str, _: &Ask) -> Option<Line<'a>> {
+fn mysql<'a>(text: &'a str, ask: &Ask) -> Option<Line<'a>> {
     let mut cursor = Cursor::new(text);
-    let (stamp, length) = iso(text)?;
+    let (stamp, length) = ask.leading?;
     cursor.skip(length);
     cursor.blank();
     let thread = cursor.word()?;

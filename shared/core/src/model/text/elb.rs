@@ -139,7 +139,9 @@ fn nlb<'a>(text: &'a str, ask: &Ask) -> Option<Line<'a>> {
 
 fn classic<'a>(text: &'a str, ask: &Ask) -> Option<Line<'a>> {
     let mut cursor = Cursor::new(text);
-    let stamp = time(cursor.word()?)?;
+    let (stamp, length) = ask.leading?;
+    cursor.skip(length);
+    cursor.eat(" ")?;
     let balancer = cursor.word()?;
     let client = cursor.word()?;
     let (remote_address, remote_port) = address(client);
@@ -153,7 +155,7 @@ fn classic<'a>(text: &'a str, ask: &Ask) -> Option<Line<'a>> {
     let agent = cursor.quoted_or_word();
     let processing_ms = total_ms(times);
     let request = AccessRequest { id: None, method, url, remote_address, remote_port, status, processing_ms };
-    let mut read = line(Some(stamp), request);
+    let mut read = line(Some(Stamp { assumed: false, ..stamp }), request);
     if ask.fields {
         let all = [
             ("elb", Some(balancer)),

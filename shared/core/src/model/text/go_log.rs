@@ -3,7 +3,6 @@
 use super::cursor::Cursor;
 use super::{Ask, Example, Line, Recogniser, SaidLevel, digit};
 use crate::model::level::Level;
-use crate::model::stamp::iso;
 
 pub(super) static RECOGNISER: Recogniser = Recogniser {
     name: "go",
@@ -26,10 +25,10 @@ pub(super) static RECOGNISER: Recogniser = Recogniser {
     ],
 };
 
-fn read<'a>(text: &'a str, _: &Ask) -> Option<Line<'a>> {
+fn read<'a>(text: &'a str, ask: &Ask) -> Option<Line<'a>> {
     let mut cursor = Cursor::new(text);
     (text.as_bytes().get(4) == Some(&b'/')).then_some(())?;
-    let (stamp, length) = iso(text)?;
+    let (stamp, length) = ask.leading?;
     cursor.skip(length);
     cursor.eat(" ")?;
     let mut level = SaidLevel::Nothing;

@@ -145,17 +145,17 @@ fn read<'a>(line: &'a str, ask: &Ask) -> Option<Line<'a>> {
     let mut from = None;
     cursor.blank();
     // Most lines begin with the time.
-    if !cursor.rest().starts_with(|c: char| c.is_ascii_digit()) && stamp(&mut cursor.clone()).is_none() {
+    if !cursor.rest().starts_with(|c: char| c.is_ascii_digit()) && stamp(&mut cursor.clone(), ask).is_none() {
         let word = cursor.word().filter(|word| word.len() <= MAX_LEVEL_BYTES)?;
         let bare = word.trim_matches(|c: char| "[]()<>|:,".contains(c));
         level = SaidLevel::Known(named(bare)?);
         cursor.blank();
         // Cassandra has the thread there.
-        if stamp(&mut cursor.clone()).is_none() {
+        if stamp(&mut cursor.clone(), ask).is_none() {
             from = origin(cursor.between("[", "]")?);
         }
     }
-    let (time, open) = stamp(&mut cursor)?;
+    let (time, open) = stamp(&mut cursor, ask)?;
     let start = cursor.at();
     let mut message_start = message_after(&cursor);
     if level == SaidLevel::Nothing
@@ -194,7 +194,7 @@ fn thread_after_level(line: &str, start: usize) -> Option<(&str, usize)> {
 }
 
 /// The time that is next, with its brackets; and whether its bracket is still open after it.
-fn stamp(cursor: &mut Cursor<'_>) -> Option<(Stamp, bool)> {
+fn stamp(cursor: &mut Cursor<'_>, ask: &Ask) -> Option<(Stamp, bool)> {
     let open = ["[", "(", "|", "<"].into_iter().any(|open| cursor.eat(open).is_some());
     if open {
         cursor.blank();
@@ -205,6 +205,7 @@ fn stamp(cursor: &mut Cursor<'_>) -> Option<(Stamp, bool)> {
         return None;
     }
     let (stamp, length) = match number(bytes, 0, 4) {
+        Some(_) if cursor.at() == 0 => ask.leading?,
         Some(_) => iso(rest)?,
         // PHP writes 01-Apr-2025 18:34:01 UTC.
         None if bytes.get(2) == Some(&b'-') => {

@@ -37,7 +37,7 @@ use colours::colour_len;
 
 use crate::model::json;
 use crate::model::level::Level;
-use crate::model::stamp::Stamp;
+use crate::model::stamp::{Stamp, iso};
 
 pub use vpc_flow::is_header as is_flow_header;
 
@@ -74,6 +74,15 @@ pub struct Ask {
     pub near_ms: i64,
     /// All fields are wanted, not only time and level.
     pub fields: bool,
+    /// The time with which the line begins and its length (bytes), read once for all recognisers.
+    leading: Option<(Stamp, usize)>,
+}
+
+impl Ask {
+    #[must_use]
+    pub const fn new(near_ms: i64, fields: bool) -> Self {
+        Self { near_ms, fields, leading: None }
+    }
 }
 
 /// What a line says of its level.
@@ -149,6 +158,7 @@ pub static ALL: &[&Recogniser] = &[
 #[must_use]
 pub fn recognise<'a>(line: &'a str, ask: &Ask) -> Option<(&'static Recogniser, Line<'a>)> {
     let first = *line.as_bytes().first()?;
+    let ask = &Ask { leading: iso(line), ..*ask };
     ALL.iter().filter(|recogniser| (recogniser.begins)(first)).find_map(|recogniser| {
         let read = (recogniser.read)(line, ask)?;
         Some((*recogniser, read))
@@ -190,7 +200,7 @@ mod tests {
 
     /// 2025-04-01T18:34:01.581Z
     const NEAR_MS: i64 = 1_743_532_441_581;
-    const ASK: Ask = Ask { near_ms: NEAR_MS, fields: true };
+    const ASK: Ask = Ask::new(NEAR_MS, true);
 
     #[test]
     fn every_example_is_read_by_its_own_recogniser_and_says_what_its_table_says() {

@@ -5,7 +5,6 @@ use super::cursor::Cursor;
 use super::levels::named;
 use super::{AccessRequest, Ask, Example, Line, Recogniser, SaidLevel, digit};
 use crate::model::level::Level;
-use crate::model::stamp::iso;
 
 pub(super) static RECOGNISER: Recogniser = Recogniser {
     name: "nginx-error",
@@ -23,7 +22,7 @@ pub(super) static RECOGNISER: Recogniser = Recogniser {
 fn read<'a>(text: &'a str, ask: &Ask) -> Option<Line<'a>> {
     let mut cursor = Cursor::new(text);
     (text.as_bytes().get(4) == Some(&b'/')).then_some(())?;
-    let (stamp, length) = iso(text)?;
+    let (stamp, length) = ask.leading?;
     cursor.skip(length);
     cursor.eat(" ")?;
     let level = SaidLevel::Known(named(cursor.between("[", "]")?)?);
