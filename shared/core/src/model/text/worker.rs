@@ -3,7 +3,7 @@
 
 use super::{Ask, Example, Line, Recogniser, SaidLevel, digit};
 use crate::model::level::Level;
-use crate::model::stamp::{Stamp, iso};
+use crate::model::stamp::Stamp;
 
 pub(super) static RECOGNISER: Recogniser = Recogniser {
     name: "worker",
@@ -26,10 +26,10 @@ pub(super) static RECOGNISER: Recogniser = Recogniser {
     ],
 };
 
-fn read<'a>(line: &'a str, _: &Ask) -> Option<Line<'a>> {
+fn read<'a>(line: &'a str, ask: &Ask) -> Option<Line<'a>> {
     let header = parse_header(line.as_bytes())?;
     let level = SaidLevel::Known(Level::from_name(header.level)?);
-    let time = iso(header.timestamp).map(|(stamp, _)| Stamp { assumed: false, ..stamp });
+    let time = ask.leading.map(|(stamp, _)| Stamp { assumed: false, ..stamp });
     Some(Line { time, level, message_start: header.message_start, ..Line::default() })
 }
 
