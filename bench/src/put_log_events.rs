@@ -14,7 +14,7 @@ use crate::race::{Contender, Failure, race};
 use crate::report::{Report, Row, Table};
 
 /// How much cheaper a directly written body must be than one of the SDK's own types, both signed.
-const MIN_RATIO: f64 = 3.5;
+const MIN_RATIO: f64 = 2.5;
 
 const NOW_MS: i64 = 1_743_465_600_000;
 /// Size at which the copy starts again: that of a request (bytes).

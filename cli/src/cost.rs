@@ -108,9 +108,9 @@ pub(crate) struct Args {
     /// Days that CloudWatch Logs keeps them.
     #[arg(long, default_value_t = 30)]
     log_days: u32,
-    /// Months that S3 keeps the files.
-    #[arg(long, default_value_t = 12)]
-    months: u32,
+    /// Days that S3 keeps the files: the parameter ObjectRetentionDays.
+    #[arg(long, default_value_t = 90)]
+    object_days: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -171,6 +171,7 @@ impl Args {
         let units =
             self.gb * UNITS_PER_GB * (1.0 + MARKS) + files * UNITS_PER_FILE + self.requests * per_request;
         let stored_gb = self.raw_gb() * STORED_RATIO * f64::from(self.retention_days) / DAYS_PER_MONTH;
+        let object_months = f64::from(self.object_days) / DAYS_PER_MONTH;
         let sent_gb = self.raw_gb() * self.forwarded * EVENT_OVERHEAD;
         let gb_seconds = self.gb * INGEST_SECONDS_PER_GB * INGEST_GB
             + (self.requests + files) * REQUEST_GB_SECONDS
@@ -185,7 +186,7 @@ impl Args {
                 self.blocks() / 1e6 * (ARRIVAL_WRITES * WRITE + ARRIVAL_READS * READ),
             ),
             ("CloudWatch Logs", sent_gb * (logs_in + kept_in_logs(self.log_days))),
-            ("S3", self.gb * STORED_RATIO * S3_GB * f64::from(self.months) + files / 1e6 * (S3_PUT + S3_GET)),
+            ("S3", self.gb * STORED_RATIO * object_months * S3_GB + files / 1e6 * (S3_PUT + S3_GET)),
             ("HTTP API", (self.requests + files) / 1e6 * HTTP_API),
             ("Lambda", LAMBDA_GB_SECOND * gb_seconds + calls / 1e6 * LAMBDA_CALL),
             ("health checks", f64::from(self.urls) * HEALTH_URL + health_metrics),
@@ -307,7 +308,7 @@ mod tests {
             Args { requests: base.requests * 2.0, ..base },
             Args { entries: base.entries * 2.0, ..base },
             Args { retention_days: base.retention_days * 2, ..base },
-            Args { months: base.months * 2, ..base },
+            Args { object_days: base.object_days * 2, ..base },
         ] {
             assert!(more.total() > base.total(), "{more:?}");
         }

@@ -30,6 +30,9 @@ enum AppsAction {
     Stats(StatsArgs),
     /// Show what an app has stored today and this month.
     Usage(OneApp),
+    /// Show or change which records are forwarded to CloudWatch Logs. To change it, the key needs the scope
+    /// `manage`.
+    Flush(FlushArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -39,6 +42,21 @@ struct OneApp {
     app_id: Option<String>,
     #[command(flatten)]
     common: Common,
+}
+
+#[derive(Debug, clap::Args)]
+struct FlushArgs {
+    /// Forward nothing.
+    #[arg(long, conflicts_with_all = ["on", "min_level"])]
+    off: bool,
+    /// Forward records.
+    #[arg(long)]
+    on: bool,
+    /// Forward records of this level and above: DEBUG, INFO, WARN, ERROR.
+    #[arg(long, value_name = "LEVEL")]
+    min_level: Option<String>,
+    #[command(flatten)]
+    of: OneApp,
 }
 
 #[derive(Debug, clap::Args)]
@@ -160,14 +178,22 @@ pub(super) fn elements(answer: &Value) -> Vec<Value> {
     answer["data"].as_array().cloned().unwrap_or_default()
 }
 
+/// Calls a route of an app, `{id}` standing for it.
+async fn of_app(
+    of: &OneApp,
+    method: Method,
+    route: &str,
+    pairs: Pairs,
+    body: Option<&Value>,
+) -> Result<Value, Box<dyn Error>> {
+    let service = Service::new(&of.common.remote)?;
+    let named = of.app_id.as_deref().or(of.common.app.as_deref());
+    let app = service.own_app(Role::App, named).await?;
+    service.call(Role::App, method, &route.replace("{id}", &encoded(&app)), &pairs, body).await
+}
+
 pub(crate) async fn apps(args: &AppsArgs) -> Result<ExitCode, Box<dyn Error>> {
-    let get = async |of: &OneApp, route: &str, pairs: Pairs| -> Result<Value, Box<dyn Error>> {
-        let service = Service::new(&of.common.remote)?;
-        let named = of.app_id.as_deref().or(of.common.app.as_deref());
-        let app = service.own_app(Role::App, named).await?;
-        let path = route.replace("{id}", &encoded(&app));
-        service.call(Role::App, Method::GET, &path, &pairs, None).await
-    };
+    let get = async |of, route, pairs| of_app(of, Method::GET, route, pairs, None).await;
     match &args.action {
         None => {
             let service = Service::new(&args.common.remote)?;
@@ -184,6 +210,22 @@ pub(crate) async fn apps(args: &AppsArgs) -> Result<ExitCode, Box<dyn Error>> {
             print_list(&of.common, &elements(&answer), &["DAY", "DEBUG", "INFO", "WARN", "ERROR"], |day| {
                 ["date", "debug", "info", "warn", "error"].map(|name| text(&day[name])).to_vec()
             })
+        }
+        Some(AppsAction::Flush(flush)) => {
+            let mut settings = get(&flush.of, "/v1/apps/{id}", Vec::new()).await?["data"]["flush"].take();
+            if flush.off || flush.on {
+                settings["enabled"] = flush.on.into();
+            }
+            if let Some(level) = &flush.min_level {
+                settings["min_level"] = level.to_ascii_uppercase().into();
+            }
+            if flush.off || flush.on || flush.min_level.is_some() {
+                let body = json!({ "flush": settings });
+                let answer =
+                    of_app(&flush.of, Method::PATCH, "/v1/apps/{id}", Vec::new(), Some(&body)).await?;
+                settings = answer["data"]["flush"].clone();
+            }
+            print(&flush.of.common, &settings)
         }
         Some(AppsAction::Create(CreateApp { app_id, name, retention_days, common })) => {
             let service = Service::new(&common.remote)?;
