@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use utoipa::ToSchema;
 
-use crate::auth::{AsAdmin, AsCaller, Caller, Manage, OnApp, Read, no_such_app};
+use crate::auth::{AsAdmin, AsCaller, Caller, Manage, OnApp, Read, is_credential_missing, no_such_app};
 use crate::counts::REMOVAL_TIME;
 use crate::keys::{Key, KeyWish, name, takes_idempotency_key};
 use crate::remains::Remaining;
@@ -189,7 +189,14 @@ pub(crate) async fn register_app<C: Cloud>(
     Err(ApiError::conflict("an app with this id is being deleted; try again later"))
 }
 
-pub(crate) async fn list_apps<C: Cloud>(State(api): Shared<C>, by: AsCaller<Read>) -> Answer {
+pub(crate) async fn list_apps<C: Cloud>(
+    State(api): Shared<C>,
+    by: Result<AsCaller<Read>, ApiError>,
+) -> Answer {
+    // A route of the administration: there no credential is 401.
+    let by = by.map_err(|error| {
+        if is_credential_missing(&error) { ApiError::unauthorized(error.message) } else { error }
+    })?;
     let ids: Vec<AppId> = match by.caller {
         Caller::App(app) => vec![app.app_id],
         Caller::Admin => api.apps.list().await?.into_iter().map(|app| app.app_id).collect(),

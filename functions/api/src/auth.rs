@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
+use http::StatusCode;
 use http::request::Parts;
 use logferry_core::model::app::{App, AppId, Scope};
 use logferry_core::ports::apps::Apps;
@@ -272,6 +273,15 @@ impl<S: Needs, P: Params> Describe for OnApp<S, P> {
     }
 }
 
+/// What the error of a request without any credential names.
+const API_KEY_FIELD: &str = "X-API-Key";
+
+/// Whether a request was refused because it has no credential at all.
+pub(crate) fn is_credential_missing(error: &ApiError) -> bool {
+    error.status == StatusCode::BAD_REQUEST
+        && error.details.as_ref().is_some_and(|details| details["field"] == API_KEY_FIELD)
+}
+
 impl<C: Cloud> Api<C> {
     /// Returns the caller of this request, admitted by the rate limit.
     ///
@@ -279,7 +289,7 @@ impl<C: Cloud> Api<C> {
     /// 400 without any credential, 401 for wrong ones, 403 for a key without the scope, 429.
     pub(crate) async fn caller(&self, head: &Head, needs: Scope) -> Result<Caller, ApiError> {
         let required =
-            || ApiError::bad_request("X-API-Key", "a credential is required: X-API-Key or X-Admin-Key");
+            || ApiError::bad_request(API_KEY_FIELD, "a credential is required: X-API-Key or X-Admin-Key");
         let caller = self.any_caller(head, needs).await?.ok_or_else(required)?;
         self.limiter.admit(caller.bucket(), head.now_ms)?;
         Ok(caller)

@@ -1,7 +1,7 @@
 //! Badges: for callers with a key, and without a credential if an app's badges are public.
 
 use http::StatusCode;
-use http::header::CACHE_CONTROL;
+use http::header::{AUTHORIZATION, CACHE_CONTROL};
 use logferry_core::model::app::{App, AppId, Scope};
 use logferry_core::model::fault::Fault;
 use logferry_core::ports::apps::Apps;
@@ -48,7 +48,7 @@ pub type BadgeCache = MinuteCache<Badge, 1_000>;
 
 /// Whether a request shows any credential.
 fn shows_credential(head: &Head) -> bool {
-    let names = [API_KEY_HEADER, ADMIN_KEY_HEADER, APP_ID_HEADER];
+    let names = [API_KEY_HEADER, ADMIN_KEY_HEADER, APP_ID_HEADER, AUTHORIZATION.as_str()];
     names.iter().any(|name| head.headers.contains_key(*name))
 }
 

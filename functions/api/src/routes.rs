@@ -311,7 +311,7 @@ pub fn document_of<C: Cloud>(others: Document) -> Value {
         "uploadToken": bearer("From `POST /apps/{id}/upload-tokens`; in the path before `/s3` as well: `/t/{token}/s3/…`."),
     });
     let document = routes::<C, _>(Document::default()).and(others);
-    document.finish(
+    let mut document = document.finish(
         info,
         schemes,
         &[
@@ -326,5 +326,16 @@ pub fn document_of<C: Cloud>(others: Document) -> Value {
             "/{index}/",
             "/firehose",
         ],
-    )
+    );
+    let token =
+        json!({"default": "TOKEN", "description": "An upload token, for clients that cannot send headers."});
+    let with_token = json!({"url": "t/{token}", "variables": {"token": token}});
+    for (path, item) in document["paths"].as_object_mut().into_iter().flatten() {
+        if path.starts_with("/s3/")
+            && let Some(servers) = item["servers"].as_array_mut()
+        {
+            servers.push(with_token.clone());
+        }
+    }
+    document
 }

@@ -29,6 +29,8 @@ pub(crate) struct NewJoinToken {
 
 impl Body for NewJoinToken {
     fn read(fields: &mut Fields) -> Result<Self, ApiError> {
+        fields.also_as("meetingId", "meeting_id")?;
+        fields.also_as("attendeeId", "attendee_id")?;
         Ok(Self {
             meeting: fields.require_part("meetingId")?,
             attendee: fields.require_part("attendeeId")?,
@@ -41,7 +43,7 @@ impl Body for NewJoinToken {
 #[schema(example = json!({"sub": "user-7", "max_bytes": 104_857_600}))]
 pub(crate) struct NewUploadToken {
     /// Not `service`, which is the app itself.
-    #[schema(value_type = String, pattern = "^[A-Za-z0-9_-]{1,64}$")]
+    #[schema(value_type = String, pattern = "^[A-Za-z0-9_-][A-Za-z0-9._@:|-]{0,127}$")]
     sub: Subject,
     /// At most 5 TiB, the largest object of S3.
     #[schema(minimum = 1)]

@@ -157,7 +157,8 @@ impl Prober {
         judged.await.unwrap_or(unjudged)
     }
 
-    /// Sends HEAD, then GET if HEAD is not supported; or the method of the check.
+    /// Sends HEAD, then GET if HEAD is answered with an error, as servers do that only know GET; or the method of
+    /// the check.
     async fn ask(&self, probe: &Probe, steps: &Steps) -> Result<Answer, String> {
         steps.enter(Step::Resolving);
         let addresses = checked_addresses(&probe.target, self.resolver.as_ref(), &self.policy)
@@ -173,7 +174,7 @@ impl Prober {
             None if reads_body => self.request(probe, &addresses, Method::GET, true, steps).await,
             None => {
                 let answer = self.request(probe, &addresses, Method::HEAD, false, steps).await?;
-                if matches!(answer.status, 405 | 501) {
+                if answer.status >= 400 {
                     return self.request(probe, &addresses, Method::GET, false, steps).await;
                 }
                 Ok(answer)

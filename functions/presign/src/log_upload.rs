@@ -74,6 +74,9 @@ impl Body for NewLogFile {
     const OPTIONAL: bool = true;
 
     fn read(fields: &mut Fields) -> Result<Self, ApiError> {
+        fields.also_as("meetingId", "meeting_id")?;
+        fields.also_as("attendeeId", "attendee_id")?;
+        fields.also_as("contentLength", "content_length")?;
         Ok(Self {
             meeting_id: fields.take_part("meetingId")?,
             attendee_id: fields.take_part("attendeeId")?,

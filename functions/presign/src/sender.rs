@@ -181,6 +181,8 @@ fn is_chime_token(text: &str) -> bool {
 
 fn meeting_of(body: &[u8]) -> Result<(MeetingId, AttendeeId), ApiError> {
     let mut fields = Fields::parse_optional(body)?;
+    fields.also_as("meetingId", "meeting_id")?;
+    fields.also_as("attendeeId", "attendee_id")?;
     Ok((fields.require_part("meetingId")?, fields.require_part("attendeeId")?))
 }
 

@@ -1,11 +1,13 @@
 //! `GET /uploads`: an app's sessions, or a subject's own.
 
 use futures::stream::{self, StreamExt, TryStreamExt};
+use http::header::AUTHORIZATION;
 use logferry_core::model::app::Scope;
 use logferry_core::model::fault::FaultClass;
 use logferry_core::model::time::rfc3339_ms;
 use logferry_core::uploads::session::{Session as StoredSession, SessionStatus, total_bytes};
 use logferry_core::uploads::table::{Multipart, Sessions};
+use logferry_service::api_key::{API_KEY_HEADER, APP_ID_HEADER};
 use logferry_service::http::{Answer, ApiError, Head, QueryParams, State, listed};
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
@@ -79,6 +81,11 @@ pub(crate) struct Session {
 /// The app's sessions, or the subject's own; with `progress` what S3 holds of each. That is a request for
 /// each session, and is counted as such.
 pub(crate) async fn list_uploads<W: World>(State(presign): Shared<W>, mut head: Head) -> Answer {
+    let shown = [API_KEY_HEADER, APP_ID_HEADER, AUTHORIZATION.as_str()];
+    if !shown.iter().any(|name| head.headers.contains_key(*name)) {
+        let message = "a credential is required: X-API-Key, or an upload token as Authorization: Bearer";
+        return Err(ApiError::bad_request("X-API-Key", message));
+    }
     let uploader = presign.uploader(&head, Scope::Read).await?;
     let asked = ListQuery::read(std::mem::take(&mut head.query))?;
     let subject = (!uploader.whole_app).then_some(&uploader.subject);

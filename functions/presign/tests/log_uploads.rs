@@ -128,7 +128,8 @@ async fn every_bad_body_is_a_400_or_413_that_names_its_field_and_grants_nothing(
         (body("contentLength", json!(1.5)), 400, "contentLength"),
         (body("contentLength", json!("5")), 400, "contentLength"),
         (body("contentLength", json!(MAX_BYTES + 1)), 413, "contentLength"),
-        (body("content_length", json!(5)), 400, "content_length"),
+        (body("content_length", json!(0)), 400, "contentLength"),
+        (body("meeting_id", json!("meeting-2")), 400, "meeting_id"),
         (body("app", json!("other")), 400, "app"),
         (json!([]), 400, "body"),
         (json!("x"), 400, "body"),
@@ -142,6 +143,16 @@ async fn every_bad_body_is_a_400_or_413_that_names_its_field_and_grants_nothing(
     let request = request(Method::POST, "/presigned-url", &[("authorization", &bearer)], "{\"meetingId");
     assert_eq!(answer(&app.handle(&request, NOW_MS).await).0, 400);
     assert!(granted_keys(&app).is_empty());
+}
+
+#[tokio::test]
+async fn names_in_snake_case_are_taken_as_well_but_not_both() {
+    let app = app();
+    let body = json!({"meeting_id": "meeting-1", "attendee_id": "attendee-1", "content_length": 5});
+    assert_eq!(ask_as_attendee(&app, &body).await.0, 200);
+    let both = json!({"meetingId": "meeting-1", "meeting_id": "meeting-1", "attendeeId": "attendee-1"});
+    let (status, answer) = ask_as_attendee(&app, &both).await;
+    assert_eq!((status, &answer["error"]["details"]["field"]), (400, &json!("meeting_id")));
 }
 
 #[tokio::test]

@@ -45,7 +45,7 @@ pub enum CheckKind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Probe {
     pub target: Target,
-    /// `None`: HEAD, then GET if HEAD is answered 405 or 501; GET if a condition reads the body.
+    /// `None`: HEAD, then GET if HEAD is answered with 400 or more; GET if a condition reads the body.
     pub method: Option<String>,
     pub headers: Vec<(String, String)>,
     pub body: Option<String>,

@@ -176,7 +176,7 @@ async fn every_route_asks_for_the_right_credential() {
                 // Its checks are not public.
                 (_, "/status/shop") => 404,
                 (_, path) if is_open(path) => 200,
-                ("POST", "/apps") => *admin_status,
+                ("POST" | "GET", "/apps") => *admin_status,
                 // Clients of other protocols expect a 401 before they send a password.
                 (_, path) if is_foreign(path) && headers.is_empty() => 401,
                 // Non-public badges do not exist for others.

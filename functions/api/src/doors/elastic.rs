@@ -1,6 +1,7 @@
 //! Elasticsearch's bulk API, and the requests by which its clients find out what answers them.
 //! <https://www.elastic.co/docs/api/doc/elasticsearch/operation/operation-bulk>
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::{HeaderName, StatusCode};
@@ -13,7 +14,7 @@ use logferry_service::random;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Batch, MAX_ENTRIES};
+use super::Batch;
 use crate::auth::AsShipper;
 use crate::{Api, Cloud, Shared};
 
@@ -157,11 +158,18 @@ fn refusal(error: &ApiError) -> Response {
     with_pause(plain(error.status, &body), error.retry_after_secs)
 }
 
+/// The most that an item of an answer takes as a string of JSON, beside the names of its index and document
+/// (bytes).
+const ITEM_BYTES: usize = 256;
+/// Maximum bytes of an answer: Lambda takes 6 MB, with what is around the body.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
+const MAX_ANSWER_BYTES: usize = 5_000_000;
+
 /// An action of a bulk request.
 #[derive(Debug, PartialEq, Eq)]
 struct Action<'a> {
     name: String,
-    index: String,
+    index: Cow<'a, str>,
     id: Option<String>,
     kind: Kind<'a>,
 }
@@ -183,11 +191,11 @@ struct Target {
     id: Option<String>,
 }
 
-fn actions_of<'a>(body: &'a [u8], index: &str) -> Result<Vec<Action<'a>>, ApiError> {
+fn actions_of<'a>(body: &'a [u8], index: &'a str) -> Result<Vec<Action<'a>>, ApiError> {
     let malformed = |line: usize, what: &str| ApiError::bad_request("body", format!("line {line}: {what}"));
     let text = std::str::from_utf8(body).map_err(|_| malformed(1, "the body must be UTF-8"))?;
     let mut lines = text.split('\n').enumerate().map(|(at, line)| (at + 1, line.trim_end_matches('\r')));
-    let mut actions = Vec::new();
+    let (mut actions, mut answer_bytes) = (Vec::new(), 0);
     while let Some((at, line)) = lines.next() {
         if line.trim().is_empty() {
             continue;
@@ -209,13 +217,16 @@ fn actions_of<'a>(body: &'a [u8], index: &str) -> Result<Vec<Action<'a>>, ApiErr
             }
             _ => return Err(malformed(at, "an action must be create, index, update or delete")),
         };
-        let index = target.index.unwrap_or_else(|| index.to_owned());
-        actions.push(Action { name, index, id: target.id, kind });
-        if actions.len() > MAX_ENTRIES {
+        let index = target.index.map_or(Cow::Borrowed(index), Cow::Owned);
+        let names = index.len() + target.id.as_ref().map_or(0, String::len);
+        answer_bytes += ITEM_BYTES + 2 * names;
+        if answer_bytes > MAX_ANSWER_BYTES {
             return Err(ApiError::too_large(format!(
-                "a bulk request must have at most {MAX_ENTRIES} actions"
+                "a bulk request must have at most {} actions, fewer with long names: send smaller batches",
+                MAX_ANSWER_BYTES / ITEM_BYTES
             )));
         }
+        actions.push(Action { name, index, id: target.id, kind });
     }
     match actions.is_empty() {
         true => Err(ApiError::bad_request("body", "the request body is required: it has no action")),
@@ -264,7 +275,7 @@ mod tests {
             {\"index\":{}}\n{}\n{\"delete\":{\"_id\":\"2\"}}\n{\"update\":{\"_id\":\"3\"}}\n{\"doc\":{}}\n\n";
         let action = |name: &str, index: &str, id: Option<&str>, kind: Kind<'static>| Action {
             name: name.to_owned(),
-            index: index.to_owned(),
+            index: index.to_owned().into(),
             id: id.map(str::to_owned),
             kind,
         };
@@ -292,6 +303,30 @@ mod tests {
         ] {
             let error = actions_of(body.as_bytes(), "").unwrap_err();
             assert!(error.status == 400 && error.message.starts_with(line), "{body}: {}", error.message);
+        }
+    }
+
+    #[test]
+    fn a_request_has_no_more_actions_than_its_answer_has_room_for() {
+        let most = MAX_ANSWER_BYTES / ITEM_BYTES;
+        let read = |index: &str, count: usize| {
+            let body = "{\"delete\":{}}\n".repeat(count);
+            actions_of(body.as_bytes(), index).map(|all| all.len()).map_err(|error| error.status.as_u16())
+        };
+        assert_eq!((read("", most), read("", most + 1)), (Ok(most), Err(413)));
+        assert_eq!(read(&"x".repeat(9_000), 1_000), Err(413));
+    }
+
+    #[tokio::test]
+    async fn an_answer_to_the_most_actions_fits() {
+        let most = MAX_ANSWER_BYTES / ITEM_BYTES;
+        for body in ["{\"delete\":{}}\n", "{\"create\":{}}\n{}\n"] {
+            let body = body.repeat(most);
+            let actions = actions_of(body.as_bytes(), "").unwrap();
+            let answer = items(&actions, &std::collections::BTreeMap::new()).unwrap().into_body();
+            let answer = axum::body::to_bytes(answer, usize::MAX).await.unwrap();
+            let as_lambda_sends_it = serde_json::to_string(std::str::from_utf8(&answer).unwrap()).unwrap();
+            assert!(as_lambda_sends_it.len() <= MAX_ANSWER_BYTES, "{}", as_lambda_sends_it.len());
         }
     }
 

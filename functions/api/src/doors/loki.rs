@@ -177,7 +177,7 @@ fn labels_of(text: &str) -> Option<Labels<'static>> {
     let mut labels = Labels::new();
     loop {
         if let Some(after) = rest.strip_prefix('}') {
-            return after.trim().is_empty().then_some(labels);
+            return after.trim().is_empty().then(|| last_of_each(labels));
         }
         let (name, after) = rest.split_once('=')?;
         let (value, after) = quoted(after.trim_start())?;
@@ -188,6 +188,15 @@ fn labels_of(text: &str) -> Option<Labels<'static>> {
             None => after.starts_with('}').then_some(after)?,
         };
     }
+}
+
+/// Labels without those that are named again later. Every entry of a stream looks at each label.
+fn last_of_each(mut labels: Labels<'_>) -> Labels<'_> {
+    let mut seen = HashSet::new();
+    labels.reverse();
+    labels.retain(|(name, _)| seen.insert(name.clone()));
+    labels.reverse();
+    labels
 }
 
 /// A quoted text, and what is after it.
@@ -293,6 +302,12 @@ mod tests {
             Ok(batch) => batch.entries.iter().map(said).collect(),
             Err(error) => vec![format!("{} {}", error.status.as_u16(), error.message)],
         }
+    }
+
+    #[test]
+    fn of_labels_with_one_name_the_last_counts() {
+        let labels = labels_of(r#"{a="1", b="2", a="3"}"#).unwrap();
+        assert_eq!(labels, [("b".into(), "2".into()), ("a".into(), "3".into())]);
     }
 
     #[test]

@@ -111,9 +111,13 @@ pub fn entries(body: &[u8], lines: bool) -> Result<Entries<'_>, Invalid> {
         return Err(Invalid::new("body", "the body must be a JSON object or an array of them"));
     }
     let mut found = Logs::default();
-    serde_json::Deserializer::from_str(whole.get())
-        .deserialize_map(&mut found)
-        .map_err(|error| Invalid::new("body", broken(&error)))?;
+    if let Err(error) = serde_json::Deserializer::from_str(whole.get()).deserialize_map(&mut found) {
+        // Names with halves of surrogate pairs are none of ours.
+        if matches!(half_surrogates_replaced(whole.get()), Cow::Borrowed(_)) {
+            return Err(Invalid::new("body", broken(&error)));
+        }
+        found = Logs::default();
+    }
     let Some(logs) = found.logs else {
         return Ok(Entries { batch: false, complete: true, entries: all });
     };
@@ -331,7 +335,10 @@ pub fn half_surrogates_replaced(json: &str) -> Cow<'_, str> {
 pub fn push_request_id(raw: &mut String, request_id: &str) {
     let Some(end) = raw.rfind('}') else { return };
     raw.truncate(end);
-    raw.push_str(",\"request_id\":");
+    if !raw.trim_end().ends_with('{') {
+        raw.push(',');
+    }
+    raw.push_str("\"request_id\":");
     raw.push_str(&Value::from(request_id).to_string());
     raw.push('}');
 }
@@ -440,6 +447,19 @@ mod tests {
     }
 
     #[test]
+    fn a_request_id_is_added_also_to_an_entry_without_members() {
+        for (raw, with_id) in [
+            ("{}", r#"{"request_id":"r"}"#),
+            ("{ }", r#"{ "request_id":"r"}"#),
+            (r#"{"a":{}}"#, r#"{"a":{},"request_id":"r"}"#),
+        ] {
+            let mut added = raw.to_owned();
+            push_request_id(&mut added, "r");
+            assert_eq!(added, with_id);
+        }
+    }
+
+    #[test]
     fn a_body_is_an_entry_a_batch_or_one_value_after_the_other() {
         let read =
             |body: &'static [u8]| entries(body, false).map(|all| (all.batch, all.complete, all.entries));
@@ -453,6 +473,8 @@ mod tests {
             let (is_batch, is_complete, all) = read(body).unwrap();
             assert_eq!((is_batch, is_complete, all.last().unwrap().get()), (batch, complete, last));
         }
+        // Half a surrogate pair in a name.
+        assert_eq!(read(br#"{"\ud83d":1,"level":"x"}"#).unwrap().2.len(), 1);
         let lines = |body| entries(body, true).map(|all| (all.batch, all.entries.len()));
         assert_eq!(lines(br#"{"a":1}"#), Ok((true, 1)));
         assert_eq!(lines(b"\n"), Ok((true, 0)));

@@ -39,12 +39,12 @@ pub async fn carry_resent(
             continue;
         }
         let good = read[from..].iter().map_while(|read| read.as_ref().ok());
-        let count = fitting(good, request.now_ms).max(1);
+        let count = fitting(good).max(1);
         let mut part = Vec::with_capacity(count);
         let mut left_out = Vec::new();
         for (index, read) in read.iter().enumerate().skip(from).take(count) {
             let at = format!("entries[{index}]");
-            match read.clone().and_then(|entry| not_pruned(request, entry, &at)) {
+            match read.clone().and_then(|entry| not_pruned(request, &entry, &at).map(|()| entry)) {
                 Ok(entry) => part.push(entry),
                 Err(why) => left_out.push(Refused { index, why }),
             }

@@ -109,22 +109,28 @@ pub async fn carry(
     entries: &[Carried<'_>],
     identity: Identity<'_>,
 ) -> Result<Vec<Refused>, WriteError> {
-    let (mut checked, mut refused) = (Vec::with_capacity(entries.len()), Vec::new());
+    let (mut all, mut refused) = (Vec::with_capacity(entries.len()), Vec::new());
     let mut content = Sha256::new();
     for (index, entry) in entries.iter().enumerate() {
         let at = format!("entries[{index}]");
         content.update(entry.time_ns.unwrap_or_default().to_be_bytes());
         let read = carried::read(entry, &at, request.now_ms).map(|read| redacted(request, read));
-        if let Ok(read) = &read {
-            // With those that a prune has excluded since the first attempt.
-            hash_entry(&mut content, read);
-        }
-        match read.and_then(|read| not_pruned(request, read, &at)) {
-            Ok(entry) => checked.push(entry),
+        match read {
+            Ok(read) => {
+                // With those that a prune has excluded since the first attempt.
+                hash_entry(&mut content, &read);
+                refused.extend(not_pruned(request, &read, &at).err().map(|why| Refused { index, why }));
+                all.push(read);
+            }
             Err(why) => refused.push(Refused { index, why }),
         }
     }
-    if checked.is_empty() {
+    // Split with those that a prune has excluded, too, so that each part of a retry is that of the first attempt.
+    let mut parts = parts(all);
+    for part in &mut parts {
+        part.retain(|entry| not_pruned(request, entry, "").is_ok());
+    }
+    if parts.iter().all(Vec::is_empty) {
         return Ok(refused);
     }
     let key = match identity {
@@ -135,9 +141,9 @@ pub async fn carry(
         Identity::Content | Identity::Nothing => None,
     };
     if key.is_none() {
-        charge(records, request, &checked).await?;
+        charge(records, request, parts.iter().flatten()).await?;
     }
-    let parts = (0_u64..).zip(parts(checked, request.now_ms));
+    let parts = (0_u64..).zip(parts).filter(|(_, checked)| !checked.is_empty());
     let writes: Vec<_> =
         parts.map(|(part, checked)| write_part(records, request, key.as_deref(), part, checked)).collect();
     let () = stream::iter(writes).buffer_unordered(PARTS_AT_ONCE).try_collect().await?;
@@ -212,7 +218,9 @@ fn check_all(request: &WriteRequest<'_>, entries: &Entries<'_>) -> Result<Vec<Ne
 
 /// The entry without what must not be stored, unless the app's prune watermark excludes it.
 fn acceptable(request: &WriteRequest<'_>, entry: NewEntry, at: &str) -> Result<NewEntry, Invalid> {
-    not_pruned(request, redacted(request, entry), at)
+    let entry = redacted(request, entry);
+    not_pruned(request, &entry, at)?;
+    Ok(entry)
 }
 
 pub(crate) fn redacted(request: &WriteRequest<'_>, mut entry: NewEntry) -> NewEntry {
@@ -222,13 +230,13 @@ pub(crate) fn redacted(request: &WriteRequest<'_>, mut entry: NewEntry) -> NewEn
     entry
 }
 
-pub(crate) fn not_pruned(request: &WriteRequest<'_>, entry: NewEntry, at: &str) -> Result<NewEntry, Invalid> {
+pub(crate) fn not_pruned(request: &WriteRequest<'_>, entry: &NewEntry, at: &str) -> Result<(), Invalid> {
     let pruned = request.app.pruned_before_ms;
     if entry.timestamp_ms.is_some_and(|ms| pruned.is_some_and(|pruned| ms < pruned)) {
         let field = if at.is_empty() { "timestamp".to_owned() } else { format!("{at}.timestamp") };
         return Err(Invalid::new(field, "timestamp is older than the app's prune watermark"));
     }
-    Ok(entry)
+    Ok(())
 }
 
 impl<'a> WriteRequest<'a> {
@@ -278,13 +286,16 @@ fn hash_of(request: &WriteRequest<'_>) -> [u8; 32] {
 async fn charge(
     usage: &impl Usage,
     request: &WriteRequest<'_>,
-    checked: &[NewEntry],
+    checked: impl IntoIterator<Item = &NewEntry>,
 ) -> Result<(), WriteError> {
-    if checked.is_empty() {
+    let mut more = Used::default();
+    for entry in checked {
+        more.bytes += entry.raw.len() as u64;
+        more.records += 1;
+    }
+    if more.records == 0 {
         return Ok(());
     }
-    let bytes = checked.iter().map(|entry| entry.raw.len() as u64).sum();
-    let more = Used { bytes, records: checked.len() as u64, files: 0 };
     let App { app_id, registered_ms, .. } = request.app;
     let of =
         UsageDay { app_id: app_id.clone(), registered_ms: *registered_ms, day: Day::of_ms(request.now_ms) };

@@ -32,9 +32,6 @@ const MAX_PART_BYTES: usize = 3 * 1024 * 1024;
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html>
 const MAX_DATA_BYTES: usize = 3_900_000;
 
-/// Entries whose hours are less apart (hours) never need splitting for that.
-const MAX_HOURS_APART: i64 = 72;
-
 /// Raw bytes at which a block is closed: about 64 KiB compressed.
 const BLOCK_RAW_BYTES: usize = 384 * 1024;
 
@@ -165,35 +162,37 @@ impl Plan {
     }
 }
 
-/// Splits entries into parts that fit a transaction each, those of an hour together: a pure function, so that a
-/// retry splits them alike.
-pub(crate) fn parts(mut checked: Vec<NewEntry>, arrived_ms: i64) -> Vec<Vec<NewEntry>> {
-    let hour = |entry: &NewEntry| hour_of_ms(entry.timestamp_ms.unwrap_or(arrived_ms));
-    let bytes: usize = checked.iter().map(|entry| entry.raw.len()).sum();
-    let span = checked.iter().map(&hour).min().zip(checked.iter().map(&hour).max());
-    let few = checked.len() <= MAX_ENTRIES && bytes <= MAX_PART_BYTES;
-    if few && span.is_none_or(|(first, last)| last - first < MAX_HOURS_APART) {
-        return vec![checked];
+/// Splits entries into parts that fit a transaction each, those of an hour together: a pure function of the
+/// entries, so that a later retry splits them alike.
+pub(crate) fn parts(mut entries: Vec<NewEntry>) -> Vec<Vec<NewEntry>> {
+    if fitting(entries.iter()) == entries.len() {
+        return vec![entries];
     }
     // Stable: entries of an hour keep their order.
-    checked.sort_by_key(&hour);
+    entries.sort_by_key(hour);
     let mut parts: Vec<Vec<NewEntry>> = Vec::new();
-    let mut left = checked.into_iter();
+    let mut left = entries.into_iter();
     while left.len() > 0 {
-        let count = fitting(left.as_slice().iter(), arrived_ms);
+        let count = fitting(left.as_slice().iter());
         parts.push(left.by_ref().take(count).collect());
     }
     parts
 }
 
+/// The hour of an entry. Entries without a time have one that no other has: that of their arrival, which
+/// changes from attempt to attempt.
+fn hour(entry: &NewEntry) -> Option<i64> {
+    entry.timestamp_ms.map(hour_of_ms)
+}
+
 /// The number of entries from the first on that fit a transaction together; at least 1 if there are any.
-pub(crate) fn fitting<'a>(entries: impl Iterator<Item = &'a NewEntry>, arrived_ms: i64) -> usize {
+pub(crate) fn fitting<'a>(entries: impl Iterator<Item = &'a NewEntry>) -> usize {
     let (mut hours, mut days, mut bytes) = (BTreeSet::new(), BTreeSet::new(), 0);
     let mut count = 0;
     for entry in entries {
-        let hour = hour_of_ms(entry.timestamp_ms.unwrap_or(arrived_ms));
+        let hour = hour(entry);
         hours.insert(hour);
-        days.insert(hour.div_euclid(24));
+        days.insert(hour.map(|hour| hour.div_euclid(24)));
         bytes += entry.raw.len();
         let scattered = hours.len() > MAX_HOURS || hours.len() + days.len() > MAX_PART_INTERVALS;
         if count > 0 && (scattered || bytes > MAX_PART_BYTES || count >= MAX_ENTRIES) {
@@ -245,16 +244,16 @@ mod tests {
 
     #[test]
     fn a_batch_is_split_into_parts_that_each_fit_a_transaction() {
-        let sizes =
-            |entries: Vec<NewEntry>| -> Vec<usize> { parts(entries, 0).iter().map(Vec::len).collect() };
+        let sizes = |entries: Vec<NewEntry>| -> Vec<usize> { parts(entries).iter().map(Vec::len).collect() };
         assert_eq!(sizes(vec![]), [0]);
         assert_eq!(sizes((0..72).map(|hour| entry(hour, 1)).collect()), [72]);
         assert_eq!(sizes((0..100).rev().map(|hour| entry(hour, 1)).collect()), [72, 28]);
         assert_eq!(sizes((0..90).map(|day| entry(day * 24, 1)).collect()), [40, 40, 10]);
         assert_eq!(sizes((0..10_001).map(|_| entry(0, 1)).collect()), [10_000, 1]);
         assert_eq!(sizes((0..8).map(|_| entry(0, 1 << 20)).collect()), [3, 3, 2]);
-        let split = parts(vec![entry(100, 1), entry(0, 2), entry(0, 3)], 0);
-        let bytes: Vec<_> = split[0].iter().map(|entry| entry.raw.len()).collect();
+        let scattered = (1..100).rev().map(|hour| entry(hour, 1)).chain([entry(0, 2), entry(0, 3)]);
+        let split = parts(scattered.collect());
+        let bytes: Vec<_> = split[0].iter().map(|entry| entry.raw.len()).take(3).collect();
         assert_eq!(bytes, [2, 3, 1], "entries of an hour keep their order");
     }
 }

@@ -12,7 +12,7 @@ use crate::model::embedded_metrics::inert_name;
 use crate::model::ids::RecordId;
 use crate::model::json;
 use crate::model::level::Level;
-use crate::model::names::{LOG, MESSAGES, NESTED_MESSAGES, Role, member, nested, role};
+use crate::model::names::{LOG, MESSAGES, NESTED_MESSAGES, Role, member, nested, role, time_of};
 use crate::model::record::{EntryKind, Marks, StoredRecord};
 use crate::model::text::{self, Ask};
 use crate::model::time::rfc3339_ms;
@@ -104,6 +104,8 @@ pub struct LogRecord<'a> {
     fields: [Option<Json<'a>>; Field::ALL.len()],
     rest: Vec<(Cow<'a, str>, &'a RawValue)>,
     rest_of_req: Vec<(Cow<'a, str>, &'a RawValue)>,
+    /// Members with names of ours that mean something else. A line for CloudWatch does not have them.
+    own_names: Vec<(Cow<'a, str>, &'a RawValue)>,
 }
 
 /// A value as JSON: as it was written, or made of text.
@@ -129,6 +131,7 @@ impl<'a> LogRecord<'a> {
             fields: [const { None }; Field::ALL.len()],
             rest: Vec::new(),
             rest_of_req: Vec::new(),
+            own_names: Vec::new(),
         };
         match entry.kind {
             EntryKind::Json => {
@@ -247,8 +250,23 @@ impl<'a> LogRecord<'a> {
         let all: Vec<_> = of_req.copied().collect();
         let given = |i: usize| all.iter().skip(i).step_by(Field::ALL.len()).find_map(|raw| *raw);
         self.fields = std::array::from_fn(|i| given(i).map(|raw| Cow::Borrowed(raw.get())));
-        if self.timestamp_fallback {
-            self.rest.extend(top.times);
+        let said = |(_, raw): &(Cow<'_, str>, &RawValue)| {
+            let stamp = time_of(raw.get(), self.timestamp_ms);
+            !self.timestamp_fallback && stamp.is_some_and(|stamp| stamp.ms == self.timestamp_ms)
+        };
+        let mut times = top.times;
+        if let Some(first) = times.iter().position(said) {
+            times.remove(first);
+        }
+        self.own_names.extend(top.own_names);
+        times.into_iter().for_each(|time| self.keep(time));
+    }
+
+    /// Keeps a member that is neither the message nor the time, though its name says so.
+    fn keep(&mut self, member: (Cow<'a, str>, &'a RawValue)) {
+        match &*member.0 {
+            "message" | "timestamp" => self.own_names.push(member),
+            _ => self.rest.push(member),
         }
     }
 
@@ -263,8 +281,7 @@ impl<'a> LogRecord<'a> {
         }
     }
 
-    /// Takes the first of the messages that is a text, else the first that is there. Those under other names
-    /// than `msg` and `message` stay members where they are not the message.
+    /// Takes the first of the messages that is a text, else the first that is there. The others stay members.
     fn take_message(&mut self, messages: Vec<(usize, &'a RawValue)>) {
         let ranked = |with: fn(&RawValue) -> bool| {
             messages.iter().filter(|(_, raw)| with(raw)).min_by_key(|(rank, _)| *rank).map(|(rank, _)| *rank)
@@ -282,8 +299,8 @@ impl<'a> LogRecord<'a> {
                     }
                     text => text,
                 };
-            } else if rank > 1 {
-                self.rest.push((Cow::Borrowed(MESSAGES[rank]), raw));
+            } else {
+                self.keep((Cow::Borrowed(MESSAGES[rank]), raw));
             }
         }
     }
@@ -346,13 +363,14 @@ impl<'a> LogRecord<'a> {
     }
 
     fn write_rest(&self, out: &mut Vec<u8>) {
-        if self.rest.is_empty() && self.rest_of_req.is_empty() {
+        if self.rest.is_empty() && self.rest_of_req.is_empty() && self.own_names.is_empty() {
             return;
         }
         out.extend_from_slice(b",\"fields\":{");
-        push_members(out, &self.rest);
+        let members: Vec<_> = self.rest.iter().chain(&self.own_names).cloned().collect();
+        push_members(out, &members);
         if !self.rest_of_req.is_empty() {
-            let comma: &[u8] = if self.rest.is_empty() { b"" } else { b"," };
+            let comma: &[u8] = if members.is_empty() { b"" } else { b"," };
             out.extend_from_slice(comma);
             out.extend_from_slice(b"\"req\":{");
             push_members(out, &self.rest_of_req);
@@ -468,6 +486,7 @@ struct Found<'a> {
     /// Ids of traces, which stand for that of the request where there is none.
     trace_ids: [Option<&'a RawValue>; 4],
     times: Vec<(Cow<'a, str>, &'a RawValue)>,
+    own_names: Vec<(Cow<'a, str>, &'a RawValue)>,
     rest: Vec<(Cow<'a, str>, &'a RawValue)>,
 }
 
@@ -496,8 +515,10 @@ impl<'a> Found<'a> {
         };
         match &*text {
             "time" | "timestamp" | "ts" if !self.of_req => self.times.push((text, raw)),
-            // Replaced by our own value; the original stays in `rawData`.
-            "level" | "logId" | "timestampFallback" | "timestampAssumed" | "levelUnknown" if !self.of_req => {
+            // Known by name.
+            "level" if !self.of_req => {}
+            "logId" | "timestampFallback" | "timestampAssumed" | "levelUnknown" if !self.of_req => {
+                self.own_names.push((text, raw));
             }
             _ => self.rest.push((text, raw)),
         }
@@ -654,7 +675,7 @@ mod tests {
                 r#""url":"/api/endpoint","query":{},"headers":{"host":"api.example.com"},"authUserId":1102,"pid":46,"#,
                 r#""hostname":"server-1","remoteAddress":"::ffff:10.0.236.240","remotePort":19250,"processingTimeMs":0,"#,
                 r#""cacheHit":false,"documentCount":2,"lastUpdated":"2024-01-01T00:00:00.000Z","#,
-                r#""fields":{"err":{"stack":"x\ny"},"req":{"extra":1.50}}}"#
+                r#""fields":{"err":{"stack":"x\ny"},"timestamp":"2024-01-01T00:00:00.000Z","req":{"extra":1.50}}}"#
             )
         );
     }
@@ -696,6 +717,21 @@ mod tests {
     }
 
     #[test]
+    fn no_member_is_lost_where_several_say_the_same_or_have_our_names() {
+        assert_eq!(query(r#"{"msg":"a","message":"b"}"#), r#"{"message":"a","fields":{"message":"b"}}"#);
+        assert_eq!(query(r#"{"msg":{"x":1},"message":"b"}"#), r#"{"message":"b","fields":{"msg":{"x":1}}}"#);
+        let time = rfc3339_ms(1_743_532_441_581);
+        assert_eq!(
+            query(&format!(r#"{{"ts":"x","time":"{time}","timestamp":"{time}","msg":"a"}}"#)),
+            format!(r#"{{"message":"a","fields":{{"ts":"x","timestamp":"{time}"}}}}"#)
+        );
+        assert_eq!(
+            query(r#"{"msg":"a","logId":1,"levelUnknown":2,"b":3}"#),
+            r#"{"message":"a","fields":{"b":3,"logId":1,"levelUnknown":2}}"#
+        );
+    }
+
+    #[test]
     fn what_a_record_has_no_name_for_is_below_fields() {
         let raw = r#"{"msg":"x","err":1,"res":{"statusCode":500},"err":{"type":"T"},"responseTime":12.50,"none":null}"#;
         let fields = r#"{"res":{"statusCode":500},"err":{"type":"T"},"responseTime":12.50,"none":null}"#;
@@ -712,7 +748,7 @@ mod tests {
 
     #[test]
     fn msg_goes_before_message_and_what_is_no_text_is_written_as_json() {
-        assert_eq!(query(r#"{"message":"b","msg":"a"}"#), r#"{"message":"a"}"#);
+        assert_eq!(query(r#"{"message":"b","msg":"a"}"#), r#"{"message":"a","fields":{"message":"b"}}"#);
         assert_eq!(query(r#"{"message":"b","msg":null}"#), r#"{"message":"b"}"#);
         assert_eq!(query(r#"{"msg":{"a":1}}"#), r#"{"message":"{\"a\":1}"}"#);
         assert_eq!(query(r#"{"msg":"\ud800!"}"#).chars().filter(|&c| c == '\u{fffd}').count().min(1), 1);

@@ -41,6 +41,19 @@ impl Fields {
         self.0.shift_remove(name).filter(|value| !value.is_null())
     }
 
+    /// Lets a field that a foreign client names in camelCase be named in snake_case, too.
+    ///
+    /// # Errors
+    /// 400 if both are there.
+    pub fn also_as(&mut self, name: &str, snake: &str) -> Result<(), ApiError> {
+        let Some(value) = self.0.shift_remove(snake) else { return Ok(()) };
+        if self.0.contains_key(name) {
+            return Err(ApiError::bad_request(snake, format!("{snake} is {name}, which is there, too")));
+        }
+        self.0.insert(name.to_owned(), value);
+        Ok(())
+    }
+
     /// Takes a field that tells `null` from missing.
     pub fn take_nullable(&mut self, name: &str) -> Option<Value> {
         self.0.shift_remove(name)

@@ -7,7 +7,7 @@ use flate2::Compression;
 use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
 use logferry_core::model::fault::FaultClass;
 use logferry_core::model::quota::Quota;
-use logferry_core::model::time::{MS_PER_DAY, rfc3339_ms};
+use logferry_core::model::time::{MS_PER_DAY, MS_PER_HOUR, rfc3339_ms};
 use logferry_service::http::MAX_BODY_BYTES;
 use logferry_sim::{How, T0};
 use logferry_tests::api::{Api, routes};
@@ -357,6 +357,36 @@ async fn a_batch_of_months_is_stored_whole_and_its_retry_stores_nothing() {
     let records = api.records(&key, "").await;
     assert_eq!(records.len(), 150);
     assert!(records.iter().all(|record| record["context"]["app"] == "shop"));
+}
+
+#[tokio::test]
+async fn a_batch_in_parts_is_completed_by_its_retry_whatever_has_changed_meanwhile() {
+    // In each attempt, another call fails; between them an hour passes, and a prune excludes some entries.
+    let lines: Vec<_> = (0..12_000)
+        .map(|i: i64| {
+            let time =
+                if i % 3 == 0 { String::new() } else { format!("\"time\":{},", T0 - i % 50 * MS_PER_HOUR) };
+            format!("{{\"create\":{{\"_id\":\"{i}\"}}}}\n{{{time}\"n\":{i}}}\n")
+        })
+        .collect();
+    let request = ("/_bulk", "application/x-ndjson", lines.concat().into_bytes());
+    for fails in 0..8 {
+        let api = Api::new();
+        let key = api.register("shop").await;
+        api.cloud.clock().advance_ms(MS_PER_HOUR - 60_000);
+        api.cloud.fail_call(api.cloud.calls() + fails, How::Before(FaultClass::Permanent));
+        let first = send(&api, &key, &request).await;
+        api.cloud.clock().advance_ms(120_000);
+        let before = json!({"before": T0 - 20 * MS_PER_HOUR});
+        assert_eq!(api.app(&key, "POST", "/apps/shop/prune", &before).await.status, 200);
+        assert_eq!(send(&api, &key, &request).await, 200, "call {fails}, first {first}");
+        let stored = api.records(&key, "").await;
+        let mut stored: Vec<_> =
+            stored.iter().map(|record| record["fields"]["n"].as_i64().unwrap()).collect();
+        stored.sort_unstable();
+        let expected: Vec<i64> = (0..12_000).filter(|i| i % 3 == 0 || i % 50 <= 20).collect();
+        assert_eq!(stored, expected, "call {fails}, first {first}");
+    }
 }
 
 #[tokio::test]
