@@ -112,7 +112,7 @@ pub fn entries(body: &[u8], lines: bool) -> Result<Entries<'_>, Invalid> {
     }
     let mut found = Logs::default();
     if let Err(error) = serde_json::Deserializer::from_str(whole.get()).deserialize_map(&mut found) {
-        // Names with halves of surrogate pairs are none of ours.
+        // Names with halves of surrogate pairs cannot be `logs`.
         if matches!(half_surrogates_replaced(whole.get()), Cow::Borrowed(_)) {
             return Err(Invalid::new("body", broken(&error)));
         }

@@ -104,7 +104,7 @@ pub struct LogRecord<'a> {
     fields: [Option<Json<'a>>; Field::ALL.len()],
     rest: Vec<(Cow<'a, str>, &'a RawValue)>,
     rest_of_req: Vec<(Cow<'a, str>, &'a RawValue)>,
-    /// Members with names of ours that mean something else. A line for CloudWatch does not have them.
+    /// Members with our names that mean something else. A line for CloudWatch does not have them.
     own_names: Vec<(Cow<'a, str>, &'a RawValue)>,
 }
 

@@ -360,8 +360,8 @@ async fn a_batch_of_months_is_stored_whole_and_its_retry_stores_nothing() {
 }
 
 #[tokio::test]
-async fn a_batch_in_parts_is_completed_by_its_retry_whatever_has_changed_meanwhile() {
-    // In each attempt, another call fails; between them an hour passes, and a prune excludes some entries.
+async fn a_batch_in_parts_is_completed_by_a_retry_after_an_hour_and_a_prune() {
+    // The first attempt fails at some call; before the second an hour begins, and a prune excludes some entries.
     let lines: Vec<_> = (0..12_000)
         .map(|i: i64| {
             let time =
