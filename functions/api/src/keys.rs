@@ -7,7 +7,7 @@ use logferry_core::logbook::write::MAX_KEY_BYTES;
 use logferry_core::model::app::{AppId, Scope};
 use logferry_core::model::time::rfc3339_ms;
 use logferry_core::ports::app_admin::{AppAdmin, KeyAdded};
-use logferry_core::ports::apps::{Apps, KeyRow, Repeatable};
+use logferry_core::ports::apps::{KeyRow, Repeatable};
 use logferry_service::api_key::{ApiKey, KEY_ID_CHARS};
 use logferry_service::derived_key::key_id_of;
 use logferry_service::http::{
@@ -197,7 +197,7 @@ impl<C: Cloud> Api<C> {
             return Ok(None);
         };
         let key_id = hex::encode(key_id_of(app_id, route, idempotency_key));
-        let row = self.apps.find_key(&key_id).await?.filter(|row| row.app_id == *app_id);
+        let row = self.apps.find_key_now(&key_id).await?.filter(|row| row.app_id == *app_id);
         let Some(row) = row else { return Ok(None) };
         let body_hash: [u8; 32] = Sha256::digest(body).into();
         if row.repeatable.as_ref().is_none_or(|repeatable| repeatable.body_hash != body_hash) {

@@ -16,6 +16,7 @@ use logferry_core::model::ids::Seed;
 use logferry_core::model::level::Level;
 use logferry_core::ports::app_admin::{AppAdmin, AppChange, Job, JobKind, KeyAdded, RedriveJob, Registered};
 use logferry_core::ports::apps::{Apps, KeyRow, Repeatable};
+use tokio::time::Instant;
 
 use crate::faults::fault;
 use crate::item::{Get, Item, Put, b, key, malformed, n, s};
@@ -32,7 +33,7 @@ const REDRIVES_PK: &str = "redrives";
 #[derive(Debug, Clone)]
 pub struct DynamoApps {
     pub(crate) table: Table,
-    /// Unknown key ids.
+    /// Key ids that were unknown a moment ago.
     unknown: Arc<Misses>,
 }
 
@@ -216,14 +217,15 @@ impl Apps for DynamoApps {
     }
 
     async fn find_key(&self, key_id: &str) -> Result<Option<KeyRow>, Fault> {
-        if self.unknown.knows(key_id) {
+        let now = Instant::now();
+        if self.unknown.knows(key_id, now) {
             return Ok(None);
         }
-        let item = self.table.get(key_key(key_id)).await?;
-        if item.is_none() {
-            self.unknown.note(key_id);
+        let row = self.find_key_now(key_id).await?;
+        if row.is_none() {
+            self.unknown.note(key_id, now);
         }
-        item.as_ref().map(key_from_item).transpose()
+        Ok(row)
     }
 
     async fn list(&self) -> Result<Vec<App>, Fault> {
@@ -282,9 +284,13 @@ impl AppAdmin for DynamoApps {
         }
     }
 
+    async fn find_key_now(&self, key_id: &str) -> Result<Option<KeyRow>, Fault> {
+        self.table.get(key_key(key_id)).await?.as_ref().map(key_from_item).transpose()
+    }
+
     async fn keys(&self, app_id: &AppId) -> Result<Vec<KeyRow>, Fault> {
         let ids = self.table.get(app_key(app_id)).await?.as_ref().map(key_ids).unwrap_or_default();
-        let rows = try_join_all(ids.iter().map(|id| self.find_key(id))).await?;
+        let rows = try_join_all(ids.iter().map(|id| self.find_key_now(id))).await?;
         // A key may have been revoked in between.
         Ok(rows.into_iter().flatten().collect())
     }

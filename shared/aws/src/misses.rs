@@ -1,8 +1,15 @@
-//! Ids that a table does not have. Key ids are random and generated before they are stored, so an unknown
-//! id stays unknown, and sending it again costs no read.
+//! Ids that a table did not have a moment ago: sending one again costs no read. An unknown id does not stay
+//! unknown. The id of a key that is created with an `Idempotency-Key` is derived, and used again after the
+//! key was revoked; another instance may create it.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// How long an id counts as unknown: a key that another instance creates is accepted after this time.
+const LIFETIME: Duration = Duration::from_secs(5);
 
 /// Ids per generation. The last two generations are kept: about 400 KB at most. New ids displace only each
 /// other.
@@ -12,23 +19,26 @@ const GENERATION: usize = 2_048;
 #[derive(Debug, Default)]
 pub(crate) struct Misses(Mutex<Generations>);
 
+/// Ids, each with the time from which it was unknown.
 #[derive(Debug, Default)]
 struct Generations {
-    young: HashSet<String>,
-    old: HashSet<String>,
+    young: HashMap<String, Instant>,
+    old: HashMap<String, Instant>,
 }
 
 impl Misses {
-    pub(crate) fn knows(&self, id: &str) -> bool {
-        self.with(|ids| ids.young.contains(id) || ids.old.contains(id))
+    pub(crate) fn knows(&self, id: &str, now: Instant) -> bool {
+        let noted = self.with(|ids| ids.young.get(id).or_else(|| ids.old.get(id)).copied());
+        noted.is_some_and(|at| now.duration_since(at) < LIFETIME)
     }
 
-    pub(crate) fn note(&self, id: &str) {
+    /// Stores an id that was unknown at `at`.
+    pub(crate) fn note(&self, id: &str, at: Instant) {
         self.with(|ids| {
             if ids.young.len() >= GENERATION {
                 ids.old = std::mem::take(&mut ids.young);
             }
-            ids.young.insert(id.to_owned());
+            ids.young.insert(id.to_owned(), at);
         });
     }
 
@@ -51,15 +61,27 @@ mod tests {
 
     #[test]
     fn unknown_ids_are_remembered_and_never_more_than_two_generations_of_them() {
-        let misses = Misses::default();
+        let (misses, now) = (Misses::default(), Instant::now());
         for id in 0..10 * GENERATION {
-            misses.note(&id.to_string());
-            assert!(misses.knows(&id.to_string()));
+            misses.note(&id.to_string(), now);
+            assert!(misses.knows(&id.to_string(), now));
         }
-        let kept = (0..10 * GENERATION).filter(|id| misses.knows(&id.to_string())).count();
+        let kept = (0..10 * GENERATION).filter(|id| misses.knows(&id.to_string(), now)).count();
         assert!((GENERATION..=2 * GENERATION).contains(&kept), "{kept}");
         let last = (10 * GENERATION - 1).to_string();
         misses.forget(&last);
-        assert!(!misses.knows(&last));
+        assert!(!misses.knows(&last, now));
+    }
+
+    #[test]
+    fn an_id_is_unknown_for_a_few_seconds_after_each_read_that_missed_it() {
+        let (misses, start) = (Misses::default(), Instant::now());
+        misses.note("a", start);
+        let last = start + LIFETIME - Duration::from_millis(1);
+        assert!(misses.knows("a", last));
+        assert!(!misses.knows("a", start + LIFETIME));
+        misses.note("a", last);
+        assert!(misses.knows("a", start + LIFETIME));
+        assert!(!misses.knows("a", last + LIFETIME));
     }
 }

@@ -19,6 +19,7 @@ use logferry_core::model::expiry::Expiring;
 use logferry_core::model::level::LevelCounts;
 use logferry_core::model::object::{ObjectRef, ObjectVersion};
 use logferry_core::model::time::Day;
+use logferry_core::ports::app_admin::AppAdmin;
 use logferry_core::ports::apps::Apps;
 use logferry_core::ports::objects::ObjectStore;
 use logferry_core::uploads::table::Sessions;
@@ -178,13 +179,17 @@ async fn an_object_without_versions_is_read_only_if_it_is_still_the_same() {
 }
 
 #[tokio::test]
-async fn a_key_id_that_is_unknown_is_looked_up_once() {
+async fn a_key_id_that_is_unknown_is_looked_up_once_until_its_key_is_wanted_as_it_is_now() {
     let (aws, seen) = server().await;
     let apps = DynamoApps::new(aws.dynamodb(), "apps");
     for key_id in ["a", "b", "a", "a", "b"] {
         assert_eq!(apps.find_key(key_id).await.unwrap(), None);
     }
     assert_eq!(seen.lock().unwrap().len(), 2);
+    for reads in 3..5 {
+        assert_eq!(apps.find_key_now("a").await.unwrap(), None);
+        assert_eq!(seen.lock().unwrap().len(), reads);
+    }
 }
 
 #[tokio::test]

@@ -66,6 +66,10 @@ impl AppAdmin for SimCloud {
         .await
     }
 
+    async fn find_key_now(&self, key_id: &str) -> Result<Option<KeyRow>, Fault> {
+        self.find_key(key_id).await
+    }
+
     async fn keys(&self, app_id: &AppId) -> Result<Vec<KeyRow>, Fault> {
         self.call("GetItem", |state| Ok(state.keys_of(app_id))).await
     }

@@ -179,6 +179,12 @@ keeps! { apps on real_apps();
     an_erasure_has_one_holder_and_is_kept_when_complete,
 }
 
+#[tokio::test]
+async fn a_key_is_shown_where_its_id_was_unknown() {
+    let (Some(first), Some(second)) = (real_apps(), real_apps()) else { return };
+    apps::a_key_is_shown_where_its_id_was_unknown(&first, &second).await;
+}
+
 keeps! { records on book();
     a_write_is_stored_and_counted,
     a_memo_lets_one_write_pass,

@@ -45,6 +45,12 @@ keeps! { apps;
     an_erasure_has_one_holder_and_is_kept_when_complete,
 }
 
+#[tokio::test]
+async fn a_key_is_shown_where_its_id_was_unknown() {
+    let cloud = SimCloud::default();
+    apps::a_key_is_shown_where_its_id_was_unknown(&cloud, &cloud).await;
+}
+
 keeps! { records;
     a_write_is_stored_and_counted,
     a_memo_lets_one_write_pass,

@@ -109,6 +109,12 @@ pub trait AppAdmin: Apps {
     /// The write failed.
     fn register(&self, app: &App, key: &KeyRow) -> impl Future<Output = Result<Registered, Fault>> + Send;
 
+    /// Returns the key as it is now, even if `find_key` has just not found its id.
+    ///
+    /// # Errors
+    /// The read failed.
+    fn find_key_now(&self, key_id: &str) -> impl Future<Output = Result<Option<KeyRow>, Fault>> + Send;
+
     /// Returns an app's live keys, sorted by id.
     ///
     /// # Errors

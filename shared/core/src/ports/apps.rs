@@ -55,7 +55,8 @@ pub trait Apps: Send + Sync {
     /// The read failed.
     fn find(&self, app_id: &AppId) -> impl Future<Output = Result<Option<App>, Fault>> + Send;
 
-    /// Returns the key; `None` if it does not exist or was revoked.
+    /// Returns the key; `None` if it does not exist or was revoked. An id that was unknown may count as
+    /// unknown for a few seconds more.
     ///
     /// # Errors
     /// The read failed.

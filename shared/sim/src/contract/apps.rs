@@ -121,6 +121,23 @@ pub async fn keys_come_and_go_and_are_never_too_many(apps: &impl AppAdmin) {
     assert_eq!(good(apps.add_key(&first, T0, 2).await), KeyAdded::Yes);
 }
 
+/// A key whose id another instance has just found unknown is shown by that instance.
+pub async fn a_key_is_shown_where_its_id_was_unknown(apps: &impl AppAdmin, other: &impl AppAdmin) {
+    let app = fresh_app();
+    let (first, second) = (fresh_key(&app.app_id), fresh_key(&app.app_id));
+    for key in [&first, &second] {
+        assert_eq!(good(other.find_key(&key.key_id).await), None);
+        assert_eq!(good(other.find_key_now(&key.key_id).await), None);
+    }
+    good(apps.register(&app, &first).await);
+    good(apps.add_key(&second, T0, 2).await);
+    for key in [&first, &second] {
+        assert_eq!(good(other.find_key_now(&key.key_id).await).as_ref(), Some(key));
+    }
+    assert_eq!(good(other.keys(&app.app_id).await), good(apps.keys(&app.app_id).await));
+    assert_eq!(good(other.keys(&app.app_id).await).len(), 2);
+}
+
 /// A deleted app leaves only a job. Its registration time cannot be reused.
 pub async fn a_deleted_app_leaves_a_job(apps: &impl AppAdmin) {
     let app = fresh_app();
