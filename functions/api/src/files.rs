@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::StatusCode;
-use logferry_core::ledger::files::{FilePosition, Files};
+use logferry_core::ledger::files::{FilePosition, Files, Owner};
 use logferry_core::ledger::row::{FileRow, FileStatus};
 use logferry_core::logbook::redrive;
 use logferry_core::logfile::outcome::{FileCounts, Reason, ReasonCode, Warning};
@@ -206,7 +206,10 @@ pub(crate) async fn list_files<C: Cloud>(State(api): Shared<C>, by: AsCaller<Rea
     let since_ms = since_ms.max(app.as_ref().map_or(0, |app| app.registered_ms));
     let app_id = app.as_ref().map(|app| &app.app_id);
     let page = match (&asked.key, app_id, status) {
-        (Some(key), ..) => api.files.of_key(&api.settings.bucket, key, limit, after.as_ref()).await,
+        (Some(key), ..) => {
+            let owner = app.as_deref().map(owner);
+            api.files.of_key(&api.settings.bucket, key, owner, limit, after.as_ref()).await
+        }
         (None, app_id, Some(FileStatus::Failed)) => {
             api.files.failed(app_id, since_ms, head.now_ms, limit, after.as_ref()).await
         }
@@ -292,15 +295,16 @@ impl<C: Cloud> Api<C> {
         let mut rows = match version {
             Some(version) if version.len() > MAX_VERSION_BYTES => Vec::new(),
             Some(version) => self.files.of_version(bucket, key, version).await?,
-            None => self.files.of_key(bucket, key, u32::MAX, None).await?.rows,
+            None => self.files.of_key(bucket, key, app.map(owner), u32::MAX, None).await?.rows,
         };
-        let own = |row: &FileRow, app: &App| {
-            row.app_id.as_ref() == Some(&app.app_id) && row.created_ms >= app.registered_ms
-        };
-        rows.retain(|row| app.is_none_or(|app| own(row, app)));
+        rows.retain(|row| app.is_none_or(|app| owner(app).owns(row)));
         rows.sort_by_key(|row| std::cmp::Reverse(row.created_ms));
         Ok(rows.into_iter().find_map(|row| row.object))
     }
+}
+
+fn owner(app: &App) -> Owner<'_> {
+    Owner { app_id: &app.app_id, registered_ms: app.registered_ms }
 }
 
 /// A key that an object can have.

@@ -1,7 +1,7 @@
 //! Lists of the ledger, by app and by key.
 
 use aws_sdk_dynamodb::Client;
-use logferry_core::ledger::files::{FilePage, FilePosition, Files, QuarantinePage};
+use logferry_core::ledger::files::{FilePage, FilePosition, Files, Owner, QuarantinePage};
 use logferry_core::ledger::row::{FileRow, FileStatus};
 use logferry_core::model::app::AppId;
 use logferry_core::model::fault::{Fault, FaultClass};
@@ -33,8 +33,9 @@ const MAX_PAGES: u32 = 4;
 /// Days of FAILED files that are read in parallel, and per call.
 const DAYS_AT_ONCE: i32 = 4;
 const MAX_DAYS: i32 = 32;
-/// Maximum rows of one key that a call reads: each is a request.
+/// Maximum rows of one key that a call returns, and that it reads: each is a request.
 const MAX_OF_KEY: u32 = 100;
+const MAX_READ_OF_KEY: u32 = 300;
 
 /// Maximum length of a partition key and of a sort key (bytes).
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html>
@@ -245,6 +246,7 @@ impl Files for DynamoFiles {
         &self,
         bucket: &str,
         object_key: &str,
+        owner: Option<Owner<'_>>,
         limit: u32,
         after: Option<&FilePosition>,
     ) -> Result<FilePage, Fault> {
@@ -254,8 +256,11 @@ impl Files for DynamoFiles {
             Some(_) => return Err(bad_position()),
             None => " ".to_owned(),
         };
+        let limit = limit.min(MAX_OF_KEY) as usize;
         let mut page = FilePage::default();
-        for _ in 0..limit.min(MAX_OF_KEY) {
+        // The position after the last row of the page.
+        let mut after_row = None;
+        for _ in 0..MAX_READ_OF_KEY {
             let answer = self
                 .client
                 .query()
@@ -275,13 +280,25 @@ impl Files for DynamoFiles {
             let children = ["#q#", "#day#"];
             let file_sk = children.into_iter().find_map(|mark| Some(sk.split_once(mark)?.0)).unwrap_or(sk);
             after_sk = format!("{file_sk}#~");
-            page.next = Some(position([after_sk.as_str()]));
             // Rows without status belong to a file whose row has expired. A used grant is represented by
             // its object's row.
-            if item.contains_key("status") && !item.contains_key("used_by") {
-                page.rows.push(row_from_item(&item)?);
+            if !item.contains_key("status") || item.contains_key("used_by") {
+                continue;
             }
+            let row = row_from_item(&item)?;
+            if owner.is_some_and(|owner| !owner.owns(&row)) {
+                continue;
+            }
+            // One more row shows that there are more.
+            if page.rows.len() == limit {
+                page.next = after_row;
+                return Ok(page);
+            }
+            page.rows.push(row);
+            after_row = Some(position([after_sk.as_str()]));
         }
+        // An owner gets no position that names a file of others.
+        page.next = if owner.is_some() { after_row } else { Some(position([after_sk.as_str()])) };
         Ok(page)
     }
 

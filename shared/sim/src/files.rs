@@ -1,7 +1,7 @@
 //! Lists of files.
 
 use logferry_aws::ledger::{FailedPlace, listed_at};
-use logferry_core::ledger::files::{FilePage, FilePosition, Files, QuarantinePage};
+use logferry_core::ledger::files::{FilePage, FilePosition, Files, Owner, QuarantinePage};
 use logferry_core::ledger::row::{FileRow, FileStatus};
 use logferry_core::model::app::AppId;
 use logferry_core::model::fault::{Fault, FaultClass};
@@ -97,12 +97,14 @@ impl Files for SimCloud {
         &self,
         bucket: &str,
         key: &str,
+        owner: Option<Owner<'_>>,
         limit: u32,
         after: Option<&FilePosition>,
     ) -> Result<FilePage, Fault> {
         self.call("Query", |state| {
             legal_key(&format!("{bucket}/{key}"))?;
-            let own = state.rows().filter(|row| row.bucket == bucket && row.key == key);
+            let of_key = state.rows().filter(|row| row.bucket == bucket && row.key == key);
+            let own = of_key.filter(|row| owner.is_none_or(|owner| owner.owns(row)));
             let rows = own.map(|row| (listed_at(row), row.clone()));
             page("key", rows.collect(), |_| true, limit, after)
         })

@@ -491,11 +491,16 @@ async fn a_deleted_apps_blocks_and_counters_go_and_its_successors_stay() {
 
 /// A FAILED file with a bad record, in the ledger.
 async fn failed_file(api: &Api, app_id: &str, key: &str) -> ObjectRef {
+    failed_version(api, app_id, key, "v1", &["{secret-of-theirs"]).await
+}
+
+/// A version of a FAILED file with bad records, in the ledger.
+async fn failed_version(api: &Api, app_id: &str, key: &str, version: &str, samples: &[&str]) -> ObjectRef {
     let now_ms = api.cloud.clock().now_ms();
     let object = ObjectRef {
         bucket: "bucket".to_owned(),
         key: key.to_owned(),
-        version: ObjectVersion::Id("v1".to_owned()),
+        version: ObjectVersion::Id(version.to_owned()),
     };
     let claim = Claim {
         object: object.clone(),
@@ -504,7 +509,7 @@ async fn failed_file(api: &Api, app_id: &str, key: &str) -> ObjectRef {
         etag: None,
         size_bytes: 9,
         packing: PackFingerprint::default(),
-        claim_id: key.to_owned(),
+        claim_id: format!("{key} {version}"),
         now_ms,
         lease_until_ms: now_ms + 1,
     };
@@ -519,9 +524,10 @@ async fn failed_file(api: &Api, app_id: &str, key: &str) -> ObjectRef {
         checkpoint: row.checkpoint,
     };
     let reason = QuarantineReason::BrokenJson;
-    let bad = BadRecord { ordinal: 3, reason, start: 10, end: 20 };
-    let bad = Quarantined::single(bad, "{secret-of-theirs");
-    api.cloud.quarantine(&lease, &[bad]).await.unwrap();
+    let bad = (3..).zip(samples).map(|(ordinal, sample)| {
+        Quarantined::single(BadRecord { ordinal, reason, start: 10, end: 20 }, *sample)
+    });
+    api.cloud.quarantine(&lease, &bad.collect::<Vec<_>>()).await.unwrap();
     let outcome = Outcome {
         reason: Some(Reason { code: ReasonCode::GzipTruncated, message: "at byte 7".to_owned() }),
         counts: FileCounts { ok: 2, quarantined: 1, ..FileCounts::default() },

@@ -264,6 +264,12 @@ async fn a_key_has_its_objects_and_their_bad_records() {
 }
 
 #[tokio::test]
+async fn a_list_by_key_depends_on_its_owners_files_alone() {
+    let Some((ledger, real)) = real_files() else { return };
+    files::a_list_by_key_depends_on_its_owners_files_alone(&ledger, &real).await;
+}
+
+#[tokio::test]
 async fn failed_files_are_found() {
     let Some((ledger, real)) = real_files() else { return };
     files::failed_files_are_found(&ledger, &real).await;

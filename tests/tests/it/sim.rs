@@ -101,6 +101,12 @@ async fn a_key_has_its_objects_and_their_bad_records() {
 }
 
 #[tokio::test]
+async fn a_list_by_key_depends_on_its_owners_files_alone() {
+    let cloud = SimCloud::default();
+    files::a_list_by_key_depends_on_its_owners_files_alone(&cloud, &cloud).await;
+}
+
+#[tokio::test]
 async fn failed_files_are_found() {
     let cloud = SimCloud::default();
     files::failed_files_are_found(&cloud, &cloud).await;

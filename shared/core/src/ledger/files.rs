@@ -10,6 +10,21 @@ use crate::model::object::ObjectRef;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FilePosition(pub String);
 
+/// The app whose files are asked for. Files from before its registration are those of an earlier app of this
+/// id.
+#[derive(Debug, Clone, Copy)]
+pub struct Owner<'a> {
+    pub app_id: &'a AppId,
+    pub registered_ms: i64,
+}
+
+impl Owner<'_> {
+    #[must_use]
+    pub fn owns(self, row: &FileRow) -> bool {
+        row.app_id.as_ref() == Some(self.app_id) && row.created_ms >= self.registered_ms
+    }
+}
+
 /// A page of files. It may be empty and still have a `next`.
 #[derive(Debug, Clone, Default)]
 pub struct FilePage {
@@ -59,7 +74,8 @@ pub trait Files: Send + Sync {
     ) -> impl Future<Output = Result<FilePage, Fault>> + Send;
 
     /// Returns every version ever uploaded under this key, plus an outstanding grant for it, in arbitrary
-    /// order. Not filtered by app: the caller must check ownership.
+    /// order. With an owner, neither the rows nor `next` depend on files of others. A call skips a bounded
+    /// number of those; if it finds only those, the list ends.
     ///
     /// # Errors
     /// The read failed.
@@ -67,6 +83,7 @@ pub trait Files: Send + Sync {
         &self,
         bucket: &str,
         key: &str,
+        owner: Option<Owner<'_>>,
         limit: u32,
         after: Option<&FilePosition>,
     ) -> impl Future<Output = Result<FilePage, Fault>> + Send;

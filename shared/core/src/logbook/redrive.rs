@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use crate::ledger::files::{FilePage, FilePosition, Files};
+use crate::ledger::files::{FilePage, FilePosition, Files, Owner};
 use crate::ledger::row::{FileRow, FileStatus};
 use crate::model::fault::{Fault, chain};
 use crate::ports::app_admin::{AppAdmin, RedriveJob};
@@ -158,7 +158,8 @@ async fn work(
     let mut done = Redriven::default();
     while !done.complete && Instant::now() < until {
         let page = page(files, bucket, job, now_ms).await?;
-        let own: Vec<_> = page.rows.into_iter().filter(|row| is_of(row, job)).collect();
+        let own = page.rows.into_iter().filter(|row| owner(job).is_none_or(|owner| owner.owns(row)));
+        let own: Vec<_> = own.collect();
         done.seen += own.len() as u64;
         let wanted: Vec<_> = own.into_iter().filter(|row| fits(row, job)).collect();
         let restarts: Vec<_> = wanted.iter().map(|row| files.redrive(row, now_ms)).collect();
@@ -176,7 +177,7 @@ async fn page(files: &impl Files, bucket: &str, job: &RedriveJob, now_ms: i64) -
     let after = job.after.clone().map(FilePosition);
     let after = after.as_ref();
     match (&job.key, &job.app_id, job.status) {
-        (Some(key), ..) => files.of_key(bucket, key, PAGE, after).await,
+        (Some(key), ..) => files.of_key(bucket, key, owner(job), PAGE, after).await,
         (None, Some(app_id), FileStatus::Completed | FileStatus::Pending | FileStatus::Processing) => {
             files.of_app(app_id, job.registered_ms, Some(job.status), PAGE, after).await
         }
@@ -184,9 +185,9 @@ async fn page(files: &impl Files, bucket: &str, job: &RedriveJob, now_ms: i64) -
     }
 }
 
-/// Whether a file is one that the job's app may redrive.
-fn is_of(row: &FileRow, job: &RedriveJob) -> bool {
-    job.app_id.is_none() || row.app_id == job.app_id && row.created_ms >= job.registered_ms
+/// The app whose files alone the job may redrive.
+fn owner(job: &RedriveJob) -> Option<Owner<'_>> {
+    job.app_id.as_ref().map(|app_id| Owner { app_id, registered_ms: job.registered_ms })
 }
 
 fn fits(row: &FileRow, job: &RedriveJob) -> bool {

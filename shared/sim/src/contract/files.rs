@@ -6,7 +6,7 @@ use super::T0;
 
 use logferry_core::ledger::checkpoint::Checkpoint;
 use logferry_core::ledger::claim::{Claim, Lease, Ledger};
-use logferry_core::ledger::files::{FilePosition, Files};
+use logferry_core::ledger::files::{FilePosition, Files, Owner};
 use logferry_core::ledger::row::{FileRow, FileStatus};
 use logferry_core::logfile::outcome::{FileCounts, Outcome, Reason, ReasonCode};
 use logferry_core::logfile::quarantine::{BadRecord, QuarantineReason, Quarantined};
@@ -85,7 +85,7 @@ async fn all(
 async fn of_key(files: &impl Files, bucket: &str, key: &str) -> Vec<FileRow> {
     let (mut found, mut after): (Vec<FileRow>, Option<FilePosition>) = (Vec::new(), None);
     loop {
-        let page = good(files.of_key(bucket, key, 1, after.as_ref()).await);
+        let page = good(files.of_key(bucket, key, None, 1, after.as_ref()).await);
         found.extend(page.rows);
         assert!(page.next.is_none() || page.next != after, "a page that gets no further: {after:?}");
         after = page.next;
@@ -248,6 +248,42 @@ pub async fn a_key_has_its_objects_and_their_bad_records(ledger: &impl Ledger, f
         assert_eq!(found, bad, "pages of {limit}");
     }
     assert_eq!(good(files.quarantined(&second, 10, None).await).rows, []);
+}
+
+/// An owner's list of a key depends on its own files alone, and any list of a key ends without a position.
+pub async fn a_list_by_key_depends_on_its_owners_files_alone(ledger: &impl Ledger, files: &impl Files) {
+    let (mine, theirs, none_of_them) = (fresh_app(), fresh_app(), fresh_app());
+    let key = object(&mine, "shared").key;
+    for (name, app_id) in [("a", &theirs), ("b", &mine), ("c", &theirs), ("d", &mine), ("e", &theirs)] {
+        ended(ledger, Some(app_id), &ObjectRef { key: key.clone(), ..object(&mine, name) }, T0, None).await;
+    }
+    let pages = async |key: &str, owner: Option<Owner<'_>>, limit: u32| {
+        let (mut pages, mut after): (Vec<Vec<String>>, Option<FilePosition>) = (Vec::new(), None);
+        loop {
+            let page = good(files.of_key("contract", key, owner, limit, after.as_ref()).await);
+            let objects = page.rows.into_iter().filter_map(|row| row.object);
+            let mut versions: Vec<_> = objects.map(|object| object.version.as_str().to_owned()).collect();
+            versions.sort_unstable();
+            pages.push(versions);
+            after = page.next;
+            if let (Some(_), Some(FilePosition(after))) = (owner, &after) {
+                assert!(["v-a", "v-c", "v-e"].iter().all(|version| !after.contains(version)), "{after}");
+            }
+            if after.is_none() {
+                return pages;
+            }
+        }
+    };
+    let of = |app_id, registered_ms| Some(Owner { app_id, registered_ms });
+    let none: [&[&str]; 1] = [&[]];
+    assert_eq!(pages(&key, of(&mine, T0), 1).await.concat().len(), 2);
+    assert_eq!(pages(&key, of(&mine, T0), 1).await.len(), 2, "no empty page at the end");
+    assert_eq!(pages(&key, of(&mine, T0), 2).await, [["v-b", "v-d"]]);
+    assert_eq!(pages(&key, of(&mine, T0 + 1), 1).await, none, "an app registered later");
+    assert_eq!(pages(&key, of(&none_of_them, 0), 1).await, none);
+    assert_eq!(pages("logs/unknown/x", of(&mine, T0), 1).await, none);
+    assert_eq!(pages(&key, None, 5).await, [["v-a", "v-b", "v-c", "v-d", "v-e"]]);
+    assert_eq!(pages(&key, None, 2).await.iter().map(Vec::len).collect::<Vec<_>>(), [2, 2, 1]);
 }
 
 /// A redriven file is due from its beginning, once, and its old worker cannot write any more.

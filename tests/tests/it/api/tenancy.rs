@@ -6,7 +6,7 @@ use logferry_tests::api::{Api, routes};
 use logferry_tests::stack::encode;
 use serde_json::{Value, json};
 
-use super::{NONE, failed_file, path_of, requests};
+use super::{NONE, failed_file, failed_version, path_of, requests};
 
 #[tokio::test]
 async fn an_app_neither_sees_nor_changes_another_nor_learns_whether_it_exists() {
@@ -29,6 +29,28 @@ async fn an_app_neither_sees_nor_changes_another_nor_learns_whether_it_exists() 
     }
     assert_eq!(api.cloud.apps_now(), before);
     assert_eq!(api.records(&theirs, "").await.len(), 1);
+}
+
+#[tokio::test]
+async fn another_apps_object_and_an_unknown_one_get_the_same_answer() {
+    let api = Api::new();
+    let (mine, theirs) = (api.register("mine").await, api.register("theirs").await);
+    for version in ["v1", "v2"] {
+        failed_version(&api, "theirs", "logs/theirs/x", version, &["{"]).await;
+    }
+    for path in ["/files?limit=1&key=", "/files?key=", "/files/quarantine?key="] {
+        let get = async |key: &str| api.app(&mine, "GET", &format!("{path}{key}"), &NONE).await;
+        let (theirs, unknown) = (get("logs/theirs/x").await, get("logs/theirs/y").await);
+        assert_eq!((theirs.status, theirs.text), (unknown.status, unknown.text), "{path}");
+    }
+    let page = async |cursor: &str| {
+        let path = format!("/files?limit=1&key=logs/theirs/x{cursor}");
+        api.app(&theirs, "GET", &path, &NONE).await.json()
+    };
+    let first = page("").await;
+    let last = page(&format!("&cursor={}", first["cursor"].as_str().unwrap())).await;
+    assert_eq!((first["data"].as_array().unwrap().len(), last["data"].as_array().unwrap().len()), (1, 1));
+    assert_eq!(last["cursor"], NONE);
 }
 
 /// Texts in the data of the other app that are in none of our requests.
