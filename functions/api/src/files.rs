@@ -5,6 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::StatusCode;
 use logferry_core::ledger::files::{FilePosition, Files, Owner};
 use logferry_core::ledger::row::{FileRow, FileStatus};
+use logferry_core::logbook::answer::MAX_QUERY_BYTES;
 use logferry_core::logbook::redrive;
 use logferry_core::logfile::outcome::{FileCounts, Reason, ReasonCode, Warning};
 use logferry_core::logfile::quarantine::Quarantined;
@@ -245,8 +246,12 @@ pub(crate) async fn list_quarantined<C: Cloud>(
     let object = object.ok_or_else(|| ApiError::not_found("no such file"))?;
     let page = api.files.quarantined(&object, asked.limit, asked.cursor).await?;
     let (key, version) = (asked.key.as_str(), object.version.as_str());
-    let rows: Vec<_> = page.rows.iter().map(|row| BadRecords { key, version, row }).collect();
-    Ok(listed(&rows, page.next.map(|ordinal| ordinal.to_string()).as_deref()))
+    let mut rows: Vec<_> = page.rows.iter().map(|row| BadRecords { key, version, row }).collect();
+    let fitting = fitting(&rows);
+    let is_cut = fitting < rows.len();
+    rows.truncate(fitting);
+    let next = if is_cut { rows.last().map(|last| last.row.ordinal) } else { page.next };
+    Ok(listed(&rows, next.map(|ordinal| ordinal.to_string()).as_deref()))
 }
 
 pub(crate) async fn redrive<C: Cloud>(
@@ -301,6 +306,19 @@ impl<C: Cloud> Api<C> {
         rows.sort_by_key(|row| std::cmp::Reverse(row.created_ms));
         Ok(rows.into_iter().find_map(|row| row.object))
     }
+}
+
+/// Returns how many of these rows a page has room for: at least one. A byte of JSON takes two at most where it
+/// is embedded in another JSON text.
+fn fitting(rows: &[BadRecords<'_>]) -> usize {
+    let mut room = MAX_QUERY_BYTES / 2;
+    let fits = |row: &&BadRecords<'_>| {
+        let bytes = serde_json::to_vec(row).map_or(usize::MAX, |json| json.len().saturating_add(1));
+        let fits = bytes <= room;
+        room = room.saturating_sub(bytes);
+        fits
+    };
+    rows.iter().take_while(fits).count().max(1)
 }
 
 fn owner(app: &App) -> Owner<'_> {

@@ -1,12 +1,13 @@
 //! How much and how often.
 
 use logferry_core::model::quota::Quota;
+use logferry_core::model::redact::MAX_SAMPLE_BYTES;
 use logferry_core::model::time::MS_PER_HOUR;
 use logferry_sim::T0;
 use logferry_tests::api::Api;
 use serde_json::{Value, json};
 
-use super::NONE;
+use super::{NONE, failed_version};
 
 #[tokio::test]
 async fn too_many_requests_of_one_app_are_429_with_a_pause() {
@@ -30,6 +31,30 @@ async fn too_many_requests_of_one_app_are_429_with_a_pause() {
     assert_eq!(api.app(&calm, "GET", "/logs", &NONE).await.status, 200);
     api.cloud.clock().advance_ms(1_000);
     assert_eq!(api.app(&busy, "GET", "/logs", &NONE).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_page_of_bad_records_fits_into_a_response_of_lambda_and_its_cursor_leads_to_the_rest() {
+    // <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
+    const MAX_RESPONSE_BYTES: usize = 6 * 1024 * 1024;
+    let api = Api::new();
+    let key = api.register("shop").await;
+    // Each of these characters takes seven bytes in JSON inside JSON.
+    let sample = "\0".repeat(MAX_SAMPLE_BYTES);
+    failed_version(&api, "shop", "logs/shop/x", "v1", &[sample.as_str(); 1_000]).await;
+    let (mut ordinals, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let path = format!("/files/quarantine?limit=1000&key=logs/shop/x{cursor}");
+        let page = api.app(&key, "GET", &path, &NONE).await;
+        assert!(json!(page.text).to_string().len() < MAX_RESPONSE_BYTES);
+        let page = page.json();
+        ordinals.extend(page["data"].as_array().unwrap().iter().map(|row| row["ordinal"].as_u64().unwrap()));
+        match page["cursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => break,
+        }
+    }
+    assert_eq!(ordinals, (3..1_003).collect::<Vec<_>>());
 }
 
 #[tokio::test]
