@@ -29,6 +29,9 @@ const KEY_SK: &str = "key";
 const JOBS_PK: &str = "jobs";
 const REDRIVES_PK: &str = "redrives";
 
+/// Maximum attempts of a prune while other prunes of the app change what it has read.
+const PRUNE_ATTEMPTS: u32 = 8;
+
 /// Apps in a DynamoDB table.
 #[derive(Debug, Clone)]
 pub struct DynamoApps {
@@ -448,29 +451,55 @@ impl AppAdmin for DynamoApps {
         Err(Fault::new(FaultClass::Transient, "delete app", "the app's keys keep changing"))
     }
 
-    async fn prune(&self, job: &Job) -> Result<Option<i64>, Fault> {
-        let raise = |condition: &str| {
-            Update::builder()
-                .table_name(&self.table.name)
-                .set_key(Some(app_key(&job.app_id)))
-                .condition_expression(condition)
-                .update_expression("SET pruned_before_ms = :before")
-                .expression_attribute_values(":epoch", n(job.registered_ms))
-                .expression_attribute_values(":before", n(job.before_ms))
-        };
-        let lower =
-            "created_ms = :epoch AND (attribute_not_exists(pruned_before_ms) OR pruned_before_ms <= :before)";
-        let actions = [
-            transact::update(raise(lower))?,
-            transact::put(
-                PutAction::builder().table_name(&self.table.name).set_item(Some(job_to_item(job))),
-            )?,
-        ];
-        if transact(&self.table.client, &actions).await? == End::Done {
-            return Ok(Some(job.before_ms));
+    async fn prune(&self, job: &Job) -> Result<Option<Job>, Fault> {
+        let mut wanted = job.clone();
+        // The watermark or the unfinished job may change meanwhile: read again.
+        for _ in 0..PRUNE_ATTEMPTS {
+            let unfinished = self.table.get(job_key(&job.app_id, job.registered_ms, job.kind)).await?;
+            let unfinished = unfinished.as_ref().map(job_from_item).transpose()?;
+            let bound_ms = unfinished.and_then(|job| job.open_bound_ms());
+            let job = wanted.clone().in_place_of(bound_ms);
+            let put = PutAction::builder().table_name(&self.table.name).set_item(Some(job_to_item(&job)));
+            let actions = [
+                transact::update(
+                    Update::builder()
+                        .table_name(&self.table.name)
+                        .set_key(Some(app_key(&job.app_id)))
+                        .condition_expression(
+                            "created_ms = :epoch AND \
+                             (attribute_not_exists(pruned_before_ms) OR pruned_before_ms <= :before)",
+                        )
+                        .update_expression("SET pruned_before_ms = :before")
+                        .expression_attribute_values(":epoch", n(job.registered_ms))
+                        .expression_attribute_values(":before", n(job.before_ms)),
+                )?,
+                transact::put(match bound_ms {
+                    Some(bound_ms) => put
+                        .condition_expression("future_bound_ms = :bound AND last_pass = :last_pass")
+                        .expression_attribute_values(":bound", n(bound_ms))
+                        .expression_attribute_values(":last_pass", AttributeValue::Bool(false)),
+                    None => put
+                        .condition_expression(
+                            "attribute_not_exists(future_bound_ms) OR last_pass = :last_pass",
+                        )
+                        .expression_attribute_values(":last_pass", AttributeValue::Bool(true)),
+                })?,
+            ];
+            match transact(&self.table.client, &actions).await? {
+                End::Done => return Ok(Some(job)),
+                End::Condition(0) => {
+                    let app = self.find(&job.app_id).await?;
+                    let app = app.filter(|app| app.registered_ms == job.registered_ms);
+                    let Some(before_ms) = app.and_then(|app| app.pruned_before_ms) else { return Ok(None) };
+                    wanted.before_ms = before_ms;
+                    if wanted.future_bound_ms.is_none() {
+                        return Ok(Some(wanted.in_place_of(bound_ms)));
+                    }
+                }
+                End::Condition(_) => {}
+            }
         }
-        let app = self.find(&job.app_id).await?.filter(|app| app.registered_ms == job.registered_ms);
-        Ok(app.and_then(|app| app.pruned_before_ms))
+        Err(Fault::new(FaultClass::Transient, "prune", "the app's watermark or its job keeps changing"))
     }
 
     async fn jobs(&self) -> Result<Vec<Job>, Fault> {

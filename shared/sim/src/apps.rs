@@ -143,15 +143,18 @@ impl AppAdmin for SimCloud {
         .await
     }
 
-    async fn prune(&self, job: &Job) -> Result<Option<i64>, Fault> {
+    async fn prune(&self, job: &Job) -> Result<Option<Job>, Fault> {
         self.call("TransactWriteItems", |state| {
             let Some(app) = state.app_of_epoch(&job.app_id, job.registered_ms) else { return Ok(None) };
-            if let Some(higher) = app.pruned_before_ms.filter(|&pruned| pruned > job.before_ms) {
-                return Ok(Some(higher));
+            let is_lower = app.pruned_before_ms.is_some_and(|pruned| pruned > job.before_ms);
+            let before_ms = app.pruned_before_ms.map_or(job.before_ms, |pruned| pruned.max(job.before_ms));
+            app.pruned_before_ms = Some(before_ms);
+            let open_bound_ms = state.jobs.get(&job_key(job)).and_then(Job::open_bound_ms);
+            let stored = Job { before_ms, ..job.clone() }.in_place_of(open_bound_ms);
+            if !is_lower || job.future_bound_ms.is_some() {
+                state.jobs.insert(job_key(job), stored.clone());
             }
-            app.pruned_before_ms = Some(job.before_ms);
-            state.jobs.insert(job_key(job), job.clone());
-            Ok(Some(job.before_ms))
+            Ok(Some(stored))
         })
         .await
     }

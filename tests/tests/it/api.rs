@@ -463,6 +463,28 @@ async fn records_in_the_future_can_be_pruned_and_later_ones_stay() {
 }
 
 #[tokio::test]
+async fn a_later_prune_resumes_an_unfinished_one_of_future_records() {
+    let api = Api::new();
+    let key = api.register("shop").await;
+    let now_ms = api.cloud.clock().now_ms();
+    for offset_ms in [5 * MS_PER_HOUR, 15 * MS_PER_HOUR] {
+        let entry = json!({"level": "INFO", "message": "x", "timestamp": now_ms + offset_ms});
+        assert_eq!(api.app(&key, "POST", "/logs", &entry).await.status, 200);
+    }
+    let app = Apps::find(&api.cloud, &"shop".parse().unwrap()).await.unwrap().unwrap();
+    let bound_ms = now_ms + 10 * MS_PER_HOUR;
+    let no_time = tokio::time::Instant::now();
+    let first = prune::prune(&api.cloud, &api.cloud, &app, bound_ms, now_ms, no_time).await.unwrap().unwrap();
+    assert_eq!((first.deleted, first.complete), (0, false));
+    api.cloud.clock().advance_ms(1_000);
+    let later = json!({"before": now_ms + 1_000});
+    let answer = api.app(&key, "POST", "/apps/shop/prune", &later).await.data();
+    assert_eq!((&answer["deleted"], &answer["complete"]), (&json!(1), &json!(true)));
+    api.cloud.clock().advance_ms(MS_PER_DAY);
+    assert_eq!(api.counted(&key, "shop").await, [0, 1, 0, 0]);
+}
+
+#[tokio::test]
 async fn a_deleted_apps_blocks_and_counters_go_and_its_successors_stay() {
     let api = Api::new();
     let key = api.register("shop").await;

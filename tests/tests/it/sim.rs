@@ -42,6 +42,8 @@ keeps! { apps;
     keys_come_and_go_and_are_never_too_many,
     a_deleted_app_leaves_a_job,
     a_watermark_only_rises_and_its_job_has_one_holder,
+    a_prune_keeps_the_bound_of_the_unfinished_one,
+    of_prunes_at_once_the_largest_bound_holds,
     an_erasure_has_one_holder_and_is_kept_when_complete,
 }
 

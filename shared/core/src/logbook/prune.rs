@@ -94,9 +94,7 @@ pub async fn prune<B: BlockTable + Stats + Records>(
         deleted: 0,
         last_pass: false,
     };
-    if apps.prune(&job).await?.is_none() {
-        return Ok(None);
-    }
+    let Some(job) = apps.prune(&job).await? else { return Ok(None) };
     Ok(Some(begin(apps, book, job, now_ms, until).await))
 }
 

@@ -83,6 +83,22 @@ pub struct Job {
     pub last_pass: bool,
 }
 
+impl Job {
+    /// Returns the bound in the future before which records are left to remove. There are none if a pass was
+    /// complete: what was written later stays.
+    #[must_use]
+    pub fn open_bound_ms(&self) -> Option<i64> {
+        self.future_bound_ms.filter(|_| !self.last_pass)
+    }
+
+    /// Returns the job that replaces one with this open bound: the larger bound holds.
+    #[must_use]
+    pub fn in_place_of(self, open_bound_ms: Option<i64>) -> Self {
+        let bound_ms = self.future_bound_ms.max(open_bound_ms);
+        Self { future_bound_ms: bound_ms.filter(|bound_ms| *bound_ms > self.before_ms), ..self }
+    }
+}
+
 /// A redrive in progress: which files, and its position.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RedriveJob {
@@ -163,12 +179,13 @@ pub trait AppAdmin: Apps {
     /// The write failed.
     fn delete(&self, app: &App, job: &Job) -> impl Future<Output = Result<bool, Fault>> + Send;
 
-    /// Raises the app's watermark (never lowers it) and stores a job. Returns the resulting watermark (ms);
-    /// `None` if there is no such app.
+    /// Raises the app's watermark (never lowers it) and stores a job, which replaces an unfinished one (see
+    /// [`Job::in_place_of`]). A job whose watermark is lower and that has no bound in the future changes
+    /// nothing. Returns the job with the resulting watermark; `None` if there is no such app.
     ///
     /// # Errors
     /// The write failed.
-    fn prune(&self, job: &Job) -> impl Future<Output = Result<Option<i64>, Fault>> + Send;
+    fn prune(&self, job: &Job) -> impl Future<Output = Result<Option<Job>, Fault>> + Send;
 
     /// Returns all jobs.
     ///

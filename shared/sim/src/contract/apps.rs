@@ -166,8 +166,8 @@ pub async fn a_watermark_only_rises_and_its_job_has_one_holder(apps: &impl AppAd
     assert_eq!(good(apps.prune(&job(&app, JobKind::Prune, T0)).await), None);
     good(apps.register(&app, &fresh_key(&app.app_id)).await);
     let higher = job(&app, JobKind::Prune, T0 + 10);
-    assert_eq!(good(apps.prune(&higher).await), Some(T0 + 10));
-    assert_eq!(good(apps.prune(&job(&app, JobKind::Prune, T0)).await), Some(T0 + 10));
+    assert_eq!(good(apps.prune(&higher).await).as_ref(), Some(&higher));
+    assert_eq!(good(apps.prune(&job(&app, JobKind::Prune, T0)).await).as_ref(), Some(&higher));
     let found = good(apps.find(&app.app_id).await);
     assert_eq!(found.and_then(|app| app.pruned_before_ms), Some(T0 + 10));
     assert_eq!(jobs_of(apps, &app).await, std::slice::from_ref(&higher));
@@ -180,6 +180,53 @@ pub async fn a_watermark_only_rises_and_its_job_has_one_holder(apps: &impl AppAd
     good(apps.end_job(&held, held.due_ms).await);
     assert_eq!(jobs_of(apps, &app).await, []);
     assert!(!good(apps.save_job(&held, held.due_ms).await), "it is finished");
+}
+
+/// A prune replaces an unfinished one and keeps the larger bound in the future, until the watermark reaches it
+/// or a pass was complete.
+pub async fn a_prune_keeps_the_bound_of_the_unfinished_one(apps: &impl AppAdmin) {
+    let app = fresh_app();
+    good(apps.register(&app, &fresh_key(&app.app_id)).await);
+    let hour = 3_600_000;
+    let bounds = [
+        (T0, Some(T0 + 10 * hour), T0, Some(T0 + 10 * hour)),
+        (T0 + 1, None, T0 + 1, Some(T0 + 10 * hour)),
+        (T0 + 2, Some(T0 + hour), T0 + 2, Some(T0 + 10 * hour)),
+        (T0 + 3, Some(T0 + 20 * hour), T0 + 3, Some(T0 + 20 * hour)),
+        // The clock of another instance may be slower.
+        (T0 + 1, Some(T0 + 30 * hour), T0 + 3, Some(T0 + 30 * hour)),
+        (T0 + 1, None, T0 + 3, Some(T0 + 30 * hour)),
+        (T0 + 30 * hour, None, T0 + 30 * hour, None),
+    ];
+    for (asked_before_ms, asked_bound_ms, before_ms, future_bound_ms) in bounds {
+        let asked = Job { future_bound_ms: asked_bound_ms, ..job(&app, JobKind::Prune, asked_before_ms) };
+        let stored = Job { before_ms, future_bound_ms, ..asked.clone() };
+        assert_eq!(good(apps.prune(&asked).await).as_ref(), Some(&stored));
+        assert_eq!(jobs_of(apps, &app).await, [stored]);
+    }
+    let bound_ms = Some(T0 + 40 * hour);
+    let open = Job { future_bound_ms: bound_ms, ..job(&app, JobKind::Prune, T0 + 30 * hour) };
+    assert_eq!(good(apps.prune(&open).await).as_ref(), Some(&open));
+    let complete = Job { last_pass: true, ..open.clone() };
+    assert!(good(apps.save_job(&complete, open.due_ms).await));
+    let next = Job { future_bound_ms: None, ..open };
+    assert_eq!(good(apps.prune(&next).await).as_ref(), Some(&next));
+    assert_eq!(jobs_of(apps, &app).await, [next]);
+    let pruned_to_ms = good(apps.find(&app.app_id).await).and_then(|app| app.pruned_before_ms);
+    assert_eq!(pruned_to_ms, Some(T0 + 30 * hour));
+}
+
+/// Of many prunes at once, the largest bound holds.
+pub async fn of_prunes_at_once_the_largest_bound_holds(apps: &impl AppAdmin) {
+    let app = fresh_app();
+    good(apps.register(&app, &fresh_key(&app.app_id)).await);
+    let asked: Vec<_> = [Some(4), None, Some(9), Some(2)]
+        .map(|hours| hours.map(|hours| T0 + hours * 3_600_000))
+        .map(|future_bound_ms| Job { future_bound_ms, ..job(&app, JobKind::Prune, T0) })
+        .into();
+    let answers = futures::future::join_all(asked.iter().map(|job| apps.prune(job))).await;
+    assert!(answers.into_iter().all(|answer| good(answer).is_some()));
+    assert_eq!(jobs_of(apps, &app).await, [asked[2].clone()]);
 }
 
 /// An erasure is begun once, has one holder, and is kept when it is complete.

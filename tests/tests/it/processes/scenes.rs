@@ -492,7 +492,7 @@ async fn overdue_removal(sandbox: &Sandbox, registration: &Registration, now_ms:
         deleted: 0,
         last_pass: false,
     };
-    assert_eq!(sandbox.apps().prune(&job).await.unwrap(), Some(job.before_ms));
+    assert_eq!(sandbox.apps().prune(&job).await.unwrap().as_ref(), Some(&job));
     Day::of_ms(old_ms)
 }
 
