@@ -4,9 +4,18 @@ use std::collections::BTreeMap;
 
 use logferry_core::logbook::filter::Filter;
 use logferry_core::logbook::histogram::{self, Limits, Question};
-use logferry_core::model::time::{MS_PER_HOUR, parse_rfc3339_ms, rfc3339_ms};
+use logferry_core::logbook::records::{Records, Write};
+use logferry_core::model::app::App;
+use logferry_core::model::block::{BlockBuilder, BlockSource};
+use logferry_core::model::day_counts::DayCounts;
+use logferry_core::model::expiry::{Expiring, NEVER};
+use logferry_core::model::ids::Seed;
+use logferry_core::model::level::Level;
+use logferry_core::model::record::{Entry, EntryKind, Marks};
+use logferry_core::model::time::{Day, MS_PER_DAY, MS_PER_HOUR, parse_rfc3339_ms, rfc3339_ms};
 use logferry_core::ports::apps::Apps;
 use logferry_core::ports::clock::Clock;
+use logferry_sim::{SimCloud, T0};
 use logferry_tests::api::Api;
 use serde_json::{Value, json};
 
@@ -131,29 +140,109 @@ async fn counting_that_is_cut_off_says_from_where_on_it_is_complete_and_can_be_c
     let since_ms = now - 80 * MS_PER_HOUR;
     let filter = Filter::default();
     let all = expected(&api, &key, &format!("since={since_ms}&until={now}"), MS_PER_HOUR).await;
-    let mut sum: BTreeMap<i64, i64> = BTreeMap::new();
-    let (mut until_ms, mut rounds) = (now, 0);
+    let question = Question {
+        apps: std::slice::from_ref(&app),
+        filter: &filter,
+        since_ms,
+        until_ms: now,
+        bucket_ms: MS_PER_HOUR,
+        now_ms: now,
+        limits: Limits { read_units: 0.000_001, ..Limits::NONE },
+    };
+    let (sum, rounds) = in_rounds(&api.cloud, question).await;
+    assert!(rounds > 2, "it was cut off {rounds} times");
+    assert_eq!(sum.values().sum::<i64>(), all.values().sum::<i64>());
+}
+
+/// Counts until nothing is missing, and checks that each answer gets further. Returns the records by start of
+/// the bucket, and the number of answers.
+async fn in_rounds(cloud: &SimCloud, mut question: Question<'_>) -> (BTreeMap<i64, i64>, usize) {
+    let (mut sum, mut rounds) = (BTreeMap::new(), 0);
     loop {
         rounds += 1;
-        let question = Question {
-            apps: std::slice::from_ref(&app),
-            filter: &filter,
-            since_ms,
-            until_ms,
-            bucket_ms: MS_PER_HOUR,
-            now_ms: now,
-            limits: Limits { read_units: 0.000_001, ..Limits::NONE },
-        };
-        let found = histogram::count(&api.cloud, &question).await.unwrap();
-        for (start, levels) in &found.buckets {
+        let found = histogram::count(cloud, &question).await.unwrap();
+        for (start, levels) in found.buckets.iter().filter(|(_, levels)| !levels.is_zero()) {
             *sum.entry(*start).or_default() += levels.total();
-            assert!(levels.is_zero() || found.complete_from_ms.is_none_or(|from| start + MS_PER_HOUR > from));
+            let is_complete = found.complete_from_ms.is_none_or(|from| start + question.bucket_ms > from);
+            assert!(is_complete, "{start} is before {:?}", found.complete_from_ms);
         }
-        let Some(from) = found.complete_from_ms else { break };
-        assert!(from < until_ms, "{from} is no progress from {until_ms}");
-        until_ms = from;
+        let Some(from) = found.complete_from_ms else { return (sum, rounds) };
+        assert!(from < question.until_ms, "{from} is no progress from {}", question.until_ms);
+        question.until_ms = from;
     }
-    assert!(rounds > 2, "it was cut off {rounds} times");
-    let total: i64 = all.values().sum();
-    assert_eq!(sum.values().sum::<i64>(), total);
+}
+
+/// Stores a block with a record every five seconds of an hour. Returns their times.
+async fn store_hour(cloud: &SimCloud, app: &App, part: u8, hour_ms: i64, records: u64) -> Vec<i64> {
+    let mut builder = BlockBuilder::default();
+    let times: Vec<i64> = (0..records).map(|n| hour_ms + n as i64 * 5_000).collect();
+    for (ordinal, timestamp_ms) in (0..).zip(&times) {
+        builder.push(&Entry {
+            ordinal,
+            timestamp_ms: *timestamp_ms,
+            level: Level::Info,
+            kind: EntryKind::PlainText,
+            timestamp_fallback: false,
+            marks: Marks::NONE,
+            raw: "x",
+        });
+    }
+    let source = BlockSource {
+        app_id: &app.app_id,
+        seed: &Seed::of(&[app.app_id.as_str().as_bytes(), &hour_ms.to_be_bytes(), &[part]]),
+        format: "",
+        source: "",
+        registered_ms: app.registered_ms,
+        expires_at_secs: None,
+    };
+    let blocks = builder.build(&source).unwrap();
+    let mut counts = DayCounts::default();
+    blocks.iter().for_each(|block| counts.levels += block.header.levels);
+    let write = Write {
+        app_id: app.app_id.clone(),
+        registered_ms: app.registered_ms,
+        blocks,
+        days: BTreeMap::from([(Day::of_ms(hour_ms), Expiring::one(NEVER, counts))]),
+        counter: 0,
+        memo: None,
+    };
+    cloud.write(&write).await.unwrap();
+    times
+}
+
+#[tokio::test]
+async fn an_app_with_very_many_records_in_a_day_is_counted_within_any_limits_also_beside_others() {
+    let cloud = SimCloud::default();
+    let apps = [cloud.add_app("busy"), cloud.add_app("quiet")];
+    let day_ms = Day::of_ms(T0 - MS_PER_DAY).start_ms();
+    let (mut busy, mut quiet) = (Vec::new(), Vec::new());
+    for hour_ms in (0..24).map(|hour| day_ms + hour * MS_PER_HOUR) {
+        for part in 0..3 {
+            busy.extend(store_hour(&cloud, &apps[0], part, hour_ms, 700).await);
+        }
+        quiet.extend(store_hour(&cloud, &apps[1], 0, hour_ms, 2).await);
+        quiet.extend(store_hour(&cloud, &apps[1], 0, hour_ms - MS_PER_DAY, 1).await);
+    }
+    assert!(busy.len() >= 50_000, "its hours are read by themselves");
+    // Some hours of the day are after the range.
+    let (since_ms, until_ms) = (day_ms - MS_PER_HOUR, day_ms + 13 * MS_PER_HOUR + 1_234_567);
+    let by_units = Limits { read_units: 0.000_001, ..Limits::NONE };
+    let by_bytes = Limits { decompressed_bytes: 1, ..Limits::NONE };
+    for (asked, times) in [(&apps[..1], busy.clone()), (&apps[..], [busy, quiet].concat())] {
+        // Blocks lie in one bucket, or must be opened.
+        for (bucket_ms, limits) in
+            [(MS_PER_HOUR, by_units), (1_800_000, by_bytes), (4 * MS_PER_HOUR, by_units)]
+        {
+            let mut expected = BTreeMap::<i64, i64>::new();
+            for time_ms in times.iter().filter(|time| (since_ms..until_ms).contains(*time)) {
+                *expected.entry(time_ms.div_euclid(bucket_ms) * bucket_ms).or_default() += 1;
+            }
+            let filter = &Filter::default();
+            let question =
+                Question { apps: asked, filter, since_ms, until_ms, bucket_ms, now_ms: T0, limits };
+            let (sum, rounds) = in_rounds(&cloud, question).await;
+            assert_eq!(sum, expected, "{} apps, {bucket_ms} ms", asked.len());
+            assert!(rounds > 2, "it was cut off {rounds} times");
+        }
+    }
 }

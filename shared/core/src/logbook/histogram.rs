@@ -12,6 +12,7 @@
 
 use std::collections::BTreeMap;
 
+use futures::future::try_join_all;
 use futures::stream::{self, StreamExt as _};
 use tokio::time::Instant;
 
@@ -25,7 +26,7 @@ use crate::model::block::{BlockHeader, BlockTimes, Partition, Payload};
 use crate::model::fault::Fault;
 use crate::model::ids::SHARDS;
 use crate::model::level::{Level, LevelCounts};
-use crate::model::time::{Day, MS_PER_HOUR};
+use crate::model::time::{Day, MS_PER_HOUR, hour_of_ms};
 
 /// Maximum number of buckets in a response.
 pub const MAX_BUCKETS: i64 = 200;
@@ -161,12 +162,14 @@ pub async fn count<T: BlockTable + Stats>(table: &T, question: &Question<'_>) ->
             }
         }
         complete_from_ms = counting.day(table, day, &of_day).await?;
+        counting.keep(complete_from_ms.unwrap_or_else(|| day.start_ms()));
         if complete_from_ms.is_some() {
             break;
         }
     }
     counting.read_units += days.iter().map(|cursor| cursor.units).sum::<f64>();
-    Ok(counting.finish(complete_from_ms.filter(|from| *from > question.since_ms)))
+    let within = complete_from_ms.map(|from| from.min(question.until_ms));
+    Ok(counting.finish(within.filter(|from| *from > question.since_ms)))
 }
 
 /// Part of a partition: where its blocks end.
@@ -179,12 +182,14 @@ struct Counting<'q> {
     question: &'q Question<'q>,
     /// By number of the bucket.
     counts: BTreeMap<i64, LevelCounts>,
-    /// The counts of pieces that are being read. They count when all of them are read.
-    reading: BTreeMap<i64, LevelCounts>,
+    /// The counts of the day that is being read, by hour and number of the bucket. If the day is cut off, those
+    /// of its older hours do not count.
+    reading: BTreeMap<(i64, i64), LevelCounts>,
     skipped: u32,
     read_units: f64,
     decompressed_bytes: usize,
-    /// Whether something is counted: until then only the time limits, so that each answer gets further.
+    /// Whether an hour of all apps is counted: until then only the time limits, so that each answer gets
+    /// further.
     has_counted: bool,
 }
 
@@ -211,31 +216,43 @@ impl<'q> Counting<'q> {
         let limits = &self.question.limits;
         let has_read =
             self.read_units >= limits.read_units || self.decompressed_bytes >= limits.decompressed_bytes;
-        has_read && self.has_counted || limits.stop_at.is_some_and(|stop_at| Instant::now() >= stop_at)
+        has_read && self.has_counted || self.is_late()
     }
 
-    /// Counts a day: apps with few records as a whole, then the hours of the others, newest first. Returns
-    /// the time (ms) before which records were not counted, if any.
+    fn is_late(&self) -> bool {
+        self.question.limits.stop_at.is_some_and(|stop_at| Instant::now() >= stop_at)
+    }
+
+    /// Reads a day: apps with few records as a whole, then the hours of the others, newest first. Returns
+    /// the time (ms) before which not all records were read, if any.
     async fn day<T: BlockTable>(
         &mut self,
         table: &T,
         day: Day,
         apps: &[(usize, i64)],
     ) -> Result<Option<i64>, Fault> {
-        let whole = apps.iter().filter(|(_, records)| *records < SPLIT_DAY);
-        let pieces: Vec<_> =
-            whole.flat_map(|(app, _)| self.pieces(*app, day, day.start_ms(), day.end_ms())).collect();
-        if !self.pieces_counted(table, pieces).await? {
+        let (whole, split): (Vec<_>, Vec<_>) =
+            apps.iter().copied().partition(|(_, records)| *records < SPLIT_DAY);
+        let pieces: Vec<_> = whole
+            .into_iter()
+            .flat_map(|(app, _)| self.pieces(app, day, day.start_ms(), day.end_ms()))
+            .collect();
+        if !self.read(table, pieces).await? {
             return Ok(Some(day.next().start_ms()));
         }
-        let split: Vec<_> = apps.iter().filter(|(_, records)| *records >= SPLIT_DAY).collect();
         if split.is_empty() {
+            self.has_counted |= !apps.is_empty();
             return Ok(None);
         }
-        let mut hour_ms = day.end_ms() - MS_PER_HOUR + 1;
+        let last_hour_ms = hour_of_ms(self.question.until_ms - 1) * MS_PER_HOUR;
+        let mut hour_ms = last_hour_ms.min(day.end_ms() - MS_PER_HOUR + 1);
         while hour_ms >= day.start_ms() {
-            // Some hours at once: one alone has few partitions to read in parallel.
-            let together = (READ_AT_ONCE / (SHARDS as usize * split.len())).max(1);
+            // Some hours at once: one alone has few partitions to read in parallel. The first one is alone: it
+            // is read whatever it takes.
+            let together = match self.has_counted {
+                true => (READ_AT_ONCE / (SHARDS as usize * split.len())).max(1),
+                false => 1,
+            };
             let mut pieces = Vec::new();
             let top_ms = hour_ms + MS_PER_HOUR;
             for _ in 0..together {
@@ -247,11 +264,20 @@ impl<'q> Counting<'q> {
                     break;
                 }
             }
-            if !self.pieces_counted(table, pieces).await? {
+            if !self.read(table, pieces).await? {
                 return Ok(Some(top_ms));
             }
+            self.has_counted = true;
         }
         Ok(None)
+    }
+
+    /// Counts what was read of a day from an hour on, and drops the rest.
+    fn keep(&mut self, from_ms: i64) {
+        let mut read = std::mem::take(&mut self.reading);
+        for ((_, bucket), counts) in read.split_off(&(hour_of_ms(from_ms), i64::MIN)) {
+            *self.counts.entry(bucket).or_default() += counts;
+        }
     }
 
     /// The partitions of an app's day, from a time to another (ms, included), if records of the range may
@@ -260,7 +286,7 @@ impl<'q> Counting<'q> {
         let asked = &self.question.apps[app];
         let last_ms_from = self.since_ms(asked).max(from_ms);
         // A block with a record before `until` ends in its hour.
-        let last_hour = (self.question.until_ms - 1).div_euclid(MS_PER_HOUR);
+        let last_hour = hour_of_ms(self.question.until_ms - 1);
         let last_ms_to = to_ms.min((last_hour + 1) * MS_PER_HOUR - 1);
         if last_ms_from > last_ms_to {
             return Vec::new();
@@ -274,8 +300,8 @@ impl<'q> Counting<'q> {
             .collect()
     }
 
-    /// Counts some pieces; `false` if the limits were reached first. Nothing of them is counted then.
-    async fn pieces_counted<T: BlockTable>(&mut self, table: &T, pieces: Vec<Piece>) -> Result<bool, Fault> {
+    /// Reads some pieces; `false` if the limits were reached first.
+    async fn read<T: BlockTable>(&mut self, table: &T, pieces: Vec<Piece>) -> Result<bool, Fault> {
         let mut waiting: Vec<(Piece, Option<BlockPosition>)> =
             pieces.into_iter().map(|piece| (piece, None)).collect();
         while !waiting.is_empty() {
@@ -285,7 +311,7 @@ impl<'q> Counting<'q> {
             let rest = waiting.split_off(waiting.len().min(READ_AT_ONCE));
             let reads =
                 waiting.iter().map(|(piece, after)| table.headers(&piece.range, PAGE, after.as_ref()));
-            let pages = futures::future::try_join_all(reads).await?;
+            let pages = try_join_all(reads).await?;
             let mut next = Vec::new();
             let mut opened = Vec::new();
             for ((piece, _), page) in waiting.into_iter().zip(pages) {
@@ -305,10 +331,6 @@ impl<'q> Counting<'q> {
             }
             next.extend(rest);
             waiting = next;
-        }
-        self.has_counted = true;
-        for (bucket, counts) in std::mem::take(&mut self.reading) {
-            *self.counts.entry(bucket).or_default() += counts;
         }
         Ok(true)
     }
@@ -334,7 +356,8 @@ impl<'q> Counting<'q> {
         if !is_within || self.question.filter.entry.reads_entries() {
             return false;
         }
-        let counts = self.reading.entry(bucket).or_default();
+        // A block never spans hours.
+        let counts = self.reading.entry((hour_of_ms(header.first_ms), bucket)).or_default();
         for (level, records) in
             header.levels.iter().filter(|(level, _)| self.question.filter.entry.has_level(*level))
         {
@@ -413,7 +436,7 @@ impl<'q> Counting<'q> {
 
     fn count_one(&mut self, time_ms: i64, level: Level) {
         let bucket = time_ms.div_euclid(self.question.bucket_ms);
-        self.reading.entry(bucket).or_default().count(level);
+        self.reading.entry((hour_of_ms(time_ms), bucket)).or_default().count(level);
     }
 
     fn finish(self, complete_from_ms: Option<i64>) -> Histogram {
