@@ -1,6 +1,7 @@
 //! `GET /logs/counts` counts what `GET /logs` finds.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use logferry_core::logbook::filter::Filter;
 use logferry_core::logbook::histogram::{self, Limits, Question};
@@ -18,6 +19,7 @@ use logferry_core::ports::clock::Clock;
 use logferry_sim::{SimCloud, T0};
 use logferry_tests::api::Api;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 const NONE: Value = Value::Null;
 
@@ -245,4 +247,28 @@ async fn an_app_with_very_many_records_in_a_day_is_counted_within_any_limits_als
             assert!(rounds > 2, "it was cut off {rounds} times");
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_days_of_many_apps_are_read_in_parallel_until_the_time_is_over() {
+    let cloud = SimCloud::default();
+    let apps: Vec<App> = (0..100).map(|n| cloud.add_app(&format!("app{n}"))).collect();
+    cloud.slow_down(Duration::from_millis(100));
+    let began = Instant::now();
+    let filter = Filter::default();
+    let question = |limits| Question {
+        apps: &apps,
+        filter: &filter,
+        since_ms: T0 - MS_PER_DAY,
+        until_ms: T0,
+        bucket_ms: MS_PER_HOUR,
+        now_ms: T0,
+        limits,
+    };
+    let all = histogram::count(&cloud, &question(Limits::NONE)).await.unwrap();
+    assert_eq!((all.complete_from_ms, cloud.calls()), (None, 100));
+    assert_eq!(began.elapsed(), Duration::from_millis(700), "sixteen at once");
+    let stop_at = Some(Instant::now() + Duration::from_millis(150));
+    let cut = histogram::count(&cloud, &question(Limits { stop_at, ..Limits::NONE })).await.unwrap();
+    assert_eq!((cut.complete_from_ms, cloud.calls()), (Some(T0), 132));
 }

@@ -53,7 +53,7 @@ const WIDTHS_MS: [i64; 16] = [
     604_800_000,
 ];
 
-/// Ranges of blocks that are read in parallel.
+/// Ranges of blocks, and counters of apps, that are read in parallel.
 const READ_AT_ONCE: usize = 16;
 /// Headers of a page: DynamoDB returns at most 1 MB of whole items, however few attributes are asked for.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_Query.html>
@@ -143,10 +143,19 @@ pub async fn count<T: BlockTable + Stats>(table: &T, question: &Question<'_>) ->
         })
         .collect();
     let mut complete_from_ms = None;
-    loop {
+    let mut counted_from_ms = question.until_ms;
+    'days: loop {
         let mut newest = None;
-        for cursor in &mut days {
-            newest = newest.max(cursor.peek(table).await?.map(|here| here.day));
+        for (index, chunk) in days.chunks_mut(READ_AT_ONCE).enumerate() {
+            // Any of the other apps may have records of the next day.
+            if index > 0 && counting.is_late() {
+                complete_from_ms = Some(counted_from_ms);
+                break 'days;
+            }
+            let peeks = chunk.iter_mut().map(|cursor| cursor.peek(table));
+            for here in try_join_all(peeks).await?.into_iter().flatten() {
+                newest = newest.max(Some(here.day));
+            }
         }
         let Some(day) = newest else { break };
         if counting.is_over() {
@@ -162,7 +171,8 @@ pub async fn count<T: BlockTable + Stats>(table: &T, question: &Question<'_>) ->
             }
         }
         complete_from_ms = counting.day(table, day, &of_day).await?;
-        counting.keep(complete_from_ms.unwrap_or_else(|| day.start_ms()));
+        counted_from_ms = complete_from_ms.unwrap_or_else(|| day.start_ms());
+        counting.keep(counted_from_ms);
         if complete_from_ms.is_some() {
             break;
         }
