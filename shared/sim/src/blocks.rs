@@ -57,6 +57,10 @@ impl State {
         extent_keys(block).all(|key| self.extents.contains_key(&key))
     }
 
+    fn is_damaged(&self, block: &Block) -> bool {
+        self.damaged_items.contains(&key(&block.header))
+    }
+
     /// Returns a page of a range's items as DynamoDB does: its end, and whether there are more.
     fn page<'s>(
         &'s self,
@@ -126,6 +130,16 @@ impl SimCloud {
     /// Removes all extents, as if the table had been tampered with.
     pub fn lose_extents(&self) -> usize {
         std::mem::take(&mut self.state().extents).len()
+    }
+
+    /// Damages the attributes of every `every`-th block, so that its item is no valid block. Returns their
+    /// number.
+    pub fn damage_items(&self, every: usize) -> u32 {
+        let mut state = self.state();
+        let damaged: Vec<_> = state.blocks.keys().step_by(every).cloned().collect();
+        let count = u32::try_from(damaged.len()).unwrap_or(u32::MAX);
+        state.damaged_items.extend(damaged);
+        count
     }
 
     /// Overwrites the data of every `every`-th block.
@@ -232,6 +246,7 @@ impl BlockTable for SimCloud {
             for (_, item) in items {
                 match item {
                     SimItem::Extent => extents_before += 1,
+                    SimItem::Block(block) if state.is_damaged(block) => page.unreadable += 1,
                     SimItem::Block(block) => {
                         let came_along = extents_before == block.extents();
                         page.blocks.push(state.stored(block, came_along));
@@ -255,6 +270,10 @@ impl BlockTable for SimCloud {
             let mut page = HeaderPage { next, read_units: units(bytes), ..HeaderPage::default() };
             for (_, item) in items {
                 let SimItem::Block(block) = item else { continue };
+                if state.is_damaged(block) {
+                    page.unreadable += 1;
+                    continue;
+                }
                 page.blocks.push(StoredHeader {
                     extents: block.extents(),
                     pruned_to_ms: state.pruned_to.get(&key(&block.header)).copied(),
@@ -269,7 +288,8 @@ impl BlockTable for SimCloud {
     async fn at(&self, place: &BlockPlace) -> Result<Option<StoredBlock>, Fault> {
         self.call("GetItem", |state| {
             let item = (place.partition.key(), place.sort_key());
-            Ok(state.blocks.get(&item).map(|block| state.stored(block, false)))
+            let block = state.blocks.get(&item).filter(|block| !state.is_damaged(block));
+            Ok(block.map(|block| state.stored(block, false)))
         })
         .await
     }

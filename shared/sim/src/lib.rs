@@ -92,6 +92,8 @@ struct State {
     apps: BTreeMap<AppId, App>,
     /// By partition and sort key, with all of their data.
     blocks: BTreeMap<(String, String), Block>,
+    /// Blocks whose items cannot be read.
+    damaged_items: BTreeSet<(String, String)>,
     /// Extents of large blocks, and when each may be deleted (s).
     extents: BTreeMap<(String, String), Option<i64>>,
     /// Changes that the stream of the blocks' table would have reported.

@@ -230,6 +230,28 @@ async fn a_preview_changes_nothing_and_says_what_will_be_erased() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_preview_and_a_job_that_stops_within_a_page_count_every_unreadable_block_once() {
+    let world = World::new().await;
+    // Some items are no valid blocks, and the data of the others is damaged.
+    assert!(world.cloud.damage_items(3) > 1);
+    let unreadable = world.cloud.damage_blocks(1).len() as u64;
+    let job = world.job();
+    let filter = EntryFilter::read(&job.filter).unwrap();
+    let wanted = Wanted { app: &world.app, filter: &filter, since_ms: job.since_ms, until_ms: job.until_ms };
+    let found = preview(&world.cloud, &wanted, in_a_minute()).await.unwrap();
+    assert_eq!((found.unreadable, found.records, found.complete), (unreadable, 0, true));
+    // The last pass of a job stops within pages, whose calls are slow, and is resumed.
+    let last_pass = Erasure { last_pass: true, ..job };
+    assert!(world.cloud.begin_erasure(&last_pass).await.unwrap());
+    world.cloud.slow_down(Duration::from_secs(4));
+    let turns = world.sweep().await.unwrap().unwrap().turns;
+    let stopped = world.cloud.erasure_now(&last_pass.key).unwrap();
+    assert!(turns > 2 && stopped.position.is_some(), "{turns} turns, {stopped:?}");
+    world.cloud.slow_down(Duration::ZERO);
+    assert_eq!(world.erase().await.unreadable, unreadable);
+}
+
+#[tokio::test(start_paused = true)]
 async fn only_records_within_the_range_are_erased() {
     let world = World::new().await;
     let before = world.raws();

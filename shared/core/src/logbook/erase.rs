@@ -147,6 +147,7 @@ pub async fn preview<B: BlockTable>(book: &B, wanted: &Wanted<'_>, until: Instan
                     return Ok(preview);
                 }
                 let page = book.headers(&range, HEADER_PAGE, after.as_ref()).await?;
+                preview.unreadable += u64::from(page.unreadable);
                 for stored in page.blocks.iter().filter(|stored| wanted.may_be_in(&stored.header)) {
                     let Some(block) = book.find(&stored.header).await? else { continue };
                     let Some(payload) = book.payload(&block).await? else {
@@ -252,10 +253,13 @@ where
             let partition = Partition { app_id: app.app_id.clone(), day: at.day, shard: at.shard };
             let after = at.after.take().map(BlockPosition);
             let page = self.book.headers(&wanted.range(partition), HEADER_PAGE, after.as_ref()).await?;
+            let counted_before = (job.left, job.unreadable);
             job.unreadable += u64::from(page.unreadable);
             for stored in page.blocks.iter().filter(|stored| wanted.may_be_in(&stored.header)) {
                 if Instant::now() >= until {
-                    // The page is read again: what is done of it has no match any more.
+                    // The page is read again: what is done of it has no match any more, and the blocks that
+                    // are left or cannot be read are counted then.
+                    (job.left, job.unreadable) = counted_before;
                     at.after = after.map(|position| position.0);
                     (job.position, job.due_ms) = (Some(at), self.now_ms);
                     return Ok(());
