@@ -458,8 +458,13 @@ async fn records_in_the_future_can_be_pruned_and_later_ones_stay() {
     let near = json!({"before": api.cloud.clock().now_ms() + MS_PER_HOUR});
     assert_eq!(api.app(&key, "POST", "/apps/shop/prune", &near).await.data()["deleted"], 1);
     assert_eq!(api.records(&key, "").await.len(), 1);
+    write(MS_PER_HOUR / 2).await;
+    api.cloud.clock().advance_ms(20 * 60_000);
+    let now_ms = api.cloud.clock().now_ms();
+    let last = prune::go_on(&api.cloud, &api.cloud, now_ms, in_a_minute()).await.unwrap();
+    assert_eq!((last.complete, api.records(&key, "").await.len()), (1, 2), "what is written later stays");
     api.cloud.clock().advance_ms(MS_PER_DAY);
-    assert_eq!(api.counted(&key, "shop").await, [0, 1, 0, 0]);
+    assert_eq!(api.counted(&key, "shop").await, [0, 2, 0, 0]);
 }
 
 #[tokio::test]

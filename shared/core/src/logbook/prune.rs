@@ -234,6 +234,10 @@ async fn work<B: BlockTable + Stats + Records>(
         return Ok((job, true));
     }
     job.last_pass = complete;
+    if complete {
+        // Records in the future are not hidden, so that those written since this pass stay.
+        job.future_bound_ms = None;
+    }
     job.due_ms = if complete { now_ms + SETTLE_MS } else { now_ms };
     apps.save_job(&job, held_until).await?;
     Ok((job, complete))
