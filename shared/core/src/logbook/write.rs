@@ -128,7 +128,7 @@ pub async fn carry(
     // Split with those that a prune has excluded, too, so that each part of a retry is that of the first attempt.
     let mut parts = parts(all);
     for part in &mut parts {
-        part.retain(|entry| not_pruned(request, entry, "").is_ok());
+        part.retain(|entry| !is_pruned(request, entry));
     }
     if parts.iter().all(Vec::is_empty) {
         return Ok(refused);
@@ -230,9 +230,14 @@ pub(crate) fn redacted(request: &WriteRequest<'_>, mut entry: NewEntry) -> NewEn
     entry
 }
 
-pub(crate) fn not_pruned(request: &WriteRequest<'_>, entry: &NewEntry, at: &str) -> Result<(), Invalid> {
+/// Whether the app's prune watermark excludes an entry.
+fn is_pruned(request: &WriteRequest<'_>, entry: &NewEntry) -> bool {
     let pruned = request.app.pruned_before_ms;
-    if entry.timestamp_ms.is_some_and(|ms| pruned.is_some_and(|pruned| ms < pruned)) {
+    entry.timestamp_ms.is_some_and(|ms| pruned.is_some_and(|pruned| ms < pruned))
+}
+
+pub(crate) fn not_pruned(request: &WriteRequest<'_>, entry: &NewEntry, at: &str) -> Result<(), Invalid> {
+    if is_pruned(request, entry) {
         let field = if at.is_empty() { "timestamp".to_owned() } else { format!("{at}.timestamp") };
         return Err(Invalid::new(field, "timestamp is older than the app's prune watermark"));
     }

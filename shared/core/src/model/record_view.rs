@@ -342,7 +342,7 @@ impl<'a> LogRecord<'a> {
         }
         if !self.rest_of_req.is_empty() {
             out.extend_from_slice(b",\"req\":{");
-            push_members(out, &self.rest_of_req);
+            push_members(out, self.rest_of_req.iter());
             out.push(b'}');
         }
         out.push(b'}');
@@ -367,13 +367,12 @@ impl<'a> LogRecord<'a> {
             return;
         }
         out.extend_from_slice(b",\"fields\":{");
-        let members: Vec<_> = self.rest.iter().chain(&self.own_names).cloned().collect();
-        push_members(out, &members);
+        push_members(out, self.rest.iter().chain(&self.own_names));
         if !self.rest_of_req.is_empty() {
-            let comma: &[u8] = if members.is_empty() { b"" } else { b"," };
+            let comma: &[u8] = if self.rest.is_empty() && self.own_names.is_empty() { b"" } else { b"," };
             out.extend_from_slice(comma);
             out.extend_from_slice(b"\"req\":{");
-            push_members(out, &self.rest_of_req);
+            push_members(out, self.rest_of_req.iter());
             out.push(b'}');
         }
         out.push(b'}');
@@ -418,9 +417,12 @@ impl<'a> LogRecord<'a> {
 }
 
 /// Appends members, without those whose key occurs again later.
-fn push_members(out: &mut Vec<u8>, members: &[(Cow<'_, str>, &RawValue)]) {
-    let mut seen = HashSet::with_capacity(members.len());
-    let mut last: Vec<_> = members.iter().rev().filter(|(name, _)| seen.insert(name)).collect();
+fn push_members<'m, 'a: 'm>(
+    out: &mut Vec<u8>,
+    members: impl DoubleEndedIterator<Item = &'m (Cow<'a, str>, &'a RawValue)>,
+) {
+    let mut seen = HashSet::with_capacity(members.size_hint().0);
+    let mut last: Vec<_> = members.rev().filter(|(name, _)| seen.insert(name)).collect();
     last.reverse();
     for (index, (name, raw)) in last.into_iter().enumerate() {
         if index > 0 {
