@@ -15,6 +15,8 @@ endif
 
 TOOLS = .logferry/venv/bin
 PYTHON = PYTHONPATH=local $(TOOLS)/python
+# For what runs code of packages: without the variables of AWS, which may hold credentials.
+WITHOUT_AWS = env $(foreach name,$(filter AWS_%,$(.VARIABLES)),-u $(name))
 # Few packages, for commands that run beside credentials for AWS.
 DEPLOY_PYTHON = PYTHONPATH=local .logferry/deploy/bin/python
 
@@ -23,7 +25,7 @@ help: ## list the targets
 
 # The pinned tools, in a private folder.
 tools:
-	@python3 local/tools.py
+	@$(WITHOUT_AWS) python3 local/tools.py
 
 doctor: ## say what this machine lacks and, with AWS_REGION, STACK_NAME or AWS_PROFILE, what a deployment lacks
 	@python3 local/doctor.py; lacks=$$?; \
@@ -107,11 +109,10 @@ counts: ## count the instructions of the hot functions and compare them with the
 	else echo "counts: NOT checked, valgrind is not installed"; fi
 
 deploy-tools:
-	@python3 local/tools.py deploy
+	@$(WITHOUT_AWS) python3 local/tools.py deploy
 
-# Packages of npm run here: without credentials for AWS in their environment.
 console: $(if $(filter no,$(CONSOLE)),,tools) ## build the web console, which `api` serves at /console/; CONSOLE=no leaves it out
-	@test "$(CONSOLE)" = no || env -u AWS_ACCESS_KEY_ID -u AWS_SECRET_ACCESS_KEY -u AWS_SESSION_TOKEN -u AWS_PROFILE $(PYTHON) -m stack console
+	@test "$(CONSOLE)" = no || $(WITHOUT_AWS) $(PYTHON) -m stack console
 
 build: deploy-tools console ## compile the functions for Lambda into target/lambda (ARCHITECTURE=arm64 for Graviton)
 	@$(DEPLOY_PYTHON) -m stack build

@@ -1,5 +1,5 @@
 variable "code_bucket" {
-  description = "Existing bucket in the region of the stack, for the zips and the template. Enable versioning or keep earlier objects, so that a rollback finds them."
+  description = "Existing bucket with versioning in the region of the stack, for the zips and the template. Keep noncurrent versions for some days: a rollback needs them."
   type        = string
 }
 

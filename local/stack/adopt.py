@@ -1,6 +1,7 @@
 """Takes existing tables and buckets into a new stack: what a deleted stack retained, or a table restored from a
 backup. A change set of type IMPORT creates a stack of these alone; the deployment after it adds the rest."""
 
+import dataclasses
 import json
 import time
 
@@ -22,7 +23,10 @@ def check(source: str, wanted: dict[str, str], present: dict | None, stack: str)
         known = ", ".join(sorted(adoptable(source)))
         raise Problem(f"ADOPT: {', '.join(sorted(unknown))} cannot be adopted, only {known}")
     if states.exists(present):
-        raise Problem(f"ADOPT: the stack {stack} exists; only a new stack adopts tables and buckets")
+        raise Problem(
+            f"ADOPT: the stack {stack} exists; only a new stack adopts tables and buckets. If it has adopted them "
+            "already, deploy without ADOPT"
+        )
 
 
 def adopt(target: deploy.Target, wanted: dict[str, str]) -> deploy.Target:
@@ -53,12 +57,16 @@ def adopt(target: deploy.Target, wanted: dict[str, str]) -> deploy.Target:
         reason = described.get("StatusReason", "")
         cloudformation.delete_stack(StackName=target.stack)
         raise Problem(f"CloudFormation cannot adopt these: {reason}")
+    names = ", ".join(f"{name} ({physical})" for name, physical in wanted.items())
+    if target.asks and not deploy.agrees(f"adopt {names}, and create the rest?"):
+        cloudformation.delete_stack(StackName=target.stack)
+        raise Problem("nothing was changed")
     cloudformation.execute_change_set(ChangeSetName=made["Id"])
     stack = deploy.settled(cloudformation, target, made["StackId"])
     if stack["StackStatus"] != "IMPORT_COMPLETE":
         raise Problem(f"the stack could not adopt them and is {stack['StackStatus']}")
-    print(f"adopted {', '.join(f'{name} ({physical})' for name, physical in wanted.items())}")
-    return deploy.with_parameters(target, {**target.first_parameters, **parameters})
+    print(f"adopted {names}")
+    return dataclasses.replace(target, parameters=parameters, asks=False)
 
 
 def only(source: str, wanted) -> str:

@@ -105,7 +105,9 @@ def target(settings: Settings, environment=os.environ, session=None, adopts: boo
         states.check(present, stack, region)
         if not states.exists(present):
             _check_names(session, stack, account, parameters, adopts)
-        first = {} if states.exists(present) else _account_reservations(session)
+        # A stack that has only adopted resources has had no deployment.
+        is_first = not states.exists(present) or present["StackStatus"] == "IMPORT_COMPLETE"
+        first = _account_reservations(session) if is_first else {}
         bucket = _code_bucket(session, environment.get("CODE_BUCKET"), account)
     except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as problem:
         raise Problem(str(problem)) from problem

@@ -104,7 +104,9 @@ def digest(function: pathlib.Path) -> str:
 def _cargo(*arguments: str) -> None:
     # cargo finds `cargo lambda`, and cargo-lambda finds zig, in the folder of the pinned tools.
     tools = pathlib.Path(sys.executable).parent
-    environment = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"}
+    # The build scripts of dependencies run here: without credentials for AWS in their environment.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    environment["PATH"] = f"{tools}:{os.environ['PATH']}"
     if subprocess.run(["cargo", *arguments], cwd=ROOT, env=environment).returncode:
         raise Problem("the functions do not compile; see the errors above")
 

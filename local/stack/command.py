@@ -4,6 +4,8 @@ import os
 import signal
 import sys
 
+import botocore.exceptions
+
 from . import adopt, aws, binaries, console, deploy, doctor, emulator, package, settings, smoke, tests
 from .bring_up import bring_up
 
@@ -57,7 +59,7 @@ def deploy_to_aws(chosen: settings.Settings) -> None:
     outputs = deploy.deploy(target, folder)
     for name, value in outputs.items():
         print(f"  {name:<22} {value}")
-    smoke.run(target.client("lambda"), outputs, outputs["ApiUrl"])
+    smoke.run(target.client("lambda", config=smoke.PATIENT), outputs, outputs["ApiUrl"])
     note = aws.subscriptions_note(target.client("sns"), outputs["AlertsTopicArn"])
     print(aws.next_steps(outputs, target.region), *([note] if note else []), sep="\n")
 
@@ -83,7 +85,7 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         commands[arguments[0]](settings.from_environment())
-    except settings.Problem as problem:
+    except (settings.Problem, botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as problem:
         print(f"logferry: {problem}", file=sys.stderr)
         return 1
     return 0

@@ -37,7 +37,7 @@ class Target:
     # URL of the bucket's objects, without their key.
     bucket_url: str
     parameters: dict[str, str]
-    # Parameters that apply when the stack is created, unless `parameters` has them.
+    # Parameters of the first deployment, unless `parameters` has them.
     first_parameters: dict[str, str]
     # Whether an update keeps parameters that are not given, or resets them to their defaults.
     keeps_parameters: bool
@@ -51,16 +51,12 @@ class Target:
     # Shows the changes and asks before they are made.
     asks: bool = False
 
-    def client(self, service: str):
-        return boto3.client(service, **self.client_config)
+    def client(self, service: str, **more):
+        return boto3.client(service, **self.client_config, **more)
 
     @property
     def region(self) -> str:
         return self.client_config["region_name"]
-
-
-def with_parameters(target: Target, parameters: dict[str, str]) -> Target:
-    return dataclasses.replace(target, parameters={**target.parameters, **parameters})
 
 
 def emulator(settings: Settings) -> Target:
@@ -116,12 +112,9 @@ def _parameters(source: str, target: Target, present: dict | None) -> list[dict]
     """The parameters of the request. Those of the running stack that the template no longer has are left out:
     CloudFormation refuses a request that names them."""
     known = template.parameters(source)
-    if not states.exists(present):
-        named = {**target.first_parameters, **target.parameters}
-        kept = []
-    else:
-        named = target.parameters
-        kept = [one["ParameterKey"] for one in present.get("Parameters", [])] if target.keeps_parameters else []
+    named = {**target.first_parameters, **target.parameters}
+    keeps = states.exists(present) and target.keeps_parameters
+    kept = [one["ParameterKey"] for one in present.get("Parameters", [])] if keeps else []
     return [{"ParameterKey": name, "ParameterValue": value} for name, value in named.items()] + [
         {"ParameterKey": name, "UsePreviousValue": True} for name in kept if name in known and name not in named
     ]
@@ -188,7 +181,7 @@ def _change(cloudformation, target: Target, url: str, given: list[dict], present
         raise Problem(f"CloudFormation refuses the template or its parameters: {reason}")
     if not target.is_local:
         _show(described["Changes"])
-    if target.asks and not _agrees():
+    if target.asks and not agrees("make these changes?"):
         cloudformation.delete_change_set(ChangeSetName=change_set)
         raise Problem("nothing was changed")
     last_event = _events(cloudformation, stack_id)[:1]
@@ -225,8 +218,8 @@ def _show(changes: list[dict]) -> None:
         print(f"  {change['Action']:<7} {change['LogicalResourceId']} ({change['ResourceType']}){replaced}")
 
 
-def _agrees() -> bool:
-    return input("make these changes? [y/N] ").strip().lower() in ("y", "yes")
+def agrees(question: str) -> bool:
+    return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
 
 
 def _alarms(cloudformation, stack: str) -> list[dict]:

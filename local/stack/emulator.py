@@ -96,7 +96,8 @@ def stop(settings: Settings) -> bool:
                 break
     # Functions that outlived this emulator or an earlier one.
     for pid in _functions_left(settings):
-        os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
     _record(settings).unlink(missing_ok=True)
     settings.local_env.unlink(missing_ok=True)
     return running is not None

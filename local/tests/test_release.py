@@ -89,6 +89,14 @@ def test_the_terraform_module_uploads_the_zips_of_a_release_and_passes_all_its_v
     assert blocks("main.tf", "resource").keys() == {"aws_s3_object", "aws_cloudformation_stack"}
 
 
+def test_the_terraform_module_never_deletes_a_zip_that_a_rollback_needs():
+    """An object whose key changes is replaced, and Terraform deletes the former one."""
+    for name, zipped in blocks("main.tf", "resource")["aws_s3_object"].items():
+        assert not re.search(r"sha|md5|version", zipped["key"]), name
+    text = MODULE["main.tf"].read_text()
+    assert "Version = zip.version_id" in text and "versionId=${aws_s3_object.template.version_id}" in text
+
+
 def test_the_terraform_module_returns_outputs_that_the_template_has():
     outputs = template.load(template.text())["Outputs"]
     returned = blocks("outputs.tf", "output")

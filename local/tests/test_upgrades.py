@@ -48,7 +48,8 @@ class Account:
 
     def deploy(self, folder, source: str = NOW, **parameters: str) -> dict[str, str]:
         self.monkeypatch.setattr(template, "text", lambda *_: source)
-        return deploy.deploy(deploy.with_parameters(self.target, parameters), folder)
+        given = {**self.target.parameters, **parameters}
+        return deploy.deploy(dataclasses.replace(self.target, parameters=given), folder)
 
     def stack(self) -> dict | None:
         return deploy.describe(self.cloudformation, self.target.stack)
@@ -205,8 +206,11 @@ def test_a_new_stack_adopts_the_tables_and_the_bucket_of_a_deleted_one(account, 
         name: outputs[f"{name}Name"]
         for name in ("AppsTable", "LogsTable", "FilesTable", "StatsTable", "ChecksTable", "UploadsTable")
     }
+    # What a first deployment alone sets counts here, too.
+    account.target = dataclasses.replace(account.target, first_parameters={"ReservedConcurrencyApi": "7"})
     account.target = adopt.adopt(account.target, wanted)
     again = account.deploy(folder)
+    assert account.parameters()["ReservedConcurrencyApi"] == "7"
     assert {key: again[f"{key}Name"] for key in wanted} == wanted
     stored = account.target.client("dynamodb").get_item(TableName=again["AppsTableName"], Key=item)
     assert stored["Item"] == item
@@ -247,6 +251,16 @@ def test_a_table_restored_to_an_earlier_time_is_adopted_with_what_was_in_it_its_
     assert (tags["team"], tags["stage"]) == ("logs", "production")
     expiry = dynamodb.describe_time_to_live(TableName=restored)["TimeToLiveDescription"]
     assert (expiry["TimeToLiveStatus"], expiry["AttributeName"]) == ("ENABLED", "expires_at")
+
+
+def test_nothing_is_adopted_without_a_yes(account, folder, monkeypatch):
+    outputs = account.deploy(folder)
+    account.delete()
+    monkeypatch.setattr("builtins.input", lambda question: "n")
+    asking = dataclasses.replace(account.target, asks=True)
+    with pytest.raises(Problem, match="nothing was changed"):
+        adopt.adopt(asking, {"AppsTable": outputs["AppsTableName"]})
+    assert not states.exists(account.stack())
 
 
 def test_only_a_new_stack_adopts_and_only_tables_and_buckets(account, folder):
