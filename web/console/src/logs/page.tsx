@@ -113,6 +113,12 @@ function Records({ question }: { question: Question }) {
   });
 
   const none = state.complete && state.rows.length === 0;
+  const older = () => void store.older(Date.now());
+  const searchOlder = (
+    <button type="button" class="button small" onClick={older}>
+      Search older records
+    </button>
+  );
   return (
     <div class="page logs">
       <Head title="Logs" allApps>
@@ -148,7 +154,8 @@ function Records({ question }: { question: Question }) {
           </button>
         </div>
       )}
-      {state.problem && <Trouble problem={state.problem} retry={() => void store.older(Date.now())} />}
+      {state.problem && <Trouble problem={state.problem} retry={older} />}
+      {live && state.tailProblem && <Trouble problem={state.tailProblem} />}
       {state.skipped > 0 && (
         <div class="notice" role="status">
           {state.skipped} blocks of records could not be read and are missing here.
@@ -198,6 +205,10 @@ function Records({ question }: { question: Question }) {
             Write one, or upload a log file.
           </Empty>
         )
+      ) : state.rows.length === 0 && state.paused ? (
+        <Empty title="No record found yet">
+          What is older has not been searched, because this takes long. {searchOlder}
+        </Empty>
       ) : state.rows.length === 0 && state.problem === undefined ? (
         <Loading label="Searching" />
       ) : (
@@ -207,16 +218,14 @@ function Records({ question }: { question: Question }) {
           question={question}
           showApp={kind === 'admin' && app === undefined && apps.length > 1}
           live={view.live && !stopped}
-          atEnd={() => void store.older(Date.now())}
+          atEnd={() => void store.nearEnd(Date.now())}
           footer={
             state.loading ? (
               <Loading label="Older records" />
             ) : state.complete ? (
               <p class="muted end">These are all records of this range.</p>
             ) : (
-              <button type="button" class="button small" onClick={() => void store.older(Date.now())}>
-                Search older records
-              </button>
+              !state.problem && searchOlder
             )
           }
         />

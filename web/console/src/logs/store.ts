@@ -16,7 +16,12 @@ export interface Seen {
   loading: boolean;
   /** Everything that the filters find is there. */
   complete: boolean;
+  /** Many pages without a record were read: older records are searched when they are asked for. */
+  paused: boolean;
+  /** Why the last page of older records failed. */
   problem: Problem | undefined;
+  /** Why the last look of the live tail failed. */
+  tailProblem: Problem | undefined;
   /** Blocks that the API could not read. */
   skipped: number;
   /** More has arrived than the live tail reads: records between what was loaded and the newest may be missing. */
@@ -46,7 +51,9 @@ export class Store {
     rows: [],
     loading: false,
     complete: false,
+    paused: false,
     problem: undefined,
+    tailProblem: undefined,
     skipped: 0,
     missed: false,
     loadedAt: undefined,
@@ -54,6 +61,8 @@ export class Store {
   private readonly ids = new Set<string>();
   private cursor: string | undefined;
   private until: string | undefined;
+  /** How often the oldest rows were dropped. A page that was asked for before does not continue the list. */
+  private trims = 0;
   /** Where the next look of the tail begins in the order of arrival. */
   private after: string | undefined;
   private readonly aborting = new AbortController();
@@ -78,35 +87,48 @@ export class Store {
     this.aborting.abort();
   }
 
+  /** Loads older records for a list that nears its end. After a failure, and after many pages without a record, only
+   * {@link older} goes on. */
+  async nearEnd(now: number): Promise<void> {
+    if (!this.seen.problem && !this.seen.paused) await this.older(now);
+  }
+
   /** Loads the next page of older records, unless one is on its way. */
   async older(now: number): Promise<void> {
     if (this.seen.loading || this.seen.complete) return;
-    this.set({ loading: true, problem: undefined });
+    this.set({ loading: true, paused: false, problem: undefined });
     try {
       // The tail begins before the list is read, so that no record is between them.
       if (this.live && this.followsArrival) this.after ??= await this.present();
-      for (let n = 0; n < EMPTY_PAGES; n++) {
+      let found = 0;
+      for (let n = 0; n < EMPTY_PAGES && !found && !this.seen.complete; n++) {
         const params: Params = { ...this.params, limit: PAGE, cursor: this.cursor };
         if (this.until !== undefined && this.cursor === undefined) params.until = this.until;
+        const { trims } = this;
         const page = await this.client.list<LogRecord>('logs', params, this.aborting.signal);
+        // It is below rows that are no longer there.
+        if (trims !== this.trims) continue;
         this.cursor = page.cursor ?? undefined;
         this.set({ skipped: this.seen.skipped + (page.skipped ?? 0), complete: page.cursor === null });
         const fresh = this.fresh(page.data).map((record) => rowOf(record));
         if (fresh.length) this.set({ rows: [...this.seen.rows, ...fresh] });
-        if (fresh.length || this.seen.complete) break;
+        found = fresh.length;
       }
-      this.set({ loading: false, loadedAt: this.seen.loadedAt ?? now });
+      const paused = !found && !this.seen.complete;
+      this.set({ loading: false, paused, loadedAt: this.seen.loadedAt ?? now });
     } catch (error) {
-      this.failed(error);
+      this.set({ loading: false, problem: problemOf(error) });
     }
   }
 
   /** Looks for records that have arrived since the last look. Returns how many there are. */
   async tail(): Promise<number> {
     try {
-      return this.followsArrival ? await this.lookByArrival() : await this.lookByTime();
+      const found = this.followsArrival ? await this.lookByArrival() : await this.lookByTime();
+      this.set({ tailProblem: undefined });
+      return found;
     } catch (error) {
-      this.failed(error);
+      this.set({ tailProblem: problemOf(error) });
       return 0;
     }
   }
@@ -171,7 +193,7 @@ export class Store {
     const fresh = this.fresh(near).map((record) => rowOf(record));
     fresh.sort((a, b) => b.ms - a.ms);
     const marked = fresh.map((row) => ({ ...row, late: newest !== undefined && row.ms < newest }));
-    this.set({ problem: undefined, ...(fresh.length && { rows: merged(this.seen.rows, marked) }) });
+    if (fresh.length) this.set({ rows: merged(this.seen.rows, marked) });
     this.trim();
     return fresh.length;
   }
@@ -181,6 +203,7 @@ export class Store {
     const rows = this.seen.rows.slice(0, TAIL_KEPT);
     for (const row of this.seen.rows.slice(TAIL_KEPT)) this.ids.delete(idOf(row.record));
     const oldest = rows.at(-1);
+    this.trims++;
     // The cursor belongs to the last record that was read: from here on, the time of the last one that is kept.
     this.cursor = undefined;
     if (oldest) this.until = new Date(oldest.ms + 1).toISOString();
@@ -191,11 +214,6 @@ export class Store {
     const fresh = records.filter((record) => !this.ids.has(idOf(record)));
     for (const record of fresh) this.ids.add(idOf(record));
     return fresh;
-  }
-
-  private failed(error: unknown): void {
-    if (this.aborting.signal.aborted) return;
-    this.set({ loading: false, problem: problemOf(error) });
   }
 
   private set(change: Partial<Seen>): void {

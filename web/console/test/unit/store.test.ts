@@ -13,17 +13,19 @@ const record = (n: number): LogRecord => ({
   message: `${n}`,
 });
 
+type Answer = Page<LogRecord> | Promise<Page<LogRecord>>;
+
 /** A client whose answers are computed from the parameters. */
 class Fake extends Client {
   readonly asked: Params[] = [];
-  private readonly answer: (params: Params) => Page<LogRecord>;
-  constructor(answer: (params: Params) => Page<LogRecord>) {
+  private readonly answer: (params: Params) => Answer;
+  constructor(answer: (params: Params) => Answer) {
     super(new URL('http://x/v1/'), { kind: 'app', secret: 'k', until: 0 });
     this.answer = answer;
   }
   override async list<T>(_: string, params: Params = {}): Promise<Page<T>> {
     this.asked.push(params);
-    return this.answer(params) as unknown as Page<T>;
+    return (await this.answer(params)) as unknown as Page<T>;
   }
 }
 
@@ -46,6 +48,38 @@ test('pages follow the cursor, empty ones are skipped, and a record is shown onc
   assert.deepEqual([store.state.complete, store.state.skipped], [true, 3]);
   await store.older(3);
   assert.equal(client.asked.length, 3);
+});
+
+test('after a page that fails, the end of the list asks for nothing until a retry', async () => {
+  let down = true;
+  const client = new Fake(({ cursor }) => {
+    if (cursor === undefined) return { data: [record(9)], cursor: 'a' };
+    if (down) throw new Problem(429, 'RATE_LIMITED', 'slow down');
+    return { data: [record(8)], cursor: null };
+  });
+  const store = new Store(client, {}, () => {});
+  await store.older(1);
+  for (let n = 0; n < 5; n++) await store.nearEnd(2);
+  assert.equal(client.asked.length, 2);
+  assert.deepEqual([store.state.problem?.message, store.state.loading], ['slow down', false]);
+  down = false;
+  await store.older(3);
+  assert.deepEqual([shown(store), store.state.problem], ['r9 r8', undefined]);
+});
+
+test('after fifty empty pages, older records are searched only when they are asked for', async () => {
+  const client = new Fake(({ cursor }) => {
+    const page = Number(cursor ?? 0);
+    return { data: page === 0 ? [record(9)] : [], cursor: page < 60 ? String(page + 1) : null };
+  });
+  const store = new Store(client, {}, () => {});
+  await store.older(1);
+  assert.equal(store.state.paused, false);
+  for (let n = 0; n < 5; n++) await store.nearEnd(2);
+  assert.equal(client.asked.length, 51);
+  assert.deepEqual([store.state.paused, store.state.loading, store.state.complete], [true, false, false]);
+  await store.older(3);
+  assert.deepEqual([client.asked.length, store.state.paused, store.state.complete], [61, false, true]);
 });
 
 test('the live tail puts late records in their place and marks them', async () => {
@@ -108,12 +142,12 @@ test('a look reads full pages until the end, and after a failure the next one co
   const store = new Store(client, { app_id: 'shop' }, () => {}, true);
   await store.older(T0);
   await store.tail();
-  assert.equal(store.state.problem?.message, 'try again');
+  assert.equal(store.state.tailProblem?.message, 'try again');
   assert.equal(store.state.rows.length, 501);
   await store.tail();
   assert.equal(client.asked.at(-1)?.after, 'c1');
   assert.deepEqual([store.state.rows[0]?.record.id, store.state.rows.length], ['r502', 502]);
-  assert.deepEqual([store.state.problem, store.state.missed], [undefined, false]);
+  assert.deepEqual([store.state.tailProblem, store.state.missed], [undefined, false]);
 });
 
 test('a look that more has arrived than it reads skips to the newest records and says so', async () => {
@@ -207,6 +241,56 @@ test('the tail keeps 5,000 rows, and older ones are then asked for by time', asy
   await store.older(2);
   const next = client.asked[before];
   assert.deepEqual([next?.cursor, next?.until], [undefined, new Date(T0 + 21_001).toISOString()]);
+});
+
+test('a page that was on its way while rows were dropped leaves no gap', async () => {
+  const down = (from: number, to: number) =>
+    Array.from({ length: from - to + 1 }, (_, n) => record(from - n));
+  let arrive = (_: Page<LogRecord>) => {};
+  const client = new Fake(({ since, until, cursor }) => {
+    if (since !== undefined) return { data: down(6_030, 6_001), cursor: null };
+    if (until !== undefined) return { data: down(1_031, 1_001), cursor: null };
+    if (cursor === undefined) return { data: down(6_000, 1_011), cursor: 'a' };
+    return new Promise((done) => {
+      arrive = done;
+    });
+  });
+  const store = new Store(client, {}, () => {});
+  await store.older(1);
+  const older = store.older(2);
+  await store.tail();
+  assert.equal(store.state.rows.length, 5_000);
+  arrive({ data: down(1_010, 1_001), cursor: null });
+  await older;
+  assert.deepEqual(
+    store.state.rows.map((row) => row.record.id),
+    down(6_030, 1_001).map(({ id }) => id),
+  );
+  assert.equal(store.state.complete, true);
+});
+
+test('a look that fails and one that succeeds leave the page of older records alone', async () => {
+  let down = true;
+  let fail = (_: Problem) => {};
+  const client = new Fake(({ since, cursor }) => {
+    if (cursor !== undefined) {
+      return new Promise((_, failed) => {
+        fail = failed;
+      });
+    }
+    if (since !== undefined && down) throw new Problem(503, 'SLOW_DOWN', 'the look failed');
+    return { data: [record(2)], cursor: since === undefined ? 'a' : null };
+  });
+  const store = new Store(client, {}, () => {});
+  await store.older(1);
+  const older = store.older(2);
+  await store.tail();
+  assert.deepEqual([store.state.loading, store.state.tailProblem?.message], [true, 'the look failed']);
+  fail(new Problem(500, 'INTERNAL', 'the page failed'));
+  await older;
+  down = false;
+  await store.tail();
+  assert.deepEqual([store.state.problem?.message, store.state.tailProblem], ['the page failed', undefined]);
 });
 
 test('two lists are merged by time, newest first', () => {
