@@ -1,5 +1,6 @@
 // Requests to the API that serves this console, at the same origin.
 
+import { parse } from './exact.ts';
 import { type Credential, headersOf } from './session.ts';
 import type { Page } from './types.ts';
 
@@ -88,7 +89,11 @@ export class Client {
       if (signal?.aborted) throw error;
       throw new Problem(0, 'NETWORK', 'the API cannot be reached; check the connection and try again');
     }
-    const answer = (await response.json().catch(() => undefined)) as unknown;
+    const read: (text: string) => unknown = path.startsWith('logs') ? parse : JSON.parse;
+    const answer = await response
+      .text()
+      .then(read)
+      .catch(() => undefined);
     if (response.ok && answer !== undefined) return answer;
     if (response.status === 401) this.refused();
     throw refusal(response, answer);

@@ -1,9 +1,11 @@
 // What the API answers, as far as the console reads it (functions/api/openapi.json).
 
+import type { Exact } from './exact.ts';
+
 export const LEVELS = ['DEBUG', 'INFO', 'WARN', 'ERROR'] as const;
 export type Level = (typeof LEVELS)[number];
 
-export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
+export type Json = null | boolean | number | Exact | string | Json[] | { [key: string]: Json };
 
 export interface LogRecord {
   id: string;

@@ -2,6 +2,7 @@
 
 import { useState } from 'preact/hooks';
 import { useSession } from '../context.ts';
+import { write } from '../exact.ts';
 import { useLoad } from '../hooks.ts';
 import { href } from '../route.ts';
 import { full } from '../time.ts';
@@ -60,7 +61,7 @@ export function Detail({ row, question, words }: { row: Row; question: Question;
         </button>
         <Copy icon="link" label="Copy link" text={link} />
         <Copy label="Copy message" text={() => record.message} />
-        <Copy label="Copy JSON" text={() => JSON.stringify(record, null, 2)} />
+        <Copy label="Copy JSON" text={() => write(record, 2)} />
         <button type="button" class="button small" aria-expanded={raw} onClick={() => setRaw(!raw)}>
           Stored entry
         </button>
@@ -109,7 +110,7 @@ function Raw(props: {
       {(found) => {
         if (!found) return <p class="muted">The record is no longer stored.</p>;
         const entry = found.rawData;
-        const text = typeof entry === 'string' ? entry : JSON.stringify(entry, null, 2);
+        const text = typeof entry === 'string' ? entry : write(entry ?? null, 2);
         return (
           <div class="raw">
             <Copy label="Copy entry" text={() => text} />

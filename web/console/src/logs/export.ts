@@ -1,6 +1,7 @@
 // Records as NDJSON or CSV, page by page.
 
 import { type Client, type Params, problemOf } from '../api.ts';
+import { write } from '../exact.ts';
 import type { LogRecord } from '../types.ts';
 
 export type Format = 'ndjson' | 'csv';
@@ -26,9 +27,7 @@ export async function fetchAll(
       () => client.list<LogRecord>('logs', { ...params, limit, cursor }, signal),
       signal,
     );
-    parts.push(
-      page.data.map((record) => (format === 'csv' ? row(record) : `${JSON.stringify(record)}\n`)).join(''),
-    );
+    parts.push(page.data.map((record) => (format === 'csv' ? row(record) : `${write(record)}\n`)).join(''));
     got += page.data.length;
     progress(got);
     if (page.cursor === null) return { parts, complete: true };
@@ -56,7 +55,7 @@ export function row(record: LogRecord): string {
   const cells = COLUMNS.map((name) => {
     const value = record[name];
     if (value === undefined || value === null) return '';
-    return cell(typeof value === 'string' ? value : JSON.stringify(value));
+    return cell(typeof value === 'string' ? value : write(value));
   });
   return `${cells.join(',')}\r\n`;
 }

@@ -1,6 +1,7 @@
 // A value of a record as a tree. Members are shown a hundred at a time, so that the largest value is harmless.
 
 import { useState } from 'preact/hooks';
+import { Exact, write } from '../exact.ts';
 import type { Json } from '../types.ts';
 import { Icon } from './icons.tsx';
 import { LogText } from './text.tsx';
@@ -16,9 +17,12 @@ interface Props {
   pick: ((path: string[], value: string) => (() => void) | undefined) | undefined;
 }
 
+const isNested = (value: Json): value is Json[] | { [key: string]: Json } =>
+  value !== null && typeof value === 'object' && !(value instanceof Exact);
+
 export function Tree({ value, path, pick }: Props) {
   const [shown, setShown] = useState(STEP);
-  if (value === null || typeof value !== 'object') return <Leaf value={value} path={path} pick={pick} />;
+  if (!isNested(value)) return <Leaf value={value} path={path} pick={pick} />;
   const members = Array.isArray(value)
     ? value.map((item, n) => [String(n), item] as const)
     : Object.entries(value);
@@ -40,7 +44,7 @@ export function Tree({ value, path, pick }: Props) {
 }
 
 function Member({ name, value, path, pick }: Props & { name: string }) {
-  const nested = value !== null && typeof value === 'object' && Object.keys(value).length > 0;
+  const nested = isNested(value) && Object.keys(value).length > 0;
   const [open, setOpen] = useState(path.length < 3);
   const label = (
     <span class="tree-name" title={path.join('.')}>
@@ -71,8 +75,8 @@ function Member({ name, value, path, pick }: Props & { name: string }) {
 }
 
 function Leaf({ value, path, pick }: Props) {
-  const text = typeof value === 'string' ? value : JSON.stringify(value);
-  const kind = value === null ? 'null' : typeof value;
+  const text = typeof value === 'string' ? value : write(value);
+  const kind = value === null ? 'null' : value instanceof Exact ? 'number' : typeof value;
   const filter = text.length <= 512 ? pick?.(path, text) : undefined;
   if (!filter) return <Clipped text={text} classes={`value value-${kind}`} />;
   return (

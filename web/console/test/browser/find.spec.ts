@@ -1,5 +1,6 @@
 /** Finding a record, sharing it; filters and the URL. */
 
+import { readFile } from 'node:fs/promises';
 import { expect, logIn, open, rows, test } from '../support/fixtures.ts';
 
 const MINUTE_MS = 60_000;
@@ -101,6 +102,37 @@ test('conditions on members of a record, and a search in the whole entry', async
   await page.getByRole('button', { name: 'everywhere' }).click();
   await expect(rows(page)).toHaveCount(1);
   await expect(rows(page)).toContainText('failed too');
+});
+
+test('a number that JavaScript cannot hold is shown, filtered, copied and downloaded with its own digits', async ({
+  page,
+  context,
+  app,
+  url,
+}) => {
+  await context.grantPermissions(['clipboard-read', 'clipboard-write']);
+  for (const id of ['9007199254740993', '9007199254740992']) {
+    const headers = { 'x-api-key': app.key, 'content-type': 'application/json' };
+    const body = `{"level":"info","message":"order","context":{"id":${id},"price":1.10}}`;
+    const answer = await fetch(`${app.stack.api}/logs`, { method: 'POST', headers, body });
+    expect(answer.status).toBeLessThan(300);
+  }
+  await open(page, url, '#/logs', app.key);
+  await expect(rows(page)).toHaveCount(2);
+  for (const button of await page.getByRole('button', { name: /^Record of/ }).all()) await button.click();
+  await page.getByTitle('Filter: context.id=9007199254740993').click();
+  await expect(rows(page)).toHaveCount(1);
+  await page.getByRole('button', { name: /^Record of/ }).click();
+  await expect(page.getByTitle('Filter: context.price=1.10')).toBeVisible();
+  await page.getByRole('button', { name: 'Copy JSON' }).click();
+  await expect.poll(() => page.evaluate(() => navigator.clipboard.readText())).toContain('"price": 1.10');
+  await page.getByRole('button', { name: 'Stored entry' }).click();
+  await expect(page.locator('.raw-text')).toContainText('"id": 9007199254740993');
+  await page.getByRole('button', { name: 'Download', exact: true }).click();
+  const saved = page.waitForEvent('download');
+  await page.getByRole('dialog').getByRole('button', { name: 'Download' }).click();
+  const file = await readFile(await (await saved).path(), 'utf8');
+  expect(file).toContain('"context":{"id":9007199254740993,"price":1.10}');
 });
 
 test('an expired login returns to the same view', async ({ page, app, url }) => {
