@@ -11,8 +11,9 @@ export interface Loaded<T> {
   reload: () => void;
 }
 
-/** Loads something again whenever `key` changes or `reload` is called; what is outdated is not shown. */
-export function useLoad<T>(key: string, load: (signal: AbortSignal) => Promise<T>): Loaded<T> {
+/** Loads something again whenever `key` or `asked` changes, or `reload` is called; what is of another key is not
+ * shown. */
+export function useLoad<T>(key: string, load: (signal: AbortSignal) => Promise<T>, asked = 0): Loaded<T> {
   const [round, again] = useReducer((n: number) => n + 1, 0);
   const [state, setState] = useState<{ key: string; data?: T; problem?: Problem; loading: boolean }>({
     key,
@@ -20,7 +21,6 @@ export function useLoad<T>(key: string, load: (signal: AbortSignal) => Promise<T
   });
   const latest = useRef(load);
   latest.current = load;
-  // A round loads again.
   useEffect(() => {
     const aborting = new AbortController();
     setState((before) => (before.key === key ? { ...before, loading: true } : { key, loading: true }));
@@ -29,7 +29,7 @@ export function useLoad<T>(key: string, load: (signal: AbortSignal) => Promise<T
       (error) => !aborting.signal.aborted && setState({ key, problem: problemOf(error), loading: false }),
     );
     return () => aborting.abort();
-  }, [key, round]);
+  }, [key, round, asked]);
   const current = state.key === key ? state : { loading: true };
   return {
     data: undefined,

@@ -1,11 +1,11 @@
 // Downloads the records that the filters find, up to 100,000, as NDJSON or CSV.
 
-import { useRef, useState } from 'preact/hooks';
+import { useEffect, useRef, useState } from 'preact/hooks';
 import { type Problem, problemOf } from '../api.ts';
 import { useSession } from '../context.ts';
 import { count } from '../format.ts';
 import { Dialog, Trouble } from '../ui/parts.tsx';
-import { type Format, fetchAll, MAX_RECORDS } from './export.ts';
+import { type Export, type Format, fetchAll, MAX_RECORDS } from './export.ts';
 import { query } from './filters.ts';
 import type { Question } from './page.tsx';
 
@@ -13,9 +13,11 @@ export function Download({ question, close }: { question: Question; close: () =>
   const { client, app } = useSession();
   const [format, setFormat] = useState<Format>('ndjson');
   const [got, setGot] = useState<number>();
-  const [ended, setEnded] = useState<'complete' | 'limited'>();
+  const [ended, setEnded] = useState<Export>();
   const [problem, setProblem] = useState<Problem>();
   const aborting = useRef<AbortController>(undefined);
+  // Another page, or the logout, ends it as well.
+  useEffect(() => () => aborting.current?.abort(), []);
   const start = async (event: Event) => {
     event.preventDefault();
     setProblem(undefined);
@@ -26,18 +28,14 @@ export function Download({ question, close }: { question: Question; close: () =>
       const params = query(app, question.filters, Date.now());
       const found = await fetchAll(client, params, format, setGot, stop.signal);
       save(new Blob(found.parts, { type: TYPES[format] }), `${app ?? 'logs'}-${stamp()}.${format}`);
-      setEnded(found.complete ? 'complete' : 'limited');
+      setEnded(found);
     } catch (error) {
       if (!stop.signal.aborted) setProblem(problemOf(error));
       setGot(undefined);
     }
   };
-  const cancel = () => {
-    aborting.current?.abort();
-    close();
-  };
   return (
-    <Dialog title="Download these records" close={cancel}>
+    <Dialog title="Download these records" close={close}>
       <form onSubmit={start}>
         <fieldset class="scopes" disabled={got !== undefined}>
           <legend>Format</legend>
@@ -56,15 +54,20 @@ export function Download({ question, close }: { question: Question; close: () =>
         {got !== undefined && (
           <label class="field">
             <span aria-live="polite">
-              {count(got)} records{ended === 'complete' && ': all of them'}
-              {ended === 'limited' && ': as many as one download may have; narrow the range for the rest'}
+              {count(got)} records
+              {ended?.complete && ended.skipped === 0 && ': all of them'}
+              {ended?.complete === false &&
+                ': as many as one download may have; narrow the range for the rest'}
+              {ended !== undefined &&
+                ended.skipped > 0 &&
+                `. ${ended.skipped} blocks of records could not be read and are missing`}
             </span>
             <progress max={ended ? 1 : MAX_RECORDS} value={ended ? 1 : got} />
           </label>
         )}
         {problem && <Trouble problem={problem} />}
         <footer>
-          <button type="button" class="button" onClick={cancel}>
+          <button type="button" class="button" onClick={close}>
             {ended ? 'Close' : 'Cancel'}
           </button>
           {!ended && (

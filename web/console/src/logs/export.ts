@@ -11,6 +11,14 @@ const PAGE = 1_000;
 /** Attempts at a page when the API asks to slow down. */
 const MAX_ATTEMPTS = 5;
 
+export interface Export {
+  parts: string[];
+  /** Whether the filters find no more. */
+  complete: boolean;
+  /** Blocks that the API could not read. */
+  skipped: number;
+}
+
 /** Reads pages until the end or the limit. A page is one part of the file, so that no large text is built. */
 export async function fetchAll(
   client: Client,
@@ -18,9 +26,10 @@ export async function fetchAll(
   format: Format,
   progress: (records: number) => void,
   signal: AbortSignal,
-): Promise<{ parts: string[]; complete: boolean }> {
+): Promise<Export> {
   const parts = format === 'csv' ? [`${COLUMNS.join(',')}\r\n`] : [];
   let cursor: string | undefined;
+  let skipped = 0;
   for (let got = 0; got < MAX_RECORDS; ) {
     const limit = Math.min(PAGE, MAX_RECORDS - got);
     const page = await patiently(
@@ -29,11 +38,12 @@ export async function fetchAll(
     );
     parts.push(page.data.map((record) => (format === 'csv' ? row(record) : `${write(record)}\n`)).join(''));
     got += page.data.length;
+    skipped += page.skipped ?? 0;
     progress(got);
-    if (page.cursor === null) return { parts, complete: true };
+    if (page.cursor === null) return { parts, complete: true, skipped };
     cursor = page.cursor;
   }
-  return { parts, complete: false };
+  return { parts, complete: false, skipped };
 }
 
 /** Waits where the API says for how long. */

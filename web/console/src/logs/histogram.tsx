@@ -40,7 +40,17 @@ export function Histogram({ question, round }: { question: Question; round: numb
   const loaded = useLoad(key, async (signal) => {
     if (!open) await countAll(client, app, filters, Date.now(), setBars, signal);
   });
-  if (open || loaded.problem) return null;
+  if (open) return null;
+  if (loaded.problem) {
+    return (
+      <div class="notice" role="status">
+        The records could not be counted: {loaded.problem.message}
+        <button type="button" class="button small" onClick={loaded.reload}>
+          Count again
+        </button>
+      </div>
+    );
+  }
   const choose = (range: Range) => ask({ filters: { range }, view: { live: false } });
   return (
     <div class={`histogram ${loaded.loading ? 'loading-bars' : ''}`}>

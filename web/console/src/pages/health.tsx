@@ -1,6 +1,6 @@
 // Checks of an app: state, uptime, the last results, response times.
 
-import { useState } from 'preact/hooks';
+import { useReducer, useState } from 'preact/hooks';
 import { useSession } from '../context.ts';
 import { percent } from '../format.ts';
 import { Head } from '../frame.tsx';
@@ -14,14 +14,17 @@ const BARS = 60;
 
 export function HealthPage() {
   const { client, app } = useSession();
-  const loaded = useLoad(app ?? '', async (signal) =>
-    app === undefined ? [] : client.get<CheckState[]>(`health/${app}/uptime`, {}, signal),
+  const [round, again] = useReducer((n: number) => n + 1, 0);
+  const loaded = useLoad(
+    app ?? '',
+    async (signal) => (app === undefined ? [] : client.get<CheckState[]>(`health/${app}/uptime`, {}, signal)),
+    round,
   );
   return (
     <div class="page">
       <Head title="Health">
         {app !== undefined && <StatusPage app={app} />}
-        <IconButton icon="refresh" label="Reload" onClick={loaded.reload} />
+        <IconButton icon="refresh" label="Reload" onClick={() => again(undefined as never)} />
       </Head>
       {app === undefined ? (
         <Empty title="Choose an app">Checks belong to an app: choose one above.</Empty>
@@ -31,7 +34,7 @@ export function HealthPage() {
             checks.length ? (
               <div class="checks">
                 {checks.map((check) => (
-                  <Check key={check.name ?? check.url} app={app} check={check} />
+                  <Check key={check.name ?? check.url} app={app} check={check} round={round} />
                 ))}
               </div>
             ) : (
@@ -63,15 +66,19 @@ function StatusPage({ app }: { app: string }) {
   );
 }
 
-function Check({ app, check }: { app: string; check: CheckState }) {
+function Check({ app, check, round }: { app: string; check: CheckState; round: number }) {
   const { client, utc } = useSession();
   const now = useNow(30_000);
   const name = check.name ?? check.url;
-  const results = useLoad(`${app}/${name}`, (signal) =>
-    client.list<CheckResult>(`health/${app}`, { url: name, limit: BARS }, signal),
+  const results = useLoad(
+    `${app}/${name}`,
+    (signal) => client.list<CheckResult>(`health/${app}`, { url: name, limit: BARS }, signal),
+    round,
   );
-  const series = useLoad(`${app}/${name}/series`, (signal) =>
-    client.get<Series>(`health/${app}/response-times`, { url: name, window: '24h' }, signal),
+  const series = useLoad(
+    `${app}/${name}/series`,
+    (signal) => client.get<Series>(`health/${app}/response-times`, { url: name, window: '24h' }, signal),
+    round,
   );
   const last = results.data?.data[0];
   const badge = new URL(`../health/${app}/badges/health.svg?url=${encodeURIComponent(name)}`, client.base)
@@ -100,12 +107,13 @@ function Check({ app, check }: { app: string; check: CheckState }) {
         ))}
       </dl>
       {results.problem && <Trouble problem={results.problem} retry={results.reload} />}
-      {results.data ? <Bars results={results.data.data} utc={utc} /> : <Loading />}
+      {results.data ? <Bars results={results.data.data} utc={utc} /> : !results.problem && <Loading />}
       {last?.error && (
         <p class="last-error">
           <strong>Last result</strong> {last.error}
         </p>
       )}
+      {series.problem && <Trouble problem={series.problem} retry={series.reload} />}
       {series.data && <Times series={series.data} />}
       <div class="detail-actions">
         <Copy label="Copy badge markdown" text={() => `![${name.replaceAll(']', '')}](${badge})`} />

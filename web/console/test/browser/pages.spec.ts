@@ -55,6 +55,11 @@ test('the health page shows what the API says', async ({ page, app, url }) => {
   await expect(page.locator('.check-card .state')).toHaveText(check?.state ?? '');
   const { length } = await app.call<unknown[]>('GET', `/health/${app.id}?url=nightly`);
   await expect(page.locator('.bars .ok, .bars .failed')).toHaveCount(length);
+  const again = [`/health/${app.id}?`, `/health/${app.id}/response-times?`].map((path) =>
+    page.waitForResponse((response) => response.url().includes(path)),
+  );
+  await page.getByRole('button', { name: 'Reload' }).click();
+  await Promise.all(again);
 });
 
 test('an alert is made from the filters of the logs, and deleted', async ({ page, app, url }) => {

@@ -43,6 +43,7 @@ test('pages are read to the end, and a pause that the API asks for is kept', asy
     return {
       data: [record({ id: `r${asked.length}` })],
       cursor: asked.length < 4 ? `c${asked.length}` : null,
+      skipped: 2,
     };
   });
   const seen: number[] = [];
@@ -53,7 +54,7 @@ test('pages are read to the end, and a pause that the API asks for is kept', asy
     (n) => seen.push(n),
     new AbortController().signal,
   );
-  assert.equal(found.complete, true);
+  assert.deepEqual([found.complete, found.skipped], [true, 6]);
   assert.deepEqual(seen, [1, 2, 3]);
   assert.deepEqual(
     found.parts
