@@ -13,7 +13,7 @@ import { FilesPage } from './pages/files.tsx';
 import { HealthPage } from './pages/health.tsx';
 import { OverviewPage } from './pages/overview.tsx';
 import { UploadsPage } from './pages/uploads.tsx';
-import { navigate, type PageName, useRoute } from './route.ts';
+import { href, navigate, type PageName, useRoute } from './route.ts';
 import { type Credential, forget, keep, load } from './session.ts';
 import type { App } from './types.ts';
 import { Loading, Trouble } from './ui/parts.tsx';
@@ -81,13 +81,21 @@ function Inside({ credential, leave }: { credential: Credential; leave: (expired
   if (problem) return <Trouble problem={problem} retry={() => void enter()} />;
   if (!apps) return <Loading />;
   const named = route.params.get('app') ?? undefined;
+  const utc = route.params.get('tz') === 'utc';
   const session: Session = {
     client,
     kind: credential.kind,
     apps,
     app: credential.kind === 'admin' ? named : apps[0],
     manages,
-    utc: route.params.get('tz') === 'utc',
+    utc,
+    link: (page, params = {}, app = named) =>
+      href(page, {
+        ...(credential.kind === 'admin' && app !== undefined && { app }),
+        ...(utc && { tz: 'utc' }),
+        ...params,
+      }),
+    reloadApps: enter,
     choose: (app) => {
       const params = new URLSearchParams(route.params);
       if (app === undefined) params.delete('app');
@@ -99,7 +107,7 @@ function Inside({ credential, leave }: { credential: Credential; leave: (expired
   const Page = PAGE[route.page];
   return (
     <SessionContext.Provider value={session}>
-      <Frame page={route.page} utc={session.utc}>
+      <Frame page={route.page}>
         <Page key={route.page} />
       </Frame>
     </SessionContext.Provider>

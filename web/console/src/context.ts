@@ -3,6 +3,7 @@
 import { createContext } from 'preact';
 import { useContext } from 'preact/hooks';
 import type { Client } from './api.ts';
+import type { PageName } from './route.ts';
 import type { Credential } from './session.ts';
 
 export interface Session {
@@ -15,6 +16,11 @@ export interface Session {
   /** Whether this credential may change settings, as far as is known. */
   manages: boolean;
   utc: boolean;
+  /** The URL of a page with the zone of the times and, for the administration, an app: the one that the URL names, or
+   * another. */
+  link: (page: PageName, params?: Record<string, string>, app?: string) => string;
+  /** Reads the list of apps again. */
+  reloadApps: () => Promise<void>;
   choose: (app: string | undefined) => void;
   logOut: () => void;
 }

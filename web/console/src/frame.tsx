@@ -4,7 +4,7 @@ import type { ComponentChildren } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
 import { useSession } from './context.ts';
 import { useKeys } from './hooks.ts';
-import { href, PAGES, type PageName } from './route.ts';
+import { PAGES, type PageName } from './route.ts';
 import { Icon, type IconName, Logo } from './ui/icons.tsx';
 import { Dialog, IconButton } from './ui/parts.tsx';
 import { setTheme, useTheme } from './ui/theme.ts';
@@ -32,28 +32,15 @@ const KEYS: [string, string][] = [
   ['?', 'these keys'],
 ];
 
-export function Frame({
-  page,
-  utc,
-  children,
-}: {
-  page: PageName;
-  utc: boolean;
-  children: ComponentChildren;
-}) {
+export function Frame({ page, children }: { page: PageName; children: ComponentChildren }) {
   const session = useSession();
   const [help, setHelp] = useState(false);
   const theme = useTheme();
   useEffect(() => {
     document.title = `${TITLES[page]}${session.app ? ` · ${session.app}` : ''} · Logferry`;
   }, [page, session.app]);
-  const target = (name: PageName) =>
-    href(name, {
-      ...(session.app && session.kind === 'admin' && { app: session.app }),
-      ...(utc && { tz: 'utc' }),
-    });
   const keys: Record<string, () => void> = { '?': () => setHelp(true) };
-  for (const [n, name] of PAGES.entries()) keys[String(n + 1)] = () => location.assign(target(name));
+  for (const [n, name] of PAGES.entries()) keys[String(n + 1)] = () => location.assign(session.link(name));
   useKeys(keys);
   return (
     <div class="frame">
@@ -61,13 +48,13 @@ export function Frame({
         To the content
       </button>
       <aside class="side">
-        <a class="brand" href={target('overview')} aria-label="Logferry, overview">
+        <a class="brand" href={session.link('overview')} aria-label="Logferry, overview">
           <Logo />
           <span>Logferry</span>
         </a>
         <nav aria-label="Pages">
           {PAGES.map((name) => (
-            <a key={name} href={target(name)} aria-current={name === page ? 'page' : undefined}>
+            <a key={name} href={session.link(name)} aria-current={name === page ? 'page' : undefined}>
               <Icon name={name as IconName} size={18} />
               <span>{TITLES[name]}</span>
             </a>

@@ -77,13 +77,19 @@ function named(filters: Filters): [name: string, value: string][] {
 }
 
 /** The parameters of the pages of alerts and of erasures. */
-export const namedParams = (app: string, filters: Filters): URLSearchParams =>
-  new URLSearchParams([['app', app], ...named(filters)]);
+export const namedParams = (app: string, filters: Filters, { utc }: View): URLSearchParams =>
+  new URLSearchParams([['app', app], ...(utc ? [['tz', 'utc']] : []), ...named(filters)]);
 
-/** Reads what {@link namedParams} wrote. Of two conditions on one member, the last one counts. */
+/** Reads what {@link namedParams} wrote, unless a member is {@link doubled}. */
 export function namedFilter(params: URLSearchParams): NamedFilter {
   const kept = [...params].filter(([name]) => FILTER_NAMES.includes(name) || name.startsWith('field.'));
   return Object.fromEntries(kept);
+}
+
+/** A member with two conditions, of which a filter of an alert or an erasure could have only one. */
+export function doubled(params: URLSearchParams): string | undefined {
+  const names = [...params.keys()];
+  return names.find((name, at) => name.startsWith('field.') && names.indexOf(name) !== at)?.slice(6);
 }
 
 /** The parameters with which the page of logs shows what a filter finds. */

@@ -49,8 +49,8 @@ export function LogsPage() {
 const LONGEST_ERASURE_MS = 3_660 * DAY_MS;
 
 /** The parameters of the page that erases what these filters find now. */
-function eraseParams(app: string, filters: Filters): URLSearchParams {
-  const params = namedParams(app, filters);
+function eraseParams(app: string, filters: Filters, view: View): URLSearchParams {
+  const params = namedParams(app, filters, view);
   const { since, until = Date.now() } = bounds(filters.range, Date.now());
   params.set('since', new Date(since ?? until - LONGEST_ERASURE_MS).toISOString());
   params.set('until', new Date(until).toISOString());
@@ -127,7 +127,7 @@ function Records({ question }: { question: Question }) {
             icon="alerts"
             label="Alert on these filters"
             onClick={() => {
-              const params = namedParams(app, filters);
+              const params = namedParams(app, filters, view);
               params.set('new', '1');
               navigate('alerts', params);
             }}
@@ -137,7 +137,7 @@ function Records({ question }: { question: Question }) {
           <IconButton
             icon="erase"
             label="Erase these records"
-            onClick={() => navigate('erase', eraseParams(app, filters))}
+            onClick={() => navigate('erase', eraseParams(app, filters, view))}
           />
         )}
         <IconButton icon="download" label="Download" onClick={() => setDownloading(true)} />

@@ -6,8 +6,8 @@ import { useSession } from '../context.ts';
 import { count } from '../format.ts';
 import { Head } from '../frame.tsx';
 import { useLoad, useNow } from '../hooks.ts';
-import { inWords, logsParams, namedFilter } from '../logs/filters.ts';
-import { href, navigate, useRoute } from '../route.ts';
+import { doubled, inWords, logsParams, namedFilter } from '../logs/filters.ts';
+import { navigate, useRoute } from '../route.ts';
 import { ago, full } from '../time.ts';
 import { type Alert, LEVELS } from '../types.ts';
 import { Icon } from '../ui/icons.tsx';
@@ -16,12 +16,13 @@ import { LogText } from '../ui/text.tsx';
 import { clipped } from '../ui/tree.tsx';
 
 export function AlertsPage() {
-  const { client, app, manages } = useSession();
+  const { client, app, link, manages } = useSession();
   const { params } = useRoute();
   const loaded = useLoad(app ?? '', async (signal) =>
     app === undefined ? [] : client.get<Alert[]>(`apps/${app}/alerts`, {}, signal),
   );
   const making = params.get('new') === '1';
+  const twice = doubled(params);
   const show = (form: boolean) => {
     const next = new URLSearchParams();
     for (const [name, value] of params) if (name === 'app' || name === 'tz') next.set(name, value);
@@ -38,7 +39,12 @@ export function AlertsPage() {
         )}
         <IconButton icon="refresh" label="Reload" onClick={loaded.reload} />
       </Head>
-      {app !== undefined && making && (
+      {app !== undefined && making && twice !== undefined && (
+        <Empty title="Two conditions on one member">
+          An alert takes one condition on {twice}. <a href={link('logs')}>Choose others</a>
+        </Empty>
+      )}
+      {app !== undefined && making && twice === undefined && (
         <NewAlert
           app={app}
           filter={namedFilter(params)}
@@ -76,11 +82,10 @@ export function AlertsPage() {
 }
 
 function AlertCard({ app, alert, changed }: { app: string; alert: Alert; changed: () => void }) {
-  const { client, manages, kind, utc } = useSession();
+  const { client, manages, link, utc } = useSession();
   const [deleting, setDeleting] = useState(false);
   const now = useNow(30_000);
-  const named: Record<string, string> = kind === 'admin' ? { app } : {};
-  const found = { ...named, ...logsParams(alert.filter) };
+  const found = logsParams(alert.filter);
   return (
     <article class="card">
       <header>
@@ -89,7 +94,7 @@ function AlertCard({ app, alert, changed }: { app: string; alert: Alert; changed
       </header>
       <p>
         {count(alert.threshold)} or more of{' '}
-        <a href={href('logs', found)}>{clipped(inWords(alert.filter), 200)}</a> in {alert.window_minutes} min
+        <a href={link('logs', found)}>{clipped(inWords(alert.filter), 200)}</a> in {alert.window_minutes} min
       </p>
       <p class="muted">
         {alert.since ? `${alert.state} since ${ago(Date.parse(alert.since), now)} · ` : ''}
@@ -104,7 +109,7 @@ function AlertCard({ app, alert, changed }: { app: string; alert: Alert; changed
                 {ago(Date.parse(event.at), now)}
               </time>
               {event.window && (
-                <a href={href('logs', { ...found, since: event.window.since, until: event.window.until })}>
+                <a href={link('logs', { ...found, since: event.window.since, until: event.window.until })}>
                   {count(event.window.count)} records
                 </a>
               )}
@@ -155,7 +160,7 @@ function NewAlert(props: {
   made: () => void;
 }) {
   const { client } = useSession();
-  const { level = 'ERROR', search = '', ...rest } = props.filter;
+  const { level = 'ERROR', search = '', search_in, ...rest } = props.filter;
   const [problem, setProblem] = useState<Problem>();
   const submit = async (event: SubmitEvent) => {
     event.preventDefault();
@@ -164,8 +169,10 @@ function NewAlert(props: {
     const levels = form.getAll('level').join(',');
     const filter: Record<string, string> = { ...rest };
     if (levels) filter.level = levels;
-    if (text('search')) filter.search = text('search');
-    else delete filter.search_in;
+    if (text('search')) {
+      filter.search = text('search');
+      if (search_in) filter.search_in = search_in;
+    }
     const webhook = text('webhook');
     try {
       await client.send('POST', `apps/${props.app}/alerts`, {
@@ -208,7 +215,7 @@ function NewAlert(props: {
           ))}
         </fieldset>
         <label class="field">
-          <span>Text in the message (empty: any)</span>
+          <span>Text {search_in === 'all' ? 'anywhere in the entry' : 'in the message'} (empty: any)</span>
           <input name="search" defaultValue={search} autocomplete="off" spellcheck={false} />
         </label>
         {Object.keys(rest).length > 0 && <p class="muted">And: {inWords(rest)}</p>}

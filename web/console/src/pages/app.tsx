@@ -2,11 +2,11 @@
 
 import { useState } from 'preact/hooks';
 import { type Problem, problemOf } from '../api.ts';
-import { type Session, useSession } from '../context.ts';
+import { useSession } from '../context.ts';
 import { bytes, count } from '../format.ts';
 import { Head } from '../frame.tsx';
 import { useLoad } from '../hooks.ts';
-import { href } from '../route.ts';
+import { navigate } from '../route.ts';
 import { fromInput, full } from '../time.ts';
 import { type App, type Key, LEVELS, type Usage } from '../types.ts';
 import { Icon } from '../ui/icons.tsx';
@@ -317,7 +317,7 @@ function ShownOnce(props: { title?: string; note?: string; secret: string; close
 }
 
 export function RegisterApp({ close }: { close: () => void }) {
-  const session: Session = useSession();
+  const { client, reloadApps } = useSession();
   const [made, setMade] = useState<string>();
   const [problem, setProblem] = useState<Problem>();
   const submit = async (event: SubmitEvent) => {
@@ -326,13 +326,19 @@ export function RegisterApp({ close }: { close: () => void }) {
     const app_id = String(form.get('app_id'));
     try {
       const body = { app_id, name: String(form.get('name') || app_id) };
-      const app = await session.client.send<{ api_key: string }>('POST', 'apps', body);
+      const app = await client.send<{ api_key: string }>('POST', 'apps', body);
       setMade(app.api_key);
     } catch (error) {
       setProblem(problemOf(error));
     }
   };
-  if (made !== undefined) return <ShownOnce secret={made} close={() => location.reload()} />;
+  if (made !== undefined) {
+    const done = () => {
+      close();
+      void reloadApps();
+    };
+    return <ShownOnce secret={made} close={done} />;
+  }
   return (
     <Dialog title="Register an app" close={close}>
       <form onSubmit={submit}>
@@ -357,7 +363,7 @@ export function RegisterApp({ close }: { close: () => void }) {
 }
 
 function Danger({ app, changed }: { app: App; changed: () => void }) {
-  const { client, kind, manages, utc } = useSession();
+  const { client, link, manages, reloadApps, utc } = useSession();
   const [asking, setAsking] = useState<'prune' | 'delete'>();
   const [before, setBefore] = useState('');
   if (!manages) return null;
@@ -380,9 +386,7 @@ function Danger({ app, changed }: { app: App; changed: () => void }) {
         </button>
       </div>
       <p>
-        <a href={href('erase', kind === 'admin' ? { app: app.app_id } : {})}>
-          Erase the records of a person …
-        </a>
+        <a href={link('erase', {}, app.app_id)}>Erase the records of a person …</a>
       </p>
       {asking === 'prune' && at !== undefined && (
         <Confirm
@@ -411,8 +415,8 @@ function Danger({ app, changed }: { app: App; changed: () => void }) {
           close={() => setAsking(undefined)}
           run={async () => {
             await client.send('DELETE', `apps/${app.app_id}`);
-            location.assign('#/overview');
-            location.reload();
+            navigate('overview', utc ? { tz: 'utc' } : {});
+            await reloadApps();
           }}
         >
           <p>

@@ -6,8 +6,8 @@ import { useSession } from '../context.ts';
 import { count } from '../format.ts';
 import { Head } from '../frame.tsx';
 import { useLoad } from '../hooks.ts';
-import { inWords, logsParams, type NamedFilter, namedFilter } from '../logs/filters.ts';
-import { href, navigate, useRoute } from '../route.ts';
+import { doubled, inWords, logsParams, type NamedFilter, namedFilter } from '../logs/filters.ts';
+import { navigate, useRoute } from '../route.ts';
 import { full } from '../time.ts';
 import type { Erasure, ErasurePreview, Remaining } from '../types.ts';
 import { Confirm, Empty, Loading, Show, Trouble } from '../ui/parts.tsx';
@@ -37,13 +37,13 @@ const STATES: Record<Erasure['state'], string> = {
 };
 
 export function ErasePage() {
-  const { app, kind, manages } = useSession();
+  const { app, link, manages } = useSession();
   const { params } = useRoute();
   const job = params.get('job');
   const filter = namedFilter(params);
   const [since, until] = [params.get('since'), params.get('until')];
   const twice = doubled(params);
-  const logs = href('logs', kind === 'admin' && app !== undefined ? { app } : {});
+  const logs = link('logs');
   let content: preact.JSX.Element;
   if (app === undefined) content = <Empty title="Choose an app">An erasure covers one app.</Empty>;
   else if (!manages)
@@ -69,12 +69,6 @@ export function ErasePage() {
       <div class="settings">{content}</div>
     </div>
   );
-}
-
-/** A member with two conditions, of which a filter of the API could have only one. */
-function doubled(params: URLSearchParams): string | undefined {
-  const names = [...params.keys()];
-  return names.find((name, at) => name.startsWith('field.') && names.indexOf(name) !== at)?.slice(6);
 }
 
 function Ask({ app, wish }: { app: string; wish: Wish }) {
@@ -213,9 +207,8 @@ function Job({ app, job }: { app: string; job: string }) {
 
 /** The filter and the range in words, with a link to the records. */
 function Matching({ wish, children }: { wish: Wish; children?: preact.ComponentChildren }) {
-  const { app, kind, utc } = useSession();
+  const { app, link, utc } = useSession();
   const { filter, since, until } = wish;
-  const named: Record<string, string> = kind === 'admin' && app !== undefined ? { app } : {};
   // A complete job keeps the names of its filters, without their values.
   const kept = Object.values(filter).every((value) => value !== '');
   const words = kept ? inWords(filter) : Object.keys(filter).join(', ');
@@ -225,7 +218,7 @@ function Matching({ wish, children }: { wish: Wish; children?: preact.ComponentC
       <h2>Records of {app}</h2>
       <p>
         {kept ? (
-          <a href={href('logs', { ...named, ...logsParams(filter), since, until })}>{words}</a>
+          <a href={link('logs', { ...logsParams(filter), since, until })}>{words}</a>
         ) : (
           `Filters on ${words}; their values are not kept`
         )}

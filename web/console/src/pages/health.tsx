@@ -114,7 +114,7 @@ function Check({ app, check, round }: { app: string; check: CheckState; round: n
         </p>
       )}
       {series.problem && <Trouble problem={series.problem} retry={series.reload} />}
-      {series.data && <Times series={series.data} />}
+      {series.data && <Times series={series.data} utc={utc} />}
       <div class="detail-actions">
         <Copy label="Copy badge markdown" text={() => `![${name.replaceAll(']', '')}](${badge})`} />
       </div>
@@ -156,7 +156,7 @@ const WIDTH = 300;
 const HEIGHT = 48;
 
 /** The response times of a day, as a line; the hours without a check are gaps. */
-function Times({ series }: { series: Series }) {
+function Times({ series, utc }: { series: Series; utc: boolean }) {
   const [over, setOver] = useState<number>();
   const known = series.buckets.filter((one) => one.average_ms !== null);
   if (known.length < 2) return null;
@@ -190,7 +190,7 @@ function Times({ series }: { series: Series }) {
       </svg>
       <figcaption class="muted">
         {shown
-          ? `${full(Date.parse(shown.start), false).slice(5, 16)}: ${shown.average_ms === null ? 'not checked' : seconds(shown.average_ms)}`
+          ? `${full(Date.parse(shown.start), utc).slice(5, 16)}: ${shown.average_ms === null ? 'not checked' : seconds(shown.average_ms)}`
           : `Response times of 24 hours, up to ${seconds(most)}`}
       </figcaption>
     </figure>

@@ -6,7 +6,6 @@ import { count, short } from '../format.ts';
 import { Head } from '../frame.tsx';
 import { useLoad, useNow } from '../hooks.ts';
 import { placeOf } from '../logs/one.ts';
-import { href } from '../route.ts';
 import { ago, DAY_MS, full } from '../time.ts';
 import type { CheckState, Day, LedgerFile, LogRecord } from '../types.ts';
 import { Icon } from '../ui/icons.tsx';
@@ -60,8 +59,7 @@ export function OverviewPage() {
 }
 
 function Card({ app }: { app: string }) {
-  const { client, kind } = useSession();
-  const named: Record<string, string> = kind === 'admin' ? { app } : {};
+  const { client, link } = useSession();
   const loaded = useLoad(app, async (signal) => {
     const since = new Date(Date.now() - DAYS * DAY_MS).toISOString();
     const failed = { app_id: app, status: 'FAILED', since, limit: 100 };
@@ -77,19 +75,19 @@ function Card({ app }: { app: string }) {
     <article class="card">
       <header>
         <h2>
-          <a href={href('logs', { ...named, range: '7d' })}>{app}</a>
+          <a href={link('logs', { range: '7d' }, app)}>{app}</a>
         </h2>
-        {data && <Health checks={data.checks} link={href('health', named)} />}
+        {data && <Health checks={data.checks} link={link('health', {}, app)} />}
       </header>
       {problem && <Trouble problem={problem} retry={loaded.reload} />}
       {!data && !problem && <Loading />}
       {data && (
         <>
-          <Week days={data.days} named={named} />
-          <Totals days={data.days} named={named} />
+          <Week days={data.days} app={app} />
+          <Totals days={data.days} app={app} />
           <footer>
             {data.files.data.length > 0 ? (
-              <a class="bad" href={href('files', { ...named, status: 'FAILED' })}>
+              <a class="bad" href={link('files', { status: 'FAILED' }, app)}>
                 <Icon name="alert" size={14} /> {data.files.data.length}
                 {data.files.cursor === null ? '' : ' or more'} failed file
                 {data.files.data.length === 1 ? '' : 's'} in 7 days
@@ -106,9 +104,8 @@ function Card({ app }: { app: string }) {
 
 /** The latest errors of an app, each a link to its neighbours. */
 function Errors({ app }: { app: string }) {
-  const { client, kind, utc } = useSession();
+  const { client, link, utc } = useSession();
   const now = useNow(30_000);
-  const named: Record<string, string> = kind === 'admin' ? { app } : {};
   const loaded = useLoad(app, (signal) => {
     const since = new Date(Date.now() - DAYS * DAY_MS).toISOString();
     return client.list<LogRecord>('logs', { app_id: app, level: 'ERROR', since, limit: LATEST }, signal);
@@ -117,7 +114,7 @@ function Errors({ app }: { app: string }) {
     <article class="card">
       <header>
         <h2>Latest errors</h2>
-        <a href={href('logs', { ...named, level: 'ERROR', range: '7d' })}>All of 7 days</a>
+        <a href={link('logs', { level: 'ERROR', range: '7d' }, app)}>All of 7 days</a>
       </header>
       <Show loaded={loaded}>
         {({ data }) =>
@@ -127,7 +124,7 @@ function Errors({ app }: { app: string }) {
                 const ms = Date.parse(record.timestamp);
                 return (
                   <li key={record.id}>
-                    <a href={href('logs', { ...named, record: placeOf(ms, record) })}>
+                    <a href={link('logs', { record: placeOf(ms, record) }, app)}>
                       <LogText text={clipped(record.message, 160)} />
                     </a>
                     <time class="muted" dateTime={record.timestamp} title={full(ms, utc)}>
@@ -166,7 +163,8 @@ function Health({ checks, link }: { checks: CheckState[]; link: string }) {
 const ORDER = ['error', 'warn', 'info', 'debug'] as const;
 const total = (day: Day) => ORDER.reduce((sum, level) => sum + day[level], 0);
 
-function Week({ days, named }: { days: Day[]; named: Record<string, string> }) {
+function Week({ days, app }: { days: Day[]; app: string }) {
+  const { link } = useSession();
   const most = Math.max(1, ...days.map(total));
   return (
     <div class="week" role="group" aria-label="Records of the last seven days">
@@ -177,7 +175,7 @@ function Week({ days, named }: { days: Day[]; named: Record<string, string> }) {
         return (
           <a
             key={day.date}
-            href={href('logs', { ...named, since, until, tz: 'utc' })}
+            href={link('logs', { since, until, tz: 'utc' }, app)}
             title={said}
             aria-label={said}
           >
@@ -202,7 +200,8 @@ function Week({ days, named }: { days: Day[]; named: Record<string, string> }) {
   );
 }
 
-function Totals({ days, named }: { days: Day[]; named: Record<string, string> }) {
+function Totals({ days, app }: { days: Day[]; app: string }) {
+  const { link } = useSession();
   const today = days[0];
   const sum = (level: (typeof ORDER)[number]) => days.reduce((all, day) => all + day[level], 0);
   return (
@@ -217,7 +216,7 @@ function Totals({ days, named }: { days: Day[]; named: Record<string, string> })
             <th key={level} scope="col">
               <a
                 class={`level level-${level}`}
-                href={href('logs', { ...named, level: level.toUpperCase(), range: '7d' })}
+                href={link('logs', { level: level.toUpperCase(), range: '7d' }, app)}
               >
                 {level.toUpperCase()}
               </a>

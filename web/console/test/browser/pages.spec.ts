@@ -79,6 +79,83 @@ test('an alert is made from the filters of the logs, and deleted', async ({ page
   await expect(page.getByRole('heading', { name: 'No alerts yet' })).toBeVisible();
 });
 
+test('an alert on a text anywhere in the entry says so', async ({ page, app, url }) => {
+  await open(page, url, '#/logs?q=payment&in=all', app.key);
+  await page.getByRole('button', { name: 'Alert on these filters' }).click();
+  const form = page.getByRole('dialog');
+  await expect(form.getByLabel('Text anywhere in the entry')).toHaveValue('payment');
+  await expect(form.getByText('every record')).toHaveCount(0);
+  await form.getByLabel(/^Name/).fill('payments');
+  await form.getByRole('button', { name: 'Create' }).click();
+  await expect(page.getByRole('link', { name: '“payment” anywhere' })).toBeVisible();
+});
+
+test('an alert is not made with one of two conditions on a member', async ({ page, app, url }) => {
+  await open(page, url, '#/logs?field.context.ms=%3E%3D100&field.context.ms=%3C500', app.key);
+  await page.getByRole('button', { name: 'Alert on these filters' }).click();
+  await expect(page.getByText('one condition on context.ms')).toBeVisible();
+  await expect(page.getByRole('dialog')).toHaveCount(0);
+});
+
+test('links keep UTC and the app', async ({ page, stack, app, url }) => {
+  await app.call('POST', '/logs', { level: 'error', message: 'failed' });
+  const alert = { name: 'errors', filter: { level: 'ERROR' }, threshold: 1, window_minutes: 5 };
+  await app.call('POST', `/apps/${app.id}/alerts`, { ...alert, notify: { webhook: 'https://a.example/' } });
+  await open(page, url, `#/overview?app=${app.id}&tz=utc`, stack.adminKey);
+  const wish = 'level=ERROR&since=2024-01-01T00:00:00Z&until=2025-01-01T00:00:00Z';
+  for (const name of ['overview', 'alerts', 'app', 'erase', `erase?${wish}`]) {
+    await show(page, url, `${name}${name.includes('?') ? '&' : '?'}app=${app.id}&tz=utc`);
+    const links = await page
+      .locator('main a[href^="#"], nav a')
+      .evaluateAll((all) => all.map((link) => link.getAttribute('href') ?? ''));
+    expect(links.length, name).toBeGreaterThan(7);
+    for (const link of links) expect(link, name).toContain(`app=${app.id}&tz=utc`);
+  }
+  await page.goto(`${url}#/logs?app=${app.id}&tz=utc`);
+  await page.getByRole('button', { name: 'Alert on these filters' }).click();
+  await expect(page).toHaveURL(/alerts\?.*tz=utc/);
+});
+
+test.describe('far from UTC', () => {
+  test.use({ timezoneId: 'Asia/Tokyo' });
+
+  test('response times are shown in UTC if the page is', async ({ page, app, url }) => {
+    await app.call('POST', `/apps/${app.id}/health-urls`, { urls: [{ name: 'nightly', heartbeat: '26h' }] });
+    const bucket = { start: '2026-01-01T12:00:00.000Z', checks: 1, ok: 1, average_ms: 5, max_ms: 5 };
+    await page.route('**/response-times**', (route) =>
+      route.fulfill({ json: { ok: true, data: { bucket_ms: 1, buckets: [bucket, bucket] } } }),
+    );
+    await open(page, url, '#/health?tz=utc', app.key);
+    await page.getByRole('img', { name: 'Response times' }).hover();
+    await expect(page.locator('figcaption')).toContainText('01-01 12:00');
+  });
+});
+
+test('on a shared computer, an app is registered and deleted without another login', async ({
+  page,
+  stack,
+  app,
+  url,
+}) => {
+  await page.goto(`${url}#/overview?app=${app.id}`);
+  await logIn(page, stack.adminKey, { onSharedComputer: true });
+  const id = `${app.id}-2`;
+  const choices = page.getByRole('combobox', { name: 'App' });
+  await page.getByRole('button', { name: 'Register an app' }).click();
+  await page.getByLabel(/^Id/).fill(id);
+  await page.getByRole('button', { name: 'Register', exact: true }).click();
+  await page.getByRole('button', { name: 'Done' }).click();
+  await expect(choices.getByRole('option', { name: id, exact: true })).toHaveCount(1);
+  await choices.selectOption(id);
+  await page.getByRole('link', { name: 'App', exact: true }).click();
+  await page.getByRole('button', { name: 'Delete the app' }).click();
+  await page.getByRole('dialog').getByRole('textbox').fill(id);
+  await page.getByRole('dialog').getByRole('button', { name: 'Delete' }).click();
+  await expect(page.getByRole('heading', { name: 'Overview' })).toBeVisible();
+  await expect(choices.getByRole('option', { name: app.id, exact: true })).toHaveCount(1);
+  await expect(choices.getByRole('option', { name: id, exact: true })).toHaveCount(0);
+});
+
 test('settings are saved, and a key is minted, shown once and revoked', async ({ page, app, url }) => {
   await open(page, url, '#/app', app.key);
   await page.getByRole('textbox', { name: 'Name' }).fill('Another name');

@@ -1,6 +1,15 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type Filters, filtersOf, paramsOf, query, said, viewOf } from '../../src/logs/filters.ts';
+import {
+  doubled,
+  type Filters,
+  filtersOf,
+  namedParams,
+  paramsOf,
+  query,
+  said,
+  viewOf,
+} from '../../src/logs/filters.ts';
 import { parse } from '../../src/route.ts';
 
 const EVERYTHING =
@@ -51,6 +60,16 @@ test('a fragment names a page and its parameters; an unknown page is the overvie
   const route = parse('#/logs?q=a%20b');
   assert.deepEqual([route.page, route.params.get('q')], ['logs', 'a b']);
   for (const hash of ['', '#', '#/', '#/nothing', '#logs/x']) assert.equal(parse(hash).page, 'overview');
+});
+
+test('filters become those of an alert, in the same zone, and two conditions on a member are noticed', () => {
+  const params = (text: string) => {
+    const all = new URLSearchParams(text);
+    return namedParams('shop', filtersOf(all), viewOf(all));
+  };
+  assert.equal(params('q=x&in=all&tz=utc').toString(), 'app=shop&tz=utc&search=x&search_in=all');
+  assert.equal(doubled(params('field.ms=%3E1&field.ms=%3C5')), 'ms');
+  assert.equal(doubled(params('field.ms=%3E1&field.s=%3C5&level=ERROR')), undefined);
 });
 
 test('conditions are said in words', () => {
