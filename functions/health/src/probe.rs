@@ -123,8 +123,8 @@ impl Prober {
     pub async fn probe(&self, probe: &Probe, now_ms: i64) -> Finding {
         let steps = Steps::default();
         let started = Instant::now();
-        let limit = Duration::from_millis(probe.timeout_ms);
-        let answer = match tokio::time::timeout(limit, self.ask(probe, &steps)).await {
+        let until = started + Duration::from_millis(probe.timeout_ms);
+        let answer = match tokio::time::timeout_at(until, self.ask(probe, until, &steps)).await {
             Ok(answer) => answer,
             Err(_) => {
                 Err(format!("time-out: no answer within {} ms, while {}", probe.timeout_ms, steps.current()))
@@ -159,7 +159,7 @@ impl Prober {
 
     /// Sends HEAD, then GET if HEAD is answered with an error, as servers do that only know GET; or the method of
     /// the check.
-    async fn ask(&self, probe: &Probe, steps: &Steps) -> Result<Answer, String> {
+    async fn ask(&self, probe: &Probe, until: Instant, steps: &Steps) -> Result<Answer, String> {
         steps.enter(Step::Resolving);
         let addresses = checked_addresses(&probe.target, self.resolver.as_ref(), &self.policy)
             .await
@@ -169,13 +169,13 @@ impl Prober {
             Some(method) => {
                 let method = Method::from_bytes(method.as_bytes())
                     .map_err(|_| format!("http: {method} is not a method"))?;
-                self.request(probe, &addresses, method, reads_body, steps).await
+                self.request(probe, &addresses, method, reads_body, until, steps).await
             }
-            None if reads_body => self.request(probe, &addresses, Method::GET, true, steps).await,
+            None if reads_body => self.request(probe, &addresses, Method::GET, true, until, steps).await,
             None => {
-                let answer = self.request(probe, &addresses, Method::HEAD, false, steps).await?;
+                let answer = self.request(probe, &addresses, Method::HEAD, false, until, steps).await?;
                 if answer.status >= 400 {
-                    return self.request(probe, &addresses, Method::GET, false, steps).await;
+                    return self.request(probe, &addresses, Method::GET, false, until, steps).await;
                 }
                 Ok(answer)
             }
@@ -188,11 +188,12 @@ impl Prober {
         addresses: &[SocketAddr],
         method: Method,
         reads_body: bool,
+        until: Instant,
         steps: &Steps,
     ) -> Result<Answer, String> {
         let started = Instant::now();
         steps.enter(Step::Connecting);
-        let tcp = self.connect(addresses).await?;
+        let tcp = self.connect(addresses, until).await?;
         let request = build(probe, method)?;
         let (head, body, certificate_expires_ms) = if probe.target.is_tls() {
             steps.enter(Step::Handshaking);
@@ -228,11 +229,23 @@ impl Prober {
         Ok(Answer { body: body::text(read_body(body).await?, encoding, MAX_BODY_BYTES), ..answer })
     }
 
-    /// Connects to the first address that accepts. All of them were checked.
-    async fn connect(&self, addresses: &[SocketAddr]) -> Result<Box<dyn Stream>, String> {
+    /// Connects to the first address that accepts. All of them were checked. One that does not answer leaves
+    /// the next ones their share of the time.
+    async fn connect(&self, addresses: &[SocketAddr], until: Instant) -> Result<Box<dyn Stream>, String> {
         let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
-        for address in addresses.iter().take(MAX_ADDRESSES_TRIED) {
-            match self.dial.dial(*address).await {
+        let mut addresses = addresses.iter().take(MAX_ADDRESSES_TRIED);
+        while let Some(address) = addresses.next() {
+            let dial = self.dial.dial(*address);
+            let next = u32::try_from(addresses.len()).unwrap_or_default();
+            let dialled = if next == 0 {
+                dial.await
+            } else {
+                let share = until.saturating_duration_since(Instant::now()) / (next + 1);
+                tokio::time::timeout(share, dial)
+                    .await
+                    .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+            };
+            match dialled {
                 Ok(stream) => return Ok(stream),
                 Err(error) => last = error,
             }

@@ -22,6 +22,8 @@ use crate::world::{PLENTY, SLOT, World, Zone, app, prober};
 const TARPIT: &str = "9.9.9.1";
 /// Answers after a second.
 const GOOD: &str = "9.9.9.2";
+/// Accepts no connection, and refuses none. The first one of a name, since addresses are tried in order.
+const SILENT: &str = "9.9.9.0";
 /// Answers at once, with the largest body that is read.
 const LARGE: &str = "9.9.9.3";
 const GOOD_MS: u32 = 1_000;
@@ -31,6 +33,9 @@ struct Network;
 
 impl Dial for Network {
     fn dial(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn Stream>>> {
+        if address.ip().to_string() == SILENT {
+            return Box::pin(std::future::pending());
+        }
         let (ours, mut theirs) = tokio::io::duplex(1 << 20);
         tokio::spawn(async move {
             read_head(&mut theirs).await;
@@ -52,6 +57,8 @@ fn network() -> Prober {
     let zone = Zone::default()
         .with("tarpit.example.com", &[&[TARPIT]])
         .with("good.example.com", &[&[GOOD]])
+        .with("half.example.com", &[&[SILENT, GOOD]])
+        .with("silent.example.com", &[&[SILENT]])
         .with("large.example.com", &[&[LARGE]]);
     Prober { resolver: Arc::new(zone), dial: Arc::new(Network), ..prober(Policy::default()) }
 }
@@ -121,6 +128,17 @@ async fn conditions_that_would_take_minutes_run_out_of_steps_and_change_no_other
         assert!(row.failed_conditions.iter().all(|condition| *condition == refused), "{row:?}");
         assert_eq!((row.status, row.latency_ms, row.failed_conditions.len()), (200, 0, 20));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_address_that_never_answers_leaves_time_for_the_next_one() {
+    let names =
+        ["half", "silent"].map(|name| json!({"url": format!("http://{name}.example.com/"), "name": name}));
+    let world = World::probing_with(vec![app("shop", json!(names))], network());
+    let summary = world.health.run(SLOT, PLENTY).await.unwrap();
+    assert_eq!((summary.up, summary.down), (1, 1));
+    let errors: Vec<_> = world.table.rows().into_iter().map(|row| row.error).collect();
+    assert_eq!(errors, [None, Some("time-out: no answer within 10000 ms, while connecting".to_owned())]);
 }
 
 #[tokio::test(start_paused = true)]
