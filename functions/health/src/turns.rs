@@ -1,7 +1,7 @@
 //! Chooses the next check, so that each app gets its share of a run however long the checks of others take.
 //! Pure.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use logferry_core::model::app::AppId;
 
@@ -10,11 +10,16 @@ use crate::due::DueCheck;
 /// Jobs that have not started, by app. The next one is always of the app with the fewest running jobs, so
 /// slow checks use slots of their own app only. Within an app, the most overdue comes first.
 #[derive(Debug)]
-pub struct Turns(Vec<OfApp>);
+pub struct Turns {
+    apps: Vec<OfApp>,
+    /// The place of each app in `apps`.
+    places: BTreeMap<AppId, usize>,
+    /// The apps with jobs, as `(under_way, begun, place)`; the first one is next.
+    waiting: BTreeSet<(usize, usize, usize)>,
+}
 
 #[derive(Debug)]
 struct OfApp {
-    app_id: AppId,
     jobs: VecDeque<DueCheck>,
     under_way: usize,
     begun: usize,
@@ -28,30 +33,42 @@ impl Turns {
         for job in jobs {
             by_app.entry(job.key.app_id.clone()).or_default().push(job);
         }
-        let mut apps: Vec<OfApp> = by_app
-            .into_iter()
-            .map(|(app_id, mut jobs)| {
-                jobs.sort_by(|a, b| b.late_ms.cmp(&a.late_ms).then_with(|| a.key.cmp(&b.key)));
-                OfApp { app_id, jobs: jobs.into(), under_way: 0, begun: 0 }
-            })
-            .collect();
-        apps.sort_by_key(|app| std::cmp::Reverse(app.jobs.front().map(|job| job.late_ms)));
-        Turns(apps)
+        let mut apps: Vec<(AppId, Vec<DueCheck>)> = by_app.into_iter().collect();
+        for (_, jobs) in &mut apps {
+            jobs.sort_by(|a, b| b.late_ms.cmp(&a.late_ms).then_with(|| a.key.cmp(&b.key)));
+        }
+        apps.sort_by_key(|(_, jobs)| std::cmp::Reverse(jobs.first().map(|job| job.late_ms)));
+        Turns {
+            waiting: (0..apps.len()).map(|place| (0, 0, place)).collect(),
+            places: apps.iter().enumerate().map(|(place, (app_id, _))| (app_id.clone(), place)).collect(),
+            apps: apps
+                .into_iter()
+                .map(|(_, jobs)| OfApp { jobs: jobs.into(), under_way: 0, begun: 0 })
+                .collect(),
+        }
     }
 
     /// Returns the next job to start. [`Turns::ended`] must be called when it ends.
     pub fn begin(&mut self) -> Option<DueCheck> {
-        let waiting = self.0.iter_mut().filter(|app| !app.jobs.is_empty());
-        let app = waiting.min_by_key(|app| (app.under_way, app.begun))?;
+        let (_, _, place) = self.waiting.pop_first()?;
+        let app = self.apps.get_mut(place)?;
+        let job = app.jobs.pop_front();
         app.under_way += 1;
         app.begun += 1;
-        app.jobs.pop_front()
+        if !app.jobs.is_empty() {
+            self.waiting.insert((app.under_way, app.begun, place));
+        }
+        job
     }
 
     /// Records that a job of this app has ended.
     pub fn ended(&mut self, app_id: &AppId) {
-        if let Some(app) = self.0.iter_mut().find(|app| &app.app_id == app_id) {
-            app.under_way = app.under_way.saturating_sub(1);
+        let Some(place) = self.places.get(app_id).copied() else { return };
+        let Some(app) = self.apps.get_mut(place) else { return };
+        let waits = self.waiting.remove(&(app.under_way, app.begun, place));
+        app.under_way = app.under_way.saturating_sub(1);
+        if waits {
+            self.waiting.insert((app.under_way, app.begun, place));
         }
     }
 }
