@@ -18,6 +18,7 @@ use logferry_core::ports::apps::Apps;
 use logferry_health_checks::check::STORED_VALUE;
 use logferry_health_checks::guard::resolve::{ResolveError, checked_addresses};
 use logferry_health_checks::guard::target::Target;
+use logferry_health_checks::guard::{Policy, Ports};
 use logferry_service::http::{
     Answer, ApiError, Body, Fields, Json, Operation, PathPart, State, data, number, ok, required,
 };
@@ -361,11 +362,13 @@ impl<C: Cloud> Api<C> {
     }
 }
 
-/// The scheme and host of a URL, with a placeholder for the rest.
+/// The scheme and host of a URL as it is requested, with a placeholder for the rest. The policy may have
+/// changed since the URL was stored.
 fn origin(url: &str) -> String {
-    let after_scheme = url.find("://").map_or(0, |at| at + 3);
-    let end = url[after_scheme..].find(['/', '?', '#', '\\']).map_or(url.len(), |at| after_scheme + at);
-    format!("{}/{STORED_VALUE}", &url[..end])
+    let any = Policy { allow_private: true, ports: Ports::Any };
+    let Ok(target) = Target::parse(url, &any) else { return STORED_VALUE.to_owned() };
+    let scheme = if target.is_tls() { "https" } else { "http" };
+    format!("{scheme}://{}/{STORED_VALUE}", target.host_header())
 }
 
 fn shown_event(key: &AlertKey, event: AlertEvent) -> ShownEvent {
@@ -399,6 +402,9 @@ mod tests {
             ("https://hooks.example.com/services/T0/s3cr3t", "https://hooks.example.com/(stored)"),
             ("https://a.example?token=s3cr3t", "https://a.example/(stored)"),
             ("https://a.example:8443", "https://a.example:8443/(stored)"),
+            ("https:a.example/s3cr3t?x=a://b/c", "https://a.example/(stored)"),
+            ("https:\\\\a.example\\s3cr3t", "https://a.example/(stored)"),
+            ("s3cr3t", "(stored)"),
         ] {
             assert_eq!(origin(url), shown);
         }
