@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
+use logferry_health_checks::redacted::public_part;
 use logferry_health_checks::rows::CheckRow;
 use logferry_service::metrics::{
     CHECKS_DOWN, CHECKS_SKIPPED, CHECKS_UP, Emission, MAX_VALUES, PROBE_LATENCY,
@@ -90,11 +91,6 @@ pub fn emissions(namespace: &str, detail: Detail, measured: &[Measured]) -> Vec<
         }
     }
     emissions
-}
-
-/// Returns a URL without its query, which may contain tokens. Metrics and messages have many readers.
-pub(crate) fn public_part(target: &str) -> &str {
-    target.split('?').next().unwrap_or(target)
 }
 
 #[cfg(test)]

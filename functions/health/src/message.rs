@@ -5,11 +5,10 @@ use logferry_core::model::app::{App, AppId};
 use logferry_core::model::time::rfc3339_ms;
 use logferry_core::ports::alerts::{AlertEvent, AlertKey, AlertStatus, Sample};
 use logferry_health_checks::notifier::Notification;
+use logferry_health_checks::redacted::public_part;
 use logferry_health_checks::rows::{Health, HealthChange, RecentResult, UrlState};
 use logferry_health_checks::state::RECENT_CONDITIONS;
 use serde_json::{Value, json};
-
-use crate::measure::public_part;
 
 /// Maximum length of a subject (bytes). SNS requires less than 100 characters, no control characters, and a
 /// letter, digit or punctuation first (<https://docs.aws.amazon.com/sns/latest/api/API_Publish.html>).

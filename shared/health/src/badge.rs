@@ -31,7 +31,6 @@ pub fn health(health: Health) -> Badge {
     Badge { label: "health".to_string(), message: message.to_string(), color }
 }
 
-/// Percent with at most two decimals, truncated, so that 100% means no failure.
 pub fn uptime(uptime: &Uptime) -> Badge {
     let (message, color) = match uptime.uptime {
         None => ("?".to_string(), PASSABLE),
@@ -40,7 +39,8 @@ pub fn uptime(uptime: &Uptime) -> Badge {
     Badge { label: format!("uptime {}", uptime.window), message, color }
 }
 
-fn percent(ok: u64, checks: u64) -> String {
+/// Percent with at most two decimals, truncated, so that 100% means no failure.
+pub(crate) fn percent(ok: u64, checks: u64) -> String {
     let hundredths = ok.saturating_mul(10_000).checked_div(checks).unwrap_or_default();
     let text = format!("{}.{:02}", hundredths / 100, hundredths % 100);
     format!("{}%", text.trim_end_matches('0').trim_end_matches('.'))

@@ -95,6 +95,7 @@ pub enum AddressClass {
 }
 
 /// Whether an address is on the public internet.
+#[cfg(any(test, feature = "testing"))]
 pub fn is_public(address: IpAddr) -> bool {
     classify(address) == AddressClass::Public
 }

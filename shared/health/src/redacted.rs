@@ -1,10 +1,17 @@
 //! Redaction of checks: header values are write-only. They are stored to be sent, and never shown again.
-//! Pure.
+//! Queries of URLs are shown to callers with a key only. Pure.
 
 use serde_json::{Map, Value};
 
 use crate::check::STORED_VALUE;
 use crate::guard::target::target_of;
+
+/// Returns a target without the query of its URL, which may contain tokens. Status pages, metrics, messages
+/// and logs have many readers.
+#[must_use]
+pub fn public_part(target: &str) -> &str {
+    target.split('?').next().unwrap_or(target)
+}
 
 /// Returns an app's `health_checks`, each as it is stored.
 #[must_use]
@@ -30,10 +37,10 @@ pub fn redacted(stored: &Value) -> Value {
 #[must_use]
 pub(crate) fn with_stored_headers(mut given: Value, stored: &Value) -> Value {
     for check in given.as_array_mut().into_iter().flatten() {
-        let Some(url) = check.get("url").and_then(Value::as_str).map(normal) else { continue };
-        let known = stored_values(stored)
-            .iter()
-            .find(|known| known.get("url").and_then(Value::as_str).is_some_and(|known| normal(known) == url));
+        let Some(url) = check.get("url").and_then(Value::as_str).map(target_of) else { continue };
+        let known = stored_values(stored).iter().find(|known| {
+            known.get("url").and_then(Value::as_str).is_some_and(|known| target_of(known) == url)
+        });
         let Some(known) = known.and_then(|known| known.get("headers")).and_then(Value::as_object) else {
             continue;
         };
@@ -49,11 +56,6 @@ pub(crate) fn with_stored_headers(mut given: Value, stored: &Value) -> Value {
 
 fn headers_mut(check: &mut Value) -> Option<&mut Map<String, Value>> {
     check.get_mut("headers").and_then(Value::as_object_mut)
-}
-
-/// Returns a URL as it is stored.
-fn normal(url: &str) -> String {
-    target_of(url)
 }
 
 #[cfg(test)]

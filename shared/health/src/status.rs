@@ -9,7 +9,9 @@ use logferry_core::model::app::App;
 use logferry_core::model::fault::Fault;
 use logferry_core::model::time::{Day, MS_PER_HOUR, rfc3339_ms};
 
+use crate::badge::percent;
 use crate::history::state_of;
+use crate::redacted::public_part;
 use crate::register::StoredCheck;
 use crate::rows::{CheckTable, Health, Tally};
 use crate::sums;
@@ -40,7 +42,7 @@ pub struct Incident {
 /// A check as everyone may see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckStatus {
-    /// Its name; without one, its URL.
+    /// Its name; without one, its URL without the query.
     pub name: String,
     pub health: Health,
     pub since_ms: Option<i64>,
@@ -72,7 +74,7 @@ pub async fn status(
         let sums = sums::load(table, &key, app.registered_ms, &[Window::Quarter], now_ms).await?;
         let state = state_of(&states, app, check);
         Ok(CheckStatus {
-            name: check.name.clone().unwrap_or_else(|| check.target.clone()),
+            name: check.name.as_deref().unwrap_or_else(|| public_part(&check.target)).to_owned(),
             health: state.map_or(Health::Unknown, |state| state.health),
             since_ms: state.map(|state| state.since_ms),
             days: days(&sums, now_ms),
@@ -218,12 +220,6 @@ fn push_check(out: &mut String, check: &CheckStatus) {
     out.push_str("</section>");
 }
 
-/// Truncated, so that 100% means no failure.
-fn percent(ok: u64, checks: u64) -> String {
-    let hundredths = ok.saturating_mul(10_000).checked_div(checks).unwrap_or_default();
-    format!("{}.{:02} %", hundredths / 100, hundredths % 100)
-}
-
 /// `2026-03-01 12:00`
 fn minute(ms: i64) -> String {
     rfc3339_ms(ms).chars().take(16).map(|c| if c == 'T' { ' ' } else { c }).collect()
@@ -287,6 +283,18 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_check_without_a_name_is_shown_without_its_query() {
+        let app = shop(5, json!(["https://api.example.com/health?token=s3cret"]));
+        let checks = checks_of(&app, &Policy::default());
+        let all = status(&MemoryChecks::default(), &app, &checks, NOW).await.unwrap();
+        let html = page("shop", &all, 0, NOW);
+        assert!(
+            html.contains("<bdi>https://api.example.com/health</bdi>") && !html.contains("token"),
+            "{html}"
+        );
+    }
+
+    #[tokio::test]
     async fn the_page_has_no_script_and_nothing_of_a_name_is_markup() {
         let all = found(|_| false).await;
         let html = page("<script>alert(1)</script> & \"co\"", &all, 3, NOW);
@@ -294,7 +302,7 @@ mod tests {
             html.contains("<h1>&lt;script&gt;alert(1)&lt;/script&gt; &amp; &quot;co&quot;</h1>"),
             "{html}"
         );
-        assert!(html.contains("<bdi>Shop &lt;b&gt;</bdi>") && html.contains("100.00 % uptime"));
+        assert!(html.contains("<bdi>Shop &lt;b&gt;</bdi>") && html.contains("100% uptime"));
         assert!(!html.contains("<script") && !html.contains("<b>") && !html.contains("style=\""));
         assert!(html.contains("3 more checks"));
         assert_eq!(html.matches("<rect").count(), 90);

@@ -25,7 +25,8 @@ pub struct Sums {
 
 impl Sums {
     /// Sums of rows only.
-    pub fn of_rows(rows: Vec<CheckRow>) -> Sums {
+    #[cfg(test)]
+    pub(crate) fn of_rows(rows: Vec<CheckRow>) -> Sums {
         let mut sums = Sums::default();
         rows.iter().for_each(|row| sums.add(row));
         sums
