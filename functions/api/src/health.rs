@@ -121,7 +121,7 @@ pub(crate) async fn health_history<C: Cloud>(State(api): Shared<C>, on: OnApp<Re
     let OnApp { app, params: asked, .. } = on;
     let mut checks = api.checks_of(&app);
     if let Some(wanted) = &asked.url {
-        checks = vec![find(&checks, wanted).cloned().unwrap_or_else(|| gone(wanted))];
+        checks = find(&checks, wanted).cloned().or_else(|| gone(wanted)).into_iter().collect();
     }
     let page = newest(&api.checks, &app, &checks, asked.cursor.as_ref(), asked.limit).await?;
     Ok(listed(&page.rows, page.next.as_ref().map(encode).as_deref()))

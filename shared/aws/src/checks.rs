@@ -12,6 +12,7 @@ use aws_sdk_dynamodb::types::{
 use logferry_core::model::app::AppId;
 use logferry_core::model::fault::{Fault, FaultClass, chain};
 use logferry_core::model::time::Day;
+use logferry_health_checks::redacted::public_part;
 use logferry_health_checks::rows::{
     CheckKey, CheckRow, CheckTable, DaySums, HOURS_PER_DAY, Health, Recorded, ReportLimits, Tally, UrlState,
 };
@@ -21,8 +22,6 @@ use crate::item::{Get, Item, Put, key, malformed, n, s};
 use crate::table::{Table, applied};
 use crate::transact::{self, End, transact};
 
-/// How long rows and states are kept (s).
-const KEPT_SECS: i64 = 30 * 86_400;
 /// How long the sums of a day are kept: as long as status pages show them (s).
 const SUMS_KEPT_SECS: i64 = 92 * 86_400;
 /// No app was registered at this time.
@@ -70,8 +69,8 @@ fn sums_expire_at(day: Day) -> AttributeValue {
     n(day.end_ms().div_euclid(1000).saturating_add(SUMS_KEPT_SECS))
 }
 
-fn expires_at(ms: i64) -> AttributeValue {
-    n(ms.div_euclid(1000).saturating_add(KEPT_SECS))
+fn expires_at(expires_ms: i64) -> AttributeValue {
+    n(expires_ms.div_euclid(1000))
 }
 
 /// Returns the item of a row.
@@ -83,7 +82,7 @@ pub fn row_to_item(row: &CheckRow) -> Item {
     item.put("latency_ms", n(row.latency_ms));
     item.put("ok", AttributeValue::Bool(row.ok));
     item.put("checked_at", n(row.checked_at_ms));
-    item.put("expires_at", expires_at(row.slot_ms));
+    item.put("expires_at", expires_at(row.expires_ms()));
     item.put_some("skipped", row.skipped.then_some(AttributeValue::Bool(true)));
     item.put_some("error", row.error.as_deref().map(s));
     item.put_some("redirect_to", row.redirect_to.as_deref().map(s));
@@ -167,7 +166,8 @@ fn state_from_item(item: &Item) -> Result<UrlState, Fault> {
     };
     read(item).or_else(|fault: Fault| {
         let target = item.text("sk")?.to_owned();
-        tracing::error!(error.chain = %chain(&fault), check.target = target, "unreadable state is reset");
+        let public = public_part(&target);
+        tracing::error!(error.chain = %chain(&fault), check.target = public, "unreadable state is reset");
         Ok(UrlState {
             target,
             registered_ms: NO_EPOCH_MS,
@@ -362,7 +362,7 @@ impl CheckTable for DynamoChecks {
         let mut item = key(state_partition(app_id), state.target.as_str());
         item.put("state", s(text));
         item.put("version", n(state.version));
-        item.put("expires_at", expires_at(state.last_slot_ms.unwrap_or(state.since_ms)));
+        item.put("expires_at", expires_at(state.expires_ms()));
         let before = state.version.saturating_sub(1);
         let condition =
             if before == 0 { "attribute_not_exists(pk) OR version = :before" } else { "version = :before" };
@@ -423,13 +423,18 @@ mod tests {
     }
 
     #[test]
-    fn a_row_reads_back_from_its_item_and_expires_30_days_after_its_slot() {
-        let row_key =
-            CheckKey { app_id: "shop".parse().unwrap(), target: "https://shop.example/#".to_owned() };
-        for (skipped, error, failed) in [
-            (false, None, vec![]),
-            (true, Some("dns: x does not resolve"), vec!["[STATUS] (0) == 200".to_owned()]),
+    fn a_row_reads_back_from_its_item_and_expires_30_days_after_its_slot_or_33_as_a_report() {
+        for (target, kept_days, skipped, error, failed) in [
+            ("push:job", 33, false, None, vec![]),
+            (
+                "https://shop.example/#",
+                30,
+                true,
+                Some("dns: x does not resolve"),
+                vec!["[STATUS] (0) == 200".to_owned()],
+            ),
         ] {
+            let row_key = CheckKey { app_id: "shop".parse().unwrap(), target: target.to_owned() };
             let row = CheckRow {
                 key: row_key.clone(),
                 slot_ms: 1_700_000_100_000,
@@ -446,10 +451,10 @@ mod tests {
             };
             let item = row_to_item(&row);
             assert_eq!(row_from_item(&row_key, &item).unwrap(), row);
-            assert_eq!(item.number::<i64>("expires_at").unwrap(), 1_700_000_100 + 30 * 86_400);
+            assert_eq!(item.number::<i64>("expires_at").unwrap(), 1_700_000_100 + kept_days * 86_400);
             assert_eq!(
                 (item.text("pk").unwrap(), item.text("sk").unwrap()),
-                ("shop#https://shop.example/#", "1700000100000")
+                (format!("shop#{target}").as_str(), "1700000100000")
             );
         }
     }

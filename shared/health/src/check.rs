@@ -11,6 +11,7 @@ use crate::condition::Condition;
 use crate::condition::go_number::show_duration_ms;
 use crate::guard::Policy;
 use crate::guard::target::Target;
+use crate::rows::JOB_PREFIX;
 use crate::state::Thresholds;
 
 /// Placeholder for a header's value. When a check is saved with it, the stored value for that header and
@@ -68,7 +69,7 @@ impl Check {
     pub fn target(&self) -> String {
         match &self.kind {
             CheckKind::Probe(probe) => probe.target.as_str().to_string(),
-            CheckKind::Push { .. } => format!("push:{}", self.name.as_deref().unwrap_or_default()),
+            CheckKind::Push { .. } => format!("{JOB_PREFIX}{}", self.name.as_deref().unwrap_or_default()),
         }
     }
 

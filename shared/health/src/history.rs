@@ -1,6 +1,6 @@
 //! API responses about checks: rows, states, uptime, series, badges, and reports of jobs.
 
-use crate::rows::{CheckRow, CheckTable, Health, Recorded, ReportLimits, UrlState};
+use crate::rows::{CheckRow, CheckTable, Health, JOB_PREFIX, Recorded, ReportLimits, UrlState};
 use futures::StreamExt;
 use logferry_core::model::app::App;
 use logferry_core::model::fault::Fault;
@@ -35,9 +35,11 @@ pub fn find<'a>(checks: &'a [StoredCheck], url_or_name: &str) -> Option<&'a Stor
     })
 }
 
-/// Returns a check that was removed; its results are kept for 30 days.
-pub fn gone(url: &str) -> StoredCheck {
-    StoredCheck { target: target_of(url), name: None, check: Err("is no longer checked".to_string()) }
+/// Returns a check that was removed, of which results may be left; `None` if no check has such a target.
+pub fn gone(url: &str) -> Option<StoredCheck> {
+    let target = target_of(url);
+    let is_target = ["http://", "https://", JOB_PREFIX].iter().any(|prefix| target.starts_with(prefix));
+    is_target.then(|| StoredCheck { target, name: None, check: Err("is no longer checked".to_string()) })
 }
 
 /// `{url, status, latency_ms, ok, error, checked_at}` and further known fields.
@@ -328,8 +330,12 @@ mod tests {
             assert_eq!(find(&checks, wanted).unwrap().target, "https://shop.example.com/", "{wanted}");
         }
         assert_eq!(find(&checks, "https://c.example.com/"), None);
-        assert_eq!(gone("https://C.example.com#a").target, "https://c.example.com/");
-        assert_eq!(gone("push:job").target, "push:job");
+        assert_eq!(gone("https://C.example.com#a").unwrap().target, "https://c.example.com/");
+        assert_eq!(gone("push:job").unwrap().target, "push:job");
+        // The table keeps other items under these.
+        for other in ["reports", "state", ""] {
+            assert_eq!(gone(other), None);
+        }
     }
 
     #[tokio::test]

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use crate::rows::CheckKey;
+use crate::rows::{CheckKey, JOB_PREFIX};
 use futures::StreamExt;
 use serde_json::{Value, json};
 
@@ -146,7 +146,7 @@ pub fn stored_checks(stored: &Value, policy: &Policy) -> Vec<StoredCheck> {
                 let target = value.as_str().or(text("url")).map(ToString::to_string);
                 StoredCheck {
                     target: target
-                        .or_else(|| text("name").map(|name| format!("push:{name}")))
+                        .or_else(|| text("name").map(|name| format!("{JOB_PREFIX}{name}")))
                         .unwrap_or_default(),
                     name: text("name").map(ToString::to_string),
                     check: Err(errors

@@ -3,7 +3,7 @@
 
 use logferry_core::model::app::AppId;
 use logferry_core::model::fault::Fault;
-use logferry_core::model::time::{Day, MS_PER_HOUR};
+use logferry_core::model::time::{Day, MS_PER_DAY, MS_PER_HOUR};
 use serde::{Deserialize, Serialize};
 
 /// How long after the end of its day a row may be written (ms). Later rows are late: they invalidate the
@@ -13,6 +13,14 @@ pub const LATE_AFTER_MS: i64 = MS_PER_HOUR / 2;
 /// rows in flight and for clock skew.
 pub const SETTLED_AFTER_MS: i64 = MS_PER_HOUR;
 pub const HOURS_PER_DAY: usize = 24;
+/// How long results of probes are kept after their slot (ms).
+const KEPT_MS: i64 = 30 * MS_PER_DAY;
+/// How long reports of jobs, and states, are kept (ms): some days longer than the longest heartbeat, since a
+/// run reads the last report within it, or since when the first one is awaited.
+pub const REPORTS_KEPT_MS: i64 = 33 * MS_PER_DAY;
+
+/// Before the name of a job that reports itself, in its target.
+pub(crate) const JOB_PREFIX: &str = "push:";
 
 /// Identifies a check by app and target; the partition key of its rows. The target is a URL, or
 /// `push:{name}` for a job that reports itself.
@@ -46,6 +54,13 @@ pub struct CheckRow {
 }
 
 impl CheckRow {
+    /// Returns when the row expires (ms since the epoch).
+    #[must_use]
+    pub fn expires_ms(&self) -> i64 {
+        let of_job = self.key.target.starts_with(JOB_PREFIX);
+        self.slot_ms.saturating_add(if of_job { REPORTS_KEPT_MS } else { KEPT_MS })
+    }
+
     /// Whether the sums of the row's day may have been stored before this row.
     #[must_use]
     pub fn is_late(&self) -> bool {
@@ -175,6 +190,14 @@ pub struct UrlState {
     pub version: u64,
 }
 
+impl UrlState {
+    /// Returns when the state expires (ms since the epoch).
+    #[must_use]
+    pub fn expires_ms(&self) -> i64 {
+        self.last_slot_ms.unwrap_or(self.since_ms).saturating_add(REPORTS_KEPT_MS)
+    }
+}
+
 /// Maximum number of job reports per minute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReportLimits {
@@ -182,7 +205,7 @@ pub struct ReportLimits {
     pub of_app: u32,
 }
 
-/// Stores and reads results and states. Rows expire 30 days after their slot.
+/// Stores and reads results and states until they expire.
 pub trait CheckTable: Send + Sync {
     /// Records a result. The first result of a slot is kept, except that a skipped one is replaced, and
     /// that a result of a later app with the same id replaces any other. A result of an earlier app, whose

@@ -45,6 +45,12 @@ impl MemoryChecks {
         self.rows.lock().unwrap().remove(&(key.clone(), slot_ms));
     }
 
+    /// Removes the rows and states whose time to live has ended.
+    pub fn expire_until(&self, now_ms: i64) {
+        self.rows.lock().unwrap().retain(|_, row| row.expires_ms() > now_ms);
+        self.states.lock().unwrap().retain(|_, state| state.expires_ms() > now_ms);
+    }
+
     /// Returns the number of rows read so far, over all calls.
     pub fn rows_read(&self) -> usize {
         self.rows_read.load(Ordering::SeqCst)
@@ -92,6 +98,13 @@ impl CheckTable for MemoryChecks {
         // DynamoDB does not accept longer keys.
         if key.app_id.as_str().len() + 1 + key.target.len() > 2_048 {
             return Err(Fault::new(FaultClass::Permanent, "Query", "ValidationException"));
+        }
+        if matches!(key.target.as_str(), "reports" | "state") {
+            return Err(Fault::new(
+                FaultClass::Permanent,
+                "Query",
+                "the items of this partition are no rows",
+            ));
         }
         let rows = self.rows.lock().unwrap();
         let found =

@@ -708,6 +708,12 @@ async fn health_routes_name_what_is_wrong_with_a_request() {
         let answer = api.app(&key, "POST", "/health/shop/job/push", &body).await;
         assert_eq!(answer.refused(), (refused.0, refused.1.to_owned()), "{body}");
     }
+    // Targets that no check has, but of which the table has partitions.
+    assert_eq!(api.app(&key, "POST", "/health/shop/job/push", &NONE).await.status, 200);
+    for (url, rows) in [("job", 1), ("reports", 0), ("state", 0), ("push:removed", 0)] {
+        let found = api.app(&key, "GET", &format!("/health/shop?url={url}"), &NONE).await.data();
+        assert_eq!(found.as_array().unwrap().len(), rows, "{url}");
+    }
     // A probed check does not accept reports.
     let pushed = api.app(&key, "POST", "/health/shop/https:%2F%2Fa.example.com%2F/push", &NONE).await;
     assert_eq!(pushed.status, 404);

@@ -244,6 +244,30 @@ async fn a_job_that_reports_is_up_and_one_that_falls_silent_or_fails_is_down() {
 }
 
 #[tokio::test]
+async fn what_the_longest_heartbeat_needs_is_kept_until_it_has_passed() {
+    let day = 288;
+    let shop = app(
+        "shop",
+        json!([{"name": "monthly", "heartbeat": "744h", "failure_threshold": 1}, {"name": "never", "heartbeat": "744h"}]),
+    );
+    let world = World::new(vec![shop.clone()]);
+    let stored = checks_of(&shop, &local());
+    let tell =
+        async |at_ms| push(&world.table, &shop, &stored, "monthly", &report(true), at_ms).await.unwrap();
+    tell(5).await;
+    for slot in (0..=31).map(|n| n * day) {
+        world.table.expire_until(slot * SLOT);
+        world.run(slot).await.unwrap();
+    }
+    assert_eq!(world.topic.subjects(), [""; 0]);
+    tell(31 * day * SLOT + 5).await;
+    for slot in [31 * day + 1, 31 * day + 2] {
+        world.run(slot).await.unwrap();
+    }
+    assert_eq!(world.topic.subjects(), ["DOWN [shop] never"]);
+}
+
+#[tokio::test]
 async fn two_reports_in_one_millisecond_are_two_rows() {
     let shop = app("shop", json!([{"name": "backup", "heartbeat": "10m"}]));
     let world = World::new(vec![shop.clone()]);

@@ -7,6 +7,7 @@ use crate::condition::go_number::parse_duration_ms;
 use crate::condition::{Condition, MAX_CONDITION_BYTES};
 use crate::guard::Policy;
 use crate::guard::target::Target;
+use crate::rows::REPORTS_KEPT_MS;
 use crate::state::Thresholds;
 
 const MAX_CONDITIONS: usize = 20;
@@ -18,6 +19,8 @@ const MIN_TIMEOUT_MS: u64 = 100;
 const MIN_INTERVAL_MS: u64 = 60_000;
 const MAX_INTERVAL_MS: u64 = 24 * 3_600_000;
 const MAX_HEARTBEAT_MS: u64 = 31 * 24 * 3_600_000;
+const _: () =
+    assert!(MAX_HEARTBEAT_MS < REPORTS_KEPT_MS.unsigned_abs(), "the last report would have expired");
 const MAX_THRESHOLD: u64 = 10;
 const MAX_NAME_CHARS: usize = 64;
 const METHODS: [&str; 7] = ["HEAD", "GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];

@@ -105,6 +105,10 @@ async fn a_job_reports_itself_and_is_in_its_history() {
     let rows = history(&stack, &app).await;
     let found: Vec<_> = rows.iter().map(|row| (&row["ok"], &row["error"])).collect();
     assert_eq!(found, [(&json!(true), &Value::Null), (&json!(false), &json!("disk full"))]);
+    for other in ["reports", "state"] {
+        let rows = stack.app(&app, "GET", &format!("{path}?url={other}"), None).await.data();
+        assert_eq!(rows, json!([]), "{other}");
+    }
     let badge = format!("{path}/badges/uptime.json?window=1h");
     let badge = stack.app(&app, "GET", &badge, None).await.json();
     assert_eq!((badge["label"].as_str(), badge["message"].as_str()), (Some("uptime 1h"), Some("50%")));
