@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::UNIX_EPOCH;
 
 use bytes::Bytes;
@@ -24,6 +26,7 @@ const CHUNK_BYTES: usize = 256 * 1024;
 pub(crate) struct LocalFile {
     path: PathBuf,
     meta: ObjectMeta,
+    interrupted: Arc<AtomicBool>,
 }
 
 impl LocalFile {
@@ -50,7 +53,12 @@ impl LocalFile {
             etag: hex::encode(hash.finalize()),
             version_id: None,
         };
-        Ok(Self { path: path.to_owned(), meta })
+        Ok(Self { path: path.to_owned(), meta, interrupted: Arc::default() })
+    }
+
+    /// Makes reads fail once `interrupted` is set, as those of a service that is busy: the file is then released.
+    pub(crate) fn until(self, interrupted: &Arc<AtomicBool>) -> Self {
+        Self { interrupted: Arc::clone(interrupted), ..self }
     }
 
     pub(crate) fn size_bytes(&self) -> u64 {
@@ -87,11 +95,15 @@ impl ObjectStore for LocalFile {
             Fault::new(FaultClass::NotFound, "open", "the file cannot be read").with_source(error)
         };
         let file = File::open(&self.path).map_err(fault)?;
-        let body = stream::try_unfold(file, move |mut file| async move {
+        let interrupted = Arc::clone(&self.interrupted);
+        let body = stream::try_unfold((file, interrupted), move |(mut file, interrupted)| async move {
+            if interrupted.load(Ordering::Relaxed) {
+                return Err(Fault::new(FaultClass::Transient, "read", "interrupted"));
+            }
             let mut chunk = vec![0; CHUNK_BYTES];
             let count = file.read(&mut chunk).map_err(fault)?;
             chunk.truncate(count);
-            Ok((count > 0).then(|| (Bytes::from(chunk), file)))
+            Ok((count > 0).then(|| (Bytes::from(chunk), (file, interrupted))))
         });
         Ok((self.meta.clone(), Box::pin(body)))
     }

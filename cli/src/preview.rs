@@ -8,7 +8,7 @@ use std::io::{self, BufWriter, Write};
 use logferry_core::logfile::outcome::Outcome;
 use logferry_core::logfile::pack::{PackSource, Packed};
 use logferry_core::logfile::quarantine::Quarantined;
-use logferry_core::logfile::read::{IntakeError, IntakeLimits, Sink, Stopped, read_log_file_redacted};
+use logferry_core::logfile::read::{IntakeLimits, Sink, Stopped, read_log_file_redacted};
 use logferry_core::model::app::AppId;
 use logferry_core::model::block::Payload;
 use logferry_core::model::record::{Entry, Marks, StoredRecord};
@@ -67,9 +67,7 @@ pub(crate) fn print(
     let outcome =
         match read_log_file_redacted(reader, source, &IntakeLimits::default(), &redactor, &mut printer) {
             Ok(outcome) => outcome,
-            // The reader of the output went away (`| head`).
-            Err(IntakeError::Stopped) => return Ok(true),
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(printer.failed.map_or_else(|| error.into(), Into::into)),
         };
     printer.finish(&shown(name), &outcome)?;
     if let Some(reason) = outcome.reason.as_ref().filter(|_| form == Form::Records) {
@@ -87,6 +85,8 @@ struct Printer<W: Write> {
     /// The first records by their ordinals, and the first bad ones.
     first: BTreeMap<u64, String>,
     bad: Vec<Quarantined>,
+    /// Why it stopped.
+    failed: Option<io::Error>,
 }
 
 /// How many records say less than a user expects.
@@ -125,6 +125,7 @@ impl<W: Write> Printer<W> {
             said: Said::default(),
             first: BTreeMap::new(),
             bad: Vec::new(),
+            failed: None,
         }
     }
 
@@ -265,8 +266,10 @@ impl<W: Write> Sink for Printer<W> {
         let Some(block) = packed.block else { return Ok(()) };
         self.blocks += 1;
         self.stored_bytes += block.data.len() as u64;
-        // A reader that went away wants no more.
-        self.take_records(&block.data).map_err(|_| Stopped)
+        self.take_records(&block.data).map_err(|error| {
+            self.failed = Some(error);
+            Stopped
+        })
     }
 
     fn quarantined(&mut self, record: Quarantined) -> Result<(), Stopped> {

@@ -42,6 +42,21 @@ fn an_explanation_says_what_a_file_is_taken_for_and_shows_no_secret() {
 }
 
 #[test]
+fn output_that_cannot_be_written_is_an_error() {
+    // More than is buffered.
+    let path = file("full.log", "one line of many\n".repeat(1_000).as_bytes());
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_logferry"));
+    let output = command.arg("ingest").arg(&path).stdout(full).output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(
+        (output.status.code(), &*error),
+        (Some(2), "logferry: No space left on device (os error 28)\n")
+    );
+    std::fs::remove_file(path).unwrap();
+}
+
+#[test]
 fn a_summary_of_many_files_is_a_line_each_and_tells_the_failed_one() {
     let good = file("good.log", b"{\"a\":1}\nready\n");
     let zip = file("x.zip", b"PK\x03\x04x");
