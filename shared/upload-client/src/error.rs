@@ -30,6 +30,9 @@ pub enum Error {
     /// An upload has at least one byte; the service accepts no size of 0.
     #[error("{} is empty: an upload needs at least one byte", path.display())]
     Empty { path: PathBuf },
+    /// A log file is sent in one request.
+    #[error("compressed, {} has more than {max_bytes} bytes: a log file is held in memory and sent at once", path.display())]
+    TooLarge { path: PathBuf, max_bytes: u64 },
     /// The file has changed since its upload started; its upload was aborted.
     #[error("{} changed while it was being uploaded; start again", path.display())]
     Changed { path: PathBuf },
@@ -79,6 +82,7 @@ impl Error {
             | Self::File { .. }
             | Self::NotAFile { .. }
             | Self::Empty { .. }
+            | Self::TooLarge { .. }
             | Self::Changed { .. }
             | Self::Ended { .. }
             | Self::InUse { .. }
@@ -86,11 +90,11 @@ impl Error {
         }
     }
 
-    /// Turns the error of an expired URL into a retryable one: a new URL may work.
-    pub(crate) fn of_used_url(self) -> Self {
+    /// Turns a refusal with this status into an error that a retry may fix.
+    pub(crate) fn passing(self, passing: u16) -> Self {
         match self {
-            Self::Refused { status: 403, message } => {
-                Self::Unavailable { status: 403, message, retry_after: None }
+            Self::Refused { status, message } if status == passing => {
+                Self::Unavailable { status, message, retry_after: None }
             }
             other => other,
         }

@@ -1,6 +1,6 @@
 //! Uploads log files through `POST /presigned-url`.
 
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -17,6 +17,9 @@ use crate::pace::{at_first, patiently};
 
 /// Maximum length of a file name (characters).
 const MAX_FILENAME_CHARS: usize = 100;
+/// Maximum size of a compressed file (bytes), which is held in memory. The service's own limit, `MaxPresignedBytes`, is 10 MiB
+/// unless it is configured.
+const MAX_BYTES: u64 = 256 * 1024 * 1024;
 const CHUNK_BYTES: usize = 64 * 1024;
 /// How many URLs are requested if S3 refuses the first one.
 const TICKETS: u32 = 3;
@@ -36,7 +39,7 @@ impl Client {
     /// If the file cannot be read or is too large, or if the service refused the upload or could not be
     /// reached.
     pub async fn upload_log(&self, path: &Path, attendee: Option<&Attendee>) -> Result<String, Error> {
-        let bytes = compressed(path).map_err(Error::file(path))?;
+        let bytes = compressed(path, MAX_BYTES)?;
         let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
         let mut body = json!({"filename": legal_filename(&name), "contentLength": bytes.len()});
         if let Some(Attendee { meeting, attendee }) = attendee {
@@ -68,23 +71,55 @@ impl Client {
             flow.add(chunk.len() as u64);
             (!chunk.is_empty()).then_some((Ok(chunk), (rest, flow)))
         });
-        self.put(&ticket.presigned_url, &headers, bytes.len() as u64, chunks, &flow).await
+        let put = self.put(&ticket.presigned_url, &headers, bytes.len() as u64, chunks, &flow).await;
+        // ConditionalRequestConflict: an earlier attempt is still being stored.
+        put.map_err(|error| error.passing(409))
     }
 }
 
 /// Returns the file unchanged if it is gzip or zstd, else compressed with gzip.
-fn compressed(path: &Path) -> io::Result<Bytes> {
+fn compressed(path: &Path, max_bytes: u64) -> Result<Bytes, Error> {
+    packed(path, max_bytes).map_err(|error| match error.kind() {
+        io::ErrorKind::FileTooLarge => Error::TooLarge { path: path.to_owned(), max_bytes },
+        _ => Error::file(path)(error),
+    })
+}
+
+fn packed(path: &Path, max_bytes: u64) -> io::Result<Bytes> {
     let mut file = std::fs::File::open(path)?;
     let mut head = Vec::new();
     (&mut file).take(4).read_to_end(&mut head)?;
-    if head.starts_with(&[0x1f, 0x8b]) || head == [0x28, 0xb5, 0x2f, 0xfd] {
-        file.read_to_end(&mut head)?;
-        return Ok(head.into());
+    let is_packed = head.starts_with(&[0x1f, 0x8b]) || head == [0x28, 0xb5, 0x2f, 0xfd];
+    let mut file = head.as_slice().chain(file);
+    let mut packed = Bounded { bytes: Vec::new(), max_bytes };
+    if is_packed {
+        io::copy(&mut file, &mut packed)?;
+    } else {
+        let mut encoder = GzEncoder::new(packed, Compression::default());
+        io::copy(&mut file, &mut encoder)?;
+        packed = encoder.finish()?;
     }
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-    encoder.write_all(&head)?;
-    io::copy(&mut file, &mut encoder)?;
-    Ok(encoder.finish()?.into())
+    Ok(packed.bytes.into())
+}
+
+/// Bytes in memory, up to a limit.
+struct Bounded {
+    bytes: Vec<u8>,
+    max_bytes: u64,
+}
+
+impl io::Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if (self.bytes.len() + bytes.len()) as u64 > self.max_bytes {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Returns a valid name similar to the file's: `^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$`. A long name keeps its
@@ -100,6 +135,23 @@ fn legal_filename(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_is_held_in_memory_up_to_a_limit() {
+        let path = std::env::temp_dir().join(format!("logferry-client-limit-{}", std::process::id()));
+        for content in [&[0x1f, 0x8b, 8, 0, 1, 2, 3][..], b"plain"] {
+            std::fs::write(&path, content).unwrap();
+            let length = compressed(&path, 1_000).unwrap().len() as u64;
+            assert!(compressed(&path, length).is_ok());
+            let refused = compressed(&path, length - 1).unwrap_err();
+            let said = format!("has more than {} bytes", length - 1);
+            assert!(
+                matches!(refused, Error::TooLarge { .. }) && refused.to_string().contains(&said),
+                "{refused}"
+            );
+        }
+        std::fs::remove_file(&path).unwrap();
+    }
 
     #[test]
     fn names_are_made_legal_and_keep_their_end() {

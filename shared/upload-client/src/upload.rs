@@ -325,7 +325,8 @@ impl Run<'_> {
         if put.is_err() {
             self.position.back(flow.bytes());
         }
-        put.map_err(Error::of_used_url)
+        // A new URL may work.
+        put.map_err(|error| error.passing(403))
     }
 
     /// Reads a range of the file at the allowed rate.

@@ -32,6 +32,15 @@ async fn a_file_whose_answer_was_lost_is_stored_once() {
 }
 
 #[tokio::test]
+async fn a_file_that_an_earlier_attempt_is_still_storing_is_sent_again() {
+    let (service, folder) = (Service::start().await, Folder::new("conflict-log"));
+    service.trouble("PUT /log", Trouble::Status(409));
+    let key = service.client().upload_log(&folder.file("a.log", b"one\n"), None).await.unwrap();
+    assert_eq!(service.asked("PUT /log"), 2);
+    assert!(service.state.lock().unwrap().logs.contains_key(&key));
+}
+
+#[tokio::test]
 async fn a_url_that_expired_is_replaced_and_a_credential_that_is_wrong_is_not_tried_again() {
     let (service, folder) = (Service::start().await, Folder::new("refused-log"));
     let file = folder.file("a.log", b"one\n");
