@@ -154,7 +154,8 @@ async fn store<B: BlockTable, L: Ledger + Usage, A: Apps, C: Clock>(
                 let rows = files.of_version(&object.bucket, &object.key, object.version.as_str()).await?;
                 why_not_stored(rows.first())
             }
-            Ingested::LeaseLost | Ingested::Ignored => Some("another run has taken it over".to_owned()),
+            Ingested::LeaseLost => Some("another run has taken it over".to_owned()),
+            Ingested::Ignored => Some("it was ignored".to_owned()),
         };
         return Ok((ended, why_not));
     }

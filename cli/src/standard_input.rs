@@ -12,7 +12,7 @@ pub(crate) struct Input {
     pub(crate) path: PathBuf,
     /// As it was named on the command line.
     pub(crate) name: String,
-    _folder: Option<TempDir>,
+    folder: Option<TempDir>,
 }
 
 impl Input {
@@ -26,11 +26,16 @@ impl Input {
                 let message = format!("{name} is a folder; name the files in it");
                 return Err(io::Error::new(io::ErrorKind::IsADirectory, message));
             }
-            return Ok(Self { path: path.to_owned(), name, _folder: None });
+            return Ok(Self { path: path.to_owned(), name, folder: None });
         }
         let folder = tempfile::tempdir()?;
         let path = folder.path().join("stdin");
         io::copy(&mut io::stdin().lock(), &mut File::create(&path)?)?;
-        Ok(Self { path, name: "standard input".to_owned(), _folder: Some(folder) })
+        Ok(Self { path, name: "standard input".to_owned(), folder: Some(folder) })
+    }
+
+    /// The folder of the copy of standard input.
+    pub(crate) fn folder(&self) -> Option<&Path> {
+        self.folder.as_ref().map(TempDir::path)
     }
 }

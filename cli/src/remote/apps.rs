@@ -238,7 +238,7 @@ pub(crate) async fn apps(args: &AppsArgs) -> Result<ExitCode, Box<dyn Error>> {
             if let Some(days) = retention_days {
                 body["retention_days"] = (*days).into();
             }
-            let answer = service.call(Role::Admin, Method::POST, "/v1/apps", &[], Some(&body)).await?;
+            let answer = service.create(Role::Admin, "/v1/apps", &body).await?;
             print(common, &answer["data"])
         }
     }
@@ -270,8 +270,7 @@ pub(crate) async fn keys(args: &KeysArgs) -> Result<ExitCode, Box<dyn Error>> {
             if !scopes.is_empty() {
                 body["scopes"] = json!(scopes);
             }
-            let path = format!("/v1/apps/{app}/keys");
-            let answer = service.call(Role::App, Method::POST, &path, &[], Some(&body)).await?;
+            let answer = service.create(Role::App, &format!("/v1/apps/{app}/keys"), &body).await?;
             print(common, &answer["data"])
         }
         Some(KeysAction::Revoke(RevokeKey { key_id, .. })) => {

@@ -15,6 +15,9 @@ use super::files::Common;
 use super::matching::{Matching, SPELLING, shown_filter};
 use super::{Role, Service};
 
+/// How much earlier than now an erasure in progress may end that one until now repeats (ms).
+const SAME_MS: i64 = 3_600_000;
+
 /// Erase the records that match, with the files that they came from.
 ///
 /// Counts only, unless --yes is given. Then a job erases in the background; --job shows its progress.
@@ -87,14 +90,16 @@ pub(crate) async fn run(args: &EraseArgs) -> Result<ExitCode, Box<dyn Error>> {
         return Ok(ended);
     }
     // A range that ends now differs each time: the same erasure would be a second job.
+    let least = match args.until {
+        Some(_) => body["until"].clone(),
+        None => rfc3339_ms(SystemClock.now_ms() - SAME_MS).into(),
+    };
     let jobs = service.call(Role::App, Method::GET, &path, &[], None).await?;
     let same = elements(&jobs).into_iter().find(|job| {
-        let covers = |name: &str| (job[name].as_str(), body[name].as_str());
-        let ((since, from), (until, to)) = (covers("since"), covers("until"));
         job["state"] == "pending"
             && job["filter"] == body["filter"]
-            && since <= from
-            && (until >= to || args.until.is_none())
+            && job["since"].as_str() <= body["since"].as_str()
+            && job["until"].as_str() >= least.as_str()
     });
     if let Some(same) = same {
         eprintln!("such an erasure is in progress: for later records, start another when it is complete");

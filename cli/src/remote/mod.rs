@@ -11,9 +11,13 @@ pub(crate) mod profile;
 pub(crate) mod query;
 
 use std::error::Error;
+use std::fmt;
 use std::io;
+use std::sync::Once;
 use std::time::Duration;
 
+use logferry_service::random;
+use logferry_upload_client::sends_in_clear;
 use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::Value;
@@ -47,6 +51,37 @@ pub(crate) enum Role {
 pub(crate) struct Service {
     http: reqwest::Client,
     place: Place,
+}
+
+/// Why a request failed, in words of the command line.
+#[derive(Debug)]
+struct Failed {
+    said: String,
+    /// Whether the same request may succeed later.
+    passes: bool,
+}
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.said)
+    }
+}
+
+impl Error for Failed {}
+
+/// Whether a request failed in a way that a retry may fix.
+pub(crate) fn passes(error: &(dyn Error + 'static)) -> bool {
+    error.downcast_ref::<Failed>().is_some_and(|failed| failed.passes)
+}
+
+/// Warns, once, if the credential is sent unencrypted.
+pub(crate) fn warn_of_plain_http(url: &str) {
+    static WARNED: Once = Once::new();
+    if sends_in_clear(url) {
+        WARNED.call_once(|| {
+            eprintln!("logferry: {} is not encrypted: the credential can be read on the network", shown(url));
+        });
+    }
 }
 
 /// A page of a list.
@@ -101,7 +136,8 @@ impl Service {
     }
 
     fn credential(&self, role: Role) -> Option<(&'static str, &Found)> {
-        let app = self.place.api_key.as_ref().map(|key| ("x-api-key", key));
+        let header = |key: &Found| if is_view_token(&key.value) { "authorization" } else { "x-api-key" };
+        let app = self.place.api_key.as_ref().map(|key| (header(key), key));
         let admin = self.place.admin_key.as_ref().map(|key| ("x-admin-key", key));
         match role {
             Role::App => app.or(admin),
@@ -118,12 +154,18 @@ impl Service {
         query: &[(String, String)],
         body: Option<&Value>,
     ) -> Result<Value, Box<dyn Error>> {
-        Ok(serde_json::from_str(&self.text(role, method, path, query, body).await?)?)
+        Ok(serde_json::from_str(&self.text(role, method, path, query, body, None).await?)?)
+    }
+
+    /// Creates something once: the request has an `Idempotency-Key`, so that it can be sent again if its answer is lost.
+    pub(crate) async fn create(&self, role: Role, path: &str, body: &Value) -> Result<Value, Box<dyn Error>> {
+        let once = hex::encode(random::bytes::<16>()?);
+        Ok(serde_json::from_str(&self.text(role, Method::POST, path, &[], Some(body), Some(&once)).await?)?)
     }
 
     /// Returns a page of a list, its elements byte for byte.
     pub(crate) async fn page(&self, role: Role, path: &str, query: &Pairs) -> Result<Page, Box<dyn Error>> {
-        let text = self.text(role, Method::GET, path, query, None).await?;
+        let text = self.text(role, Method::GET, path, query, None, None).await?;
         serde_json::from_str(&text).map_err(|error| format!("the answer is no list: {error}").into())
     }
 
@@ -134,38 +176,53 @@ impl Service {
         path: &str,
         query: &[(String, String)],
         body: Option<&Value>,
+        once: Option<&str>,
     ) -> Result<String, Box<dyn Error>> {
         let Some((header, key)) = self.credential(role) else {
             return Err("which key? Set LOGFERRY_API_KEY, or name it in a profile".into());
         };
+        warn_of_plain_http(&self.place.url);
         let address = format!("{}{path}", self.place.url.trim_end_matches('/'));
         let mut attempt = 1;
         loop {
-            let mut request =
-                self.http.request(method.clone(), &address).query(query).header(header, &key.value);
+            let mut request = self.http.request(method.clone(), &address).query(query);
+            request = match header {
+                "authorization" => request.bearer_auth(&key.value),
+                header => request.header(header, &key.value),
+            };
+            if let Some(once) = once {
+                request = request.header("idempotency-key", once);
+            }
             if let Some(body) = body {
                 request = request.json(body);
             }
-            let response = request.send().await.map_err(|error| self.unreachable(&error))?;
-            let status = response.status();
-            let wait =
-                response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
-            let text = response.text().await.map_err(|error| self.unreachable(&error))?;
-            if status.is_success() {
-                return Ok(text);
-            }
-            let passes = status == StatusCode::SERVICE_UNAVAILABLE || status == StatusCode::TOO_MANY_REQUESTS;
-            let wait = Duration::from_secs(wait.unwrap_or(1));
-            if passes && attempt < ATTEMPTS && wait <= MAX_WAIT {
-                attempt += 1;
-                tokio::time::sleep(wait).await;
-                continue;
-            }
-            return Err(self.refused(status, &text, key).into());
+            let wait = match answer(request).await {
+                Ok((status, _, text)) if status.is_success() => return Ok(text),
+                Ok((status, wait, text)) => {
+                    let asks =
+                        matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS);
+                    let wait = Duration::from_secs(wait.unwrap_or(1));
+                    if !asks || attempt == ATTEMPTS || wait > MAX_WAIT {
+                        return Err(self.refused(status, &text, key).into());
+                    }
+                    wait
+                }
+                // Nothing was sent if there is no connection.
+                Err(error) if once.is_some() && !error.is_connect() && attempt < ATTEMPTS => {
+                    Duration::from_secs(1)
+                }
+                Err(error) => return Err(self.unreachable(&error).into()),
+            };
+            attempt += 1;
+            tokio::time::sleep(wait).await;
         }
     }
 
-    fn unreachable(&self, error: &reqwest::Error) -> String {
+    fn unreachable(&self, error: &reqwest::Error) -> Failed {
+        Failed { said: self.unreachable_because(error), passes: !error.is_builder() }
+    }
+
+    fn unreachable_because(&self, error: &reqwest::Error) -> String {
         let url = &self.place.url;
         let mut source: Option<&dyn Error> = Some(error);
         while let Some(cause) = source {
@@ -186,7 +243,12 @@ impl Service {
         format!("{url} cannot be reached: {}", innermost(error))
     }
 
-    fn refused(&self, status: StatusCode, text: &str, key: &Found) -> String {
+    fn refused(&self, status: StatusCode, text: &str, key: &Found) -> Failed {
+        let passes = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
+        Failed { said: self.refused_because(status, text, key), passes }
+    }
+
+    fn refused_because(&self, status: StatusCode, text: &str, key: &Found) -> String {
         let body: Value = serde_json::from_str(text).unwrap_or_default();
         let error = &body["error"];
         let Some(message) = error["message"].as_str() else {
@@ -211,6 +273,20 @@ impl Service {
             },
         }
     }
+}
+
+/// Sends a request. Returns the status, `Retry-After` and the body of its answer.
+async fn answer(
+    request: reqwest::RequestBuilder,
+) -> Result<(StatusCode, Option<u64>, String), reqwest::Error> {
+    let response = request.send().await?;
+    let wait = response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
+    Ok((response.status(), wait, response.text().await?))
+}
+
+/// Whether a key is a view token, which has three parts.
+fn is_view_token(key: &str) -> bool {
+    key.split('.').count() == 3
 }
 
 /// An error of a parameter, named as the command line names it.

@@ -19,7 +19,8 @@ pub(crate) struct Remote {
     /// URL of the service. Environment: LOGFERRY_URL, or API_URL.
     #[arg(long, visible_alias = "api", value_name = "URL")]
     url: Option<String>,
-    /// An app's API key. Other users can see the command line: prefer LOGFERRY_API_KEY, or a profile.
+    /// An app's API key, or for commands that read a view token. Other users can see the command line: prefer
+    /// LOGFERRY_API_KEY, or a profile.
     #[arg(long, value_name = "KEY", hide_env_values = true)]
     api_key: Option<String>,
     /// Profile of the configuration file. Environment: LOGFERRY_PROFILE.
@@ -56,6 +57,8 @@ struct Profile {
 pub(crate) struct Found {
     pub(crate) value: String,
     pub(crate) source: String,
+    /// Whether the command line says it, or the profile that it names.
+    pub(crate) named: bool,
 }
 
 /// What was found.
@@ -86,13 +89,16 @@ impl Remote {
         };
         let of_profile = format!("the profile {}", chosen.unwrap_or_default());
         let pick = |flag: Option<&String>, flag_name: &str, vars: &[&str], own: Option<&String>| {
-            let found =
-                |value: &String, source: &str| Found { value: value.clone(), source: source.to_owned() };
-            let flag = flag.map(|value| found(value, flag_name));
-            let own = own.map(|value| found(value, &of_profile));
+            let found = |value: &String, source: &str, named: bool| Found {
+                value: value.clone(),
+                source: source.to_owned(),
+                named,
+            };
+            let flag = flag.map(|value| found(value, flag_name, true));
+            let own = own.map(|value| found(value, &of_profile, self.profile.is_some()));
             let var = || {
                 let set = vars.iter().find_map(|name| Some((env(name)?, name)));
-                set.map(|(value, name)| found(&value, name))
+                set.map(|(value, name)| found(&value, name, false))
             };
             match self.profile.is_some() {
                 true => flag.or(own).or_else(var),
@@ -132,7 +138,7 @@ impl Remote {
 }
 
 fn check(url: &Found) -> Result<(), String> {
-    let Found { value, source } = url;
+    let Found { value, source, .. } = url;
     if value.is_empty() {
         return Err(format!("{source} is empty"));
     }
@@ -218,8 +224,10 @@ mod tests {
     #[test]
     fn a_flag_goes_before_a_named_profile_before_the_environment_before_the_default() {
         let env = [("LOGFERRY_URL", "http://env"), ("LOGFERRY_API_KEY", "e")];
-        let key =
-            |place: &Place| place.api_key.clone().map(|key| format!("{} from {}", key.value, key.source));
+        let key = |place: &Place| {
+            let named = |key: &Found| if key.named { ", named" } else { "" };
+            place.api_key.as_ref().map(|key| format!("{} from {}{}", key.value, key.source, named(key)))
+        };
         let place = find(&["--url", "http://flag"], &env, FILE).unwrap();
         assert_eq!(
             (place.url.as_str(), key(&place).as_deref()),
@@ -228,8 +236,10 @@ mod tests {
         let place = find(&["--profile", "prod"], &env, FILE).unwrap();
         assert_eq!(
             (place.url.as_str(), key(&place).as_deref()),
-            ("https://prod", Some("p from the profile prod"))
+            ("https://prod", Some("p from the profile prod, named"))
         );
+        let place = find(&["--api-key", "f"], &env, FILE).unwrap();
+        assert_eq!(key(&place).as_deref(), Some("f from --api-key, named"));
         let place = find(&[], &[], FILE).unwrap();
         assert_eq!(
             (place.url.as_str(), key(&place).as_deref()),

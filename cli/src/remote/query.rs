@@ -8,10 +8,14 @@ use serde_json::value::RawValue;
 
 use super::matching::Matching;
 use super::output::{Format, Output};
-use super::{Pairs, Remote, Role, Service};
+use super::{Pairs, Remote, Role, Service, passes};
+use crate::terminal::shown;
 
 /// Records of a request: the most that a page has.
 const PAGE: usize = 1_000;
+/// Failures in a row after which a tail ends, and the longest pause between two of its attempts.
+const MAX_FAILURES: u32 = 10;
+const MAX_PAUSE_SECS: u64 = 30;
 
 /// Which records.
 #[derive(Debug, clap::Args)]
@@ -161,12 +165,24 @@ pub(crate) async fn tail(args: &TailArgs) -> Result<ExitCode, Box<dyn Error>> {
     let pairs = args.asked.pairs(&service);
     let mut output = Output::new(args.asked.format);
     let (mut left, mut any_skipped) = (args.limit.unwrap_or(usize::MAX), false);
-    let mut after = args.since.clone();
+    let (mut after, mut failures) = (args.since.clone(), 0);
     while left > 0 {
         let mut query = pairs.clone();
         query.push(("after".to_owned(), after.clone()));
         query.push(("limit".to_owned(), left.min(PAGE).to_string()));
-        let page = service.page(Role::App, "/v1/logs", &query).await?;
+        let page = match service.page(Role::App, "/v1/logs", &query).await {
+            Ok(page) => page,
+            // An address or key that is wrong fails the first request.
+            Err(error) if after != args.since && passes(&*error) && failures < MAX_FAILURES => {
+                let wait = MAX_PAUSE_SECS.min(1 << failures);
+                eprintln!("logferry: {}; retrying in {wait} s", shown(&error.to_string()));
+                failures += 1;
+                tokio::time::sleep(Duration::from_secs(wait)).await;
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        failures = 0;
         for record in &page.data {
             output.record(record)?;
         }

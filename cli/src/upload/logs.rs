@@ -70,7 +70,13 @@ pub(crate) fn run(args: &LogArgs) -> Result<ExitCode, Box<dyn Error>> {
                 Err(error) => {
                     failed += 1;
                     let said = match &error {
-                        UploadError::Refused { status: 413, .. } => too_large(&input.path),
+                        UploadError::Refused { status: 413, .. } => {
+                            too_large(&input.path, "10 MiB that a log file may have here")
+                        }
+                        UploadError::TooLarge { max_bytes, .. } => {
+                            let held = indicatif::HumanBytes(*max_bytes);
+                            too_large(&input.path, &format!("{held} that this command holds in memory"))
+                        }
                         error => explained(error, &client, &credential),
                     };
                     // These errors contain the file name.
@@ -81,7 +87,7 @@ pub(crate) fn run(args: &LogArgs) -> Result<ExitCode, Box<dyn Error>> {
         if let Some((files, time)) = waiting {
             let deadline = Instant::now() + time;
             for line in sent {
-                failed += usize::from(!is_read(&files, line, deadline).await?);
+                failed += usize::from(!is_read(&files, line, deadline).await);
             }
         }
         Ok::<_, Box<dyn Error>>(failed)
@@ -97,15 +103,19 @@ pub(crate) fn run(args: &LogArgs) -> Result<ExitCode, Box<dyn Error>> {
 }
 
 /// Waits for an uploaded file and prints what became of it. Returns whether it is COMPLETED.
-async fn is_read(files: &Files, mut line: Value, deadline: Instant) -> Result<bool, Box<dyn Error>> {
+async fn is_read(files: &Files, mut line: Value, deadline: Instant) -> bool {
     let key = line["key"].as_str().unwrap_or_default().to_owned();
-    let row = match files.ended(&key, deadline).await? {
-        Ended::Read(row) => row,
-        Ended::Late(status) => {
+    let row = match files.ended(&key, deadline).await {
+        Ok(Ended::Read(row)) => row,
+        Err(error) => {
+            report(&line, &format!("uploaded, but its state cannot be read: {error}"), false);
+            return false;
+        }
+        Ok(Ended::Late(status)) => {
             line["status"] = status.as_str().into();
             let said = format!("not read in time: it is {status}; `logferry files` shows what becomes of it");
             report(&line, &said, false);
-            return Ok(false);
+            return false;
         }
     };
     line["status"] = row["status"].clone();
@@ -113,11 +123,11 @@ async fn is_read(files: &Files, mut line: Value, deadline: Instant) -> Result<bo
     line["bad"] = row["counts"]["quarantined"].clone();
     if row["status"] == "COMPLETED" {
         print_line(&line);
-        return Ok(true);
+        return true;
     }
     let text = |name: &str| row["reason"][name].as_str().unwrap_or_default().to_owned();
     report(&line, &format!("{}: {}", text("code"), text("message")), false);
-    Ok(false)
+    false
 }
 
 /// Reports a file that failed: to people, and to the reader of the output if it is a program.
@@ -134,11 +144,10 @@ fn report(line: &Value, said: &str, names_the_file: bool) {
 }
 
 /// What to do with a file that is too large for one request.
-fn too_large(file: &Path) -> String {
+fn too_large(file: &Path, limit: &str) -> String {
     let bytes = std::fs::metadata(file).map(|metadata| metadata.len()).unwrap_or_default();
     format!(
-        "compressed, it is larger than the 10 MiB that a log file may have here ({} before); split it, or copy it \
-         below logs/APP/ with the AWS CLI",
+        "compressed, it is larger than the {limit} ({} before); split it, or copy it below logs/APP/ with the AWS CLI",
         indicatif::HumanBytes(bytes)
     )
 }

@@ -14,7 +14,7 @@ use logferry_upload_client::{Client, Credential, Error as UploadError, Event, Up
 use rate::parse_bytes;
 use serde_json::json;
 
-use crate::remote::Remote;
+use crate::remote::{Remote, warn_of_plain_http};
 use crate::standard_input::Input;
 use crate::terminal::{json_shown, shown};
 
@@ -34,23 +34,19 @@ impl Connection {
     /// The client, and where its credential was found.
     fn client(&self) -> Result<(Client, String), Box<dyn Error>> {
         let place = self.remote.find()?;
-        let in_environment = || std::env::var("LOGFERRY_TOKEN").ok().filter(|token| !token.is_empty());
-        let (credential, source) = match (&self.token, place.api_key, in_environment()) {
+        let is_named = place.api_key.as_ref().is_some_and(|key| key.named);
+        let in_environment = std::env::var("LOGFERRY_TOKEN").ok();
+        let in_environment = in_environment.filter(|token| !token.is_empty() && !is_named);
+        let (credential, source) = match (&self.token, in_environment, place.api_key) {
             (Some(token), _, _) => (Credential::Token(token.clone()), "--token".to_owned()),
-            (None, _, Some(token)) => (Credential::Token(token), "LOGFERRY_TOKEN".to_owned()),
-            (None, Some(key), None) => (Credential::ApiKey(key.value), key.source),
+            (None, Some(token), _) => (Credential::Token(token), "LOGFERRY_TOKEN".to_owned()),
+            (None, None, Some(key)) => (Credential::ApiKey(key.value), key.source),
             (None, None, None) => {
                 return Err("which key? Set LOGFERRY_API_KEY or LOGFERRY_TOKEN, or name a profile".into());
             }
         };
-        let client = Client::new(&place.url, credential)?;
-        if client.sends_in_clear() {
-            eprintln!(
-                "logferry: {} is not encrypted: the credential can be read on the network",
-                shown(&place.url)
-            );
-        }
-        Ok((client, source))
+        warn_of_plain_http(&place.url);
+        Ok((Client::new(&place.url, credential)?, source))
     }
 }
 
@@ -163,6 +159,8 @@ pub(crate) fn run(args: &UploadArgs) -> Result<ExitCode, Box<dyn Error>> {
     let shown_on = bar.clone();
     let (client, credential) = args.connection.client()?;
     let input = Input::of(&args.file)?;
+    // The state of an upload that cannot be resumed is removed with its file.
+    let state_dir = input.folder().map_or(state_dir, PathBuf::from);
     let mut upload = Upload::new(client.clone(), &input.path, state_dir)
         .content_type(&args.content_type)
         .parallel(usize::from(args.parallel))
@@ -176,23 +174,42 @@ pub(crate) fn run(args: &UploadArgs) -> Result<ExitCode, Box<dyn Error>> {
             eprintln!("{}", if found { "cancelled" } else { "there is no upload of this file to cancel" });
             return Ok(ExitCode::SUCCESS);
         }
-        tokio::select! {
-            done = upload.run() => {
-                bar.finish_and_clear();
-                let done = done.map_err(|error| explained(&error, &client, &credential))?;
-                print_line(&json!({
-                    "key": done.key, "location": done.location, "size": done.size_bytes, "sent": done.sent_bytes,
-                }));
-                Ok(ExitCode::SUCCESS)
-            }
-            interrupted = tokio::signal::ctrl_c() => {
-                interrupted?;
-                bar.abandon();
-                eprintln!("paused; run the same command to resume, or add --cancel to abort");
-                Ok(ExitCode::from(130))
-            }
+        let done = tokio::select! {
+            done = upload.run() => Some(done),
+            interrupted = tokio::signal::ctrl_c() => interrupted.map(|()| None)?,
+        };
+        if !matches!(done, Some(Ok(_))) && input.folder().is_some() {
+            abort(&upload).await?;
         }
+        let Some(done) = done else {
+            bar.abandon();
+            eprintln!(
+                "{}",
+                match input.folder() {
+                    None => "paused; run the same command to resume, or add --cancel to abort",
+                    Some(_) => "stopped: an upload of standard input cannot be resumed",
+                }
+            );
+            return Ok(ExitCode::from(130));
+        };
+        bar.finish_and_clear();
+        let done = done.map_err(|error| explained(&error, &client, &credential))?;
+        print_line(&json!({
+            "key": done.key, "location": done.location, "size": done.size_bytes, "sent": done.sent_bytes,
+        }));
+        Ok(ExitCode::SUCCESS)
     })
+}
+
+/// Aborts the session of an upload that cannot be resumed, unless Ctrl-C comes first.
+async fn abort(upload: &Upload) -> Result<(), std::io::Error> {
+    tokio::select! {
+        aborted = upload.cancel() => if let Err(error) = aborted {
+            eprintln!("logferry: the upload could not be aborted and will expire: {}", shown(&in_own_words(&error)));
+        },
+        interrupted = tokio::signal::ctrl_c() => interrupted?,
+    }
+    Ok(())
 }
 
 /// Prints machine-readable output: one JSON object per line on standard output.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::remote::{Remote, Role, Service};
+use crate::remote::{Remote, Role, Service, passes};
 
 /// Time between two requests for the state of a file.
 const POLL: Duration = Duration::from_secs(1);
@@ -43,12 +43,19 @@ impl Files {
     /// Waits until a file has ended, at most until the deadline.
     pub(super) async fn ended(&self, key: &str, deadline: Instant) -> Result<Ended, Box<dyn Error>> {
         loop {
-            let rows = self.rows("key", key).await?;
+            let is_late = || Instant::now() + POLL > deadline;
+            let rows = match self.rows("key", key).await {
+                Err(error) if passes(&*error) && !is_late() => {
+                    tokio::time::sleep(POLL).await;
+                    continue;
+                }
+                rows => rows?,
+            };
             let status = |row: &Value| row["status"].as_str().unwrap_or("PENDING").to_owned();
             if let Some(row) = rows.iter().find(|row| matches!(&*status(row), "COMPLETED" | "FAILED")) {
                 return Ok(Ended::Read(row.clone()));
             }
-            if Instant::now() + POLL > deadline {
+            if is_late() {
                 return Ok(Ended::Late(rows.first().map_or_else(|| "PENDING".to_owned(), status)));
             }
             tokio::time::sleep(POLL).await;

@@ -145,19 +145,6 @@ impl Client {
         Ok(Self { http: http.build()?, base: base.trim_end_matches('/').to_owned(), credential })
     }
 
-    /// Whether requests and credential are sent unencrypted: plain HTTP to another machine.
-    #[must_use]
-    pub fn sends_in_clear(&self) -> bool {
-        let Ok(address) = Url::parse(&self.base) else { return false };
-        let here = match address.host() {
-            Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-            Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
-            Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
-            None => false,
-        };
-        address.scheme() == "http" && !here
-    }
-
     /// Returns the service's address, without trailing slash.
     #[must_use]
     pub fn base(&self) -> &str {
@@ -251,6 +238,19 @@ impl Client {
     }
 }
 
+/// Whether requests to this address, and their credential, are sent unencrypted: plain HTTP to another machine.
+#[must_use]
+pub fn sends_in_clear(base: &str) -> bool {
+    let Ok(address) = Url::parse(base) else { return false };
+    let here = match address.host() {
+        Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
+        None => false,
+    };
+    address.scheme() == "http" && !here
+}
+
 fn path_of(upload_id: &str, tail: &str) -> String {
     use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
     format!("/s3/multipart/{}{tail}", utf8_percent_encode(upload_id, NON_ALPHANUMERIC))
@@ -323,7 +323,7 @@ mod tests {
             ("http://[::1]:4566", false),
             ("http://localhost.example.com", true),
         ] {
-            assert_eq!(client(base).sends_in_clear(), in_clear, "{base}");
+            assert_eq!(sends_in_clear(base), in_clear, "{base}");
         }
     }
 

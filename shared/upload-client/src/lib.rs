@@ -8,7 +8,7 @@ mod pace;
 mod state;
 mod upload;
 
-pub use client::{Client, Credential};
+pub use client::{Client, Credential, sends_in_clear};
 pub use error::Error;
 pub use event::Event;
 pub use logs::Attendee;
