@@ -18,7 +18,7 @@ enum Segment {
 }
 
 /// A parsed pattern. Plain text between two `*` is searched in linear time. With `?` or a class, every
-/// position is tried, with one step per compared part.
+/// position is tried, with one step per compared part, and per range of a class.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Glob {
     /// Before the first `*`, or all of a pattern without `*`.
@@ -82,14 +82,15 @@ impl Segment {
                 Ok(text.strip_prefix(start.as_str()))
             }
             Segment::Pieces(pieces) => {
-                let mut chars = text.chars();
-                for (compared, piece) in (1..).zip(pieces) {
+                let (mut chars, mut compared) = (text.chars(), 0);
+                for piece in pieces {
+                    compared += piece.steps();
                     if !chars.next().is_some_and(|c| piece.takes(c)) {
                         steps.take(compared)?;
                         return Ok(None);
                     }
                 }
-                steps.take(pieces.len())?;
+                steps.take(compared)?;
                 Ok(Some(chars.as_str()))
             }
         }
@@ -130,6 +131,14 @@ impl Segment {
 }
 
 impl Piece {
+    /// Returns the steps of a comparison: a class is compared range by range.
+    fn steps(&self) -> usize {
+        match self {
+            Piece::One | Piece::Char(_) => 1,
+            Piece::Class { ranges, .. } => ranges.len(),
+        }
+    }
+
     fn takes(&self, c: char) -> bool {
         match self {
             Piece::One => true,
@@ -251,5 +260,6 @@ mod tests {
             );
         }
         assert_eq!(taken("*[0-9]?x*", &page), (Ok(false), page.len()));
+        assert_eq!(taken("*[bcd0-9]*", &page), (Ok(false), 4 * page.len()));
     }
 }

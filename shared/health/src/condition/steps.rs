@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 /// Maximum steps of all conditions of a check together: about 10 ms of a whole CPU. A step is one character
-/// compared with one part of a pattern, one byte of JSON parsed, `READ_PER_STEP` bytes of a value read or
+/// compared with one part of a pattern (a character or range of a class is a part), one byte of JSON parsed, `READ_PER_STEP` bytes of a value read or
 /// searched, or `WRITTEN_PER_STEP` bytes of a value written as JSON. Twenty conditions with plain texts in
 /// their patterns, on a body of 256 KiB, take less than half.
 pub const MAX_STEPS: usize = 2_000_000;
