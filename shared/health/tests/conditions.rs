@@ -274,6 +274,10 @@ fn a_condition_that_does_not_parse_is_refused_with_the_reason() {
             "[STATSU] == 200",
             "names [STATSU], which is not known; known are [STATUS], [RESPONSE_TIME], [CONNECTED], [BODY] with a path, and [CERTIFICATE_EXPIRATION]",
         ),
+        (
+            "[RESPONSE_TIME]ms < 300",
+            "names [RESPONSE_TIME]ms, which is not known; known are [STATUS], [RESPONSE_TIME], [CONNECTED], [BODY] with a path, and [CERTIFICATE_EXPIRATION]",
+        ),
         ("len([BODY].users == 100", "has a len( without its )"),
         ("has([BODY].users == true", "has a has( without its )"),
         ("[BODY] == pat(*x*", "has a pat( without its )"),

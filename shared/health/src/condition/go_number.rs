@@ -75,11 +75,10 @@ pub fn parse_quantity(text: &str) -> Option<f64> {
     if text.len() > MAX_NUMBER_BYTES {
         return None;
     }
-    if let Some(duration) = parse_duration_ms(text).filter(|ms| *ms != 0.0) {
-        return Some(duration);
-    }
     #[allow(clippy::cast_precision_loss)] // milliseconds and counts, far below 2^53
-    parse_integer(text).map(|n| n as f64).or_else(|| text.parse::<f64>().ok().filter(|n| n.is_finite()))
+    parse_duration_ms(text)
+        .or_else(|| parse_integer(text).map(|n| n as f64))
+        .or_else(|| text.parse::<f64>().ok().filter(|n| n.is_finite()))
 }
 
 /// Formats a duration as `336h`, `1h30m`, `45s`: whole seconds without zero parts.
@@ -144,6 +143,13 @@ mod tests {
             ("1__0", None),
         ] {
             assert_eq!(parse_integer(text), number, "{text}");
+        }
+    }
+
+    #[test]
+    fn zero_is_a_quantity_in_every_unit() {
+        for text in ["0", "-0", "0s", "0h0m", "0.0"] {
+            assert_eq!(parse_quantity(text), Some(0.0), "{text}");
         }
     }
 

@@ -46,13 +46,13 @@ impl Operand {
         } else if let Some(path) = body_path(text) {
             OperandKind::Body(path?)
         } else {
-            match placeholder_name(text).map(|name| name.to_ascii_uppercase()).as_deref() {
-                None => OperandKind::Literal,
-                Some("STATUS") => OperandKind::Status,
-                Some("RESPONSE_TIME") => OperandKind::ResponseTime,
-                Some("CONNECTED") => OperandKind::Connected,
-                Some("CERTIFICATE_EXPIRATION") => OperandKind::CertificateExpiration,
-                Some(_) => {
+            match text.to_ascii_uppercase().as_str() {
+                "[STATUS]" => OperandKind::Status,
+                "[RESPONSE_TIME]" => OperandKind::ResponseTime,
+                "[CONNECTED]" => OperandKind::Connected,
+                "[CERTIFICATE_EXPIRATION]" => OperandKind::CertificateExpiration,
+                _ if !names_placeholder(text) => OperandKind::Literal,
+                _ => {
                     return Err(format!(
                         "names {text}, which is not known; known are [STATUS], [RESPONSE_TIME], [CONNECTED], [BODY] with a path, and [CERTIFICATE_EXPIRATION]"
                     ));
@@ -121,10 +121,11 @@ fn only_body(function: &str, inner: &str) -> String {
     format!("uses {function}() on {inner:?}; it works only with [BODY] and a path")
 }
 
-/// Returns `NAME` of `[NAME]`, `[NAME].path` and `[NAME][0]`; `[]` and `[1]` are plain text.
-fn placeholder_name(text: &str) -> Option<&str> {
-    let name = text.strip_prefix('[')?.split_once(']')?.0;
-    (!name.is_empty() && name.bytes().all(|b| b.is_ascii_alphabetic() || b == b'_')).then_some(name)
+/// Whether a text begins like a placeholder: `[NAME]`, `[NAME].path`, `[NAME][0]`; `[]` and `[1]` are plain
+/// text.
+fn names_placeholder(text: &str) -> bool {
+    let name = text.strip_prefix('[').and_then(|rest| rest.split_once(']')).map_or("", |(name, _)| name);
+    !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphabetic() || b == b'_')
 }
 
 /// Returns the path after `[BODY]`; `None` if it is not about the body.
