@@ -1,7 +1,7 @@
 /** The API with the user's token, which the page gives. It is held in memory and nowhere else. */
 
 import { type Http, json } from '../host/http.ts';
-import type { Reply, Send } from './ports.ts';
+import { type Reply, type Send, unless } from './ports.ts';
 
 export type TokenReason = 'start' | 'expired';
 /** Asks the page; `null` if it has none. */
@@ -19,8 +19,10 @@ export function authorized(endpoint: string, request: Http, getToken: GetToken):
     return given;
   };
 
-  return async (method, path, body) => {
-    const once = async (token: string | null): Promise<Reply> => {
+  return async (method, path, body, signal) => {
+    const once = async (asked: Promise<string | null>): Promise<Reply> => {
+      const token = await unless(signal, asked);
+      signal?.throwIfAborted();
       if (!token) return { status: 401, body: { error: 'the page gave no token' } };
       const answer = await request({
         method,
@@ -36,11 +38,11 @@ export function authorized(endpoint: string, request: Http, getToken: GetToken):
 
     token ??= ask('start');
     const asked = token;
-    const reply = await once(await asked);
+    const reply = await once(asked);
     if (reply.status !== 401) return reply;
     // One new token for all requests that the old one failed.
     if (!token || token === asked) token = ask('expired');
-    const again = await once(await token);
+    const again = await once(token);
     // The next request asks the page once more.
     if (again.status === 401) token = undefined;
     return again;

@@ -31,15 +31,13 @@ export function network(): RelayedNetwork {
 /** Web Locks. Without them every tab takes every upload for its own: parts are sent twice, not wrongly. */
 export const locks: Locks = {
   tryHold: (name) => request(name, { ifAvailable: true }),
-  async hold(name, signal) {
-    return (await request(name, { signal })) ?? (() => {});
-  },
+  hold: async (name) => (await request(name, {})) ?? (() => {}),
 };
 
-async function request(name: string, options: LockOptions): Promise<(() => void) | null> {
+function request(name: string, options: LockOptions): Promise<(() => void) | null> {
   const manager = navigator.locks as LockManager | undefined;
-  if (!manager) return () => {};
   return new Promise((resolve, reject) => {
+    if (!manager) return resolve(() => {});
     const hold = (lock: Lock | null) =>
       lock ? new Promise<void>((release) => resolve(release)) : resolve(null);
     manager.request(name, options, hold).catch(reject);

@@ -207,7 +207,8 @@ export class Uploads {
   }
 
   #hello(): Message {
-    return { command: 'UPLOAD_WORKER_INITIALIZE', settings: valuesOf(this.#options) };
+    const settings = valuesOf(this.#options);
+    return { command: 'UPLOAD_WORKER_INITIALIZE', settings, online: navigator.onLine };
   }
 
   #post(message: Message): void {

@@ -132,9 +132,9 @@ export class UploadRun {
     if (!this.#file) throw new FileNeeded();
     const { service, pace, store } = this.#ports;
     const { fileName: filename, fileType: type, fileSize: size, metadata } = record;
-    // Not aborted by a stop: an answer that is thrown away leaves a session that none can free.
-    const created = await this.#patience.run(this.#stop.signal, () =>
-      service.create({ filename, type, size, metadata }),
+    const { signal } = this.#stop;
+    const created = await this.#patience.run(signal, () =>
+      service.create({ filename, type, size, metadata }, signal),
     );
     const partSize = choosePartSize(size, created.partSize, this.#settings.chunkSize, pace.limited);
     Object.assign(record, created, { partSize });

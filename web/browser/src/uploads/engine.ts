@@ -34,7 +34,6 @@ export class UploadEngine {
   readonly #sources: Sources;
   /** Uploads of other workers, which are taken over when those end. */
   readonly #watched = new Set<string>();
-  readonly #closed = new AbortController();
 
   constructor(settings: UploadSettings, ports: EnginePorts, tell: Tell) {
     this.#settings = settings;
@@ -76,11 +75,6 @@ export class UploadEngine {
   /** The list for one page. */
   get listed(): UploadWorkerResponse {
     return { type: 'SESSIONS', sessions: this.sessions, durable: this.#ports.store.durable };
-  }
-
-  close(): void {
-    this.#closed.abort(new Error('closed'));
-    this.#tabs.close();
   }
 
   /** Runs a command, here or in the tab that holds the upload. Rejects with an `UploadFailure`. */
@@ -235,14 +229,8 @@ export class UploadEngine {
   async #watch(id: string): Promise<void> {
     if (this.#watched.has(id)) return;
     this.#watched.add(id);
-    let release: () => void;
-    try {
-      release = await this.#ports.locks.hold(lockName(id), this.#closed.signal);
-    } catch {
-      return;
-    } finally {
-      this.#watched.delete(id);
-    }
+    const release = await this.#ports.locks.hold(lockName(id));
+    this.#watched.delete(id);
     await this.#adopt(id, release);
   }
 

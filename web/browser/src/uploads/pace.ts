@@ -13,7 +13,7 @@ export class Pace {
   #bytesPerMs = Number.POSITIVE_INFINITY;
   /** When the bytes that have gone are paid for (ms). */
   #freeAt = 0;
-  #waiters: { bytes: number; go: () => void }[] = [];
+  #waiters: { bytes: number; signal: AbortSignal; go: () => void }[] = [];
   #cancelTimer = () => {};
 
   constructor(clock: Clock, bytesPerSec: number | null) {
@@ -36,33 +36,26 @@ export class Pace {
 
   /** Resolves when these bytes may go; first come, first served. */
   async take(bytes: number, signal: AbortSignal): Promise<void> {
-    const waiter = { bytes, go: () => {} };
-    const turn = new Promise<void>((go) => {
-      waiter.go = go;
-    });
     signal.throwIfAborted();
-    this.#waiters.push(waiter);
+    const turn = new Promise<void>((go) => this.#waiters.push({ bytes, signal, go }));
     this.#pump();
-    try {
-      await unless(signal, turn);
-    } catch (error) {
-      this.#waiters = this.#waiters.filter((other) => other !== waiter);
-      this.#pump();
-      throw error;
-    }
+    await unless(signal, turn);
   }
 
   #pump(): void {
     this.#cancelTimer();
     for (let next = this.#waiters[0]; next; next = this.#waiters[0]) {
-      const now = this.#clock.now();
-      if (this.#freeAt > now) {
-        this.#cancelTimer = this.#clock.after(this.#freeAt - now, () => this.#pump());
-        return;
+      const { bytes, signal, go } = next;
+      if (!signal.aborted) {
+        const now = this.#clock.now();
+        if (this.#freeAt > now) {
+          this.#cancelTimer = this.#clock.after(this.#freeAt - now, () => this.#pump());
+          return;
+        }
+        this.#freeAt = now + bytes / this.#bytesPerMs;
       }
-      this.#freeAt = now + next.bytes / this.#bytesPerMs;
       this.#waiters.shift();
-      next.go();
+      go();
     }
   }
 }
@@ -79,28 +72,12 @@ export class Slots {
   /** The result frees the slot. */
   async take(signal: AbortSignal): Promise<() => void> {
     signal.throwIfAborted();
-    if (this.#free > 0) this.#free -= 1;
-    else {
-      let go = () => {};
-      const turn = new Promise<void>((resolve) => {
-        go = resolve;
-        this.#waiting.push(go);
-      });
-      try {
-        await unless(signal, turn);
-      } catch (error) {
-        // Its turn may have come in the same moment.
-        if (!this.#waiting.includes(go)) this.#release();
-        this.#waiting = this.#waiting.filter((other) => other !== go);
-        throw error;
-      }
-    }
-    return () => this.#release();
-  }
-
-  #release(): void {
-    const next = this.#waiting.shift();
-    if (next) next();
-    else this.#free += 1;
+    while (!this.#free) await unless(signal, new Promise<void>((go) => this.#waiting.push(go)));
+    this.#free -= 1;
+    return () => {
+      this.#free += 1;
+      // All of them, for the first may have given up; they queue again in the same order.
+      for (const go of this.#waiting.splice(0)) go();
+    };
   }
 }

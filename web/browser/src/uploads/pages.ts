@@ -5,14 +5,13 @@ import type { Message, Port } from '../host/port.ts';
 import type { TokenReason } from './api.ts';
 import type { UploadWorkerResponse } from './protocol.ts';
 
-/** A page that gives no token for so long is frozen or gone (ms). */
+/** A page that gives no token for so long may be frozen or gone: the next one is asked (ms). */
 const TOKEN_MS = 10_000;
 
 export class Pages {
   readonly #clock: Clock;
   #ports: Port[] = [];
-  #asked = new Map<number, (token: string | null) => void>();
-  #came: Array<() => void> = [];
+  #asked = new Map<number, { ask(): void; end(token: string | null): void }>();
   #calls = 0;
 
   constructor(clock: Clock) {
@@ -20,8 +19,9 @@ export class Pages {
   }
 
   add(port: Port): void {
-    if (!this.#ports.includes(port)) this.#ports.push(port);
-    for (const go of this.#came.splice(0)) go();
+    this.remove(port);
+    this.#ports.push(port);
+    for (const { ask } of this.#asked.values()) ask();
   }
 
   remove(port: Port): void {
@@ -32,37 +32,40 @@ export class Pages {
     for (const port of this.#ports) send(port, message);
   }
 
-  /** The newest page that answers decides; without any page it waits for one. */
-  async token(reason: TokenReason): Promise<string | null> {
-    for (;;) {
-      const port = this.#ports.at(-1);
-      if (!port) await new Promise<void>((go) => this.#came.push(go));
-      else {
-        const token = await this.#ask(port, reason);
-        if (token !== undefined) return token;
-        this.remove(port);
-      }
-    }
-  }
-
-  answer(call: number, token: unknown): void {
-    this.#asked.get(call)?.(typeof token === 'string' && token !== '' ? token : null);
-  }
-
-  /** `undefined`: no answer came. */
-  #ask(port: Port, reason: TokenReason): Promise<string | null | undefined> {
+  /**
+   * The first answer decides, however late it comes. The newest page is asked, later the others and it again;
+   * without any page it waits for one.
+   */
+  token(reason: TokenReason): Promise<string | null> {
     this.#calls += 1;
     const call = this.#calls;
     return new Promise((resolve) => {
-      const end = (token: string | null | undefined) => {
+      let wait = 0;
+      let cancel = () => {};
+      const ask = () => {
+        cancel();
+        const port = this.#ports.at(-1);
+        if (!port) return;
+        wait += TOKEN_MS;
+        cancel = this.#clock.after(wait, () => {
+          // It gets every message still, but is asked last.
+          if (this.#ports.at(-1) === port) this.#ports = [port, ...this.#ports.slice(0, -1)];
+          ask();
+        });
+        port.postMessage({ command: 'TOKEN_NEEDED', type: 'TOKEN_NEEDED', call, reason });
+      };
+      const end = (token: string | null) => {
         cancel();
         this.#asked.delete(call);
         resolve(token);
       };
-      const cancel = this.#clock.after(TOKEN_MS, () => end(undefined));
-      this.#asked.set(call, end);
-      port.postMessage({ command: 'TOKEN_NEEDED', type: 'TOKEN_NEEDED', call, reason });
+      this.#asked.set(call, { ask, end });
+      ask();
     });
+  }
+
+  answer(call: number, token: unknown): void {
+    this.#asked.get(call)?.end(typeof token === 'string' && token !== '' ? token : null);
   }
 }
 

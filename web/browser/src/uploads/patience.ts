@@ -31,7 +31,7 @@ export class Patience {
    * Whether the service answers at all. Without it, as before the first answer, the browser's word
    * decides: a wrong endpoint must not wait without end.
    */
-  probe = async (_signal: AbortSignal): Promise<boolean> => true;
+  probe: ((signal: AbortSignal) => Promise<boolean>) | undefined;
 
   constructor(ports: PatiencePorts, settings: PatienceSettings, onWaiting: (waiting: boolean) => void) {
     this.#ports = ports;
@@ -65,7 +65,8 @@ export class Patience {
 
   /** If the network is away, waits for its return and says so. */
   async #wasOutage(signal: AbortSignal): Promise<boolean> {
-    if (!this.#outage && (await this.#reachable(signal))) return false;
+    const { probe } = this;
+    if (!this.#outage && (await (probe ? probe(signal) : this.#ports.network.online()))) return false;
     signal.throwIfAborted();
     // The lanes of an upload share one outage.
     this.#outage ??= this.#wait(signal).finally(() => {
@@ -75,20 +76,18 @@ export class Patience {
     return true;
   }
 
-  async #reachable(signal: AbortSignal): Promise<boolean> {
-    return this.#ports.network.online() && this.probe(signal);
-  }
-
   async #wait(signal: AbortSignal): Promise<void> {
     const { clock, network } = this.#ports;
     this.#onWaiting(true);
-    for (let pause = 1_000; ; pause = Math.min(pause * 2, OUTAGE_PAUSE_MS)) {
+    for (let pause = 1_000; ; pause *= 2) {
+      // The browser may be wrong: without its word the service is tried, too.
+      const wait = network.online() ? Math.min(pause, OUTAGE_PAUSE_MS) : OUTAGE_PAUSE_MS;
       let stop = () => {};
       const back = new Promise<void>((go) => {
         stop = network.onOnline(go);
       });
-      await Promise.race([back, sleep(clock, pause, signal)]).finally(stop);
-      if (await this.#reachable(signal)) break;
+      await Promise.race([back, sleep(clock, wait, signal)]).finally(stop);
+      if (!this.probe || (await this.probe(signal))) break;
     }
     this.#onWaiting(false);
   }

@@ -12,8 +12,11 @@ export interface Reply {
   retryAfterMs?: number | undefined;
 }
 
-/** Sends to the API with the caller's credential. Rejects with `Unreachable` if no answer came. */
-export type Send = (method: string, path: string, body?: unknown) => Promise<Reply>;
+/**
+ * Sends to the API with the caller's credential. Rejects with `Unreachable` if no answer came, and sends
+ * nothing once `signal` has aborted.
+ */
+export type Send = (method: string, path: string, body?: unknown, signal?: AbortSignal) => Promise<Reply>;
 
 export interface PartPut {
   url: string;
@@ -41,17 +44,18 @@ export interface Network {
 export interface Locks {
   /** Takes the lock if it is free: the result releases it, or `null`. */
   tryHold(name: string): Promise<(() => void) | null>;
-  /** Waits for the lock. Rejects when `signal` aborts. */
-  hold(name: string, signal: AbortSignal): Promise<() => void>;
+  /** Waits for the lock. */
+  hold(name: string): Promise<() => void>;
 }
 
 /** Messages to the upload workers of other tabs. */
-export type Channel = Pick<BroadcastChannel, 'postMessage' | 'close'> & {
+export type Channel = Pick<BroadcastChannel, 'postMessage'> & {
   onmessage: ((event: { data: unknown }) => void) | null;
 };
 
 /** As `work`, but rejects with the signal's reason as soon as it aborts; the work goes on unseen. */
-export function unless<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
+export function unless<T>(signal: AbortSignal | undefined, work: Promise<T>): Promise<T> {
+  if (!signal) return work;
   return new Promise((resolve, reject) => {
     const abort = () => reject(signal.reason);
     if (signal.aborted) abort();

@@ -41,6 +41,7 @@ export function serveUploads(): Serve {
           room = rooms.get(scope) ?? open(settings, relayed);
           rooms.set(scope, room);
           room.pages.add(port);
+          if (typeof data.online === 'boolean') relayed.tell(data.online);
           return void greet(port, room);
         }
         case 'NETWORK':

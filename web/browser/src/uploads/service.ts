@@ -37,8 +37,9 @@ export class UploadService {
     this.#send = send;
   }
 
-  async create(session: NewSession): Promise<Created> {
-    const reply = await this.#call('UPLOAD_INIT_FAILED', 'POST', '/s3/multipart', session);
+  /** An answer that is under way is waited for: a session that none knows cannot be freed. */
+  async create(session: NewSession, signal: AbortSignal): Promise<Created> {
+    const reply = await this.#call('UPLOAD_INIT_FAILED', 'POST', '/s3/multipart', session, signal);
     const { uploadId, key, partSize = 0 } = reply as { uploadId?: string; key?: string; partSize?: number };
     if (!uploadId || !key) throw new UploadFailure('UPLOAD_INIT_FAILED', 'the service named no session');
     return { sessionId: uploadId, key, partSize };
@@ -46,7 +47,7 @@ export class UploadService {
 
   /** What S3 has of the session. */
   async parts(session: SessionName, signal: AbortSignal): Promise<StoredPart[]> {
-    const listed = await this.#call('NETWORK_ERROR', 'GET', path(session), undefined, signal);
+    const listed = await unless(signal, this.#call('NETWORK_ERROR', 'GET', path(session), undefined, signal));
     return (listed as { PartNumber: number; ETag: string; Size: number }[]).map((part) => ({
       number: part.PartNumber,
       etag: part.ETag,
@@ -56,19 +57,14 @@ export class UploadService {
 
   /** A URL for each part, by its number, good for 15 minutes. */
   async sign(session: SessionName, parts: Part[], signal: AbortSignal): Promise<Record<string, string>> {
-    const reply = await this.#call(
-      'CHUNK_UPLOAD_FAILED',
-      'GET',
-      batchPath(session, parts),
-      undefined,
-      signal,
-    );
+    const to = batchPath(session, parts);
+    const reply = await unless(signal, this.#call('CHUNK_UPLOAD_FAILED', 'GET', to, undefined, signal));
     return (reply as { presignedUrls: Record<string, string> }).presignedUrls;
   }
 
   /** Whether the service answers at all; signing asks nothing of S3, so it costs the least. */
   reachable(session: SessionName, part: Part, signal: AbortSignal): Promise<boolean> {
-    return unless(signal, this.#reply('GET', batchPath(session, [part]))).then(Boolean);
+    return unless(signal, this.#reply('GET', batchPath(session, [part]), undefined, signal)).then(Boolean);
   }
 
   /** `incomplete`: S3 lacks parts of the list or has others (409). */
@@ -81,7 +77,8 @@ export class UploadService {
     parts.sort((one, other) => one.PartNumber - other.PartNumber);
     try {
       const to = path(session, '/complete');
-      return (await this.#call('UPLOAD_COMPLETE_FAILED', 'POST', to, { parts }, signal)) as Completed;
+      const done = this.#call('UPLOAD_COMPLETE_FAILED', 'POST', to, { parts }, signal);
+      return (await unless(signal, done)) as Completed;
     } catch (error) {
       if ((error as UploadFailure).details?.status === 409) return { incomplete: error as UploadFailure };
       throw error;
@@ -96,9 +93,9 @@ export class UploadService {
   }
 
   /** `undefined`: no answer came. */
-  async #reply(method: string, to: string, body?: unknown): Promise<Reply | undefined> {
+  async #reply(...request: Parameters<Send>): Promise<Reply | undefined> {
     try {
-      return await this.#send(method, to, body);
+      return await this.#send(...request);
     } catch (error) {
       if (error instanceof Unreachable) return undefined;
       throw error;
@@ -106,15 +103,8 @@ export class UploadService {
   }
 
   /** The body of the answer. */
-  async #call(
-    code: UploadErrorCode,
-    method: string,
-    to: string,
-    body?: unknown,
-    signal?: AbortSignal,
-  ): Promise<unknown> {
-    const sent = this.#reply(method, to, body);
-    const reply = await (signal ? unless(signal, sent) : sent);
+  async #call(code: UploadErrorCode, ...request: Parameters<Send>): Promise<unknown> {
+    const reply = await this.#reply(...request);
     if (!reply) {
       throw new UploadFailure('NETWORK_ERROR', 'the service cannot be reached', undefined, { network: true });
     }

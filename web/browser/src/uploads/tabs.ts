@@ -101,10 +101,6 @@ export class Tabs {
     });
   }
 
-  close(): void {
-    this.#ports.channel.close();
-  }
-
   #post(note: Note): void {
     this.#ports.channel.postMessage(note);
   }

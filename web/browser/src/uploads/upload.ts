@@ -93,8 +93,8 @@ export class Upload {
   /** Runs to its end or to `pause`. Never rejects: the record says how it ended. */
   async start(): Promise<void> {
     await this.#settled;
-    // Paused or cancelled while it waited for the earlier run.
-    if (this.record.status !== 'queued') return;
+    // Paused, cancelled or started by another while it waited for the earlier run.
+    if (this.#run || this.record.status !== 'queued') return;
     const run = new UploadRun(this.record, this.file, this.#ports, this.#settings, {
       status: (status) => {
         if (this.#run === run) void this.become(status);

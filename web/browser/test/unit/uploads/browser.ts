@@ -49,7 +49,6 @@ export class Browser {
           if (other !== me) queueMicrotask(() => onmessage?.({ data: structuredClone(message) }));
         }
       },
-      close: () => this.#channels.delete(me),
     };
     this.#channels.set(me, channel);
     const engine = new UploadEngine(

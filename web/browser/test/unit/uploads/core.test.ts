@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { UploadRun } from '../../../src/uploads/core.ts';
+import type { Http } from '../../../src/host/http.ts';
+import { authorized } from '../../../src/uploads/api.ts';
+import { Stopped, UploadRun } from '../../../src/uploads/core.ts';
 import type { UploadFailure } from '../../../src/uploads/errors.ts';
 import type { UploadSettings } from '../../../src/uploads/protocol.ts';
+import { UploadService } from '../../../src/uploads/service.ts';
 import type { UploadRecord } from '../../../src/uploads/sessions.ts';
 import { FakeClock, FakeCloud, FakeFile, MIB, ports, record, settings } from './fakes.ts';
 
@@ -84,6 +87,34 @@ test('a run that resumes sends only what S3 lacks', async () => {
   assert.deepEqual(second.cloud.calls, ['list', 'batch 4,5', 'part 4', 'part 5', 'complete']);
 });
 
+test('a run that is stopped while the page looks for a token ends at once, and makes no request', async () => {
+  const old = record(40 * MIB, { sessionId: 's1', key: 'key-s1', partSize: 8 * MIB });
+  for (const first of [record(40 * MIB), old]) {
+    const clock = new FakeClock();
+    let give = (_token: string) => {};
+    const token = new Promise<string>((resolve) => {
+      give = resolve;
+    });
+    const requests: string[] = [];
+    const http: Http = async ({ method, url }) => {
+      requests.push(`${method} ${url}`);
+      return { status: 500, retryAfterMs: undefined, text: '' };
+    };
+    const service = new UploadService(authorized('https://api', http, () => token));
+    const all = { ...ports(clock, new FakeCloud(clock)), service, store: { put: async () => {} } };
+    const events = { status: () => {}, moved: () => {} };
+    const run = new UploadRun(first, new FakeFile(40 * MIB).file, all, settings(), events);
+    const ended = run.run();
+    ended.catch(() => {});
+    await clock.pass(1_000);
+    run.stop();
+    await assert.rejects(clock.until(ended), Stopped);
+    give('token');
+    await clock.pass(600_000);
+    assert.deepEqual(requests, []);
+  }
+});
+
 test('a part that fails and then succeeds costs a try, and progress never falls', async () => {
   const { run, clock, cloud, progress } = lab(40 * MIB);
   cloud.fault('part', { status: 500 }, 2);
@@ -141,6 +172,19 @@ test('an outage that the browser does not notice is waited for, too', async () =
   await clock.pass(600_000);
   assert.equal(statuses.at(-1), 'waiting');
   cloud.online = true;
+  await clock.until(done);
+});
+
+test('a network that the browser believes to be away is tried every 30 seconds', async () => {
+  const { run, clock, cloud } = lab(40 * MIB);
+  cloud.network.online = () => false;
+  cloud.fault('create', 'cut', 3);
+  cloud.fault('part', 'cut');
+  const done = run.run();
+  await clock.pass(29_000);
+  assert.equal(cloud.count('create'), 1);
+  await clock.pass(62_000);
+  assert.equal(cloud.count('create'), 4);
   await clock.until(done);
 });
 

@@ -171,6 +171,28 @@ test('a pause that lets parts end sends none of them again', async () => {
   assert.equal(browser.cloud.count('part'), 10);
 });
 
+test('resumes that wait for one run to end start one, which a pause stops', async () => {
+  const browser = new Browser();
+  const { cloud, clock } = browser;
+  cloud.callMs = 1_000;
+  const tab = await browser.tab();
+  const command = (type: UploadWorkerMessage['type']) => tab.engine.handle({ type, uploadId: 'a' });
+  await start(tab, 'a', new FakeFile(80 * MIB));
+  for (let times = 0; times < 2; times += 1) {
+    await command('PAUSE_UPLOAD');
+    await command('RESUME_UPLOAD');
+  }
+  await until(browser, () => cloud.count('part') > 0);
+  await command('PAUSE_UPLOAD');
+  const calls = cloud.calls.length;
+  await clock.pass(600_000);
+  assert.deepEqual(cloud.calls.slice(calls), []);
+  await command('RESUME_UPLOAD');
+  await until(browser, () => statusOf(tab, 'a') === 'completed');
+  assert.deepEqual([...cloud.sessions.keys()], ['s1']);
+  assert.ok(cloud.mostOfOne <= 3);
+});
+
 test('pause and resume in quick turn leave one run', async () => {
   const browser = new Browser();
   const tab = await browser.tab();

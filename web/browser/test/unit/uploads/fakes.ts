@@ -1,6 +1,6 @@
 /** A clock that jumps, a file without bytes, and a cloud in memory: the ports of the upload core. */
 
-import type { Clock } from '../../../src/host/clock.ts';
+import { type Clock, sleep } from '../../../src/host/clock.ts';
 import { Unreachable } from '../../../src/host/http.ts';
 import { Pace, Slots } from '../../../src/uploads/pace.ts';
 import type { Network, PartAnswer, PutPart, Reply } from '../../../src/uploads/ports.ts';
@@ -114,8 +114,9 @@ export class FakeCloud {
   /** `create`, `batch 1,2`, `part 1`, … in order. */
   readonly calls: string[] = [];
   online = true;
-  /** What a part takes (ms). */
+  /** What a part takes, and a call to the service (ms). */
   partMs = 100;
+  callMs = 0;
   open = 0;
   mostOpen = 0;
   /** The most parts of one session at once. */
@@ -156,12 +157,14 @@ export class FakeCloud {
     return this.calls.filter((call) => call.startsWith(prefix)).length;
   }
 
-  async send(method: string, path: string, body?: unknown): Promise<Reply> {
+  async send(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<Reply> {
+    signal?.throwIfAborted();
     const [route = '', query = ''] = path.split('?');
     const [, , , id, last] = route.split('/');
     const search = new URLSearchParams(query);
     const step: Step = !id ? 'create' : method === 'DELETE' ? 'abort' : ((last ?? 'list') as Step);
     this.calls.push(step === 'batch' ? `batch ${search.get('partNumbers')}` : step);
+    if (this.callMs > 0) await sleep(this.#clock, this.callMs);
     if (!this.online) throw new Unreachable('no connection');
     const fault = this.#take(step);
     if (fault === 'cut') throw new Unreachable('no connection');
