@@ -105,7 +105,7 @@ impl BlockTable for Memory {
         };
         Ok(HeaderPage {
             blocks: page.blocks.into_iter().map(header).collect(),
-            unreadable: page.unreadable,
+            unreadable: Vec::new(),
             next: page.next,
             read_units: page.read_units,
         })

@@ -20,7 +20,7 @@ use utoipa::ToSchema;
 use crate::alerts::filter;
 use crate::auth::{Manage, OnApp};
 use crate::counts::REMOVAL_TIME;
-use crate::remains::Remaining;
+use crate::remains::{Remaining, not_reached};
 use crate::{Api, Cloud, Shared};
 
 /// Unfinished erasures of an app at most.
@@ -203,7 +203,8 @@ fn key_of(app: &App, wish: &EraseWish) -> ErasureKey {
     ErasureKey::of(app, seed.record_id(0).to_string())
 }
 
-fn show(job: Erasure, remains: Vec<Remaining>) -> ShownErasure {
+fn show(job: Erasure, mut remains: Vec<Remaining>) -> ShownErasure {
+    remains.extend(not_reached(job.not_reached));
     let state = match (job.completed_ms, job.last_pass) {
         (Some(_), _) => "complete",
         (None, true) => "verifying",

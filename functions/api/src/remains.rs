@@ -1,5 +1,7 @@
 //! What a deletion does not reach, and until when it stays.
 
+use std::collections::BTreeSet;
+
 use logferry_core::model::app::App;
 use logferry_core::model::time::{MS_PER_DAY, rfc3339_ms};
 use serde::Serialize;
@@ -36,6 +38,20 @@ pub(crate) struct Remaining {
     #[schema(required, format = DateTime)]
     until: Option<String>,
     note: &'static str,
+}
+
+/// Returns the files that an erasure did not reach, by the names of
+/// [`Erasure::not_reached`](logferry_core::ports::erasures::Erasure).
+pub(crate) fn not_reached(names: BTreeSet<String>) -> impl Iterator<Item = Remaining> {
+    names.into_iter().map(|name| Remaining {
+        place: "uploaded_files",
+        until: None,
+        note: match name.contains('/') {
+            true => "this file could not be removed: delete it where it is stored",
+            false => "more files of this bucket could not be removed: delete them there",
+        },
+        name: Some(name),
+    })
 }
 
 impl Retentions {

@@ -53,8 +53,14 @@ where
     /// If the jobs could not be read.
     async fn run(&self, until: Instant) -> Result<Worked, Fault> {
         let now_ms = self.clock.now_ms();
-        let eraser =
-            Eraser { apps: &self.apps, book: &self.book, files: &self.files, objects: &self.objects, now_ms };
+        let eraser = Eraser {
+            apps: &self.apps,
+            book: &self.book,
+            files: &self.files,
+            objects: &self.objects,
+            bucket: &self.bucket,
+            now_ms,
+        };
         let (removals, redrives, erasures) = futures::future::join3(
             prune::go_on(&self.apps, &self.book, now_ms, until),
             redrive::go_on(&self.apps, &self.files, &self.bucket, now_ms, until),

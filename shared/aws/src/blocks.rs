@@ -201,7 +201,7 @@ impl BlockTable for DynamoBlocks {
                     page.blocks.push(StoredHeader { header, extents, pruned_to_ms });
                 }
                 Ok(None) => {}
-                Err(_) => page.unreadable += 1,
+                Err(_) => page.unreadable.push(BlockPosition(item.text("sk")?.to_owned())),
             }
         }
         page.next = position(answer.last_evaluated_key.as_ref())?;

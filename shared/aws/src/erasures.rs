@@ -46,6 +46,9 @@ fn to_item(job: &Erasure) -> Item {
     item.put("records", n(job.records));
     item.put("blocks", n(job.blocks));
     item.put("objects", n(job.objects));
+    if !job.not_reached.is_empty() {
+        item.put("not_reached", AttributeValue::Ss(job.not_reached.iter().cloned().collect()));
+    }
     item.put("unreadable", n(job.unreadable));
     item.put_some("completed_ms", job.completed_ms.map(n));
     item
@@ -80,6 +83,11 @@ fn from_item(item: &Item) -> Result<Erasure, Fault> {
         records: item.number("records")?,
         blocks: item.number("blocks")?,
         objects: item.number("objects")?,
+        not_reached: item
+            .get("not_reached")
+            .and_then(|names| names.as_ss().ok())
+            .map(|names| names.iter().cloned().collect())
+            .unwrap_or_default(),
         unreadable: item.number("unreadable")?,
         completed_ms: item.number_opt("completed_ms"),
     })
@@ -144,6 +152,7 @@ mod tests {
             records: 10,
             blocks: 20,
             objects: 30,
+            not_reached: ["bucket/key".to_owned()].into(),
             unreadable: 40,
             completed_ms: None,
         };

@@ -268,10 +268,10 @@ impl BlockTable for SimCloud {
         self.call("Query", |state| {
             let (items, next, bytes) = state.page(range, limit, after);
             let mut page = HeaderPage { next, read_units: units(bytes), ..HeaderPage::default() };
-            for (_, item) in items {
+            for (sk, item) in items {
                 let SimItem::Block(block) = item else { continue };
                 if state.is_damaged(block) {
-                    page.unreadable += 1;
+                    page.unreadable.push(BlockPosition(sk.to_owned()));
                     continue;
                 }
                 page.blocks.push(StoredHeader {

@@ -14,7 +14,7 @@ use logferry_core::logfile::outcome::ReasonCode;
 use logferry_core::logfile::read::IntakeLimits;
 use logferry_core::model::app::App;
 use logferry_core::model::entry_filter::EntryFilter;
-use logferry_core::model::fault::Fault;
+use logferry_core::model::fault::{Fault, FaultClass};
 use logferry_core::model::object::ObjectRef;
 use logferry_core::model::quota::Quota;
 use logferry_core::model::redact::Redactor;
@@ -94,7 +94,8 @@ impl World {
     }
 
     async fn ingest(&self, object: &ObjectRef) {
-        let app = ingest(&self.cloud, self.cloud.clock(), IntakeLimits::default());
+        let mut app = ingest(&self.cloud, self.cloud.clock(), IntakeLimits::default());
+        app.settings.bucket.clone_from(&object.bucket);
         app.handle(&event(object), self.cloud.clock().now_ms() + 15 * MINUTE_MS).await.unwrap();
     }
 
@@ -109,7 +110,8 @@ impl World {
     async fn sweep(&self) -> Option<Result<Erasing, Fault>> {
         let cloud = &self.cloud;
         let now_ms = cloud.clock().now_ms();
-        let eraser = Eraser { apps: cloud, book: cloud, files: cloud, objects: cloud, now_ms };
+        let eraser =
+            Eraser { apps: cloud, book: cloud, files: cloud, objects: cloud, bucket: BUCKET, now_ms };
         let until = Instant::now() + Duration::from_secs(200);
         tokio::time::timeout(Duration::from_secs(270), eraser.go_on(until)).await.ok()
     }
@@ -249,6 +251,51 @@ async fn a_preview_and_a_job_that_stops_within_a_page_count_every_unreadable_blo
     assert!(turns > 2 && stopped.position.is_some(), "{turns} turns, {stopped:?}");
     world.cloud.slow_down(Duration::ZERO);
     assert_eq!(world.erase().await.unreadable, unreadable);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_erasure_passes_a_page_whose_blocks_take_longer_than_a_turn() {
+    let world = World::new().await;
+    for number in 0..100 {
+        let user = if number == 0 { "u3" } else { "u1" };
+        let entry = json!({"level": "INFO", "message": "x", "time": T0 - MINUTE_MS + number as i64, "user": {"id": user}});
+        world.write(1_000 + number, &json!({ "logs": [entry] })).await;
+    }
+    let before = world.raws();
+    assert!(world.cloud.begin_erasure(&world.job()).await.unwrap());
+    world.cloud.slow_down(Duration::from_secs(1));
+    world.erase().await;
+    world.check(&before, "slowly");
+}
+
+/// Whichever call the job dies in.
+#[tokio::test(start_paused = true)]
+async fn a_job_erases_the_records_of_objects_that_it_may_not_remove_and_names_them() {
+    let mut deaths = 0;
+    for number in 0.. {
+        let world = World::new().await;
+        let text = gzip(entry(3, T0 - MINUTE_MS).to_string().as_bytes());
+        let elsewhere = world.cloud.put_object("old-bucket", "logs/my-app/old.gz", text);
+        world.ingest(&elsewhere).await;
+        assert!(world.cloud.begin_erasure(&world.job()).await.unwrap());
+        world.cloud.fail_call(world.cloud.calls() + number, How::HangAfter);
+        let job = world.erase().await;
+        assert_eq!(job.not_reached, ["old-bucket/logs/my-app/old.gz".to_owned()].into(), "{number}");
+        assert!(!world.users().contains("u3") && world.has_object(&elsewhere));
+        assert!(!world.has_object(&world.files[0]), "{number}");
+        if world.cloud.faults_hit() == 0 {
+            break;
+        }
+        deaths += 1;
+    }
+    assert!(deaths > 15, "{deaths} calls");
+    // The bucket refuses.
+    let world = World::new().await;
+    assert!(world.cloud.begin_erasure(&world.job()).await.unwrap());
+    world.cloud.break_operation("DeleteObject", Some(FaultClass::Denied));
+    let job = world.erase().await;
+    assert_eq!((job.objects, job.not_reached), (0, ["logs-bucket/logs/my-app/with.gz".to_owned()].into()));
+    assert!(!world.users().contains("u3") && world.has_object(&world.files[0]));
 }
 
 #[tokio::test(start_paused = true)]

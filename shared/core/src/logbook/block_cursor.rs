@@ -112,7 +112,7 @@ impl BlockCursor {
         let mut cost = PageCost::default();
         let (heads, next): (Vec<Head>, _) = if self.headers {
             let page = table.headers(&self.range, self.limit, after).await?;
-            (cost.units, cost.unreadable) = (page.read_units, page.unreadable);
+            (cost.units, cost.unreadable) = (page.read_units, page.skipped());
             (page.blocks.into_iter().map(|stored| Head::Header(Box::new(stored))).collect(), page.next)
         } else {
             let page = table.newest(&self.range, self.limit, after).await?;

@@ -12,8 +12,8 @@ pub struct BlockRange {
     pub last_ms_to: i64,
 }
 
-/// Where reading of a range continues. Opaque; created by [`BlockTable::newest`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Where reading of a range continues. Opaque; newer positions are greater.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct BlockPosition(pub String);
 
 /// A page of blocks of a range, newest last record first.
@@ -47,16 +47,31 @@ pub struct StoredHeader {
     pub pruned_to_ms: Option<i64>,
 }
 
+impl StoredHeader {
+    /// Returns the position after which the next older blocks are.
+    #[must_use]
+    pub fn position(&self) -> BlockPosition {
+        BlockPosition(self.header.sort_key())
+    }
+}
+
 /// A page of blocks of a range without their data, newest first.
 #[derive(Debug, Clone, Default)]
 pub struct HeaderPage {
     pub blocks: Vec<StoredHeader>,
-    /// Number of items that are not valid blocks. They are not in `blocks`.
-    pub unreadable: u32,
+    /// Where items are that are no valid blocks. They are not in `blocks`.
+    pub unreadable: Vec<BlockPosition>,
     /// `None` if the range is exhausted.
     pub next: Option<BlockPosition>,
     /// Read units charged by DynamoDB: those of the whole items.
     pub read_units: f64,
+}
+
+impl HeaderPage {
+    /// Returns the number of items that are not valid blocks.
+    pub(crate) fn skipped(&self) -> u32 {
+        u32::try_from(self.unreadable.len()).unwrap_or(u32::MAX)
+    }
 }
 
 /// Stores, reads and removes blocks. A block is visible completely or not at all: its extents are stored
@@ -88,7 +103,7 @@ pub trait BlockTable: Send + Sync {
     ) -> impl Future<Output = Result<BlockPage, Fault>> + Send;
 
     /// Returns the next blocks of a range without data, newest first, at most `limit` items, strongly
-    /// consistent.
+    /// consistent. A listing may continue after any block, at the position [`StoredHeader::position`].
     ///
     /// # Errors
     /// The read failed.

@@ -3,9 +3,10 @@
 //!
 //! A job goes through the partitions of its time range. For a block with matching records it removes the
 //! object first, so that the file cannot be ingested again, and then rewrites the block and changes the
-//! counters in one transaction. A block that was rewritten has no match any more: a pass that is repeated
-//! after a crash does nothing twice. Blocks of files in progress are left, and the pass is repeated. When a
-//! pass has left nothing, one more pass finds what writers stored that were running at that time.
+//! counters in one transaction. An object that it may not remove is noted as not reached. A block that was
+//! rewritten has no match any more: a pass that is repeated after a crash does nothing twice. Blocks of files
+//! in progress are left, and the pass is repeated. When a pass has left nothing, one more pass finds what
+//! writers stored that were running at that time.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -46,6 +47,8 @@ const TURN_TIME: Duration = Duration::from_secs(15);
 const JOBS_AT_ONCE: usize = 4;
 /// Headers per page.
 const HEADER_PAGE: u32 = 100;
+/// Objects not reached whose keys a job notes. Of further ones it notes the bucket.
+const MAX_KEYS_NOT_REACHED: usize = 100;
 /// Maximum attempts for a block if the counts of its file keep changing.
 const ATTEMPTS: u32 = 8;
 
@@ -88,7 +91,18 @@ pub struct Eraser<'a, A, B, F, O> {
     pub book: &'a B,
     pub files: &'a F,
     pub objects: &'a O,
+    /// Objects of other buckets are not reached.
+    pub bucket: &'a str,
     pub now_ms: i64,
+}
+
+/// A job during a turn.
+struct Turn {
+    job: Erasure,
+    /// The job as it is stored.
+    stored: Erasure,
+    /// Objects that this turn has dealt with.
+    objects: HashSet<ObjectRef>,
 }
 
 impl Wanted<'_> {
@@ -147,7 +161,7 @@ pub async fn preview<B: BlockTable>(book: &B, wanted: &Wanted<'_>, until: Instan
                     return Ok(preview);
                 }
                 let page = book.headers(&range, HEADER_PAGE, after.as_ref()).await?;
-                preview.unreadable += u64::from(page.unreadable);
+                preview.unreadable += page.unreadable.len() as u64;
                 for stored in page.blocks.iter().filter(|stored| wanted.may_be_in(&stored.header)) {
                     let Some(block) = book.find(&stored.header).await? else { continue };
                     let Some(payload) = book.payload(&block).await? else {
@@ -219,23 +233,24 @@ where
         if !self.apps.save_erasure(&held, job.due_ms).await? {
             return Ok(None);
         }
-        let held_until_ms = held.due_ms;
-        let mut job = held;
+        let mut turn = Turn { job: held.clone(), stored: held, objects: HashSet::new() };
         let app = self.apps.find(&job.key.app_id).await?;
         match app.filter(|app| app.registered_ms == job.key.registered_ms) {
-            Some(app) => self.pass(&app, &mut job, until).await?,
+            Some(app) => self.pass(&app, &mut turn, until).await?,
             // The app is deleted, and its records with it.
-            None => job.completed_ms = Some(self.now_ms),
+            None => turn.job.completed_ms = Some(self.now_ms),
         }
+        let Turn { mut job, stored, .. } = turn;
         if job.completed_ms.is_some() {
             job.filter.values_mut().for_each(String::clear);
         }
-        self.apps.save_erasure(&job, held_until_ms).await?;
+        self.apps.save_erasure(&job, stored.due_ms).await?;
         Ok(Some(job))
     }
 
     /// Continues the pass of a job, and sets when the job is due again.
-    async fn pass(&self, app: &App, job: &mut Erasure, until: Instant) -> Result<(), Fault> {
+    async fn pass(&self, app: &App, turn: &mut Turn, until: Instant) -> Result<(), Fault> {
+        let job = &mut turn.job;
         let unreadable = |_| Fault::new(FaultClass::Permanent, "erasure", "its filter cannot be read");
         let filter = EntryFilter::read(&job.filter).map_err(unreadable)?;
         let wanted = Wanted { app, filter: &filter, since_ms: job.since_ms, until_ms: job.until_ms };
@@ -244,34 +259,36 @@ where
             (job.left, job.unreadable) = (0, 0);
         }
         let mut at = job.position.take().unwrap_or(begin);
-        let mut removed = HashSet::new();
         while at.day.0 <= *wanted.days().end() {
             if Instant::now() >= until {
-                (job.position, job.due_ms) = (Some(at), self.now_ms);
+                (turn.job.position, turn.job.due_ms) = (Some(at), self.now_ms);
                 return Ok(());
             }
             let partition = Partition { app_id: app.app_id.clone(), day: at.day, shard: at.shard };
-            let after = at.after.take().map(BlockPosition);
+            let mut after = at.after.take().map(BlockPosition);
             let page = self.book.headers(&wanted.range(partition), HEADER_PAGE, after.as_ref()).await?;
-            let counted_before = (job.left, job.unreadable);
-            job.unreadable += u64::from(page.unreadable);
             for stored in page.blocks.iter().filter(|stored| wanted.may_be_in(&stored.header)) {
                 if Instant::now() >= until {
-                    // The page is read again: what is done of it has no match any more, and the blocks that
-                    // are left or cannot be read are counted then.
-                    (job.left, job.unreadable) = counted_before;
+                    // The next turn continues after the last block, and counts what is below it.
+                    let job = &mut turn.job;
+                    let passed =
+                        page.unreadable.iter().filter(|&at| after.as_ref().is_some_and(|after| at > after));
+                    job.unreadable += passed.count() as u64;
                     at.after = after.map(|position| position.0);
                     (job.position, job.due_ms) = (Some(at), self.now_ms);
                     return Ok(());
                 }
-                self.erase_in(&wanted, stored, job, &mut removed).await?;
+                self.erase_in(&wanted, stored, turn).await?;
+                after = Some(stored.position());
             }
+            turn.job.unreadable += page.unreadable.len() as u64;
             at = match page.next {
                 Some(next) => ErasePosition { after: Some(next.0), ..at },
                 None if at.shard + 1 < SHARDS => ErasePosition { shard: at.shard + 1, after: None, ..at },
                 None => ErasePosition { day: at.day.next(), shard: 0, after: None },
             };
         }
+        let job = &mut turn.job;
         if job.left > 0 {
             (job.last_pass, job.due_ms) = (false, self.now_ms + REPEAT_MS);
         } else if job.last_pass {
@@ -287,10 +304,10 @@ where
         &self,
         wanted: &Wanted<'_>,
         stored: &StoredHeader,
-        job: &mut Erasure,
-        removed: &mut HashSet<ObjectRef>,
+        turn: &mut Turn,
     ) -> Result<(), Fault> {
         let header = &stored.header;
+        let job = &mut turn.job;
         let Some(block) = self.book.find(header).await? else { return Ok(()) };
         if block.block.header.count != header.count {
             job.left += 1;
@@ -309,10 +326,11 @@ where
                 job.left += 1;
                 return Ok(());
             }
-            if removed.insert(file.object.clone()) {
-                job.objects += u64::from(self.objects.erase(&file.object).await?);
+            if turn.objects.insert(file.object.clone()) {
+                self.remove(&file.object, turn).await?;
             }
         }
+        let job = &mut turn.job;
         // A prune removes the block as a whole, and the counters of its day.
         if wanted.app.pruned_before_ms.is_some_and(|pruned| header.day().end_ms() < pruned) {
             job.left += 1;
@@ -348,6 +366,39 @@ where
         Ok(())
     }
 
+    /// Removes an object, or notes that it is not reached: durably, because its block will not match any
+    /// more.
+    async fn remove(&self, object: &ObjectRef, turn: &mut Turn) -> Result<(), Fault> {
+        let own = object.bucket == self.bucket;
+        match if own { self.objects.erase(object).await } else { Err(elsewhere()) } {
+            Ok(removed) => turn.job.objects += u64::from(removed),
+            Err(fault) if fault.retryable() => return Err(fault),
+            Err(fault) => {
+                tracing::warn!(
+                    file.bucket = %object.bucket, file.key = %object.key, error.chain = %chain(&fault),
+                    "an erasure does not reach an object"
+                );
+                let not_reached = &mut turn.job.not_reached;
+                let name = match not_reached.len() < MAX_KEYS_NOT_REACHED {
+                    true => format!("{}/{}", object.bucket, object.key),
+                    false => object.bucket.clone(),
+                };
+                if not_reached.insert(name) {
+                    let noted = Erasure { not_reached: not_reached.clone(), ..turn.stored.clone() };
+                    if !self.apps.save_erasure(&noted, noted.due_ms).await? {
+                        return Err(Fault::new(
+                            FaultClass::Conflict,
+                            "erasure",
+                            "another worker has the job",
+                        ));
+                    }
+                    turn.stored = noted;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Whether an object is being ingested, or waits for it.
     async fn is_in_progress(&self, object: &ObjectRef) -> Result<bool, Fault> {
         let version = match &object.version {
@@ -371,6 +422,10 @@ where
             None => (CountedIn::Nowhere, stored.pruned_to_ms),
         })
     }
+}
+
+fn elsewhere() -> Fault {
+    Fault::new(FaultClass::Denied, "DeleteObject", "it is in another bucket")
 }
 
 /// Returns a block without some entries; `None` if none is left.

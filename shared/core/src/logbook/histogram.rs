@@ -326,7 +326,7 @@ impl<'q> Counting<'q> {
             let mut opened = Vec::new();
             for ((piece, _), page) in waiting.into_iter().zip(pages) {
                 self.read_units += page.read_units;
-                self.skipped += page.unreadable;
+                self.skipped += page.skipped();
                 for stored in page.blocks {
                     if !self.counted_by_header(&stored.header, piece.app) {
                         opened.push((piece.app, stored));

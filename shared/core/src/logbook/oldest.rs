@@ -241,7 +241,7 @@ impl Search<'_> {
         for page in listed?.into_iter().flatten() {
             self.cost.pages += 1;
             self.cost.blocks += u32::try_from(page.blocks.len()).unwrap_or(u32::MAX);
-            self.cost.skipped += page.unreadable;
+            self.cost.skipped += page.skipped();
             self.cost.units += page.read_units;
             self.cost.data_bytes += page.blocks.len() * HEADER_BYTES;
             self.spending.read_bytes(page.blocks.len() * HEADER_BYTES);

@@ -1,6 +1,6 @@
 //! Erasures: jobs that remove the records that match a filter.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::app::{App, AppId};
 use crate::model::fault::Fault;
@@ -58,6 +58,8 @@ pub struct Erasure {
     pub blocks: u64,
     /// Object versions removed so far.
     pub objects: u64,
+    /// Objects that could not be removed: `{bucket}/{key}`, or the bucket alone for more than a number of them.
+    pub not_reached: BTreeSet<String>,
     /// Blocks of the last pass that cannot be read.
     pub unreadable: u64,
     pub completed_ms: Option<i64>,
@@ -86,6 +88,7 @@ impl Erasure {
             records: 0,
             blocks: 0,
             objects: 0,
+            not_reached: BTreeSet::new(),
             unreadable: 0,
             completed_ms: None,
         }

@@ -110,7 +110,7 @@ pub(super) async fn stored(records: &(impl Records + BlockTable), like: &Block) 
     let (mut found, mut after) = (Vec::new(), None);
     loop {
         let page = good(records.headers(&range, 2, after.as_ref()).await);
-        assert_eq!(page.unreadable, 0);
+        assert_eq!(page.unreadable, []);
         found.extend(page.blocks);
         match page.next {
             Some(next) => after = Some(next),

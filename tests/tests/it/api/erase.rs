@@ -1,5 +1,6 @@
 //! Erasure over HTTP: preview, job, what remains, refusals.
 
+use logferry_core::ports::erasures::Erasures;
 use logferry_tests::api::Api;
 use serde_json::{Value, json};
 
@@ -42,6 +43,16 @@ async fn a_preview_and_a_job_say_what_they_do_not_reach() {
     assert_eq!((again.status, again.data()), (202, job.clone()), "the same request is the same job");
     let path = format!("/apps/shop/erase/{}", job["job_id"].as_str().unwrap());
     assert_eq!(api.app(&key, "GET", &path, &NONE).await.data(), job);
+    // A file that it could not remove.
+    let mut held = api.cloud.erasures().await.unwrap().remove(0);
+    held.not_reached.insert("old-bucket/logs/shop/a.gz".to_owned());
+    assert!(api.cloud.save_erasure(&held, held.due_ms).await.unwrap());
+    let shown = api.app(&key, "GET", &path, &NONE).await.data();
+    let last = shown["remains"].as_array().unwrap().last().unwrap();
+    assert_eq!(
+        (&last["place"], &last["name"], &last["until"]),
+        (&json!("uploaded_files"), &json!("old-bucket/logs/shop/a.gz"), &NONE)
+    );
     for unknown in ["/apps/shop/erase/x", "/apps/shop/erase/0123456789abcdef0123456789abcdef"] {
         assert_eq!(api.app(&key, "GET", unknown, &NONE).await.status, 404);
     }

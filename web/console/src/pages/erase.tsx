@@ -259,7 +259,7 @@ function Remains({ places }: { places: Remaining[] }) {
       <h3>Not reached</h3>
       <ul class="remains">
         {places.map(({ place, name, until, note }) => (
-          <li key={place}>
+          <li key={`${place} ${name}`}>
             <strong>{PLACES[place] ?? place}</strong> {name && <code>{name}</code>}{' '}
             {until === null
               ? 'until it is deleted'
