@@ -25,6 +25,8 @@ use serde_json::{Value, json};
 
 use logferry_sim::SimCloud;
 
+use crate::ingest::BUCKET;
+
 /// The admin key.
 pub const ADMIN_KEY: &str = "value-of-admin-0123456789abcdef";
 
@@ -159,7 +161,7 @@ impl Api {
             statuses: StatusCache::default(),
             console: Console::in_folder(console),
             settings: Settings {
-                bucket: "bucket".to_owned(),
+                bucket: BUCKET.to_owned(),
                 default_retention_days: 90,
                 redactor: Arc::new(redactor.into()),
                 quota,

@@ -1,10 +1,10 @@
 //! Determines which object version an event is about, and its size and ETag, before it is claimed.
 
 use logferry_core::ledger::claim::Ledger;
-use logferry_core::ledger::row::Grant;
+use logferry_core::ledger::row::{FileRow, Grant};
 use logferry_core::logbook::blocks::BlockTable;
 use logferry_core::logfile::outcome::Reason;
-use logferry_core::model::app::App;
+use logferry_core::model::app::{App, AppId};
 use logferry_core::model::fault::{Fault, FaultClass};
 use logferry_core::model::object::{ObjectMeta, ObjectRef, ObjectVersion};
 use logferry_core::ports::apps::Apps;
@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use crate::events::Arrival;
 use crate::owner::{Named, Owner, is_older_than, named, of_an_earlier_app, unregistered};
-use crate::refusal::unreadable;
+use crate::refusal::{in_another_bucket, unreadable};
 use crate::{Ingest, retry};
 
 /// For apps younger than this, S3 is asked for an object's LastModified before the object is claimed (ms).
@@ -57,12 +57,7 @@ impl<O: ObjectStore, B: BlockTable, L: Ledger + Usage, A: Apps, C: Clock> Ingest
         let owner = match named(key, grant.as_ref(), self.settings.chime_app.as_ref()) {
             Named::NoLog => return Ok(None),
             Named::Refused(reason) => Owner::Refused(reason),
-            Named::App { app_id, presigned } => {
-                match retry::until(stop_at, || self.apps.find(&app_id)).await? {
-                    Some(app) => Owner::App { app, presigned },
-                    None => Owner::Refused(unregistered(&app_id)),
-                }
-            }
+            Named::App { app_id, presigned } => self.registered(&app_id, presigned, stop_at).await?,
         };
         let ask_s3 = match &grant {
             Some(_) => arrival.etag.is_none(),
@@ -85,6 +80,43 @@ impl<O: ObjectStore, B: BlockTable, L: Ledger + Usage, A: Apps, C: Clock> Ingest
         };
         let Identified { object, size, etag, .. } = found;
         Ok(Some(Candidate { object, size, etag, owner, grant, over_quota }))
+    }
+
+    /// Returns an object of another bucket, with the owner that its row names. `None` without a row.
+    pub(crate) async fn known_elsewhere(
+        &self,
+        arrival: &Arrival,
+        stop_at: Instant,
+    ) -> Result<Option<Candidate>, Fault> {
+        let Some((object, row)) = self.row_of(arrival, stop_at).await? else {
+            tracing::warn!(file.bucket = %arrival.bucket, "object in an unexpected bucket");
+            return Ok(None);
+        };
+        let owner = match row.app_id {
+            Some(app_id) => self.registered(&app_id, false, stop_at).await?,
+            None => Owner::Refused(in_another_bucket(&arrival.bucket)),
+        };
+        let size = Ok(row.size_bytes.unwrap_or(0));
+        Ok(Some(Candidate { object, size, etag: None, owner, grant: None, over_quota: None }))
+    }
+
+    /// Returns the version that an event names and its row, if there is one.
+    async fn row_of(
+        &self,
+        arrival: &Arrival,
+        stop_at: Instant,
+    ) -> Result<Option<(ObjectRef, FileRow)>, Fault> {
+        let Some(version) = arrival.version.clone() else { return Ok(None) };
+        let object = ObjectRef { bucket: arrival.bucket.clone(), key: arrival.key.clone(), version };
+        let row = retry::until(stop_at, || self.ledger.find(&object)).await?;
+        Ok(row.map(|row| (object, row)))
+    }
+
+    async fn registered(&self, app_id: &AppId, presigned: bool, stop_at: Instant) -> Result<Owner, Fault> {
+        Ok(match retry::until(stop_at, || self.apps.find(app_id)).await? {
+            Some(app) => Owner::App { app, presigned },
+            None => Owner::Refused(unregistered(app_id)),
+        })
     }
 
     /// Whether an object that was put at `put_ms` is older than the app.

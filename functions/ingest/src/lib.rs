@@ -51,7 +51,7 @@ use logferry_core::ports::objects::ObjectStore;
 use logferry_core::ports::usage::Usage;
 use owner::{Owner, of_an_earlier_app};
 use pipeline::{Job, Schedule};
-use refusal::{exhausted, too_large};
+use refusal::{exhausted, in_another_bucket, too_large};
 use tokio::time::Instant;
 use ulid::Ulid;
 
@@ -92,7 +92,7 @@ pub enum Ingested {
     Duplicate,
     /// Another worker took over the lease and continues.
     LeaseLost,
-    /// Not a log, not in our bucket, or deleted.
+    /// Not a log, deleted, or in another bucket and not in the ledger.
     Ignored,
 }
 
@@ -188,19 +188,23 @@ impl<O: ObjectStore, B: BlockTable, L: Ledger + Usage, A: Apps, C: Clock> Ingest
     /// # Errors
     /// If a call failed in a way that a retry may fix.
     pub async fn take(&self, arrival: &Arrival, deadline_ms: i64) -> Result<Ingested, Fault> {
-        if arrival.bucket != self.settings.bucket {
-            tracing::warn!(file.bucket = %arrival.bucket, "object in an unexpected bucket");
-            return Ok(Ingested::Ignored);
-        }
         let schedule = self.schedule(deadline_ms)?;
-        let Some(candidate) = self.candidate(arrival, schedule.stop_at).await? else {
+        let elsewhere = arrival.bucket != self.settings.bucket;
+        let candidate = match elsewhere {
+            true => self.known_elsewhere(arrival, schedule.stop_at).await?,
+            false => self.candidate(arrival, schedule.stop_at).await?,
+        };
+        let Some(candidate) = candidate else {
             return Ok(Ingested::Ignored);
         };
         let lease_until_ms = deadline_ms + LEASE_AFTER_DEADLINE_MS;
         let Some(mut held) = self.claim(&candidate, schedule, lease_until_ms).await? else {
             return Ok(Ingested::Duplicate);
         };
-        let ending = Box::pin(self.work(&mut held, candidate)).await;
+        let ending = match elsewhere {
+            true => self.refuse(&held, candidate.owner.app(), in_another_bucket(&arrival.bucket)).await,
+            false => Box::pin(self.work(&mut held, candidate)).await,
+        };
         self.conclude(&held, ending).await
     }
 

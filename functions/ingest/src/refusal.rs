@@ -82,6 +82,13 @@ pub(crate) fn exhausted(row: &FileRow) -> Option<Reason> {
     Some(Reason { code: ReasonCode::AttemptsExhausted, message })
 }
 
+/// The reason for ending an object of a bucket that is not read: the template's bucket was another, or the
+/// object is a local file.
+pub(crate) fn in_another_bucket(bucket: &str) -> Reason {
+    let message = format!("the object is in {bucket}, a bucket that is not read");
+    Reason { code: ReasonCode::ObjectGone, message }
+}
+
 /// Returns why an object of this size is not read.
 pub(crate) fn too_large(size_bytes: u64, max_bytes: u64) -> Option<Reason> {
     let message = || format!("the object has {size_bytes} bytes; the limit is {max_bytes}");

@@ -63,6 +63,8 @@ pub struct DueRows<B, O, S, C> {
     pub objects: O,
     pub starter: S,
     pub clock: C,
+    /// The bucket that `ingest` reads.
+    pub bucket: String,
     pub metrics_namespace: String,
     /// Time between two runs.
     pub interval: Duration,
@@ -178,6 +180,11 @@ impl<B: Backlog, O: ObjectStore, S: Starter, C: Clock> DueRows<B, O, S, C> {
                 let message = format!("{} consecutive runs failed without progress", row.attempt);
                 let ended = self.give_up(row, ReasonCode::AttemptsExhausted, message).await?;
                 swept.files_given_up = u64::from(ended);
+            }
+            (Verdict::LookForObject { .. }, _) if row.bucket != self.bucket => {
+                let message = format!("its URL is for {}, a bucket that is not read", row.bucket);
+                let ended = self.give_up(row, ReasonCode::ObjectGone, message).await?;
+                swept.urls_unused = u64::from(ended);
             }
             (Verdict::LookForObject { given_up, look_again_ms }, _) => match self.find_object(row).await? {
                 Some(object) => {

@@ -35,6 +35,7 @@ async fn main() -> Result<(), Error> {
         objects: S3Objects::new(s3.clone()),
         starter: starter.clone(),
         clock,
+        bucket: config.bucket.clone(),
         metrics_namespace: config.metrics_namespace.clone(),
         interval: config.interval,
     };

@@ -16,6 +16,7 @@ use logferry_core::ports::clock::Clock;
 use logferry_sim::T0;
 use logferry_tests::api::{ADMIN_KEY, Api, routes};
 use logferry_tests::in_a_minute;
+use logferry_tests::ingest::BUCKET;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
@@ -525,7 +526,7 @@ async fn failed_file(api: &Api, app_id: &str, key: &str) -> ObjectRef {
 async fn failed_version(api: &Api, app_id: &str, key: &str, version: &str, samples: &[&str]) -> ObjectRef {
     let now_ms = api.cloud.clock().now_ms();
     let object = ObjectRef {
-        bucket: "bucket".to_owned(),
+        bucket: BUCKET.to_owned(),
         key: key.to_owned(),
         version: ObjectVersion::Id(version.to_owned()),
     };

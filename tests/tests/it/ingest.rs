@@ -1,20 +1,28 @@
 //! Ingest on the simulated cloud: exactly once, whatever fails around it.
 
+use std::time::Duration;
+
 use logferry_core::ledger::grants::Grants;
 use logferry_core::ledger::row::{FileStatus, Grant};
+use logferry_core::logbook::redrive;
 use logferry_core::logfile::outcome::ReasonCode;
 use logferry_core::logfile::read::IntakeLimits;
 use logferry_core::model::block::Payload;
 use logferry_core::model::expiry;
 use logferry_core::model::fault::FaultClass;
 use logferry_core::model::object::{ObjectRef, ObjectVersion};
+use logferry_core::ports::app_admin::RedriveJob;
 use logferry_core::ports::clock::Clock;
 use logferry_ingest::Ingested;
 use logferry_ingest::subscription::data_of;
 use logferry_sim::{How, SimCloud, T0};
+use logferry_sweep::Part;
+use logferry_tests::in_a_minute;
 use logferry_tests::ingest::{BUCKET, SimIngest, event, ingest};
 use logferry_tests::stack::gzip;
 use serde_json::{Value, json};
+
+use crate::faults::world::due_rows;
 
 const MINUTE_MS: i64 = 60_000;
 
@@ -452,6 +460,52 @@ async fn a_presigned_file_is_held_to_days_and_decompressed_bytes_and_a_service_s
         let Ingested::Completed { counts } = run(&cloud, &own).await else { panic!("{key}") };
         assert_eq!(counts.ok as usize, text.lines().count());
     }
+}
+
+/// After a change of the bucket's name, or of a local file.
+#[tokio::test(start_paused = true)]
+async fn files_of_another_bucket_end_failed_with_what_is_stored_of_them() {
+    let cloud = cloud();
+    let mut before = function(&cloud);
+    before.settings.bucket = "old-bucket".to_owned();
+    let (text, _) = lines(3000);
+    let object = cloud.put_object("old-bucket", "logs/my-app/a", text);
+    let unknown = cloud.put_object("old-bucket", "logs/my-app/unknown", "{}");
+    let unused = "logs/my-app/2025/10/09/01JQR4X8V7N3K5M2P6T9W1Y0ZC-logs.gz";
+    let issued = Grant { bucket: "old-bucket".to_owned(), ..grant(unused, "my-app") };
+    cloud.grant(&issued).await.unwrap();
+    // Its run dies before it would stop by itself.
+    cloud.hang_after_puts(Some(1));
+    let event = event(&object);
+    let begun = before.handle(&event, deadline(&cloud));
+    assert!(tokio::time::timeout(Duration::from_secs(10), begun).await.is_err());
+    cloud.hang_after_puts(None);
+    let app = cloud.apps_now().remove(0);
+    assert!(!cloud.visible_levels(&app).is_empty() && cloud.counted_levels(&app.app_id).is_empty());
+
+    cloud.clock().advance_ms(30 * MINUTE_MS);
+    let swept = due_rows(&cloud, 0).run(in_a_minute()).await.unwrap();
+    assert_eq!((swept.started, swept.urls_unused, swept.failed), (1, 1, 0));
+    assert_eq!(cloud.unused_grants()[0].status, FileStatus::Failed);
+    let started = cloud.take_started().remove(0);
+    assert_eq!(failed(&run(&cloud, &started).await), Some(ReasonCode::ObjectGone));
+    assert_eq!(cloud.counted_levels(&app.app_id), cloud.visible_levels(&app));
+    assert_eq!(run(&cloud, &started).await, Ingested::Duplicate);
+    // An event of a bucket that is not Logferry's.
+    assert_eq!(run(&cloud, &unknown).await, Ingested::Ignored);
+    // A redrive leaves it.
+    let job = RedriveJob {
+        app_id: None,
+        registered_ms: 0,
+        key: None,
+        status: FileStatus::Failed,
+        reason: None,
+        after: None,
+        due_ms: 0,
+    };
+    let now_ms = cloud.clock().now_ms();
+    let redriven = redrive::redrive(&cloud, &cloud, BUCKET, job, now_ms, in_a_minute()).await.unwrap();
+    assert_eq!(redriven.redriven, 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -161,7 +161,8 @@ async fn work(
         let own = page.rows.into_iter().filter(|row| owner(job).is_none_or(|owner| owner.owns(row)));
         let own: Vec<_> = own.collect();
         done.seen += own.len() as u64;
-        let wanted: Vec<_> = own.into_iter().filter(|row| fits(row, job)).collect();
+        // Objects of other buckets cannot be read.
+        let wanted: Vec<_> = own.into_iter().filter(|row| row.bucket == bucket && fits(row, job)).collect();
         let restarts: Vec<_> = wanted.iter().map(|row| files.redrive(row, now_ms)).collect();
         let mut restarts = stream::iter(restarts).buffer_unordered(AT_ONCE);
         while let Some(redriven) = restarts.next().await {

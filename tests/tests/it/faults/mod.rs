@@ -5,4 +5,4 @@ mod crash_points;
 mod fifty_apps;
 mod removals;
 mod schedules;
-mod world;
+pub(crate) mod world;

@@ -61,12 +61,13 @@ fn entries(count: i64, at: impl Fn(i64) -> i64) -> Vec<String> {
 }
 
 /// The part of sweep that handles due rows.
-pub(super) fn due_rows(cloud: &SimCloud, skew_ms: i64) -> DueRows<SimCloud, SimCloud, SimCloud, SimClock> {
+pub(crate) fn due_rows(cloud: &SimCloud, skew_ms: i64) -> DueRows<SimCloud, SimCloud, SimCloud, SimClock> {
     DueRows {
         backlog: cloud.clone(),
         objects: cloud.clone(),
         starter: cloud.clone(),
         clock: cloud.clock().skewed(skew_ms),
+        bucket: BUCKET.to_owned(),
         metrics_namespace: "Test".to_owned(),
         interval: sweep_interval(),
     }
