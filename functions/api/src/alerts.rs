@@ -263,8 +263,12 @@ pub(crate) async fn create_alert<C: Cloud>(
         signing_key,
     };
     let mut app = *on.app;
-    for _ in 0..ATTEMPTS {
+    for attempt in 0..ATTEMPTS {
         if let Some(known) = app.alerts.iter().find(|known| known.name == rule.name) {
+            // An attempt whose answer was lost has stored it.
+            if attempt > 0 && *known == rule {
+                return api.created(&app, &rule).await;
+            }
             let (created_ms, signing_key) = (known.created_ms, known.signing_key.clone());
             if (AlertRule { created_ms, signing_key, ..rule.clone() }) == *known {
                 return Ok(ok(&api.show_alert(&app, known).await?));
@@ -277,8 +281,7 @@ pub(crate) async fn create_alert<C: Cloud>(
         let mut alerts = app.alerts.clone();
         alerts.push(rule.clone());
         if api.apps.set_alerts(&app, &alerts).await? {
-            let shown = api.show_alert(&app, &rule).await?;
-            return Ok(data(StatusCode::CREATED, &Shown { signing_key: rule.signing_key, ..shown }));
+            return api.created(&app, &rule).await;
         }
         app = api.same_app(&app).await?;
     }
@@ -296,11 +299,16 @@ pub(crate) async fn delete_alert<C: Cloud>(
     part: PathPart,
 ) -> Answer {
     let mut app = *on.app;
-    for _ in 0..ATTEMPTS {
+    for attempt in 0..ATTEMPTS {
         let mut alerts = app.alerts.clone();
         alerts.retain(|rule| rule.name.as_str() != part.get("name"));
         if alerts.len() == app.alerts.len() {
-            return Err(ApiError::not_found("no such alert"));
+            // An attempt whose answer was lost may have removed it.
+            return if attempt > 0 {
+                Ok(ok(&Deleted::YES))
+            } else {
+                Err(ApiError::not_found("no such alert"))
+            };
         }
         if api.apps.set_alerts(&app, &alerts).await? {
             return Ok(ok(&Deleted::YES));
@@ -315,6 +323,12 @@ fn changing() -> ApiError {
 }
 
 impl<C: Cloud> Api<C> {
+    /// The answer that shows the signing key.
+    async fn created(&self, app: &App, rule: &AlertRule) -> Answer {
+        let shown = self.show_alert(app, rule).await?;
+        Ok(data(StatusCode::CREATED, &Shown { signing_key: rule.signing_key.clone(), ..shown }))
+    }
+
     /// The app as it is now.
     async fn same_app(&self, app: &App) -> Result<App, ApiError> {
         let now = self.apps.find(&app.app_id).await?;

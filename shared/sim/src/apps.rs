@@ -2,7 +2,7 @@
 
 use logferry_core::model::alert::AlertRule;
 use logferry_core::model::app::{App, AppId};
-use logferry_core::model::fault::Fault;
+use logferry_core::model::fault::{Fault, FaultClass};
 use logferry_core::ports::app_admin::{AppAdmin, AppChange, Job, JobKind, KeyAdded, RedriveJob, Registered};
 use logferry_core::ports::apps::{Apps, KeyRow};
 
@@ -93,15 +93,19 @@ impl AppAdmin for SimCloud {
     }
 
     async fn set_alerts(&self, app: &App, alerts: &[AlertRule]) -> Result<bool, Fault> {
-        self.call("UpdateItem", |state| {
+        let set = self.call("UpdateItem", |state| {
             let Some(now) = state.app_of_epoch(&app.app_id, app.registered_ms) else { return Ok(false) };
             let same = now.alerts == app.alerts;
             if same {
                 now.alerts = alerts.to_vec();
             }
             Ok(same)
-        })
-        .await
+        });
+        match set.await {
+            // As the adapter: also if the SDK has retried a write whose response was lost.
+            Err(fault) if fault.class == FaultClass::Conflict => Ok(false),
+            set => set,
+        }
     }
 
     async fn add_key(&self, key: &KeyRow, registered_ms: i64, most: usize) -> Result<KeyAdded, Fault> {

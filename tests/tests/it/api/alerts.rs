@@ -1,5 +1,7 @@
 //! Alerts over HTTP: what is accepted, shown and refused.
 
+use logferry_core::model::fault::FaultClass;
+use logferry_sim::How;
 use logferry_tests::api::Api;
 use serde_json::{Value, json};
 
@@ -42,6 +44,36 @@ async fn an_alert_is_created_shown_and_deleted() {
     assert_eq!(deleted.data(), json!({"deleted": true}));
     assert_eq!(api.app(&key, "DELETE", "/apps/shop/alerts/errors", &NONE).await.status, 404);
     assert_eq!(api.app(&key, "GET", "/apps/shop/alerts", &NONE).await.data(), json!([]));
+}
+
+/// The SDK retries a conditional write whose response was lost, and its condition fails then.
+#[tokio::test]
+async fn a_change_whose_response_was_lost_is_answered_as_if_it_had_come() {
+    let (mut created, mut deleted) = (0, 0);
+    for number in 0..12 {
+        let api = Api::new();
+        let key = api.register("shop").await;
+        let conflict = || {
+            api.cloud.fail_call(api.cloud.calls() + number, How::ReplyLost(FaultClass::Conflict));
+        };
+        conflict();
+        let answer = api.app(&key, "POST", "/apps/shop/alerts", &wish()).await;
+        assert_ne!(answer.status, 200, "call {number}");
+        if answer.status == 201 {
+            assert!(answer.data()["signing_key"].is_string());
+            created += api.cloud.faults_hit();
+        }
+        api.cloud.stop_faults();
+        api.app(&key, "POST", "/apps/shop/alerts", &wish()).await;
+        let before = api.cloud.faults_hit();
+        conflict();
+        let answer = api.app(&key, "DELETE", "/apps/shop/alerts/errors", &NONE).await;
+        assert_ne!(answer.status, 404, "call {number}");
+        if answer.status == 200 {
+            deleted += api.cloud.faults_hit() - before;
+        }
+    }
+    assert!(created > 0 && deleted > 0, "{created}, {deleted}");
 }
 
 #[tokio::test]
