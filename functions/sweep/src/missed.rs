@@ -188,15 +188,24 @@ impl<K: Bookmarks, I: Listing, B: Backlog, A: Apps, S: Starter, C: Clock> Missed
         let was_in = was_at.as_ref().and_then(|at| day_of(&app.app_id, &at.key));
         let mut day = was_in.unwrap_or(today.previous()).clamp(oldest, today);
         let mut at = was_at.filter(|_| was_in == Some(day));
-        let (mut came, mut fresh_ms) = (false, None);
+        let (mut came, mut fresh_ms, mut failed) = (false, None, Ok(()));
         while Instant::now() < until {
             let folder = folder(&app.app_id, day);
-            let page = self.listing.list(&self.bucket, &folder, at.as_ref()).await?;
+            let page = match self.listing.list(&self.bucket, &folder, at.as_ref()).await {
+                Ok(page) => page,
+                Err(fault) => {
+                    failed = Err(fault);
+                    break;
+                }
+            };
             // Keys are in time order: no object after a fresh one is older.
             let is_fresh = |listed: &Listed| age(listed.last_modified_ms, now_ms, now_ms) == Age::Fresh;
             let fresh = page.objects.iter().position(is_fresh);
             let looked = &page.objects[..fresh.unwrap_or(page.objects.len())];
-            self.start_unknown(looked, now_ms, now_ms, tally).await?;
+            failed = self.start_unknown(looked, now_ms, now_ms, tally).await;
+            if failed.is_err() {
+                break;
+            }
             came |= !looked.is_empty();
             at = looked.last().map(Listed::position).or(at);
             if let Some(fresh) = fresh {
@@ -215,11 +224,12 @@ impl<K: Bookmarks, I: Listing, B: Backlog, A: Apps, S: Starter, C: Clock> Missed
         let pause_ms = app.mark.as_ref().map_or(0, |mark| mark.due_ms - mark.began_ms);
         let due_ms = match fresh_ms {
             Some(fresh_ms) => fresh_ms + SETTLE_MS,
-            None if came || Instant::now() >= until => now_ms,
+            None if came || failed.is_err() || Instant::now() >= until => now_ms,
             None => now_ms + (2 * pause_ms).clamp(SHORTEST_PAUSE_MS, LONGEST_PAUSE_MS),
         };
         let mark = Bookmark { at: Some(at.unwrap_or(began)), began_ms: now_ms, due_ms };
-        self.bookmarks.set_bookmark(&days_name(&app.app_id), &mark, now_ms).await
+        // Also after a failure: the pages before it are done.
+        self.bookmarks.set_bookmark(&days_name(&app.app_id), &mark, now_ms).await.and(failed)
     }
 
     /// Continues the round over a prefix, or starts the next one. Returns how long the round has been

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use logferry_core::model::fault::FaultClass;
 use logferry_core::model::object::ObjectRef;
-use logferry_sim::{SimClock, SimCloud, UNVERSIONED};
+use logferry_sim::{How, SimClock, SimCloud, UNVERSIONED};
 use logferry_sweep::Part;
 use logferry_sweep::missed::{
     Found, LONGEST_PAUSE_MS, Missed, OLDEST_MS, PAGES_OF_ROUND, ROUND_EVERY_MS, SETTLE_MS,
@@ -123,6 +124,37 @@ async fn a_days_folder_is_looked_at_less_often_while_nothing_comes_and_again_whe
         assert!(waited_ms <= LONGEST_PAUSE_MS + 5 * MINUTE_MS, "not found after {waited_ms} ms");
     }
     assert!(waited_ms >= SETTLE_MS);
+}
+
+/// Nothing is ingested between the two runs.
+#[tokio::test(start_paused = true)]
+async fn whichever_call_fails_the_next_run_continues_after_the_last_page_that_was_done() {
+    for number in 0.. {
+        let cloud = SimCloud::default();
+        cloud.add_app("app");
+        let missed = look(&cloud, BUCKET);
+        // Only the folders of the app are due afterwards.
+        run(&missed, &cloud, LONG).await;
+        cloud.list_pages_of(3);
+        for name in 0..12 {
+            cloud.put_object(BUCKET, &format!("logs/app/2025/10/09/{name:02}.gz"), "x");
+        }
+        cloud.clock().advance_ms(SETTLE_MS);
+        cloud.fail_call(cloud.calls() + number, How::Before(FaultClass::Transient));
+        let failed = missed.run(Instant::now() + LONG).await.is_err();
+        let first = keys(&cloud.take_started());
+        cloud.stop_faults();
+        cloud.clock().advance_ms(5 * MINUTE_MS);
+        let (_, second) = run(&missed, &cloud, LONG).await;
+        assert_eq!(first.union(&second).count(), 12, "call {number}");
+        let twice = first.intersection(&second).count();
+        // The whole run is repeated if the bookmark could not be stored.
+        assert!(twice <= 3 || first.len() == 12, "call {number}: {twice} objects");
+        if !failed {
+            assert!(number > 16, "{number} calls");
+            break;
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]
