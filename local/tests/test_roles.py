@@ -54,7 +54,7 @@ NAMESAKES = {
         "checks": "BatchGetItem BatchWriteItem DeleteItem",
         "files": "BatchGetItem BatchWriteItem ConditionCheckItem DeleteItem PutItem",
         "logs": "BatchGetItem BatchWriteItem ConditionCheckItem",
-        "stats": "BatchGetItem ConditionCheckItem",
+        "stats": "BatchGetItem ConditionCheckItem DeleteItem",
     },
     "rpc": {
         "apps": "ConditionCheckItem DeleteItem PutItem Query Scan UpdateItem",
@@ -69,7 +69,7 @@ NAMESAKES = {
         "apps": "ConditionCheckItem UpdateItem",
         "files": "BatchWriteItem ConditionCheckItem DeleteItem",
         "logs": "BatchGetItem BatchWriteItem ConditionCheckItem PutItem",
-        "stats": "BatchGetItem ConditionCheckItem GetItem PutItem",
+        "stats": "BatchGetItem ConditionCheckItem DeleteItem GetItem PutItem",
         "uploads": "GetItem PutItem",
         "s3": "PutObject PutObjectVersionTagging GetObjectVersion",
     },
