@@ -81,6 +81,7 @@ impl<W: World> Presign<W> {
         let session = Session {
             upload_id,
             app_id: uploader.app_id.clone(),
+            registered_ms: uploader.since_ms,
             subject: uploader.subject.clone(),
             bucket: self.presigner.bucket().to_owned(),
             key,

@@ -9,9 +9,8 @@ use tokio::time::Instant;
 
 use crate::Part;
 
-/// Number of sessions read together. It is large, so that sessions that keep failing do not hide the
-/// others.
-const SESSIONS: u32 = 1_000;
+/// Number of sessions read together.
+const SESSIONS: u32 = 100;
 /// Sessions that are ended in parallel.
 const SESSIONS_AT_ONCE: usize = 8;
 
@@ -40,30 +39,28 @@ impl<U: Sessions, M: Multipart, C: Clock> Part for Uploads<U, M, C> {
     /// If the index cannot be read. A failing session does not stop the others.
     async fn run(&self, until: Instant) -> Result<EndedUploads, Fault> {
         let mut ended = EndedUploads::default();
+        let (now_ms, mut after) = (self.clock.now_ms(), None);
         loop {
-            let overdue = self.sessions.overdue(self.clock.now_ms(), SESSIONS).await?;
-            let read = overdue.len();
-            let mut sessions = stream::iter(overdue)
+            let page = self.sessions.overdue(now_ms, SESSIONS, after.as_ref()).await?;
+            after = page.sessions.last().filter(|_| page.more).cloned();
+            let mut sessions = stream::iter(page.sessions)
                 .take_while(|_| std::future::ready(Instant::now() < until))
                 .map(|session| async move {
                     let end = self.end(&session).await;
                     (session, end)
                 })
                 .buffer_unordered(SESSIONS_AT_ONCE);
-            let mut failed = 0;
             while let Some((session, end)) = sessions.next().await {
                 match end {
                     Ok(SessionStatus::Completed) => ended.completed += 1,
                     Ok(_) => ended.aborted += 1,
                     Err(fault) => {
-                        failed += 1;
+                        ended.failed += 1;
                         tracing::warn!(upload.key = %session.key, error.chain = %chain(&fault), "a session stays due");
                     }
                 }
             }
-            ended.failed += failed;
-            // Failed sessions would only be read again.
-            if failed > 0 || read < SESSIONS as usize || Instant::now() >= until {
+            if after.is_none() || Instant::now() >= until {
                 break;
             }
         }

@@ -1,22 +1,26 @@
 //! The `uploads` table. Per app (`pk`): a row per session (`s#{upload_id}`), counters of open sessions
-//! (`open`, and `open#{subject}`), and counters of requests per minute (`rate#{what}#{minute}`). The sparse
+//! (`open#{epoch}`, and `open#{epoch}#{subject}`), and counters of requests per minute (`rate#{what}#{minute}`). The sparse
 //! index `by_due` has the open sessions, for `sweep`. The index `by_subject` has all sessions, for lists by
 //! subject.
 
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::builders::UpdateBuilder;
 use aws_sdk_dynamodb::types::{Put as PutAction, TransactWriteItem, Update};
 use logferry_core::model::app::AppId;
-use logferry_core::model::fault::{Fault, FaultClass};
+use logferry_core::model::fault::Fault;
 use logferry_core::model::object_key::Subject;
 use logferry_core::uploads::session::{Session, SessionStatus};
-use logferry_core::uploads::table::{OpenLimits, Opened, Rate, SessionPage, Sessions};
+use logferry_core::uploads::table::{OpenLimits, Opened, OverduePage, Rate, SessionPage, Sessions};
 
 use crate::faults::fault;
 use crate::item::{Get, Item, Put, key, malformed, n, s};
+use crate::table::{Table, applied};
 use crate::transact::{self, End, transact};
 
 /// How long a row is kept after its session ended (s): 30 days.
 const KEEP_SECS: i64 = 30 * 86_400;
+/// How long a counter of open sessions is kept after the end of the session that changed it last (s).
+const KEEP_OPEN_SECS: i64 = KEEP_SECS + 86_400;
 /// How long the counter of a minute is kept (s).
 const KEEP_RATE_SECS: i64 = 600;
 /// All open sessions are in one partition of the index: few are ever due at once.
@@ -27,8 +31,7 @@ const SESSION_PREFIX: &str = "s#";
 /// Sessions in a DynamoDB table.
 #[derive(Debug, Clone)]
 pub struct DynamoSessions {
-    client: Client,
-    table: String,
+    table: Table,
 }
 
 fn session_key(app_id: &AppId, upload_id: &str) -> Item {
@@ -54,6 +57,7 @@ fn rate_key(app_id: &AppId, rate: &Rate, now_ms: i64) -> Item {
 
 fn to_item(session: &Session) -> Item {
     let mut item = session_key(&session.app_id, &session.upload_id);
+    item.put("epoch", n(session.registered_ms));
     item.put("subject", s(session.subject.as_str()));
     item.put("subject_key", s(subject_key(&session.app_id, &session.subject)));
     item.put("bucket", s(&session.bucket));
@@ -76,6 +80,7 @@ fn from_item(item: &Item) -> Result<Session, Fault> {
     Ok(Session {
         upload_id: upload_id.to_owned(),
         app_id: item.text("pk")?.parse().map_err(|_| malformed("pk"))?,
+        registered_ms: item.number_opt("epoch").unwrap_or(0),
         subject: item.text("subject")?.parse().map_err(|_| malformed("subject"))?,
         bucket: item.text("bucket")?.to_owned(),
         key: item.text("key")?.to_owned(),
@@ -92,27 +97,39 @@ fn from_item(item: &Item) -> Result<Session, Fault> {
 impl DynamoSessions {
     #[must_use]
     pub fn new(client: Client, table: impl Into<String>) -> Self {
-        Self { client, table: table.into() }
+        Self { table: Table::new(client, table) }
+    }
+
+    /// Changes a counter of open sessions.
+    fn counted(&self, session: &Session, of: Option<&Subject>, more: i32) -> UpdateBuilder {
+        Update::builder()
+            .table_name(&self.table.name)
+            .set_key(Some(open_key(session, of)))
+            .update_expression("ADD open_count :more SET expires_at = :expires")
+            .expression_attribute_values(":more", n(more))
+            .expression_attribute_values(":expires", n(session.expires_ms / 1000 + KEEP_OPEN_SECS))
     }
 
     /// Counts one more open session, below a limit.
-    fn one_more(&self, app_id: &AppId, sk: String, limit: u32) -> Result<TransactWriteItem, Fault> {
+    fn one_more(
+        &self,
+        session: &Session,
+        of: Option<&Subject>,
+        limit: u32,
+    ) -> Result<TransactWriteItem, Fault> {
         transact::update(
-            Update::builder()
-                .table_name(&self.table)
-                .set_key(Some(key(app_id.as_str(), sk)))
-                .update_expression("ADD open_count :one")
+            self.counted(session, of, 1)
                 .condition_expression("attribute_not_exists(open_count) OR open_count < :limit")
-                .expression_attribute_values(":one", n(1))
                 .expression_attribute_values(":limit", n(limit)),
         )
     }
 
     async fn complete_aborted(&self, session: &Session) -> Result<(), Fault> {
         let updated = self
+            .table
             .client
             .update_item()
-            .table_name(&self.table)
+            .table_name(&self.table.name)
             .set_key(Some(session_key(&session.app_id, &session.upload_id)))
             .update_expression("SET #status = :completed")
             .condition_expression("#status = :aborted")
@@ -122,40 +139,32 @@ impl DynamoSessions {
             .send()
             .await
             .map_err(|error| fault("UpdateItem", error));
-        match updated {
-            Err(fault) if fault.class != FaultClass::Conflict => Err(fault),
-            _ => Ok(()),
-        }
-    }
-
-    fn one_less(&self, app_id: &AppId, sk: String) -> Result<TransactWriteItem, Fault> {
-        transact::update(
-            Update::builder()
-                .table_name(&self.table)
-                .set_key(Some(key(app_id.as_str(), sk)))
-                .update_expression("ADD open_count :less")
-                .expression_attribute_values(":less", n(-1)),
-        )
+        applied(updated).map(drop)
     }
 }
 
-fn counter_of(subject: &Subject) -> String {
-    format!("open#{subject}")
+/// Returns the key of the counter of an app's open sessions, or of those of a subject.
+fn open_key(session: &Session, of: Option<&Subject>) -> Item {
+    let registered_ms = session.registered_ms;
+    let sk = match of {
+        None => format!("open#{registered_ms:013}"),
+        Some(subject) => format!("open#{registered_ms:013}#{subject}"),
+    };
+    key(session.app_id.as_str(), sk)
 }
 
 impl Sessions for DynamoSessions {
     async fn open(&self, session: &Session, limits: OpenLimits) -> Result<Opened, Fault> {
         let put = PutAction::builder()
-            .table_name(&self.table)
+            .table_name(&self.table.name)
             .set_item(Some(to_item(session)))
             .condition_expression("attribute_not_exists(pk)");
-        let app_id = &session.app_id;
         let actions = [
             transact::put(put)?,
-            self.one_more(app_id, "open".to_owned(), limits.per_app)?,
-            self.one_more(app_id, counter_of(&session.subject), limits.per_subject)?,
+            self.one_more(session, None, limits.per_app)?,
+            self.one_more(session, Some(&session.subject), limits.per_subject)?,
         ];
-        Ok(match transact(&self.client, &actions).await? {
+        Ok(match transact(&self.table.client, &actions).await? {
             // Upload ids are issued by S3 and unique: the row is our own, of an attempt whose response was
             // lost.
             End::Done | End::Condition(0) => Opened::Yes,
@@ -165,21 +174,12 @@ impl Sessions for DynamoSessions {
     }
 
     async fn find(&self, app_id: &AppId, upload_id: &str) -> Result<Option<Session>, Fault> {
-        let answer = self
-            .client
-            .get_item()
-            .table_name(&self.table)
-            .set_key(Some(session_key(app_id, upload_id)))
-            .consistent_read(true)
-            .send()
-            .await
-            .map_err(|error| fault("GetItem", error))?;
-        answer.item.as_ref().map(from_item).transpose()
+        self.table.get(session_key(app_id, upload_id)).await?.as_ref().map(from_item).transpose()
     }
 
     async fn end(&self, session: &Session, status: SessionStatus, now_ms: i64) -> Result<bool, Fault> {
         let update = Update::builder()
-            .table_name(&self.table)
+            .table_name(&self.table.name)
             .set_key(Some(session_key(&session.app_id, &session.upload_id)))
             .update_expression("SET #status = :status, ended_ms = :now REMOVE due_shard, due_at")
             .condition_expression("#status = :open")
@@ -189,10 +189,10 @@ impl Sessions for DynamoSessions {
             .expression_attribute_values(":now", n(now_ms));
         let actions = [
             transact::update(update)?,
-            self.one_less(&session.app_id, "open".to_owned())?,
-            self.one_less(&session.app_id, counter_of(&session.subject))?,
+            transact::update(self.counted(session, None, -1))?,
+            transact::update(self.counted(session, Some(&session.subject), -1))?,
         ];
-        if transact(&self.client, &actions).await? == End::Done {
+        if transact(&self.table.client, &actions).await? == End::Done {
             return Ok(true);
         }
         if status == SessionStatus::Completed {
@@ -217,9 +217,10 @@ impl Sessions for DynamoSessions {
         });
         loop {
             let query = self
+                .table
                 .client
                 .query()
-                .table_name(&self.table)
+                .table_name(&self.table.name)
                 .expression_attribute_values(":prefix", s(SESSION_PREFIX))
                 .limit(i32::try_from(limit).unwrap_or(i32::MAX).saturating_add(1))
                 .set_exclusive_start_key(start);
@@ -250,20 +251,31 @@ impl Sessions for DynamoSessions {
         }
     }
 
-    async fn overdue(&self, now_ms: i64, limit: u32) -> Result<Vec<Session>, Fault> {
+    async fn overdue(&self, now_ms: i64, limit: u32, after: Option<&Session>) -> Result<OverduePage, Fault> {
+        let start = after.map(|after| {
+            let mut start = session_key(&after.app_id, &after.upload_id);
+            start.put("due_shard", s(DUE_SHARD));
+            start.put("due_at", n(after.expires_ms));
+            start
+        });
         let answer = self
+            .table
             .client
             .query()
-            .table_name(&self.table)
+            .table_name(&self.table.name)
             .index_name("by_due")
             .key_condition_expression("due_shard = :shard AND due_at <= :now")
             .expression_attribute_values(":shard", s(DUE_SHARD))
             .expression_attribute_values(":now", n(now_ms))
+            .set_exclusive_start_key(start)
             .limit(i32::try_from(limit).unwrap_or(i32::MAX))
             .send()
             .await
             .map_err(|error| fault("Query", error))?;
-        answer.items().iter().map(from_item).collect()
+        Ok(OverduePage {
+            sessions: answer.items().iter().map(from_item).collect::<Result<_, _>>()?,
+            more: answer.last_evaluated_key.is_some(),
+        })
     }
 
     async fn count(
@@ -276,9 +288,10 @@ impl Sessions for DynamoSessions {
     ) -> Result<bool, Fault> {
         let Some(most) = limit.checked_sub(requests) else { return Ok(false) };
         let counted = self
+            .table
             .client
             .update_item()
-            .table_name(&self.table)
+            .table_name(&self.table.name)
             .set_key(Some(rate_key(app_id, rate, now_ms)))
             .update_expression("ADD requests :requests SET expires_at = :expires")
             .condition_expression("attribute_not_exists(requests) OR requests <= :most")
@@ -288,10 +301,6 @@ impl Sessions for DynamoSessions {
             .send()
             .await
             .map_err(|error| fault("UpdateItem", error));
-        match counted {
-            Ok(_) => Ok(true),
-            Err(fault) if fault.class == FaultClass::Conflict => Ok(false),
-            Err(fault) => Err(fault),
-        }
+        applied(counted)
     }
 }

@@ -7,7 +7,9 @@ use logferry_core::model::fault::{Fault, FaultClass};
 use logferry_core::model::object::ObjectMeta;
 use logferry_core::model::object_key::Subject;
 use logferry_core::uploads::session::{ListedPart, Session, SessionStatus, StoredPart};
-use logferry_core::uploads::table::{Multipart, OpenLimits, Opened, Rate, SessionPage, Sessions};
+use logferry_core::uploads::table::{
+    Multipart, OpenLimits, Opened, OverduePage, Rate, SessionPage, Sessions,
+};
 
 use super::{SimCloud, State};
 
@@ -22,6 +24,8 @@ pub(super) struct Upload {
 pub(super) type RateKey = (AppId, Rate, i64);
 
 const MINUTE_MS: i64 = 60_000;
+/// Overdue sessions per page: few, as if they were of 1 MB.
+const OVERDUE_PAGE: usize = 3;
 
 impl SimCloud {
     /// Uploads a part of an open upload, as its presigned URL does. Returns the part's ETag.
@@ -59,9 +63,9 @@ impl SimCloud {
 }
 
 impl State {
-    fn open_sessions(&self, app_id: &AppId, subject: Option<&Subject>) -> usize {
+    fn open_sessions(&self, like: &Session, subject: Option<&Subject>) -> usize {
         let open = self.sessions.values().filter(|session| {
-            session.app_id == *app_id
+            (&session.app_id, session.registered_ms) == (&like.app_id, like.registered_ms)
                 && session.status == SessionStatus::Open
                 && subject.is_none_or(|subject| *subject == session.subject)
         });
@@ -72,10 +76,10 @@ impl State {
 impl Sessions for SimCloud {
     async fn open(&self, session: &Session, limits: OpenLimits) -> Result<Opened, Fault> {
         self.call("TransactWriteItems", |state| {
-            if state.open_sessions(&session.app_id, None) >= limits.per_app as usize {
+            if state.open_sessions(session, None) >= limits.per_app as usize {
                 return Ok(Opened::TooManyOfApp);
             }
-            if state.open_sessions(&session.app_id, Some(&session.subject)) >= limits.per_subject as usize {
+            if state.open_sessions(session, Some(&session.subject)) >= limits.per_subject as usize {
                 return Ok(Opened::TooManyOfSubject);
             }
             state.sessions.insert(session.upload_id.clone(), session.clone());
@@ -127,13 +131,18 @@ impl Sessions for SimCloud {
         .await
     }
 
-    async fn overdue(&self, now_ms: i64, limit: u32) -> Result<Vec<Session>, Fault> {
+    async fn overdue(&self, now_ms: i64, limit: u32, after: Option<&Session>) -> Result<OverduePage, Fault> {
+        let place =
+            |session: &Session| (session.expires_ms, session.app_id.clone(), session.upload_id.clone());
         self.call("Query", |state| {
             let due = |row: &&Session| row.status == SessionStatus::Open && row.expires_ms <= now_ms;
-            let mut overdue: Vec<_> = state.sessions.values().filter(due).cloned().collect();
-            overdue.sort_by_key(|session| session.expires_ms);
-            overdue.truncate(limit as usize);
-            Ok(overdue)
+            let left = |row: &&Session| after.is_none_or(|after| place(row) > place(after));
+            let mut sessions: Vec<_> = state.sessions.values().filter(due).filter(left).cloned().collect();
+            sessions.sort_by_cached_key(place);
+            let size = (limit as usize).min(OVERDUE_PAGE);
+            let more = sessions.len() > size;
+            sessions.truncate(size);
+            Ok(OverduePage { sessions, more })
         })
         .await
     }

@@ -16,6 +16,7 @@ mod histogram;
 mod ingest;
 mod missed;
 mod one_record;
+mod overdue_uploads;
 mod processes;
 mod quarantine;
 mod query;

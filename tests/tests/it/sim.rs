@@ -66,6 +66,7 @@ keeps! { sessions;
     a_session_is_found_by_its_app_alone_and_ends_once,
     open_sessions_stay_within_their_limits,
     an_apps_sessions_are_listed_in_pages,
+    overdue_sessions_are_returned_in_pages,
     requests_are_counted_by_the_minute,
 }
 

@@ -8,7 +8,9 @@ use logferry_core::model::fault::{Fault, FaultClass};
 use logferry_core::model::object::ObjectMeta;
 use logferry_core::model::object_key::Subject;
 use logferry_core::uploads::session::{ListedPart, Session, SessionStatus, StoredPart};
-use logferry_core::uploads::table::{Multipart, OpenLimits, Opened, Rate, SessionPage, Sessions};
+use logferry_core::uploads::table::{
+    Multipart, OpenLimits, Opened, OverduePage, Rate, SessionPage, Sessions,
+};
 use logferry_sim::SimCloud;
 
 /// Loses a response that succeeded if `lose` is not 0, and counts it down.
@@ -63,8 +65,8 @@ impl Sessions for Rows {
         Sessions::list(&self.cloud, app_id, subject, limit, after).await
     }
 
-    async fn overdue(&self, now_ms: i64, limit: u32) -> Result<Vec<Session>, Fault> {
-        Sessions::overdue(&self.cloud, now_ms, limit).await
+    async fn overdue(&self, now_ms: i64, limit: u32, after: Option<&Session>) -> Result<OverduePage, Fault> {
+        Sessions::overdue(&self.cloud, now_ms, limit, after).await
     }
 
     async fn count(

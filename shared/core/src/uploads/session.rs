@@ -66,6 +66,8 @@ pub struct Session {
     /// The upload id from S3.
     pub upload_id: String,
     pub app_id: AppId,
+    /// When the app was registered (ms).
+    pub registered_ms: i64,
     pub subject: Subject,
     pub bucket: String,
     pub key: String,
@@ -287,6 +289,7 @@ mod tests {
         Session {
             upload_id: "u".to_owned(),
             app_id: "a".parse().unwrap(),
+            registered_ms: 0,
             subject: "s".parse().unwrap(),
             bucket: "b".to_owned(),
             key: "k".to_owned(),

@@ -29,6 +29,14 @@ pub struct SessionPage {
     pub next: Option<String>,
 }
 
+/// A page of overdue sessions.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct OverduePage {
+    pub sessions: Vec<Session>,
+    /// Whether others may follow the last one.
+    pub more: bool,
+}
+
 /// What is counted per minute for an app.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Rate {
@@ -44,7 +52,7 @@ pub enum Rate {
     JoinsOf(String),
 }
 
-/// The rows of sessions. Open sessions are counted exactly, in the transactions that open and end them.
+/// The rows of sessions. Open sessions of an app and its registration are counted exactly, in the transactions that open and end them.
 pub trait Sessions: Send + Sync {
     /// Stores a new session, unless there are too many.
     ///
@@ -91,11 +99,17 @@ pub trait Sessions: Send + Sync {
         after: Option<&str>,
     ) -> impl Future<Output = Result<SessionPage, Fault>> + Send;
 
-    /// Returns open sessions that had expired at `now_ms`, the longest overdue first.
+    /// Returns open sessions that had expired at `now_ms`, the longest overdue first: at most `limit` of those
+    /// after a session. Eventually consistent.
     ///
     /// # Errors
     /// The read failed.
-    fn overdue(&self, now_ms: i64, limit: u32) -> impl Future<Output = Result<Vec<Session>, Fault>> + Send;
+    fn overdue(
+        &self,
+        now_ms: i64,
+        limit: u32,
+        after: Option<&Session>,
+    ) -> impl Future<Output = Result<OverduePage, Fault>> + Send;
 
     /// Counts requests in this minute. `false` if they would exceed `limit`; they are not counted then.
     ///

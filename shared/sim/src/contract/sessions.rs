@@ -2,6 +2,7 @@
 
 use logferry_core::model::app::AppId;
 use logferry_core::model::object_key::Subject;
+use logferry_core::model::time::MS_PER_DAY;
 use logferry_core::uploads::session::{Session, SessionStatus};
 use logferry_core::uploads::table::{OpenLimits, Opened, Rate, Sessions};
 use ulid::Ulid;
@@ -19,6 +20,7 @@ fn session(app_id: &AppId, name: &str) -> Session {
     Session {
         upload_id: format!("upload-{}", Ulid::generate()),
         app_id: app_id.clone(),
+        registered_ms: T0,
         subject: subject(name),
         bucket: "bucket".to_owned(),
         key: format!("uploads/{app_id}/{name}/{}/film.mp4", Ulid::generate()),
@@ -63,6 +65,31 @@ pub async fn open_sessions_stay_within_their_limits(table: &impl Sessions) {
     assert_eq!(opened, [Yes, Yes, TooManyOfSubject, Yes, TooManyOfApp]);
     good(table.end(&ann[0], SessionStatus::Completed, T0).await);
     assert_eq!(good(table.open(&ann[2], LIMITS).await), Yes, "one of them has ended");
+    let later = Session { registered_ms: T0 + 1, ..session(&app_id, "ann") };
+    assert_eq!(good(table.open(&later, LIMITS).await), Yes, "of an app registered later");
+}
+
+/// Overdue sessions are returned page by page, the longest overdue first.
+pub async fn overdue_sessions_are_returned_in_pages(table: &impl Sessions) {
+    // In the future, so that no sweep ends them.
+    let (app_id, expires_ms) = (fresh_app(), T0 + 10_000 * MS_PER_DAY);
+    let mut ids = Vec::new();
+    for number in 0..3 {
+        let session = Session { expires_ms: expires_ms - number, ..session(&app_id, &format!("s{number}")) };
+        assert_eq!(good(table.open(&session, LIMITS).await), Opened::Yes);
+        ids.insert(0, session.upload_id);
+    }
+    let (mut found, mut after) = (Vec::new(), None);
+    loop {
+        let page = good(table.overdue(expires_ms, 2, after.as_ref()).await);
+        after = page.sessions.last().filter(|_| page.more).cloned();
+        let own = page.sessions.into_iter().filter(|session| session.app_id == app_id);
+        found.extend(own.map(|session| session.upload_id));
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(found, ids);
 }
 
 /// An app's sessions are listed page by page, ordered by upload id.

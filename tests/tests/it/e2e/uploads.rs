@@ -329,6 +329,7 @@ async fn the_table_counts_open_sessions_of_all_instances_exactly_and_a_session_e
     let session = |id: &str, subject: &str| Session {
         upload_id: id.to_owned(),
         app_id: app.clone(),
+        registered_ms: 0,
         subject: subject.parse().unwrap(),
         bucket: "b".to_owned(),
         key: format!("uploads/{id}"),
@@ -377,7 +378,7 @@ async fn the_table_counts_open_sessions_of_all_instances_exactly_and_a_session_e
     let ended = table.find(&app, &jo[0].upload_id).await.unwrap().unwrap();
     assert_eq!(ended.status, SessionStatus::Completed, "what is completed was not aborted");
 
-    let due = table.overdue(expires_ms, 1_000).await.unwrap();
+    let due = table.overdue(expires_ms, 1_000, None).await.unwrap().sessions;
     let due: Vec<_> =
         due.iter().filter(|session| session.app_id == app).map(|s| s.upload_id.as_str()).collect();
     assert_eq!(due.len(), 3, "{due:?}");

@@ -435,6 +435,7 @@ async fn overdue_session(sandbox: &Sandbox, registration: &Registration, now_ms:
     let session = Session {
         upload_id,
         app_id,
+        registered_ms: registration.app.registered_ms,
         subject: "jo".parse().unwrap(),
         bucket: sandbox.bucket.clone(),
         key,
