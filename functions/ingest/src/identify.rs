@@ -54,7 +54,16 @@ impl<O: ObjectStore, B: BlockTable, L: Ledger + Usage, A: Apps, C: Clock> Ingest
     ) -> Result<Option<Candidate>, Fault> {
         let (bucket, key) = (&arrival.bucket, &arrival.key);
         let grant = retry::until(stop_at, || self.ledger.find_grant(bucket, key)).await?;
-        let owner = match named(key, grant.as_ref(), self.settings.chime_app.as_ref()) {
+        let mut named = named(key, grant.as_ref(), self.settings.chime_app.as_ref());
+        // Without its grant, which expires, the key of a browser's file does not name the app: its row does. The
+        // row's packing says for which registration.
+        if grant.is_none()
+            && matches!(named, Named::Refused(_) | Named::App { presigned: true, .. })
+            && let Some((_, FileRow { app_id: Some(app_id), .. })) = self.row_of(arrival, stop_at).await?
+        {
+            named = Named::App { app_id, presigned: true };
+        }
+        let owner = match named {
             Named::NoLog => return Ok(None),
             Named::Refused(reason) => Owner::Refused(reason),
             Named::App { app_id, presigned } => self.registered(&app_id, presigned, stop_at).await?,

@@ -186,6 +186,11 @@ impl SimCloud {
             .collect()
     }
 
+    /// Removes a grant, as the time to live does.
+    pub fn expire_grant(&self, bucket: &str, key: &str) {
+        self.state().grants.remove(&(bucket.to_owned(), key.to_owned()));
+    }
+
     /// Removes about half of the expired rows of the ledger, chosen at random: DynamoDB deletes expired
     /// items in any order, some days late. Returns the number.
     pub fn expire_rows(&self, seed: u64) -> usize {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use logferry_core::ledger::files::Files;
 use logferry_core::ledger::grants::Grants;
 use logferry_core::ledger::row::{FileStatus, Grant};
 use logferry_core::logbook::redrive;
@@ -459,6 +460,27 @@ async fn a_presigned_file_is_held_to_days_and_decompressed_bytes_and_a_service_s
         let own = cloud.put_object(BUCKET, &format!("{key}-own"), gzip(text.as_bytes()));
         let Ingested::Completed { counts } = run(&cloud, &own).await else { panic!("{key}") };
         assert_eq!(counts.ok as usize, text.lines().count());
+    }
+}
+
+/// The grant expires 90 days after the URL was issued; a redriven row lives longer.
+#[tokio::test]
+async fn a_browsers_file_that_is_redriven_after_its_grant_has_expired_keeps_its_app() {
+    for chime_app in [None, Some("other-app")] {
+        let cloud = cloud();
+        cloud.add_app("other-app");
+        let mut function = function(&cloud);
+        function.settings.chime_app = chime_app.map(|app_id| app_id.parse().unwrap());
+        let key = "chime-client-logs/us-east-1/123456789012/m/a/01JQR4X8V7N3K5M2P6T9W1Y0ZC-logs.gz";
+        cloud.grant(&grant(key, "my-app")).await.unwrap();
+        let (text, good) = lines(20);
+        let object = cloud.put_object(BUCKET, key, text);
+        let completed = function.handle(&event(&object), deadline(&cloud)).await.unwrap();
+        cloud.expire_grant(BUCKET, key);
+        let row = cloud.rows().remove(0);
+        assert!(cloud.redrive(&row, cloud.clock().now_ms()).await.unwrap());
+        assert_eq!(function.handle(&event(&object), deadline(&cloud)).await.unwrap(), completed);
+        check_stored(&cloud, &good);
     }
 }
 
