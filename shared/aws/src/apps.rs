@@ -171,8 +171,7 @@ fn redrive_key(job: &RedriveJob) -> Item {
     let epoch = job.registered_ms.to_be_bytes();
     let parts = [app_id, key_of_file, job.status.as_str(), reason].map(str::as_bytes);
     let Seed(hash) = Seed::of(&[parts[0], parts[1], parts[2], parts[3], &epoch]);
-    let hash: String = hash[..16].iter().map(|byte| format!("{byte:02x}")).collect();
-    key(REDRIVES_PK, hash)
+    key(REDRIVES_PK, hex::encode(&hash[..16]))
 }
 
 fn redrive_to_item(job: &RedriveJob) -> Item {

@@ -13,7 +13,7 @@ use crate::batch::get_all;
 use crate::faults::fault;
 use crate::item::{Get, Item, Put, key, n, s};
 use crate::ledger::{DUE_SHARDS, FailedPlace, expires_at, file_key, row_from_item, row_key, shard_name};
-use crate::table::applied;
+use crate::table::{Table, applied};
 
 /// Rows per page of the index. They have some hundred bytes each: far below the 1 MB of a response.
 const PAGE: i32 = 200;
@@ -21,14 +21,13 @@ const PAGE: i32 = 200;
 /// Due rows in the `files` table.
 #[derive(Debug, Clone)]
 pub struct DynamoBacklog {
-    client: Client,
-    files: String,
+    table: Table,
 }
 
 impl DynamoBacklog {
     #[must_use]
     pub fn new(client: Client, files: impl Into<String>) -> Self {
-        Self { client, files: files.into() }
+        Self { table: Table::new(client, files) }
     }
 }
 
@@ -52,9 +51,10 @@ impl Backlog for DynamoBacklog {
             start
         });
         let answer = self
+            .table
             .client
             .query()
-            .table_name(&self.files)
+            .table_name(&self.table.name)
             .index_name("by_due")
             .key_condition_expression("due_shard = :shard AND due_at <= :now")
             .expression_attribute_values(":shard", s(&shard))
@@ -103,7 +103,7 @@ impl Backlog for DynamoBacklog {
     async fn unknown(&self, objects: Vec<ObjectRef>) -> Result<Vec<ObjectRef>, Fault> {
         let place = |item: &Item| Some((item.text_opt("pk")?.to_owned(), item.text_opt("sk")?.to_owned()));
         let keys = objects.iter().map(file_key).collect();
-        let known = get_all(&self.client, &self.files, keys, "pk, sk").await?;
+        let known = get_all(&self.table.client, &self.table.name, keys, "pk, sk").await?;
         let known: BTreeSet<_> = known.iter().filter_map(place).collect();
         let is_unknown = |object: &ObjectRef| place(&file_key(object)).is_none_or(|at| !known.contains(&at));
         Ok(objects.into_iter().filter(is_unknown).collect())
@@ -118,9 +118,10 @@ impl DynamoBacklog {
     ) -> aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder {
         let key: Item = row_key(row);
         let update = self
+            .table
             .client
             .update_item()
-            .table_name(&self.files)
+            .table_name(&self.table.name)
             .set_key(Some(key))
             .expression_attribute_names("#status", "status")
             .expression_attribute_values(":status", s(row.status.as_str()))

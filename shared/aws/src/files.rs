@@ -12,19 +12,18 @@ use crate::faults::fault;
 use crate::item::{Get, Item, key, n, s};
 use crate::ledger::quarantine::{quarantine_sk, quarantined_from};
 use crate::ledger::{FAILED_SHARDS, KEEP_DAYS, due_shard, failed_on, failed_prefix, file_key, row_from_item};
-use crate::table::applied;
+use crate::table::{Table, applied};
 
 /// Files in a DynamoDB table.
 #[derive(Debug, Clone)]
 pub struct DynamoFiles {
-    client: Client,
-    table: String,
+    table: Table,
 }
 
 impl DynamoFiles {
     #[must_use]
     pub fn new(client: Client, table: impl Into<String>) -> Self {
-        Self { client, table: table.into() }
+        Self { table: Table::new(client, table) }
     }
 }
 
@@ -104,9 +103,10 @@ impl DynamoFiles {
             return Ok(FailedDay::default());
         }
         let shards = (0..FAILED_SHARDS).map(|shard| {
-            self.client
+            self.table
+                .client
                 .query()
-                .table_name(&self.table)
+                .table_name(&self.table.name)
                 .index_name("by_failed")
                 .scan_index_forward(false)
                 // One more than requested: the first may be `below` itself, which the range includes.
@@ -152,9 +152,10 @@ impl Files for DynamoFiles {
         let mut page = FilePage::default();
         for _ in 0..MAX_PAGES {
             let mut query = self
+                .table
                 .client
                 .query()
-                .table_name(&self.table)
+                .table_name(&self.table.name)
                 .index_name("by_app")
                 .scan_index_forward(false)
                 .key_condition_expression("app_id = :app AND listed_at >= :since")
@@ -262,9 +263,10 @@ impl Files for DynamoFiles {
         let mut after_row = None;
         for _ in 0..MAX_READ_OF_KEY {
             let answer = self
+                .table
                 .client
                 .query()
-                .table_name(&self.table)
+                .table_name(&self.table.name)
                 .consistent_read(true)
                 .limit(1)
                 .key_condition_expression("pk = :pk AND sk > :after")
@@ -307,9 +309,7 @@ impl Files for DynamoFiles {
         let mut rows = Vec::new();
         for version in versions {
             let object = ObjectRef { bucket: bucket.to_owned(), key: key.to_owned(), version };
-            let get = self.client.get_item().table_name(&self.table).consistent_read(true);
-            let got = get.set_key(Some(file_key(&object))).send().await;
-            if let Some(item) = got.map_err(|error| fault("GetItem", error))?.item {
+            if let Some(item) = self.table.get(file_key(&object)).await? {
                 // Dependent rows of a file whose row has expired may still exist.
                 rows.extend(item.contains_key("status").then(|| row_from_item(&item)).transpose()?);
             }
@@ -326,9 +326,10 @@ impl Files for DynamoFiles {
         let own = file_key(object);
         let (pk, file_sk) = (own.text("pk")?, own.text("sk")?);
         let answer = self
+            .table
             .client
             .query()
-            .table_name(&self.table)
+            .table_name(&self.table.name)
             .consistent_read(true)
             .limit(i32::try_from(limit).unwrap_or(i32::MAX))
             .key_condition_expression("pk = :pk AND begins_with(sk, :prefix)")
@@ -347,9 +348,10 @@ impl Files for DynamoFiles {
     async fn redrive(&self, row: &FileRow, now_ms: i64) -> Result<bool, Fault> {
         let Some(object) = &row.object else { return Ok(false) };
         let sent = self
-            .client
+ .table
+ .client
             .update_item()
-            .table_name(&self.table)
+            .table_name(&self.table.name)
             .set_key(Some(file_key(object)))
             .condition_expression("fence = :fence AND #status = :was")
             .update_expression(

@@ -13,6 +13,7 @@ use logferry_core::ports::flush_marks::{FlushMark, FlushMarks, Insertion};
 
 use crate::batch::{get_consistent, write_all};
 use crate::item::{Get, Item, Put, key, malformed, n};
+use crate::table::Table;
 
 /// How long a mark is kept (seconds): twice as long as a stream keeps its records.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Streams.html>
@@ -23,14 +24,13 @@ const PREFIX: &str = "flush#";
 /// Marks in a DynamoDB table.
 #[derive(Debug, Clone)]
 pub struct DynamoFlushMarks {
-    client: Client,
-    table: String,
+    table: Table,
 }
 
 impl DynamoFlushMarks {
     #[must_use]
     pub fn new(client: Client, table: impl Into<String>) -> Self {
-        Self { client, table: table.into() }
+        Self { table: Table::new(client, table) }
     }
 }
 
@@ -74,7 +74,7 @@ impl FlushMarks for DynamoFlushMarks {
         // A request must not contain a key twice.
         let distinct: Vec<_> = insertions.iter().collect::<BTreeSet<_>>().into_iter().collect();
         let keys = distinct.into_iter().map(key_of).collect();
-        let items = get_consistent(&self.client, &self.table, keys).await?;
+        let items = get_consistent(&self.table.client, &self.table.name, keys).await?;
         items.iter().map(from_item).collect()
     }
 
@@ -84,7 +84,12 @@ impl FlushMarks for DynamoFlushMarks {
             let put = PutRequest::builder().set_item(Some(item)).build().map_err(|_| malformed("pk"))?;
             Ok(WriteRequest::builder().put_request(put).build())
         };
-        write_all(&self.client, &self.table, marks.iter().map(write).collect::<Result<_, Fault>>()?).await
+        write_all(
+            &self.table.client,
+            &self.table.name,
+            marks.iter().map(write).collect::<Result<_, Fault>>()?,
+        )
+        .await
     }
 }
 

@@ -112,12 +112,6 @@ pub fn levels_to_map(levels: &LevelCounts) -> AttributeValue {
     AttributeValue::M(some.map(|(level, count)| (level_name(level).to_owned(), n(count))).collect())
 }
 
-#[must_use]
-pub fn levels_from(item: &Item) -> LevelCounts {
-    let of = |level| item.number_opt(level_name(level)).unwrap_or(0);
-    LevelCounts::new(of(Level::Debug), of(Level::Info), of(Level::Warn), of(Level::Error))
-}
-
 /// Selects one of the counts.
 type CountOf = fn(&DayCounts) -> i64;
 

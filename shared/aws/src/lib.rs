@@ -41,7 +41,6 @@ pub mod listing;
 #[cfg(feature = "logs")]
 pub mod logs;
 #[cfg(feature = "dynamodb")]
-#[cfg(feature = "dynamodb")]
 mod misses;
 #[cfg(feature = "s3")]
 pub mod multipart;

@@ -89,8 +89,7 @@ impl DynamoRecords {
 }
 
 fn memo_key(app_id: &AppId, key_hash: &[u8; 32]) -> Item {
-    let hex: String = key_hash.iter().map(|byte| format!("{byte:02x}")).collect();
-    key(format!("{app_id}#idem"), hex)
+    key(format!("{app_id}#idem"), hex::encode(key_hash))
 }
 
 fn memo_to_item(app_id: &AppId, change: &MemoChange) -> Item {

@@ -27,9 +27,6 @@ use serde_json::{Value, json};
 const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 const PATH: &AsciiSet = &QUERY.remove(b'/');
 
-/// Maximum lifetime of a presigned URL in S3: a week (s).
-pub const MAX_EXPIRY_SECS: u32 = 604_800;
-
 /// Signs uploads to one bucket.
 #[derive(Debug, Clone)]
 pub struct Presigner {
@@ -161,7 +158,7 @@ impl Presigner {
         settings.signature_location = SignatureLocation::QueryParams;
         settings.percent_encoding_mode = PercentEncodingMode::Single;
         settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
-        settings.expires_in = Some(Duration::from_secs(u64::from(expires_secs.min(MAX_EXPIRY_SECS))));
+        settings.expires_in = Some(Duration::from_secs(expires_secs.into()));
         let params = v4::SigningParams::builder()
             .identity(&self.identity)
             .region(&self.region)

@@ -68,7 +68,7 @@ pub(crate) fn due_shard_of(row: &FileRow) -> String {
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html>
 pub(super) fn row_hash(bucket: &str, object_key: &str, sk: &str) -> String {
     let Seed(hash) = Seed::of(&[bucket.as_bytes(), object_key.as_bytes(), sk.as_bytes()]);
-    hash[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(&hash[..16])
 }
 
 pub(super) fn row_sk(row: &FileRow) -> String {

@@ -34,7 +34,7 @@ pub fn fingerprint(
     let parts: [&[u8]; 5] =
         [&VERSION.to_be_bytes(), limits.as_bytes(), rules.as_bytes(), &numbers, &registered_ms.to_be_bytes()];
     let Seed(hash) = Seed::of(&parts);
-    let mut text: String = hash[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut text = hex::encode(&hash[..8]);
     if registered_ms != 0 {
         text.push_str(&format!(".{registered_ms}"));
     }
