@@ -4,13 +4,14 @@ import { newId } from '../host/clock.ts';
 import { type Connected, connect, extendsLifetime, type HostKind, withWorker } from '../host/host.ts';
 import { type Message, valuesOf } from '../host/port.ts';
 import { UploadFailure } from './errors.ts';
-import type {
-  FileSource,
-  StartOptions,
-  UploadProgress,
-  UploadSession,
-  UploadWorkerMessage,
-  UploadWorkerResponse,
+import {
+  type FileSource,
+  isActive,
+  type StartOptions,
+  type UploadProgress,
+  type UploadSession,
+  type UploadWorkerMessage,
+  type UploadWorkerResponse,
 } from './protocol.ts';
 import type { UploadsOptions } from './settings.ts';
 import { OWN_HOSTS } from './workers.ts';
@@ -38,7 +39,6 @@ interface Call {
 }
 
 const READY = 'UPLOAD_WORKER_READY';
-const ACTIVE: readonly string[] = ['queued', 'uploading', 'waiting', 'completing'];
 
 export class Uploads {
   readonly #options: UploadsOptions;
@@ -50,20 +50,24 @@ export class Uploads {
   #calls = new Map<number, Call>();
   #requests = 0;
   #durable: boolean | undefined;
+  /** How often a worker that fails is followed by another without a command. */
+  #restarts = 2;
   /** Ends the listening to the page. */
   readonly #ended = new AbortController();
+  readonly #ask = (event: BeforeUnloadEvent) => event.preventDefault();
 
   constructor(options: UploadsOptions) {
     this.#options = options;
     if (typeof window === 'undefined') return;
-    const { signal } = this.#ended;
-    const network = () => this.#post({ command: 'NETWORK', online: navigator.onLine });
-    addEventListener('online', network, { signal });
-    addEventListener('offline', network, { signal });
+    // A controller is an option itself: `{ signal }`.
+    const ended = this.#ended;
+    const network = () => this.#post({ command: 'NETWORK', online: navigator.onLine }, this.#connect());
+    addEventListener('online', network, ended);
+    addEventListener('offline', network, ended);
     // A page in the back/forward cache must get no messages: they would evict it.
-    addEventListener('pagehide', () => this.#post({ command: 'LEAVE' }), { signal });
-    addEventListener('pageshow', ({ persisted }) => persisted && this.#post(this.#hello()), { signal });
-    // A failure shows in the first command.
+    addEventListener('pagehide', () => this.#post({ command: 'LEAVE' }), ended);
+    addEventListener('pageshow', ({ persisted }) => persisted && this.#post(this.#hello()), ended);
+    // After a failure a command tries again, or the return of the network.
     this.#connect().catch(() => {});
   }
 
@@ -82,7 +86,7 @@ export class Uploads {
     file: FileSource,
     { uploadId = newId(), s3Key, ...options }: StartOptions & { uploadId?: string; s3Key?: string } = {},
   ): Promise<string> {
-    await this.#send('START_UPLOAD', { uploadId, file, options, ...(s3Key && { s3Key }) });
+    await this.#send('START_UPLOAD', { uploadId, file, options, s3Key });
     return uploadId;
   }
 
@@ -141,7 +145,7 @@ export class Uploads {
 
   /** All uploads of all tabs, oldest first. */
   list(): UploadSession[] {
-    return [...this.#sessions.values()].sort((one, other) => Number(one.startedAt) - Number(other.startedAt));
+    return [...this.#sessions.values()].sort((one, other) => +one.startedAt - +other.startedAt);
   }
 
   progressOf(uploadId: string): UploadProgress | undefined {
@@ -157,17 +161,15 @@ export class Uploads {
 
   /** Leaves the worker. A shared one goes on; a dedicated one ends, and its uploads wait for the next page. */
   async destroy(): Promise<void> {
-    this.#ended.abort();
+    this.#ended.abort(new UploadFailure('DESTROYED', 'destroyed'));
     this.#listeners.clear();
-    const connected = this.#connected;
-    this.#connected = Promise.reject(new Error('destroyed'));
-    this.#connected.catch(() => {});
-    const port = (await connected?.catch(() => undefined))?.port;
-    port?.postMessage({ command: 'LEAVE' });
-    (port?.terminate ?? port?.close)?.call(port);
+    this.#fail(this.#ended.signal.reason);
+    this.#post({ command: 'LEAVE' });
+    await this.#connected?.then(end, () => {});
   }
 
-  #connect(): Promise<Connected> {
+  async #connect(): Promise<Connected> {
+    this.#ended.signal.throwIfAborted();
     const { host = 'auto', worker } = this.#options;
     // By itself it takes no shared worker that ends with its last tab: it has nothing over a dedicated one, and
     // Firefox's (153) never finishes reading the middle of a file.
@@ -179,30 +181,42 @@ export class Uploads {
       READY,
       (message) => this.#receive(message),
       (reason) => this.#lost(reason),
-    ).then((connected) => {
-      this.#host = connected.kind;
-      this.#emit('change', { type: 'SESSIONS' });
-      return connected;
-    });
+    ).then(
+      (connected) => {
+        // The list of the uploads follows, which the listeners hear.
+        this.#host = connected.kind;
+        return connected;
+      },
+      (error) => {
+        this.#connected = undefined;
+        throw error;
+      },
+    );
     return this.#connected;
   }
 
   /** The worker has died: a new one finds the sessions in the database. */
   #lost(reason: string): void {
-    const failure = new UploadFailure('NETWORK_ERROR', `the upload worker failed: ${reason}`);
-    for (const call of this.#calls.values()) call.reject(failure);
-    this.#calls.clear();
+    this.#fail(new UploadFailure('NETWORK_ERROR', reason));
+    // An error does not end a worker, and only one may hold the uploads.
+    this.#connected?.then(end);
     this.#connected = undefined;
-    this.#connect().catch(() => {});
+    this.#restarts -= 1;
+    if (this.#restarts >= 0) this.#connect().catch(() => {});
+  }
+
+  #fail(reason: unknown): void {
+    for (const call of this.#calls.values()) call.reject(reason);
+    this.#calls.clear();
   }
 
   async #send(type: UploadWorkerMessage['type'], fields?: Fields): Promise<void> {
     if (typeof window === 'undefined') return;
-    const { port } = await this.#connect();
     return new Promise((resolve, reject) => {
       this.#requests += 1;
-      this.#calls.set(this.#requests, { resolve, reject });
-      port.postMessage({ command: type, type, ...fields, request: this.#requests });
+      const message = { command: type, type, ...fields, request: this.#requests };
+      this.#calls.set(message.request, { resolve, reject });
+      this.#post(message, this.#connect(), reject);
     });
   }
 
@@ -211,19 +225,20 @@ export class Uploads {
     return { command: 'UPLOAD_WORKER_INITIALIZE', settings, online: navigator.onLine };
   }
 
-  #post(message: Message): void {
-    this.#connected?.then(({ port }) => port.postMessage(message)).catch(() => {});
+  #post(message: Message, connected = this.#connected, failed: (error: unknown) => void = () => {}): void {
+    connected?.then(({ port }) => port.postMessage(message)).catch(failed);
   }
 
   #receive(data: Message): void {
-    if (data.command === 'TOKEN_NEEDED') return void this.#giveToken(data);
-    if (data.command === READY) return;
+    const { command } = data;
+    if (command === READY) return;
+    if (command === 'TOKEN_NEEDED') return void this.#giveToken(data);
     const message = data as unknown as UploadWorkerResponse;
-    const { type, request, code = 'NETWORK_ERROR', error, details } = message;
+    const { type, request, code = 'NETWORK_ERROR', error = '', details } = message;
     if (request !== undefined) {
       const call = this.#calls.get(request);
       this.#calls.delete(request);
-      if (type === 'ERROR') call?.reject(new UploadFailure(code, error ?? '', details));
+      if (type === 'ERROR') call?.reject(new UploadFailure(code, error, details));
       else call?.resolve();
       return;
     }
@@ -236,7 +251,9 @@ export class Uploads {
   #learn(message: UploadWorkerResponse): void {
     const { type, uploadId = '', session, sessions, durable } = message;
     this.#durable = durable ?? this.#durable;
-    for (const each of sessions ?? (session ? [session] : [])) this.#sessions.set(each.uploadId, each);
+    // All uploads: others were removed while this page was in the back/forward cache.
+    if (sessions) for (const known of [this.#sessions, this.#progress]) known.clear();
+    for (const each of sessions ?? [session]) if (each) this.#sessions.set(each.uploadId, each);
     const known = this.#sessions.get(uploadId);
     if (known && message.progress !== undefined) {
       this.#sessions.set(uploadId, { ...known, progress: message.progress });
@@ -249,30 +266,31 @@ export class Uploads {
   }
 
   async #giveToken({ call, reason }: Message): Promise<void> {
-    let token: string | null = null;
-    try {
-      token = await this.#options.getToken({ reason });
-    } catch {
-      // The upload fails with AUTH_FAILED, which says that the page gave no token.
-    }
-    this.#post({ command: 'TOKEN', call, token });
+    const given = (async () => this.#options.getToken({ reason }))();
+    // Without one the upload fails with AUTH_FAILED, which says that the page gave no token.
+    this.#post({ command: 'TOKEN', call, token: await given.catch(() => null) });
   }
 
   #emit(event: UploadEvent, message: UploadWorkerResponse): void {
-    for (const listener of this.#listeners.get(event) ?? []) listener(message);
+    for (const listener of this.#listeners.get(event) ?? [])
+      try {
+        listener(message);
+      } catch (error) {
+        reportError(error);
+      }
   }
 
   /** Asks before the tab closes while that would interrupt an upload: the only use of `beforeunload`. */
   #guard(): void {
-    const needed = this.#host !== 'shared' && this.list().some(({ status }) => ACTIVE.includes(status));
+    const running = this.list().some(({ status, elsewhere }) => !elsewhere && isActive(status));
     // Adding it twice adds it once.
-    if (needed) addEventListener('beforeunload', ask, { signal: this.#ended.signal });
-    else removeEventListener('beforeunload', ask);
+    const change = running && this.#host !== 'shared' ? addEventListener : removeEventListener;
+    change('beforeunload', this.#ask, this.#ended);
   }
 }
 
-function ask(event: BeforeUnloadEvent): void {
-  event.preventDefault();
+function end({ port }: Connected): void {
+  (port.terminate ?? port.close)?.call(port);
 }
 
 export function createUploads(options: UploadsOptions): Uploads {

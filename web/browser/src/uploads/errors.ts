@@ -12,10 +12,8 @@ export type UploadErrorCode =
   | 'FILE_MISMATCH'
   | 'FILE_CHANGED'
   | 'SESSION_GONE'
-  | 'QUOTA_REACHED';
-
-/** Codes that fail again with the same file and settings. */
-const FINAL: readonly UploadErrorCode[] = ['VALIDATION_ERROR', 'FILE_MISMATCH', 'FILE_CHANGED'];
+  | 'QUOTA_REACHED'
+  | 'DESTROYED';
 
 /** A failure that another try may not meet. */
 export interface Passing {
@@ -28,9 +26,9 @@ export interface Passing {
 /** The end of an upload's run, as the page sees it; of one try only, while it is `passing` and tries are left. */
 export class UploadFailure extends Error {
   override name = 'UploadFailure';
-  readonly code: UploadErrorCode;
-  readonly details: Record<string, unknown> | undefined;
-  readonly passing: Passing | undefined;
+  declare readonly code: UploadErrorCode;
+  declare readonly details: Record<string, unknown> | undefined;
+  declare readonly passing: Passing | undefined;
 
   constructor(code: UploadErrorCode, message: string, details?: Record<string, unknown>, passing?: Passing) {
     super(message);
@@ -39,8 +37,9 @@ export class UploadFailure extends Error {
     this.passing = passing;
   }
 
+  /** The others fail again with the same file and settings. */
   get retryable(): boolean {
-    return !FINAL.includes(this.code);
+    return !/^(VALIDATION|FILE)_/.test(this.code);
   }
 }
 

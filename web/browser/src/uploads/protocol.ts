@@ -17,6 +17,9 @@ export type UploadStatus =
   | 'failed'
   | 'cancelled';
 
+/** Whether an upload with this status runs, or will by itself: queued, uploading, waiting, completing. */
+export const isActive = (status: UploadStatus): boolean => /^queued$|ing$/.test(status);
+
 export interface UploadedPart {
   partNumber: number;
   etag: string;
@@ -49,6 +52,8 @@ export interface UploadSession {
   fileName: string;
   chunkSize: number;
   error?: UploadError;
+  /** Another tab runs it. */
+  elsewhere?: boolean;
   /** `needs-file`: a handle that is kept; `resume(id)` on a click asks for its permission. */
   handle?: FileSystemFileHandle;
 }
@@ -101,7 +106,7 @@ export interface UploadWorkerMessage {
   file?: FileSource;
   projectId?: string;
   uploadId?: string;
-  s3Key?: string;
+  s3Key?: string | undefined;
   chunkSize?: number;
   options?: StartOptions;
   /** PAUSE_UPLOAD: let the parts that are under way end. */

@@ -59,7 +59,7 @@ export class Tabs {
 
   /** As the database has it; what its own worker has sent is newer. */
   show(session: UploadSession): void {
-    if (!this.#sessions.has(session.uploadId)) this.#sessions.set(session.uploadId, session);
+    if (!this.#sessions.has(session.uploadId)) this.#keep(session);
   }
 
   shows(id: string): boolean {
@@ -138,11 +138,16 @@ export class Tabs {
     if (response.type !== 'SESSIONS') this.#events.relay(response);
   }
 
+  #keep(session: UploadSession): void {
+    session.elsewhere = true;
+    this.#sessions.set(session.uploadId, session);
+  }
+
   #learn(session: UploadSession): void {
     // What this worker holds it knows better.
     if (this.#events.holds(session.uploadId)) return;
     const fresh = !this.#sessions.has(session.uploadId);
-    this.#sessions.set(session.uploadId, session);
+    this.#keep(session);
     if (fresh) this.#events.appeared(session);
   }
 }

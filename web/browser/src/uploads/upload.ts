@@ -5,12 +5,13 @@
 
 import { type RunPorts, Stopped, UploadRun } from './core.ts';
 import { FileNeeded, failureOf } from './errors.ts';
-import type {
-  UploadProgress,
-  UploadSession,
-  UploadSettings,
-  UploadStatus,
-  UploadWorkerResponse,
+import {
+  isActive,
+  type UploadProgress,
+  type UploadSession,
+  type UploadSettings,
+  type UploadStatus,
+  type UploadWorkerResponse,
 } from './protocol.ts';
 import { isEnded, shown, type UploadRecord, type UploadStore } from './sessions.ts';
 import { Throttle } from './speed.ts';
@@ -73,7 +74,7 @@ export class Upload {
 
   /** It runs, or will by itself. */
   get active(): boolean {
-    return ['queued', 'uploading', 'waiting', 'completing'].includes(this.record.status);
+    return isActive(this.record.status);
   }
 
   /** It runs again only by a command. */

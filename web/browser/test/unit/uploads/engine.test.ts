@@ -143,6 +143,10 @@ test('another tab shows an upload, pauses and resumes it, and takes it over when
   await start(one, 'a', new FakeFile(40 * MIB));
   await browser.clock.pass(1_500);
   assert.equal(statusOf(other, 'a'), 'uploading');
+  assert.deepEqual(
+    [one, other].map(({ engine }) => engine.sessions[0]?.elsewhere),
+    [undefined, true],
+  );
   assert.ok(other.messages.some(({ type }) => type === 'PROGRESS'));
   await other.engine.handle({ type: 'PAUSE_UPLOAD', uploadId: 'a' });
   assert.deepEqual([statusOf(one, 'a'), statusOf(other, 'a')], ['paused', 'paused']);
@@ -151,6 +155,7 @@ test('another tab shows an upload, pauses and resumes it, and takes it over when
   assert.equal(statusOf(one, 'a'), 'uploading');
   one.die();
   await until(browser, () => statusOf(other, 'a') === 'completed');
+  assert.equal(other.engine.sessions[0]?.elsewhere, undefined);
   await assert.rejects(
     other.engine.handle({ type: 'PAUSE_UPLOAD', uploadId: 'unknown' }),
     /there is no upload unknown/,
