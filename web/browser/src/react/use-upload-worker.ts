@@ -44,7 +44,7 @@ const EMPTY: Snapshot = {
 };
 
 /** One client and its state, made at the first subscription, which is never on a server. */
-class Shared {
+export class Shared {
   options: UploadsOptions;
   #uploads: Uploads | undefined;
   #snapshot = EMPTY;
@@ -100,7 +100,10 @@ class Shared {
       activeUploads: new Map(sessions.map((session) => [session.uploadId, session])),
       uploadProgress: progress,
       uploadErrors: errors,
-      queue: sessions.filter((session) => session.status === 'queued').map((session) => session.uploadId),
+      queue: sessions
+        .filter(({ status }) => status === 'queued')
+        .sort((one, other) => other.priority - one.priority || one.order - other.order)
+        .map(({ uploadId }) => uploadId),
       host: this.uploads.host,
     };
     for (const listener of this.#listeners) listener();
@@ -140,7 +143,8 @@ export function useUploadWorker(config?: Partial<UploadsOptions>): UploadWorker 
   return { ...state, ...commands, isReady: state.host !== undefined };
 }
 
-function commandsOf(shared: Shared) {
+/** For tests. */
+export function commandsOf(shared: Shared) {
   const on = async (uploadId: string, command: (uploads: Uploads) => Promise<unknown>): Promise<void> => {
     await shared.run(uploadId, () => command(shared.uploads));
   };
@@ -155,7 +159,9 @@ function commandsOf(shared: Shared) {
     resumeWithFile: (id: string, file: FileSource) => on(id, (uploads) => uploads.resume(id, file)),
     cancelUpload: (id: string) => on(id, (uploads) => uploads.cancel(id)),
     retryUpload: (id: string) => on(id, (uploads) => uploads.retry(id)),
-    removeUpload: (id: string) => on(id, (uploads) => uploads.remove(id)),
+    // A file that was refused has no upload: its refusal goes.
+    removeUpload: (id: string) =>
+      on(id, async (uploads) => shared.snapshot().activeUploads.has(id) && uploads.remove(id)),
     setBandwidthLimit: (bytesPerSec: number | null) =>
       on('', (uploads) => uploads.setBandwidthLimit(bytesPerSec)),
     getUploadSession: (id: string) => shared.snapshot().activeUploads.get(id),

@@ -31,7 +31,8 @@ export function network(): RelayedNetwork {
 /** Web Locks. Without them every tab takes every upload for its own: parts are sent twice, not wrongly. */
 export const locks: Locks = {
   tryHold: (name) => request(name, { ifAvailable: true }),
-  hold: async (name) => (await request(name, {})) ?? (() => {}),
+  // Without `ifAvailable` it is never null.
+  hold: (name) => request(name, {}) as Promise<() => void>,
 };
 
 function request(name: string, options: LockOptions): Promise<(() => void) | null> {

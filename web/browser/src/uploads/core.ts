@@ -136,7 +136,8 @@ export class UploadRun {
     const created = await this.#patience.run(signal, () =>
       service.create({ filename, type, size, metadata }, signal),
     );
-    const partSize = choosePartSize(size, created.partSize, this.#settings.chunkSize, pace.limited);
+    const wanted = record.partSize || this.#settings.chunkSize;
+    const partSize = choosePartSize(size, created.partSize, wanted, pace.limited);
     Object.assign(record, created, { partSize });
     await store.put(record);
     return true;

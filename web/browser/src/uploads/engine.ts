@@ -34,6 +34,8 @@ export class UploadEngine {
   readonly #sources: Sources;
   /** Uploads of other workers, which are taken over when those end. */
   readonly #watched = new Set<string>();
+  /** That of the upload which was queued last. */
+  #order = 0;
 
   constructor(settings: UploadSettings, ports: EnginePorts, tell: Tell) {
     this.#settings = settings;
@@ -153,8 +155,10 @@ export class UploadEngine {
   }
 
   async #enqueue(upload: Upload): Promise<void> {
-    const { id, priority } = upload.record;
-    this.#queue.add(id, priority);
+    const { record } = upload;
+    this.#order = Math.max(this.#order + 1, this.#ports.clock.now());
+    record.order = this.#order;
+    this.#queue.add(record.id, record.priority);
     await upload.become('queued');
     this.#pump();
   }
@@ -217,12 +221,12 @@ export class UploadEngine {
 
   async #reorder(ids: string[]): Promise<void> {
     this.#queue.reorder(ids);
-    for (const [order, id] of this.#queue.waiting.entries()) {
+    const changed = this.#queue.waiting.map(({ id, priority }, order) => {
       const upload = this.#uploads.get(id);
-      if (!upload) continue;
-      upload.record.order = order;
-      await this.#ports.store.put(upload.record);
-    }
+      if (upload) Object.assign(upload.record, { priority, order });
+      return upload?.become('queued');
+    });
+    await Promise.all(changed);
   }
 
   /** Waits until the worker that holds the upload is gone, then takes it over. */
@@ -266,7 +270,7 @@ export class UploadEngine {
   }
 
   #tell(message: UploadWorkerResponse): void {
-    this.#tellPages(message);
+    this.#tellPages({ ...message, durable: this.#ports.store.durable });
     this.#tabs.tell(message);
   }
 }

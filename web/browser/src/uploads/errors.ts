@@ -61,6 +61,9 @@ export const failureOf = (error: unknown): UploadFailure =>
 /** The S3 session does not exist: completed, aborted or expired. */
 export const isGone = (error: unknown): boolean => (error as UploadFailure).code === 'SESSION_GONE';
 
+/** Statuses that another try may not meet. */
+export const isPassing = (status: number): boolean => status === 408 || status === 429 || status >= 500;
+
 /** A refusal of a route of the API, or of S3, as what it means for the upload. */
 export function refusal({ status, body, retryAfterMs }: Reply, code: UploadErrorCode): UploadFailure {
   const said = body as
@@ -80,6 +83,5 @@ export function refusal({ status, body, retryAfterMs }: Reply, code: UploadError
   if (status === 429 && /uploads of this .* open/.test(text)) {
     return new UploadFailure('QUOTA_REACHED', text, details);
   }
-  const passing = status === 408 || status === 429 || status >= 500;
-  return new UploadFailure(code, text, details, passing ? { retryAfterMs } : undefined);
+  return new UploadFailure(code, text, details, isPassing(status) ? { retryAfterMs } : undefined);
 }

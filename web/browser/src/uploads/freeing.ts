@@ -40,9 +40,11 @@ export class Freeing {
     for (const record of this.#records) {
       // The service frees what is older by itself.
       const over = !record.sessionId || isOver(record, this.#clock.now());
-      if (!over && !(await this.#service.abort(record))) continue;
+      const freed = over ? 'done' : await this.#service.abort(record);
+      if (freed === 'again') continue;
       this.#records.delete(record);
-      await this.#store.remove(record.id);
+      // The next worker tries it once more.
+      if (freed === 'done') await this.#store.remove(record.id);
     }
     if (this.#records.size > 0) this.#cancelRetry = this.#clock.after(RETRY_MS, () => void this.#run());
   }

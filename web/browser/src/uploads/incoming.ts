@@ -39,14 +39,16 @@ function accepts(accept: string, name: string, type: string): boolean {
     !patterns ||
     patterns.some((pattern) => {
       if (pattern.startsWith('.')) return name.endsWith(pattern);
+      if (pattern === '*/*') return true;
       return pattern.endsWith('/*') ? type.startsWith(pattern.slice(0, -1)) : type === pattern;
     })
   );
 }
 
-/** The options of a message, whose `projectId` and `s3Key` are those of the first upload worker. */
-export function optionsOf({ options, projectId, s3Key }: UploadWorkerMessage): StartOptions {
+/** The options of a message, whose `projectId`, `s3Key` and `chunkSize` are those of the first upload worker. */
+export function optionsOf({ options, projectId, s3Key, chunkSize }: UploadWorkerMessage): StartOptions {
   const all = { ...options };
+  if (chunkSize) all.chunkSize ??= chunkSize;
   if (projectId) all.projectId ??= projectId;
   if (!s3Key) return all;
   // The service builds the key itself: the caller's gives the name and is kept beside it.
@@ -77,7 +79,7 @@ export async function newRecord(
     order: now,
     sessionId: '',
     key: '',
-    partSize: 0,
+    partSize: options.chunkSize ?? 0,
     status: 'queued',
     progress: 0,
     startedAt: now,

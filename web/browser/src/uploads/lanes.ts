@@ -94,7 +94,7 @@ export async function sendParts(
       });
       if (status >= 200 && status < 300) {
         if (etag) return etag;
-        const why = 'the CORS rules of the bucket hide the ETag of a part: add it to ExposeHeaders';
+        const why = 'the CORS rules of the bucket hide ETag: add it to ExposeHeaders';
         throw new UploadFailure(CODE, why, { exposeHeaders: 'ETag' });
       }
       // Expired, or signed with credentials that are: the others were signed with the same.

@@ -9,8 +9,8 @@ import { unless } from './ports.ts';
  */
 export class Pace {
   readonly #clock: Clock;
-  /** `Infinity` is no limit. */
-  #bytesPerMs = Number.POSITIVE_INFINITY;
+  /** 0 is no limit. */
+  #msPerByte = 0;
   /** When the bytes that have gone are paid for (ms). */
   #freeAt = 0;
   #waiters: { bytes: number; signal: AbortSignal; go: () => void }[] = [];
@@ -22,15 +22,15 @@ export class Pace {
   }
 
   get limited(): boolean {
-    return this.#bytesPerMs < Number.POSITIVE_INFINITY;
+    return this.#msPerByte > 0;
   }
 
   /** Changes the limit at once: what is owed is paid at the new rate. */
   limit(bytesPerSec: number | null): void {
     const now = this.#clock.now();
-    const owed = this.limited ? Math.max(0, this.#freeAt - now) * this.#bytesPerMs : 0;
-    this.#bytesPerMs = bytesPerSec && bytesPerSec > 0 ? bytesPerSec / 1_000 : Number.POSITIVE_INFINITY;
-    this.#freeAt = now + owed / this.#bytesPerMs;
+    const owed = this.limited ? Math.max(0, this.#freeAt - now) / this.#msPerByte : 0;
+    this.#msPerByte = bytesPerSec && bytesPerSec > 0 ? 1_000 / bytesPerSec : 0;
+    this.#freeAt = now + owed * this.#msPerByte;
     this.#pump();
   }
 
@@ -52,7 +52,7 @@ export class Pace {
           this.#cancelTimer = this.#clock.after(this.#freeAt - now, () => this.#pump());
           return;
         }
-        this.#freeAt = now + bytes / this.#bytesPerMs;
+        this.#freeAt = now + bytes * this.#msPerByte;
       }
       this.#waiters.shift();
       go();

@@ -1,7 +1,7 @@
 /** The pages of one worker: every message goes to all of them, and any of them can give a token. */
 
 import type { Clock } from '../host/clock.ts';
-import type { Message, Port } from '../host/port.ts';
+import type { Port } from '../host/port.ts';
 import type { TokenReason } from './api.ts';
 import type { UploadWorkerResponse } from './protocol.ts';
 
@@ -52,7 +52,7 @@ export class Pages {
           if (this.#ports.at(-1) === port) this.#ports = [port, ...this.#ports.slice(0, -1)];
           ask();
         });
-        port.postMessage({ command: 'TOKEN_NEEDED', type: 'TOKEN_NEEDED', call, reason });
+        send(port, { type: 'TOKEN_NEEDED', call, reason });
       };
       const end = (token: string | null) => {
         cancel();
@@ -69,7 +69,12 @@ export class Pages {
   }
 }
 
-export function send(port: Port, message: UploadWorkerResponse): void {
-  const named: Message = { command: message.type, ...message };
-  port.postMessage(named);
+type ToPage =
+  | UploadWorkerResponse
+  | { type: 'UPLOAD_WORKER_READY' }
+  | { type: 'TOKEN_NEEDED'; call: number; reason: TokenReason };
+
+/** The kind of the message stands under both names. */
+export function send(port: Port, message: ToPage): void {
+  port.postMessage({ command: message.type, ...message });
 }

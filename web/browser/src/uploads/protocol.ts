@@ -32,7 +32,7 @@ export interface UploadError {
   /** `retry(id)` can succeed without another file. */
   retryable: boolean;
   uploadId: string;
-  details?: Record<string, unknown>;
+  details?: Record<string, unknown> | undefined;
 }
 
 export interface UploadSession {
@@ -51,6 +51,9 @@ export interface UploadSession {
   fileSize: number;
   fileName: string;
   chunkSize: number;
+  /** Of the uploads that are queued, a higher priority runs first, then the smaller `order`. */
+  priority: number;
+  order: number;
   error?: UploadError;
   /** Another tab runs it. */
   elsewhere?: boolean;
@@ -83,6 +86,8 @@ export interface StartOptions {
   type?: string;
   /** Higher first; 0 by default. */
   priority?: number;
+  /** Bytes, instead of the client's `chunkSize`. */
+  chunkSize?: number;
 }
 
 export type FileSource = File | FileSystemFileHandle;
@@ -133,7 +138,7 @@ export interface UploadWorkerResponse {
     | 'SESSIONS'
     | 'ANSWER';
   projectId?: string;
-  uploadId?: string;
+  uploadId?: string | undefined;
   progress?: number;
   uploadedBytes?: number;
   totalBytes?: number;
@@ -145,15 +150,15 @@ export interface UploadWorkerResponse {
   error?: string;
   code?: UploadErrorCode;
   retryable?: boolean;
-  details?: Record<string, unknown>;
+  details?: Record<string, unknown> | undefined;
   step?: string;
   /** The upload as it is now, with every message but PROGRESS and ANSWER. */
   session?: UploadSession;
   /** SESSIONS: every upload that this worker knows. */
   sessions?: UploadSession[];
-  /** SESSIONS: `false` if the browser stores nothing, so that a restart forgets the uploads. */
+  /** `false` if the browser does not store the sessions, so that a restart forgets the uploads. */
   durable?: boolean;
-  request?: number;
+  request?: number | undefined;
 }
 
 /** The settings that reach the worker. */

@@ -18,8 +18,8 @@ export class UploadQueue {
   add(id: string, priority: number): void {
     // One that has just ended may still count as active.
     this.remove(id);
-    const before = this.#waiting.findIndex((place) => place.priority < priority);
-    this.#waiting.splice(before < 0 ? this.#waiting.length : before, 0, { id, priority });
+    this.#waiting.push({ id, priority });
+    this.#waiting.sort((one, other) => other.priority - one.priority);
   }
 
   /** From both: what waits and what runs. */
@@ -38,13 +38,14 @@ export class UploadQueue {
 
   /** Puts the named ones first, in this order; the rest keeps its own. */
   reorder(ids: string[]): void {
+    // The caller decides, whatever their priority was: they get that of the first.
+    const priority = this.#waiting[0]?.priority ?? 0;
     const named = ids.flatMap((id) => this.#waiting.filter((place) => place.id === id));
     const rest = this.#waiting.filter((place) => !ids.includes(place.id));
-    // A named upload stands before its new neighbours whatever their priority: the caller decides.
-    this.#waiting = [...named, ...rest];
+    this.#waiting = [...named.map(({ id }) => ({ id, priority })), ...rest];
   }
 
-  get waiting(): string[] {
-    return this.#waiting.map((place) => place.id);
+  get waiting(): readonly Place[] {
+    return this.#waiting;
   }
 }

@@ -78,31 +78,24 @@ function open(settings: UploadSettings, relayed: RelayedNetwork): Room {
 
 /** Ready at once: a database that does not open must not look like a worker that does not answer. */
 async function greet(port: Port, room: Room): Promise<void> {
-  port.postMessage({ command: 'UPLOAD_WORKER_READY', type: 'UPLOAD_WORKER_READY' });
+  send(port, { type: 'UPLOAD_WORKER_READY' });
   await room.opened;
   send(port, room.engine.listed);
 }
 
 /** Every command is answered, so that no caller waits without end. */
 async function run(port: Port, room: Room | undefined, data: Message): Promise<void> {
-  const message = data as unknown as UploadWorkerMessage;
-  const request = message.request === undefined ? {} : { request: message.request };
+  const command = data as unknown as UploadWorkerMessage;
+  const { request, uploadId } = command;
   try {
     if (!room) throw invalid('the first message must be UPLOAD_WORKER_INITIALIZE');
     await room.opened;
-    if (message.type === 'LIST') return send(port, { ...room.engine.listed, ...request });
-    const value = await room.engine.handle(message);
-    send(port, { type: 'ANSWER', ...(typeof value === 'string' && { uploadId: value }), ...request });
+    if (command.type === 'LIST') return send(port, { ...room.engine.listed, request });
+    const started = await room.engine.handle(command);
+    const id = typeof started === 'string' ? started : uploadId;
+    send(port, { type: 'ANSWER', uploadId: id, request });
   } catch (error) {
-    const { uploadId } = message;
-    const { message: text, code, retryable, details } = failureOf(error);
-    const failed = {
-      error: text,
-      code,
-      retryable,
-      ...(details && { details }),
-      ...(uploadId && { uploadId }),
-    };
-    send(port, { type: 'ERROR', ...failed, ...request });
+    const { message, code, retryable, details } = failureOf(error);
+    send(port, { type: 'ERROR', error: message, code, retryable, details, uploadId, request });
   }
 }

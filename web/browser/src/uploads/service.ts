@@ -4,7 +4,7 @@
  */
 
 import { Unreachable } from '../host/http.ts';
-import { refusal, type UploadErrorCode, UploadFailure } from './errors.ts';
+import { isPassing, refusal, type UploadErrorCode, UploadFailure } from './errors.ts';
 import type { Part, StoredPart } from './plan.ts';
 import { type Reply, type Send, unless } from './ports.ts';
 
@@ -85,11 +85,12 @@ export class UploadService {
     }
   }
 
-  /** Frees the session. `true`: it has ended, by this or before. */
-  async abort(session: SessionName): Promise<boolean> {
+  /** Frees the session. `again`: another try may succeed, but `later` only with other tokens. */
+  async abort(session: SessionName): Promise<'done' | 'again' | 'later'> {
     const status = (await this.#reply('DELETE', path(session)))?.status ?? 0;
+    if (!status || isPassing(status)) return 'again';
     // 404: ended or expired before. 409: completed, which stays.
-    return (status >= 200 && status < 300) || status === 404 || status === 409;
+    return status === 401 || status === 403 ? 'later' : 'done';
   }
 
   /** `undefined`: no answer came. */

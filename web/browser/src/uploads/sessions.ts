@@ -19,12 +19,12 @@ export interface UploadRecord {
   fingerprint: string;
   metadata: Record<string, string>;
   priority: number;
-  /** Its place among the uploads that wait; ascending. */
+  /** Its place among the uploads of its priority that wait; ascending. */
   order: number;
   /** S3's upload id and key; empty before the session exists. */
   sessionId: string;
   key: string;
-  /** Bytes; 0 before the session exists. */
+  /** Bytes; before the session exists those that its caller wants, or 0. */
   partSize: number;
   status: UploadStatus;
   progress: number;
@@ -55,7 +55,7 @@ export function lockName(id: string): string {
 }
 
 /** Nothing follows its status. */
-export function isEnded({ status }: UploadRecord): boolean {
+export function isEnded({ status }: { status: UploadStatus }): boolean {
   return status === 'completed' || status === 'cancelled';
 }
 
@@ -76,6 +76,8 @@ export function shown(record: UploadRecord, parts: UploadedPart[]): UploadSessio
     progress,
     fileSize,
     fileName,
+    priority,
+    order,
     error,
   } = record;
   let next = 1;
@@ -93,6 +95,8 @@ export function shown(record: UploadRecord, parts: UploadedPart[]): UploadSessio
     fileSize,
     fileName,
     chunkSize: partSize,
+    priority,
+    order,
     ...(error && { error }),
   };
 }

@@ -87,7 +87,7 @@ export class Position {
 export class Throttle {
   readonly #clock: Clock;
   readonly #tell: () => void;
-  #lastAt = Number.NEGATIVE_INFINITY;
+  #lastAt = 0;
   #cancel: (() => void) | undefined;
 
   constructor(clock: Clock, tell: () => void) {

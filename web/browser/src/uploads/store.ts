@@ -32,6 +32,7 @@ export class BrowserStore implements UploadStore {
   async put(record: UploadRecord): Promise<void> {
     if (await this.#write((sessions) => sessions.put(record))) this.#memory.delete(record.id);
     else this.#memory.set(record.id, { ...record });
+    this.durable = !this.#memory.size;
   }
 
   async remove(id: string): Promise<void> {

@@ -4,6 +4,7 @@ import type { Clock } from '../host/clock.ts';
 import { type UploadErrorCode, UploadFailure } from './errors.ts';
 import type { Channel } from './ports.ts';
 import type { UploadSession, UploadWorkerMessage, UploadWorkerResponse } from './protocol.ts';
+import { isEnded } from './sessions.ts';
 
 /** A tab that does not answer a command for so long is frozen or gone (ms). */
 const ANSWER_MS = 10_000;
@@ -67,8 +68,8 @@ export class Tabs {
   }
 
   isUnfinished(id: string): boolean {
-    const status = this.#sessions.get(id)?.status;
-    return status !== undefined && status !== 'completed' && status !== 'cancelled';
+    const session = this.#sessions.get(id);
+    return session !== undefined && !isEnded(session);
   }
 
   forget(id: string): void {
@@ -127,15 +128,13 @@ export class Tabs {
   }
 
   #event(response: UploadWorkerResponse): void {
-    const sessions = response.sessions ?? (response.session ? [response.session] : []);
-    for (const session of sessions) this.#learn(session);
-    const { uploadId } = response;
-    if (response.type === 'REMOVED' || response.type === 'CANCELLED') this.#sessions.delete(uploadId ?? '');
-    const known = uploadId ? this.#sessions.get(uploadId) : undefined;
-    if (known && response.type === 'PROGRESS' && response.progress !== undefined)
-      known.progress = response.progress;
+    const { type, uploadId = '', session, sessions, progress } = response;
+    for (const each of sessions ?? [session]) if (each) this.#learn(each);
+    if (type === 'REMOVED' || type === 'CANCELLED') this.#sessions.delete(uploadId);
+    const known = this.#sessions.get(uploadId);
+    if (known) known.progress = progress ?? known.progress;
     // A list of another worker is no list of all: the pages get its uploads one by one.
-    if (response.type !== 'SESSIONS') this.#events.relay(response);
+    if (type !== 'SESSIONS') this.#events.relay(response);
   }
 
   #keep(session: UploadSession): void {

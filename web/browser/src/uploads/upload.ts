@@ -79,7 +79,7 @@ export class Upload {
 
   /** It runs again only by a command. */
   get stopped(): boolean {
-    return ['paused', 'failed', 'needs-file'].includes(this.record.status);
+    return /^(paused|failed|needs-file)$/.test(this.record.status);
   }
 
   /** Its file is at hand. */
@@ -187,7 +187,7 @@ export class Upload {
       this.file = null;
       await this.#ports.store.dropFile(uploadId);
     }
-    this.record.error = { code, message, retryable, uploadId, ...(details && { details }) };
+    this.record.error = { code, message, retryable, uploadId, details };
     await this.become('failed');
   }
 

@@ -35,6 +35,28 @@ test('ten files run one after the other, a paused one does not stop the rest, an
   assert.ok(browser.cloud.mostOpen <= 3);
 });
 
+test('priority and order of the sessions tell in which order the queue runs, also after a restart', async () => {
+  const browser = new Browser();
+  const queued = (tab: Tab) =>
+    tab.engine.sessions
+      .filter(({ status }) => status === 'queued')
+      .sort((one, other) => other.priority - one.priority || one.order - other.order)
+      .map(({ uploadId }) => uploadId);
+  const tab = await browser.tab();
+  for (const id of ['runs', 'a', 'b', 'c']) await start(tab, id, new FakeFile(9 * MIB, id));
+  await start(tab, 'urgent', new FakeFile(9 * MIB, 'urgent'), { options: { priority: 1 } });
+  await until(browser, () => statusOf(tab, 'runs') === 'uploading');
+  assert.deepEqual(queued(tab), ['urgent', 'a', 'b', 'c']);
+  await tab.engine.handle({ type: 'REORDER', uploadIds: ['c', 'urgent'] });
+  assert.deepEqual(queued(tab), ['c', 'urgent', 'a', 'b']);
+  assert.equal(tab.messages.filter(({ session }) => session?.uploadId === 'c').at(-1)?.session?.order, 0);
+  tab.die();
+  const after = await browser.tab();
+  await until(browser, () => statusOf(after, 'b') === 'completed');
+  const ended = after.messages.filter(({ type }) => type === 'COMPLETE').map(({ uploadId }) => uploadId);
+  assert.deepEqual(ended.slice(-4), ['c', 'urgent', 'a', 'b']);
+});
+
 test('two files at once share one limit', async () => {
   const browser = new Browser();
   const tab = await browser.tab({ maxActive: 2, bytesPerSec: 2 * MIB });
@@ -62,6 +84,40 @@ test('what is refused makes no request: an empty file, a wrong type, too many by
   await assert.rejects(start(tab, 'c', new FakeFile(MIB, 'notes.txt')), /no file of type/);
   assert.deepEqual(browser.cloud.calls, []);
   await start(tab, 'd', new FakeFile(MIB, 'FILM.MP4'));
+  await start(await browser.tab({ accept: '*/*' }), 'e', new FakeFile(MIB, 'notes.txt'));
+});
+
+test('a message names the part size of its upload', async () => {
+  const browser = new Browser();
+  const tab = await browser.tab({ chunkSize: 6 * MIB });
+  await start(tab, 'a', new FakeFile(40 * MIB), { chunkSize: 20 * MIB });
+  await until(browser, () => statusOf(tab, 'a') === 'completed');
+  assert.equal(browser.cloud.count('part'), 2);
+});
+
+test('a session that no token may free is left to the next worker, and other refusals but passing ones are final', async () => {
+  for (const [status, tries, kept, later] of [
+    [401, 1, 1, 1],
+    [403, 1, 1, 1],
+    [400, 1, 0, 0],
+    [503, 10, 1, 1],
+  ] as const) {
+    const browser = new Browser();
+    const tab = await browser.tab();
+    await start(tab, 'a', new FakeFile(40 * MIB));
+    await until(browser, () => browser.cloud.count('part') > 0);
+    browser.cloud.fault('abort', { status }, 100);
+    await tab.engine.handle({ type: 'CANCEL_UPLOAD', uploadId: 'a' });
+    await browser.clock.pass(590_000);
+    assert.equal(browser.cloud.count('abort'), tries);
+    assert.equal((await browser.store.all('https://api|')).length, kept);
+    tab.die();
+    browser.cloud.calm();
+    await browser.tab();
+    await turn();
+    assert.equal(browser.cloud.count('abort'), tries + later);
+    assert.deepEqual(await browser.store.all('https://api|'), []);
+  }
 });
 
 test('after a crash a kept file runs on by itself, a large one is asked for, and another one is refused', async () => {

@@ -142,7 +142,22 @@ test('a queue runs first in, first out, by priority, and reorders what waits', (
   assert.deepEqual(queue.next(), ['urgent']);
   assert.deepEqual(queue.next(), []);
   queue.reorder(['c', 'unknown']);
-  assert.deepEqual(queue.waiting, ['c', 'a', 'b']);
+  assert.deepEqual(
+    queue.waiting.map(({ id }) => id),
+    ['c', 'a', 'b'],
+  );
   queue.remove('urgent');
   assert.deepEqual(queue.next(), ['c']);
+  queue.add('high', 2);
+  queue.reorder(['b', 'high']);
+  queue.add('late', 2);
+  assert.deepEqual(
+    queue.waiting.map(({ id, priority }) => [id, priority]),
+    [
+      ['b', 2],
+      ['high', 2],
+      ['late', 2],
+      ['a', 0],
+    ],
+  );
 });
