@@ -3,6 +3,9 @@
 //! <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
 
 use std::borrow::Cow;
+use std::collections::HashSet;
+
+use serde_json::value::RawValue;
 
 use crate::model::json;
 
@@ -10,17 +13,27 @@ use crate::model::json;
 /// Container Insights). Both are case-sensitive and only take effect at the top level.
 const ACTING: [&str; 2] = ["_aws", "CloudWatchMetrics"];
 
-/// Returns a safe name for a member at the top level of an event. A reserved name gets underscores appended
-/// until `is_taken` is false, i.e. it differs from all other members.
-pub(crate) fn inert_name(name: &str, is_taken: impl Fn(&str) -> bool) -> Cow<'_, str> {
-    if !ACTING.contains(&name) {
-        return Cow::Borrowed(name);
+/// A member of an object: its name, decoded, and its value as written.
+pub(crate) type Member<'a> = (Cow<'a, str>, &'a RawValue);
+
+/// Returns members of the top level of an event with safe names: a reserved name gets underscores appended until
+/// it differs from all other names. If a name is reserved, members whose key occurs again later are left out.
+pub(crate) fn inert_members<'m, 'a>(members: &'m [Member<'a>]) -> Cow<'m, [Member<'a>]> {
+    let acts = |name: &str| ACTING.contains(&name);
+    if !members.iter().any(|(name, _)| acts(name)) {
+        return Cow::Borrowed(members);
     }
-    let mut inert = format!("{name}_");
-    while is_taken(&inert) {
-        inert.push('_');
+    let mut names = HashSet::with_capacity(members.len());
+    let mut last: Vec<_> = members.iter().rev().filter(|(name, _)| names.insert(&**name)).cloned().collect();
+    last.reverse();
+    for (name, _) in last.iter_mut().filter(|(name, _)| acts(name)) {
+        let mut inert = format!("{name}_");
+        while names.contains(&*inert) {
+            inert.push('_');
+        }
+        *name = Cow::Owned(inert);
     }
-    Cow::Owned(inert)
+    Cow::Owned(last)
 }
 
 /// Renames the reserved members at the top level of `line`. A line that is not a JSON object is returned
@@ -35,14 +48,14 @@ pub fn inert_line(line: &str) -> Cow<'_, str> {
         };
         members.push((name, raw));
     });
-    if object.is_none() || !members.iter().any(|(name, _)| ACTING.contains(&&**name)) {
+    let Cow::Owned(members) = inert_members(&members) else { return Cow::Borrowed(line) };
+    if object.is_none() {
         return Cow::Borrowed(line);
     }
     let mut out = Vec::with_capacity(line.len() + 8);
     for (name, raw) in &members {
         out.push(if out.is_empty() { b'{' } else { b',' });
-        let is_taken = |inert: &str| members.iter().any(|(name, _)| name == inert);
-        json::push_member(&mut out, &inert_name(name, is_taken), raw);
+        json::push_member(&mut out, name, raw);
     }
     out.push(b'}');
     Cow::Owned(String::from_utf8_lossy(&out).into_owned())
@@ -63,10 +76,7 @@ mod tests {
         for (line, expect) in [
             (r#"{"a":1,"_aws":{"x":1.50}}"#, r#"{"a":1,"_aws_":{"x":1.50}}"#),
             (r#" { "\u005fa\u0077s" : [] } "#, r#"{"_aws_":[]}"#),
-            (
-                r#"{"_aws_":1,"_aws":2,"_aws__":3,"_aws":4}"#,
-                r#"{"_aws_":1,"_aws___":2,"_aws__":3,"_aws___":4}"#,
-            ),
+            (r#"{"_aws_":1,"_aws":2,"_aws__":3,"_aws":4}"#, r#"{"_aws_":1,"_aws__":3,"_aws___":4}"#),
             (r#"{"Version":"0","CloudWatchMetrics":[]}"#, r#"{"Version":"0","CloudWatchMetrics_":[]}"#),
             (r#"{"req":{"_aws":1},"_AWS":2}"#, r#"{"req":{"_aws":1},"_AWS":2}"#),
             (r#"{"_aws":1"#, r#"{"_aws":1"#),
@@ -76,6 +86,31 @@ mod tests {
             assert_eq!(inert_line(line), expect, "{line}");
             assert_eq!(inert_line(&inert_line(line)), expect, "{line}: twice is as good as once");
         }
+    }
+
+    #[test]
+    fn a_line_with_many_reserved_names_and_all_that_could_replace_them_has_one_of_each() {
+        let mut line = format!("{{{}", r#""_aws":0,"#.repeat(50_000));
+        for underscores in 1..=900 {
+            line.push_str(&format!("\"_aws{}\":0,", "_".repeat(underscores)));
+        }
+        line.push_str("\"_aws\":1}");
+        assert!(line.len() < 1 << 20);
+        let renamed = format!("\"_aws{}\":1}}", "_".repeat(901));
+        let inert = inert_line(&line);
+        assert!(inert.starts_with("{\"_aws_\":0,") && inert.ends_with(&renamed));
+        assert_eq!(inert.matches("_aws").count(), 901);
+        let entry = Entry {
+            ordinal: 0,
+            timestamp_ms: 5,
+            level: Level::Info,
+            kind: EntryKind::Json,
+            timestamp_fallback: false,
+            marks: Marks::NONE,
+            raw: &line,
+        };
+        let event = LogRecord::read(&StoredRecord { id: Seed::of(&[b"test"]).record_id(0), entry }).to_line();
+        assert!(event.ends_with(&inert[1..]));
     }
 
     /// Reserved and similar names, with all JSON escapes of their letters.

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use serde_json::value::RawValue;
 
 use crate::model::app::AppId;
-use crate::model::embedded_metrics::inert_name;
+use crate::model::embedded_metrics::{Member, inert_members};
 use crate::model::ids::RecordId;
 use crate::model::json;
 use crate::model::level::Level;
@@ -102,10 +102,10 @@ pub struct LogRecord<'a> {
     /// The original, byte for byte.
     pub raw: &'a str,
     fields: [Option<Json<'a>>; Field::ALL.len()],
-    rest: Vec<(Cow<'a, str>, &'a RawValue)>,
-    rest_of_req: Vec<(Cow<'a, str>, &'a RawValue)>,
+    rest: Vec<Member<'a>>,
+    rest_of_req: Vec<Member<'a>>,
     /// Members with our names that mean something else. A line for CloudWatch does not have them.
-    own_names: Vec<(Cow<'a, str>, &'a RawValue)>,
+    own_names: Vec<Member<'a>>,
 }
 
 /// A value as JSON: as it was written, or made of text.
@@ -263,7 +263,7 @@ impl<'a> LogRecord<'a> {
     }
 
     /// Keeps a member that is neither the message nor the time, though its name says so.
-    fn keep(&mut self, member: (Cow<'a, str>, &'a RawValue)) {
+    fn keep(&mut self, member: Member<'a>) {
         match &*member.0 {
             "message" | "timestamp" => self.own_names.push(member),
             _ => self.rest.push(member),
@@ -335,10 +335,9 @@ impl<'a> LogRecord<'a> {
         let begin = out.len();
         self.write_head(out, "logId");
         self.write_fields(out);
-        let is_taken = |inert: &str| self.rest.iter().any(|(name, _)| name == inert);
-        for (name, raw) in &self.rest {
+        for (name, raw) in inert_members(&self.rest).iter() {
             out.push(b',');
-            json::push_member(out, &inert_name(name, is_taken), raw);
+            json::push_member(out, name, raw);
         }
         if !self.rest_of_req.is_empty() {
             out.extend_from_slice(b",\"req\":{");
@@ -417,10 +416,7 @@ impl<'a> LogRecord<'a> {
 }
 
 /// Appends members, without those whose key occurs again later.
-fn push_members<'m, 'a: 'm>(
-    out: &mut Vec<u8>,
-    members: impl DoubleEndedIterator<Item = &'m (Cow<'a, str>, &'a RawValue)>,
-) {
+fn push_members<'m, 'a: 'm>(out: &mut Vec<u8>, members: impl DoubleEndedIterator<Item = &'m Member<'a>>) {
     let mut seen = HashSet::with_capacity(members.size_hint().0);
     let mut last: Vec<_> = members.rev().filter(|(name, _)| seen.insert(name)).collect();
     last.reverse();
@@ -487,9 +483,9 @@ struct Found<'a> {
     request_ids: [Option<&'a RawValue>; 4],
     /// Ids of traces, which stand for that of the request where there is none.
     trace_ids: [Option<&'a RawValue>; 4],
-    times: Vec<(Cow<'a, str>, &'a RawValue)>,
-    own_names: Vec<(Cow<'a, str>, &'a RawValue)>,
-    rest: Vec<(Cow<'a, str>, &'a RawValue)>,
+    times: Vec<Member<'a>>,
+    own_names: Vec<Member<'a>>,
+    rest: Vec<Member<'a>>,
 }
 
 impl<'a> Found<'a> {
