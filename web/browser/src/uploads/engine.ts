@@ -5,7 +5,7 @@
 
 import { invalid } from './errors.ts';
 import { Freeing } from './freeing.ts';
-import { newRecord, openFile, optionsOf, Sources, scopeOf } from './incoming.ts';
+import { newRecord, openFile, optionsOf, Sources, sameFile, scopeOf } from './incoming.ts';
 import type { Locks } from './ports.ts';
 import type {
   FileSource,
@@ -104,7 +104,7 @@ export class UploadEngine {
       case 'RESUME_ALL':
       case 'RESUME_INTERRUPTED_UPLOAD': {
         const own = all.filter(({ record }) => type === 'RESUME_ALL' || record.projectId === projectId);
-        return Promise.all(own.filter((each) => each.resumable).map((each) => this.#resume(each)));
+        return Promise.all(own.filter(({ file }) => file).map((each) => this.#resume(each)));
       }
     }
     const upload = this.#uploads.get(uploadId);
@@ -133,7 +133,7 @@ export class UploadEngine {
     const record = await newRecord(id, file, optionsOf(message), this.#settings, clock.now());
     const release = this.#uploads.has(id) ? null : await locks.tryHold(lockName(id));
     if (!release) throw invalid('an upload of this id exists');
-    await this.#sources.keep(id, file, message.file);
+    await this.#sources.keep(id, message.file);
     await store.put(record);
     const upload = this.#hold(record, file, release);
     await this.#enqueue(upload);
@@ -188,14 +188,15 @@ export class UploadEngine {
   }
 
   async #resume(upload: Upload, source?: FileSource): Promise<void> {
+    await upload.pausing;
     if (!upload.stopped) return;
     const { record } = upload;
-    const file = source
-      ? await this.#sources.again(record, source)
-      : (upload.file ?? (await this.#kept(upload)));
+    const file = source ? await sameFile(record, source) : (upload.file ?? (await this.#kept(upload)));
     // Another command may have come meanwhile.
     if (!upload.stopped) return;
     upload.file = file;
+    // Not awaited: if it is cancelled now, this comes before.
+    if (source) void this.#sources.keep(record.id, source);
     if (file) return this.#enqueue(upload);
     await upload.become('needs-file');
     throw invalid(`pick "${record.fileName}" again to resume its upload`);

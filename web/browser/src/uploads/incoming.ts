@@ -111,8 +111,8 @@ export class Sources {
   }
 
   /** Handles are kept whatever they weigh; of small files the bytes are. */
-  async keep(id: string, file: File, source: FileSource): Promise<void> {
-    if (isHandle(source) || file.size <= this.#settings.keepCopiesUpTo)
+  async keep(id: string, source: FileSource): Promise<void> {
+    if (isHandle(source) || source.size <= this.#settings.keepCopiesUpTo)
       await this.#store.keepFile(id, source);
   }
 
@@ -124,16 +124,10 @@ export class Sources {
     const file = await sameFile(record, kept).catch(() => null);
     return { file, handle: kept };
   }
-
-  /** The file that was picked again. Rejects if it is another. */
-  async again(record: UploadRecord, source: FileSource): Promise<File> {
-    const file = await sameFile(record, source);
-    await this.keep(record.id, file, source);
-    return file;
-  }
 }
 
-async function sameFile(record: UploadRecord, source: FileSource): Promise<File> {
+/** The file of an upload, opened again. Rejects if it is another. */
+export async function sameFile(record: UploadRecord, source: FileSource): Promise<File> {
   const file = await openFile(source);
   const picked = { fileSize: file.size, fingerprint: await fingerprintOf(file) };
   const differs = difference(record, picked);

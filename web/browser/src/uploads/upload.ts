@@ -39,6 +39,8 @@ export class Upload {
   file: Blob | null;
   /** Asks the user for the file, where the browser kept a handle and wants a permission. */
   handle: FileSystemFileHandle | undefined;
+  /** Pauses that let parts end may be under way. */
+  pausing: Promise<unknown> = Promise.resolve();
   readonly #ports: UploadPorts;
   readonly #settings: UploadSettings;
   readonly #tell: Tell;
@@ -82,11 +84,6 @@ export class Upload {
     return /^(paused|failed|needs-file)$/.test(this.record.status);
   }
 
-  /** Its file is at hand. */
-  get resumable(): boolean {
-    return this.file !== null && this.stopped;
-  }
-
   get running(): boolean {
     return this.#run !== null;
   }
@@ -125,7 +122,13 @@ export class Upload {
     if (this.#run === run) this.#run = null;
   }
 
-  async pause(finish: boolean): Promise<void> {
+  /** Resolves when this pause and those before it hold. */
+  pause(finish: boolean): Promise<unknown> {
+    this.pausing = Promise.all([this.pausing, this.#pause(finish)]);
+    return this.pausing;
+  }
+
+  async #pause(finish: boolean): Promise<void> {
     const run = this.#run;
     run?.stop(finish);
     if (finish && run) {

@@ -254,6 +254,35 @@ test('resumes that wait for one run to end start one, which a pause stops', asyn
   assert.ok(cloud.mostOfOne <= 3);
 });
 
+test('a resume that follows a pause counts, even where the pause lets parts end', async () => {
+  for (const between of [[], ['PAUSE_UPLOAD'], ['PAUSE_ALL', 'RESUME_ALL', 'PAUSE_UPLOAD']] as const) {
+    const browser = new Browser();
+    browser.cloud.partMs = 1_000;
+    const tab = await browser.tab();
+    await start(tab, 'a', new FakeFile(80 * MIB));
+    await browser.clock.pass(1_500);
+    const commands = [tab.engine.handle({ type: 'PAUSE_UPLOAD', uploadId: 'a', finish: true })];
+    for (const type of [...between, 'RESUME_UPLOAD'] as const)
+      commands.push(tab.engine.handle({ type, ...(type.endsWith('ALL') ? {} : { uploadId: 'a' }) }));
+    await browser.clock.until(Promise.all(commands));
+    await until(browser, () => statusOf(tab, 'a') === 'completed');
+    assert.equal(browser.cloud.count('complete'), 1);
+  }
+});
+
+test('a file that is picked while its upload is cancelled is not kept', async () => {
+  const browser = new Browser();
+  const tab = await browser.tab();
+  await start(tab, 'a', new FakeFile(9 * MIB));
+  await tab.engine.handle({ type: 'PAUSE_UPLOAD', uploadId: 'a' });
+  const file = new FakeFile(9 * MIB).file;
+  const picked = tab.engine.handle({ type: 'RESUME_WITH_FILE', uploadId: 'a', file });
+  await tab.engine.handle({ type: 'CANCEL_UPLOAD', uploadId: 'a' });
+  await picked;
+  await turn();
+  assert.equal(await browser.store.file('a'), undefined);
+});
+
 test('pause and resume in quick turn leave one run', async () => {
   const browser = new Browser();
   const tab = await browser.tab();
