@@ -17,9 +17,9 @@ use crate::log_groups::LogGroups;
 const DEFAULT_MAX_PRESIGNED_BYTES: u64 = 10 * 1024 * 1024;
 /// Default maximum size of an object that a service uploads itself (bytes).
 const DEFAULT_MAX_OBJECT_BYTES: u64 = 5 * 1024 * 1024 * 1024;
-/// Default maximum of decompressed bytes of a file uploaded through a presigned URL: ten times the maximum
-/// size. Logs of services usually expand to about six times. Forwarding a byte may cost five times as much
-/// as storing it.
+/// Default maximum of decompressed bytes of a file uploaded through a presigned URL: about 26 times the
+/// maximum size. Logs of services usually expand to about six times. Forwarding a byte may cost five times as
+/// much as storing it.
 const DEFAULT_MAX_PRESIGNED_DECOMPRESSED_BYTES: u64 = 256 * 1024 * 1024;
 
 /// The environment of the function: table names and settings.

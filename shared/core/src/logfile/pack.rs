@@ -99,12 +99,11 @@ pub struct Packer<'a> {
 }
 
 impl<'a> Packer<'a> {
-    /// `format` is the format of the source; informational.
     #[must_use]
-    pub fn new(source: PackSource<'a>, format: &'static str) -> Self {
+    pub fn new(source: PackSource<'a>) -> Self {
         Self {
             source,
-            format,
+            format: "",
             open: OpenHours::default(),
             target: FIRST_TARGET_BYTES,
             next_sequence: 0,
@@ -115,7 +114,8 @@ impl<'a> Packer<'a> {
         }
     }
 
-    /// Sets the format. Must be called before the first entry.
+    /// Sets the format of the entries that follow. A block has that of the last entry before it was closed;
+    /// informational.
     pub fn set_format(&mut self, format: &'static str) {
         self.format = format;
     }
@@ -224,7 +224,7 @@ impl<'a> Packer<'a> {
             .entries()
             .filter(|entry| !self.is_pruned(entry.timestamp_ms))
             .for_each(|entry| builder.push(&entry));
-        let rebuilt = builder.build(&self.block_source())?.into_iter().next();
+        let rebuilt = builder.build_whole(&self.block_source())?;
         Ok(rebuilt.map(|mut rebuilt| {
             rebuilt.header.block_id = block.header.block_id;
             rebuilt
@@ -260,7 +260,7 @@ mod tests {
             retention_days: 30,
             pruned_before_ms,
         };
-        let mut packer = Packer::new(source, "ndjson");
+        let mut packer = Packer::new(source);
         let mut packed = Vec::new();
         for (ordinal, (timestamp_ms, raw)) in entries.iter().enumerate() {
             let entry = Entry {

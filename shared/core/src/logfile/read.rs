@@ -320,7 +320,7 @@ impl<S: Sink> Take for Packing<'_, '_, S> {
 
 impl<'s, 'a, S: Sink> Packing<'s, 'a, S> {
     fn new(source: PackSource<'a>, sink: &'s mut S) -> Self {
-        Self { packer: Packer::new(source, ""), ready: Vec::new(), sink }
+        Self { packer: Packer::new(source), ready: Vec::new(), sink }
     }
 
     fn pass_on(&mut self) -> Result<(), IntakeError> {

@@ -288,6 +288,12 @@ mod tests {
         let mut ids: Vec<_> = blocks.iter().map(|b| b.header.block_id).collect();
         ids.dedup();
         assert_eq!(ids.len(), blocks.len());
+        let mut builder = BlockBuilder::default();
+        entries.iter().for_each(|entry| builder.push(entry));
+        let app_id = "app".parse().unwrap();
+        let whole = builder.build_whole(&source(&app_id, &Seed::of(&[b"x"]))).unwrap().unwrap();
+        assert!(whole.header.count == 9 && whole.extents() > 0);
+        assert_eq!(Payload::decode(&whole.data).unwrap().entries().collect::<Vec<_>>(), entries);
     }
 
     #[test]

@@ -115,6 +115,20 @@ impl BlockBuilder {
         Ok(blocks)
     }
 
+    /// Builds one block of all entries, with extents where it does not fit an item; `None` if there are none.
+    ///
+    /// # Errors
+    /// Like [`BlockBuilder::build`].
+    pub fn build_whole(&self, source: &BlockSource<'_>) -> Result<Option<Block>, BadBlock> {
+        if self.rows.is_empty() {
+            return Ok(None);
+        }
+        let mut scratch = BlockScratch::default();
+        self.payload(0..self.rows.len(), source.seed, &mut scratch.payload);
+        let data = scratch.compress()?;
+        Self::block(&self.rows, data, source).map(Some)
+    }
+
     /// Encodes all entries, of any hours, as the data of one block of up to [`MAX_PAYLOAD_BYTES`]. For
     /// staging a write, not for the table of blocks.
     ///
@@ -147,23 +161,27 @@ impl BlockBuilder {
             self.build_rows(rows.start..middle, scratch, source, blocks)?;
             return self.build_rows(middle..rows.end, scratch, source, blocks);
         }
-        let slice = &self.rows[rows];
+        blocks.push(Self::block(&self.rows[rows], data, source)?);
+        Ok(())
+    }
+
+    fn block(rows: &[Row], data: Vec<u8>, source: &BlockSource<'_>) -> Result<Block, BadBlock> {
         let mut levels = LevelCounts::default();
         let mut unknown_levels = 0;
         let (mut first_ms, mut last_ms) = (i64::MAX, i64::MIN);
-        for row in slice {
+        for row in rows {
             levels.count(row.level);
             unknown_levels += u32::from(row.marks.has(Marks::LEVEL_UNKNOWN));
             first_ms = first_ms.min(row.timestamp_ms);
             last_ms = last_ms.max(row.timestamp_ms);
         }
-        blocks.push(Block {
+        Ok(Block {
             header: BlockHeader {
                 app_id: source.app_id.clone(),
-                block_id: source.seed.block_id(hour_of_ms(last_ms), slice[0].ordinal),
+                block_id: source.seed.block_id(hour_of_ms(last_ms), rows[0].ordinal),
                 first_ms,
                 last_ms,
-                count: u32::try_from(slice.len()).map_err(|_| BadBlock::Columns)?,
+                count: u32::try_from(rows.len()).map_err(|_| BadBlock::Columns)?,
                 levels,
                 unknown_levels,
                 format: source.format.to_owned(),
@@ -173,8 +191,7 @@ impl BlockBuilder {
                 file: None,
             },
             data,
-        });
-        Ok(())
+        })
     }
 
     fn payload(&self, range: std::ops::Range<usize>, seed: &Seed, out: &mut Vec<u8>) {
