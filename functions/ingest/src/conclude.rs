@@ -49,7 +49,7 @@ impl<O: ObjectStore, B: BlockTable, L: Ledger + Usage, A: Apps, C: Clock> Ingest
             Err(fault) => return self.release(held, checkpoint, EndedBy::of(&fault), Some(fault)).await,
         }
         if was_read {
-            self.charge(&held.lease, &outcome.counts).await;
+            self.charge(&held.lease, &outcome).await;
             self.measure_warning(outcome.warning);
         }
         Ok(match outcome.reason {

@@ -6,7 +6,7 @@
 //! charged.
 
 use logferry_core::ledger::claim::Lease;
-use logferry_core::logfile::outcome::{FileCounts, Reason, ReasonCode};
+use logferry_core::logfile::outcome::{Outcome, Reason, ReasonCode};
 use logferry_core::model::app::App;
 use logferry_core::model::fault::{Fault, chain};
 use logferry_core::model::quota::{Quota, Used};
@@ -37,10 +37,12 @@ impl<O, B, L: Usage, A, C: Clock> Ingest<O, B, L, A, C> {
 
     /// Charges a file that was read to its end to the day on which it was claimed. A failed charge is not
     /// retried: it may have been applied and only its response lost.
-    pub(crate) async fn charge(&self, lease: &Lease, counts: &FileCounts) {
+    pub(crate) async fn charge(&self, lease: &Lease, outcome: &Outcome) {
         let Some(app_id) = lease.app_id.clone() else { return };
         let of = UsageDay { app_id, registered_ms: lease.registered_ms, day: Day::of_ms(lease.claimed_ms) };
-        let more = Used { bytes: counts.bytes, records: counts.ok + counts.quarantined, files: 1 };
+        let counts = &outcome.counts;
+        let bytes = counts.bytes + outcome.tally.grown_bytes;
+        let more = Used { bytes, records: counts.ok + counts.quarantined, files: 1 };
         if let Err(fault) = self.ledger.charge(&of, more, &Quota::NONE).await {
             tracing::warn!(error.chain = %chain(&fault), "file not charged to its app's quota");
         }

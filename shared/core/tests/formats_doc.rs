@@ -22,7 +22,8 @@ follow each other in any order:
 
 - A **JSON object**, wherever its lines end: one a line, several on a line, one over many lines, separated by white space,
   commas, CR or RS (RFC 7464), in an array, or in an envelope. One that does not parse is text until there has been a
-  good one; from then on it is quarantined (`BROKEN_JSON`), and reading resumes at the next line.
+  good one; from then on it is quarantined (`BROKEN_JSON`), and reading resumes at the next line. An array that is cut
+  off ends at the first line that cannot belong to it: one that is neither indented nor begins as JSON between elements.
 - An **entry of a text log**: a line that one of the recognisers below reads, with the lines that continue it: indented ones,
   `at …`, `Caused by:`, `Traceback …`, `... 7 more`, `#0 …`, the name of an exception, the sentences that Python writes between
   the traces of a chain, closing brackets alone, the frames of a goroutine, after an entry of Ruby the lines with its tags.
@@ -69,8 +70,9 @@ UTF-8 byte order marks and NULs before a line are skipped. Archives, images, dat
 Their elements are records, their other scalar members are in `context` of each: `{{\"Records\": […]}}` (CloudTrail),
 `{{\"logEvents\": […]}}` (CloudWatch subscriptions; control messages are not stored), `{{\"logs\": […]}}`, `{{\"records\": […]}}`,
 `{{\"entries\": […]}}`, `{{\"resourceLogs\": […]}}` (OpenTelemetry). An envelope of more than 1 MiB gives the members before its
-array. An object with a message or a level of its own is no envelope. What Docker, CRI or CloudWatch wrap is the record
-where it is a JSON object.
+array. Records without a time have the envelope's. No envelope, but a record, is an object with a message or a level of
+its own, with two such arrays, with an empty one and other members, or with more than 16 KiB for `context`. What Docker, CRI
+or CloudWatch wrap is the record where it is a JSON object; what stands beside it is in `context`.
 
 ## Members of JSON objects
 
@@ -117,6 +119,7 @@ The message is without the colours of terminals; `rawData` has them. What stands
 ## What is kept, but not read\n\n\
 - npmlog writes `http`, `timing` and `notice` in small letters, as prose does: such lines are plain, and each line of a message is a record.\n\
 - winston's `prettyPrint` and other objects that Node.js prints without quotes around names are plain lines.\n\
+- Lines that a container runtime cut (CRI's `P`, Docker's of 16 KiB without a line break) are records of their own; nothing joins them.\n\
 - Loggers that write the message alone (`%m`) say no level: the record is INFO.\n",
     );
     text

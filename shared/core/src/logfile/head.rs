@@ -38,7 +38,8 @@ pub(crate) struct Said {
 pub(crate) enum NoObject {
     /// The text ends inside it.
     Incomplete,
-    Broken,
+    /// With the number of bytes that were read.
+    Broken(usize),
 }
 
 /// Reads the object that begins `text`, and where it ends.
@@ -47,8 +48,16 @@ pub(crate) fn object_at(text: &str) -> Result<(Said, usize), NoObject> {
     match objects.next() {
         Some(Ok(said)) => Ok((said, objects.byte_offset())),
         Some(Err(error)) if error.is_eof() => Err(NoObject::Incomplete),
-        Some(Err(_)) | None => Err(NoObject::Broken),
+        Some(Err(error)) => Err(NoObject::Broken(offset(text, &error))),
+        None => Err(NoObject::Broken(0)),
     }
+}
+
+/// Where in a text an error is.
+fn offset(text: &str, error: &serde_json::Error) -> usize {
+    let breaks = error.line().checked_sub(2);
+    let line = breaks.and_then(|before| memchr::memchr_iter(b'\n', text.as_bytes()).nth(before));
+    line.map_or(0, |end| end + 1) + error.column()
 }
 
 /// The object that is all of `text`, with its time; `near_ms` is the time of the file.
@@ -277,8 +286,10 @@ mod tests {
             assert_eq!(end(text), Err(NoObject::Incomplete), "{text}");
         }
         for text in ["{a:1}", "{\"a\":}", "{'a':1}", "{\"a\":\"\n", "[1]", "{\"a\":1]"] {
-            assert_eq!(end(text), Err(NoObject::Broken), "{text}");
+            assert!(matches!(end(text), Err(NoObject::Broken(_))), "{text}");
         }
+        assert_eq!(end("{\"a\":!}"), Err(NoObject::Broken(6)));
+        assert_eq!(end("{\"a\":\n\n[!"), Err(NoObject::Broken(9)));
     }
 
     #[test]

@@ -260,8 +260,15 @@ pub struct ContentTally {
     bad: BTreeMap<QuarantineReason, u64>,
     /// Decompressed bytes in quarantine.
     pub bad_bytes: u64,
+    /// Bytes of records that the file has not: what envelopes and columns make of each beyond
+    /// [`FREE_GROWTH`] times its own bytes.
+    pub grown_bytes: u64,
     pub skipped: Skipped,
 }
+
+/// How many times as long as in its file a record may be with its context, before the rest counts as content of
+/// the file.
+pub const FREE_GROWTH: u64 = 8;
 
 impl ContentTally {
     pub(crate) fn good(&mut self, kind: &'static str) {
@@ -274,6 +281,11 @@ impl ContentTally {
     pub(crate) fn bad(&mut self, reason: QuarantineReason, bytes: u64) {
         *self.bad.entry(reason).or_default() += 1;
         self.bad_bytes += bytes;
+    }
+
+    /// Counts the bytes of a record that stands on `own` bytes of its file.
+    pub(crate) fn grown(&mut self, own: u64, bytes: usize) {
+        self.grown_bytes += (bytes as u64).saturating_sub(FREE_GROWTH * own);
     }
 
     /// The most frequent reason; of equals the first one.

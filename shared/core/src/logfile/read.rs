@@ -36,10 +36,11 @@ pub const DEFAULT_MAX_DECOMPRESSED_BYTES: u64 = 50 * 1024 * 1024 * 1024;
 /// What a file may do to us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IntakeLimits {
-    /// Maximum decompressed bytes per compressed byte, after the first MiB.
+    /// Maximum decompressed bytes per compressed byte, after the first 64 MiB.
     pub max_expansion_ratio: u64,
     pub max_record_bytes: usize,
-    /// Maximum decompressed bytes in total.
+    /// Maximum decompressed bytes in total, and what contexts add to them
+    /// ([`ContentTally::grown_bytes`]).
     pub max_decompressed_bytes: u64,
     /// Maximum number of distinct UTC days.
     pub max_days: usize,
@@ -175,6 +176,7 @@ struct Reading<'s, T> {
     /// watermark.
     days: BTreeSet<Day>,
     max_days: usize,
+    max_bytes: u64,
     /// For samples of bad records.
     redactor: &'s Redactor,
     looked_at: LookedAt<'s>,
@@ -196,6 +198,7 @@ impl<'s, T: Take> Reading<'s, T> {
             arrived_ms,
             days: BTreeSet::new(),
             max_days: limits.max_days,
+            max_bytes: limits.max_decompressed_bytes,
             redactor,
             looked_at,
             quarantined: 0,
@@ -266,7 +269,12 @@ impl<'s, T: Take> Reading<'s, T> {
                 return Ok(None);
             }
         };
-        self.tally.good(piece.framing);
+        if parsed.marks.has(Marks::WRAPPED) {
+            self.tally.grown(piece.end - piece.start, parsed.raw.len());
+            if piece.end + self.tally.grown_bytes > self.max_bytes {
+                return Ok(Some(grown_too_much(piece, self.max_bytes)));
+            }
+        }
         let said_ms = parsed.timestamp_ms.filter(|ms| ms - self.arrived_ms <= MAX_FUTURE_MS);
         let timestamp_ms = said_ms.unwrap_or(self.arrived_ms);
         let day = Day::of_ms(timestamp_ms);
@@ -276,6 +284,7 @@ impl<'s, T: Take> Reading<'s, T> {
             }
             self.days.insert(day);
         }
+        self.tally.good(piece.framing);
         // What an envelope says of its entry stands elsewhere.
         let at = (!parsed.marks.has(Marks::WRAPPED)).then_some(piece.start..piece.end);
         let raw = self.looked_at.redacted(at, parsed.kind, parsed.raw);
@@ -364,6 +373,17 @@ fn nothing_readable(counts: &FileCounts, tally: &ContentTally) -> Option<Reason>
             reason.as_str()
         ),
     })
+}
+
+fn grown_too_much(piece: &Piece<'_>, max_bytes: u64) -> Reason {
+    Reason {
+        code: ReasonCode::ExpansionLimit,
+        message: format!(
+            "with what its envelopes add to each record, the file exceeds the limit of {max_bytes} bytes at \
+             decompressed byte {}",
+            piece.start
+        ),
+    }
 }
 
 fn too_scattered(piece: &Piece<'_>, max_days: usize) -> Reason {
@@ -591,6 +611,7 @@ mod tests {
             let reason = outcome.reason.unwrap();
             let at = (0..31).map(|n| line(n, n).len()).sum::<usize>();
             assert_eq!(reason.code, ReasonCode::TooScattered);
+            assert_eq!(outcome.tally.kinds(), [("ndjson", 31)]);
             assert!(reason.message.contains(&format!("byte {at} ")), "{}", reason.message);
         }
     }
@@ -610,6 +631,27 @@ mod tests {
         }
         let enough = IntakeLimits { max_decompressed_bytes: text.len() as u64, ..IntakeLimits::default() };
         assert_eq!(code(&run_within(&gzip(text.as_bytes()), &enough, None).1), None);
+    }
+
+    #[test]
+    fn what_envelopes_and_columns_add_to_records_counts_as_content() {
+        let context = "x".repeat(1000);
+        let envelope = format!("{{\"pad\":\"{context}\",\"logs\":[{}{{}}]}}", "{},".repeat(999));
+        let columns = format!("#Fields: {context} b\n{}", "x y\n".repeat(1000));
+        for text in [envelope, columns] {
+            let (kept, outcome) = run(text.as_bytes());
+            assert_eq!((kept.raws().len(), code(&outcome)), (1000, None));
+            let stored: u64 = kept.raws().iter().map(|raw| raw.len() as u64).sum();
+            assert!(outcome.tally.grown_bytes > stored * 9 / 10 && outcome.tally.grown_bytes < stored);
+            assert_eq!(outcome.counts.bytes, text.len() as u64);
+            let limits = IntakeLimits { max_decompressed_bytes: 500_000, ..IntakeLimits::default() };
+            let (kept, outcome) = run_within(text.as_bytes(), &limits, None);
+            assert_eq!(code(&outcome), Some(ReasonCode::ExpansionLimit));
+            assert!((450..550).contains(&kept.raws().len()), "{}", kept.raws().len());
+        }
+        let honest =
+            "{\"log\":\"{\\\"a\\\":1}\\n\",\"stream\":\"stdout\",\"attrs\":{\"tag\":\"shop\"}}\n".repeat(9);
+        assert_eq!(run(honest.as_bytes()).1.tally.grown_bytes, 0);
     }
 
     #[test]

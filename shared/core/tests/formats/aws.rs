@@ -170,4 +170,20 @@ fn opentelemetry() {
         (&"no stock".into(), &"shop".into())
     );
     assert_eq!(record["request_id"], "5b8efff798038103d269b633813fc60c");
+    assert_eq!(record["context"]["scope"]["name"], "lib");
+    let odd = text.replace("service.name", r#"a\""#).replace(r#""scope":{"#, r#""scope":{"version":"","#);
+    let record = first(&odd, 2);
+    assert_eq!(
+        (&record["context"]["a\""], &record["context"]["scope"]["version"]),
+        (&"shop".into(), &Value::Null)
+    );
+}
+
+#[test]
+fn records_of_an_envelope_without_times_have_the_envelopes() {
+    let text =
+        r#"{"requestId":"r","timestamp":1795694235959,"records":[{"a":1},{"time":1795694235000,"a":2}]}"#;
+    let seen = read(text.as_bytes());
+    let times: Vec<_> = seen.records.iter().map(|record| record["timestamp"].as_str().unwrap()).collect();
+    assert_eq!(times, ["2026-11-26T11:57:15.959Z", "2026-11-26T11:57:15.000Z"]);
 }

@@ -1,8 +1,25 @@
-//! The elements of arrays, whether they stand by themselves or in an envelope.
+//! The elements of arrays, whether they stand by themselves or in an envelope. An array may be cut off, and other
+//! pieces may follow: a line that cannot belong to it ends it.
+
+use serde::de::IgnoredAny;
 
 use super::{Brackets, Container, Splitter, State, Step};
 use crate::logfile::head::{NoObject, object_at};
 use crate::logfile::quarantine::QuarantineReason;
+
+/// The longest number or literal that is looked for in a value over several lines (bytes).
+const MAX_SCALAR_BYTES: usize = 64;
+
+/// Where the scan of a value ends that need not be good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scanned {
+    /// At its own end.
+    Closed,
+    /// At a line that cannot belong to it.
+    AtLine,
+    /// At the end of the stream.
+    EndOfStream,
+}
 
 impl Splitter {
     /// Enters an array at its `[`.
@@ -14,13 +31,18 @@ impl Splitter {
     }
 
     pub(super) fn between(&mut self, needs_value: bool, after_comma: bool) -> Step {
-        self.skip(|b| b.is_ascii_whitespace());
+        let rest = self.rest();
+        let blank = rest.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+        self.line_begun |= rest[..blank].contains(&b'\n');
+        self.at += blank as u64;
+        self.begin = self.at;
         match self.buffer.byte(self.at) {
             None => {
                 self.unterminated = self.ended.is_some();
                 Step::Wait
             }
             Some(b',') => {
+                self.line_begun = false;
                 self.state = State::Between { needs_value: true, after_comma: true };
                 if needs_value {
                     return self.bad(self.at, self.at, self.at + 1, QuarantineReason::BrokenJson);
@@ -39,19 +61,35 @@ impl Splitter {
                 }
                 Step::Again
             }
+            Some(_) if self.line_begun && !needs_value => self.leave_cut_off(),
             Some(b'{') => self.element_object(),
+            Some(b'[' | b'"') => self.begin_element(),
+            Some(_) if self.line_begun => match self.may_continue() {
+                None => Step::Wait,
+                Some(true) => self.begin_element(),
+                Some(false) => self.leave_cut_off(),
+            },
             Some(_) => self.begin_element(),
         }
     }
 
     fn leave_array(&mut self) {
+        self.line_begun = false;
         self.state = if self.containers.last().is_some_and(Container::is_envelope) {
             self.brackets = Brackets::object(true);
             State::Tail
         } else {
             self.containers.pop();
-            self.after_container(State::AfterArray)
+            self.after_container(State::Top)
         };
+    }
+
+    /// Leaves an array that has no end, at a piece that is none of its elements.
+    pub(super) fn leave_cut_off(&mut self) -> Step {
+        self.line_begun = false;
+        self.containers.clear();
+        self.state = State::Top;
+        Step::Again
     }
 
     /// The state after the end of a container: in the one around it, or `outside`.
@@ -64,6 +102,7 @@ impl Splitter {
     }
 
     fn begin_element(&mut self) -> Step {
+        self.line_begun = false;
         self.at = self.begin;
         self.brackets = Brackets::element();
         self.state = State::Element;
@@ -77,20 +116,26 @@ impl Splitter {
         if self.ended.is_none() && self.len() < self.retry_at && held <= self.max_record_bytes {
             return Step::Wait;
         }
-        match object_at(self.window(start)) {
+        match self.read_object(start) {
             Ok((said, length)) => {
                 let end = start + length as u64;
-                let mut after = self.window(start).bytes().skip(length);
-                let next = after.find(|byte| !byte.is_ascii_whitespace());
-                match next {
+                let after = &self.window(start).as_bytes()[length..];
+                let blank = after.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+                match after.get(blank) {
                     Some(b',' | b']') => {}
                     None if self.ended.is_none() && held < self.max_record_bytes => {
                         return self.wait_for_more(start);
                     }
                     None => {}
-                    Some(_) => return self.begin_element(),
+                    // The array is cut off after it.
+                    Some(_) if after[..blank].contains(&b'\n') => {}
+                    Some(_) => {
+                        self.failed_bytes += length as u64;
+                        return self.begin_element();
+                    }
                 }
                 self.json_good = true;
+                self.line_begun = false;
                 self.state = State::Between { needs_value: false, after_comma: false };
                 self.take_object(start, end, said)
             }
@@ -107,40 +152,109 @@ impl Splitter {
     }
 
     pub(super) fn element(&mut self) -> Step {
-        let (scanned, ended) = self.brackets.scan(self.buffer.from(self.at).as_bytes());
-        self.at += scanned as u64;
-        if !ended && self.ended.is_none() {
-            return self.wait_inside_entry();
-        }
-        self.state = State::Between { needs_value: false, after_comma: false };
-        let (start, end) = (self.begin, self.at);
+        let Some(scanned) = self.scan_on() else { return self.wait_inside_value() };
+        // The line break is none of the element's.
+        let end = self.at - u64::from(scanned == Scanned::AtLine);
+        let start = self.begin;
         if self.is_oversize(end) {
-            return self.bad(start, end, end, QuarantineReason::TooLarge);
+            self.state = State::Between { needs_value: false, after_comma: false };
+            return self.bad(start, end, end.max(start), QuarantineReason::TooLarge);
         }
-        let kept = self.trimmed_end(start, end);
+        let mut kept = self.trimmed_end(start, end);
+        let mut next = end;
         if let Ok((said, length)) = object_at(self.buffer.between(start, kept))
             && start + length as u64 == kept
         {
             // Complete, wherever the stream broke off.
             self.json_good = true;
+            self.state = State::Between { needs_value: false, after_comma: false };
             return self.take_object(start, kept, said);
         }
-        let cut_off = !ended && self.is_cut_off();
+        match scanned {
+            // The array goes on after its line.
+            Scanned::AtLine if self.buffer.between(start, kept).ends_with(',') => {
+                next = kept - 1;
+                kept = self.trimmed_end(start, next);
+                self.line_begun = false;
+            }
+            Scanned::Closed if self.buffer.byte(end) == Some(b']') => match self.is_stray_bracket(end) {
+                None => return Step::Wait,
+                Some(true) => next += 1,
+                Some(false) => {}
+            },
+            Scanned::Closed | Scanned::AtLine | Scanned::EndOfStream => {}
+        }
+        self.state = State::Between { needs_value: false, after_comma: false };
+        let cut_off = scanned == Scanned::EndOfStream && self.is_cut_off();
         let reason = if cut_off { QuarantineReason::CutOff } else { self.reason(start, kept) };
-        self.bad(start, kept, end, reason)
+        self.bad(start, kept, next, reason)
     }
 
-    pub(super) fn after_array(&mut self) -> Step {
-        self.skip(|b| b.is_ascii_whitespace());
-        match self.buffer.byte(self.at) {
-            None => return Step::Wait,
-            // The array had not ended: a stray bracket only looked so.
-            Some(b',') => {
-                self.containers.push(Container::array());
-                self.state = State::Between { needs_value: false, after_comma: false };
+    pub(super) fn wait_inside_value(&mut self) -> Step {
+        self.reach(self.at - u64::from(self.line_begun));
+        Step::Wait
+    }
+
+    /// Scans on in a value that need not be good. `None`: more bytes are needed.
+    pub(super) fn scan_on(&mut self) -> Option<Scanned> {
+        loop {
+            if self.line_begun {
+                if !self.may_continue()? {
+                    return Some(Scanned::AtLine);
+                }
+                self.line_begun = false;
             }
-            Some(_) => self.state = State::Top,
+            let rest = self.buffer.from(self.at).as_bytes();
+            let newline = memchr::memchr(b'\n', rest);
+            let line = &rest[..newline.map_or(rest.len(), |at| at + 1)];
+            let (scanned, closed) = self.brackets.scan(line);
+            self.at += scanned as u64;
+            if closed {
+                return Some(Scanned::Closed);
+            }
+            if newline.is_none() {
+                return self.ended.map(|_| Scanned::EndOfStream);
+            }
+            self.line_begun = true;
+            if !self.brackets.is_open() {
+                return Some(Scanned::AtLine);
+            }
         }
-        Step::Again
+    }
+
+    /// Whether the line at `at` may belong to a value that has begun before: it is indented, or begins with a
+    /// string, a comma or a closing bracket, or is a number or a literal. `None`: that is not known yet.
+    fn may_continue(&self) -> Option<bool> {
+        let rest = self.rest();
+        match rest.first() {
+            None => return self.ended.map(|_| true),
+            Some(b'{' | b'[') => return Some(false),
+            Some(b'"' | b'}' | b']' | b',' | b':' | b' ' | b'\t' | b'\r' | b'\n') => return Some(true),
+            Some(_) => {}
+        }
+        let looked_at = &rest[..rest.len().min(MAX_SCALAR_BYTES)];
+        let newline = memchr::memchr(b'\n', looked_at);
+        if newline.is_none() && looked_at.len() < MAX_SCALAR_BYTES && self.ended.is_none() {
+            return None;
+        }
+        let line = &looked_at[..newline.unwrap_or(looked_at.len())];
+        let ends = |byte: &u8| b",]} \t\r".contains(byte);
+        let length = line.iter().rposition(|byte| !ends(byte)).map_or(0, |last| last + 1);
+        Some(serde_json::from_slice::<IgnoredAny>(&line[..length]).is_ok())
+    }
+
+    /// Whether after the `]` that ends a bad element its array goes on. `None`: that is not known yet.
+    fn is_stray_bracket(&self, at: u64) -> Option<bool> {
+        let rest = self.window(at + 1);
+        let mut after = rest.bytes().filter(|byte| !byte.is_ascii_whitespace());
+        match (after.next(), after.next()) {
+            (Some(b','), Some(b'{')) => Some(true),
+            (None, _) | (Some(b','), None)
+                if self.ended.is_none() && self.len() - at <= self.max_record_bytes =>
+            {
+                None
+            }
+            _ => Some(false),
+        }
     }
 }

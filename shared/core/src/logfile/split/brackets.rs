@@ -25,6 +25,11 @@ impl Brackets {
         Self { open: if open { vec![b'{'] } else { Vec::new() }, to_close: true, ..Self::default() }
     }
 
+    /// Whether something is open that the end has to close.
+    pub(super) fn is_open(&self) -> bool {
+        !self.open.is_empty()
+    }
+
     /// Looks for the end: a `,` or `]` outside of everything (of an object: its closing bracket, included),
     /// or a line break in a string. Returns how many bytes belong to the value, and whether it ended there.
     pub(super) fn scan(&mut self, bytes: &[u8]) -> (usize, bool) {

@@ -1,6 +1,7 @@
 //! Lines whose fields a header line names: W3C extended logs (CloudFront, IIS) and VPC flow logs. Since a line
 //! does not say by itself what its words are, they are stored with it, as its context.
 
+use super::envelope::MAX_CONTEXT_BYTES;
 use super::{Splitter, What};
 use crate::model::json;
 use crate::model::level::Level;
@@ -35,7 +36,9 @@ impl Columns {
         } else {
             return None;
         };
-        (1..=MAX_COLUMNS).contains(&columns.names.len()).then_some(columns)
+        // Names are stored with each line.
+        let fits = (1..=MAX_COLUMNS).contains(&columns.names.len()) && line.len() <= MAX_CONTEXT_BYTES;
+        fits.then_some(columns)
     }
 
     /// Whether a line tells of the file and not of an event.

@@ -2,29 +2,40 @@
 //! its other scalar members become the context of each record. An envelope that is short enough to be a record
 //! gives all of them, a longer one those before its array.
 
+use serde::de::IgnoredAny;
+
+use super::array::Scanned;
 use super::{Brackets, Splitter, State, Step, What};
 use crate::logfile::head::{Said, whole_object};
 use crate::logfile::quarantine::QuarantineReason;
 use crate::model::json;
-use crate::model::names::{Role, member, role};
+use crate::model::names::{Role, member, role, time_of};
 use crate::model::record::EntryKind;
+use crate::model::stamp::Stamp;
 use crate::model::text::{Ask, SaidLevel, recognise};
 
 /// How deep envelopes may be inside one another: OpenTelemetry's are three.
 const MAX_CONTAINERS: usize = 8;
 
+/// The most that records share (bytes). It is stored with each of them.
+pub(super) const MAX_CONTEXT_BYTES: usize = 16 * 1024;
+
 /// An array whose elements are records, or an envelope with one.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Container {
     name: &'static str,
     envelope: bool,
     /// What all elements share, a JSON object; empty where there is nothing.
     context: String,
+    /// Of elements that say none.
+    time: Option<Stamp>,
+    /// Where an envelope ends that was read to its end.
+    end: Option<u64>,
 }
 
 impl Container {
     pub(super) fn array() -> Self {
-        Self { name: "json-array", envelope: false, context: String::new() }
+        Self { name: "json-array", ..Self::default() }
     }
 
     pub(super) fn name(&self) -> &'static str {
@@ -41,25 +52,18 @@ impl Container {
     }
 }
 
-/// The beginning of an envelope, including the `[` of its array.
-struct Opening {
-    name: &'static str,
-    length: usize,
-    context: String,
-}
-
 impl Splitter {
     /// Enters the envelope at `start`, if it is one; it ends at `end`, or is longer than a record may be.
     pub(super) fn enter_envelope(&mut self, start: u64, end: Option<u64>) -> bool {
         if self.containers.len() >= MAX_CONTAINERS {
             return false;
         }
-        let outer = self.containers.last().map_or("", |container| container.context.as_str());
         let text = end.map_or_else(|| self.window(start), |end| self.buffer.between(start, end));
-        let Some(opening) = opening(text, end.is_some(), outer) else { return false };
-        self.retry_at = 0;
+        let opening = opening(text, end.is_some(), self.containers.last(), self.near_ms);
+        let Some((length, container)) = opening else { return false };
+        (self.retry_at, self.line_begun) = (0, false);
         let is_control =
-            member(&opening.context, "messageType").is_some_and(|kind| kind.get() == "\"CONTROL_MESSAGE\"");
+            member(&container.context, "messageType").is_some_and(|kind| kind.get() == "\"CONTROL_MESSAGE\"");
         if let Some(end) = end
             && is_control
         {
@@ -68,49 +72,71 @@ impl Splitter {
             (self.begin, self.at) = (end, end);
             return true;
         }
-        self.at = start + opening.length as u64;
+        self.at = start + length as u64;
         self.begin = self.at;
-        self.containers.push(Container { name: opening.name, envelope: true, context: opening.context });
+        self.containers.push(Container { end, ..container });
         self.state = State::Between { needs_value: true, after_comma: false };
         true
     }
 
     /// After an envelope's array: its other members, up to its end.
     pub(super) fn tail(&mut self) -> Step {
-        let (scanned, ended) = self.brackets.scan(self.buffer.from(self.at).as_bytes());
-        self.at += scanned as u64;
-        self.begin = self.at;
-        if !ended {
-            self.unterminated = self.ended.is_some();
-            return Step::Wait;
+        if let Some(end) = self.containers.last().and_then(|envelope| envelope.end) {
+            (self.begin, self.at) = (end, end);
+            self.containers.pop();
+            self.state = self.after_container(State::Top);
+            return Step::Again;
         }
-        self.containers.pop();
-        self.state = self.after_container(State::Top);
-        Step::Again
+        let Some(scanned) = self.scan_on() else { return self.wait_inside_value() };
+        let (begin, end) = (self.begin, self.at);
+        if scanned == Scanned::Closed {
+            self.containers.pop();
+            self.state = self.after_container(State::Top);
+        } else {
+            self.unterminated = scanned == Scanned::EndOfStream;
+            self.leave_cut_off();
+        }
+        if self.is_oversize(end) {
+            return self.bad(begin, end, end, QuarantineReason::TooLarge);
+        }
+        let tail = self.buffer.between(begin, end).trim();
+        if is_tail(tail) {
+            (self.begin, self.at) = (end, end);
+            return Step::Again;
+        }
+        self.bad(begin, self.trimmed_end(begin, end), end, QuarantineReason::BrokenJson)
     }
 
     /// The record that an object wraps (Docker's `log`, CloudWatch's `message`), or the object with the context
     /// of its envelope, into `composed`. `None`: it is a record by itself.
     pub(super) fn compose(&mut self, start: u64, end: u64, said: &Said) -> Option<(&'static str, What)> {
         let raw = self.buffer.between(start, end);
-        let outer = self.containers.last().map_or("", |container| container.context.as_str());
-        let (framing, message) = match self.containers.last() {
-            Some(container) if container.name == "cloudwatch" => ("cloudwatch", member(raw, "message")),
-            _ if said.docker => ("docker", member(raw, "log")),
-            // Beside Fluent Bit's `log` are objects, which a context does not keep: the whole is the record.
-            container => {
-                let log = member(raw, "log").filter(|_| said.log);
-                (container.map_or("ndjson", Container::name), log)
-            }
+        let container = self.containers.last();
+        let outer = container.map_or("", |container| container.context.as_str());
+        let outer_time = container.and_then(|container| container.time);
+        let (framing, name) = match container {
+            Some(container) if container.name == "cloudwatch" => ("cloudwatch", "message"),
+            _ if said.docker => ("docker", "log"),
+            container => (container.map_or("ndjson", Container::name), "log"),
         };
+        let wraps = framing == "cloudwatch" || said.docker || said.log;
+        let message = wraps.then(|| member(raw, name)).flatten();
         let inner = message.and_then(|raw| json::string(raw.get()));
         let inner = inner.as_deref().map(str::trim).unwrap_or_default();
         let mut what = (said.time, said.level);
         self.composed.clear();
         let own = whole_object(inner, self.near_ms);
-        if let Some(own) = own.filter(|_| framing == "cloudwatch" || framing == "docker") {
+        // Fluent Bit's whole entry is the record.
+        let beside = own.filter(|_| framing == "cloudwatch" || framing == "docker").and_then(|own| {
             let mut context = outer.to_owned();
-            walk(raw, |name, value| push_scalar(&mut context, name, value, &["message", "log"]));
+            let mut fits = true;
+            walk(raw, |member, value| {
+                fits = member == name || push_member(&mut context, member, value);
+                fits
+            });
+            fits.then_some((own, context))
+        });
+        if let Some((own, context)) = beside {
             self.composed.push_str(if context.is_empty() { "{}" } else { &context });
             self.composed.push('\n');
             self.composed.push_str(inner);
@@ -132,7 +158,7 @@ impl Splitter {
             self.composed.push('\n');
             self.composed.push_str(raw);
         }
-        let (time, level) = what;
+        let (time, level) = (what.0.or(outer_time), what.1);
         if self.composed.len() as u64 > self.max_record_bytes {
             return Some((framing, What::Bad(QuarantineReason::TooLarge)));
         }
@@ -140,29 +166,49 @@ impl Splitter {
     }
 }
 
-/// Reads an envelope up to its array. `whole`: the text is all of it. `outer`: the context around it.
-fn opening(text: &str, whole: bool, outer: &str) -> Option<Opening> {
-    let mut context = outer.to_owned();
-    let mut array = None;
-    let mut speaks = false;
+/// Reads an envelope up to its array: how long that is, including the `[`, and what its elements share. `whole`:
+/// the text is all of it. `outer` is around it.
+fn opening(text: &str, whole: bool, outer: Option<&Container>, near_ms: i64) -> Option<(usize, Container)> {
+    let mut container = Container { envelope: true, ..Container::default() };
+    let mut context = outer.map(|outer| outer.context.clone()).unwrap_or_default();
+    let (mut array, mut empty) = (None, None);
+    let (mut members, mut is_none) = (0, false);
+    let mut first_time = usize::MAX;
     walk(text, |name, value| {
-        match role(name.as_bytes()) {
-            Some(Role::Envelope) if array.is_none() && holds_objects(value) => {
-                let at = value.as_ptr() as usize - text.as_ptr() as usize;
-                array = Some((kind(name), at + 1));
-                return whole;
+        members += 1;
+        let after_bracket = value.as_ptr() as usize - text.as_ptr() as usize + 1;
+        match (role(name.as_bytes()), array_of(value)) {
+            (Some(Role::Envelope), Some(Elements::Objects)) => {
+                // Another one would be lost.
+                is_none = array.replace((kind(name), after_bracket)).is_some();
+                return whole && !is_none;
             }
-            Some(Role::Level(_) | Role::Message(_)) => speaks = true,
+            (Some(Role::Envelope), Some(Elements::None)) => empty = Some((kind(name), after_bracket)),
+            (Some(Role::Level(_) | Role::Message(_)), _) => is_none = true,
+            (Some(Role::Time(rank)), _) if rank < first_time => {
+                if let Some(time) = time_of(value, near_ms) {
+                    (container.time, first_time) = (Some(time), rank);
+                }
+            }
             _ => {}
         }
-        push_scalar(&mut context, name, value, &[]);
-        if name == "resource" {
-            push_attributes(&mut context, value);
+        is_none |= !push_scalar(&mut context, name, value);
+        match name {
+            "resource" => is_none |= !push_attributes(&mut context, value),
+            "scope" => is_none |= !push_scope(&mut context, value),
+            _ => {}
         }
-        true
+        !is_none
     });
-    let (name, length) = array.filter(|_| !speaks)?;
-    Some(Opening { name, length, context })
+    // An object that says something beside an empty array is a record.
+    let empty = empty.filter(|(name, _)| match *name {
+        "otlp" => members == 1 || outer.is_some_and(|outer| outer.name == "otlp"),
+        "cloudtrail" | "cloudwatch" => members == 1,
+        _ => false,
+    });
+    let (name, length) = array.or(empty.filter(|_| whole)).filter(|_| !is_none)?;
+    let time = container.time.or(outer.and_then(|outer| outer.time));
+    Some((length, Container { name, context, time, ..container }))
 }
 
 fn kind(array: &str) -> &'static str {
@@ -176,10 +222,33 @@ fn kind(array: &str) -> &'static str {
     }
 }
 
-/// Whether a value is, or begins as, an array of objects, or an empty one.
-fn holds_objects(value: &str) -> bool {
-    let inside = value.strip_prefix('[').map(str::trim_start);
-    inside.is_some_and(|inside| inside.starts_with(['{', ']']))
+/// What an array holds.
+enum Elements {
+    None,
+    Objects,
+}
+
+/// What a value holds that is, or begins as, an array; `None` for one of other values, and for what is no array.
+fn array_of(value: &str) -> Option<Elements> {
+    match value.strip_prefix('[')?.trim_start().as_bytes().first()? {
+        b'{' => Some(Elements::Objects),
+        b']' => Some(Elements::None),
+        _ => None,
+    }
+}
+
+/// Whether what stands after an envelope's array is the end of the envelope, without more records.
+fn is_tail(text: &str) -> bool {
+    if text.is_empty() || text == "}" {
+        return true;
+    }
+    let object = format!("{{\"\":0{text}");
+    let mut records = false;
+    walk(&object, |name, value| {
+        records |= role(name.as_bytes()) == Some(Role::Envelope) && array_of(value).is_some();
+        !records
+    });
+    !records && serde_json::from_str::<IgnoredAny>(&object).is_ok()
 }
 
 /// Calls `each` with the members of the object at the beginning of `text`, names as they are written, values up
@@ -226,32 +295,38 @@ fn string_end(text: &str) -> Option<usize> {
     }
 }
 
-/// Adds a member to a context unless it is an array, an object or one of `but`.
-fn push_scalar(context: &mut String, name: &str, value: &str, but: &[&str]) -> bool {
+/// Adds a member to a context unless it is an array or an object; `false` where that is too much.
+fn push_scalar(context: &mut String, name: &str, value: &str) -> bool {
     let scalar = value.ends_with(|c: char| c == '"' || c.is_ascii_alphanumeric());
-    if scalar && !value.starts_with(['{', '[']) && !but.contains(&name) {
-        push_member(context, name, value);
-    }
-    true
+    !scalar || value.starts_with(['{', '[']) || push_member(context, name, value)
 }
 
-/// `name` as it is written in JSON.
-fn push_member(context: &mut String, name: &str, value: &str) {
-    context.truncate(context.trim_end_matches('}').len());
+/// Adds a member to a context, `name` as it is written in JSON; `false` where that is too much.
+fn push_member(context: &mut String, name: &str, value: &str) -> bool {
+    if context.len() + name.len() + value.len() > MAX_CONTEXT_BYTES {
+        return false;
+    }
+    context.pop();
     context.push_str(if context.is_empty() { "{\"" } else { ",\"" });
     context.push_str(name);
     context.push_str("\":");
-    context.push_str(value);
+    // A context is a line.
+    match value.contains('\n') {
+        true => context.push_str(&value.replace('\n', " ")),
+        false => context.push_str(value),
+    }
     context.push('}');
+    true
 }
 
-/// The attributes of OpenTelemetry's resource that are scalars.
-fn push_attributes(context: &mut String, resource: &str) {
-    let attributes = member(resource, "attributes").map(|raw| raw.get());
+/// Adds the attributes of OpenTelemetry's resource or scope that are scalars.
+fn push_attributes(context: &mut String, of: &str) -> bool {
+    let attributes = member(of, "attributes").map(|raw| raw.get());
     let Some(Ok(attributes)) = attributes.map(serde_json::from_str::<Vec<&serde_json::value::RawValue>>)
     else {
-        return;
+        return true;
     };
+    let mut fits = true;
     for attribute in attributes {
         let Some(name) = member(attribute.get(), "key").and_then(|raw| json::string(raw.get())) else {
             continue;
@@ -262,9 +337,24 @@ fn push_attributes(context: &mut String, resource: &str) {
             let mut quoted = Vec::new();
             json::push_string(&mut quoted, &name);
             let quoted = String::from_utf8(quoted).unwrap_or_default();
-            push_scalar(context, quoted.trim_matches('"'), scalar.get(), &[]);
+            let name = quoted.get(1..quoted.len() - 1).unwrap_or_default();
+            fits &= push_scalar(context, name, scalar.get());
         }
     }
+    fits
+}
+
+/// Adds OpenTelemetry's scope: its name, its version and its attributes.
+fn push_scope(context: &mut String, value: &str) -> bool {
+    let mut scope = String::new();
+    let mut fits = true;
+    for name in ["name", "version"] {
+        if let Some(text) = member(value, name).filter(|text| text.get() != "\"\"") {
+            fits &= push_scalar(&mut scope, name, text.get());
+        }
+    }
+    fits &= push_attributes(&mut scope, value);
+    fits && (scope.is_empty() || push_member(context, "scope", &scope))
 }
 
 #[cfg(test)]
@@ -283,7 +373,9 @@ mod tests {
 
     #[test]
     fn an_envelope_opens_at_its_array_and_gives_its_scalars() {
-        let read = |text, whole| opening(text, whole, "").map(|o| (o.name, o.length, o.context));
+        let read = |text, whole| {
+            opening(text, whole, None, 0).map(|(length, opened)| (opened.name, length, opened.context))
+        };
         let text = r#"{"owner":"1","n":[1],"logEvents":[{"id":"1"}],"late":2}"#;
         assert_eq!(read(text, false), Some(("cloudwatch", 34, r#"{"owner":"1"}"#.to_owned())));
         assert_eq!(read(text, true), Some(("cloudwatch", 34, r#"{"owner":"1","late":2}"#.to_owned())));
@@ -293,6 +385,9 @@ mod tests {
             r#"{"records":{}}"#,
             r#"{"msg":"got","records":[{"a":1}]}"#,
             r#"{"level":30,"logs":[{"a":1}]}"#,
+            r#"{"job":"sync","records":[]}"#,
+            r#"{"records":[]}"#,
+            r#"{"logs":[{"a":1}],"entries":[{"b":2}]}"#,
             "{}",
         ] {
             assert_eq!(read(none, true), None, "{none}");

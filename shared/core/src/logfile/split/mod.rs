@@ -8,7 +8,8 @@
 //! ```text
 //! Top ── { ──▶ an object ──▶ Top          Broken ──▶ Top, Line
 //!  │           its array ──▶ Between      (an object that does not parse ends at its line's end)
-//!  ├──── [ ──▶ Between ──▶ Element ──▶ Between ──▶ AfterArray, Tail ──▶ Top
+//!  ├──── [ ──▶ Between ──▶ Element ──▶ Between ──▶ Tail ──▶ Top
+//!  │           (a line that belongs to no element ends the array)
 //!  └── other ─▶ Line ──▶ Entry ──▶ Top    (Entry: while lines continue it)
 //! ```
 //!
@@ -98,13 +99,9 @@ enum State {
     /// In an object that is too long.
     Oversize,
     /// Between the elements of an array; `needs_value` after `[` and `,`.
-    Between {
-        needs_value: bool,
-        after_comma: bool,
-    },
+    Between { needs_value: bool, after_comma: bool },
     /// In an element whose end the brackets tell.
     Element,
-    AfterArray,
     /// After an envelope's array, before the envelope's end.
     Tail,
 }
@@ -125,6 +122,10 @@ pub struct Splitter {
     near_ms: i64,
     /// An object that was incomplete is read again when the stream has come so far.
     retry_at: u64,
+    /// Bytes that were parsed as objects and were none, or not alone on their lines.
+    failed_bytes: u64,
+    /// In an array: a line has begun since its last element; in an element: one begins at `at`.
+    line_begun: bool,
     /// There has been a good object.
     json_good: bool,
     oversize: Option<Oversize>,
@@ -205,6 +206,8 @@ impl Splitter {
             max_record_bytes: max_record_bytes as u64,
             near_ms,
             retry_at: 0,
+            failed_bytes: 0,
+            line_begun: false,
             json_good: false,
             oversize: None,
             brackets: Brackets::default(),
@@ -257,7 +260,6 @@ impl Splitter {
                 State::Oversize => self.oversize_object(),
                 State::Between { needs_value, after_comma } => self.between(needs_value, after_comma),
                 State::Element => self.element(),
-                State::AfterArray => self.after_array(),
                 State::Tail => self.tail(),
             };
             match step {
@@ -333,9 +335,9 @@ impl Splitter {
         self.ended == Some(StreamEnd::CutOff)
     }
 
-    /// The entry at hand reaches to `at` at least: forgets its bytes if that is too much.
-    fn reach(&mut self) {
-        if self.oversize.is_none() && self.at - self.begin > self.max_record_bytes {
+    /// The entry at hand reaches to `end` at least: forgets its bytes if that is too much.
+    fn reach(&mut self, end: u64) {
+        if self.is_oversize(end) && self.oversize.is_none() {
             let sample = self.sample_of(self.begin, self.at);
             let start = self.buffer.original(self.begin);
             self.oversize = Some(Oversize { start, sample });
@@ -346,20 +348,16 @@ impl Splitter {
     }
 
     fn wait_inside_entry(&mut self) -> Step {
-        self.reach();
+        self.reach(self.at);
         Step::Wait
     }
 
-    /// Skips bytes that belong to no entry.
-    fn skip(&mut self, belongs_to_none: impl Fn(u8) -> bool) {
-        let rest = self.rest();
-        let count = rest.iter().position(|&b| !belongs_to_none(b)).unwrap_or(rest.len());
-        self.at += count as u64;
-        self.begin = self.at;
-    }
-
+    /// Whether the entry at hand is too long if it ends at `end`, where a CR may be part of the line break.
     fn is_oversize(&self, end: u64) -> bool {
-        self.oversize.is_some() || end - self.begin > self.max_record_bytes
+        self.oversize.is_some() || {
+            let beyond = (end - self.begin).saturating_sub(self.max_record_bytes);
+            beyond > 1 || (beyond == 1 && self.buffer.byte(end - 1) != Some(b'\r'))
+        }
     }
 
     fn trimmed_end(&self, start: u64, end: u64) -> u64 {

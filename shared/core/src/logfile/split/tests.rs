@@ -146,6 +146,99 @@ fn arrays_objects_and_text_may_follow_each_other() {
 }
 
 #[test]
+fn text_after_an_array_on_its_line_ends_the_array() {
+    check("[{\"a\":1}], retrying\nready\n", &["text 0..19 [{\"a\":1}], retrying", "text 20..25 ready"]);
+    check(
+        "[{\"a\":1}] processed\n{\"a\":2}",
+        &["text 0..19 [{\"a\":1}] processed", "ndjson 20..27 {\"a\":2}"],
+    );
+    let long = format!("[{{\"a\":\"{}\"}}], retrying\nready\n{{\"b\":1}}", "x".repeat(2000));
+    for chunk in [1, 7, 10_000] {
+        let (pieces, unterminated) = split_in(long.as_bytes(), chunk, 10_000, StreamEnd::Whole);
+        assert_eq!(
+            pieces[1..],
+            ["text 2010..2020 , retrying", "text 2021..2026 ready", "ndjson 2027..2034 {\"b\":1}"]
+        );
+        assert!(!unterminated);
+    }
+    check(
+        "[{\"a\":1}],\n[{\"b\":2}],\n{\"c\":3}\n",
+        &["json-array 1..8 {\"a\":1}", "json-array 12..19 {\"b\":2}", "ndjson 22..29 {\"c\":3}"],
+    );
+}
+
+#[test]
+fn an_array_cut_off_on_its_line_takes_no_other_line_along() {
+    let first = "json-array 1..8 {\"a\":1}";
+    check(
+        "[{\"a\":1},{\"b\":\n{\"c\":3}\n{\"d\":4}\n",
+        &[
+            first,
+            "json-array 9..14 BROKEN_JSON {\"b\":",
+            "ndjson 15..22 {\"c\":3}",
+            "ndjson 23..30 {\"d\":4}",
+        ],
+    );
+    check(
+        "[{\"a\":1},{\"b\":2}\n[{\"c\":3}]\nready\n",
+        &[first, "json-array 9..16 {\"b\":2}", "json-array 18..25 {\"c\":3}", "text 27..32 ready"],
+    );
+    check(
+        "[{\"a\":1},{\"b\":\n2025-04-01 18:34:01 WARN x\n  at y\nready\n",
+        &[
+            first,
+            "json-array 9..14 BROKEN_JSON {\"b\":",
+            "dated 15..48 2025-04-01 18:34:01 WARN x\n  at y",
+            "text 49..54 ready",
+        ],
+    );
+    check("[{\"a\":1},\nready\nnode\n", &[first, "text 10..15 ready", "text 16..20 node"]);
+    check(
+        "[{\"a\":1},{\"b\nready\nnode\n",
+        &[first, "json-array 9..12 BROKEN_JSON {\"b", "text 13..18 ready", "text 19..23 node"],
+    );
+}
+
+#[test]
+fn a_bad_element_of_an_array_over_many_lines_takes_no_other_along() {
+    check(
+        "[\n{\"a\":1,},\n{\"b\":{\"c\":},\n{\"d\":1},\n3\n,\n{\n  \"e\": [\n    true,\n    {\n}\n  \n},\n{\"f\":1}\n]\nready",
+        &[
+            "json-array 2..10 BROKEN_JSON {\"a\":1,}",
+            "json-array 12..23 BROKEN_JSON {\"b\":{\"c\":}",
+            "json-array 25..32 {\"d\":1}",
+            "json-array 34..35 NOT_AN_OBJECT 3",
+            "json-array 38..71 BROKEN_JSON {\n  \"e\": [\n    true,\n    {\n}\n  \n}",
+            "json-array 73..80 {\"f\":1}",
+            "text 83..88 ready",
+        ],
+    );
+}
+
+/// A line that begins an object and a wrong byte far away: each line is read to there, if nothing prevents it.
+#[test]
+fn many_open_braces_before_a_wrong_byte_are_read_in_linear_time() {
+    for line in ["{\"\":\n", "[{\"a\":1},{\"b\":\n", "[{\"a\":[1,\n"] {
+        let lines = line.repeat(200_000 / line.len());
+        let text = format!("{lines}!\n{{\"a\":1}}\n").repeat(4);
+        let mut splitter = Splitter::new(1 << 20, NEAR_MS);
+        let mut last = 0;
+        for chunk in text.as_bytes().chunks(1 << 16) {
+            splitter.push(chunk);
+            while let Some(piece) = splitter.next_piece() {
+                last = piece.end;
+            }
+        }
+        splitter.finish(StreamEnd::Whole);
+        while let Some(piece) = splitter.next_piece() {
+            last = piece.end;
+        }
+        assert_eq!(last as usize, text.len() - 1, "{line}");
+        assert!(splitter.failed_bytes < 16 << 20, "{line}: {}", splitter.failed_bytes);
+    }
+}
+
+#[test]
 fn an_array_without_its_end_is_reported() {
     for (text, count) in
         [("[", 0), ("[{},", 1), ("[{\"a\":1}", 1), ("[{\"a\":1},{\"b", 2), ("{\"logs\":[{}", 1)]
@@ -176,6 +269,53 @@ fn envelopes_are_unwrapped_and_give_their_scalars_as_context() {
 }
 
 #[test]
+fn an_object_with_an_empty_array_is_a_record() {
+    for text in [r#"{"time":1,"job":"sync","records":[]}"#, r#"{"logs":[]}"#, r#"{"Records":[],"n":1}"#] {
+        check(text, &[&format!("ndjson 0..{} {text}", text.len())]);
+    }
+    check(r#"{"Records":[]}{"resourceLogs":[{"resource":{},"scopeLogs":[]}]}"#, &[]);
+}
+
+#[test]
+fn an_object_with_two_arrays_loses_neither() {
+    let text = r#"{"logs":[{"a":1}],"entries":[{"b":2}]}"#;
+    check(text, &[&format!("ndjson 0..{} {text}", text.len())]);
+    check(r#"{"logs":[{"a":1}],"entries":[]}"#, &["logs 9..16 {\"a\":1}"]);
+}
+
+#[test]
+fn an_envelope_with_a_large_context_is_one_record() {
+    let text = |bytes: usize| format!("{{\"pad\":\"{}\",\"logs\":[{{}},{{}}]}}", "x".repeat(bytes));
+    let pieces = |text: &str| split_in(text.as_bytes(), 1000, 1 << 20, StreamEnd::Whole).0;
+    assert_eq!(pieces(&text(16_000)).len(), 2);
+    let large = text(16_400);
+    assert_eq!(pieces(&large), [format!("ndjson 0..{} {large}", large.len())]);
+    let nested = format!("{{\"logs\":[{},{{}}]}}", text(16_400));
+    assert_eq!(pieces(&nested).len(), 2);
+}
+
+#[test]
+fn column_names_are_bounded() {
+    let text = |bytes: usize| format!("#Fields: {} b\nx y\n", "x".repeat(bytes));
+    let pieces = |text: &str| split_in(text.as_bytes(), 1000, 1 << 20, StreamEnd::Whole).0;
+    let named = pieces(&text(16_000));
+    assert!(named.len() == 1 && named[0].starts_with("w3c "), "{}", named[0].len());
+    let unnamed = pieces(&text(16_400));
+    assert_eq!(unnamed[1], "text 16412..16415 x y");
+}
+
+#[test]
+fn what_stands_beside_a_wrapped_message_is_kept() {
+    let text = "{\"log\":\"{\\\"a\\\":1}\\n\",\"stream\":\"stdout\",\"message\":\"m\",\"kubernetes\":{\"pod\":\n\"p\"},\"tags\":[1]}";
+    let context = "{\"stream\":\"stdout\",\"message\":\"m\",\"kubernetes\":{\"pod\": \"p\"},\"tags\":[1]}";
+    check(text, &[&format!("docker 0..{} {context}\n{{\"a\":1}}", text.len())]);
+    let labels = "x".repeat(17_000);
+    let text = format!("{{\"log\":\"{{}}\",\"stream\":\"stdout\",\"labels\":\"{labels}\"}}");
+    let (pieces, _) = split_in(text.as_bytes(), 1000, 1 << 20, StreamEnd::Whole);
+    assert_eq!(pieces, [format!("docker 0..{} {text}", text.len())]);
+}
+
+#[test]
 fn an_envelope_longer_than_a_record_is_streamed_with_what_stands_before_its_array() {
     let elements: Vec<_> = (0..50).map(|i| format!("{{\"i\":{i}}}")).collect();
     let text = format!("{{\"owner\":\"1\",\"records\":[{}],\"late\":1}}\n{{\"b\":1}}", elements.join(",\n"));
@@ -184,6 +324,27 @@ fn an_envelope_longer_than_a_record_is_streamed_with_what_stands_before_its_arra
         assert_eq!(pieces.len(), 51);
         assert!(pieces[49].ends_with("{\"owner\":\"1\"}\n{\"i\":49}"), "{}", pieces[49]);
         assert!(pieces[50].ends_with("{\"b\":1}"), "{}", pieces[50]);
+    }
+}
+
+#[test]
+fn what_follows_the_array_of_a_streamed_envelope_is_bad_unless_it_ends_the_envelope() {
+    let elements: Vec<_> = (0..50).map(|i| format!("{{\"i\":{i}}}")).collect();
+    let records = format!("{{\"records\":[{}]", elements.join(","));
+    for (tail, expect) in [
+        ("\n}\n{\"b\":1}\n", vec!["{\"b\":1}"]),
+        (",\"late\":[{}]}{\"b\":1}\n", vec!["{\"b\":1}"]),
+        ("\n{\"b\":1}\n", vec!["{\"b\":1}"]),
+        (" junk\n{\"b\":1}\n", vec!["BROKEN_JSON  junk", "{\"b\":1}"]),
+        (",\"entries\":[{}]}\n{\"b\":1}\n", vec!["BROKEN_JSON ,\"entries\":[{}]}", "{\"b\":1}"]),
+    ] {
+        let text = format!("{records}{tail}");
+        for chunk in [1, 5, 1000] {
+            let (pieces, unterminated) = split_in(text.as_bytes(), chunk, 100, StreamEnd::Whole);
+            let rest: Vec<_> =
+                pieces[50..].iter().map(|piece| piece.splitn(3, ' ').nth(2).unwrap()).collect();
+            assert_eq!((rest, unterminated), (expect.clone(), false), "{tail} in chunks of {chunk}");
+        }
     }
 }
 
@@ -357,6 +518,28 @@ fn what_is_too_large_is_skipped_and_sampled() {
 }
 
 #[test]
+fn an_entry_of_exactly_the_limit_is_stored() {
+    let header = "2025-04-01 18:34:01 WARN ";
+    let line = format!("{header}{}", "x".repeat(200 - header.len()));
+    let two = format!("{header}\n  {}", "x".repeat(197 - header.len()));
+    let plain = "x".repeat(200);
+    let whole = |text: &str| format!("dated 0..200 {text}");
+    for end in ["", "\n", "\r\n", "\n\n \n"] {
+        check(&format!("{line}{end}"), &[&whole(&line)]);
+        check(&format!("{two}{end}"), &[&whole(&two)]);
+        check(&format!("{plain}{end}"), &[&format!("text 0..200 {plain}")]);
+    }
+    let blank = " \n".repeat(300);
+    let short = format!("dated 0..26 {header}x");
+    check(&format!("{header}x\n{blank}"), &[&short]);
+    check(&format!("{header}x\n{blank}ready"), &[&short, "text 627..632 ready"]);
+    let far = format!("text 402..428 {}y", " ".repeat(25));
+    check(&format!("{header}x\n{}y\nready", " ".repeat(400)), &[&short, &far, "text 429..434 ready"]);
+    let over = format!("{two}x\n");
+    assert!(split_in(over.as_bytes(), 7, 200, StreamEnd::Whole).0[0].contains("TOO_LARGE"));
+}
+
+#[test]
 fn memory_stays_at_the_limit_however_long_an_entry_is() {
     for begin in ["x", "{\"a\":\"", "[{\"a\":\"", "{\"records\":[{\"a\":\""] {
         let mut splitter = Splitter::new(1000, NEAR_MS);
@@ -406,6 +589,10 @@ fn stuff() -> impl Strategy<Value = String> {
         "\u{1e}",
         "{\"logs\":[",
         "{\"owner\":\"1\",\"logEvents\":[{\"message\":\"{}\"}",
+        "\n[{\"a\":1},",
+        "\n{\"a\":",
+        "},\n",
+        "\"b\":",
         "#Fields: a b\n",
         "\n  at x",
         "Traceback",

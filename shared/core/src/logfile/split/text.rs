@@ -147,6 +147,9 @@ impl Splitter {
 
     /// In an entry, from the beginning of the line at hand or further.
     pub(super) fn entry(&mut self) -> Step {
+        if let Some(next) = self.blank_to_the_limit() {
+            return self.end_of_entry(next, true);
+        }
         if !self.entry.belongs {
             match self.continues() {
                 None => return Step::Wait,
@@ -164,18 +167,33 @@ impl Splitter {
         self.entry.blank &= blank;
         if newline.is_none() && self.ended.is_none() {
             self.at = line_end;
-            return self.wait_inside_entry();
+            let end = if self.entry.blank { self.entry.content_end } else { line_end };
+            self.reach(end);
+            return Step::Wait;
         }
         if !self.entry.blank {
             self.entry.content_end = line_end - u64::from(carriage_return);
         }
         self.at = line_end + u64::from(newline.is_some());
         self.entry.belongs = false;
-        self.reach();
+        self.reach(self.entry.content_end);
         if newline.is_none() {
             return self.end_of_entry(line_end, false);
         }
         Step::Again
+    }
+
+    /// Where the limit is, if the line at hand reaches it and all since the last line that belongs to the entry is
+    /// blank: what comes later cannot belong to it.
+    fn blank_to_the_limit(&self) -> Option<u64> {
+        let limit = self.begin + self.max_record_bytes + 1;
+        let may_end = !self.entry.belongs || self.entry.blank;
+        if self.len() < limit || self.oversize.is_some() || self.entry.content_end >= limit || !may_end {
+            return None;
+        }
+        let rest = &self.rest()[..limit.saturating_sub(self.at) as usize];
+        let end = rest.iter().position(|byte| *byte == b'\n' || !byte.is_ascii_whitespace());
+        end.is_none_or(|end| end + 1 == rest.len() && rest[end] == b'\n').then_some(limit)
     }
 
     /// The entry is over; `whole`: by what follows it, or by a line that was complete.

@@ -1,7 +1,9 @@
 //! What may begin a piece, and JSON objects that do.
 
+use serde::de::IgnoredAny;
+
 use super::{Brackets, Found, Oversize, Splitter, State, Step, What};
-use crate::logfile::head::{NoObject, object_at, too_deep, with_time};
+use crate::logfile::head::{NoObject, Said, object_at, too_deep, with_time};
 use crate::logfile::quarantine::QuarantineReason;
 
 /// UTF-8's byte order mark.
@@ -9,6 +11,14 @@ const MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// Separates the values of a JSON text sequence. <https://www.rfc-editor.org/rfc/rfc7464>
 const RECORD_SEPARATOR: u8 = 0x1e;
+
+/// How many bytes may be parsed without success before objects are read on their own lines only: those of this many
+/// records of the longest kind, and this many times the bytes before.
+const FAILED_RECORDS: u64 = 8;
+const FAILED_FACTOR: u64 = 4;
+
+/// How far an array is followed on its line, to see whether it is part of a text (bytes).
+const MAX_ARRAY_IN_TEXT_BYTES: usize = 1024;
 
 /// What may stand between values beside line breaks.
 pub(super) fn separates(byte: u8) -> bool {
@@ -73,12 +83,15 @@ impl Splitter {
         if self.ended.is_none() && self.len() < self.retry_at && held <= self.max_record_bytes {
             return Step::Wait;
         }
-        match object_at(self.window(start)) {
+        match self.read_object(start) {
             Ok((said, length)) => {
                 let end = start + length as u64;
                 match self.value_follows(end) {
                     None => return self.wait_for_more(start),
-                    Some(false) => return self.is_broken(),
+                    Some(false) => {
+                        self.failed_bytes += length as u64;
+                        return self.is_broken();
+                    }
                     Some(true) => {}
                 }
                 self.json_good = true;
@@ -103,8 +116,31 @@ impl Splitter {
         }
     }
 
+    /// Reads the object at `start`; only on its line after much was parsed without success, so that the work grows
+    /// with the bytes alone.
+    pub(super) fn read_object(&mut self, start: u64) -> Result<(Said, usize), NoObject> {
+        let window = self.window(start);
+        if self.failed_bytes > FAILED_RECORDS * self.max_record_bytes + FAILED_FACTOR * start {
+            return match memchr::memchr(b'\n', window.as_bytes()) {
+                Some(end) => object_at(&window[..end]).map_err(|_| NoObject::Broken(0)),
+                None => object_at(window),
+            };
+        }
+        let read = object_at(window);
+        self.failed_bytes += match read {
+            Err(NoObject::Broken(length)) => length as u64,
+            Err(NoObject::Incomplete)
+                if self.ended.is_some() || self.len() - start > self.max_record_bytes =>
+            {
+                window.len() as u64
+            }
+            Ok(_) | Err(NoObject::Incomplete) => 0,
+        };
+        read
+    }
+
     /// An object that parses: a record, an envelope, or one that wraps a record.
-    pub(super) fn take_object(&mut self, start: u64, end: u64, said: crate::logfile::head::Said) -> Step {
+    pub(super) fn take_object(&mut self, start: u64, end: u64, said: Said) -> Step {
         if too_deep(self.buffer.between(start, end).as_bytes()) {
             return self.bad(start, end, end, QuarantineReason::TooDeep);
         }
@@ -127,7 +163,7 @@ impl Splitter {
     }
 
     /// As [`Splitter::follows`], of an object: another object or an array of them may follow.
-    fn value_follows(&self, end: u64) -> Option<bool> {
+    pub(super) fn value_follows(&self, end: u64) -> Option<bool> {
         let follows = self.follows(end, |byte| matches!(byte, b'{' | b'[' | 0))?;
         let rest = self.window(end).trim_start_matches(|c: char| c.is_ascii() && separates(c as u8));
         match rest.strip_prefix('[').map(str::trim_ascii_start) {
@@ -144,7 +180,6 @@ impl Splitter {
         let rest = self.window(end).as_bytes();
         match rest.iter().find(|byte| !separates(**byte)) {
             Some(b'\n') => Some(true),
-            Some(b'\xef') if self.ended.is_none() && rest.len() < MARK.len() => None,
             Some(b'\xef') => Some(true),
             Some(&byte) => Some(may(byte)),
             None if self.ended.is_some() || self.len() - end >= self.max_record_bytes => Some(true),
@@ -202,8 +237,7 @@ impl Splitter {
             QuarantineReason::InvalidUtf8
         } else if too_deep(text.as_bytes()) {
             QuarantineReason::TooDeep
-        } else if serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok() && !text.trim().starts_with('{')
-        {
+        } else if serde_json::from_str::<IgnoredAny>(text).is_ok() && !text.trim().starts_with('{') {
             QuarantineReason::NotAnObject
         } else {
             QuarantineReason::BrokenJson
@@ -249,11 +283,33 @@ impl Splitter {
             }
             _ => false,
         };
-        if !objects {
-            self.state = State::Line;
-            return Step::Again;
+        let in_text = if objects { self.is_in_text() } else { Some(true) };
+        match in_text {
+            None => return Step::Wait,
+            Some(true) => {
+                self.state = State::Line;
+                return Step::Again;
+            }
+            Some(false) => {}
         }
         self.enter_array();
         Step::Again
+    }
+
+    /// Whether the array at hand ends on its line, and something that is no piece follows it there. `None`: that
+    /// is not known yet.
+    fn is_in_text(&self) -> Option<bool> {
+        let rest = self.rest();
+        let looked_at = &rest[..rest.len().min(MAX_ARRAY_IN_TEXT_BYTES)];
+        let newline = memchr::memchr(b'\n', looked_at);
+        let line = &looked_at[..newline.unwrap_or(looked_at.len())];
+        let (length, closed) = Brackets::object(false).scan(line);
+        if closed {
+            let follows = self.value_follows(self.at + length as u64)?;
+            // A stray bracket does not make an array text.
+            return Some(!follows && serde_json::from_slice::<IgnoredAny>(&line[..length]).is_ok());
+        }
+        let known = newline.is_some() || line.len() == MAX_ARRAY_IN_TEXT_BYTES || self.ended.is_some();
+        known.then_some(false)
     }
 }
