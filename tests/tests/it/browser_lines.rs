@@ -56,8 +56,8 @@ async fn lines_of_text_keep_time_level_and_message_and_a_message_forges_no_recor
     for (logged, stored) in logged.iter().zip(&stored) {
         assert_same_time_and_level(logged, stored);
         let (message, kept) = (logged["message"].as_str().unwrap(), stored["message"].as_str().unwrap());
-        // The context follows the message; a line that would read as a header is indented.
-        let whole = message.replace("\n2024", "\n  2024");
+        // The context follows the message; lines at the margin are indented.
+        let whole = message.replace("\n2024", "\n  2024").replace("\n{", "\n  {");
         assert!(kept.starts_with(whole.trim_end()), "{kept:?} does not begin with {whole:?}");
     }
 }

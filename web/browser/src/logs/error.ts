@@ -1,8 +1,8 @@
 /** Why a flush failed. The lines are still here and go later, unless `code` is `REFUSED`. */
 export class LogferryError extends Error {
   override name = 'LogferryError';
-  readonly code: string;
-  readonly retryInMs: number;
+  declare readonly code: string;
+  declare readonly retryInMs: number;
 
   constructor(message: string, code: string, retryInMs = 0) {
     super(message);
@@ -11,4 +11,11 @@ export class LogferryError extends Error {
   }
 }
 
-export const reasonOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+/** What was thrown, as a text, whatever it is. */
+export function reasonOf(error: unknown): string {
+  try {
+    return String(error instanceof Error ? error.message : error);
+  } catch {
+    return 'unknown';
+  }
+}

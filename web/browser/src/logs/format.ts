@@ -25,53 +25,57 @@ const MAX_SIZE = 1 << 20;
 
 /** An entry as one line without its line break. Over `maxBytes` the message and the context are cut. */
 export function line(entry: Entry, format: Format, maxBytes: number, redactor: Redactor | null): string {
-  const message = wellFormed(redactor ? redactor.text(entry.message) : entry.message);
-  const context = entry.context && plainValue(entry.context, redactor);
-  const whole = render(entry, format, message, context);
-  if (whole.length * 3 <= maxBytes || utf8Length(whole) <= maxBytes) return whole;
+  const { level, sessionId, seq } = entry;
+  const date = dateOf(entry.time);
+  const message = harmless(entry.message, redactor);
+  const context = entry.context && (plainValue(entry.context, redactor) as Entry['context']);
+  const id = context?.request_id ?? context?.requestId;
+  const hasId = typeof id === 'string' || typeof id === 'number';
+  const render = (msg: string, context: unknown, truncated?: true): string => {
+    if (format === 'text') {
+      const tail = `${context ? ` ${JSON.stringify(context)}` : ''}${truncated ? ' truncated: true' : ''}`;
+      return `${date.toISOString()} [${level}] ${indented(msg)}${tail}`;
+    }
+    // Three times as fast as JSON of it all.
+    return (
+      `{"time":${+date},"level":"${level.toLowerCase()}","msg":${JSON.stringify(msg)}` +
+      (context ? `,"context":${JSON.stringify(context)}` : '') +
+      (hasId ? `,"request_id":${JSON.stringify(`${id}`)}` : '') +
+      (truncated ? ',"truncated":true' : '') +
+      (sessionId ? `,"sessionId":"${sessionId}","seq":${seq}` : '') +
+      '}'
+    );
+  };
+  const fits = (text: string) => text.length * 3 <= maxBytes || utf8Length(text) <= maxBytes;
+  let text = render(message, context);
   // Escapes make a text longer than it is, so the share that fits is found by trying.
-  for (let keep = maxBytes; keep > 64; keep = Math.floor(keep * 0.6)) {
-    const [ofMessage, ofContext] = context ? [keep / 2, keep / 2] : [keep, 0];
-    const rest = context && { cut: cut(JSON.stringify(context), ofContext) };
-    const shorter = render(entry, format, cut(message, ofMessage), rest, true);
-    if (utf8Length(shorter) <= maxBytes) return shorter;
+  for (let keep = maxBytes; keep > 64 && !fits(text); keep *= 0.6) {
+    const share = context ? keep / 2 : keep;
+    const rest = context && { cut: cut(JSON.stringify(context), share) };
+    text = render(cut(message, share), rest, true);
   }
-  return render(entry, format, '', undefined, true);
+  return fits(text) ? text : render('', undefined, true);
 }
 
-function render(entry: Entry, format: Format, msg: string, context: unknown, truncated?: true): string {
-  const { time, level, sessionId, seq } = entry;
-  if (format === 'text') {
-    const tail = `${context ? ` ${JSON.stringify(context)}` : ''}${truncated ? ' truncated: true' : ''}`;
-    return `${isoTime(time)} [${level}] ${harmless(msg)}${tail}`;
-  }
-  const id = entry.context?.request_id ?? entry.context?.requestId;
-  const request_id = typeof id === 'string' || typeof id === 'number' ? wellFormed(String(id)) : undefined;
-  // Three times as fast as JSON of it all.
-  return (
-    `{"time":${time},"level":"${level.toLowerCase()}","msg":${JSON.stringify(msg)}` +
-    (context ? `,"context":${JSON.stringify(context)}` : '') +
-    (request_id === undefined ? '' : `,"request_id":${JSON.stringify(request_id)}`) +
-    (truncated ? ',"truncated":true' : '') +
-    (sessionId ? `,"sessionId":"${sessionId}","seq":${seq}` : '') +
-    '}'
-  );
-}
-
-/** A line break before what would read as the header of another record is followed by two spaces. */
-const harmless = (message: string): string =>
-  message.includes('\n') ? message.replace(/\n(?=\d{4}-\d\d-\d\dT)/g, '\n  ') : message;
+/** No line of a message begins at the margin: there a header or an object would begin another record. */
+const indented = (message: string): string => message.replace(/\n(?![ \t])/g, '\n  ');
 
 /** A date that is none becomes 1970. */
-export function isoTime(time: number): string {
-  const date = new Date(time);
-  return Number.isNaN(date.getTime()) ? new Date(0).toISOString() : date.toISOString();
-}
+export const dateOf = (time: number): Date => new Date(new Date(time).getTime() || 0);
 
-/** The message of whatever was logged: texts as they are, errors with their stack, objects as JSON. */
-export function messageOf(value: unknown, redactor: Redactor | null): string {
+/** The message of whatever was logged: texts as they are, errors with stack and `causes`, objects as JSON. */
+export function messageOf(value: unknown, redactor: Redactor | null, causes = 4): string {
   if (typeof value === 'string') return value;
-  if (value instanceof Error) return value.stack || `${value.name}: ${value.message}`;
+  if (value instanceof Error) {
+    const { message, cause } = value;
+    const stack = `${value.stack ?? ''}`;
+    const said = String(value);
+    // In Firefox and Safari it has nothing but frames.
+    const whole = stack.includes(message ? `: ${message}` : said) ? stack : `${said}\n${stack}`.trimEnd();
+    return cause === undefined || !causes
+      ? whole
+      : `${whole}\nCaused by: ${messageOf(cause, redactor, causes - 1)}`;
+  }
   return typeof value === 'object' && value !== null
     ? (JSON.stringify(plainValue(value, redactor)) ?? 'null')
     : String(value);
@@ -87,7 +91,7 @@ function plainValue(root: unknown, redactor: Redactor | null): unknown {
     room -= 8;
     if (typeof value === 'string') {
       room -= value.length;
-      return wellFormed(redactor ? redactor.text(value) : value);
+      return harmless(value, redactor);
     }
     if (typeof value === 'function') return `[function ${value.name}]`;
     if (typeof value === 'bigint' || typeof value === 'symbol') return String(value);
@@ -96,7 +100,16 @@ function plainValue(root: unknown, redactor: Redactor | null): unknown {
     if (above.length >= MAX_DEPTH) return '[deep]';
     const path = [...above, value];
     if (typeof Node !== 'undefined' && value instanceof Node) return `[${value.nodeName.toLowerCase()}]`;
-    if (Array.isArray(value)) return value.map((element) => copyOf(element, '', path));
+    // What is over is not even visited.
+    const fits = Math.max(0, room) / 8;
+    if (Array.isArray(value)) {
+      // The name of a pair's second may tell a secret.
+      const [first] = value.length === 2 ? value : [];
+      const nameAt = (at: number) => (at === 1 && typeof first === 'string' ? first : '');
+      const copies = value.slice(0, fits).map((element, at) => copyOf(element, nameAt(at), path));
+      return value.length > fits ? [...copies, '[cut]'] : copies;
+    }
+    if (ArrayBuffer.isView(value)) return `[${value.constructor.name} ${value.byteLength}]`;
     if (value instanceof Map || value instanceof Set) return copyOf([...value], '', path);
     try {
       const { toJSON } = value as { toJSON?: unknown };
@@ -104,44 +117,34 @@ function plainValue(root: unknown, redactor: Redactor | null): unknown {
     } catch {
       // Copied by its fields.
     }
-    const fields = (value instanceof Error ? errorFields(value) : value) as Record<string, unknown>;
     const copied = (key: string) => {
       try {
-        return copyOf(fields[key], key, path);
+        return copyOf((value as Record<string, unknown>)[key], key, path);
       } catch {
         // Its getter throws.
         return '[unreadable]';
       }
     };
     // Defines the fields, as an assignment does not: a key may be `__proto__`.
-    return Object.fromEntries(Object.keys(fields).map((key) => [wellFormed(key), copied(key)]));
+    const keys = value instanceof Error ? ERROR_FIELDS : Object.keys(value).slice(0, fits);
+    return Object.fromEntries(keys.map((key) => [harmless(key, redactor), copied(key)]));
   };
 
   return copyOf(root, '', []);
 }
 
-const errorFields = ({ name, message, stack, cause }: Error) => ({ name, message, stack, cause });
+const ERROR_FIELDS = ['name', 'message', 'stack', 'cause'];
 
-const LONE = /[\uD800-\uDBFF](?![\uDC00-\uDFFF])|(?<![\uD800-\uDBFF])[\uDC00-\uDFFF]/g;
+/** A text without secrets. Lone surrogates become U+FFFD, as they do in UTF-8. */
+const harmless = (text: string, redactor: Redactor | null): string =>
+  (redactor ? redactor.text(text) : text).replace(/\p{Cs}/gu, '\uFFFD');
 
-/** Lone surrogates become U+FFFD, as they do in UTF-8. */
-function wellFormed(text: string): string {
-  const own = text as string & { toWellFormed?: () => string };
-  if (own.toWellFormed) return own.toWellFormed();
-  return text.replace(LONE, '\uFFFD');
-}
+const encoder = /* @__PURE__ */ new TextEncoder();
 
-let encoder: TextEncoder | undefined;
-
-export function utf8Length(text: string): number {
-  encoder ??= new TextEncoder();
-  return encoder.encode(text).length;
-}
+export const utf8Length = (text: string): number => encoder.encode(text).length;
 
 /** At most `maxBytes` of UTF-8, never half a character. */
 function cut(text: string, maxBytes: number): string {
-  encoder ??= new TextEncoder();
-  const bytes = new Uint8Array(Math.max(0, Math.floor(maxBytes)));
-  const { read } = encoder.encodeInto(text, bytes);
+  const { read } = encoder.encodeInto(text, new Uint8Array(maxBytes));
   return text.slice(0, read);
 }

@@ -14,7 +14,8 @@ const WORDS =
 
 const QUERY = 'auth|key|code|sig|signature|jwt|session';
 
-const JWT = /eyJ[\w-]{10,}\.[\w-]*\.[\w-]+(?:\.[\w-]+\.[\w-]+)?/g;
+/** Looked for once a word: `eyJ` may stand in it at many places. */
+const JWT = /(?<![\w-])(?=[\w-]+\.[\w-]*\.[\w-])([\w-]*?)eyJ[\w-]{10,}\.[\w-]*\.[\w-]+(?:\.[\w-]+\.[\w-]+)?/g;
 
 /** Between the words of a name may be `-`, `_` or nothing. */
 const pattern = (name: string) =>
@@ -40,7 +41,7 @@ export function redactor(options: boolean | RedactOptions = true): Redactor | nu
     [new RegExp(`\\b(${either(headers)})${between}(?:${quoted}|[^\\n]+)`, 'gi'), `$1$2${MASK}`],
     [new RegExp(`(${either(words)})${between}(?:${quoted}|[^\\s"',;&]+)`, 'gi'), `$1$2${MASK}`],
     [new RegExp(`([?&](?:${either(words)}|${QUERY})=)[^&#\\s"']+`, 'gi'), `$1${MASK}`],
-    [JWT, MASK],
+    [JWT, `$1${MASK}`],
   ];
   const own = (more.patterns ?? []).map(
     (rule) => new RegExp(rule.source, `${rule.flags.replace(/[gy]/g, '')}g`),

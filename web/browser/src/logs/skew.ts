@@ -1,6 +1,6 @@
 /** A browser's clock may be wrong by years. The service's clock is in the key that it grants: a ULID starts with its time. */
 
-import { isoTime, line } from './format.ts';
+import { dateOf, line } from './format.ts';
 
 /** Less than this counts as right: a grant takes time, and clocks of machines differ (ms). */
 const TOLERANCE_MS = 60_000;
@@ -26,7 +26,7 @@ export function corrected(text: string, skewMs: number, nowMs: number): string {
   const lines = isJson
     ? text.replace(/^\{"time":(\d+)/gm, (_, ms) => `{"time":${Number(ms) - skewMs},"clientTime":${ms}`)
     : text.replace(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z(?= \[)/gm, (iso) =>
-        isoTime(Date.parse(iso) - skewMs),
+        dateOf(Date.parse(iso) - skewMs).toISOString(),
       );
   const secs = Math.round(Math.abs(skewMs) / 1_000);
   const message = `logferry: the browser's clock is ${secs} s ${skewMs > 0 ? 'fast' : 'slow'}; times are corrected`;

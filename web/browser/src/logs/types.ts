@@ -102,12 +102,15 @@ export interface FlushOptions {
   timeoutMs?: number;
 }
 
+/** Longer entries are cut (bytes). */
+export const MAX_ENTRY_BYTES = 256 * 1024;
+
 /** Default limits. `S3Logger` has the original's. */
 export const DEFAULTS = {
   maxEntries: 500,
   maxBytes: 50 * 1024 * 1024,
   maxAgeMs: 7 * 86_400_000,
-  maxEntryBytes: 256 * 1024,
+  maxEntryBytes: MAX_ENTRY_BYTES,
   flushIntervalMs: 120_000,
   flushBytes: 1024 * 1024,
 } as const;

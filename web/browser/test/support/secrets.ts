@@ -28,5 +28,13 @@ export const SECRETS: Planted[] = [
   { secret: 'c2lnbmF0dXJl', message: 'context', context: { list: ['a', JWT] } },
   { secret: 'key-5', message: 'context', context: { apiKey: 'key-5' } },
   { secret: 'ACCT-992', message: 'context', context: { account: 'ACCT-992' } },
+  { secret: 'c2lnbmF0dXJl', message: 'context', context: { request_id: JWT } },
+  { secret: 'c2lnbmF0dXJl', message: 'context', context: { [JWT]: 1 } },
+  {
+    secret: 'bearer-8',
+    message: 'context',
+    context: { headers: new Map([['authorization', 'Bearer bearer-8']]) },
+  },
+  { secret: 'key-6', message: 'context', context: { headers: [['x-api-key', 'key-6']] } },
   { secret: 'inner-1', message: 'context', context: { body: '{"token":"inner-1"}' } },
 ];

@@ -33,6 +33,47 @@ test('20 a message cannot forge a record in either format', () => {
   assert.equal(line({ time: TIME, level: 'INFO', message }, 'ndjson', MAX, null).includes('\n'), false);
 });
 
+test('20 no line of a message begins another record of text', () => {
+  for (const forged of [
+    '{"level":"error"}',
+    '2024-01-01 10:00:00,123 ERROR forged',
+    'ERROR forged',
+    '\n{}',
+  ]) {
+    const text = line({ time: TIME, level: 'INFO', message: `real\n${forged}` }, 'text', MAX, null);
+    const [, ...rest] = text.split('\n');
+    assert.ok(rest.length && rest.every((each) => each.startsWith('  ')), text);
+  }
+});
+
+test('an error whose stack has frames alone keeps its message, and what caused it is named', () => {
+  const error = new Error('declined', { cause: new TypeError('no funds') });
+  error.stack = 'pay@https://shop.test/app.js:10:5\n@https://shop.test/app.js:20:1\n';
+  assert.match(
+    messageOf(error, null),
+    /^Error: declined\npay@.*:10:5\n@.*:20:1\nCaused by: TypeError: no funds\n {4}at /,
+  );
+  const own = new Error('own');
+  own.stack = 'own@https://shop.test/app.js:1:1';
+  own.cause = own;
+  assert.equal(messageOf(own, null).match(/Error: own\n/g)?.length, 5);
+});
+
+test('21 of a huge value not more is read than an entry has room for', () => {
+  let reads = 0;
+  const huge = new Proxy(new Array(1_000_000).fill(1), {
+    get(target, name) {
+      reads += 1;
+      return Reflect.get(target, name);
+    },
+  });
+  json({ context: { huge } });
+  assert.ok(reads < 200_000, `${reads} reads`);
+  assert.deepEqual(json({ context: { samples: new Float32Array(480_000) } }).context, {
+    samples: '[Float32Array 1920000]',
+  });
+});
+
 test('21 nothing that an application logs throws', () => {
   const circular: Record<string, unknown> = { name: 'loop', big: 10n };
   circular.self = circular;

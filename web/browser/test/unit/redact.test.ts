@@ -5,7 +5,7 @@ import { redactor } from '../../src/logs/redact.ts';
 import { SECRETS } from '../support/secrets.ts';
 
 for (const format of ['ndjson', 'text'] as const) {
-  test(`22 none of twenty planted secrets is in a line of ${format}`, () => {
+  test(`22 none of the planted secrets is in a line of ${format}`, () => {
     const rules = redactor({ names: ['badge'], patterns: [/ACCT-\d+/] });
     for (const { secret, message, context } of SECRETS) {
       const text = line({ time: 0, level: 'INFO', message, context }, format, 1 << 18, rules);
@@ -34,5 +34,6 @@ test('hostile input is passed in linear time', () => {
   for (const unit of ['token=', 'authorization:', 'eyJaaaaaaaaaa.', '"', '\\"', '?a=', 'api-']) {
     rules?.text(unit.repeat(200_000 / unit.length));
   }
+  rules?.text('eyJ'.repeat(70_000));
   assert.ok(performance.now() - begin < 5_000);
 });
