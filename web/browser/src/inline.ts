@@ -11,10 +11,10 @@ export const logWorkerSource: string = LOG_WORKER_SOURCE;
 export const uploadWorkerSource: string = UPLOAD_WORKER_SOURCE;
 
 /** Starts the log worker: `createLogger({ worker: inlineLogWorker, … })`. */
-export const inlineLogWorker = (): Worker => start(LOG_WORKER_SOURCE);
+export const inlineLogWorker = (): Worker => start(logWorkerSource);
 
 /** Starts the upload worker: `createUploads({ worker: inlineUploadWorker, … })`. */
-export const inlineUploadWorker = (): Worker => start(UPLOAD_WORKER_SOURCE);
+export const inlineUploadWorker = (): Worker => start(uploadWorkerSource);
 
 function start(source: string): Worker {
   const url = URL.createObjectURL(new Blob([source], { type: 'text/javascript' }));

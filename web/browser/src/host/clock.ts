@@ -7,10 +7,13 @@ export interface Clock {
   random(): number;
 }
 
+/** A longer timer would fire at once (ms). */
+export const MAX_TIMER_MS = 2 ** 31 - 1;
+
 export const realClock: Clock = {
   now: () => Date.now(),
   after(ms, f) {
-    const timer = setTimeout(f, ms);
+    const timer = setTimeout(f, Math.min(ms, MAX_TIMER_MS));
     return () => clearTimeout(timer);
   },
   random: () => Math.random(),

@@ -97,7 +97,7 @@ function open(
     const timer = setTimeout(() => failed('no answer'), ANSWER_MS);
     host.addEventListener('error', (event) => {
       event.preventDefault();
-      failed('the worker script could not be loaded or failed');
+      failed('the worker script failed');
     });
     port.onmessage = ({ data }) => {
       if (data.command === ready) {

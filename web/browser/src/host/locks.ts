@@ -48,12 +48,14 @@ export function webLocks(locks: LockManager, clock: Clock): Exclusive {
 /** With leases in storage, for browsers without Web Locks. */
 export function leases(store: LeaseStore, owner: string, clock: Clock): Exclusive {
   return async (name, f) => {
-    const take = () => store.takeLease(name, owner, clock.now(), clock.now() + STEAL_AFTER_MS);
+    // Where the database fails, there is nothing in it that another run could send twice.
+    const take = () =>
+      store.takeLease(name, owner, clock.now(), clock.now() + STEAL_AFTER_MS).catch(() => true);
     while (!(await take())) await sleep(clock, 500 + clock.random() * 500);
     try {
       return await f();
     } finally {
-      await store.releaseLease(name, owner);
+      await store.releaseLease(name, owner).catch(() => {});
     }
   };
 }

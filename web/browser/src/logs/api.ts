@@ -60,7 +60,7 @@ export async function requestGrant(
   if (answer.status !== 200) throw refusal(answer, 'the service refuses to sign an upload');
   const body = json(answer);
   const url = body?.presignedUrl;
-  if (typeof url !== 'string') throw new Refusal(unreadable, false, answer.status);
+  if (typeof url !== 'string') throw new Refusal(unreadable, true, answer.status);
   const key = typeof body?.key === 'string' ? body.key : new URL(url).pathname;
   const headers = body?.headers as Record<string, string> | undefined;
   return {
@@ -89,7 +89,7 @@ export async function requestStatus(
     headers: { Authorization: `Bearer ${token}` },
   });
   if (answer.status === 404 || answer.status === 405) return null;
-  if (answer.status !== 200) throw refusal(answer, 'the service does not say whether a file has arrived');
+  if (answer.status !== 200) throw refusal(answer, 'the service does not tell what became of a file');
   const body = json(answer);
   return {
     received: body?.received === true,
@@ -120,7 +120,7 @@ export async function putFile(http: Http, batch: Batch, data: ArrayBuffer): Prom
 
 const unreadable: Failure = {
   code: 'SERVER',
-  message: 'the answer of presignedUrlEndpoint has no presignedUrl',
+  message: 'the answer has no presignedUrl',
 };
 
 function refusal(answer: HttpAnswer, what: string): Refusal {

@@ -21,7 +21,7 @@ export class Beacon {
   visit = 0;
   #form: Form | null = null;
   /** All groups from `#begin` on: what a form may have to hold. */
-  #groups: { group: number; lines: string[] }[] = [];
+  #groups: { group: number; text: string }[] = [];
   #begin = 1;
   #chars = 0;
   readonly #say: (message: Message) => void;
@@ -39,8 +39,9 @@ export class Beacon {
 
   /** Takes a group that is about to be posted. If they become too many, they go the ordinary way alone. */
   add(group: number, lines: string[]): void {
-    for (const line of lines) this.#chars += line.length + 1;
-    this.#groups.push({ group, lines });
+    const text = `${lines.join('\n')}\n`;
+    this.#chars += text.length;
+    this.#groups.push({ group, text });
     if (this.#chars > MAX_BYTES) this.drop();
   }
 
@@ -74,7 +75,7 @@ export class Beacon {
   /** A form needs no preflight, which a closing page does not live to see. */
   send(): boolean {
     if (!this.#form) return false;
-    const file = new Blob([this.#groups.map(({ lines }) => `${lines.join('\n')}\n`).join('')]);
+    const file = new Blob([this.#text]);
     if (file.size > MAX_BYTES) return false;
     const body = new FormData();
     for (const [name, value] of Object.entries(this.#form.fields)) body.append(name, value);
@@ -82,9 +83,13 @@ export class Beacon {
     return navigator.sendBeacon(this.#form.url, body);
   }
 
+  get #text(): string {
+    return this.#groups.map(({ text }) => text).join('');
+  }
+
   #keep(from: number): void {
     this.#begin = from;
     this.#groups = this.#groups.filter(({ group }) => group >= from);
-    this.#chars = this.#groups.flatMap(({ lines }) => lines).reduce((sum, line) => sum + line.length + 1, 0);
+    this.#chars = this.#text.length;
   }
 }

@@ -5,18 +5,22 @@ import { connect, type HostChoice, type HostKind, type Hosts } from '../host/hos
 import type { Message, Port } from '../host/port.ts';
 import { Beacon } from './beacon.ts';
 import { LogferryError, reasonOf } from './error.ts';
-import { type Kept, type Over, putLogs, readExits, removeExit, saveExit } from './exit.ts';
+import { fitting, type Kept, type Over, putLogs, readExits, removeExit, saveExit } from './exit.ts';
 import { type PageEvents, watchPage } from './page-events.ts';
 import { Requests } from './requests.ts';
-import type { Events, FlushOptions, Scope, Stats, Summary, TokenCallback, WorkerConfig } from './types.ts';
+import type { Events, FlushOptions, Format, Scope, Stats, TokenCallback, WorkerConfig } from './types.ts';
 
-type Listeners = { [E in keyof Events]: Set<Events[E]> };
+type ClientConfig = WorkerConfig & { format: Format };
 
 /** How often a host that fails is replaced before the page does the work itself. */
 const MAX_RESTARTS = 3;
+/** How often a host is looked for while there is none (ms). */
+const RETRY_MS = 60_000;
+/** The most that waits while there is no host (characters). */
+const MAX_KEPT = 5 << 20;
 /** A host that has not answered a request, or stored a line, within this time is replaced (ms). */
 const ANSWER_MS = 30_000;
-/** The longest that the host takes for a flush by itself (ms). */
+/** The longest that the host takes for a flush by itself (ms). One that has worked longer is none that always fails. */
 const LONGEST_FLUSH_MS = 120_000;
 
 export class LogClient {
@@ -24,52 +28,54 @@ export class LogClient {
   readonly #hosts: Hosts;
   readonly #choice: HostChoice;
   readonly #getToken: TokenCallback;
-  #config: WorkerConfig;
+  #config: ClientConfig;
   #host: HostKind | 'none' = 'none';
   #storage: Stats['storage'] = 'indexeddb';
   #port: Port | null = null;
   #survives = false;
   #restarts = 0;
+  /** When the host was started (ms). */
+  #since = 0;
+  /** There is no host, and none is being started. */
+  #idle = false;
   #group = 0;
   /** The lines of this task. */
   #lines: string[] = [];
   #urgent = false;
   /** Groups that the host has not stored yet, oldest first. */
   #kept: Kept[] = [];
+  /** At least the length of what is in it. */
+  #chars = 0;
   #leaving = false;
   #saved = false;
   /** For pages whose worker may end with them. */
   #beacon: Beacon | null = null;
   /** How the page has ended, if it does not come back. */
   #over: Over | undefined;
-  /** The page has sent its form: it is closed. */
-  #sent = false;
   #ended = false;
-  #exits = new Map<string, Message[]>();
+  readonly #exits = readExits(this.#tab, Date.now());
   readonly #requests = new Requests(
     (message) => this.#send(message),
     () => this.#lost('no answer'),
   );
   #task: MessagePort | null = null;
-  readonly #listeners = { status: new Set(), dropped: new Set(), error: new Set() } as Listeners;
+  readonly #listeners = new Set<{ event: keyof Events; listener: (value: never) => void }>();
   /** Ends the listening to the page. */
-  readonly #off = new AbortController();
+  readonly off = new AbortController();
   /** Since when lines wait to be stored (ms). */
   #waitingSince = 0;
 
-  constructor(config: WorkerConfig, hosts: Hosts, choice: HostChoice, getToken: TokenCallback) {
+  constructor(config: ClientConfig, hosts: Hosts, choice: HostChoice, getToken: TokenCallback) {
     this.#config = { ...config, tab: this.#tab };
     this.#hosts = hosts;
     this.#choice = choice;
     this.#getToken = getToken;
-    if (config.autoUpload && typeof navigator.sendBeacon === 'function') {
+    if (config.autoUpload && 'sendBeacon' in navigator)
       this.#beacon = new Beacon((message) => this.#send(message));
-    }
     const { port1, port2 } = new MessageChannel();
     port1.onmessage = () => this.post();
     this.#task = port2;
     this.#watch();
-    this.#exits = readExits(this.#tab, Date.now());
     void this.#connect();
   }
 
@@ -87,10 +93,16 @@ export class LogClient {
     if (this.#lines.length) {
       this.#group += 1;
       const group = { group: this.#group, lines: this.#lines };
-      const { scope, format } = this.#scope();
+      const { presignedUrlEndpoint, meetingId, attendeeId, format } = this.#config;
+      const scope = JSON.stringify([presignedUrlEndpoint, meetingId, attendeeId]);
       const last = this.#kept.at(-1);
-      if (last && last.scope === scope && last.format === format) last.groups.push(group);
+      if (last?.scope === scope) last.groups.push(group);
       else this.#kept.push({ scope, format, groups: [group] });
+      this.#chars += group.lines.join().length;
+      if (this.#idle && this.#chars > MAX_KEPT) {
+        this.#chars = MAX_KEPT * 0.8;
+        this.#kept = fitting(this.#kept, this.#chars);
+      }
       this.#waitingSince ||= Date.now();
       this.#beacon?.add(group.group, group.lines);
       const urgent = this.#urgent;
@@ -101,33 +113,31 @@ export class LogClient {
     if (this.#leaving) this.#save();
   }
 
-  async flush({ until, timeoutMs }: FlushOptions = {}): Promise<Summary & { message: string }> {
+  /** The host's answer: a summary, and the original's message. */
+  flush({ until, timeoutMs }: FlushOptions = {}): Promise<Message> {
     this.post();
     const upload = { command: 'UPLOAD_LOGS', until, timeoutMs };
-    const withinMs = (timeoutMs ?? LONGEST_FLUSH_MS) + ANSWER_MS;
-    const { uploaded, files, dropped, message } = await this.#requests.ask(upload, withinMs);
-    return { uploaded, files, dropped, message };
+    return this.#requests.ask(upload, (timeoutMs ?? LONGEST_FLUSH_MS) + ANSWER_MS);
   }
 
   async stats(): Promise<Stats> {
     this.post();
     const { stats } = await this.#requests.ask({ command: 'STATS' }, ANSWER_MS);
-    this.#storage = stats.storage;
     return { host: this.#host, ...stats };
   }
 
   setScope({ meetingId, attendeeId }: Scope, joinToken?: string): void {
     this.post();
     this.#beacon?.drop();
-    this.#config = { ...this.#config, meetingId, attendeeId };
-    if (joinToken) this.#config.joinToken = joinToken;
-    else delete this.#config.joinToken;
-    this.#send({ command: 'UPDATE_METADATA', meetingId, attendeeId, joinToken });
+    const of = { meetingId, attendeeId, joinToken };
+    this.#config = { ...this.#config, ...of } as ClientConfig;
+    this.#send({ command: 'UPDATE_METADATA', ...of });
   }
 
   on<E extends keyof Events>(event: E, listener: Events[E]): () => void {
-    this.#listeners[event].add(listener);
-    return () => this.#listeners[event].delete(listener);
+    const entry = { event, listener };
+    this.#listeners.add(entry);
+    return () => this.#listeners.delete(entry);
   }
 
   /** Hands over what was logged, then leaves the host. Nothing is lost; what is not sent waits. */
@@ -137,17 +147,12 @@ export class LogClient {
     this.#beacon?.forget();
     this.#ended = true;
     await this.#requests.ask({ command: 'TERMINATE' }, ANSWER_MS).catch(() => this.#save());
-    this.#off.abort();
+    this.off.abort();
     this.#task?.close();
     this.#port?.close?.();
     this.#port?.terminate?.();
     this.#port = null;
-    this.#requests.fail(new LogferryError('the logger was destroyed', 'DESTROYED'));
-  }
-
-  #scope(): { scope: string; format: 'ndjson' | 'text' } {
-    const { presignedUrlEndpoint, meetingId, attendeeId, format = 'text' } = this.#config;
-    return { scope: JSON.stringify([presignedUrlEndpoint, meetingId, attendeeId]), format };
+    this.#requests.fail(new LogferryError('the logger is destroyed', 'DESTROYED'));
   }
 
   async #connect(): Promise<void> {
@@ -162,9 +167,12 @@ export class LogClient {
       this.#host = connected.kind;
       this.#survives = connected.survives;
       this.#port = connected.port;
+      this.#since = Date.now();
     } catch (error) {
       const failed = new LogferryError(reasonOf(error), 'NO_HOST');
       this.#requests.fail(failed);
+      this.#idle = true;
+      setTimeout(() => this.#retry(), RETRY_MS);
       return this.#emit('error', failed);
     }
     this.#emit('status', { host: this.#host, storage: this.#storage });
@@ -178,13 +186,21 @@ export class LogClient {
     this.#requests.resend();
   }
 
+  /** Looks for a host where there was none. */
+  #retry(): void {
+    if (!this.#idle || this.#ended) return;
+    this.#idle = false;
+    this.#requests.failed = null;
+    void this.#connect();
+  }
+
   /** Starts another host: what it has not stored is posted again. */
   #lost(reason: string): void {
     if (!this.#port || this.#ended) return;
     this.#port.terminate?.();
     this.#port = null;
     this.#waitingSince = 0;
-    this.#restarts += 1;
+    this.#restarts = Date.now() - this.#since > LONGEST_FLUSH_MS ? 1 : this.#restarts + 1;
     this.#emit('error', new LogferryError(`the log worker failed: ${reason}`, 'HOST_LOST'));
     void this.#connect();
   }
@@ -209,9 +225,8 @@ export class LogClient {
         return this.#emit('dropped', { count: message.count, why: message.why });
       case 'LOG_UPLOAD_COMPLETE':
       case 'STATS':
-        return this.#requests.settle(message.request, message);
       case 'LOG_WORKER_TERMINATED':
-        return this.#requests.answerAll('TERMINATE', message);
+        return this.#requests.settle(message.request, message);
       case 'LOG_UPLOAD_FAILED':
       case 'LOG_WORKER_ERROR': {
         const error = new LogferryError(message.error, message.code, message.retryInMs);
@@ -232,7 +247,8 @@ export class LogClient {
     }
     for (const kept of this.#kept) kept.groups = kept.groups.filter(({ group }) => group > upTo);
     this.#kept = this.#kept.filter(({ groups }) => groups.length);
-    this.#waitingSince = this.#kept.length ? Date.now() : 0;
+    if (this.#kept.length) this.#waitingSince = Date.now();
+    else this.#waitingSince = this.#chars = 0;
     if (this.#saved) this.#save();
   }
 
@@ -262,7 +278,7 @@ export class LogClient {
     this.#save();
     if (this.#over.sent && beacon.send()) {
       // Lines that come now are not in it: they are those of another tab.
-      [this.#beacon, this.#sent] = [null, true];
+      this.#beacon = null;
       [this.#tab, this.#group, this.#kept, this.#over] = [newId(), 0, [], undefined];
       return true;
     }
@@ -274,10 +290,12 @@ export class LogClient {
   #watch(): void {
     const events: PageEvents = {
       leave: (state, ends) => {
+        // Chromium hides a page after it was left.
+        const here = !this.#leaving;
         if (state === 'leaving') this.#leaving = true;
         this.post();
-        const now = state === 'leaving' && this.#sendForm(ends) ? 'sent' : state;
-        if (now === 'sent' || !this.#sent) this.#send({ command: 'PAGE', state: now });
+        if (here)
+          this.#send({ command: 'PAGE', state: this.#leaving && this.#sendForm(ends) ? 'sent' : state });
         this.#save();
       },
       back: () => {
@@ -287,12 +305,21 @@ export class LogClient {
         this.#over = undefined;
         if (this.#saved) this.#save();
       },
-      network: (online) => this.#send({ command: 'NETWORK', online }),
+      network: (online) => {
+        this.#retry();
+        this.#send({ command: 'NETWORK', online });
+      },
     };
-    watchPage(events, this.#off.signal);
+    watchPage(events, this.off.signal);
   }
 
   #emit<E extends keyof Events>(event: E, value: Parameters<Events[E]>[0]): void {
-    for (const listener of this.#listeners[event]) (listener as (value: unknown) => void)(value);
+    for (const one of this.#listeners) {
+      try {
+        if (one.event === event) one.listener(value as never);
+      } catch (error) {
+        reportError(error);
+      }
+    }
   }
 }

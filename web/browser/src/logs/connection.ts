@@ -35,8 +35,10 @@ export class Connection {
   config = NOWHERE;
   /** `null` until endpoint, meeting and attendee are known. */
   scope: string | null = null;
-  /** The page is closed, or in the back/forward cache. */
+  /** The page is closed or in the back/forward cache, or it does not answer. */
   left = false;
+  /** It has said so itself. What else it says then is from its last moments. */
+  #saidSo = false;
   readonly exitForm: ExitForm;
   readonly #port: Port;
   readonly #service: LogService;
@@ -80,10 +82,11 @@ export class Connection {
 
   async receive(message: Message): Promise<void> {
     const command = message?.command;
-    if (this.left) this.#service.returned(this);
-    this.left = false;
+    if (command === 'LOG_WORKER_INITIALIZE' || message?.state === 'visible') this.#saidSo = false;
+    if (this.left && !this.#saidSo) this.#service.returned(this);
+    this.left = this.#saidSo;
     if (command === 'LOG_WORKER_INITIALIZE') return this.#initialize(message.config);
-    if (command === 'TERMINATE') return this.#terminate();
+    if (command === 'TERMINATE') return this.#terminate(message.request);
     if (!this.#initialized)
       return this.#error('LOG_WORKER_INITIALIZE comes first', 'NOT_INITIALIZED', message?.request);
     switch (command) {
@@ -250,7 +253,10 @@ export class Connection {
         resolve(token);
       };
       const asked = { scope, answer: settle };
-      const cancel = this.#service.clock.after(withinMs, () => settle(undefined));
+      const cancel = this.#service.clock.after(withinMs, () => {
+        this.left = true;
+        settle(undefined);
+      });
       this.#asked.push(asked);
       this.send({ command: 'TOKEN_NEEDED', scope, reason });
     });
@@ -260,13 +266,16 @@ export class Connection {
     const same = (other: Scope) =>
       !scope || (other.meetingId === scope.meetingId && other.attendeeId === scope.attendeeId);
     const asked = this.#asked.find((one) => same(one.scope));
-    if (asked) asked.answer(token);
-    else if (token && this.scope) await this.#service.lane(this.scope).sender.setToken(token);
+    if (asked) return asked.answer(token);
+    // Too late for an answer, it is still a token of that scope.
+    const endpoint = this.config.presignedUrlEndpoint;
+    const own = scope && this.scope ? scopeName({ endpoint, ...scope }) : this.scope;
+    if (token && own) await this.#service.lane(own).sender.setToken(token);
   }
 
   async #page(state: string): Promise<void> {
     // `sent`: the page has sent its last lines itself.
-    this.left = state === 'leaving' || state === 'sent';
+    if (state === 'leaving' || state === 'sent') this.left = this.#saidSo = true;
     await this.commit();
     if (this.scope && state !== 'visible' && state !== 'sent') this.#service.hurry(this.scope);
   }
@@ -293,10 +302,10 @@ export class Connection {
     this.send({ command: 'STATS', request, stats });
   }
 
-  async #terminate(): Promise<void> {
+  async #terminate(request: unknown): Promise<void> {
     await this.commit();
     this.#service.leave(this);
-    this.send({ command: 'LOG_WORKER_TERMINATED' });
+    this.send({ command: 'LOG_WORKER_TERMINATED', request });
     this.#close();
   }
 

@@ -137,6 +137,8 @@ export class Delivery {
     const [http, clock] = [this.#http, this.#clock];
     const { id, key } = batch;
     if (key === undefined) {
+      // A full store fails here: a grant that cannot be written down is wasted.
+      await store.update(id, (now) => now);
       const spare = this.#takeSpare();
       const grant = spare ?? (await this.#grant(batch.bytes));
       if (this.skewMs && batch.skewMs === undefined) {
@@ -154,8 +156,7 @@ export class Delivery {
       if (status?.received) return 'stored';
       const wait = (batch.unsure ?? 0) + UNSURE_MS - clock.now();
       if (wait > 0) {
-        const message =
-          'a file was sent without an answer; it is sent again if it has not arrived in a minute';
+        const message = 'a file was sent without an answer; it is sent again unless it arrives';
         throw new Refusal({ code: 'PENDING', message, afterMs: wait }, true, 0);
       }
       return store.update(id, (now) => (now.key === key ? withoutKey(now) : now));
@@ -229,7 +230,7 @@ export class Delivery {
         if (failureOf(error).code !== 'AUTH_FAILED') throw error;
       }
     }
-    throw this.#noToken('the service refuses the token, and the one that getToken gave after it');
+    throw this.#noToken('the service refuses the token');
   }
 
   /** One question at a time, for all that need the answer. */
@@ -250,7 +251,7 @@ export class Delivery {
       this.#askedAt[reason] = last;
       throw new Refusal({ code: 'AUTH_FAILED', message: 'no page answers for a token' }, true, 401);
     }
-    if (token === null) throw this.#noToken('getToken gave no token for this meeting and attendee');
+    if (token === null) throw this.#noToken('getToken gave no token');
     this.tokens += 1;
     return token;
   }

@@ -38,7 +38,7 @@ interface Copy {
 export function saveExit(tab: string, kept: Kept[], nowMs: number, over?: Over): void {
   try {
     if (!over && !kept.some(({ groups }) => groups.length)) return localStorage.removeItem(PREFIX + tab);
-    const copy: Copy = { at: nowMs, kept: fitting(kept), over };
+    const copy: Copy = { at: nowMs, kept: fitting(kept, MAX_CHARS), over };
     localStorage.setItem(PREFIX + tab, JSON.stringify(copy));
   } catch {
     // No storage, or none left: the worker has the lines if it got them.
@@ -52,12 +52,19 @@ export function readExits(own: string, nowMs: number): Map<string, Message[]> {
     for (const key of Object.keys(localStorage)) {
       const tab = key.slice(PREFIX.length);
       if (!key.startsWith(PREFIX) || tab === own) continue;
-      const copy = JSON.parse(localStorage.getItem(key) ?? 'null') as Copy | null;
-      if (!copy || copy.at < nowMs - MAX_AGE_MS) localStorage.removeItem(key);
-      else found.set(tab, messages(tab, copy));
+      try {
+        const copy: Copy = JSON.parse(localStorage.getItem(key) ?? '');
+        if (copy.at >= nowMs - MAX_AGE_MS) {
+          found.set(tab, messages(tab, copy));
+          continue;
+        }
+      } catch {
+        // A copy that is none.
+      }
+      localStorage.removeItem(key);
     }
   } catch {
-    // No storage, or a copy that is none.
+    // No storage.
   }
   return found;
 }
@@ -88,22 +95,23 @@ export const putLogs = (tab: string, kept: Kept[], again: boolean): Message[] =>
     })),
   );
 
-/** Cuts the oldest lines off until the rest fits; a group that loses lines says how many. */
-function fitting(kept: Kept[]): Kept[] {
-  let room = MAX_CHARS;
+/** Cuts the oldest lines off until the rest fits into `room`; the oldest group of each scope says how many. */
+export function fitting(kept: Kept[], room: number): Kept[] {
   const result: Kept[] = [];
-  for (const { groups, ...of } of [...kept].reverse()) {
-    const fit: Group[] = [];
-    for (const { group, lines, lost = 0 } of [...groups].reverse()) {
+  for (const { groups, ...of } of kept.toReversed()) {
+    const fit: Required<Group>[] = [];
+    for (const { group, lines, lost = 0 } of groups.toReversed()) {
       let from = lines.length;
       while (from > 0 && room >= (lines[from - 1]?.length ?? 0)) {
         from -= 1;
         room -= (lines[from]?.length ?? 0) + 4;
       }
       if (from > 0) room = 0;
-      fit.push({ group, lines: lines.slice(from), lost: lost + from });
+      const oldest = fit.at(-1);
+      if (from === lines.length && oldest) oldest.lost += lost + from;
+      else fit.push({ group, lines: lines.slice(from), lost: lost + from });
     }
-    result.push({ ...of, groups: fit.reverse() });
+    result.push({ ...of, groups: fit.toReversed() });
   }
-  return result.reverse();
+  return result.toReversed();
 }

@@ -154,7 +154,12 @@ export class IdbStore implements Store, LeaseStore {
     return this.#write(async (tx) => {
       // Not the rows themselves: their texts would all be in memory at once.
       const items: { id: number | string; n: number; bytes: number; at: number; key?: string }[] = [];
-      await tx.rows(scope, ({ id, n, bytes, at }) => items.push({ id, n, bytes, at }));
+      // What a form may have is not known to be lost.
+      const held = await tx.held();
+      await tx.rows(scope, (row) => {
+        const { id, n, bytes, at } = row;
+        if (!isHeld(row, held)) items.push({ id, n, bytes, at });
+      });
       items.push(...(await tx.batches(scope)));
       items.sort((a, b) => a.at - b.at);
       let count = 0;

@@ -5,15 +5,15 @@ import type { HostChoice } from '../host/host.ts';
 import { valuesOf } from '../host/port.ts';
 import { LogClient } from './client.ts';
 import { reasonOf } from './error.ts';
-import { type Entry, line, messageOf, type Redactor } from './format.ts';
+import { type Entry, line, messageOf } from './format.ts';
 import { redactor } from './redact.ts';
 import {
-  DEFAULTS,
   type Events,
   type FlushOptions,
   type Format,
   LEVELS,
   type Level,
+  MAX_ENTRY_BYTES,
   type RedactOptions,
   type Scope,
   type Stats,
@@ -79,7 +79,7 @@ const MOBILE = { flushIntervalMs: 90_000, flushBytes: 256 << 10, maxBytes: 10 <<
 
 export function createLogger(options: LoggerOptions): Logger {
   if (typeof window === 'undefined') return silent;
-  const { format = 'ndjson', maxEntryBytes = DEFAULTS.maxEntryBytes, host = 'auto' } = options;
+  const { format = 'ndjson', maxEntryBytes = MAX_ENTRY_BYTES, host = 'auto' } = options;
   const config = {
     ...(/Mobi|Android/i.test(navigator.userAgent) && MOBILE),
     autoUpload: true,
@@ -92,51 +92,44 @@ export function createLogger(options: LoggerOptions): Logger {
   const client = new LogClient(config, workerHosts(options.worker), host, options.getToken);
   const rules = redactor(options.redact);
   const sessionId = newId().slice(0, 16);
-  const ended = new AbortController();
   let seq = 0;
   let least = 0;
 
-  const add = (entry: Entry, rules: Redactor | null): void =>
+  const add = (entry: Entry): void =>
     client.add(line(entry, format, maxEntryBytes, rules), entry.level === 'ERROR');
 
   /** Never throws: a log line is not worth an application's failure. */
   const log = (level: Level, message: Message, own: Context | undefined, more: Context | undefined): void => {
     const time = Date.now();
     try {
-      const context = own || more ? { ...own, ...more } : undefined;
+      const context = own || more ? merged(own, more) : undefined;
       const said = typeof message === 'function' ? (message as () => unknown)() : message;
       let entry: Entry | null = { time, level, message: messageOf(said, rules), context };
       if (options.beforeSend) entry = options.beforeSend(entry);
       if (!entry) return;
       seq += 1;
-      add({ ...entry, sessionId, seq }, rules);
+      // `beforeSend` may return anything.
+      add({ ...entry, message: messageOf(entry.message, rules), sessionId, seq });
     } catch (error) {
-      add(
-        { time, level: 'WARN', message: `logferry: an entry could not be formatted: ${reasonOf(error)}` },
-        null,
-      );
+      add({ time, level: 'WARN', message: `logferry: an entry could not be formatted: ${reasonOf(error)}` });
     }
   };
 
   const setLevel = (level: Level | 'OFF'): void => {
-    const at = LEVELS.indexOf(level as Level);
+    const at = LEVELS.indexOf(String(level).toUpperCase() as Level);
     least = at < 0 ? LEVELS.length : at;
   };
 
   const loggerOf = (own: Context | undefined): Logger => ({
-    debug(message, context) {
-      if (least <= 0) log('DEBUG', message, own, context);
-    },
-    info(message, context) {
-      if (least <= 1) log('INFO', message, own, context);
-    },
-    warn(message, context) {
-      if (least <= 2) log('WARN', message, own, context);
-    },
-    error(message, context) {
-      if (least <= 3) log('ERROR', message, own, context);
-    },
-    child: (context) => loggerOf({ ...own, ...context }),
+    ...(Object.fromEntries(
+      LEVELS.map((level, at) => [
+        level.toLowerCase(),
+        (message: Message, context?: Context) => {
+          if (least <= at) log(level, message, own, context);
+        },
+      ]),
+    ) as Pick<Logger, 'debug' | 'info' | 'warn' | 'error'>),
+    child: (context) => loggerOf(merged(own, context)),
     setLevel,
     async flush(how) {
       const { uploaded, files, dropped } = await client.flush(how);
@@ -145,17 +138,29 @@ export function createLogger(options: LoggerOptions): Logger {
     stats: () => client.stats(),
     on: (event, listener) => client.on(event, listener),
     setScope: (scope) => client.setScope(scope),
-    destroy() {
-      ended.abort();
-      return client.destroy();
-    },
+    destroy: () => client.destroy(),
   });
 
   setLevel(options.level ?? 'INFO');
   const root = loggerOf(options.context);
-  if (options.captureErrors) captureErrors(root, ended.signal);
+  if (options.captureErrors) captureErrors(root, client.off.signal);
   return root;
 }
+
+/** The fields of all of these; later ones replace earlier ones. A getter that throws costs its own field only. */
+export const merged = (...all: (object | undefined)[]): Context =>
+  Object.fromEntries(
+    all.flatMap((given) => {
+      const from = (given instanceof Error ? { error: given } : (given ?? {})) as Context;
+      return Object.keys(from).map((key) => {
+        try {
+          return [key, from[key]];
+        } catch {
+          return [key, '[unreadable]'];
+        }
+      });
+    }),
+  );
 
 /** The address of `POST /presigned-url`, from that of the API or as it is. */
 export const presignedUrl = (endpoint: string): string => {

@@ -1,6 +1,6 @@
 /** `transmit` of pino's browser build: `pino({ browser: { transmit: pinoTransmit(logger) } })`. */
 
-import type { Context, Logger } from './logger.ts';
+import { type Logger, merged } from './logger.ts';
 import { LEVELS } from './types.ts';
 
 /** An event as pino hands it over. */
@@ -17,9 +17,10 @@ export function pinoTransmit(logger: Logger): { send(level: string, event: LogEv
       const method = (['debug', 'info', 'warn', 'error'] as const)[at] ?? 'info';
       const [first, ...rest] = messages;
       const isContext = typeof first === 'object' && first !== null && !(first instanceof Error);
-      const context: Context = Object.assign({}, ...bindings, isContext ? first : {});
+      const context = merged(...bindings, isContext ? first : undefined);
       const said = isContext ? rest : messages;
-      logger[method](said.length === 1 ? said[0] : said.map(String).join(' '), context);
+      // Made by the logger, which never throws.
+      logger[method](said.length === 1 ? said[0] : () => said.map(String).join(' '), context);
     },
   };
 }

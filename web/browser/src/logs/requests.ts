@@ -1,6 +1,6 @@
 /** Questions to the host that wait for their answer. */
 
-import { newId } from '../host/clock.ts';
+import { MAX_TIMER_MS, newId } from '../host/clock.ts';
 import type { Message } from '../host/port.ts';
 import { LogferryError } from './error.ts';
 
@@ -13,7 +13,8 @@ export class Requests {
   readonly #send: (message: Message) => void;
   readonly #silent: () => void;
   readonly #open = new Map<string, Open>();
-  #failed: LogferryError | null = null;
+  /** What every question ends with. */
+  failed: LogferryError | null = null;
 
   /** `silent` is called when the host does not answer in time. */
   constructor(send: (message: Message) => void, silent: () => void) {
@@ -23,7 +24,7 @@ export class Requests {
 
   ask(message: Message, withinMs: number): Promise<Message> {
     return new Promise((resolve, reject) => {
-      if (this.#failed) return reject(this.#failed);
+      if (this.failed) return reject(this.failed);
       const request = newId();
       const sent = { ...message, request };
       const settle = (outcome: Message | LogferryError) => {
@@ -32,10 +33,13 @@ export class Requests {
         if (outcome instanceof LogferryError) reject(outcome);
         else resolve(outcome);
       };
-      const timer = setTimeout(() => {
-        settle(new LogferryError('the log worker does not answer', 'HOST_LOST'));
-        this.#silent();
-      }, withinMs);
+      const timer = setTimeout(
+        () => {
+          settle(new LogferryError('no answer', 'HOST_LOST'));
+          this.#silent();
+        },
+        Math.min(withinMs, MAX_TIMER_MS),
+      );
       this.#open.set(request, { message: sent, settle });
       this.#send(sent);
     });
@@ -46,11 +50,6 @@ export class Requests {
     this.#open.get(request)?.settle(outcome);
   }
 
-  /** Takes an answer that does not name its question: it is for all of `command`. */
-  answerAll(command: string, answer: Message): void {
-    for (const { message, settle } of this.#open.values()) if (message.command === command) settle(answer);
-  }
-
   /** Asks another host the same. */
   resend(): void {
     for (const { message } of this.#open.values()) this.#send(message);
@@ -58,7 +57,7 @@ export class Requests {
 
   /** Refuses what waits and all that follows. */
   fail(error: LogferryError): void {
-    this.#failed = error;
+    this.failed = error;
     for (const { settle } of this.#open.values()) settle(error);
   }
 }

@@ -7,7 +7,8 @@ import type { WorkerConfig } from './types.ts';
 
 export class S3LogWorker {
   #connection: Connection | null = null;
-  #settle: { resolve: (message: string) => void; reject: (error: Error) => void } | null = null;
+  /** The calls of `uploadLogs` that wait. */
+  readonly #open = new Map<unknown, (answer: Message) => void>();
   readonly #makeService: typeof browserService;
 
   constructor(makeService: typeof browserService = browserService) {
@@ -23,7 +24,8 @@ export class S3LogWorker {
     const port: Port = {
       onmessage: null,
       postMessage: (message) => {
-        if (message.request === this) this.#answer(message);
+        const settle = this.#open.get(message.request);
+        if (settle) settle(message);
         else postMessage(message);
       },
     };
@@ -44,20 +46,18 @@ export class S3LogWorker {
   uploadLogs(joinToken?: string): Promise<string> {
     const connection = this.#started();
     return new Promise((resolve, reject) => {
-      this.#settle = { resolve, reject };
-      const message: Message = { command: 'UPLOAD_LOGS', request: this };
-      if (joinToken) message.joinToken = joinToken;
-      connection.receive(message).catch(reject);
+      const request = {};
+      this.#open.set(request, ({ command, message, error }) => {
+        this.#open.delete(request);
+        if (command === 'LOG_UPLOAD_COMPLETE') resolve(message);
+        else reject(new Error(error));
+      });
+      connection.receive({ command: 'UPLOAD_LOGS', request, joinToken }).catch(reject);
     });
   }
 
   terminate(): Promise<void> {
     return this.#started().receive({ command: 'TERMINATE' });
-  }
-
-  #answer({ command, message, error }: Message): void {
-    if (command === 'LOG_UPLOAD_COMPLETE') this.#settle?.resolve(message);
-    else this.#settle?.reject(new Error(error));
   }
 
   #started(): Connection {

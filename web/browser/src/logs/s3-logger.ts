@@ -7,7 +7,7 @@ import { reasonOf } from './error.ts';
 import { line, messageOf, type Redactor } from './format.ts';
 import { presignedUrl } from './logger.ts';
 import { redactor } from './redact.ts';
-import { DEFAULTS, type Events, type Format, LEVELS, type Scope, type Stats } from './types.ts';
+import { type Events, type Format, LEVELS, MAX_ENTRY_BYTES, type Scope, type Stats } from './types.ts';
 import { type WorkerOption, workerHosts } from './workers.ts';
 
 export const LogLevel = { DEBUG: 0, INFO: 1, WARN: 2, ERROR: 3, OFF: 4 } as const;
@@ -54,8 +54,7 @@ export class S3Logger {
       meetingId: options.meetingId,
       attendeeId: options.attendeeId,
       presignedUrlEndpoint: presignedUrl(options.presignedUrl),
-      autoUpload: flushInterval !== undefined,
-      flushIntervalMs: flushInterval ?? DEFAULTS.flushIntervalMs,
+      ...(flushInterval !== undefined && { autoUpload: true, flushIntervalMs: flushInterval }),
       format: this.#format,
     };
     const getToken = options.getToken ?? (() => null);
@@ -111,10 +110,10 @@ export class S3Logger {
     try {
       text = messageOf(typeof message === 'function' ? message() : message, this.#redactor);
     } catch (error) {
-      text = `logferry: the message could not be made: ${reasonOf(error)}`;
+      text = `logferry: an entry could not be formatted: ${reasonOf(error)}`;
     }
     const entry = { time, level, message: text };
-    this.#client.add(line(entry, this.#format, DEFAULTS.maxEntryBytes, this.#redactor), level === 'ERROR');
+    this.#client.add(line(entry, this.#format, MAX_ENTRY_BYTES, this.#redactor), level === 'ERROR');
   }
 }
 

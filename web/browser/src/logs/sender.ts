@@ -144,9 +144,9 @@ export class Sender {
     }
   }
 
-  /** Ends its timers. */
+  /** Ends its timers; a flush that waits is retried until its time is over. */
   stop(): void {
-    this.#unschedule();
+    if (!this.#waiters.length) this.#unschedule();
     this.#notLook();
     this.keepTrying = false;
   }
@@ -235,12 +235,18 @@ export class Sender {
         failure = failureOf(error);
       }
       for (const batch of await store.batches(this.scope)) {
-        if (batch.state === 'refused') continue;
+        if (batch.state === 'refused') {
+          failure ??= { code: 'REFUSED', message: 'a file is refused' };
+          continue;
+        }
         const delivered = await this.delivery.send(store, batch);
         if (delivered.end === 'stored') this.#stored(delivered.batch);
         if (delivered.end !== 'failed') continue;
-        if (delivered.failure.code !== 'REFUSED') return delivered.failure;
-        failure ??= delivered.failure;
+        const { code } = delivered.failure;
+        if (code !== 'REFUSED' && code !== 'STORAGE') return delivered.failure;
+        if (!failure || failure.code === 'REFUSED') failure = delivered.failure;
+        // What is in the other store can be sent all the same.
+        if (code === 'STORAGE') break;
       }
     }
     return failure;

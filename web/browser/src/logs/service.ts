@@ -22,7 +22,6 @@ const EXPIRE_MS = 3_600_000;
 /** A scope's sender and the timer of its next regular run. */
 interface Lane {
   sender: Sender;
-  target: Target;
   timer: { at: number; cancel: () => void } | null;
 }
 
@@ -34,6 +33,7 @@ export class LogService {
   readonly #lanes = new Map<string, Lane>();
   #commits: Promise<unknown> = Promise.resolve();
   #expiring = false;
+  #notExpire: () => void = () => {};
 
   constructor(ports: ServicePorts) {
     this.clock = ports.clock;
@@ -57,6 +57,7 @@ export class LogService {
 
   leave(connection: Connection): void {
     this.#connections.delete(connection);
+    for (const [scope, lane] of this.#lanes) if (!this.#wantsUpload(scope)) stop(lane);
   }
 
   /** Runs `f` after everything that was committed before. */
@@ -75,7 +76,7 @@ export class LogService {
       );
       sender.recall = () => this.#recall(scope);
       sender.isHere = (key) => [...this.#connections].some((one) => !one.left && one.exitForm.has(key));
-      lane = { sender, target, timer: null };
+      lane = { sender, timer: null };
       this.#lanes.set(scope, lane);
     }
     lane.sender.keepTrying = this.#wantsUpload(scope);
@@ -140,10 +141,8 @@ export class LogService {
   }
 
   close(): void {
-    for (const { sender, timer } of this.#lanes.values()) {
-      sender.stop();
-      timer?.cancel();
-    }
+    for (const lane of this.#lanes.values()) stop(lane);
+    this.#notExpire();
     this.spool.close();
   }
 
@@ -162,7 +161,7 @@ export class LogService {
   #wantsUpload(scope: string): boolean {
     const { endpoint } = targetOf(scope);
     for (const { config, scope: own } of this.#connections) {
-      if (config.autoUpload && (own === scope || (own && targetOf(own).endpoint === endpoint))) return true;
+      if (config.autoUpload && own && targetOf(own).endpoint === endpoint) return true;
     }
     return false;
   }
@@ -202,7 +201,7 @@ export class LogService {
       if (count) this.tell(scope, { command: 'LOG_DROPPED', count, why: 'age' });
     }
     await this.spool.forgetTabs(2 * DEFAULTS.maxAgeMs);
-    this.clock.after(EXPIRE_MS, () => {
+    this.#notExpire = this.clock.after(EXPIRE_MS, () => {
       this.#expiring = false;
       void this.#expire();
     });
@@ -213,6 +212,13 @@ export class LogService {
       if (own === scope && config.maxAgeMs) return config.maxAgeMs;
     return DEFAULTS.maxAgeMs;
   }
+}
+
+/** Ends a lane's timers. */
+function stop(lane: Lane): void {
+  lane.sender.stop();
+  lane.timer?.cancel();
+  lane.timer = null;
 }
 
 /** A scope's name in storage: also tells where its files go. */

@@ -51,12 +51,13 @@ async function ingested(
 ): Promise<string | undefined> {
   for (const file of files) {
     for (;;) {
-      const status = await sender.delivery.status(file.key);
-      if (!status) return 'uploaded; this service does not tell whether files are ingested';
-      if (status.status) file.status = status.status;
-      if (status.counts) file.counts = status.counts;
+      // A question without an answer is asked again.
+      const status = await sender.delivery.status(file.key).catch(() => undefined);
+      if (status === null) return 'uploaded; the service does not tell what became of a file';
+      if (status?.status) file.status = status.status;
+      if (status?.counts) file.counts = status.counts;
       if (file.status === 'COMPLETED' || file.status === 'FAILED') break;
-      if (clock.now() >= deadline) return 'uploaded, but not ingested in time; ingestion continues by itself';
+      if (clock.now() >= deadline) return 'uploaded, but not ingested in time';
       await sleep(clock, INGEST_POLL_MS);
     }
   }

@@ -122,7 +122,8 @@ for (const host of HOSTS) {
       );
       await logLines(lab, 10, 20);
       const kept = await lab.evaluate(everythingKept);
-      await flush(lab);
+      // The refused file stays, the others go.
+      await expect(flush(lab)).rejects.toThrow('a file is refused');
       expect(message).toContain('refuse');
       for (const text of [message, kept, ...server.calls.map(({ url }) => url.href)]) {
         expect(text).not.toContain('secret-join-token');

@@ -287,6 +287,22 @@ test('12 when the form is lost, its lines go once it cannot arrive any more', as
   expectExactly(server, 0, last + 1);
 });
 
+test('12 a limit does not drop lines that a form may have', async ({ context, server }) => {
+  const page = await context.newPage();
+  await openLab(page, server);
+  await startLogger(page, server, { host: 'dedicated', ...AUTO, maxEntries: 30 });
+  const next = await logUntilForm(page, 0);
+  for (let n = next; n < next + 40; n += 10) {
+    await logLines(page, n, n + 10);
+    await stats(page);
+  }
+  expect((await stats(page)).dropped).toBe(0);
+  await page.close({ runBeforeUnload: true });
+  await eventually(() => server.count('form') === 1);
+  await revisit(await context.newPage(), server, 'dedicated', next + 40);
+  expectExactly(server, 0, next + 40);
+});
+
 test('12 a second tab that uploads when the first closes doubles nothing', async ({ context, server }) => {
   let lines = 0;
   for (let round = 0; round < 5; round += 1) {

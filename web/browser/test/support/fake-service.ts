@@ -103,6 +103,22 @@ export class FakePrimary extends MemoryStore {
     return super.seal(...args);
   }
 
+  /** Rows that a form may have are not dropped. */
+  override async drop(...args: Parameters<MemoryStore['drop']>): Promise<number> {
+    const [scope, entries, bytes, ...rest] = args;
+    const { rows, dropped } = this.takeRows();
+    const held = rows.filter((row) => isHeld(row, this.#held));
+    this.returnRows(
+      rows.filter((row) => !held.includes(row)),
+      dropped,
+    );
+    const sum = (of: 'n' | 'bytes') => held.reduce((sum, row) => sum + row[of], 0);
+    const count = await super.drop(scope, entries - sum('n'), bytes - sum('bytes'), ...rest);
+    const left = this.takeRows();
+    this.returnRows([...held, ...left.rows], left.dropped);
+    return count;
+  }
+
   async hold(what: Omit<Held, 'from'>): Promise<number | undefined> {
     if (this.#held.some(({ tab }) => tab === what.tab)) return undefined;
     const from = firstWhole(this.#all.filter(({ scope, tab }) => scope === what.scope && tab === what.tab));
@@ -253,7 +269,8 @@ export const ok = (body: unknown): HttpAnswer => ({
 /** A page that speaks to the service, and answers for tokens. */
 export class FakePage {
   readonly received: Message[] = [];
-  token: (scope: { meetingId: string }, reason: string) => string | null = () => 'good';
+  /** `undefined`: the page does not answer. */
+  token: (scope: { meetingId: string }, reason: string) => string | null | undefined = () => 'good';
   readonly #port: Port;
   readonly #world: FakeWorld;
   #group = 0;
@@ -266,7 +283,7 @@ export class FakePage {
       this.received.push(data);
       if (data.command !== 'TOKEN_NEEDED') return;
       const joinToken = this.token(data.scope, data.reason);
-      this.send({ command: 'TOKEN', scope: data.scope, joinToken });
+      if (joinToken !== undefined) this.send({ command: 'TOKEN', scope: data.scope, joinToken });
     };
     world.service.serve(far);
   }

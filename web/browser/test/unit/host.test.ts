@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import { realClock } from '../../src/host/clock.ts';
 import { connect } from '../../src/host/host.ts';
 import type { Message, Port } from '../../src/host/port.ts';
 
@@ -29,5 +30,14 @@ test('without any host the error lists the reasons', async () => {
   await assert.rejects(
     connect('auto', hosts, HELLO, 'READY', () => {}),
     /main: the chunk is missing/,
+  );
+});
+
+test('a timer that is longer than browsers take does not fire at once', (t) => {
+  const asked = t.mock.method(globalThis, 'setTimeout', () => 0);
+  for (const ms of [2 ** 31, Number.POSITIVE_INFINITY]) realClock.after(ms, () => {});
+  assert.deepEqual(
+    asked.mock.calls.map(({ arguments: [, ms] }) => ms),
+    [2 ** 31 - 1, 2 ** 31 - 1],
   );
 });

@@ -96,6 +96,19 @@ test('S3LogWorker is the same as a class', async () => {
   assert.deepEqual([answers[0], answers.at(-1), closed], ['LOG_WORKER_READY', 'LOG_WORKER_TERMINATED', true]);
 });
 
+test('S3LogWorker answers each of two uploads at once, and ends with its timers', async () => {
+  const world = new FakeWorld();
+  const worker = new S3LogWorker(() => world.service);
+  await worker.init({ config: CONFIG }, () => {});
+  worker.putLog({ level: 'INFO', message: 'once' });
+  const both = Promise.all([worker.uploadLogs(), worker.uploadLogs()]);
+  await world.clock.advance(1_000);
+  assert.deepEqual(await both, ['Successfully uploaded 1 logs', 'Successfully uploaded 1 logs']);
+  await worker.terminate();
+  world.primary.scopes = () => assert.fail('the database is read after the end');
+  await world.clock.advance(86_400_000);
+});
+
 test('lines posted right after UPDATE_METADATA belong to the new meeting, those before to the old', async () => {
   const world = new FakeWorld();
   const page = await FakePage.open(world);
