@@ -5,7 +5,7 @@
 
 import { invalid } from './errors.ts';
 import { Freeing } from './freeing.ts';
-import { newRecord, openFile, optionsOf, Sources, sameFile, scopeOf } from './incoming.ts';
+import { isHandle, newRecord, openFile, optionsOf, sameFile, scopeOf } from './incoming.ts';
 import type { Locks } from './ports.ts';
 import type {
   FileSource,
@@ -31,7 +31,6 @@ export class UploadEngine {
   readonly #queue: UploadQueue;
   readonly #tabs: Tabs;
   readonly #freeing: Freeing;
-  readonly #sources: Sources;
   /** Uploads of other workers, which are taken over when those end. */
   readonly #watched = new Set<string>();
   /** That of the upload which was queued last. */
@@ -42,8 +41,7 @@ export class UploadEngine {
     this.#ports = ports;
     this.#tellPages = tell;
     this.#queue = new UploadQueue(settings.maxActive);
-    this.#sources = new Sources(ports.store, settings);
-    this.#freeing = new Freeing(ports.service, ports.store, ports.clock, ports.network);
+    this.#freeing = new Freeing(ports);
     this.#tabs = new Tabs(ports, {
       own: () => [...this.#uploads.values()].map((upload) => upload.session),
       holds: (id) => this.#uploads.has(id),
@@ -55,7 +53,6 @@ export class UploadEngine {
 
   /** Takes over what earlier workers left. */
   async open(): Promise<void> {
-    this.#tabs.hello();
     for (const record of await this.#ports.store.all(scopeOf(this.#settings))) {
       if (record.status === 'cancelled') void this.#freeing.free(record);
       else if (isOver(record, this.#ports.clock.now())) await this.#ports.store.remove(record.id);
@@ -84,7 +81,10 @@ export class UploadEngine {
     const { type, uploadId: id } = message;
     if (type === 'START_UPLOAD') return this.#start(message);
     // A command for an upload that another tab holds runs there.
-    if (id && !this.#uploads.has(id) && this.#tabs.shows(id)) return this.#tabs.forward(message);
+    if (id && !this.#uploads.has(id) && this.#tabs.shows(id)) {
+      const done = this.#tabs.forward(message);
+      return type === 'REMOVE_UPLOAD' ? done.catch((error) => this.#removeEnded(id, error)) : done;
+    }
     // One that names none is for all tabs; but each worker has a queue of its own.
     if (!id && type !== 'REORDER') this.#tabs.all(message);
     return this.#held(message);
@@ -133,7 +133,7 @@ export class UploadEngine {
     const record = await newRecord(id, file, optionsOf(message), this.#settings, clock.now());
     const release = this.#uploads.has(id) ? null : await locks.tryHold(lockName(id));
     if (!release) throw invalid('an upload of this id exists');
-    await this.#sources.keep(id, message.file);
+    await this.#keep(id, message.file);
     await store.put(record);
     const upload = this.#hold(record, file, release);
     await this.#enqueue(upload);
@@ -196,7 +196,7 @@ export class UploadEngine {
     if (!upload.stopped) return;
     upload.file = file;
     // Not awaited: if it is cancelled now, this comes before.
-    if (source) void this.#sources.keep(record.id, source);
+    if (source) void this.#keep(record.id, source);
     if (file) return this.#enqueue(upload);
     await upload.become('needs-file');
     throw invalid(`pick "${record.fileName}" again to resume its upload`);
@@ -220,6 +220,13 @@ export class UploadEngine {
     this.#tell({ type: 'REMOVED', uploadId: upload.record.id });
   }
 
+  /** The tab that ended the upload may be gone: then the list is all that has it. */
+  #removeEnded(uploadId: string, error: unknown): void {
+    if (this.#tabs.isUnfinished(uploadId)) throw error;
+    this.#tabs.forget(uploadId);
+    this.#tell({ type: 'REMOVED', uploadId });
+  }
+
   async #reorder(ids: string[]): Promise<void> {
     this.#queue.reorder(ids);
     const changed = this.#queue.waiting.map(({ id, priority }, order) => {
@@ -237,6 +244,7 @@ export class UploadEngine {
     const release = await this.#ports.locks.hold(lockName(id));
     this.#watched.delete(id);
     await this.#adopt(id, release);
+    this.#tabs.takeBack(id);
   }
 
   async #adopt(id: string, release: () => void): Promise<void> {
@@ -264,10 +272,18 @@ export class UploadEngine {
     return this.#enqueue(upload);
   }
 
+  /** Handles are kept whatever they weigh; of small files the bytes are. */
+  async #keep(id: string, source: FileSource): Promise<void> {
+    if (isHandle(source) || source.size <= this.#settings.keepCopiesUpTo)
+      await this.#ports.store.keepFile(id, source);
+  }
+
+  /** The file as it is kept: a copy, or a handle whose permission is there. */
   async #kept(upload: Upload): Promise<Blob | null> {
-    const { file, handle } = await this.#sources.kept(upload.record);
-    upload.handle = handle;
-    return file;
+    const kept = (await this.#ports.store.file(upload.record.id)) ?? null;
+    upload.handle = isHandle(kept) ? kept : undefined;
+    // Not permitted any more, gone, or another file by now: the user decides.
+    return isHandle(kept) ? sameFile(upload.record, kept).catch(() => null) : kept;
   }
 
   #tell(message: UploadWorkerResponse): void {

@@ -8,20 +8,23 @@ import { isOver, type UploadRecord, type UploadStore } from './sessions.ts';
 /** Without a word of the browser the service is tried this often (ms). */
 const RETRY_MS = 60_000;
 
+export interface FreeingPorts {
+  service: UploadService;
+  store: UploadStore;
+  clock: Clock;
+  network: Network;
+}
+
 export class Freeing {
-  readonly #service: UploadService;
-  readonly #store: UploadStore;
-  readonly #clock: Clock;
+  readonly #ports: FreeingPorts;
   readonly #records = new Set<UploadRecord>();
   #cancelRetry = () => {};
   /** The last round: one follows the other. */
   #round: Promise<void> = Promise.resolve();
 
-  constructor(service: UploadService, store: UploadStore, clock: Clock, network: Network) {
-    this.#service = service;
-    this.#store = store;
-    this.#clock = clock;
-    network.onOnline(() => void this.#run());
+  constructor(ports: FreeingPorts) {
+    this.#ports = ports;
+    ports.network.onOnline(() => void this.#run());
   }
 
   /** Ends the session of a cancelled upload; its record stays until that is done. */
@@ -36,16 +39,17 @@ export class Freeing {
   }
 
   async #freeAll(): Promise<void> {
+    const { service, store, clock } = this.#ports;
     this.#cancelRetry();
     for (const record of this.#records) {
       // The service frees what is older by itself.
-      const over = !record.sessionId || isOver(record, this.#clock.now());
-      const freed = over ? 'done' : await this.#service.abort(record);
+      const over = !record.sessionId || isOver(record, clock.now());
+      const freed = over ? 'done' : await service.abort(record);
       if (freed === 'again') continue;
       this.#records.delete(record);
       // The next worker tries it once more.
-      if (freed === 'done') await this.#store.remove(record.id);
+      if (freed === 'done') await store.remove(record.id);
     }
-    if (this.#records.size > 0) this.#cancelRetry = this.#clock.after(RETRY_MS, () => void this.#run());
+    if (this.#records.size > 0) this.#cancelRetry = clock.after(RETRY_MS, () => void this.#run());
   }
 }

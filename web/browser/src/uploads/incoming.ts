@@ -4,7 +4,7 @@ import { baseOf } from './api.ts';
 import { fileChanged, invalid, UploadFailure } from './errors.ts';
 import { difference, fingerprint } from './fingerprint.ts';
 import type { FileSource, StartOptions, UploadSettings, UploadWorkerMessage } from './protocol.ts';
-import type { UploadRecord, UploadStore } from './sessions.ts';
+import type { UploadRecord } from './sessions.ts';
 
 const CONTENT_TYPE = 'application/octet-stream';
 
@@ -97,32 +97,6 @@ async function fingerprintOf(file: File): Promise<string> {
     return await fingerprint(file);
   } catch {
     throw fileChanged();
-  }
-}
-
-/** The files of interrupted uploads. */
-export class Sources {
-  readonly #store: UploadStore;
-  readonly #settings: UploadSettings;
-
-  constructor(store: UploadStore, settings: UploadSettings) {
-    this.#store = store;
-    this.#settings = settings;
-  }
-
-  /** Handles are kept whatever they weigh; of small files the bytes are. */
-  async keep(id: string, source: FileSource): Promise<void> {
-    if (isHandle(source) || source.size <= this.#settings.keepCopiesUpTo)
-      await this.#store.keepFile(id, source);
-  }
-
-  /** The file as it is kept: a copy, or a handle whose permission is there. */
-  async kept(record: UploadRecord): Promise<{ file: Blob | null; handle: FileSystemFileHandle | undefined }> {
-    const kept = await this.#store.file(record.id);
-    if (!isHandle(kept)) return { file: kept ?? null, handle: undefined };
-    // Not permitted any more, gone, or another file by now: the user decides.
-    const file = await sameFile(record, kept).catch(() => null);
-    return { file, handle: kept };
   }
 }
 

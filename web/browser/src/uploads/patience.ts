@@ -1,6 +1,6 @@
 /** What a failed try costs: one of the tries if the service failed, nothing while the network is away. */
 
-import { delayMs } from '../host/backoff.ts';
+import { jitterMs } from '../host/backoff.ts';
 import type { Clock } from '../host/clock.ts';
 import { type Passing, UploadFailure } from './errors.ts';
 import { type Network, sleep } from './ports.ts';
@@ -59,8 +59,7 @@ export class Patience {
 
   #pauseMs({ retryAfterMs }: Passing, tries: number): number {
     if (retryAfterMs !== undefined) return Math.min(retryAfterMs, LONGEST_WISH_MS);
-    const backoff = { baseMs: this.#settings.retryDelayMs, maxMs: LONGEST_PAUSE_MS };
-    return delayMs(backoff, tries, () => this.#ports.clock.random());
+    return jitterMs(this.#settings.retryDelayMs, LONGEST_PAUSE_MS, tries, this.#ports.clock.random());
   }
 
   /** If the network is away, waits for its return and says so. */

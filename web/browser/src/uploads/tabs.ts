@@ -13,7 +13,15 @@ type Note =
   | { kind: 'hello' }
   | { kind: 'event'; response: UploadWorkerResponse }
   | { kind: 'command'; call: string; message: UploadWorkerMessage }
+  | { kind: 'heard'; call: string }
   | { kind: 'taken'; call: string; error?: { code: UploadErrorCode; message: string } };
+
+/** A command that another worker has got, or not yet. */
+interface Call {
+  message: UploadWorkerMessage;
+  heard(): void;
+  end(result: Promise<unknown>): void;
+}
 
 export interface TabsPorts {
   channel: Channel;
@@ -37,15 +45,12 @@ export class Tabs {
   readonly #ports: TabsPorts;
   readonly #events: TabsEvents;
   #sessions = new Map<string, UploadSession>();
-  #calls = new Map<string, (note: Note & { kind: 'taken' }) => void>();
+  #calls = new Map<string, Call>();
 
   constructor(ports: TabsPorts, events: TabsEvents) {
     this.#ports = ports;
     this.#events = events;
     ports.channel.onmessage = ({ data }) => this.#receive(data as Note);
-  }
-
-  hello(): void {
     this.#post({ kind: 'hello' });
   }
 
@@ -82,24 +87,26 @@ export class Tabs {
   }
 
   /** Lets the worker that holds the upload run the command. */
-  forward(message: UploadWorkerMessage): Promise<void> {
+  forward(message: UploadWorkerMessage): Promise<unknown> {
     const call = this.#ports.newId();
-    return new Promise((resolve, reject) => {
-      const end = () => {
-        cancel();
+    return new Promise((resolve) => {
+      const end = (result: Promise<unknown>) => {
+        heard();
         this.#calls.delete(call);
+        resolve(result);
       };
-      const cancel = this.#ports.clock.after(ANSWER_MS, () => {
-        end();
-        reject(new UploadFailure('NETWORK_ERROR', 'the tab that runs this upload does not answer'));
-      });
-      this.#calls.set(call, ({ error }) => {
-        end();
-        if (error) reject(new UploadFailure(error.code, error.message));
-        else resolve();
-      });
+      const heard = this.#ports.clock.after(ANSWER_MS, () =>
+        end(refused('NETWORK_ERROR', 'the tab that runs this upload does not answer')),
+      );
+      this.#calls.set(call, { message, heard, end });
       this.#post({ kind: 'command', call, message });
     });
+  }
+
+  /** The worker that held the upload is gone: its commands run here. */
+  takeBack(id: string): void {
+    for (const { message, end } of this.#calls.values())
+      if (message.uploadId === id) end(this.#events.run(message));
   }
 
   #post(note: Note): void {
@@ -111,12 +118,16 @@ export class Tabs {
       const sessions = this.#events.own();
       if (sessions.length > 0) this.tell({ type: 'SESSIONS', sessions });
     } else if (note.kind === 'event') this.#event(note.response);
-    else if (note.kind === 'taken') this.#calls.get(note.call)?.(note);
-    else void this.#command(note.call, note.message);
+    else if (note.kind === 'heard') this.#calls.get(note.call)?.heard();
+    else if (note.kind === 'taken') {
+      const { call, error } = note;
+      this.#calls.get(call)?.end(error ? refused(error.code, error.message) : Promise.resolve());
+    } else void this.#command(note.call, note.message);
   }
 
   async #command(call: string, message: UploadWorkerMessage): Promise<void> {
     if (call && !this.#events.holds(message.uploadId ?? '')) return;
+    if (call) this.#post({ kind: 'heard', call });
     try {
       await this.#events.run(message);
       if (call) this.#post({ kind: 'taken', call });
@@ -150,3 +161,6 @@ export class Tabs {
     if (fresh) this.#events.appeared(session);
   }
 }
+
+const refused = (code: UploadErrorCode, message: string): Promise<never> =>
+  Promise.reject(new UploadFailure(code, message));

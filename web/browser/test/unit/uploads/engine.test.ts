@@ -218,6 +218,41 @@ test('another tab shows an upload, pauses and resumes it, and takes it over when
   );
 });
 
+test('a command for another tab may take long, and runs here if that tab is gone', async () => {
+  const browser = new Browser();
+  browser.cloud.partMs = 60_000;
+  const one = await browser.tab();
+  const other = await browser.tab();
+  await start(one, 'a', new FakeFile(40 * MIB));
+  await until(browser, () => browser.cloud.count('part') > 0);
+  await browser.clock.until(other.engine.handle({ type: 'PAUSE_UPLOAD', uploadId: 'a', finish: true }));
+  assert.equal(statusOf(other, 'a'), 'paused');
+  await other.engine.handle({ type: 'RESUME_UPLOAD', uploadId: 'a' });
+  await until(browser, () => statusOf(other, 'a') === 'uploading');
+
+  const slow = other.engine.handle({ type: 'PAUSE_UPLOAD', uploadId: 'a', finish: true });
+  await browser.clock.pass(1_000);
+  one.die();
+  const unheard = other.engine.handle({ type: 'PAUSE_UPLOAD', uploadId: 'a' });
+  await browser.clock.until(Promise.all([slow, unheard]));
+  assert.equal(statusOf(other, 'a'), 'paused');
+  assert.equal(other.engine.sessions[0]?.elsewhere, undefined);
+});
+
+test('what another tab completed is removed also where that tab is gone', async () => {
+  const browser = new Browser();
+  const one = await browser.tab();
+  const other = await browser.tab();
+  for (const id of ['a', 'b']) await start(one, id, new FakeFile(9 * MIB));
+  await until(browser, () => statusOf(other, 'b') === 'completed');
+  await other.engine.handle({ type: 'REMOVE_UPLOAD', uploadId: 'a' });
+  assert.equal(statusOf(one, 'a'), undefined);
+  one.die();
+  await browser.clock.until(other.engine.handle({ type: 'REMOVE_UPLOAD', uploadId: 'b' }));
+  assert.deepEqual(other.engine.sessions, []);
+  assert.deepEqual(other.messages.at(-1)?.type, 'REMOVED');
+});
+
 test('a pause that lets parts end sends none of them again', async () => {
   const browser = new Browser();
   browser.cloud.partMs = 1_000;
