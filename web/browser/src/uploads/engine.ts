@@ -59,7 +59,8 @@ export class UploadEngine {
       else {
         const release = await this.#ports.locks.tryHold(lockName(record.id));
         if (release) await this.#adopt(record.id, release);
-        else {
+        // Its tab may have closed meanwhile, and left it to this one.
+        else if (!this.#uploads.has(record.id)) {
           this.#tabs.show(shown(record, []));
           void this.#watch(record.id);
         }

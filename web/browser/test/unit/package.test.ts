@@ -49,7 +49,7 @@ test('49 the package stays within its budgets', async (t) => {
     'log worker': [fileKib('log-worker.js'), 14],
     'upload client in the page': [await pageKib("export { createUploads } from './dist/uploads.js'"), 2.5],
     'upload worker': [fileKib('upload-worker.js'), 10.9],
-    'useUploadWorker in addition': [fileKib('react.js'), 1.5],
+    'useUploadWorker in addition': [fileKib('react.js'), 1.2],
   } as const;
   for (const [name, [kib, budget]] of Object.entries(sizes)) {
     t.diagnostic(`${name}: ${kib.toFixed(2)} KiB of ${budget}`);

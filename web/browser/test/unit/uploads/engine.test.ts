@@ -218,6 +218,24 @@ test('another tab shows an upload, pauses and resumes it, and takes it over when
   );
 });
 
+test('a tab that closes while another one opens leaves each upload once', async () => {
+  for (let steps = 0; steps < 60; steps += 1) {
+    const browser = new Browser();
+    const first = await browser.tab();
+    for (const id of ['a', 'b', 'c']) await start(first, id, new FakeFile(9 * MIB));
+    first.die();
+    const one = await browser.tab();
+    await start(one, 'd', new FakeFile(9 * MIB));
+    await one.engine.handle({ type: 'PAUSE_ALL' });
+    const opening = browser.tab();
+    for (let step = 0; step < steps; step += 1) await null;
+    one.die();
+    const { engine } = await opening;
+    await until(browser, () => engine.sessions.every(({ elsewhere }) => !elsewhere));
+    assert.equal(engine.sessions.length, 4);
+  }
+});
+
 test('a command for another tab may take long, and runs here if that tab is gone', async () => {
   const browser = new Browser();
   browser.cloud.partMs = 60_000;

@@ -24,6 +24,7 @@ for (let seed = 1; seed <= RUNS; seed += 1) {
     const choose = <T>(from: readonly T[]): T => from[Math.floor(random() * from.length)] as T;
     const browser = new Browser();
     browser.cloud.partMs = 200;
+    browser.cloud.callMs = choose([0, 50, 500]);
     const files = new Map<string, FakeFile>();
     const cancelled = new Set<string>();
     let tabs: Tab[] = [await browser.tab({ maxActive: 2 })];
