@@ -6,22 +6,20 @@ export interface Backoff {
   /** The upper end that doubling stops at (ms). */
   maxMs: number;
   /** Number of failures in a row after which `rareMs` applies. */
-  rareAfter?: number;
+  rareAfter: number;
   /** At least so long between rare tries (ms). */
-  rareMs?: number;
+  rareMs: number;
 }
 
 export function delayMs(backoff: Backoff, failures: number, random: () => number): number {
   const { baseMs, maxMs, rareAfter, rareMs } = backoff;
-  if (rareAfter !== undefined && rareMs !== undefined && failures >= rareAfter) {
-    return rareMs * (1 + random() / 5);
-  }
+  if (failures >= rareAfter) return rareMs * (1 + random() / 5);
   return jitterMs(baseMs, maxMs, failures, random());
 }
 
 /** Full jitter: a uniform share of the doubled delay, so that many clients do not come at once. */
 export function jitterMs(baseMs: number, maxMs: number, failures: number, random: number): number {
-  const top = Math.min(maxMs, baseMs * 2 ** Math.min(30, Math.max(0, failures - 1)));
+  const top = Math.min(maxMs, baseMs * 2 ** (failures - 1));
   return Math.max(1, Math.round(top * random));
 }
 
