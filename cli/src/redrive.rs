@@ -17,7 +17,7 @@ use logferry_flush::config::Config;
 use logferry_service::clock::SystemClock;
 use logferry_service::config::environment;
 
-use crate::terminal::{json_shown, shown};
+use crate::terminal::{print_json, shown};
 
 /// Send the events in the failure bucket to CloudWatch Logs again: dead letters of flush, and discarded
 /// batches of the event source mapping.
@@ -83,10 +83,9 @@ pub(crate) async fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     Ok(ExitCode::from(u8::from(kept > 0)))
 }
 
-#[expect(clippy::print_stdout, reason = "this is the command's answer")]
 fn print(report: &FileReport) {
     match serde_json::to_string(report) {
-        Ok(line) => println!("{}", json_shown(&line)),
+        Ok(line) => print_json(&line),
         Err(error) => eprintln!("logferry: {}: {}", shown(&report.file), shown(&error.to_string())),
     }
 }

@@ -1,6 +1,7 @@
 //! Sanitizes text for a terminal: control characters are shown as escapes.
 
 use std::borrow::Cow;
+use std::io::{self, Write};
 
 /// Whether a terminal would interpret the character: C0, DEL, C1, and changes of text direction.
 fn acts(c: char) -> bool {
@@ -35,6 +36,15 @@ pub(crate) fn json_shown(json: &str) -> Cow<'_, str> {
         }
     }
     Cow::Owned(out)
+}
+
+/// Prints what a command has done as a line of JSON. Without a reader it goes to standard error: the work is
+/// done, and more may follow.
+pub(crate) fn print_json(json: &str) {
+    let line = json_shown(json);
+    if writeln!(io::stdout(), "{line}").is_err() {
+        eprintln!("{line}");
+    }
 }
 
 #[cfg(test)]

@@ -360,6 +360,18 @@ fn waiting_survives_a_failed_answer_and_names_the_files_whose_state_cannot_be_re
 }
 
 #[test]
+fn a_file_is_named_on_standard_error_if_standard_output_cannot_be_written() {
+    let (url, serving) = service(vec![TICKET, (200, "")]);
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_logferry"));
+    command.args(["upload-logs", "Cargo.toml"]).env_clear().envs([("LOGFERRY_URL", &*url), KEY]);
+    let (code, error) = said(&command.stdin(Stdio::null()).stdout(full).output().unwrap());
+    let line = "{\"file\":\"Cargo.toml\",\"key\":\"logs/a/1-Cargo.toml\"}\n";
+    assert!(code == Some(0) && error.ends_with(line), "{error}");
+    serving.join().unwrap();
+}
+
+#[test]
 fn a_key_that_may_not_see_files_cannot_wait_and_uploads_nothing() {
     let refused = r#"{"ok":false,"error":{"message":"m","details":{"scope":"read"}}}"#;
     let (url, serving) = service(vec![(403, refused)]);

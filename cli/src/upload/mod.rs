@@ -16,7 +16,7 @@ use serde_json::json;
 
 use crate::remote::{Remote, warn_of_plain_http};
 use crate::standard_input::Input;
-use crate::terminal::{json_shown, shown};
+use crate::terminal::{print_json, shown};
 
 pub(crate) use logs::{LogArgs, run as run_logs};
 
@@ -213,7 +213,6 @@ async fn abort(upload: &Upload) -> Result<(), std::io::Error> {
 }
 
 /// Prints machine-readable output: one JSON object per line on standard output.
-#[expect(clippy::print_stdout, reason = "this is the command's answer")]
 fn print_line(line: &serde_json::Value) {
-    println!("{}", json_shown(&line.to_string()));
+    print_json(&line.to_string());
 }
