@@ -35,7 +35,7 @@ use std::cell::OnceCell;
 use serde_json::{Map, Value};
 
 use condition::Condition;
-use needle::{Needle, hides_text};
+use needle::{Needle, has_colours, hides_text};
 
 use crate::model::block::BlockHeader;
 use crate::model::level::{Level, LevelCounts};
@@ -202,7 +202,8 @@ impl EntryFilter {
         if !self.reads_entries() || hides_text(entries) {
             return true;
         }
-        self.needles().all(|needle| needle.may_be_in(entries))
+        // The message of a line is searched without its colours. They are looked for last: few texts have them.
+        (self.needles().all(|needle| needle.may_be_in(entries)) || has_colours(entries))
             && self.conditions.iter().all(|condition| condition.may_match_in(entries))
     }
 
@@ -222,7 +223,9 @@ impl EntryFilter {
         }
         // The context of a wrapped entry is JSON, whatever the entry is.
         let hidden = hides_text(entry.raw);
-        (hidden || self.needles().all(|needle| needle.may_be_in(entry.raw)))
+        (hidden
+            || self.needles().all(|needle| needle.may_be_in(entry.raw))
+            || entry.kind == EntryKind::LogText && has_colours(entry.raw))
             && self.conditions.iter().all(|condition| condition.may_match(entry, hidden))
     }
 
@@ -240,7 +243,7 @@ impl EntryFilter {
         let view = OnceCell::new();
         let read = || view.get_or_init(|| LogRecord::read(record));
         self.search.as_ref().is_none_or(|needle| match self.search_all {
-            true => is_in_entry(&record.entry, needle),
+            true => is_in_entry(&record.entry, needle, read),
             false => needle.is_in(&read().message),
         }) && self
             .request_id
@@ -333,12 +336,14 @@ fn levels(list: &str) -> Result<Vec<Level>, BadFilter> {
     })
 }
 
-/// Whether an entry, or the context of its envelope, contains the text.
-fn is_in_entry(entry: &Entry<'_>, needle: &Needle) -> bool {
+/// Whether an entry, or the context of its envelope, contains the text. `read` returns the entry as a record.
+fn is_in_entry<'v, 'r: 'v>(entry: &Entry<'_>, needle: &Needle, read: impl Fn() -> &'v LogRecord<'r>) -> bool {
     let (context, raw) = entry.parts();
     context.is_some_and(|context| operator::contains(context, needle))
         || match entry.kind {
             EntryKind::Json => operator::contains(raw.trim_start(), needle),
-            EntryKind::WorkerText | EntryKind::PlainText | EntryKind::LogText => needle.is_in(raw),
+            EntryKind::WorkerText | EntryKind::PlainText => needle.is_in(raw),
+            // As written, and as meant.
+            EntryKind::LogText => needle.is_in(raw) || needle.is_in(&read().message),
         }
 }

@@ -90,6 +90,11 @@ pub(super) fn hides_text(json: &str) -> bool {
     memchr::memchr_iter(b'\\', bytes).any(|at| matches!(bytes.get(at + 1), Some(b'u' | b'/')))
 }
 
+/// Whether a text may have colours of terminals. JSON has them only as escapes, for which [`hides_text`] is true.
+pub(super) fn has_colours(text: &str) -> bool {
+    memchr::memchr(0x1b, text.as_bytes()).is_some()
+}
+
 /// A text whose characters have one case. Each character is folded by itself and stays one, so that a part of a
 /// text is also a part of the folded text: a sigma is the same within a word as at its end.
 fn folded(text: &str) -> String {

@@ -29,7 +29,11 @@ fn filter(pairs: &[(&str, &str)]) -> EntryFilter {
 }
 
 fn matches(pairs: &[(&str, &str)], raw: &str) -> bool {
-    let (filter, record) = (filter(pairs), record(EntryKind::Json, raw));
+    matches_of(EntryKind::Json, pairs, raw)
+}
+
+fn matches_of(kind: EntryKind, pairs: &[(&str, &str)], raw: &str) -> bool {
+    let (filter, record) = (filter(pairs), record(kind, raw));
     let holds = filter.holds(&record);
     assert!(filter.may_match(&record.entry) || !holds, "{pairs:?} {raw}");
     let among_others = format!("{{\"a\":1}}{raw}2024-03-01 plain");
@@ -123,6 +127,22 @@ fn lines_of_text_have_the_fields_that_are_read_from_them() {
     }
     let all = [("search", "CURL"), ("search_in", "all")];
     assert!(filter(&all).matches(&line));
+}
+
+#[test]
+fn a_line_with_colours_is_found_by_its_message_without_them() {
+    let tracing = "\u{1b}[2m2025-04-01T18:34:01.581234Z\u{1b}[0m \u{1b}[33m WARN\u{1b}[0m \
+        \u{1b}[2morders\u{1b}[0m\u{1b}[2m:\u{1b}[0m slow";
+    let logfmt = "level=info msg=\"said \\\"no\\\" twice\"";
+    for (raw, sought) in [(tracing, "Orders: slow"), (logfmt, "said \"no\"")] {
+        let found = |pairs: &[(&str, &str)]| matches_of(EntryKind::LogText, pairs, raw);
+        assert!(found(&[("search", sought)]), "{sought}");
+        assert!(found(&[("search", sought), ("search_in", "all")]), "{sought}");
+        assert!(found(&[("field.message", &format!("~{sought}"))]), "{sought}");
+        assert!(
+            !found(&[("search", "orders: fast")]) && !found(&[("search", sought), ("request_id", "r-1")])
+        );
+    }
 }
 
 #[test]
@@ -427,6 +447,20 @@ proptest! {
         prop_assert_eq!(matches(&[("search", &sought)], &raw), reference.is_match(&message));
         if !sought.is_empty() {
             prop_assert_eq!(matches(&[("field.msg~", &sought)], &raw), reference.is_match(&message));
+        }
+    }
+
+    #[test]
+    fn a_line_is_found_by_each_part_of_the_message_that_is_shown(
+        words in prop::collection::vec("(\u{1b}\\[[0-9;]{0,3}m)?[abAü: ]{0,3}(\u{1b}\\[0m|\u{1b})?", 0..5),
+        sought in "[abü: ]{1,3}",
+    ) {
+        let raw = format!("2025-04-01 18:34:01.581 INFO x{}", words.concat());
+        let shown = LogRecord::read(&record(EntryKind::LogText, &raw)).message.into_owned();
+        let expected = shown.to_lowercase().contains(&sought);
+        prop_assert_eq!(matches_of(EntryKind::LogText, &[("search", &sought)], &raw), expected, "{:?}", shown);
+        if expected {
+            prop_assert!(matches_of(EntryKind::LogText, &[("search", &sought), ("search_in", "all")], &raw));
         }
     }
 
