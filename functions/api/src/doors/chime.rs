@@ -17,7 +17,7 @@ use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::{Batch, Few, MAX_ENTRIES};
+use super::{Batch, Few, MAX_ENTRIES, unread};
 use crate::auth::AsPage;
 use crate::writes::write_error;
 use crate::{Api, Cloud, Shared};
@@ -69,8 +69,8 @@ fn entries_of(body: &[u8]) -> Result<Batch<'_>, ApiError> {
     let mut metadata: BTreeMap<String, &RawValue> =
         serde_json::from_slice(body).map_err(|error| malformed(error.to_string()))?;
     let logs = metadata.remove("logs").ok_or_else(|| malformed("logs is missing".to_owned()))?;
-    let logs: Few<&RawValue> =
-        serde_json::from_str(logs.get()).map_err(|error| malformed(format!("logs: {error}")))?;
+    let logs: Few<&RawValue> = serde_json::from_str(logs.get())
+        .map_err(|error| unread(&error, |why| malformed(format!("logs: {why}"))))?;
     let context = match metadata.is_empty() {
         true => String::new(),
         false => serde_json::to_string(&metadata).map_err(|error| ApiError::internal(&error))?,

@@ -12,7 +12,7 @@ use logferry_service::http::{
 };
 use logferry_service::random;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Number, Value, json};
 
 use super::Batch;
 use crate::auth::AsShipper;
@@ -188,7 +188,24 @@ struct Target {
     #[serde(rename = "_index")]
     index: Option<String>,
     #[serde(rename = "_id")]
-    id: Option<String>,
+    id: Option<Id>,
+}
+
+/// The id of a document: as in Elasticsearch, a number is taken as its text.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Id {
+    Text(String),
+    Number(Number),
+}
+
+impl From<Id> for String {
+    fn from(id: Id) -> Self {
+        match id {
+            Id::Text(text) => text,
+            Id::Number(number) => number.to_string(),
+        }
+    }
 }
 
 fn actions_of<'a>(body: &'a [u8], index: &'a str) -> Result<Vec<Action<'a>>, ApiError> {
@@ -218,7 +235,8 @@ fn actions_of<'a>(body: &'a [u8], index: &'a str) -> Result<Vec<Action<'a>>, Api
             _ => return Err(malformed(at, "an action must be create, index, update or delete")),
         };
         let index = target.index.map_or(Cow::Borrowed(index), Cow::Owned);
-        let names = index.len() + target.id.as_ref().map_or(0, String::len);
+        let id = target.id.map(String::from);
+        let names = index.len() + id.as_ref().map_or(0, String::len);
         answer_bytes += ITEM_BYTES + 2 * names;
         if answer_bytes > MAX_ANSWER_BYTES {
             return Err(ApiError::too_large(format!(
@@ -226,7 +244,7 @@ fn actions_of<'a>(body: &'a [u8], index: &'a str) -> Result<Vec<Action<'a>>, Api
                 MAX_ANSWER_BYTES / ITEM_BYTES
             )));
         }
-        actions.push(Action { name, index, id: target.id, kind });
+        actions.push(Action { name, index, id, kind });
     }
     match actions.is_empty() {
         true => Err(ApiError::bad_request("body", "the request body is required: it has no action")),
@@ -272,7 +290,7 @@ mod tests {
     #[test]
     fn actions_name_index_id_and_document() {
         let body = "{\"create\":{\"_index\":\"a\",\"_id\":\"1\",\"pipeline\":\"p\"}}\n{\"message\":\"x\"}\r\n\
-            {\"index\":{}}\n{}\n{\"delete\":{\"_id\":\"2\"}}\n{\"update\":{\"_id\":\"3\"}}\n{\"doc\":{}}\n\n";
+            {\"index\":{}}\n{}\n{\"delete\":{\"_id\":2}}\n{\"update\":{\"_id\":\"3\"}}\n{\"doc\":{}}\n\n";
         let action = |name: &str, index: &str, id: Option<&str>, kind: Kind<'static>| Action {
             name: name.to_owned(),
             index: index.to_owned().into(),
@@ -299,7 +317,7 @@ mod tests {
             ("{\"create\":{},\"index\":{}}\n{}", "line 1: "),
             ("{\"create\":{}}", "line 1: an action must be followed by its document"),
             ("{\"create\":{}}\n{}\n{\"drop\":{}}\n{}", "line 3: "),
-            ("{\"create\":{\"_id\":1}}\n{}", "line 1: "),
+            ("{\"create\":{\"_id\":[1]}}\n{}", "line 1: "),
         ] {
             let error = actions_of(body.as_bytes(), "").unwrap_err();
             assert!(error.status == 400 && error.message.starts_with(line), "{body}: {}", error.message);

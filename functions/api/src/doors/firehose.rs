@@ -18,7 +18,7 @@ use logferry_service::http::{
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use super::{Batch, Few, MAX_BYTES, MAX_ENTRIES, too_many};
+use super::{Batch, Few, MAX_BYTES, MAX_ENTRIES, too_many, unread};
 use crate::auth::AsShipper;
 use crate::{Api, Cloud, Shared};
 
@@ -69,16 +69,21 @@ async fn write<C: Cloud>(
         let batch = records_of(&payload?.bytes, by.head.header(COMMON_ATTRIBUTES))?;
         // A retry has the same id.
         let identity = if request_id.is_empty() { Identity::Nothing } else { Identity::Key(&request_id) };
-        api.carry(&by.app, now_ms, "firehose", &batch, identity).await
-    };
-    let answered = answered.await;
-    Ok(match answered {
-        Ok(refused) => {
-            if let Some(first) = refused.first() {
-                tracing::warn!(refused = refused.len(), first = %first.why.field, "entries were not stored");
-            }
-            plain(StatusCode::OK, &json!({"requestId": request_id, "timestamp": now_ms}))
+        let refused = api.carry(&by.app, now_ms, "firehose", &batch, identity).await?;
+        // An answer has no place for them, and Firehose would send the whole request again for an error.
+        if let Some(first) = refused.first() {
+            tracing::warn!(
+                app.id = %by.app.app_id,
+                refused = refused.len(),
+                first = %first.why.field,
+                "entries were not stored"
+            );
         }
+        Ok(())
+    };
+    let answered: Result<(), ApiError> = answered.await;
+    Ok(match answered {
+        Ok(()) => plain(StatusCode::OK, &json!({"requestId": request_id, "timestamp": now_ms})),
         Err(error) => {
             let body = json!({"requestId": request_id, "timestamp": now_ms, "errorMessage": error.message});
             with_pause(plain(error.status, &body), error.retry_after_secs)
@@ -92,8 +97,8 @@ fn records_of(body: &[u8], attributes: Option<&str>) -> Result<Batch<'static>, A
     let mut request: BTreeMap<String, &RawValue> =
         serde_json::from_slice(body).map_err(|error| malformed(error.to_string()))?;
     let records = request.remove("records").ok_or_else(|| malformed("records is missing".to_owned()))?;
-    let records: Few<Map<String, Value>> =
-        serde_json::from_str(records.get()).map_err(|error| malformed(format!("records: {error}")))?;
+    let records: Few<Map<String, Value>> = serde_json::from_str(records.get())
+        .map_err(|error| unread(&error, |why| malformed(format!("records: {why}"))))?;
     let context = context_of(attributes);
     let (mut batch, mut left) = (Batch::default(), MAX_BYTES as u64);
     for (at, record) in records.into_iter().enumerate() {

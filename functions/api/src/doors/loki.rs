@@ -5,18 +5,20 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use axum::extract::{FromRequest, Request};
 use http::StatusCode;
+use http::header::CONTENT_ENCODING;
 use logferry_core::logbook::carried::{Carried, Context, Identity};
 use logferry_core::logbook::new_entry::half_surrogates_replaced;
 use logferry_service::http::{
-    Answer, ApiError, BodyBytes, ErrorShape, IntoResponse as _, MAX_DECODED_BYTES, Operation, Response,
-    Route, Routes, State, text as plain, with_pause,
+    Answer, ApiError, BodyBytes, Describe, ErrorShape, IntoResponse as _, MAX_DECODED_BYTES, Operation,
+    Response, Route, Routes, State, text as plain, with_pause,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::wire::{Fields, Malformed, Value as Wire, text};
-use super::{Batch, Few};
+use super::{Batch, Few, unread};
 use crate::auth::AsShipper;
 use crate::{Api, Cloud, Shared};
 
@@ -47,10 +49,10 @@ fn describes(operation: &mut Operation) {
 async fn push<C: Cloud>(
     State(api): Shared<C>,
     by: Result<AsShipper, ApiError>,
-    payload: Result<BodyBytes, ApiError>,
+    payload: Result<PushBody, ApiError>,
 ) -> Answer {
     let answered = async {
-        let (by, payload) = (by?, payload?);
+        let (by, PushBody(payload)) = (by?, payload?);
         let snappy;
         let batch = match payload.media_type.as_str() {
             "application/json" => of_json(&payload.bytes)?,
@@ -74,6 +76,28 @@ async fn push<C: Cloud>(
         }
     };
     Ok(answered.await.unwrap_or_else(|error: ApiError| refusal(&error)))
+}
+
+/// The body of a push. As in Loki, protobuf is in snappy whether or not `Content-Encoding` says so, as that of
+/// Vector does: the name is ignored, and nothing is decoded for it.
+struct PushBody(BodyBytes);
+
+impl<S: Sync> FromRequest<S> for PushBody {
+    type Rejection = ApiError;
+
+    async fn from_request(mut request: Request, state: &S) -> Result<Self, ApiError> {
+        let coding = request.headers().get(CONTENT_ENCODING);
+        if coding.is_some_and(|coding| coding.as_bytes().eq_ignore_ascii_case(b"snappy")) {
+            request.headers_mut().remove(CONTENT_ENCODING);
+        }
+        BodyBytes::from_request(request, state).await.map(Self)
+    }
+}
+
+impl Describe for PushBody {
+    fn describe(operation: &mut Operation) {
+        BodyBytes::describe(operation);
+    }
 }
 
 /// An error as Loki answers it: a line of text.
@@ -258,7 +282,7 @@ enum Line {
 fn of_json(body: &[u8]) -> Result<Batch<'static>, ApiError> {
     let body = std::str::from_utf8(body).map_err(|_| malformed("it is not UTF-8"))?;
     let body = half_surrogates_replaced(body);
-    let push: Push = serde_json::from_str(&body).map_err(|error| malformed(&error.to_string()))?;
+    let push: Push = serde_json::from_str(&body).map_err(|error| unread(&error, malformed))?;
     let mut batch = Batch::default();
     for Stream { stream, values } in push.streams {
         let labels = pairs_of(&stream);

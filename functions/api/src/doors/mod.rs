@@ -60,6 +60,15 @@ impl<'a> Batch<'a> {
     }
 }
 
+/// Returns what is wrong with JSON: 413 if an array has too many elements, as for entries; else what `malformed` says.
+fn unread(error: &serde_json::Error, malformed: impl FnOnce(&str) -> ApiError) -> ApiError {
+    let why = error.to_string();
+    match why.contains(few::EXCESS) {
+        true => too_many(),
+        false => malformed(&why),
+    }
+}
+
 fn too_many() -> ApiError {
     let message = format!(
         "a request must have at most {MAX_ENTRIES} entries of {MAX_BYTES} bytes: send smaller batches"

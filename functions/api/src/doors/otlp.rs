@@ -22,7 +22,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::wire::{Fields, Malformed, Value as Wire, put_bytes, put_number, text};
-use super::{Batch, Few};
+use super::{Batch, Few, unread};
 use crate::auth::AsShipper;
 use crate::{Api, Cloud, Shared};
 
@@ -400,7 +400,7 @@ fn of_json(body: &[u8]) -> Result<Batch<'static>, ApiError> {
     if !text.trim_start().starts_with('{') {
         return Err(malformed("it is no object"));
     }
-    let request: Request<'_> = serde_json::from_str(&text).map_err(|error| malformed(&error.to_string()))?;
+    let request: Request<'_> = serde_json::from_str(&text).map_err(|error| unread(&error, malformed))?;
     let mut batch = Batch::default();
     for ResourceLogs { resource, scope_logs } in request.resource_logs {
         let resource = attributes_of(member(&object_of(resource)?, "attributes", "attributes"))?;

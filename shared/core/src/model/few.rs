@@ -5,6 +5,9 @@ use std::marker::PhantomData;
 
 use serde::de::{Deserialize, Deserializer, Error as _, SeqAccess, Visitor};
 
+/// What the error of an array with more elements says.
+pub const EXCESS: &str = "an array has more elements than";
+
 /// An array that may be missing or null, of at most `MAX` elements.
 #[derive(Debug)]
 pub struct Few<T, const MAX: usize>(pub Vec<T>);
@@ -47,7 +50,7 @@ impl<'de, T: Deserialize<'de>, const MAX: usize> Visitor<'de> for FewVisitor<T, 
         let mut all = Vec::new();
         while let Some(element) = array.next_element()? {
             if all.len() >= MAX {
-                return Err(A::Error::custom(format_args!("an array has more than {MAX} elements")));
+                return Err(A::Error::custom(format_args!("{EXCESS} {MAX}")));
             }
             all.push(element);
         }

@@ -122,6 +122,21 @@ async fn send(api: &Api, key: &str, (path, media_type, body): &Sent) -> u16 {
 }
 
 #[tokio::test]
+async fn loki_alone_takes_a_body_whose_encoding_is_named_snappy() {
+    for request in requests() {
+        let (path, media_type, body) = &request;
+        let api = Api::new();
+        let key = api.register("shop").await;
+        let headers =
+            [("x-api-key", key.as_str()), ("content-type", *media_type), ("content-encoding", "snappy")];
+        let answer = api.send("POST", path, &headers, body).await;
+        let is_loki = *path == "/loki/api/v1/push";
+        assert_eq!(answer.status, if is_loki { 204 } else { 415 }, "{request:?}: {}", answer.text);
+        assert_eq!(api.records(&key, "").await.len(), usize::from(is_loki), "{request:?}");
+    }
+}
+
+#[tokio::test]
 async fn every_door_stores_an_entry_once_however_often_its_request_is_sent() {
     for request in requests() {
         let api = Api::new();
@@ -486,20 +501,20 @@ async fn a_body_of_the_worst_shape_is_refused_before_it_fills_the_memory() {
     for (request, status) in [
         (("/otlp/v1/logs", PROTOBUF, empty_records), 413),
         (("/otlp/v1/logs", PROTOBUF, empty_resources), 200),
-        (("/otlp/v1/logs", JSON, json(r#"{"resourceLogs":["#, "{}", "]}")), 400),
+        (("/otlp/v1/logs", JSON, json(r#"{"resourceLogs":["#, "{}", "]}")), 413),
         (
             (
                 "/otlp/v1/logs",
                 JSON,
                 json(r#"{"resourceLogs":[{"scopeLogs":[{"logRecords":["#, "{}", "]}]}]}"),
             ),
-            400,
+            413,
         ),
-        (("/loki/api/v1/push", JSON, json(r#"{"streams":["#, "{}", "]}")), 400),
+        (("/loki/api/v1/push", JSON, json(r#"{"streams":["#, "{}", "]}")), 413),
         (("/logs", JSON, json("[", "{}", "]")), 400),
         (("/_bulk", "application/x-ndjson", b"{\"index\":{}}\n{}\n".repeat(BYTES / 15)), 413),
-        (("/firehose", JSON, json(r#"{"records":["#, r#"{"data":""}"#, "]}")), 400),
-        (("/chime/logs", JSON, json(r#"{"logs":["#, "{}", "]}")), 400),
+        (("/firehose", JSON, json(r#"{"records":["#, r#"{"data":""}"#, "]}")), 413),
+        (("/chime/logs", JSON, json(r#"{"logs":["#, "{}", "]}")), 413),
     ] {
         assert_eq!(send(&api, &key, &request).await, status, "{} {}", request.0, request.1);
     }
