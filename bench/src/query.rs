@@ -5,7 +5,7 @@ use std::hint::black_box;
 
 use logferry_core::logbook::budget::{Budget, MAX_DECOMPRESSED_BYTES, MAX_READ_BYTES};
 use logferry_core::logbook::filter::Filter;
-use logferry_core::logbook::histogram::{self, Limits, Question};
+use logferry_core::logbook::histogram::{self, Question};
 use logferry_core::logbook::query::{Cost, Order, Query, query};
 use logferry_core::model::app::App;
 use logferry_core::model::block::Block;
@@ -46,7 +46,7 @@ async fn walk(
             budget: Budget {
                 read_bytes: MAX_READ_BYTES,
                 decompressed_bytes: MAX_DECOMPRESSED_BYTES,
-                stop_at: None,
+                ..Budget::UNLIMITED
             },
         };
         let page = query(memory, &question).await?;
@@ -195,7 +195,7 @@ fn counts(
                 until_ms,
                 bucket_ms: histogram::width_ms(since_ms, until_ms),
                 now_ms: until_ms,
-                limits: Limits::NONE,
+                budget: Budget::UNLIMITED,
             };
             black_box(runtime.block_on(histogram::count(memory, &question))?);
             Ok(())

@@ -2,7 +2,7 @@
 
 use logferry_core::logbook::budget::Budget;
 use logferry_core::logbook::filter::Filter;
-use logferry_core::logbook::histogram::{self, Limits, MAX_BUCKETS, Question};
+use logferry_core::logbook::histogram::{self, MAX_BUCKETS, Question};
 use logferry_core::model::level::Level;
 use logferry_core::model::time::{EARLIEST_MS, LATEST_MS, MS_PER_DAY, rfc3339_ms};
 use logferry_core::ports::apps::Apps;
@@ -16,9 +16,6 @@ use crate::auth::{AsCaller, Params, Read};
 use crate::logs::{filter_of, with_skipped};
 use crate::writes::invalid;
 use crate::{Cloud, Shared};
-
-/// Read units of one answer: 256 MiB of blocks.
-const MAX_READ_UNITS: f64 = 65_536.0;
 
 /// What `GET /logs/counts` asks for.
 #[derive(Debug)]
@@ -119,13 +116,8 @@ pub(crate) async fn count_logs<C: Cloud>(State(api): Shared<C>, by: AsCaller<Rea
         Some(app) => vec![*app],
         None => api.apps.list().await?,
     };
-    let limits = Limits {
-        read_units: MAX_READ_UNITS,
-        decompressed_bytes: budget.decompressed_bytes,
-        stop_at: budget.stop_at,
-    };
     let question =
-        Question { apps: &apps, filter: &asked.filter, since_ms, until_ms, bucket_ms, now_ms, limits };
+        Question { apps: &apps, filter: &asked.filter, since_ms, until_ms, bucket_ms, now_ms, budget };
     let counted = histogram::count(&api.book, &question).await?;
     tracing::info!(
         counts.buckets = counted.buckets.len(),
@@ -134,6 +126,13 @@ pub(crate) async fn count_logs<C: Cloud>(State(api): Shared<C>, by: AsCaller<Rea
         counts.complete = counted.complete_from_ms.is_none(),
         "records counted"
     );
+    if counted.complete_from_ms == Some(until_ms) {
+        let (field, message) = match apps.len() {
+            1 => ("since", "the newest records cannot be counted in time: ask with a later since"),
+            _ => ("app_id", "the records of all apps cannot be counted in time: name one in app_id"),
+        };
+        return Err(ApiError::bad_request(field, message));
+    }
     let buckets = counted.buckets.iter().map(|(start_ms, levels)| Bucket {
         start: rfc3339_ms(*start_ms),
         debug: levels[Level::Debug],

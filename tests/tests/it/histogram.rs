@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use logferry_core::logbook::budget::Budget;
 use logferry_core::logbook::filter::Filter;
-use logferry_core::logbook::histogram::{self, Limits, Question};
+use logferry_core::logbook::histogram::{self, Question};
 use logferry_core::logbook::records::{Records, Write};
 use logferry_core::model::app::App;
 use logferry_core::model::block::{BlockBuilder, BlockSource};
@@ -128,7 +129,7 @@ async fn the_read_of_a_block_takes_whole_units() {
         until_ms: now,
         bucket_ms: 1_000,
         now_ms: now,
-        limits: Limits::NONE,
+        budget: Budget::UNLIMITED,
     };
     let units = histogram::count(&api.cloud, &question).await.unwrap().read_units;
     // The rows of counters take halves: their reads are eventually consistent.
@@ -149,7 +150,7 @@ async fn counting_that_is_cut_off_says_from_where_on_it_is_complete_and_can_be_c
         until_ms: now,
         bucket_ms: MS_PER_HOUR,
         now_ms: now,
-        limits: Limits { read_units: 0.000_001, ..Limits::NONE },
+        budget: Budget { read_units: 0.000_001, ..Budget::UNLIMITED },
     };
     let (sum, rounds) = in_rounds(&api.cloud, question).await;
     assert!(rounds > 2, "it was cut off {rounds} times");
@@ -228,11 +229,11 @@ async fn an_app_with_very_many_records_in_a_day_is_counted_within_any_limits_als
     assert!(busy.len() >= 50_000, "its hours are read by themselves");
     // Some hours of the day are after the range.
     let (since_ms, until_ms) = (day_ms - MS_PER_HOUR, day_ms + 13 * MS_PER_HOUR + 1_234_567);
-    let by_units = Limits { read_units: 0.000_001, ..Limits::NONE };
-    let by_bytes = Limits { decompressed_bytes: 1, ..Limits::NONE };
+    let by_units = Budget { read_units: 0.000_001, ..Budget::UNLIMITED };
+    let by_bytes = Budget { decompressed_bytes: 1, ..Budget::UNLIMITED };
     for (asked, times) in [(&apps[..1], busy.clone()), (&apps[..], [busy, quiet].concat())] {
         // Blocks lie in one bucket, or must be opened.
-        for (bucket_ms, limits) in
+        for (bucket_ms, budget) in
             [(MS_PER_HOUR, by_units), (1_800_000, by_bytes), (4 * MS_PER_HOUR, by_units)]
         {
             let mut expected = BTreeMap::<i64, i64>::new();
@@ -241,7 +242,7 @@ async fn an_app_with_very_many_records_in_a_day_is_counted_within_any_limits_als
             }
             let filter = &Filter::default();
             let question =
-                Question { apps: asked, filter, since_ms, until_ms, bucket_ms, now_ms: T0, limits };
+                Question { apps: asked, filter, since_ms, until_ms, bucket_ms, now_ms: T0, budget };
             let (sum, rounds) = in_rounds(&cloud, question).await;
             assert_eq!(sum, expected, "{} apps, {bucket_ms} ms", asked.len());
             assert!(rounds > 2, "it was cut off {rounds} times");
@@ -256,19 +257,33 @@ async fn the_days_of_many_apps_are_read_in_parallel_until_the_time_is_over() {
     cloud.slow_down(Duration::from_millis(100));
     let began = Instant::now();
     let filter = Filter::default();
-    let question = |limits| Question {
+    let question = |budget| Question {
         apps: &apps,
         filter: &filter,
         since_ms: T0 - MS_PER_DAY,
         until_ms: T0,
         bucket_ms: MS_PER_HOUR,
         now_ms: T0,
-        limits,
+        budget,
     };
-    let all = histogram::count(&cloud, &question(Limits::NONE)).await.unwrap();
+    let all = histogram::count(&cloud, &question(Budget::UNLIMITED)).await.unwrap();
     assert_eq!((all.complete_from_ms, cloud.calls()), (None, 100));
     assert_eq!(began.elapsed(), Duration::from_millis(700), "sixteen at once");
     let stop_at = Some(Instant::now() + Duration::from_millis(150));
-    let cut = histogram::count(&cloud, &question(Limits { stop_at, ..Limits::NONE })).await.unwrap();
+    let cut = histogram::count(&cloud, &question(Budget { stop_at, ..Budget::UNLIMITED })).await.unwrap();
     assert_eq!((cut.complete_from_ms, cloud.calls()), (Some(T0), 132));
+}
+
+#[tokio::test(start_paused = true)]
+async fn counts_of_all_apps_that_would_get_no_further_ask_for_an_app() {
+    let api = Api::new();
+    for n in 0..120 {
+        api.cloud.add_app(&format!("app{n}"));
+    }
+    let key = api.register("shop").await;
+    // The counters of all apps take longer than an answer has.
+    api.cloud.slow_down(Duration::from_secs(2));
+    let refused = api.admin("GET", "/logs/counts", &Value::Null).await;
+    assert_eq!((refused.status, &refused.json()["error"]["details"]["field"]), (400, &json!("app_id")));
+    assert_eq!(api.app(&key, "GET", "/logs/counts", &Value::Null).await.status, 200);
 }

@@ -240,6 +240,7 @@ fn some_budget(random: &mut SmallRng) -> Budget {
     let bytes = |random: &mut SmallRng| *[1, 20_000, usize::MAX].choose(random).unwrap();
     Budget {
         read_bytes: bytes(random),
+        read_units: f64::INFINITY,
         decompressed_bytes: bytes(random),
         stop_at: random.random_bool(0.3).then(Instant::now),
     }

@@ -2,7 +2,7 @@
 //!
 //! A block never spans hours, and its header has its counts: a block within one bucket is counted without
 //! its data, and of a block in several buckets only the times and levels are decompressed. The newest records
-//! are counted first. When the [`Limits`] are reached, the counts of older records are missing, and the answer
+//! are counted first. When the [`Budget`] is spent, the counts of older records are missing, and the answer
 //! says from which time on it is complete.
 //!
 //! Nothing is cached, not even hours that are over: late files, redrives, prunes, erasures and expiry change
@@ -17,6 +17,7 @@ use futures::stream::{self, StreamExt as _};
 use tokio::time::Instant;
 
 use crate::logbook::blocks::{BlockPosition, BlockRange, BlockTable, StoredHeader};
+use crate::logbook::budget::Budget;
 use crate::logbook::counters::Stats;
 use crate::logbook::day_cursor::DayCursor;
 use crate::logbook::filter::Filter;
@@ -61,22 +62,6 @@ const PAGE: u32 = 1_000;
 /// Records of an app's day from which on its hours are read in parallel.
 const SPLIT_DAY: i64 = 50_000;
 
-/// When counting stops.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Read units: a header costs as much as its block. 65,536 are 256 MiB of blocks.
-    pub read_units: f64,
-    /// Bytes of blocks that must be decompressed.
-    pub decompressed_bytes: usize,
-    /// `None`: no limit of time.
-    pub stop_at: Option<Instant>,
-}
-
-impl Limits {
-    /// For tests and tools.
-    pub const NONE: Self = Self { read_units: f64::INFINITY, decompressed_bytes: usize::MAX, stop_at: None };
-}
-
 /// What is counted.
 #[derive(Debug, Clone, Copy)]
 pub struct Question<'a> {
@@ -90,7 +75,8 @@ pub struct Question<'a> {
     /// Buckets begin at multiples of their width (ms), which is at least 1.
     pub bucket_ms: i64,
     pub now_ms: i64,
-    pub limits: Limits,
+    /// Its bytes to be read are not used: the read units have those of blocks, too.
+    pub budget: Budget,
 }
 
 /// The counts.
@@ -223,14 +209,14 @@ impl<'q> Counting<'q> {
     }
 
     fn is_over(&self) -> bool {
-        let limits = &self.question.limits;
+        let budget = &self.question.budget;
         let has_read =
-            self.read_units >= limits.read_units || self.decompressed_bytes >= limits.decompressed_bytes;
+            self.read_units >= budget.read_units || self.decompressed_bytes >= budget.decompressed_bytes;
         has_read && self.has_counted || self.is_late()
     }
 
     fn is_late(&self) -> bool {
-        self.question.limits.stop_at.is_some_and(|stop_at| Instant::now() >= stop_at)
+        self.question.budget.stop_at.is_some_and(|stop_at| Instant::now() >= stop_at)
     }
 
     /// Reads a day: apps with few records as a whole, then the hours of the others, newest first. Returns

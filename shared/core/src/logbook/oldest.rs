@@ -189,8 +189,13 @@ impl Search<'_> {
             let Some(first) = headers.first().map(lowest).filter(|first| self.found.may_take(first)) else {
                 break;
             };
-            if first > self.start && self.spending.is_over(Instant::now()) {
+            let now = Instant::now();
+            if first > self.start && self.spending.is_over(now) {
                 return Ok(Some(first));
+            }
+            // A cursor would not be further than this page's start.
+            if self.spending.is_exhausted(now) {
+                return Err(QueryError::HourTooLarge);
             }
             let wanted = headers.iter().filter(|header| self.found.may_take(&lowest(header)));
             let blocks = futures::future::join_all(wanted.map(|header| table.find(header))).await;
@@ -209,7 +214,8 @@ impl Search<'_> {
         Ok(None)
     }
 
-    /// Returns the headers of an hour's blocks that may have matches; `None` if the time is over first.
+    /// Returns the headers of an hour's blocks that may have matches; `None` if the time or the read units are over
+    /// first.
     async fn headers<T: BlockTable>(
         &mut self,
         table: &T,
@@ -221,31 +227,31 @@ impl Search<'_> {
             last_ms_from: self.since_ms.max(hour * MS_PER_HOUR),
             last_ms_to: (hour + 1) * MS_PER_HOUR - 1,
         };
-        let listings = (0..SHARDS).map(|shard| {
-            let range = range(shard);
-            async move {
-                let (mut pages, mut after) = (Vec::new(), None);
-                loop {
-                    let mut page = table.headers(&range, HEADERS_AT_ONCE, after.as_ref()).await?;
-                    after = page.next.take();
-                    pages.push(page);
-                    if after.is_none() {
-                        return Ok::<_, QueryError>(pages);
-                    }
+        let mut unread: Vec<_> = (0..SHARDS).map(|shard| (range(shard), None)).collect();
+        let mut headers = Vec::new();
+        while !unread.is_empty() {
+            if self.spending.is_exhausted(Instant::now()) {
+                return Ok(None);
+            }
+            let reads =
+                unread.iter().map(|(range, after)| table.headers(range, HEADERS_AT_ONCE, after.as_ref()));
+            let read = self.spending.in_time(true, futures::future::try_join_all(reads)).await;
+            let Some(pages) = read else { return Ok(None) };
+            let mut next = Vec::new();
+            for ((range, _), page) in unread.into_iter().zip(pages?) {
+                self.cost.pages += 1;
+                self.cost.blocks += u32::try_from(page.blocks.len()).unwrap_or(u32::MAX);
+                self.cost.skipped += page.skipped();
+                self.cost.units += page.read_units;
+                self.cost.data_bytes += page.blocks.len() * HEADER_BYTES;
+                self.spending.read_bytes(page.blocks.len() * HEADER_BYTES);
+                self.spending.read_units(page.read_units);
+                headers.extend(page.blocks.into_iter().map(|stored| stored.header));
+                if page.next.is_some() {
+                    next.push((range, page.next));
                 }
             }
-        });
-        let listed = self.spending.in_time(true, futures::future::try_join_all(listings)).await;
-        let Some(listed) = listed else { return Ok(None) };
-        let mut headers = Vec::new();
-        for page in listed?.into_iter().flatten() {
-            self.cost.pages += 1;
-            self.cost.blocks += u32::try_from(page.blocks.len()).unwrap_or(u32::MAX);
-            self.cost.skipped += page.skipped();
-            self.cost.units += page.read_units;
-            self.cost.data_bytes += page.blocks.len() * HEADER_BYTES;
-            self.spending.read_bytes(page.blocks.len() * HEADER_BYTES);
-            headers.extend(page.blocks.into_iter().map(|stored| stored.header));
+            unread = next;
         }
         headers.retain(|header| {
             let range = Range { since_ms: self.since_ms, until_ms: self.until_ms, asked_ms: 0 };

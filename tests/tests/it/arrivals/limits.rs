@@ -34,7 +34,8 @@ async fn a_page_of_any_size_ends_anywhere_and_the_next_one_goes_on_there() {
     let mut whole = Tail::all();
     whole.drain(&world).await;
     whole.assert_once(6 + 1 + 45 + 3, "one page");
-    let spent = Budget { read_bytes: 0, decompressed_bytes: 0, stop_at: Some(Instant::now()) };
+    let spent =
+        Budget { read_bytes: 0, read_units: 0.0, decompressed_bytes: 0, stop_at: Some(Instant::now()) };
     for limit in [1, 2, 3, 5, 8, 54, 55] {
         for budget in [Budget::UNLIMITED, spent] {
             let mut tail = Tail { limit, budget, ..Tail::all() };
@@ -179,7 +180,8 @@ async fn a_tail_reads_more_rows_than_one_read_returns_and_ends_a_page_between_th
     assert_eq!((page.cost.pages, page.cost.units >= 208.0), (3 + 205, true), "{:?}", page.cost);
     whole.drain(&world).await;
     whole.assert_once(205, "");
-    let spent = Budget { read_bytes: 0, decompressed_bytes: 0, stop_at: Some(Instant::now()) };
+    let spent =
+        Budget { read_bytes: 0, read_units: 0.0, decompressed_bytes: 0, stop_at: Some(Instant::now()) };
     for (limit, budget) in
         [(99, Budget::UNLIMITED), (100, Budget::UNLIMITED), (101, Budget::UNLIMITED), (1_000, spent)]
     {

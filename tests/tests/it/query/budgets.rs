@@ -5,7 +5,7 @@ use std::time::Duration;
 use logferry_core::logbook::budget::{Budget, MAX_TIME};
 use logferry_core::logbook::cursor;
 use logferry_core::logbook::filter::Filter;
-use logferry_core::logbook::query::{Cost, Order, Query, query};
+use logferry_core::logbook::query::{Cost, Order, Query, QueryError, query};
 use logferry_core::logbook::records::{Records, Write};
 use logferry_core::model::app::App;
 use logferry_core::model::block::{Block, BlockBuilder, BlockSource};
@@ -13,7 +13,8 @@ use logferry_core::model::day_counts::DayCounts;
 use logferry_core::model::ids::Seed;
 use logferry_core::model::level::Level;
 use logferry_core::model::record::{Entry, EntryKind, Marks};
-use logferry_core::model::time::{Day, MS_PER_DAY};
+use logferry_core::model::time::{Day, MS_PER_DAY, MS_PER_HOUR, hour_of_ms};
+use logferry_core::model::time_bound::TimeBound;
 use logferry_core::ports::clock::Clock;
 use logferry_sim::{How, SimCloud, T0};
 use logferry_tests::api::Api;
@@ -25,36 +26,44 @@ use super::{entry_filter, ids, never};
 /// Blocks of one record each, a second apart, the newest last.
 pub(super) async fn store_singles(cloud: &SimCloud, app: &App, count: i64, text: impl Fn(i64) -> String) {
     for chunk in (0..count).collect::<Vec<_>>().chunks(50) {
-        let mut days = std::collections::BTreeMap::<Day, DayCounts>::new();
-        let mut blocks = Vec::new();
-        for &i in chunk {
-            let timestamp_ms = T0 - 2_000_000 + i * 1_000;
-            days.entry(Day::of_ms(timestamp_ms)).or_default().levels.count(Level::Info);
-            blocks.push(single(app, i, timestamp_ms, &text(i)));
-        }
-        let write = Write {
-            app_id: app.app_id.clone(),
-            registered_ms: app.registered_ms,
-            blocks,
-            days: days.into_iter().map(never).collect(),
-            counter: 0,
-            memo: None,
-        };
-        cloud.write(&write).await.unwrap();
+        let time_ms = |i: i64| T0 - 2_000_000 + i * 1_000;
+        store(cloud, app, chunk.iter().map(|&i| single(app, i, time_ms(i), &text(i))).collect()).await;
     }
 }
 
+async fn store(cloud: &SimCloud, app: &App, blocks: Vec<Block>) {
+    let mut days = std::collections::BTreeMap::<Day, DayCounts>::new();
+    for block in &blocks {
+        days.entry(block.header.day()).or_default().levels += block.header.levels;
+    }
+    let write = Write {
+        app_id: app.app_id.clone(),
+        registered_ms: app.registered_ms,
+        blocks,
+        days: days.into_iter().map(never).collect(),
+        counter: 0,
+        memo: None,
+    };
+    cloud.write(&write).await.unwrap();
+}
+
 pub(super) fn single(app: &App, number: i64, timestamp_ms: i64, raw: &str) -> Block {
+    block(app, number, &[timestamp_ms], raw)
+}
+
+fn block(app: &App, number: i64, times_ms: &[i64], raw: &str) -> Block {
     let mut builder = BlockBuilder::default();
-    builder.push(&Entry {
-        ordinal: 0,
-        timestamp_ms,
-        level: Level::Info,
-        kind: EntryKind::PlainText,
-        timestamp_fallback: false,
-        marks: Marks::NONE,
-        raw,
-    });
+    for (ordinal, &timestamp_ms) in (0..).zip(times_ms) {
+        builder.push(&Entry {
+            ordinal,
+            timestamp_ms,
+            level: Level::Info,
+            kind: EntryKind::PlainText,
+            timestamp_fallback: false,
+            marks: Marks::NONE,
+            raw,
+        });
+    }
     let seed = Seed::of(&[app.app_id.as_str().as_bytes(), &number.to_be_bytes()]);
     let source = BlockSource {
         app_id: &app.app_id,
@@ -118,7 +127,7 @@ async fn whatever_a_query_may_spend_its_pages_are_together_the_whole_answer() {
         Budget { read_bytes: 0, ..none },
         Budget { decompressed_bytes: 1, ..none },
         Budget { stop_at: Some(Instant::now()), ..none },
-        Budget { read_bytes: 0, decompressed_bytes: 0, stop_at: Some(Instant::now()) },
+        Budget { read_bytes: 0, read_units: 0.0, decompressed_bytes: 0, stop_at: Some(Instant::now()) },
         Budget { read_bytes: 5_000, decompressed_bytes: 300, ..none },
     ];
     let search = |text: &str| entry_filter(&[("search", text)]);
@@ -190,6 +199,36 @@ async fn a_query_ends_in_time_however_slow_the_table_is() {
     let expected: Vec<_> = (0..300).map(|i| Value::from(format!("entry {i}"))).collect();
     assert_eq!(found, expected);
     assert!(pages > 1, "{pages} pages");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_hour_that_is_too_large_for_the_oldest_records_is_refused_before_it_is_read_whole() {
+    let cloud = SimCloud::default();
+    let apps = [cloud.add_app("a")];
+    // Blocks that all begin and end with their hour.
+    let hour_ms = hour_of_ms(T0 - MS_PER_HOUR) * MS_PER_HOUR;
+    for chunk in (0..1_500).collect::<Vec<_>>().chunks(50) {
+        let times = |i: i64| [hour_ms + i, hour_ms + MS_PER_HOUR / 2 + i];
+        store(&cloud, &apps[0], chunk.iter().map(|&i| block(&apps[0], i, &times(i), "x")).collect()).await;
+    }
+    let within = Filter { since: Some(TimeBound::At(hour_ms + 60_000)), ..Filter::default() };
+    let oldest = |budget| Query { order: Order::OldestFirst, ..asked(&apps, &within, budget) };
+    let whole = query(&cloud, &oldest(Budget::UNLIMITED)).await.unwrap();
+    assert_eq!(whole.records.len(), 100);
+
+    // The first headers of each of the four partitions take all read units.
+    let calls = cloud.calls();
+    let refused = query(&cloud, &oldest(Budget { read_units: 1.0, ..Budget::UNLIMITED })).await;
+    assert!(matches!(refused, Err(QueryError::HourTooLarge)), "{refused:?}");
+    assert_eq!(cloud.calls() - calls, 5, "and the counters");
+
+    // The headers are listed in time, and the blocks are not read in time.
+    let call = Duration::from_millis(500);
+    cloud.slow_down(call);
+    let begun = Instant::now();
+    let refused = query(&cloud, &oldest(Budget::since(begun))).await;
+    assert!(matches!(refused, Err(QueryError::HourTooLarge)), "{refused:?}");
+    assert!(begun.elapsed() <= MAX_TIME + call, "{:?}", begun.elapsed());
 }
 
 #[tokio::test(start_paused = true)]

@@ -105,7 +105,7 @@ async fn a_page_over_500_busy_apps_is_full_and_reads_little_more_than_it_answers
             budget: Budget {
                 read_bytes: READ_BYTES,
                 decompressed_bytes: MAX_DECOMPRESSED_BYTES,
-                stop_at: None,
+                ..Budget::UNLIMITED
             },
         };
         let page = query(&cloud, &question).await.unwrap();
