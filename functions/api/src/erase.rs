@@ -136,7 +136,7 @@ pub(crate) async fn erase_records<C: Cloud>(
     let retentions = &api.settings.retentions;
     if wish.dry_run {
         let wanted = Wanted { app, filter: &wish.compiled, since_ms: wish.since, until_ms: wish.until };
-        let found = erase::preview(&api.book, &wanted, Instant::now() + REMOVAL_TIME).await?;
+        let found = erase::preview(&api.book, &wanted, now_ms, Instant::now() + REMOVAL_TIME).await?;
         return Ok(ok(&Previewed {
             dry_run: true,
             records: found.records,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use logferry_core::ledger::files::Files;
 use logferry_core::ledger::row::FileStatus;
-use logferry_core::logbook::erase::{Eraser, Erasing, Wanted, preview};
+use logferry_core::logbook::erase::{Eraser, Erasing, MAX_DAYS, Wanted, preview};
 use logferry_core::logbook::new_entry::entries;
 use logferry_core::logbook::prune;
 use logferry_core::logbook::write::{WriteRequest, write};
@@ -18,6 +18,7 @@ use logferry_core::model::fault::{Fault, FaultClass};
 use logferry_core::model::object::ObjectRef;
 use logferry_core::model::quota::Quota;
 use logferry_core::model::redact::Redactor;
+use logferry_core::model::time::MS_PER_DAY;
 use logferry_core::ports::clock::Clock;
 use logferry_core::ports::erasures::{Erasure, ErasureKey, Erasures};
 use logferry_sim::{How, SimCloud, T0};
@@ -218,17 +219,33 @@ async fn a_preview_changes_nothing_and_says_what_will_be_erased() {
     let job = world.job();
     let filter = EntryFilter::read(&job.filter).unwrap();
     let wanted = Wanted { app: &world.app, filter: &filter, since_ms: job.since_ms, until_ms: job.until_ms };
-    let found = preview(&world.cloud, &wanted, in_a_minute()).await.unwrap();
+    let found = preview(&world.cloud, &wanted, T0, in_a_minute()).await.unwrap();
     assert_eq!(world.raws(), before);
     assert!(world.has_object(&world.files[0]));
     assert!(world.cloud.begin_erasure(&job).await.unwrap());
     let erased = world.erase().await;
     assert_eq!((found.records, found.blocks, found.objects), (erased.records, erased.blocks, erased.objects));
     assert!(found.complete);
-    let again = preview(&world.cloud, &wanted, in_a_minute()).await.unwrap();
+    let again = preview(&world.cloud, &wanted, T0, in_a_minute()).await.unwrap();
     assert_eq!((again.records, again.blocks, again.complete), (0, 0, true));
-    let late = preview(&world.cloud, &wanted, Instant::now()).await.unwrap();
+    let late = preview(&world.cloud, &wanted, T0, Instant::now()).await.unwrap();
     assert!(!late.complete);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_preview_of_ten_years_reads_only_the_days_with_records() {
+    let world = World::new().await;
+    let job = world.job();
+    let filter = EntryFilter::read(&job.filter).unwrap();
+    let wanted = Wanted { app: &world.app, filter: &filter, since_ms: job.since_ms, until_ms: job.until_ms };
+    let calls = world.cloud.calls();
+    let of_days = preview(&world.cloud, &wanted, T0, in_a_minute()).await.unwrap();
+    let needed = world.cloud.calls() - calls;
+    let since_ms = job.until_ms - MAX_DAYS * MS_PER_DAY;
+    let of_years = preview(&world.cloud, &Wanted { since_ms, ..wanted }, T0, in_a_minute()).await.unwrap();
+    assert!(of_years.records > 0 && of_years.complete);
+    assert_eq!(of_years, of_days);
+    assert_eq!(world.cloud.calls() - calls, 2 * needed);
 }
 
 #[tokio::test(start_paused = true)]
@@ -240,7 +257,7 @@ async fn a_preview_and_a_job_that_stops_within_a_page_count_every_unreadable_blo
     let job = world.job();
     let filter = EntryFilter::read(&job.filter).unwrap();
     let wanted = Wanted { app: &world.app, filter: &filter, since_ms: job.since_ms, until_ms: job.until_ms };
-    let found = preview(&world.cloud, &wanted, in_a_minute()).await.unwrap();
+    let found = preview(&world.cloud, &wanted, T0, in_a_minute()).await.unwrap();
     assert_eq!((found.unreadable, found.records, found.complete), (unreadable, 0, true));
     // The last pass of a job stops within pages, whose calls are slow, and is resumed.
     let last_pass = Erasure { last_pass: true, ..job };

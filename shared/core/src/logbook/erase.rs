@@ -11,11 +11,14 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use futures::future::try_join_all;
 use futures::stream::{self, StreamExt};
 use tokio::time::Instant;
 
 use crate::ledger::files::Files;
 use crate::logbook::blocks::{BlockPosition, BlockRange, BlockTable, StoredHeader};
+use crate::logbook::counters::Stats;
+use crate::logbook::day_cursor::DayCursor;
 use crate::logbook::records::{CountedIn, CountedRemoval, Erased, Records, Removal, Removed, Rewritten};
 use crate::model::app::App;
 use crate::model::block::{BlockHeader, Partition, Payload};
@@ -150,17 +153,27 @@ impl Wanted<'_> {
 ///
 /// # Errors
 /// A read failed.
-pub async fn preview<B: BlockTable>(book: &B, wanted: &Wanted<'_>, until: Instant) -> Result<Preview, Fault> {
+pub async fn preview<B: BlockTable + Stats>(
+    book: &B,
+    wanted: &Wanted<'_>,
+    now_ms: i64,
+    until: Instant,
+) -> Result<Preview, Fault> {
     let (mut preview, mut objects) = (Preview::default(), HashSet::new());
-    for day in wanted.days() {
-        for shard in 0..SHARDS {
-            let partition = Partition { app_id: wanted.app.app_id.clone(), day: Day(day), shard };
-            let (range, mut after) = (wanted.range(partition), None);
-            loop {
-                if Instant::now() >= until {
-                    return Ok(preview);
-                }
-                let page = book.headers(&range, HEADER_PAGE, after.as_ref()).await?;
+    let (first, last) = wanted.days().into_inner();
+    let mut days = DayCursor::new(wanted.app, Day(first), Day(last), now_ms);
+    while let Some(counted) = days.peek(book).await? {
+        days.take();
+        let partition = |shard| Partition { app_id: wanted.app.app_id.clone(), day: counted.day, shard };
+        let mut unread: Vec<_> = (0..SHARDS).map(|shard| (wanted.range(partition(shard)), None)).collect();
+        while !unread.is_empty() {
+            if Instant::now() >= until {
+                return Ok(preview);
+            }
+            let reads = unread.iter().map(|(range, after)| book.headers(range, HEADER_PAGE, after.as_ref()));
+            let pages = try_join_all(reads).await?;
+            let mut next = Vec::new();
+            for ((range, _), page) in unread.into_iter().zip(pages) {
                 preview.unreadable += page.unreadable.len() as u64;
                 for stored in page.blocks.iter().filter(|stored| wanted.may_be_in(&stored.header)) {
                     let Some(block) = book.find(&stored.header).await? else { continue };
@@ -180,11 +193,11 @@ pub async fn preview<B: BlockTable>(book: &B, wanted: &Wanted<'_>, until: Instan
                         return Ok(preview);
                     }
                 }
-                match page.next {
-                    Some(next) => after = Some(next),
-                    None => break,
+                if page.next.is_some() {
+                    next.push((range, page.next));
                 }
             }
+            unread = next;
         }
     }
     Ok(Preview { complete: true, ..preview })

@@ -438,23 +438,9 @@ impl<B: BlockTable + Stats + Records> Pass<'_, B> {
         from_ms: Option<i64>,
         to_ms: i64,
     ) -> Result<DayCounts, Fault> {
-        let header = &stored.header;
-        let range = BlockRange {
-            partition: header.partition(),
-            last_ms_from: header.last_ms,
-            last_ms_to: header.last_ms,
-        };
-        let mut after = None;
-        loop {
-            let page = BlockTable::newest(self.book, &range, 16, after.as_ref()).await?;
-            let found = page.blocks.iter().find(|stored| stored.block.header.block_id == header.block_id);
-            if let Some(stored) = found {
-                return BlockTable::counts(self.book, stored, from_ms, Some(to_ms)).await;
-            }
-            match page.next {
-                Some(next) => after = Some(next),
-                None => return Ok(DayCounts::default()),
-            }
+        match self.book.find(&stored.header).await? {
+            Some(stored) => BlockTable::counts(self.book, &stored, from_ms, Some(to_ms)).await,
+            None => Ok(DayCounts::default()),
         }
     }
 }
