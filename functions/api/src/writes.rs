@@ -16,18 +16,9 @@ impl<C: Cloud> Api<C> {
     /// # Errors
     /// The system has no random numbers.
     pub(crate) fn write_of<'a>(&'a self, app: &'a App, now_ms: i64) -> Result<WriteRequest<'a>, Fault> {
-        Ok(WriteRequest {
-            app,
-            request_id: None,
-            idempotency_key: None,
-            format: "api",
-            body: &[],
-            now_ms,
-            unique: random::bytes()?,
-            default_retention_days: self.settings.default_retention_days,
-            redactor: &self.settings.redactor,
-            quota: &self.settings.quota,
-        })
+        let settings = &self.settings;
+        let (redactor, quota) = (&settings.redactor, &settings.quota);
+        Ok(WriteRequest::new(app, now_ms, random::bytes()?, settings.default_retention_days, redactor, quota))
     }
 }
 

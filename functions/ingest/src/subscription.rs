@@ -116,19 +116,12 @@ impl<R: Records + Usage, A: Apps, C: Clock> Subscriptions<R, A, C> {
         identity: &str,
         stop_at: Instant,
     ) -> Result<usize, Fault> {
-        let request = WriteRequest {
-            app,
-            request_id: None,
-            idempotency_key: None,
-            format: "cloudwatch",
-            body: &[],
-            now_ms: self.clock.now_ms(),
-            // For requests without an identity.
-            unique: [0; 16],
-            default_retention_days: self.settings.default_retention_days,
-            redactor: &self.settings.redactor,
-            quota: &self.settings.quota,
-        };
+        let settings = &self.settings;
+        let (retention_days, redactor) = (settings.default_retention_days, &settings.redactor);
+        // The unique bytes are for requests without an identity.
+        let request =
+            WriteRequest::new(app, self.clock.now_ms(), [0; 16], retention_days, redactor, &settings.quota);
+        let request = WriteRequest { format: "cloudwatch", ..request };
         let write = || async {
             match carry(&self.records, &request, entries, Identity::Key(identity)).await {
                 Ok(refused) => Ok(Ok(refused.len())),

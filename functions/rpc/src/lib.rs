@@ -4,6 +4,7 @@
 
 mod config;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 use logferry_core::logbook::blocks::BlockTable;
@@ -21,6 +22,7 @@ use logferry_core::model::fault::{Fault, chain};
 use logferry_core::model::quota::{Exceeded, Quota};
 use logferry_core::ports::apps::Apps;
 use logferry_core::ports::usage::Usage;
+use logferry_service::audit::AuditLine;
 use logferry_service::http::MAX_BODY_BYTES;
 use logferry_service::metrics::{BLOCKS_SKIPPED, Emission};
 use logferry_service::random;
@@ -36,6 +38,9 @@ pub const MAX_EVENT_BYTES: usize = MAX_BODY_BYTES;
 
 /// The error code of a write that exceeds the app's daily quota, as in the HTTP API.
 const QUOTA_EXCEEDED: &str = "QUOTA_EXCEEDED";
+
+/// The members of a call, as they were sent: what is wrong within an entry is said of that entry.
+type Call<'a> = BTreeMap<String, &'a RawValue>;
 
 /// The service, created once.
 #[derive(Debug)]
@@ -61,6 +66,20 @@ enum Refusal {
     Fault(Fault),
 }
 
+impl Refusal {
+    /// The status that the HTTP API answers with.
+    fn status(&self) -> u16 {
+        match self {
+            Self::Invalid(_) => 400,
+            Self::NoSuchApp => 404,
+            Self::TooLarge => 413,
+            Self::OverQuota(..) => 429,
+            Self::Fault(fault) if fault.retryable() => 503,
+            Self::Fault(_) => 500,
+        }
+    }
+}
+
 impl From<Invalid> for Refusal {
     fn from(bad: Invalid) -> Self {
         Self::Invalid(bad)
@@ -74,42 +93,47 @@ impl From<Fault> for Refusal {
 }
 
 impl<B: BlockTable + Stats + Records + Usage, A: Apps> App<B, A> {
-    /// Handles one call. Always returns an envelope; an error of a call is not a function error.
-    pub async fn handle(&self, event: &RawValue, now_ms: i64) -> Box<RawValue> {
-        let answer = match self.answer(event, now_ms).await {
+    /// Handles one call. Always returns an envelope; an error of a call is not a function error. `request_id` is
+    /// Lambda's.
+    pub async fn handle(&self, event: &RawValue, request_id: &str, now_ms: i64) -> Box<RawValue> {
+        let answer = match self.answer(event, request_id, now_ms).await {
             Ok(text) => text,
             Err(refusal) => refused(&refusal).to_string(),
         };
         RawValue::from_string(answer).unwrap_or_else(|_| RawValue::NULL.to_owned())
     }
 
-    async fn answer(&self, event: &RawValue, now_ms: i64) -> Result<String, Refusal> {
+    async fn answer(&self, event: &RawValue, request_id: &str, now_ms: i64) -> Result<String, Refusal> {
         if event.get().len() > MAX_EVENT_BYTES {
             return Err(Refusal::TooLarge);
         }
-        let call: Value = serde_json::from_str(event.get())
-            .map_err(|error| Invalid::new("event", format!("the event is invalid: {error}")))?;
-        let Value::Object(mut call) = call else {
-            return Err(Invalid::new("event", "the event must be an object").into());
-        };
+        let mut call: Call<'_> = serde_json::from_str(event.get())
+            .map_err(|error| Invalid::new("event", format!("the event must be an object: {error}")))?;
         let method = text(&mut call, "method")?;
         match method.as_str() {
             "log" | "logBatch" => {
-                let batch = method == "logBatch";
-                only(&call, if batch { "entries" } else { "entry" })?;
-                let app = self.app(&mut call).await?;
-                self.write(&app, event, batch, now_ms).await
+                let mut app_id = None;
+                let written = async {
+                    let batch = method == "logBatch";
+                    only(&call, if batch { "entries" } else { "entry" })?;
+                    let app = self.app(&mut call).await?;
+                    app_id = Some(app.app_id.to_string());
+                    self.write(&app, &call, batch, now_ms).await
+                };
+                let written = written.await;
+                audit_line(&method, app_id, request_id, &written).write();
+                written
             }
             "query" => {
                 only(&call, "filters")?;
                 let app = self.app(&mut call).await?;
-                self.query(&app, call, now_ms).await
+                self.query(&app, &call, now_ms).await
             }
             _ => Err(Invalid::new("method", "method must be log, logBatch or query").into()),
         }
     }
 
-    async fn app(&self, call: &mut Map<String, Value>) -> Result<Tenant, Refusal> {
+    async fn app(&self, call: &mut Call<'_>) -> Result<Tenant, Refusal> {
         let app_id: AppId = text(call, "app_id")?
             .parse()
             .map_err(|bad: logferry_core::model::app::BadAppId| Invalid::new("app_id", bad.to_string()))?;
@@ -119,31 +143,24 @@ impl<B: BlockTable + Stats + Records + Usage, A: Apps> App<B, A> {
     async fn write(
         &self,
         app: &Tenant,
-        event: &RawValue,
+        call: &Call<'_>,
         batch: bool,
         now_ms: i64,
     ) -> Result<String, Refusal> {
-        // The original bytes of the entries.
-        let members: std::collections::BTreeMap<String, &RawValue> = serde_json::from_str(event.get())
-            .map_err(|error| Invalid::new("event", format!("the event is invalid: {error}")))?;
         let name = if batch { "entries" } else { "entry" };
-        let given = members.get(name).ok_or_else(|| Invalid::new(name, format!("{name} is required")))?;
+        let given = call.get(name).ok_or_else(|| Invalid::new(name, format!("{name} is required")))?;
         let entries = match batch {
             true => new_entry::batch(given, name)?,
             false => new_entry::Entries { batch, complete: true, entries: vec![given] },
         };
-        let request = WriteRequest {
+        let request = WriteRequest::new(
             app,
-            request_id: None,
-            idempotency_key: None,
-            format: "api",
-            body: &[],
             now_ms,
-            unique: random::bytes()?,
-            default_retention_days: self.default_retention_days,
-            redactor: &self.redactor,
-            quota: &self.quota,
-        };
+            random::bytes()?,
+            self.default_retention_days,
+            &self.redactor,
+            &self.quota,
+        );
         match write::write(&self.book, &request, &entries).await {
             Ok(stored) if batch => Ok(format!("{{\"ok\":true,\"data\":[{}]}}", stored.join(","))),
             Ok(stored) => {
@@ -158,18 +175,12 @@ impl<B: BlockTable + Stats + Records + Usage, A: Apps> App<B, A> {
         }
     }
 
-    async fn query(
-        &self,
-        app: &Tenant,
-        mut call: Map<String, Value>,
-        now_ms: i64,
-    ) -> Result<String, Refusal> {
+    async fn query(&self, app: &Tenant, call: &Call<'_>, now_ms: i64) -> Result<String, Refusal> {
         let budget = Budget::since(Instant::now());
-        let mut filters = match call.shift_remove("filters") {
-            None | Some(Value::Null) => Map::new(),
-            Some(Value::Object(filters)) => filters,
-            Some(_) => return Err(Invalid::new("filters", "filters must be an object").into()),
-        };
+        let filters = call.get("filters").map(|filters| serde_json::from_str(filters.get())).transpose();
+        let filters: Option<Option<Map<String, Value>>> = filters
+            .map_err(|error| Invalid::new("filters", format!("filters must be an object: {error}")))?;
+        let mut filters = filters.flatten().unwrap_or_default();
         let filter = filter_of(&mut filters)
             .and_then(|filter| filter.check_range(now_ms).map(|()| filter))
             .map_err(|bad| Invalid::new(format!("filters.{}", bad.field), bad.message))?;
@@ -265,18 +276,36 @@ fn optional(fields: &mut Map<String, Value>, name: &str) -> Result<Option<String
 }
 
 /// Refuses members that a call does not have: it has `app_id` and one other.
-fn only(call: &Map<String, Value>, other: &str) -> Result<(), Invalid> {
+fn only(call: &Call<'_>, other: &str) -> Result<(), Invalid> {
     match call.keys().find(|name| *name != "app_id" && *name != other) {
         Some(name) => Err(Invalid::new(name, format!("{name} is not a member of this call"))),
         None => Ok(()),
     }
 }
 
-fn text(call: &mut Map<String, Value>, name: &str) -> Result<String, Invalid> {
-    match call.shift_remove(name) {
-        Some(Value::String(text)) => Ok(text),
-        None | Some(Value::Null) => Err(Invalid::new(name, format!("{name} is required"))),
-        Some(_) => Err(Invalid::new(name, format!("{name} must be a string"))),
+fn text(call: &mut Call<'_>, name: &str) -> Result<String, Invalid> {
+    let given = call.remove(name).map_or("null", RawValue::get);
+    match serde_json::from_str(given) {
+        Ok(Some(text)) => Ok(text),
+        Ok(None) => Err(Invalid::new(name, format!("{name} is required"))),
+        Err(_) => Err(Invalid::new(name, format!("{name} must be a string"))),
+    }
+}
+
+/// The line of the audit log of a write.
+fn audit_line(
+    method: &str,
+    app: Option<String>,
+    request_id: &str,
+    written: &Result<String, Refusal>,
+) -> AuditLine {
+    AuditLine {
+        action: method.to_owned(),
+        app,
+        actor: "rpc".to_owned(),
+        source_ip: None,
+        request_id: request_id.to_owned(),
+        status: written.as_ref().map_or_else(Refusal::status, |_| 200),
     }
 }
 
@@ -310,4 +339,34 @@ fn refused(refusal: &Refusal) -> Value {
         error["details"] = json!({"field": field});
     }
     json!({"ok": false, "error": error})
+}
+
+#[cfg(test)]
+mod tests {
+    use logferry_core::model::fault::FaultClass;
+
+    use super::*;
+
+    #[test]
+    fn a_write_leaves_an_audit_line_with_its_result() {
+        let fault = |class| Refusal::Fault(Fault::new(class, "logs", "a test"));
+        for (written, status) in [
+            (Ok(String::new()), 200),
+            (Err(Invalid::new("entry", "entry is required").into()), 400),
+            (Err(Refusal::NoSuchApp), 404),
+            (Err(fault(FaultClass::Transient)), 503),
+            (Err(fault(FaultClass::Permanent)), 500),
+        ] {
+            let line = audit_line("logBatch", Some("shop".to_owned()), "r-1", &written);
+            let expected = AuditLine {
+                action: "logBatch".to_owned(),
+                app: Some("shop".to_owned()),
+                actor: "rpc".to_owned(),
+                source_ip: None,
+                request_id: "r-1".to_owned(),
+                status,
+            };
+            assert_eq!(line, expected, "{written:?}");
+        }
+    }
 }

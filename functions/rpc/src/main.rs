@@ -29,7 +29,8 @@ async fn main() -> Result<(), Error> {
     };
     let app = &app;
     run(service_fn(|event: LambdaEvent<Box<RawValue>>| async move {
-        Ok::<_, Error>(app.handle(&event.payload, SystemClock.now_ms()).await)
+        let request_id = &event.context.request_id;
+        Ok::<_, Error>(app.handle(&event.payload, request_id, SystemClock.now_ms()).await)
     }))
     .await
 }

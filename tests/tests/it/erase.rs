@@ -79,18 +79,9 @@ impl World {
 
     async fn write(&self, unique: u128, body: &Value) {
         let body = body.to_string();
-        let request = WriteRequest {
-            app: &self.app,
-            request_id: None,
-            idempotency_key: None,
-            format: "api",
-            body: body.as_bytes(),
-            now_ms: T0,
-            unique: unique.to_be_bytes(),
-            default_retention_days: 30,
-            redactor: &Redactor::default(),
-            quota: &Quota::NONE,
-        };
+        let redactor = Redactor::default();
+        let unique = unique.to_be_bytes();
+        let request = WriteRequest::new(&self.app, T0, unique, 30, &redactor, &Quota::NONE);
         write(&self.cloud, &request, &entries(body.as_bytes(), false).unwrap()).await.unwrap();
     }
 

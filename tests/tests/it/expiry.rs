@@ -54,18 +54,9 @@ async fn entry(cloud: &SimCloud, random: &mut SmallRng, name: u32) {
     let earliest = app.pruned_before_ms.unwrap_or(0).max(now_ms - 96 * MS_PER_HOUR);
     let body = json!({"level": "WARN", "message": "x", "timestamp": random.random_range(earliest..=now_ms)});
     let body = body.to_string();
-    let request = WriteRequest {
-        app: &app,
-        request_id: None,
-        idempotency_key: None,
-        format: "api",
-        body: body.as_bytes(),
-        now_ms,
-        unique: u128::from(name).to_be_bytes(),
-        default_retention_days: 30,
-        redactor: &Redactor::default(),
-        quota: &Quota::NONE,
-    };
+    let redactor = Redactor::default();
+    let unique = u128::from(name).to_be_bytes();
+    let request = WriteRequest::new(&app, now_ms, unique, 30, &redactor, &Quota::NONE);
     write(cloud, &request, &entries(body.as_bytes(), false).unwrap()).await.unwrap();
 }
 

@@ -94,7 +94,7 @@ async fn what_is_written_by_direct_invoke_is_redacted_too() {
         json!({"method": "logBatch", "app_id": "shop", "entries": [entry(SECRET)]}),
     ] {
         let event = RawValue::from_string(call.to_string()).unwrap();
-        let answer = rpc.handle(&event, api.cloud.clock().now_ms()).await;
+        let answer = rpc.handle(&event, "r-1", api.cloud.clock().now_ms()).await;
         assert!(answer.get().starts_with("{\"ok\":true") && !answer.get().contains(SECRET), "{answer}");
     }
     assert_eq!(api.cloud.records(&"shop".parse().unwrap()).len(), 2);

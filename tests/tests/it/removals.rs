@@ -22,18 +22,9 @@ async fn app_of_days(cloud: &SimCloud, name: &str, days: i64) -> App {
     let app = cloud.add_app(name);
     for day in 0..days {
         let body = json!({"level": "INFO", "message": "x", "timestamp": T0 - day * MS_PER_DAY}).to_string();
-        let request = WriteRequest {
-            app: &app,
-            request_id: None,
-            idempotency_key: None,
-            format: "api",
-            body: body.as_bytes(),
-            now_ms: T0,
-            unique: u128::from(day.unsigned_abs()).to_be_bytes(),
-            default_retention_days: 4_000,
-            redactor: &Redactor::default(),
-            quota: &Quota::NONE,
-        };
+        let redactor = Redactor::default();
+        let unique = u128::from(day.unsigned_abs()).to_be_bytes();
+        let request = WriteRequest::new(&app, T0, unique, 4_000, &redactor, &Quota::NONE);
         write(cloud, &request, &entries(body.as_bytes(), false).unwrap()).await.unwrap();
     }
     app

@@ -54,6 +54,33 @@ pub struct WriteRequest<'a> {
     pub quota: &'a Quota,
 }
 
+impl<'a> WriteRequest<'a> {
+    /// A write of the API, without what its client says.
+    #[must_use]
+    pub fn new(
+        app: &'a App,
+        now_ms: i64,
+        unique: [u8; 16],
+        default_retention_days: u32,
+        redactor: &'a Redactor,
+        quota: &'a Quota,
+    ) -> Self {
+        let (request_id, idempotency_key, format, body) = (None, None, "api", &[][..]);
+        Self {
+            app,
+            request_id,
+            idempotency_key,
+            format,
+            body,
+            now_ms,
+            unique,
+            default_retention_days,
+            redactor,
+            quota,
+        }
+    }
+}
+
 /// Why nothing was stored.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {

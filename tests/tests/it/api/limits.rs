@@ -117,7 +117,7 @@ async fn internal_callers_meet_the_same_quota() {
     };
     let event = json!({"method": "log", "app_id": "shop", "entry": {"level": "INFO", "message": "x"}});
     let event = serde_json::value::RawValue::from_string(event.to_string()).unwrap();
-    let call = async || -> Value { serde_json::from_str(rpc.handle(&event, T0).await.get()).unwrap() };
+    let call = async || -> Value { serde_json::from_str(rpc.handle(&event, "r-1", T0).await.get()).unwrap() };
     assert_eq!(call().await["ok"], true);
     let refused = call().await;
     assert_eq!(refused["error"]["code"], "QUOTA_EXCEEDED", "{refused}");

@@ -5,7 +5,7 @@ use logferry_api::OPENAPI;
 use logferry_core::logbook::write::MAX_KEY_BYTES;
 use logferry_core::model::quota::Quota;
 use logferry_core::model::time::{MS_PER_DAY, MS_PER_HOUR};
-use logferry_sim::T0;
+use logferry_sim::{SimCloud, T0};
 use logferry_tests::api::{ADMIN_KEY, Api, routes};
 use logferry_tests::stack::encode;
 use serde_json::value::RawValue;
@@ -200,21 +200,45 @@ async fn every_parameter_and_field_of_every_route_takes_any_string_with_a_docume
     }
 }
 
-#[tokio::test]
-async fn internal_callers_get_their_strings_back_or_a_refusal() {
-    let api = Api::new();
-    let key = api.register("shop").await;
-    let rpc = logferry_rpc::App {
+fn rpc(api: &Api) -> logferry_rpc::App<SimCloud, SimCloud> {
+    logferry_rpc::App {
         book: api.cloud.clone(),
         apps: api.cloud.clone(),
         metrics_namespace: "Test".to_owned(),
         default_retention_days: 90,
         redactor: Default::default(),
         quota: Quota::NONE,
-    };
+    }
+}
+
+#[tokio::test]
+async fn half_a_surrogate_pair_is_stored_by_both_doors_alike() {
+    let api = Api::new();
+    let key = api.register("shop").await;
+    let entry = r#"{"level":"INFO","message":"cut \ud83d","context":{"\udc4d":"\ud83d"}}"#;
+    let answer = api.send("POST", "/logs", &[("x-api-key", key.as_str())], entry.as_bytes()).await.data();
+    let said = |record: &Value| (record["message"].clone(), record["context"].clone());
+    let rpc = rpc(&api);
+    for (call, place) in [
+        (format!(r#"{{"method":"log","app_id":"shop","entry":{entry}}}"#), "/data"),
+        (format!(r#"{{"method":"logBatch","app_id":"shop","entries":[{entry},{entry}]}}"#), "/data/1"),
+    ] {
+        let stored = rpc.handle(&RawValue::from_string(call).unwrap(), "r-1", T0).await;
+        let stored: Value = serde_json::from_str(stored.get()).unwrap();
+        let record = stored.pointer(place).unwrap_or_else(|| panic!("{stored}"));
+        assert_eq!(said(record), said(&answer));
+    }
+    assert_eq!(api.records(&key, "").await.len(), 4);
+}
+
+#[tokio::test]
+async fn internal_callers_get_their_strings_back_or_a_refusal() {
+    let api = Api::new();
+    let key = api.register("shop").await;
+    let rpc = rpc(&api);
     let call = async |event: Value| -> Value {
         let event = RawValue::from_string(event.to_string()).unwrap();
-        let answer = rpc.handle(&event, logferry_sim::T0).await;
+        let answer = rpc.handle(&event, "r-1", T0).await;
         serde_json::from_str(answer.get()).unwrap()
     };
     let refused = |answer: &Value| {

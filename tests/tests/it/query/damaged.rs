@@ -130,7 +130,7 @@ async fn an_unreadable_block_is_skipped_counted_and_reported_by_api_and_rpc() {
     let by_invoke = async || -> Value {
         let event = json!({"method": "query", "app_id": "shop"}).to_string();
         let event = serde_json::value::RawValue::from_string(event).unwrap();
-        serde_json::from_str(rpc.handle(&event, T0).await.get()).unwrap()
+        serde_json::from_str(rpc.handle(&event, "r-1", T0).await.get()).unwrap()
     };
     for (skipped, found) in [(6, 6), (12, 0)] {
         let page = api.app(&key, "GET", "/logs", &Value::Null).await.json();
