@@ -6,7 +6,7 @@ import type { Message, Port } from '../host/port.ts';
 import { Beacon } from './beacon.ts';
 import { LogferryError, reasonOf } from './error.ts';
 import { fitting, type Kept, type Over, putLogs, readExits, removeExit, saveExit } from './exit.ts';
-import { type PageEvents, watchPage } from './page-events.ts';
+import { watchPage } from './page-events.ts';
 import { Requests } from './requests.ts';
 import type { Events, FlushOptions, Format, Scope, Stats, TokenCallback, WorkerConfig } from './types.ts';
 
@@ -288,8 +288,9 @@ export class LogClient {
   }
 
   #watch(): void {
-    const events: PageEvents = {
-      leave: (state, ends) => {
+    watchPage(
+      this.off.signal,
+      (state, ends) => {
         // Chromium hides a page after it was left.
         const here = !this.#leaving;
         if (state === 'leaving') this.#leaving = true;
@@ -298,19 +299,18 @@ export class LogClient {
           this.#send({ command: 'PAGE', state: this.#leaving && this.#sendForm(ends) ? 'sent' : state });
         this.#save();
       },
-      back: () => {
+      () => {
         this.#leaving = false;
         this.#send({ command: 'PAGE', state: 'visible' });
         if (this.#over) this.#beacon?.want();
         this.#over = undefined;
         if (this.#saved) this.#save();
       },
-      network: (online) => {
+      (online) => {
         this.#retry();
         this.#send({ command: 'NETWORK', online });
       },
-    };
-    watchPage(events, this.off.signal);
+    );
   }
 
   #emit<E extends keyof Events>(event: E, value: Parameters<Events[E]>[0]): void {

@@ -58,12 +58,7 @@ export class Connection {
     this.#service = service;
     this.#tab = tab;
     this.#close = close;
-    this.exitForm = new ExitForm({
-      clock: service.clock,
-      exclusive: service.exclusive,
-      inOrder: (f) => service.inOrder(f),
-      send: (message) => this.send(message),
-    });
+    this.exitForm = new ExitForm(service, (message) => this.send(message));
     port.onmessage = ({ data }) => {
       this.receive(data).catch((error: unknown) => {
         this.#error(reasonOf(error), 'INTERNAL', data?.request);

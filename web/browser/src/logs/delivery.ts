@@ -34,11 +34,11 @@ type Timed = Grant & { until: number };
 /** A grant for a file of any length that a form may go to. */
 export type FormGrant = Timed & { post: NonNullable<Grant['post']> };
 
-/** What became of a batch; `gone`: another tab has sent it, or a limit has dropped it. */
-export type Delivered =
-  | { end: 'stored'; batch: Batch }
-  | { end: 'gone' }
-  | { end: 'failed'; failure: Failure };
+/** A batch that was stored, or why it was not; neither: another tab has sent it, or a limit has dropped it. */
+export interface Delivered {
+  batch?: Batch;
+  failure?: Failure;
+}
 
 export class Delivery {
   /** The largest file that the service takes (bytes). */
@@ -119,16 +119,16 @@ export class Delivery {
         const next: Batch | 'stored' | undefined = await this.#step(store, current);
         if (next === 'stored') {
           await store.remove(current.id);
-          return { end: 'stored', batch: current };
+          return { batch: current };
         }
         current = next;
       }
-      return { end: 'gone' };
+      return {};
     } catch (error) {
       if (error instanceof Refusal && !error.retry) {
         await store.update(batch.id, (now) => ({ ...now, state: 'refused' }));
       }
-      return { end: 'failed', failure: failureOf(error) };
+      return { failure: failureOf(error) };
     }
   }
 

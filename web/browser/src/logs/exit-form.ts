@@ -25,11 +25,11 @@ export interface FormPorts {
   exclusive: Exclusive;
   /** Runs after everything that was committed before. */
   inOrder<T>(f: () => Promise<T>): Promise<T>;
-  send(message: Message): void;
 }
 
 export class ExitForm {
   readonly #ports: FormPorts;
+  readonly #send: (message: Message) => void;
   /** The page's visit that wants a form; 0: the page sends none. */
   #visit = 0;
   /** What the page has or is about to get. */
@@ -42,8 +42,9 @@ export class ExitForm {
   #notBefore = 0;
   #answered: () => void = () => {};
 
-  constructor(ports: FormPorts) {
+  constructor(ports: FormPorts, send: (message: Message) => void) {
     this.#ports = ports;
+    this.#send = send;
   }
 
   /** Whether the page may still send to this key, and can be asked for it. */
@@ -60,7 +61,8 @@ export class ExitForm {
 
   /** Gets a form for what a tab has stored and a run sends within `withinMs`, unless its page has one. */
   async offer(sender: Sender, store: Primary, tab: string, withinMs: number): Promise<void> {
-    const { clock, exclusive, inOrder } = this.#ports;
+    const ports = this.#ports;
+    const { clock } = ports;
     if (!this.#visit || this.#given || this.#asking || this.#spent || clock.now() < this.#notBefore) return;
     // The run takes most of these lines, and a form that is left without any wastes its key.
     if (sender.running) return;
@@ -73,7 +75,8 @@ export class ExitForm {
       // A run that has begun meanwhile needs the key for its file.
       else if (runs !== this.#runs) sender.delivery.keep(grant);
       // Not while a run seals: it would leave out what it was to send.
-      else await exclusive(sender.lock, () => inOrder(() => this.#give(grant, sender, store, tab)));
+      else
+        await ports.exclusive(sender.lock, () => ports.inOrder(() => this.#give(grant, sender, store, tab)));
     } catch {
       // The database fails: the next commit meets the same. The page does not get the form.
       this.#notBefore = clock.now() + RETRY_MS;
@@ -89,7 +92,7 @@ export class ExitForm {
     // A run has sealed everything meanwhile.
     if (from === undefined) return sender.delivery.keep(grant);
     this.#given = { grant, sender, store };
-    this.#ports.send({ command: 'EXIT_FORM', form: { ...post, key, until, from, visit } });
+    this.#send({ command: 'EXIT_FORM', form: { ...post, key, until, from, visit } });
   }
 
   /** Asks the page for the form before a run; `false` if it is not back, as with a page that is `gone`. */
@@ -98,10 +101,9 @@ export class ExitForm {
     this.#runs += 1;
     await this.#asking?.catch(() => null);
     if (!this.#given || gone) return !this.#given;
-    const { clock, send } = this.#ports;
-    send({ command: 'EXIT_FORM', recalled: this.#given.grant.key });
+    this.#send({ command: 'EXIT_FORM', recalled: this.#given.grant.key });
     return new Promise((resolve) => {
-      const cancel = clock.after(ANSWER_MS, () => resolve(false));
+      const cancel = this.#ports.clock.after(ANSWER_MS, () => resolve(false));
       this.#answered = () => {
         cancel();
         resolve(true);

@@ -1,14 +1,12 @@
 /** When a page goes and comes back. Never `unload`: a listener to it costs the back/forward cache. */
 
-export interface PageEvents {
-  /** `ends`: the page does not come back. */
-  leave(state: 'hidden' | 'frozen' | 'leaving', ends: boolean): void;
-  back(): void;
-  network(online: boolean): void;
-}
-
-/** Listens until `signal` aborts. */
-export function watchPage({ leave, back, network }: PageEvents, signal: AbortSignal): void {
+/** Listens until `signal` aborts. `ends`: the page does not come back. */
+export function watchPage(
+  signal: AbortSignal,
+  leave: (state: 'hidden' | 'frozen' | 'leaving', ends: boolean) => void,
+  back: () => void,
+  network: (online: boolean) => void,
+): void {
   const on = (target: EventTarget, event: string, run: (event: PageTransitionEvent) => void) =>
     target.addEventListener(event, run as EventListener, { signal });
   on(document, 'visibilitychange', () => document.visibilityState === 'hidden' && leave('hidden', false));

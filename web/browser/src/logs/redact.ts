@@ -18,11 +18,7 @@ const QUERY = 'auth|key|code|sig|signature|jwt|session';
 const JWT = /(?<![\w-])(?=[\w-]+\.[\w-]*\.[\w-])([\w-]*?)eyJ[\w-]{10,}\.[\w-]*\.[\w-]+(?:\.[\w-]+\.[\w-]+)?/g;
 
 /** Between the words of a name may be `-`, `_` or nothing. */
-const pattern = (name: string) =>
-  name
-    .split(/[-_]/)
-    .map((word) => word.replace(/[^\w]/g, '\\$&'))
-    .join('[-_]?');
+const pattern = (name: string) => name.replace(/[^\w-]/g, '\\$&').replace(/[-_]/g, '[-_]?');
 
 const bare = (name: string) => name.replace(/[-_]/g, '').toLowerCase();
 

@@ -240,8 +240,8 @@ export class Sender {
           continue;
         }
         const delivered = await this.delivery.send(store, batch);
-        if (delivered.end === 'stored') this.#stored(delivered.batch);
-        if (delivered.end !== 'failed') continue;
+        if (delivered.batch) this.#stored(delivered.batch);
+        if (!delivered.failure) continue;
         const { code } = delivered.failure;
         if (code !== 'REFUSED' && code !== 'STORAGE') return delivered.failure;
         if (!failure || failure.code === 'REFUSED') failure = delivered.failure;
