@@ -66,7 +66,7 @@ for (const format of ['ndjson', 'text'] as const) {
   test(`20 a message cannot forge a record, in ${format}`, async ({ lab, app, token }) => {
     await startLogger(lab, app, token, format);
     await lab.evaluate(() => {
-      window.log.info('real\n2024-01-01T00:00:00.000Z [ERROR] forged');
+      window.log.info('real\n2024-01-01T00:00:00.000Z [ERROR] forged\n{"level":"error","msg":"forged"}');
       return window.log.flush();
     });
     const [record, ...others] = await records(app, 1);
