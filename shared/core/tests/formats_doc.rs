@@ -72,7 +72,8 @@ Their elements are records, their other scalar members are in `context` of each:
 `{{\"entries\": […]}}`, `{{\"resourceLogs\": […]}}` (OpenTelemetry). An envelope of more than 1 MiB gives the members before its
 array. Records without a time have the envelope's. No envelope, but a record, is an object with a message or a level of
 its own, with two such arrays, with an empty one and other members, or with more than 16 KiB for `context`. What Docker, CRI
-or CloudWatch wrap is the record where it is a JSON object; what stands beside it is in `context`.
+or CloudWatch wrap is the record where it is a JSON object; what stands beside it is in `context`, or in `envelope` where the
+record's own `context` is no object.
 
 ## Members of JSON objects
 

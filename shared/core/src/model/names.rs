@@ -271,6 +271,8 @@ impl<'a> Levels<'a> {
         }
         let number = text.parse().ok().filter(|number: &f64| number.is_finite())?;
         Some(match LEVELS[rank] {
+            // 0 stands for no severity.
+            "severityNumber" | "SeverityNumber" if number < 1.0 => return None,
             "severityNumber" | "SeverityNumber" => Level::from_opentelemetry(number),
             "PRIORITY" => Level::from_syslog(number),
             _ if self.gelf => Level::from_syslog(number),

@@ -217,6 +217,12 @@ impl<'a> LogRecord<'a> {
             }
         }
         let own = &mut self.fields[Field::Context as usize];
+        // A context that is no object has no place for them.
+        if own.as_deref().is_some_and(|own| !own.starts_with('{')) {
+            let envelope = serde_json::from_str(context).map(|raw| (Cow::Borrowed("envelope"), raw));
+            self.rest.splice(0..0, envelope);
+            return;
+        }
         let merged = match own.as_deref().and_then(|own| own.trim_end().strip_suffix('}')) {
             // Members of the entry's own context are last: of two with one name, that one counts.
             Some(members) if members.starts_with('{') => {
@@ -226,9 +232,7 @@ impl<'a> LogRecord<'a> {
             }
             _ => context.to_owned(),
         };
-        if own.as_deref().is_none_or(|own| own.starts_with('{')) {
-            *own = Some(Cow::Owned(merged));
-        }
+        *own = Some(Cow::Owned(merged));
     }
 
     fn take(&mut self, top: Found<'a>) {
@@ -683,6 +687,22 @@ mod tests {
         let text = line(SEED);
         assert!(text.ends_with(r#","err":{"stack":"x\ny"},"req":{"extra":1.50}}"#), "{text}");
         assert!(!text.contains('\n') && !text.contains("\"time\""));
+    }
+
+    #[test]
+    fn an_envelope_beside_a_context_that_is_a_text_is_a_member() {
+        let raw = "{\"stream\":\"stdout\"}\n{\"msg\":\"x\",\"context\":\"Ctrl\",\"a\":1}";
+        let mut record = stored(EntryKind::Json, false, raw);
+        record.entry.marks = Marks::WRAPPED;
+        let view = LogRecord::read(&record);
+        let mut out = Vec::new();
+        view.write_json(&mut out, None, false);
+        let envelope = r#""envelope":{"stream":"stdout"},"a":1"#;
+        assert_eq!(
+            without_id(&String::from_utf8(out).unwrap()),
+            format!(r#"{{"message":"x","context":"Ctrl","fields":{{{envelope}}}}}"#)
+        );
+        assert_eq!(without_id(&view.to_line()), format!(r#"{{"message":"x","context":"Ctrl",{envelope}}}"#));
     }
 
     #[test]

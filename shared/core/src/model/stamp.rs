@@ -10,7 +10,7 @@ pub struct Stamp {
     pub assumed: bool,
 }
 
-/// How far a time without a year may lie after the file's own before the year before is meant (ms).
+/// How far a time without a year, and perhaps of a zone east of UTC, may lie after the file's own (ms).
 const YEARLESS_FUTURE_MS: i64 = MS_PER_DAY;
 
 const MONTHS: [&str; 12] =
@@ -126,8 +126,8 @@ pub fn ctime(text: &str) -> Option<(Stamp, usize)> {
     Some((Stamp { ms: ms + day_ms(year, month, day)?, assumed: true }, at + 5))
 }
 
-/// The year-less time of syslog at the beginning of `text`: `Oct 11 22:14:15`. The year is that of `near_ms`,
-/// or the one before where the time would lie after it.
+/// The year-less time of syslog at the beginning of `text`: `Oct 11 22:14:15`. The year is the last one in which
+/// the time does not lie after `near_ms` by more than a day: at New Year, it may be the next one.
 #[must_use]
 pub fn yearless(text: &str, near_ms: i64) -> Option<(Stamp, usize)> {
     let (month, day, ms, at) = month_day_clock(text)?;
@@ -138,7 +138,8 @@ pub fn yearless(text: &str, near_ms: i64) -> Option<(Stamp, usize)> {
 pub(crate) fn in_year_of(near_ms: i64, month: i64, day: i64, ms_of_day: i64) -> Option<Stamp> {
     let year = year_of(near_ms);
     let of_year = |year| day_ms(year, month, day).map(|start| start + ms_of_day);
-    let ms = of_year(year).filter(|ms| ms - near_ms <= YEARLESS_FUTURE_MS).or_else(|| of_year(year - 1))?;
+    let is_near = |ms: &i64| ms - near_ms <= YEARLESS_FUTURE_MS;
+    let ms = [year + 1, year, year - 1].into_iter().find_map(|year| of_year(year).filter(is_near))?;
     Some(Stamp { ms, assumed: true })
 }
 
@@ -153,12 +154,14 @@ pub(crate) fn clock(bytes: &[u8], at: usize) -> Option<(i64, usize)> {
     let mut end = at + 8;
     if matches!(bytes.get(end), Some(b'.' | b',')) {
         let (mut digits, mut fraction, mut unit) = (0, 0, 100);
+        // More than nine digits after a comma are the next column.
+        let most = if bytes[end] == b'.' { usize::MAX } else { 9 };
         for byte in bytes[end + 1..].iter().take_while(|byte| byte.is_ascii_digit()) {
             fraction += unit * i64::from(byte - b'0');
             unit /= 10;
             digits += 1;
         }
-        if (1..=9).contains(&digits) {
+        if (1..=most).contains(&digits) {
             ms += if second == 60 { 0 } else { fraction };
             end += 1 + digits;
         }
@@ -232,8 +235,12 @@ fn offset(bytes: &[u8], at: usize) -> Option<(i64, usize)> {
     let ends = |length: usize| !rest.get(length).is_some_and(u8::is_ascii_alphanumeric);
     let sign = match rest.first()? {
         b'Z' | b'z' if ends(1) => return Some((0, space + 1)),
-        b'U' if rest.starts_with(b"UTC") && ends(3) => return Some((0, space + 3)),
-        b'G' if rest.starts_with(b"GMT") && ends(3) => return Some((0, space + 3)),
+        b'U' | b'G' if rest.starts_with(b"UTC") || rest.starts_with(b"GMT") => {
+            let length = space + 3;
+            let signed = matches!(rest.get(3..5), Some([b'+' | b'-', b'0'..=b'9']));
+            let more = if signed { offset(bytes, at + length)? } else { ends(3).then_some((0, 0))? };
+            return Some((more.0, length + more.1));
+        }
         b'+' => 1,
         b'-' => -1,
         _ => return None,
@@ -265,10 +272,13 @@ mod tests {
         for (text, ms, assumed) in [
             ("2025-04-01T18:34:01.581Z", MS, false),
             ("2025-04-01T20:34:01.5819+02:00", MS, false),
+            ("2025-04-01T20:34:01.5812345678901+02:00", MS, false),
             ("2025-04-01T18:34:01,581+0000", MS, false),
             ("2025-04-01 19:34:01.581+01", MS, false),
             ("2025-04-01 18:34:01.581 +00:00", MS, false),
             ("2025-04-01 18:34:01.581 UTC", MS, false),
+            ("2025-04-01 20:34:01.581 GMT+0200", MS, false),
+            ("2025-04-01 17:34:01.581 UTC-01", MS, false),
             ("2025/04/01 18:34:01.581", MS, true),
             ("2025-04-01 18:34:01,581", MS, true),
             ("2025-04-01T18:34:01", MS - 581, true),
@@ -288,6 +298,27 @@ mod tests {
         ] {
             assert_eq!(read_time(text, MS), Some(Stamp { ms, assumed }), "{text}");
         }
+    }
+
+    #[test]
+    fn a_time_without_a_year_may_be_the_next_year_s_first_day() {
+        let at = |text| parse_rfc3339_ms(text).unwrap();
+        for (file, text, expect) in [
+            ("2025-12-31T16:00:00Z", "Jan  1 01:00:00", "2026-01-01T01:00:00Z"),
+            ("2025-12-31T16:00:00Z", "Dec 31 23:00:00", "2025-12-31T23:00:00Z"),
+            ("2025-12-31T16:00:00Z", "Jan  2 01:00:00", "2025-01-02T01:00:00Z"),
+            ("2026-01-01T02:00:00Z", "Dec 31 23:00:00", "2025-12-31T23:00:00Z"),
+            ("2025-03-01T02:00:00Z", "Feb 29 23:00:00", "2024-02-29T23:00:00Z"),
+        ] {
+            let stamp = Stamp { ms: at(expect), assumed: true };
+            assert_eq!(read_time(text, at(file)), Some(stamp), "{text}");
+        }
+    }
+
+    #[test]
+    fn digits_after_a_comma_are_no_fraction_if_they_are_too_many() {
+        assert_eq!(iso("2025-04-01 18:34:01,1743532441581,x").map(|(_, length)| length), Some(19));
+        assert_eq!(iso("2025-04-01 18:34:01,581234567,x").map(|(_, length)| length), Some(29));
     }
 
     #[test]

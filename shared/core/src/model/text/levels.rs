@@ -17,7 +17,7 @@ pub(super) fn named(word: &str) -> Option<Level> {
         return None;
     }
     Level::from_name(word).or_else(|| {
-        if is(&["dbg", "dbug", "vrb", "trc", "trce"]) {
+        if is(&["dbg", "dbug", "vrb", "trc"]) {
             Some(Level::Debug)
         } else if is(&["inf", "note", "log", "system", "success"]) {
             Some(Level::Info)
@@ -73,10 +73,6 @@ pub(super) fn find(cursor: &Cursor<'_>) -> Option<Found> {
             after.skip(head.len() + 1);
             let at = before.at() + head.len() - name.len();
             return found(level, at, message_after(&after));
-        }
-        // Sentences have no level in them.
-        if index > 0 && !set_off && bare.len() < word.len() {
-            return None;
         }
     }
     None

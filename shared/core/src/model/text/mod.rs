@@ -251,6 +251,22 @@ mod tests {
     }
 
     #[test]
+    fn numbers_of_any_length_are_read_without_overflow() {
+        for line in [
+            "[Nest] 7  - 04/01/9223372036854775807, 6:34:01 PM LOG x",
+            "[Nest] 7  - 9223372036854775807/01/2025, 9223372036854775807:34:01 PM LOG x",
+            "I9223372036854775807 18:34:01.581234 4711 main.go:3] x",
+            "2025-04-01T18:34:01.99999999999999999999999 [WARN] x",
+            "<9223372036854775807>1 2025-04-01T18:34:01Z host app - - - x",
+            "9223372036854775807 [main] ERROR x",
+            "2 123456789010 eni-1 - - - - - - - 9223372036854775807 1431280934 - NODATA",
+            "time=9223372036854775807.9 level=info msg=x",
+        ] {
+            let _ = recognise(line, &ASK);
+        }
+    }
+
+    #[test]
     fn prose_is_not_recognised() {
         for line in [
             "",
@@ -274,9 +290,10 @@ mod tests {
         #[test]
         fn no_line_makes_a_recogniser_panic(line in "\\PC{0,80}", at in 0usize..200, with in "\\PC{0,3}") {
             let _ = recognise(&line, &ASK);
-            for example in ALL.iter().flat_map(|recogniser| recogniser.examples) {
-                let at = example.line.floor_char_boundary(at.min(example.line.len()));
-                let (before, after) = example.line.split_at(at);
+            let huge = "[Nest] 7  - 04/01/9223372036854775807, 6:34:01 PM LOG x";
+            let examples = ALL.iter().flat_map(|recogniser| recogniser.examples).map(|example| example.line);
+            for line in examples.chain([huge]) {
+                let (before, after) = line.split_at(line.floor_char_boundary(at.min(line.len())));
                 for mutated in [before.to_owned(), after.to_owned(), format!("{before}{with}{after}")] {
                     if let Some((_, line)) = recognise(&mutated, &ASK) {
                         prop_assert!(mutated.is_char_boundary(line.message_start), "{}", mutated);

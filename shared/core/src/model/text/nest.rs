@@ -5,7 +5,7 @@ use super::cursor::Cursor;
 use super::levels::named;
 use super::{Ask, Example, Line, Recogniser, SaidLevel};
 use crate::model::level::Level;
-use crate::model::stamp::{Stamp, day_ms};
+use crate::model::stamp::{Stamp, day_ms, number};
 
 pub(super) static RECOGNISER: Recogniser = Recogniser {
     name: "nest",
@@ -59,7 +59,8 @@ fn american(cursor: &mut Cursor<'_>) -> Option<i64> {
     let date = cursor.word()?.strip_suffix(',')?;
     let (month, rest) = date.split_once('/')?;
     let (day, year) = rest.split_once('/')?;
-    let start = day_ms(year.parse().ok()?, month.parse().ok()?, day.parse().ok()?)?;
+    let year = number(year.as_bytes(), 0, 4).filter(|_| year.len() == 4)?;
+    let start = day_ms(year, month.parse().ok()?, day.parse().ok()?)?;
     let clock = cursor.word()?;
     let half = before_colour(cursor.word()?);
     let mut parts = clock.split(':').map(str::parse::<i64>);

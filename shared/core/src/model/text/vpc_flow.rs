@@ -21,17 +21,20 @@ pub(super) static RECOGNISER: Recogniser = Recogniser {
     ],
 };
 
-/// Words of which a header line of a flow log consists.
-const NAMES: [&str; 8] =
-    ["version", "account-id", "interface-id", "srcaddr", "dstaddr", "start", "end", "log-status"];
+/// Words of which a header line of a flow log consists: those that no sentence has, and others.
+const NAMES: [&str; 5] = ["account-id", "interface-id", "srcaddr", "dstaddr", "log-status"];
+const WORDS: [&str; 3] = ["version", "start", "end"];
 
 /// Whether a line names the fields of the flow log that follows it.
 #[must_use]
 pub fn is_header(line: &str) -> bool {
-    let known = |word: &str| NAMES.contains(&word);
+    let known = |word: &str| NAMES.contains(&word) || WORDS.contains(&word);
     let name = |word: &str| word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
     let words = || line.split(' ');
-    line.len() < 2048 && words().all(name) && words().filter(|word| known(word)).count() >= 3
+    line.len() < 2048
+        && words().all(name)
+        && words().filter(|word| known(word)).count() >= 3
+        && words().any(|word| NAMES.contains(&word))
 }
 
 fn read<'a>(text: &'a str, ask: &Ask) -> Option<Line<'a>> {
@@ -80,4 +83,16 @@ fn read<'a>(text: &'a str, ask: &Ask) -> Option<Line<'a>> {
         line.more = all.into_iter().filter(|(_, value)| present(value).is_some()).collect();
     }
     Some(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_has_a_name_that_no_sentence_has() {
+        assert!(is_header("version account-id interface-id srcaddr dstaddr srcport dstport start end"));
+        assert!(is_header("vpc-id dstaddr start end"));
+        assert!(!is_header("build version start end"));
+    }
 }
