@@ -177,7 +177,7 @@ struct Reading<'s, T> {
     days: BTreeSet<Day>,
     max_days: usize,
     max_bytes: u64,
-    /// For samples of bad records.
+    /// For samples of bad records, and for columns.
     redactor: &'s Redactor,
     looked_at: LookedAt<'s>,
     quarantined: u64,
@@ -211,6 +211,7 @@ impl<'s, T: Take> Reading<'s, T> {
     fn read(mut self, reader: impl Read, limits: &IntakeLimits) -> Result<Found, IntakeError> {
         let mut decoder = Decoder::new(reader, limits.max_expansion_ratio, limits.max_decompressed_bytes);
         let mut splitter = Splitter::new(limits.max_record_bytes, self.arrived_ms);
+        splitter.redact_columns(self.redactor);
         let (mut bytes, mut transcoded) = (0, false);
         let damage = loop {
             match decoder.next_chunk() {
@@ -476,6 +477,31 @@ mod tests {
             outcome.counts.ok as i64
         );
         (kept, outcome)
+    }
+
+    #[test]
+    fn what_is_secret_by_its_column_is_redacted_in_the_line_and_its_context() {
+        let columns = "date time x-edge-location cs-uri-stem cs-uri-query cs(Cookie) cs(X-Api-Key)";
+        let line = |words: &[&str]| words.join("\t");
+        let text = [
+            format!("#Version: 1.0\n#Fields: {columns}"),
+            line(&["2025-04-01", "18:34:01", "LAX1", "/a", "code=abc&b=2&sig=c", "sid=abc", "-"]),
+            line(&["2025-04-01", "18:34:02", "LAX1", "/a", "-", "-", "k"]),
+        ];
+        let (kept, _) = run(text.join("\n").as_bytes());
+        let query = "code=[redacted]&b=2&sig=[redacted]";
+        let lines = [
+            line(&["2025-04-01", "18:34:01", "LAX1", "/a", query, "[redacted]", "-"]),
+            line(&["2025-04-01", "18:34:02", "LAX1", "/a", "-", "-", "[redacted]"]),
+        ];
+        for (raw, line) in kept.raws().iter().zip(&lines) {
+            let (context, stored) = raw.split_once('\n').unwrap();
+            assert_eq!(stored, line);
+            let context: serde_json::Map<String, serde_json::Value> = serde_json::from_str(context).unwrap();
+            let words: Vec<_> = columns.split(' ').map(|name| context[name].as_str().unwrap()).collect();
+            assert_eq!(words.join("\t"), *line);
+        }
+        assert_eq!(kept.raws().len(), lines.len());
     }
 
     fn gzip(bytes: &[u8]) -> Vec<u8> {

@@ -2,14 +2,16 @@
 //! give the same result.
 //!
 //! There are three kinds of rules: names of headers and fields (whole values, in JSON, in JSON inside
-//! strings, and as `name: value` in text), names of query parameters, and regular expressions. JSON stays
-//! valid JSON. ASCII written as `\u` escapes is decoded before matching.
+//! strings, in what programs print of an object, and as `name: value` in text), names of query parameters, and
+//! regular expressions. JSON stays valid JSON. ASCII written as `\u` escapes is decoded before matching.
 
+mod extent;
 mod suspects;
 
 use std::borrow::Cow;
 use std::fmt;
 
+use extent::{ObjectText, in_text};
 use regex::{Captures, Regex};
 use suspects::Suspects;
 
@@ -28,8 +30,8 @@ pub const DEFAULT_NAMES: &str = "authorization,proxy-authorization,cookie,set-co
     private_key,secret_access_key,api_key,token,access_token,refresh_token,id_token,auth_token,session_token,\
     join_token,upload_token";
 
-/// Names whose value in text is the next word or a quoted text. The value of any other name is the rest of
-/// the line, as in `Cookie: a=1; b=2`.
+/// Names whose value in text is the next word or a quoted text. The value of any other name is a quoted text or
+/// the rest of the line, as in `Cookie: a=1; b=2`.
 const OF_ONE_WORD: [&str; 20] = [
     "x-amz-security-token",
     "x-amz-signature",
@@ -74,11 +76,12 @@ pub struct Redactor {
     suspects: Option<Box<Suspects>>,
     /// Matches any of the names. An entry without a match skips the rules for keys and fields.
     named: Option<Regex>,
-    /// A key in JSON, up to its value.
+    /// A key in quotes, up to its value.
     keys: Option<Regex>,
-    /// `name: value` in text: first names whose value is the rest of the line, then names whose value is a
-    /// word or a quoted text.
-    fields: Option<Vec<Regex>>,
+    /// Names in text, up to their values: first those whose value is the rest of the line, then those whose
+    /// value is a word.
+    lines: Option<Regex>,
+    words: Option<Regex>,
     query: Option<Regex>,
     patterns: Vec<Regex>,
 }
@@ -87,11 +90,12 @@ impl fmt::Debug for Redactor {
     /// Prints the rules as they were configured, for the packing fingerprint: without `suspects`, which follow
     /// from them and from what the processor can do.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { suspects: _, named, keys, fields, query, patterns } = self;
+        let Self { suspects: _, named, keys, lines, words, query, patterns } = self;
         f.debug_struct("Redactor")
             .field("named", named)
             .field("keys", keys)
-            .field("fields", fields)
+            .field("lines", lines)
+            .field("words", words)
             .field("query", query)
             .field("patterns", patterns)
             .finish()
@@ -125,19 +129,17 @@ impl Redactor {
     pub fn new(names: &str, query: &str, patterns: &str) -> Result<Self, BadPattern> {
         let rule = |text: Option<String>| text.map(|text| Regex::new(&text)).transpose();
         let of_one_word = |name: &&str| OF_ONE_WORD.iter().any(|word| word.eq_ignore_ascii_case(name));
-        let words = any_of(listed(names).filter(of_one_word));
-        let lines = any_of(listed(names).filter(|name| !of_one_word(name)));
-        let lines = lines.map(|names| format!(r#"({names}[ \t]*[:=][ \t]*)[^"\\\r\n]+"#));
-        let words = words.map(|names| format!(r#"({names}[ \t]*[:=][ \t]*(?:\\*["'])?)[^"'\\\s&,;)]+"#));
-        let fields = [lines, words].into_iter().flatten().map(|text| Regex::new(&text));
-        let fields = fields.collect::<Result<Vec<_>, _>>()?;
+        let before_value = |names: String| format!(r"{names}[ \t]*(?::|=>?)[ \t]*");
+        let words = any_of(listed(names).filter(of_one_word)).map(before_value);
+        let lines = any_of(listed(names).filter(|name| !of_one_word(name))).map(before_value);
         let patterns: Vec<&str> = listed_patterns(patterns).collect();
         let suspects = Suspects::new(names, query, &patterns);
         let names = any_of(listed(names));
         Ok(Self {
             suspects: suspects.map(Box::new),
-            keys: rule(names.as_ref().map(|names| format!(r#"(\\*)"{names}(\\*)"\s*:\s*"#)))?,
-            fields: (!fields.is_empty()).then_some(fields),
+            keys: rule(names.as_ref().map(|names| format!(r#"["']{names}(\\*)(["'])\s*(?::|=>?)\s*"#)))?,
+            lines: rule(lines)?,
+            words: rule(words)?,
             named: rule(names)?,
             query: rule(any_of(listed(query)).map(|query| format!(r#"([?&;]{query}=)[^&#\s"'\\<>]+"#)))?,
             patterns: patterns.into_iter().map(Regex::new).collect::<Result<_, _>>()?,
@@ -198,7 +200,7 @@ impl Redactor {
     }
 
     fn masked<'a>(&self, kind: EntryKind, raw: &'a str) -> Cow<'a, str> {
-        let text = self.named(raw);
+        let text = self.named(kind, raw);
         if self.patterns.is_empty() {
             return text;
         }
@@ -230,20 +232,54 @@ impl Redactor {
         redacted
     }
 
-    fn named<'a>(&self, raw: &'a str) -> Cow<'a, str> {
-        let mut text = Cow::Borrowed(raw);
-        let named = self.named.as_ref().is_some_and(|named| named.is_match(raw));
-        let (keys, fields) = if named { (&self.keys, &self.fields) } else { (&None, &None) };
-        if let Some(keys) = keys.as_ref().filter(|keys| keys.is_match(&text)) {
-            text = Cow::Owned(mask_values(keys, &text));
+    fn named<'a>(&self, kind: EntryKind, raw: &'a str) -> Cow<'a, str> {
+        if !self.named.as_ref().is_some_and(|named| named.is_match(raw)) {
+            return self.queried(raw).map_or(Cow::Borrowed(raw), Cow::Owned);
         }
-        for rule in fields.iter().flatten().chain(&self.query) {
-            if rule.is_match(&text) {
-                let masked = rule.replace_all(&text, |found: &Captures<'_>| format!("{}{MASK}", &found[1]));
-                text = Cow::Owned(masked.into_owned());
+        let json = kind == EntryKind::Json;
+        let mut text = Cow::Borrowed(raw);
+        if let Some(keys) = &self.keys {
+            change(&mut text, |text| mask_values(keys, text, json));
+        }
+        for (rule, of_one_word) in [(&self.lines, false), (&self.words, true)] {
+            if let Some(rule) = rule {
+                change(&mut text, |text| mask_in_text(rule, text, json, of_one_word));
             }
         }
+        change(&mut text, |text| self.queried(text));
         text
+    }
+
+    /// Masks the parameters of queries; `None` if there are none.
+    fn queried(&self, text: &str) -> Option<String> {
+        let query = self.query.as_ref().filter(|query| query.is_match(text))?;
+        let masked = query.replace_all(text, |found: &Captures<'_>| format!("{}{MASK}", &found[1]));
+        Some(masked.into_owned())
+    }
+
+    /// What is secret in a column of a log whose header line names it, such as `cs(Cookie)`.
+    pub(crate) fn column(&self, name: &str) -> Secret {
+        let header = name.split_once('(').and_then(|(_, header)| header.strip_suffix(')')).unwrap_or(name);
+        if self.keys.as_ref().is_some_and(|keys| keys.is_match(&format!("\"{header}\":"))) {
+            Secret::Value
+        } else if name.ends_with("-query") {
+            Secret::Parameters
+        } else {
+            Secret::Nothing
+        }
+    }
+
+    /// Redacts a value of such a column.
+    pub(crate) fn column_value<'a>(&self, secret: Secret, value: &'a str) -> Cow<'a, str> {
+        match secret {
+            Secret::Value if !matches!(value, "-" | "") => Cow::Borrowed(MASK),
+            // Its first parameter has no `?` before it.
+            Secret::Parameters => {
+                let masked = self.queried(&format!("?{value}"));
+                masked.map_or(Cow::Borrowed(value), |masked| Cow::Owned(masked[1..].to_owned()))
+            }
+            Secret::Value | Secret::Nothing => Cow::Borrowed(value),
+        }
     }
 
     /// Applies the patterns to the content of a JSON string. An escape is replaced completely or not at
@@ -271,20 +307,40 @@ impl Redactor {
     }
 }
 
-/// Decodes `\u0061` to `a`, and likewise all printable ASCII that needs no escape in JSON, also in JSON
-/// inside strings. `None` if the text has no such escapes.
+/// What is secret in a column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Secret {
+    Nothing,
+    /// Parameters of a query.
+    Parameters,
+    Value,
+}
+
+/// Applies a change that may leave the text as it is.
+fn change(text: &mut Cow<'_, str>, by: impl Fn(&str) -> Option<String>) {
+    if let Some(changed) = by(text) {
+        *text = Cow::Owned(changed);
+    }
+}
+
+/// Decodes `\u0061` to `a`, and likewise all printable ASCII, also in JSON inside strings; a quote becomes `\"`.
+/// A backslash stays as it is. `None` if the text has no such escapes.
 fn plain_ascii(text: &str) -> Option<String> {
     let mut out: Option<String> = None;
     let (mut from, mut search) = (0, 0);
     while let Some(at) = memchr::memmem::find(&text.as_bytes()[search..], b"\\u00").map(|at| at + search) {
         search = at + 4;
         let code = text.get(at + 4..at + 6).and_then(|hex| u8::from_str_radix(hex, 16).ok());
-        let Some(byte) = code.filter(|byte| matches!(byte, b' '..=b'~') && !b"\"\\".contains(byte)) else {
+        let Some(byte) = code.filter(|byte| matches!(byte, b' '..=b'~') && *byte != b'\\') else {
             continue;
         };
         let out = out.get_or_insert_with(|| String::with_capacity(text.len()));
         // Inside strings, the backslash itself is escaped.
-        out.push_str(&text[from..at - backslashes_before(text.as_bytes(), at)]);
+        let escapes = backslashes_before(text.as_bytes(), at);
+        out.push_str(&text[from..at - escapes]);
+        if byte == b'"' {
+            out.push_str(&"\\".repeat(2 * escapes + 1));
+        }
         out.push(char::from(byte));
         (from, search) = (at + 6, at + 6);
     }
@@ -304,67 +360,44 @@ fn escape_rest(text: &str, end: usize) -> usize {
     0
 }
 
-/// Replaces the values of the keys that `keys` finds.
-fn mask_values(keys: &Regex, text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
+/// Replaces the values of the keys that `keys` finds; `None` if it finds none.
+fn mask_values(keys: &Regex, text: &str, json: bool) -> Option<String> {
+    let mut out = String::new();
     let (mut from, mut search) = (0, 0);
     while let Some(found) = keys.captures_at(text, search) {
         let Some(whole) = found.get(0) else { break };
         // The depth of the closing quote: the opening one may belong to the preceding text.
-        let depth = found.get(2).map_or(0, |escapes| escapes.len());
-        let end = value_end(text.as_bytes(), whole.end(), depth);
+        let (escapes, quote) = (&found[1], &found[2]);
+        let end = ObjectText::of_key(escapes.len(), quote == "\"", json).value_end(text, whole.end());
+        search = end.at.max(whole.end());
+        if end.whole && end.at == whole.end() {
+            continue;
+        }
         out.push_str(&text[from..whole.end()]);
-        let escapes = &"\\".repeat(depth);
-        out.push_str(&format!("{escapes}\"{MASK}"));
+        out.push_str(&format!("{escapes}{quote}{MASK}"));
         // A value that the text cuts off stays incomplete.
         if end.whole {
-            out.push_str(&format!("{escapes}\""));
+            out.push_str(&format!("{escapes}{quote}"));
         }
-        (from, search) = (end.at, end.at);
+        from = end.at;
     }
-    out.push_str(&text[from..]);
-    out
+    (from > 0).then(|| out + &text[from..])
 }
 
-struct ValueEnd {
-    at: usize,
-    whole: bool,
-}
-
-/// Returns the end of the JSON value that starts at `start`, in text whose quotes have `depth` backslashes.
-fn value_end(text: &[u8], start: usize, depth: usize) -> ValueEnd {
-    let (mut at, mut open, mut in_string, mut began) = (start, 0u32, false, false);
-    let mut run = 0;
-    while let Some(&byte) = text.get(at) {
-        match byte {
-            b'\\' => run += 1,
-            b'"' if run < depth => return ValueEnd { at: at - run, whole: true },
-            b'"' if run % (2 * (depth + 1)) == depth => {
-                in_string = !in_string;
-                if !in_string && open == 0 {
-                    return ValueEnd { at: at + 1, whole: true };
-                }
-            }
-            b'{' | b'[' if !in_string => open += 1,
-            b'}' | b']' if !in_string => {
-                if open == 0 {
-                    return ValueEnd { at, whole: true };
-                }
-                open -= 1;
-                if open == 0 {
-                    return ValueEnd { at: at + 1, whole: true };
-                }
-            }
-            b',' | b' ' | b'\t' | b'\r' | b'\n' if !in_string && open == 0 && began => {
-                return ValueEnd { at, whole: true };
-            }
-            _ => {}
+/// Replaces the values after the names that `names` finds; `None` if it finds none.
+fn mask_in_text(names: &Regex, text: &str, json: bool, of_one_word: bool) -> Option<String> {
+    let mut out = String::new();
+    let (mut from, mut search) = (0, 0);
+    while let Some(found) = names.find_at(text, search) {
+        let value = in_text(text, found.end(), json, of_one_word);
+        search = value.end;
+        if !value.is_empty() {
+            out.push_str(&text[from..value.start]);
+            out.push_str(MASK);
+            from = value.end;
         }
-        began = true;
-        run = if byte == b'\\' { run } else { 0 };
-        at += 1;
     }
-    ValueEnd { at, whole: false }
+    (from > 0).then(|| out + &text[from..])
 }
 
 /// Applies `change` to the content of each string of a JSON text.
@@ -473,6 +506,79 @@ mod tests {
         check("GET /x?access_token=abc&b=2 200", "GET /x?access_token=[redacted]&b=2 200");
     }
 
+    #[test]
+    fn quoted_values_and_names_in_text_are_redacted() {
+        for (raw, expect) in [
+            (
+                r#"level=info msg=req authorization="Bearer abc" cookie="sid=1" x-api-key="k""#,
+                r#"level=info msg=req authorization="[redacted]" cookie="[redacted]" x-api-key="[redacted]""#,
+            ),
+            (r#"{"msg":"cookie=\"s\"","b":1}"#, r#"{"msg":"cookie=\"[redacted]\"","b":1}"#),
+            (r#"{"msg":"a cookie: 's' b"}"#, r#"{"msg":"a cookie: '[redacted]' b"}"#),
+            (r#"passphrase="correct horse battery" for jo"#, r#"passphrase="[redacted]" for jo"#),
+            (r#"password="a,b\"c'd" password='e"f\'g'"#, r#"password="[redacted]" password='[redacted]'"#),
+            (r#"{"msg":"password='e\"f' end"}"#, r#"{"msg":"password='[redacted]' end"}"#),
+            (r#"{"msg":"password='e","b":"it's"}"#, r#"{"msg":"password='[redacted]","b":"it's"}"#),
+            (
+                r#"headers={'Authorization': 'Bearer abc', 'password': 'x', 'a': 1}"#,
+                r#"headers={'Authorization': '[redacted]', 'password': '[redacted]', 'a': 1}"#,
+            ),
+            (
+                r#"{"m":"{'cookie': ['a', \"it's\"], 'token': None, 'b': 2}"}"#,
+                r#"{"m":"{'cookie': '[redacted]', 'token': '[redacted]', 'b': 2}"}"#,
+            ),
+            (
+                r#"('cookie': ('a', "b)"), "token": 'x y', 'pwd': b'it"s', 'b': 2)"#,
+                r#"('cookie': '[redacted]', "token": "[redacted]", 'pwd': '[redacted]', 'b': 2)"#,
+            ),
+            (
+                r#"{"password"=>"a b", :token=>"c d", "b"=>1}"#,
+                r#"{"password"=>"[redacted]", :token=>"[redacted]", "b"=>1}"#,
+            ),
+            (r#"Authorization: Digest username="Mufasa", response="6629" end"#, "Authorization: [redacted]"),
+            (
+                r#"curl -H "Authorization: Basic abc=" -H 'Cookie: a'"#,
+                r#"curl -H "Authorization: [redacted]" -H 'Cookie: [redacted]"#,
+            ),
+            ("{ token: [ 'a', 'b' ], secret: { c: 'd e' } }", "{ token: [redacted], secret: [redacted] }"),
+            ("map[Password:[a b] Token:[c]de]", "map[Password:[redacted] Token:[redacted]"),
+            (r"Authorization: Basic SHOP\jo:abc", "Authorization: [redacted]"),
+            (r#"{"m":"Cookie: a\\b\nHost: h"}"#, r#"{"m":"Cookie: [redacted]\nHost: h"}"#),
+            (r#"{"m":"password=\u0022a b\u0022","c":1}"#, r#"{"m":"password=\"[redacted]\"","c":1}"#),
+            (
+                r#"{"m":"{\u0022token\u0022:\u0022a \\u0022 b\u0022,\u0022c\u0022:1}"}"#,
+                r#"{"m":"{\"token\":\"[redacted]\",\"c\":1}"}"#,
+            ),
+        ] {
+            let kind = if raw.starts_with("{\"m") { EntryKind::Json } else { EntryKind::LogText };
+            let rules = Redactor::standard().unwrap();
+            assert_eq!(rules.entry(kind, raw), expect, "{raw}");
+            assert_eq!(rules.entry(kind, expect), expect, "a second time");
+            if kind == EntryKind::Json {
+                serde_json::from_str::<serde_json::Value>(expect).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn what_only_stands_beside_a_name_is_not_redacted() {
+        for same in [
+            r#"{"msg":"set password=","b":"x"}"#,
+            r#"{"msg":"set password="}"#,
+            r#"{"msg":"no 'cookie':","b":"x"}"#,
+            r#"{"body":"{\"cookie\":","b":"x"}"#,
+            "password=\"\" user=''",
+            "the 'token' is \"invalid\", the user's cookie isn't",
+            "it's a secret, isn't it?",
+            "the password's hash; 'authorization' failed",
+        ] {
+            let kind = if same.starts_with('{') { EntryKind::Json } else { EntryKind::PlainText };
+            assert_eq!(Redactor::standard().unwrap().entry(kind, same), same);
+        }
+        // A string that ends in a backslash inside the value.
+        check_standard(r#"{"body":"{\"cookie\":\"x\\"}"#, r#"{"body":"{\"cookie\":\"[redacted]\"\\"}"#);
+    }
+
     const JWT: &str =
         "eyJhbGciOiJIUzI1NiIsImtpZCI6InYxIn0.eyJhcHAiOiJzaG9wIn0.dBjftJeZ4CVP-mB92K27uhbUJU1p1r_w";
 
@@ -520,7 +626,19 @@ mod tests {
     #[test]
     fn no_text_takes_more_than_a_few_passes() {
         // The start of a pattern or name, repeated, without the rest.
-        for part in ["eyJ", "eyJaaaaaaaaaaaa.", "\\u0065yJ", "\"token\":", "password=", "?token", "\\\\\\"] {
+        for part in [
+            "eyJ",
+            "eyJaaaaaaaaaaaa.",
+            "\\u0065yJ",
+            "\"token\":",
+            "password=",
+            "?token",
+            "\\\\\\",
+            "token='",
+            "cookie=\"",
+            "'token':'",
+            "Cookie: a=\"b",
+        ] {
             let rules = Redactor::standard().unwrap();
             let long = part.repeat(1_000_000 / part.len());
             let _ = rules.entry(EntryKind::Json, &format!("{{\"m\":\"{long}\"}}"));
@@ -553,6 +671,10 @@ mod tests {
             Just("{\"cookie\":\"SECRET\"}".to_owned()),
             Just("?token=SECRET&a=1".to_owned()),
             Just("\\u0070assword=SECRET".to_owned()),
+            Just("password=\"SECRET OF ALL\"".to_owned()),
+            Just("{'cookie': 'SECRET OF ALL', \"token\"=>'".to_owned()),
+            Just("Cookie: a=\"SECRET OF ALL".to_owned()),
+            Just("a password=".to_owned()),
             ".{0,8}",
         ];
         let leaf = prop_oneof![
@@ -581,7 +703,7 @@ mod tests {
             for rules in RULES.iter() {
                 let redacted = rules.entry(EntryKind::Json, &entry.to_string()).into_owned();
                 prop_assert!(serde_json::from_str::<serde_json::Value>(&redacted).is_ok(), "{} {}", entry, redacted);
-                for leak in ["token=SECRET", "cookie\\\":\\\"SECRET", "\"Authorization\":\"Bearer"] {
+                for leak in ["token=SECRET", "cookie\\\":\\\"SECRET", "\"Authorization\":\"Bearer", "OF ALL"] {
                     prop_assert!(!redacted.contains(leak), "{} {}", entry, redacted);
                 }
             }

@@ -29,8 +29,9 @@ export function redactor(options: boolean | RedactOptions = true): Redactor | nu
   const words = [...WORDS.split(','), ...(more.names ?? [])];
   const hidden = new Set([...headers, ...words].map(bare));
   const either = (names: string[]) => names.map(pattern).join('|');
-  const quoted = '\\\\*"[^"\\n]*"|\'[^\'\\n]*\'';
-  const between = '(\\\\*["\']?\\s*[:=]\\s*)';
+  // Up to the same quote, or the end of a line that is cut off.
+  const quoted = '(\\\\*["\'])(?:(?!\\3)(?:\\\\+[^\\\\\\n]|[^\\\\\\n]))*(?:\\3)?';
+  const between = '(\\\\*["\']?\\s*(?::|=>?)\\s*)';
   // Most lines hold none of this, and are passed after one look.
   const hint = new RegExp(`eyJ|[?&]\\w|${either([...headers, ...words])}`, 'i');
   const rules: [RegExp, string][] = [

@@ -15,6 +15,24 @@ for (const format of ['ndjson', 'text'] as const) {
   });
 }
 
+test('quoted values and names in text are redacted', () => {
+  const rules = redactor();
+  for (const [text, expected] of [
+    ['authorization="Bearer abc" cookie="sid=1" a=1', 'authorization=[redacted] cookie=[redacted] a=1'],
+    ['{"msg":"cookie=\\"s t\\" b"}', '{"msg":"cookie=[redacted] b"}'],
+    ['password="a,b\\"c d" for jo', 'password=[redacted] for jo'],
+    ['{"msg":"password=\\"a\\\\\\"b c\\" for jo"}', '{"msg":"password=[redacted] for jo"}'],
+    [
+      "{'Authorization': 'Bearer abc', 'pwd': 'it\\'s x', 'a': 1}",
+      "{'Authorization': [redacted], 'pwd': [redacted], 'a': 1}",
+    ],
+    ['{"password"=>"a b", :token=>"c d"}', '{"password"=>[redacted], :token=>[redacted]}'],
+    ['passphrase="correct horse', 'passphrase=[redacted]'],
+  ]) {
+    assert.equal(rules?.text(text ?? ''), expected);
+  }
+});
+
 test('ordinary text is left alone', () => {
   const rules = redactor();
   for (const text of [
@@ -31,7 +49,18 @@ test('ordinary text is left alone', () => {
 test('hostile input is passed in linear time', () => {
   const rules = redactor();
   const begin = performance.now();
-  for (const unit of ['token=', 'authorization:', 'eyJaaaaaaaaaa.', '"', '\\"', '?a=', 'api-']) {
+  for (const unit of [
+    'token=',
+    'authorization:',
+    'eyJaaaaaaaaaa.',
+    '"',
+    '\\"',
+    '?a=',
+    'api-',
+    'token="',
+    "pwd:'",
+    'token=\\\\"\\\\',
+  ]) {
     rules?.text(unit.repeat(200_000 / unit.length));
   }
   rules?.text('eyJ'.repeat(70_000));

@@ -1,11 +1,13 @@
 //! Lines whose fields a header line names: W3C extended logs (CloudFront, IIS) and VPC flow logs. Since a line
-//! does not say by itself what its words are, they are stored with it, as its context.
+//! does not say by itself what its words are, they are stored with it, as its context. For the same reason, what
+//! is secret by its column is redacted here.
 
 use super::envelope::MAX_CONTEXT_BYTES;
 use super::{Splitter, What};
 use crate::model::json;
 use crate::model::level::Level;
 use crate::model::record::EntryKind;
+use crate::model::redact::{Redactor, Secret};
 use crate::model::stamp::{Stamp, number_ms, read_time};
 use crate::model::text::{SaidLevel, is_flow_header};
 
@@ -20,25 +22,27 @@ const MAX_COLUMNS: usize = 128;
 pub(super) struct Columns {
     framing: &'static str,
     names: Vec<String>,
+    /// Of each column.
+    secrets: Vec<Secret>,
     separator: char,
 }
 
 impl Columns {
     /// Reads a line that names columns; a line without them is `None`.
-    pub(super) fn named_by(line: &str) -> Option<Self> {
-        let owned = |names: std::str::SplitWhitespace<'_>| names.map(str::to_owned).collect::<Vec<_>>();
-        let columns = if let Some(names) = line.strip_prefix("#Fields:") {
+    pub(super) fn named_by(line: &str, redactor: &Redactor) -> Option<Self> {
+        let (framing, separator, names) = if let Some(names) = line.strip_prefix("#Fields:") {
             let cloudfront = names.contains("x-edge-");
-            let (framing, separator) = if cloudfront { ("cloudfront", '\t') } else { ("w3c", ' ') };
-            Self { framing, names: owned(names.split_whitespace()), separator }
+            if cloudfront { ("cloudfront", '\t', names) } else { ("w3c", ' ', names) }
         } else if is_flow_header(line) {
-            Self { framing: "vpc-flow", names: owned(line.split_whitespace()), separator: ' ' }
+            ("vpc-flow", ' ', line)
         } else {
             return None;
         };
+        let names: Vec<_> = names.split_whitespace().take(MAX_COLUMNS + 1).map(str::to_owned).collect();
+        let secrets = names.iter().map(|name| redactor.column(name)).collect();
         // Names are stored with each line.
-        let fits = (1..=MAX_COLUMNS).contains(&columns.names.len()) && line.len() <= MAX_CONTEXT_BYTES;
-        fits.then_some(columns)
+        let fits = (1..=MAX_COLUMNS).contains(&names.len()) && line.len() <= MAX_CONTEXT_BYTES;
+        fits.then_some(Self { framing, names, secrets, separator })
     }
 
     /// Whether a line tells of the file and not of an event.
@@ -71,16 +75,21 @@ impl Splitter {
         let status: Option<u16> = columns.field(&words, "sc-status").and_then(|status| status.parse().ok());
         let level = status.map_or(SaidLevel::Nothing, |status| SaidLevel::Known(Level::from_status(status)));
         let mut context = Vec::new();
-        for (name, word) in columns.names.iter().zip(&words) {
+        let mut stored = String::with_capacity(line.len());
+        for ((name, &secret), word) in columns.names.iter().zip(&columns.secrets).zip(&words) {
+            let word = self.redactor.column_value(secret, word);
             context.push(if context.is_empty() { b'{' } else { b',' });
             json::push_string(&mut context, name);
             context.push(b':');
-            json::push_string(&mut context, word);
+            json::push_string(&mut context, &word);
+            stored.push_str(&word);
+            stored.push(columns.separator);
         }
         context.extend_from_slice(b"}\n");
         let framing = columns.framing;
         self.composed = String::from_utf8(context).ok()?;
-        self.composed.push_str(line);
+        stored.pop();
+        self.composed.push_str(&stored);
         if self.composed.len() as u64 > self.max_record_bytes {
             return None;
         }

@@ -37,7 +37,7 @@ use crate::logfile::head::Said;
 use crate::logfile::quarantine::QuarantineReason;
 use crate::model::level::Level;
 use crate::model::record::{EntryKind, Marks};
-use crate::model::redact::MAX_SAMPLE_BYTES;
+use crate::model::redact::{MAX_SAMPLE_BYTES, Redactor};
 use crate::model::stamp::Stamp;
 use crate::model::text::SaidLevel;
 use crate::model::time::in_range;
@@ -133,6 +133,8 @@ pub struct Splitter {
     containers: Vec<Container>,
     entry: TextEntry,
     columns: Option<Columns>,
+    /// For what is secret by its column.
+    redactor: Redactor,
     skipped: Skipped,
     unterminated: bool,
     /// An entry with the context of its envelope.
@@ -214,11 +216,17 @@ impl Splitter {
             containers: Vec::new(),
             entry: TextEntry::default(),
             columns: None,
+            redactor: Redactor::default(),
             skipped: Skipped::default(),
             unterminated: false,
             composed: String::new(),
             sample: String::new(),
         }
+    }
+
+    /// What these rules find in columns is redacted. Everything else is returned as it is.
+    pub fn redact_columns(&mut self, redactor: &Redactor) {
+        self.redactor = redactor.clone();
     }
 
     /// The bytes are those of a UTF-16 stream, with this many before the first character.

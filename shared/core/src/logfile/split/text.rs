@@ -80,7 +80,7 @@ impl Splitter {
         if let Some(reason) = self.no_text(start, kept) {
             return self.bad_text(start, kept, next, reason);
         }
-        let columns = Columns::named_by(line);
+        let columns = Columns::named_by(line, &self.redactor);
         if columns.is_some() || Columns::is_directive(line) {
             self.columns = columns.or(self.columns.take());
             self.skipped.header_lines += 1;

@@ -134,7 +134,7 @@ impl Place {
         let mut rest = raw[end..].iter();
         // White space need not be ASCII.
         let between = |&&byte: &&u8| {
-            matches!(byte, b'\\' | b'"' | 0x0b) || byte.is_ascii_whitespace() || !byte.is_ascii()
+            matches!(byte, b'\\' | b'"' | b'\'' | 0x0b) || byte.is_ascii_whitespace() || !byte.is_ascii()
         };
         matches!(rest.find(|byte| !between(byte)), Some(b':' | b'='))
     }
@@ -246,6 +246,8 @@ mod tests {
             (r#"{"apiKey":1}"#, true),
             (r#"{"a":"{\"Set_Cookie\" : 1}"}"#, true),
             ("API-KEY = x", true),
+            ("{'token': 'x'}", true),
+            ("the token's: x", false),
             ("the token\u{a0}:x", true),
             ("the token is invalid", false),
             (r#"{"tokens":1,"keyboard":2,"secretary":3}"#, false),
@@ -274,7 +276,7 @@ mod tests {
     fn text() -> impl Strategy<Value = String> {
         let part = prop_oneof![
             "[a-zA-Z_-]{0,3}",
-            "[ \\t\u{a0}\"\\\\:=?&;]{0,3}",
+            "[ \\t\u{a0}\"'\\\\:=>?&;]{0,3}",
             prop::sample::select(DEFAULT_NAMES.split(',').map(str::trim).collect::<Vec<_>>())
                 .prop_map(|name| name.replace('_', "")),
             prop::sample::select(DEFAULT_NAMES.split(',').map(str::trim).collect::<Vec<_>>())
