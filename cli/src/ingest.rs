@@ -16,7 +16,7 @@ use logferry_core::ledger::claim::Ledger;
 use logferry_core::ledger::files::Files;
 use logferry_core::ledger::row::{FileRow, FileStatus};
 use logferry_core::logbook::blocks::BlockTable;
-use logferry_core::logfile::outcome::Reason;
+use logferry_core::logfile::outcome::{Reason, ReasonCode};
 use logferry_core::model::app::AppId;
 use logferry_core::model::fault::{Fault, chain};
 use logferry_core::model::object::ObjectRef;
@@ -143,6 +143,7 @@ async fn store<B: BlockTable, L: Ledger + Usage, A: Apps, C: Clock>(
         etag: None,
         size_bytes: Some(ingest.objects.size_bytes()),
     };
+    let mut redriven = false;
     loop {
         let ended = ingest.take(&arrival, ingest.clock.now_ms() + RUN_MS).await?;
         let why_not = match &ended {
@@ -152,13 +153,25 @@ async fn store<B: BlockTable, L: Ledger + Usage, A: Apps, C: Clock>(
             Ingested::Failed { reason, .. } => Some(format!("{}: {}", reason.code.as_str(), reason.message)),
             Ingested::Duplicate => {
                 let rows = files.of_version(&object.bucket, &object.key, object.version.as_str()).await?;
-                why_not_stored(rows.first())
+                match rows.first() {
+                    // The deployed `ingest`, which cannot read local files, has ended what a run had left.
+                    Some(row) if !redriven && is_gone(row) => {
+                        redriven = true;
+                        files.redrive(row, ingest.clock.now_ms()).await?;
+                        continue;
+                    }
+                    row => why_not_stored(row),
+                }
             }
             Ingested::LeaseLost => Some("another run has taken it over".to_owned()),
             Ingested::Ignored => Some("it was ignored".to_owned()),
         };
         return Ok((ended, why_not));
     }
+}
+
+fn is_gone(row: &FileRow) -> bool {
+    row.reason.as_ref().is_some_and(|reason| reason.code == ReasonCode::ObjectGone)
 }
 
 /// Returns why a file that this run may not read is not COMPLETED.
@@ -185,6 +198,7 @@ fn why_not_stored(row: Option<&FileRow>) -> Option<String> {
 mod tests {
     use logferry_core::logfile::read::IntakeLimits;
     use logferry_sim::SimCloud;
+    use serde_json::json;
 
     use super::*;
 
@@ -235,5 +249,21 @@ mod tests {
         assert!(results[0].as_ref().unwrap_err().contains("interrupted"), "{results:?}");
         assert_eq!(results[1], Ok(None));
         assert_eq!(cloud.records(&"my-app".parse().unwrap()).len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_file_that_the_deployed_ingest_has_ended_is_stored_by_the_next_run() {
+        let cloud = cloud();
+        let _ = stored(&cloud, b"one\ntwo\n", &[true]).await;
+        let object = cloud.rows().remove(0).object.unwrap();
+        let deployed = logferry_tests::ingest::ingest(&cloud, cloud.clock(), IntakeLimits::default());
+        let deadline_ms = cloud.clock().now_ms() + 60_000;
+        let event = json!({"bucket": object.bucket, "key": object.key, "etag": object.version.as_str()});
+        deployed.handle(&event, deadline_ms).await.unwrap();
+        assert_eq!(cloud.rows()[0].status, FileStatus::Failed);
+        assert_eq!(stored(&cloud, b"one\ntwo\n", &[false]).await, [Ok(None)]);
+        let app = cloud.apps_now().remove(0);
+        assert_eq!(cloud.records(&app.app_id).len(), 2);
+        assert_eq!(cloud.counted_levels(&app.app_id), cloud.visible_levels(&app));
     }
 }
