@@ -230,17 +230,17 @@ pub(crate) fn number(bytes: &[u8], at: usize, digits: usize) -> Option<i64> {
 
 /// An offset from UTC at `at`: milliseconds, and how many bytes it takes.
 fn offset(bytes: &[u8], at: usize) -> Option<(i64, usize)> {
-    let space = usize::from(bytes.get(at) == Some(&b' '));
-    let rest = bytes.get(at + space..)?;
-    let ends = |length: usize| !rest.get(length).is_some_and(u8::is_ascii_alphanumeric);
-    let sign = match rest.first()? {
-        b'Z' | b'z' if ends(1) => return Some((0, space + 1)),
-        b'U' | b'G' if rest.starts_with(b"UTC") || rest.starts_with(b"GMT") => {
-            let length = space + 3;
-            let signed = matches!(rest.get(3..5), Some([b'+' | b'-', b'0'..=b'9']));
-            let more = if signed { offset(bytes, at + length)? } else { ends(3).then_some((0, 0))? };
-            return Some((more.0, length + more.1));
+    let mut skipped = usize::from(bytes.get(at) == Some(&b' '));
+    let mut rest = bytes.get(at + skipped..)?;
+    let ends = |rest: &[u8], length: usize| !rest.get(length).is_some_and(u8::is_ascii_alphanumeric);
+    if matches!(rest, [b'U', b'T', b'C', ..] | [b'G', b'M', b'T', ..]) {
+        (skipped, rest) = (skipped + 3, &rest[3..]);
+        if !matches!(rest, [b'+' | b'-', b'0'..=b'9', ..]) {
+            return ends(rest, 0).then_some((0, skipped));
         }
+    }
+    let sign = match rest.first()? {
+        b'Z' | b'z' if ends(rest, 1) => return Some((0, skipped + 1)),
         b'+' => 1,
         b'-' => -1,
         _ => return None,
@@ -251,12 +251,12 @@ fn offset(bytes: &[u8], at: usize) -> Option<(i64, usize)> {
         _ => match number(rest, 3, 2) {
             Some(minutes) => (minutes, 5),
             // ` -12` may be a part of the message.
-            None if space == 0 => (0, 3),
+            None if skipped != 1 => (0, 3),
             None => return None,
         },
     };
-    (hours <= 23 && minutes < 60 && ends(length))
-        .then_some((sign * (hours * 60 + minutes) * 60_000, space + length))
+    (hours <= 23 && minutes < 60 && ends(rest, length))
+        .then_some((sign * (hours * 60 + minutes) * 60_000, skipped + length))
 }
 
 #[cfg(test)]
