@@ -502,6 +502,10 @@ mod tests {
             assert_eq!(words.join("\t"), *line);
         }
         assert_eq!(kept.raws().len(), lines.len());
+        // As long as a record may be, without room for its context.
+        let long = format!("#Fields: cs-uri-stem cs(Cookie)\n/{} sid=abc", "a".repeat(1_000_000));
+        let (kept, _) = run(long.as_bytes());
+        assert!(kept.raws()[0].starts_with("{}\n/a") && kept.raws()[0].ends_with("a [redacted]"));
     }
 
     fn gzip(bytes: &[u8]) -> Vec<u8> {
