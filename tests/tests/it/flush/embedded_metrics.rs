@@ -49,7 +49,7 @@ async fn a_record_that_is_a_metric_arrives_as_a_log_event_with_all_it_holds() {
 #[tokio::test(start_paused = true)]
 async fn a_long_record_that_is_a_metric_is_none_in_its_pieces_nor_when_they_are_rejoined() {
     let world = World::new();
-    let block = hostile(5, &"x".repeat(1_048_200));
+    let block = hostile(5, &"x".repeat(1 << 20));
     assert_eq!(world.invoke(&[inserted(1, &block)]).await.unwrap().tally.sent, 1);
     let events = events(&world);
     assert_eq!(events.len(), 2);
